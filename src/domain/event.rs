@@ -1,0 +1,101 @@
+//! An event as a source hands it over and as the store gives it back.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+/// An event's key in our own database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventKey(pub i64);
+
+/// What a source reads off a verified request before anything is stored.
+///
+/// Every text is free of NUL and bounded (see [`bounded`]), so that the database takes it as it is;
+/// the exact bytes of the request stay in `payload`.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The source's name, such as `stripe`.
+    pub source: &'static str,
+    /// The sender's id of the event; unique within the source.
+    pub event_id: String,
+    /// The event's facts, as far as the body tells them.
+    pub facts: EventFacts,
+    /// The signature header as it came: with the payload it can be verified again.
+    pub signature: String,
+    /// The name under which the secret that matched is configured; never the secret itself.
+    pub secret_name: String,
+    /// The request's body, byte for byte.
+    pub payload: Bytes,
+}
+
+impl NewEvent {
+    /// About how many bytes of memory the event holds; queues are bounded by it.
+    pub fn weight(&self) -> usize {
+        const BOOKKEEPING_BYTES: usize = 512;
+        self.payload.len() + self.signature.len() + BOOKKEEPING_BYTES
+    }
+}
+
+/// What is known of an event besides its id. All of it is optional: shapes differ by age and kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFacts {
+    /// The type, such as `invoice.paid`; empty where the sender gave none.
+    pub event_type: String,
+    /// The id of the object that the event is about.
+    pub object_id: Option<String>,
+    /// The kind of that object, such as `invoice`.
+    pub object_type: Option<String>,
+    /// The connected account on whose behalf the event was sent.
+    pub account: Option<String>,
+    /// Whether real money is concerned.
+    pub livemode: Option<bool>,
+    /// The API version that shaped the body.
+    pub api_version: Option<String>,
+    /// When the sender says that it happened.
+    pub created: Option<DateTime<Utc>>,
+}
+
+/// A stored event with its body, as a destination receives it.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Our key.
+    pub key: EventKey,
+    /// The source's name.
+    pub source: String,
+    /// The sender's id.
+    pub event_id: String,
+    /// What is known of it.
+    pub facts: EventFacts,
+    /// When we received it, by the database's clock.
+    pub received_at: DateTime<Utc>,
+    /// The request's body, byte for byte.
+    pub payload: Bytes,
+}
+
+/// The longest text, in bytes, that reaches a column of its own.
+pub const TEXT_BYTES_MAX: usize = 255;
+
+/// `text` without NUL (which Postgres refuses) and cut to [`TEXT_BYTES_MAX`] on a character's boundary.
+pub fn bounded(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len().min(TEXT_BYTES_MAX));
+    for character in text.chars().filter(|character| *character != '\0') {
+        if kept.len() + character.len_utf8() > TEXT_BYTES_MAX {
+            break;
+        }
+        kept.push(character);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_text_has_no_nul_and_ends_on_a_character() {
+        assert_eq!(bounded("a\0b"), "ab");
+        let long = "é".repeat(200);
+        let cut = bounded(&long);
+        assert_eq!(cut.len(), 254);
+        assert!(long.starts_with(&cut));
+    }
+}

@@ -1,0 +1,7 @@
+//! The words of the business and their rules: events, executions, deliveries, money.
+//!
+//! Nothing here does I/O, reads a clock or knows of HTTP, SQL or Notion.
+
+pub mod delivery;
+pub mod event;
+pub mod subscription;

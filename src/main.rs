@@ -1,0 +1,3 @@
+//! The `eventbridge` command.
+
+fn main() {}
