@@ -27,7 +27,7 @@ pub struct TypeFilter {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TypeFilterError {
     /// A word with `@` that is no preset.
-    #[error("{0:?} is no preset; the presets are {}", preset_names())]
+    #[error("{0:?} is no preset; the presets are {presets}", presets = preset_names())]
     UnknownPreset(String),
     /// A pattern with characters that no event type has.
     #[error("{0:?} is no pattern of event types; write for instance invoice.*,charge.refunded or @payments")]
