@@ -4,4 +4,5 @@
 
 pub mod delivery;
 pub mod event;
+pub mod execution;
 pub mod subscription;

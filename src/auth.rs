@@ -1,0 +1,178 @@
+//! Who may use the API: keys and scopes in production, this machine alone in `dev`.
+
+use crate::config::{Access, ApiKey, Scope};
+use crate::problem::Problem;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+use subtle::{Choice, ConstantTimeEq};
+
+const BEARER: &str = "Bearer realm=\"eventbridge\"";
+const BASIC: &str = "Basic realm=\"eventbridge: any user name, an API key as password\", charset=\"UTF-8\"";
+
+/// Lets a request pass when its key allows it: reading for GET and HEAD, writing for all else.
+pub async fn require_key(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    let needed = match *request.method() {
+        Method::GET | Method::HEAD => Scope::Read,
+        _ => Scope::Write,
+    };
+    match check(&access, bearer(request.headers()), needed, BEARER) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// As [`require_key`], for pages that a browser opens: it may send the key as a Basic password.
+pub async fn require_key_of_browser(
+    State(access): State<Arc<Access>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let key = bearer(headers).map(str::to_owned).or_else(|| basic_password(headers));
+    match check(&access, key.as_deref(), Scope::Read, BASIC) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Refuses, in `dev`, requests that a foreign web page or a rebound name made a browser send.
+pub async fn require_local_host(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if !matches!(*access, Access::LocalOnly) || is_local(request.uri(), request.headers()) {
+        return next.run(request).await;
+    }
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "not_local",
+        "Only for this machine",
+        "In dev the service answers only requests whose Host and Origin are localhost or a loopback address.",
+    )
+    .into_response()
+}
+
+fn check(
+    access: &Access,
+    given: Option<&str>,
+    needed: Scope,
+    challenge: &'static str,
+) -> Result<(), Problem> {
+    let Access::Keys(keys) = access else { return Ok(()) };
+    let Some(given) = given else {
+        return Err(Problem::unauthorized(
+            "Send a key of API_KEYS as Authorization: Bearer <key>.",
+            challenge,
+        ));
+    };
+    match find(keys, given) {
+        None => Err(Problem::unauthorized("This key is not one of API_KEYS.", challenge)),
+        Some(key) if key.scope < needed => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "This key may only read",
+            "Use a key with the scope write.",
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Compares with every key, so that the time tells nothing of which came close.
+fn find<'a>(keys: &'a [ApiKey], given: &str) -> Option<&'a ApiKey> {
+    let mut found = None;
+    for key in keys {
+        let same: Choice = key.key.expose_secret().as_bytes().ct_eq(given.as_bytes());
+        if bool::from(same) {
+            found = Some(key);
+        }
+    }
+    found
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+}
+
+fn basic_password(headers: &HeaderMap) -> Option<String> {
+    let (scheme, encoded) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    text.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = uri
+        .authority()
+        .map(|authority| authority.host().to_owned())
+        .or_else(|| host_of(headers.get(header::HOST)?.to_str().ok()?));
+    let origin_is_local = match headers.get(header::ORIGIN) {
+        None => true,
+        Some(origin) => origin
+            .to_str()
+            .ok()
+            .and_then(|origin| host_of(origin.split_once("://")?.1))
+            .is_some_and(|host| is_loopback_name(&host)),
+    };
+    host.is_some_and(|host| is_loopback_name(&host)) && origin_is_local
+}
+
+fn host_of(authority: &str) -> Option<String> {
+    let authority: axum::http::uri::Authority = authority.parse().ok()?;
+    Some(authority.host().to_owned())
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+
+    fn local(host: &str, origin: Option<&str>) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().expect("host"));
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().expect("origin"));
+        }
+        is_local(&Uri::from_static("/"), &headers)
+    }
+
+    #[test]
+    fn loopback_hosts_and_origins_are_local_and_others_are_not() {
+        for host in ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"] {
+            assert!(local(host, None), "{host}");
+            assert!(local(host, Some("http://localhost:3000")), "{host}");
+            assert!(!local(host, Some("https://evil.example")), "{host}");
+            assert!(!local(host, Some("null")), "{host}");
+        }
+        for host in ["evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.example", ""] {
+            assert!(!local(host, None), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_read_key_may_not_write_and_an_unknown_one_nothing() {
+        let key = |name: &str, scope, key: &str| ApiKey {
+            name: name.to_owned(),
+            scope,
+            key: SecretString::from(key),
+        };
+        let access = Access::Keys(vec![key("r", Scope::Read, "reader"), key("w", Scope::Write, "writer")]);
+        let status = |given, needed| check(&access, given, needed, BEARER).map_err(|problem| problem.status);
+        assert_eq!(status(Some("reader"), Scope::Read), Ok(()));
+        assert_eq!(status(Some("reader"), Scope::Write), Err(403));
+        assert_eq!(status(Some("writer"), Scope::Write), Ok(()));
+        assert_eq!(status(Some("other"), Scope::Read), Err(401));
+        assert_eq!(status(None, Scope::Read), Err(401));
+    }
+}

@@ -1,0 +1,533 @@
+//! Settings of the core, read from a map of names and texts.
+//!
+//! Nothing here touches the process's environment: `cli` builds the map from the environment and
+//! `.env`, tests and the demo build their own. All that is wrong is told at once. Secrets stay
+//! hidden in `Debug`.
+
+use crate::domain::subscription::{LivemodeFilter, TypeFilter};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Names and texts, such as the environment's. Names set to nothing count as not set.
+#[derive(Clone, Default)]
+pub struct Vars(BTreeMap<String, String>);
+
+impl Vars {
+    /// The text of a name, trimmed; nothing where it is absent or blank.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// Whether the name was given at all, be it set to nothing.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Sets a name.
+    pub fn set(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        self.0.insert(name.into(), text.into());
+    }
+}
+
+impl<N: Into<String>, T: Into<String>> FromIterator<(N, T)> for Vars {
+    fn from_iter<I: IntoIterator<Item = (N, T)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, text)| (name.into(), text.into())).collect())
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.listing())]
+pub struct ConfigError {
+    /// One sentence for each problem, beginning with the setting's name.
+    pub problems: Vec<String>,
+}
+
+impl ConfigError {
+    fn listing(&self) -> String {
+        let mut text = String::from("the settings cannot be used:");
+        for problem in &self.problems {
+            text.push_str("\n  - ");
+            text.push_str(problem);
+        }
+        text.push_str("\nSettings come from the environment or a .env file; .env-model lists them all.");
+        text
+    }
+}
+
+/// Reads settings one by one and collects what is wrong instead of stopping at the first.
+pub struct Reader<'a> {
+    vars: &'a Vars,
+    problems: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts to read.
+    pub fn new(vars: &'a Vars) -> Self {
+        Self { vars, problems: Vec::new() }
+    }
+
+    /// The text of a setting, where it is set.
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.vars.get(name)
+    }
+
+    /// A secret, where it is set.
+    pub fn secret(&self, name: &str) -> Option<SecretString> {
+        self.text(name).map(SecretString::from)
+    }
+
+    /// A setting read by `parse`, or `default` where it is not set or cannot be read (which is noted).
+    pub fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> T {
+        match self.text(name).map(parse) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(error)) => {
+                self.problem(name, error);
+                default
+            }
+        }
+    }
+
+    /// A number between two bounds, both allowed.
+    pub fn number<T>(&mut self, name: &str, default: T, min: T, max: T) -> T
+    where
+        T: FromStr + PartialOrd + std::fmt::Display + Copy,
+    {
+        self.parsed(name, default, |text| match text.parse::<T>() {
+            Ok(number) if number >= min && number <= max => Ok(number),
+            _ => Err(format!("must be a number from {min} to {max}, not {text:?}")),
+        })
+    }
+
+    /// Notes that a setting is wrong. The sentence must not quote a secret.
+    pub fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
+        self.problems.push(format!("{name}: {what}"));
+    }
+
+    /// The settings read, unless something was wrong.
+    pub fn finish<T>(self, settings: T) -> Result<T, ConfigError> {
+        if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems: self.problems }) }
+    }
+}
+
+/// A webhook secret and the name under which logs and events speak of it.
+#[derive(Debug, Clone)]
+pub struct NamedSecret {
+    /// The name; `secret-1` and so on where none is given.
+    pub name: String,
+    /// The whole secret, `whsec_` included.
+    pub secret: SecretString,
+}
+
+/// What an API key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Look, retry, and whatever else changes something.
+    Write,
+}
+
+/// A key of our own API.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// The holder's name, for logs.
+    pub name: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// The key.
+    pub key: SecretString,
+}
+
+/// Who may use the API.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Those who hold one of these keys.
+    Keys(Vec<ApiKey>),
+    /// Anybody who can reach it: `AUTH=off`.
+    Open,
+    /// Only programs on this machine, by Host and Origin: `dev`.
+    LocalOnly,
+}
+
+/// One destination instance as configured: executions bear its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceName {
+    /// The instance's name.
+    pub name: String,
+    /// The kind that serves it, such as `notion`.
+    pub kind: String,
+}
+
+impl InstanceName {
+    /// The full name of one of the instance's settings: `notion` and `API_KEY` give `NOTION_API_KEY`.
+    pub fn setting(&self, suffix: &str) -> String {
+        format!("{}_{suffix}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// How failed deliveries are tried again.
+#[derive(Debug, Clone, Copy)]
+pub struct RetrySettings {
+    /// Attempts until an execution is given up.
+    pub attempts_max: u32,
+    /// The wait after the first failed attempt; it doubles with each further one.
+    pub base: Duration,
+    /// The longest wait.
+    pub cap: Duration,
+}
+
+impl Default for RetrySettings {
+    /// 24 attempts from 5 s up to 2 h: together more than 24 hours.
+    fn default() -> Self {
+        Self { attempts_max: 24, base: Duration::from_secs(5), cap: Duration::from_secs(7200) }
+    }
+}
+
+/// The settings of the core.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the database is, as a URL.
+    pub database_url: SecretString,
+    /// The most connections to it.
+    pub database_connections: u32,
+    /// The webhook secrets of Stripe.
+    pub stripe_secrets: Vec<NamedSecret>,
+    /// The destination instances.
+    pub instances: Vec<InstanceName>,
+    /// Who may use the API.
+    pub access: Access,
+    /// How many executions run at once in this process.
+    pub worker_concurrency: usize,
+    /// How failed deliveries are tried again.
+    pub retry: RetrySettings,
+    /// How long running work may go on after the signal to stop.
+    pub shutdown_grace: Duration,
+}
+
+impl Settings {
+    /// Reads the settings for production: whatever is missing is noted as a problem.
+    pub fn for_production(reader: &mut Reader<'_>) -> Self {
+        let access = access(reader);
+        let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
+        if reader.text("STRIPE_WEBHOOK_SECRET").is_none() {
+            reader.problem(
+                "STRIPE_WEBHOOK_SECRET",
+                "is missing: the signing secret (whsec_…) of your Stripe endpoint",
+            );
+        }
+        settings.database_url = required_database_url(reader);
+        settings
+    }
+
+    /// Reads the settings for `dev` and `demo`: the caller fills in what is not set.
+    pub fn for_development(reader: &mut Reader<'_>) -> Self {
+        let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::LOCALHOST), Access::LocalOnly);
+        settings.database_url = database_url(reader).unwrap_or_default();
+        settings
+    }
+
+    /// Whether a database was configured.
+    pub fn has_database(&self) -> bool {
+        !self.database_url.expose_secret().is_empty()
+    }
+
+    fn read(reader: &mut Reader<'_>, ip: IpAddr, access: Access) -> Self {
+        Self {
+            listen: listen(reader, ip),
+            database_url: SecretString::default(),
+            database_connections: reader.number("DATABASE_CONNECTIONS", 10, 4, 500),
+            stripe_secrets: reader.parsed("STRIPE_WEBHOOK_SECRET", Vec::new(), stripe_secrets),
+            instances: instances(reader),
+            access,
+            worker_concurrency: reader.number("WORKER_CONCURRENCY", 8, 1, 1000),
+            retry: retry(reader),
+            shutdown_grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 25, 1, 600)),
+        }
+    }
+}
+
+/// The database's URL, or a noted problem where it is not set.
+pub fn required_database_url(reader: &mut Reader<'_>) -> SecretString {
+    database_url(reader).unwrap_or_else(|| {
+        reader.problem(
+            "DATABASE_URL",
+            "is missing: postgres://user:password@host:5432/database, or set POSTGRES_HOST, POSTGRES_DB, …",
+        );
+        SecretString::default()
+    })
+}
+
+/// Which events an instance wants, by its `…_EVENT_TYPES` and `…_LIVEMODE`.
+pub fn filter(reader: &mut Reader<'_>, instance: &InstanceName) -> (TypeFilter, LivemodeFilter) {
+    let types = reader.parsed(&instance.setting("EVENT_TYPES"), TypeFilter::all(), TypeFilter::parse);
+    let livemode = reader.parsed(&instance.setting("LIVEMODE"), LivemodeFilter::All, |text| match text {
+        "all" => Ok(LivemodeFilter::All),
+        "live" => Ok(LivemodeFilter::Live),
+        "test" => Ok(LivemodeFilter::Test),
+        _ => Err("must be all, live or test"),
+    });
+    (types, livemode)
+}
+
+fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {
+    let port = reader.number("PORT", 8000_u16, 0, u16::MAX);
+    reader.parsed("LISTEN_ADDR", SocketAddr::new(ip, port), |text| {
+        text.parse().map_err(|_| "must be an address and a port, such as 0.0.0.0:8000 or [::]:8000")
+    })
+}
+
+fn database_url(reader: &mut Reader<'_>) -> Option<SecretString> {
+    if let Some(text) = reader.text("DATABASE_URL") {
+        return match url::Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Some(SecretString::from(text)),
+            _ => {
+                reader.problem(
+                    "DATABASE_URL",
+                    "must begin with postgres:// and be a URL; encode special characters of the password",
+                );
+                Some(SecretString::default())
+            }
+        };
+    }
+    let host = reader.text("POSTGRES_HOST");
+    let database = reader.text("POSTGRES_DB");
+    if host.is_none() && database.is_none() {
+        return None;
+    }
+    let port = reader.number("POSTGRES_PORT", 5432_u16, 1, u16::MAX);
+    let mut url = url::Url::parse("postgres://localhost/").ok()?;
+    let parts =
+        url.set_host(Some(host.unwrap_or("localhost"))).is_ok_and(|()| url.set_port(Some(port)).is_ok())
+            && url.set_username(reader.text("POSTGRES_USER").unwrap_or("postgres")).is_ok()
+            && url.set_password(reader.text("POSTGRES_PASSWORD")).is_ok();
+    if !parts {
+        reader.problem("POSTGRES_HOST", "is no host name");
+    }
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.clear().push(database.unwrap_or("postgres"));
+    }
+    Some(SecretString::from(url.to_string()))
+}
+
+/// Reads `whsec_a,live=whsec_b`.
+fn stripe_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
+    let mut secrets: Vec<NamedSecret> = Vec::new();
+    for (position, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+        let (name, secret) = match entry.split_once('=') {
+            Some((name, secret)) if !entry.starts_with("whsec_") => (name.trim().to_owned(), secret.trim()),
+            _ => (format!("secret-{}", position + 1), entry),
+        };
+        if !is_name(&name) {
+            return Err(format!(
+                "the name of secret {} may hold letters, digits, - and _ only",
+                position + 1
+            ));
+        }
+        if secret.strip_prefix("whsec_").is_none_or(str::is_empty) {
+            return Err(format!(
+                "secret {} does not begin with whsec_: copy the signing secret of the endpoint, not an API key",
+                position + 1
+            ));
+        }
+        if secrets.iter().any(|earlier| earlier.name == name) {
+            return Err(format!("the name {name:?} is given twice"));
+        }
+        secrets.push(NamedSecret { name, secret: SecretString::from(secret) });
+    }
+    Ok(secrets)
+}
+
+/// Reads `DESTINATIONS`: `notion` by default; set to nothing it means that events are only stored.
+fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
+    if reader.vars.is_given("DESTINATIONS") && reader.text("DESTINATIONS").is_none() {
+        return Vec::new();
+    }
+    let default = vec![InstanceName { name: "notion".to_owned(), kind: "notion".to_owned() }];
+    reader.parsed("DESTINATIONS", default, |text| {
+        let mut found: Vec<InstanceName> = Vec::new();
+        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let (name, kind) = entry.split_once(':').unwrap_or((entry, entry));
+            if !is_name(name) || found.iter().any(|earlier| earlier.name == name) {
+                return Err(format!("{name:?} is not a name of its own made of letters, digits, - and _"));
+            }
+            found.push(InstanceName { name: name.to_owned(), kind: kind.to_owned() });
+        }
+        Ok(found)
+    })
+}
+
+fn access(reader: &mut Reader<'_>) -> Access {
+    match reader.text("AUTH") {
+        Some("off") => return Access::Open,
+        None | Some("on") => {}
+        Some(_) => reader.problem("AUTH", "must be on or off"),
+    }
+    if reader.text("API_KEYS").is_none() {
+        reader.problem(
+            "API_KEYS",
+            "is missing: name:read:key or name:write:key, keys of 32 characters or more, separated by commas (or AUTH=off)",
+        );
+    }
+    Access::Keys(reader.parsed("API_KEYS", Vec::new(), api_keys))
+}
+
+fn api_keys(text: &str) -> Result<Vec<ApiKey>, String> {
+    const KEY_CHARACTERS_MIN: usize = 32;
+    let mut keys: Vec<ApiKey> = Vec::new();
+    for (position, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+        let number = position + 1;
+        let mut parts = entry.splitn(3, ':');
+        let (Some(name), Some(scope), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(format!("key {number} must be written name:scope:key"));
+        };
+        let scope = match scope {
+            "read" => Scope::Read,
+            "write" => Scope::Write,
+            _ => return Err(format!("the scope of key {number} must be read or write")),
+        };
+        if !is_name(name) || keys.iter().any(|earlier| earlier.name == name) {
+            return Err(format!("the name of key {number} must be its own and of letters, digits, - and _"));
+        }
+        if key.chars().count() < KEY_CHARACTERS_MIN || !key.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(format!(
+                "key {number} ({name}) must have at least {KEY_CHARACTERS_MIN} plain characters; make one with: openssl rand -hex 32"
+            ));
+        }
+        keys.push(ApiKey { name: name.to_owned(), scope, key: SecretString::from(key) });
+    }
+    Ok(keys)
+}
+
+fn retry(reader: &mut Reader<'_>) -> RetrySettings {
+    let default = RetrySettings::default();
+    RetrySettings {
+        attempts_max: reader.number("RETRY_ATTEMPTS_MAX", default.attempts_max, 1, 1000),
+        base: Duration::from_secs(reader.number("RETRY_BASE_SECONDS", default.base.as_secs(), 1, 3600)),
+        cap: Duration::from_secs(reader.number("RETRY_CAP_SECONDS", default.cap.as_secs(), 1, 86_400)),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 40
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    fn complete() -> Vars {
+        [
+            ("DATABASE_URL", "postgres://u:p@db/events"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_a"),
+            ("API_KEYS", &format!("ops:write:{KEY}")),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn read(vars: &Vars) -> Result<Settings, ConfigError> {
+        let mut reader = Reader::new(vars);
+        let settings = Settings::for_production(&mut reader);
+        reader.finish(settings)
+    }
+
+    fn with(name: &str, text: &str) -> Result<Settings, ConfigError> {
+        let mut vars = complete();
+        vars.set(name, text);
+        read(&vars)
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once() {
+        let error = read(&Vars::default()).expect_err("nothing is set").to_string();
+        for name in ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "API_KEYS"] {
+            assert!(error.contains(name), "{name} in {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_set_to_nothing_is_missing_but_empty_destinations_store_only() {
+        assert!(with("STRIPE_WEBHOOK_SECRET", " ").is_err());
+        let mut vars = complete();
+        vars.set("DESTINATIONS", "");
+        assert!(read(&vars).expect("store only").instances.is_empty());
+    }
+
+    #[test]
+    fn the_originals_postgres_settings_make_a_url_and_database_url_wins() {
+        let mut vars = complete();
+        vars.set("POSTGRES_HOST", "elsewhere");
+        let settings = read(&vars).expect("valid");
+        assert_eq!(settings.database_url.expose_secret(), "postgres://u:p@db/events");
+        vars.set("DATABASE_URL", "");
+        vars.set("POSTGRES_DB", "events db");
+        vars.set("POSTGRES_USER", "me");
+        vars.set("POSTGRES_PASSWORD", "p@ss/word");
+        let settings = read(&vars).expect("valid");
+        assert_eq!(
+            settings.database_url.expose_secret(),
+            "postgres://me:p%40ss%2Fword@elsewhere:5432/events%20db"
+        );
+    }
+
+    #[test]
+    fn secrets_may_have_names_and_are_hidden_in_debug() {
+        let settings = with("STRIPE_WEBHOOK_SECRET", "whsec_a, live=whsec_b").expect("valid");
+        let names: Vec<_> = settings.stripe_secrets.iter().map(|secret| secret.name.as_str()).collect();
+        assert_eq!(names, ["secret-1", "live"]);
+        let debug = format!("{settings:?}");
+        assert!(!debug.contains("whsec_") && !debug.contains(KEY) && !debug.contains("u:p@"), "{debug}");
+    }
+
+    #[test]
+    fn an_error_never_quotes_a_secret() {
+        for (name, text) in [
+            ("STRIPE_WEBHOOK_SECRET", "sk_live_secret"),
+            ("API_KEYS", "ops:write:short-secret"),
+            ("API_KEYS", "ops:admin:short-secret"),
+            ("DATABASE_URL", "mysql://u:secret@db"),
+        ] {
+            let error = with(name, text).expect_err("refused").to_string();
+            assert!(
+                error.contains(name) && !error.contains("secret@") && !error.contains("short-secret"),
+                "{error}"
+            );
+            assert!(!error.contains("sk_live_secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_and_unknown_words_are_refused() {
+        for (name, text) in [
+            ("PORT", "70000"),
+            ("WORKER_CONCURRENCY", "0"),
+            ("AUTH", "maybe"),
+            ("LISTEN_ADDR", "localhost"),
+            ("DESTINATIONS", "notion,notion"),
+        ] {
+            assert!(with(name, text).is_err(), "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn the_port_alone_is_enough() {
+        assert_eq!(with("PORT", "9000").expect("valid").listen.to_string(), "0.0.0.0:9000");
+        assert_eq!(with("LISTEN_ADDR", "127.0.0.1:1").expect("valid").listen.to_string(), "127.0.0.1:1");
+    }
+}

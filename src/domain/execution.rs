@@ -1,0 +1,201 @@
+//! An execution's states and the table of legal transitions, written here once.
+//!
+//! The store asks [`Change::allowed_from`] for the states that a change may start from, so that the
+//! SQL and this table cannot disagree.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An execution's id: one event on its way to one destination instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecutionId(pub i64);
+
+impl fmt::Display for ExecutionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where an execution stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Waits: new, or for a retry, or for something that its reason names.
+    Pending,
+    /// Leased by a worker.
+    Running,
+    /// Delivered; the remote id and link are known.
+    Success,
+    /// Given up, with the reason.
+    Failed,
+    /// A destination declined it, with the reason.
+    Skipped,
+    /// A newer event of the same object was delivered instead.
+    Superseded,
+    /// Cancelled by a person.
+    Cancelled,
+}
+
+impl Status {
+    /// Every state, in the order in which people read them.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Running,
+        Self::Success,
+        Self::Failed,
+        Self::Skipped,
+        Self::Superseded,
+        Self::Cancelled,
+    ];
+
+    /// The word that stands in the database and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing more happens by itself.
+    pub const fn is_terminal(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// The state after `change`, or nothing where the change is not legal.
+    pub const fn after(self, change: Change) -> Option<Self> {
+        use Status::{Cancelled, Failed, Pending, Running, Skipped, Success, Superseded};
+        match (self, change) {
+            (Pending, Change::Claim) => Some(Running),
+            (Running, Change::Deliver) => Some(Success),
+            (Running, Change::Decline) => Some(Skipped),
+            (Running, Change::GiveUp) => Some(Failed),
+            (Running, Change::Postpone | Change::Rescue) => Some(Pending),
+            (Pending, Change::Supersede) => Some(Superseded),
+            (Pending, Change::Cancel) => Some(Cancelled),
+            // A retry of what waits anyway is harmless: so it can be asked for again and again.
+            (Pending | Success | Failed | Skipped | Cancelled, Change::Retry) => Some(Pending),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no status.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no status; the statuses are pending, running, success, failed, skipped, superseded, cancelled"
+)]
+pub struct UnknownStatus(String);
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| UnknownStatus(text.chars().take(40).collect()))
+    }
+}
+
+/// What can happen to an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A worker takes it under a lease.
+    Claim,
+    /// The destination has it.
+    Deliver,
+    /// The destination declines it.
+    Decline,
+    /// It failed for good.
+    GiveUp,
+    /// It is tried again later.
+    Postpone,
+    /// Its worker died or lost its lease.
+    Rescue,
+    /// A newer event of the object was delivered instead.
+    Supersede,
+    /// A person cancels it.
+    Cancel,
+    /// A person asks for another try.
+    Retry,
+}
+
+impl Change {
+    /// Every change.
+    pub const ALL: [Self; 9] = [
+        Self::Claim,
+        Self::Deliver,
+        Self::Decline,
+        Self::GiveUp,
+        Self::Postpone,
+        Self::Rescue,
+        Self::Supersede,
+        Self::Cancel,
+        Self::Retry,
+    ];
+
+    /// The states from which the change is legal.
+    pub fn allowed_from(self) -> Vec<Status> {
+        Status::ALL.into_iter().filter(|status| status.after(self).is_some()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole table, said a second time: state by state, which changes lead where.
+    #[test]
+    fn every_pair_of_state_and_change_is_as_written() {
+        use Change::*;
+        use Status::*;
+        let legal = [
+            (Pending, Claim, Running),
+            (Pending, Supersede, Superseded),
+            (Pending, Cancel, Cancelled),
+            (Pending, Retry, Pending),
+            (Running, Deliver, Success),
+            (Running, Decline, Skipped),
+            (Running, GiveUp, Failed),
+            (Running, Postpone, Pending),
+            (Running, Rescue, Pending),
+            (Success, Retry, Pending),
+            (Failed, Retry, Pending),
+            (Skipped, Retry, Pending),
+            (Cancelled, Retry, Pending),
+        ];
+        for from in Status::ALL {
+            for change in Change::ALL {
+                let expected =
+                    legal.iter().find(|(a, b, _)| (*a, *b) == (from, change)).map(|(_, _, to)| *to);
+                assert_eq!(from.after(change), expected, "{from} after {change:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_pending_and_running_can_still_move_by_themselves() {
+        for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
+            let by_itself = [Change::Claim, Change::Deliver, Change::Postpone, Change::Rescue];
+            assert!(by_itself.into_iter().all(|change| status.after(change).is_none()), "{status}");
+        }
+    }
+
+    #[test]
+    fn words_read_back_to_their_state() {
+        for status in Status::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        assert!("done".parse::<Status>().is_err());
+    }
+}
