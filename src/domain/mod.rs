@@ -5,4 +5,5 @@
 pub mod delivery;
 pub mod event;
 pub mod execution;
+pub mod money;
 pub mod subscription;
