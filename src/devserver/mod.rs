@@ -1,0 +1,3 @@
+//! What a developer needs at hand without an account anywhere.
+
+pub mod samples;
