@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order in which data flows through them; `ARCHITECTURE.md` has the map.
 
+pub mod destinations;
 pub mod devserver;
 pub mod domain;
 

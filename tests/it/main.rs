@@ -1,2 +1,4 @@
 //! Integration tests: one binary, so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod mapping;

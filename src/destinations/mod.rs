@@ -1,0 +1,3 @@
+//! Where events are delivered to: one folder per kind of destination.
+
+pub mod notion;

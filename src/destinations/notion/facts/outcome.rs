@@ -1,0 +1,167 @@
+//! What an event means for the money, in one of ten words.
+//!
+//! The type speaks first, for it is what happened; the object's status speaks where the type tells
+//! no end of it.
+
+use crate::destinations::notion::facts::object::{ObjectKind, StripeObject};
+use crate::domain::subscription::without_thin_prefix;
+
+/// What an event means for the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// Money came in, or a payout arrived.
+    Paid,
+    /// A payment, refund or payout failed.
+    Failed,
+    /// All of it was given back.
+    Refunded,
+    /// A part of it was given back.
+    PartlyRefunded,
+    /// A customer disputes it and nothing is decided.
+    Disputed,
+    /// A dispute was won.
+    Won,
+    /// A dispute was lost.
+    Lost,
+    /// It was called off.
+    Canceled,
+    /// It is due and not paid.
+    PastDue,
+    /// Nothing of these: good to know.
+    Info,
+}
+
+impl EventOutcome {
+    /// What an event of this type about this object means.
+    pub(super) fn of(event_type: &str, object: &StripeObject<'_>) -> Self {
+        let verb = without_thin_prefix(event_type).rsplit('.').next().unwrap_or_default();
+        let status = object.status();
+        let status = status.as_deref().unwrap_or_default();
+        match object.kind {
+            ObjectKind::Charge => charge(verb, status, object),
+            ObjectKind::CheckoutSession => checkout_session(verb, status, object),
+            ObjectKind::Dispute => dispute(status),
+            ObjectKind::Invoice => invoice(verb, status),
+            ObjectKind::PaymentIntent => payment_intent(verb, status),
+            ObjectKind::Payout => payout(verb, status),
+            ObjectKind::Refund => refund(verb, status),
+            ObjectKind::Subscription => subscription(verb, status),
+            ObjectKind::Customer | ObjectKind::Other => other(verb),
+        }
+    }
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Paid => "Paid",
+            Self::Failed => "Failed",
+            Self::Refunded => "Refunded",
+            Self::PartlyRefunded => "Partly refunded",
+            Self::Disputed => "Disputed",
+            Self::Won => "Won",
+            Self::Lost => "Lost",
+            Self::Canceled => "Canceled",
+            Self::PastDue => "Past due",
+            Self::Info => "Info",
+        }
+    }
+}
+
+/// What was given back or disputed outlives what the charge once came to.
+fn charge(verb: &str, status: &str, object: &StripeObject<'_>) -> EventOutcome {
+    let has_refunds = object.integer("/amount_refunded").is_some_and(|minor| minor > 0);
+    let is_uncaptured = object.value.get("captured").is_some() && !object.is("/captured");
+    match verb {
+        _ if object.is("/refunded") => EventOutcome::Refunded,
+        _ if has_refunds => EventOutcome::PartlyRefunded,
+        _ if object.is("/disputed") => EventOutcome::Disputed,
+        "failed" => EventOutcome::Failed,
+        "expired" => EventOutcome::Canceled,
+        "captured" => EventOutcome::Paid,
+        _ if status == "failed" => EventOutcome::Failed,
+        _ if is_uncaptured => EventOutcome::Info,
+        "succeeded" => EventOutcome::Paid,
+        _ if status == "succeeded" || object.is("/paid") => EventOutcome::Paid,
+        _ => EventOutcome::Info,
+    }
+}
+
+fn checkout_session(verb: &str, status: &str, object: &StripeObject<'_>) -> EventOutcome {
+    match verb {
+        "async_payment_succeeded" => EventOutcome::Paid,
+        "async_payment_failed" => EventOutcome::Failed,
+        _ if verb == "expired" || status == "expired" => EventOutcome::Canceled,
+        _ if object.text("/payment_status").as_deref() == Some("paid") => EventOutcome::Paid,
+        _ => EventOutcome::Info,
+    }
+}
+
+fn dispute(status: &str) -> EventOutcome {
+    match status {
+        "won" => EventOutcome::Won,
+        "lost" => EventOutcome::Lost,
+        "warning_closed" => EventOutcome::Info,
+        _ => EventOutcome::Disputed,
+    }
+}
+
+fn invoice(verb: &str, status: &str) -> EventOutcome {
+    match verb {
+        "paid" | "payment_succeeded" => EventOutcome::Paid,
+        "voided" | "deleted" => EventOutcome::Canceled,
+        "overdue" => EventOutcome::PastDue,
+        "marked_uncollectible" => EventOutcome::Failed,
+        _ if verb.ends_with("failed") => EventOutcome::Failed,
+        _ => match status {
+            "paid" => EventOutcome::Paid,
+            "void" | "deleted" => EventOutcome::Canceled,
+            "uncollectible" => EventOutcome::Failed,
+            _ => EventOutcome::Info,
+        },
+    }
+}
+
+fn payment_intent(verb: &str, status: &str) -> EventOutcome {
+    match if matches!(verb, "succeeded" | "payment_failed" | "canceled") { verb } else { status } {
+        "succeeded" => EventOutcome::Paid,
+        "payment_failed" => EventOutcome::Failed,
+        "canceled" => EventOutcome::Canceled,
+        _ => EventOutcome::Info,
+    }
+}
+
+fn payout(verb: &str, status: &str) -> EventOutcome {
+    match if matches!(verb, "paid" | "failed" | "canceled") { verb } else { status } {
+        "paid" => EventOutcome::Paid,
+        "failed" => EventOutcome::Failed,
+        "canceled" => EventOutcome::Canceled,
+        _ => EventOutcome::Info,
+    }
+}
+
+/// A refund knows its own amount only, so it cannot tell whether it gave back all.
+fn refund(verb: &str, status: &str) -> EventOutcome {
+    match (verb, status) {
+        ("failed", _) | (_, "failed") => EventOutcome::Failed,
+        (_, "canceled") => EventOutcome::Canceled,
+        (_, "succeeded") => EventOutcome::Refunded,
+        _ => EventOutcome::Info,
+    }
+}
+
+fn subscription(verb: &str, status: &str) -> EventOutcome {
+    match (verb, status) {
+        ("deleted", _) | (_, "canceled" | "incomplete_expired") => EventOutcome::Canceled,
+        (_, "past_due" | "unpaid") => EventOutcome::PastDue,
+        _ => EventOutcome::Info,
+    }
+}
+
+fn other(verb: &str) -> EventOutcome {
+    match verb {
+        "paid" => EventOutcome::Paid,
+        "canceled" | "voided" => EventOutcome::Canceled,
+        _ if verb.ends_with("failed") => EventOutcome::Failed,
+        _ => EventOutcome::Info,
+    }
+}

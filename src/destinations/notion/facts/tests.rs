@@ -1,0 +1,300 @@
+//! What is read off bodies of every age and shape.
+
+use super::*;
+use crate::domain::event::{EventFacts, EventKey};
+use serde_json::json;
+
+fn read_in(zone: Tz, payload: &Value) -> Facts {
+    let event = StoredEvent {
+        key: EventKey(1),
+        source: "stripe".to_owned(),
+        event_id: "evt_1".to_owned(),
+        facts: EventFacts::default(),
+        received_at: DateTime::UNIX_EPOCH,
+        payload: payload.to_string().into(),
+    };
+    Facts::read(&event, zone)
+}
+
+fn read(event_type: &str, object: &Value) -> Facts {
+    read_in(Tz::UTC, &json!({"type": event_type, "created": 1_700_000_000, "data": {"object": object}}))
+}
+
+fn amount_of(event_type: &str, object: &Value) -> Option<String> {
+    read(event_type, object).amount.map(|amount| amount.decimal())
+}
+
+#[test]
+fn an_invoice_of_today_tells_all_of_it() {
+    let facts = read_in(
+        chrono_tz::Asia::Tokyo,
+        &json!({
+            "type": "invoice.paid", "created": 1_701_399_600, "livemode": false, "account": "acct_9",
+            "data": {"object": {
+                "object": "invoice", "id": "in_1", "number": "0042", "status": "paid", "currency": "eur",
+                "total": 15_000, "amount_paid": 12_000, "customer": "cus_1", "customer_email": "jane@example.com",
+                "customer_name": "Jane", "hosted_invoice_url": "https://invoice.example.com/1",
+                "lines": {"data": [{"description": "Tea, monthly"}]},
+            }},
+        }),
+    );
+    assert_eq!(facts.title, "Invoice 0042 paid · EUR 120.00 · jane@example.com");
+    assert_eq!((facts.status, facts.outcome), (EventStatus::Success, EventOutcome::Paid));
+    assert_eq!(facts.month.as_deref(), Some("2023-12"), "it is December in Tokyo already");
+    assert_eq!(facts.description.as_deref(), Some("Tea, monthly"));
+    assert_eq!(facts.customer.as_deref(), Some("cus_1"));
+    assert_eq!(
+        facts.dashboard_url.as_deref(),
+        Some("https://dashboard.stripe.com/acct_9/test/invoices/in_1")
+    );
+    for field in Field::ALL {
+        let untold = [Field::AmountRefunded, Field::ReceiptUrl].contains(field);
+        assert_eq!(facts.value(*field).is_none(), untold, "{field:?}");
+    }
+}
+
+#[test]
+fn an_invoice_counts_its_total_until_it_is_paid() {
+    let open =
+        json!({"object": "invoice", "status": "open", "total": 500, "amount_paid": 0, "currency": "eur"});
+    assert_eq!(amount_of("invoice.finalized", &open).as_deref(), Some("5.00"));
+    let old = json!({"object": "invoice", "paid": true, "total": 700, "currency": "usd"});
+    let facts = read("invoice.payment_succeeded", &old);
+    assert_eq!(facts.amount.map(|amount| amount.decimal()).as_deref(), Some("7.00"));
+    assert_eq!(facts.object_status.as_deref(), Some("paid"));
+}
+
+#[test]
+fn each_kind_has_its_own_amount() {
+    for (event_type, object, amount) in [
+        ("payment_intent.succeeded", json!({"object": "payment_intent", "amount": 1099}), Some("10.99")),
+        (
+            "charge.refunded",
+            json!({"object": "charge", "amount": 1099, "amount_refunded": 99}),
+            Some("10.99"),
+        ),
+        (
+            "checkout.session.completed",
+            json!({"object": "checkout.session", "amount_total": 1}),
+            Some("0.01"),
+        ),
+        ("checkout.session.expired", json!({"object": "checkout.session", "amount_total": null}), None),
+        ("refund.created", json!({"object": "refund", "amount": 50}), Some("0.50")),
+        ("charge.dispute.created", json!({"object": "dispute", "amount": 1000}), Some("10.00")),
+        ("payout.paid", json!({"object": "payout", "amount": -1000}), Some("-10.00")),
+        ("customer.created", json!({"object": "customer", "balance": 100, "amount": 5}), None),
+        ("transfer.created", json!({"object": "transfer", "amount": 100}), None),
+        ("charge.dispute.created", json!({"amount": 1000}), Some("10.00")),
+        ("charge.succeeded", json!({"object": "charge", "amount": 10.5}), None),
+    ] {
+        let mut object = object;
+        object["currency"] = json!("usd");
+        assert_eq!(amount_of(event_type, &object).as_deref(), amount, "{event_type} {object}");
+    }
+}
+
+#[test]
+fn an_amount_without_a_currency_we_can_name_is_none() {
+    assert_eq!(amount_of("charge.succeeded", &json!({"object": "charge", "amount": 100})), None);
+    let unknown = json!({"object": "charge", "amount": 100, "currency": "currency"});
+    assert_eq!(amount_of("charge.succeeded", &unknown), None);
+}
+
+#[test]
+fn a_subscription_is_the_sum_of_its_prices() {
+    let sum = |items: Value, has_more: bool| {
+        let items = json!({"data": items, "has_more": has_more});
+        let object = json!({"object": "subscription", "currency": "usd", "items": items});
+        amount_of("customer.subscription.updated", &object)
+    };
+    let plain = json!({"quantity": 3, "price": {"currency": "usd", "unit_amount": 1000}});
+    let half_cents = json!({"quantity": 5, "price": {"unit_amount": null, "unit_amount_decimal": "0.5"}});
+    let old = json!({"quantity": 2, "plan": {"currency": "usd", "amount": 25}});
+    let metered = json!({"price": {"unit_amount": 9, "recurring": {"usage_type": "metered"}}});
+    let tiered = json!({"quantity": 1, "price": {"unit_amount": null, "unit_amount_decimal": null}});
+    let foreign = json!({"quantity": 1, "price": {"currency": "eur", "unit_amount": 1}});
+
+    assert_eq!(sum(json!([plain, old]), false).as_deref(), Some("30.50"));
+    assert_eq!(sum(json!([plain, half_cents]), false).as_deref(), Some("30.025"));
+    assert_eq!(sum(json!([plain, metered]), false).as_deref(), Some("30.00"));
+    assert_eq!(sum(json!([plain, tiered]), false), None);
+    assert_eq!(sum(json!([plain, foreign]), false), None);
+    assert_eq!(sum(json!([plain]), true), None);
+}
+
+#[test]
+fn an_old_subscription_has_one_plan() {
+    let object = json!({"object": "subscription", "quantity": 4, "plan": {"amount": 250, "currency": "jpy"}});
+    assert_eq!(amount_of("customer.subscription.created", &object).as_deref(), Some("1000"));
+}
+
+#[test]
+fn a_reference_may_be_an_id_an_object_or_null() {
+    for (customer, id, email) in [
+        (json!("cus_1"), Some("cus_1"), None),
+        (json!({"id": "cus_1", "email": "a@example.com"}), Some("cus_1"), Some("a@example.com")),
+        (json!({"id": "cus_1", "deleted": true}), Some("cus_1"), None),
+        (json!(null), None, None),
+        (json!(7), None, None),
+    ] {
+        let facts = read("charge.succeeded", &json!({"object": "charge", "customer": customer}));
+        assert_eq!((facts.customer.as_deref(), facts.customer_email.as_deref()), (id, email));
+    }
+    let by_charge = json!({"object": "dispute", "charge": {"id": "ch_1", "customer": "cus_2"}});
+    let facts = read("charge.dispute.created", &by_charge);
+    assert_eq!(facts.customer.as_deref(), Some("cus_2"));
+    assert_eq!(facts.dashboard_url.as_deref(), Some("https://dashboard.stripe.com/payments/ch_1"));
+}
+
+#[test]
+fn the_nearest_email_wins() {
+    let mut object = json!({
+        "object": "charge", "customer_email": "1@example.com", "receipt_email": "2@example.com",
+        "billing_details": {"email": "3@example.com"}, "customer_details": {"email": "4@example.com"},
+        "customer": {"id": "cus_1", "email": "5@example.com"},
+    });
+    for (number, place) in [
+        (1, "customer_email"),
+        (2, "receipt_email"),
+        (3, "billing_details"),
+        (4, "customer_details"),
+        (5, "customer"),
+    ] {
+        let email = read("charge.succeeded", &object).customer_email;
+        assert_eq!(email, Some(format!("{number}@example.com")));
+        object[place] = Value::Null;
+    }
+    let customer = json!({"object": "customer", "id": "cus_1", "email": "own@example.com"});
+    let facts = read("customer.created", &customer);
+    assert_eq!(facts.title, "Customer created · own@example.com");
+    assert_eq!(facts.customer.as_deref(), Some("cus_1"));
+}
+
+#[test]
+fn a_thin_event_tells_what_its_reference_does() {
+    let facts = read_in(
+        Tz::UTC,
+        &json!({
+            "id": "evt_1", "object": "v2.core.event", "type": "v1.invoice.paid", "livemode": true,
+            "created": "2026-11-23T10:00:00.123Z", "context": "acct_7",
+            "related_object": {"id": "in_9", "type": "invoice", "url": "/v1/invoices/in_9"},
+        }),
+    );
+    assert_eq!((facts.status, facts.outcome), (EventStatus::Success, EventOutcome::Paid));
+    assert_eq!(facts.object_id.as_deref(), Some("in_9"));
+    assert_eq!(facts.object_type.as_deref(), Some("invoice"));
+    assert_eq!(facts.title, "Invoice in_9 paid");
+    assert_eq!(facts.month.as_deref(), Some("2026-11"));
+    assert_eq!(facts.occurred_at.map(rfc3339).as_deref(), Some("2026-11-23T10:00:00Z"));
+    assert_eq!(facts.dashboard_url.as_deref(), Some("https://dashboard.stripe.com/acct_7/invoices/in_9"));
+}
+
+#[test]
+fn the_outcome_is_one_of_ten_words() {
+    let charge = |more: Value| {
+        let mut object = json!({"object": "charge", "status": "succeeded", "captured": true});
+        object.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        object
+    };
+    for (event_type, object, word) in [
+        ("charge.succeeded", charge(json!({})), "Paid"),
+        ("charge.succeeded", charge(json!({"captured": false})), "Info"),
+        ("charge.failed", charge(json!({"status": "failed", "captured": false})), "Failed"),
+        ("charge.expired", charge(json!({"captured": false})), "Canceled"),
+        ("charge.captured", charge(json!({})), "Paid"),
+        ("invoice_payment.paid", json!({"object": "invoice_payment"}), "Paid"),
+        ("charge.refunded", charge(json!({"refunded": true, "amount_refunded": 5})), "Refunded"),
+        ("charge.refunded", charge(json!({"refunded": false, "amount_refunded": 5})), "Partly refunded"),
+        ("charge.updated", charge(json!({"disputed": true})), "Disputed"),
+        ("charge.dispute.created", json!({"object": "dispute", "status": "needs_response"}), "Disputed"),
+        ("charge.dispute.closed", json!({"object": "dispute", "status": "won"}), "Won"),
+        ("charge.dispute.closed", json!({"object": "dispute", "status": "lost"}), "Lost"),
+        ("invoice.payment_failed", json!({"object": "invoice", "status": "open"}), "Failed"),
+        ("invoice.voided", json!({"object": "invoice", "status": "void"}), "Canceled"),
+        ("invoice.overdue", json!({"object": "invoice", "status": "open"}), "Past due"),
+        ("invoice.created", json!({"object": "invoice", "status": "draft"}), "Info"),
+        (
+            "customer.subscription.updated",
+            json!({"object": "subscription", "status": "past_due"}),
+            "Past due",
+        ),
+        ("customer.subscription.deleted", json!({"object": "subscription"}), "Canceled"),
+        (
+            "checkout.session.completed",
+            json!({"object": "checkout.session", "payment_status": "unpaid"}),
+            "Info",
+        ),
+        (
+            "checkout.session.completed",
+            json!({"object": "checkout.session", "payment_status": "paid"}),
+            "Paid",
+        ),
+        ("refund.updated", json!({"object": "refund", "status": "succeeded"}), "Refunded"),
+        ("refund.failed", json!({"object": "refund", "status": "failed"}), "Failed"),
+        ("payout.paid", json!({"object": "payout"}), "Paid"),
+        ("payment_intent.payment_failed", json!({"object": "payment_intent"}), "Failed"),
+        ("setup_intent.setup_failed", json!({"object": "setup_intent"}), "Failed"),
+        ("setup_intent.succeeded", json!({"object": "setup_intent"}), "Info"),
+    ] {
+        assert_eq!(read(event_type, &object).outcome.as_str(), word, "{event_type} {object}");
+    }
+}
+
+#[test]
+fn headlines_read_like_sentences() {
+    for (event_type, object, title) in [
+        ("payment_intent.payment_failed", json!({"object": "payment_intent"}), "Payment failed"),
+        ("charge.dispute.created", json!({"object": "dispute"}), "Dispute created"),
+        ("customer.subscription.deleted", json!({"object": "subscription"}), "Subscription deleted"),
+        ("checkout.session.completed", json!({"object": "checkout.session"}), "Checkout session completed"),
+        ("invoice.upcoming", json!({"object": "invoice"}), "Invoice upcoming"),
+        ("ping", json!({}), "Ping"),
+        ("", json!({}), "Event"),
+    ] {
+        assert_eq!(read(event_type, &object).title, title);
+    }
+}
+
+#[test]
+fn a_link_falls_back_to_the_event_and_holds_no_strange_id() {
+    let url = |object: Value| read("x.y", &object).dashboard_url;
+    let event = Some("https://dashboard.stripe.com/events/evt_1".to_owned());
+    assert_eq!(url(json!({"object": "price", "id": "price_1"})), event);
+    assert_eq!(url(json!({"object": "invoice", "id": "../evil?x=1"})), event);
+    assert_eq!(url(json!({"object": "invoice"})), event);
+    let session = json!({"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1"});
+    assert_eq!(url(session), Some("https://dashboard.stripe.com/payments/pi_1".to_owned()));
+}
+
+#[test]
+fn a_body_that_is_no_event_still_has_its_key() {
+    for body in [json!(null), json!([1, 2]), json!("text"), json!({"data": 1, "created": i64::MAX})] {
+        let facts = read_in(chrono_tz::Pacific::Kiritimati, &body);
+        assert_eq!(facts.event_id, "evt_1");
+        assert_eq!(facts.title, "Event");
+        assert_eq!(facts.occurred_at, None);
+    }
+}
+
+#[test]
+fn what_the_store_knows_comes_before_the_body() {
+    let event = StoredEvent {
+        key: EventKey(1),
+        source: "stripe".to_owned(),
+        event_id: "evt_1".to_owned(),
+        facts: EventFacts {
+            event_type: "invoice.paid".to_owned(),
+            object_id: Some("in_1".to_owned()),
+            object_type: Some("invoice".to_owned()),
+            livemode: Some(true),
+            created: Some(DateTime::UNIX_EPOCH),
+            ..EventFacts::default()
+        },
+        received_at: DateTime::UNIX_EPOCH,
+        payload: bytes::Bytes::from_static(b"not JSON"),
+    };
+    let facts = Facts::read(&event, Tz::UTC);
+    assert_eq!((facts.status, facts.livemode), (EventStatus::Success, Some(true)));
+    assert_eq!(facts.month.as_deref(), Some("1970-01"));
+    assert_eq!(facts.object_id.as_deref(), Some("in_1"));
+}

@@ -1,0 +1,419 @@
+//! Events of many ages and shapes become Notion properties: never a panic, never beyond Notion's
+//! limits, always with their key, and with the right amounts.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use eventbridge::destinations::notion::facts::Facts;
+use eventbridge::destinations::notion::field::Field;
+use eventbridge::destinations::notion::mapping::{self, Mapped};
+use eventbridge::destinations::notion::schema::{Bindings, Schema};
+use eventbridge::devserver::samples;
+use eventbridge::domain::event::{EventFacts, EventKey, StoredEvent};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// Every known column in the type that suits it best.
+fn full_bindings() -> Bindings {
+    bindings(|field| match field {
+        Field::Amount | Field::AmountRefunded => "number",
+        Field::Status | Field::Outcome | Field::Currency => "select",
+        Field::EventType => "multi_select",
+        Field::CustomerEmail => "email",
+        Field::OccurredAt => "date",
+        Field::Livemode => "checkbox",
+        Field::InvoiceUrl | Field::ReceiptUrl | Field::DashboardUrl => "url",
+        _ => "rich_text",
+    })
+}
+
+/// A title that is not the key, and each column in a type of choice, under its name as id.
+fn bindings(kind: impl Fn(Field) -> &'static str) -> Bindings {
+    let mut properties = Map::new();
+    properties.insert("Name".to_owned(), json!({"id": "title", "name": "Name", "type": "title"}));
+    for field in Field::ALL {
+        let kind = if *field == Field::EventId { "rich_text" } else { kind(*field) };
+        let options = json!({"options": [{"name": "success"}, {"name": "Info"}]});
+        let property = json!({"id": field.name(), "name": field.name(), "type": kind, (kind): options});
+        properties.insert(field.name().to_owned(), property);
+    }
+    let schema = Schema::parse(&json!({ "properties": properties })).expect("a data source");
+    schema.resolve(None).expect("a key column").bindings
+}
+
+fn stored(event_id: &str, payload: &Value) -> StoredEvent {
+    StoredEvent {
+        key: EventKey(1),
+        source: "stripe".to_owned(),
+        event_id: event_id.to_owned(),
+        facts: EventFacts::default(),
+        received_at: DateTime::UNIX_EPOCH,
+        payload: payload.to_string().into(),
+    }
+}
+
+fn map(payload: &Value, bindings: &Bindings) -> Mapped {
+    let id = payload["id"].as_str().unwrap_or("evt_without");
+    mapping::properties(&Facts::read(&stored(id, payload), Tz::UTC), bindings)
+}
+
+/// The text of a written text property.
+fn text(mapped: &Mapped, id: &str) -> Option<String> {
+    mapped.properties.get(id)?.pointer("/rich_text/0/text/content")?.as_str().map(str::to_owned)
+}
+
+fn created() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_764_000_000, 0).expect("a time")
+}
+
+fn sample(name: &str) -> Value {
+    let sample = samples::make(name, 42, created()).expect(name);
+    serde_json::from_str(&sample.body).expect("JSON")
+}
+
+fn shared_data() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    folder.is_dir().then_some(folder)
+}
+
+/// Real events, each with its name; none where the data is not at hand.
+fn recorded_events() -> Vec<(String, Value)> {
+    let Some(data) = shared_data() else { return Vec::new() };
+    let read = |path: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON")
+    };
+    let files = std::fs::read_dir(data.join("stripe-events")).expect("a folder");
+    let mut events: Vec<_> = files
+        .map(|file| file.expect("an entry").path())
+        .map(|path| (path.display().to_string(), read(&path)))
+        .collect();
+    let objects = read(&data.join("stripe-objects/fixtures.json"));
+    for (name, object) in objects.as_object().expect("objects by name") {
+        let event_type = format!("{name}.updated");
+        let event = json!({
+            "id": format!("evt_{}", name.replace('.', "_")), "object": "event", "created": 1_764_000_000,
+            "type": event_type, "livemode": false, "data": {"object": object},
+        });
+        events.push((event_type, event));
+    }
+    events
+}
+
+fn all_events() -> Vec<(String, Value)> {
+    let samples = samples::names().map(|name| (name.to_owned(), sample(name)));
+    let life = samples::invoice_life(9, created())
+        .into_iter()
+        .map(|sample| (sample.event_type.clone(), serde_json::from_str(&sample.body).expect("JSON")));
+    samples.chain(life).chain(recorded_events()).collect()
+}
+
+#[test]
+fn every_known_event_maps_within_limits_and_with_its_key() {
+    let bindings = full_bindings();
+    for (name, event) in all_events() {
+        let mapped = map(&event, &bindings);
+        check_limits(&mapped.properties);
+        assert_eq!(text(&mapped, "EventId").as_deref(), event["id"].as_str(), "{name}");
+        assert_eq!(mapped.properties["EventType"]["multi_select"][0]["name"], event["type"], "{name}");
+        let link = mapped.properties["DashboardUrl"]["url"].as_str().expect("a link");
+        assert!(link.starts_with("https://dashboard.stripe.com/"), "{name}: {link}");
+        assert_eq!(mapped.notes, [], "{name}");
+    }
+}
+
+#[test]
+fn every_known_event_has_the_amount_that_its_object_tells() {
+    let bindings = full_bindings();
+    for (name, event) in all_events() {
+        let mapped = map(&event, &bindings);
+        let number = mapped.properties.get("Amount").map(|amount| amount["number"].to_string());
+        let object = &event["data"]["object"];
+        let code =
+            ["/currency", "/items/data/0/price/currency"].iter().find_map(|p| object.pointer(p)?.as_str());
+        let expected = expected_minor(object).zip(code.filter(|code| code.len() == 3));
+        assert_eq!(number, expected.map(|(minor, code)| expected_decimal(minor, code)), "{name}");
+    }
+}
+
+/// The design's table once more, written against the shapes of the known events alone.
+fn expected_minor(object: &Value) -> Option<i64> {
+    match object["object"].as_str()? {
+        "payment_intent" | "charge" | "refund" | "dispute" | "payout" => object["amount"].as_i64(),
+        "invoice" if object["status"] == "paid" => object["amount_paid"].as_i64(),
+        "invoice" => object["total"].as_i64(),
+        "checkout.session" => object["amount_total"].as_i64(),
+        "subscription" => object["items"]["data"]
+            .as_array()?
+            .iter()
+            .map(|item| Some(item["price"]["unit_amount"].as_i64()? * item["quantity"].as_i64().unwrap_or(1)))
+            .sum(),
+        _ => None,
+    }
+}
+
+fn expected_decimal(minor: i64, currency: &str) -> String {
+    let digits = match currency {
+        "jpy" => 0,
+        "kwd" => 3,
+        _ => 2,
+    };
+    let padded = format!("{minor:0width$}", width = digits + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - digits);
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+}
+
+#[test]
+fn samples_read_as_a_person_would_tell_them() {
+    let bindings = full_bindings();
+    for (name, title, status, outcome) in [
+        ("invoice.paid", "Invoice SAMPLE-0042 paid · EUR 52.45 · customer-42@example.com", "success", "Paid"),
+        (
+            "payment_intent.succeeded:jpy",
+            "Payment succeeded · JPY 5,200 · customer-42@example.com",
+            "success",
+            "Paid",
+        ),
+        (
+            "payment_intent.succeeded:kwd",
+            "Payment succeeded · KWD 52.345 · customer-42@example.com",
+            "success",
+            "Paid",
+        ),
+        (
+            "payment_intent.payment_failed",
+            "Payment failed · EUR 52.45 · customer-42@example.com",
+            "failed",
+            "Failed",
+        ),
+        ("charge.refunded", "Charge refunded · EUR 52.45 · customer-42@example.com", "pending", "Refunded"),
+        ("charge.dispute.created", "Dispute created · EUR 52.45", "pending", "Disputed"),
+        ("payout.paid", "Payout paid · EUR 52.45", "pending", "Paid"),
+        ("customer.created", "Customer created · customer-42@example.com", "pending", "Info"),
+        (
+            "v1.billing.meter.error_report_triggered",
+            "Billing meter error report triggered",
+            "pending",
+            "Info",
+        ),
+    ] {
+        let properties = map(&sample(name), &bindings).properties;
+        assert_eq!(properties["title"]["title"][0]["text"]["content"], title);
+        assert_eq!(properties["Status"]["select"]["name"], status, "{name}");
+        assert_eq!(properties["Outcome"]["select"]["name"], outcome, "{name}");
+    }
+}
+
+#[test]
+fn recorded_events_keep_who_and_which_invoice() {
+    let Some(data) = shared_data() else { return };
+    let file = std::fs::read(data.join("stripe-events/invoice_paid.json")).expect("readable");
+    let mapped = map(&serde_json::from_slice(&file).expect("JSON"), &full_bindings());
+    assert_eq!(text(&mapped, "InvoiceNumber").as_deref(), Some("60229DE7-0007"));
+    assert_eq!(text(&mapped, "Customer").as_deref(), Some("cus_JsuO3bmrj0QlAw"));
+    assert_eq!(mapped.properties["OccurredAt"]["date"]["start"], "2022-01-20T03:25:11Z");
+    assert_eq!(
+        mapped.properties["DashboardUrl"]["url"],
+        "https://dashboard.stripe.com/test/invoices/in_1KJqKBJDPojXS6LNJbvLUgEy"
+    );
+}
+
+/// Fails where Notion would refuse the properties.
+fn check_limits(properties: &Map<String, Value>) {
+    let units = |text: &Value| text.as_str().expect("a text").encode_utf16().count();
+    let clean = |text: &Value| !text.as_str().expect("a text").contains(char::is_control);
+    for (id, property) in properties {
+        let (kind, value) = property.as_object().and_then(|only| only.iter().next()).expect("one type");
+        match kind.as_str() {
+            "title" | "rich_text" => {
+                let parts = value.as_array().expect("parts");
+                assert!(parts.len() <= 100);
+                for part in parts {
+                    let content = &part["text"]["content"];
+                    assert!(units(content) <= 2000 && clean(content), "{id}: {content}");
+                }
+            }
+            "select" | "status" => check_option(&value["name"]),
+            "multi_select" => {
+                let options = value.as_array().expect("options");
+                assert!(options.len() <= 100);
+                for option in options {
+                    check_option(&option["name"]);
+                }
+            }
+            "number" => assert!(value.as_f64().is_some_and(f64::is_finite), "{id}: {value}"),
+            "checkbox" => assert!(value.is_boolean()),
+            "url" => {
+                assert!(units(value) <= 2000 && value.as_str().is_some_and(|url| url.starts_with("http")));
+            }
+            "email" | "phone_number" => assert!(units(value) <= 200 && clean(value)),
+            "date" => {
+                let start = value["start"].as_str().expect("a start");
+                assert!(start.ends_with('Z') && DateTime::parse_from_rfc3339(start).is_ok(), "{start}");
+            }
+            other => panic!("{other} is never written"),
+        }
+    }
+}
+
+fn check_option(name: &Value) {
+    let name = name.as_str().expect("a name");
+    assert!(!name.is_empty() && !name.contains(',') && !name.contains(char::is_control), "{name}");
+    assert!(name.encode_utf16().count() <= 100, "{name}");
+}
+
+const KINDS: &[&str] = &[
+    "rich_text",
+    "number",
+    "select",
+    "multi_select",
+    "status",
+    "date",
+    "url",
+    "email",
+    "phone_number",
+    "checkbox",
+    "formula",
+];
+
+/// Keys that the code looks at, so that arbitrary objects reach every branch.
+const KEYS: &[&str] = &[
+    "id",
+    "object",
+    "type",
+    "data",
+    "created",
+    "livemode",
+    "account",
+    "context",
+    "related_object",
+    "amount",
+    "amount_paid",
+    "amount_total",
+    "amount_refunded",
+    "total",
+    "currency",
+    "status",
+    "paid",
+    "refunded",
+    "items",
+    "has_more",
+    "price",
+    "plan",
+    "quantity",
+    "unit_amount",
+    "unit_amount_decimal",
+    "customer",
+    "customer_email",
+    "customer_name",
+    "billing_details",
+    "email",
+    "name",
+    "number",
+    "invoice",
+    "charge",
+    "payment_intent",
+    "description",
+    "hosted_invoice_url",
+    "receipt_url",
+    "lines",
+];
+
+const WORDS: &[&str] = &[
+    "charge",
+    "checkout.session",
+    "customer",
+    "dispute",
+    "invoice",
+    "payment_intent",
+    "payout",
+    "refund",
+    "subscription",
+    "usd",
+    "jpy",
+    "paid",
+    "failed",
+    "invoice.paid",
+    "v1.charge.refunded",
+    "a@example.com",
+    "https://example.com",
+    "0.5",
+    "99999999999999999999.5",
+    "9999-12-31T23:59:59Z",
+    "a,b",
+    "",
+];
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (-10_000_i64..10_000).prop_map(Value::from),
+        prop::sample::select(WORDS).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        ("[,🍵é\0\n a]", 1_usize..3000).prop_map(|(text, times)| Value::from(text.repeat(times))),
+    ];
+    leaf.prop_recursive(4, 48, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(prop::sample::select(KEYS), inner, 0..10).prop_map(|members| members
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect()),
+        ]
+    })
+}
+
+/// An event about an arbitrary object of a known kind.
+fn any_event() -> impl Strategy<Value = Value> {
+    (any_json(), any_json(), prop::sample::select(WORDS), any_json(), any::<bool>()).prop_map(
+        |(mut object, created, word, event_type, is_thin)| {
+            if let Some(members) = object.as_object_mut() {
+                members.insert(if is_thin { "type" } else { "object" }.to_owned(), word.into());
+                members.insert("currency".to_owned(), "usd".into());
+            }
+            let event_type = if event_type.is_string() { event_type } else { word.into() };
+            if is_thin {
+                json!({"type": event_type, "created": created, "related_object": object})
+            } else {
+                json!({"type": event_type, "created": created, "data": {"object": object}})
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_json_maps_within_limits(
+        payload in prop_oneof![any_json(), any_event()],
+        event_id in "[a-zA-Z0-9_\\PC]{1,300}",
+        shift in 0_usize..KINDS.len(),
+        zone in prop::sample::select(vec![Tz::UTC, chrono_tz::Pacific::Kiritimati, chrono_tz::US::Samoa]),
+    ) {
+        let bindings = bindings(|field| KINDS[(field as usize + shift) % KINDS.len()]);
+        let event = stored(&event_id, &payload);
+        let mapped = mapping::properties(&Facts::read(&event, zone), &bindings);
+        check_limits(&mapped.properties);
+        prop_assert_eq!(text(&mapped, "EventId"), Some(mapping::key_text(&event_id)));
+        prop_assert!(mapped.properties.contains_key("title"));
+    }
+
+    #[test]
+    fn any_bytes_map_within_limits(payload in prop::collection::vec(any::<u8>(), 0..200)) {
+        let event = StoredEvent { payload: payload.into(), ..stored("evt_1", &Value::Null) };
+        let mapped = mapping::properties(&Facts::read(&event, Tz::UTC), &full_bindings());
+        check_limits(&mapped.properties);
+        prop_assert_eq!(text(&mapped, "EventId"), Some("evt_1".to_owned()));
+    }
+
+    #[test]
+    fn any_answer_of_notion_is_a_schema_or_a_named_error(answer in any_json()) {
+        if let Ok(schema) = Schema::parse(&answer) {
+            let _ = schema.resolve(Some(&full_bindings()));
+        }
+    }
+}
