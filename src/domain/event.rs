@@ -27,14 +27,6 @@ pub struct NewEvent {
     pub payload: Bytes,
 }
 
-impl NewEvent {
-    /// About how many bytes of memory the event holds; queues are bounded by it.
-    pub fn weight(&self) -> usize {
-        const BOOKKEEPING_BYTES: usize = 512;
-        self.payload.len() + self.signature.len() + BOOKKEEPING_BYTES
-    }
-}
-
 /// What is known of an event besides its id. All of it is optional: shapes differ by age and kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFacts {

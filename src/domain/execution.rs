@@ -65,6 +65,15 @@ impl Status {
         !matches!(self, Self::Pending | Self::Running)
     }
 
+    /// Why a person cannot retry it in this state, for the states in which that is so.
+    pub const fn why_not_retryable(self) -> &'static str {
+        match self {
+            Self::Running => "a worker has it just now; wait for its verdict",
+            Self::Superseded => "a newer event of the same object was delivered instead",
+            _ => "it changed just now; ask again",
+        }
+    }
+
     /// The state after `change`, or nothing where the change is not legal.
     pub const fn after(self, change: Change) -> Option<Self> {
         use Status::{Cancelled, Failed, Pending, Running, Skipped, Success, Superseded};
@@ -73,11 +82,11 @@ impl Status {
             (Running, Change::Deliver) => Some(Success),
             (Running, Change::Decline) => Some(Skipped),
             (Running, Change::GiveUp) => Some(Failed),
-            (Running, Change::Postpone | Change::Rescue) => Some(Pending),
+            // A retry of what waits anyway is harmless: so it can be asked for again and again.
+            (Running, Change::Postpone | Change::Rescue)
+            | (Pending | Success | Failed | Skipped | Cancelled, Change::Retry) => Some(Pending),
             (Pending, Change::Supersede) => Some(Superseded),
             (Pending, Change::Cancel) => Some(Cancelled),
-            // A retry of what waits anyway is harmless: so it can be asked for again and again.
-            (Pending | Success | Failed | Skipped | Cancelled, Change::Retry) => Some(Pending),
             _ => None,
         }
     }

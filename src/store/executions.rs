@@ -1,0 +1,180 @@
+//! Executions as people see them: read one by one or in pages, and tried again by hand.
+
+use super::{Cursor, Page, Store, StoreError};
+use crate::domain::event::EventKey;
+use crate::domain::execution::{Change, ExecutionId, Status};
+use chrono::{DateTime, Utc};
+
+/// Which executions a listing shows; what is not given does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct ExecutionFilter {
+    /// Executions of events of this source.
+    pub source: Option<String>,
+    /// Executions of events of exactly this type.
+    pub event_type: Option<String>,
+    /// Executions in this state.
+    pub status: Option<&'static str>,
+    /// Executions of this event.
+    pub event: Option<EventKey>,
+}
+
+/// An execution as people see it, with the main words of its event.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+pub struct ExecutionRow {
+    pub id: i64,
+    pub event_key: i64,
+    pub source: String,
+    pub event_id: String,
+    pub event_type: String,
+    pub destination: String,
+    pub status: String,
+    pub reason: Option<String>,
+    pub attempts: i32,
+    pub crashes: i32,
+    pub error_class: Option<String>,
+    pub response_code: Option<i32>,
+    pub duration_ms: Option<i32>,
+    pub remote_id: Option<String>,
+    pub remote_url: Option<String>,
+    pub run_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// One try to deliver.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+pub struct AttemptRow {
+    pub started_at: DateTime<Utc>,
+    pub duration_ms: i32,
+    pub outcome: String,
+    pub response_code: Option<i32>,
+    pub error_class: Option<String>,
+    pub message: Option<String>,
+    pub request_id: Option<String>,
+}
+
+/// What became of a retry by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryAnswer {
+    /// It waits for a worker, with its attempts counted anew.
+    Queued,
+    /// There is no such execution.
+    NotFound,
+    /// It cannot be retried in this state.
+    Refused(Status),
+}
+
+impl Store {
+    /// One execution.
+    pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        let row = sqlx::query_as!(
+            ExecutionRow,
+            r#"
+            select executions.id, event_key, source, event_id, type as event_type, destination,
+                   status, reason, attempts, crashes, error_class, response_code, duration_ms,
+                   remote_id, remote_url, run_at, created_at, started_at, finished_at
+              from eventbridge.executions
+              join eventbridge.events on events.id = executions.event_key
+             where executions.id = $1
+            "#,
+            id.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row)
+    }
+
+    /// A page of executions, newest first.
+    pub async fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        cursor: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<ExecutionRow>, StoreError> {
+        let rows = sqlx::query_as!(
+            ExecutionRow,
+            r#"
+            select executions.id, event_key, source, event_id, type as event_type, destination,
+                   status, reason, attempts, crashes, error_class, response_code, duration_ms,
+                   remote_id, remote_url, run_at, created_at, started_at, finished_at
+              from eventbridge.executions
+              join eventbridge.events on events.id = executions.event_key
+             where executions.id < $1
+               and ($2::text is null or source = $2)
+               and ($3::text is null or type = $3)
+               and ($4::text is null or status = $4)
+               and ($5::bigint is null or event_key = $5)
+             order by executions.id desc
+             limit $6
+            "#,
+            Cursor::before(cursor),
+            filter.source,
+            filter.event_type,
+            filter.status,
+            filter.event.map(|key| key.0),
+            i64::from(limit) + 1
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(Page::cut(rows, limit, |row| row.id))
+    }
+
+    /// The newest tries of an execution, newest first.
+    pub async fn attempts(&self, id: ExecutionId) -> Result<Vec<AttemptRow>, StoreError> {
+        const SHOWN_MAX: i64 = 100;
+        let rows = sqlx::query_as!(
+            AttemptRow,
+            r#"
+            select started_at, duration_ms, outcome, response_code, error_class, message, request_id
+              from eventbridge.attempts
+             where execution_id = $1
+             order by fence desc
+             limit $2
+            "#,
+            id.0,
+            SHOWN_MAX
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+
+    /// Queues an execution for another try now, whatever its attempts; legal from the states that
+    /// [`Change::Retry`] names. What it delivered earlier stays known, so that it is updated.
+    pub async fn retry(&self, id: ExecutionId) -> Result<RetryAnswer, StoreError> {
+        let allowed: Vec<String> =
+            Change::Retry.allowed_from().into_iter().map(|status| status.as_str().to_owned()).collect();
+        let row = sqlx::query!(
+            r#"
+            with found as (
+                select status from eventbridge.executions where id = $1
+            ), retried as (
+                update eventbridge.executions
+                   set status = 'pending', attempts = 0, crashes = 0, run_at = now(),
+                       reason = 'a retry was asked for', error_class = null, finished_at = null
+                 where id = $1 and status = any($2)
+                returning id
+            )
+            select status, exists (select from retried) as "retried!" from found
+            "#,
+            id.0,
+            &allowed
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        match row {
+            None => Ok(RetryAnswer::NotFound),
+            Some(row) if row.retried => Ok(RetryAnswer::Queued),
+            Some(row) => Ok(RetryAnswer::Refused(parse(&row.status)?)),
+        }
+    }
+}
+
+fn parse(status: &str) -> Result<Status, StoreError> {
+    status
+        .parse()
+        .map_err(|error: crate::domain::execution::UnknownStatus| StoreError::Unexpected(error.to_string()))
+}

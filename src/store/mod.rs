@@ -1,0 +1,116 @@
+//! The only user of the database.
+//!
+//! Every method is one statement, so no transaction and no connection is held while anything
+//! outside is waited for. Times are the database's; callers hand in and get durations.
+
+mod events;
+mod executions;
+mod page;
+mod queue;
+mod wake;
+
+pub use events::{EventFilter, EventRow, Intake};
+pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
+pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
+pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, WorkerId};
+pub use wake::Wake;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::time::Duration;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// How long a caller waits for a connection before the database counts as away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest any statement may take; none of ours comes near it.
+const STATEMENT_TIMEOUT: &str = "30s";
+
+/// The database, by way of a pool of connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached or does not take writes now; the same call may work later.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// It did not answer in time; what was asked may have been done.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// It refuses the data; the same call will never work.
+    #[error("the database refuses the data: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// A row is not as it should be, which is a fault of ours.
+    #[error("the database holds something unexpected: {0}")]
+    Unexpected(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => match database.code().as_deref().map(|code| code.get(..2)) {
+                // Data exception, integrity, cardinality, and a limit that the data exceeds.
+                Some(Some("21" | "22" | "23" | "54")) => Self::Refused(error),
+                _ => Self::Unavailable(error),
+            },
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+                Self::Unexpected(error.to_string())
+            }
+            sqlx::Error::Encode(_) => Self::Refused(error),
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+/// Why the migrations could not be applied.
+#[derive(Debug, thiserror::Error)]
+#[error("the database cannot be migrated: {0}")]
+pub struct MigrateError(#[from] sqlx::migrate::MigrateError);
+
+impl Store {
+    /// Prepares a pool; connections are made when they are needed.
+    pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.expose_secret().parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    let settings = sqlx::AssertSqlSafe(format!(
+                        "set jit = off; set statement_timeout = '{STATEMENT_TIMEOUT}'; set application_name = 'eventbridge'"
+                    ));
+                    sqlx::raw_sql(settings).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to date; two processes doing so at once wait for one another.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        Ok(MIGRATOR.run(&self.pool).await?)
+    }
+
+    /// Whether the schema is as new as this program.
+    pub async fn is_migrated(&self) -> Result<bool, StoreError> {
+        let newest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
+        let applied = sqlx::query_scalar!(
+            r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(applied.is_some_and(|version| version >= newest))
+    }
+
+    /// Closes the connections; calls that still wait for one fail.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

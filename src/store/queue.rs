@@ -1,0 +1,385 @@
+//! The queue: executions are claimed under a lease, finished under its fence, rescued from the dead.
+//!
+//! A lease lives as long as its worker beats. Whoever finishes must still hold the lease that the
+//! claim gave out: its row, told from later ones by the fence. So a worker that was taken for dead
+//! changes nothing, however late it wakes up.
+
+use super::{Store, StoreError};
+use crate::domain::delivery::Remote;
+use crate::domain::event::{EventFacts, EventKey, StoredEvent};
+use crate::domain::execution::{ExecutionId, Status};
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A process that works the queue. It gets a fresh id whenever it registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkerId(pub Uuid);
+
+/// Tells a lease from every other one that was ever given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fence(i64);
+
+/// An execution under a lease, with all that is needed to deliver it.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Its lease.
+    pub fence: Fence,
+    /// The destination instance.
+    pub destination: String,
+    /// Failed tries so far.
+    pub attempts: u32,
+    /// What an earlier delivery wrote.
+    pub remote: Option<Remote>,
+    /// How long ago a write of unknown outcome began, where there was one.
+    pub unsettled: Option<Duration>,
+    /// How long it had waited since it was due.
+    pub waited: Duration,
+    /// The event.
+    pub event: StoredEvent,
+}
+
+/// How a try ended, as the queue records it.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The execution.
+    pub id: ExecutionId,
+    /// The lease under which it ran.
+    pub fence: Fence,
+    /// What becomes of the execution.
+    pub conclusion: Conclusion,
+    /// What is known of its writes now.
+    pub settlement: Settlement,
+    /// How long the try took.
+    pub duration: Duration,
+    /// The verdict in one word, for the list of attempts.
+    pub outcome: &'static str,
+    /// The HTTP status of the answer.
+    pub response_code: Option<u16>,
+    /// The class of the failure.
+    pub error_class: Option<String>,
+    /// What happened, for people.
+    pub message: Option<String>,
+    /// The destination's id of the request.
+    pub request_id: Option<String>,
+}
+
+impl Finished {
+    /// Whether another try is to follow without a wait.
+    pub fn is_due_at_once(&self) -> bool {
+        matches!(self.conclusion, Conclusion::Postponed { wait: Duration::ZERO, .. })
+    }
+}
+
+/// What becomes of an execution after a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Delivered.
+    Success(Remote),
+    /// Given up.
+    Failed,
+    /// Declined by the destination.
+    Skipped,
+    /// To be tried again.
+    Postponed {
+        /// When, from now.
+        wait: Duration,
+        /// Whether the try counts towards giving up.
+        counts: bool,
+    },
+}
+
+impl Conclusion {
+    fn status(&self) -> Status {
+        match self {
+            Self::Success(_) => Status::Success,
+            Self::Failed => Status::Failed,
+            Self::Skipped => Status::Skipped,
+            Self::Postponed { .. } => Status::Pending,
+        }
+    }
+}
+
+/// Whether a write of this execution may still land unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// What was known before the try still holds.
+    AsBefore,
+    /// A write that began with this try may have happened or may still happen.
+    Unsettled,
+    /// No write is under way.
+    Settled,
+}
+
+impl Settlement {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::AsBefore => "as_before",
+            Self::Unsettled => "unsettled",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+/// Longer than any worker lives; it keeps the interval within what Postgres can hold.
+const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
+
+impl Store {
+    /// Registers this process under a fresh id.
+    pub async fn register_worker(&self) -> Result<WorkerId, StoreError> {
+        let id = Uuid::new_v4();
+        sqlx::query!(
+            "insert into eventbridge.workers (id, version) values ($1, $2)",
+            id,
+            env!("CARGO_PKG_VERSION")
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(WorkerId(id))
+    }
+
+    /// Says that a worker lives; `false` when it was taken for dead and must register anew.
+    pub async fn beat(&self, worker: WorkerId) -> Result<bool, StoreError> {
+        let done = sqlx::query!("update eventbridge.workers set beat_at = now() where id = $1", worker.0)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Claims up to `limit` executions that are due, for one of these instances, and leases them.
+    ///
+    /// A worker that is not registered (any more) gets none.
+    pub async fn claim(
+        &self,
+        worker: WorkerId,
+        destinations: &[String],
+        limit: u32,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            with alive as (
+                -- Held until the claim is through, so that nobody buries the worker meanwhile.
+                select id from eventbridge.workers where id = $1 for key share
+            ), due as (
+                select id, lane, run_at
+                  from eventbridge.executions
+                 where status = 'pending' and run_at <= now() and destination = any($2)
+                 order by run_at, id
+                 limit $3
+                   for update skip locked
+            ), leased as (
+                insert into eventbridge.leases (key, execution_id, worker_id)
+                select coalesce(due.lane, due.id::text), due.id, alive.id
+                  from due cross join alive
+                on conflict do nothing
+                returning execution_id, fence
+            ), claimed as (
+                update eventbridge.executions
+                   set status = 'running', started_at = now(), reason = null
+                  from leased
+                 where executions.id = leased.execution_id
+                returning executions.id, fence, event_key, destination, attempts, run_at,
+                          remote_id, remote_url, unsettled_since
+            )
+            select claimed.id as "id!", fence as "fence!", destination as "destination!",
+                   attempts as "attempts!", remote_id, remote_url,
+                   (extract(epoch from now() - unsettled_since) * 1000)::bigint as unsettled_ms,
+                   (extract(epoch from now() - run_at) * 1000)::bigint as "waited_ms!",
+                   events.id as "event_key!", source, event_id, type as event_type, object_id,
+                   object_type, account, livemode, api_version, created, received_at, payload
+              from claimed
+              join eventbridge.events on events.id = claimed.event_key
+             order by run_at, claimed.id
+            "#,
+            worker.0,
+            destinations,
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let claimed = rows.into_iter().map(|row| Claimed {
+            id: ExecutionId(row.id),
+            fence: Fence(row.fence),
+            destination: row.destination,
+            attempts: u32::try_from(row.attempts).unwrap_or_default(),
+            remote: row.remote_id.map(|id| Remote { id, url: row.remote_url }),
+            unsettled: row.unsettled_ms.map(milliseconds),
+            waited: milliseconds(row.waited_ms),
+            event: StoredEvent {
+                key: EventKey(row.event_key),
+                source: row.source,
+                event_id: row.event_id,
+                facts: EventFacts {
+                    event_type: row.event_type,
+                    object_id: row.object_id,
+                    object_type: row.object_type,
+                    account: row.account,
+                    livemode: row.livemode,
+                    api_version: row.api_version,
+                    created: row.created,
+                },
+                received_at: row.received_at,
+                payload: Bytes::from(row.payload),
+            },
+        });
+        Ok(claimed.collect())
+    }
+
+    /// Records how tries ended and gives their leases back, all in one statement.
+    ///
+    /// Returns the executions that were changed; those whose lease was lost are not among them, and
+    /// nothing of them is recorded.
+    pub async fn finish(&self, batch: &[Finished]) -> Result<HashSet<ExecutionId>, StoreError> {
+        let text = |value: fn(&Finished) -> Option<&str>| -> Vec<Option<String>> {
+            batch.iter().map(|finished| value(finished).map(without_nul)).collect()
+        };
+        let remote = |finished: &Finished| match &finished.conclusion {
+            Conclusion::Success(remote) => Some(remote.clone()),
+            _ => None,
+        };
+        let wait = |finished: &Finished| match finished.conclusion {
+            Conclusion::Postponed { wait, .. } => i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
+            _ => 0,
+        };
+        let counts = |finished: &Finished| match finished.conclusion {
+            Conclusion::Postponed { counts, .. } => counts,
+            Conclusion::Failed => true,
+            _ => false,
+        };
+        let rows = sqlx::query_scalar!(
+            r#"
+            with ended as (
+                select * from unnest(
+                    $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
+                    $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
+                    $13::text[], $14::text[]
+                ) as ended (id, fence, status, wait_ms, counts, settlement,
+                            remote_id, remote_url, duration_ms, outcome, response_code, error_class,
+                            message, request_id)
+            ), released as (
+                delete from eventbridge.leases
+                 using ended
+                 where leases.execution_id = ended.id and leases.fence = ended.fence
+                returning ended.*
+            ), finished as (
+                update eventbridge.executions
+                   set status = released.status,
+                       attempts = attempts + released.counts::int,
+                       run_at = case when released.status = 'pending'
+                                     then now() + released.wait_ms * interval '1 millisecond'
+                                     else run_at end,
+                       finished_at = case when released.status = 'pending' then null else now() end,
+                       reason = released.message,
+                       error_class = released.error_class,
+                       response_code = released.response_code,
+                       duration_ms = released.duration_ms,
+                       remote_id = coalesce(released.remote_id, executions.remote_id),
+                       remote_url = coalesce(released.remote_url, executions.remote_url),
+                       unsettled_since = case released.settlement
+                                              when 'settled' then null
+                                              when 'unsettled' then started_at
+                                              else unsettled_since end
+                  from released
+                 where executions.id = released.id
+                returning executions.id, released.fence, started_at, released.duration_ms, outcome,
+                          released.response_code, released.error_class, message, request_id
+            ), recorded as (
+                insert into eventbridge.attempts
+                       (execution_id, fence, started_at, duration_ms, outcome,
+                        response_code, error_class, message, request_id)
+                select id, fence, started_at, duration_ms, outcome,
+                       response_code, error_class, message, request_id
+                  from finished
+            )
+            select id as "id!" from finished
+            "#,
+            &batch.iter().map(|finished| finished.id.0).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.fence.0).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.conclusion.status().as_str()).collect::<Vec<_>>() as _,
+            &batch.iter().map(wait).collect::<Vec<_>>(),
+            &batch.iter().map(counts).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.settlement.as_str()).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| remote(finished).map(|remote| remote.id)).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| remote(finished)?.url).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| whole_milliseconds(finished.duration)).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.outcome).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| finished.response_code.map(i32::from)).collect::<Vec<_>>() as _,
+            &text(|finished| finished.error_class.as_deref()) as _,
+            &text(|finished| finished.message.as_deref()) as _,
+            &text(|finished| finished.request_id.as_deref()) as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(ExecutionId).collect())
+    }
+
+    /// Buries workers that have not beaten for `silence` and frees what they had leased: each such
+    /// execution is pending again at once, marked as one whose write may have happened.
+    pub async fn rescue(&self, silence: Duration) -> Result<Vec<ExecutionId>, StoreError> {
+        let rows = sqlx::query_scalar!(
+            r#"
+            with dead as (
+                delete from eventbridge.workers
+                 where beat_at < now() - $1::bigint * interval '1 millisecond'
+                returning id
+            ), orphans as (
+                select key, execution_id, fence
+                  from eventbridge.leases
+                 where worker_id in (select id from dead)
+                    or not exists (select from eventbridge.workers where workers.id = leases.worker_id)
+                   for update skip locked
+            ), released as (
+                delete from eventbridge.leases
+                 using orphans
+                 where leases.key = orphans.key
+                returning leases.execution_id, leases.fence
+            ), rescued as (
+                update eventbridge.executions
+                   set status = 'pending', run_at = now(), crashes = crashes + 1,
+                       unsettled_since = started_at,
+                       reason = 'its worker died or stood still; it is tried again',
+                       error_class = 'worker_lost'
+                  from released
+                 where executions.id = released.execution_id
+                returning executions.id, released.fence, started_at
+            ), recorded as (
+                insert into eventbridge.attempts
+                       (execution_id, fence, started_at, duration_ms, outcome, error_class, message)
+                select id, fence, started_at,
+                       least(extract(epoch from now() - started_at) * 1000, 2147483647)::integer,
+                       'crashed', 'worker_lost', 'its worker died or stood still'
+                  from rescued
+            )
+            select id as "id!" from rescued
+            "#,
+            i64::try_from(silence.min(SILENCE_MAX).as_millis()).unwrap_or_default()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(ExecutionId).collect())
+    }
+
+    /// Signs a worker off at the end of an orderly stop: whatever it still leases is freed as in
+    /// [`Store::rescue`], but without waiting.
+    pub async fn retire(&self, worker: WorkerId) -> Result<(), StoreError> {
+        sqlx::query!("delete from eventbridge.workers where id = $1", worker.0).execute(&self.pool).await?;
+        self.rescue(SILENCE_MAX).await?;
+        Ok(())
+    }
+}
+
+fn milliseconds(count: i64) -> Duration {
+    Duration::from_millis(u64::try_from(count).unwrap_or_default())
+}
+
+fn whole_milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// Texts of a destination's answer can hold anything; Postgres takes all but NUL.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "")
+}

@@ -1,0 +1,97 @@
+//! Wakes workers when there is work: at once in this process, by NOTIFY in the others.
+//!
+//! A notification is a kindness, polling is the guarantee: whatever is lost here is found by the
+//! next poll. NOTIFY stays out of the ingest transaction, where it would make commits wait for one
+//! another, and is debounced.
+
+use super::Store;
+use sqlx::postgres::PgListener;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+const CHANNEL: &str = "eventbridge_work";
+
+/// The shortest time between two notifications of one process.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// How long to wait before listening anew after the connection broke.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// The bell between those who bring work and those who do it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Wake(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    here: Notify,
+    elsewhere: Notify,
+    /// Tells our own notifications from those of other processes.
+    process: String,
+}
+
+impl Default for Wake {
+    fn default() -> Self {
+        let process = Uuid::new_v4().to_string();
+        Self(Arc::new(Inner { here: Notify::new(), elsewhere: Notify::new(), process }))
+    }
+}
+
+impl Wake {
+    /// Says that there is work.
+    pub fn ring(&self) {
+        self.0.here.notify_one();
+        self.0.elsewhere.notify_one();
+    }
+
+    /// Waits until somebody rings; a ring while nobody waited counts.
+    pub async fn rung(&self) {
+        self.0.here.notified().await;
+    }
+
+    /// Passes rings on to other processes and theirs on to this one, until told to stop.
+    pub async fn run(self, store: Store, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.tell_others(&store) => {}
+            () = self.hear_others(&store) => {}
+        }
+    }
+
+    async fn tell_others(&self, store: &Store) {
+        loop {
+            self.0.elsewhere.notified().await;
+            let told =
+                sqlx::query!("select pg_notify($1, $2)", CHANNEL, self.0.process).execute(&store.pool).await;
+            if let Err(error) = told {
+                debug!(%error, "could not notify other processes; they will find the work by polling");
+            }
+            tokio::time::sleep(DEBOUNCE).await;
+        }
+    }
+
+    async fn hear_others(&self, store: &Store) {
+        loop {
+            if let Err(error) = self.listen(store).await {
+                warn!(%error, "lost the connection that listens for work; polling goes on");
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    }
+
+    async fn listen(&self, store: &Store) -> Result<(), sqlx::Error> {
+        let mut listener = PgListener::connect_with(&store.pool).await?;
+        listener.listen(CHANNEL).await?;
+        // Work may have come while nobody listened.
+        self.0.here.notify_one();
+        while let Some(notification) = listener.try_recv().await? {
+            if notification.payload() != self.0.process {
+                self.0.here.notify_one();
+            }
+        }
+        Ok(())
+    }
+}
