@@ -1,0 +1,180 @@
+//! The way in: a signed request becomes a committed event, or an answer that says why not.
+//!
+//! 200 means committed. The handler never owns the write: it hands the event to the [`Writer`] and
+//! waits, so a client that goes away cannot interrupt a transaction. Memory is reserved before a
+//! body is read; where there is none left the answer is 503, and the sender comes again.
+
+mod writer;
+
+pub use writer::{Reservation, Stored, WriteError, Writer, WriterSettings};
+
+use crate::domain::event::NewEvent;
+use crate::domain::subscription::Subscription;
+use crate::problem::Problem;
+use crate::sources::{Registry, Rejection};
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, body};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use std::sync::Arc;
+use tracing::{info, warn};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The largest body taken. Stripe documents no size; its events are a few kilobytes.
+pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Seconds after which a sender that was turned away may come again.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// Tells the time; a function, so that tests can choose it.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// What the webhook route works with.
+#[derive(Clone)]
+pub struct Ingest {
+    /// Who verifies and reads.
+    pub sources: Registry,
+    /// Which instance wants which events.
+    pub subscriptions: Arc<[Subscription]>,
+    /// Who commits.
+    pub writer: Writer,
+    /// The time by which signatures are judged.
+    pub clock: Clock,
+}
+
+/// The routes by which events come in; anybody may call them, since what comes in must be signed.
+pub fn routes() -> OpenApiRouter<Ingest> {
+    OpenApiRouter::new().routes(routes!(receive))
+}
+
+/// The answer to an event that is safely stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Received {
+    /// Always `webhook received`.
+    #[schema(example = "webhook received")]
+    pub status: &'static str,
+    /// Whether the event is new; `false` for one that was stored before.
+    pub accepted: bool,
+}
+
+/// Receives a webhook.
+///
+/// The body is verified by the source's signature, committed with one execution for each
+/// destination that wants it, and only then answered. A duplicate is answered 200 as well.
+#[utoipa::path(
+    post,
+    path = "/api/v1/webhooks/{source}",
+    tag = "webhooks",
+    params(
+        ("source" = String, Path, description = "The sender, such as stripe", example = "stripe"),
+        ("Stripe-Signature" = String, Header, description = "Stripe's signature of the body"),
+    ),
+    request_body(content = serde_json::Value, description = "A Stripe event, snapshot or thin, at most 2 MiB", content_type = "application/json"),
+    responses(
+        (status = 200, description = "Committed, now or earlier", body = Received),
+        (status = 400, description = "Not signed by a known secret, or no event; nothing is stored", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such source", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than 2 MiB", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not stored: the queue is full or the database is away; come again", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(()),
+)]
+async fn receive(State(ingest): State<Ingest>, Path(source): Path<String>, request: Request) -> Response {
+    match ingest.accept(&source, request).await {
+        Ok(received) => Json(received).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Ingest {
+    async fn accept(&self, source: &str, request: Request) -> Result<Received, Problem> {
+        let source = self
+            .sources
+            .get(source)
+            .ok_or_else(|| Problem::not_found("There is no such source of webhooks."))?;
+        let (parts, body) = request.into_parts();
+        let reservation = self.writer.reserve(body_bytes(&parts.headers)?).map_err(turned_away)?;
+        let body = read(body).await?;
+        let event = source
+            .receive(&parts.headers, body, (self.clock)())
+            .map_err(|rejection| rejected(source.name(), &rejection))?;
+        let event_id = event.event_id.clone();
+        let destinations = self.wanted_by(&event);
+        let stored = reservation.submit(event, destinations).await.map_err(turned_away)?;
+        let accepted = stored == Stored::New;
+        info!(event_id, accepted, "webhook received");
+        Ok(Received { status: "webhook received", accepted })
+    }
+
+    fn wanted_by(&self, event: &NewEvent) -> Vec<String> {
+        self.subscriptions
+            .iter()
+            .filter(|subscription| subscription.wants(&event.facts))
+            .map(|subscription| subscription.destination.clone())
+            .collect()
+    }
+}
+
+/// How much memory to reserve: what the sender announces, or the most there can be.
+fn body_bytes(headers: &HeaderMap) -> Result<usize, Problem> {
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match announced.map(usize::try_from) {
+        None => Ok(BODY_BYTES_MAX),
+        Some(Ok(bytes)) if bytes <= BODY_BYTES_MAX => Ok(bytes),
+        Some(_) => Err(too_large()),
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
+        let over = std::error::Error::source(&error)
+            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+        if over { too_large() } else { Problem::bad_request("The body broke off before its end.") }
+    })
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        "The body is too large",
+        format!("A webhook's body may hold at most {BODY_BYTES_MAX} bytes."),
+    )
+}
+
+fn rejected(source: &'static str, rejection: &Rejection) -> Problem {
+    warn!(source, check = rejection.check, "webhook rejected: {rejection}");
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        rejection.check,
+        "The webhook was rejected",
+        rejection.detail.clone(),
+    )
+}
+
+fn turned_away(error: WriteError) -> Problem {
+    warn!(%error, "webhook turned away");
+    match error {
+        WriteError::Refused => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "event_refused",
+            "The event cannot be stored",
+            "The database refuses this event's data; the log tells why. Nothing was stored.",
+        ),
+        WriteError::Full => Problem::unavailable(
+            "More events are arriving than can be stored at once. Nothing was stored; send it again.",
+            RETRY_AFTER_SECONDS,
+        ),
+        WriteError::Unavailable => Problem::unavailable(
+            "The database is not available. It is not known to be stored; send it again.",
+            RETRY_AFTER_SECONDS,
+        ),
+    }
+}

@@ -1,0 +1,234 @@
+//! Group commit: requests that wait at the same time share a transaction.
+//!
+//! Handlers hand their event over and wait for the verdict. A writer takes whatever has queued up,
+//! writes it with one statement, answers everyone and begins again at once: there is no timer, so a
+//! lone request waits for nobody. The queue is bounded in rows and in bytes.
+
+use crate::domain::event::NewEvent;
+use crate::store::{Intake, Store, StoreError, Wake};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+use tracing::error;
+
+/// How the queue is bounded.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterSettings {
+    /// Writers at work at once, each with its own connection.
+    pub writers: usize,
+    /// The most events in one transaction.
+    pub batch_rows_max: usize,
+    /// The most events that wait.
+    pub queue_rows_max: usize,
+    /// The most bytes that wait or are being written, bodies still being read included.
+    pub queue_bytes_max: usize,
+    /// How long a transaction may take before its senders are told to come again.
+    pub write_timeout: Duration,
+}
+
+impl Default for WriterSettings {
+    fn default() -> Self {
+        Self {
+            writers: 2,
+            batch_rows_max: 256,
+            queue_rows_max: 4096,
+            queue_bytes_max: 48 * 1024 * 1024,
+            write_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What became of an event that is safely stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It was not there before.
+    New,
+    /// It was stored earlier.
+    Duplicate,
+}
+
+/// Why an event is not known to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The queue holds as much as it may.
+    #[error("the ingest queue is full")]
+    Full,
+    /// The database is away or too slow.
+    #[error("the database is not available")]
+    Unavailable,
+    /// The database refuses this very event.
+    #[error("the database refuses the event")]
+    Refused,
+}
+
+/// The way to the writers. Cheap to clone; when the last clone is gone the writers finish and end.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Waiting>,
+    bytes: Arc<Semaphore>,
+}
+
+/// Memory set aside for one event.
+pub struct Reservation {
+    queue: mpsc::Sender<Waiting>,
+    permit: OwnedSemaphorePermit,
+}
+
+struct Waiting {
+    event: NewEvent,
+    destinations: Vec<String>,
+    verdict: oneshot::Sender<Result<Stored, WriteError>>,
+    /// Held until the event is written, so that its bytes stay counted.
+    permit: OwnedSemaphorePermit,
+}
+
+impl Writer {
+    /// Starts the writers on `tasks`.
+    pub fn start(store: &Store, wake: &Wake, settings: WriterSettings, tasks: &TaskTracker) -> Self {
+        let (queue, waiting) = mpsc::channel(settings.queue_rows_max);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..settings.writers {
+            let task = Task { store: store.clone(), wake: wake.clone(), settings, waiting: waiting.clone() };
+            tasks.spawn(task.run());
+        }
+        Self { queue, bytes: Arc::new(Semaphore::new(settings.queue_bytes_max)) }
+    }
+
+    /// Sets memory aside for a body of this size.
+    pub fn reserve(&self, body_bytes: usize) -> Result<Reservation, WriteError> {
+        const BOOKKEEPING_BYTES: usize = 1024;
+        let bytes = u32::try_from(body_bytes + BOOKKEEPING_BYTES).map_err(|_| WriteError::Full)?;
+        let permit = self.bytes.clone().try_acquire_many_owned(bytes).map_err(|_| WriteError::Full)?;
+        Ok(Reservation { queue: self.queue.clone(), permit })
+    }
+}
+
+impl Reservation {
+    /// Hands the event to the writers and waits for their verdict.
+    ///
+    /// The event is written even when the caller stops waiting.
+    pub async fn submit(self, event: NewEvent, destinations: Vec<String>) -> Result<Stored, WriteError> {
+        let (verdict, answer) = oneshot::channel();
+        let waiting = Waiting { event, destinations, verdict, permit: self.permit };
+        self.queue.try_send(waiting).map_err(|error| match error {
+            TrySendError::Full(_) => WriteError::Full,
+            TrySendError::Closed(_) => WriteError::Unavailable,
+        })?;
+        answer.await.unwrap_or(Err(WriteError::Unavailable))
+    }
+}
+
+struct Task {
+    store: Store,
+    wake: Wake,
+    settings: WriterSettings,
+    waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+}
+
+impl Task {
+    async fn run(self) {
+        let mut batch = Vec::with_capacity(self.settings.batch_rows_max);
+        loop {
+            let taken = self.waiting.lock().await.recv_many(&mut batch, self.settings.batch_rows_max).await;
+            if taken == 0 {
+                return;
+            }
+            self.write(group(batch.drain(..))).await;
+        }
+    }
+
+    /// Writes a batch; where the database refuses it, halves it until the culprit stands alone.
+    async fn write(&self, batch: Vec<Group>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.insert(&part).await {
+                Ok(inserted) => {
+                    if part.iter().any(|group| !group.destinations.is_empty()) {
+                        self.wake.ring();
+                    }
+                    for group in part {
+                        let key = (group.event.source.to_owned(), group.event.event_id.clone());
+                        group.stored(inserted.contains(&key));
+                    }
+                }
+                Err(StoreError::Refused(_)) if part.len() > 1 => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.push(rest);
+                    parts.push(part);
+                }
+                Err(StoreError::Refused(error)) => {
+                    error!(%error, "the database refuses an event");
+                    fail(part, WriteError::Refused);
+                }
+                Err(error) => {
+                    error!(%error, "events could not be stored");
+                    fail(part, WriteError::Unavailable);
+                }
+            }
+        }
+    }
+
+    async fn insert(&self, part: &[Group]) -> Result<HashSet<(String, String)>, StoreError> {
+        let rows: Vec<_> = part
+            .iter()
+            .map(|group| Intake { event: &group.event, destinations: &group.destinations })
+            .collect();
+        tokio::time::timeout(self.settings.write_timeout, self.store.insert_events(&rows))
+            .await
+            .unwrap_or(Err(StoreError::TimedOut))
+    }
+}
+
+/// One event and all who wait for it: copies that arrive at the same time are written once.
+struct Group {
+    event: NewEvent,
+    destinations: Vec<String>,
+    verdicts: Vec<oneshot::Sender<Result<Stored, WriteError>>>,
+    /// Held until the event is written, so that its bytes stay counted.
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Group {
+    /// Tells everyone: where the event is new, the first to bring it hears so.
+    fn stored(self, is_new: bool) {
+        for (position, verdict) in self.verdicts.into_iter().enumerate() {
+            let stored = if is_new && position == 0 { Stored::New } else { Stored::Duplicate };
+            // Nobody hears it where the client has gone; the event is stored all the same.
+            let _gone = verdict.send(Ok(stored));
+        }
+    }
+
+    fn failed(self, error: WriteError) {
+        for verdict in self.verdicts {
+            let _gone = verdict.send(Err(error));
+        }
+    }
+}
+
+fn fail(groups: Vec<Group>, error: WriteError) {
+    for group in groups {
+        group.failed(error);
+    }
+}
+
+/// Puts copies of one event together, the first body standing for all.
+fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places: HashMap<(&'static str, String), usize> = HashMap::new();
+    for Waiting { event, destinations, verdict, permit } in batch {
+        let place = *places.entry((event.source, event.event_id.clone())).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => {
+                group.verdicts.push(verdict);
+                group.permits.push(permit);
+            }
+            None => {
+                groups.push(Group { event, destinations, verdicts: vec![verdict], permits: vec![permit] });
+            }
+        }
+    }
+    groups
+}
