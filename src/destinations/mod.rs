@@ -1,3 +1,68 @@
-//! Where events are delivered to: one folder per kind of destination.
+//! Where events go: a destination delivers one event and says how that ended.
+//!
+//! A *kind* is code: a folder here and one line in [`KINDS`]. An *instance* is configuration: a name,
+//! a kind, its settings and its filter.
 
+pub mod http;
 pub mod notion;
+
+use crate::config::{self, InstanceName, Reader};
+use crate::domain::delivery::{Outcome, Remote};
+use crate::domain::event::StoredEvent;
+use crate::domain::subscription::Subscription;
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a worker asks of a destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// The event.
+    pub event: &'a StoredEvent,
+    /// What an earlier delivery of it wrote: it is to be updated, never written a second time.
+    pub remote: Option<&'a Remote>,
+    /// How long ago a write of unknown outcome began: look for it before writing again.
+    pub unsettled: Option<Duration>,
+}
+
+/// Delivers events. It does no retries of its own beyond what belongs to one try.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// Tries once.
+    async fn deliver(&self, delivery: Delivery<'_>) -> Outcome;
+}
+
+/// A configured destination.
+#[derive(Clone)]
+pub struct Instance {
+    /// What it wants, under its name.
+    pub subscription: Subscription,
+    /// How it delivers.
+    pub destination: Arc<dyn Destination>,
+}
+
+/// Reads an instance's own section of the settings; nothing where it cannot be used, which is noted.
+type Configure = fn(&mut Reader<'_>, &InstanceName) -> Option<Arc<dyn Destination>>;
+
+/// The kinds that there are.
+pub const KINDS: &[(&str, Configure)] = &[("notion", notion::configure)];
+
+/// Reads the settings of all instances; whatever is wrong is noted in the reader.
+pub fn configure(reader: &mut Reader<'_>, names: &[InstanceName]) -> Vec<Instance> {
+    names.iter().filter_map(|name| configure_one(reader, name)).collect()
+}
+
+fn configure_one(reader: &mut Reader<'_>, name: &InstanceName) -> Option<Instance> {
+    let (types, livemode) = config::filter(reader, name);
+    let Some((_, configure)) = KINDS.iter().find(|(kind, _)| *kind == name.kind) else {
+        let known: Vec<_> = KINDS.iter().map(|(kind, _)| *kind).collect();
+        reader.problem(
+            "DESTINATIONS",
+            format!("{:?} is no kind of destination; the kinds are: {}", name.kind, known.join(", ")),
+        );
+        return None;
+    };
+    let destination = configure(reader, name)?;
+    let subscription = Subscription { destination: name.name.clone(), types, livemode };
+    Some(Instance { subscription, destination })
+}

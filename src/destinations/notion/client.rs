@@ -1,0 +1,293 @@
+//! Calls to Notion's API, one method for each that we make, and what can come back.
+//!
+//! The version header and the shapes follow Notion's reference of 2026-03-11, in which pages belong
+//! to a data source and a database is a container of these.
+
+use super::settings::{NotionId, NotionSettings};
+use crate::destinations::http::{self, ClientError};
+use reqwest::header::{HeaderValue, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use url::Url;
+
+const VERSION: &str = "2026-03-11";
+
+/// Notion gives up on a request after about 55 s; giving up earlier would leave writes in doubt.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
+
+/// No answer of Notion's that we ask for is larger.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// More of an error's message than this helps nobody.
+const MESSAGE_CHARACTERS_MAX: usize = 500;
+
+/// Talks to Notion with one token.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: HeaderValue,
+}
+
+/// A page as far as we need it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PageRef {
+    /// Its id.
+    pub id: String,
+    /// The link to it.
+    pub url: Option<String>,
+}
+
+/// A database: a container of data sources.
+#[derive(Debug, Deserialize)]
+pub struct Database {
+    /// The data sources within.
+    pub data_sources: Vec<DataSourceRef>,
+}
+
+/// One of a database's data sources.
+#[derive(Debug, Deserialize)]
+pub struct DataSourceRef {
+    /// Its id.
+    pub id: String,
+    /// Its name; empty where nobody gave one.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// An answer that is not what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// No connection came about: nothing was sent.
+    NotSent(String),
+    /// The connection broke or the time was up before an answer was complete.
+    NoAnswer(String),
+    /// Notion answered with an error.
+    Refused(Box<Refusal>),
+}
+
+/// Notion's error answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// Notion's code, such as `validation_error`; `http_<status>` where it gave none.
+    pub code: String,
+    /// Notion's message, shortened; it can quote what we sent.
+    pub message: String,
+    /// Notion's id of the request.
+    pub request_id: Option<String>,
+    /// How long Notion asks us to wait.
+    pub retry_after: Option<Duration>,
+    /// The page that was written although the answer is an error.
+    pub committed_page: Option<String>,
+    /// Why a rate limit struck.
+    pub rate_limit_reason: Option<String>,
+}
+
+/// An answer and Notion's id of the request that it belongs to.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub value: T,
+    /// The HTTP status.
+    pub status: u16,
+    /// Notion's id of the request.
+    pub request_id: Option<String>,
+}
+
+impl Client {
+    /// A client for the instance's address and token.
+    pub fn new(settings: &NotionSettings) -> Result<Self, NotionClientError> {
+        let mut token = HeaderValue::from_str(&format!("Bearer {}", settings.token.expose_secret()))
+            .map_err(|_| NotionClientError::Token)?;
+        token.set_sensitive(true);
+        let http = http::client(&settings.base, REQUEST_TIMEOUT)?;
+        Ok(Self { http, base: settings.base.clone(), token })
+    }
+
+    /// Reads a database: its data sources.
+    pub async fn database(&self, id: &NotionId) -> Result<Answer<Database>, CallError> {
+        self.call(self.request(Method::GET, &["databases", id.as_str()])).await
+    }
+
+    /// Reads a data source: its properties.
+    pub async fn data_source(&self, id: &str) -> Result<Answer<Value>, CallError> {
+        self.call(self.request(Method::GET, &["data_sources", id])).await
+    }
+
+    /// Finds the oldest page in which `property` holds exactly `text`.
+    pub async fn find_page(
+        &self,
+        data_source: &str,
+        property: &str,
+        property_type: &str,
+        text: &str,
+    ) -> Result<Answer<Option<PageRef>>, CallError> {
+        #[derive(Deserialize)]
+        struct Found {
+            results: Vec<PageRef>,
+        }
+        let body = json!({
+            "filter": {"property": property, property_type: {"equals": text}},
+            "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
+            "page_size": 2,
+        });
+        let request = self.request(Method::POST, &["data_sources", data_source, "query"]).json(&body);
+        let found: Answer<Found> = self.call(request).await?;
+        Ok(Answer {
+            value: found.value.results.into_iter().next(),
+            status: found.status,
+            request_id: found.request_id,
+        })
+    }
+
+    /// Makes a page.
+    pub async fn create_page(
+        &self,
+        data_source: &str,
+        properties: &Map<String, Value>,
+    ) -> Result<Answer<PageRef>, CallError> {
+        let body = json!({
+            "parent": {"type": "data_source_id", "data_source_id": data_source},
+            "properties": properties,
+        });
+        self.call(self.request(Method::POST, &["pages"]).json(&body)).await
+    }
+
+    /// Writes properties of a page; those not named stay as they are.
+    pub async fn update_page(
+        &self,
+        page: &str,
+        properties: &Map<String, Value>,
+    ) -> Result<Answer<PageRef>, CallError> {
+        self.call(self.request(Method::PATCH, &["pages", page]).json(&json!({"properties": properties})))
+            .await
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        self.http
+            .request(method, url)
+            .header("Authorization", self.token.clone())
+            .header("Notion-Version", VERSION)
+    }
+
+    async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, CallError> {
+        let response = request.send().await.map_err(|error| transport(&error))?;
+        let status = response.status();
+        let request_id = header(&response, "x-request-id");
+        let retry_after = retry_after(&response);
+        let body = body(response).await?;
+        if !status.is_success() {
+            return Err(CallError::Refused(Box::new(refusal(
+                status.as_u16(),
+                request_id,
+                retry_after,
+                &body,
+            ))));
+        }
+        match serde_json::from_slice(&body) {
+            Ok(value) => Ok(Answer { value, status: status.as_u16(), request_id }),
+            Err(_) => Err(CallError::NoAnswer("the answer is not what Notion documents".to_owned())),
+        }
+    }
+}
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotionClientError {
+    /// The token holds characters that no header takes.
+    #[error("the token holds characters that cannot be sent")]
+    Token,
+    /// The HTTP client could not be set up.
+    #[error(transparent)]
+    Http(#[from] ClientError),
+}
+
+/// The link that leads to a page of this id.
+pub fn page_url(id: &str) -> String {
+    format!("https://www.notion.so/{}", id.replace('-', ""))
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(CallError::NoAnswer(
+                "the answer is larger than anything Notion documents".to_owned(),
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn transport(error: &reqwest::Error) -> CallError {
+    if error.is_connect() || error.is_builder() {
+        CallError::NotSent(format!("Notion cannot be reached: {}", innermost(error)))
+    } else {
+        broken(error)
+    }
+}
+
+fn broken(error: &reqwest::Error) -> CallError {
+    CallError::NoAnswer(if error.is_timeout() {
+        "Notion did not answer in time".to_owned()
+    } else {
+        format!("the connection to Notion broke: {}", innermost(error))
+    })
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Reads an error answer; at the edge of Notion's network it can be HTML.
+fn refusal(status: u16, request_id: Option<String>, retry_after: Option<Duration>, body: &[u8]) -> Refusal {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Body {
+        code: Option<String>,
+        message: Option<String>,
+        request_id: Option<String>,
+        additional_data: Option<Value>,
+    }
+    let Body { code, message, request_id: told, additional_data } =
+        serde_json::from_slice(body).unwrap_or_default();
+    let additional = |name: &str| Some(additional_data.as_ref()?.get(name)?.as_str()?.to_owned());
+    Refusal {
+        status,
+        code: code.unwrap_or_else(|| format!("http_{status}")),
+        message: message.map_or_else(
+            || format!("Notion answered {status} without saying why"),
+            |message| message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
+        ),
+        request_id: told.or(request_id),
+        retry_after,
+        committed_page: additional("committed_resource_id"),
+        rate_limit_reason: additional("rate_limit_reason"),
+    }
+}
+
+/// `Retry-After` in whole seconds, as Notion sends it.
+fn retry_after(response: &Response) -> Option<Duration> {
+    const WAIT_MAX_SECONDS: u64 = 3600;
+    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(WAIT_MAX_SECONDS)))
+}
+
+fn header(response: &Response, name: &str) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}

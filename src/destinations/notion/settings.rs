@@ -1,0 +1,144 @@
+//! An instance's own settings: where Notion is, its token, and which database to fill.
+
+use crate::config::{InstanceName, Reader};
+use crate::destinations::http::is_loopback;
+use chrono_tz::Tz;
+use secrecy::SecretString;
+use std::time::Duration;
+use url::Url;
+
+const API_URL: &str = "https://api.notion.com";
+
+/// What one Notion instance works with.
+#[derive(Debug, Clone)]
+pub struct NotionSettings {
+    /// The base address, without `/v1`.
+    pub base: Url,
+    /// The integration's token.
+    pub token: SecretString,
+    /// The database, as plain hex.
+    pub database: NotionId,
+    /// The data source, where the database has several.
+    pub data_source: Option<NotionId>,
+    /// How long a write of unknown outcome may still land or stay out of queries' sight.
+    pub settle: Duration,
+    /// The zone in which a month begins.
+    pub timezone: Tz,
+}
+
+/// An id of Notion's: 32 hex digits, dashes left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotionId(String);
+
+impl NotionId {
+    /// Reads an id, dashed or not, or any link to a page or a database that was copied from Notion.
+    ///
+    /// In a link the id stands at the end of the path; the `v` and `p` parameters name a view and a
+    /// page opened over the database.
+    pub fn parse(text: &str) -> Option<Self> {
+        let path = match Url::parse(text) {
+            Ok(url) if url.has_host() => url.path().to_owned(),
+            _ => text.to_owned(),
+        };
+        let last = path.rsplit('/').find(|segment| !segment.is_empty())?;
+        let hex: String = last.chars().filter(|c| *c != '-').collect();
+        let start = hex.len().checked_sub(32)?;
+        let id = hex.get(start..).filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        Some(Self(id.to_ascii_lowercase()))
+    }
+
+    /// The id as Notion's addresses take it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl NotionSettings {
+    /// Reads the section of an instance; what is missing or wrong is noted.
+    pub fn read(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
+        let key = instance.setting("API_KEY");
+        let token = reader.secret(&key);
+        if token.is_none() {
+            reader.problem(
+                &key,
+                "is missing: the token (ntn_…) of your Notion integration; DESTINATIONS= set to nothing stores events only",
+            );
+        }
+        let name = instance.setting("DATABASE_ID");
+        if reader.text(&name).is_none() {
+            reader.problem(&name, "is missing: the id of your Notion database, or a link to it");
+        }
+        let database = reader.parsed(&name, None, id);
+        let data_source = reader.parsed(&instance.setting("DATA_SOURCE_ID"), None, id);
+        let base = reader.parsed(&instance.setting("API_URL"), Url::parse(API_URL).ok(), base);
+        let settle = Duration::from_secs(reader.number(&instance.setting("SETTLE_SECONDS"), 75, 0, 3600));
+        let timezone = reader.parsed("REPORT_TIMEZONE", Tz::UTC, |text| {
+            text.parse::<Tz>().map_err(|_| "must be the name of a time zone, such as Europe/Berlin")
+        });
+        Some(Self { base: base?, token: token?, database: database?, data_source, settle, timezone })
+    }
+}
+
+fn id(text: &str) -> Result<Option<NotionId>, &'static str> {
+    NotionId::parse(text).map(Some).ok_or("must be an id of 32 hex digits, or a link copied from Notion")
+}
+
+/// Takes a bare base address as well as one that ends in `/v1` or `/v1/pages`.
+fn base(text: &str) -> Result<Option<Url>, &'static str> {
+    let mut url = Url::parse(text).map_err(|_| "must be a URL such as https://api.notion.com")?;
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+        return Err("must begin with https://, plain http is for this machine alone");
+    }
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/pages").unwrap_or(path);
+    let path = path.strip_suffix("/v1").unwrap_or(path).to_owned();
+    url.set_path(&path);
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(Some(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn an_id_is_found_in_whatever_people_paste() {
+        for text in [
+            HEX.to_owned(),
+            "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
+            HEX.to_uppercase(),
+            format!("https://www.notion.so/acme/Payments-{HEX}?v=ffffffffffffffffffffffffffffffff"),
+            format!(
+                "https://www.notion.so/{HEX}?v=ffffffffffffffffffffffffffffffff&p=eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+            ),
+            format!("https://acme.notion.site/{HEX}#x"),
+            format!("notion.so/acme/{HEX}"),
+        ] {
+            assert_eq!(NotionId::parse(&text).map(|id| id.0).as_deref(), Some(HEX), "{text}");
+        }
+        for text in ["", "payments", "https://www.notion.so/", "0123", "ééééééééééééééééééééééééééééééééé"]
+        {
+            assert_eq!(NotionId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_originals_address_and_a_bare_one_mean_the_same() {
+        for text in
+            ["https://api.notion.com", "https://api.notion.com/v1/", "https://api.notion.com/v1/pages"]
+        {
+            let url = base(text).expect("valid").expect("a URL");
+            assert_eq!(
+                url.join("v1/pages").expect("joins").as_str(),
+                "https://api.notion.com/v1/pages",
+                "{text}"
+            );
+        }
+        assert!(base("http://api.notion.com").is_err());
+        assert!(base("http://127.0.0.1:9/v1/pages").is_ok());
+        assert!(base("file:///etc/passwd").is_err());
+    }
+}

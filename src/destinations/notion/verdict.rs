@@ -1,0 +1,196 @@
+//! What an error of Notion's means for a delivery: the one place where that is decided.
+//!
+//! After Notion's reference of status codes and its advice on retries: reads are repeated freely, a
+//! page's creation only once it is known not to have happened.
+
+use super::client::{CallError, Refusal, page_url};
+use crate::domain::delivery::{Failure, Outcome, Remote};
+
+/// What the failed call would have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Read the database or its data source, or looked for a page.
+    Look,
+    /// Made a page.
+    Create,
+    /// Written a page that is known; doing so twice does no harm.
+    Update,
+}
+
+/// The outcome of a delivery whose call failed.
+pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
+    match error {
+        CallError::NotSent(message) => transient(Failure::local("unreachable", message)),
+        CallError::NoAnswer(message) => unanswered(effect, Failure::local("no_answer", message)),
+        CallError::Refused(refusal) => refused(effect, *refusal),
+    }
+}
+
+fn refused(effect: Effect, refusal: Refusal) -> Outcome {
+    let wait = refusal.retry_after;
+    match refusal.status {
+        429 if refusal.rate_limit_reason.as_deref() == Some("public_api_request_blocked") => {
+            needs_operator(refusal, "Notion blocks this integration; ask Notion's support to lift it")
+        }
+        429 | 529 => Outcome::Throttled { failure: failure(refusal), wait },
+        401 => needs_operator(refusal, "the token is not valid (any more): set a new NOTION_API_KEY"),
+        403 => needs_operator(
+            refusal,
+            "the integration may not do this: give it the capabilities to read, insert and update content",
+        ),
+        404 if effect == Effect::Update => Outcome::Gone(failure(refusal)),
+        404 => needs_operator(
+            refusal,
+            "the database is not there for the integration: share it with the integration (••• › Connections), or correct NOTION_DATABASE_ID",
+        ),
+        400 if is_about_trash(&refusal) => match effect {
+            Effect::Update => Outcome::Gone(failure(refusal)),
+            Effect::Look | Effect::Create => {
+                needs_operator(refusal, "the database is in Notion's trash: restore it")
+            }
+        },
+        409 => Outcome::Transient { failure: failure(refusal), wait },
+        408 | 500..=599 => match refusal.committed_page.clone() {
+            Some(page) if effect != Effect::Look => Outcome::Delivered {
+                remote: Remote { url: Some(page_url(&page)), id: page },
+                status: Some(refusal.status),
+                request_id: refusal.request_id,
+            },
+            _ => unanswered(effect, failure(refusal)),
+        },
+        300..=399 => needs_operator(
+            refusal,
+            "the address answers with a redirect, which is not followed with a token: correct NOTION_API_URL",
+        ),
+        _ => Outcome::Permanent(failure(refusal)),
+    }
+}
+
+/// Nobody knows whether it was done: only a page's creation is in doubt.
+fn unanswered(effect: Effect, failure: Failure) -> Outcome {
+    match effect {
+        Effect::Create => Outcome::Ambiguous(failure),
+        Effect::Look | Effect::Update => transient(failure),
+    }
+}
+
+fn transient(failure: Failure) -> Outcome {
+    Outcome::Transient { failure, wait: None }
+}
+
+fn needs_operator(refusal: Refusal, remedy: &str) -> Outcome {
+    let mut failure = failure(refusal);
+    failure.message = format!("{}; {remedy}", failure.message.trim_end_matches('.'));
+    Outcome::NeedsOperator(failure)
+}
+
+fn failure(refusal: Refusal) -> Failure {
+    Failure {
+        message: format!("Notion: {}", refusal.message),
+        class: refusal.code,
+        status: Some(refusal.status),
+        request_id: refusal.request_id,
+    }
+}
+
+/// Notion has no code of its own for it; its messages speak of archived blocks or of the trash.
+fn is_about_trash(refusal: &Refusal) -> bool {
+    let message = refusal.message.to_lowercase();
+    message.contains("archived") || message.contains("in trash") || message.contains("in_trash")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn of(effect: Effect, status: u16, message: &str) -> &'static str {
+        let refusal = Refusal { status, message: message.to_owned(), ..Refusal::default() };
+        name(&outcome(effect, CallError::Refused(Box::new(refusal))))
+    }
+
+    fn name(outcome: &Outcome) -> &'static str {
+        match outcome {
+            Outcome::Delivered { .. } => "delivered",
+            Outcome::Skipped { .. } => "skipped",
+            Outcome::Permanent(_) => "permanent",
+            Outcome::Transient { .. } => "transient",
+            Outcome::Throttled { .. } => "throttled",
+            Outcome::Ambiguous(_) => "ambiguous",
+            Outcome::Unsettled { .. } => "unsettled",
+            Outcome::Gone(_) => "gone",
+            Outcome::NeedsOperator(_) => "needs operator",
+        }
+    }
+
+    #[test]
+    fn every_status_means_what_the_reference_says() {
+        use Effect::{Create, Look, Update};
+        for (status, look, create, update) in [
+            (400, "permanent", "permanent", "permanent"),
+            (401, "needs operator", "needs operator", "needs operator"),
+            (403, "needs operator", "needs operator", "needs operator"),
+            (404, "needs operator", "needs operator", "gone"),
+            (409, "transient", "transient", "transient"),
+            (413, "permanent", "permanent", "permanent"),
+            (429, "throttled", "throttled", "throttled"),
+            (500, "transient", "ambiguous", "transient"),
+            (502, "transient", "ambiguous", "transient"),
+            (503, "transient", "ambiguous", "transient"),
+            (504, "transient", "ambiguous", "transient"),
+            (529, "throttled", "throttled", "throttled"),
+            (302, "needs operator", "needs operator", "needs operator"),
+        ] {
+            assert_eq!(of(Look, status, ""), look, "look {status}");
+            assert_eq!(of(Create, status, ""), create, "create {status}");
+            assert_eq!(of(Update, status, ""), update, "update {status}");
+        }
+        let archived = "Can't edit block that is archived.";
+        assert_eq!(of(Update, 400, archived), "gone");
+        assert_eq!(of(Create, 400, archived), "needs operator");
+    }
+
+    #[test]
+    fn a_call_that_was_never_sent_is_in_no_doubt() {
+        let not_sent = || CallError::NotSent("refused".into());
+        let unanswered = || CallError::NoAnswer("broke".into());
+        assert_eq!(name(&outcome(Effect::Create, not_sent())), "transient");
+        assert_eq!(name(&outcome(Effect::Create, unanswered())), "ambiguous");
+        assert_eq!(name(&outcome(Effect::Update, unanswered())), "transient");
+        assert_eq!(name(&outcome(Effect::Look, unanswered())), "transient");
+    }
+
+    #[test]
+    fn a_committed_page_counts_as_delivered() {
+        let refusal = Refusal { status: 503, committed_page: Some("ab-cd".into()), ..Refusal::default() };
+        match outcome(Effect::Create, CallError::Refused(Box::new(refusal))) {
+            Outcome::Delivered { remote, .. } => {
+                assert_eq!(
+                    (remote.id.as_str(), remote.url.as_deref()),
+                    ("ab-cd", Some("https://www.notion.so/abcd"))
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wait_is_handed_on_and_a_block_is_for_the_operator() {
+        let refusal = |reason: Option<&str>| {
+            CallError::Refused(Box::new(Refusal {
+                status: 429,
+                retry_after: Some(Duration::from_secs(7)),
+                rate_limit_reason: reason.map(str::to_owned),
+                ..Refusal::default()
+            }))
+        };
+        match outcome(Effect::Create, refusal(None)) {
+            Outcome::Throttled { wait, .. } => assert_eq!(wait, Some(Duration::from_secs(7))),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            name(&outcome(Effect::Create, refusal(Some("public_api_request_blocked")))),
+            "needs operator"
+        );
+    }
+}
