@@ -189,7 +189,7 @@ pub struct RetrySettings {
 impl Default for RetrySettings {
     /// 24 attempts from 5 s up to 2 h: together more than 24 hours.
     fn default() -> Self {
-        Self { attempts_max: 24, base: Duration::from_secs(5), cap: Duration::from_secs(7200) }
+        Self { attempts_max: 24, base: Duration::from_secs(5), cap: Duration::from_hours(2) }
     }
 }
 

@@ -1,0 +1,84 @@
+//! Records verdicts in batches: whatever has ended while the last batch was written goes together.
+
+use crate::store::{Finished, Store, Wake};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+const QUEUE_MAX: usize = 1024;
+const BATCH_MAX: usize = 256;
+
+/// How long to wait before writing again what a database that is away did not take.
+const DATABASE_AWAY: Duration = Duration::from_secs(1);
+
+/// How long verdicts are kept for a database that does not come back. By then the leases are long
+/// lost, and the executions are someone else's.
+const TRIES_MAX: u32 = 60;
+
+/// The recorder.
+pub(super) struct Finisher {
+    ended: mpsc::Sender<Finished>,
+    recording: JoinHandle<()>,
+}
+
+/// The way to the recorder.
+#[derive(Clone)]
+pub(super) struct Verdicts(mpsc::Sender<Finished>);
+
+impl Finisher {
+    pub(super) fn start(store: Store, wake: Wake) -> Self {
+        let (sender, ended) = mpsc::channel(QUEUE_MAX);
+        Self { ended: sender, recording: tokio::spawn(record(store, wake, ended)) }
+    }
+
+    /// The way to it, for one delivery.
+    pub(super) fn verdicts(&self) -> Verdicts {
+        Verdicts(self.ended.clone())
+    }
+
+    /// Records what was handed over and ends; to be called when no delivery runs any more.
+    pub(super) async fn close(self) {
+        drop(self.ended);
+        if let Err(error) = self.recording.await {
+            warn!(%error, "the recorder of verdicts broke");
+        }
+    }
+}
+
+impl Verdicts {
+    /// Hands a verdict over; waits where too many wait already.
+    pub(super) async fn send(&self, finished: Finished) {
+        if self.0.send(finished).await.is_err() {
+            warn!("a verdict came after the end; its execution is rescued");
+        }
+    }
+}
+
+async fn record(store: Store, wake: Wake, mut ended: mpsc::Receiver<Finished>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while ended.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        write(&store, &wake, &batch).await;
+        batch.clear();
+    }
+}
+
+async fn write(store: &Store, wake: &Wake, batch: &[Finished]) {
+    for _ in 0..TRIES_MAX {
+        match store.finish(batch).await {
+            Ok(changed) => {
+                for lost in batch.iter().filter(|finished| !changed.contains(&finished.id)) {
+                    warn!(execution_id = lost.id.0, "its lease was lost, so this verdict counts for nothing");
+                }
+                if batch.iter().any(Finished::is_due_at_once) {
+                    wake.ring();
+                }
+                return;
+            }
+            Err(error) => {
+                warn!(%error, verdicts = batch.len(), "could not record verdicts; trying again");
+                tokio::time::sleep(DATABASE_AWAY).await;
+            }
+        }
+    }
+}

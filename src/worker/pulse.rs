@@ -1,0 +1,93 @@
+//! A process's sign of life. As long as it beats, its leases hold; when it has been silent for
+//! [`SILENCE`], any process frees them.
+
+use crate::store::{Store, Wake, WorkerId};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// The time between two beats, and between two looks for the dead.
+const BEAT: Duration = Duration::from_secs(3);
+
+/// The silence after which a worker is taken for dead. With the time between two looks it keeps
+/// the leases of a dead process from standing for 20 s.
+const SILENCE: Duration = Duration::from_secs(12);
+
+/// Keeps this process registered.
+pub(super) struct Pulse {
+    worker: watch::Receiver<Option<WorkerId>>,
+    stop: CancellationToken,
+    beating: JoinHandle<()>,
+    store: Store,
+}
+
+impl Pulse {
+    pub(super) fn start(store: Store, wake: Wake) -> Self {
+        let (sender, worker) = watch::channel(None);
+        let stop = CancellationToken::new();
+        let beating = tokio::spawn(beat(store.clone(), wake, sender, stop.clone()));
+        Self { worker, stop, beating, store }
+    }
+
+    /// This process's id; waits until it has one.
+    pub(super) async fn worker(&self) -> WorkerId {
+        let mut worker = self.worker.clone();
+        match worker.wait_for(Option::is_some).await.map(|known| *known) {
+            Ok(Some(worker)) => worker,
+            // Nobody beats any more: the process is stopping, and nothing is to be claimed.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Stops beating and signs off, which frees at once what is still leased.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.beating.await {
+            warn!(%error, "the beat broke");
+        }
+        let last = *self.worker.borrow();
+        if let Some(worker) = last
+            && let Err(error) = self.store.retire(worker).await
+        {
+            warn!(%error, "could not sign off; the leases run out by themselves");
+        }
+    }
+}
+
+async fn beat(store: Store, wake: Wake, worker: watch::Sender<Option<WorkerId>>, stop: CancellationToken) {
+    loop {
+        if let Err(error) = once(&store, &wake, &worker).await {
+            warn!(%error, "could not tell the database that this process lives");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(BEAT) => {}
+        }
+    }
+}
+
+async fn once(
+    store: &Store,
+    wake: &Wake,
+    worker: &watch::Sender<Option<WorkerId>>,
+) -> Result<(), crate::store::StoreError> {
+    let known = *worker.borrow();
+    let lives = match known {
+        Some(id) => store.beat(id).await?,
+        None => false,
+    };
+    if !lives {
+        if known.is_some() {
+            warn!("this process was taken for dead; it begins anew under another id");
+        }
+        worker.send_replace(Some(store.register_worker().await?));
+    }
+    let rescued = store.rescue(SILENCE).await?;
+    if !rescued.is_empty() {
+        info!(executions = rescued.len(), "freed executions of a worker that died");
+        wake.ring();
+    }
+    Ok(())
+}
