@@ -1,0 +1,174 @@
+//! `/api/v1/events`: what came in.
+
+use super::executions::ExecutionView;
+use super::extract::{self, Query};
+use super::{Api, from_store};
+use crate::domain::event::EventKey;
+use crate::problem::Problem;
+use crate::store::{EventFilter, EventRow, ExecutionFilter, LIMIT_MAX};
+use axum::Json;
+use axum::extract::{Path, State};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+/// An event as it came in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventView {
+    /// Our number of it.
+    #[schema(example = 42)]
+    pub id: i64,
+    /// Where it came from.
+    #[schema(example = "stripe")]
+    pub source: String,
+    /// The sender's id of it; unique within the source.
+    #[schema(example = "evt_1Q0example")]
+    pub event_id: String,
+    /// Its type; empty where the sender gave none.
+    #[serde(rename = "type")]
+    #[schema(example = "invoice.paid")]
+    pub event_type: String,
+    /// The id of the object that it is about.
+    pub object_id: Option<String>,
+    /// The kind of that object.
+    pub object_type: Option<String>,
+    /// The connected account concerned.
+    pub account: Option<String>,
+    /// Whether real money is concerned.
+    pub livemode: Option<bool>,
+    /// The API version that shaped the body.
+    pub api_version: Option<String>,
+    /// When the sender says that it happened.
+    pub created: Option<DateTime<Utc>>,
+    /// When it was received.
+    pub received_at: DateTime<Utc>,
+    /// The name of the secret that its signature was made with.
+    #[schema(example = "secret-1")]
+    pub verified_by: String,
+}
+
+/// An event with its body and its executions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventDetail {
+    /// The event.
+    #[serde(flatten)]
+    pub event: EventView,
+    /// The body as JSON.
+    #[schema(value_type = Object)]
+    pub payload: Box<RawValue>,
+    /// One for each destination that wants it.
+    pub executions: Vec<ExecutionView>,
+}
+
+/// A page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Events {
+    /// The events, newest first.
+    pub data: Vec<EventView>,
+    /// Ask with this cursor for what is older; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Which events to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Events of this source.
+    #[param(example = "stripe")]
+    source: Option<String>,
+    /// Events of exactly this type.
+    #[serde(rename = "type")]
+    #[param(example = "invoice.paid")]
+    event_type: Option<String>,
+    /// Events with an execution in this state: pending, running, success, failed, skipped, superseded or cancelled.
+    #[param(example = "failed")]
+    status: Option<String>,
+    /// How many, at most 200; 50 where nothing is said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists events, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    tag = "events",
+    params(EventQuery),
+    responses(
+        (status = 200, description = "A page of events", body = Events),
+        (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(query): Query<EventQuery>,
+) -> Result<Json<Events>, Problem> {
+    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
+    let filter = EventFilter {
+        source: query.source,
+        event_type: query.event_type,
+        status: extract::status(query.status.as_deref())?,
+    };
+    let page = api.store.events(&filter, cursor, limit).await.map_err(from_store)?;
+    Ok(Json(Events {
+        data: page.rows.into_iter().map(EventView::from).collect(),
+        next_cursor: page.next.map(crate::store::Cursor::encode),
+    }))
+}
+
+/// Shows one event with its body and its executions.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events/{id}",
+    tag = "events",
+    params(("id" = String, Path, description = "Our number of the event, or the sender's id (evt_…)", example = "42")),
+    responses(
+        (status = 200, description = "The event", body = EventDetail),
+        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such event", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<EventDetail>, Problem> {
+    let missing = || Problem::not_found("There is no event of this id.");
+    let key = match id.parse() {
+        Ok(number) => EventKey(number),
+        Err(_) => api.store.event_key(&id).await.map_err(from_store)?.ok_or_else(missing)?,
+    };
+    let event = api.store.event(key).await.map_err(from_store)?.ok_or_else(missing)?;
+    let (payload, _signature) = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
+    let payload = serde_json::from_slice(&payload).map_err(|_| Problem::internal())?;
+    let filter = ExecutionFilter { event: Some(key), ..ExecutionFilter::default() };
+    let executions = api.store.executions(&filter, None, LIMIT_MAX).await.map_err(from_store)?;
+    Ok(Json(EventDetail {
+        event: event.into(),
+        payload,
+        executions: executions.rows.into_iter().map(ExecutionView::from).collect(),
+    }))
+}
+
+impl From<EventRow> for EventView {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            source: row.source,
+            event_id: row.event_id,
+            event_type: row.event_type,
+            object_id: row.object_id,
+            object_type: row.object_type,
+            account: row.account,
+            livemode: row.livemode,
+            api_version: row.api_version,
+            created: row.created,
+            received_at: row.received_at,
+            verified_by: row.secret_name,
+        }
+    }
+}

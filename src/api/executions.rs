@@ -1,0 +1,268 @@
+//! `/api/v1/executions`: where each event stands on its way, and another try by hand.
+
+use super::extract::{self, Query};
+use super::{Api, from_store};
+use crate::domain::execution::ExecutionId;
+use crate::problem::Problem;
+use crate::store::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tracing::info;
+use utoipa::{IntoParams, ToSchema};
+
+/// One event on its way to one destination.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExecutionView {
+    /// Its number.
+    #[schema(example = 42)]
+    pub id: i64,
+    /// Our number of the event.
+    #[schema(example = 42)]
+    pub event: i64,
+    /// Where the event came from.
+    #[schema(example = "stripe")]
+    pub source: String,
+    /// The sender's id of the event.
+    #[schema(example = "evt_1Q0example")]
+    pub event_id: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    #[schema(example = "invoice.paid")]
+    pub event_type: String,
+    /// The destination instance.
+    #[schema(example = "notion")]
+    pub destination: String,
+    /// pending, running, success, failed, skipped, superseded or cancelled.
+    #[schema(example = "success")]
+    pub status: String,
+    /// Why it is where it is.
+    pub reason: Option<String>,
+    /// The kind of the last failure, in a word.
+    pub error_class: Option<String>,
+    /// Failed tries since it was created or last retried by hand.
+    pub attempt_count: i32,
+    /// The HTTP status of the destination's last answer.
+    pub response_code: Option<i32>,
+    /// How long the last try took.
+    pub duration_ms: Option<i32>,
+    /// The destination's id of what was written.
+    pub remote_id: Option<String>,
+    /// The link to what was written.
+    pub remote_url: Option<String>,
+    /// When the next try is due; null unless pending.
+    pub next_try_at: Option<DateTime<Utc>>,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When the last try began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it came to its end.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// An execution with its tries.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExecutionDetail {
+    /// The execution.
+    #[serde(flatten)]
+    pub execution: ExecutionView,
+    /// The newest hundred tries, newest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One try.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AttemptView {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: i32,
+    /// The verdict in a word.
+    #[schema(example = "delivered")]
+    pub outcome: String,
+    /// The HTTP status of the destination's answer.
+    pub response_code: Option<i32>,
+    /// The kind of the failure, in a word.
+    pub error_class: Option<String>,
+    /// What happened.
+    pub message: Option<String>,
+    /// The destination's id of the request, to quote to its support.
+    pub request_id: Option<String>,
+}
+
+/// A page of executions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Executions {
+    /// The executions, newest first.
+    pub data: Vec<ExecutionView>,
+    /// Ask with this cursor for what is older; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Which executions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionQuery {
+    /// Executions of events of this source.
+    #[param(example = "stripe")]
+    source: Option<String>,
+    /// Executions of events of exactly this type.
+    #[serde(rename = "type")]
+    #[param(example = "invoice.paid")]
+    event_type: Option<String>,
+    /// Executions in this state: pending, running, success, failed, skipped, superseded or cancelled.
+    #[param(example = "failed")]
+    status: Option<String>,
+    /// How many, at most 200; 50 where nothing is said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists executions, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/executions",
+    tag = "executions",
+    params(ExecutionQuery),
+    responses(
+        (status = 200, description = "A page of executions", body = Executions),
+        (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(query): Query<ExecutionQuery>,
+) -> Result<Json<Executions>, Problem> {
+    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
+    let filter = ExecutionFilter {
+        source: query.source,
+        event_type: query.event_type,
+        status: extract::status(query.status.as_deref())?,
+        event: None,
+    };
+    let page = api.store.executions(&filter, cursor, limit).await.map_err(from_store)?;
+    Ok(Json(Executions {
+        data: page.rows.into_iter().map(ExecutionView::from).collect(),
+        next_cursor: page.next.map(crate::store::Cursor::encode),
+    }))
+}
+
+/// Shows one execution with its tries.
+#[utoipa::path(
+    get,
+    path = "/api/v1/executions/{id}",
+    tag = "executions",
+    params(("id" = i64, Path, description = "The execution's number", example = 42)),
+    responses(
+        (status = 200, description = "The execution", body = ExecutionDetail),
+        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<ExecutionDetail>, Problem> {
+    let id = execution_id(&id)?;
+    let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
+    let attempts = api.store.attempts(id).await.map_err(from_store)?;
+    Ok(Json(ExecutionDetail {
+        execution: execution.into(),
+        attempts: attempts.into_iter().map(AttemptView::from).collect(),
+    }))
+}
+
+/// Tries an execution again, now.
+///
+/// Its attempts are counted anew, and it can be asked for again and again. What was delivered
+/// before is updated and never written a second time.
+#[utoipa::path(
+    post,
+    path = "/api/v1/executions/{id}/retry",
+    tag = "executions",
+    params(("id" = i64, Path, description = "The execution's number", example = 42)),
+    responses(
+        (status = 202, description = "It waits for a worker", body = ExecutionView),
+        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "A key that may only read", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It cannot be retried in its present state", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn retry(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<ExecutionView>), Problem> {
+    let id = execution_id(&id)?;
+    match api.store.retry(id).await.map_err(from_store)? {
+        RetryAnswer::Queued => {
+            info!(execution_id = id.0, "retried by hand");
+            api.wake.ring();
+            let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
+            Ok((StatusCode::ACCEPTED, Json(execution.into())))
+        }
+        RetryAnswer::NotFound => Err(missing()),
+        RetryAnswer::Refused(status) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "not_retryable",
+            "It cannot be retried now",
+            format!("The execution is {status}: {}.", status.why_not_retryable()),
+        )),
+    }
+}
+
+fn execution_id(text: &str) -> Result<ExecutionId, Problem> {
+    text.parse().map(ExecutionId).map_err(|_| Problem::bad_request("The id of an execution is a number."))
+}
+
+fn missing() -> Problem {
+    Problem::not_found("There is no execution of this id.")
+}
+
+impl From<ExecutionRow> for ExecutionView {
+    fn from(row: ExecutionRow) -> Self {
+        let waits = row.status == "pending";
+        Self {
+            id: row.id,
+            event: row.event_key,
+            source: row.source,
+            event_id: row.event_id,
+            event_type: row.event_type,
+            destination: row.destination,
+            reason: row.reason.or_else(|| waits.then(|| "new: it waits for a worker".to_owned())),
+            status: row.status,
+            error_class: row.error_class,
+            attempt_count: row.attempts,
+            response_code: row.response_code,
+            duration_ms: row.duration_ms,
+            remote_id: row.remote_id,
+            remote_url: row.remote_url,
+            next_try_at: waits.then_some(row.run_at),
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        }
+    }
+}
+
+impl From<AttemptRow> for AttemptView {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            started_at: row.started_at,
+            duration_ms: row.duration_ms,
+            outcome: row.outcome,
+            response_code: row.response_code,
+            error_class: row.error_class,
+            message: row.message,
+            request_id: row.request_id,
+        }
+    }
+}

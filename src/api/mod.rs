@@ -1,0 +1,88 @@
+//! The JSON API: events, executions, health, and its own description.
+//!
+//! Handlers read and write through the store alone. Every error is a problem document.
+
+mod events;
+mod executions;
+mod extract;
+mod health;
+
+pub use events::{EventDetail, EventView, Events};
+pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
+pub use extract::{Json, Query};
+pub use health::Health;
+
+use crate::problem::Problem;
+use crate::store::{Store, StoreError, Wake};
+use tracing::error;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    /// The database.
+    pub store: Store,
+    /// Wakes the workers after a retry.
+    pub wake: Wake,
+}
+
+/// The head of the API's description; the routes add themselves.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "EventBridge API",
+        description = "Receives Stripe webhooks, commits them to Postgres and delivers each one to Notion.",
+        license(name = "MIT", identifier = "MIT"),
+    ),
+    tags(
+        (name = "webhooks", description = "Where events come in"),
+        (name = "events", description = "Events as they came in"),
+        (name = "executions", description = "Events on their way to a destination"),
+        (name = "health", description = "Whether the service works"),
+    ),
+    security(("key" = [])),
+    modifiers(&Keys),
+)]
+pub struct Description;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A key of API_KEYS. In dev none is needed."))
+            .build();
+        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The routes that want a key.
+pub fn protected() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(events::list))
+        .routes(routes!(events::show))
+        .routes(routes!(executions::list))
+        .routes(routes!(executions::show))
+        .routes(routes!(executions::retry))
+}
+
+/// The routes that anybody may call.
+pub fn open() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(health::health))
+}
+
+/// Logs the cause, which no stranger sees, and answers what one may know.
+#[expect(clippy::needless_pass_by_value, reason = "so that it can be handed to map_err")]
+fn from_store(error: StoreError) -> Problem {
+    error!(%error, "the API could not answer");
+    match error {
+        StoreError::Unavailable(_) | StoreError::TimedOut => {
+            Problem::unavailable("The database is not available.", 5)
+        }
+        StoreError::Refused(_) | StoreError::Unexpected(_) => Problem::internal(),
+    }
+}
