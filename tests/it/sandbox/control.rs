@@ -1,0 +1,74 @@
+//! Another process can drive the sandbox over HTTP as the handle does within one.
+
+use super::Harness;
+use eventbridge::devserver::sandbox::DATA_SOURCE_ID;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+async fn control(harness: &Harness, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let mut request = harness.http.request(method, harness.url(&format!("/_sandbox/{path}")));
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn faults_are_set_listed_and_lifted() {
+    let harness = Harness::start().await;
+    let rule = json!({ "kind": "slow", "delay_ms": 1, "route": "create", "times": null, "probability": 0.5 });
+    let (status, rules) = control(&harness, Method::POST, "faults", Some(rule.clone())).await;
+    assert_eq!((status, &rules[0]), (200, &rule));
+    for bad in [json!({ "kind": "earthquake" }), json!({ "kind": "drop", "probability": 2 })] {
+        let (status, error) = control(&harness, Method::POST, "faults", Some(bad)).await;
+        assert_eq!((status, &error["object"]), (400, &json!("error")));
+    }
+    assert_eq!(control(&harness, Method::DELETE, "faults", None).await.0, 204);
+    assert_eq!(control(&harness, Method::GET, "faults", None).await.1, json!([]));
+
+    control(&harness, Method::POST, "faults", Some(json!({ "kind": "conflict" }))).await;
+    assert_eq!(harness.get("/v1/users/me").await.status, 409);
+    assert_eq!(harness.get("/v1/users/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_what_it_waits_for_or_with_its_time() {
+    let harness = Harness::start().await;
+    let (created, waited) = tokio::join!(
+        harness.create_titled("evt_1"),
+        control(&harness, Method::GET, "wait?pages=1&requests=1&timeout_ms=10000", None)
+    );
+    assert!(!created.is_empty());
+    assert_eq!((waited.0, &waited.1["pages"]), (200, &json!(1)));
+    assert_eq!(control(&harness, Method::GET, "wait?pages=2&timeout_ms=1", None).await.0, 408);
+}
+
+#[tokio::test]
+async fn pages_columns_and_requests_are_seen_and_changed() {
+    let harness = Harness::start().await;
+    let id = harness.create_titled("evt_1").await;
+    let columns = format!("data_sources/{DATA_SOURCE_ID}/columns");
+    let statuses = [
+        control(&harness, Method::PUT, &format!("{columns}/Link"), Some(json!({ "type": "url" }))).await.0,
+        control(&harness, Method::PATCH, &format!("{columns}/Amount"), Some(json!({ "name": "Sum" })))
+            .await
+            .0,
+        control(&harness, Method::DELETE, &format!("{columns}/Currency"), None).await.0,
+        control(&harness, Method::DELETE, &format!("pages/{id}"), None).await.0,
+        control(&harness, Method::PUT, &format!("pages/{id}/restore"), None).await.0,
+        control(&harness, Method::PUT, "rate", Some(json!({ "per_minute": null }))).await.0,
+    ];
+    assert_eq!(statuses, [204, 204, 204, 204, 204, 200]);
+    let edit = json!({ "properties": { "Sum": { "number": 5 }, "Link": { "url": "https://a.test" } } });
+    assert_eq!(control(&harness, Method::PUT, &format!("pages/{id}"), Some(edit)).await.0, 200);
+    let (_, pages) = control(&harness, Method::GET, "pages", None).await;
+    assert_eq!(pages[0]["properties"]["Sum"]["number"], 5);
+    assert!(pages[0]["properties"].get("Currency").is_none());
+    let (_, requests) = control(&harness, Method::GET, "requests", None).await;
+    assert_eq!((&requests[0]["path"], &requests[0]["status"]), (&json!("/v1/pages"), &json!(200)));
+    let (_, made) = control(&harness, Method::POST, "databases", Some(json!({ "template": "plain" }))).await;
+    assert!(made["data_source_id"].is_string());
+    assert_eq!(control(&harness, Method::DELETE, "pages", None).await.0, 204);
+    assert_eq!(harness.handle.page_count(), 0);
+}
