@@ -1,0 +1,178 @@
+//! What `postmaster.pid` says, and whether the process that it names is the server of these data.
+//!
+//! A server outlives a guardian that was killed; a pid file outlives a server that was killed, and
+//! its number may by then belong to any process. The two must not be mixed up.
+
+use super::error::{PostgresError, file_error};
+use super::tools::Tools;
+use super::{access, cluster};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const PID_FILE_BYTES_MAX: u64 = 64 * 1024;
+const STOP_WAIT_SECONDS: u64 = 20;
+
+/// A server's own note of itself; the socket's lock file has the same first lines.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PidFile {
+    /// The process.
+    pub pid: u32,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Whether it takes connections.
+    pub ready: bool,
+}
+
+impl PidFile {
+    /// Reads one; none if it is absent or not whole yet.
+    pub fn read(path: &Path) -> Option<Self> {
+        let mut text = String::new();
+        File::open(path).ok()?.take(PID_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+        Self::parse(&text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let pid = lines.next()?.trim().trim_start_matches('-').parse().ok()?;
+        let data = PathBuf::from(lines.next()?);
+        let ready = text.lines().nth(7).is_some_and(|status| status.trim() == "ready");
+        Some(Self { pid, data, ready })
+    }
+}
+
+/// To whom a process id in a pid file belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// To the server of these data.
+    Server,
+    /// To nobody, or to a process that has nothing to do with these data.
+    Stranger,
+    /// To a Postgres server, and we cannot tell of which data.
+    Unclear,
+}
+
+/// How a server is asked to stop.
+#[derive(Debug, Clone, Copy)]
+pub enum StopMode {
+    /// Sessions are cut, data are written out.
+    Fast,
+    /// At once; the data are not needed or will be recovered.
+    Immediate,
+}
+
+impl StopMode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Immediate => "immediate",
+        }
+    }
+}
+
+/// Who holds this process id. A server's current directory is its data directory, also after a
+/// move; where `/proc` cannot tell, the arguments do.
+pub fn holder(pid: u32, data: &Path) -> Holder {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    if Path::new("/proc/self/cmdline").exists() {
+        let arguments = fs::read(proc.join("cmdline")).unwrap_or_default();
+        let program = arguments.split(|byte| *byte == 0).next().unwrap_or_default();
+        if !is_server(&String::from_utf8_lossy(program)) {
+            return Holder::Stranger;
+        }
+        return match (fs::metadata(proc.join("cwd")), fs::metadata(data)) {
+            (Ok(one), Ok(other)) if (one.dev(), one.ino()) == (other.dev(), other.ino()) => Holder::Server,
+            (Ok(_), Ok(_)) => Holder::Stranger,
+            _ => Holder::Unclear,
+        };
+    }
+    let output = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output();
+    let command = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    match command {
+        Ok(command) if !is_server(command.split(' ').next().unwrap_or_default()) => Holder::Stranger,
+        Ok(command) if command.contains(&format!(" -D {} ", data.display())) => Holder::Server,
+        _ => Holder::Unclear,
+    }
+}
+
+/// Stops the server that a killed guardian left on these data, if there is one.
+pub async fn stop_orphan(data: &Path, tools: &Tools, mode: StopMode) -> Result<(), PostgresError> {
+    let Some(file) = PidFile::read(&cluster::pid_file(data)) else { return Ok(()) };
+    match holder(file.pid, data) {
+        Holder::Stranger => return Ok(()),
+        Holder::Unclear => {
+            return Err(PostgresError::UnclearServer { pid: file.pid, path: data.to_owned() });
+        }
+        Holder::Server => {}
+    }
+    let stopped = stop(data, tools, mode).await;
+    if stopped.is_err() && holder(file.pid, data) == Holder::Server {
+        return stop(data, tools, StopMode::Immediate).await;
+    }
+    Ok(())
+}
+
+async fn stop(data: &Path, tools: &Tools, mode: StopMode) -> Result<(), PostgresError> {
+    let seconds = STOP_WAIT_SECONDS.to_string();
+    let [how, wait] = [["-m", mode.name()], ["-t", seconds.as_str()]];
+    let arguments =
+        ["stop", "-w"].into_iter().chain(how).chain(wait).map(Into::into).chain(["-D".into(), data.into()]);
+    let wait_max = Duration::from_secs(STOP_WAIT_SECONDS + 5);
+    tools.run("pg_ctl", arguments.collect::<Vec<std::ffi::OsString>>(), "", wait_max).await
+}
+
+/// Deals with a pid file that would keep the server from starting though it names no server of
+/// these data. It is made to name ourselves: Postgres takes its parent's id for a stale one, and
+/// goes on to look whether the memory that the file also names is still in use. A file that was
+/// deleted could not tell it that sessions of a killed server are still at the data.
+pub fn disown_stale(data: &Path, home: &Path, tools: &Tools) -> Result<(), PostgresError> {
+    let path = cluster::pid_file(data);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(file_error("read", &path)(error)),
+    };
+    let Some((_, rest)) = text.split_once('\n').filter(|_| PidFile::parse(&text).is_some()) else {
+        // Cut off while it was written: no server came up with it, and Postgres would refuse it.
+        return fs::remove_file(&path).map_err(file_error("delete", &path));
+    };
+    let fresh = home.join("postmaster.pid.disowned");
+    let _ = fs::remove_file(&fresh);
+    let ours = format!("{}\n{rest}", std::process::id());
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    options
+        .open(&fresh)
+        .and_then(|mut file| io::Write::write_all(&mut file, ours.as_bytes()))
+        .map_err(file_error("write", &fresh))?;
+    access::hand_over(&fresh, tools.account)?;
+    fs::rename(&fresh, &path).map_err(file_error("replace", &path))
+}
+
+fn is_server(program: &str) -> bool {
+    matches!(Path::new(program).file_name().and_then(|name| name.to_str()), Some("postgres" | "postmaster"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_is_read_and_half_of_one_is_none() {
+        let whole = "4711\n/data\n1700000000\n5432\n/tmp/x\n\n  5432001   32768\nready   \n";
+        let read = PidFile::parse(whole).expect("whole");
+        assert_eq!(read, PidFile { pid: 4711, data: PathBuf::from("/data"), ready: true });
+        assert!(!PidFile::parse("4711\n/data\n").expect("enough").ready);
+        assert_eq!(PidFile::parse(""), None);
+        assert_eq!(PidFile::parse("x\n/data\n"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_no_postgres_is_a_stranger() {
+        assert_eq!(holder(std::process::id(), Path::new("/")), Holder::Stranger);
+        assert_eq!(holder(u32::MAX, Path::new("/")), Holder::Stranger);
+    }
+}
