@@ -2,8 +2,6 @@
 //!
 //! The modules stand in the order in which data flows through them; `ARCHITECTURE.md` has the map.
 
-pub mod destinations;
-pub mod devserver;
 pub mod domain;
 
 pub mod auth;
@@ -11,4 +9,15 @@ pub mod config;
 pub mod problem;
 pub mod telemetry;
 
+pub mod ingest;
 pub mod sources;
+pub mod store;
+
+pub mod destinations;
+pub mod worker;
+
+pub mod api;
+
+pub mod app;
+pub mod cli;
+pub mod devserver;

@@ -1,3 +1,7 @@
 //! The `eventbridge` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eventbridge::cli::main()
+}

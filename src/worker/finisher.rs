@@ -1,8 +1,9 @@
 //! Records verdicts in batches: whatever has ended while the last batch was written goes together.
 
-use crate::store::{Finished, Store, Wake};
+use super::POLL;
+use crate::store::{Conclusion, Finished, Store, Wake};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -27,9 +28,10 @@ pub(super) struct Finisher {
 pub(super) struct Verdicts(mpsc::Sender<Finished>);
 
 impl Finisher {
-    pub(super) fn start(store: Store, wake: Wake) -> Self {
+    pub(super) fn start(store: Store, wake: Wake, progress: watch::Sender<u64>) -> Self {
         let (sender, ended) = mpsc::channel(QUEUE_MAX);
-        Self { ended: sender, recording: tokio::spawn(record(store, wake, ended)) }
+        let recorder = Recorder { store, wake, progress };
+        Self { ended: sender, recording: tokio::spawn(recorder.run(ended)) }
     }
 
     /// The way to it, for one delivery.
@@ -55,30 +57,59 @@ impl Verdicts {
     }
 }
 
-async fn record(store: Store, wake: Wake, mut ended: mpsc::Receiver<Finished>) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while ended.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        write(&store, &wake, &batch).await;
-        batch.clear();
-    }
+struct Recorder {
+    store: Store,
+    wake: Wake,
+    progress: watch::Sender<u64>,
 }
 
-async fn write(store: &Store, wake: &Wake, batch: &[Finished]) {
-    for _ in 0..TRIES_MAX {
-        match store.finish(batch).await {
-            Ok(changed) => {
-                for lost in batch.iter().filter(|finished| !changed.contains(&finished.id)) {
-                    warn!(execution_id = lost.id.0, "its lease was lost, so this verdict counts for nothing");
+impl Recorder {
+    async fn run(self, mut ended: mpsc::Receiver<Finished>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while ended.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            self.write(&batch).await;
+            batch.clear();
+        }
+    }
+
+    async fn write(&self, batch: &[Finished]) {
+        for _ in 0..TRIES_MAX {
+            match self.store.finish(batch).await {
+                Ok(changed) => {
+                    for lost in batch.iter().filter(|finished| !changed.contains(&finished.id)) {
+                        warn!(
+                            execution_id = lost.id.0,
+                            "its lease was lost, so this verdict counts for nothing"
+                        );
+                    }
+                    self.wake_for_what_is_due_soon(batch);
+                    self.progress.send_modify(|recorded| *recorded += changed.len() as u64);
+                    return;
                 }
-                if batch.iter().any(Finished::is_due_at_once) {
+                Err(error) => {
+                    warn!(%error, verdicts = batch.len(), "could not record verdicts; trying again");
+                    tokio::time::sleep(DATABASE_AWAY).await;
+                }
+            }
+        }
+    }
+
+    /// Short waits need not wait for the next poll.
+    fn wake_for_what_is_due_soon(&self, batch: &[Finished]) {
+        let waits = batch.iter().filter_map(|finished| match finished.conclusion {
+            Conclusion::Postponed { wait, .. } => Some(wait),
+            _ => None,
+        });
+        match waits.min() {
+            Some(Duration::ZERO) => self.wake.ring(),
+            Some(wait) if wait < POLL => {
+                let wake = self.wake.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(wait).await;
                     wake.ring();
-                }
-                return;
+                });
             }
-            Err(error) => {
-                warn!(%error, verdicts = batch.len(), "could not record verdicts; trying again");
-                tokio::time::sleep(DATABASE_AWAY).await;
-            }
+            _ => {}
         }
     }
 }

@@ -20,7 +20,7 @@ use finisher::Finisher;
 use pulse::Pulse;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -43,6 +43,8 @@ pub struct WorkerSettings {
     pub retry: RetrySettings,
     /// How long running work may go on after the signal to stop.
     pub grace: Duration,
+    /// Counts the verdicts recorded; whoever watches it sees when something has changed.
+    pub progress: watch::Sender<u64>,
 }
 
 /// Works the queue for these instances until told to stop; then lets what runs come to its end
@@ -55,7 +57,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let pulse = Pulse::start(store.clone(), wake.clone());
-    let finisher = Finisher::start(store.clone(), wake.clone());
+    let finisher = Finisher::start(store.clone(), wake.clone(), settings.progress);
     let pool = Pool {
         destinations: instances.iter().map(|instance| instance.subscription.destination.clone()).collect(),
         slots: Arc::new(Semaphore::new(settings.concurrency)),

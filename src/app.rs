@@ -1,0 +1,210 @@
+//! Wiring: puts the parts together, starts their tasks, and stops them in the right order.
+
+use crate::api::{self, Api};
+use crate::auth;
+use crate::config::{Access, Settings};
+use crate::destinations::Instance;
+use crate::ingest::{self, Clock, Ingest, Writer, WriterSettings};
+use crate::problem::Problem;
+use crate::sources::{Registry, stripe::Stripe};
+use crate::store::{Store, Wake};
+use crate::worker::{self, WorkerSettings};
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use tracing::{Span, error, info, info_span, warn};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+/// The longest that an answer may take. Stripe waits longer than this.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a service is made of.
+pub struct Parts {
+    /// The database, migrated.
+    pub store: Store,
+    /// The settings of the core.
+    pub settings: Settings,
+    /// The destinations.
+    pub instances: Vec<Instance>,
+    /// The time by which signatures are judged.
+    pub clock: Clock,
+    /// Routes that only this command has, such as those of `dev`.
+    pub more_routes: OpenApiRouter,
+}
+
+/// The service: its routes, and the tasks behind them.
+pub struct Service {
+    router: Router,
+    store: Store,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    grace: Duration,
+    progress: watch::Receiver<u64>,
+}
+
+impl Service {
+    /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
+    pub fn start(parts: Parts) -> Self {
+        let Parts { store, settings, instances, clock, more_routes } = parts;
+        let (tasks, stop, wake) = (TaskTracker::new(), CancellationToken::new(), Wake::default());
+        let ingest = Ingest {
+            sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
+            subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
+            writer: Writer::start(&store, &wake, WriterSettings::default(), &tasks),
+            clock,
+        };
+        let api = Api { store: store.clone(), wake: wake.clone() };
+        let router = router(ingest, api, more_routes, &Arc::new(settings.access));
+        tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
+        let (recorded, progress) = watch::channel(0);
+        if !instances.is_empty() {
+            let worker = WorkerSettings {
+                progress: recorded,
+                concurrency: settings.worker_concurrency,
+                retry: settings.retry,
+                grace: settings.shutdown_grace,
+            };
+            tasks.spawn(worker::run(store.clone(), wake, instances, worker, stop.clone()));
+        }
+        Self { router, store, tasks, stop, grace: settings.shutdown_grace, progress }
+    }
+
+    /// The routes, for calling them without a network.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Counts the verdicts on executions that this process has recorded.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.clone()
+    }
+
+    /// Serves until `shutdown` resolves, then stops in order.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (stop, begun) = (self.stop.clone(), self.stop.clone());
+        let serving = axum::serve(listener, self.router.clone()).with_graceful_shutdown(async move {
+            shutdown.await;
+            info!("stopping: no new requests; what runs comes to its end");
+            stop.cancel();
+        });
+        let grace = self.grace;
+        let served = tokio::select! {
+            served = serving.into_future() => served,
+            () = async { begun.cancelled().await; tokio::time::sleep(grace).await } => {
+                warn!("some clients did not let go of their connections; they are cut");
+                Ok(())
+            }
+        };
+        self.stop().await;
+        served
+    }
+
+    /// Stops in order: what waits to be written is committed and answered, what is being delivered
+    /// comes to its end within the grace, and the rest is given back.
+    pub async fn stop(self) {
+        /// Recording verdicts and signing off come after the grace.
+        const LAST_WORDS: Duration = Duration::from_secs(5);
+        let Self { router, store, tasks, stop, grace, .. } = self;
+        stop.cancel();
+        drop(router);
+        tasks.close();
+        if tokio::time::timeout(grace + LAST_WORDS, tasks.wait()).await.is_err() {
+            warn!("some tasks did not end in time; whatever they leased is freed by others");
+        }
+        store.close().await;
+    }
+}
+
+/// The description of the API: the routes that every command has.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut description = api::Description::openapi();
+    description.merge(ingest::routes().into_openapi());
+    description.merge(api::protected().into_openapi());
+    description.merge(api::open().into_openapi());
+    description
+}
+
+fn router(ingest: Ingest, api: Api, more_routes: OpenApiRouter, access: &Arc<Access>) -> Router {
+    let mut description = openapi();
+    let (more_routes, more_description) = more_routes.split_for_parts();
+    description.merge(more_description);
+    let protected = Router::from(api::protected())
+        .with_state(api.clone())
+        .merge(more_routes)
+        .route_layer(from_fn_with_state(access.clone(), auth::require_key));
+    let docs = Router::new()
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
+        .route_layer(from_fn_with_state(access.clone(), auth::require_key_of_browser));
+    Router::from(ingest::routes())
+        .with_state(ingest)
+        .merge(Router::from(api::open()).with_state(api))
+        .merge(protected)
+        .merge(docs)
+        .fallback(|| async {
+            Problem::not_found("There is nothing at this address; /docs lists what there is.")
+        })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Not with this method",
+                "The address exists, but not for this method; /docs lists what there is.",
+            )
+        })
+        .layer(from_fn_with_state(access.clone(), auth::require_local_host))
+        .layer(
+            ServiceBuilder::new()
+                .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+                .layer(TraceLayer::new_for_http().make_span_with(request_span))
+                .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+                .layer(SetResponseHeaderLayer::overriding(
+                    header::X_CONTENT_TYPE_OPTIONS,
+                    HeaderValue::from_static("nosniff"),
+                ))
+                .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
+                    error!("a handler panicked");
+                    Problem::internal().into_response()
+                }))
+                .layer(map_response(too_slow))
+                .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT)),
+        )
+}
+
+/// The path alone: a query can hold what a customer wrote.
+fn request_span<B>(request: &Request<B>) -> Span {
+    let request_id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    info_span!("request", method = %request.method(), path = request.uri().path(), request_id)
+}
+
+/// Gives the bare answer of the time limit the form of every other error.
+async fn too_slow(response: Response) -> Response {
+    match response.status() {
+        StatusCode::GATEWAY_TIMEOUT => {
+            Problem::unavailable("The answer took too long. What was asked may still be done.", 5)
+                .into_response()
+        }
+        _ => response,
+    }
+}

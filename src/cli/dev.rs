@@ -1,0 +1,77 @@
+//! `eventbridge dev`: everything on this machine, with nothing to set up, and kept between runs.
+
+use super::local::LocalState;
+use super::stack::{Stack, StackOptions};
+use super::{environment, signals, stripe_cli};
+use crate::config::NamedSecret;
+use crate::devserver::postgres::Keep;
+use crate::telemetry::LogFormat;
+use secrecy::ExposeSecret;
+use std::process::ExitCode;
+
+pub(super) async fn run() -> anyhow::Result<ExitCode> {
+    let vars = environment::vars()?;
+    environment::start_log(&vars, LogFormat::Text);
+    let stop = signals::stop_requested()?;
+    let local = LocalState::here()?;
+    let secret = NamedSecret { name: "dev".to_owned(), secret: local.webhook_secret()? };
+    let of_cli = match vars.get("STRIPE_WEBHOOK_SECRET") {
+        Some(_) => None,
+        None => stripe_cli::secret().await,
+    };
+    let has_cli = of_cli.is_some();
+    let starting = Stack::start(StackOptions {
+        vars,
+        keep: Keep::Kept { checkout: local.checkout().to_owned() },
+        sandbox_journal: Some(local.sandbox_journal()?),
+        fallback_secrets: std::iter::once(secret).chain(of_cli).collect(),
+        free_ports: false,
+    });
+    let stack = tokio::select! {
+        started = starting => started?,
+        // Dropping what has started so far stops it.
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    print!("{}", welcome(&stack, has_cli));
+    stack.serve(async move { stop.cancelled().await }).await?;
+    println!("Stopped; everything is kept for the next run.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where everything is, and what to paste next.
+fn welcome(stack: &Stack, has_cli: bool) -> String {
+    let base = &stack.base_url;
+    let secret = stack.secret.expose_secret();
+    let notion = stack.sandbox.as_ref().map_or_else(
+        || "the database of NOTION_DATABASE_ID".to_owned(),
+        |sandbox| {
+            format!("{}  (a stand-in; set NOTION_API_KEY for the real one)", local_name(sandbox.base_url()))
+        },
+    );
+    let database = stack.postgres.as_ref().map_or("DATABASE_URL", |postgres| postgres.url());
+    let cli = if has_cli {
+        "  (its secret is accepted already)"
+    } else {
+        "\n                 (start it first, then this again with STRIPE_WEBHOOK_SECRET=<the secret that it prints>)"
+    };
+    format!(
+        "
+  EventBridge is ready. Ctrl-C stops it.
+
+  API docs       {base}/docs   (POST /api/v1/dev/trigger sends a sample from the browser)
+  Webhook        {base}/api/v1/webhooks/stripe
+  Notion         {notion}
+  Postgres       {database}
+  Secret         {secret}
+
+  Send a sample  eventbridge trigger invoice.paid --url {base}/api/v1/webhooks/stripe
+                 (or: cargo run -- trigger invoice.paid --url {base}/api/v1/webhooks/stripe)
+  Stripe CLI     stripe listen --all-snapshot --forward-to {base}/api/v1/webhooks/stripe{cli}
+
+"
+    )
+}
+
+fn local_name(url: &str) -> String {
+    url.replace("127.0.0.1", "localhost").replace("0.0.0.0", "localhost")
+}

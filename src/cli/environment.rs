@@ -1,0 +1,45 @@
+//! Settings as the user gives them: the environment, and under it a `.env` file in this folder.
+
+use crate::config::Vars;
+use crate::telemetry::{self, LogFormat};
+use anyhow::{Context, bail};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Reads the environment and `.env`; the environment wins, also where it sets a name to nothing.
+pub(super) fn vars() -> anyhow::Result<Vars> {
+    let mut vars = file(Path::new(".env"))?;
+    // Names and texts that are no Unicode are none of ours.
+    vars.extend(
+        std::env::vars_os()
+            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?))),
+    );
+    Ok(vars.into_iter().collect())
+}
+
+/// Starts the log as the settings say.
+pub(super) fn start_log(vars: &Vars, format: LogFormat) {
+    telemetry::init(format, vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG")));
+}
+
+fn file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(dotenvy::Error::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error).context("the file .env cannot be read"),
+    };
+    let mut vars = BTreeMap::new();
+    let mut last = "its first line".to_owned();
+    for line in lines {
+        // The error quotes the line, which may hold a secret, so it is not passed on.
+        let Ok((name, text)) = line else {
+            bail!(
+                "the file .env cannot be read after {last}: write NAME=text, and quote a text with spaces or #"
+            );
+        };
+        last.clone_from(&name);
+        vars.insert(name, text);
+    }
+    Ok(vars)
+}

@@ -1,0 +1,69 @@
+//! The command line: one file for each subcommand.
+
+mod browser_trigger;
+mod demo;
+mod dev;
+mod environment;
+mod local;
+mod migrate;
+mod openapi;
+mod sender;
+mod serve;
+mod signals;
+mod stack;
+mod stripe_cli;
+mod table;
+mod trigger;
+
+use crate::devserver::postgres::guardian;
+use clap::{Parser, Subcommand};
+use std::future::Future;
+use std::process::ExitCode;
+
+/// Receives Stripe webhooks, commits them to Postgres and delivers each one to Notion.
+#[derive(Debug, Parser)]
+#[command(name = "eventbridge", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything on this machine: a private Postgres, the service, and a stand-in for Notion
+    Dev,
+    /// Sends sample events all the way to pages in the Notion sandbox, and checks and shows them
+    Demo,
+    /// Sends signed sample events to a running service
+    Trigger(trigger::TriggerArgs),
+    /// Runs the service in production
+    Serve,
+    /// Brings the database's schema up to date
+    Migrate,
+    /// Prints the description of the API
+    Openapi,
+    /// Guards a private Postgres server; started by other commands
+    #[command(hide = true)]
+    PostgresGuardian(guardian::GuardianArgs),
+}
+
+/// Runs the command that was asked for.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Dev => run(dev::run()),
+        Command::Demo => run(demo::run()),
+        Command::Trigger(args) => run(trigger::run(args)),
+        Command::Serve => run(serve::run()),
+        Command::Migrate => run(migrate::run()),
+        Command::Openapi => openapi::run(),
+        Command::PostgresGuardian(args) => return guardian::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("eventbridge: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}

@@ -1,0 +1,49 @@
+//! `eventbridge serve`: production. It refuses to start with anything missing, and says all of it.
+
+use super::{environment, signals};
+use crate::app::{Parts, Service};
+use crate::config::{Reader, Settings};
+use crate::destinations;
+use crate::store::Store;
+use crate::telemetry::LogFormat;
+use anyhow::Context;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::net::TcpListener;
+use tracing::info;
+use utoipa_axum::router::OpenApiRouter;
+
+pub(super) async fn run() -> anyhow::Result<ExitCode> {
+    let vars = environment::vars()?;
+    environment::start_log(&vars, LogFormat::Json);
+    let mut reader = Reader::new(&vars);
+    let settings = Settings::for_production(&mut reader);
+    let instances = destinations::configure(&mut reader, &settings.instances);
+    let (settings, instances) = reader.finish((settings, instances))?;
+
+    let stop = signals::stop_requested()?;
+    let store = Store::connect_lazily(&settings.database_url, settings.database_connections)
+        .context("DATABASE_URL cannot be used")?;
+    store.migrate().await?;
+    let listen = settings.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen} (LISTEN_ADDR)"))?;
+    info!(
+        address = %listener.local_addr()?,
+        destinations = instances.len(),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let service = Service::start(Parts {
+        store,
+        settings,
+        instances,
+        clock: Arc::new(|| SystemTime::now().into()),
+        more_routes: OpenApiRouter::new(),
+    });
+    service.serve(listener, async move { stop.cancelled().await }).await?;
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,160 @@
+//! Everything on this machine: a private Postgres, the service, and a stand-in for Notion.
+//!
+//! `dev` and `demo` differ in what they keep and in what they print; both stand on this.
+
+use super::browser_trigger;
+use super::sender::Sender;
+use crate::app::{Parts, Service};
+use crate::config::{NamedSecret, Reader, Settings, Vars};
+use crate::destinations;
+use crate::devserver::postgres::{Keep, PrivatePostgres};
+use crate::devserver::sandbox::{self, RunningSandbox, Sandbox, SandboxOptions, Template};
+use crate::store::Store;
+use anyhow::Context;
+use secrecy::SecretString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::net::TcpListener;
+use url::Url;
+
+/// What to start.
+pub(super) struct StackOptions {
+    /// The user's settings, or none.
+    pub vars: Vars,
+    /// What becomes of a private server's data.
+    pub keep: Keep,
+    /// Where the sandbox keeps its pages.
+    pub sandbox_journal: Option<PathBuf>,
+    /// Secrets that are accepted where the settings name none; the first one signs samples.
+    pub fallback_secrets: Vec<NamedSecret>,
+    /// Take any free ports instead of the usual ones.
+    pub free_ports: bool,
+}
+
+/// A running stack, ready to serve.
+pub(super) struct Stack {
+    service: Service,
+    listener: TcpListener,
+    /// Where the service answers, as people write it.
+    pub base_url: String,
+    /// The secret that samples are signed with.
+    pub secret: SecretString,
+    /// Sends samples to the service.
+    pub sender: Sender,
+    /// The stand-in for Notion, where no real one is configured.
+    pub sandbox: Option<RunningSandbox>,
+    /// The private server, where no other is configured.
+    pub postgres: Option<PrivatePostgres>,
+}
+
+impl Stack {
+    /// Starts everything in order; whatever fails takes the rest down with it.
+    pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        let StackOptions { mut vars, keep, sandbox_journal, fallback_secrets, free_ports } = options;
+        let mut settings = development_settings(&vars)?;
+        if free_ports {
+            settings.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        }
+        if settings.stripe_secrets.is_empty() {
+            settings.stripe_secrets = fallback_secrets;
+        }
+        let secret = settings
+            .stripe_secrets
+            .first()
+            .map(|first| first.secret.clone())
+            .context("there is no webhook secret")?;
+
+        let listener = listen(settings.listen).await?;
+        let address = listener.local_addr()?;
+        let postgres = match settings.has_database() {
+            true => None,
+            false => Some(private_postgres(keep).await?),
+        };
+        if let Some(postgres) = &postgres {
+            settings.database_url = SecretString::from(postgres.url());
+        }
+        let sandbox = match vars.get("NOTION_API_KEY") {
+            Some(_) => None,
+            None => Some(start_sandbox(&mut vars, address, sandbox_journal).await?),
+        };
+        let mut reader = Reader::new(&vars);
+        let instances = destinations::configure(&mut reader, &settings.instances);
+        let instances = reader.finish(instances)?;
+
+        let store = Store::connect_lazily(&settings.database_url, settings.database_connections)?;
+        store.migrate().await?;
+        let sender = Sender::new(webhook_url(address)?, secret.clone())?;
+        let service = Service::start(Parts {
+            store,
+            settings,
+            instances,
+            clock: Arc::new(|| SystemTime::now().into()),
+            more_routes: browser_trigger::routes(sender.clone()),
+        });
+        let base_url = format!("http://localhost:{}", address.port());
+        Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres })
+    }
+
+    /// Serves until `shutdown` resolves; then drains the service, and only then stops the sandbox
+    /// and the database that it drains into.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        let Self { service, listener, sandbox, postgres, .. } = self;
+        let served = service.serve(listener, shutdown).await;
+        if let Some(sandbox) = sandbox {
+            sandbox.shutdown().await;
+        }
+        if let Some(postgres) = postgres {
+            tokio::task::spawn_blocking(|| postgres.stop()).await??;
+        }
+        Ok(served?)
+    }
+}
+
+fn development_settings(vars: &Vars) -> anyhow::Result<Settings> {
+    let mut reader = Reader::new(vars);
+    let settings = Settings::for_development(&mut reader);
+    Ok(reader.finish(settings)?)
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; is another dev running? PORT=… takes another port")
+    })
+}
+
+async fn private_postgres(keep: Keep) -> anyhow::Result<PrivatePostgres> {
+    let guardian = std::env::current_exe().context("the path of this program cannot be found")?;
+    Ok(tokio::task::spawn_blocking(move || PrivatePostgres::start(&guardian, keep)).await??)
+}
+
+/// Starts the sandbox beside the service and points the settings at it.
+async fn start_sandbox(
+    vars: &mut Vars,
+    service: SocketAddr,
+    journal: Option<PathBuf>,
+) -> anyhow::Result<RunningSandbox> {
+    let options = SandboxOptions { template: Template::Full, journal, ..SandboxOptions::default() };
+    // The port next to the service's, so that links to pages hold from one run to the next.
+    let beside = SocketAddr::new(service.ip(), service.port().checked_add(1).unwrap_or_default());
+    let running = match Sandbox::start(beside, options.clone()).await {
+        Err(sandbox::SandboxError::Bind { .. }) => {
+            Sandbox::start(SocketAddr::new(service.ip(), 0), options).await?
+        }
+        other => other?,
+    };
+    let port = Url::parse(running.base_url())?.port().unwrap_or_default();
+    running.handle().set_public_url(Some(format!("http://localhost:{port}")));
+    vars.set("NOTION_API_URL", format!("http://127.0.0.1:{port}"));
+    vars.set("NOTION_API_KEY", sandbox::TOKEN);
+    vars.set("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string());
+    vars.set("NOTION_DATA_SOURCE_ID", "");
+    Ok(running)
+}
+
+fn webhook_url(service: SocketAddr) -> anyhow::Result<Url> {
+    let ip = if service.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { service.ip() };
+    let reachable = SocketAddr::new(ip, service.port());
+    Ok(Url::parse(&format!("http://{reachable}/api/v1/webhooks/stripe"))?)
+}
