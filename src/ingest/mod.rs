@@ -12,13 +12,14 @@ use crate::domain::event::NewEvent;
 use crate::domain::subscription::Subscription;
 use crate::problem::Problem;
 use crate::sources::{Registry, Rejection};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, body};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -99,8 +100,8 @@ impl Ingest {
             .get(source)
             .ok_or_else(|| Problem::not_found("There is no such source of webhooks."))?;
         let (parts, body) = request.into_parts();
-        let reservation = self.writer.reserve(body_bytes(&parts.headers)?).map_err(turned_away)?;
-        let body = read(body).await?;
+        let mut reservation = self.writer.reserve(announced_bytes(&parts.headers)?).map_err(turned_away)?;
+        let body = read(body, &mut reservation).await?;
         let event = source
             .receive(&parts.headers, body, (self.clock)())
             .map_err(|rejection| rejected(source.name(), &rejection))?;
@@ -121,23 +122,31 @@ impl Ingest {
     }
 }
 
-/// How much memory to reserve: what the sender announces, or the most there can be.
-fn body_bytes(headers: &HeaderMap) -> Result<usize, Problem> {
+/// How much memory to reserve to begin with: what the sender announces.
+fn announced_bytes(headers: &HeaderMap) -> Result<usize, Problem> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match announced.map(usize::try_from) {
-        None => Ok(BODY_BYTES_MAX),
+        None => Ok(0),
         Some(Ok(bytes)) if bytes <= BODY_BYTES_MAX => Ok(bytes),
         Some(_) => Err(too_large()),
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
-        let over = std::error::Error::source(&error)
-            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-        if over { too_large() } else { Problem::bad_request("The body broke off before its end.") }
-    })
+/// Reads the body as it comes; what was not announced is reserved piece by piece.
+async fn read(mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Problem> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let broken_off = |_| Problem::bad_request("The body broke off before its end.");
+        let Ok(piece) = frame.map_err(broken_off)?.into_data() else { continue };
+        let length = whole.len() + piece.len();
+        if length > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        reservation.cover(length).map_err(turned_away)?;
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
 }
 
 fn too_large() -> Problem {

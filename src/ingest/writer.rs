@@ -14,6 +14,9 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+/// What an event takes in memory besides its body.
+const EVENT_BYTES: usize = 1024;
+
 /// How the queue is bounded.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterSettings {
@@ -74,6 +77,7 @@ pub struct Writer {
 /// Memory set aside for one event.
 pub struct Reservation {
     queue: mpsc::Sender<Waiting>,
+    bytes: Arc<Semaphore>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -99,14 +103,21 @@ impl Writer {
 
     /// Sets memory aside for a body of this size.
     pub fn reserve(&self, body_bytes: usize) -> Result<Reservation, WriteError> {
-        const BOOKKEEPING_BYTES: usize = 1024;
-        let bytes = u32::try_from(body_bytes + BOOKKEEPING_BYTES).map_err(|_| WriteError::Full)?;
-        let permit = self.bytes.clone().try_acquire_many_owned(bytes).map_err(|_| WriteError::Full)?;
-        Ok(Reservation { queue: self.queue.clone(), permit })
+        let permit = take(&self.bytes, body_bytes + EVENT_BYTES)?;
+        Ok(Reservation { queue: self.queue.clone(), bytes: self.bytes.clone(), permit })
     }
 }
 
 impl Reservation {
+    /// Sets more memory aside where the body turns out to be larger than was reserved.
+    pub fn cover(&mut self, body_bytes: usize) -> Result<(), WriteError> {
+        let missing = (body_bytes + EVENT_BYTES).saturating_sub(self.permit.num_permits());
+        if missing > 0 {
+            self.permit.merge(take(&self.bytes, missing)?);
+        }
+        Ok(())
+    }
+
     /// Hands the event to the writers and waits for their verdict.
     ///
     /// The event is written even when the caller stops waiting.
@@ -119,6 +130,11 @@ impl Reservation {
         })?;
         answer.await.unwrap_or(Err(WriteError::Unavailable))
     }
+}
+
+fn take(bytes: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, WriteError> {
+    let count = u32::try_from(count).map_err(|_| WriteError::Full)?;
+    bytes.clone().try_acquire_many_owned(count).map_err(|_| WriteError::Full)
 }
 
 struct Task {

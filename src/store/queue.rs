@@ -67,13 +67,6 @@ pub struct Finished {
     pub request_id: Option<String>,
 }
 
-impl Finished {
-    /// Whether another try is to follow without a wait.
-    pub fn is_due_at_once(&self) -> bool {
-        matches!(self.conclusion, Conclusion::Postponed { wait: Duration::ZERO, .. })
-    }
-}
-
 /// What becomes of an execution after a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {

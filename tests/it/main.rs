@@ -1,5 +1,9 @@
 //! Integration tests: one binary, so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+mod harness;
+
+mod ingest;
 mod mapping;
+mod private_postgres;
 mod sandbox;

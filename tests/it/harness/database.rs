@@ -1,0 +1,112 @@
+//! A database for each test, cloned from a template that was migrated once.
+//!
+//! The server is a private throw-away one, or the one that `TEST_DATABASE_URL` names.
+
+use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
+use eventbridge::store::Store;
+use secrecy::SecretString;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use url::Url;
+
+/// A migrated, empty database of a test's own.
+pub struct Database {
+    url: Url,
+}
+
+struct Server {
+    url: Url,
+    /// Lives as long as the run: the end of the process ends the server.
+    _private: Option<PrivatePostgres>,
+}
+
+const TEMPLATE: &str = "eventbridge_test_template";
+
+impl Database {
+    pub async fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("eventbridge_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let server = tokio::task::spawn_blocking(Server::of_this_run).await.unwrap();
+        let mut admin = connect(&server.url).await;
+        // Without the log of every copied page, which a throw-away server need not survive.
+        execute(&mut admin, format!("create database {name} template {TEMPLATE} strategy file_copy")).await;
+        Self { url: named(&server.url, &name) }
+    }
+
+    pub fn url(&self) -> SecretString {
+        SecretString::from(self.url.as_str())
+    }
+
+    /// A handle of the test's own on the database.
+    pub fn store(&self) -> Store {
+        Store::connect_lazily(&self.url(), 4).unwrap()
+    }
+
+    /// Runs statements that only a test would.
+    pub async fn execute(&self, sql: &str) {
+        execute(&mut connect(&self.url).await, sql.to_owned()).await;
+    }
+
+    /// One number out of the database.
+    pub async fn count(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::query_scalar(sql).fetch_one(&mut connect(&self.url).await).await.unwrap()
+    }
+}
+
+impl Server {
+    fn of_this_run() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| {
+            let server = Self::start();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(server.make_template());
+            server
+        })
+    }
+
+    fn start() -> Self {
+        if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
+            return Self { url: url.parse().unwrap(), _private: None };
+        }
+        let guardian = Path::new(env!("CARGO_BIN_EXE_eventbridge"));
+        let private = PrivatePostgres::start(guardian, Keep::ThrowAway).unwrap();
+        Self { url: private.url().parse().unwrap(), _private: Some(private) }
+    }
+
+    async fn make_template(&self) {
+        let mut admin = connect(&self.url).await;
+        let leftovers: Vec<String> = sqlx::query_scalar(
+            r"select datname::text from pg_database where datname like 'eventbridge\_test\_%'",
+        )
+        .fetch_all(&mut admin)
+        .await
+        .unwrap();
+        for leftover in leftovers {
+            execute(&mut admin, format!("drop database if exists {leftover} with (force)")).await;
+        }
+        execute(&mut admin, format!("create database {TEMPLATE}")).await;
+        let url = SecretString::from(named(&self.url, TEMPLATE).as_str());
+        let store = Store::connect_lazily(&url, 1).unwrap();
+        store.migrate().await.unwrap();
+        store.close().await;
+    }
+}
+
+fn named(server: &Url, database: &str) -> Url {
+    let mut url = server.clone();
+    url.set_path(database);
+    url
+}
+
+async fn connect(url: &Url) -> PgConnection {
+    let options: PgConnectOptions = url.as_str().parse().unwrap();
+    PgConnection::connect_with(&options.disable_statement_logging()).await.unwrap()
+}
+
+async fn execute(connection: &mut PgConnection, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+}

@@ -1,0 +1,24 @@
+//! What every test stands on: one Postgres for the run, a database for each test, the service with
+//! its router called in-process, and a Notion sandbox to deliver to.
+
+mod database;
+mod service;
+
+pub use database::Database;
+pub use service::{Answer, NOW, SECRET, Service, ServiceBuilder, signed};
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Fails a test that waits for something that does not come.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// Recorded Stripe data beside the checkout; not everybody has it.
+pub fn recorded(folder: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
+    path.is_dir().then_some(path)
+}

@@ -1,0 +1,240 @@
+//! The service under test: its router is called in-process, its worker delivers to a sandbox.
+
+use super::{Database, within};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use chrono::{DateTime, Utc};
+use eventbridge::app::{self, Parts};
+use eventbridge::config::{Reader, Settings, Vars};
+use eventbridge::destinations;
+use eventbridge::devserver::sandbox::{
+    self, RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, Template,
+};
+use eventbridge::sources::stripe;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The secret of the service under test.
+pub const SECRET: &str = "whsec_of_the_tests";
+
+/// The time by the clock of the service under test.
+pub const NOW: i64 = 1_800_000_000;
+
+/// A service on a database of its own.
+pub struct Service {
+    pub database: Arc<Database>,
+    pub sandbox: SandboxHandle,
+    pub router: Router,
+    service: app::Service,
+    running_sandbox: Arc<RunningSandbox>,
+}
+
+/// How the service under test is set up.
+pub struct ServiceBuilder {
+    vars: Vars,
+    production: bool,
+    template: Template,
+    /// Shared with another service, as replicas share them.
+    shared: Option<(Arc<Database>, Arc<RunningSandbox>)>,
+    retry_base: Duration,
+}
+
+impl Service {
+    /// A service as `dev` runs it, its Notion database with the original's nine columns.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub fn builder() -> ServiceBuilder {
+        ServiceBuilder {
+            vars: Vars::default(),
+            production: false,
+            template: Template::Original,
+            shared: None,
+            retry_base: Duration::from_millis(1),
+        }
+    }
+
+    /// Another replica: the same database, the same Notion.
+    pub fn replica(&self) -> ServiceBuilder {
+        let shared = Some((self.database.clone(), self.running_sandbox.clone()));
+        ServiceBuilder { shared, ..Self::builder() }
+    }
+
+    /// Posts an event to the webhook, signed as Stripe signs it.
+    pub async fn post_event(&self, body: &str) -> Answer {
+        self.call(signed(body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        self.call(Request::post(path).header("host", "localhost").body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.call(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn call(&self, request: Request<Body>) -> Answer {
+        Answer::of(self.router.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// The executions, oldest first.
+    pub async fn executions(&self) -> Vec<Value> {
+        let mut executions =
+            self.get("/api/v1/executions?limit=200").await.json()["data"].as_array().unwrap().clone();
+        executions.reverse();
+        executions
+    }
+
+    /// Waits until the executions are as wanted; looks again whenever a verdict was recorded.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let mut progress = self.service.progress();
+        within(what, async {
+            loop {
+                progress.mark_unchanged();
+                let executions = self.executions().await;
+                if is_so(&executions) {
+                    return executions;
+                }
+                progress.changed().await.unwrap();
+            }
+        })
+        .await
+    }
+
+    /// Waits until this many executions are there and all have come to an end.
+    pub async fn until_finished(&self, count: usize) -> Vec<Value> {
+        self.until("all executions finished", |executions| {
+            executions.len() == count
+                && executions.iter().all(|execution| {
+                    !matches!(execution["status"].as_str(), Some("pending" | "running") | None)
+                })
+        })
+        .await
+    }
+
+    /// Stops the service in order, as SIGTERM does.
+    pub async fn stop(self) {
+        drop(self.router);
+        within("the service stops", self.service.stop()).await;
+    }
+}
+
+impl ServiceBuilder {
+    pub fn set(mut self, name: &str, text: &str) -> Self {
+        self.vars.set(name, text);
+        self
+    }
+
+    /// As `serve` runs it, with what `API_KEYS` and the like say.
+    pub fn production(mut self) -> Self {
+        self.production = true;
+        self
+    }
+
+    pub fn template(mut self, template: Template) -> Self {
+        self.template = template;
+        self
+    }
+
+    /// The wait after the first failed attempt; a millisecond where nothing is said.
+    pub fn retry_base(mut self, base: Duration) -> Self {
+        self.retry_base = base;
+        self
+    }
+
+    pub async fn start(self) -> Service {
+        let Self { mut vars, production, template, shared, retry_base } = self;
+        let (database, sandbox) = match shared {
+            Some(shared) => shared,
+            None => {
+                let options = SandboxOptions { template, rate_per_minute: None, ..SandboxOptions::default() };
+                let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap();
+                (Arc::new(Database::new().await), Arc::new(sandbox))
+            }
+        };
+        for (name, text) in [
+            ("NOTION_API_URL", sandbox.base_url()),
+            ("NOTION_API_KEY", sandbox::TOKEN),
+            ("NOTION_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+            ("NOTION_SETTLE_SECONDS", "0"),
+            ("STRIPE_WEBHOOK_SECRET", SECRET),
+            ("DATABASE_URL", "postgres://filled-in-below/"),
+        ] {
+            if !vars.is_given(name) {
+                vars.set(name, text);
+            }
+        }
+        let mut reader = Reader::new(&vars);
+        let settings = if production {
+            Settings::for_production(&mut reader)
+        } else {
+            Settings::for_development(&mut reader)
+        };
+        let instances = destinations::configure(&mut reader, &settings.instances);
+        let (mut settings, instances) = reader.finish((settings, instances)).unwrap();
+        settings.retry.base = retry_base;
+        let service = app::Service::start(Parts {
+            store: database.store(),
+            settings,
+            instances,
+            clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),
+            more_routes: OpenApiRouter::new(),
+        });
+        let router = service.router();
+        Service { database, sandbox: sandbox.handle(), router, service, running_sandbox: sandbox }
+    }
+}
+
+/// A request to the webhook with a valid signature.
+pub fn signed(body: &str) -> Request<Body> {
+    Request::post("/api/v1/webhooks/stripe")
+        .header("host", "localhost")
+        .header("content-type", "application/json; charset=utf-8")
+        .header("stripe-signature", stripe::sign(SECRET, body.as_bytes(), NOW))
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    async fn of(response: axum::response::Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
+        Self { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// The problem document's code; fails where the answer is none of this status.
+    pub fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], status, "{self:?}");
+        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{self:?}");
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}

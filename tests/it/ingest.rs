@@ -1,0 +1,309 @@
+//! From the request to the committed row: what 200 promises, and what everything else does not.
+
+use crate::harness::{Answer, NOW, SECRET, Service, recorded, signed, within};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use eventbridge::devserver::samples;
+use eventbridge::sources::stripe;
+use futures_util::future::join_all;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+fn event(id: &str) -> String {
+    json!({"id": id, "object": "event", "type": "invoice.paid", "created": 1_800_000_000,
+           "data": {"object": {"id": "in_1", "object": "invoice", "total": 1200, "currency": "eur"}}})
+    .to_string()
+}
+
+fn assert_received(answer: &Answer, accepted: bool) {
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.json(), json!({"status": "webhook received", "accepted": accepted}));
+}
+
+async fn events_stored(service: &Service) -> i64 {
+    service.database.count("select count(*) from eventbridge.events").await
+}
+
+#[tokio::test]
+async fn a_signed_event_is_committed_with_its_execution_before_the_answer() {
+    let service = Service::start().await;
+    assert_received(&service.post_event(&event("evt_1")).await, true);
+    let together = "select count(*) from eventbridge.events join eventbridge.executions \
+                    on event_key = events.id where event_id = 'evt_1' and destination = 'notion'";
+    assert_eq!(service.database.count(together).await, 1);
+}
+
+#[tokio::test]
+async fn the_body_is_kept_byte_for_byte_and_can_be_verified_again() {
+    let service = Service::start().await;
+    let body =
+        "{ \"id\" : \"evt_odd\",\n\t\"type\":\"x\\u0000y\", \"n\": 1.0e2, \"é\": \"\\ud83d\\ude00\" }\n";
+    assert_received(&service.post_event(body).await, true);
+    let store = service.database.store();
+    let key = store.event_key("evt_odd").await.unwrap().unwrap();
+    let (payload, signature) = store.payload(key).await.unwrap().unwrap();
+    assert_eq!(payload, body);
+    assert_eq!(signature, stripe::sign(SECRET, &payload, NOW));
+    let event = store.event(key).await.unwrap().unwrap();
+    assert_eq!((event.event_type.as_str(), event.secret_name.as_str()), ("xy", "secret-1"));
+}
+
+#[tokio::test]
+async fn a_hundred_copies_at_once_are_one_row_and_all_are_answered_200() {
+    let service = Service::start().await;
+    let body = event("evt_many");
+    let answers = join_all((0..100).map(|_| service.post_event(&body))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+    let accepted = answers.iter().filter(|answer| answer.json()["accepted"] == true).count();
+    assert_eq!(accepted, 1);
+    assert_eq!(events_stored(&service).await, 1);
+    assert_eq!(service.until_finished(1).await.len(), 1);
+    assert_eq!(service.sandbox.page_count(), 1);
+}
+
+#[tokio::test]
+async fn copies_at_two_replicas_at_once_are_one_row() {
+    let one = Service::start().await;
+    let other = one.replica().start().await;
+    for number in 0..20 {
+        let body = event(&format!("evt_{number}"));
+        let (a, b) = tokio::join!(one.post_event(&body), other.post_event(&body));
+        let accepted = [&a, &b].map(|answer| answer.json()["accepted"].as_bool().unwrap());
+        assert_eq!((a.status, b.status), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(accepted.into_iter().filter(|accepted| *accepted).count(), 1);
+    }
+    assert_eq!(events_stored(&one).await, 20);
+    let executions = "select count(*) from eventbridge.executions";
+    assert_eq!(one.database.count(executions).await, 20);
+}
+
+#[tokio::test]
+async fn a_duplicate_with_another_body_changes_nothing() {
+    let service = Service::start().await;
+    assert_received(&service.post_event(&event("evt_1")).await, true);
+    assert_received(&service.post_event(r#"{"id":"evt_1","type":"other"}"#).await, false);
+    let kept = "select count(*) from eventbridge.events where type = 'invoice.paid'";
+    assert_eq!(service.database.count(kept).await, 1);
+}
+
+#[tokio::test]
+async fn each_rejection_says_which_check_failed_and_stores_nothing() {
+    let service = Service::start().await;
+    let body = event("evt_1");
+    let request = |signature: Option<String>| {
+        let request = Request::post("/api/v1/webhooks/stripe").header("host", "localhost");
+        let request = match signature {
+            Some(signature) => request.header("stripe-signature", signature),
+            None => request,
+        };
+        request.body(Body::from(body.clone())).unwrap()
+    };
+    let sign = |secret, at| Some(stripe::sign(secret, body.as_bytes(), at));
+    for (signature, code) in [
+        (None, "signature_missing"),
+        (Some("v1".to_owned()), "signature_malformed"),
+        (sign("whsec_wrong", NOW), "signature_no_match"),
+        (sign(SECRET, NOW - 301), "signature_too_old"),
+        (sign(SECRET, NOW + 301), "signature_clock_ahead"),
+    ] {
+        let answer = service.call(request(signature)).await;
+        assert_eq!(answer.problem(400), code);
+        assert!(!answer.body.contains(SECRET));
+    }
+    for body in ["", "[]", "{}", r#"{"id":""}"#, "not json"] {
+        service.post_event(body).await.problem(400);
+    }
+    assert_eq!(events_stored(&service).await, 0);
+}
+
+#[tokio::test]
+async fn a_body_of_two_mebibytes_is_taken_and_a_byte_more_is_not() {
+    const MAX: usize = 2 * 1024 * 1024;
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let padded = |id: &str, length: usize| {
+        let start = format!(r#"{{"id":"{id}","pad":""#);
+        let fill = length - start.len() - 2;
+        format!("{start}{}\"}}", "x".repeat(fill))
+    };
+    assert_received(&service.post_event(&padded("evt_max", MAX)).await, true);
+    let over = padded("evt_over", MAX + 1);
+    assert_eq!(service.post_event(&over).await.problem(413), "body_too_large");
+    let announced = Request::post("/api/v1/webhooks/stripe")
+        .header("host", "localhost")
+        .header("content-length", MAX + 1)
+        .body(Body::empty());
+    assert_eq!(service.call(announced.unwrap()).await.problem(413), "body_too_large");
+    let chunks = stream::iter([Ok::<_, std::io::Error>(over[..MAX].to_owned()), Ok(over[MAX..].to_owned())]);
+    let unannounced = signed(&over).map(|_| Body::from_stream(chunks));
+    assert_eq!(service.call(unannounced).await.problem(413), "body_too_large");
+    assert_eq!(events_stored(&service).await, 1);
+}
+
+#[tokio::test]
+async fn bodies_of_unannounced_length_take_no_more_room_than_they_need() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let answers = join_all((0..200).map(|number| {
+        let body = event(&format!("evt_{number}"));
+        let chunk = stream::iter([Ok::<_, std::io::Error>(body.clone())]);
+        service.call(signed(&body).map(|_| Body::from_stream(chunk)))
+    }))
+    .await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_a_problem_and_stores_nothing() {
+    let service = Service::start().await;
+    let chunks = stream::iter([Ok("{\"id\":".to_owned()), Err(std::io::Error::other("gone"))]);
+    let broken = signed("{\"id\":").map(|_| Body::from_stream(chunks));
+    assert_eq!(service.call(broken).await.problem(400), "bad_request");
+    assert_eq!(events_stored(&service).await, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_take_its_event_with_it() {
+    let service = Service::start().await;
+    for number in 0..50 {
+        let body = event(&format!("evt_{number}"));
+        let mut request = Box::pin(service.post_event(&body));
+        // Polled until the event is handed over, then dropped as axum does when a client hangs up.
+        for _ in 0..3 {
+            if futures_util::poll!(&mut request).is_ready() {
+                break;
+            }
+        }
+        drop(request);
+    }
+    let executions = service.until_finished(50).await;
+    assert_eq!(executions.len(), 50);
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_fails_alone() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    service.database.execute("alter table eventbridge.events add check (type <> 'refused')").await;
+    let answers = join_all((0..64).map(|number| {
+        let kind = if number % 10 == 3 { "refused" } else { "fine" };
+        let body = json!({"id": format!("evt_{number}"), "type": kind}).to_string();
+        let service = &service;
+        async move { (kind, service.post_event(&body).await) }
+    }))
+    .await;
+    for (kind, answer) in &answers {
+        match *kind {
+            "fine" => assert_received(answer, true),
+            _ => assert_eq!(answer.problem(400), "event_refused"),
+        }
+    }
+    assert_eq!(events_stored(&service).await, 64 - 7);
+}
+
+#[tokio::test]
+async fn without_its_tables_the_database_counts_as_away_and_the_answer_is_503_with_retry_after() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    service.database.execute("alter schema eventbridge rename to elsewhere").await;
+    let answer = service.post_event(&event("evt_1")).await;
+    assert_eq!(answer.problem(503), "unavailable");
+    assert_eq!(answer.headers["retry-after"], "5");
+    service.database.execute("alter schema elsewhere rename to eventbridge").await;
+    assert_received(&service.post_event(&event("evt_1")).await, true);
+}
+
+#[tokio::test]
+async fn an_event_that_no_destination_wants_is_stored_without_an_execution() {
+    let service = Service::builder()
+        .set("NOTION_EVENT_TYPES", "@invoices,charge.refunded")
+        .set("NOTION_LIVEMODE", "live")
+        .start()
+        .await;
+    for (id, kind, livemode) in [
+        ("evt_a", "invoice.paid", true),
+        ("evt_b", "charge.refunded", true),
+        ("evt_c", "customer.created", true),
+        ("evt_d", "invoice.paid", false),
+    ] {
+        let body = json!({"id": id, "type": kind, "livemode": livemode}).to_string();
+        assert_received(&service.post_event(&body).await, true);
+    }
+    let executions = service.until_finished(2).await;
+    let ids: Vec<_> = executions.iter().map(|execution| execution["event_id"].clone()).collect();
+    assert_eq!(ids, ["evt_a", "evt_b"]);
+    assert_eq!(events_stored(&service).await, 4);
+}
+
+#[tokio::test]
+async fn an_unknown_source_is_not_found() {
+    let service = Service::start().await;
+    let request = signed("{}").map(|body| body);
+    let (mut parts, body) = request.into_parts();
+    parts.uri = "/api/v1/webhooks/paypal".parse().unwrap();
+    assert_eq!(service.call(Request::from_parts(parts, body)).await.problem(404), "not_found");
+}
+
+#[tokio::test]
+async fn every_recorded_event_and_object_goes_in_and_becomes_a_page() {
+    let service = Service::builder().template(eventbridge::devserver::sandbox::Template::Full).start().await;
+    let bodies = every_body();
+    for chunk in bodies.chunks(20) {
+        for answer in join_all(chunk.iter().map(|body| service.post_event(body))).await {
+            assert_received(&answer, true);
+        }
+    }
+    let executions = service.until_finished(bodies.len()).await;
+    for execution in &executions {
+        assert_eq!(execution["status"], "success", "{execution}");
+    }
+    let mut keys: Vec<_> =
+        service.sandbox.pages().iter().map(|page| page.text("EventId").unwrap().to_owned()).collect();
+    keys.sort();
+    let mut expected: Vec<_> = bodies.iter().map(|body| id_of(body)).collect();
+    expected.sort();
+    assert_eq!(keys, expected);
+}
+
+fn every_body() -> Vec<String> {
+    let created = chrono::DateTime::from_timestamp(NOW, 0).unwrap();
+    let mut bodies: Vec<_> =
+        samples::names().map(|name| samples::make(name, 1, created).unwrap().body).collect();
+    if let Some(folder) = recorded("stripe-events") {
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        // Some recordings share an id, so each gets one of its own.
+        bodies.extend(files.iter().enumerate().map(|(number, file)| {
+            let mut event: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            event["id"] = json!(format!("evt_recorded_{number}"));
+            event.to_string()
+        }));
+    }
+    if let Some(folder) = recorded("stripe-objects") {
+        let fixtures: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("fixtures.json")).unwrap()).unwrap();
+        let objects = fixtures.as_object().unwrap().get("resources").and_then(Value::as_object);
+        let objects = objects.unwrap_or_else(|| fixtures.as_object().unwrap());
+        bodies.extend(objects.iter().map(|(name, object)| {
+            json!({"id": format!("evt_object_{name}"), "object": "event", "type": format!("{name}.updated"),
+                   "created": NOW, "livemode": false, "data": {"object": object}})
+            .to_string()
+        }));
+    }
+    bodies
+}
+
+fn id_of(body: &str) -> String {
+    serde_json::from_str::<Value>(body).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_full_queue_turns_events_away_and_takes_them_again_when_it_has_room() {
+    use eventbridge::ingest::{WriteError, Writer, WriterSettings};
+    use eventbridge::store::Wake;
+    use tokio_util::task::TaskTracker;
+
+    let database = crate::harness::Database::new().await;
+    let settings = WriterSettings { queue_bytes_max: 10_000, ..WriterSettings::default() };
+    let writer = Writer::start(&database.store(), &Wake::default(), settings, &TaskTracker::new());
+    let held = writer.reserve(5_000).unwrap();
+    assert_eq!(writer.reserve(5_000).err(), Some(WriteError::Full));
+    drop(held);
+    within("room", async { writer.reserve(5_000).unwrap() }).await;
+}
