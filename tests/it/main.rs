@@ -3,7 +3,11 @@
 
 mod harness;
 
+mod api;
+mod delivery;
+
 mod ingest;
 mod mapping;
 mod private_postgres;
 mod sandbox;
+mod structure;

@@ -5,7 +5,7 @@ mod database;
 mod service;
 
 pub use database::Database;
-pub use service::{Answer, NOW, SECRET, Service, ServiceBuilder, signed};
+pub use service::{Answer, NOW, SECRET, Service, signed};
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -41,7 +41,6 @@ pub struct ServiceBuilder {
     template: Template,
     /// Shared with another service, as replicas share them.
     shared: Option<(Arc<Database>, Arc<RunningSandbox>)>,
-    retry_base: Duration,
 }
 
 impl Service {
@@ -56,7 +55,6 @@ impl Service {
             production: false,
             template: Template::Original,
             shared: None,
-            retry_base: Duration::from_millis(1),
         }
     }
 
@@ -150,14 +148,8 @@ impl ServiceBuilder {
         self
     }
 
-    /// The wait after the first failed attempt; a millisecond where nothing is said.
-    pub fn retry_base(mut self, base: Duration) -> Self {
-        self.retry_base = base;
-        self
-    }
-
     pub async fn start(self) -> Service {
-        let Self { mut vars, production, template, shared, retry_base } = self;
+        let Self { mut vars, production, template, shared } = self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
             None => {
@@ -186,7 +178,7 @@ impl ServiceBuilder {
         };
         let instances = destinations::configure(&mut reader, &settings.instances);
         let (mut settings, instances) = reader.finish((settings, instances)).unwrap();
-        settings.retry.base = retry_base;
+        settings.retry.base = Duration::from_millis(1);
         let service = app::Service::start(Parts {
             store: database.store(),
             settings,

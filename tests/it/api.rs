@@ -1,0 +1,253 @@
+//! The JSON API: listings, details, problems, and who may call what.
+
+use crate::harness::Service;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
+const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
+
+async fn store_only(count: usize) -> Service {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for number in 0..count {
+        let kind = if number % 2 == 0 { "invoice.paid" } else { "charge.refunded" };
+        service.post_event(&json!({"id": format!("evt_{number}"), "type": kind}).to_string()).await;
+    }
+    service
+}
+
+async fn in_production() -> Service {
+    let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+    Service::builder().production().set("API_KEYS", &keys).start().await
+}
+
+fn ids(listing: &Value) -> Vec<String> {
+    let rows = listing["data"].as_array().unwrap().iter();
+    rows.map(|row| row["event_id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn bearer(key: &str) -> String {
+    format!("Bearer {key}")
+}
+
+#[tokio::test]
+async fn a_listing_pages_through_every_event_once_newest_first_while_more_arrive() {
+    let service = store_only(7).await;
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/events?limit=3".to_owned();
+    loop {
+        let listing = service.get(&path).await.json();
+        seen.extend(ids(&listing));
+        service.post_event(&json!({"id": format!("evt_late_{}", seen.len())}).to_string()).await;
+        match listing["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/v1/events?limit=3&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["evt_6", "evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]);
+}
+
+#[tokio::test]
+async fn events_are_filtered_by_source_type_and_status() {
+    let service = Service::builder().set("NOTION_EVENT_TYPES", "invoice.*").start().await;
+    for (id, kind) in [("evt_a", "invoice.paid"), ("evt_b", "charge.refunded"), ("evt_c", "invoice.paid")] {
+        service.post_event(&json!({"id": id, "type": kind}).to_string()).await;
+    }
+    service.until_finished(2).await;
+    for (query, expected) in [
+        ("type=invoice.paid", vec!["evt_c", "evt_a"]),
+        ("type=charge.refunded&source=stripe", vec!["evt_b"]),
+        ("source=elsewhere", vec![]),
+        ("status=success", vec!["evt_c", "evt_a"]),
+        ("status=failed", vec![]),
+    ] {
+        assert_eq!(ids(&service.get(&format!("/api/v1/events?{query}")).await.json()), expected, "{query}");
+    }
+    for (query, expected) in [
+        ("status=success", vec!["evt_c", "evt_a"]),
+        ("type=charge.refunded", vec![]),
+        ("source=stripe&limit=1", vec!["evt_c"]),
+    ] {
+        assert_eq!(
+            ids(&service.get(&format!("/api/v1/executions?{query}")).await.json()),
+            expected,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_shown_by_our_number_or_its_own_id_with_its_body_and_executions() {
+    let service = Service::start().await;
+    let body = json!({"id": "evt_shown", "type": "invoice.paid", "created": 1_700_000_000, "livemode": false,
+                      "api_version": "2026-01-28", "account": "acct_1", "data": {"object": {"id": "in_1", "object": "invoice"}}});
+    service.post_event(&body.to_string()).await;
+    service.until_finished(1).await;
+    let shown = service.get("/api/v1/events/evt_shown").await.json();
+    assert_eq!(shown["payload"], body);
+    for (field, expected) in [
+        ("source", json!("stripe")),
+        ("event_id", json!("evt_shown")),
+        ("type", json!("invoice.paid")),
+        ("object_id", json!("in_1")),
+        ("object_type", json!("invoice")),
+        ("account", json!("acct_1")),
+        ("livemode", json!(false)),
+        ("api_version", json!("2026-01-28")),
+        ("created", json!("2023-11-14T22:13:20Z")),
+        ("verified_by", json!("secret-1")),
+    ] {
+        assert_eq!(shown[field], expected, "{field}");
+    }
+    assert!(shown["received_at"].is_string());
+    let execution = &shown["executions"][0];
+    assert_eq!(
+        (execution["destination"].clone(), execution["status"].clone()),
+        (json!("notion"), json!("success"))
+    );
+    for field in ["response_code", "duration_ms", "created_at", "remote_url"] {
+        assert!(!execution[field].is_null(), "{field}");
+    }
+    assert_eq!(service.get(&format!("/api/v1/events/{}", shown["id"])).await.json(), shown);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_a_problem_that_says_what_is_wrong() {
+    let service = store_only(0).await;
+    for (path, said) in [
+        ("/api/v1/events?limit=0", "limit"),
+        ("/api/v1/events?limit=201", "200"),
+        ("/api/v1/events?limit=many", "limit"),
+        ("/api/v1/events?status=done", "superseded"),
+        ("/api/v1/events?cursor=forged", "cursor"),
+        ("/api/v1/events?kind=x", "kind"),
+        ("/api/v1/executions?status=", "status"),
+        ("/api/v1/executions/seven", "number"),
+    ] {
+        let answer = service.get(path).await;
+        assert_eq!(answer.problem(400), "bad_request", "{path}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{path}: {answer:?}");
+    }
+    for path in ["/api/v1/events/7", "/api/v1/events/evt_none", "/api/v1/executions/7", "/api/v2", "/nowhere"]
+    {
+        assert_eq!(service.get(path).await.problem(404), "not_found", "{path}");
+    }
+    assert_eq!(service.post("/api/v1/executions/7/retry").await.problem(404), "not_found");
+    assert_eq!(service.post("/api/v1/events").await.problem(405), "method_not_allowed");
+}
+
+#[tokio::test]
+async fn health_tells_of_the_database_and_is_503_without_it() {
+    let service = store_only(0).await;
+    let healthy = service.get("/api/v1/health").await;
+    assert_eq!((healthy.status.as_u16(), healthy.json()["status"].clone()), (200, json!("ok")));
+    service.database.execute("alter schema eventbridge rename to elsewhere").await;
+    let ill = service.get("/api/v1/health").await;
+    assert_eq!((ill.status.as_u16(), ill.json()["status"].clone()), (503, json!("unavailable")));
+    service.get("/api/v1/events").await.problem(503);
+}
+
+/// Every route that the description lists, with the numbers filled in.
+async fn routes(service: &Service) -> BTreeSet<(String, String)> {
+    let description =
+        service.send(Method::GET, "/openapi.json", &[("authorization", &bearer(READ_KEY))]).await.json();
+    let paths = description["paths"].as_object().unwrap().iter();
+    paths
+        .flat_map(|(path, methods)| {
+            let path = path.replace("{id}", "1").replace("{source}", "stripe");
+            methods.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn in_production_every_route_but_the_webhook_and_health_wants_a_key() {
+    let service = in_production().await;
+    let mut routes = routes(&service).await;
+    assert!(routes.len() >= 7, "{routes:?}");
+    routes.extend(["/docs", "/docs/", "/openapi.json"].map(|path| ("GET".to_owned(), path.to_owned())));
+    for (method, path) in routes {
+        let is_open = path.starts_with("/api/v1/webhooks/") || path == "/api/v1/health";
+        let method: Method = method.parse().unwrap();
+        for headers in [vec![], vec![("authorization", "Bearer wrong")], vec![("authorization", WRITE_KEY)]] {
+            let answer = service.send(method.clone(), &path, &headers).await;
+            if is_open {
+                assert_ne!(answer.status, 401, "{method} {path}");
+            } else {
+                assert_eq!(answer.problem(401), "unauthorized", "{method} {path}");
+                assert!(answer.headers.contains_key("www-authenticate"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_key_reads_and_only_a_write_key_writes() {
+    let service = in_production().await;
+    let read = bearer(READ_KEY);
+    let write = bearer(WRITE_KEY);
+    assert_eq!(service.send(Method::GET, "/api/v1/events", &[("authorization", &read)]).await.status, 200);
+    for (method, path) in routes(&service).await {
+        if method != "GET" && !path.starts_with("/api/v1/webhooks/") {
+            let method: Method = method.parse().unwrap();
+            let answer = service.send(method.clone(), &path, &[("authorization", &read)]).await;
+            assert_eq!(answer.problem(403), "forbidden", "{method} {path}");
+            let answer = service.send(method, &path, &[("authorization", &write)]).await;
+            assert_ne!(answer.status, 403, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_browser_opens_the_docs_with_the_key_as_a_basic_password_but_writes_nothing_with_it() {
+    use base64::Engine;
+    let service = in_production().await;
+    let basic = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("me:{WRITE_KEY}")));
+    let docs = service.send(Method::GET, "/docs/", &[("authorization", &basic)]).await;
+    assert_eq!(docs.status, 200);
+    assert!(docs.body.contains("Swagger UI"), "{docs:?}");
+    let answer = service.send(Method::POST, "/api/v1/executions/1/retry", &[("authorization", &basic)]).await;
+    assert_eq!(answer.problem(401), "unauthorized");
+}
+
+#[tokio::test]
+async fn with_auth_off_no_key_is_asked_for_and_any_host_may_call() {
+    let service = Service::builder().production().set("AUTH", "off").start().await;
+    let answer = service
+        .call(Request::get("/api/v1/events").header("host", "example.com").body(Body::empty()).unwrap())
+        .await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn in_dev_only_this_machine_may_call() {
+    let service = store_only(0).await;
+    for (host, origin, status) in [
+        ("localhost:8000", None, 200),
+        ("127.0.0.1:8000", Some("http://localhost:8000"), 200),
+        ("evil.example", None, 403),
+        ("localhost:8000", Some("https://evil.example"), 403),
+    ] {
+        for path in ["/api/v1/events", "/docs/", "/api/v1/health"] {
+            let mut request = Request::get(path).header("host", host);
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let answer = service.call(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(answer.status, status, "{host} {origin:?} {path}");
+        }
+    }
+    let without_host = Request::get("/api/v1/events").body(Body::empty()).unwrap();
+    assert_eq!(service.call(without_host).await.problem(403), "not_local");
+}
+
+#[tokio::test]
+async fn every_answer_bears_a_request_id_and_keeps_the_callers() {
+    let service = store_only(0).await;
+    let made = service.get("/api/v1/health").await;
+    assert!(made.headers.contains_key("x-request-id"));
+    let kept = service.send(Method::GET, "/nowhere", &[("x-request-id", "mine")]).await;
+    assert_eq!(kept.headers["x-request-id"], "mine");
+}

@@ -1,0 +1,407 @@
+//! From the committed row to the page: exactly one, whatever happens on the way.
+
+use crate::harness::{NOW, Service, within};
+use eventbridge::devserver::samples;
+use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
+use eventbridge::store::Settlement;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn payment() -> samples::Sample {
+    samples::make("payment_intent.succeeded", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap()).unwrap()
+}
+
+/// Sends one payment and waits for its execution to come to an end.
+async fn deliver(service: &Service) -> Value {
+    assert_eq!(service.post_event(&payment().body).await.status, 200);
+    service.until_finished(1).await.remove(0)
+}
+
+/// Delivers one payment past a fault, and checks that exactly one page came of it.
+async fn one_page_despite(rule: FaultRule) -> (Service, Value) {
+    let service = Service::start().await;
+    service.sandbox.fault(rule).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success", "{execution}");
+    let pages = service.sandbox.pages();
+    assert_eq!(pages.len(), 1, "{pages:?}");
+    assert_eq!(execution["remote_id"], pages[0].id.to_string());
+    (service, execution)
+}
+
+async fn outcomes(service: &Service, execution: &Value) -> Vec<String> {
+    let detail = service.get(&format!("/api/v1/executions/{}", execution["id"])).await.json();
+    let attempts = detail["attempts"].as_array().unwrap().iter().rev();
+    attempts.map(|attempt| attempt["outcome"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn retry(service: &Service, execution: &Value) -> crate::harness::Answer {
+    service.post(&format!("/api/v1/executions/{}/retry", execution["id"])).await
+}
+
+fn cell<'a>(page: &'a SandboxPage, column: &str) -> &'a str {
+    page.text(column).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_originals_nine_columns_fill_without_configuration_by_one_request() {
+    let service = Service::start().await;
+    let execution = deliver(&service).await;
+    let page = service.sandbox.pages().remove(0);
+    for (column, expected) in [
+        ("EventId", payment().event_id.as_str()),
+        ("EventType", "payment_intent.succeeded"),
+        ("Source", "stripe"),
+        ("Status", "success"),
+        ("CustomerEmail", "customer-7@example.com"),
+        ("InvoiceNumber", ""),
+        ("Currency", "EUR"),
+        ("Amount", "17.45"),
+    ] {
+        assert_eq!(cell(&page, column), expected, "{column}");
+    }
+    assert!(cell(&page, "Customer").starts_with("cus_"));
+    assert_eq!(execution["remote_url"], page.json["url"]);
+    assert_eq!(
+        (execution["response_code"].clone(), execution["attempt_count"].clone()),
+        (json!(200), json!(0))
+    );
+    let writes = service.sandbox.requests().iter().filter(|request| request.path == "/v1/pages").count();
+    let looks = service.sandbox.requests().iter().filter(|request| request.path.ends_with("/query")).count();
+    assert_eq!((writes, looks), (1, 0));
+    assert_eq!(outcomes(&service, &execution).await, ["delivered"]);
+}
+
+#[tokio::test]
+async fn a_database_as_notion_makes_it_fills_once_it_has_a_text_column_event_id() {
+    let service = Service::builder().template(Template::Plain).start().await;
+    deliver(&service).await;
+    let page = service.sandbox.pages().remove(0);
+    assert_eq!(cell(&page, "EventId"), payment().event_id);
+    assert_eq!(cell(&page, "Name"), "Payment succeeded · EUR 17.45 · customer-7@example.com");
+}
+
+#[tokio::test]
+async fn events_with_nothing_to_show_get_their_page_too() {
+    let service = Service::start().await;
+    let deep = format!(r#"{{"id":"evt_deep","type":"x","data":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+    for body in [r#"{"id":"evt_bare"}"#, &deep] {
+        assert_eq!(service.post_event(body).await.status, 200);
+    }
+    let executions = service.until_finished(2).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+    assert_eq!(service.sandbox.page_count(), 2);
+}
+
+#[tokio::test]
+async fn an_error_before_the_write_is_retried_into_one_page() {
+    for fault in [
+        Fault::Error { status: 500 },
+        Fault::Error { status: 503 },
+        Fault::Html,
+        Fault::Drop,
+        Fault::Conflict,
+    ] {
+        let (service, execution) = one_page_despite(FaultRule::once(fault).on(Route::Create)).await;
+        assert_eq!(execution["attempt_count"], 1);
+        assert_eq!(outcomes(&service, &execution).await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_error_after_the_write_is_found_out_and_not_written_again() {
+    for fault in [
+        Fault::ErrorAfterWrite { status: 500 },
+        Fault::ErrorAfterWrite { status: 503 },
+        Fault::DropAfterWrite,
+    ] {
+        let (service, execution) = one_page_despite(FaultRule::once(fault).on(Route::Create)).await;
+        assert_eq!(outcomes(&service, &execution).await, ["ambiguous", "delivered"]);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_the_error_names_as_committed_counts_as_written() {
+    let (service, execution) = one_page_despite(FaultRule::once(Fault::Committed).on(Route::Create)).await;
+    assert_eq!(outcomes(&service, &execution).await, ["delivered"]);
+    assert_eq!(execution["response_code"], 503);
+}
+
+#[tokio::test]
+async fn a_write_that_lands_after_its_connection_broke_is_waited_for() {
+    let service = Service::builder().set("NOTION_SETTLE_SECONDS", "1").start().await;
+    let late = Fault::DropThenWrite { delay_ms: 200 };
+    service.sandbox.fault(FaultRule::once(late).on(Route::Create)).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success");
+    assert_eq!(service.sandbox.page_count(), 1);
+    assert_eq!(outcomes(&service, &execution).await, ["ambiguous", "unsettled", "delivered"]);
+}
+
+#[tokio::test]
+async fn a_failing_look_up_writes_nothing() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
+    service.sandbox.fault(FaultRule::once(Fault::Error { status: 500 }).on(Route::Query).times(2)).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success");
+    assert_eq!(service.sandbox.page_count(), 1);
+    assert_eq!(outcomes(&service, &execution).await, ["ambiguous", "transient", "transient", "delivered"]);
+}
+
+#[tokio::test]
+async fn being_told_to_wait_is_no_failed_attempt() {
+    for fault in [
+        Fault::RateLimited { retry_after: Some(0), blocked: false },
+        Fault::Overloaded { retry_after: Some(0) },
+    ] {
+        let (service, execution) = one_page_despite(FaultRule::once(fault).on(Route::Create).times(3)).await;
+        assert_eq!(execution["attempt_count"], 0);
+        assert_eq!(
+            outcomes(&service, &execution).await,
+            ["throttled", "throttled", "throttled", "delivered"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_notion_refuses_for_good_fails_with_its_reason_and_a_retry_mends_it() {
+    let service = Service::start().await;
+    let invalid = Fault::Invalid { message: "This one is refused.".into() };
+    service.sandbox.fault(FaultRule::once(invalid).on(Route::Create).times(2)).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "failed");
+    assert_eq!(execution["error_class"], "validation_error");
+    assert!(execution["reason"].as_str().unwrap().contains("This one is refused."), "{execution}");
+
+    let answer = retry(&service, &execution).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["status"].clone()), (202, json!("pending")));
+    assert_eq!(service.until_finished(1).await[0]["status"], "success");
+    assert_eq!(service.sandbox.page_count(), 1);
+}
+
+#[tokio::test]
+async fn attempts_are_limited_and_a_retry_by_hand_counts_them_anew() {
+    let service = Service::builder().set("RETRY_ATTEMPTS_MAX", "3").start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Conflict).on(Route::Create)).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(
+        (execution["status"].clone(), execution["attempt_count"].clone()),
+        (json!("failed"), json!(3))
+    );
+    assert_eq!(outcomes(&service, &execution).await, ["transient"; 3]);
+    service.sandbox.clear_faults();
+    assert_eq!(retry(&service, &execution).await.status, 202);
+    let execution = service.until_finished(1).await.remove(0);
+    assert_eq!(
+        (execution["status"].clone(), execution["attempt_count"].clone()),
+        (json!("success"), json!(0))
+    );
+}
+
+#[tokio::test]
+async fn a_retry_of_something_delivered_updates_its_page_and_makes_no_other() {
+    let service = Service::start().await;
+    let execution = deliver(&service).await;
+    let page = service.sandbox.pages()[0].id;
+    service.sandbox.edit_page(page, &json!({"Amount": {"number": 1}})).unwrap();
+    for _ in 0..2 {
+        assert_eq!(retry(&service, &execution).await.status, 202);
+        assert_eq!(service.until_finished(1).await[0]["status"], "success");
+    }
+    let pages = service.sandbox.pages();
+    assert_eq!((pages.len(), pages[0].id), (1, page));
+    assert_eq!(cell(&pages[0], "Amount"), "17.45");
+}
+
+#[tokio::test]
+async fn a_retry_of_a_page_that_its_user_trashed_is_skipped_with_the_reason() {
+    let service = Service::start().await;
+    let execution = deliver(&service).await;
+    service.sandbox.trash(service.sandbox.pages()[0].id).unwrap();
+    assert_eq!(retry(&service, &execution).await.status, 202);
+    let execution = service.until_finished(1).await.remove(0);
+    assert_eq!(execution["status"], "skipped");
+    assert!(execution["reason"].as_str().unwrap().contains("removed in Notion"), "{execution}");
+    assert_eq!(service.sandbox.pages().len(), 1);
+}
+
+#[tokio::test]
+async fn what_runs_cannot_be_retried_and_the_answer_says_why() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
+    service.post_event(&payment().body).await;
+    within("the write is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    let execution = service.executions().await.remove(0);
+    let answer = retry(&service, &execution).await;
+    assert_eq!(answer.problem(409), "not_retryable");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("running"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_renamed_column_goes_on_filling_and_a_new_one_begins_to() {
+    let service = Service::start().await;
+    deliver(&service).await;
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Amount", "Betrag").unwrap();
+    service.sandbox.add_column(DATA_SOURCE_ID, "Outcome", "select").unwrap();
+    // The columns are read again when Notion refuses one of them.
+    service.sandbox.remove_column(DATA_SOURCE_ID, "Customer").unwrap();
+    assert_eq!(
+        service.post_event(&payment().body.replace(&payment().event_id, "evt_next")).await.status,
+        200
+    );
+    let executions = service.until_finished(2).await;
+    assert_eq!(executions[1]["status"], "success", "{executions:?}");
+    let pages = service.sandbox.pages();
+    let page = pages.iter().find(|page| page.text("EventId") == Some("evt_next")).unwrap();
+    assert_eq!((cell(page, "Betrag"), cell(page, "Outcome")), ("17.45", "Paid"));
+}
+
+#[tokio::test]
+async fn what_only_the_operator_can_mend_stays_pending_with_the_remedy_and_burns_no_attempt() {
+    for (fault, remedy) in [
+        (Fault::Unauthorized, "NOTION_API_KEY"),
+        (Fault::Restricted, "capabilities"),
+        (Fault::Unshared, "Connections"),
+    ] {
+        let service = Service::start().await;
+        service.sandbox.fault(FaultRule::always(fault)).unwrap();
+        service.post_event(&payment().body).await;
+        let is_told = |executions: &[Value]| executions[0]["error_class"].is_string();
+        let execution = service.until("the reason is there", is_told).await.remove(0);
+        assert_eq!(
+            (execution["status"].clone(), execution["attempt_count"].clone()),
+            (json!("pending"), json!(0))
+        );
+        assert!(execution["reason"].as_str().unwrap().contains(remedy), "{execution}");
+        service.sandbox.clear_faults();
+        assert_eq!(retry(&service, &execution).await.status, 202);
+        assert_eq!(service.until_finished(1).await[0]["status"], "success");
+    }
+}
+
+#[tokio::test]
+async fn without_a_column_for_the_key_everything_waits_and_says_what_to_add() {
+    let service = Service::builder().template(Template::Plain).start().await;
+    service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
+    service.post_event(&payment().body).await;
+    let is_told = |executions: &[Value]| executions[0]["error_class"].is_string();
+    let execution = service.until("the reason is there", is_told).await.remove(0);
+    assert_eq!(execution["status"], "pending");
+    assert!(execution["reason"].as_str().unwrap().contains("text column EventId"), "{execution}");
+    assert_eq!(service.sandbox.page_count(), 0);
+}
+
+#[tokio::test]
+async fn a_dead_workers_execution_is_freed_and_its_page_is_not_doubled() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let store = service.database.store();
+    let dead = store.register_worker().await.unwrap();
+    // Stored by a process that has the destination, claimed by one that dies after its write.
+    let other = service.replica().start().await;
+    let execution = deliver(&other).await;
+    other.stop().await;
+    service
+        .database
+        .execute("update eventbridge.executions set status = 'pending', remote_id = null, remote_url = null, finished_at = null")
+        .await;
+    let claimed = store.claim(dead, &["notion".to_owned()], 10).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    let freed = store.rescue(Duration::ZERO).await.unwrap();
+    assert_eq!(freed, [claimed[0].id]);
+
+    let heir = service.replica().start().await;
+    let finished = heir.until_finished(1).await.remove(0);
+    assert_eq!(
+        (finished["status"].clone(), finished["remote_id"].clone()),
+        (json!("success"), execution["remote_id"].clone())
+    );
+    assert_eq!(heir.sandbox.page_count(), 1);
+    assert_eq!(outcomes(&heir, &finished).await, ["delivered", "crashed", "delivered"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_changes_nothing() {
+    use eventbridge::domain::delivery::{Outcome, Remote};
+    use eventbridge::worker::conclude;
+
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let other = service.replica().start().await;
+    deliver(&other).await;
+    other.stop().await;
+    service.database.execute("update eventbridge.executions set status = 'pending'").await;
+    let store = service.database.store();
+    let slow = store.register_worker().await.unwrap();
+    let destinations = ["notion".to_owned()];
+    let stale = store.claim(slow, &destinations, 1).await.unwrap().remove(0);
+    assert_eq!(store.rescue(Duration::ZERO).await.unwrap().len(), 1);
+    let quick = store.register_worker().await.unwrap();
+    let current = store.claim(quick, &destinations, 1).await.unwrap().remove(0);
+
+    let verdict = |claimed: &_| {
+        let remote = Remote { id: "stale".into(), url: None };
+        let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None };
+        conclude(claimed, outcome, Duration::ZERO, &Default::default(), 0.0)
+    };
+    assert!(store.finish(&[verdict(&stale)]).await.unwrap().is_empty());
+    let untouched =
+        "select count(*) from eventbridge.executions where status = 'running' and remote_id <> 'stale'";
+    assert_eq!(service.database.count(untouched).await, 1);
+    assert!(!store.beat(slow).await.unwrap());
+    assert!(store.claim(slow, &destinations, 1).await.unwrap().is_empty());
+
+    let mut current = verdict(&current);
+    current.settlement = Settlement::Settled;
+    assert_eq!(store.finish(&[current]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn two_replicas_share_the_work_and_double_nothing() {
+    let one = Service::start().await;
+    let other = one.replica().start().await;
+    for number in 0..60 {
+        let service = if number % 2 == 0 { &one } else { &other };
+        let body = json!({"id": format!("evt_{number}"), "type": "invoice.paid"}).to_string();
+        assert_eq!(service.post_event(&body).await.status, 200);
+    }
+    within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() >= 60)).await;
+    one.stop().await;
+    let executions = other.until_finished(60).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"));
+    assert_eq!(other.sandbox.page_count(), 60);
+}
+
+#[tokio::test]
+async fn stopping_breaks_off_what_outlasts_the_grace_and_the_next_start_finds_its_page() {
+    let service = Service::builder().set("SHUTDOWN_GRACE_SECONDS", "1").start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
+    service.post_event(&payment().body).await;
+    within("the write is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    let replica = service.replica();
+    let database = service.database.clone();
+    service.stop().await;
+    let given_back = "select count(*) from eventbridge.executions where status = 'pending' and crashes = 0";
+    assert_eq!(database.count(given_back).await, 1);
+    assert_eq!(database.count("select count(*) from eventbridge.workers").await, 0);
+
+    let next = replica.start().await;
+    let execution = next.until_finished(1).await.remove(0);
+    assert_eq!(execution["status"], "success");
+    assert_eq!(next.sandbox.page_count(), 1);
+    assert_eq!(outcomes(&next, &execution).await, ["interrupted", "delivered"]);
+}
+
+#[tokio::test]
+async fn no_connection_to_the_database_is_held_while_notion_is_called() {
+    // Four connections, one of which listens: eight slow deliveries leave the others free.
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
+    for number in 0..8 {
+        service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+    }
+    within("eight under way", service.sandbox.until(|sandbox| sandbox.requests_under_way() == 8)).await;
+    let idle = "select count(*) from pg_stat_activity where datname = current_database() \
+                and state <> 'idle' and pid <> pg_backend_pid()";
+    assert_eq!(service.database.count(idle).await, 0);
+    assert_eq!(service.get("/api/v1/health").await.status, 200);
+}

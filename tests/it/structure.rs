@@ -1,0 +1,139 @@
+//! The structure of the source: what ARCHITECTURE.md says of it is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The module at the top of the crate to which a file belongs.
+fn module_of(file: &Path) -> String {
+    let within = file.strip_prefix(root().join("src")).unwrap();
+    let first = within.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The table under the head `| module | may import |`: for each module what it may import.
+fn allowed_imports() -> BTreeMap<String, String> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rows = text.lines().skip_while(|line| !line.starts_with("| module | may import |")).skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .flat_map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(|cell| cell.replace('`', "")).collect();
+            let may = cells[1].trim().to_owned();
+            let modules: Vec<_> = cells[0].split(',').map(|module| module.trim().to_owned()).collect();
+            modules.into_iter().map(move |module| (module, may.clone()))
+        })
+        .collect()
+}
+
+/// The modules of ours that a source text names with `crate::`, tests within it included.
+fn imported(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (start, _) in text.match_indices("crate::") {
+        let rest = &text[start + "crate::".len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap().to_owned(),
+            None => rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect(),
+        };
+        found.extend(names.split(',').map(|name| name.trim().split("::").next().unwrap().to_owned()));
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+#[test]
+fn every_module_imports_only_what_the_architecture_allows() {
+    let allowed = allowed_imports();
+    let mut seen = BTreeSet::new();
+    for file in rust_files(&root().join("src")) {
+        let module = module_of(&file);
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let may = allowed
+            .get(&module)
+            .unwrap_or_else(|| panic!("{module} is not in ARCHITECTURE.md's import table"));
+        seen.insert(module.clone());
+        if may == "everything" {
+            continue;
+        }
+        let may: BTreeSet<_> = may.split(',').map(|name| name.trim().to_owned()).collect();
+        for import in imported(&fs::read_to_string(&file).unwrap()) {
+            assert!(
+                import == module || may.contains(&import),
+                "{} imports {import}, which ARCHITECTURE.md does not allow to {module}",
+                file.display()
+            );
+        }
+    }
+    let listed: BTreeSet<_> = allowed.keys().filter(|module| *module != "main").cloned().collect();
+    assert_eq!(listed, seen, "the import table names modules that are not there");
+}
+
+#[test]
+fn the_test_of_imports_sees_groups_and_single_names() {
+    let found = imported("use crate::store::{Store};\nuse crate::{api, auth::Key};\ncrate::app::x();");
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["api", "app", "auth", "store"]);
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for folder in ["src", "tests"] {
+        for file in rust_files(&root().join(folder)) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(
+                text.starts_with("//! "),
+                "{} does not open with a line that says what it is",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_setting_that_is_read_stands_in_the_model_and_in_the_readme() {
+    let model = fs::read_to_string(root().join(".env-model")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut settings = BTreeSet::new();
+    for file in ["config.rs", "cli/environment.rs", "destinations/notion/settings.rs"] {
+        let text = fs::read_to_string(root().join("src").join(file)).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for call in [".text(\"", ".number(\"", ".parsed(\"", ".secret(\"", ".get(\"", "is_given(\""] {
+            settings.extend(text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+        let suffixes = text.split("setting(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+        settings.extend(suffixes.map(|suffix| format!("NOTION_{suffix}")));
+    }
+    settings.remove("RUST_LOG");
+    assert!(settings.len() > 15, "{settings:?}");
+    for setting in settings {
+        assert!(model.contains(&setting), "{setting} is not in .env-model");
+        assert!(readme.contains(&setting), "{setting} is not in README.md");
+    }
+}
+
+#[test]
+fn the_committed_description_of_the_api_is_what_the_service_tells() {
+    let committed = fs::read_to_string(root().join("docs/openapi.json")).unwrap();
+    let told = eventbridge::app::openapi().to_pretty_json().unwrap();
+    assert!(
+        committed.trim() == told.trim(),
+        "docs/openapi.json is out of date: cargo run -- openapi > docs/openapi.json"
+    );
+}
