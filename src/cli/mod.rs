@@ -50,8 +50,8 @@ enum Command {
 /// Runs the command that was asked for.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Dev => run(dev::run()),
-        Command::Demo => run(demo::run()),
+        Command::Dev => environment::without_libpq().and_then(|()| run(dev::run())),
+        Command::Demo => environment::without_libpq().and_then(|()| run(demo::run())),
         Command::Trigger(args) => run(trigger::run(args)),
         Command::Serve => run(serve::run()),
         Command::Migrate => run(migrate::run()),

@@ -1,0 +1,287 @@
+//! The commands as processes: what they print, how they end, and what they leave behind.
+
+use crate::harness::{Database, within};
+use eventbridge::destinations::http;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use url::Url;
+
+/// A command that sees no more of this process's environment than it must.
+fn eventbridge(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eventbridge"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("CARGO_MANIFEST_DIR", folder)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    if let Some(binaries) = std::env::var_os("PG_BIN_DIR") {
+        command.env("PG_BIN_DIR", binaries);
+    }
+    command
+}
+
+async fn output(command: &mut Command) -> Output {
+    within("the command ends", command.output()).await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn serve_refuses_to_start_and_names_all_that_is_missing_at_once() {
+    let folder = TempDir::new().unwrap();
+    let done = output(eventbridge(folder.path()).arg("serve")).await;
+    assert_eq!(done.status.code(), Some(1));
+    let said = text(&done.stderr);
+    for name in ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "API_KEYS", "NOTION_API_KEY", "NOTION_DATABASE_ID"]
+    {
+        assert!(said.contains(name), "{name} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn serve_names_an_unknown_kind_of_destination_and_a_setting_that_cannot_be_read() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(".env"), "DESTINATIONS=slack\nPORT=many\nAUTH=off\n").unwrap();
+    let done = output(eventbridge(folder.path()).arg("serve").env("NOTION_API_KEY", "")).await;
+    let said = text(&done.stderr);
+    assert!(said.contains("\"slack\"") && said.contains("PORT") && !said.contains("API_KEYS"), "{said}");
+}
+
+#[tokio::test]
+async fn a_broken_env_file_is_named_and_not_quoted() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(".env"), "PORT=1\nAPI KEYS=ops:write:secret words here\n").unwrap();
+    let done = output(eventbridge(folder.path()).arg("migrate")).await;
+    let said = text(&done.stderr);
+    assert!(!done.status.success() && said.contains(".env") && said.contains("PORT"), "{said}");
+    assert!(!said.contains("secret words"), "{said}");
+}
+
+#[tokio::test]
+async fn migrate_brings_a_database_up_to_date_and_may_be_run_again() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::new().await;
+    database.execute("drop schema eventbridge cascade").await;
+    for _ in 0..2 {
+        let done = output(
+            eventbridge(folder.path()).arg("migrate").env("DATABASE_URL", database.url().expose_secret()),
+        )
+        .await;
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+    assert!(database.store().is_migrated().await.unwrap());
+}
+
+#[tokio::test]
+async fn openapi_prints_the_description_without_any_setting() {
+    let folder = TempDir::new().unwrap();
+    let done = output(eventbridge(folder.path()).arg("openapi")).await;
+    let description: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
+}
+
+#[tokio::test]
+async fn the_demo_succeeds_whatever_the_users_settings_are() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(".env"), "this is = no 'env file\nDATABASE_URL=mysql://nowhere").unwrap();
+    let mut demo = eventbridge(folder.path());
+    for (name, text) in [
+        ("DATABASE_URL", "postgres://nobody@192.0.2.1/none"),
+        ("PGHOST", "192.0.2.1"),
+        ("PGOPTIONS", "-c no_such_setting=1"),
+        ("NOTION_API_KEY", "ntn_real"),
+        ("NOTION_API_URL", "https://notion.invalid"),
+        ("DESTINATIONS", "nowhere"),
+        ("HTTP_PROXY", "http://192.0.2.1:1"),
+        ("LC_ALL", "xx_YY"),
+        ("PORT", "1"),
+    ] {
+        demo.env(name, text);
+    }
+    let done = output(demo.arg("demo")).await;
+    let said = text(&done.stdout);
+    assert!(done.status.success(), "{said}\n{}", text(&done.stderr));
+    assert!(said.contains("exactly one page") && said.contains("1700") && said.contains("JPY"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the demo left something behind");
+}
+
+#[tokio::test]
+async fn dev_survives_a_kill_with_its_data_and_leaves_no_server_behind() {
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start(folder.path()).await;
+    let done = output(eventbridge(folder.path()).args([
+        "trigger",
+        "invoice.paid",
+        "--count",
+        "2",
+        "--url",
+        dev.webhook.as_str(),
+    ]))
+    .await;
+    let said = text(&done.stdout);
+    assert!(done.status.success(), "{said}{}", text(&done.stderr));
+    assert_eq!(
+        said.lines().filter(|line| line.starts_with("200 ") && line.contains("\"accepted\":true")).count(),
+        2,
+        "{said}"
+    );
+    let delivered = dev.delivered(2).await;
+    let secret = folder.path().join(".eventbridge/stripe-webhook-secret");
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let postmaster = dev.kill().await;
+    within("the server is gone", async {
+        while Path::new("/proc").join(&postmaster).exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+
+    let dev = Dev::start(folder.path()).await;
+    assert_eq!(dev.delivered(2).await, delivered);
+    dev.stop().await;
+}
+
+#[tokio::test]
+async fn dev_sends_samples_from_the_browser_and_refuses_names_it_does_not_know() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::new().await;
+    let dev = Dev::start_on(folder.path(), Some(&database)).await;
+    let trigger = dev.webhook.join("/api/v1/dev/trigger").unwrap();
+    let send = |body: &str| {
+        dev.http.post(trigger.clone()).header("content-type", "application/json").body(body.to_owned()).send()
+    };
+    let answer: Value = send(r#"{"type":"invoice:life"}"#).await.unwrap().json().await.unwrap();
+    let answers = answer.as_array().unwrap();
+    assert!(answers.len() == 4 && answers.iter().all(|sent| sent["status"] == 200), "{answer}");
+    for body in [r#"{"type":"no.such"}"#, r#"{"type":"invoice.paid","count":101}"#, "{}", "no"] {
+        let answer = send(body).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()),
+            (400, "application/problem+json")
+        );
+    }
+    let description: Value =
+        dev.http.get(dev.webhook.join("/openapi.json").unwrap()).send().await.unwrap().json().await.unwrap();
+    assert!(description["paths"]["/api/v1/dev/trigger"].is_object());
+    dev.delivered(4).await;
+    dev.stop().await;
+}
+
+#[tokio::test]
+async fn trigger_says_what_there_is_and_that_nobody_answers() {
+    let folder = TempDir::new().unwrap();
+    let done = output(eventbridge(folder.path()).arg("trigger")).await;
+    assert!(done.status.success() && text(&done.stdout).contains("checkout.session.completed"));
+    let nobody = ["trigger", "invoice.paid", "--secret", "whsec_x", "--url", "http://127.0.0.1:9/x"];
+    let done = output(eventbridge(folder.path()).args(nobody)).await;
+    assert!(!done.status.success() && text(&done.stderr).contains("is the service running?"));
+    let done = output(eventbridge(folder.path()).args(["trigger", "no.such", "--secret", "whsec_x"])).await;
+    assert!(!done.status.success() && text(&done.stderr).contains("invoice.paid"));
+}
+
+/// A running `dev` of a folder that stands for a checkout.
+struct Dev {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    webhook: Url,
+    http: reqwest::Client,
+    /// Where root's data lies, which is outside the checkout and so not removed with it.
+    data_dir: Option<PathBuf>,
+}
+
+impl Dev {
+    async fn start(folder: &Path) -> Self {
+        Self::start_on(folder, None).await
+    }
+
+    async fn start_on(folder: &Path, database: Option<&Database>) -> Self {
+        let mut command = eventbridge(folder);
+        command.arg("dev").env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
+        if let Some(database) = database {
+            command.env("DATABASE_URL", database.url().expose_secret());
+        }
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (mut webhook, mut postgres) = (None, None);
+        within("dev says where everything is", async {
+            while postgres.is_none() {
+                let line = lines.next_line().await.unwrap().expect("dev goes on running");
+                let words: Vec<_> = line.split_whitespace().collect();
+                match words.as_slice() {
+                    ["Webhook", url] => webhook = Some(Url::parse(url).unwrap()),
+                    ["Postgres", place] => postgres = Some((*place).to_owned()),
+                    _ => {}
+                }
+            }
+        })
+        .await;
+        let webhook = webhook.unwrap();
+        let data_dir = match postgres.as_deref() {
+            Some("DATABASE_URL") | None => None,
+            Some(url) => {
+                use sqlx::Connection;
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                let path: String = sqlx::query_scalar("select current_setting('data_directory')")
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap();
+                Some(PathBuf::from(path))
+            }
+        };
+        let http = http::client(&webhook, Duration::from_secs(10)).unwrap();
+        Self { process, lines, webhook, http, data_dir }
+    }
+
+    /// Waits until this many executions have succeeded, and returns where their pages are.
+    async fn delivered(&self, count: usize) -> Vec<Value> {
+        let url = self.webhook.join("/api/v1/executions?status=success").unwrap();
+        within("the deliveries", async {
+            loop {
+                let listing: Value = self.http.get(url.clone()).send().await.unwrap().json().await.unwrap();
+                let rows = listing["data"].as_array().unwrap();
+                if rows.len() == count {
+                    return rows.iter().map(|row| row["remote_url"].clone()).collect();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
+    /// Kills the process alone, as `kill -9` does, and tells its server's process id.
+    async fn kill(mut self) -> String {
+        let pid_file = self.data_dir.as_ref().unwrap().join("postmaster.pid");
+        let postmaster = fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
+        self.process.kill().await.unwrap();
+        postmaster
+    }
+
+    /// Stops it as Ctrl-C does, and removes what it kept.
+    async fn stop(mut self) {
+        let pid = self.process.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+        let status = within("dev stops", self.process.wait()).await.unwrap();
+        assert!(status.success(), "{status}");
+        let mut last = String::new();
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            last = line;
+        }
+        assert!(last.contains("Stopped"), "{last}");
+        if let Some(home) = self.data_dir.as_ref().and_then(|data| data.parent()) {
+            fs::remove_dir_all(home).unwrap();
+        }
+    }
+}
