@@ -1,5 +1,6 @@
 //! Logs: JSON on stdout for machines, or lines for people. No payload and no secret is ever logged.
 
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Who reads the log.
@@ -30,6 +31,11 @@ pub fn init(format: LogFormat, filter: Option<&str>) {
             .with_span_list(false)
             .with_writer(std::io::stdout)
             .try_init(),
-        LogFormat::Text => builder.compact().with_target(false).with_writer(std::io::stderr).try_init(),
+        LogFormat::Text => builder
+            .compact()
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .try_init(),
     };
 }

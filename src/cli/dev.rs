@@ -2,12 +2,14 @@
 
 use super::local::LocalState;
 use super::stack::{Stack, StackOptions};
-use super::{environment, signals, stripe_cli};
+use super::{environment, signals, stripe_cli, trigger};
 use crate::config::NamedSecret;
 use crate::devserver::postgres::Keep;
 use crate::telemetry::LogFormat;
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
+
+const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
 
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
@@ -49,6 +51,11 @@ fn welcome(stack: &Stack, has_cli: bool) -> String {
         },
     );
     let database = stack.postgres.as_ref().map_or("DATABASE_URL", |postgres| postgres.url());
+    let webhook = format!("{base}{WEBHOOK_PATH}");
+    let trigger = match webhook.as_str() {
+        trigger::DEFAULT_URL => "trigger invoice.paid".to_owned(),
+        other => format!("trigger invoice.paid --url {other}"),
+    };
     let cli = if has_cli {
         "  (its secret is accepted already)"
     } else {
@@ -59,14 +66,14 @@ fn welcome(stack: &Stack, has_cli: bool) -> String {
   EventBridge is ready. Ctrl-C stops it.
 
   API docs       {base}/docs   (POST /api/v1/dev/trigger sends a sample from the browser)
-  Webhook        {base}/api/v1/webhooks/stripe
+  Webhook        {webhook}
   Notion         {notion}
   Postgres       {database}
   Secret         {secret}
 
-  Send a sample  eventbridge trigger invoice.paid --url {base}/api/v1/webhooks/stripe
-                 (or: cargo run -- trigger invoice.paid --url {base}/api/v1/webhooks/stripe)
-  Stripe CLI     stripe listen --all-snapshot --forward-to {base}/api/v1/webhooks/stripe{cli}
+  Send a sample  eventbridge {trigger}
+                 (or: cargo run -- {trigger})
+  Stripe CLI     stripe listen --all-snapshot --forward-to {webhook}{cli}
 
 "
     )

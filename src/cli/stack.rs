@@ -68,10 +68,7 @@ impl Stack {
 
         let listener = listen(settings.listen).await?;
         let address = listener.local_addr()?;
-        let postgres = match settings.has_database() {
-            true => None,
-            false => Some(private_postgres(keep).await?),
-        };
+        let postgres = if settings.has_database() { None } else { Some(private_postgres(keep).await?) };
         if let Some(postgres) = &postgres {
             settings.database_url = SecretString::from(postgres.url());
         }

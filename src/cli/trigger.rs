@@ -8,6 +8,9 @@ use secrecy::SecretString;
 use std::process::ExitCode;
 use url::Url;
 
+/// Where `dev` listens by itself.
+pub(super) const DEFAULT_URL: &str = "http://localhost:8000/api/v1/webhooks/stripe";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct TriggerArgs {
     /// The type of event, such as invoice.paid; without it the types are listed
@@ -17,9 +20,9 @@ pub(super) struct TriggerArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
     /// The webhook's address
-    #[arg(long, default_value = "http://127.0.0.1:8000/api/v1/webhooks/stripe")]
+    #[arg(long, default_value = DEFAULT_URL)]
     url: Url,
-    /// The secret to sign with; else the first of STRIPE_WEBHOOK_SECRET, else the one that dev has made
+    /// The secret to sign with; else the first of the setting `STRIPE_WEBHOOK_SECRET`, else the one that dev has made
     #[arg(long)]
     secret: Option<String>,
     /// Makes the same objects again: events of one seed are about the same customer, invoice and payment

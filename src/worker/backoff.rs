@@ -29,7 +29,7 @@ mod tests {
     fn the_default_schedule_spans_more_than_a_day() {
         let retry = RetrySettings::default();
         let total: Duration = (1..retry.attempts_max).map(|failed| wait_before(&retry, failed, 0.0)).sum();
-        assert!(total >= Duration::from_secs(24 * 3600), "{total:?}");
+        assert!(total >= Duration::from_hours(24), "{total:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From the committed row to the page: exactly one, whatever happens on the way.
 
 use crate::harness::{NOW, Service, within};
+use eventbridge::config::RetrySettings;
 use eventbridge::devserver::samples;
 use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
 use eventbridge::store::Settlement;
@@ -341,7 +342,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let verdict = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None };
         let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None };
-        conclude(claimed, outcome, Duration::ZERO, &Default::default(), 0.0)
+        conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
     assert!(store.finish(&[verdict(&stale)]).await.unwrap().is_empty());
     let untouched =

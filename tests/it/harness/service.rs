@@ -30,7 +30,7 @@ pub struct Service {
     pub database: Arc<Database>,
     pub sandbox: SandboxHandle,
     pub router: Router,
-    service: app::Service,
+    app: app::Service,
     running_sandbox: Arc<RunningSandbox>,
 }
 
@@ -99,7 +99,7 @@ impl Service {
 
     /// Waits until the executions are as wanted; looks again whenever a verdict was recorded.
     pub async fn until(&self, what: &str, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let mut progress = self.service.progress();
+        let mut progress = self.app.progress();
         within(what, async {
             loop {
                 progress.mark_unchanged();
@@ -127,7 +127,7 @@ impl Service {
     /// Stops the service in order, as SIGTERM does.
     pub async fn stop(self) {
         drop(self.router);
-        within("the service stops", self.service.stop()).await;
+        within("the service stops", self.app.stop()).await;
     }
 }
 
@@ -152,11 +152,7 @@ impl ServiceBuilder {
         let Self { mut vars, production, template, shared } = self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
-            None => {
-                let options = SandboxOptions { template, rate_per_minute: None, ..SandboxOptions::default() };
-                let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap();
-                (Arc::new(Database::new().await), Arc::new(sandbox))
-            }
+            None => (Arc::new(Database::new().await), Arc::new(start_sandbox(template).await)),
         };
         for (name, text) in [
             ("NOTION_API_URL", sandbox.base_url()),
@@ -187,8 +183,13 @@ impl ServiceBuilder {
             more_routes: OpenApiRouter::new(),
         });
         let router = service.router();
-        Service { database, sandbox: sandbox.handle(), router, service, running_sandbox: sandbox }
+        Service { database, sandbox: sandbox.handle(), router, app: service, running_sandbox: sandbox }
     }
+}
+
+async fn start_sandbox(template: Template) -> RunningSandbox {
+    let options = SandboxOptions { template, rate_per_minute: None, ..SandboxOptions::default() };
+    Sandbox::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap()
 }
 
 /// A request to the webhook with a valid signature.
