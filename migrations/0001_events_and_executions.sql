@@ -64,6 +64,12 @@ create table eventbridge.executions (
 create index executions_due on eventbridge.executions (run_at, id) where status = 'pending';
 create index executions_failed on eventbridge.executions (id) where status = 'failed';
 
+-- What a destination instance remembers between runs; its kind alone knows what is in it.
+create table eventbridge.destinations (
+    name    text primary key,
+    memory  jsonb not null
+);
+
 -- One row for each process that works the queue; its leases live as long as it beats.
 create table eventbridge.workers (
     id          uuid primary key,
@@ -80,7 +86,8 @@ create table eventbridge.leases (
     key           text primary key,
     execution_id  bigint not null unique,
     worker_id     uuid not null,
-    fence         bigint not null default nextval('eventbridge.fences')
+    fence         bigint not null default nextval('eventbridge.fences'),
+    leased_at     timestamptz not null default now()
 );
 
 create index leases_by_worker on eventbridge.leases (worker_id);

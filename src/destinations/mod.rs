@@ -11,11 +11,12 @@ use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;
 use crate::domain::subscription::Subscription;
 use async_trait::async_trait;
+use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a worker asks of a destination.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     /// The event.
     pub event: &'a StoredEvent,
@@ -23,6 +24,21 @@ pub struct Delivery<'a> {
     pub remote: Option<&'a Remote>,
     /// How long ago a write of unknown outcome began: look for it before writing again.
     pub unsettled: Option<Duration>,
+    /// When the lease under which this runs was asked for, by this machine's steady clock. A write
+    /// whose outcome stays unknown is taken to have begun about then.
+    pub leased: Instant,
+    /// What the instance remembers.
+    pub memory: &'a dyn Memory,
+}
+
+/// What an instance remembers between runs and shares with its replicas: a hint, never a truth.
+#[async_trait]
+pub trait Memory: Send + Sync {
+    /// What was remembered last; nothing where that cannot be read.
+    async fn recall(&self) -> Option<Value>;
+
+    /// Remembers this instead; where that fails, it is as if it had not been asked for.
+    async fn remember(&self, memory: &Value);
 }
 
 /// Delivers events. It does no retries of its own beyond what belongs to one try.

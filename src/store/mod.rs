@@ -5,6 +5,7 @@
 
 mod events;
 mod executions;
+mod memory;
 mod page;
 mod queue;
 mod wake;
@@ -12,7 +13,7 @@ mod wake;
 pub use events::{EventFilter, EventRow, Intake};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
-pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, WorkerId};
+pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Watch, WorkerId};
 pub use wake::Wake;
 
 use secrecy::{ExposeSecret, SecretString};

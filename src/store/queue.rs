@@ -117,6 +117,20 @@ impl Settlement {
     }
 }
 
+/// What a worker knows when it looks for executions that nobody works on.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<'a> {
+    /// The silence after which a worker is taken for dead.
+    pub silence: Duration,
+    /// The worker that looks, where it is one.
+    pub myself: Option<WorkerId>,
+    /// The leases that it knows to hold.
+    pub held: &'a [Fence],
+}
+
+/// A claim's answer is either there by then, or will never be: statements end sooner.
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
+
 /// Longer than any worker lives; it keeps the interval within what Postgres can hold.
 const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -234,7 +248,7 @@ impl Store {
             _ => None,
         };
         let wait = |finished: &Finished| match finished.conclusion {
-            Conclusion::Postponed { wait, .. } => i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
+            Conclusion::Postponed { wait, .. } => whole_milliseconds_long(wait),
             _ => 0,
         };
         let counts = |finished: &Finished| match finished.conclusion {
@@ -309,9 +323,10 @@ impl Store {
         Ok(rows.into_iter().map(ExecutionId).collect())
     }
 
-    /// Buries workers that have not beaten for `silence` and frees what they had leased: each such
-    /// execution is pending again at once, marked as one whose write may have happened.
-    pub async fn rescue(&self, silence: Duration) -> Result<Vec<ExecutionId>, StoreError> {
+    /// Buries workers that have not beaten for `watch.silence`, and frees what nobody works on: each
+    /// such execution is pending again at once, marked as one whose write may have happened.
+    pub async fn rescue(&self, watch: Watch<'_>) -> Result<Vec<ExecutionId>, StoreError> {
+        let held: Vec<i64> = watch.held.iter().map(|fence| fence.0).collect();
         let rows = sqlx::query_scalar!(
             r#"
             with dead as (
@@ -323,6 +338,9 @@ impl Store {
                   from eventbridge.leases
                  where worker_id in (select id from dead)
                     or not exists (select from eventbridge.workers where workers.id = leases.worker_id)
+                    -- Leased by the one who asks and unknown to it: the answer to a claim was lost.
+                    or (worker_id = $2 and leased_at < now() - $3::bigint * interval '1 millisecond'
+                        and fence <> all ($4))
                    for update skip locked
             ), released as (
                 delete from eventbridge.leases
@@ -348,7 +366,10 @@ impl Store {
             )
             select id as "id!" from rescued
             "#,
-            i64::try_from(silence.min(SILENCE_MAX).as_millis()).unwrap_or_default()
+            whole_milliseconds_long(watch.silence.min(SILENCE_MAX)),
+            watch.myself.map(|worker| worker.0),
+            whole_milliseconds_long(FORGOTTEN_AFTER),
+            &held
         )
         .fetch_all(&self.pool)
         .await?;
@@ -359,13 +380,17 @@ impl Store {
     /// [`Store::rescue`], but without waiting.
     pub async fn retire(&self, worker: WorkerId) -> Result<(), StoreError> {
         sqlx::query!("delete from eventbridge.workers where id = $1", worker.0).execute(&self.pool).await?;
-        self.rescue(SILENCE_MAX).await?;
+        self.rescue(Watch { silence: SILENCE_MAX, myself: None, held: &[] }).await?;
         Ok(())
     }
 }
 
 fn milliseconds(count: i64) -> Duration {
     Duration::from_millis(u64::try_from(count).unwrap_or_default())
+}
+
+fn whole_milliseconds_long(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn whole_milliseconds(duration: Duration) -> i32 {

@@ -1,10 +1,11 @@
 //! One execution from its claim to its verdict.
 
 use super::backoff::wait_before;
+use super::memory::StoredMemory;
 use crate::config::RetrySettings;
 use crate::destinations::{Delivery, Instance};
 use crate::domain::delivery::{Failure, Outcome};
-use crate::store::{Claimed, Conclusion, Finished, Settlement};
+use crate::store::{Claimed, Conclusion, Finished, Settlement, Store};
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -25,22 +26,28 @@ const THROTTLE_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Deliverer {
     instances: HashMap<String, Instance>,
     retry: RetrySettings,
+    store: Store,
 }
 
 impl Deliverer {
-    pub(super) fn new(instances: Vec<Instance>, retry: RetrySettings) -> Self {
+    pub(super) fn new(instances: Vec<Instance>, retry: RetrySettings, store: Store) -> Self {
         let instances = instances
             .into_iter()
             .map(|instance| (instance.subscription.destination.clone(), instance))
             .collect();
-        Self { instances, retry }
+        Self { instances, retry, store }
     }
 
-    /// Tries once and says what becomes of the execution. Neither a panic nor a destination that
+    /// Tries once and says what becomes of the execution. The lease was asked for at `leased`. Neither a panic nor a destination that
     /// never answers gets any further than here.
     ///
     /// When `cut` is cancelled the try is broken off: what it may have written is looked for later.
-    pub(super) async fn deliver(&self, claimed: Claimed, cut: &CancellationToken) -> Finished {
+    pub(super) async fn deliver(
+        &self,
+        claimed: Claimed,
+        leased: Instant,
+        cut: &CancellationToken,
+    ) -> Finished {
         let span = info_span!(
             "delivery",
             execution_id = claimed.id.0,
@@ -50,7 +57,7 @@ impl Deliverer {
         async {
             let began = Instant::now();
             let finished = tokio::select! {
-                outcome = self.outcome(&claimed) => {
+                outcome = self.outcome(&claimed, leased) => {
                     conclude(&claimed, outcome, began.elapsed(), &self.retry, rand::random())
                 }
                 () = cut.cancelled() => broken_off(&claimed, began.elapsed()),
@@ -62,12 +69,18 @@ impl Deliverer {
         .await
     }
 
-    async fn outcome(&self, claimed: &Claimed) -> Outcome {
+    async fn outcome(&self, claimed: &Claimed, leased: Instant) -> Outcome {
         let Some(instance) = self.instances.get(&claimed.destination) else {
             return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
         };
-        let delivery =
-            Delivery { event: &claimed.event, remote: claimed.remote.as_ref(), unsettled: claimed.unsettled };
+        let memory = StoredMemory { store: &self.store, instance: &claimed.destination };
+        let delivery = Delivery {
+            event: &claimed.event,
+            remote: claimed.remote.as_ref(),
+            unsettled: claimed.unsettled,
+            leased,
+            memory: &memory,
+        };
         let attempt = AssertUnwindSafe(instance.destination.deliver(delivery)).catch_unwind();
         match tokio::time::timeout(TRY_MAX, attempt).await {
             Ok(Ok(outcome)) => outcome,

@@ -1,6 +1,7 @@
 //! Records verdicts in batches: whatever has ended while the last batch was written goes together.
 
 use super::POLL;
+use super::held::Holding;
 use crate::store::{Conclusion, Finished, Store, Wake};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -13,19 +14,15 @@ const BATCH_MAX: usize = 256;
 /// How long to wait before writing again what a database that is away did not take.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
-/// How long verdicts are kept for a database that does not come back. By then the leases are long
-/// lost, and the executions are someone else's.
-const TRIES_MAX: u32 = 60;
-
 /// The recorder.
 pub(super) struct Finisher {
-    ended: mpsc::Sender<Finished>,
+    ended: mpsc::Sender<Verdict>,
     recording: JoinHandle<()>,
 }
 
 /// The way to the recorder.
 #[derive(Clone)]
-pub(super) struct Verdicts(mpsc::Sender<Finished>);
+pub(super) struct Verdicts(mpsc::Sender<Verdict>);
 
 impl Finisher {
     pub(super) fn start(store: Store, wake: Wake, progress: watch::Sender<u64>) -> Self {
@@ -50,11 +47,17 @@ impl Finisher {
 
 impl Verdicts {
     /// Hands a verdict over; waits where too many wait already.
-    pub(super) async fn send(&self, finished: Finished) {
-        if self.0.send(finished).await.is_err() {
+    pub(super) async fn send(&self, finished: Finished, holding: Holding) {
+        if self.0.send(Verdict { finished, holding }).await.is_err() {
             warn!("a verdict came after the end; its execution is rescued");
         }
     }
+}
+
+/// A verdict, and the lease that it needs until it is recorded.
+struct Verdict {
+    finished: Finished,
+    holding: Holding,
 }
 
 struct Recorder {
@@ -64,16 +67,20 @@ struct Recorder {
 }
 
 impl Recorder {
-    async fn run(self, mut ended: mpsc::Receiver<Finished>) {
+    async fn run(self, mut ended: mpsc::Receiver<Verdict>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while ended.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            self.write(&batch).await;
-            batch.clear();
+            let (finished, holdings): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|verdict| (verdict.finished, verdict.holding)).unzip();
+            self.write(&finished).await;
+            drop(holdings);
         }
     }
 
+    /// Tries until the database takes the verdicts: a lease holds as long as its process lives, so
+    /// nobody else would end these executions.
     async fn write(&self, batch: &[Finished]) {
-        for _ in 0..TRIES_MAX {
+        loop {
             match self.store.finish(batch).await {
                 Ok(changed) => {
                     for lost in batch.iter().filter(|finished| !changed.contains(&finished.id)) {

@@ -7,6 +7,8 @@
 mod backoff;
 mod delivery;
 mod finisher;
+mod held;
+mod memory;
 mod pulse;
 
 pub use backoff::wait_before;
@@ -17,9 +19,10 @@ use crate::destinations::Instance;
 use crate::store::{Claimed, Store, StoreError, Wake, WorkerId};
 use delivery::Deliverer;
 use finisher::Finisher;
+use held::Held;
 use pulse::Pulse;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,16 +59,18 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) {
-    let pulse = Pulse::start(store.clone(), wake.clone());
+    let held = Held::default();
+    let pulse = Pulse::start(store.clone(), wake.clone(), held.clone());
     let finisher = Finisher::start(store.clone(), wake.clone(), settings.progress);
     let pool = Pool {
         destinations: instances.iter().map(|instance| instance.subscription.destination.clone()).collect(),
         slots: Arc::new(Semaphore::new(settings.concurrency)),
-        deliverer: Arc::new(Deliverer::new(instances, settings.retry)),
+        deliverer: Arc::new(Deliverer::new(instances, settings.retry, store.clone())),
         deliveries: TaskTracker::new(),
         cut: CancellationToken::new(),
         store,
         wake,
+        held,
         pulse,
         finisher,
     };
@@ -79,6 +84,7 @@ pub async fn run(
 struct Pool {
     store: Store,
     wake: Wake,
+    held: Held,
     destinations: Vec<String>,
     deliverer: Arc<Deliverer>,
     slots: Arc<Semaphore>,
@@ -95,11 +101,12 @@ impl Pool {
             let worker = self.pulse.worker().await;
             let Some(slots) = self.free_slots().await else { return };
             let wanted = slots.len();
+            let began = Instant::now();
             match self.claim(worker, wanted).await {
                 Ok(claimed) => {
                     let found = claimed.len();
                     for (claimed, slot) in claimed.into_iter().zip(slots) {
-                        self.begin(claimed, slot);
+                        self.begin(claimed, began, slot);
                     }
                     if found < wanted {
                         self.rest(POLL).await;
@@ -130,13 +137,14 @@ impl Pool {
         self.store.claim(worker, &self.destinations, limit).await
     }
 
-    fn begin(&self, claimed: Claimed, slot: OwnedSemaphorePermit) {
+    fn begin(&self, claimed: Claimed, began: Instant, slot: OwnedSemaphorePermit) {
         let deliverer = self.deliverer.clone();
         let verdicts = self.finisher.verdicts();
         let cut = self.cut.clone();
+        let holding = self.held.hold(claimed.fence);
         self.deliveries.spawn(async move {
-            let finished = deliverer.deliver(claimed, &cut).await;
-            verdicts.send(finished).await;
+            let finished = deliverer.deliver(claimed, began, &cut).await;
+            verdicts.send(finished, holding).await;
             drop(slot);
         });
     }

@@ -1,7 +1,8 @@
 //! A process's sign of life. As long as it beats, its leases hold; when it has been silent for
 //! [`SILENCE`], any process frees them.
 
-use crate::store::{Store, Wake, WorkerId};
+use super::held::Held;
+use crate::store::{Store, StoreError, Wake, Watch, WorkerId};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,10 +25,11 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    pub(super) fn start(store: Store, wake: Wake) -> Self {
+    pub(super) fn start(store: Store, wake: Wake, held: Held) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
-        let beating = tokio::spawn(beat(store.clone(), wake, sender, stop.clone()));
+        let beating =
+            tokio::spawn(Beat { store: store.clone(), wake, held, worker: sender }.run(stop.clone()));
         Self { worker, stop, beating, store }
     }
 
@@ -56,38 +58,46 @@ impl Pulse {
     }
 }
 
-async fn beat(store: Store, wake: Wake, worker: watch::Sender<Option<WorkerId>>, stop: CancellationToken) {
-    loop {
-        if let Err(error) = once(&store, &wake, &worker).await {
-            warn!(%error, "could not tell the database that this process lives");
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(BEAT) => {}
-        }
-    }
+struct Beat {
+    store: Store,
+    wake: Wake,
+    held: Held,
+    worker: watch::Sender<Option<WorkerId>>,
 }
 
-async fn once(
-    store: &Store,
-    wake: &Wake,
-    worker: &watch::Sender<Option<WorkerId>>,
-) -> Result<(), crate::store::StoreError> {
-    let known = *worker.borrow();
-    let lives = match known {
-        Some(id) => store.beat(id).await?,
-        None => false,
-    };
-    if !lives {
-        if known.is_some() {
-            warn!("this process was taken for dead; it begins anew under another id");
+impl Beat {
+    async fn run(self, stop: CancellationToken) {
+        loop {
+            if let Err(error) = self.once().await {
+                warn!(%error, "could not tell the database that this process lives");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(BEAT) => {}
+            }
         }
-        worker.send_replace(Some(store.register_worker().await?));
     }
-    let rescued = store.rescue(SILENCE).await?;
-    if !rescued.is_empty() {
-        info!(executions = rescued.len(), "freed executions of a worker that died");
-        wake.ring();
+
+    async fn once(&self) -> Result<(), StoreError> {
+        let known = *self.worker.borrow();
+        let myself = match known {
+            Some(worker) if self.store.beat(worker).await? => worker,
+            _ => {
+                if known.is_some() {
+                    warn!("this process was taken for dead; it begins anew under another id");
+                }
+                let worker = self.store.register_worker().await?;
+                self.worker.send_replace(Some(worker));
+                worker
+            }
+        };
+        let held = self.held.fences();
+        let rescued =
+            self.store.rescue(Watch { silence: SILENCE, myself: Some(myself), held: &held }).await?;
+        if !rescued.is_empty() {
+            info!(executions = rescued.len(), "freed executions that nobody works on");
+            self.wake.ring();
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -4,9 +4,12 @@ use crate::harness::{NOW, Service, within};
 use eventbridge::config::RetrySettings;
 use eventbridge::devserver::samples;
 use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
-use eventbridge::store::Settlement;
+use eventbridge::store::{Settlement, Watch};
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// Takes every worker for dead.
+const SILENT: Watch<'_> = Watch { silence: Duration::ZERO, myself: None, held: &[] };
 
 fn payment() -> samples::Sample {
     samples::make("payment_intent.succeeded", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap()).unwrap()
@@ -176,7 +179,7 @@ async fn what_notion_refuses_for_good_fails_with_its_reason_and_a_retry_mends_it
     assert!(execution["reason"].as_str().unwrap().contains("This one is refused."), "{execution}");
 
     let answer = retry(&service, &execution).await;
-    assert_eq!((answer.status.as_u16(), answer.json()["status"].clone()), (202, json!("pending")));
+    assert_eq!((answer.status.as_u16(), answer.json()["id"].clone()), (202, execution["id"].clone()));
     assert_eq!(service.until_finished(1).await[0]["status"], "success");
     assert_eq!(service.sandbox.page_count(), 1);
 }
@@ -259,6 +262,40 @@ async fn a_renamed_column_goes_on_filling_and_a_new_one_begins_to() {
 }
 
 #[tokio::test]
+async fn a_renamed_column_goes_on_filling_after_a_restart() {
+    let service = Service::start().await;
+    deliver(&service).await;
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Amount", "Betrag").unwrap();
+    let next = service.replica();
+    service.stop().await;
+    let next = next.start().await;
+    assert_eq!(next.post_event(&payment().body.replace(&payment().event_id, "evt_next")).await.status, 200);
+    next.until_finished(2).await;
+    let pages = next.sandbox.pages();
+    let page = pages.iter().find(|page| page.text("EventId") == Some("evt_next")).unwrap();
+    assert_eq!(cell(page, "Betrag"), "17.45");
+}
+
+#[tokio::test]
+async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let other = service.replica().start().await;
+    deliver(&other).await;
+    other.stop().await;
+    service.database.execute("update eventbridge.executions set status = 'pending'").await;
+    let store = service.database.store();
+    let worker = store.register_worker().await.unwrap();
+    let claimed = store.claim(worker, &["notion".to_owned()], 1).await.unwrap().remove(0);
+    let silence = Duration::from_hours(1);
+    let known = [claimed.fence];
+    let watch = |held| Watch { silence, myself: Some(worker), held };
+    assert!(store.rescue(watch(&[])).await.unwrap().is_empty(), "its answer may still be on the way");
+    service.database.execute("update eventbridge.leases set leased_at = now() - interval '2 minutes'").await;
+    assert!(store.rescue(watch(&known)).await.unwrap().is_empty(), "it is known to be held");
+    assert_eq!(store.rescue(watch(&[])).await.unwrap(), [claimed.id]);
+}
+
+#[tokio::test]
 async fn what_only_the_operator_can_mend_stays_pending_with_the_remedy_and_burns_no_attempt() {
     for (fault, remedy) in [
         (Fault::Unauthorized, "NOTION_API_KEY"),
@@ -308,7 +345,7 @@ async fn a_dead_workers_execution_is_freed_and_its_page_is_not_doubled() {
         .await;
     let claimed = store.claim(dead, &["notion".to_owned()], 10).await.unwrap();
     assert_eq!(claimed.len(), 1);
-    let freed = store.rescue(Duration::ZERO).await.unwrap();
+    let freed = store.rescue(SILENT).await.unwrap();
     assert_eq!(freed, [claimed[0].id]);
 
     let heir = service.replica().start().await;
@@ -335,7 +372,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let slow = store.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
     let stale = store.claim(slow, &destinations, 1).await.unwrap().remove(0);
-    assert_eq!(store.rescue(Duration::ZERO).await.unwrap().len(), 1);
+    assert_eq!(store.rescue(SILENT).await.unwrap().len(), 1);
     let quick = store.register_worker().await.unwrap();
     let current = store.claim(quick, &destinations, 1).await.unwrap().remove(0);
 

@@ -24,9 +24,13 @@ use client::{Answer, CallError, Client, NotionClientError, PageRef};
 use facts::Facts;
 use std::sync::Arc;
 use std::time::Duration;
-use table::{Table, TableCache};
+use table::{Table, TableCache, TableReader};
 use tracing::debug;
 use verdict::Effect;
+
+/// How long after the beginning of its try a page may still be made. The settle time counts from
+/// there, so it covers this, Notion's deadline of about 55 s, and the lag of a query.
+const CREATE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fills one Notion data source.
 pub struct Notion {
@@ -56,11 +60,8 @@ impl Notion {
 
     async fn try_to_deliver(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
         let facts = Facts::read(delivery.event, self.settings.timezone);
-        let table = self.table.get(&self.client, &self.settings).await?;
-        if let Some(remote) = delivery.remote {
-            return self.write(&facts, table, Effect::Update, Some(remote)).await;
-        }
-        if let Some(elapsed) = delivery.unsettled {
+        let table = self.table.get(self.reader(&delivery)).await?;
+        if let (None, Some(elapsed)) = (delivery.remote, delivery.unsettled) {
             if let Some(found) = self.find(&facts, &table).await? {
                 return Ok(found);
             }
@@ -69,7 +70,11 @@ impl Notion {
                 return Ok(Outcome::Unsettled { wait });
             }
         }
-        self.write(&facts, table, Effect::Create, None).await
+        self.write(&delivery, &facts, table).await
+    }
+
+    fn reader<'a>(&'a self, delivery: &Delivery<'a>) -> TableReader<'a> {
+        TableReader { client: &self.client, settings: &self.settings, memory: delivery.memory }
     }
 
     /// Looks for the page that an earlier write of unknown outcome may have made.
@@ -80,46 +85,53 @@ impl Notion {
             .find_page(&table.data_source, &key.id, key.kind.as_str(), &mapping::key_text(&facts.event_id))
             .await
             .map_err(|error| verdict::outcome(Effect::Look, error))?;
-        Ok(found.value.map(|page| delivered(page, found.status, found.request_id)))
+        let Answer { value, status, request_id } = found;
+        Ok(value.map(|value| delivered(Answer { value, status, request_id })))
     }
 
     /// Writes the page; where Notion refuses a property, the columns may have changed under us, so
     /// they are read again and the page is written once more.
     async fn write(
         &self,
+        delivery: &Delivery<'_>,
         facts: &Facts,
         table: Arc<Table>,
-        effect: Effect,
-        remote: Option<&Remote>,
     ) -> Result<Outcome, Outcome> {
-        let error = match self.send(facts, &table, remote).await {
-            Ok(answer) => return Ok(delivered(answer.value, answer.status, answer.request_id)),
+        let first = match self.send(delivery, facts, &table).await? {
+            Ok(page) => return Ok(delivered(page)),
             Err(error) => error,
         };
-        if !is_about_columns(&error) {
-            return Err(verdict::outcome(effect, error));
-        }
-        let newer = self.table.newer_than(&table, &self.client, &self.settings).await?;
-        match self.send(facts, &newer, remote).await {
-            Ok(answer) => Ok(delivered(answer.value, answer.status, answer.request_id)),
-            Err(error) => Err(verdict::outcome(effect, error)),
-        }
+        let last = if is_about_columns(&first) {
+            let newer = self.table.newer_than(&table, self.reader(delivery)).await?;
+            match self.send(delivery, facts, &newer).await? {
+                Ok(page) => return Ok(delivered(page)),
+                Err(error) => error,
+            }
+        } else {
+            first
+        };
+        let effect = if delivery.remote.is_some() { Effect::Update } else { Effect::Create };
+        Err(verdict::outcome(effect, last))
     }
 
+    /// Sends one write, unless it is too late for it.
     async fn send(
         &self,
+        delivery: &Delivery<'_>,
         facts: &Facts,
         table: &Table,
-        remote: Option<&Remote>,
-    ) -> Result<Answer<PageRef>, CallError> {
+    ) -> Result<Result<Answer<PageRef>, CallError>, Outcome> {
         let mapped = mapping::properties(facts, &table.bindings);
         for note in &mapped.notes {
             debug!("{note}");
         }
-        match remote {
-            Some(remote) => self.client.update_page(&remote.id, &mapped.properties).await,
-            None => self.client.create_page(&table.data_source, &mapped.properties).await,
+        if let Some(remote) = delivery.remote {
+            return Ok(self.client.update_page(&remote.id, &mapped.properties).await);
         }
+        if delivery.leased.elapsed() > CREATE_WITHIN {
+            return Err(too_late());
+        }
+        Ok(self.client.create_page(&table.data_source, &mapped.properties).await)
     }
 }
 
@@ -136,8 +148,17 @@ impl Destination for Notion {
     }
 }
 
-fn delivered(page: PageRef, status: u16, request_id: Option<String>) -> Outcome {
+fn delivered(answer: Answer<PageRef>) -> Outcome {
+    let Answer { value: page, status, request_id } = answer;
     Outcome::Delivered { remote: Remote { id: page.id, url: page.url }, status: Some(status), request_id }
+}
+
+fn too_late() -> Outcome {
+    let message = format!(
+        "looking up the columns took more than {} s, so the page is not made in this try",
+        CREATE_WITHIN.as_secs()
+    );
+    Outcome::Transient { failure: Failure::local("too_late", message), wait: None }
 }
 
 /// Notion has one code for all that is wrong with properties.

@@ -1,13 +1,16 @@
 //! The data source that an instance fills: found once, its columns kept fresh.
 //!
 //! Columns are read again when they are older than [`FRESH_FOR`] and whenever Notion refuses a
-//! property. A column that was bound stays bound by its id, so a renamed one goes on filling.
+//! property. A column that was bound stays bound by its id, so a renamed one goes on filling; the
+//! bindings are remembered, so that it does so after a restart too.
 
 use super::client::{Client, Database};
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::NotionSettings;
 use super::verdict::{self, Effect};
+use crate::destinations::Memory;
 use crate::domain::delivery::{Failure, Outcome};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -26,17 +29,32 @@ pub(super) struct Table {
     read_at: Instant,
 }
 
+/// What outlives a restart: the bindings of a data source.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    data_source: String,
+    bindings: Bindings,
+}
+
 /// Knows the table; reads it when need be, one reader at a time.
 #[derive(Debug, Default)]
 pub(super) struct TableCache(Mutex<Option<Arc<Table>>>);
 
+/// With what a table is read.
+#[derive(Clone, Copy)]
+pub(super) struct TableReader<'a> {
+    pub client: &'a Client,
+    pub settings: &'a NotionSettings,
+    pub memory: &'a dyn Memory,
+}
+
 impl TableCache {
     /// The table, read anew where it is not known or too old. An error is the delivery's outcome.
-    pub async fn get(&self, client: &Client, settings: &NotionSettings) -> Result<Arc<Table>, Outcome> {
+    pub async fn get(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
         let mut known = self.0.lock().await;
         match known.as_ref() {
             Some(table) if table.read_at.elapsed() < FRESH_FOR => Ok(table.clone()),
-            _ => read(client, settings, &mut known).await,
+            _ => reader.read(&mut known).await,
         }
     }
 
@@ -44,48 +62,60 @@ impl TableCache {
     pub async fn newer_than(
         &self,
         stale: &Arc<Table>,
-        client: &Client,
-        settings: &NotionSettings,
+        reader: TableReader<'_>,
     ) -> Result<Arc<Table>, Outcome> {
         let mut known = self.0.lock().await;
         match known.as_ref() {
             Some(table) if !Arc::ptr_eq(table, stale) => Ok(table.clone()),
-            _ => read(client, settings, &mut known).await,
+            _ => reader.read(&mut known).await,
         }
     }
 }
 
-async fn read(
-    client: &Client,
-    settings: &NotionSettings,
-    known: &mut Option<Arc<Table>>,
-) -> Result<Arc<Table>, Outcome> {
-    let data_source = match (known.as_ref(), &settings.data_source) {
-        (Some(table), _) => table.data_source.clone(),
-        (None, Some(id)) => id.as_str().to_owned(),
-        (None, None) => find(client, settings).await?,
-    };
-    let answer =
-        client.data_source(&data_source).await.map_err(|error| verdict::outcome(Effect::Look, error))?;
-    let previous = known.as_ref().map(|table| &table.bindings);
-    let resolution = Schema::parse(&answer.value)
-        .and_then(|schema| schema.resolve(previous))
-        .map_err(|error| unusable(&error))?;
-    for warning in &resolution.warnings {
-        warn!("Notion's columns: {warning}");
+impl TableReader<'_> {
+    async fn read(self, known: &mut Option<Arc<Table>>) -> Result<Arc<Table>, Outcome> {
+        let data_source = match (known.as_ref(), &self.settings.data_source) {
+            (Some(table), _) => table.data_source.clone(),
+            (None, Some(id)) => id.as_str().to_owned(),
+            (None, None) => find(self.client, self.settings).await?,
+        };
+        let answer = self
+            .client
+            .data_source(&data_source)
+            .await
+            .map_err(|error| verdict::outcome(Effect::Look, error))?;
+        let previous = match known.as_ref() {
+            Some(table) => Some(table.bindings.clone()),
+            None => self.remembered(&data_source).await,
+        };
+        let resolution = Schema::parse(&answer.value)
+            .and_then(|schema| schema.resolve(previous.as_ref()))
+            .map_err(|error| unusable(&error))?;
+        for warning in &resolution.warnings {
+            warn!("Notion's columns: {warning}");
+        }
+        let bindings = resolution.bindings;
+        if previous.as_ref() != Some(&bindings) {
+            info!(
+                data_source,
+                columns = bindings.columns.len(),
+                "read the columns of the Notion data source"
+            );
+            let remembered = Remembered { data_source: data_source.clone(), bindings: bindings.clone() };
+            if let Ok(memory) = serde_json::to_value(remembered) {
+                self.memory.remember(&memory).await;
+            }
+        }
+        let table = Arc::new(Table { data_source, bindings, read_at: Instant::now() });
+        *known = Some(table.clone());
+        Ok(table)
     }
-    if previous != Some(&resolution.bindings) {
-        let filled = resolution.bindings.columns.len();
-        info!(
-            data_source,
-            filled,
-            key = resolution.bindings.key.name,
-            "read the columns of the Notion data source"
-        );
+
+    /// The bindings of this data source from an earlier run; those of another one say nothing.
+    async fn remembered(self, data_source: &str) -> Option<Bindings> {
+        let remembered: Remembered = serde_json::from_value(self.memory.recall().await?).ok()?;
+        (remembered.data_source == data_source).then_some(remembered.bindings)
     }
-    let table = Arc::new(Table { data_source, bindings: resolution.bindings, read_at: Instant::now() });
-    *known = Some(table.clone());
-    Ok(table)
 }
 
 /// The one data source of the database; where there are several, the operator must say which.
