@@ -43,8 +43,12 @@ create table eventbridge.executions (
                     ('pending', 'running', 'success', 'failed', 'skipped', 'superseded', 'cancelled')),
     -- Failed tries since it was created or last retried by a person.
     attempts        integer not null default 0,
-    -- Workers that died with it.
+    -- Workers that died with it since its last verdict; after one it runs alone.
     crashes         integer not null default 0,
+    -- Whether it runs, or last ran, with nothing beside it in its process.
+    alone           boolean not null default false,
+    -- Workers that died with it while it ran alone: that cannot have been another's fault.
+    crashes_alone   integer not null default 0,
     run_at          timestamptz not null default now(),
     -- Why it is where it is, for people; null while there is nothing to say.
     reason          text,
@@ -61,13 +65,35 @@ create table eventbridge.executions (
     unique (event_key, destination)
 );
 
-create index executions_due on eventbridge.executions (run_at, id) where status = 'pending';
+-- Fresh work and late retries are claimed apart; suspects of having crashed a worker too.
+create index executions_fresh on eventbridge.executions (run_at, id)
+    where status = 'pending' and crashes = 0 and attempts = 0;
+create index executions_late on eventbridge.executions (run_at, id)
+    where status = 'pending' and crashes = 0 and attempts > 0;
+create index executions_suspect on eventbridge.executions (run_at, id)
+    where status = 'pending' and crashes > 0;
 create index executions_failed on eventbridge.executions (id) where status = 'failed';
 
--- What a destination instance remembers between runs; its kind alone knows what is in it.
+-- What is known of a destination instance; one that nothing is known of has no row.
 create table eventbridge.destinations (
-    name    text primary key,
-    memory  jsonb not null
+    name         text primary key,
+    -- What it remembers between runs; its kind alone knows what is in it.
+    memory       jsonb,
+    -- Set while it waits for the operator: nothing is claimed for it.
+    held_since   timestamptz,
+    held_class   text,
+    held_reason  text,
+    held_remedy  text,
+    probe_at     timestamptz
+);
+
+-- The rate of a connection (a token), which instances and replicas share.
+create table eventbridge.rate_limits (
+    connection     text primary key,
+    -- When the next call may begin.
+    next_at        timestamptz not null default now(),
+    -- Until when the other side wants to be left alone.
+    blocked_until  timestamptz not null default now()
 );
 
 -- One row for each process that works the queue; its leases live as long as it beats.

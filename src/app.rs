@@ -80,6 +80,7 @@ impl Service {
                 progress: recorded,
                 concurrency: settings.worker_concurrency,
                 retry: settings.retry,
+                probe_every: settings.probe_every,
                 grace: settings.shutdown_grace,
             };
             tasks.spawn(worker::run(store.clone(), wake, instances, worker, stop.clone()));

@@ -212,6 +212,8 @@ pub struct Settings {
     pub worker_concurrency: usize,
     /// How failed deliveries are tried again.
     pub retry: RetrySettings,
+    /// The time between two probes of a destination that is held.
+    pub probe_every: Duration,
     /// How long running work may go on after the signal to stop.
     pub shutdown_grace: Duration,
 }
@@ -253,6 +255,7 @@ impl Settings {
             access,
             worker_concurrency: reader.number("WORKER_CONCURRENCY", 8, 1, 1000),
             retry: retry(reader),
+            probe_every: Duration::from_secs(reader.number("PROBE_SECONDS", 15, 1, 3600)),
             shutdown_grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 25, 1, 600)),
         }
     }

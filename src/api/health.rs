@@ -1,9 +1,11 @@
 //! `/api/v1/health`: whether the service can do its work. Open to all, so it tells little.
 
 use super::Api;
+use crate::store::StoreError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::warn;
 use utoipa::ToSchema;
@@ -11,40 +13,74 @@ use utoipa::ToSchema;
 /// Whether the service works.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`, or `unavailable`.
+    /// `ok`; `degraded` while a destination waits for its operator; `unavailable` without a database.
     #[schema(example = "ok")]
     pub status: &'static str,
     /// `ok`, `unavailable`, or `not_migrated`.
     #[schema(example = "ok")]
     pub database: &'static str,
+    /// The destinations that are held, and what to do about each.
+    pub destinations: Vec<HeldDestination>,
     /// The program's version.
     #[schema(example = "0.1.0")]
     pub version: &'static str,
 }
 
-/// Tells whether the service works: its database answers and has the right schema.
+/// A destination that only its operator can mend. Its executions wait and burn no attempts; it goes
+/// on by itself once it works again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeldDestination {
+    /// The instance.
+    #[schema(example = "notion")]
+    pub name: String,
+    /// Since when it is held.
+    pub since: DateTime<Utc>,
+    /// The kind of trouble, in a word.
+    #[schema(example = "unauthorized")]
+    pub class: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// Tells whether the service works: its database answers and has the right schema, and which
+/// destinations are held.
 #[utoipa::path(
     get,
     path = "/api/v1/health",
     tag = "health",
     responses(
-        (status = 200, description = "It works", body = Health),
-        (status = 503, description = "It does not", body = Health),
+        (status = 200, description = "Events are taken", body = Health),
+        (status = 503, description = "They are not", body = Health),
     ),
     security(()),
 )]
 pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
-    let database = match api.store.is_migrated().await {
-        Ok(true) => "ok",
-        Ok(false) => "not_migrated",
+    let (database, destinations) = match look(&api).await {
+        Ok(Some(held)) => ("ok", held),
+        Ok(None) => ("not_migrated", Vec::new()),
         Err(error) => {
             warn!(%error, "unhealthy");
-            "unavailable"
+            ("unavailable", Vec::new())
         }
     };
     let (status, code) = match database {
-        "ok" => ("ok", StatusCode::OK),
+        "ok" if destinations.is_empty() => ("ok", StatusCode::OK),
+        "ok" => ("degraded", StatusCode::OK),
         _ => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
     };
-    (code, Json(Health { status, database, version: env!("CARGO_PKG_VERSION") }))
+    (code, Json(Health { status, database, destinations, version: env!("CARGO_PKG_VERSION") }))
+}
+
+/// The destinations that are held; nothing where the schema is not this program's.
+async fn look(api: &Api) -> Result<Option<Vec<HeldDestination>>, StoreError> {
+    if !api.store.is_migrated().await? {
+        return Ok(None);
+    }
+    let held = api.store.held().await?.into_iter().map(|held| HeldDestination {
+        name: held.name,
+        since: held.since,
+        class: held.hold.class,
+        remedy: held.hold.remedy,
+    });
+    Ok(Some(held.collect()))
 }

@@ -7,11 +7,12 @@ pub mod http;
 pub mod notion;
 
 use crate::config::{self, InstanceName, Reader};
-use crate::domain::delivery::{Outcome, Remote};
+use crate::domain::delivery::{Outcome, Remote, Trouble};
 use crate::domain::event::StoredEvent;
 use crate::domain::subscription::Subscription;
 use async_trait::async_trait;
 use serde_json::Value;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,21 +25,54 @@ pub struct Delivery<'a> {
     pub remote: Option<&'a Remote>,
     /// How long ago a write of unknown outcome began: look for it before writing again.
     pub unsettled: Option<Duration>,
+    /// How long after a write of unknown outcome another one may be tried at the earliest, though
+    /// the first be settled: the schedule of retries.
+    pub rewrite_after: Duration,
+    /// Whether the attempts are used up: what was written may be looked for, and nothing more.
+    pub is_last: bool,
     /// When the lease under which this runs was asked for, by this machine's steady clock. A write
     /// whose outcome stays unknown is taken to have begun about then.
     pub leased: Instant,
-    /// What the instance remembers.
-    pub memory: &'a dyn Memory,
+    /// What the destination may ask of the service around it.
+    pub desk: &'a dyn Desk,
 }
 
-/// What an instance remembers between runs and shares with its replicas: a hint, never a truth.
+/// What the service does for a destination: it remembers, and it keeps the rate of a connection.
 #[async_trait]
-pub trait Memory: Send + Sync {
-    /// What was remembered last; nothing where that cannot be read.
+pub trait Desk: Send + Sync {
+    /// What the instance remembered last, in this run or an earlier one, here or at a replica: a
+    /// hint, never a truth. Nothing where it cannot be read.
     async fn recall(&self) -> Option<Value>;
 
     /// Remembers this instead; where that fails, it is as if it had not been asked for.
     async fn remember(&self, memory: &Value);
+
+    /// Waits for the connection's next slot. Where that is not to come soon, no slot is taken and
+    /// the time until one may be had is the error.
+    async fn slot(&self, rate: &Rate) -> Result<(), Duration>;
+
+    /// Leaves the connection alone for a while, on all replicas.
+    async fn block(&self, rate: &Rate, wait: Duration);
+}
+
+/// How often a connection may be used. Instances that share the connection share the rate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rate {
+    /// Names the connection without telling its token.
+    pub connection: String,
+    /// Calls in a minute, evenly spaced; none where there is no limit.
+    pub per_minute: Option<NonZeroU32>,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// It works.
+    Works,
+    /// It is still for the operator to mend.
+    Held(Trouble),
+    /// Nobody can say now.
+    Unclear,
 }
 
 /// Delivers events. It does no retries of its own beyond what belongs to one try.
@@ -46,6 +80,9 @@ pub trait Memory: Send + Sync {
 pub trait Destination: Send + Sync {
     /// Tries once.
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome;
+
+    /// Whether what only the operator could mend is mended.
+    async fn probe(&self, desk: &dyn Desk) -> Probe;
 }
 
 /// A configured destination.

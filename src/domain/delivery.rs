@@ -33,6 +33,15 @@ impl Failure {
     }
 }
 
+/// What keeps a destination from working until its operator mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened.
+    pub failure: Failure,
+    /// What to do, in words of our own that anybody may read.
+    pub remedy: String,
+}
+
 /// How one try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -67,7 +76,12 @@ pub enum Outcome {
         wait: Option<Duration>,
     },
     /// A write was sent and nobody knows whether it was done: look before writing again.
-    Ambiguous(Failure),
+    Ambiguous {
+        /// What happened.
+        failure: Failure,
+        /// How long ago the write was sent.
+        since: Duration,
+    },
     /// An earlier write of unknown outcome was looked for and is not there yet; it may still land.
     Unsettled {
         /// How long until the destination can no longer be holding that write.
@@ -76,5 +90,5 @@ pub enum Outcome {
     /// What was written earlier has since been removed by a person.
     Gone(Failure),
     /// Only the operator can mend this, and it concerns every delivery; this is no failed attempt.
-    NeedsOperator(Failure),
+    NeedsOperator(Trouble),
 }

@@ -74,10 +74,13 @@ impl Store {
             ExecutionRow,
             r#"
             select executions.id, event_key, source, event_id, type as event_type, destination,
-                   status, reason, attempts, crashes, error_class, response_code, duration_ms,
+                   status,
+                   case when status = 'pending' and held_since is not null then held_reason else reason end as reason,
+                   attempts, crashes, error_class, response_code, duration_ms,
                    remote_id, remote_url, run_at, created_at, started_at, finished_at
               from eventbridge.executions
               join eventbridge.events on events.id = executions.event_key
+              left join eventbridge.destinations on destinations.name = executions.destination
              where executions.id = $1
             "#,
             id.0
@@ -98,10 +101,13 @@ impl Store {
             ExecutionRow,
             r#"
             select executions.id, event_key, source, event_id, type as event_type, destination,
-                   status, reason, attempts, crashes, error_class, response_code, duration_ms,
+                   status,
+                   case when status = 'pending' and held_since is not null then held_reason else reason end as reason,
+                   attempts, crashes, error_class, response_code, duration_ms,
                    remote_id, remote_url, run_at, created_at, started_at, finished_at
               from eventbridge.executions
               join eventbridge.events on events.id = executions.event_key
+              left join eventbridge.destinations on destinations.name = executions.destination
              where executions.id < $1
                and ($2::text is null or source = $2)
                and ($3::text is null or type = $3)
@@ -153,7 +159,7 @@ impl Store {
                 select status from eventbridge.executions where id = $1
             ), retried as (
                 update eventbridge.executions
-                   set status = 'pending', attempts = 0, crashes = 0, run_at = now(),
+                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
                        reason = 'a retry was asked for', error_class = null, finished_at = null
                  where id = $1 and status = any($2)
                 returning id

@@ -3,17 +3,20 @@
 //! Every method is one statement, so no transaction and no connection is held while anything
 //! outside is waited for. Times are the database's; callers hand in and get durations.
 
+mod destinations;
 mod events;
 mod executions;
-mod memory;
+mod limits;
 mod page;
 mod queue;
 mod wake;
 
+pub use destinations::{HeldInstance, Hold};
 pub use events::{EventFilter, EventRow, Intake};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
+pub use limits::Slot;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
-pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Watch, WorkerId};
+pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch, WorkerId};
 pub use wake::Wake;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -114,4 +117,9 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A duration as statements take it.
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@
 //! claim gave out: its row, told from later ones by the fence. So a worker that was taken for dead
 //! changes nothing, however late it wakes up.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, milliseconds};
 use crate::domain::delivery::Remote;
 use crate::domain::event::{EventFacts, EventKey, StoredEvent};
 use crate::domain::execution::{ExecutionId, Status};
@@ -36,8 +36,6 @@ pub struct Claimed {
     pub remote: Option<Remote>,
     /// How long ago a write of unknown outcome began, where there was one.
     pub unsettled: Option<Duration>,
-    /// How long it had waited since it was due.
-    pub waited: Duration,
     /// The event.
     pub event: StoredEvent,
 }
@@ -65,6 +63,20 @@ pub struct Finished {
     pub message: Option<String>,
     /// The destination's id of the request.
     pub request_id: Option<String>,
+}
+
+impl Finished {
+    /// The verdict without the destination's words, which are all that a database can refuse.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        let message = self.message.as_ref().map(|_| "the destination's answer cannot be stored".to_owned());
+        Self {
+            error_class: self.error_class.as_ref().map(|_| "unstorable".to_owned()),
+            message,
+            request_id: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// What becomes of an execution after a try.
@@ -101,8 +113,11 @@ impl Conclusion {
 pub enum Settlement {
     /// What was known before the try still holds.
     AsBefore,
-    /// A write that began with this try may have happened or may still happen.
-    Unsettled,
+    /// A write that was sent this long ago may have happened or may still happen.
+    Unsettled {
+        /// How long ago.
+        since: Duration,
+    },
     /// No write is under way.
     Settled,
 }
@@ -111,22 +126,38 @@ impl Settlement {
     const fn as_str(self) -> &'static str {
         match self {
             Self::AsBefore => "as_before",
-            Self::Unsettled => "unsettled",
+            Self::Unsettled { .. } => "unsettled",
             Self::Settled => "settled",
         }
     }
 }
 
+/// What a worker wants to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// For these instances.
+    pub destinations: &'a [String],
+    /// At most so many.
+    pub limit: u32,
+    /// So many of them late retries, as far as there are any.
+    pub late: u32,
+    /// Suspects of having crashed a worker, and nothing else: they are to run alone.
+    pub suspects: bool,
+}
+
 /// What a worker knows when it looks for executions that nobody works on.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch<'a> {
-    /// The silence after which a worker is taken for dead.
-    pub silence: Duration,
+    /// The silence after which a worker is taken for dead; none is where nothing is said.
+    pub silence: Option<Duration>,
     /// The worker that looks, where it is one.
     pub myself: Option<WorkerId>,
     /// The leases that it knows to hold.
     pub held: &'a [Fence],
 }
+
+/// The crashes of a worker, with nothing beside it, after which an execution is given up.
+const CRASHES_ALONE_MAX: i32 = 3;
 
 /// A claim's answer is either there by then, or will never be: statements end sooner.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
@@ -156,36 +187,61 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Claims up to `limit` executions that are due, for one of these instances, and leases them.
+    /// Claims up to `wanted.limit` executions that are due, and leases them.
     ///
-    /// A worker that is not registered (any more) gets none.
-    pub async fn claim(
-        &self,
-        worker: WorkerId,
-        destinations: &[String],
-        limit: u32,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    /// Fresh work goes first, but `wanted.late` of the slots are for late retries. Suspects of having
+    /// crashed a worker are claimed by themselves. Nothing is claimed for an instance that is held,
+    /// nor by a worker that is not registered (any more).
+    pub async fn claim(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
         let rows = sqlx::query!(
             r#"
             with alive as (
                 -- Held until the claim is through, so that nobody buries the worker meanwhile.
                 select id from eventbridge.workers where id = $1 for key share
-            ), due as (
+            ), suspect as (
                 select id, lane, run_at
                   from eventbridge.executions
-                 where status = 'pending' and run_at <= now() and destination = any($2)
+                 where status = 'pending' and crashes > 0 and run_at <= now()
+                   and destination = any (array (
+                       select wanted.name from unnest($2::text[]) as wanted (name)
+                        where not exists (select from eventbridge.destinations
+                                           where destinations.name = wanted.name and held_since is not null)))
                  order by run_at, id
-                 limit $3
+                 limit case when $5 then $3::bigint else 0 end
+                   for update skip locked
+            ), late as (
+                select id, lane, run_at
+                  from eventbridge.executions
+                 where status = 'pending' and crashes = 0 and attempts > 0 and run_at <= now()
+                   and destination = any (array (
+                       select wanted.name from unnest($2::text[]) as wanted (name)
+                        where not exists (select from eventbridge.destinations
+                                           where destinations.name = wanted.name and held_since is not null)))
+                 order by run_at, id
+                 limit case when $5 then 0 else $4::bigint end
+                   for update skip locked
+            ), fresh as (
+                select id, lane, run_at
+                  from eventbridge.executions
+                 where status = 'pending' and crashes = 0 and attempts = 0 and run_at <= now()
+                   and destination = any (array (
+                       select wanted.name from unnest($2::text[]) as wanted (name)
+                        where not exists (select from eventbridge.destinations
+                                           where destinations.name = wanted.name and held_since is not null)))
+                 order by run_at, id
+                 limit case when $5 then 0 else $3::bigint - (select count(*) from late) end
                    for update skip locked
             ), leased as (
                 insert into eventbridge.leases (key, execution_id, worker_id)
-                select coalesce(due.lane, due.id::text), due.id, alive.id
-                  from due cross join alive
+                -- A lane's name cannot be taken for an execution's number.
+                select coalesce('lane ' || due.lane, due.id::text), due.id, alive.id
+                  from (select * from suspect union all select * from late union all select * from fresh) as due
+                 cross join alive
                 on conflict do nothing
                 returning execution_id, fence
             ), claimed as (
                 update eventbridge.executions
-                   set status = 'running', started_at = now(), reason = null
+                   set status = 'running', started_at = now(), reason = null, alone = $5
                   from leased
                  where executions.id = leased.execution_id
                 returning executions.id, fence, event_key, destination, attempts, run_at,
@@ -194,7 +250,6 @@ impl Store {
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
                    attempts as "attempts!", remote_id, remote_url,
                    (extract(epoch from now() - unsettled_since) * 1000)::bigint as unsettled_ms,
-                   (extract(epoch from now() - run_at) * 1000)::bigint as "waited_ms!",
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
                    object_type, account, livemode, api_version, created, received_at, payload
               from claimed
@@ -202,8 +257,10 @@ impl Store {
              order by run_at, claimed.id
             "#,
             worker.0,
-            destinations,
-            i64::from(limit)
+            wanted.destinations,
+            i64::from(wanted.limit),
+            i64::from(wanted.late.min(wanted.limit)),
+            wanted.suspects
         )
         .fetch_all(&self.pool)
         .await?;
@@ -213,8 +270,7 @@ impl Store {
             destination: row.destination,
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
             remote: row.remote_id.map(|id| Remote { id, url: row.remote_url }),
-            unsettled: row.unsettled_ms.map(milliseconds),
-            waited: milliseconds(row.waited_ms),
+            unsettled: row.unsettled_ms.map(of_milliseconds),
             event: StoredEvent {
                 key: EventKey(row.event_key),
                 source: row.source,
@@ -244,11 +300,17 @@ impl Store {
             batch.iter().map(|finished| value(finished).map(without_nul)).collect()
         };
         let remote = |finished: &Finished| match &finished.conclusion {
-            Conclusion::Success(remote) => Some(remote.clone()),
+            Conclusion::Success(Remote { id, url }) => {
+                Some(Remote { id: without_nul(id), url: url.as_deref().map(without_nul) })
+            }
             _ => None,
         };
+        let unsettled = |finished: &Finished| match finished.settlement {
+            Settlement::Unsettled { since } => milliseconds(since),
+            _ => 0,
+        };
         let wait = |finished: &Finished| match finished.conclusion {
-            Conclusion::Postponed { wait, .. } => whole_milliseconds_long(wait),
+            Conclusion::Postponed { wait, .. } => milliseconds(wait),
             _ => 0,
         };
         let counts = |finished: &Finished| match finished.conclusion {
@@ -262,10 +324,10 @@ impl Store {
                 select * from unnest(
                     $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
                     $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
-                    $13::text[], $14::text[]
+                    $13::text[], $14::text[], $15::bigint[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
-                            message, request_id)
+                            message, request_id, unsettled_ms)
             ), released as (
                 delete from eventbridge.leases
                  using ended
@@ -275,6 +337,8 @@ impl Store {
                 update eventbridge.executions
                    set status = released.status,
                        attempts = attempts + released.counts::int,
+                       -- It came through, so it is under suspicion no longer.
+                       crashes = 0, crashes_alone = 0,
                        run_at = case when released.status = 'pending'
                                      then now() + released.wait_ms * interval '1 millisecond'
                                      else run_at end,
@@ -287,7 +351,8 @@ impl Store {
                        remote_url = coalesce(released.remote_url, executions.remote_url),
                        unsettled_since = case released.settlement
                                               when 'settled' then null
-                                              when 'unsettled' then started_at
+                                              when 'unsettled'
+                                              then now() - released.unsettled_ms * interval '1 millisecond'
                                               else unsettled_since end
                   from released
                  where executions.id = released.id
@@ -317,6 +382,7 @@ impl Store {
             &text(|finished| finished.error_class.as_deref()) as _,
             &text(|finished| finished.message.as_deref()) as _,
             &text(|finished| finished.request_id.as_deref()) as _,
+            &batch.iter().map(unsettled).collect::<Vec<_>>(),
         )
         .fetch_all(&self.pool)
         .await?;
@@ -349,11 +415,21 @@ impl Store {
                 returning leases.execution_id, leases.fence
             ), rescued as (
                 update eventbridge.executions
-                   set status = 'pending', run_at = now(), crashes = crashes + 1,
-                       unsettled_since = started_at,
-                       reason = 'its worker died or stood still; it is tried again',
-                       error_class = 'worker_lost'
+                   set status = case when given_up then 'failed' else 'pending' end,
+                       run_at = now(),
+                       finished_at = case when given_up then now() end,
+                       crashes = crashes + 1,
+                       crashes_alone = crashes_alone + alone::integer,
+                       unsettled_since = now(),
+                       error_class = 'worker_lost',
+                       reason = case when given_up
+                                     then 'its worker died with it for the third time while nothing ran beside it'
+                                     else 'its worker died or stood still; it is tried again, alone' end
                   from released
+                  cross join lateral (
+                       select crashes_alone + alone::integer >= $5 as given_up
+                         from eventbridge.executions as before
+                        where before.id = released.execution_id) as verdict
                  where executions.id = released.execution_id
                 returning executions.id, released.fence, started_at
             ), recorded as (
@@ -366,31 +442,44 @@ impl Store {
             )
             select id as "id!" from rescued
             "#,
-            whole_milliseconds_long(watch.silence.min(SILENCE_MAX)),
+            milliseconds(watch.silence.map_or(SILENCE_MAX, |silence| silence.min(SILENCE_MAX))),
             watch.myself.map(|worker| worker.0),
-            whole_milliseconds_long(FORGOTTEN_AFTER),
-            &held
+            milliseconds(FORGOTTEN_AFTER),
+            &held,
+            CRASHES_ALONE_MAX
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(ExecutionId).collect())
     }
 
+    /// Whether a suspect of having crashed a worker is due for one of these instances.
+    pub async fn has_suspects(&self, destinations: &[String]) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar!(
+            r#"
+            select exists (
+                select from eventbridge.executions
+                 where status = 'pending' and crashes > 0 and run_at <= now() and destination = any($1)
+            ) as "found!"
+            "#,
+            destinations
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(found)
+    }
+
     /// Signs a worker off at the end of an orderly stop: whatever it still leases is freed as in
     /// [`Store::rescue`], but without waiting.
     pub async fn retire(&self, worker: WorkerId) -> Result<(), StoreError> {
         sqlx::query!("delete from eventbridge.workers where id = $1", worker.0).execute(&self.pool).await?;
-        self.rescue(Watch { silence: SILENCE_MAX, myself: None, held: &[] }).await?;
+        self.rescue(Watch { silence: None, myself: None, held: &[] }).await?;
         Ok(())
     }
 }
 
-fn milliseconds(count: i64) -> Duration {
+fn of_milliseconds(count: i64) -> Duration {
     Duration::from_millis(u64::try_from(count).unwrap_or_default())
-}
-
-fn whole_milliseconds_long(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn whole_milliseconds(duration: Duration) -> i32 {

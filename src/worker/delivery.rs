@@ -1,14 +1,16 @@
 //! One execution from its claim to its verdict.
 
 use super::backoff::wait_before;
-use super::memory::StoredMemory;
+use super::desk::StoreDesk;
+use super::holds::Holds;
+use super::instances::Instances;
 use crate::config::RetrySettings;
-use crate::destinations::{Delivery, Instance};
+use crate::destinations::Delivery;
 use crate::domain::delivery::{Failure, Outcome};
 use crate::store::{Claimed, Conclusion, Finished, Settlement, Store};
 use futures_util::FutureExt;
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -16,30 +18,27 @@ use tracing::{Instrument, error, info, info_span, warn};
 /// The longest a try may take, whatever the destination does: it may call more than once.
 const TRY_MAX: Duration = Duration::from_secs(150);
 
-/// How soon to try again what only the operator can mend.
-const OPERATOR_WAIT: Duration = Duration::from_secs(30);
+/// Tries after the last attempt, which look for what was written and write nothing.
+const LOOKS_MAX: u32 = 3;
 
-/// How long to wait where a destination asks for less without saying for how long.
-const THROTTLE_WAIT: Duration = Duration::from_secs(10);
+/// The shortest wait where a destination asks for less.
+const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
 
 /// Hands executions to their destinations.
 pub(super) struct Deliverer {
-    instances: HashMap<String, Instance>,
+    instances: Arc<Instances>,
+    holds: Holds,
     retry: RetrySettings,
     store: Store,
 }
 
 impl Deliverer {
-    pub(super) fn new(instances: Vec<Instance>, retry: RetrySettings, store: Store) -> Self {
-        let instances = instances
-            .into_iter()
-            .map(|instance| (instance.subscription.destination.clone(), instance))
-            .collect();
-        Self { instances, retry, store }
+    pub(super) fn new(instances: Arc<Instances>, holds: Holds, retry: RetrySettings, store: Store) -> Self {
+        Self { instances, holds, retry, store }
     }
 
-    /// Tries once and says what becomes of the execution. The lease was asked for at `leased`. Neither a panic nor a destination that
-    /// never answers gets any further than here.
+    /// Tries once and says what becomes of the execution. Neither a panic nor a destination that
+    /// never answers gets any further than here. The lease was asked for at `leased`.
     ///
     /// When `cut` is cancelled the try is broken off: what it may have written is looked for later.
     pub(super) async fn deliver(
@@ -70,30 +69,43 @@ impl Deliverer {
     }
 
     async fn outcome(&self, claimed: &Claimed, leased: Instant) -> Outcome {
-        let Some(instance) = self.instances.get(&claimed.destination) else {
+        let Some(destination) = self.instances.get(&claimed.destination) else {
             return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
         };
-        let memory = StoredMemory { store: &self.store, instance: &claimed.destination };
+        let desk = StoreDesk { store: &self.store, instance: &claimed.destination };
         let delivery = Delivery {
             event: &claimed.event,
             remote: claimed.remote.as_ref(),
             unsettled: claimed.unsettled,
+            rewrite_after: match claimed.attempts {
+                0 => Duration::ZERO,
+                failed => wait_before(&self.retry, failed, 0.0),
+            },
+            is_last: claimed.attempts >= self.retry.attempts_max,
             leased,
-            memory: &memory,
+            desk: &desk,
         };
-        let attempt = AssertUnwindSafe(instance.destination.deliver(delivery)).catch_unwind();
-        match tokio::time::timeout(TRY_MAX, attempt).await {
+        let attempt = AssertUnwindSafe(destination.deliver(delivery)).catch_unwind();
+        let outcome = match tokio::time::timeout(TRY_MAX, attempt).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_panic)) => Outcome::Ambiguous(Failure::local(
-                "panic",
-                "the delivery broke on a fault of ours; the log has it",
-            )),
-            Err(_elapsed) => Outcome::Ambiguous(Failure::local(
-                "no_answer",
-                format!("the delivery took more than {} s", TRY_MAX.as_secs()),
-            )),
+            Ok(Err(_panic)) => {
+                in_doubt("panic", "the delivery broke on a fault of ours; the log has it".to_owned())
+            }
+            Err(_elapsed) => {
+                in_doubt("no_answer", format!("the delivery took more than {} s", TRY_MAX.as_secs()))
+            }
+        };
+        self.instances.learn(&claimed.destination, &outcome, Instant::now());
+        if let Outcome::NeedsOperator(trouble) = &outcome {
+            self.holds.hold(&claimed.destination, trouble).await;
         }
+        outcome
     }
+}
+
+/// A try that ended somewhere: whatever it wrote, it may have written just now.
+fn in_doubt(class: &str, message: String) -> Outcome {
+    Outcome::Ambiguous { failure: Failure::local(class, message), since: Duration::ZERO }
 }
 
 /// A try that the end of the process interrupts: no failure of anybody's.
@@ -102,7 +114,7 @@ fn broken_off(claimed: &Claimed, duration: Duration) -> Finished {
         id: claimed.id,
         fence: claimed.fence,
         conclusion: Conclusion::Postponed { wait: Duration::ZERO, counts: false },
-        settlement: Settlement::Unsettled,
+        settlement: Settlement::Unsettled { since: Duration::ZERO },
         duration,
         outcome: "interrupted",
         response_code: None,
@@ -123,7 +135,8 @@ pub fn conclude(
 ) -> Finished {
     let failed = claimed.attempts.saturating_add(1);
     let again_or_give_up = |wait: Option<Duration>| {
-        if failed >= retry.attempts_max {
+        let looks = if claimed.unsettled.is_some() { LOOKS_MAX } else { 0 };
+        if failed >= retry.attempts_max.saturating_add(looks) {
             return Conclusion::Failed;
         }
         let planned = wait_before(retry, failed, jitter);
@@ -145,25 +158,32 @@ pub fn conclude(
         Outcome::Transient { failure, wait } => {
             ("transient", again_or_give_up(wait), Settlement::AsBefore, failure)
         }
-        // It is looked for at once; only then is it known whether to wait. The first write in doubt
-        // is always looked for, so nothing is given up that may have been delivered.
-        Outcome::Ambiguous(failure) => {
-            let conclusion = match (claimed.unsettled, again_or_give_up(None)) {
-                (Some(_), Conclusion::Failed) => Conclusion::Failed,
-                _ => Conclusion::Postponed { wait: Duration::ZERO, counts: true },
+        // The first write in doubt is looked for at once; only then is it known whether to wait. When
+        // the attempts are used up there are a few looks more, so that nothing delivered is given up.
+        Outcome::Ambiguous { failure, since } => {
+            let conclusion = if failed >= retry.attempts_max.saturating_add(LOOKS_MAX) {
+                Conclusion::Failed
+            } else if claimed.unsettled.is_none() {
+                Conclusion::Postponed { wait: Duration::ZERO, counts: true }
+            } else {
+                Conclusion::Postponed { wait: wait_before(retry, failed, jitter), counts: true }
             };
-            ("ambiguous", conclusion, Settlement::Unsettled, failure)
+            ("ambiguous", conclusion, Settlement::Unsettled { since }, failure)
         }
         Outcome::Unsettled { wait } => {
             let message =
                 "an earlier write may still land; it is looked for again before anything is written";
             ("unsettled", uncounted(wait), Settlement::AsBefore, Failure::local("unsettled", message))
         }
-        Outcome::Throttled { failure, wait } => {
-            ("throttled", uncounted(wait.unwrap_or(THROTTLE_WAIT)), Settlement::AsBefore, failure)
-        }
-        Outcome::NeedsOperator(failure) => {
-            ("needs_operator", uncounted(OPERATOR_WAIT), Settlement::AsBefore, failure)
+        Outcome::Throttled { failure, wait } => (
+            "throttled",
+            uncounted(wait.unwrap_or_default().max(THROTTLED_WAIT_MIN)),
+            Settlement::AsBefore,
+            failure,
+        ),
+        // Its instance is held now, so it is due whenever that goes on.
+        Outcome::NeedsOperator(trouble) => {
+            ("needs_operator", uncounted(Duration::ZERO), Settlement::AsBefore, trouble.failure)
         }
     };
     let said = |text: String| Some(text).filter(|text| !text.is_empty());

@@ -2,11 +2,11 @@
 
 use super::POLL;
 use super::held::Holding;
-use crate::store::{Conclusion, Finished, Store, Wake};
+use crate::store::{Conclusion, Finished, Store, StoreError, Wake};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::warn;
+use tracing::{error, warn};
 
 const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
@@ -77,9 +77,25 @@ impl Recorder {
         }
     }
 
-    /// Tries until the database takes the verdicts: a lease holds as long as its process lives, so
-    /// nobody else would end these executions.
+    /// Records a batch; where the database refuses it, each verdict by itself.
     async fn write(&self, batch: &[Finished]) {
+        if let Err(error) = self.record(batch).await {
+            warn!(%error, verdicts = batch.len(), "the database refuses verdicts");
+            for finished in batch {
+                if let Err(error) = self.record(std::slice::from_ref(finished)).await {
+                    error!(%error, execution_id = finished.id.0, "the database refuses a verdict");
+                    let bare = Finished::without_texts(finished);
+                    if let Err(error) = self.record(std::slice::from_ref(&bare)).await {
+                        error!(%error, execution_id = finished.id.0, "and what is left of it; its lease is freed later");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries until the database takes or refuses the verdicts: a lease holds as long as its process
+    /// lives, so nobody else would end these executions. The error is the refusal.
+    async fn record(&self, batch: &[Finished]) -> Result<(), StoreError> {
         loop {
             match self.store.finish(batch).await {
                 Ok(changed) => {
@@ -91,8 +107,9 @@ impl Recorder {
                     }
                     self.wake_for_what_is_due_soon(batch);
                     self.progress.send_modify(|recorded| *recorded += changed.len() as u64);
-                    return;
+                    return Ok(());
                 }
+                Err(error @ StoreError::Refused(_)) => return Err(error),
                 Err(error) => {
                     warn!(%error, verdicts = batch.len(), "could not record verdicts; trying again");
                     tokio::time::sleep(DATABASE_AWAY).await;

@@ -6,20 +6,25 @@
 
 mod backoff;
 mod delivery;
+mod desk;
 mod finisher;
 mod held;
-mod memory;
+mod holds;
+mod instances;
 mod pulse;
+mod valve;
 
 pub use backoff::wait_before;
 pub use delivery::conclude;
 
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
-use crate::store::{Claimed, Store, StoreError, Wake, WorkerId};
+use crate::store::{Claimed, Store, StoreError, Wake, Wanted, WorkerId};
 use delivery::Deliverer;
 use finisher::Finisher;
 use held::Held;
+use holds::Holds;
+use instances::Instances;
 use pulse::Pulse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +42,9 @@ const DATABASE_AWAY: Duration = Duration::from_secs(1);
 /// The most executions that one statement claims.
 const CLAIM_MAX: usize = 100;
 
+/// One claimed execution in so many is a late retry, as far as there are any.
+const LATE_SHARE: usize = 5;
+
 /// What a pool works with.
 #[derive(Clone)]
 pub struct WorkerSettings {
@@ -44,6 +52,8 @@ pub struct WorkerSettings {
     pub concurrency: usize,
     /// How failed tries are repeated.
     pub retry: RetrySettings,
+    /// The time between two probes of an instance that is held.
+    pub probe_every: Duration,
     /// How long running work may go on after the signal to stop.
     pub grace: Duration,
     /// Counts the verdicts recorded; whoever watches it sees when something has changed.
@@ -60,63 +70,77 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let held = Held::default();
-    let pulse = Pulse::start(store.clone(), wake.clone(), held.clone());
-    let finisher = Finisher::start(store.clone(), wake.clone(), settings.progress);
-    let pool = Pool {
-        destinations: instances.iter().map(|instance| instance.subscription.destination.clone()).collect(),
+    let instances = Arc::new(Instances::new(instances));
+    let holds = Holds {
+        store: store.clone(),
+        wake: wake.clone(),
+        instances: instances.clone(),
+        probe_every: settings.probe_every,
+    };
+    let probing = tokio::spawn(holds.clone().watch(stop.clone()));
+    let mut pool = Pool {
+        pulse: Pulse::start(store.clone(), wake.clone(), held.clone()),
+        finisher: Finisher::start(store.clone(), wake.clone(), settings.progress),
+        deliverer: Arc::new(Deliverer::new(instances.clone(), holds, settings.retry, store.clone())),
         slots: Arc::new(Semaphore::new(settings.concurrency)),
-        deliverer: Arc::new(Deliverer::new(instances, settings.retry, store.clone())),
+        concurrency: settings.concurrency,
         deliveries: TaskTracker::new(),
         cut: CancellationToken::new(),
+        late_credit: 0,
+        look_for_suspects_at: Instant::now(),
         store,
         wake,
         held,
-        pulse,
-        finisher,
+        instances,
     };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = pool.work() => {}
+    while !stop.is_cancelled() {
+        pool.work(&stop).await;
     }
     pool.drain(settings.grace).await;
+    if let Err(error) = probing.await {
+        warn!(%error, "the watch over held destinations broke");
+    }
 }
 
 struct Pool {
     store: Store,
     wake: Wake,
     held: Held,
-    destinations: Vec<String>,
+    instances: Arc<Instances>,
     deliverer: Arc<Deliverer>,
     slots: Arc<Semaphore>,
+    concurrency: usize,
     deliveries: TaskTracker,
     /// Breaks off what still runs when the grace is over.
     cut: CancellationToken,
+    /// Claimed executions that have not yet earned a late retry its slot.
+    late_credit: usize,
+    look_for_suspects_at: Instant,
     pulse: Pulse,
     finisher: Finisher,
 }
 
 impl Pool {
-    async fn work(&self) {
-        loop {
-            let worker = self.pulse.worker().await;
-            let Some(slots) = self.free_slots().await else { return };
-            let wanted = slots.len();
-            let began = Instant::now();
-            match self.claim(worker, wanted).await {
-                Ok(claimed) => {
-                    let found = claimed.len();
-                    for (claimed, slot) in claimed.into_iter().zip(slots) {
-                        self.begin(claimed, began, slot);
-                    }
-                    if found < wanted {
-                        self.rest(POLL).await;
-                    }
-                }
-                Err(error) => {
-                    warn!(%error, "could not claim work");
-                    self.rest(DATABASE_AWAY).await;
-                }
+    /// One round: waits for room, claims, begins. Waits end when a stop is asked for; a claim that is
+    /// under way does not, so that no lease is taken whose execution nobody knows.
+    async fn work(&mut self, stop: &CancellationToken) {
+        let Some(worker) = stop.run_until_cancelled(self.pulse.worker()).await else { return };
+        let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await else { return };
+        let wanted = slots.len();
+        let rest = match self.claim(worker, slots).await {
+            Ok(begun) if begun == wanted => None,
+            Ok(_) => Some(POLL),
+            Err(error) => {
+                warn!(%error, "could not claim work");
+                Some(DATABASE_AWAY)
             }
+        };
+        if self.look_for_suspects_at <= Instant::now() {
+            self.look_for_suspects_at = Instant::now() + POLL;
+            self.work_on_a_suspect(worker, stop).await;
+        }
+        if let Some(at_most) = rest {
+            let _stopped = stop.run_until_cancelled(self.rest(at_most)).await;
         }
     }
 
@@ -132,18 +156,88 @@ impl Pool {
         Some(slots)
     }
 
-    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>, StoreError> {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        self.store.claim(worker, &self.destinations, limit).await
+    /// Claims for as many slots as there are and begins what was claimed; returns how many.
+    async fn claim(
+        &mut self,
+        worker: WorkerId,
+        mut slots: Vec<OwnedSemaphorePermit>,
+    ) -> Result<usize, StoreError> {
+        let wanted = slots.len();
+        let allowances = self.instances.allowances(Instant::now());
+        if !allowances.all.is_empty() {
+            self.late_credit += wanted;
+            let late = self.late_credit / LATE_SHARE;
+            self.late_credit %= LATE_SHARE;
+            self.claim_for(worker, &allowances.all, late, &mut slots).await?;
+            // What the fresh work leaves free is for late retries too.
+            let free = slots.len();
+            self.claim_for(worker, &allowances.all, free, &mut slots).await?;
+        }
+        for name in allowances.one {
+            let Some(slot) = slots.pop() else { break };
+            let mut single = vec![slot];
+            if self.claim_for(worker, std::slice::from_ref(&name), 1, &mut single).await? > 0 {
+                self.instances.begin_probe(&name);
+            }
+            slots.append(&mut single);
+        }
+        Ok(wanted - slots.len())
     }
 
-    fn begin(&self, claimed: Claimed, began: Instant, slot: OwnedSemaphorePermit) {
+    async fn claim_for(
+        &self,
+        worker: WorkerId,
+        destinations: &[String],
+        late: usize,
+        slots: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<usize, StoreError> {
+        if slots.is_empty() {
+            return Ok(0);
+        }
+        let wanted = Wanted { destinations, limit: whole(slots.len()), late: whole(late), suspects: false };
+        let leased = Instant::now();
+        let claimed = self.store.claim(worker, wanted).await?;
+        let found = claimed.len();
+        for claimed in claimed {
+            // There are never more than slots: the claim was limited to these.
+            self.begin(claimed, leased, slots.pop());
+        }
+        Ok(found)
+    }
+
+    /// Runs one execution that may have crashed a worker, with nothing beside it.
+    async fn work_on_a_suspect(&self, worker: WorkerId, stop: &CancellationToken) {
+        let destinations = self.instances.allowances(Instant::now()).all;
+        match self.store.has_suspects(&destinations).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                warn!(%error, "could not look for suspects");
+                return;
+            }
+        }
+        let everything = self.slots.clone().acquire_many_owned(whole(self.concurrency));
+        let Some(Ok(slots)) = stop.run_until_cancelled(everything).await else { return };
+        let wanted = Wanted { destinations: &destinations, limit: 1, late: 0, suspects: true };
+        let leased = Instant::now();
+        match self.store.claim(worker, wanted).await {
+            Ok(claimed) => {
+                let mut slots = Some(slots);
+                for claimed in claimed {
+                    self.begin(claimed, leased, slots.take());
+                }
+            }
+            Err(error) => warn!(%error, "could not claim a suspect"),
+        }
+    }
+
+    fn begin(&self, claimed: Claimed, leased: Instant, slot: Option<OwnedSemaphorePermit>) {
         let deliverer = self.deliverer.clone();
         let verdicts = self.finisher.verdicts();
         let cut = self.cut.clone();
         let holding = self.held.hold(claimed.fence);
         self.deliveries.spawn(async move {
-            let finished = deliverer.deliver(claimed, began, &cut).await;
+            let finished = deliverer.deliver(claimed, leased, &cut).await;
             verdicts.send(finished, holding).await;
             drop(slot);
         });
@@ -170,4 +264,8 @@ impl Pool {
         self.finisher.close().await;
         self.pulse.stop().await;
     }
+}
+
+fn whole(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -3,7 +3,7 @@
 
 use super::held::Held;
 use crate::store::{Store, StoreError, Wake, Watch, WorkerId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,7 @@ impl Pulse {
     }
 }
 
+/// Beats, and looks for executions that nobody works on.
 struct Beat {
     store: Store,
     wake: Wake,
@@ -67,9 +68,14 @@ struct Beat {
 
 impl Beat {
     async fn run(self, stop: CancellationToken) {
+        // After an outage of the database nobody has beaten for a while: whoever is the first to
+        // come back must not take the others for dead.
+        let mut steady_since = Instant::now();
         loop {
-            if let Err(error) = self.once().await {
+            let buries_the_dead = steady_since.elapsed() >= SILENCE;
+            if let Err(error) = self.once(buries_the_dead).await {
                 warn!(%error, "could not tell the database that this process lives");
+                steady_since = Instant::now();
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -78,7 +84,7 @@ impl Beat {
         }
     }
 
-    async fn once(&self) -> Result<(), StoreError> {
+    async fn once(&self, buries_the_dead: bool) -> Result<(), StoreError> {
         let known = *self.worker.borrow();
         let myself = match known {
             Some(worker) if self.store.beat(worker).await? => worker,
@@ -92,8 +98,8 @@ impl Beat {
             }
         };
         let held = self.held.fences();
-        let rescued =
-            self.store.rescue(Watch { silence: SILENCE, myself: Some(myself), held: &held }).await?;
+        let silence = buries_the_dead.then_some(SILENCE);
+        let rescued = self.store.rescue(Watch { silence, myself: Some(myself), held: &held }).await?;
         if !rescued.is_empty() {
             info!(executions = rescued.len(), "freed executions that nobody works on");
             self.wake.ring();

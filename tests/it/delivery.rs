@@ -3,13 +3,19 @@
 use crate::harness::{NOW, Service, within};
 use eventbridge::config::RetrySettings;
 use eventbridge::devserver::samples;
-use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
-use eventbridge::store::{Settlement, Watch};
+use eventbridge::devserver::sandbox::{
+    DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template,
+};
+use eventbridge::store::{Settlement, Wanted, Watch};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Takes every worker for dead.
-const SILENT: Watch<'_> = Watch { silence: Duration::ZERO, myself: None, held: &[] };
+const SILENT: Watch<'_> = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
+
+fn wanted(destinations: &[String]) -> Wanted<'_> {
+    Wanted { destinations, limit: 10, late: 0, suspects: false }
+}
 
 fn payment() -> samples::Sample {
     samples::make("payment_intent.succeeded", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap()).unwrap()
@@ -285,10 +291,9 @@ async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
     service.database.execute("update eventbridge.executions set status = 'pending'").await;
     let store = service.database.store();
     let worker = store.register_worker().await.unwrap();
-    let claimed = store.claim(worker, &["notion".to_owned()], 1).await.unwrap().remove(0);
-    let silence = Duration::from_hours(1);
+    let claimed = store.claim(worker, wanted(&["notion".to_owned()])).await.unwrap().remove(0);
     let known = [claimed.fence];
-    let watch = |held| Watch { silence, myself: Some(worker), held };
+    let watch = |held| Watch { silence: None, myself: Some(worker), held };
     assert!(store.rescue(watch(&[])).await.unwrap().is_empty(), "its answer may still be on the way");
     service.database.execute("update eventbridge.leases set leased_at = now() - interval '2 minutes'").await;
     assert!(store.rescue(watch(&known)).await.unwrap().is_empty(), "it is known to be held");
@@ -296,38 +301,233 @@ async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
 }
 
 #[tokio::test]
-async fn what_only_the_operator_can_mend_stays_pending_with_the_remedy_and_burns_no_attempt() {
-    for (fault, remedy) in [
-        (Fault::Unauthorized, "NOTION_API_KEY"),
-        (Fault::Restricted, "capabilities"),
-        (Fault::Unshared, "Connections"),
+async fn what_only_the_operator_can_mend_holds_everything_burns_no_attempt_and_goes_on_by_itself() {
+    for (fault, class, remedy) in [
+        (Fault::Unauthorized, "unauthorized", "NOTION_API_KEY"),
+        (Fault::Unshared, "object_not_found", "Connections"),
     ] {
         let service = Service::start().await;
         service.sandbox.fault(FaultRule::always(fault)).unwrap();
-        service.post_event(&payment().body).await;
-        let is_told = |executions: &[Value]| executions[0]["error_class"].is_string();
-        let execution = service.until("the reason is there", is_told).await.remove(0);
-        assert_eq!(
-            (execution["status"].clone(), execution["attempt_count"].clone()),
-            (json!("pending"), json!(0))
-        );
-        assert!(execution["reason"].as_str().unwrap().contains(remedy), "{execution}");
+        for number in 0..20 {
+            service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+        }
+        let is_told = |executions: &[Value]| {
+            executions.iter().all(|execution| {
+                let reason = execution["reason"].as_str().unwrap_or_default();
+                execution["status"] == "pending" && reason.contains(remedy)
+            })
+        };
+        let executions = service.until("all of them tell the remedy", is_told).await;
+        assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
+        let health = service.get("/api/v1/health").await.json();
+        let held = &health["destinations"][0];
+        assert_eq!((health["status"].clone(), held["name"].clone()), (json!("degraded"), json!("notion")));
+        assert_eq!(held["class"], class);
+        assert!(held["remedy"].as_str().unwrap().contains(remedy), "{health}");
+
         service.sandbox.clear_faults();
-        assert_eq!(retry(&service, &execution).await.status, 202);
-        assert_eq!(service.until_finished(1).await[0]["status"], "success");
+        let executions = service.until_finished(20).await;
+        assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+        assert_eq!(service.sandbox.page_count(), 20);
+        let health = service.get("/api/v1/health").await.json();
+        assert_eq!((health["status"].clone(), health["destinations"].clone()), (json!("ok"), json!([])));
     }
 }
 
 #[tokio::test]
-async fn without_a_column_for_the_key_everything_waits_and_says_what_to_add() {
+async fn without_a_column_for_the_key_everything_waits_says_what_to_add_and_goes_on_once_it_is_there() {
     let service = Service::builder().template(Template::Plain).start().await;
     service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     service.post_event(&payment().body).await;
-    let is_told = |executions: &[Value]| executions[0]["error_class"].is_string();
+    let is_told = |executions: &[Value]| executions[0]["error_class"] == "columns";
     let execution = service.until("the reason is there", is_told).await.remove(0);
     assert_eq!(execution["status"], "pending");
     assert!(execution["reason"].as_str().unwrap().contains("text column EventId"), "{execution}");
     assert_eq!(service.sandbox.page_count(), 0);
+    service.sandbox.add_column(DATA_SOURCE_ID, "EventId", "rich_text").unwrap();
+    assert_eq!(service.until_finished(1).await[0]["status"], "success");
+}
+
+#[tokio::test]
+async fn an_id_that_leads_to_no_database_holds_the_destination_and_fails_nothing() {
+    let service = Service::start().await;
+    let no_database = Fault::Invalid { message: "Provided ID is a page, not a database.".into() };
+    service.sandbox.fault(FaultRule::always(no_database).on(Route::Schema)).unwrap();
+    service.post_event(&payment().body).await;
+    let is_told = |executions: &[Value]| executions[0]["error_class"].is_string();
+    let execution = service.until("the reason is there", is_told).await.remove(0);
+    assert_eq!(execution["status"], "pending");
+    assert!(execution["reason"].as_str().unwrap().contains("NOTION_DATABASE_ID"), "{execution}");
+}
+
+#[tokio::test]
+async fn a_delivered_pages_update_waits_while_the_database_is_not_shared() {
+    let service = Service::start().await;
+    let execution = deliver(&service).await;
+    service.sandbox.fault(FaultRule::always(Fault::Unshared)).unwrap();
+    assert_eq!(retry(&service, &execution).await.status, 202);
+    let is_held = |executions: &[Value]| executions[0]["error_class"] == "object_not_found";
+    assert_eq!(service.until("it is held", is_held).await[0]["status"], "pending");
+    service.sandbox.clear_faults();
+    assert_eq!(service.until_finished(1).await[0]["status"], "success");
+}
+
+#[tokio::test]
+async fn the_settle_time_counts_from_the_write_however_long_the_try_had_taken_before() {
+    let service = Service::builder().set("NOTION_SETTLE_SECONDS", "1").start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 1200 }).on(Route::Schema)).unwrap();
+    service.sandbox.fault(FaultRule::once(Fault::DropThenWrite { delay_ms: 600 }).on(Route::Create)).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success");
+    assert_eq!(service.sandbox.page_count(), 1);
+}
+
+#[tokio::test]
+async fn what_was_written_in_the_last_attempt_is_still_looked_for() {
+    let service = Service::builder().set("RETRY_ATTEMPTS_MAX", "2").start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Error { status: 500 }).on(Route::Create)).unwrap();
+    service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success");
+    assert_eq!(service.sandbox.page_count(), 1);
+}
+
+#[tokio::test]
+async fn when_no_write_is_ever_confirmed_it_fails_without_writing_more_than_the_attempts_allow() {
+    let service = Service::builder().set("RETRY_ATTEMPTS_MAX", "2").start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Error { status: 500 }).on(Route::Create)).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(
+        (execution["status"].clone(), execution["error_class"].clone()),
+        (json!("failed"), json!("attempts_used_up"))
+    );
+    let writes = service.sandbox.requests().iter().filter(|request| request.path == "/v1/pages").count();
+    assert_eq!(writes, 2);
+}
+
+#[tokio::test]
+async fn a_key_column_replaced_between_a_write_and_its_look_up_fails_nothing() {
+    let service = Service::builder().template(Template::Plain).start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 150 }).on(Route::Create)).unwrap();
+    service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
+    service.post_event(&payment().body).await;
+    within("the write", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
+    service.sandbox.add_column(DATA_SOURCE_ID, "EventId", "rich_text").unwrap();
+    let execution = service.until_finished(1).await.remove(0);
+    assert_eq!(execution["status"], "success", "{execution}");
+}
+
+#[tokio::test]
+async fn a_verdict_waits_for_its_database_and_is_recorded_when_that_is_back() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 400 }).on(Route::Create)).unwrap();
+    service.post_event(&payment().body).await;
+    within("the write", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    service.database.execute("alter schema eventbridge rename to elsewhere").await;
+    within("Notion has answered", service.sandbox.until(|sandbox| sandbox.requests_under_way() == 0)).await;
+    service.database.execute("alter schema elsewhere rename to eventbridge").await;
+    assert_eq!(service.until_finished(1).await[0]["status"], "success");
+}
+
+#[tokio::test]
+async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_neighbours_do_not() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let other = service.replica().start().await;
+    for id in ["evt_poison", "evt_innocent"] {
+        other.post_event(&json!({"id": id}).to_string()).await;
+    }
+    other.until_finished(2).await;
+    other.stop().await;
+    service.database.execute("update eventbridge.executions set status = 'pending'").await;
+    let store = service.database.store();
+    let destinations = ["notion".to_owned()];
+    let suspects = Wanted { suspects: true, limit: 1, ..wanted(&destinations) };
+    let claim = async |wanted| {
+        let worker = store.register_worker().await.unwrap();
+        store.claim(worker, wanted).await.unwrap()
+    };
+    // Both run beside each other when their worker dies: both are suspects, and neither is claimed
+    // with others.
+    assert_eq!(claim(wanted(&destinations)).await.len(), 2);
+    assert_eq!(store.rescue(SILENT).await.unwrap().len(), 2);
+    assert!(claim(wanted(&destinations)).await.is_empty());
+    let poison = claim(suspects).await.remove(0);
+    for _ in 0..2 {
+        assert_eq!(store.rescue(SILENT).await.unwrap(), [poison.id]);
+        service
+            .database
+            .execute("update eventbridge.executions set run_at = now() + interval '1 hour' where crashes = 1")
+            .await;
+        assert_eq!(claim(suspects).await[0].id, poison.id);
+    }
+    store.rescue(SILENT).await.unwrap();
+    let executions = service.executions().await;
+    assert_eq!(
+        (executions[0]["status"].clone(), executions[1]["status"].clone()),
+        (json!("failed"), json!("pending"))
+    );
+    assert!(executions[0]["reason"].as_str().unwrap().contains("third time"), "{executions:?}");
+}
+
+#[tokio::test]
+async fn suspects_are_worked_off_one_by_one_and_are_under_suspicion_no_longer() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let other = service.replica().start().await;
+    for number in 0..3 {
+        other.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+    }
+    other.until_finished(3).await;
+    other.stop().await;
+    service.database.execute("update eventbridge.executions set status = 'pending', crashes = 1").await;
+    let heir = service.replica().start().await;
+    let executions = heir.until_finished(3).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+    assert_eq!(
+        heir.database.count("select count(*) from eventbridge.executions where crashes = 0 and alone").await,
+        3
+    );
+}
+
+#[tokio::test]
+async fn replicas_keep_to_one_rate_and_provoke_no_429() {
+    let one = Service::builder().set("NOTION_RATE_PER_MINUTE", "3000").start().await;
+    let other = one.replica().set("NOTION_RATE_PER_MINUTE", "3000").start().await;
+    let began = std::time::Instant::now();
+    for number in 0..40 {
+        let service = if number % 2 == 0 { &one } else { &other };
+        service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+    }
+    within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() == 40)).await;
+    // Forty pages and what the replicas read of the columns, 20 ms apart, whoever asks.
+    let calls = u32::try_from(one.sandbox.request_count()).unwrap();
+    assert!(
+        calls >= 42 && began.elapsed() >= Duration::from_millis(20) * (calls - 1),
+        "{calls} in {:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn being_told_to_wait_stops_every_replica() {
+    let one = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
+    let other = one.replica().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
+    deliver(&one).await;
+    let refused = Fault::RateLimited { retry_after: Some(2), blocked: false };
+    one.sandbox.fault(FaultRule::once(refused).on(Route::Create)).unwrap();
+    one.post_event(r#"{"id":"evt_first"}"#).await;
+    let is_told =
+        |sandbox: &SandboxHandle| sandbox.requests().iter().any(|request| request.status == Some(429));
+    within("one of them is told", one.sandbox.until(is_told)).await;
+    let before = one.sandbox.request_count();
+    let began = std::time::Instant::now();
+    for number in 0..10 {
+        other.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+    }
+    within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() == 12)).await;
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+    let refused = one.sandbox.requests().iter().filter(|request| request.status == Some(429)).count();
+    assert_eq!(refused, 1, "after {before} requests");
 }
 
 #[tokio::test]
@@ -343,7 +543,7 @@ async fn a_dead_workers_execution_is_freed_and_its_page_is_not_doubled() {
         .database
         .execute("update eventbridge.executions set status = 'pending', remote_id = null, remote_url = null, finished_at = null")
         .await;
-    let claimed = store.claim(dead, &["notion".to_owned()], 10).await.unwrap();
+    let claimed = store.claim(dead, wanted(&["notion".to_owned()])).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let freed = store.rescue(SILENT).await.unwrap();
     assert_eq!(freed, [claimed[0].id]);
@@ -371,10 +571,11 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let store = service.database.store();
     let slow = store.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
-    let stale = store.claim(slow, &destinations, 1).await.unwrap().remove(0);
+    let stale = store.claim(slow, wanted(&destinations)).await.unwrap().remove(0);
     assert_eq!(store.rescue(SILENT).await.unwrap().len(), 1);
     let quick = store.register_worker().await.unwrap();
-    let current = store.claim(quick, &destinations, 1).await.unwrap().remove(0);
+    let current =
+        store.claim(quick, Wanted { suspects: true, ..wanted(&destinations) }).await.unwrap().remove(0);
 
     let verdict = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None };
@@ -386,7 +587,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
         "select count(*) from eventbridge.executions where status = 'running' and remote_id <> 'stale'";
     assert_eq!(service.database.count(untouched).await, 1);
     assert!(!store.beat(slow).await.unwrap());
-    assert!(store.claim(slow, &destinations, 1).await.unwrap().is_empty());
+    assert!(store.claim(slow, wanted(&destinations)).await.unwrap().is_empty());
 
     let mut current = verdict(&current);
     current.settlement = Settlement::Settled;

@@ -5,19 +5,23 @@
 
 use super::settings::{NotionId, NotionSettings};
 use crate::destinations::http::{self, ClientError};
+use crate::destinations::{Desk, Rate};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 const VERSION: &str = "2026-03-11";
 
 /// Notion gives up on a request after about 55 s; giving up earlier would leave writes in doubt.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
+
+/// How long to leave Notion alone where it asks for that without saying for how long.
+pub const THROTTLE_WAIT: Duration = Duration::from_secs(10);
 
 /// No answer of Notion's that we ask for is larger.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -31,6 +35,14 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     token: HeaderValue,
+    rate: Rate,
+}
+
+/// A client within one delivery: every call takes a slot of the token's rate first.
+#[derive(Clone, Copy)]
+pub struct Calls<'a> {
+    client: &'a Client,
+    desk: &'a dyn Desk,
 }
 
 /// A page as far as we need it.
@@ -62,10 +74,19 @@ pub struct DataSourceRef {
 /// An answer that is not what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
+    /// The rate allows no call for this long: nothing was sent.
+    NoSlot(Duration),
+    /// The try is too old for a page to be made in it: nothing was sent.
+    TooLate,
     /// No connection came about: nothing was sent.
     NotSent(String),
     /// The connection broke or the time was up before an answer was complete.
-    NoAnswer(String),
+    NoAnswer {
+        /// What happened.
+        message: String,
+        /// How long ago the request was sent.
+        sent: Duration,
+    },
     /// Notion answered with an error.
     Refused(Box<Refusal>),
 }
@@ -87,6 +108,20 @@ pub struct Refusal {
     pub committed_page: Option<String>,
     /// Why a rate limit struck.
     pub rate_limit_reason: Option<String>,
+    /// How long ago the request was sent.
+    pub sent: Duration,
+}
+
+impl Refusal {
+    /// Whether Notion takes offence at a property: it has one code for all that is wrong with them.
+    pub fn is_about_a_property(&self) -> bool {
+        self.status == 400 && self.code == "validation_error"
+    }
+
+    /// Whether Notion asks for fewer calls.
+    pub fn is_throttling(&self) -> bool {
+        matches!(self.status, 429 | 529)
+    }
 }
 
 /// An answer and Notion's id of the request that it belongs to.
@@ -107,9 +142,27 @@ impl Client {
             .map_err(|_| NotionClientError::Token)?;
         token.set_sensitive(true);
         let http = http::client(&settings.base, REQUEST_TIMEOUT)?;
-        Ok(Self { http, base: settings.base.clone(), token })
+        Ok(Self { http, base: settings.base.clone(), token, rate: settings.rate.clone() })
     }
 
+    /// The client for one delivery.
+    pub fn with<'a>(&'a self, desk: &'a dyn Desk) -> Calls<'a> {
+        Calls { client: self, desk }
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        self.http
+            .request(method, url)
+            .header("Authorization", self.token.clone())
+            .header("Notion-Version", VERSION)
+    }
+}
+
+impl Calls<'_> {
     /// Reads a database: its data sources.
     pub async fn database(&self, id: &NotionId) -> Result<Answer<Database>, CallError> {
         self.call(self.request(Method::GET, &["databases", id.as_str()])).await
@@ -170,34 +223,32 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(path);
-        }
-        self.http
-            .request(method, url)
-            .header("Authorization", self.token.clone())
-            .header("Notion-Version", VERSION)
+        self.client.request(method, path)
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, CallError> {
-        let response = request.send().await.map_err(|error| transport(&error))?;
+        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)?;
+        let began = Instant::now();
+        let no_answer = |message: String| CallError::NoAnswer { message, sent: began.elapsed() };
+        let response = request.send().await.map_err(|error| match unsent(&error) {
+            Some(message) => CallError::NotSent(message),
+            None => no_answer(broken(&error)),
+        })?;
         let status = response.status();
         let request_id = header(&response, "x-request-id");
         let retry_after = retry_after(&response);
-        let body = body(response).await?;
-        if !status.is_success() {
-            return Err(CallError::Refused(Box::new(refusal(
-                status.as_u16(),
-                request_id,
-                retry_after,
-                &body,
-            ))));
+        let body = body(response).await.map_err(no_answer)?;
+        if status.is_success() {
+            let value = serde_json::from_slice(&body)
+                .map_err(|_| no_answer("the answer is not what Notion documents".to_owned()))?;
+            return Ok(Answer { value, status: status.as_u16(), request_id });
         }
-        match serde_json::from_slice(&body) {
-            Ok(value) => Ok(Answer { value, status: status.as_u16(), request_id }),
-            Err(_) => Err(CallError::NoAnswer("the answer is not what Notion documents".to_owned())),
+        let told =
+            Refusal { sent: began.elapsed(), ..refusal(status.as_u16(), request_id, retry_after, &body) };
+        if told.is_throttling() {
+            self.desk.block(&self.client.rate, told.retry_after.unwrap_or(THROTTLE_WAIT)).await;
         }
+        Err(CallError::Refused(Box::new(told)))
     }
 }
 
@@ -217,33 +268,29 @@ pub fn page_url(id: &str) -> String {
     format!("https://www.notion.so/{}", id.replace('-', ""))
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
+async fn body(mut response: Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(CallError::NoAnswer(
-                "the answer is larger than anything Notion documents".to_owned(),
-            ));
+            return Err("the answer is larger than anything Notion documents".to_owned());
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-fn transport(error: &reqwest::Error) -> CallError {
-    if error.is_connect() || error.is_builder() {
-        CallError::NotSent(format!("Notion cannot be reached: {}", innermost(error)))
-    } else {
-        broken(error)
-    }
+/// What happened, where the request never went out.
+fn unsent(error: &reqwest::Error) -> Option<String> {
+    (error.is_connect() || error.is_builder())
+        .then(|| format!("Notion cannot be reached: {}", innermost(error)))
 }
 
-fn broken(error: &reqwest::Error) -> CallError {
-    CallError::NoAnswer(if error.is_timeout() {
+fn broken(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
         "Notion did not answer in time".to_owned()
     } else {
         format!("the connection to Notion broke: {}", innermost(error))
-    })
+    }
 }
 
 fn innermost(error: &reqwest::Error) -> String {
@@ -278,6 +325,7 @@ fn refusal(status: u16, request_id: Option<String>, retry_after: Option<Duration
         retry_after,
         committed_page: additional("committed_resource_id"),
         rate_limit_reason: additional("rate_limit_reason"),
+        sent: Duration::ZERO,
     }
 }
 

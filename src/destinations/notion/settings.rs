@@ -1,11 +1,17 @@
 //! An instance's own settings: where Notion is, its token, and which database to fill.
 
 use crate::config::{InstanceName, Reader};
+use crate::destinations::Rate;
 use crate::destinations::http::is_loopback;
 use chrono_tz::Tz;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use std::num::NonZeroU32;
 use std::time::Duration;
 use url::Url;
+
+/// A little below the 180 that Notion allows one connection in a minute.
+const RATE_PER_MINUTE: u32 = 170;
 
 const API_URL: &str = "https://api.notion.com";
 
@@ -22,6 +28,8 @@ pub struct NotionSettings {
     pub data_source: Option<NotionId>,
     /// How long a write of unknown outcome may still land or stay out of queries' sight.
     pub settle: Duration,
+    /// How often the token may be used, by all that share it.
+    pub rate: Rate,
     /// The zone in which a month begins.
     pub timezone: Tz,
 }
@@ -72,11 +80,21 @@ impl NotionSettings {
         let data_source = reader.parsed(&instance.setting("DATA_SOURCE_ID"), None, id);
         let base = reader.parsed(&instance.setting("API_URL"), Url::parse(API_URL).ok(), base);
         let settle = Duration::from_secs(reader.number(&instance.setting("SETTLE_SECONDS"), 75, 0, 3600));
+        let per_minute = reader.number(&instance.setting("RATE_PER_MINUTE"), RATE_PER_MINUTE, 0, 100_000);
         let timezone = reader.parsed("REPORT_TIMEZONE", Tz::UTC, |text| {
             text.parse::<Tz>().map_err(|_| "must be the name of a time zone, such as Europe/Berlin")
         });
-        Some(Self { base: base?, token: token?, database: database?, data_source, settle, timezone })
+        let (base, token) = (base?, token?);
+        let rate = Rate { connection: connection(&token), per_minute: NonZeroU32::new(per_minute) };
+        Some(Self { base, token, database: database?, data_source, settle, rate, timezone })
     }
+}
+
+/// Names a token without telling it: Notion counts by token, whichever instances use it.
+fn connection(token: &SecretString) -> String {
+    const NAME_BYTES: usize = 8;
+    let digest = Sha256::digest(token.expose_secret().as_bytes());
+    format!("notion-{}", hex::encode(digest.iter().take(NAME_BYTES).copied().collect::<Vec<_>>()))
 }
 
 fn id(text: &str) -> Result<Option<NotionId>, &'static str> {

@@ -2,31 +2,35 @@
 //!
 //! Columns are read again when they are older than [`FRESH_FOR`] and whenever Notion refuses a
 //! property. A column that was bound stays bound by its id, so a renamed one goes on filling; the
-//! bindings are remembered, so that it does so after a restart too.
+//! bindings are remembered, so that it does so after a restart too. While one delivery reads the
+//! columns anew, the others go on with those that are known.
 
-use super::client::{Client, Database};
+use super::client::{CallError, Calls, Database};
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::NotionSettings;
 use super::verdict::{self, Effect};
-use crate::destinations::Memory;
-use crate::domain::delivery::{Failure, Outcome};
+use crate::destinations::Desk;
+use crate::domain::delivery::{Failure, Outcome, Trouble};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use serde_json::Value;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 /// How long the columns are taken to be as they were read.
 const FRESH_FOR: Duration = Duration::from_mins(10);
 
+/// How long to go on with old columns where new ones could not be read.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// The data source and which of its columns hold what.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Table {
     /// The data source's id.
     pub data_source: String,
     /// Which columns hold what.
     pub bindings: Bindings,
-    read_at: Instant,
+    fresh_until: Instant,
 }
 
 /// What outlives a restart: the bindings of a data source.
@@ -38,23 +42,35 @@ struct Remembered {
 
 /// Knows the table; reads it when need be, one reader at a time.
 #[derive(Debug, Default)]
-pub(super) struct TableCache(Mutex<Option<Arc<Table>>>);
+pub(super) struct TableCache {
+    known: Mutex<Option<Arc<Table>>>,
+    reading: tokio::sync::Mutex<()>,
+}
 
 /// With what a table is read.
 #[derive(Clone, Copy)]
 pub(super) struct TableReader<'a> {
-    pub client: &'a Client,
+    pub calls: Calls<'a>,
     pub settings: &'a NotionSettings,
-    pub memory: &'a dyn Memory,
+    pub desk: &'a dyn Desk,
 }
 
 impl TableCache {
     /// The table, read anew where it is not known or too old. An error is the delivery's outcome.
     pub async fn get(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
-        let mut known = self.0.lock().await;
-        match known.as_ref() {
-            Some(table) if table.read_at.elapsed() < FRESH_FOR => Ok(table.clone()),
-            _ => reader.read(&mut known).await,
+        let Some(table) = self.known() else {
+            let _alone = self.reading.lock().await;
+            return match self.known() {
+                Some(table) => Ok(table),
+                None => self.read(reader, None).await,
+            };
+        };
+        if Instant::now() < table.fresh_until {
+            return Ok(table);
+        }
+        match self.reading.try_lock() {
+            Ok(_alone) => self.refresh(reader, table).await,
+            Err(_) => Ok(table),
         }
     }
 
@@ -64,31 +80,57 @@ impl TableCache {
         stale: &Arc<Table>,
         reader: TableReader<'_>,
     ) -> Result<Arc<Table>, Outcome> {
-        let mut known = self.0.lock().await;
-        match known.as_ref() {
-            Some(table) if !Arc::ptr_eq(table, stale) => Ok(table.clone()),
-            _ => reader.read(&mut known).await,
+        let _alone = self.reading.lock().await;
+        match self.known() {
+            Some(table) if !Arc::ptr_eq(&table, stale) => Ok(table),
+            known => self.read(reader, known.as_deref()).await,
         }
+    }
+
+    /// The table read anew, whatever is known.
+    pub async fn read_now(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
+        let _alone = self.reading.lock().await;
+        let known = self.known();
+        self.read(reader, known.as_deref()).await
+    }
+
+    /// Reads what is too old; where that fails for a passing reason, the old goes on for a while.
+    async fn refresh(&self, reader: TableReader<'_>, old: Arc<Table>) -> Result<Arc<Table>, Outcome> {
+        match self.read(reader, Some(&old)).await {
+            Ok(table) => Ok(table),
+            Err(trouble @ Outcome::NeedsOperator(_)) => Err(trouble),
+            Err(_) => {
+                let fresh_until = Instant::now() + READ_AGAIN_AFTER;
+                let table = Arc::new(Table { fresh_until, ..Table::clone(&old) });
+                self.know(&table);
+                Ok(table)
+            }
+        }
+    }
+
+    async fn read(&self, reader: TableReader<'_>, known: Option<&Table>) -> Result<Arc<Table>, Outcome> {
+        let table = Arc::new(reader.read(known).await?);
+        self.know(&table);
+        Ok(table)
+    }
+
+    fn known(&self) -> Option<Arc<Table>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn know(&self, table: &Arc<Table>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(table.clone());
     }
 }
 
 impl TableReader<'_> {
-    async fn read(self, known: &mut Option<Arc<Table>>) -> Result<Arc<Table>, Outcome> {
-        let data_source = match (known.as_ref(), &self.settings.data_source) {
-            (Some(table), _) => table.data_source.clone(),
-            (None, Some(id)) => id.as_str().to_owned(),
-            (None, None) => find(self.client, self.settings).await?,
+    async fn read(self, known: Option<&Table>) -> Result<Table, Outcome> {
+        let (data_source, description) = self.describe(known).await?;
+        let previous = match known {
+            Some(table) if table.data_source == data_source => Some(table.bindings.clone()),
+            _ => self.remembered(&data_source).await,
         };
-        let answer = self
-            .client
-            .data_source(&data_source)
-            .await
-            .map_err(|error| verdict::outcome(Effect::Look, error))?;
-        let previous = match known.as_ref() {
-            Some(table) => Some(table.bindings.clone()),
-            None => self.remembered(&data_source).await,
-        };
-        let resolution = Schema::parse(&answer.value)
+        let resolution = Schema::parse(&description)
             .and_then(|schema| schema.resolve(previous.as_ref()))
             .map_err(|error| unusable(&error))?;
         for warning in &resolution.warnings {
@@ -96,51 +138,70 @@ impl TableReader<'_> {
         }
         let bindings = resolution.bindings;
         if previous.as_ref() != Some(&bindings) {
-            info!(
-                data_source,
-                columns = bindings.columns.len(),
-                "read the columns of the Notion data source"
-            );
+            let columns = bindings.columns.len();
+            info!(data_source, columns, "read the columns of the Notion data source");
             let remembered = Remembered { data_source: data_source.clone(), bindings: bindings.clone() };
             if let Ok(memory) = serde_json::to_value(remembered) {
-                self.memory.remember(&memory).await;
+                self.desk.remember(&memory).await;
             }
         }
-        let table = Arc::new(Table { data_source, bindings, read_at: Instant::now() });
-        *known = Some(table.clone());
-        Ok(table)
+        Ok(Table { data_source, bindings, fresh_until: Instant::now() + FRESH_FOR })
+    }
+
+    /// The data source's id and what Notion says of it.
+    async fn describe(self, known: Option<&Table>) -> Result<(String, Value), Outcome> {
+        let id = match (&self.settings.data_source, known) {
+            (Some(configured), _) => configured.as_str().to_owned(),
+            (None, Some(table)) => table.data_source.clone(),
+            (None, None) => self.find().await?,
+        };
+        match self.calls.data_source(&id).await {
+            Ok(answer) => Ok((id, answer.value)),
+            // It was found in the database once and may have been replaced there since.
+            Err(CallError::Refused(refusal))
+                if refusal.status == 404 && known.is_some() && self.settings.data_source.is_none() =>
+            {
+                let id = self.find().await?;
+                let answer = self.calls.data_source(&id).await.map_err(undescribed)?;
+                Ok((id, answer.value))
+            }
+            Err(error) => Err(undescribed(error)),
+        }
+    }
+
+    /// The one data source of the database; where there are several, the operator must say which.
+    async fn find(self) -> Result<String, Outcome> {
+        let answer = self.calls.database(&self.settings.database).await.map_err(undescribed)?;
+        let Database { data_sources } = answer.value;
+        match data_sources.as_slice() {
+            [only] => Ok(only.id.clone()),
+            [] => Err(operator(
+                "no_data_source",
+                "the Notion database has no data source that the integration can see".to_owned(),
+            )),
+            several => {
+                let listed: Vec<_> =
+                    several.iter().map(|source| format!("{} ({})", source.id, source.name)).collect();
+                Err(operator(
+                    "several_data_sources",
+                    format!(
+                        "the Notion database has several data sources; set NOTION_DATA_SOURCE_ID to one of: {}",
+                        listed.join(", ")
+                    ),
+                ))
+            }
+        }
     }
 
     /// The bindings of this data source from an earlier run; those of another one say nothing.
     async fn remembered(self, data_source: &str) -> Option<Bindings> {
-        let remembered: Remembered = serde_json::from_value(self.memory.recall().await?).ok()?;
+        let remembered: Remembered = serde_json::from_value(self.desk.recall().await?).ok()?;
         (remembered.data_source == data_source).then_some(remembered.bindings)
     }
 }
 
-/// The one data source of the database; where there are several, the operator must say which.
-async fn find(client: &Client, settings: &NotionSettings) -> Result<String, Outcome> {
-    let answer =
-        client.database(&settings.database).await.map_err(|error| verdict::outcome(Effect::Look, error))?;
-    let Database { data_sources } = answer.value;
-    match data_sources.as_slice() {
-        [only] => Ok(only.id.clone()),
-        [] => Err(operator(
-            "no_data_source",
-            "the Notion database has no data source that the integration can see".into(),
-        )),
-        several => {
-            let listed: Vec<_> =
-                several.iter().map(|source| format!("{} ({})", source.id, source.name)).collect();
-            Err(operator(
-                "several_data_sources",
-                format!(
-                    "the Notion database has several data sources; set NOTION_DATA_SOURCE_ID to one of: {}",
-                    listed.join(", ")
-                ),
-            ))
-        }
-    }
+fn undescribed(error: CallError) -> Outcome {
+    verdict::outcome(Effect::Describe, error)
 }
 
 fn unusable(error: &SchemaError) -> Outcome {
@@ -148,5 +209,6 @@ fn unusable(error: &SchemaError) -> Outcome {
 }
 
 fn operator(class: &str, message: String) -> Outcome {
-    Outcome::NeedsOperator(Failure::local(class, message))
+    let remedy = message.clone();
+    Outcome::NeedsOperator(Trouble { failure: Failure::local(class, message), remedy })
 }

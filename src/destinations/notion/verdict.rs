@@ -3,13 +3,16 @@
 //! After Notion's reference of status codes and its advice on retries: reads are repeated freely, a
 //! page's creation only once it is known not to have happened.
 
-use super::client::{CallError, Refusal, page_url};
-use crate::domain::delivery::{Failure, Outcome, Remote};
+use super::client::{CallError, Refusal, THROTTLE_WAIT, page_url};
+use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
+use std::time::Duration;
 
 /// What the failed call would have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Read the database or its data source, or looked for a page.
+    /// Read the database or its data source: what is wrong there is wrong for every event.
+    Describe,
+    /// Looked for a page.
     Look,
     /// Made a page.
     Create,
@@ -20,19 +23,39 @@ pub(super) enum Effect {
 /// The outcome of a delivery whose call failed.
 pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
     match error {
-        CallError::NotSent(message) => transient(Failure::local("unreachable", message)),
-        CallError::NoAnswer(message) => unanswered(effect, Failure::local("no_answer", message)),
+        CallError::NoSlot(wait) => Outcome::Throttled {
+            failure: Failure::local("rate_limit", "the token's rate allows no call just now"),
+            wait: Some(wait),
+        },
+        CallError::TooLate => transient(
+            Failure::local(
+                "too_late",
+                "looking things up took so long that the page is not made in this try",
+            ),
+            None,
+        ),
+        CallError::NotSent(message) => transient(Failure::local("unreachable", message), None),
+        CallError::NoAnswer { message, sent } => {
+            unanswered(effect, Failure::local("no_answer", message), sent, None)
+        }
         CallError::Refused(refusal) => refused(effect, *refusal),
     }
 }
 
 fn refused(effect: Effect, refusal: Refusal) -> Outcome {
+    if let (Effect::Create | Effect::Update, Some(page)) = (effect, refusal.committed_page.clone()) {
+        return Outcome::Delivered {
+            remote: Remote { url: Some(page_url(&page)), id: page },
+            status: Some(refusal.status),
+            request_id: refusal.request_id,
+        };
+    }
     let wait = refusal.retry_after;
     match refusal.status {
         429 if refusal.rate_limit_reason.as_deref() == Some("public_api_request_blocked") => {
             needs_operator(refusal, "Notion blocks this integration; ask Notion's support to lift it")
         }
-        429 | 529 => Outcome::Throttled { failure: failure(refusal), wait },
+        429 | 529 => Outcome::Throttled { failure: failure(refusal), wait: wait.or(Some(THROTTLE_WAIT)) },
         401 => needs_operator(refusal, "the token is not valid (any more): set a new NOTION_API_KEY"),
         403 => needs_operator(
             refusal,
@@ -45,43 +68,41 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
         ),
         400 if is_about_trash(&refusal) => match effect {
             Effect::Update => Outcome::Gone(failure(refusal)),
-            Effect::Look | Effect::Create => {
-                needs_operator(refusal, "the database is in Notion's trash: restore it")
-            }
+            _ => needs_operator(refusal, "the database is in Notion's trash: restore it"),
         },
-        409 => Outcome::Transient { failure: failure(refusal), wait },
-        408 | 500..=599 => match refusal.committed_page.clone() {
-            Some(page) if effect != Effect::Look => Outcome::Delivered {
-                remote: Remote { url: Some(page_url(&page)), id: page },
-                status: Some(refusal.status),
-                request_id: refusal.request_id,
-            },
-            _ => unanswered(effect, failure(refusal)),
-        },
+        409 => transient(failure(refusal), wait),
+        408 | 500..=599 => {
+            let sent = refusal.sent;
+            unanswered(effect, failure(refusal), sent, wait)
+        }
         300..=399 => needs_operator(
             refusal,
             "the address answers with a redirect, which is not followed with a token: correct NOTION_API_URL",
+        ),
+        _ if effect == Effect::Describe => needs_operator(
+            refusal,
+            "NOTION_DATABASE_ID does not lead to a database: copy the link to the database itself",
         ),
         _ => Outcome::Permanent(failure(refusal)),
     }
 }
 
 /// Nobody knows whether it was done: only a page's creation is in doubt.
-fn unanswered(effect: Effect, failure: Failure) -> Outcome {
+fn unanswered(effect: Effect, failure: Failure, sent: Duration, wait: Option<Duration>) -> Outcome {
     match effect {
-        Effect::Create => Outcome::Ambiguous(failure),
-        Effect::Look | Effect::Update => transient(failure),
+        Effect::Create => Outcome::Ambiguous { failure, since: sent },
+        Effect::Describe | Effect::Look | Effect::Update => transient(failure, wait),
     }
 }
 
-fn transient(failure: Failure) -> Outcome {
-    Outcome::Transient { failure, wait: None }
+fn transient(failure: Failure, wait: Option<Duration>) -> Outcome {
+    Outcome::Transient { failure, wait }
 }
 
 fn needs_operator(refusal: Refusal, remedy: &str) -> Outcome {
     let mut failure = failure(refusal);
     failure.message = format!("{}; {remedy}", failure.message.trim_end_matches('.'));
-    Outcome::NeedsOperator(failure)
+    Outcome::NeedsOperator(Trouble { failure, remedy: remedy.to_owned() })
 }
 
 fn failure(refusal: Refusal) -> Failure {
@@ -102,7 +123,6 @@ fn is_about_trash(refusal: &Refusal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn of(effect: Effect, status: u16, message: &str) -> &'static str {
         let refusal = Refusal { status, message: message.to_owned(), ..Refusal::default() };
@@ -116,7 +136,7 @@ mod tests {
             Outcome::Permanent(_) => "permanent",
             Outcome::Transient { .. } => "transient",
             Outcome::Throttled { .. } => "throttled",
-            Outcome::Ambiguous(_) => "ambiguous",
+            Outcome::Ambiguous { .. } => "ambiguous",
             Outcome::Unsettled { .. } => "unsettled",
             Outcome::Gone(_) => "gone",
             Outcome::NeedsOperator(_) => "needs operator",
@@ -125,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_status_means_what_the_reference_says() {
-        use Effect::{Create, Look, Update};
+        use Effect::{Create, Describe, Look, Update};
         for (status, look, create, update) in [
             (400, "permanent", "permanent", "permanent"),
             (401, "needs operator", "needs operator", "needs operator"),
@@ -141,6 +161,8 @@ mod tests {
             (529, "throttled", "throttled", "throttled"),
             (302, "needs operator", "needs operator", "needs operator"),
         ] {
+            let describe = if look == "permanent" { "needs operator" } else { look };
+            assert_eq!(of(Describe, status, ""), describe, "describe {status}");
             assert_eq!(of(Look, status, ""), look, "look {status}");
             assert_eq!(of(Create, status, ""), create, "create {status}");
             assert_eq!(of(Update, status, ""), update, "update {status}");
@@ -153,7 +175,7 @@ mod tests {
     #[test]
     fn a_call_that_was_never_sent_is_in_no_doubt() {
         let not_sent = || CallError::NotSent("refused".into());
-        let unanswered = || CallError::NoAnswer("broke".into());
+        let unanswered = || CallError::NoAnswer { message: "broke".into(), sent: Duration::from_secs(9) };
         assert_eq!(name(&outcome(Effect::Create, not_sent())), "transient");
         assert_eq!(name(&outcome(Effect::Create, unanswered())), "ambiguous");
         assert_eq!(name(&outcome(Effect::Update, unanswered())), "transient");

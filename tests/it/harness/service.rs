@@ -159,6 +159,7 @@ impl ServiceBuilder {
             ("NOTION_API_KEY", sandbox::TOKEN),
             ("NOTION_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
             ("NOTION_SETTLE_SECONDS", "0"),
+            ("NOTION_RATE_PER_MINUTE", "0"),
             ("STRIPE_WEBHOOK_SECRET", SECRET),
             ("DATABASE_URL", "postgres://filled-in-below/"),
         ] {
@@ -175,6 +176,7 @@ impl ServiceBuilder {
         let instances = destinations::configure(&mut reader, &settings.instances);
         let (mut settings, instances) = reader.finish((settings, instances)).unwrap();
         settings.retry.base = Duration::from_millis(1);
+        settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
             store: database.store(),
             settings,

@@ -1,0 +1,138 @@
+//! Destination instances: what each remembers between runs, and which ones wait for the operator.
+
+use super::{Store, StoreError};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Why an instance is held: only the operator can mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The kind of failure, in a word.
+    pub class: String,
+    /// What happened, for those who hold a key.
+    pub reason: String,
+    /// What to do, in words of our own that anybody may read.
+    pub remedy: String,
+}
+
+/// An instance that is held.
+#[derive(Debug, Clone)]
+pub struct HeldInstance {
+    /// The instance.
+    pub name: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Why.
+    pub hold: Hold,
+}
+
+impl Store {
+    /// What the instance remembers.
+    pub async fn recall(&self, instance: &str) -> Result<Option<Value>, StoreError> {
+        let memory =
+            sqlx::query_scalar!("select memory from eventbridge.destinations where name = $1", instance)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(memory.flatten())
+    }
+
+    /// Has the instance remember this, and nothing else.
+    pub async fn remember(&self, instance: &str, memory: &Value) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            insert into eventbridge.destinations (name, memory) values ($1, $2)
+            on conflict (name) do update set memory = excluded.memory
+            "#,
+            instance,
+            memory
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Holds an instance: nothing is claimed for it until it is resumed. `true` when it was not
+    /// held before; the reason is the newest one in any case.
+    pub async fn hold(&self, instance: &str, hold: &Hold, probe_after: Duration) -> Result<bool, StoreError> {
+        let newly = sqlx::query_scalar!(
+            r#"
+            insert into eventbridge.destinations as known
+                   (name, held_since, held_class, held_reason, held_remedy, probe_at)
+            values ($1, now(), $2, $3, $4, now() + $5::bigint * interval '1 millisecond')
+            on conflict (name) do update
+               set held_since = coalesce(known.held_since, excluded.held_since),
+                   held_class = excluded.held_class,
+                   held_reason = excluded.held_reason,
+                   held_remedy = excluded.held_remedy,
+                   probe_at = case when known.held_since is null then excluded.probe_at else known.probe_at end
+            returning held_since = now() as "newly!"
+            "#,
+            instance,
+            hold.class.replace('\0', ""),
+            hold.reason.replace('\0', ""),
+            hold.remedy,
+            super::milliseconds(probe_after)
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(newly)
+    }
+
+    /// Lets an instance go on; `false` when it was not held.
+    pub async fn resume(&self, instance: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            update eventbridge.destinations
+               set held_since = null, held_class = null, held_reason = null, held_remedy = null, probe_at = null
+             where name = $1 and held_since is not null
+            "#,
+            instance
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Takes on the probes that are due: each instance is probed by one process at a time.
+    pub async fn take_probes(
+        &self,
+        instances: &[String],
+        again_after: Duration,
+    ) -> Result<Vec<String>, StoreError> {
+        let names = sqlx::query_scalar!(
+            r#"
+            update eventbridge.destinations
+               set probe_at = now() + $2::bigint * interval '1 millisecond'
+             where name = any($1) and held_since is not null and probe_at <= now()
+            returning name
+            "#,
+            instances,
+            super::milliseconds(again_after)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(names)
+    }
+
+    /// The instances that are held.
+    pub async fn held(&self) -> Result<Vec<HeldInstance>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select name, held_since as "since!", coalesce(held_class, '') as "class!",
+                   coalesce(held_reason, '') as "reason!", coalesce(held_remedy, '') as "remedy!"
+              from eventbridge.destinations
+             where held_since is not null
+             order by name
+            "#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let held = rows.into_iter().map(|row| HeldInstance {
+            name: row.name,
+            since: row.since,
+            hold: Hold { class: row.class, reason: row.reason, remedy: row.remedy },
+        });
+        Ok(held.collect())
+    }
+}

@@ -1,0 +1,84 @@
+//! The rate of a connection, shared by all replicas through one row.
+
+use super::{Store, StoreError, milliseconds};
+use std::time::Duration;
+
+/// When a call may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// After this wait; the slot is taken.
+    In(Duration),
+    /// Not before this wait, which is longer than was asked for; no slot is taken.
+    NotBefore(Duration),
+}
+
+impl Store {
+    /// Takes the connection's next slot, if it comes within `patience`. Slots lie `gap` apart.
+    pub async fn take_slot(
+        &self,
+        connection: &str,
+        gap: Duration,
+        patience: Duration,
+    ) -> Result<Slot, StoreError> {
+        loop {
+            let row = sqlx::query!(
+                r#"
+                with asked as (
+                    select connection, greatest(next_at, blocked_until, clock_timestamp()) as at
+                      from eventbridge.rate_limits
+                     where connection = $1
+                       for update
+                ), taken as (
+                    update eventbridge.rate_limits
+                       set next_at = asked.at + $2::bigint * interval '1 microsecond'
+                      from asked
+                     where rate_limits.connection = asked.connection
+                       and asked.at <= clock_timestamp() + $3::bigint * interval '1 millisecond'
+                    returning rate_limits.connection
+                )
+                select greatest(extract(epoch from at - clock_timestamp()) * 1000, 0)::bigint as "wait_ms!",
+                       exists (select from taken) as "taken!"
+                  from asked
+                "#,
+                connection,
+                i64::try_from(gap.as_micros()).unwrap_or(i64::MAX),
+                milliseconds(patience)
+            )
+            .fetch_optional(&self.pool)
+            .await?;
+            let Some(row) = row else {
+                self.know_connection(connection).await?;
+                continue;
+            };
+            let wait = Duration::from_millis(u64::try_from(row.wait_ms).unwrap_or_default());
+            return Ok(if row.taken { Slot::In(wait) } else { Slot::NotBefore(wait) });
+        }
+    }
+
+    /// Leaves the connection alone for a while, on all replicas.
+    pub async fn block(&self, connection: &str, wait: Duration) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            insert into eventbridge.rate_limits as known (connection, blocked_until)
+            values ($1, now() + $2::bigint * interval '1 millisecond')
+            on conflict (connection) do update
+               set blocked_until = greatest(known.blocked_until, excluded.blocked_until)
+            "#,
+            connection,
+            milliseconds(wait)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn know_connection(&self, connection: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into eventbridge.rate_limits (connection) values ($1) on conflict do nothing",
+            connection
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! What the service does for a destination, done by the store.
+
+use crate::destinations::{Desk, Rate};
+use crate::store::{Slot, Store};
+use async_trait::async_trait;
+use serde_json::Value;
+use std::time::Duration;
+use tracing::warn;
+
+/// The longest wait for a slot while an execution is held; it is given back where it takes longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to wait where the database cannot tell when the next slot is.
+const DATABASE_AWAY: Duration = Duration::from_secs(2);
+
+/// The desk of one instance.
+#[derive(Clone, Copy)]
+pub(super) struct StoreDesk<'a> {
+    pub(super) store: &'a Store,
+    pub(super) instance: &'a str,
+}
+
+#[async_trait]
+impl Desk for StoreDesk<'_> {
+    async fn recall(&self) -> Option<Value> {
+        self.store.recall(self.instance).await.unwrap_or_else(|error| {
+            warn!(%error, instance = self.instance, "could not read what the destination remembers");
+            None
+        })
+    }
+
+    async fn remember(&self, memory: &Value) {
+        if let Err(error) = self.store.remember(self.instance, memory).await {
+            warn!(%error, instance = self.instance, "could not keep what the destination remembers");
+        }
+    }
+
+    async fn slot(&self, rate: &Rate) -> Result<(), Duration> {
+        let Some(per_minute) = rate.per_minute else { return Ok(()) };
+        let gap = Duration::from_mins(1) / per_minute.get();
+        match self.store.take_slot(&rate.connection, gap, PATIENCE).await {
+            Ok(Slot::In(wait)) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Ok(Slot::NotBefore(wait)) => Err(wait),
+            // Without the database nobody knows what the other replicas do.
+            Err(error) => {
+                warn!(%error, instance = self.instance, "could not take a slot of the rate limit");
+                Err(DATABASE_AWAY)
+            }
+        }
+    }
+
+    async fn block(&self, rate: &Rate, wait: Duration) {
+        if let Err(error) = self.store.block(&rate.connection, wait).await {
+            warn!(%error, instance = self.instance, "could not tell the other replicas to wait");
+        }
+    }
+}
