@@ -11,13 +11,14 @@ use crate::store::{Store, Wake};
 use crate::worker::{self, WorkerSettings};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn_with_state, map_request, map_response};
 use axum::response::{IntoResponse, Response};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
@@ -33,6 +34,9 @@ use utoipa_swagger_ui::SwaggerUi;
 
 /// The longest that an answer may take. Stripe waits longer than this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Recording verdicts and signing off come after the grace.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -56,6 +60,8 @@ pub struct Service {
     store: Store,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Cancelled when no request runs any more: the writers then finish what waits.
+    stop_writers: CancellationToken,
     grace: Duration,
     progress: watch::Receiver<u64>,
 }
@@ -64,14 +70,16 @@ impl Service {
     /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
     pub fn start(parts: Parts) -> Self {
         let Parts { store, settings, instances, clock, more_routes } = parts;
-        let (tasks, stop, wake) = (TaskTracker::new(), CancellationToken::new(), Wake::default());
+        let (tasks, wake) = (TaskTracker::new(), Wake::default());
+        let (stop, stop_writers) = (CancellationToken::new(), CancellationToken::new());
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
-            writer: Writer::start(&store, &wake, WriterSettings::default(), &tasks),
+            writer: Writer::start(&store, &wake, WriterSettings::default(), &tasks, &stop_writers),
             clock,
         };
-        let api = Api { store: store.clone(), wake: wake.clone() };
+        let names = instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
+        let api = Api { store: store.clone(), instances: names, wake: wake.clone() };
         let router = router(ingest, api, more_routes, &Arc::new(settings.access));
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
         let (recorded, progress) = watch::channel(0);
@@ -85,7 +93,7 @@ impl Service {
             };
             tasks.spawn(worker::run(store.clone(), wake, instances, worker, stop.clone()));
         }
-        Self { router, store, tasks, stop, grace: settings.shutdown_grace, progress }
+        Self { router, store, tasks, stop, stop_writers, grace: settings.shutdown_grace, progress }
     }
 
     /// The routes, for calling them without a network.
@@ -104,37 +112,50 @@ impl Service {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let (stop, begun) = (self.stop.clone(), self.stop.clone());
+        let stop = self.stop.clone();
         let serving = axum::serve(listener, self.router.clone()).with_graceful_shutdown(async move {
             shutdown.await;
             info!("stopping: no new requests; what runs comes to its end");
             stop.cancel();
         });
-        let grace = self.grace;
-        let served = tokio::select! {
-            served = serving.into_future() => served,
-            () = async { begun.cancelled().await; tokio::time::sleep(grace).await } => {
-                warn!("some clients did not let go of their connections; they are cut");
-                Ok(())
+        let begun = self.stop.clone();
+        let deadline = async {
+            begun.cancelled().await;
+            let deadline = Instant::now() + self.grace;
+            tokio::time::sleep_until(deadline).await;
+            deadline
+        };
+        let (served, deadline) = tokio::select! {
+            served = serving.into_future() => (served, Instant::now() + self.grace),
+            deadline = deadline => {
+                warn!("some clients did not let go of their connections; they are left");
+                (Ok(()), deadline)
             }
         };
-        self.stop().await;
+        self.stop_by(deadline + LAST_WORDS).await;
         served
     }
 
     /// Stops in order: what waits to be written is committed and answered, what is being delivered
     /// comes to its end within the grace, and the rest is given back.
     pub async fn stop(self) {
-        /// Recording verdicts and signing off come after the grace.
-        const LAST_WORDS: Duration = Duration::from_secs(5);
-        let Self { router, store, tasks, stop, grace, .. } = self;
+        let deadline = Instant::now() + self.grace + LAST_WORDS;
+        self.stop_by(deadline).await;
+    }
+
+    async fn stop_by(self, deadline: Instant) {
+        let Self { router, store, tasks, stop, stop_writers, .. } = self;
         stop.cancel();
+        stop_writers.cancel();
         drop(router);
         tasks.close();
-        if tokio::time::timeout(grace + LAST_WORDS, tasks.wait()).await.is_err() {
-            warn!("some tasks did not end in time; whatever they leased is freed by others");
+        let ended = async {
+            tasks.wait().await;
+            store.close().await;
+        };
+        if tokio::time::timeout_at(deadline, ended).await.is_err() {
+            warn!("some tasks did not end in time; what this process leased is freed by another");
         }
-        store.close().await;
     }
 }
 
@@ -177,6 +198,7 @@ fn router(ingest: Ingest, api: Api, more_routes: OpenApiRouter, access: &Arc<Acc
         .layer(from_fn_with_state(access.clone(), auth::require_local_host))
         .layer(
             ServiceBuilder::new()
+                .layer(map_request(keep_readable_request_id))
                 .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
                 .layer(TraceLayer::new_for_http().make_span_with(request_span))
                 .layer(PropagateRequestIdLayer::new(REQUEST_ID))
@@ -191,6 +213,19 @@ fn router(ingest: Ingest, api: Api, more_routes: OpenApiRouter, access: &Arc<Acc
                 .layer(map_response(too_slow))
                 .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT)),
         )
+}
+
+/// A caller's id of its request is kept where it is fit for a log; else it gets one of ours.
+async fn keep_readable_request_id(mut request: axum::extract::Request) -> axum::extract::Request {
+    const LENGTH_MAX: usize = 128;
+    let is_readable = request
+        .headers()
+        .get(&REQUEST_ID)
+        .is_some_and(|id| id.len() <= LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic));
+    if !is_readable {
+        request.headers_mut().remove(&REQUEST_ID);
+    }
+    request
 }
 
 /// The path alone: a query can hold what a customer wrote.

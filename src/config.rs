@@ -113,6 +113,13 @@ impl<'a> Reader<'a> {
         self.problems.push(format!("{name}: {what}"));
     }
 
+    /// Whether something was noted about a setting.
+    pub fn has_problem(&self, name: &str) -> bool {
+        self.problems
+            .iter()
+            .any(|problem| problem.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
+    }
+
     /// The settings read, unless something was wrong.
     pub fn finish<T>(self, settings: T) -> Result<T, ConfigError> {
         if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems: self.problems }) }
@@ -223,7 +230,7 @@ impl Settings {
     pub fn for_production(reader: &mut Reader<'_>) -> Self {
         let access = access(reader);
         let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
-        if reader.text("STRIPE_WEBHOOK_SECRET").is_none() {
+        if settings.stripe_secrets.is_empty() && !reader.has_problem("STRIPE_WEBHOOK_SECRET") {
             reader.problem(
                 "STRIPE_WEBHOOK_SECRET",
                 "is missing: the signing secret (whsec_…) of your Stripe endpoint",
@@ -236,6 +243,17 @@ impl Settings {
     /// Reads the settings for `dev` and `demo`: the caller fills in what is not set.
     pub fn for_development(reader: &mut Reader<'_>) -> Self {
         let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::LOCALHOST), Access::LocalOnly);
+        let is_exposed = reader.parsed("DEV_EXPOSE", false, |text| match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("must be on or off"),
+        });
+        if !is_exposed && !settings.listen.ip().is_loopback() {
+            reader.problem(
+                "LISTEN_ADDR",
+                "is an address that others can reach, and dev asks for no key: use serve, or DEV_EXPOSE=on where something else keeps others out, as a container's published port on 127.0.0.1 does",
+            );
+        }
         settings.database_url = database_url(reader).unwrap_or_default();
         settings
     }
@@ -310,13 +328,23 @@ fn database_url(reader: &mut Reader<'_>) -> Option<SecretString> {
         return None;
     }
     let port = reader.number("POSTGRES_PORT", 5432_u16, 1, u16::MAX);
+    let host = host.unwrap_or("localhost");
     let mut url = url::Url::parse("postgres://localhost/").ok()?;
-    let parts =
-        url.set_host(Some(host.unwrap_or("localhost"))).is_ok_and(|()| url.set_port(Some(port)).is_ok())
-            && url.set_username(reader.text("POSTGRES_USER").unwrap_or("postgres")).is_ok()
-            && url.set_password(reader.text("POSTGRES_PASSWORD")).is_ok();
-    if !parts {
-        reader.problem("POSTGRES_HOST", "is no host name");
+    let host_is_fine = match host.parse::<IpAddr>() {
+        Ok(address) => url.set_ip_host(address).is_ok(),
+        // The folder of a socket cannot stand in a URL's place for the host.
+        Err(_) if host.starts_with('/') => {
+            url.query_pairs_mut().append_pair("host", host);
+            true
+        }
+        Err(_) => url.set_host(Some(host)).is_ok(),
+    };
+    let is_complete = host_is_fine
+        && url.set_port(Some(port)).is_ok()
+        && url.set_username(reader.text("POSTGRES_USER").unwrap_or("postgres")).is_ok()
+        && url.set_password(reader.text("POSTGRES_PASSWORD")).is_ok();
+    if !is_complete {
+        reader.problem("POSTGRES_HOST", "is neither a host name, nor an address, nor the folder of a socket");
     }
     if let Ok(mut path) = url.path_segments_mut() {
         path.clear().push(database.unwrap_or("postgres"));
@@ -367,6 +395,9 @@ fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
             }
             found.push(InstanceName { name: name.to_owned(), kind: kind.to_owned() });
         }
+        if found.is_empty() {
+            return Err("names no instance; set it to nothing where events are only to be stored".to_owned());
+        }
         Ok(found)
     })
 }
@@ -377,13 +408,14 @@ fn access(reader: &mut Reader<'_>) -> Access {
         None | Some("on") => {}
         Some(_) => reader.problem("AUTH", "must be on or off"),
     }
-    if reader.text("API_KEYS").is_none() {
+    let keys = reader.parsed("API_KEYS", Vec::new(), api_keys);
+    if keys.is_empty() && !reader.has_problem("API_KEYS") {
         reader.problem(
             "API_KEYS",
             "is missing: name:read:key or name:write:key, keys of 32 characters or more, separated by commas (or AUTH=off)",
         );
     }
-    Access::Keys(reader.parsed("API_KEYS", Vec::new(), api_keys))
+    Access::Keys(keys)
 }
 
 fn api_keys(text: &str) -> Result<Vec<ApiKey>, String> {
@@ -526,6 +558,43 @@ mod tests {
         ] {
             assert!(with(name, text).is_err(), "{name}={text}");
         }
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_missing() {
+        for name in ["STRIPE_WEBHOOK_SECRET", "API_KEYS", "DESTINATIONS"] {
+            assert!(with(name, " , ,").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_database_may_be_at_an_address_or_behind_a_socket() {
+        for (host, expected) in [
+            ("::1", "postgres://postgres@[::1]:5432/postgres"),
+            ("10.0.0.1", "postgres://postgres@10.0.0.1:5432/postgres"),
+            (
+                "/var/run/postgresql",
+                "postgres://postgres@localhost:5432/postgres?host=%2Fvar%2Frun%2Fpostgresql",
+            ),
+        ] {
+            let mut vars = complete();
+            vars.set("DATABASE_URL", "");
+            vars.set("POSTGRES_HOST", host);
+            assert_eq!(read(&vars).expect(host).database_url.expose_secret(), expected);
+        }
+        assert!(with("POSTGRES_HOST", "fine where DATABASE_URL wins").is_ok());
+    }
+
+    #[test]
+    fn dev_listens_to_others_only_when_told_to() {
+        let dev = |vars: Vars| {
+            let mut reader = Reader::new(&vars);
+            let settings = Settings::for_development(&mut reader);
+            reader.finish(settings).is_ok()
+        };
+        assert!(dev([("LISTEN_ADDR", "127.0.0.1:9")].into_iter().collect()));
+        assert!(!dev([("LISTEN_ADDR", "0.0.0.0:9")].into_iter().collect()));
+        assert!(dev([("LISTEN_ADDR", "0.0.0.0:9"), ("DEV_EXPOSE", "on")].into_iter().collect()));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `/api/v1/events`: what came in.
 
 use super::executions::ExecutionView;
-use super::extract::{self, Query};
+use super::extract::{self, Path, Query};
 use super::{Api, from_store};
 use crate::domain::event::EventKey;
 use crate::problem::Problem;
 use crate::store::{EventFilter, EventRow, ExecutionFilter, LIMIT_MAX};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -150,7 +150,7 @@ pub(super) async fn show(
     Ok(Json(EventDetail {
         event: event.into(),
         payload,
-        executions: executions.rows.into_iter().map(ExecutionView::from).collect(),
+        executions: executions.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
     }))
 }
 

@@ -1,12 +1,12 @@
 //! `/api/v1/executions`: where each event stands on its way, and another try by hand.
 
-use super::extract::{self, Query};
+use super::extract::{self, Path, Query};
 use super::{Api, from_store};
 use crate::domain::execution::ExecutionId;
 use crate::problem::Problem;
 use crate::store::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -148,7 +148,7 @@ pub(super) async fn list(
     };
     let page = api.store.executions(&filter, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Executions {
-        data: page.rows.into_iter().map(ExecutionView::from).collect(),
+        data: page.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
         next_cursor: page.next.map(crate::store::Cursor::encode),
     }))
 }
@@ -174,7 +174,7 @@ pub(super) async fn show(
     let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
     let attempts = api.store.attempts(id).await.map_err(from_store)?;
     Ok(Json(ExecutionDetail {
-        execution: execution.into(),
+        execution: ExecutionView::new(execution, &api),
         attempts: attempts.into_iter().map(AttemptView::from).collect(),
     }))
 }
@@ -205,9 +205,10 @@ pub(super) async fn retry(
     match api.store.retry(id).await.map_err(from_store)? {
         RetryAnswer::Queued => {
             info!(execution_id = id.0, "retried by hand");
+            let execution = api.store.execution(id).await.map_err(from_store);
             api.wake.ring();
-            let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
-            Ok((StatusCode::ACCEPTED, Json(execution.into())))
+            let execution = execution?.ok_or_else(missing)?;
+            Ok((StatusCode::ACCEPTED, Json(ExecutionView::new(execution, &api))))
         }
         RetryAnswer::NotFound => Err(missing()),
         RetryAnswer::Refused(status) => Err(Problem::new(
@@ -227,9 +228,19 @@ fn missing() -> Problem {
     Problem::not_found("There is no execution of this id.")
 }
 
-impl From<ExecutionRow> for ExecutionView {
-    fn from(row: ExecutionRow) -> Self {
+impl ExecutionView {
+    /// How an execution is shown; one whose destination is no longer configured says so.
+    pub(super) fn new(row: ExecutionRow, api: &Api) -> Self {
         let waits = row.status == "pending";
+        let is_orphan = waits && !api.instances.contains(&row.destination);
+        let waiting = if is_orphan {
+            Some(
+                "its destination is not among DESTINATIONS: it waits until that is configured again"
+                    .to_owned(),
+            )
+        } else {
+            row.reason.or_else(|| waits.then(|| "new: it waits for a worker".to_owned()))
+        };
         Self {
             id: row.id,
             event: row.event_key,
@@ -237,7 +248,7 @@ impl From<ExecutionRow> for ExecutionView {
             event_id: row.event_id,
             event_type: row.event_type,
             destination: row.destination,
-            reason: row.reason.or_else(|| waits.then(|| "new: it waits for a worker".to_owned())),
+            reason: waiting,
             status: row.status,
             error_class: row.error_class,
             attempt_count: row.attempts,

@@ -12,10 +12,28 @@ use serde::de::DeserializeOwned;
 /// Query parameters.
 pub struct Query<T>(pub T);
 
+/// Parameters of the path.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        refuse_nul(parts.uri.path())?;
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(path)| Self(path))
+            .map_err(|rejection| {
+                Problem::bad_request(format!("The path cannot be read: {}.", rejection.body_text()))
+            })
+    }
+}
+
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        refuse_nul(parts.uri.query().unwrap_or_default())?;
         axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(
             |rejection| Problem::bad_request(format!("The query cannot be read: {}.", rejection.body_text())),
         )
@@ -41,6 +59,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 Err(Problem::bad_request(format!("The body cannot be read: {}.", rejection.body_text())))
             }
         }
+    }
+}
+
+/// No text of ours holds NUL, and Postgres takes none.
+fn refuse_nul(encoded: &str) -> Result<(), Problem> {
+    if encoded.contains("%00") {
+        Err(Problem::bad_request("A NUL cannot be part of anything here."))
+    } else {
+        Ok(())
     }
 }
 

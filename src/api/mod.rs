@@ -14,6 +14,7 @@ pub use health::Health;
 
 use crate::problem::Problem;
 use crate::store::{Store, StoreError, Wake};
+use std::sync::Arc;
 use tracing::error;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -25,6 +26,8 @@ use utoipa_axum::routes;
 pub struct Api {
     /// The database.
     pub store: Store,
+    /// The names of the destination instances that are configured.
+    pub instances: Arc<[String]>,
     /// Wakes the workers after a retry.
     pub wake: Wake,
 }

@@ -1,7 +1,7 @@
 //! An execution's states and the table of legal transitions, written here once.
 //!
-//! The store asks [`Change::allowed_from`] for the states that a change may start from, so that the
-//! SQL and this table cannot disagree.
+//! A retry asks [`Change::allowed_from`] where it may start. Claims start from `pending`, and what a
+//! worker reports from `running`, which the lease it must hold vouches for.
 
 use std::fmt;
 use std::str::FromStr;

@@ -5,5 +5,6 @@
 pub mod delivery;
 pub mod event;
 pub mod execution;
+pub mod local;
 pub mod money;
 pub mod subscription;

@@ -1,8 +1,8 @@
 //! The way in: a signed request becomes a committed event, or an answer that says why not.
 //!
 //! 200 means committed. The handler never owns the write: it hands the event to the [`Writer`] and
-//! waits, so a client that goes away cannot interrupt a transaction. Memory is reserved before a
-//! body is read; where there is none left the answer is 503, and the sender comes again.
+//! waits, so a client that goes away cannot interrupt a transaction. Memory is set aside as a body
+//! comes in; where there is none left the answer is 503, and the sender comes again.
 
 mod writer;
 
@@ -14,6 +14,7 @@ use crate::problem::Problem;
 use crate::sources::{Registry, Rejection};
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,7 @@ use chrono::{DateTime, Utc};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -29,6 +31,9 @@ use utoipa_axum::routes;
 
 /// The largest body taken. Stripe documents no size; its events are a few kilobytes.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How long a body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Seconds after which a sender that was turned away may come again.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -81,12 +86,19 @@ pub struct Received {
         (status = 200, description = "Committed, now or earlier", body = Received),
         (status = 400, description = "Not signed by a known secret, or no event; nothing is stored", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such source", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 2 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not stored: the queue is full or the database is away; come again", body = Problem, content_type = "application/problem+json"),
     ),
     security(()),
 )]
-async fn receive(State(ingest): State<Ingest>, Path(source): Path<String>, request: Request) -> Response {
+async fn receive(
+    State(ingest): State<Ingest>,
+    source: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    // A path that cannot be read names no source either.
+    let source = source.map(|Path(source)| source).unwrap_or_default();
     match ingest.accept(&source, request).await {
         Ok(received) => Json(received).into_response(),
         Err(problem) => problem.into_response(),
@@ -100,8 +112,11 @@ impl Ingest {
             .get(source)
             .ok_or_else(|| Problem::not_found("There is no such source of webhooks."))?;
         let (parts, body) = request.into_parts();
-        let mut reservation = self.writer.reserve(announced_bytes(&parts.headers)?).map_err(turned_away)?;
-        let body = read(body, &mut reservation).await?;
+        refuse_announced_size(&parts.headers)?;
+        let mut reservation = self.writer.reserve().map_err(turned_away)?;
+        let body = tokio::time::timeout(BODY_TIMEOUT, read(body, &mut reservation))
+            .await
+            .unwrap_or_else(|_| Err(too_slow()))?;
         let event = source
             .receive(&parts.headers, body, (self.clock)())
             .map_err(|rejection| rejected(source.name(), &rejection))?;
@@ -122,18 +137,19 @@ impl Ingest {
     }
 }
 
-/// How much memory to reserve to begin with: what the sender announces.
-fn announced_bytes(headers: &HeaderMap) -> Result<usize, Problem> {
+/// Turns a body away that says by itself that it is too large, before a byte of it is read.
+fn refuse_announced_size(headers: &HeaderMap) -> Result<(), Problem> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match announced.map(usize::try_from) {
-        None => Ok(0),
-        Some(Ok(bytes)) if bytes <= BODY_BYTES_MAX => Ok(bytes),
+        None => Ok(()),
+        Some(Ok(bytes)) if bytes <= BODY_BYTES_MAX => Ok(()),
         Some(_) => Err(too_large()),
     }
 }
 
-/// Reads the body as it comes; what was not announced is reserved piece by piece.
+/// Reads the body as it comes. Memory is set aside for what has come, not for what was announced:
+/// else a few senders that announce much and send nothing would keep all others out.
 async fn read(mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Problem> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -155,6 +171,15 @@ fn too_large() -> Problem {
         "body_too_large",
         "The body is too large",
         format!("A webhook's body may hold at most {BODY_BYTES_MAX} bytes."),
+    )
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_too_slow",
+        "The body came too slowly",
+        format!("A webhook's body must be there within {} s.", BODY_TIMEOUT.as_secs()),
     )
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
@@ -67,7 +68,7 @@ pub enum WriteError {
     Refused,
 }
 
-/// The way to the writers. Cheap to clone; when the last clone is gone the writers finish and end.
+/// The way to the writers. Cheap to clone; when the last clone is gone the writers end, too.
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Waiting>,
@@ -90,26 +91,33 @@ struct Waiting {
 }
 
 impl Writer {
-    /// Starts the writers on `tasks`.
-    pub fn start(store: &Store, wake: &Wake, settings: WriterSettings, tasks: &TaskTracker) -> Self {
+    /// Starts the writers on `tasks`. When `stop` is cancelled they take nothing more on, write what
+    /// waits, and end.
+    pub fn start(
+        store: &Store,
+        wake: &Wake,
+        settings: WriterSettings,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(settings.queue_rows_max);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..settings.writers {
             let task = Task { store: store.clone(), wake: wake.clone(), settings, waiting: waiting.clone() };
-            tasks.spawn(task.run());
+            tasks.spawn(task.run(stop.clone()));
         }
         Self { queue, bytes: Arc::new(Semaphore::new(settings.queue_bytes_max)) }
     }
 
-    /// Sets memory aside for a body of this size.
-    pub fn reserve(&self, body_bytes: usize) -> Result<Reservation, WriteError> {
-        let permit = take(&self.bytes, body_bytes + EVENT_BYTES)?;
+    /// Sets memory aside for an event, as yet without a body.
+    pub fn reserve(&self) -> Result<Reservation, WriteError> {
+        let permit = take(&self.bytes, EVENT_BYTES)?;
         Ok(Reservation { queue: self.queue.clone(), bytes: self.bytes.clone(), permit })
     }
 }
 
 impl Reservation {
-    /// Sets more memory aside where the body turns out to be larger than was reserved.
+    /// Sets memory aside for so much of the body.
     pub fn cover(&mut self, body_bytes: usize) -> Result<(), WriteError> {
         let missing = (body_bytes + EVENT_BYTES).saturating_sub(self.permit.num_permits());
         if missing > 0 {
@@ -145,15 +153,21 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self) {
+    async fn run(self, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(self.settings.batch_rows_max);
-        loop {
-            let taken = self.waiting.lock().await.recv_many(&mut batch, self.settings.batch_rows_max).await;
-            if taken == 0 {
-                return;
-            }
+        while self.take(&mut batch, &stop).await > 0 {
             self.write(group(batch.drain(..))).await;
         }
+    }
+
+    /// Waits for events and takes what has queued up; none is left when it returns 0.
+    async fn take(&self, batch: &mut Vec<Waiting>, stop: &CancellationToken) -> usize {
+        let mut waiting = self.waiting.lock().await;
+        tokio::select! {
+            taken = waiting.recv_many(batch, self.settings.batch_rows_max) => return taken,
+            () = stop.cancelled() => waiting.close(),
+        }
+        waiting.recv_many(batch, self.settings.batch_rows_max).await
     }
 
     /// Writes a batch; where the database refuses it, halves it until the culprit stands alone.

@@ -156,13 +156,15 @@ impl Store {
         let row = sqlx::query!(
             r#"
             with found as (
-                select status from eventbridge.executions where id = $1
+                -- Locked, so that the state told is the one that decided.
+                select id, status from eventbridge.executions where id = $1 for update
             ), retried as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
                        reason = 'a retry was asked for', error_class = null, finished_at = null
-                 where id = $1 and status = any($2)
-                returning id
+                  from found
+                 where executions.id = found.id and found.status = any($2)
+                returning executions.id
             )
             select status, exists (select from retried) as "retried!" from found
             "#,

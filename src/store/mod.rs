@@ -20,11 +20,9 @@ pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch,
 pub use wake::Wake;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use std::time::Duration;
-
-static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,18 +36,18 @@ pub struct Store {
     pool: PgPool,
 }
 
-/// Why the database did not do what was asked.
+/// Why the database did not do what was asked. The cause is part of the message.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be reached or does not take writes now; the same call may work later.
     #[error("the database is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// It did not answer in time; what was asked may have been done.
     #[error("the database did not answer in time")]
     TimedOut,
     /// It refuses the data; the same call will never work.
     #[error("the database refuses the data: {0}")]
-    Refused(#[source] sqlx::Error),
+    Refused(sqlx::Error),
     /// A row is not as it should be, which is a fault of ours.
     #[error("the database holds something unexpected: {0}")]
     Unexpected(String),
@@ -72,10 +70,16 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Why the migrations could not be applied.
+/// Why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
-#[error("the database cannot be migrated: {0}")]
-pub struct MigrateError(#[from] sqlx::migrate::MigrateError);
+pub enum MigrateError {
+    /// No connection came about.
+    #[error("the database cannot be reached: {0}")]
+    Connect(String),
+    /// A migration failed.
+    #[error("the database cannot be migrated: {0}")]
+    Run(String),
+}
 
 impl Store {
     /// Prepares a pool; connections are made when they are needed.
@@ -98,13 +102,26 @@ impl Store {
     }
 
     /// Brings the schema up to date; two processes doing so at once wait for one another.
+    ///
+    /// It works on a connection of its own, which may take its time, and which tells at once why it
+    /// cannot be made. A schema that a newer program has brought further is left as it is, so that
+    /// one can go back to this program.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        Ok(MIGRATOR.run(&self.pool).await?)
+        let mut connection = PgConnection::connect_with(&self.pool.connect_options())
+            .await
+            .map_err(|error| MigrateError::Connect(error.to_string()))?;
+        let mut migrator = sqlx::migrate!();
+        migrator.set_ignore_missing(true);
+        let migrated =
+            migrator.run(&mut connection).await.map_err(|error| MigrateError::Run(error.to_string()));
+        // The work is done or not, whatever becomes of the connection.
+        let _closed = connection.close().await;
+        migrated
     }
 
     /// Whether the schema is as new as this program.
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
-        let newest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
+        let newest = sqlx::migrate!().iter().map(|migration| migration.version).max().unwrap_or_default();
         let applied = sqlx::query_scalar!(
             r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
         )

@@ -127,7 +127,7 @@ mod tests {
         }
         for rests in 1..10 {
             let rest = REST.saturating_mul(1 << (rests - 1)).min(REST_MAX);
-            assert_eq!(valve.allowance(now + rest - Duration::from_millis(1)), Allowance::None);
+            assert_eq!(valve.allowance(now + rest.saturating_sub(Duration::from_millis(1))), Allowance::None);
             now += rest;
             assert_eq!(valve.allowance(now), Allowance::One);
             valve.begin_probe();

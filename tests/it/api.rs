@@ -125,6 +125,9 @@ async fn what_cannot_be_read_is_a_problem_that_says_what_is_wrong() {
         ("/api/v1/events?kind=x", "kind"),
         ("/api/v1/executions?status=", "status"),
         ("/api/v1/executions/seven", "number"),
+        ("/api/v1/events/%00", "NUL"),
+        ("/api/v1/executions?source=%00", "NUL"),
+        ("/api/v1/events/%ff", "path"),
     ] {
         let answer = service.get(path).await;
         assert_eq!(answer.problem(400), "bad_request", "{path}");
@@ -136,6 +139,17 @@ async fn what_cannot_be_read_is_a_problem_that_says_what_is_wrong() {
     }
     assert_eq!(service.post("/api/v1/executions/7/retry").await.problem(404), "not_found");
     assert_eq!(service.post("/api/v1/events").await.problem(405), "method_not_allowed");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_destination_that_is_no_longer_configured_says_so() {
+    let service = store_only(1).await;
+    service
+        .database
+        .execute("insert into eventbridge.executions (event_key, destination) select id, 'gone' from eventbridge.events")
+        .await;
+    let listing = service.get("/api/v1/executions").await.json();
+    assert!(listing["data"][0]["reason"].as_str().unwrap().contains("DESTINATIONS"), "{listing}");
 }
 
 #[tokio::test]
@@ -250,4 +264,8 @@ async fn every_answer_bears_a_request_id_and_keeps_the_callers() {
     assert!(made.headers.contains_key("x-request-id"));
     let kept = service.send(Method::GET, "/nowhere", &[("x-request-id", "mine")]).await;
     assert_eq!(kept.headers["x-request-id"], "mine");
+    for unfit in ["with blanks", &"x".repeat(129)] {
+        let answer = service.send(Method::GET, "/nowhere", &[("x-request-id", unfit)]).await;
+        assert_ne!(answer.headers["x-request-id"], unfit);
+    }
 }

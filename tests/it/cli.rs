@@ -143,7 +143,7 @@ async fn dev_survives_a_kill_with_its_data_and_leaves_no_server_behind() {
 
     let postmaster = dev.kill().await;
     within("the server is gone", async {
-        while Path::new("/proc").join(&postmaster).exists() {
+        while is_alive(&postmaster).await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -190,6 +190,10 @@ async fn trigger_says_what_there_is_and_that_nobody_answers() {
     assert!(!done.status.success() && text(&done.stderr).contains("is the service running?"));
     let done = output(eventbridge(folder.path()).args(["trigger", "no.such", "--secret", "whsec_x"])).await;
     assert!(!done.status.success() && text(&done.stderr).contains("invoice.paid"));
+}
+
+async fn is_alive(process: &str) -> bool {
+    Command::new("kill").args(["-0", process]).stderr(Stdio::null()).status().await.unwrap().success()
 }
 
 /// A running `dev` of a folder that stands for a checkout.

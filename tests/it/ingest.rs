@@ -1,6 +1,6 @@
 //! From the request to the committed row: what 200 promises, and what everything else does not.
 
-use crate::harness::{Answer, NOW, SECRET, Service, recorded, signed, within};
+use crate::harness::{Answer, NOW, SECRET, Service, recorded, signed};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventbridge::devserver::samples;
@@ -152,6 +152,51 @@ async fn bodies_of_unannounced_length_take_no_more_room_than_they_need() {
 }
 
 #[tokio::test]
+async fn senders_that_announce_much_and_send_nothing_keep_nobody_out() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let silent = || {
+        let request = Request::post("/api/v1/webhooks/stripe")
+            .header("host", "localhost")
+            .header("content-length", 2 * 1024 * 1024)
+            .body(Body::from_stream(stream::pending::<Result<String, std::io::Error>>()));
+        Box::pin(service.call(request.unwrap()))
+    };
+    let mut waiting: Vec<_> = (0..100).map(|_| silent()).collect();
+    for request in &mut waiting {
+        assert!(futures_util::poll!(request).is_pending());
+    }
+    assert_received(&service.post_event(&event("evt_1")).await, true);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_503_and_nothing_is_lost_when_it_is_sent_again() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let away = service.replica().set("DESTINATIONS", "").without_database().start().await;
+    let answer = away.post_event(&event("evt_1")).await;
+    assert_eq!(answer.problem(503), "unavailable");
+    assert_eq!(answer.headers["retry-after"], "5");
+    assert_received(&service.post_event(&event("evt_1")).await, true);
+}
+
+#[tokio::test]
+async fn stopping_commits_and_answers_what_waits_though_a_client_holds_on() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let (database, router) = (service.database.clone(), service.router.clone());
+    let body = event("evt_last");
+    let mut last = Box::pin(service.post_event(&body));
+    for _ in 0..3 {
+        if futures_util::poll!(&mut last).is_ready() {
+            break;
+        }
+    }
+    drop(last);
+    // The router, and with it the way to the writers, is still held by a connection.
+    service.stop().await;
+    drop(router);
+    assert_eq!(database.count("select count(*) from eventbridge.events").await, 1);
+}
+
+#[tokio::test]
 async fn a_body_that_breaks_off_is_a_problem_and_stores_nothing() {
     let service = Service::start().await;
     let chunks = stream::iter([Ok("{\"id\":".to_owned()), Err(std::io::Error::other("gone"))]);
@@ -294,16 +339,20 @@ fn id_of(body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_full_queue_turns_events_away_and_takes_them_again_when_it_has_room() {
+async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_left() {
     use eventbridge::ingest::{WriteError, Writer, WriterSettings};
     use eventbridge::store::Wake;
+    use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     let database = crate::harness::Database::new().await;
     let settings = WriterSettings { queue_bytes_max: 10_000, ..WriterSettings::default() };
-    let writer = Writer::start(&database.store(), &Wake::default(), settings, &TaskTracker::new());
-    let held = writer.reserve(5_000).unwrap();
-    assert_eq!(writer.reserve(5_000).err(), Some(WriteError::Full));
+    let (store, wake) = (database.store(), Wake::default());
+    let writer = Writer::start(&store, &wake, settings, &TaskTracker::new(), &CancellationToken::new());
+    let mut held = writer.reserve().unwrap();
+    held.cover(5_000).unwrap();
+    let mut next = writer.reserve().unwrap();
+    assert_eq!(next.cover(5_000), Err(WriteError::Full));
     drop(held);
-    within("room", async { writer.reserve(5_000).unwrap() }).await;
+    assert_eq!(next.cover(5_000), Ok(()));
 }

@@ -123,11 +123,11 @@ impl Attempt<'_> {
     async fn create(&self, table: Arc<Table>) -> Result<Outcome, Outcome> {
         match self.send_new(&table).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {}
-            answer => return self.created(answer),
+            answer => return created(answer),
         }
         let newer = self.notion.table.newer_than(&table, self.reader()).await?;
         let answer = self.send_new(&newer).await;
-        self.created(answer)
+        created(answer)
     }
 
     async fn send_new(&self, table: &Table) -> Result<Answer<PageRef>, CallError> {
@@ -136,10 +136,6 @@ impl Attempt<'_> {
         }
         let properties = self.properties(table);
         self.calls().create_page(&table.data_source, &properties).await
-    }
-
-    fn created(&self, answer: Result<Answer<PageRef>, CallError>) -> Result<Outcome, Outcome> {
-        answer.map(delivered).map_err(|error| verdict::outcome(Effect::Create, error))
     }
 
     /// Writes a page that is known to be there. Where it is not, either a person removed it or the
@@ -197,6 +193,10 @@ impl Attempt<'_> {
     fn reader(&self) -> TableReader<'_> {
         self.notion.reader(self.delivery.desk)
     }
+}
+
+fn created(answer: Result<Answer<PageRef>, CallError>) -> Result<Outcome, Outcome> {
+    answer.map(delivered).map_err(|error| verdict::outcome(Effect::Create, error))
 }
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {

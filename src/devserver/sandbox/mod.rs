@@ -63,8 +63,12 @@ pub use refusal::Refusal;
 pub use template::Template;
 pub use traffic::LoggedRequest;
 
+use crate::domain::local::is_local;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use connection::{CuttableListener, Line};
 use journal::Journal;
@@ -229,4 +233,20 @@ fn router(shared: Arc<Shared>) -> Router {
         .with_state(Arc::clone(&shared))
         .merge(control::router(SandboxHandle::new(Arc::clone(&shared))))
         .merge(table::router(shared))
+        .layer(from_fn(refuse_strangers))
+}
+
+/// What stands here is for this machine alone, and no token guards the table.
+async fn refuse_strangers(request: Request, next: Next) -> Response {
+    if is_from_here(request.headers()) {
+        next.run(request).await
+    } else {
+        let refusal = "The sandbox answers only requests to localhost or a loopback address.\n";
+        (StatusCode::FORBIDDEN, refusal).into_response()
+    }
+}
+
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    is_local(text(header::HOST), text(header::ORIGIN))
 }

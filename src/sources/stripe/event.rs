@@ -21,7 +21,12 @@ const SECONDS_MAX: i64 = 253_402_300_799;
 
 /// Reads the event's id and what else the envelope tells.
 pub(super) fn read(body: &[u8]) -> Result<(String, EventFacts), Rejection> {
-    let envelope: Fields<'_, ENVELOPE> = serde_json::from_slice(body).map_err(|error| Rejection {
+    // What is skipped is not looked into by the parser, and JSON is UTF-8 throughout.
+    let body = std::str::from_utf8(body).map_err(|error| Rejection {
+        check: "body_not_an_event",
+        detail: format!("The body is no JSON: it is not UTF-8 after byte {}.", error.valid_up_to()).into(),
+    })?;
+    let envelope: Fields<'_, ENVELOPE> = serde_json::from_str(body).map_err(|error| Rejection {
         check: "body_not_an_event",
         detail: format!("The body is no JSON object: {}.", position(&error)).into(),
     })?;
@@ -141,8 +146,15 @@ fn in_range(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     (0..=SECONDS_MAX).contains(&time.timestamp()).then_some(time)
 }
 
+/// Blanks and characters that nobody sees would let two ids look, or be found, as one.
 fn is_id(id: &str) -> bool {
-    (1..=ID_CHARACTERS_MAX).contains(&id.chars().count()) && !id.chars().any(char::is_control)
+    let is_seen = |c: char| !c.is_control() && !c.is_whitespace() && !is_format(c);
+    (1..=ID_CHARACTERS_MAX).contains(&id.chars().count()) && id.chars().all(is_seen)
+}
+
+/// The format characters that change how a text is shown without being seen themselves.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Where the body stops being JSON, without quoting it.
@@ -214,6 +226,7 @@ mod tests {
             assert_eq!(refusal(body.as_bytes()), "body_not_an_event", "{body}");
         }
         assert_eq!(refusal(b"{\"id\":\"\xff\"}"), "body_not_an_event");
+        assert_eq!(refusal(b"{\"id\":\"x\",\"skipped\":\"\xff\"}"), "body_not_an_event");
         for body in
             ["{}", r#"{"id":""}"#, r#"{"id":7}"#, r#"{"id":null}"#, r#"{"id":"a\u0000"}"#, r#"{"id":"a\n"}"#]
         {

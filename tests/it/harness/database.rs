@@ -22,7 +22,10 @@ struct Server {
     _private: Option<PrivatePostgres>,
 }
 
-const TEMPLATE: &str = "eventbridge_test_template";
+/// Every database of this run bears its process's number, so that two runs may share a server.
+fn name_of(what: &str) -> String {
+    format!("eventbridge_test_{}_{what}", std::process::id())
+}
 
 impl Database {
     pub async fn new() -> Self {
@@ -32,7 +35,11 @@ impl Database {
         let server = tokio::task::spawn_blocking(Server::of_this_run).await.unwrap();
         let mut admin = connect(&server.url).await;
         // Without the log of every copied page, which a throw-away server need not survive.
-        execute(&mut admin, format!("create database {name} template {TEMPLATE} strategy file_copy")).await;
+        execute(
+            &mut admin,
+            format!("create database {name} template {} strategy file_copy", name_of("template")),
+        )
+        .await;
         Self { url: named(&server.url, &name) }
     }
 
@@ -79,17 +86,20 @@ impl Server {
 
     async fn make_template(&self) {
         let mut admin = connect(&self.url).await;
+        // A server that outlives the runs would fill up with theirs; one that is in use is left alone.
         let leftovers: Vec<String> = sqlx::query_scalar(
-            r"select datname::text from pg_database where datname like 'eventbridge\_test\_%'",
+            r"select datname::text from pg_database where datname like 'eventbridge\_test\_%'
+                and not exists (select from pg_stat_activity where pg_stat_activity.datname = pg_database.datname)
+                and (pg_stat_file('base/' || pg_database.oid || '/PG_VERSION')).modification < now() - interval '1 hour'",
         )
         .fetch_all(&mut admin)
         .await
         .unwrap();
         for leftover in leftovers {
-            execute(&mut admin, format!("drop database if exists {leftover} with (force)")).await;
+            execute(&mut admin, format!("drop database if exists {leftover}")).await;
         }
-        execute(&mut admin, format!("create database {TEMPLATE}")).await;
-        let url = SecretString::from(named(&self.url, TEMPLATE).as_str());
+        execute(&mut admin, format!("create database {}", name_of("template"))).await;
+        let url = SecretString::from(named(&self.url, &name_of("template")).as_str());
         let store = Store::connect_lazily(&url, 1).unwrap();
         store.migrate().await.unwrap();
         store.close().await;

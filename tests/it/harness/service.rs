@@ -12,7 +12,9 @@ use eventbridge::devserver::sandbox::{
     self, RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, Template,
 };
 use eventbridge::sources::stripe;
+use eventbridge::store::Store;
 use http_body_util::BodyExt;
+use secrecy::SecretString;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub struct Service {
 pub struct ServiceBuilder {
     vars: Vars,
     production: bool,
+    has_database: bool,
     template: Template,
     /// Shared with another service, as replicas share them.
     shared: Option<(Arc<Database>, Arc<RunningSandbox>)>,
@@ -53,6 +56,7 @@ impl Service {
         ServiceBuilder {
             vars: Vars::default(),
             production: false,
+            has_database: true,
             template: Template::Original,
             shared: None,
         }
@@ -137,6 +141,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// With a database where nothing listens.
+    pub fn without_database(mut self) -> Self {
+        self.has_database = false;
+        self
+    }
+
     /// As `serve` runs it, with what `API_KEYS` and the like say.
     pub fn production(mut self) -> Self {
         self.production = true;
@@ -149,7 +159,7 @@ impl ServiceBuilder {
     }
 
     pub async fn start(self) -> Service {
-        let Self { mut vars, production, template, shared } = self;
+        let Self { mut vars, production, has_database, template, shared } = self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
             None => (Arc::new(Database::new().await), Arc::new(start_sandbox(template).await)),
@@ -178,7 +188,7 @@ impl ServiceBuilder {
         settings.retry.base = Duration::from_millis(1);
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
-            store: database.store(),
+            store: if has_database { database.store() } else { nowhere() },
             settings,
             instances,
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),
@@ -187,6 +197,12 @@ impl ServiceBuilder {
         let router = service.router();
         Service { database, sandbox: sandbox.handle(), router, app: service, running_sandbox: sandbox }
     }
+}
+
+/// A handle on a database in a folder where there is no socket.
+fn nowhere() -> Store {
+    let url = SecretString::from("postgres://eventbridge@localhost/eventbridge?host=%2Fnonexistent");
+    Store::connect_lazily(&url, 4).unwrap()
 }
 
 async fn start_sandbox(template: Template) -> RunningSandbox {

@@ -67,3 +67,14 @@ async fn several_databases_have_a_page_each() {
         assert_eq!(seen(&harness, missing).await.0, 404, "{missing}");
     }
 }
+
+#[tokio::test]
+async fn a_foreign_page_or_name_sees_nothing() {
+    let harness = Harness::start().await;
+    for path in ["/", "/_sandbox/pages", "/v1/users/me"] {
+        let of_stranger = harness.http.get(harness.url(path)).header("host", "evil.example");
+        assert_eq!(of_stranger.send().await.unwrap().status(), 403, "{path}");
+        let of_page = harness.http.get(harness.url(path)).header("origin", "https://evil.example");
+        assert_eq!(of_page.send().await.unwrap().status(), 403, "{path}");
+    }
+}
