@@ -6,5 +6,7 @@ pub mod delivery;
 pub mod event;
 pub mod execution;
 pub mod local;
+pub mod lane;
 pub mod money;
 pub mod subscription;
+pub mod version;

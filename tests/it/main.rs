@@ -12,3 +12,4 @@ mod mapping;
 mod private_postgres;
 mod sandbox;
 mod structure;
+mod version;

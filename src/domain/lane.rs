@@ -1,0 +1,148 @@
+//! What must stay in order: the events of one object form a lane.
+//!
+//! Also which events have no place in one, and why.
+
+use crate::domain::event::{EventFacts, TEXT_BYTES_MAX};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// The lane of an event: its object, within its account and mode. `None` where it names no object.
+///
+/// A text of at most [`TEXT_BYTES_MAX`] bytes, such as `acct_1/live/in_1`. Different objects have
+/// different lanes: parts that would not fit, or could be mistaken for others, are hashed.
+pub fn lane(facts: &EventFacts) -> Option<String> {
+    let object_id = facts.object_id.as_deref().filter(|id| !id.is_empty())?;
+    let account = facts.account.as_deref().unwrap_or_default();
+    let mode = match facts.livemode {
+        Some(true) => "live",
+        Some(false) => "test",
+        None => "",
+    };
+    let plain = format!("{account}/{mode}/{object_id}");
+    let is_plain = plain.len() <= TEXT_BYTES_MAX && !account.contains('/');
+    Some(if is_plain { plain } else { hashed(&[account, mode, object_id]) })
+}
+
+/// Why an event cannot bring an object up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutState {
+    /// Its object has no id, so nothing can be found again under it.
+    NoObjectId,
+    /// It only refers to its object.
+    Thin,
+}
+
+impl WithoutState {
+    /// The reason, where there is one: the event has no lane, or its body no state.
+    pub fn of(facts: &EventFacts, payload: &Value) -> Option<Self> {
+        match lane(facts) {
+            None => Some(Self::NoObjectId),
+            Some(_) if is_thin(payload) => Some(Self::Thin),
+            Some(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for WithoutState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoObjectId => "this event's object has no id, so it cannot be told from others",
+            Self::Thin => "this event does not carry its object's state",
+        })
+    }
+}
+
+/// Whether a body lacks the state of its object, as those of thin events do.
+pub fn is_thin(payload: &Value) -> bool {
+    !payload.pointer("/data/object").is_some_and(Value::is_object)
+}
+
+/// A text without a slash, so that it equals no plain lane.
+fn hashed(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    format!("sha256:{}", hex::encode(hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn facts(account: Option<&str>, livemode: Option<bool>, object_id: Option<&str>) -> EventFacts {
+        EventFacts {
+            account: account.map(str::to_owned),
+            livemode,
+            object_id: object_id.map(str::to_owned),
+            ..EventFacts::default()
+        }
+    }
+
+    #[test]
+    fn a_lane_is_an_object_within_its_account_and_mode() {
+        let lane = |account, livemode| lane(&facts(account, livemode, Some("in_1")));
+        assert_eq!(lane(Some("acct_1"), Some(true)).as_deref(), Some("acct_1/live/in_1"));
+        assert_eq!(lane(None, Some(false)).as_deref(), Some("/test/in_1"));
+        assert_eq!(lane(None, None).as_deref(), Some("//in_1"));
+    }
+
+    #[test]
+    fn an_event_without_an_object_id_has_no_lane() {
+        for object_id in [None, Some("")] {
+            assert_eq!(lane(&facts(Some("acct_1"), Some(true), object_id)), None);
+        }
+    }
+
+    #[test]
+    fn long_and_odd_ids_are_hashed_into_lanes_of_their_own() {
+        let long = "x".repeat(TEXT_BYTES_MAX);
+        let lanes = [
+            lane(&facts(Some(&long), Some(true), Some("in_1"))),
+            lane(&facts(None, Some(true), Some(&long))),
+            lane(&facts(Some("a/live"), None, Some("in_1"))),
+            lane(&facts(Some("a"), Some(true), Some("/in_1"))),
+        ]
+        .map(|lane| lane.expect("a lane"));
+        let distinct: std::collections::BTreeSet<_> = lanes.iter().collect();
+        assert_eq!(distinct.len(), lanes.len());
+        assert!(lanes.iter().all(|lane| lane.len() <= TEXT_BYTES_MAX));
+    }
+
+    #[test]
+    fn an_event_that_cannot_bring_an_object_up_to_date_says_why() {
+        let known = facts(None, Some(true), Some("in_1"));
+        let snapshot = json!({"data": {"object": {"id": "in_1"}}});
+        let thin = json!({"related_object": {"id": "in_1", "type": "invoice"}});
+        assert_eq!(WithoutState::of(&known, &snapshot), None);
+        let reason = WithoutState::of(&known, &thin).expect("a reason");
+        assert_eq!(reason.to_string(), "this event does not carry its object's state");
+        let nameless = facts(None, Some(true), None);
+        assert_eq!(WithoutState::of(&nameless, &snapshot), Some(WithoutState::NoObjectId));
+        for odd in [json!(null), json!({"data": {"object": "in_1"}}), json!({"data": []})] {
+            assert!(is_thin(&odd), "{odd}");
+        }
+    }
+
+    fn any_facts() -> impl Strategy<Value = EventFacts> {
+        let text = || prop::option::of("[a/]{0,3}");
+        (text(), any::<Option<bool>>(), text())
+            .prop_map(|(account, mode, id)| facts(account.as_deref(), mode, id.as_deref()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn different_objects_have_different_lanes(one in any_facts(), other in any_facts()) {
+            let object = |of: &EventFacts| (of.account.clone().unwrap_or_default(), of.livemode, of.object_id.clone());
+            if let (Some(a), Some(b)) = (lane(&one), lane(&other)) {
+                prop_assert_eq!(a == b, object(&one) == object(&other));
+            }
+        }
+    }
+}
