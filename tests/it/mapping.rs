@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use eventbridge::destinations::notion::facts::Facts;
 use eventbridge::destinations::notion::field::Field;
 use eventbridge::destinations::notion::mapping::{self, Mapped};
+use eventbridge::destinations::notion::object::{changes, object_properties};
 use eventbridge::destinations::notion::schema::{Bindings, Schema};
 use eventbridge::devserver::samples;
 use eventbridge::domain::event::{EventFacts, EventKey, StoredEvent};
@@ -15,7 +16,11 @@ use std::path::{Path, PathBuf};
 
 /// Every known column in the type that suits it best.
 fn full_bindings() -> Bindings {
-    bindings(|field| match field {
+    bindings(Field::EventId, best_kind)
+}
+
+fn best_kind(field: Field) -> &'static str {
+    match field {
         Field::Amount | Field::AmountRefunded => "number",
         Field::Status | Field::Outcome | Field::Currency => "select",
         Field::EventType => "multi_select",
@@ -24,21 +29,21 @@ fn full_bindings() -> Bindings {
         Field::Livemode => "checkbox",
         Field::InvoiceUrl | Field::ReceiptUrl | Field::DashboardUrl => "url",
         _ => "rich_text",
-    })
+    }
 }
 
 /// A title that is not the key, and each column in a type of choice, under its name as id.
-fn bindings(kind: impl Fn(Field) -> &'static str) -> Bindings {
+fn bindings(key_field: Field, kind: impl Fn(Field) -> &'static str) -> Bindings {
     let mut properties = Map::new();
     properties.insert("Name".to_owned(), json!({"id": "title", "name": "Name", "type": "title"}));
     for field in Field::ALL {
-        let kind = if *field == Field::EventId { "rich_text" } else { kind(*field) };
+        let kind = if *field == key_field { "rich_text" } else { kind(*field) };
         let options = json!({"options": [{"name": "success"}, {"name": "Info"}]});
         let property = json!({"id": field.name(), "name": field.name(), "type": kind, (kind): options});
         properties.insert(field.name().to_owned(), property);
     }
     let schema = Schema::parse(&json!({ "properties": properties })).expect("a data source");
-    schema.resolve(None).expect("a key column").bindings
+    schema.resolve(key_field, None).expect("a key column").bindings
 }
 
 fn stored(event_id: &str, payload: &Value) -> StoredEvent {
@@ -202,6 +207,49 @@ fn samples_read_as_a_person_would_tell_them() {
         assert_eq!(properties["Status"]["select"]["name"], status, "{name}");
         assert_eq!(properties["Outcome"]["select"]["name"], outcome, "{name}");
     }
+}
+
+#[test]
+fn every_known_object_maps_within_limits_and_with_its_key() {
+    let bindings = bindings(Field::ObjectId, best_kind);
+    for (name, event) in all_events() {
+        let facts = Facts::read(&stored("evt_1", &event), Tz::UTC);
+        let mapped = object_properties(&facts, &bindings);
+        let object_id = event.pointer("/data/object/id").or_else(|| event.pointer("/related_object/id"));
+        assert_eq!(mapped.is_some(), object_id.is_some(), "{name}");
+        let Some(mapped) = mapped else { continue };
+        check_limits(&mapped.properties);
+        assert_eq!(text(&mapped, "ObjectId").as_deref(), object_id.and_then(Value::as_str), "{name}");
+        assert_eq!(text(&mapped, "EventId").as_deref(), Some("evt_1"), "{name}");
+        assert_eq!(mapped.notes, [], "{name}");
+    }
+}
+
+#[test]
+fn an_invoices_page_changes_with_each_step_of_its_life_and_says_how_it_stands() {
+    let bindings = bindings(Field::ObjectId, best_kind);
+    let mut shown = Map::new();
+    let mut titles = Vec::new();
+    for sample in samples::invoice_life(42, created()) {
+        let event = serde_json::from_str(&sample.body).expect("JSON");
+        let facts = Facts::read(&stored(&sample.event_id, &event), Tz::UTC);
+        let next = object_properties(&facts, &bindings).expect("an object").properties;
+        for (id, value) in changes(&shown, &next, &bindings) {
+            assert!(titles.is_empty() || !["ObjectId", "Amount", "Currency"].contains(&id.as_str()), "{id}");
+            shown.insert(id, value);
+        }
+        assert_eq!(shown, next);
+        titles.push(shown["title"]["title"][0]["text"]["content"].as_str().expect("a line").to_owned());
+    }
+    assert_eq!(
+        titles[1..],
+        [
+            "Invoice SAMPLE-0042 open · EUR 52.45 · customer-42@example.com",
+            "Invoice SAMPLE-0042 open · EUR 52.45 · customer-42@example.com",
+            "Invoice SAMPLE-0042 paid · EUR 52.45 · customer-42@example.com",
+        ]
+    );
+    assert!(titles[0].contains(" draft · EUR 52.45"), "{}", titles[0]);
 }
 
 #[test]
@@ -394,12 +442,39 @@ proptest! {
         shift in 0_usize..KINDS.len(),
         zone in prop::sample::select(vec![Tz::UTC, chrono_tz::Pacific::Kiritimati, chrono_tz::US::Samoa]),
     ) {
-        let bindings = bindings(|field| KINDS[(field as usize + shift) % KINDS.len()]);
+        let bindings = bindings(Field::EventId, |field| KINDS[(field as usize + shift) % KINDS.len()]);
         let event = stored(&event_id, &payload);
         let mapped = mapping::properties(&Facts::read(&event, zone), &bindings);
         check_limits(&mapped.properties);
         prop_assert_eq!(text(&mapped, "EventId"), Some(mapping::key_text(&event_id)));
         prop_assert!(mapped.properties.contains_key("title"));
+    }
+
+    #[test]
+    fn whatever_two_events_say_their_changes_lead_from_one_page_to_the_other(
+        events in [any_event(), any_event()],
+        shift in 0_usize..KINDS.len(),
+    ) {
+        let kind = |field| KINDS[(field as usize + shift) % KINDS.len()];
+        let bindings = bindings(Field::ObjectId, kind);
+        let [before, after] = events.map(|mut event| {
+            let place = if event["related_object"].is_null() { "/data/object" } else { "/related_object" };
+            if let Some(object) = event.pointer_mut(place).and_then(Value::as_object_mut) {
+                object.insert("id".to_owned(), "in_1".into());
+            }
+            object_properties(&Facts::read(&stored("evt_1", &event), Tz::UTC), &bindings)
+        });
+        let (Some(before), Some(after)) = (before, after) else { return Ok(()) };
+        check_limits(&after.properties);
+        let changed = changes(&before.properties, &after.properties, &bindings);
+        for (id, value) in &before.properties {
+            let is_same = after.properties.get(id) == Some(value);
+            let stays = is_same || (value.get("checkbox").is_some() && !after.properties.contains_key(id));
+            prop_assert_eq!(changed.contains_key(id), !stays, "{}", id);
+        }
+        for id in changed.keys() {
+            prop_assert!(before.properties.contains_key(id) || after.properties.contains_key(id));
+        }
     }
 
     #[test]
@@ -413,7 +488,9 @@ proptest! {
     #[test]
     fn any_answer_of_notion_is_a_schema_or_a_named_error(answer in any_json()) {
         if let Ok(schema) = Schema::parse(&answer) {
-            let _ = schema.resolve(Some(&full_bindings()));
+            for key in [Field::EventId, Field::ObjectId] {
+                let _ = schema.resolve(key, Some(&full_bindings()));
+            }
         }
     }
 }

@@ -46,9 +46,14 @@ impl fmt::Display for Note {
     }
 }
 
-/// Writes every fact that has a column. What the event does not tell is left out rather than null,
-/// so that nothing that a person typed there is ever erased.
+/// The page of an event: every fact that has a column. What the event does not tell is left out
+/// rather than null, so that nothing that a person typed there is ever erased.
 pub fn properties(facts: &Facts, bindings: &Bindings) -> Mapped {
+    page(facts, bindings, &facts.event_id, &facts.title)
+}
+
+/// Every fact that has a column, under `key`, with `line` in a title that does not hold the key.
+pub(super) fn page(facts: &Facts, bindings: &Bindings, key: &str, line: &str) -> Mapped {
     let mut properties = Map::new();
     let mut notes = Vec::new();
     for (field, column) in &bindings.columns {
@@ -62,15 +67,16 @@ pub fn properties(facts: &Facts, bindings: &Bindings) -> Mapped {
         }
     }
     if !bindings.is_key_in_title() {
-        properties.insert(bindings.title.id.clone(), text_property(&bindings.title.kind, &facts.title));
+        properties.insert(bindings.title.id.clone(), text_property(&bindings.title.kind, line));
     }
-    properties.insert(bindings.key.id.clone(), text_property(&bindings.key.kind, &facts.event_id));
+    properties.insert(bindings.key.id.clone(), text_property(&bindings.key.kind, key));
     Mapped { properties, notes }
 }
 
-/// An event's id exactly as [`properties`] writes it into the key column: the text to search for.
-pub fn key_text(event_id: &str) -> String {
-    shortened(&cleaned(event_id), TEXT_UNITS_MAX)
+/// A key, the id of an event or of an object, exactly as it is written into its column: the text to
+/// search for.
+pub fn key_text(key: &str) -> String {
+    shortened(&cleaned(key), TEXT_UNITS_MAX)
 }
 
 /// The value in the column's type; `None` where nothing of it is left, or the reason why it cannot be.

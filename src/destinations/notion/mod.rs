@@ -9,6 +9,7 @@ pub mod column;
 pub mod facts;
 pub mod field;
 pub mod mapping;
+pub mod object;
 pub mod schema;
 mod settings;
 mod table;

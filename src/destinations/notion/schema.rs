@@ -22,16 +22,23 @@ pub struct Schema {
 pub struct Bindings {
     /// The title column.
     pub title: Column,
-    /// The column of the event's id: the title itself, or a text column.
+    /// The property under which a page is found again.
+    pub key_field: Field,
+    /// The column of that property: the title itself, or a text column.
     pub key: Column,
     /// The columns of the other known properties; those that the user lacks are not in it.
     pub columns: BTreeMap<Field, Column>,
 }
 
 impl Bindings {
-    /// Whether the title holds the event's id; otherwise it gets a readable line.
+    /// Whether the title holds the key; otherwise it gets a readable line.
     pub fn is_key_in_title(&self) -> bool {
         self.key.id == self.title.id
+    }
+
+    /// The column that a property fills, the key's own included.
+    pub fn column(&self, field: Field) -> Option<&Column> {
+        if field == self.key_field { Some(&self.key) } else { self.columns.get(&field) }
     }
 }
 
@@ -104,18 +111,27 @@ pub enum SchemaError {
     /// The answer does not describe a data source.
     #[error("Notion's answer describes no data source with a title column; check the id of the database")]
     NotADataSource,
-    /// No column can hold the event's id.
+    /// No column can hold the key.
     #[error(
-        "the data source has no column for the event's id; rename its title column {title:?} to EventId, or \
-         add a text column EventId"
+        "the data source has no column {name}, by which a page is found again; add a text column {name}, or \
+         rename its title column {title:?} to {name}",
+        name = field.name()
     )]
     NoKeyColumn {
+        /// The key: the event's id, or the object's.
+        field: Field,
         /// The title column's name.
         title: String,
     },
-    /// The column of the event's id has a type that cannot hold it.
-    #[error("the column {column:?} must hold the event's id and is of type {kind}; change its type to text")]
+    /// The key's column has a type that cannot hold it.
+    #[error(
+        "the column {column:?} must hold the {}, by which a page is found again, and is of type {kind}; \
+         change its type to text",
+        field.name()
+    )]
     WrongKeyType {
+        /// The key: the event's id, or the object's.
+        field: Field,
         /// The column's name.
         column: String,
         /// The column's type.
@@ -134,19 +150,20 @@ impl Schema {
         Ok(Self { title: title.ok_or(SchemaError::NotADataSource)?.clone(), columns })
     }
 
-    /// Decides which column each known property fills.
+    /// Decides which column each known property fills, the key among them: [`Field::EventId`] where
+    /// every event has a page, [`Field::ObjectId`] where every object has one.
     ///
     /// A column bound before stays bound as long as it exists, whatever its name and type are now.
     /// A property without one takes the column that bears its name.
-    pub fn resolve(&self, previous: Option<&Bindings>) -> Result<Resolution, SchemaError> {
+    pub fn resolve(&self, key_field: Field, previous: Option<&Bindings>) -> Result<Resolution, SchemaError> {
         let mut warnings = Vec::new();
-        let key = self.key(previous, &mut warnings)?;
+        let key = self.key(key_field, previous, &mut warnings)?;
         let mut taken = BTreeSet::from([self.title.id.as_str(), key.id.as_str()]);
         let mut found: BTreeMap<Field, &Column> = BTreeMap::new();
-        let others = || Field::ALL.iter().copied().filter(|field| *field != Field::EventId);
+        let others = || Field::ALL.iter().copied().filter(|field| *field != key_field);
 
         for field in others() {
-            let Some(before) = previous.and_then(|previous| previous.columns.get(&field)) else { continue };
+            let Some(before) = previous.and_then(|previous| previous.column(field)) else { continue };
             match self.by_id(&before.id) {
                 Some(column) if taken.insert(&column.id) => {
                     found.insert(field, column);
@@ -183,31 +200,31 @@ impl Schema {
                 }
             }
         }
-        let bindings = Bindings { title: self.title.clone(), key: key.clone(), columns };
+        let bindings = Bindings { title: self.title.clone(), key_field, key: key.clone(), columns };
         Ok(Resolution { bindings, warnings })
     }
 
-    /// The column of the event's id: the one from before, the title if it is called so, or a text
-    /// column that is.
+    /// The column of the key: the one from before, the title if it is called so, or a text column
+    /// that is.
     fn key(
         &self,
+        field: Field,
         previous: Option<&Bindings>,
         warnings: &mut Vec<SchemaWarning>,
     ) -> Result<&Column, SchemaError> {
-        let before = previous.map(|previous| &previous.key);
-        let wanted = folded(Field::EventId.name());
+        let before = previous.and_then(|previous| previous.column(field));
+        let wanted = folded(field.name());
         let key = before
             .and_then(|before| self.by_id(&before.id))
             .or_else(|| (folded(&self.title.name) == wanted).then_some(&self.title))
-            .or_else(|| self.by_name(Field::EventId, &BTreeSet::new()))
-            .ok_or_else(|| SchemaError::NoKeyColumn { title: self.title.name.clone() })?;
+            .or_else(|| self.by_name(field, &BTreeSet::new()))
+            .ok_or_else(|| SchemaError::NoKeyColumn { field, title: self.title.name.clone() })?;
         if let Some(before) = before.filter(|before| before.id != key.id) {
-            let column = before.name.clone();
-            warnings.push(SchemaWarning::Vanished { field: Field::EventId, column });
+            warnings.push(SchemaWarning::Vanished { field, column: before.name.clone() });
         }
         match key.kind {
             ColumnKind::Title | ColumnKind::RichText => Ok(key),
-            _ => Err(SchemaError::WrongKeyType { column: key.name.clone(), kind: key.kind.clone() }),
+            _ => Err(SchemaError::WrongKeyType { field, column: key.name.clone(), kind: key.kind.clone() }),
         }
     }
 
@@ -227,136 +244,4 @@ impl Schema {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn schema(columns: &[(&str, &str, &str)]) -> Schema {
-        let mut properties = serde_json::Map::new();
-        for (id, name, kind) in columns {
-            properties.insert((*name).to_owned(), json!({"id": id, "name": name, "type": kind, (*kind): {}}));
-        }
-        Schema::parse(&json!({"object": "data_source", "properties": properties})).expect("a data source")
-    }
-
-    fn resolve(schema: &Schema, previous: Option<&Bindings>) -> Resolution {
-        schema.resolve(previous).expect("a key column")
-    }
-
-    #[test]
-    fn the_title_called_event_id_is_the_key() {
-        let found = resolve(&schema(&[("title", "event id", "title"), ("a", "Amount", "number")]), None);
-        assert!(found.bindings.is_key_in_title());
-        assert_eq!(found.bindings.columns[&Field::Amount].id, "a");
-        assert_eq!(found.warnings, []);
-    }
-
-    #[test]
-    fn a_text_column_is_the_key_where_the_title_has_another_name() {
-        let found = resolve(&schema(&[("title", "Name", "title"), ("k", "EventId", "rich_text")]), None);
-        assert_eq!(found.bindings.key.id, "k");
-        assert!(!found.bindings.is_key_in_title());
-    }
-
-    #[test]
-    fn without_a_key_column_the_operator_learns_what_to_add() {
-        let error = schema(&[("title", "Name", "title")]).resolve(None).expect_err("no key");
-        assert!(error.to_string().contains("\"Name\"") && error.to_string().contains("add a text column"));
-        let typed = schema(&[("title", "Name", "title"), ("k", "EventId", "number")]).resolve(None);
-        assert!(matches!(typed, Err(SchemaError::WrongKeyType { kind: ColumnKind::Number, .. })));
-    }
-
-    #[test]
-    fn what_is_no_data_source_is_refused() {
-        let no_title = json!({"properties": {"A": {"id": "a", "type": "number"}, "B": 3}});
-        for answer in [json!(null), json!({"properties": []}), json!({"properties": {}}), no_title] {
-            assert_eq!(Schema::parse(&answer), Err(SchemaError::NotADataSource));
-        }
-    }
-
-    #[test]
-    fn an_exact_name_wins_over_a_similar_one() {
-        let columns = [("t", "EventId", "title"), ("1", "amount", "number"), ("2", "Amount", "number")];
-        assert_eq!(resolve(&schema(&columns), None).bindings.columns[&Field::Amount].id, "2");
-        let similar = [("t", "EventId", "title"), ("1", "customer_e mail", "email")];
-        assert_eq!(resolve(&schema(&similar), None).bindings.columns[&Field::CustomerEmail].id, "1");
-    }
-
-    #[test]
-    fn a_renamed_column_goes_on_filling() {
-        let before = resolve(
-            &schema(&[("t", "EventId", "title"), ("a", "Amount", "number"), ("s", "Status", "select")]),
-            None,
-        );
-        let renamed =
-            schema(&[("t", "Ereignis", "title"), ("a", "Betrag", "rich_text"), ("s", "Status", "select")]);
-        let after = resolve(&renamed, Some(&before.bindings));
-        assert_eq!(after.bindings.columns[&Field::Amount].name, "Betrag");
-        assert_eq!(after.bindings.columns[&Field::Amount].kind, ColumnKind::RichText);
-        assert_eq!(after.bindings.key.name, "Ereignis");
-        assert_eq!(after.warnings, []);
-    }
-
-    #[test]
-    fn a_new_column_under_the_name_of_a_renamed_one_is_pointed_out() {
-        let before = resolve(&schema(&[("t", "EventId", "title"), ("a", "Amount", "number")]), None);
-        let now = schema(&[("t", "EventId", "title"), ("a", "Old", "number"), ("b", "Amount", "number")]);
-        let after = resolve(&now, Some(&before.bindings));
-        assert_eq!(after.bindings.columns[&Field::Amount].id, "a");
-        assert!(after.warnings[0].to_string().contains("\"Amount\" stays empty"));
-    }
-
-    #[test]
-    fn two_columns_that_swap_names_stay_where_they_were() {
-        let columns =
-            [("t", "EventId", "title"), ("c", "Currency", "rich_text"), ("s", "Source", "rich_text")];
-        let swapped =
-            [("t", "EventId", "title"), ("c", "Source", "rich_text"), ("s", "Currency", "rich_text")];
-        let before = resolve(&schema(&columns), None);
-        let after = resolve(&schema(&swapped), Some(&before.bindings));
-        assert_eq!(after.bindings.columns[&Field::Currency].id, "c");
-        assert_eq!(after.warnings, []);
-    }
-
-    #[test]
-    fn a_vanished_column_is_a_warning_and_its_successor_is_none() {
-        let before = resolve(&schema(&[("t", "EventId", "title"), ("a", "Amount", "number")]), None);
-        let gone = resolve(&schema(&[("t", "EventId", "title")]), Some(&before.bindings));
-        assert!(gone.warnings[0].to_string().contains("\"Amount\" is gone"));
-        assert!(gone.bindings.columns.is_empty());
-        let replaced = schema(&[("t", "EventId", "title"), ("b", "Amount", "number")]);
-        let again = resolve(&replaced, Some(&before.bindings));
-        assert_eq!((again.bindings.columns[&Field::Amount].id.as_str(), again.warnings), ("b", vec![]));
-    }
-
-    #[test]
-    fn a_key_column_that_vanished_is_an_error_unless_another_bears_its_name() {
-        let before = resolve(&schema(&[("t", "Name", "title"), ("k", "EventId", "rich_text")]), None);
-        let gone = schema(&[("t", "Name", "title")]).resolve(Some(&before.bindings));
-        assert!(matches!(gone, Err(SchemaError::NoKeyColumn { .. })));
-        let replaced = schema(&[("t", "Name", "title"), ("l", "EventId", "rich_text")]);
-        let again = resolve(&replaced, Some(&before.bindings));
-        assert_eq!(again.bindings.key.id, "l");
-        assert!(matches!(again.warnings[0], SchemaWarning::Vanished { field: Field::EventId, .. }));
-    }
-
-    #[test]
-    fn a_column_that_nobody_can_write_is_left_alone() {
-        let found = resolve(&schema(&[("t", "EventId", "title"), ("f", "Amount", "formula")]), None);
-        assert!(found.bindings.columns.is_empty());
-        assert!(found.warnings[0].to_string().contains("formula"));
-    }
-
-    #[test]
-    fn bindings_survive_being_stored() {
-        let status = json!({"options": [{"name": "success"}, {"id": "nameless"}]});
-        let described = json!({"properties": {
-            "EventId": {"id": "title", "name": "EventId", "type": "title", "title": {}},
-            "Status": {"id": "%3AUPp", "name": "Status", "type": "status", "status": status},
-        }});
-        let found = resolve(&Schema::parse(&described).expect("a data source"), None);
-        assert_eq!(found.bindings.columns[&Field::Status].options, ["success"]);
-        let stored = serde_json::to_string(&found.bindings).expect("JSON");
-        assert_eq!(serde_json::from_str::<Bindings>(&stored).expect("bindings"), found.bindings);
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 //! columns anew, the others go on with those that are known.
 
 use super::client::{CallError, Calls, Database};
+use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::NotionSettings;
 use super::verdict::{self, Effect};
@@ -131,7 +132,7 @@ impl TableReader<'_> {
             _ => self.remembered(&data_source).await,
         };
         let resolution = Schema::parse(&description)
-            .and_then(|schema| schema.resolve(previous.as_ref()))
+            .and_then(|schema| schema.resolve(Field::EventId, previous.as_ref()))
             .map_err(|error| unusable(&error))?;
         for warning in &resolution.warnings {
             warn!("Notion's columns: {warning}");

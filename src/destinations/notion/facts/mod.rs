@@ -37,6 +37,8 @@ pub struct Facts {
     pub outcome: EventOutcome,
     /// A readable line: `Invoice 0042 paid · EUR 120.00 · jane@example.com`.
     pub title: String,
+    /// The same for the state that the object is in, whatever led there: `Invoice 0042 open · …`.
+    pub object_title: String,
     /// The customer's e-mail address.
     pub customer_email: Option<String>,
     /// The customer's id.
@@ -115,6 +117,7 @@ impl Facts {
             status: EventStatus::of(&event_type),
             outcome: EventOutcome::of(&event_type, &object),
             title: String::new(),
+            object_title: String::new(),
             customer_email: object.customer_email(),
             customer: object.customer(),
             customer_name: object.customer_name(),
@@ -135,7 +138,8 @@ impl Facts {
             account,
             event_type,
         };
-        facts.title = title::line(&facts, &object);
+        facts.title = title::event_line(&facts, &object);
+        facts.object_title = title::object_line(&facts, &object);
         facts
     }
 

@@ -298,3 +298,48 @@ fn what_the_store_knows_comes_before_the_body() {
     assert_eq!(facts.month.as_deref(), Some("1970-01"));
     assert_eq!(facts.object_id.as_deref(), Some("in_1"));
 }
+
+#[test]
+fn a_line_about_an_object_says_how_it_stands() {
+    for (event_type, object, line) in [
+        ("invoice.updated", json!({"object": "invoice", "number": "7", "status": "open"}), "Invoice 7 open"),
+        (
+            "invoice.payment_failed",
+            json!({"object": "invoice", "number": "7", "status": "open"}),
+            "Invoice 7 open",
+        ),
+        (
+            "payment_intent.created",
+            json!({"object": "payment_intent", "status": "requires_action"}),
+            "Payment requires action",
+        ),
+        ("charge.updated", json!({"object": "charge", "status": "succeeded"}), "Charge succeeded"),
+        (
+            "charge.updated",
+            json!({"object": "charge", "status": "succeeded", "amount_refunded": 1}),
+            "Charge partly refunded",
+        ),
+        (
+            "charge.refund.updated",
+            json!({"object": "refund", "status": "succeeded", "amount": 100, "currency": "eur"}),
+            "Refund succeeded · EUR 1.00",
+        ),
+        (
+            "customer.subscription.updated",
+            json!({"object": "subscription", "status": "past_due", "customer": "cus_1"}),
+            "Subscription past due · cus_1",
+        ),
+        (
+            "customer.updated",
+            json!({"object": "customer", "email": "jane@example.com"}),
+            "Customer · jane@example.com",
+        ),
+        ("customer.deleted", json!({"object": "customer"}), "Customer deleted"),
+        ("checkout.session.completed", json!({"status": "complete"}), "Checkout session complete"),
+        ("credit_note.voided", json!({"object": "credit_note", "status": "void"}), "Credit note void"),
+        ("x", json!({"status": "active"}), "Active"),
+        ("", json!({}), "Object"),
+    ] {
+        assert_eq!(read(event_type, &object).object_title, line, "{event_type} {object}");
+    }
+}

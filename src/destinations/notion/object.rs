@@ -1,0 +1,215 @@
+//! One page for each object: its properties, and what a later event changes of them.
+//!
+//! Only what we wrote ourselves is ever changed or cleared.
+
+use crate::destinations::notion::column::ColumnKind;
+use crate::destinations::notion::facts::Facts;
+use crate::destinations::notion::mapping::{self, Mapped};
+use crate::destinations::notion::schema::Bindings;
+use serde_json::{Map, Value, json};
+
+/// The page of the event's object, with the object's id as its key: the state that it is in now, and
+/// the event that told of it. `None` where the event names no object: its page could not be found
+/// again.
+///
+/// `bindings` are those of [`Field::ObjectId`](super::field::Field::ObjectId) as the key.
+pub fn object_properties(facts: &Facts, bindings: &Bindings) -> Option<Mapped> {
+    let object_id = facts.object_id.as_deref().filter(|id| !mapping::key_text(id).is_empty())?;
+    Some(mapping::page(facts, bindings, object_id, &facts.object_title))
+}
+
+/// What is to be written so that a page with the properties `written` shows `next`; empty where it
+/// does already.
+///
+/// A property that we wrote and that has no value any more is cleared, as long as its column is
+/// there; a checkbox, which knows no empty value, stays. What stands in `written` must be what was
+/// written last, whole: afterwards that is `next`.
+pub fn changes(
+    written: &Map<String, Value>,
+    next: &Map<String, Value>,
+    bindings: &Bindings,
+) -> Map<String, Value> {
+    let changed = next
+        .iter()
+        .filter(|(id, value)| written.get(*id) != Some(*value))
+        .map(|(id, value)| (id.clone(), value.clone()));
+    let cleared = written
+        .keys()
+        .filter(|id| !next.contains_key(*id))
+        .filter_map(|id| Some((id.clone(), empty(kind_of(id, bindings)?)?)));
+    changed.chain(cleared).collect()
+}
+
+fn kind_of<'a>(id: &str, bindings: &'a Bindings) -> Option<&'a ColumnKind> {
+    bindings.columns.values().find(|column| column.id == id).map(|column| &column.kind)
+}
+
+/// The empty value of a type, where it has one that can be written.
+fn empty(kind: &ColumnKind) -> Option<Value> {
+    let nothing = match kind {
+        ColumnKind::Title | ColumnKind::RichText | ColumnKind::MultiSelect => json!([]),
+        ColumnKind::Number
+        | ColumnKind::Select
+        | ColumnKind::Status
+        | ColumnKind::Date
+        | ColumnKind::Url
+        | ColumnKind::Email
+        | ColumnKind::PhoneNumber => Value::Null,
+        ColumnKind::Checkbox | ColumnKind::Other(_) => return None,
+    };
+    Some(json!({ (kind.as_str()): nothing }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destinations::notion::field::Field;
+    use crate::destinations::notion::schema::Schema;
+    use crate::domain::event::{EventFacts, EventKey, StoredEvent};
+    use chrono::DateTime;
+    use chrono_tz::Tz;
+
+    /// A data source of these columns, each with its name as its id.
+    fn bindings(columns: &[(&str, &str)]) -> Bindings {
+        let properties: Map<_, _> = columns
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), json!({"id": name, "name": name, "type": kind})))
+            .collect();
+        let schema = Schema::parse(&json!({ "properties": properties })).expect("a data source");
+        schema.resolve(Field::ObjectId, None).expect("a key column").bindings
+    }
+
+    fn invoices() -> Bindings {
+        bindings(&[
+            ("Name", "title"),
+            ("ObjectId", "rich_text"),
+            ("EventId", "rich_text"),
+            ("EventType", "select"),
+            ("Amount", "number"),
+            ("CustomerEmail", "email"),
+            ("Livemode", "checkbox"),
+        ])
+    }
+
+    fn facts(event_id: &str, event_type: &str, object: &Value) -> Facts {
+        let event = StoredEvent {
+            key: EventKey(1),
+            source: "stripe".to_owned(),
+            event_id: event_id.to_owned(),
+            facts: EventFacts::default(),
+            received_at: DateTime::UNIX_EPOCH,
+            payload: json!({"type": event_type, "data": {"object": object}}).to_string().into(),
+        };
+        Facts::read(&event, Tz::UTC)
+    }
+
+    fn page(event_id: &str, event_type: &str, object: &Value) -> Map<String, Value> {
+        let facts = facts(event_id, event_type, object);
+        object_properties(&facts, &invoices()).expect("an object").properties
+    }
+
+    fn content(property: &Value) -> &Value {
+        let (_, parts) = property.as_object().and_then(|only| only.iter().next()).expect("one type");
+        &parts[0]["text"]["content"]
+    }
+
+    fn open() -> Value {
+        json!({
+            "object": "invoice", "id": "in_1", "number": "0042", "status": "open", "currency": "eur",
+            "total": 12_000, "amount_paid": 0, "customer_email": "jane@example.com", "livemode": true,
+        })
+    }
+
+    #[test]
+    fn a_page_has_the_objects_key_and_state_and_the_last_event() {
+        let page = page("evt_7", "invoice.updated", &open());
+        assert_eq!(content(&page["ObjectId"]), "in_1");
+        assert_eq!(content(&page["Name"]), "Invoice 0042 open · EUR 120.00 · jane@example.com");
+        assert_eq!(content(&page["EventId"]), "evt_7");
+        assert_eq!(page["EventType"], json!({"select": {"name": "invoice.updated"}}));
+        assert_eq!(page["Amount"], json!({"number": 120}));
+    }
+
+    #[test]
+    fn a_title_called_object_id_holds_the_key() {
+        let facts = facts("evt_1", "invoice.updated", &open());
+        let mapped = object_properties(&facts, &bindings(&[("ObjectId", "title")])).expect("an object");
+        assert_eq!(content(&mapped.properties["ObjectId"]), "in_1");
+        assert_eq!(mapped.properties.len(), 1);
+    }
+
+    #[test]
+    fn an_event_that_names_no_object_has_no_page() {
+        for object in [json!({"object": "invoice"}), json!({"id": "\u{1}"}), json!(null)] {
+            let facts = facts("evt_1", "invoice.upcoming", &object);
+            assert_eq!(object_properties(&facts, &invoices()), None, "{object}");
+        }
+    }
+
+    #[test]
+    fn a_later_event_writes_what_it_changes_and_nothing_else() {
+        let written = page("evt_1", "invoice.finalized", &open());
+        let mut object = open();
+        object["total"] = json!(13_000);
+        let next = page("evt_2", "invoice.updated", &object);
+        let changes = changes(&written, &next, &invoices());
+        let ids: Vec<_> = changes.keys().map(String::as_str).collect();
+        assert_eq!(ids, ["Amount", "EventId", "EventType", "Name"]);
+        assert!(changes.iter().all(|(id, value)| next.get(id) == Some(value)));
+    }
+
+    #[test]
+    fn a_page_that_shows_it_already_needs_no_write() {
+        let page = page("evt_1", "invoice.finalized", &open());
+        assert_eq!(changes(&page, &page, &invoices()), Map::new());
+    }
+
+    #[test]
+    fn all_of_it_is_written_where_nothing_was_written_before() {
+        let page = page("evt_1", "invoice.finalized", &open());
+        assert_eq!(changes(&Map::new(), &page, &invoices()), page);
+    }
+
+    #[test]
+    fn what_has_no_value_any_more_is_cleared_and_a_checkbox_stays() {
+        let written = page("evt_1", "invoice.finalized", &open());
+        let mut next = written.clone();
+        for id in ["Amount", "CustomerEmail", "EventId", "EventType", "Livemode"] {
+            next.remove(id);
+        }
+        let expected = json!({
+            "Amount": {"number": null},
+            "CustomerEmail": {"email": null},
+            "EventId": {"rich_text": []},
+            "EventType": {"select": null},
+        });
+        assert_eq!(Value::Object(changes(&written, &next, &invoices())), expected);
+    }
+
+    #[test]
+    fn nothing_that_we_did_not_write_is_touched() {
+        let mut bare = open();
+        for key in ["customer_email", "total", "livemode"] {
+            bare[key] = Value::Null;
+        }
+        let written = page("evt_1", "invoice.finalized", &bare);
+        let next = page("evt_2", "invoice.finalized", &bare);
+        let changes = changes(&written, &next, &invoices());
+        assert_eq!(changes.keys().collect::<Vec<_>>(), ["EventId"]);
+    }
+
+    #[test]
+    fn a_column_that_is_gone_is_not_cleared_and_one_of_a_new_type_is_written_in_it() {
+        let written = page("evt_1", "invoice.finalized", &open());
+        let now = bindings(&[("Name", "title"), ("ObjectId", "rich_text"), ("Amount", "rich_text")]);
+        let shown =
+            object_properties(&facts("evt_1", "invoice.finalized", &open()), &now).expect("an object");
+        let changed = changes(&written, &shown.properties, &now);
+        assert_eq!(changed.keys().collect::<Vec<_>>(), ["Amount"]);
+        assert_eq!(content(&changed["Amount"]), "120.00");
+
+        let untold = object_properties(&facts("evt_1", "invoice.x", &json!({"id": "in_1"})), &now);
+        let cleared = changes(&written, &untold.expect("an object").properties, &now);
+        assert_eq!(cleared["Amount"], json!({"rich_text": []}), "in the type that the column has now");
+    }
+}
