@@ -37,7 +37,9 @@ create table eventbridge.executions (
     id              bigint generated always as identity primary key,
     event_key       bigint not null,
     destination     text not null,
-    -- What must stay in order; null where each execution stands alone.
+    -- What it delivers: the event, or the state of the event's object. Fixed when it is created.
+    mode            text not null default 'event' check (mode in ('event', 'object')),
+    -- What must stay in order, an object of an instance; null where the execution stands alone.
     lane            text,
     status          text not null default 'pending' check (status in
                     ('pending', 'running', 'success', 'failed', 'skipped', 'superseded', 'cancelled')),
@@ -62,6 +64,8 @@ create table eventbridge.executions (
     created_at      timestamptz not null default now(),
     started_at      timestamptz,
     finished_at     timestamptz,
+    -- The execution whose newer state was written instead.
+    superseded_by   bigint,
     unique (event_key, destination)
 );
 
@@ -72,6 +76,7 @@ create index executions_late on eventbridge.executions (run_at, id)
     where status = 'pending' and crashes = 0 and attempts > 0;
 create index executions_suspect on eventbridge.executions (run_at, id)
     where status = 'pending' and crashes > 0;
+create index executions_by_lane on eventbridge.executions (lane, id) where lane is not null;
 create index executions_failed on eventbridge.executions (id) where status = 'failed';
 
 -- What is known of a destination instance; one that nothing is known of has no row.
@@ -85,6 +90,18 @@ create table eventbridge.destinations (
     held_reason  text,
     held_remedy  text,
     probe_at     timestamptz
+);
+
+-- What an instance shows of an object: its page, and the state that was written to it last.
+create table eventbridge.remote_objects (
+    lane        text primary key,
+    remote_id   text not null,
+    remote_url  text,
+    -- The execution whose state it shows.
+    execution_id  bigint not null,
+    -- The properties as they were written last, by which the next change is found.
+    written     jsonb not null,
+    updated_at  timestamptz not null default now()
 );
 
 -- The rate of a connection (a token), which instances and replicas share.

@@ -4,7 +4,8 @@
 //! `.env`, tests and the demo build their own. All that is wrong is told at once. Secrets stay
 //! hidden in `Debug`.
 
-use crate::domain::subscription::{LivemodeFilter, TypeFilter};
+use crate::domain::execution::Mode;
+use crate::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -290,8 +291,8 @@ pub fn required_database_url(reader: &mut Reader<'_>) -> SecretString {
     })
 }
 
-/// Which events an instance wants, by its `…_EVENT_TYPES` and `…_LIVEMODE`.
-pub fn filter(reader: &mut Reader<'_>, instance: &InstanceName) -> (TypeFilter, LivemodeFilter) {
+/// What an instance wants, by its `…_EVENT_TYPES`, `…_LIVEMODE` and `…_MODE`.
+pub fn subscription(reader: &mut Reader<'_>, instance: &InstanceName) -> Subscription {
     let types = reader.parsed(&instance.setting("EVENT_TYPES"), TypeFilter::all(), TypeFilter::parse);
     let livemode = reader.parsed(&instance.setting("LIVEMODE"), LivemodeFilter::All, |text| match text {
         "all" => Ok(LivemodeFilter::All),
@@ -299,7 +300,8 @@ pub fn filter(reader: &mut Reader<'_>, instance: &InstanceName) -> (TypeFilter, 
         "test" => Ok(LivemodeFilter::Test),
         _ => Err("must be all, live or test"),
     });
-    (types, livemode)
+    let mode = reader.parsed(&instance.setting("MODE"), Mode::Event, str::parse);
+    Subscription { destination: instance.name.clone(), types, livemode, mode }
 }
 
 fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {

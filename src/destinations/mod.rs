@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub struct Delivery<'a> {
     /// The event.
     pub event: &'a StoredEvent,
+    /// In object mode: the event stands for the newest state of its object.
+    pub object: Option<Object<'a>>,
     /// What an earlier delivery of it wrote: it is to be updated, never written a second time.
     pub remote: Option<&'a Remote>,
     /// How long ago a write of unknown outcome began: look for it before writing again.
@@ -35,6 +37,13 @@ pub struct Delivery<'a> {
     pub leased: Instant,
     /// What the destination may ask of the service around it.
     pub desk: &'a dyn Desk,
+}
+
+/// An object whose newest state is to be shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Object<'a> {
+    /// What was written of it last, as the destination handed it over then.
+    pub written: Option<&'a Value>,
 }
 
 /// What the service does for a destination: it remembers, and it keeps the rate of a connection.
@@ -106,7 +115,7 @@ pub fn configure(reader: &mut Reader<'_>, names: &[InstanceName]) -> Vec<Instanc
 }
 
 fn configure_one(reader: &mut Reader<'_>, name: &InstanceName) -> Option<Instance> {
-    let (types, livemode) = config::filter(reader, name);
+    let subscription = config::subscription(reader, name);
     let Some((_, configure)) = KINDS.iter().find(|(kind, _)| *kind == name.kind) else {
         let known: Vec<_> = KINDS.iter().map(|(kind, _)| *kind).collect();
         reader.problem(
@@ -116,6 +125,5 @@ fn configure_one(reader: &mut Reader<'_>, name: &InstanceName) -> Option<Instanc
         return None;
     };
     let destination = configure(reader, name)?;
-    let subscription = Subscription { destination: name.name.clone(), types, livemode };
     Some(Instance { subscription, destination })
 }

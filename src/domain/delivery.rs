@@ -2,6 +2,7 @@
 //!
 //! The worker decides nothing by reading a message; it matches on [`Outcome`].
 
+use serde_json::Value;
 use std::time::Duration;
 
 /// Where a delivered event can be found at its destination.
@@ -53,6 +54,8 @@ pub enum Outcome {
         status: Option<u16>,
         /// The destination's id of the request that settled it.
         request_id: Option<String>,
+        /// In object mode what the object's place shows now, by which the next change is found.
+        written: Option<Value>,
     },
     /// The destination declines it, with the reason; nothing failed.
     Skipped {

@@ -16,6 +16,51 @@ impl fmt::Display for ExecutionId {
     }
 }
 
+/// What an execution delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The event itself: each has a place of its own at the destination.
+    #[default]
+    Event,
+    /// The state of the event's object: its events share one place, which shows the newest state.
+    Object,
+}
+
+impl Mode {
+    /// The word that stands in the database and in the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Object => "object",
+        }
+    }
+}
+
+/// A text that names no mode.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be event or object")]
+pub struct UnknownMode;
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Event, Self::Object].into_iter().find(|mode| mode.as_str() == text).ok_or(UnknownMode)
+    }
+}
+
+/// An execution to be created with its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewExecution {
+    /// The destination instance.
+    pub destination: String,
+    /// What it delivers.
+    pub mode: Mode,
+    /// What must stay in order: an object of this instance. None in event mode, and for an object
+    /// that has no id.
+    pub lane: Option<String>,
+}
+
 /// Where an execution stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -79,13 +124,15 @@ impl Status {
         use Status::{Cancelled, Failed, Pending, Running, Skipped, Success, Superseded};
         match (self, change) {
             (Pending, Change::Claim) => Some(Running),
-            (Running, Change::Deliver) => Some(Success),
+            // In object mode a newer state may wait behind the one that is claimed: it is delivered
+            // under the lease of their lane, and the claimed one is superseded.
+            (Running | Pending, Change::Deliver) => Some(Success),
             (Running, Change::Decline) => Some(Skipped),
-            (Running, Change::GiveUp) => Some(Failed),
+            (Running | Pending, Change::GiveUp) => Some(Failed),
             // A retry of what waits anyway is harmless: so it can be asked for again and again.
             (Running, Change::Postpone | Change::Rescue)
             | (Pending | Success | Failed | Skipped | Cancelled, Change::Retry) => Some(Pending),
-            (Pending, Change::Supersede) => Some(Superseded),
+            (Running | Pending, Change::Supersede) => Some(Superseded),
             (Pending, Change::Cancel) => Some(Cancelled),
             _ => None,
         }
@@ -173,6 +220,9 @@ mod tests {
             (Pending, Supersede, Superseded),
             (Pending, Cancel, Cancelled),
             (Pending, Retry, Pending),
+            (Pending, Deliver, Success),
+            (Pending, GiveUp, Failed),
+            (Running, Supersede, Superseded),
             (Running, Deliver, Success),
             (Running, Decline, Skipped),
             (Running, GiveUp, Failed),

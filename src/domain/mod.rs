@@ -5,8 +5,8 @@
 pub mod delivery;
 pub mod event;
 pub mod execution;
-pub mod local;
 pub mod lane;
+pub mod local;
 pub mod money;
 pub mod subscription;
 pub mod version;

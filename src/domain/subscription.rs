@@ -4,6 +4,8 @@
 //! starts with `@` is a preset: a named list of patterns.
 
 use crate::domain::event::EventFacts;
+use crate::domain::execution::{Mode, NewExecution};
+use crate::domain::lane::lane;
 use wildmatch::WildMatch;
 
 /// The presets and what they stand for.
@@ -103,12 +105,21 @@ pub struct Subscription {
     pub types: TypeFilter,
     /// The modes wanted.
     pub livemode: LivemodeFilter,
+    /// What its executions deliver.
+    pub mode: Mode,
 }
 
 impl Subscription {
-    /// Whether the instance gets an execution for this event.
-    pub fn wants(&self, facts: &EventFacts) -> bool {
-        self.livemode.matches(facts.livemode) && self.types.matches(&facts.event_type)
+    /// The execution that the instance gets for this event, where it wants one.
+    pub fn execution_for(&self, facts: &EventFacts) -> Option<NewExecution> {
+        if !self.livemode.matches(facts.livemode) || !self.types.matches(&facts.event_type) {
+            return None;
+        }
+        let lane = match self.mode {
+            Mode::Event => None,
+            Mode::Object => lane(facts).map(|lane| format!("{} {lane}", self.destination)),
+        };
+        Some(NewExecution { destination: self.destination.clone(), mode: self.mode, lane })
     }
 }
 

@@ -9,6 +9,7 @@ mod writer;
 pub use writer::{Reservation, Stored, WriteError, Writer, WriterSettings};
 
 use crate::domain::event::NewEvent;
+use crate::domain::execution::NewExecution;
 use crate::domain::subscription::Subscription;
 use crate::problem::Problem;
 use crate::sources::{Registry, Rejection};
@@ -121,18 +122,17 @@ impl Ingest {
             .receive(&parts.headers, body, (self.clock)())
             .map_err(|rejection| rejected(source.name(), &rejection))?;
         let event_id = event.event_id.clone();
-        let destinations = self.wanted_by(&event);
-        let stored = reservation.submit(event, destinations).await.map_err(turned_away)?;
+        let executions = self.executions_for(&event);
+        let stored = reservation.submit(event, executions).await.map_err(turned_away)?;
         let accepted = stored == Stored::New;
         info!(event_id, accepted, "webhook received");
         Ok(Received { status: "webhook received", accepted })
     }
 
-    fn wanted_by(&self, event: &NewEvent) -> Vec<String> {
+    fn executions_for(&self, event: &NewEvent) -> Vec<NewExecution> {
         self.subscriptions
             .iter()
-            .filter(|subscription| subscription.wants(&event.facts))
-            .map(|subscription| subscription.destination.clone())
+            .filter_map(|subscription| subscription.execution_for(&event.facts))
             .collect()
     }
 }

@@ -5,6 +5,7 @@
 //! lone request waits for nobody. The queue is bounded in rows and in bytes.
 
 use crate::domain::event::NewEvent;
+use crate::domain::execution::NewExecution;
 use crate::store::{Intake, Store, StoreError, Wake};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -84,7 +85,7 @@ pub struct Reservation {
 
 struct Waiting {
     event: NewEvent,
-    destinations: Vec<String>,
+    executions: Vec<NewExecution>,
     verdict: oneshot::Sender<Result<Stored, WriteError>>,
     /// Held until the event is written, so that its bytes stay counted.
     permit: OwnedSemaphorePermit,
@@ -129,9 +130,9 @@ impl Reservation {
     /// Hands the event to the writers and waits for their verdict.
     ///
     /// The event is written even when the caller stops waiting.
-    pub async fn submit(self, event: NewEvent, destinations: Vec<String>) -> Result<Stored, WriteError> {
+    pub async fn submit(self, event: NewEvent, executions: Vec<NewExecution>) -> Result<Stored, WriteError> {
         let (verdict, answer) = oneshot::channel();
-        let waiting = Waiting { event, destinations, verdict, permit: self.permit };
+        let waiting = Waiting { event, executions, verdict, permit: self.permit };
         self.queue.try_send(waiting).map_err(|error| match error {
             TrySendError::Full(_) => WriteError::Full,
             TrySendError::Closed(_) => WriteError::Unavailable,
@@ -176,7 +177,7 @@ impl Task {
         while let Some(mut part) = parts.pop() {
             match self.insert(&part).await {
                 Ok(inserted) => {
-                    if part.iter().any(|group| !group.destinations.is_empty()) {
+                    if part.iter().any(|group| !group.executions.is_empty()) {
                         self.wake.ring();
                     }
                     for group in part {
@@ -202,10 +203,8 @@ impl Task {
     }
 
     async fn insert(&self, part: &[Group]) -> Result<HashSet<(String, String)>, StoreError> {
-        let rows: Vec<_> = part
-            .iter()
-            .map(|group| Intake { event: &group.event, destinations: &group.destinations })
-            .collect();
+        let rows: Vec<_> =
+            part.iter().map(|group| Intake { event: &group.event, executions: &group.executions }).collect();
         tokio::time::timeout(self.settings.write_timeout, self.store.insert_events(&rows))
             .await
             .unwrap_or(Err(StoreError::TimedOut))
@@ -215,7 +214,7 @@ impl Task {
 /// One event and all who wait for it: copies that arrive at the same time are written once.
 struct Group {
     event: NewEvent,
-    destinations: Vec<String>,
+    executions: Vec<NewExecution>,
     verdicts: Vec<oneshot::Sender<Result<Stored, WriteError>>>,
     /// Held until the event is written, so that its bytes stay counted.
     permits: Vec<OwnedSemaphorePermit>,
@@ -248,7 +247,7 @@ fn fail(groups: Vec<Group>, error: WriteError) {
 fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut places: HashMap<(&'static str, String), usize> = HashMap::new();
-    for Waiting { event, destinations, verdict, permit } in batch {
+    for Waiting { event, executions, verdict, permit } in batch {
         let place = *places.entry((event.source, event.event_id.clone())).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
@@ -256,7 +255,7 @@ fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
                 group.permits.push(permit);
             }
             None => {
-                groups.push(Group { event, destinations, verdicts: vec![verdict], permits: vec![permit] });
+                groups.push(Group { event, executions, verdicts: vec![verdict], permits: vec![permit] });
             }
         }
     }

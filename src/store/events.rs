@@ -2,17 +2,18 @@
 
 use super::{Cursor, Page, Store, StoreError};
 use crate::domain::event::{EventKey, NewEvent};
+use crate::domain::execution::NewExecution;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
 
-/// An event to be written, with the destination instances that want it.
+/// An event to be written, with an execution for each destination instance that wants it.
 #[derive(Debug, Clone, Copy)]
 pub struct Intake<'a> {
     /// The event.
     pub event: &'a NewEvent,
-    /// The names of the instances.
-    pub destinations: &'a [String],
+    /// The executions.
+    pub executions: &'a [NewExecution],
 }
 
 /// Which events a listing shows; what is not given does not restrict.
@@ -54,9 +55,9 @@ impl Store {
         let mut sorted: Vec<&Intake<'_>> = batch.iter().collect();
         sorted.sort_unstable_by_key(|intake| (intake.event.source, &intake.event.event_id));
         let events: Vec<&NewEvent> = sorted.iter().map(|intake| intake.event).collect();
-        let wanted: Vec<(&NewEvent, &String)> = sorted
+        let wanted: Vec<(&NewEvent, &NewExecution)> = sorted
             .iter()
-            .flat_map(|intake| intake.destinations.iter().map(|destination| (intake.event, destination)))
+            .flat_map(|intake| intake.executions.iter().map(|execution| (intake.event, execution)))
             .collect();
         let inserted = sqlx::query!(
             r#"
@@ -76,10 +77,10 @@ impl Store {
                 on conflict (source, event_id) do nothing
                 returning id, source, event_id
             ), queued as (
-                insert into eventbridge.executions (event_key, destination)
-                select inserted.id, wanted.destination
-                  from unnest($13::text[], $14::text[], $15::text[])
-                       as wanted (source, event_id, destination)
+                insert into eventbridge.executions (event_key, destination, mode, lane)
+                select inserted.id, wanted.destination, wanted.mode, wanted.lane
+                  from unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::text[])
+                       as wanted (source, event_id, destination, mode, lane)
                   join inserted using (source, event_id)
             )
             select source as "source!", event_id as "event_id!" from inserted
@@ -98,7 +99,9 @@ impl Store {
             &column(&events, |event| event.payload.as_ref()) as _,
             &column(&wanted, |(event, _)| event.source) as _,
             &column(&wanted, |(event, _)| event.event_id.as_str()) as _,
-            &column(&wanted, |(_, destination)| destination.as_str()) as _,
+            &column(&wanted, |(_, execution)| execution.destination.as_str()) as _,
+            &column(&wanted, |(_, execution)| execution.mode.as_str()) as _,
+            &column(&wanted, |(_, execution)| execution.lane.as_deref()) as _,
         )
         .fetch_all(&self.pool)
         .await?;

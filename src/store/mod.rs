@@ -6,6 +6,7 @@
 mod destinations;
 mod events;
 mod executions;
+mod lanes;
 mod limits;
 mod page;
 mod queue;
@@ -14,6 +15,7 @@ mod wake;
 pub use destinations::{HeldInstance, Hold};
 pub use events::{EventFilter, EventRow, Intake};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
+pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
 pub use limits::Slot;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch, WorkerId};

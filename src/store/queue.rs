@@ -7,7 +7,7 @@
 use super::{Store, StoreError, milliseconds};
 use crate::domain::delivery::Remote;
 use crate::domain::event::{EventFacts, EventKey, StoredEvent};
-use crate::domain::execution::{ExecutionId, Status};
+use crate::domain::execution::{ExecutionId, Mode, Status};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct WorkerId(pub Uuid);
 
 /// Tells a lease from every other one that was ever given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fence(i64);
+pub struct Fence(pub(super) i64);
 
 /// An execution under a lease, with all that is needed to deliver it.
 #[derive(Debug, Clone)]
@@ -30,6 +30,10 @@ pub struct Claimed {
     pub fence: Fence,
     /// The destination instance.
     pub destination: String,
+    /// What it delivers.
+    pub mode: Mode,
+    /// The lane that it heads, which is leased with it.
+    pub lane: Option<String>,
     /// Failed tries so far.
     pub attempts: u32,
     /// What an earlier delivery wrote.
@@ -206,6 +210,11 @@ impl Store {
                        select wanted.name from unnest($2::text[]) as wanted (name)
                         where not exists (select from eventbridge.destinations
                                            where destinations.name = wanted.name and held_since is not null)))
+                   and (lane is null
+                        or not exists (select from eventbridge.leases where key = 'lane ' || lane)
+                       and not exists (select from eventbridge.executions as earlier
+                                        where earlier.lane = executions.lane and earlier.id < executions.id
+                                          and earlier.status = 'pending'))
                  order by run_at, id
                  limit case when $5 then $3::bigint else 0 end
                    for update skip locked
@@ -217,6 +226,11 @@ impl Store {
                        select wanted.name from unnest($2::text[]) as wanted (name)
                         where not exists (select from eventbridge.destinations
                                            where destinations.name = wanted.name and held_since is not null)))
+                   and (lane is null
+                        or not exists (select from eventbridge.leases where key = 'lane ' || lane)
+                       and not exists (select from eventbridge.executions as earlier
+                                        where earlier.lane = executions.lane and earlier.id < executions.id
+                                          and earlier.status = 'pending'))
                  order by run_at, id
                  limit case when $5 then 0 else $4::bigint end
                    for update skip locked
@@ -228,6 +242,11 @@ impl Store {
                        select wanted.name from unnest($2::text[]) as wanted (name)
                         where not exists (select from eventbridge.destinations
                                            where destinations.name = wanted.name and held_since is not null)))
+                   and (lane is null
+                        or not exists (select from eventbridge.leases where key = 'lane ' || lane)
+                       and not exists (select from eventbridge.executions as earlier
+                                        where earlier.lane = executions.lane and earlier.id < executions.id
+                                          and earlier.status = 'pending'))
                  order by run_at, id
                  limit case when $5 then 0 else $3::bigint - (select count(*) from late) end
                    for update skip locked
@@ -244,10 +263,11 @@ impl Store {
                    set status = 'running', started_at = now(), reason = null, alone = $5
                   from leased
                  where executions.id = leased.execution_id
-                returning executions.id, fence, event_key, destination, attempts, run_at,
+                returning executions.id, fence, event_key, destination, mode, lane, attempts, run_at,
                           remote_id, remote_url, unsettled_since
             )
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
+                   mode as "mode!", lane,
                    attempts as "attempts!", remote_id, remote_url,
                    (extract(epoch from now() - unsettled_since) * 1000)::bigint as unsettled_ms,
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
@@ -268,6 +288,8 @@ impl Store {
             id: ExecutionId(row.id),
             fence: Fence(row.fence),
             destination: row.destination,
+            lane: row.lane,
+            mode: row.mode.parse().unwrap_or_default(),
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
             remote: row.remote_id.map(|id| Remote { id, url: row.remote_url }),
             unsettled: row.unsettled_ms.map(of_milliseconds),

@@ -2,12 +2,16 @@
 
 use super::backoff::wait_before;
 use super::desk::StoreDesk;
+use super::finisher::Ending;
 use super::holds::Holds;
 use super::instances::Instances;
+use super::object::{self, Plan, Turn};
 use crate::config::RetrySettings;
-use crate::destinations::Delivery;
-use crate::domain::delivery::{Failure, Outcome};
-use crate::store::{Claimed, Conclusion, Finished, Settlement, Store};
+use crate::destinations::{Delivery, Object};
+use crate::domain::delivery::{Failure, Outcome, Remote};
+use crate::domain::event::StoredEvent;
+use crate::domain::execution::{ExecutionId, Mode};
+use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, RemoteObject, Settlement, Store};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,6 +24,9 @@ const TRY_MAX: Duration = Duration::from_secs(150);
 
 /// Tries after the last attempt, which look for what was written and write nothing.
 const LOOKS_MAX: u32 = 3;
+
+/// How soon to try again where the database did not answer.
+const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
 /// The shortest wait where a destination asks for less.
 const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
@@ -41,12 +48,7 @@ impl Deliverer {
     /// never answers gets any further than here. The lease was asked for at `leased`.
     ///
     /// When `cut` is cancelled the try is broken off: what it may have written is looked for later.
-    pub(super) async fn deliver(
-        &self,
-        claimed: Claimed,
-        leased: Instant,
-        cut: &CancellationToken,
-    ) -> Finished {
+    pub(super) async fn deliver(&self, claimed: Claimed, leased: Instant, cut: &CancellationToken) -> Ending {
         let span = info_span!(
             "delivery",
             execution_id = claimed.id.0,
@@ -55,27 +57,100 @@ impl Deliverer {
         );
         async {
             let began = Instant::now();
-            let finished = tokio::select! {
-                outcome = self.outcome(&claimed, leased) => {
-                    conclude(&claimed, outcome, began.elapsed(), &self.retry, rand::random())
+            let try_once = async {
+                match claimed.mode {
+                    Mode::Event => self.deliver_event(&claimed, leased, began).await,
+                    Mode::Object => self.deliver_object(&claimed, leased, began).await,
                 }
-                () = cut.cancelled() => broken_off(&claimed, began.elapsed()),
             };
-            log(&finished, began.elapsed());
-            finished
+            let ending = tokio::select! {
+                ending = try_once => ending,
+                () = cut.cancelled() => Ending::Single(broken_off(&claimed, began.elapsed())),
+            };
+            log(&ending, began.elapsed());
+            ending
         }
         .instrument(span)
         .await
     }
 
-    async fn outcome(&self, claimed: &Claimed, leased: Instant) -> Outcome {
+    async fn deliver_event(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Ending {
+        let subject = Subject { event: &claimed.event, remote: claimed.remote.as_ref(), object: None };
+        let outcome = self.outcome(claimed, subject, leased).await;
+        self.single(claimed, outcome, began)
+    }
+
+    /// Writes the newest state of the claimed execution's object, whichever event brought it.
+    async fn deliver_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Ending {
+        let turn = match object::plan(&self.store, claimed).await {
+            Ok(Plan::Write(turn)) => turn,
+            Ok(Plan::Decline(reason)) => {
+                return self.single(claimed, Outcome::Skipped { reason: reason.to_string() }, began);
+            }
+            Ok(Plan::NothingNew { newest, superseded }) => {
+                return self.lane(claimed, newest, Fate::ShownBefore { superseded }, None, began);
+            }
+            Err(error) => {
+                warn!(%error, "could not look at the states of the object");
+                let failure = Failure::local("database_away", "the database did not answer");
+                let outcome = Outcome::Throttled { failure, wait: Some(DATABASE_AWAY) };
+                return self.single(claimed, outcome, began);
+            }
+        };
+        let Turn { newest, superseded, shown } = *turn;
+        let subject = Subject {
+            event: &newest.event,
+            remote: shown.as_ref().map(|shown| &shown.remote),
+            object: Some(Object { written: shown.as_ref().map(|shown| &shown.written) }),
+        };
+        match self.outcome(claimed, subject, leased).await {
+            Outcome::Delivered { remote, status, request_id, written } => {
+                let object = RemoteObject { remote, written: written.unwrap_or_default() };
+                let answer = Some((status, request_id));
+                self.lane(claimed, newest.execution, Fate::Shown { object, superseded }, answer, began)
+            }
+            Outcome::Permanent(failure) if newest.execution != claimed.id => {
+                let head = conclude(claimed, Outcome::Permanent(failure), began.elapsed(), &self.retry, 0.0);
+                let verdict = LaneVerdict {
+                    lane: claimed.lane.clone().unwrap_or_default(),
+                    newest: newest.execution,
+                    fate: Fate::Refused,
+                };
+                Ending::Lane(head, verdict)
+            }
+            outcome => self.single(claimed, outcome, began),
+        }
+    }
+
+    fn single(&self, claimed: &Claimed, outcome: Outcome, began: Instant) -> Ending {
+        Ending::Single(conclude(claimed, outcome, began.elapsed(), &self.retry, rand::random()))
+    }
+
+    fn lane(
+        &self,
+        claimed: &Claimed,
+        newest: ExecutionId,
+        fate: Fate,
+        answer: Option<(Option<u16>, Option<String>)>,
+        began: Instant,
+    ) -> Ending {
+        let (status, request_id) = answer.unwrap_or_default();
+        let remote = Remote { id: String::new(), url: None };
+        let outcome = Outcome::Delivered { remote, status, request_id, written: None };
+        let head = conclude(claimed, outcome, began.elapsed(), &self.retry, 0.0);
+        let lane = claimed.lane.clone().unwrap_or_default();
+        Ending::Lane(head, LaneVerdict { lane, newest, fate })
+    }
+
+    async fn outcome(&self, claimed: &Claimed, subject: Subject<'_>, leased: Instant) -> Outcome {
         let Some(destination) = self.instances.get(&claimed.destination) else {
             return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
         };
         let desk = StoreDesk { store: &self.store, instance: &claimed.destination };
         let delivery = Delivery {
-            event: &claimed.event,
-            remote: claimed.remote.as_ref(),
+            event: subject.event,
+            object: subject.object,
+            remote: subject.remote,
             unsettled: claimed.unsettled,
             rewrite_after: match claimed.attempts {
                 0 => Duration::ZERO,
@@ -101,6 +176,14 @@ impl Deliverer {
         }
         outcome
     }
+}
+
+/// What a try is about: the claimed event, or the newest one of its object.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    event: &'a StoredEvent,
+    remote: Option<&'a Remote>,
+    object: Option<Object<'a>>,
 }
 
 /// A try that ended somewhere: whatever it wrote, it may have written just now.
@@ -144,7 +227,7 @@ pub fn conclude(
     };
     let uncounted = |wait| Conclusion::Postponed { wait, counts: false };
     let (word, conclusion, settlement, failure) = match outcome {
-        Outcome::Delivered { remote, status, request_id } => {
+        Outcome::Delivered { remote, status, request_id, .. } => {
             let answer = Failure { class: String::new(), message: String::new(), status, request_id };
             ("delivered", Conclusion::Success(remote), Settlement::Settled, answer)
         }
@@ -202,7 +285,35 @@ pub fn conclude(
 }
 
 /// Messages can quote what a customer wrote, so the log has class and code only.
-fn log(finished: &Finished, duration: Duration) {
+fn log(ending: &Ending, duration: Duration) {
+    let finished = match ending {
+        Ending::Single(finished) => finished,
+        Ending::Lane(head, LaneVerdict { newest, fate, .. }) => {
+            let newest_execution_id = newest.0;
+            let request_id = head.request_id.as_deref();
+            match fate {
+                Fate::Shown { superseded, .. } => {
+                    info!(
+                        newest_execution_id,
+                        superseded = superseded.len(),
+                        request_id,
+                        "delivered the object's newest state"
+                    );
+                }
+                Fate::ShownBefore { superseded } => {
+                    info!(
+                        newest_execution_id,
+                        superseded = superseded.len(),
+                        "a newer state was delivered before"
+                    );
+                }
+                Fate::Refused => {
+                    error!(newest_execution_id, request_id, "given up the object's newest state");
+                }
+            }
+            return;
+        }
+    };
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (outcome, class, code) = (finished.outcome, finished.error_class.as_deref(), finished.response_code);
     let request_id = finished.request_id.as_deref();

@@ -2,7 +2,7 @@
 
 use super::POLL;
 use super::held::Holding;
-use crate::store::{Conclusion, Finished, Store, StoreError, Wake};
+use crate::store::{Conclusion, Finished, LaneVerdict, Store, StoreError, Wake};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -47,8 +47,8 @@ impl Finisher {
 
 impl Verdicts {
     /// Hands a verdict over; waits where too many wait already.
-    pub(super) async fn send(&self, finished: Finished, holding: Holding) {
-        if self.0.send(Verdict { finished, holding }).await.is_err() {
+    pub(super) async fn send(&self, ending: Ending, holding: Holding) {
+        if self.0.send(Verdict { ending, holding }).await.is_err() {
             warn!("a verdict came after the end; its execution is rescued");
         }
     }
@@ -56,8 +56,17 @@ impl Verdicts {
 
 /// A verdict, and the lease that it needs until it is recorded.
 struct Verdict {
-    finished: Finished,
+    ending: Ending,
     holding: Holding,
+}
+
+/// How a claimed execution ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// By itself.
+    Single(Finished),
+    /// Together with what waits in its lane.
+    Lane(Finished, LaneVerdict),
 }
 
 struct Recorder {
@@ -70,10 +79,43 @@ impl Recorder {
     async fn run(self, mut ended: mpsc::Receiver<Verdict>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while ended.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (finished, holdings): (Vec<_>, Vec<_>) =
-                batch.drain(..).map(|verdict| (verdict.finished, verdict.holding)).unzip();
-            self.write(&finished).await;
-            drop(holdings);
+            let (mut finished, mut holdings) = (Vec::new(), Vec::new());
+            for Verdict { ending, holding } in batch.drain(..) {
+                holdings.push(holding);
+                match ending {
+                    Ending::Single(single) => finished.push(single),
+                    Ending::Lane(head, verdict) => self.write_lane(&head, &verdict).await,
+                }
+            }
+            if !finished.is_empty() {
+                self.write(&finished).await;
+            }
+        }
+    }
+
+    /// Records a lane's verdict, as long as it takes.
+    async fn write_lane(&self, head: &Finished, verdict: &LaneVerdict) {
+        loop {
+            match self.store.finish_lane(head, verdict).await {
+                Ok(true) => {
+                    // What waits behind the head may be due now.
+                    self.wake.ring();
+                    self.progress.send_modify(|recorded| *recorded += 1);
+                    return;
+                }
+                Ok(false) => {
+                    warn!(execution_id = head.id.0, "its lease was lost, so this verdict counts for nothing");
+                    return;
+                }
+                Err(StoreError::Refused(refusal)) => {
+                    error!(error = %refusal, execution_id = head.id.0, "the database refuses a lane's verdict");
+                    return self.write(&[Finished::without_texts(head)]).await;
+                }
+                Err(error) => {
+                    warn!(%error, "could not record a lane's verdict; trying again");
+                    tokio::time::sleep(DATABASE_AWAY).await;
+                }
+            }
         }
     }
 

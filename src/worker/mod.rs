@@ -11,6 +11,7 @@ mod finisher;
 mod held;
 mod holds;
 mod instances;
+mod object;
 mod pulse;
 mod valve;
 
@@ -237,8 +238,8 @@ impl Pool {
         let cut = self.cut.clone();
         let holding = self.held.hold(claimed.fence);
         self.deliveries.spawn(async move {
-            let finished = deliverer.deliver(claimed, leased, &cut).await;
-            verdicts.send(finished, holding).await;
+            let ending = deliverer.deliver(claimed, leased, &cut).await;
+            verdicts.send(ending, holding).await;
             drop(slot);
         });
     }

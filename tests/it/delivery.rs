@@ -579,7 +579,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
 
     let verdict = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None };
-        let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None };
+        let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None, written: None };
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
     assert!(store.finish(&[verdict(&stale)]).await.unwrap().is_empty());

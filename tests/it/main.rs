@@ -9,6 +9,7 @@ mod delivery;
 
 mod ingest;
 mod mapping;
+mod object;
 mod private_postgres;
 mod sandbox;
 mod structure;

@@ -1,4 +1,4 @@
-//! Notion, event mode: one page for each event.
+//! Notion: one page for each event, or, in object mode, one for each object.
 //!
 //! A page is made with one request. Whether it was made is never guessed: after a write of unknown
 //! outcome the page is looked for by the event's id, and written anew only when Notion can no
@@ -12,6 +12,7 @@ pub mod mapping;
 pub mod object;
 pub mod schema;
 mod settings;
+mod state;
 mod table;
 mod verdict;
 
@@ -20,9 +21,11 @@ pub use settings::{NotionId, NotionSettings};
 use crate::config::{InstanceName, Reader};
 use crate::destinations::{Delivery, Desk, Destination, Probe};
 use crate::domain::delivery::{Failure, Outcome, Remote};
+use crate::domain::execution::Mode;
 use async_trait::async_trait;
 use client::{Answer, CallError, Calls, Client, NotionClientError, PageRef};
 use facts::Facts;
+use field::Field;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,15 +33,17 @@ use table::{Table, TableCache, TableReader};
 use tracing::debug;
 use verdict::Effect;
 
-/// How long after the beginning of its try a page may still be made. A crash leaves no other trace
+/// How long after the beginning of its try a page may still be made, or a state be written over another. A crash leaves no other trace
 /// of a write than its try, so this much is added to Notion's own deadline in the settle time.
-const CREATE_WITHIN: Duration = Duration::from_secs(15);
+const WRITE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fills one Notion data source.
 pub struct Notion {
     settings: NotionSettings,
     client: Client,
-    table: TableCache,
+    /// The table as event mode sees it, and as object mode does: their keys differ.
+    event_table: TableCache,
+    object_table: TableCache,
 }
 
 /// Reads an instance's section of the settings and makes the destination.
@@ -57,11 +62,22 @@ impl Notion {
     /// A destination of these settings; nothing is called yet.
     pub fn new(settings: NotionSettings) -> Result<Self, NotionClientError> {
         let client = Client::new(&settings)?;
-        Ok(Self { settings, client, table: TableCache::default() })
+        Ok(Self { settings, client, event_table: TableCache::default(), object_table: TableCache::default() })
     }
 
-    fn reader<'a>(&'a self, desk: &'a dyn Desk) -> TableReader<'a> {
-        TableReader { calls: self.client.with(desk), settings: &self.settings, desk }
+    fn table(&self, mode: Mode) -> &TableCache {
+        match mode {
+            Mode::Event => &self.event_table,
+            Mode::Object => &self.object_table,
+        }
+    }
+
+    fn reader<'a>(&'a self, mode: Mode, desk: &'a dyn Desk) -> TableReader<'a> {
+        let key = match mode {
+            Mode::Event => Field::EventId,
+            Mode::Object => Field::ObjectId,
+        };
+        TableReader { calls: self.client.with(desk), settings: &self.settings, desk, key }
     }
 }
 
@@ -69,9 +85,13 @@ impl Notion {
 impl Destination for Notion {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
         let facts = Facts::read(delivery.event, self.settings.timezone);
-        let attempt = Attempt { notion: self, delivery, facts };
-        let outcome = attempt.run().await.unwrap_or_else(|outcome| outcome);
-        match outcome {
+        let mode = if delivery.object.is_some() { Mode::Object } else { Mode::Event };
+        let attempt = Attempt { notion: self, delivery, mode, facts };
+        let outcome = match mode {
+            Mode::Event => attempt.deliver_event().await,
+            Mode::Object => attempt.deliver_object().await,
+        };
+        match outcome.unwrap_or_else(|outcome| outcome) {
             Outcome::Gone(Failure { message, .. }) => Outcome::Skipped {
                 reason: format!("its page was removed in Notion, so it is not written again ({message})"),
             },
@@ -80,7 +100,8 @@ impl Destination for Notion {
     }
 
     async fn probe(&self, desk: &dyn Desk) -> Probe {
-        match self.table.read_now(self.reader(desk)).await {
+        let mode = self.settings.mode;
+        match self.table(mode).read_now(self.reader(mode, desk)).await {
             Ok(_) => Probe::Works,
             Err(Outcome::NeedsOperator(trouble)) => Probe::Held(trouble),
             Err(_) => Probe::Unclear,
@@ -92,29 +113,21 @@ impl Destination for Notion {
 struct Attempt<'a> {
     notion: &'a Notion,
     delivery: Delivery<'a>,
+    mode: Mode,
     facts: Facts,
 }
 
 impl Attempt<'_> {
-    async fn run(&self) -> Result<Outcome, Outcome> {
-        let table = self.notion.table.get(self.reader()).await?;
+    async fn deliver_event(&self) -> Result<Outcome, Outcome> {
+        let table = self.table().get(self.reader()).await?;
         if let Some(remote) = self.delivery.remote {
             return self.update(table, remote).await;
         }
         if let Some(elapsed) = self.delivery.unsettled {
             if let Some(found) = self.find(&table).await? {
-                return Ok(found);
+                return Ok(delivered(found));
             }
-            let wait = self.notion.settings.settle.max(self.delivery.rewrite_after).saturating_sub(elapsed);
-            if wait > Duration::ZERO {
-                return Ok(Outcome::Unsettled { wait });
-            }
-            if self.delivery.is_last {
-                return Ok(Outcome::Permanent(Failure::local(
-                    "attempts_used_up",
-                    "no write was ever confirmed, its page is not there, and the attempts are used up",
-                )));
-            }
+            self.may_write_again(elapsed)?;
         }
         self.create(table).await
     }
@@ -126,13 +139,13 @@ impl Attempt<'_> {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {}
             answer => return created(answer),
         }
-        let newer = self.notion.table.newer_than(&table, self.reader()).await?;
+        let newer = self.table().newer_than(&table, self.reader()).await?;
         let answer = self.send_new(&newer).await;
         created(answer)
     }
 
     async fn send_new(&self, table: &Table) -> Result<Answer<PageRef>, CallError> {
-        if self.delivery.leased.elapsed() > CREATE_WITHIN {
+        if self.is_too_late() {
             return Err(CallError::TooLate);
         }
         let properties = self.properties(table);
@@ -145,46 +158,76 @@ impl Attempt<'_> {
         let first = self.calls().update_page(&remote.id, &self.properties(&table)).await;
         let last = match first {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let newer = self.notion.table.newer_than(&table, self.reader()).await?;
+                let newer = self.table().newer_than(&table, self.reader()).await?;
                 self.calls().update_page(&remote.id, &self.properties(&newer)).await
             }
             answer => answer,
         };
         match last.map(delivered).map_err(|error| verdict::outcome(Effect::Update, error)) {
             Err(gone @ Outcome::Gone(_)) => {
-                self.notion.table.read_now(self.reader()).await?;
+                self.table().read_now(self.reader()).await?;
                 Err(gone)
             }
             other => other,
         }
     }
 
-    /// Looks for the page that an earlier write of unknown outcome may have made.
-    async fn find(&self, table: &Arc<Table>) -> Result<Option<Outcome>, Outcome> {
+    /// Whether a write of unknown outcome that began so long ago can be followed by another one.
+    fn may_write_again(&self, elapsed: Duration) -> Result<(), Outcome> {
+        let wait = self.notion.settings.settle.max(self.delivery.rewrite_after).saturating_sub(elapsed);
+        if wait > Duration::ZERO {
+            return Err(Outcome::Unsettled { wait });
+        }
+        if self.delivery.is_last {
+            return Err(Outcome::Permanent(Failure::local(
+                "attempts_used_up",
+                "no write was ever confirmed, and the attempts are used up",
+            )));
+        }
+        Ok(())
+    }
+
+    /// Looks for the page with this try's key.
+    async fn find(&self, table: &Arc<Table>) -> Result<Option<Answer<PageRef>>, Outcome> {
         let found = match self.look(table).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let newer = self.notion.table.newer_than(table, self.reader()).await?;
+                let newer = self.table().newer_than(table, self.reader()).await?;
                 self.look(&newer).await
             }
             answer => answer,
         };
         let Answer { value, status, request_id } =
             found.map_err(|error| verdict::outcome(Effect::Look, error))?;
-        Ok(value.map(|value| delivered(Answer { value, status, request_id })))
+        Ok(value.map(|value| Answer { value, status, request_id }))
     }
 
     async fn look(&self, table: &Table) -> Result<Answer<Option<PageRef>>, CallError> {
         let key = &table.bindings.key;
-        let text = mapping::key_text(&self.facts.event_id);
+        let text = mapping::key_text(match self.mode {
+            Mode::Event => &self.facts.event_id,
+            Mode::Object => self.facts.object_id.as_deref().unwrap_or_default(),
+        });
         self.calls().find_page(&table.data_source, &key.id, key.kind.as_str(), &text).await
     }
 
     fn properties(&self, table: &Table) -> Map<String, Value> {
-        let mapped = mapping::properties(&self.facts, &table.bindings);
+        let mapped = match self.mode {
+            Mode::Event => mapping::properties(&self.facts, &table.bindings),
+            Mode::Object => object::object_properties(&self.facts, &table.bindings)
+                .unwrap_or_else(|| mapping::properties(&self.facts, &table.bindings)),
+        };
         for note in &mapped.notes {
             debug!("{note}");
         }
         mapped.properties
+    }
+
+    fn is_too_late(&self) -> bool {
+        self.delivery.leased.elapsed() > WRITE_WITHIN
+    }
+
+    fn table(&self) -> &TableCache {
+        self.notion.table(self.mode)
     }
 
     fn calls(&self) -> Calls<'_> {
@@ -192,7 +235,7 @@ impl Attempt<'_> {
     }
 
     fn reader(&self) -> TableReader<'_> {
-        self.notion.reader(self.delivery.desk)
+        self.notion.reader(self.mode, self.delivery.desk)
     }
 }
 
@@ -202,5 +245,10 @@ fn created(answer: Result<Answer<PageRef>, CallError>) -> Result<Outcome, Outcom
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {
     let Answer { value: page, status, request_id } = answer;
-    Outcome::Delivered { remote: Remote { id: page.id, url: page.url }, status: Some(status), request_id }
+    Outcome::Delivered {
+        remote: Remote { id: page.id, url: page.url },
+        status: Some(status),
+        request_id,
+        written: None,
+    }
 }

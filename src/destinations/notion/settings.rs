@@ -3,6 +3,7 @@
 use crate::config::{InstanceName, Reader};
 use crate::destinations::Rate;
 use crate::destinations::http::is_loopback;
+use crate::domain::execution::Mode;
 use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -28,6 +29,10 @@ pub struct NotionSettings {
     pub data_source: Option<NotionId>,
     /// How long a write of unknown outcome may still land or stay out of queries' sight.
     pub settle: Duration,
+    /// What its own executions deliver; those created under another setting keep to theirs.
+    pub mode: Mode,
+    /// Whether an object whose page a person removed gets a new one.
+    pub recreates: bool,
     /// How often the token may be used, by all that share it.
     pub rate: Rate,
     /// The zone in which a month begins.
@@ -84,9 +89,17 @@ impl NotionSettings {
         let timezone = reader.parsed("REPORT_TIMEZONE", Tz::UTC, |text| {
             text.parse::<Tz>().map_err(|_| "must be the name of a time zone, such as Europe/Berlin")
         });
+        // What is wrong with it is noted where the subscription is read.
+        let mode =
+            reader.text(&instance.setting("MODE")).and_then(|text| text.parse().ok()).unwrap_or_default();
+        let recreates = reader.parsed(&instance.setting("REMOVED_PAGES"), false, |text| match text {
+            "skip" => Ok(false),
+            "recreate" => Ok(true),
+            _ => Err("must be skip or recreate"),
+        });
         let (base, token) = (base?, token?);
         let rate = Rate { connection: connection(&token), per_minute: NonZeroU32::new(per_minute) };
-        Some(Self { base, token, database: database?, data_source, settle, rate, timezone })
+        Some(Self { base, token, database: database?, data_source, settle, mode, recreates, rate, timezone })
     }
 }
 

@@ -54,6 +54,8 @@ pub(super) struct TableReader<'a> {
     pub calls: Calls<'a>,
     pub settings: &'a NotionSettings,
     pub desk: &'a dyn Desk,
+    /// The column by which pages are found.
+    pub key: Field,
 }
 
 impl TableCache {
@@ -132,7 +134,7 @@ impl TableReader<'_> {
             _ => self.remembered(&data_source).await,
         };
         let resolution = Schema::parse(&description)
-            .and_then(|schema| schema.resolve(Field::EventId, previous.as_ref()))
+            .and_then(|schema| schema.resolve(self.key, previous.as_ref()))
             .map_err(|error| unusable(&error))?;
         for warning in &resolution.warnings {
             warn!("Notion's columns: {warning}");

@@ -18,6 +18,14 @@ pub(super) enum Effect {
     Create,
     /// Written a page that is known; doing so twice does no harm.
     Update,
+    /// Written a state over an earlier one: should it land late, it could undo a newer one.
+    Overwrite,
+}
+
+impl Effect {
+    fn is_about_a_page(self) -> bool {
+        matches!(self, Self::Update | Self::Overwrite)
+    }
 }
 
 /// The outcome of a delivery whose call failed.
@@ -43,11 +51,14 @@ pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
 }
 
 fn refused(effect: Effect, refusal: Refusal) -> Outcome {
-    if let (Effect::Create | Effect::Update, Some(page)) = (effect, refusal.committed_page.clone()) {
+    if let (Effect::Create | Effect::Update | Effect::Overwrite, Some(page)) =
+        (effect, refusal.committed_page.clone())
+    {
         return Outcome::Delivered {
             remote: Remote { url: Some(page_url(&page)), id: page },
             status: Some(refusal.status),
             request_id: refusal.request_id,
+            written: None,
         };
     }
     let wait = refusal.retry_after;
@@ -61,15 +72,15 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
             refusal,
             "the integration may not do this: give it the capabilities to read, insert and update content",
         ),
-        404 if effect == Effect::Update => Outcome::Gone(failure(refusal)),
+        404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         404 => needs_operator(
             refusal,
             "the database is not there for the integration: share it with the integration (••• › Connections), or correct NOTION_DATABASE_ID",
         ),
-        400 if is_about_trash(&refusal) => match effect {
-            Effect::Update => Outcome::Gone(failure(refusal)),
-            _ => needs_operator(refusal, "the database is in Notion's trash: restore it"),
-        },
+        400 if is_about_trash(&refusal) && effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
+        400 if is_about_trash(&refusal) => {
+            needs_operator(refusal, "the database is in Notion's trash: restore it")
+        }
         409 => transient(failure(refusal), wait),
         408 | 500..=599 => {
             let sent = refusal.sent;
@@ -87,10 +98,10 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
     }
 }
 
-/// Nobody knows whether it was done: only a page's creation is in doubt.
+/// Nobody knows whether it was done; what may be done twice is simply done again.
 fn unanswered(effect: Effect, failure: Failure, sent: Duration, wait: Option<Duration>) -> Outcome {
     match effect {
-        Effect::Create => Outcome::Ambiguous { failure, since: sent },
+        Effect::Create | Effect::Overwrite => Outcome::Ambiguous { failure, since: sent },
         Effect::Describe | Effect::Look | Effect::Update => transient(failure, wait),
     }
 }

@@ -41,6 +41,7 @@ pub struct ServiceBuilder {
     vars: Vars,
     production: bool,
     has_database: bool,
+    retry_base: Duration,
     template: Template,
     /// Shared with another service, as replicas share them.
     shared: Option<(Arc<Database>, Arc<RunningSandbox>)>,
@@ -57,6 +58,7 @@ impl Service {
             vars: Vars::default(),
             production: false,
             has_database: true,
+            retry_base: Duration::from_millis(1),
             template: Template::Original,
             shared: None,
         }
@@ -141,6 +143,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// The wait after the first failed attempt; a millisecond where nothing is said.
+    pub fn retry_base(mut self, base: Duration) -> Self {
+        self.retry_base = base;
+        self
+    }
+
     /// With a database where nothing listens.
     pub fn without_database(mut self) -> Self {
         self.has_database = false;
@@ -159,7 +167,7 @@ impl ServiceBuilder {
     }
 
     pub async fn start(self) -> Service {
-        let Self { mut vars, production, has_database, template, shared } = self;
+        let Self { mut vars, production, has_database, retry_base, template, shared } = self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
             None => (Arc::new(Database::new().await), Arc::new(start_sandbox(template).await)),
@@ -185,7 +193,7 @@ impl ServiceBuilder {
         };
         let instances = destinations::configure(&mut reader, &settings.instances);
         let (mut settings, instances) = reader.finish((settings, instances)).unwrap();
-        settings.retry.base = Duration::from_millis(1);
+        settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
             store: if has_database { database.store() } else { nowhere() },

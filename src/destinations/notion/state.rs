@@ -1,0 +1,90 @@
+//! Object mode: one page shows the newest state of one object.
+//!
+//! The page is found by the object's id or made; later states change what differs and nothing else.
+//! A write of unknown outcome that landed late could undo a newer one, so nothing is written until it
+//! has settled, and then everything is.
+
+use super::client::{Answer, CallError, PageRef};
+use super::object;
+use super::table::Table;
+use super::verdict::{self, Effect};
+use super::{Attempt, delivered};
+use crate::domain::delivery::{Outcome, Remote};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+impl Attempt<'_> {
+    pub(super) async fn deliver_object(&self) -> Result<Outcome, Outcome> {
+        let table = self.table().get(self.reader()).await?;
+        if let Some(elapsed) = self.delivery.unsettled {
+            self.may_write_again(elapsed)?;
+        }
+        let page = match self.delivery.remote {
+            Some(remote) => Some(remote.clone()),
+            None => self.find(&table).await?.map(|found| Remote { id: found.value.id, url: found.value.url }),
+        };
+        match page {
+            Some(page) => self.overwrite(table, page).await,
+            None => self.create_state(table).await,
+        }
+    }
+
+    async fn create_state(&self, table: Arc<Table>) -> Result<Outcome, Outcome> {
+        let written = self.properties(&table);
+        Ok(showing(self.create(table).await?, written))
+    }
+
+    async fn overwrite(&self, table: Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
+        let (table, answer) = match self.send_changes(&table, &page).await {
+            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
+                let newer = self.table().newer_than(&table, self.reader()).await?;
+                let answer = self.send_changes(&newer, &page).await;
+                (newer, answer)
+            }
+            answer => (table, answer),
+        };
+        match answer.map_err(|error| verdict::outcome(Effect::Overwrite, error)) {
+            Ok(Some(answer)) => Ok(showing(delivered(answer), self.properties(&table))),
+            // It shows this state already.
+            Ok(None) => {
+                let unchanged =
+                    Outcome::Delivered { remote: page, status: None, request_id: None, written: None };
+                Ok(showing(unchanged, self.properties(&table)))
+            }
+            Err(gone @ Outcome::Gone(_)) => {
+                let table = self.table().read_now(self.reader()).await?;
+                if self.notion.settings.recreates { self.create_state(table).await } else { Err(gone) }
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Sends what differs from what was written last; all of it where that is not known for sure.
+    async fn send_changes(&self, table: &Table, page: &Remote) -> Result<Option<Answer<PageRef>>, CallError> {
+        let next = self.properties(table);
+        let written = self.delivery.object.and_then(|object| object.written).and_then(Value::as_object);
+        let changes = match written {
+            Some(written) if self.delivery.unsettled.is_none() => {
+                object::changes(written, &next, &table.bindings)
+            }
+            _ => next,
+        };
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        if self.is_too_late() {
+            return Err(CallError::TooLate);
+        }
+        self.calls().update_page(&page.id, &changes).await.map(Some)
+    }
+}
+
+/// The outcome with what the page shows now.
+fn showing(outcome: Outcome, properties: Map<String, Value>) -> Outcome {
+    match outcome {
+        Outcome::Delivered { remote, status, request_id, .. } => {
+            Outcome::Delivered { remote, status, request_id, written: Some(Value::Object(properties)) }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,241 @@
+//! Lanes: the executions of one object at one instance, of which only the newest state is written.
+
+use super::queue::{Fence, Finished};
+use super::{Store, StoreError, milliseconds};
+use crate::domain::delivery::Remote;
+use crate::domain::event::{EventFacts, EventKey, StoredEvent};
+use crate::domain::execution::ExecutionId;
+use bytes::Bytes;
+use serde_json::Value;
+
+/// How many states of an object are looked at together; what waits beyond that comes next.
+const STATES_MAX: i64 = 200;
+
+/// One event of a lane's object.
+#[derive(Debug, Clone)]
+pub struct LaneState {
+    /// Its execution.
+    pub execution: ExecutionId,
+    /// Whether it still waits to be written, or superseded.
+    pub is_open: bool,
+    /// The event.
+    pub event: StoredEvent,
+}
+
+/// What an instance shows of an object.
+#[derive(Debug, Clone)]
+pub struct RemoteObject {
+    /// The object's page.
+    pub remote: Remote,
+    /// What was written to it last.
+    pub written: Value,
+}
+
+/// How a lane's head was settled together with what waits behind it.
+#[derive(Debug, Clone)]
+pub struct LaneVerdict {
+    /// The lane.
+    pub lane: String,
+    /// The execution whose state is the newest.
+    pub newest: ExecutionId,
+    /// What became of that state.
+    pub fate: Fate,
+}
+
+/// What became of the newest state.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    /// It was written, and stands for all these.
+    Shown {
+        /// What the object's page shows now.
+        object: RemoteObject,
+        /// The open executions whose states are older.
+        superseded: Vec<ExecutionId>,
+    },
+    /// It had been written before, and stands for all these.
+    ShownBefore {
+        /// The open executions whose states are older.
+        superseded: Vec<ExecutionId>,
+    },
+    /// The destination refuses it for good; the others are to be tried without it.
+    Refused,
+}
+
+impl Store {
+    /// The states of a lane's object that are to be compared: those that wait, and those of its last
+    /// second that were delivered or superseded.
+    pub async fn lane_states(&self, lane: &str) -> Result<Vec<LaneState>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            with known as (
+                select executions.id, event_key, status in ('pending', 'running') as is_open, created
+                  from eventbridge.executions
+                  join eventbridge.events on events.id = executions.event_key
+                 where lane = $1 and status in ('pending', 'running', 'success', 'superseded')
+            ), compared as (
+                select id, event_key, is_open
+                  from known
+                 where is_open or created is null
+                    or created >= (select date_trunc('second', max(created)) from known)
+                 order by is_open desc, id
+                 limit $2
+            )
+            select compared.id as "execution!", is_open as "is_open!", events.id as "event_key!", source,
+                   event_id, type as event_type, object_id, object_type, account, livemode, api_version,
+                   created, received_at, payload
+              from compared
+              join eventbridge.events on events.id = compared.event_key
+             order by compared.id
+            "#,
+            lane,
+            STATES_MAX
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let states = rows.into_iter().map(|row| LaneState {
+            execution: ExecutionId(row.execution),
+            is_open: row.is_open,
+            event: StoredEvent {
+                key: EventKey(row.event_key),
+                source: row.source,
+                event_id: row.event_id,
+                facts: EventFacts {
+                    event_type: row.event_type,
+                    object_id: row.object_id,
+                    object_type: row.object_type,
+                    account: row.account,
+                    livemode: row.livemode,
+                    api_version: row.api_version,
+                    created: row.created,
+                },
+                received_at: row.received_at,
+                payload: Bytes::from(row.payload),
+            },
+        });
+        Ok(states.collect())
+    }
+
+    /// What the instance shows of a lane's object.
+    pub async fn remote_object(&self, lane: &str) -> Result<Option<RemoteObject>, StoreError> {
+        let row = sqlx::query!(
+            "select remote_id, remote_url, written from eventbridge.remote_objects where lane = $1",
+            lane
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| RemoteObject {
+            remote: Remote { id: row.remote_id, url: row.remote_url },
+            written: row.written,
+        }))
+    }
+
+    /// Settles a lane's head, all that its newest state stands for, and what is shown of its object,
+    /// in one statement and under the head's lease. `false` where that was lost: nothing is changed.
+    pub async fn finish_lane(&self, head: &Finished, verdict: &LaneVerdict) -> Result<bool, StoreError> {
+        let (shown, superseded) = match &verdict.fate {
+            Fate::Shown { object, superseded } => (Some(object), superseded.as_slice()),
+            Fate::ShownBefore { superseded } => (None, superseded.as_slice()),
+            Fate::Refused => return self.refuse_in_lane(head, verdict.newest).await,
+        };
+        let Fence(fence) = head.fence;
+        let superseded: Vec<i64> = superseded.iter().map(|id| id.0).collect();
+        let released = sqlx::query_scalar!(
+            r#"
+            with released as (
+                delete from eventbridge.leases
+                 where execution_id = $1 and fence = $2
+                returning execution_id
+            ), delivered as (
+                update eventbridge.executions
+                   set status = 'success', reason = null, error_class = null,
+                       response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9,
+                       unsettled_since = null, crashes = 0, crashes_alone = 0,
+                       started_at = coalesce(started_at, now()), finished_at = now()
+                 where id = $3 and $5 and exists (select from released)
+                returning id, started_at
+            ), superseded as (
+                update eventbridge.executions
+                   set status = 'superseded', superseded_by = $3, error_class = null,
+                       reason = 'a newer state of its object was written: execution ' || $3::bigint,
+                       unsettled_since = null, crashes = 0, crashes_alone = 0, finished_at = now()
+                 where id = any ($4) and id <> $3 and status in ('pending', 'running')
+                   and exists (select from released)
+            ), shown as (
+                insert into eventbridge.remote_objects as known
+                       (lane, remote_id, remote_url, execution_id, written)
+                select $10, $8, $9, $3, $11
+                 where $5 and exists (select from released)
+                on conflict (lane) do update
+                   set remote_id = excluded.remote_id, remote_url = excluded.remote_url,
+                       execution_id = excluded.execution_id, written = excluded.written, updated_at = now()
+            ), recorded as (
+                insert into eventbridge.attempts
+                       (execution_id, fence, started_at, duration_ms, outcome, response_code, request_id)
+                select id, $2, now() - $12::bigint * interval '1 millisecond', $7, 'delivered', $6, $13
+                  from delivered
+            )
+            select exists (select from released) as "released!"
+            "#,
+            head.id.0,
+            fence,
+            verdict.newest.0,
+            &superseded,
+            shown.is_some(),
+            head.response_code.map(i32::from),
+            i32::try_from(head.duration.as_millis()).unwrap_or(i32::MAX),
+            shown.map(|shown| shown.remote.id.as_str()),
+            shown.and_then(|shown| shown.remote.url.as_deref()),
+            verdict.lane,
+            shown.map(|shown| shown.written.clone()),
+            milliseconds(head.duration),
+            head.request_id.as_deref()
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(released)
+    }
+
+    /// Gives the newest state up, which is not the head's own, and has the head tried again at once.
+    async fn refuse_in_lane(&self, head: &Finished, newest: ExecutionId) -> Result<bool, StoreError> {
+        let Fence(fence) = head.fence;
+        let released = sqlx::query_scalar!(
+            r#"
+            with released as (
+                delete from eventbridge.leases
+                 where execution_id = $1 and fence = $2
+                returning execution_id
+            ), refused as (
+                update eventbridge.executions
+                   set status = 'failed', attempts = attempts + 1, reason = $4, error_class = $5,
+                       response_code = $6, duration_ms = $7,
+                       started_at = coalesce(started_at, now()), finished_at = now()
+                 where id = $3 and status = 'pending' and exists (select from released)
+                returning id
+            ), again as (
+                update eventbridge.executions
+                   set status = 'pending', run_at = now(), crashes = 0, crashes_alone = 0
+                 where id = $1 and exists (select from released)
+            ), recorded as (
+                insert into eventbridge.attempts
+                       (execution_id, fence, started_at, duration_ms, outcome, response_code, error_class,
+                        message, request_id)
+                select id, $2, now() - $8::bigint * interval '1 millisecond', $7, 'permanent', $6, $5, $4, $9
+                  from refused
+            )
+            select exists (select from released) as "released!"
+            "#,
+            head.id.0,
+            fence,
+            newest.0,
+            head.message.as_deref(),
+            head.error_class.as_deref(),
+            head.response_code.map(i32::from),
+            i32::try_from(head.duration.as_millis()).unwrap_or(i32::MAX),
+            milliseconds(head.duration),
+            head.request_id.as_deref()
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(released)
+    }
+}

@@ -1,0 +1,63 @@
+//! A lane's turn: which state of its object to write, and what becomes of the others.
+
+use crate::domain::execution::ExecutionId;
+use crate::domain::lane::{WithoutState, is_thin};
+use crate::domain::version::{EventState, newest};
+use crate::store::{Claimed, LaneState, RemoteObject, Store, StoreError};
+use serde_json::Value;
+
+/// What to do with a claimed execution of an object.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// It brings no state of an object, for this reason.
+    Decline(WithoutState),
+    /// Its newest state was written before.
+    NothingNew {
+        /// By this execution.
+        newest: ExecutionId,
+        /// These are older.
+        superseded: Vec<ExecutionId>,
+    },
+    /// Its newest state is to be written.
+    Write(Box<Turn>),
+}
+
+/// A state to be written.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// The newest state, which need not be the one that was claimed.
+    pub(super) newest: LaneState,
+    /// The open executions for which it stands, itself left out.
+    pub(super) superseded: Vec<ExecutionId>,
+    /// What is shown of the object now.
+    pub(super) shown: Option<RemoteObject>,
+}
+
+/// Looks at all states of the claimed execution's object.
+pub(super) async fn plan(store: &Store, claimed: &Claimed) -> Result<Plan, StoreError> {
+    let payload: Value = serde_json::from_slice(&claimed.event.payload).unwrap_or_default();
+    if let Some(reason) = WithoutState::of(&claimed.event.facts, &payload) {
+        return Ok(Plan::Decline(reason));
+    }
+    let Some(lane) = claimed.lane.as_deref() else {
+        return Ok(Plan::Decline(WithoutState::NoObjectId));
+    };
+    let mut states = store.lane_states(lane).await?;
+    states.retain(|state| !carries_none(state));
+    let compared: Vec<_> = states.iter().map(|state| EventState::read(&state.event)).collect();
+    let Some(place) = newest(&compared).filter(|place| *place < states.len()) else {
+        return Ok(Plan::Decline(WithoutState::Thin));
+    };
+    let newest = states.swap_remove(place);
+    let superseded = states.iter().filter(|state| state.is_open).map(|state| state.execution).collect();
+    if !newest.is_open {
+        return Ok(Plan::NothingNew { newest: newest.execution, superseded });
+    }
+    let shown = store.remote_object(lane).await?;
+    Ok(Plan::Write(Box::new(Turn { newest, superseded, shown })))
+}
+
+/// Thin events wait in the lane of their object and have their own turn, in which they are declined.
+fn carries_none(state: &LaneState) -> bool {
+    serde_json::from_slice(&state.event.payload).is_ok_and(|payload| is_thin(&payload))
+}

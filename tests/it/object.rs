@@ -1,0 +1,319 @@
+//! Object mode: one page for each object, which ends up showing its newest state.
+
+use crate::harness::{NOW, Service, within};
+use eventbridge::devserver::samples::{self, Sample};
+use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+async fn in_object_mode() -> Service {
+    Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await
+}
+
+fn invoice_life(seed: u64) -> Vec<Sample> {
+    samples::invoice_life(seed, chrono::DateTime::from_timestamp(NOW, 0).unwrap())
+}
+
+/// A state of a payment: its amount tells which one.
+fn payment(object: &str, event: &str, created: i64, amount: i64) -> String {
+    json!({"id": event, "object": "event", "type": "payment_intent.amount_capturable_updated", "created": created,
+           "livemode": false, "data": {"object": {"id": object, "object": "payment_intent", "amount": amount,
+           "currency": "eur", "status": "requires_capture"}}})
+    .to_string()
+}
+
+fn page_of<'a>(pages: &'a [SandboxPage], object: &str) -> &'a SandboxPage {
+    let of_object: Vec<_> = pages.iter().filter(|page| page.text("ObjectId") == Some(object)).collect();
+    assert_eq!(of_object.len(), 1, "{object} has {} pages", of_object.len());
+    of_object[0]
+}
+
+fn statuses(executions: &[Value]) -> Vec<&str> {
+    executions.iter().map(|execution| execution["status"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_invoice_has_one_page_through_its_life() {
+    let service = in_object_mode().await;
+    for (number, event) in invoice_life(7).iter().enumerate() {
+        service.post_event(&event.body).await;
+        service.until_finished(number + 1).await;
+    }
+    let pages = service.sandbox.pages();
+    assert_eq!(pages.len(), 1);
+    for (column, expected) in
+        [("Outcome", "Paid"), ("EventType", "invoice.paid"), ("Amount", "17.45"), ("ObjectStatus", "paid")]
+    {
+        assert_eq!(pages[0].text(column), Some(expected), "{column}");
+    }
+    assert_eq!(statuses(&service.executions().await), ["success"; 4]);
+}
+
+#[tokio::test]
+async fn of_what_waits_only_the_newest_state_is_written_and_the_rest_is_superseded_by_it() {
+    let service = in_object_mode().await;
+    service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 300 }).on(Route::Create)).unwrap();
+    service.post_event(&payment("pi_1", "evt_0", NOW, 100)).await;
+    within("the first is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    // They come in disorder: the newest is neither the first nor the last.
+    for (event, created, amount) in
+        [("evt_2", 2, 300), ("evt_4", 4, 500), ("evt_1", 1, 200), ("evt_3", 3, 400)]
+    {
+        service.post_event(&payment("pi_1", event, NOW + created, amount)).await;
+    }
+    let executions = service.until_finished(5).await;
+    assert_eq!(statuses(&executions), ["success", "superseded", "success", "superseded", "superseded"]);
+    let newest = executions[2]["id"].to_string();
+    for execution in executions.iter().filter(|execution| execution["status"] == "superseded") {
+        assert!(execution["reason"].as_str().unwrap().ends_with(&newest), "{execution}");
+    }
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("5"));
+    let writes =
+        service.sandbox.requests().iter().filter(|request| request.path.starts_with("/v1/pages")).count();
+    assert_eq!(writes, 2);
+}
+
+#[tokio::test]
+async fn a_late_arrival_never_overwrites_a_newer_state() {
+    let service = in_object_mode().await;
+    let mut life = invoice_life(7);
+    let paid = life.pop().unwrap();
+    service.post_event(&paid.body).await;
+    service.until_finished(1).await;
+    for event in &life {
+        service.post_event(&event.body).await;
+    }
+    let executions = service.until_finished(4).await;
+    assert_eq!(statuses(&executions), ["success", "superseded", "superseded", "superseded"]);
+    assert_eq!(service.sandbox.pages()[0].text("Outcome"), Some("Paid"));
+}
+
+#[tokio::test]
+async fn states_of_one_second_end_with_the_same_one_in_whatever_order_they_come() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+        let service = in_object_mode().await;
+        let state = |event: &str, status: &str, previous: Option<&str>| {
+            json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": NOW, "livemode": false,
+                   "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": 100, "currency": "eur", "status": status},
+                            "previous_attributes": previous.map(|previous| json!({"status": previous}))}})
+            .to_string()
+        };
+        let events = [
+            state("evt_z", "requires_confirmation", None),
+            state("evt_y", "processing", Some("requires_confirmation")),
+            state("evt_x", "succeeded", Some("processing")),
+        ];
+        for (number, place) in order.into_iter().enumerate() {
+            service.post_event(&events[place]).await;
+            service.until_finished(number + 1).await;
+        }
+        assert_eq!(
+            page_of(&service.sandbox.pages(), "pi_1").text("ObjectStatus"),
+            Some("succeeded"),
+            "{order:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn events_without_a_state_of_an_object_are_skipped_with_the_reason() {
+    let service = in_object_mode().await;
+    let thin =
+        samples::make("v1.invoice.paid", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap()).unwrap();
+    service.post_event(&thin.body).await;
+    service
+        .post_event(
+            r#"{"id":"evt_upcoming","type":"invoice.upcoming","data":{"object":{"object":"invoice"}}}"#,
+        )
+        .await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(statuses(&executions), ["skipped", "skipped"]);
+    assert!(executions[0]["reason"].as_str().unwrap().contains("state"), "{executions:?}");
+    assert!(executions[1]["reason"].as_str().unwrap().contains("no id"), "{executions:?}");
+    assert_eq!(service.sandbox.page_count(), 0);
+}
+
+#[tokio::test]
+async fn an_update_touches_what_changed_and_nothing_that_a_person_wrote() {
+    let service = in_object_mode().await;
+    service.sandbox.add_column(DATA_SOURCE_ID, "Notes", "rich_text").unwrap();
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    let page = service.sandbox.pages()[0].id;
+    let notes = json!({"Notes": {"rich_text": [{"text": {"content": "call them"}}]}});
+    service.sandbox.edit_page(page, &notes).unwrap();
+    service
+        .sandbox
+        .edit_page(page, &json!({"Customer": {"rich_text": [{"text": {"content": "by hand"}}]}}))
+        .unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    service.until_finished(2).await;
+    let pages = service.sandbox.pages();
+    let page = page_of(&pages, "pi_1");
+    for (column, expected) in
+        [("Notes", "call them"), ("Customer", "by hand"), ("Amount", "2"), ("EventId", "evt_2")]
+    {
+        assert_eq!(page.text(column), Some(expected), "{column}");
+    }
+    let requests = service.sandbox.requests();
+    let update = requests.iter().rfind(|request| request.method == "PATCH").unwrap();
+    let changed = update.body["properties"].as_object().unwrap().len();
+    assert!(changed < 8, "only what differs: {}", update.body);
+}
+
+#[tokio::test]
+async fn a_page_that_is_there_already_is_taken_over_and_not_doubled() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    service.database.execute("truncate eventbridge.remote_objects").await;
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    service.until_finished(2).await;
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
+}
+
+#[tokio::test]
+async fn a_removed_page_is_left_alone_or_made_anew_as_configured() {
+    for (setting, status, pages) in [("skip", "skipped", 1), ("recreate", "success", 2)] {
+        let service = Service::builder()
+            .set("NOTION_MODE", "object")
+            .set("NOTION_REMOVED_PAGES", setting)
+            .template(Template::Full)
+            .start()
+            .await;
+        service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+        service.until_finished(1).await;
+        service.sandbox.trash(service.sandbox.pages()[0].id).unwrap();
+        service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+        let executions = service.until_finished(2).await;
+        assert_eq!(executions[1]["status"], status, "{executions:?}");
+        assert_eq!(service.sandbox.pages().len(), pages);
+    }
+}
+
+#[tokio::test]
+async fn one_object_is_written_by_one_at_a_time_and_many_side_by_side() {
+    let one = in_object_mode().await;
+    let other = one.replica().set("NOTION_MODE", "object").start().await;
+    one.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60 })).unwrap();
+    for created in 0..6 {
+        for object in ["pi_a", "pi_b", "pi_c"] {
+            let service = if created % 2 == 0 { &one } else { &other };
+            service
+                .post_event(&payment(
+                    object,
+                    &format!("evt_{object}_{created}"),
+                    NOW + created,
+                    created * 100,
+                ))
+                .await;
+        }
+    }
+    let twice = "select count(*) from (select lane from eventbridge.executions where status = 'running' \
+                 and lane is not null group by lane having count(*) > 1) as lanes";
+    within("all shown", async {
+        while one
+            .executions()
+            .await
+            .iter()
+            .any(|execution| matches!(execution["status"].as_str(), Some("pending" | "running")))
+        {
+            assert_eq!(one.database.count(twice).await, 0);
+        }
+    })
+    .await;
+    for object in ["pi_a", "pi_b", "pi_c"] {
+        assert_eq!(page_of(&one.sandbox.pages(), object).text("Amount"), Some("5"));
+    }
+    assert!(one.sandbox.peak_concurrency() >= 2);
+}
+
+#[tokio::test]
+async fn a_lane_that_waits_for_a_retry_holds_up_no_other_and_keeps_its_own_order() {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .retry_base(Duration::from_hours(1))
+        .template(Template::Full)
+        .start()
+        .await;
+    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
+    service.post_event(&payment("pi_slow", "evt_1", NOW, 100)).await;
+    let is_retried = |executions: &[Value]| executions[0]["attempt_count"] == 1;
+    service.until("the first has failed", is_retried).await;
+    service.post_event(&payment("pi_slow", "evt_2", NOW + 1, 200)).await;
+    service.post_event(&payment("pi_quick", "evt_3", NOW, 300)).await;
+    let quick_is_done = |executions: &[Value]| executions[2]["status"] == "success";
+    let executions = service.until("the other lane is done", quick_is_done).await;
+    assert_eq!(statuses(&executions), ["pending", "pending", "success"]);
+}
+
+#[tokio::test]
+async fn when_the_newest_state_is_refused_for_good_the_others_go_on_without_it() {
+    let service = in_object_mode().await;
+    service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 300 }).on(Route::Create)).unwrap();
+    service.post_event(&payment("pi_1", "evt_0", NOW, 100)).await;
+    within("the first is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    let refused = Fault::Invalid { message: "Not this one.".into() };
+    service.sandbox.fault(FaultRule::once(refused).on(Route::Update).times(2)).unwrap();
+    service.post_event(&payment("pi_1", "evt_1", NOW + 1, 200)).await;
+    service.post_event(&payment("pi_1", "evt_2", NOW + 2, 300)).await;
+    let executions = service.until_finished(3).await;
+    assert_eq!(statuses(&executions), ["success", "success", "failed"]);
+    assert!(executions[2]["reason"].as_str().unwrap().contains("Not this one."), "{executions:?}");
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
+}
+
+#[tokio::test]
+async fn an_update_that_lands_late_does_not_undo_a_newer_one() {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .set("NOTION_SETTLE_SECONDS", "1")
+        .template(Template::Full)
+        .start()
+        .await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    service.sandbox.fault(FaultRule::once(Fault::DropThenWrite { delay_ms: 400 }).on(Route::Update)).unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    within(
+        "the update is lost",
+        service.sandbox.until(|sandbox| sandbox.requests().iter().any(|request| request.method == "PATCH")),
+    )
+    .await;
+    service.post_event(&payment("pi_1", "evt_3", NOW + 2, 300)).await;
+    let executions = service.until_finished(3).await;
+    assert_eq!(statuses(&executions), ["success", "superseded", "success"]);
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("3"));
+}
+
+#[tokio::test]
+async fn a_page_made_by_a_lost_write_is_found_and_brought_up_to_date() {
+    for fault in [Fault::DropAfterWrite, Fault::ErrorAfterWrite { status: 503 }, Fault::Committed] {
+        let service = in_object_mode().await;
+        service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
+        service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+        service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+        service.until_finished(2).await;
+        assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_mode_concerns_new_executions_only() {
+    let service = Service::builder().template(Template::Full).set("RETRY_ATTEMPTS_MAX", "1").start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    let failed = service.until_finished(1).await.remove(0);
+    let next = service.replica().set("NOTION_MODE", "object");
+    service.stop().await;
+    let next = next.start().await;
+    next.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    next.until_finished(2).await;
+    next.post(&format!("/api/v1/executions/{}/retry", failed["id"])).await;
+    let executions = next.until_finished(2).await;
+    assert_eq!(statuses(&executions), ["success", "success"]);
+    let mut events: Vec<_> =
+        next.sandbox.pages().iter().map(|page| page.text("EventId").unwrap().to_owned()).collect();
+    events.sort();
+    assert_eq!(events, ["evt_1", "evt_2"]);
+}
