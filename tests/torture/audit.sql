@@ -1,0 +1,57 @@
+-- The test's own book of who holds which lease. Each process tells its name by the setting
+-- torture.process of its connections.
+
+create schema torture;
+
+create table torture.holders (worker_id uuid primary key, process text);
+
+create table torture.leases (execution_id bigint, key text, fence bigint, process text);
+
+create table torture.breaches (
+    id            bigint generated always as identity primary key,
+    what          text not null,
+    execution_id  bigint not null,
+    detail        text not null
+);
+
+create function torture.on_worker() returns trigger language plpgsql as $$
+begin
+    insert into torture.holders values (new.id, current_setting('torture.process', true));
+    return null;
+end $$;
+
+create trigger torture_on_worker after insert on eventbridge.workers
+    for each row execute function torture.on_worker();
+
+create function torture.on_lease() returns trigger language plpgsql as $$
+begin
+    insert into torture.leases
+    values (new.execution_id, new.key, new.fence, current_setting('torture.process', true));
+    if (select count(*) from eventbridge.leases where key = new.key) > 1 then
+        insert into torture.breaches (what, execution_id, detail)
+        values ('two ran at once in a lane', new.execution_id, 'lane ' || new.key);
+    end if;
+    return null;
+end $$;
+
+create trigger torture_on_lease after insert on eventbridge.leases
+    for each row execute function torture.on_lease();
+
+-- A lease ends by its holder's hand, or by another's once the holder is buried. A trigger sees all
+-- that its statement did, so a burial by the same statement counts.
+create function torture.on_lease_end() returns trigger language plpgsql as $$
+declare
+    holder text := (select process from torture.holders where worker_id = old.worker_id);
+    hand text := current_setting('torture.process', true);
+begin
+    if hand is distinct from holder
+       and exists (select from eventbridge.workers where id = old.worker_id) then
+        insert into torture.breaches (what, execution_id, detail)
+        values ('a lease was ended by one who had lost it', old.execution_id,
+                format('held by %s, ended by %s, fence %s', holder, hand, old.fence));
+    end if;
+    return null;
+end $$;
+
+create trigger torture_on_lease_end after delete on eventbridge.leases
+    for each row execute function torture.on_lease_end();

@@ -1,0 +1,165 @@
+//! The torture test: real processes, a real Postgres, a Notion that misbehaves, and a seeded hand
+//! that kills all of them. Afterwards nothing may be lost, doubled or stuck.
+//!
+//! ```text
+//! cargo test --test torture -- --seed 1 --seconds 60 --mode event
+//! ```
+//!
+//! A seeded stream of events goes to two replicas of `eventbridge serve`, with duplicates and in
+//! disorder, each sent again until it is answered 200. Meanwhile replicas are killed, stopped for
+//! longer than they may be silent, and asked to end; Postgres is killed; a fifth of the calls to
+//! Notion goes wrong. When the time is up all of it is made to work again, the queue drains, and the
+//! verdict is read off the database, the pages and what was watched on the way. The exit code is 0
+//! where no promise was broken, and 1 where one was, with the evidence.
+//!
+//! The same seed makes the same events and the same chaos; what meets what is up to the machine.
+//!
+//! # That it can fail
+//!
+//! `--sabotage` takes a guard away in the test's own world and leaves the program as it is:
+//!
+//! | hole | how | what must be found |
+//! |---|---|---|
+//! | `fence` | a trigger gives every lease the same fence | a lease ended by one who had lost it |
+//! | `look` | pages made stay hidden from queries for ten minutes | doubled pages |
+//! | `lane` | leases lose their unique keys, and some executions stay claimable while they run | two at once in a lane |
+//! | `commit` | Postgres answers a commit before it is written | an accepted event that is not there |
+//!
+//! Such a run ends with exit code 1 and the name of the breach.
+
+mod chaos;
+mod load;
+mod verdict;
+mod watch;
+mod world;
+
+use anyhow::bail;
+use chaos::Chaos;
+use clap::{Parser, ValueEnum};
+use load::{Ledger, Plan};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use watch::Watch;
+use world::World;
+
+/// How long senders may go on after the chaos is over: everything works by then.
+const LAST_ANSWERS_MAX: Duration = Duration::from_mins(2);
+
+/// Kills a running service at random moments and looks for broken promises.
+#[derive(Debug, Clone, Parser)]
+pub struct Options {
+    /// What chance follows from
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How long events are sent and things are killed
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub seconds: u64,
+    /// What the pages stand for
+    #[arg(long, value_enum, default_value_t = Mode::Event)]
+    pub mode: Mode,
+    /// Events in a second; by default 10, or 2.5 with --limited
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// The fewest kill -9 that make a run count; by default ten a minute
+    #[arg(long)]
+    pub kills_min: Option<u64>,
+    /// Notion's rate limit stands, and the service's own: it must never be struck
+    #[arg(long)]
+    pub limited: bool,
+    /// Take a guard away, to see that the breach is found
+    #[arg(long, value_enum)]
+    pub sabotage: Option<Sabotage>,
+    /// Leave the logs of the replicas and say where they are
+    #[arg(long)]
+    pub keep_logs: bool,
+}
+
+/// What a page stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// An event.
+    Event,
+    /// An object, in its newest state.
+    Object,
+}
+
+/// A guard that can be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sabotage {
+    /// That a lease can be told from an earlier one.
+    Fence,
+    /// That a look finds what was written.
+    Look,
+    /// That a lane has one lease.
+    Lane,
+    /// That a commit is on disk when it is answered.
+    Commit,
+}
+
+impl Options {
+    /// How long events are sent.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// How many events are sent in a second.
+    pub fn events_per_second(&self) -> f64 {
+        self.rate.unwrap_or(if self.limited { 2.5 } else { 10.0 }).clamp(0.1, 500.0)
+    }
+
+    /// How many kills make a run count. Holes are found by fewer.
+    pub fn kills_wanted(&self) -> u64 {
+        let by_default = if self.sabotage.is_some() { 0 } else { self.seconds / 6 };
+        self.kills_min.unwrap_or(by_default)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let outcome = tokio::select! {
+        outcome = torture(&options) => outcome,
+        outcome = interrupted() => outcome,
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("the torture itself broke: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Ends with an error when a signal asks the run to stop; dropping the run stops what it started.
+async fn interrupted() -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    bail!("it was asked to stop")
+}
+
+async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
+    let Options { seed, seconds, mode, limited, sabotage, .. } = options;
+    println!("torture: seed {seed}, {seconds} s, mode {mode:?}, limited {limited}, sabotage {sabotage:?}");
+    let plan = Plan::new(options);
+    let world = World::start(options).await?;
+    let watch = Watch::start(&world, &plan);
+    let ledger = Arc::new(Ledger::new(&plan));
+
+    let chaos = Chaos::start(&world, &watch)?;
+    let mut sending = load::start(&plan, &world, &watch, &ledger)?;
+    tokio::time::sleep(options.duration()).await;
+    println!("the time is up: everything is made to work again");
+    let chaos = chaos.finish().await?;
+    if tokio::time::timeout(LAST_ANSWERS_MAX, sending.join()).await.is_err() {
+        watch.breach("an event was not answered 200 though everything works", ledger.unanswered());
+        sending.abort();
+    }
+    verdict::reach(&world, watch, &ledger, &plan, &chaos).await
+}

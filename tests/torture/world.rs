@@ -1,0 +1,315 @@
+//! The world that is tortured: two replicas, a Postgres and a Notion sandbox, started and stopped
+//! from here. Dropping it stops all of them.
+
+use crate::{Mode, Options, Sabotage};
+use anyhow::{Context, bail};
+use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
+use eventbridge::devserver::sandbox::{self, RunningSandbox, Sandbox, SandboxOptions, Template};
+use eventbridge::store::Store;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use secrecy::SecretString;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+
+/// The webhook secret of both replicas.
+pub const SECRET: &str = "whsec_of_the_torture";
+
+/// What the service waits before it writes anew. It is longer than the latest write of the sandbox
+/// and the longest lag of its queries together.
+pub const SETTLE: Duration = Duration::from_secs(7);
+
+/// The latest write of the sandbox.
+pub const LATE_MS_MAX: u64 = 3000;
+
+/// Requests a minute that the service keeps to, and that Notion lets pass.
+const RATE_KEPT: u32 = 170;
+const RATE_LIMIT: u32 = 180;
+
+/// What a replica may take to end after SIGTERM: its grace, its last words, and a loaded machine.
+const END_MAX: Duration = Duration::from_secs(20);
+
+const BINARY: &str = env!("CARGO_BIN_EXE_eventbridge");
+
+/// Everything that runs.
+pub struct World {
+    /// How the run was asked for.
+    pub options: Options,
+    /// The two replicas.
+    pub replicas: [Arc<Replica>; 2],
+    /// The stand-in for Notion.
+    pub sandbox: RunningSandbox,
+    /// The test's own connections.
+    pub database: PgPool,
+    postgres: PrivatePostgres,
+    logs: PathBuf,
+    /// Deletes the logs in the end, unless they are kept.
+    _folder: TempDir,
+}
+
+impl World {
+    /// Starts everything.
+    pub async fn start(options: &Options) -> anyhow::Result<Arc<Self>> {
+        let guardian = Path::new(BINARY);
+        let postgres =
+            tokio::task::spawn_blocking(|| PrivatePostgres::start(guardian, Keep::ThrowAway)).await??;
+        let database = prepare(postgres.url(), options).await?;
+        let template = match options.mode {
+            Mode::Event => Template::Original,
+            Mode::Object => Template::Full,
+        };
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+        let sandbox_options = SandboxOptions {
+            template,
+            rate_per_minute: options.limited.then_some(RATE_LIMIT),
+            seed: options.seed,
+            pages_max: 1_000_000,
+            ..SandboxOptions::default()
+        };
+        let sandbox = Sandbox::start(address, sandbox_options).await?;
+        let mut folder = tempfile::Builder::new().prefix("eventbridge-torture-").tempdir()?;
+        folder.disable_cleanup(options.keep_logs);
+        let logs = folder.path().to_owned();
+        let mut settings = vec![
+            ("STRIPE_WEBHOOK_SECRET", SECRET.to_owned()),
+            ("AUTH", "off".to_owned()),
+            ("LOG_LEVEL", "info".to_owned()),
+            ("SHUTDOWN_GRACE_SECONDS", "5".to_owned()),
+            ("RETRY_BASE_SECONDS", "1".to_owned()),
+            ("RETRY_CAP_SECONDS", "5".to_owned()),
+            ("RETRY_ATTEMPTS_MAX", "1000".to_owned()),
+            ("NOTION_API_URL", sandbox.base_url().to_owned()),
+            ("NOTION_API_KEY", sandbox::TOKEN.to_owned()),
+            ("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string()),
+            ("NOTION_SETTLE_SECONDS", SETTLE.as_secs().to_string()),
+            ("NOTION_RATE_PER_MINUTE", if options.limited { RATE_KEPT } else { 0 }.to_string()),
+        ];
+        if options.mode == Mode::Object {
+            settings.push(("NOTION_MODE", "object".to_owned()));
+        }
+        let mut rng = StdRng::seed_from_u64(options.seed);
+        let mut replica = |name| {
+            let address = free_address(&mut rng)?;
+            let log = logs.join(format!("replica-{name}.log"));
+            let database = postgres.url().to_owned();
+            anyhow::Ok(Arc::new(Replica {
+                name,
+                address,
+                log,
+                database,
+                settings: settings.clone(),
+                folder: logs.clone(),
+                process: Arc::default(),
+                works_since: StdMutex::default(),
+            }))
+        };
+        let replicas = [replica("a")?, replica("b")?];
+        for replica in &replicas {
+            replica.start(&mut *replica.process.lock().await)?;
+        }
+        let options = options.clone();
+        Ok(Arc::new(Self { options, replicas, sandbox, database, postgres, logs, _folder: folder }))
+    }
+
+    /// Kills the postmaster; its guardian starts another one.
+    pub async fn kill_postgres(&self) -> anyhow::Result<()> {
+        let path = self.postgres.data_dir().join("postmaster.pid");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+        signal("KILL", pid.context("postmaster.pid names no process")?).await
+    }
+
+    /// Whether some replica has been at work for this long.
+    pub fn some_replica_works_since(&self, at_least: Duration) -> bool {
+        self.replicas.iter().any(|replica| {
+            let since = *replica.works_since.lock().unwrap_or_else(PoisonError::into_inner);
+            since.is_some_and(|since| since.elapsed() >= at_least)
+        })
+    }
+
+    /// The lines of the replicas' logs in which all of these words stand.
+    pub fn logged(&self, word: &str, lines_max: usize) -> Vec<String> {
+        let lines = self.replicas.iter().flat_map(|replica| {
+            let text = fs::read(&replica.log).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let found: Vec<_> = text
+                .lines()
+                .filter(|line| line.contains(word))
+                .map(|line| format!("log {}: {line}", replica.name))
+                .collect();
+            found
+        });
+        lines.take(lines_max).collect()
+    }
+
+    /// Where the logs are, where they are kept.
+    pub fn kept_logs(&self) -> Option<&Path> {
+        self.options.keep_logs.then_some(self.logs.as_path())
+    }
+}
+
+/// Migrates the database, opens the test's book and takes the guard away that is to be missed.
+async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
+    let database = PgPoolOptions::new()
+        .max_connections(6)
+        .acquire_timeout(Duration::from_secs(1))
+        .connect_lazy(url)
+        .context("the private server's address")?;
+    let store = Store::connect_lazily(&SecretString::from(url), 1)?;
+    store.migrate().await?;
+    store.close().await;
+    // A throw-away server does not wait for its own log; the service's promises rest on one that
+    // does. A setting of the role wins over the server's arguments.
+    if options.sabotage != Some(Sabotage::Commit) {
+        sqlx::raw_sql("alter role eventbridge set synchronous_commit = on").execute(&database).await?;
+    }
+    sqlx::raw_sql(include_str!("audit.sql")).execute(&database).await?;
+    let hole = match options.sabotage {
+        Some(Sabotage::Fence) => {
+            "create function torture.same_fence() returns trigger language plpgsql as
+                 $$ begin new.fence := 1; return new; end $$;
+             create trigger torture_same_fence before insert on eventbridge.leases
+                 for each row execute function torture.same_fence();
+             alter table eventbridge.attempts drop constraint attempts_pkey;"
+        }
+        Some(Sabotage::Lane) => {
+            "alter table eventbridge.leases drop constraint leases_pkey,
+                                            drop constraint leases_execution_id_key;
+             create function torture.stay_pending() returns trigger language plpgsql as
+                 $$ begin
+                     if random() < 0.2 then new.status := 'pending'; end if;
+                     return new;
+                 end $$;
+             create trigger torture_stay_pending before update on eventbridge.executions
+                 for each row when (old.status = 'pending' and new.status = 'running')
+                 execute function torture.stay_pending();"
+        }
+        Some(Sabotage::Look | Sabotage::Commit) | None => "",
+    };
+    sqlx::raw_sql(hole).execute(&database).await?;
+    Ok(database)
+}
+
+/// A port that no outgoing connection of this machine takes by chance while its replica is dead.
+fn free_address(rng: &mut StdRng) -> anyhow::Result<SocketAddr> {
+    for _ in 0..100 {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), rng.random_range(20_000..30_000));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port between 20000 and 30000")
+}
+
+/// One place in which `eventbridge serve` runs, time and again.
+pub struct Replica {
+    /// `a` or `b`.
+    pub name: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What runs there. Whoever holds the lock decides over it.
+    pub process: Arc<Mutex<Process>>,
+    log: PathBuf,
+    database: String,
+    settings: Vec<(&'static str, String)>,
+    folder: PathBuf,
+    works_since: StdMutex<Option<Instant>>,
+}
+
+/// What runs in a replica's place.
+#[derive(Default)]
+pub struct Process {
+    /// The process.
+    pub child: Option<Child>,
+    /// The name under which the test's book knows it.
+    pub label: String,
+    /// Whether it was seen to listen.
+    pub listens: bool,
+    starts: u32,
+}
+
+impl Replica {
+    /// Where events are posted.
+    pub fn webhook(&self) -> String {
+        format!("http://{}/api/v1/webhooks/stripe", self.address)
+    }
+
+    /// Starts another process in this place.
+    pub fn start(&self, process: &mut Process) -> anyhow::Result<()> {
+        process.starts += 1;
+        process.label = format!("{}{}", self.name, process.starts);
+        process.listens = false;
+        let log = File::options().append(true).create(true).open(&self.log)?;
+        let child = Command::new(BINARY)
+            .arg("serve")
+            .env_clear()
+            .envs(self.settings.iter().map(|(name, text)| (name, text)))
+            .env("LISTEN_ADDR", self.address.to_string())
+            .env(
+                "DATABASE_URL",
+                format!("{}&options=-c%20torture.process%3D{}", self.database, process.label),
+            )
+            // A folder without a .env file.
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        process.child = Some(child);
+        Ok(())
+    }
+
+    /// Says whether it can do its work.
+    pub fn set_works(&self, works: bool) {
+        *self.works_since.lock().unwrap_or_else(PoisonError::into_inner) = works.then(Instant::now);
+    }
+}
+
+impl Process {
+    /// Its id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// kill -9, and collects it.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        match self.child.take() {
+            Some(mut child) => Ok(child.kill().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a signal.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        signal(name, self.id().context("it does not run")?).await
+    }
+
+    /// SIGTERM, and waits; `None` where it does not end in time, and is killed.
+    pub async fn terminate(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.signal("TERM").await?;
+        let Some(mut child) = self.child.take() else { return Ok(None) };
+        if let Ok(status) = tokio::time::timeout(END_MAX, child.wait()).await {
+            return Ok(Some(status?));
+        }
+        child.kill().await?;
+        Ok(None)
+    }
+}
+
+async fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().await?;
+    if !status.success() {
+        bail!("kill -{name} {pid} was refused");
+    }
+    Ok(())
+}
