@@ -25,7 +25,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let stop = signals::stop_requested()?;
     let store = Store::connect_lazily(&settings.database_url, settings.database_connections)
         .context("DATABASE_URL cannot be used")?;
-    store.migrate().await?;
+    store.migrate_when_there(&stop).await?;
     let listen = settings.listen;
     let listener = TcpListener::bind(listen)
         .await

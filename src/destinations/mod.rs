@@ -56,6 +56,10 @@ pub trait Desk: Send + Sync {
     /// Remembers this instead; where that fails, it is as if it had not been asked for.
     async fn remember(&self, memory: &Value);
 
+    /// Whether the lease under which this runs holds for certain. A process that stood still may
+    /// have lost it, and must not write any more: another one may be at it.
+    fn lease_holds(&self) -> bool;
+
     /// Waits for the connection's next slot. Where that is not to come soon, no slot is taken and
     /// the time until one may be had is the error.
     async fn slot(&self, rate: &Rate) -> Result<(), Duration>;

@@ -25,6 +25,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,12 +77,29 @@ impl From<sqlx::Error> for StoreError {
 /// Why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// No connection came about.
-    #[error("the database cannot be reached: {0}")]
-    Connect(String),
-    /// A migration failed.
-    #[error("the database cannot be migrated: {0}")]
-    Run(String),
+    /// The server is not there or not ready; it may be in a moment.
+    #[error("the database is not available: {0}")]
+    Away(String),
+    /// The database refuses to let us in or to be changed.
+    #[error("the database cannot be brought up to date: {0}")]
+    Refused(String),
+}
+
+impl MigrateError {
+    fn of(error: &sqlx::Error) -> Self {
+        let text = error.to_string();
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
+            // A connection that broke, too many of them, or a server that starts or stops.
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                Some(code) if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+                    Self::Away(text)
+                }
+                _ => Self::Refused(text),
+            },
+            _ => Self::Refused(text),
+        }
+    }
 }
 
 impl Store {
@@ -111,14 +130,31 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         let mut connection = PgConnection::connect_with(&self.pool.connect_options())
             .await
-            .map_err(|error| MigrateError::Connect(error.to_string()))?;
+            .map_err(|error| MigrateError::of(&error))?;
         let mut migrator = sqlx::migrate!();
         migrator.set_ignore_missing(true);
-        let migrated =
-            migrator.run(&mut connection).await.map_err(|error| MigrateError::Run(error.to_string()));
+        let migrated = migrator.run(&mut connection).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error),
+            other => MigrateError::Refused(other.to_string()),
+        });
         // The work is done or not, whatever becomes of the connection.
         let _closed = connection.close().await;
         migrated
+    }
+
+    /// As [`migrate`](Self::migrate), but waits for a server that is not there yet, until `stop`.
+    pub async fn migrate_when_there(&self, stop: &CancellationToken) -> Result<(), MigrateError> {
+        const LOOK_AGAIN: Duration = Duration::from_secs(1);
+        loop {
+            match self.migrate().await {
+                Err(error @ MigrateError::Away(_)) => warn!(%error, "waiting for the database"),
+                done => return done,
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether the schema is as new as this program.

@@ -1,5 +1,6 @@
 //! What the service does for a destination, done by the store.
 
+use super::held::Held;
 use crate::destinations::{Desk, Rate};
 use crate::store::{Slot, Store};
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ const DATABASE_AWAY: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy)]
 pub(super) struct StoreDesk<'a> {
     pub(super) store: &'a Store,
+    pub(super) held: &'a Held,
     pub(super) instance: &'a str,
 }
 
@@ -33,6 +35,10 @@ impl Desk for StoreDesk<'_> {
         if let Err(error) = self.store.remember(self.instance, memory).await {
             warn!(%error, instance = self.instance, "could not keep what the destination remembers");
         }
+    }
+
+    fn lease_holds(&self) -> bool {
+        self.held.are_valid()
     }
 
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {

@@ -1,6 +1,7 @@
 //! Holds: what only the operator can mend stops an instance on all replicas, and a probe lets it go on.
 
 use super::desk::StoreDesk;
+use super::held::Held;
 use super::instances::Instances;
 use crate::destinations::Probe;
 use crate::domain::delivery::Trouble;
@@ -15,6 +16,7 @@ use tracing::{error, info, warn};
 pub(super) struct Holds {
     pub(super) store: Store,
     pub(super) wake: Wake,
+    pub(super) held: Held,
     pub(super) instances: Arc<Instances>,
     /// The time between two probes of one instance.
     pub(super) probe_every: Duration,
@@ -61,7 +63,7 @@ impl Holds {
         };
         for instance in due {
             let Some(destination) = self.instances.get(&instance) else { continue };
-            let desk = StoreDesk { store: &self.store, instance: &instance };
+            let desk = StoreDesk { store: &self.store, held: &self.held, instance: &instance };
             match destination.probe(&desk).await {
                 Probe::Works => self.resume(&instance).await,
                 Probe::Held(trouble) => self.hold(&instance, &trouble).await,

@@ -75,6 +75,7 @@ pub async fn run(
     let holds = Holds {
         store: store.clone(),
         wake: wake.clone(),
+        held: held.clone(),
         instances: instances.clone(),
         probe_every: settings.probe_every,
     };

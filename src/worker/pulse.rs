@@ -16,6 +16,13 @@ const BEAT: Duration = Duration::from_secs(3);
 /// the leases of a dead process from standing for 20 s.
 const SILENCE: Duration = Duration::from_secs(12);
 
+/// How much sooner than others this process stops trusting its leases: a request must be on its way.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// How long a process must have beaten without a miss before it takes others for dead: as long as
+/// those who survived an outage of the database need to say so.
+const STEADY: Duration = Duration::from_secs(7);
+
 /// Keeps this process registered.
 pub(super) struct Pulse {
     worker: watch::Receiver<Option<WorkerId>>,
@@ -72,7 +79,7 @@ impl Beat {
         // come back must not take the others for dead.
         let mut steady_since = Instant::now();
         loop {
-            let buries_the_dead = steady_since.elapsed() >= SILENCE;
+            let buries_the_dead = steady_since.elapsed() >= STEADY;
             if let Err(error) = self.once(buries_the_dead).await {
                 warn!(%error, "could not tell the database that this process lives");
                 steady_since = Instant::now();
@@ -85,6 +92,7 @@ impl Beat {
     }
 
     async fn once(&self, buries_the_dead: bool) -> Result<(), StoreError> {
+        let began = Instant::now();
         let known = *self.worker.borrow();
         let myself = match known {
             Some(worker) if self.store.beat(worker).await? => worker,
@@ -97,6 +105,8 @@ impl Beat {
                 worker
             }
         };
+        // The beat was recorded after it began, so the silence begins no earlier.
+        self.held.renew_until(began + SILENCE.saturating_sub(MARGIN));
         let held = self.held.fences();
         let silence = buries_the_dead.then_some(SILENCE);
         let rescued = self.store.rescue(Watch { silence, myself: Some(myself), held: &held }).await?;

@@ -76,7 +76,7 @@ pub struct DataSourceRef {
 pub enum CallError {
     /// The rate allows no call for this long: nothing was sent.
     NoSlot(Duration),
-    /// The try is too old for a page to be made in it: nothing was sent.
+    /// The try is too old for a write, or its lease may be lost: nothing was sent.
     TooLate,
     /// No connection came about: nothing was sent.
     NotSent(String),

@@ -223,7 +223,7 @@ impl Attempt<'_> {
     }
 
     fn is_too_late(&self) -> bool {
-        self.delivery.leased.elapsed() > WRITE_WITHIN
+        self.delivery.leased.elapsed() > WRITE_WITHIN || !self.delivery.desk.lease_holds()
     }
 
     fn table(&self) -> &TableCache {

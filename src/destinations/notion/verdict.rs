@@ -35,13 +35,9 @@ pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
             failure: Failure::local("rate_limit", "the token's rate allows no call just now"),
             wait: Some(wait),
         },
-        CallError::TooLate => transient(
-            Failure::local(
-                "too_late",
-                "looking things up took so long that the page is not made in this try",
-            ),
-            None,
-        ),
+        CallError::TooLate => {
+            transient(Failure::local("too_late", "it took so long that nothing is written in this try"), None)
+        }
         CallError::NotSent(message) => transient(Failure::local("unreachable", message), None),
         CallError::NoAnswer { message, sent } => {
             unanswered(effect, Failure::local("no_answer", message), sent, None)
