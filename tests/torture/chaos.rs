@@ -395,14 +395,14 @@ fn faults(sabotage: Option<Sabotage>, limited: bool, rng: &mut StdRng) -> Vec<Fa
         often(Fault::DropAfterWrite, 0.016),
     ];
     for _ in 0..4 {
-        rules.push(often(Fault::DropThenWrite { delay_ms: rng.random_range(0..=LATE_MS_MAX) }, 0.008));
+        rules.push(often(Fault::DropThenWrite { delay_ms: rng.random_range(0..=LATE_MS_MAX) }, 0.010));
     }
     rules.extend([
         often(Fault::Slow { delay_ms: 200 }, 0.01),
         often(Fault::Slow { delay_ms: 1500 }, 0.01),
         often(Fault::Slow { delay_ms: 4000 }, 0.01),
         // A slow read puts the write after it far from the beginning of its try.
-        often(Fault::Slow { delay_ms: 5000 }, 0.05).on(Route::Query),
+        often(Fault::Slow { delay_ms: 5000 }, 0.15).on(Route::Query),
         often(Fault::Slow { delay_ms: 5000 }, 0.10).on(Route::Schema),
         // Two at once leave a second of the settle time after the latest write.
         often(Fault::QueryLag { delay_ms: 700 }, 0.03).on(Route::Create),

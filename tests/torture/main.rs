@@ -59,7 +59,7 @@ pub struct Options {
     /// What the pages stand for
     #[arg(long, value_enum, default_value_t = Mode::Event)]
     pub mode: Mode,
-    /// Events in a second; by default 10, or 2.5 with --limited
+    /// Events in a second; by default 10, or 4 with --limited
     #[arg(long)]
     pub rate: Option<f64>,
     /// The fewest kill -9 that make a run count; by default ten a minute
@@ -106,7 +106,7 @@ impl Options {
 
     /// How many events are sent in a second.
     pub fn events_per_second(&self) -> f64 {
-        self.rate.unwrap_or(if self.limited { 2.5 } else { 10.0 }).clamp(0.1, 500.0)
+        self.rate.unwrap_or(if self.limited { 4.0 } else { 10.0 }).clamp(0.1, 500.0)
     }
 
     /// How many kills make a run count. Holes are found by fewer.
