@@ -118,19 +118,19 @@ impl Service {
             info!("stopping: no new requests; what runs comes to its end");
             stop.cancel();
         });
-        let begun = self.stop.clone();
-        let deadline = async {
-            begun.cancelled().await;
-            let deadline = Instant::now() + self.grace;
-            tokio::time::sleep_until(deadline).await;
-            deadline
+        let mut serving = std::pin::pin!(serving.into_future());
+        let served = tokio::select! {
+            // Only a listener that broke ends before a stop is asked for.
+            served = &mut serving => served,
+            () = self.stop.cancelled() => Ok(()),
         };
-        let (served, deadline) = tokio::select! {
-            served = serving.into_future() => (served, Instant::now() + self.grace),
-            deadline = deadline => {
+        let deadline = Instant::now() + self.grace;
+        let served = match served {
+            Ok(()) => tokio::time::timeout_at(deadline, serving).await.unwrap_or_else(|_| {
                 warn!("some clients did not let go of their connections; they are left");
-                (Ok(()), deadline)
-            }
+                Ok(())
+            }),
+            Err(error) => Err(error),
         };
         self.stop_by(deadline + LAST_WORDS).await;
         served

@@ -269,7 +269,7 @@ impl Settings {
             listen: listen(reader, ip),
             database_url: SecretString::default(),
             database_connections: reader.number("DATABASE_CONNECTIONS", 10, 4, 500),
-            stripe_secrets: reader.parsed("STRIPE_WEBHOOK_SECRET", Vec::new(), stripe_secrets),
+            stripe_secrets: webhook_secrets(reader),
             instances: instances(reader),
             access,
             worker_concurrency: reader.number("WORKER_CONCURRENCY", 8, 1, 1000),
@@ -289,6 +289,11 @@ pub fn required_database_url(reader: &mut Reader<'_>) -> SecretString {
         );
         SecretString::default()
     })
+}
+
+/// The webhook secrets of Stripe alone, for sending as Stripe does.
+pub fn webhook_secrets(reader: &mut Reader<'_>) -> Vec<NamedSecret> {
+    reader.parsed("STRIPE_WEBHOOK_SECRET", Vec::new(), stripe_secrets)
 }
 
 /// What an instance wants, by its `…_EVENT_TYPES`, `…_LIVEMODE` and `…_MODE`.

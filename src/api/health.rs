@@ -76,7 +76,7 @@ async fn look(api: &Api) -> Result<Option<Vec<HeldDestination>>, StoreError> {
     if !api.store.is_migrated().await? {
         return Ok(None);
     }
-    let held = api.store.held().await?.into_iter().map(|held| HeldDestination {
+    let held = api.store.held(&api.instances).await?.into_iter().map(|held| HeldDestination {
         name: held.name,
         since: held.since,
         class: held.hold.class,

@@ -2,7 +2,7 @@
 
 use super::local::LocalState;
 use super::{environment, sender};
-use crate::config::{Reader, Settings};
+use crate::config::{self, Reader};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 use std::process::ExitCode;
@@ -61,8 +61,8 @@ fn secret(given: Option<String>) -> anyhow::Result<SecretString> {
     }
     let vars = environment::vars()?;
     let mut reader = Reader::new(&vars);
-    let settings = Settings::for_development(&mut reader);
-    if let Some(first) = reader.finish(settings)?.stripe_secrets.into_iter().next() {
+    let secrets = config::webhook_secrets(&mut reader);
+    if let Some(first) = reader.finish(secrets)?.into_iter().next() {
         return Ok(first.secret);
     }
     LocalState::here()?

@@ -115,16 +115,17 @@ impl Store {
         Ok(names)
     }
 
-    /// The instances that are held.
-    pub async fn held(&self) -> Result<Vec<HeldInstance>, StoreError> {
+    /// Those of these instances that are held.
+    pub async fn held(&self, instances: &[String]) -> Result<Vec<HeldInstance>, StoreError> {
         let rows = sqlx::query!(
             r#"
             select name, held_since as "since!", coalesce(held_class, '') as "class!",
                    coalesce(held_reason, '') as "reason!", coalesce(held_remedy, '') as "remedy!"
               from eventbridge.destinations
-             where held_since is not null
+             where held_since is not null and name = any ($1)
              order by name
-            "#
+            "#,
+            instances
         )
         .fetch_all(&self.pool)
         .await?;

@@ -1,7 +1,7 @@
 //! The only user of the database.
 //!
-//! Every method is one statement, so no transaction and no connection is held while anything
-//! outside is waited for. Times are the database's; callers hand in and get durations.
+//! No method opens a transaction: each statement stands by itself, so no connection is held while
+//! anything outside is waited for. Times are the database's; callers hand in and get durations.
 
 mod destinations;
 mod events;

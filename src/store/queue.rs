@@ -482,6 +482,8 @@ impl Store {
             select exists (
                 select from eventbridge.executions
                  where status = 'pending' and crashes > 0 and run_at <= now() and destination = any($1)
+                   and not exists (select from eventbridge.destinations
+                                    where destinations.name = executions.destination and held_since is not null)
             ) as "found!"
             "#,
             destinations

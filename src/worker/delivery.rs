@@ -146,7 +146,12 @@ impl Deliverer {
         let Some(destination) = self.instances.get(&claimed.destination) else {
             return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
         };
-        let desk = StoreDesk { store: &self.store, held: &self.holds.held, instance: &claimed.destination };
+        let desk = StoreDesk {
+            store: &self.store,
+            held: &self.holds.held,
+            fence: Some(claimed.fence),
+            instance: &claimed.destination,
+        };
         let delivery = Delivery {
             event: subject.event,
             object: subject.object,

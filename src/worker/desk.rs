@@ -2,7 +2,7 @@
 
 use super::held::Held;
 use crate::destinations::{Desk, Rate};
-use crate::store::{Slot, Store};
+use crate::store::{Fence, Slot, Store};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::time::Duration;
@@ -19,6 +19,8 @@ const DATABASE_AWAY: Duration = Duration::from_secs(2);
 pub(super) struct StoreDesk<'a> {
     pub(super) store: &'a Store,
     pub(super) held: &'a Held,
+    /// The lease of the delivery; a probe has none, and writes nothing.
+    pub(super) fence: Option<Fence>,
     pub(super) instance: &'a str,
 }
 
@@ -38,7 +40,7 @@ impl Desk for StoreDesk<'_> {
     }
 
     fn lease_holds(&self) -> bool {
-        self.held.are_valid()
+        self.fence.is_some_and(|fence| self.held.is_valid(fence))
     }
 
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {

@@ -11,6 +11,9 @@ use tracing::{error, warn};
 const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
 
+/// How long the database may take; a verdict that it has recorded meanwhile is not recorded twice.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
 /// How long to wait before writing again what a database that is away did not take.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
@@ -96,7 +99,7 @@ impl Recorder {
     /// Records a lane's verdict, as long as it takes.
     async fn write_lane(&self, head: &Finished, verdict: &LaneVerdict) {
         loop {
-            match self.store.finish_lane(head, verdict).await {
+            match in_time(self.store.finish_lane(head, verdict)).await {
                 Ok(true) => {
                     // What waits behind the head may be due now.
                     self.wake.ring();
@@ -139,7 +142,7 @@ impl Recorder {
     /// lives, so nobody else would end these executions. The error is the refusal.
     async fn record(&self, batch: &[Finished]) -> Result<(), StoreError> {
         loop {
-            match self.store.finish(batch).await {
+            match in_time(self.store.finish(batch)).await {
                 Ok(changed) => {
                     for lost in batch.iter().filter(|finished| !changed.contains(&finished.id)) {
                         warn!(
@@ -178,4 +181,9 @@ impl Recorder {
             _ => {}
         }
     }
+}
+
+/// A connection that died without a word would be waited for much longer.
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(StoreError::TimedOut))
 }

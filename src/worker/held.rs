@@ -44,9 +44,16 @@ impl Held {
         self.with(|known| known.valid_until = Some(until));
     }
 
-    /// Whether the leases hold for certain.
-    pub(super) fn are_valid(&self) -> bool {
-        self.with(|known| known.valid_until.is_some_and(|until| Instant::now() < until))
+    /// Says that this process was taken for dead, and all its leases with it.
+    pub(super) fn lose_all(&self) {
+        self.with(|known| known.fences.clear());
+    }
+
+    /// Whether a lease holds for certain.
+    pub(super) fn is_valid(&self, fence: Fence) -> bool {
+        self.with(|known| {
+            known.fences.contains(&fence) && known.valid_until.is_some_and(|until| Instant::now() < until)
+        })
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {

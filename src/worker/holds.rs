@@ -63,7 +63,7 @@ impl Holds {
         };
         for instance in due {
             let Some(destination) = self.instances.get(&instance) else { continue };
-            let desk = StoreDesk { store: &self.store, held: &self.held, instance: &instance };
+            let desk = StoreDesk { store: &self.store, held: &self.held, fence: None, instance: &instance };
             match destination.probe(&desk).await {
                 Probe::Works => self.resume(&instance).await,
                 Probe::Held(trouble) => self.hold(&instance, &trouble).await,

@@ -56,10 +56,17 @@ impl Instances {
         allowances
     }
 
-    /// Says that a single execution was claimed for an instance that gets no more.
+    /// Says that a single execution is being claimed for an instance that gets no more.
     pub(super) fn begin_probe(&self, name: &str) {
         if let Some(entry) = self.0.get(name) {
             entry.valve().begin_probe();
+        }
+    }
+
+    /// Says that there was nothing to claim for it, or no answer.
+    pub(super) fn call_probe_off(&self, name: &str) {
+        if let Some(entry) = self.0.get(name) {
+            entry.valve().call_probe_off();
         }
     }
 

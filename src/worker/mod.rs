@@ -40,6 +40,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long to wait before asking a database again that did not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
+/// How long a claim may take. Its leases are taken for forgotten only later than this.
+const CLAIM_WITHIN: Duration = Duration::from_secs(20);
+
 /// The most executions that one statement claims.
 const CLAIM_MAX: usize = 100;
 
@@ -178,8 +181,12 @@ impl Pool {
         for name in allowances.one {
             let Some(slot) = slots.pop() else { break };
             let mut single = vec![slot];
-            if self.claim_for(worker, std::slice::from_ref(&name), 1, &mut single).await? > 0 {
-                self.instances.begin_probe(&name);
+            // Before it is claimed: its verdict may be there before this line goes on.
+            self.instances.begin_probe(&name);
+            if self.claim_for(worker, std::slice::from_ref(&name), 1, &mut single).await.unwrap_or_default()
+                == 0
+            {
+                self.instances.call_probe_off(&name);
             }
             slots.append(&mut single);
         }
@@ -198,13 +205,20 @@ impl Pool {
         }
         let wanted = Wanted { destinations, limit: whole(slots.len()), late: whole(late), suspects: false };
         let leased = Instant::now();
-        let claimed = self.store.claim(worker, wanted).await?;
+        let claimed = self.ask(worker, wanted).await?;
         let found = claimed.len();
         for claimed in claimed {
             // There are never more than slots: the claim was limited to these.
             self.begin(claimed, leased, slots.pop());
         }
         Ok(found)
+    }
+
+    /// Claims, and waits no longer than an answer can take: a lease whose answer was lost is freed.
+    async fn ask(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
+        tokio::time::timeout(CLAIM_WITHIN, self.store.claim(worker, wanted))
+            .await
+            .unwrap_or(Err(StoreError::TimedOut))
     }
 
     /// Runs one execution that may have crashed a worker, with nothing beside it.
@@ -222,7 +236,7 @@ impl Pool {
         let Some(Ok(slots)) = stop.run_until_cancelled(everything).await else { return };
         let wanted = Wanted { destinations: &destinations, limit: 1, late: 0, suspects: true };
         let leased = Instant::now();
-        match self.store.claim(worker, wanted).await {
+        match self.ask(worker, wanted).await {
             Ok(claimed) => {
                 let mut slots = Some(slots);
                 for claimed in claimed {

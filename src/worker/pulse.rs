@@ -80,9 +80,16 @@ impl Beat {
         let mut steady_since = Instant::now();
         loop {
             let buries_the_dead = steady_since.elapsed() >= STEADY;
-            if let Err(error) = self.once(buries_the_dead).await {
-                warn!(%error, "could not tell the database that this process lives");
-                steady_since = Instant::now();
+            match tokio::time::timeout(BEAT, self.once(buries_the_dead)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    warn!(%error, "could not tell the database that this process lives");
+                    steady_since = Instant::now();
+                }
+                Err(_elapsed) => {
+                    warn!("the database takes too long to hear that this process lives");
+                    steady_since = Instant::now();
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -99,14 +106,17 @@ impl Beat {
             _ => {
                 if known.is_some() {
                     warn!("this process was taken for dead; it begins anew under another id");
+                    self.held.lose_all();
                 }
-                let worker = self.store.register_worker().await?;
-                self.worker.send_replace(Some(worker));
-                worker
+                self.store.register_worker().await?
             }
         };
         // The beat was recorded after it began, so the silence begins no earlier.
         self.held.renew_until(began + SILENCE.saturating_sub(MARGIN));
+        // Claims begin once the id is known, and what they lease must hold by then.
+        if known != Some(myself) {
+            self.worker.send_replace(Some(myself));
+        }
         let held = self.held.fences();
         let silence = buries_the_dead.then_some(SILENCE);
         let rescued = self.store.rescue(Watch { silence, myself: Some(myself), held: &held }).await?;

@@ -49,9 +49,14 @@ impl Valve {
         }
     }
 
-    /// Says that the single one was claimed.
+    /// Says that the single one is being claimed.
     pub(super) fn begin_probe(&mut self) {
         self.probing = true;
+    }
+
+    /// Says that there was none.
+    pub(super) fn call_probe_off(&mut self) {
+        self.probing = false;
     }
 
     /// Learns from an outcome.

@@ -43,6 +43,8 @@ pub struct Client {
 pub struct Calls<'a> {
     client: &'a Client,
     desk: &'a dyn Desk,
+    /// After this, nothing is written whose landing late would do harm.
+    write_until: Instant,
 }
 
 /// A page as far as we need it.
@@ -146,8 +148,8 @@ impl Client {
     }
 
     /// The client for one delivery.
-    pub fn with<'a>(&'a self, desk: &'a dyn Desk) -> Calls<'a> {
-        Calls { client: self, desk }
+    pub fn with<'a>(&'a self, desk: &'a dyn Desk, write_until: Instant) -> Calls<'a> {
+        Calls { client: self, desk, write_until }
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
@@ -199,7 +201,7 @@ impl Calls<'_> {
         })
     }
 
-    /// Makes a page.
+    /// Makes a page, unless it is too late for it.
     pub async fn create_page(
         &self,
         data_source: &str,
@@ -209,7 +211,18 @@ impl Calls<'_> {
             "parent": {"type": "data_source_id", "data_source_id": data_source},
             "properties": properties,
         });
-        self.call(self.request(Method::POST, &["pages"]).json(&body)).await
+        self.call_in_time(self.request(Method::POST, &["pages"]).json(&body)).await
+    }
+
+    /// Writes a newer state over an older one, as [`update_page`](Self::update_page) does, unless it
+    /// is too late for it.
+    pub async fn overwrite_page(
+        &self,
+        page: &str,
+        properties: &Map<String, Value>,
+    ) -> Result<Answer<PageRef>, CallError> {
+        let body = json!({ "properties": properties });
+        self.call_in_time(self.request(Method::PATCH, &["pages", page]).json(&body)).await
     }
 
     /// Writes properties of a page; those not named stay as they are.
@@ -228,6 +241,22 @@ impl Calls<'_> {
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, CallError> {
         self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)?;
+        self.send(request).await
+    }
+
+    /// Looks at the clock last of all: the wait for a slot comes before.
+    async fn call_in_time<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Answer<T>, CallError> {
+        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)?;
+        if Instant::now() > self.write_until || !self.desk.lease_holds() {
+            return Err(CallError::TooLate);
+        }
+        self.send(request).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, CallError> {
         let began = Instant::now();
         let no_answer = |message: String| CallError::NoAnswer { message, sent: began.elapsed() };
         let response = request.send().await.map_err(|error| match unsent(&error) {

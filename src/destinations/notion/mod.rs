@@ -28,7 +28,7 @@ use facts::Facts;
 use field::Field;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
 use tracing::debug;
 use verdict::Effect;
@@ -77,7 +77,9 @@ impl Notion {
             Mode::Event => Field::EventId,
             Mode::Object => Field::ObjectId,
         };
-        TableReader { calls: self.client.with(desk), settings: &self.settings, desk, key }
+        // Reading the table writes nothing.
+        let calls = self.client.with(desk, Instant::now());
+        TableReader { calls, settings: &self.settings, desk, key }
     }
 }
 
@@ -145,9 +147,6 @@ impl Attempt<'_> {
     }
 
     async fn send_new(&self, table: &Table) -> Result<Answer<PageRef>, CallError> {
-        if self.is_too_late() {
-            return Err(CallError::TooLate);
-        }
         let properties = self.properties(table);
         self.calls().create_page(&table.data_source, &properties).await
     }
@@ -222,16 +221,12 @@ impl Attempt<'_> {
         mapped.properties
     }
 
-    fn is_too_late(&self) -> bool {
-        self.delivery.leased.elapsed() > WRITE_WITHIN || !self.delivery.desk.lease_holds()
-    }
-
     fn table(&self) -> &TableCache {
         self.notion.table(self.mode)
     }
 
     fn calls(&self) -> Calls<'_> {
-        self.notion.client.with(self.delivery.desk)
+        self.notion.client.with(self.delivery.desk, self.delivery.leased + WRITE_WITHIN)
     }
 
     fn reader(&self) -> TableReader<'_> {

@@ -72,10 +72,7 @@ impl Attempt<'_> {
         if changes.is_empty() {
             return Ok(None);
         }
-        if self.is_too_late() {
-            return Err(CallError::TooLate);
-        }
-        self.calls().update_page(&page.id, &changes).await.map(Some)
+        self.calls().overwrite_page(&page.id, &changes).await.map(Some)
     }
 }
 

@@ -181,6 +181,7 @@ impl TableReader<'_> {
             [] => Err(operator(
                 "no_data_source",
                 "the Notion database has no data source that the integration can see".to_owned(),
+                "share the Notion database and its data source with the integration",
             )),
             several => {
                 let listed: Vec<_> =
@@ -191,6 +192,7 @@ impl TableReader<'_> {
                         "the Notion database has several data sources; set NOTION_DATA_SOURCE_ID to one of: {}",
                         listed.join(", ")
                     ),
+                    "set NOTION_DATA_SOURCE_ID: the executions that wait list the choices",
                 ))
             }
         }
@@ -208,10 +210,14 @@ fn undescribed(error: CallError) -> Outcome {
 }
 
 fn unusable(error: &SchemaError) -> Outcome {
-    operator("columns", error.to_string())
+    operator(
+        "columns",
+        error.to_string(),
+        "mend the columns of the Notion database: the executions that wait say how",
+    )
 }
 
-fn operator(class: &str, message: String) -> Outcome {
-    let remedy = message.clone();
-    Outcome::NeedsOperator(Trouble { failure: Failure::local(class, message), remedy })
+/// What happened names things of the user's workspace; the remedy, which anybody may read, does not.
+fn operator(class: &str, message: String, remedy: &str) -> Outcome {
+    Outcome::NeedsOperator(Trouble { failure: Failure::local(class, message), remedy: remedy.to_owned() })
 }

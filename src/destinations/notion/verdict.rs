@@ -35,9 +35,11 @@ pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
             failure: Failure::local("rate_limit", "the token's rate allows no call just now"),
             wait: Some(wait),
         },
-        CallError::TooLate => {
-            transient(Failure::local("too_late", "it took so long that nothing is written in this try"), None)
-        }
+        // Nobody failed: it is tried again, under a lease of its own.
+        CallError::TooLate => Outcome::Throttled {
+            failure: Failure::local("too_late", "it took so long that nothing is written in this try"),
+            wait: None,
+        },
         CallError::NotSent(message) => transient(Failure::local("unreachable", message), None),
         CallError::NoAnswer { message, sent } => {
             unanswered(effect, Failure::local("no_answer", message), sent, None)
