@@ -118,20 +118,22 @@ impl Service {
             info!("stopping: no new requests; what runs comes to its end");
             stop.cancel();
         });
-        let mut serving = std::pin::pin!(serving.into_future());
-        let served = tokio::select! {
-            // Only a listener that broke ends before a stop is asked for.
-            served = &mut serving => served,
-            () = self.stop.cancelled() => Ok(()),
+        let mut deadline = None;
+        let time_is_up = async {
+            self.stop.cancelled().await;
+            let at = *deadline.insert(Instant::now() + self.grace);
+            tokio::time::sleep_until(at).await;
         };
-        let deadline = Instant::now() + self.grace;
-        let served = match served {
-            Ok(()) => tokio::time::timeout_at(deadline, serving).await.unwrap_or_else(|_| {
+        let served = tokio::select! {
+            // First, so that the deadline is known when serving ends at once.
+            biased;
+            () = time_is_up => {
                 warn!("some clients did not let go of their connections; they are left");
                 Ok(())
-            }),
-            Err(error) => Err(error),
+            }
+            served = serving.into_future() => served,
         };
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.grace);
         self.stop_by(deadline + LAST_WORDS).await;
         served
     }

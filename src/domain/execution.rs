@@ -105,7 +105,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing more happens by itself.
+    /// Whether it is no longer worked on.
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
@@ -124,9 +124,9 @@ impl Status {
         use Status::{Cancelled, Failed, Pending, Running, Skipped, Success, Superseded};
         match (self, change) {
             (Pending, Change::Claim) => Some(Running),
-            // In object mode a newer state may wait behind the one that is claimed: it is delivered
-            // under the lease of their lane, and the claimed one is superseded.
-            (Running | Pending, Change::Deliver) => Some(Success),
+            // In object mode the newest state is delivered under the lease of its lane, whichever
+            // execution was claimed: it may wait behind that one, or have been taken for an older one.
+            (Running | Pending | Success | Superseded, Change::Deliver) => Some(Success),
             (Running, Change::Decline) => Some(Skipped),
             (Running | Pending, Change::GiveUp) => Some(Failed),
             // A retry of what waits anyway is harmless: so it can be asked for again and again.
@@ -221,6 +221,8 @@ mod tests {
             (Pending, Cancel, Cancelled),
             (Pending, Retry, Pending),
             (Pending, Deliver, Success),
+            (Success, Deliver, Success),
+            (Superseded, Deliver, Success),
             (Pending, GiveUp, Failed),
             (Running, Supersede, Superseded),
             (Running, Deliver, Success),
@@ -245,7 +247,7 @@ mod tests {
     #[test]
     fn only_pending_and_running_can_still_move_by_themselves() {
         for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
-            let by_itself = [Change::Claim, Change::Deliver, Change::Postpone, Change::Rescue];
+            let by_itself = [Change::Claim, Change::GiveUp, Change::Postpone, Change::Rescue];
             assert!(by_itself.into_iter().all(|change| status.after(change).is_none()), "{status}");
         }
     }

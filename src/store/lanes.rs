@@ -25,6 +25,8 @@ pub struct LaneState {
 /// What an instance shows of an object.
 #[derive(Debug, Clone)]
 pub struct RemoteObject {
+    /// The execution whose state it is.
+    pub execution: ExecutionId,
     /// The object's page.
     pub remote: Remote,
     /// What was written to it last.
@@ -118,12 +120,13 @@ impl Store {
     /// What the instance shows of a lane's object.
     pub async fn remote_object(&self, lane: &str) -> Result<Option<RemoteObject>, StoreError> {
         let row = sqlx::query!(
-            "select remote_id, remote_url, written from eventbridge.remote_objects where lane = $1",
+            "select execution_id, remote_id, remote_url, written from eventbridge.remote_objects where lane = $1",
             lane
         )
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(|row| RemoteObject {
+            execution: ExecutionId(row.execution_id),
             remote: Remote { id: row.remote_id, url: row.remote_url },
             written: row.written,
         }))
@@ -149,7 +152,7 @@ impl Store {
                 update eventbridge.executions
                    set status = 'success', reason = null, error_class = null,
                        response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9,
-                       unsettled_since = null, crashes = 0, crashes_alone = 0,
+                       unsettled_since = null, crashes = 0, crashes_alone = 0, superseded_by = null,
                        started_at = coalesce(started_at, now()), finished_at = now()
                  where id = $3 and $5 and exists (select from released)
                 returning id, started_at

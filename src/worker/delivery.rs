@@ -105,7 +105,11 @@ impl Deliverer {
         };
         match self.outcome(claimed, subject, leased).await {
             Outcome::Delivered { remote, status, request_id, written } => {
-                let object = RemoteObject { remote, written: written.unwrap_or_default() };
+                let object = RemoteObject {
+                    execution: newest.execution,
+                    remote,
+                    written: written.unwrap_or_default(),
+                };
                 let answer = Some((status, request_id));
                 self.lane(claimed, newest.execution, Fate::Shown { object, superseded }, answer, began)
             }

@@ -50,10 +50,12 @@ pub(super) async fn plan(store: &Store, claimed: &Claimed) -> Result<Plan, Store
     };
     let newest = states.swap_remove(place);
     let superseded = states.iter().filter(|state| state.is_open).map(|state| state.execution).collect();
-    if !newest.is_open {
+    let shown = store.remote_object(lane).await?;
+    // A state can turn out to be the newest after it was superseded: a late event may tell how those
+    // of one second follow one another. So it is what is shown that decides.
+    if shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) && !newest.is_open {
         return Ok(Plan::NothingNew { newest: newest.execution, superseded });
     }
-    let shown = store.remote_object(lane).await?;
     Ok(Plan::Write(Box::new(Turn { newest, superseded, shown })))
 }
 

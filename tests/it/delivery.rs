@@ -511,8 +511,8 @@ async fn replicas_keep_to_one_rate_and_provoke_no_429() {
 #[tokio::test]
 async fn being_told_to_wait_stops_every_replica() {
     let one = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
-    let other = one.replica().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
     deliver(&one).await;
+    let other = one.replica().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
     let refused = Fault::RateLimited { retry_after: Some(2), blocked: false };
     one.sandbox.fault(FaultRule::once(refused).on(Route::Create)).unwrap();
     one.post_event(r#"{"id":"evt_first"}"#).await;

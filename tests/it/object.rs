@@ -116,6 +116,26 @@ async fn states_of_one_second_end_with_the_same_one_in_whatever_order_they_come(
 }
 
 #[tokio::test]
+async fn a_late_event_that_tells_how_a_second_went_brings_back_a_superseded_state() {
+    let service = in_object_mode().await;
+    let step = |event: &str, step: u8| {
+        let previous = (step > 1).then(|| json!({"description": format!("step {}", step - 1)}));
+        json!({"id": event, "object": "event", "type": "charge.updated", "created": NOW, "livemode": false,
+               "data": {"object": {"id": "ch_1", "object": "charge", "amount": 100, "currency": "eur",
+                                   "status": "succeeded", "description": format!("step {step}")},
+                        "previous_attributes": previous}})
+        .to_string()
+    };
+    // Without the second step nothing tells the first from the third but their ids, which mislead.
+    for (number, body) in [step("evt_z", 1), step("evt_a", 3), step("evt_m", 2)].iter().enumerate() {
+        service.post_event(body).await;
+        service.until_finished(number + 1).await;
+    }
+    assert_eq!(page_of(&service.sandbox.pages(), "ch_1").text("Description"), Some("step 3"));
+    assert_eq!(statuses(&service.executions().await), ["success", "success", "superseded"]);
+}
+
+#[tokio::test]
 async fn events_without_a_state_of_an_object_are_skipped_with_the_reason() {
     let service = in_object_mode().await;
     let thin =

@@ -178,7 +178,11 @@ impl Judge<'_> {
         }
         let unknown: Vec<(i64, i64)> = sqlx::query_as(
             "select execution_id, fence from eventbridge.attempts
-             except select execution_id, fence from torture.leases limit 10",
+             except select coalesce(sibling.id, leases.execution_id), fence
+                      from torture.leases
+                      join eventbridge.executions as leased on leased.id = leases.execution_id
+                      left join eventbridge.executions as sibling on sibling.lane = leased.lane
+             limit 10",
         )
         .fetch_all(&self.world.database)
         .await?;
