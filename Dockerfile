@@ -4,14 +4,13 @@ WORKDIR /build
 ENV SQLX_OFFLINE=true
 
 # The dependencies alone: this layer stays cached until a manifest changes.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked --bin eventbridge \
     && rm -r src
 
-COPY sqlx.toml ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src

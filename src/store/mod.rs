@@ -8,6 +8,7 @@ mod events;
 mod executions;
 mod lanes;
 mod limits;
+mod migrations;
 mod page;
 mod queue;
 mod wake;
@@ -131,9 +132,7 @@ impl Store {
         let mut connection = PgConnection::connect_with(&self.pool.connect_options())
             .await
             .map_err(|error| MigrateError::of(&error))?;
-        let mut migrator = sqlx::migrate!();
-        migrator.set_ignore_missing(true);
-        let migrated = migrator.run(&mut connection).await.map_err(|error| match error {
+        let migrated = migrations::migrator().run(&mut connection).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error)
             | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error),
             other => MigrateError::Refused(other.to_string()),
@@ -159,7 +158,8 @@ impl Store {
 
     /// Whether the schema is as new as this program.
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
-        let newest = sqlx::migrate!().iter().map(|migration| migration.version).max().unwrap_or_default();
+        let newest =
+            migrations::migrator().iter().map(|migration| migration.version).max().unwrap_or_default();
         let applied = sqlx::query_scalar!(
             r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
         )

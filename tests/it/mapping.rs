@@ -77,7 +77,7 @@ fn sample(name: &str) -> Value {
 }
 
 fn shared_data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = Path::new(env!("EVENTBRIDGE_CHECKOUT")).join("../shared/data");
     folder.is_dir().then_some(folder)
 }
 

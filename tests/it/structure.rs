@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(env!("EVENTBRIDGE_CHECKOUT"))
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -19,6 +19,6 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Recorded Stripe data beside the checkout; not everybody has it.
 pub fn recorded(folder: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
+    let path = PathBuf::from(env!("EVENTBRIDGE_CHECKOUT")).join("../shared/data").join(folder);
     path.is_dir().then_some(path)
 }
