@@ -259,11 +259,11 @@ impl Store {
                 on conflict do nothing
                 returning execution_id, fence
             ), claimed as (
+                -- By an array, here and below: a join may read the whole of a large table instead.
                 update eventbridge.executions
                    set status = 'running', started_at = now(), reason = null, alone = $5
-                  from leased
-                 where executions.id = leased.execution_id
-                returning executions.id, fence, event_key, destination, mode, lane, attempts, run_at,
+                 where id = any (array (select execution_id from leased))
+                returning id, event_key, destination, mode, lane, attempts, run_at,
                           remote_id, remote_url, unsettled_since
             )
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
@@ -273,7 +273,9 @@ impl Store {
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
                    object_type, account, livemode, api_version, created, received_at, payload
               from claimed
+              join leased on leased.execution_id = claimed.id
               join eventbridge.events on events.id = claimed.event_key
+             where events.id = any (array (select event_key from claimed))
              order by run_at, claimed.id
             "#,
             worker.0,
@@ -453,6 +455,7 @@ impl Store {
                          from eventbridge.executions as before
                         where before.id = released.execution_id) as verdict
                  where executions.id = released.execution_id
+                   and executions.id = any (array (select execution_id from released))
                 returning executions.id, released.fence, started_at
             ), recorded as (
                 insert into eventbridge.attempts
