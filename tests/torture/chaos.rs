@@ -165,11 +165,13 @@ impl Hand {
         *self.report().strikes.entry(strike).or_default() += 1;
     }
 
-    /// The rules count down from the greatest number.
+    /// The rules of the mix count down from the greatest number; those of a short strike do not.
     fn count_faults(&self, rules: &[FaultRule]) {
         for rule in rules {
-            let struck = u64::from(u32::MAX - rule.times.unwrap_or(u32::MAX));
-            *self.report().faults.entry(name(&rule.fault)).or_default() += struck;
+            let left = rule.times.unwrap_or(u32::MAX);
+            if left > u32::MAX / 2 {
+                *self.report().faults.entry(name(&rule.fault)).or_default() += u64::from(u32::MAX - left);
+            }
         }
     }
 
