@@ -2,7 +2,7 @@
 //!
 //! The owner holds a pipe to the guardian's standard input and never writes to it. Its end is the
 //! sign to stop, and the kernel gives it for every kind of death. The guardian says one line of
-//! JSON on its standard output, a [`Report`]; it restarts a server that dies under it; and it
+//! JSON on its standard output, a `Report`; it restarts a server that dies under it; and it
 //! leaves neither process nor socket behind, nor data that are not to be kept.
 
 use super::access;
