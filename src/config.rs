@@ -375,7 +375,7 @@ fn stripe_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
         }
         if secret.strip_prefix("whsec_").is_none_or(str::is_empty) {
             return Err(format!(
-                "secret {} does not begin with whsec_: copy the signing secret of the endpoint, not an API key",
+                "secret {} is not whsec_ and what follows it: copy the signing secret of the endpoint, not an API key",
                 position + 1
             ));
         }
@@ -398,7 +398,7 @@ fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
         for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
             let (name, kind) = entry.split_once(':').unwrap_or((entry, entry));
             if !is_name(name) || found.iter().any(|earlier| earlier.name == name) {
-                return Err(format!("{name:?} is not a name of its own made of letters, digits, - and _"));
+                return Err(format!("{name:?} is given twice, or holds more than letters, digits, - and _"));
             }
             found.push(InstanceName { name: name.to_owned(), kind: kind.to_owned() });
         }
@@ -445,6 +445,11 @@ fn api_keys(text: &str) -> Result<Vec<ApiKey>, String> {
         if key.chars().count() < KEY_CHARACTERS_MIN || !key.chars().all(|c| c.is_ascii_graphic()) {
             return Err(format!(
                 "key {number} ({name}) must have at least {KEY_CHARACTERS_MIN} plain characters; make one with: openssl rand -hex 32"
+            ));
+        }
+        if keys.iter().any(|earlier| earlier.key.expose_secret() == key) {
+            return Err(format!(
+                "key {number} ({name}) is the same as an earlier one: each holder needs one of their own"
             ));
         }
         keys.push(ApiKey { name: name.to_owned(), scope, key: SecretString::from(key) });

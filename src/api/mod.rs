@@ -45,7 +45,6 @@ pub struct Api {
         (name = "events", description = "Events as they came in"),
         (name = "executions", description = "Events on their way to a destination"),
         (name = "health", description = "Whether the service works"),
-        (name = "dev", description = "For playing, in dev alone"),
     ),
     security(("key" = [])),
     modifiers(&Keys),

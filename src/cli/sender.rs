@@ -64,7 +64,9 @@ impl Sender {
             .body(sample.body)
             .send()
             .await
-            .with_context(|| format!("nothing answers at {}; is the service running?", self.url))?;
+            .with_context(|| {
+                format!("nothing answers at {}; is the service running? --url names another place", self.url)
+            })?;
         let status = response.status().as_u16();
         let text = response.text().await.context("the answer broke off")?;
         let answer = serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));

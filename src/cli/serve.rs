@@ -26,6 +26,10 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let store = Store::connect_lazily(&settings.database_url, settings.database_connections)
         .context("DATABASE_URL cannot be used")?;
     store.migrate_when_there(&stop).await?;
+    if stop.is_cancelled() {
+        info!("stopped before the database was there");
+        return Ok(ExitCode::SUCCESS);
+    }
     let listen = settings.listen;
     let listener = TcpListener::bind(listen)
         .await

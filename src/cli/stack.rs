@@ -68,6 +68,7 @@ impl Stack {
 
         let listener = listen(settings.listen).await?;
         let address = listener.local_addr()?;
+        let is_given = settings.has_database();
         let postgres = if settings.has_database() { None } else { Some(private_postgres(keep).await?) };
         if let Some(postgres) = &postgres {
             settings.database_url = SecretString::from(postgres.url());
@@ -81,7 +82,11 @@ impl Stack {
         let instances = reader.finish(instances)?;
 
         let store = Store::connect_lazily(&settings.database_url, settings.database_connections)?;
-        store.migrate().await?;
+        store.migrate().await.context(if is_given {
+            "the database of DATABASE_URL or POSTGRES_HOST cannot be used; without them dev runs a private one"
+        } else {
+            "the private database cannot be used"
+        })?;
         let sender = Sender::new(webhook_url(address)?, secret.clone())?;
         let service = Service::start(Parts {
             store,

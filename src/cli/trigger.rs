@@ -50,7 +50,7 @@ pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
         refused += u32::from(!sent.is_accepted());
     }
     if refused > 0 {
-        bail!("{refused} of the events were not taken");
+        bail!("events not taken: {refused}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -87,8 +87,12 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
-    fn of(error: &sqlx::Error) -> Self {
-        let text = error.to_string();
+    fn of(error: &sqlx::Error, options: &PgConnectOptions) -> Self {
+        let cause = match error {
+            sqlx::Error::Database(database) => database.message().to_owned(),
+            other => other.to_string(),
+        };
+        let text = format!("{cause} (at {}, port {})", options.get_host(), options.get_port());
         match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
             // A connection that broke, too many of them, or a server that starts or stops.
@@ -129,12 +133,12 @@ impl Store {
     /// cannot be made. A schema that a newer program has brought further is left as it is, so that
     /// one can go back to this program.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        let mut connection = PgConnection::connect_with(&self.pool.connect_options())
-            .await
-            .map_err(|error| MigrateError::of(&error))?;
+        let options = self.pool.connect_options();
+        let mut connection =
+            PgConnection::connect_with(&options).await.map_err(|error| MigrateError::of(&error, &options))?;
         let migrated = migrations::migrator().run(&mut connection).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error)
-            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error),
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error, &options),
             other => MigrateError::Refused(other.to_string()),
         });
         // The work is done or not, whatever becomes of the connection.

@@ -181,6 +181,27 @@ async fn dev_sends_samples_from_the_browser_and_refuses_names_it_does_not_know()
 }
 
 #[tokio::test]
+async fn dev_accepts_the_secret_of_a_stripe_cli_that_is_logged_in() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::new().await;
+    let cli = folder.path().join("stripe");
+    fs::write(&cli, "#!/bin/sh\n[ \"$1 $2\" = 'listen --print-secret' ] && echo whsec_of_the_cli\n").unwrap();
+    fs::set_permissions(&cli, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = eventbridge(folder.path());
+    command.env("PATH", format!("{}:{path}", folder.path().display()));
+    let dev = Dev::start_by(command, Some(&database)).await;
+    for (secret, accepted) in [("whsec_of_the_cli", true), ("whsec_of_nobody", false)] {
+        let trigger = ["trigger", "invoice.paid", "--secret", secret, "--url", dev.webhook.as_str()];
+        let done = output(eventbridge(folder.path()).args(trigger)).await;
+        assert_eq!(done.status.success(), accepted, "{}", text(&done.stdout));
+    }
+    let by = "select count(*) from eventbridge.events where secret_name = 'stripe-cli'";
+    assert_eq!(database.count(by).await, 1);
+    dev.stop().await;
+}
+
+#[tokio::test]
 async fn trigger_says_what_there_is_and_that_nobody_answers() {
     let folder = TempDir::new().unwrap();
     let done = output(eventbridge(folder.path()).arg("trigger")).await;
@@ -212,7 +233,10 @@ impl Dev {
     }
 
     async fn start_on(folder: &Path, database: Option<&Database>) -> Self {
-        let mut command = eventbridge(folder);
+        Self::start_by(eventbridge(folder), database).await
+    }
+
+    async fn start_by(mut command: Command, database: Option<&Database>) -> Self {
         command.arg("dev").env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
         if let Some(database) = database {
             command.env("DATABASE_URL", database.url().expose_secret());

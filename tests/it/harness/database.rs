@@ -18,6 +18,8 @@ pub struct Database {
 
 struct Server {
     url: Url,
+    /// How databases are cloned: without a log of every copied page, where the server knows how to.
+    strategy: &'static str,
     /// Lives as long as the run: the end of the process ends the server.
     _private: Option<PrivatePostgres>,
 }
@@ -34,10 +36,9 @@ impl Database {
             format!("eventbridge_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let server = tokio::task::spawn_blocking(Server::of_this_run).await.unwrap();
         let mut admin = connect(&server.url).await;
-        // Without the log of every copied page, which a throw-away server need not survive.
         execute(
             &mut admin,
-            format!("create database {name} template {} strategy file_copy", name_of("template")),
+            format!("create database {name} template {} {}", name_of("template"), server.strategy),
         )
         .await;
         Self { url: named(&server.url, &name) }
@@ -68,7 +69,7 @@ impl Server {
     fn of_this_run() -> &'static Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(|| {
-            let server = Self::start();
+            let mut server = Self::start();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(server.make_template());
             server
@@ -77,15 +78,23 @@ impl Server {
 
     fn start() -> Self {
         if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
-            return Self { url: url.parse().unwrap(), _private: None };
+            return Self { url: url.parse().unwrap(), strategy: "", _private: None };
         }
         let guardian = Path::new(env!("CARGO_BIN_EXE_eventbridge"));
         let private = PrivatePostgres::start(guardian, Keep::ThrowAway).unwrap();
-        Self { url: private.url().parse().unwrap(), _private: Some(private) }
+        Self { url: private.url().parse().unwrap(), strategy: "", _private: Some(private) }
     }
 
-    async fn make_template(&self) {
+    async fn make_template(&mut self) {
         let mut admin = connect(&self.url).await;
+        let knows_strategies: bool =
+            sqlx::query_scalar("select current_setting('server_version_num')::int >= 150000")
+                .fetch_one(&mut admin)
+                .await
+                .unwrap();
+        if knows_strategies {
+            self.strategy = "strategy file_copy";
+        }
         // A server that outlives the runs would fill up with theirs; one that is in use is left alone.
         let leftovers: Vec<String> = sqlx::query_scalar(
             r"select datname::text from pg_database where datname like 'eventbridge\_test\_%'
