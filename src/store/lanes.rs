@@ -70,16 +70,20 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             with known as (
-                select executions.id, event_key, status in ('pending', 'running') as is_open, created
+                select executions.id, event_key, status in ('pending', 'running') as is_open, created,
+                       executions.id = (select execution_id from eventbridge.remote_objects
+                                         where remote_objects.lane = $1) as is_shown,
+                       -- Thin events carry no state, so their time says nothing of states.
+                       type like 'v1.%' or type like 'v2.%' as is_thin
                   from eventbridge.executions
                   join eventbridge.events on events.id = executions.event_key
                  where lane = $1 and status in ('pending', 'running', 'success', 'superseded')
             ), compared as (
                 select id, event_key, is_open
                   from known
-                 where is_open or created is null
-                    or created >= (select date_trunc('second', max(created)) from known)
-                 order by is_open desc, id
+                 where is_open or is_shown or created is null
+                    or created >= (select date_trunc('second', max(created)) from known where not is_thin)
+                 order by is_shown desc nulls last, is_open desc, id
                  limit $2
             )
             select compared.id as "execution!", is_open as "is_open!", events.id as "event_key!", source,

@@ -269,7 +269,12 @@ impl Store {
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
                    mode as "mode!", lane,
                    attempts as "attempts!", remote_id, remote_url,
-                   (extract(epoch from now() - unsettled_since) * 1000)::bigint as unsettled_ms,
+                   -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
+                   (extract(epoch from now() - case
+                       when lane is null then unsettled_since
+                       else (select max(of_lane.unsettled_since) from eventbridge.executions as of_lane
+                              where of_lane.lane = claimed.lane)
+                    end) * 1000)::bigint as unsettled_ms,
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
                    object_type, account, livemode, api_version, created, received_at, payload
               from claimed

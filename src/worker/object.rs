@@ -53,7 +53,9 @@ pub(super) async fn plan(store: &Store, claimed: &Claimed) -> Result<Plan, Store
     let shown = store.remote_object(lane).await?;
     // A state can turn out to be the newest after it was superseded: a late event may tell how those
     // of one second follow one another. So it is what is shown that decides.
-    if shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) && !newest.is_open {
+    // Where another state's write is in doubt, it may have landed over the one that was shown.
+    let is_certain = claimed.unsettled.is_none() && !newest.is_open;
+    if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
         return Ok(Plan::NothingNew { newest: newest.execution, superseded });
     }
     Ok(Plan::Write(Box::new(Turn { newest, superseded, shown })))

@@ -307,6 +307,38 @@ async fn an_update_that_lands_late_does_not_undo_a_newer_one() {
 }
 
 #[tokio::test]
+async fn a_thin_event_hides_no_state_that_was_written() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_new", NOW + 5, 500)).await;
+    service.until_finished(1).await;
+    let thin = json!({"id": "evt_thin", "object": "v2.core.event", "type": "v1.payment_intent.succeeded",
+                      "livemode": false, "created": "2027-06-01T00:00:00Z",
+                      "related_object": {"id": "pi_1", "type": "payment_intent"}});
+    let (thin, old) = (thin.to_string(), payment("pi_1", "evt_old", NOW, 100));
+    tokio::join!(service.post_event(&old), service.post_event(&thin));
+    let executions = service.until_finished(3).await;
+    assert!(executions.iter().any(|execution| execution["status"] == "superseded"), "{executions:?}");
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("5"));
+}
+
+#[tokio::test]
+async fn a_lost_answer_with_no_attempt_left_gives_up_no_newer_state() {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .set("RETRY_ATTEMPTS_MAX", "1")
+        .template(Template::Full)
+        .start()
+        .await;
+    service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
+    for (event, created) in [("evt_1", 0), ("evt_2", 1), ("evt_3", 2)] {
+        service.post_event(&payment("pi_1", event, NOW + created, 100 * (created + 1))).await;
+    }
+    let executions = service.until_finished(3).await;
+    assert!(executions.iter().all(|execution| execution["status"] != "failed"), "{executions:?}");
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("3"));
+}
+
+#[tokio::test]
 async fn a_page_made_by_a_lost_write_is_found_and_brought_up_to_date() {
     for fault in [Fault::DropAfterWrite, Fault::ErrorAfterWrite { status: 503 }, Fault::Committed] {
         let service = in_object_mode().await;

@@ -171,12 +171,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether a write of unknown outcome that began so long ago can be followed by another one.
-    fn may_write_again(&self, elapsed: Duration) -> Result<(), Outcome> {
+    /// Whether a write of unknown outcome that began so long ago has landed by now or never will.
+    fn wait_until_settled(&self, elapsed: Duration) -> Result<(), Outcome> {
         let wait = self.notion.settings.settle.max(self.delivery.rewrite_after).saturating_sub(elapsed);
-        if wait > Duration::ZERO {
-            return Err(Outcome::Unsettled { wait });
-        }
+        if wait > Duration::ZERO { Err(Outcome::Unsettled { wait }) } else { Ok(()) }
+    }
+
+    /// Whether such a write can be followed by another one.
+    fn may_write_again(&self, elapsed: Duration) -> Result<(), Outcome> {
+        self.wait_until_settled(elapsed)?;
         if self.delivery.is_last {
             return Err(Outcome::Permanent(Failure::local(
                 "attempts_used_up",

@@ -17,7 +17,8 @@ impl Attempt<'_> {
     pub(super) async fn deliver_object(&self) -> Result<Outcome, Outcome> {
         let table = self.table().get(self.reader()).await?;
         if let Some(elapsed) = self.delivery.unsettled {
-            self.may_write_again(elapsed)?;
+            // However many attempts it took: the newest state is worth writing until it is given up.
+            self.wait_until_settled(elapsed)?;
         }
         let page = match self.delivery.remote {
             Some(remote) => Some(remote.clone()),
@@ -53,9 +54,24 @@ impl Attempt<'_> {
             }
             Err(gone @ Outcome::Gone(_)) => {
                 let table = self.table().read_now(self.reader()).await?;
-                if self.notion.settings.recreates { self.create_state(table).await } else { Err(gone) }
+                if !self.notion.settings.recreates {
+                    return Err(gone);
+                }
+                // An earlier try may have made its successor.
+                match self.find(&table).await? {
+                    Some(found) => self.write_all(&table, &found.value.id).await,
+                    None => self.create_state(table).await,
+                }
             }
             Err(other) => Err(other),
+        }
+    }
+
+    async fn write_all(&self, table: &Table, page: &str) -> Result<Outcome, Outcome> {
+        let properties = self.properties(table);
+        match self.calls().overwrite_page(page, &properties).await {
+            Ok(answer) => Ok(showing(delivered(answer), properties)),
+            Err(error) => Err(verdict::outcome(Effect::Overwrite, error)),
         }
     }
 
@@ -64,10 +80,14 @@ impl Attempt<'_> {
         let next = self.properties(table);
         let written = self.delivery.object.and_then(|object| object.written).and_then(Value::as_object);
         let changes = match written {
-            Some(written) if self.delivery.unsettled.is_none() => {
-                object::changes(written, &next, &table.bindings)
+            None => next,
+            Some(written) => {
+                let mut changes = object::changes(written, &next, &table.bindings);
+                if self.delivery.unsettled.is_some() {
+                    changes.extend(next);
+                }
+                changes
             }
-            _ => next,
         };
         if changes.is_empty() {
             return Ok(None);
