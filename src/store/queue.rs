@@ -202,14 +202,16 @@ impl Store {
             with alive as (
                 -- Held until the claim is through, so that nobody buries the worker meanwhile.
                 select id from eventbridge.workers where id = $1 for key share
+            ), working as (
+                select wanted.name
+                  from unnest($2::text[]) as wanted (name)
+                 where not exists (select from eventbridge.destinations
+                                    where destinations.name = wanted.name and held_since is not null)
             ), suspect as (
                 select id, lane, run_at
                   from eventbridge.executions
                  where status = 'pending' and crashes > 0 and run_at <= now()
-                   and destination = any (array (
-                       select wanted.name from unnest($2::text[]) as wanted (name)
-                        where not exists (select from eventbridge.destinations
-                                           where destinations.name = wanted.name and held_since is not null)))
+                   and destination = any (array (select name from working))
                    and (lane is null
                         or not exists (select from eventbridge.leases where key = 'lane ' || lane)
                        and not exists (select from eventbridge.executions as earlier
@@ -222,10 +224,7 @@ impl Store {
                 select id, lane, run_at
                   from eventbridge.executions
                  where status = 'pending' and crashes = 0 and attempts > 0 and run_at <= now()
-                   and destination = any (array (
-                       select wanted.name from unnest($2::text[]) as wanted (name)
-                        where not exists (select from eventbridge.destinations
-                                           where destinations.name = wanted.name and held_since is not null)))
+                   and destination = any (array (select name from working))
                    and (lane is null
                         or not exists (select from eventbridge.leases where key = 'lane ' || lane)
                        and not exists (select from eventbridge.executions as earlier
@@ -238,10 +237,7 @@ impl Store {
                 select id, lane, run_at
                   from eventbridge.executions
                  where status = 'pending' and crashes = 0 and attempts = 0 and run_at <= now()
-                   and destination = any (array (
-                       select wanted.name from unnest($2::text[]) as wanted (name)
-                        where not exists (select from eventbridge.destinations
-                                           where destinations.name = wanted.name and held_since is not null)))
+                   and destination = any (array (select name from working))
                    and (lane is null
                         or not exists (select from eventbridge.leases where key = 'lane ' || lane)
                        and not exists (select from eventbridge.executions as earlier

@@ -42,9 +42,9 @@ pub(super) async fn plan(store: &Store, claimed: &Claimed) -> Result<Plan, Store
     let Some(lane) = claimed.lane.as_deref() else {
         return Ok(Plan::Decline(WithoutState::NoObjectId));
     };
-    let mut states = store.lane_states(lane).await?;
-    states.retain(|state| !carries_none(state));
-    let compared: Vec<_> = states.iter().map(|state| EventState::read(&state.event)).collect();
+    // Thin events wait in the lane of their object and have their own turn, in which they are declined.
+    let (mut states, compared): (Vec<_>, Vec<_>) =
+        store.lane_states(lane).await?.into_iter().filter_map(with_its_state).unzip();
     let Some(place) = newest(&compared).filter(|place| *place < states.len()) else {
         return Ok(Plan::Decline(WithoutState::Thin));
     };
@@ -61,7 +61,12 @@ pub(super) async fn plan(store: &Store, claimed: &Claimed) -> Result<Plan, Store
     Ok(Plan::Write(Box::new(Turn { newest, superseded, shown })))
 }
 
-/// Thin events wait in the lane of their object and have their own turn, in which they are declined.
-fn carries_none(state: &LaneState) -> bool {
-    serde_json::from_slice(&state.event.payload).is_ok_and(|payload| is_thin(&payload))
+/// The event with the state of its object, where it carries one.
+fn with_its_state(state: LaneState) -> Option<(LaneState, EventState)> {
+    let payload: Value = serde_json::from_slice(&state.event.payload).unwrap_or_default();
+    if is_thin(&payload) {
+        return None;
+    }
+    let read = EventState::from_payload(&state.event.event_id, &state.event.facts, payload);
+    Some((state, read))
 }

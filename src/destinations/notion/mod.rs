@@ -33,8 +33,9 @@ use table::{Table, TableCache, TableReader};
 use tracing::debug;
 use verdict::Effect;
 
-/// How long after the beginning of its try a page may still be made, or a state be written over another. A crash leaves no other trace
-/// of a write than its try, so this much is added to Notion's own deadline in the settle time.
+/// How long after its claim a page may still be made, or a state be written over another. A crash
+/// leaves no other trace of a write than the claim, so this much is added to Notion's own deadline in
+/// the settle time.
 const WRITE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fills one Notion data source.
