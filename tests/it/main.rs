@@ -6,9 +6,10 @@ mod harness;
 mod api;
 mod cli;
 mod delivery;
-
+mod duplicates;
 mod ingest;
 mod mapping;
+mod modes;
 mod object;
 mod private_postgres;
 mod sandbox;

@@ -220,7 +220,7 @@ fn every_known_object_maps_within_limits_and_with_its_key() {
         let Some(mapped) = mapped else { continue };
         check_limits(&mapped.properties);
         assert_eq!(text(&mapped, "ObjectId").as_deref(), object_id.and_then(Value::as_str), "{name}");
-        assert_eq!(text(&mapped, "EventId").as_deref(), Some("evt_1"), "{name}");
+        assert_eq!(text(&mapped, "LastEventId").as_deref(), Some("evt_1"), "{name}");
         assert_eq!(mapped.notes, [], "{name}");
     }
 }

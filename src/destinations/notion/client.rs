@@ -6,13 +6,16 @@
 use super::settings::{NotionId, NotionSettings};
 use crate::destinations::http::{self, ClientError};
 use crate::destinations::{Desk, Rate};
+use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
 use url::Url;
 
 const VERSION: &str = "2026-03-11";
@@ -29,6 +32,9 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// More of an error's message than this helps nobody.
 const MESSAGE_CHARACTERS_MAX: usize = 500;
 
+/// The most pages of one key that are looked at together.
+const PAGES_OF_A_KEY_MAX: usize = 20;
+
 /// Talks to Notion with one token.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -36,6 +42,8 @@ pub struct Client {
     base: Url,
     token: HeaderValue,
     rate: Rate,
+    /// The token's own user, once it was asked for.
+    bot: OnceCell<Option<Arc<str>>>,
 }
 
 /// A client within one delivery: every call takes a slot of the token's rate first.
@@ -54,6 +62,19 @@ pub struct PageRef {
     pub id: String,
     /// The link to it.
     pub url: Option<String>,
+    /// When it was made, in whole minutes.
+    pub created_time: Option<DateTime<Utc>>,
+    /// Who made it.
+    pub created_by: Option<UserRef>,
+    /// Who edited it last.
+    pub last_edited_by: Option<UserRef>,
+}
+
+/// A user as far as we need one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UserRef {
+    /// The id.
+    pub id: String,
 }
 
 /// A database: a container of data sources.
@@ -144,7 +165,13 @@ impl Client {
             .map_err(|_| NotionClientError::Token)?;
         token.set_sensitive(true);
         let http = http::client(&settings.base, REQUEST_TIMEOUT)?;
-        Ok(Self { http, base: settings.base.clone(), token, rate: settings.rate.clone() })
+        Ok(Self {
+            http,
+            base: settings.base.clone(),
+            token,
+            rate: settings.rate.clone(),
+            bot: OnceCell::new(),
+        })
     }
 
     /// The client for one delivery.
@@ -175,30 +202,40 @@ impl Calls<'_> {
         self.call(self.request(Method::GET, &["data_sources", id])).await
     }
 
-    /// Finds the oldest page in which `property` holds exactly `text`.
-    pub async fn find_page(
+    /// The id of the bot that the token belongs to; nothing where it belongs to a person. Asked for
+    /// once.
+    pub async fn bot(&self) -> Result<Option<Arc<str>>, CallError> {
+        #[derive(Deserialize)]
+        struct Me {
+            id: String,
+            #[serde(rename = "type")]
+            kind: String,
+        }
+        let ask = async || {
+            let me: Answer<Me> = self.call(self.request(Method::GET, &["users", "me"])).await?;
+            Ok((me.value.kind == "bot").then(|| me.value.id.into()))
+        };
+        self.client.bot.get_or_try_init(ask).await.cloned()
+    }
+
+    /// Finds the pages that pass a filter, oldest first: the first twenty of them.
+    pub async fn find_pages(
         &self,
         data_source: &str,
-        property: &str,
-        property_type: &str,
-        text: &str,
-    ) -> Result<Answer<Option<PageRef>>, CallError> {
+        filter: &Value,
+    ) -> Result<Answer<Vec<PageRef>>, CallError> {
         #[derive(Deserialize)]
         struct Found {
             results: Vec<PageRef>,
         }
         let body = json!({
-            "filter": {"property": property, property_type: {"equals": text}},
+            "filter": filter,
             "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
-            "page_size": 2,
+            "page_size": PAGES_OF_A_KEY_MAX,
         });
         let request = self.request(Method::POST, &["data_sources", data_source, "query"]).json(&body);
         let found: Answer<Found> = self.call(request).await?;
-        Ok(Answer {
-            value: found.value.results.into_iter().next(),
-            status: found.status,
-            request_id: found.request_id,
-        })
+        Ok(Answer { value: found.value.results, status: found.status, request_id: found.request_id })
     }
 
     /// Makes a page, unless it is too late for it.
@@ -235,13 +272,27 @@ impl Calls<'_> {
             .await
     }
 
+    /// Puts a page into the trash, from which a person can take it back, unless the lease may be lost.
+    pub async fn trash_page(&self, page: &str) -> Result<Answer<PageRef>, CallError> {
+        let request = self.request(Method::PATCH, &["pages", page]).json(&json!({ "in_trash": true }));
+        self.slot().await?;
+        if !self.desk.lease_holds() {
+            return Err(CallError::TooLate);
+        }
+        self.send(request).await
+    }
+
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.client.request(method, path)
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, CallError> {
-        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)?;
+        self.slot().await?;
         self.send(request).await
+    }
+
+    async fn slot(&self) -> Result<(), CallError> {
+        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)
     }
 
     /// Looks at the clock last of all: the wait for a slot comes before.
@@ -249,7 +300,7 @@ impl Calls<'_> {
         &self,
         request: RequestBuilder,
     ) -> Result<Answer<T>, CallError> {
-        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)?;
+        self.slot().await?;
         if Instant::now() > self.write_until || !self.desk.lease_holds() {
             return Err(CallError::TooLate);
         }

@@ -27,7 +27,7 @@ macro_rules! fields {
 }
 
 fields! {
-    /// The sender's id of the event: the page's key.
+    /// The sender's id of the event: the key of its page, and empty in the page of an object.
     EventId,
     /// The type, such as `invoice.paid`.
     EventType,
@@ -75,6 +75,8 @@ fields! {
     ReceiptUrl,
     /// The page in the Stripe dashboard.
     DashboardUrl,
+    /// The sender's id of the event that told of it last.
+    LastEventId,
 }
 
 impl Field {

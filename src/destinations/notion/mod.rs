@@ -6,8 +6,10 @@
 
 mod client;
 pub mod column;
+mod duplicates;
 pub mod facts;
 pub mod field;
+mod lookup;
 pub mod mapping;
 pub mod object;
 pub mod schema;
@@ -126,25 +128,28 @@ impl Attempt<'_> {
         if let Some(remote) = self.delivery.remote {
             return self.update(table, remote).await;
         }
-        if let Some(elapsed) = self.delivery.unsettled {
-            if let Some(found) = self.find(&table).await? {
-                return Ok(delivered(found));
-            }
-            self.may_write_again(elapsed)?;
+        let Some(elapsed) = self.delivery.unsettled else {
+            return self.create(&table).await.map(delivered);
+        };
+        if let Some(found) = self.find(&table).await? {
+            return Ok(delivered(found));
         }
-        self.create(table).await
+        self.may_write_again(elapsed)?;
+        let made = self.create(&table).await?;
+        Ok(delivered(self.confirmed(&table, made).await))
     }
 
     /// Makes the page; where Notion refuses a property, the columns may have changed under us, so
     /// they are read again and the page is sent once more.
-    async fn create(&self, table: Arc<Table>) -> Result<Outcome, Outcome> {
-        match self.send_new(&table).await {
-            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {}
-            answer => return created(answer),
-        }
-        let newer = self.table().newer_than(&table, self.reader()).await?;
-        let answer = self.send_new(&newer).await;
-        created(answer)
+    async fn create(&self, table: &Arc<Table>) -> Result<Answer<PageRef>, Outcome> {
+        let answer = match self.send_new(table).await {
+            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
+                let newer = self.table().newer_than(table, self.reader()).await?;
+                self.send_new(&newer).await
+            }
+            answer => answer,
+        };
+        answer.map_err(|error| verdict::outcome(Effect::Create, error))
     }
 
     async fn send_new(&self, table: &Table) -> Result<Answer<PageRef>, CallError> {
@@ -190,8 +195,15 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Looks for the page with this try's key.
+    /// Looks for the page with this try's key; of several the one that counts.
     async fn find(&self, table: &Arc<Table>) -> Result<Option<Answer<PageRef>>, Outcome> {
+        let Answer { value: found, status, request_id } = self.find_all(table).await?;
+        let page = self.settle_on_one(found).await;
+        Ok(page.map(|value| Answer { value, status, request_id }))
+    }
+
+    /// Looks for all pages with this try's key.
+    async fn find_all(&self, table: &Arc<Table>) -> Result<Answer<Vec<PageRef>>, Outcome> {
         let found = match self.look(table).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
                 let newer = self.table().newer_than(table, self.reader()).await?;
@@ -199,18 +211,17 @@ impl Attempt<'_> {
             }
             answer => answer,
         };
-        let Answer { value, status, request_id } =
-            found.map_err(|error| verdict::outcome(Effect::Look, error))?;
-        Ok(value.map(|value| Answer { value, status, request_id }))
+        found.map_err(|error| verdict::outcome(Effect::Look, error))
     }
 
-    async fn look(&self, table: &Table) -> Result<Answer<Option<PageRef>>, CallError> {
-        let key = &table.bindings.key;
-        let text = mapping::key_text(match self.mode {
-            Mode::Event => &self.facts.event_id,
-            Mode::Object => self.facts.object_id.as_deref().unwrap_or_default(),
-        });
-        self.calls().find_page(&table.data_source, &key.id, key.kind.as_str(), &text).await
+    async fn look(&self, table: &Table) -> Result<Answer<Vec<PageRef>>, CallError> {
+        let filter = match self.mode {
+            Mode::Event => table.bindings.pages_of_event(&self.facts.event_id),
+            Mode::Object => {
+                table.bindings.pages_of_object(self.facts.object_id.as_deref().unwrap_or_default())
+            }
+        };
+        self.calls().find_pages(&table.data_source, &filter).await
     }
 
     fn properties(&self, table: &Table) -> Map<String, Value> {
@@ -236,10 +247,6 @@ impl Attempt<'_> {
     fn reader(&self) -> TableReader<'_> {
         self.notion.reader(self.mode, self.delivery.desk)
     }
-}
-
-fn created(answer: Result<Answer<PageRef>, CallError>) -> Result<Outcome, Outcome> {
-    answer.map(delivered).map_err(|error| verdict::outcome(Effect::Create, error))
 }
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {

@@ -4,18 +4,25 @@
 
 use crate::destinations::notion::column::ColumnKind;
 use crate::destinations::notion::facts::Facts;
+use crate::destinations::notion::lookup::SEPARATOR;
 use crate::destinations::notion::mapping::{self, Mapped};
 use crate::destinations::notion::schema::Bindings;
 use serde_json::{Map, Value, json};
 
 /// The page of the event's object, with the object's id as its key: the state that it is in now, and
-/// the event that told of it. `None` where the event names no object: its page could not be found
+/// the event that told of it. Where event mode keeps its key, nothing is written that could be taken
+/// for an event's id. `None` where the event names no object: its page could not be found
 /// again.
 ///
 /// `bindings` are those of [`Field::ObjectId`](super::field::Field::ObjectId) as the key.
 pub fn object_properties(facts: &Facts, bindings: &Bindings) -> Option<Mapped> {
     let object_id = facts.object_id.as_deref().filter(|id| !mapping::key_text(id).is_empty())?;
-    Some(mapping::page(facts, bindings, object_id, &facts.object_title))
+    let line = &facts.object_title;
+    let holds_events = bindings.event_key.as_ref().is_some_and(|column| column.id == bindings.title.id);
+    if holds_events && !line.contains(SEPARATOR) {
+        return Some(mapping::page(facts, bindings, object_id, &format!("{line}{SEPARATOR}{object_id}")));
+    }
+    Some(mapping::page(facts, bindings, object_id, line))
 }
 
 /// What is to be written so that a page with the properties `written` shows `next`; empty where it
@@ -84,6 +91,7 @@ mod tests {
             ("Name", "title"),
             ("ObjectId", "rich_text"),
             ("EventId", "rich_text"),
+            ("LastEventId", "rich_text"),
             ("EventType", "select"),
             ("Amount", "number"),
             ("CustomerEmail", "email"),
@@ -125,7 +133,8 @@ mod tests {
         let page = page("evt_7", "invoice.updated", &open());
         assert_eq!(content(&page["ObjectId"]), "in_1");
         assert_eq!(content(&page["Name"]), "Invoice 0042 open · EUR 120.00 · jane@example.com");
-        assert_eq!(content(&page["EventId"]), "evt_7");
+        assert_eq!(content(&page["LastEventId"]), "evt_7");
+        assert!(!page.contains_key("EventId"), "it is empty where the page is an object's");
         assert_eq!(page["EventType"], json!({"select": {"name": "invoice.updated"}}));
         assert_eq!(page["Amount"], json!({"number": 120}));
     }
@@ -136,6 +145,21 @@ mod tests {
         let mapped = object_properties(&facts, &bindings(&[("ObjectId", "title")])).expect("an object");
         assert_eq!(content(&mapped.properties["ObjectId"]), "in_1");
         assert_eq!(mapped.properties.len(), 1);
+    }
+
+    #[test]
+    fn a_title_that_holds_the_ids_of_events_gets_a_line_that_cannot_be_one() {
+        let bindings = bindings(&[("EventId", "title"), ("ObjectId", "rich_text")]);
+        let title = |event_type: &str, object: &Value| {
+            let mapped =
+                object_properties(&facts("evt_1", event_type, object), &bindings).expect("an object");
+            content(&mapped.properties["EventId"]).clone()
+        };
+        assert_eq!(title("invoice.updated", &open()), "Invoice 0042 open · EUR 120.00 · jane@example.com");
+        assert_eq!(
+            title("customer.created", &json!({"object": "customer", "id": "cus_1"})),
+            "Customer · cus_1"
+        );
     }
 
     #[test]
@@ -154,7 +178,7 @@ mod tests {
         let next = page("evt_2", "invoice.updated", &object);
         let changes = changes(&written, &next, &invoices());
         let ids: Vec<_> = changes.keys().map(String::as_str).collect();
-        assert_eq!(ids, ["Amount", "EventId", "EventType", "Name"]);
+        assert_eq!(ids, ["Amount", "EventType", "LastEventId", "Name"]);
         assert!(changes.iter().all(|(id, value)| next.get(id) == Some(value)));
     }
 
@@ -174,14 +198,14 @@ mod tests {
     fn what_has_no_value_any_more_is_cleared_and_a_checkbox_stays() {
         let written = page("evt_1", "invoice.finalized", &open());
         let mut next = written.clone();
-        for id in ["Amount", "CustomerEmail", "EventId", "EventType", "Livemode"] {
+        for id in ["Amount", "CustomerEmail", "EventType", "LastEventId", "Livemode"] {
             next.remove(id);
         }
         let expected = json!({
             "Amount": {"number": null},
             "CustomerEmail": {"email": null},
-            "EventId": {"rich_text": []},
             "EventType": {"select": null},
+            "LastEventId": {"rich_text": []},
         });
         assert_eq!(Value::Object(changes(&written, &next, &invoices())), expected);
     }
@@ -195,7 +219,7 @@ mod tests {
         let written = page("evt_1", "invoice.finalized", &bare);
         let next = page("evt_2", "invoice.finalized", &bare);
         let changes = changes(&written, &next, &invoices());
-        assert_eq!(changes.keys().collect::<Vec<_>>(), ["EventId"]);
+        assert_eq!(changes.keys().collect::<Vec<_>>(), ["LastEventId"]);
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub struct Bindings {
     pub key: Column,
     /// The columns of the other known properties; those that the user lacks are not in it.
     pub columns: BTreeMap<Field, Column>,
+    /// Where the key is the object's: the column in which event mode keeps or would keep its own.
+    /// It tells the pages of events from those of objects, and is filled in the former alone.
+    #[serde(default)]
+    pub event_key: Option<Column>,
 }
 
 impl Bindings {
@@ -38,7 +42,11 @@ impl Bindings {
 
     /// The column that a property fills, the key's own included.
     pub fn column(&self, field: Field) -> Option<&Column> {
-        if field == self.key_field { Some(&self.key) } else { self.columns.get(&field) }
+        match field {
+            field if field == self.key_field => Some(&self.key),
+            Field::EventId if self.event_key.is_some() => self.event_key.as_ref(),
+            field => self.columns.get(&field),
+        }
     }
 }
 
@@ -158,9 +166,12 @@ impl Schema {
     pub fn resolve(&self, key_field: Field, previous: Option<&Bindings>) -> Result<Resolution, SchemaError> {
         let mut warnings = Vec::new();
         let key = self.key(key_field, previous, &mut warnings)?;
+        let event_key = (key_field != Field::EventId).then(|| self.event_key(key, previous)).flatten();
         let mut taken = BTreeSet::from([self.title.id.as_str(), key.id.as_str()]);
+        taken.extend(event_key.map(|column| column.id.as_str()));
         let mut found: BTreeMap<Field, &Column> = BTreeMap::new();
-        let others = || Field::ALL.iter().copied().filter(|field| *field != key_field);
+        let others =
+            || Field::ALL.iter().copied().filter(|field| *field != key_field && *field != Field::EventId);
 
         for field in others() {
             let Some(before) = previous.and_then(|previous| previous.column(field)) else { continue };
@@ -200,7 +211,13 @@ impl Schema {
                 }
             }
         }
-        let bindings = Bindings { title: self.title.clone(), key_field, key: key.clone(), columns };
+        let bindings = Bindings {
+            title: self.title.clone(),
+            key_field,
+            key: key.clone(),
+            columns,
+            event_key: event_key.cloned(),
+        };
         Ok(Resolution { bindings, warnings })
     }
 
@@ -226,6 +243,16 @@ impl Schema {
             ColumnKind::Title | ColumnKind::RichText => Ok(key),
             _ => Err(SchemaError::WrongKeyType { field, column: key.name.clone(), kind: key.kind.clone() }),
         }
+    }
+
+    /// The column in which event mode would keep its key, as [`key`](Self::key) would find it.
+    fn event_key(&self, key: &Column, previous: Option<&Bindings>) -> Option<&Column> {
+        let is_named_so = |title: &&Column| folded(&title.name) == folded(Field::EventId.name());
+        previous
+            .and_then(|previous| self.by_id(&previous.column(Field::EventId)?.id))
+            .or_else(|| Some(&self.title).filter(is_named_so))
+            .or_else(|| self.by_name(Field::EventId, &BTreeSet::new()))
+            .filter(|column| column.id != key.id)
     }
 
     fn by_id(&self, id: &str) -> Option<&Column> {

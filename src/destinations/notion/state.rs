@@ -26,13 +26,24 @@ impl Attempt<'_> {
         };
         match page {
             Some(page) => self.overwrite(table, page).await,
-            None => self.create_state(table).await,
+            None => self.create_state(&table).await,
         }
     }
 
-    async fn create_state(&self, table: Arc<Table>) -> Result<Outcome, Outcome> {
-        let written = self.properties(&table);
-        Ok(showing(self.create(table).await?, written))
+    async fn create_state(&self, table: &Arc<Table>) -> Result<Outcome, Outcome> {
+        let written = self.properties(table);
+        let made = self.create(table).await?;
+        if self.delivery.unsettled.is_none() {
+            return Ok(showing(delivered(made), written));
+        }
+        let id = made.value.id.clone();
+        let page = self.confirmed(table, made).await;
+        // What was made before shows an older state.
+        if page.value.id == id {
+            Ok(showing(delivered(page), written))
+        } else {
+            self.write_all(table, &page.value.id).await
+        }
     }
 
     async fn overwrite(&self, table: Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
@@ -60,7 +71,7 @@ impl Attempt<'_> {
                 // An earlier try may have made its successor.
                 match self.find(&table).await? {
                     Some(found) => self.write_all(&table, &found.value.id).await,
-                    None => self.create_state(table).await,
+                    None => self.create_state(&table).await,
                 }
             }
             Err(other) => Err(other),

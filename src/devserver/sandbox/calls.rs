@@ -3,7 +3,7 @@
 
 use super::faults::Route;
 use super::refusal::Refusal;
-use super::state::State;
+use super::state::{Author, State};
 use super::{databases, pages, queries};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -37,6 +37,9 @@ pub enum Call {
 
 /// The id of the integration's own user.
 pub const BOT_ID: Uuid = Uuid::from_u128(0xeb00_0000_0000_4000_8000_0000_0000_0b07);
+
+/// The id of the one person.
+pub const PERSON_ID: Uuid = Uuid::from_u128(0xeb00_0000_0000_4000_8000_0000_0000_0bee);
 
 impl Call {
     /// The call that a method and the path behind `/v1/` stand for.
@@ -102,7 +105,7 @@ impl Call {
             Self::DataSource(id) => databases::read_source(state, id),
             Self::UpdateDataSource(id) => databases::update_source(state, id, body),
             Self::Query(id) => queries::run(state, id, body),
-            Self::CreatePage => pages::create(state, body, lag),
+            Self::CreatePage => pages::create(state, body, lag, Author::Bot),
             Self::Page(id) => pages::read(state, id),
             Self::UpdatePage(id) => pages::update(state, id, body),
             Self::AppendChildren(id) => pages::append(state, id, body),
@@ -110,9 +113,13 @@ impl Call {
     }
 }
 
-/// The integration's user as other objects refer to it.
-pub fn bot() -> Value {
-    json!({ "object": "user", "id": BOT_ID })
+/// A user as other objects refer to it.
+pub fn user(author: Author) -> Value {
+    let id = match author {
+        Author::Bot => BOT_ID,
+        Author::Person => PERSON_ID,
+    };
+    json!({ "object": "user", "id": id })
 }
 
 fn me() -> Value {
@@ -213,7 +220,7 @@ mod tests {
             databases::add(&mut state, Uuid::nil(), Uuid::nil(), "t").unwrap();
             databases::add_source(&mut state, Uuid::nil(), Uuid::nil(), "t", Template::Full.schema()).unwrap();
             let created = json!({ "parent": { "data_source_id": Uuid::nil() }, "properties": {} });
-            let page = pages::create(&mut state, &created, Duration::ZERO).unwrap();
+            let page = pages::create(&mut state, &created, Duration::ZERO, Author::Bot).unwrap();
             let page = Uuid::parse_str(page["id"].as_str().unwrap()).unwrap();
             let parent = json!({ "data_source_id": Uuid::nil() });
             let aimed = json!({ "parent": parent, "properties": part, "children": part, "filter": part, "sorts": part });

@@ -182,8 +182,10 @@ pub struct Authorship {
     pub created_time: String,
     /// When it was last edited, as Notion shows it.
     pub last_edited_time: String,
-    /// The one user of the sandbox.
-    pub user: Value,
+    /// Who made it, as Notion refers to users.
+    pub created_by: Value,
+    /// Who edited it last.
+    pub last_edited_by: Value,
     /// The page's number in the sandbox.
     pub number: u64,
 }
@@ -197,7 +199,8 @@ fn value_of(property: &Property, content: Option<&Content>, page: &Authorship) -
     match property.kind {
         Kind::CreatedTime => return json!(page.created_time),
         Kind::LastEditedTime => return json!(page.last_edited_time),
-        Kind::CreatedBy | Kind::LastEditedBy => return page.user.clone(),
+        Kind::CreatedBy => return page.created_by.clone(),
+        Kind::LastEditedBy => return page.last_edited_by.clone(),
         Kind::UniqueId => return json!({ "prefix": null, "number": page.number }),
         Kind::Formula => return json!({ "type": "string", "string": null }),
         Kind::Rollup => return json!({ "type": "array", "array": [], "function": "show_original" }),

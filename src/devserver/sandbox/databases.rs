@@ -1,11 +1,11 @@
 //! Databases and data sources: made, read, and their columns changed.
 
-use super::calls::bot;
+use super::calls::user;
 use super::content::{Span, rich_text};
 use super::pages::{shown_time, url_of};
 use super::refusal::Refusal;
 use super::schema::{Alteration, Schema};
-use super::state::{DataSource, Database, State, now};
+use super::state::{Author, DataSource, Database, State, now};
 use super::validate;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -139,8 +139,8 @@ fn source_json(state: &State, source: &DataSource) -> Value {
         "in_trash": false,
         "created_time": shown_time(source.created),
         "last_edited_time": shown_time(source.edited),
-        "created_by": bot(),
-        "last_edited_by": bot(),
+        "created_by": user(Author::Bot),
+        "last_edited_by": user(Author::Bot),
         "properties": source.schema.to_json(),
         "icon": null,
         "cover": null,

@@ -7,11 +7,12 @@ use super::faults::{FaultError, FaultRule};
 use super::pages;
 use super::refusal::Refusal;
 use super::shared::Shared;
-use super::state::{Page, State};
+use super::state::{Author, Page, State};
 use super::template::Template;
 use super::traffic::LoggedRequest;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Drives and watches a sandbox from within its process; cheap to clone.
@@ -127,17 +128,23 @@ impl SandboxHandle {
 
     /// The user throws a page away.
     pub fn trash(&self, page: Uuid) -> Result<(), Refusal> {
-        self.change(|state| pages::edit(state, page, None, Some(true))).map(drop)
+        self.change(|state| pages::edit(state, page, None, Some(true), Author::Person)).map(drop)
     }
 
     /// The user takes a page out of the trash.
     pub fn restore(&self, page: Uuid) -> Result<(), Refusal> {
-        self.change(|state| pages::edit(state, page, None, Some(false))).map(drop)
+        self.change(|state| pages::edit(state, page, None, Some(false), Author::Person)).map(drop)
     }
 
     /// The user edits a page; the properties are written as in the API.
     pub fn edit_page(&self, page: Uuid, properties: &Value) -> Result<Value, Refusal> {
-        self.change(|state| pages::edit(state, page, Some(properties), None))
+        self.change(|state| pages::edit(state, page, Some(properties), None, Author::Person))
+    }
+
+    /// Somebody makes a page; the properties are written as in the API.
+    pub fn add_page(&self, data_source: Uuid, properties: &Value, author: Author) -> Result<Value, Refusal> {
+        let body = json!({ "parent": { "data_source_id": data_source }, "properties": properties });
+        self.change(|state| pages::create(state, &body, Duration::ZERO, author))
     }
 
     /// The user adds a column of a type such as `rich_text`.

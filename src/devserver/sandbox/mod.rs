@@ -60,6 +60,7 @@ pub use gate::NOTION_VERSION;
 pub use handle::{SandboxHandle, SandboxPage};
 pub use journal::JournalError;
 pub use refusal::Refusal;
+pub use state::Author;
 pub use template::Template;
 pub use traffic::LoggedRequest;
 

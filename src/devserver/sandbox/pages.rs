@@ -1,10 +1,10 @@
 //! Pages: made, read, changed, thrown away and given blocks, as the API and as the user do it.
 
-use super::calls::bot;
+use super::calls::user;
 use super::content::{Authorship, Content, read_back};
 use super::kind::Kind;
 use super::refusal::Refusal;
-use super::state::{DataSource, Page, State, now};
+use super::state::{Author, DataSource, Page, State, now};
 use super::validate::{self, Cells};
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde_json::{Map, Value, json};
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// `POST /v1/pages`
-pub fn create(state: &mut State, body: &Value, lag: Duration) -> Result<Value, Refusal> {
+/// `POST /v1/pages`; a person's new page has the same form.
+pub fn create(state: &mut State, body: &Value, lag: Duration, author: Author) -> Result<Value, Refusal> {
     let source = Arc::clone(parent(state, body)?);
     let properties = match body.get("properties") {
         None => &Map::new(),
@@ -37,6 +37,8 @@ pub fn create(state: &mut State, body: &Value, lag: Duration) -> Result<Value, R
         in_trash: false,
         created,
         edited: created,
+        created_by: author,
+        edited_by: author,
         hidden_until: (!lag.is_zero()).then(|| Instant::now() + lag),
     };
     let answer = to_json(state, &source, &page);
@@ -61,7 +63,7 @@ pub fn update(state: &mut State, id: Uuid, body: &Value) -> Result<Value, Refusa
     if page.in_trash && in_trash != Some(false) {
         return Err(archived());
     }
-    edit(state, id, body.get("properties"), in_trash)
+    edit(state, id, body.get("properties"), in_trash, Author::Bot)
 }
 
 /// `PATCH /v1/blocks/{id}/children`, where the block is a page.
@@ -78,7 +80,7 @@ pub fn append(state: &mut State, id: Uuid, body: &Value) -> Result<Value, Refusa
         )));
     }
     page.children.extend(blocks.iter().cloned());
-    page.edited = now();
+    (page.edited, page.edited_by) = (now(), Author::Bot);
     state.put_page(page)?;
     let results: Vec<Value> = blocks.into_iter().map(as_answered_block).collect();
     Ok(json!({
@@ -94,6 +96,7 @@ pub fn edit(
     id: Uuid,
     properties: Option<&Value>,
     in_trash: Option<bool>,
+    author: Author,
 ) -> Result<Value, Refusal> {
     let (page, source) = find(state, id)?;
     let (mut page, source) = (page.clone(), Arc::clone(source));
@@ -110,7 +113,7 @@ pub fn edit(
         };
     }
     page.in_trash = in_trash.unwrap_or(page.in_trash);
-    page.edited = now();
+    (page.edited, page.edited_by) = (now(), author);
     let answer = to_json(state, &source, &page);
     state.put_page(page)?;
     Ok(answer)
@@ -121,7 +124,8 @@ pub fn to_json(state: &State, source: &DataSource, page: &Page) -> Value {
     let authorship = Authorship {
         created_time: shown_time(page.created),
         last_edited_time: shown_time(page.edited),
-        user: bot(),
+        created_by: user(page.created_by),
+        last_edited_by: user(page.edited_by),
         number: page.number,
     };
     let properties: Map<String, Value> = source
@@ -138,8 +142,8 @@ pub fn to_json(state: &State, source: &DataSource, page: &Page) -> Value {
         "id": page.id,
         "created_time": authorship.created_time,
         "last_edited_time": authorship.last_edited_time,
-        "created_by": bot(),
-        "last_edited_by": bot(),
+        "created_by": authorship.created_by,
+        "last_edited_by": authorship.last_edited_by,
         "cover": null,
         "icon": null,
         "parent": {

@@ -82,9 +82,26 @@ pub struct Page {
     pub created: DateTime<Utc>,
     /// When it was last edited.
     pub edited: DateTime<Utc>,
+    /// Who made it.
+    #[serde(default)]
+    pub created_by: Author,
+    /// Who edited it last.
+    #[serde(default)]
+    pub edited_by: Author,
     /// Until when queries do not show it yet.
     #[serde(skip)]
     pub hidden_until: Option<Instant>,
+}
+
+/// Who does something to a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Author {
+    /// The integration, through the API.
+    #[default]
+    Bot,
+    /// A person, in Notion itself.
+    Person,
 }
 
 /// The pages of one table in the order in which they were made, and by their text.
@@ -336,6 +353,8 @@ mod tests {
             in_trash: false,
             created: DateTime::UNIX_EPOCH,
             edited: DateTime::UNIX_EPOCH,
+            created_by: Author::Bot,
+            edited_by: Author::Bot,
             hidden_until: None,
         }
     }

@@ -57,6 +57,7 @@ const FULL: &[(&str, Kind)] = &[
     ("ReceiptUrl", Kind::Url),
     ("DashboardUrl", Kind::Url),
     ("EventId", Kind::RichText),
+    ("LastEventId", Kind::RichText),
 ];
 
 const STATUSES: &[(&str, &str)] = &[("pending", "yellow"), ("success", "green"), ("failed", "red")];

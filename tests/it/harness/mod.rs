@@ -5,7 +5,7 @@ mod database;
 mod service;
 
 pub use database::Database;
-pub use service::{Answer, NOW, SECRET, Service, signed};
+pub use service::{Answer, NOW, SECRET, Service, ServiceBuilder, signed};
 
 use std::future::Future;
 use std::path::PathBuf;

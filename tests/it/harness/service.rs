@@ -166,6 +166,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// Where the sandbox answers that is shared with another service.
+    pub fn sandbox_url(&self) -> String {
+        let (_, sandbox) = self.shared.as_ref().expect("a replica");
+        sandbox.base_url().to_owned()
+    }
+
     pub async fn start(self) -> Service {
         let Self { mut vars, production, has_database, retry_base, template, shared } = self;
         let (database, sandbox) = match shared {

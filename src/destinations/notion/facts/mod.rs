@@ -146,7 +146,7 @@ impl Facts {
     /// The value of a known property, where the event tells it.
     pub fn value(&self, field: Field) -> Option<FactValue<'_>> {
         match field {
-            Field::EventId => words(&self.event_id),
+            Field::EventId | Field::LastEventId => words(&self.event_id),
             Field::EventType => words(&self.event_type),
             Field::Source => words(&self.source),
             Field::Status => words(self.status.as_str()),

@@ -2,6 +2,7 @@
 
 use crate::destinations::notion::facts::object::{ObjectKind, StripeObject};
 use crate::destinations::notion::facts::{EventOutcome, Facts};
+use crate::destinations::notion::lookup::SEPARATOR;
 use crate::domain::subscription::without_thin_prefix;
 
 /// What happened, how much, and to whom: `Invoice 0042 paid · EUR 120.00 · jane@example.com`.
@@ -47,7 +48,7 @@ fn line(facts: &Facts, noun: &str, said: &str, fallback: &str) -> String {
     let who = [&facts.customer_email, &facts.customer_name, &facts.customer];
     let who = who.into_iter().flatten().next().cloned();
     let parts = [Some(headline), amount, who];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    parts.into_iter().flatten().collect::<Vec<_>>().join(SEPARATOR)
 }
 
 fn noun(facts: &Facts, object: &StripeObject<'_>, name: &str) -> String {

@@ -140,7 +140,8 @@ fn the_key_of_objects_is_a_text_column_or_the_title() {
     let columns = [("t", "Name", "title"), ("o", "object_id", "rich_text"), ("e", "EventId", "rich_text")];
     let found = resolve_objects(&schema(&columns), None).bindings;
     assert_eq!((found.key_field, found.key.id.as_str()), (Field::ObjectId, "o"));
-    assert_eq!(found.columns[&Field::EventId].id, "e");
+    assert_eq!(found.event_key.as_ref().map(|column| column.id.as_str()), Some("e"));
+    assert!(!found.columns.contains_key(&Field::EventId), "it is for the pages of events");
     assert!(!found.columns.contains_key(&Field::ObjectId));
 
     let titled = resolve_objects(&schema(&[("t", "ObjectId", "title")]), None).bindings;
@@ -151,7 +152,7 @@ fn the_key_of_objects_is_a_text_column_or_the_title() {
 #[test]
 fn an_event_id_may_have_any_type_where_objects_have_the_key() {
     let columns = [("t", "Name", "title"), ("o", "ObjectId", "rich_text"), ("e", "EventId", "select")];
-    assert_eq!(resolve_objects(&schema(&columns), None).bindings.columns[&Field::EventId].id, "e");
+    assert_eq!(resolve_objects(&schema(&columns), None).bindings.event_key.expect("a column").id, "e");
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn renamed_columns_go_on_filling_when_the_key_becomes_another() {
     let events = resolve(&schema(&columns), None).bindings;
     let objects = resolve_objects(&schema(&renamed), Some(&events));
     assert_eq!(objects.bindings.key.name, "Object");
-    assert_eq!(objects.bindings.columns[&Field::EventId].name, "Event");
+    assert_eq!(objects.bindings.event_key.as_ref().expect("a column").name, "Event");
     assert_eq!(objects.warnings, []);
     assert_eq!(resolve(&schema(&columns), Some(&objects.bindings)).bindings, events);
 }

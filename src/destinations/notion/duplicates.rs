@@ -1,0 +1,88 @@
+//! Several pages of one key: which of them counts, and what becomes of the others.
+//!
+//! Nothing in Notion stops a second page; a first write that lands later than it may makes one. The
+//! oldest counts, whoever made it. Of the others those go to the trash that are certainly ours: made
+//! by the token's own bot and edited by nobody else since. All others are left to a person. What
+//! goes wrong here never fails a delivery, and is told in the log.
+
+use super::Attempt;
+use super::client::{Answer, CallError, PageRef, UserRef};
+use super::table::Table;
+use chrono::{DateTime, Utc};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+impl Attempt<'_> {
+    /// The page that counts of those of one key, after the others that are ours were trashed.
+    pub(super) async fn settle_on_one(&self, found: Vec<PageRef>) -> Option<PageRef> {
+        let mut pages = found;
+        pages.sort_by(|one, other| age(one).cmp(&age(other)));
+        let mut pages = pages.into_iter();
+        let oldest = pages.next()?;
+        for page in pages {
+            self.trash(&page, &oldest).await;
+        }
+        Some(oldest)
+    }
+
+    /// The page that counts after one was made although an earlier write was in doubt: that one may
+    /// have landed after all. Where it cannot be looked for, the new page counts.
+    pub(super) async fn confirmed(&self, table: &Arc<Table>, made: Answer<PageRef>) -> Answer<PageRef> {
+        let Ok(Answer { value: mut found, .. }) = self.find_all(table).await else {
+            warn!("a page was written anew, and it could not be seen whether the first one landed too");
+            return made;
+        };
+        if found.iter().all(|page| page.id != made.value.id) {
+            // A query may not show it yet.
+            found.push(made.value.clone());
+        }
+        let Answer { value, status, request_id } = made;
+        Answer { value: self.settle_on_one(found).await.unwrap_or(value), status, request_id }
+    }
+
+    async fn trash(&self, page: &PageRef, kept: &PageRef) {
+        let (page_id, kept_id) = (page.id.as_str(), kept.id.as_str());
+        match self.is_ours(page).await {
+            Ok(true) => {}
+            Ok(false) => {
+                warn!(page_id, kept_id, "there is a second page of one key, which a person must remove");
+                return;
+            }
+            Err(error) => {
+                let (class, code) = told(&error);
+                warn!(page_id, kept_id, class, code, "there is a second page of one key; whose is not known");
+                return;
+            }
+        }
+        match self.calls().trash_page(page_id).await {
+            Ok(_) => info!(page_id, kept_id, "there was a second page of one key; it is in the trash now"),
+            Err(error) => {
+                let (class, code) = told(&error);
+                warn!(page_id, kept_id, class, code, "there is a second page of one key; trashing it failed");
+            }
+        }
+    }
+
+    async fn is_ours(&self, page: &PageRef) -> Result<bool, CallError> {
+        let Some(bot) = self.calls().bot().await? else { return Ok(false) };
+        let is_bot = |user: Option<&UserRef>| user.is_some_and(|user| user.id == *bot);
+        Ok(is_bot(page.created_by.as_ref()) && is_bot(page.last_edited_by.as_ref()))
+    }
+}
+
+/// What decides which page is the oldest: Notion tells whole minutes, and within one the id decides,
+/// so that every look decides alike.
+fn age(page: &PageRef) -> (bool, Option<DateTime<Utc>>, &str) {
+    (page.created_time.is_none(), page.created_time, &page.id)
+}
+
+/// Class and code, which is all of an error that goes to the log.
+fn told(error: &CallError) -> (&str, Option<u16>) {
+    match error {
+        CallError::NoSlot(_) => ("rate_limit", None),
+        CallError::TooLate => ("too_late", None),
+        CallError::NotSent(_) => ("unreachable", None),
+        CallError::NoAnswer { .. } => ("no_answer", None),
+        CallError::Refused(refusal) => (&refusal.code, Some(refusal.status)),
+    }
+}

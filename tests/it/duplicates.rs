@@ -1,0 +1,121 @@
+//! A second page of one key: the oldest stays, ours goes to the trash, a person's is left alone.
+
+use crate::harness::{NOW, Service, ServiceBuilder, within};
+use eventbridge::devserver::sandbox::{
+    Author, DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const MODES: [&str; 2] = ["event", "object"];
+
+fn in_mode(mode: &str) -> ServiceBuilder {
+    Service::builder().set("NOTION_MODE", mode).template(Template::Full)
+}
+
+/// A state of a payment: its amount tells which one.
+fn payment(event: &str, created: i64, amount: i64) -> String {
+    json!({"id": event, "object": "event", "type": "payment_intent.amount_capturable_updated", "created": created,
+           "livemode": false, "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount,
+           "currency": "eur", "status": "requires_capture"}}})
+    .to_string()
+}
+
+/// A page of the key of `payment`, made by somebody else than this service.
+fn add_page(service: &Service, mode: &str, author: Author) -> Uuid {
+    let (column, key) = if mode == "event" { ("EventId", "evt_1") } else { ("ObjectId", "pi_1") };
+    let properties = json!({ column: { "rich_text": [{ "text": { "content": key } }] } });
+    let page = service.sandbox.add_page(DATA_SOURCE_ID, &properties, author).unwrap();
+    page["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// The pages outside the trash.
+fn standing(service: &Service) -> Vec<SandboxPage> {
+    service.sandbox.pages().into_iter().filter(|page| !page.in_trash).collect()
+}
+
+/// The page that counts: Notion tells whole minutes, so the id decides within one.
+fn oldest(service: &Service) -> Uuid {
+    let pages = service.sandbox.pages();
+    let age = |page: &&SandboxPage| (page.json["created_time"].as_str().unwrap().to_owned(), page.id);
+    pages.iter().min_by_key(age).unwrap().id
+}
+
+/// In event mode nothing is looked for before the first write: so that one is lost.
+fn have_it_look(service: &Service, mode: &str) {
+    if mode == "event" {
+        service.sandbox.fault(FaultRule::once(Fault::Drop).on(Route::Create)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_several_pages_the_oldest_stays_and_only_those_of_ours_alone_are_trashed() {
+    for mode in MODES {
+        let service = in_mode(mode).start().await;
+        let ours = [(); 3].map(|()| add_page(&service, mode, Author::Bot));
+        let theirs = add_page(&service, mode, Author::Person);
+        let edited = add_page(&service, mode, Author::Bot);
+        let note = json!({ "Description": { "rich_text": [{ "text": { "content": "call them" } }] } });
+        service.sandbox.edit_page(edited, &note).unwrap();
+        let oldest = oldest(&service);
+        have_it_look(&service, mode);
+        service.post_event(&payment("evt_1", NOW, 100)).await;
+        let execution = service.until_finished(1).await.remove(0);
+        assert_eq!(execution["status"], "success", "{mode}");
+        assert_eq!(execution["remote_id"], oldest.to_string(), "{mode}");
+        for page in service.sandbox.pages() {
+            let is_trashed = page.id != oldest && ours.contains(&page.id);
+            assert_eq!(page.in_trash, is_trashed, "{mode}: {}", page.json);
+        }
+        assert!(standing(&service).iter().any(|page| page.id == theirs), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_page_that_cannot_be_trashed_fails_no_delivery() {
+    for route in [Route::Update, Route::Me] {
+        let service = in_mode("event").start().await;
+        for _ in 0..2 {
+            add_page(&service, "event", Author::Bot);
+        }
+        service.sandbox.fault(FaultRule::always(Fault::Error { status: 500 }).on(route)).unwrap();
+        have_it_look(&service, "event");
+        service.post_event(&payment("evt_1", NOW, 100)).await;
+        let execution = service.until_finished(1).await.remove(0);
+        assert_eq!(execution["status"], "success", "{route:?}");
+        assert_eq!(standing(&service).len(), 2, "{route:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_page_that_turns_up_after_a_second_was_made_leaves_one_that_shows_the_newest_state() {
+    for first in [
+        vec![Fault::DropThenWrite { delay_ms: 1300 }],
+        vec![Fault::DropAfterWrite, Fault::QueryLag { delay_ms: 1300 }],
+    ] {
+        for mode in MODES {
+            let service = in_mode(mode).set("NOTION_SETTLE_SECONDS", "1").start().await;
+            for fault in &first {
+                service.sandbox.fault(FaultRule::once(fault.clone()).on(Route::Create)).unwrap();
+            }
+            service.post_event(&payment("evt_1", NOW, 100)).await;
+            let is_sent = |sandbox: &SandboxHandle| sandbox.faults().is_empty();
+            within("the first write is in doubt", service.sandbox.until(is_sent)).await;
+            // The second write is answered late: the first one turns up meanwhile.
+            service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 900 }).on(Route::Create)).unwrap();
+            let events = if mode == "event" { 1 } else { 2 };
+            if mode == "object" {
+                service.post_event(&payment("evt_2", NOW + 1, 200)).await;
+            }
+            let executions = service.until_finished(events).await;
+            let newest: &Value = executions.last().unwrap();
+            assert_eq!(newest["status"], "success", "{mode}, {first:?}");
+            assert_eq!(service.sandbox.pages().len(), 2, "{mode}, {first:?}: both are there");
+            let left = standing(&service);
+            assert_eq!(left.len(), 1, "{mode}, {first:?}");
+            assert_eq!(newest["remote_id"], left[0].id.to_string(), "{mode}, {first:?}");
+            assert_eq!(left[0].id, oldest(&service), "{mode}, {first:?}");
+            assert_eq!(left[0].text("Amount"), Some(events.to_string().as_str()), "{mode}, {first:?}");
+        }
+    }
+}
