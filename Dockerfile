@@ -26,5 +26,6 @@ COPY --from=builder --chown=nonroot:nonroot /data /data
 WORKDIR /data
 USER nonroot
 EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["eventbridge", "ready"]
 ENTRYPOINT ["eventbridge"]
 CMD ["serve"]

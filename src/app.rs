@@ -1,6 +1,6 @@
 //! Wiring: puts the parts together, starts their tasks, and stops them in the right order.
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, Scrape};
 use crate::auth;
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
@@ -8,6 +8,7 @@ use crate::ingest::{self, Clock, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
 use crate::sources::{Registry, stripe::Stripe};
 use crate::store::{Store, Wake};
+use crate::telemetry::Metrics;
 use crate::worker::{self, WorkerSettings};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
@@ -72,20 +73,26 @@ impl Service {
         let Parts { store, settings, instances, clock, more_routes } = parts;
         let (tasks, wake) = (TaskTracker::new(), Wake::default());
         let (stop, stop_writers) = (CancellationToken::new(), CancellationToken::new());
+        let names: Arc<[String]> =
+            instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
+        let metrics = Metrics::new(names.iter());
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
-            writer: Writer::start(&store, &wake, WriterSettings::default(), &tasks, &stop_writers),
+            writer: Writer::start(&store, &wake, &metrics, WriterSettings::default(), &tasks, &stop_writers),
             clock,
+            metrics: metrics.clone(),
         };
-        let names = instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
-        let api = Api { store: store.clone(), instances: names, wake: wake.clone() };
-        let router = router(ingest, api, more_routes, &Arc::new(settings.access));
+        let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
+        let api = Api { store: store.clone(), instances: names, wake: wake.clone(), scrape };
+        let parts = Routes { ingest, api, more: more_routes, metrics_are_open: settings.metrics_are_open };
+        let router = router(parts, &metrics, &Arc::new(settings.access));
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
         let (recorded, progress) = watch::channel(0);
         if !instances.is_empty() {
             let worker = WorkerSettings {
                 progress: recorded,
+                metrics,
                 concurrency: settings.worker_concurrency,
                 retry: settings.retry,
                 probe_every: settings.probe_every,
@@ -167,14 +174,28 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     description.merge(ingest::routes().into_openapi());
     description.merge(api::protected().into_openapi());
     description.merge(api::open().into_openapi());
+    description.merge(api::metrics().into_openapi());
     description
 }
 
-fn router(ingest: Ingest, api: Api, more_routes: OpenApiRouter, access: &Arc<Access>) -> Router {
+/// What the router is made of.
+struct Routes {
+    ingest: Ingest,
+    api: Api,
+    more: OpenApiRouter,
+    metrics_are_open: bool,
+}
+
+fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
+    let Routes { ingest, api, more, metrics_are_open } = routes;
     let mut description = openapi();
-    let (more_routes, more_description) = more_routes.split_for_parts();
+    let (more_routes, more_description) = more.split_for_parts();
     description.merge(more_description);
-    let protected = Router::from(api::protected())
+    let (mut protected, mut open) = (Router::from(api::protected()), Router::from(api::open()));
+    let place = if metrics_are_open { &mut open } else { &mut protected };
+    *place = std::mem::take(place).merge(api::metrics());
+    let panics = metrics.clone();
+    let protected = protected
         .with_state(api.clone())
         .merge(more_routes)
         .route_layer(from_fn_with_state(access.clone(), auth::require_key));
@@ -183,7 +204,7 @@ fn router(ingest: Ingest, api: Api, more_routes: OpenApiRouter, access: &Arc<Acc
         .route_layer(from_fn_with_state(access.clone(), auth::require_key_of_browser));
     Router::from(ingest::routes())
         .with_state(ingest)
-        .merge(Router::from(api::open()).with_state(api))
+        .merge(open.with_state(api))
         .merge(protected)
         .merge(docs)
         .fallback(|| async {
@@ -208,7 +229,8 @@ fn router(ingest: Ingest, api: Api, more_routes: OpenApiRouter, access: &Arc<Acc
                     header::X_CONTENT_TYPE_OPTIONS,
                     HeaderValue::from_static("nosniff"),
                 ))
-                .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
+                .layer(CatchPanicLayer::custom(move |_panic: Box<dyn std::any::Any + Send>| {
+                    panics.panicked();
                     error!("a handler panicked");
                     Problem::internal().into_response()
                 }))

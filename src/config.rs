@@ -109,6 +109,15 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A setting that is `on` or `off`.
+    pub fn switch(&mut self, name: &str, default: bool) -> bool {
+        self.parsed(name, default, |text| match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("must be on or off"),
+        })
+    }
+
     /// Notes that a setting is wrong. The sentence must not quote a secret.
     pub fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
         self.problems.push(format!("{name}: {what}"));
@@ -216,6 +225,8 @@ pub struct Settings {
     pub instances: Vec<InstanceName>,
     /// Who may use the API.
     pub access: Access,
+    /// Whether `/metrics` needs no key.
+    pub metrics_are_open: bool,
     /// How many executions run at once in this process.
     pub worker_concurrency: usize,
     /// How failed deliveries are tried again.
@@ -244,11 +255,7 @@ impl Settings {
     /// Reads the settings for `dev` and `demo`: the caller fills in what is not set.
     pub fn for_development(reader: &mut Reader<'_>) -> Self {
         let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::LOCALHOST), Access::LocalOnly);
-        let is_exposed = reader.parsed("DEV_EXPOSE", false, |text| match text {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err("must be on or off"),
-        });
+        let is_exposed = reader.switch("DEV_EXPOSE", false);
         if !is_exposed && !settings.listen.ip().is_loopback() {
             reader.problem(
                 "LISTEN_ADDR",
@@ -272,6 +279,7 @@ impl Settings {
             stripe_secrets: webhook_secrets(reader),
             instances: instances(reader),
             access,
+            metrics_are_open: !reader.switch("METRICS_AUTH", true),
             worker_concurrency: reader.number("WORKER_CONCURRENCY", 8, 1, 1000),
             retry: retry(reader),
             probe_every: Duration::from_secs(reader.number("PROBE_SECONDS", 15, 1, 3600)),
@@ -309,7 +317,8 @@ pub fn subscription(reader: &mut Reader<'_>, instance: &InstanceName) -> Subscri
     Subscription { destination: instance.name.clone(), types, livemode, mode }
 }
 
-fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {
+/// Where to listen, by `LISTEN_ADDR` and `PORT`; at `ip` where neither says otherwise.
+pub fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {
     let port = reader.number("PORT", 8000_u16, 0, u16::MAX);
     reader.parsed("LISTEN_ADDR", SocketAddr::new(ip, port), |text| {
         text.parse().map_err(|_| "must be an address and a port, such as 0.0.0.0:8000 or [::]:8000")
@@ -410,10 +419,8 @@ fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
 }
 
 fn access(reader: &mut Reader<'_>) -> Access {
-    match reader.text("AUTH") {
-        Some("off") => return Access::Open,
-        None | Some("on") => {}
-        Some(_) => reader.problem("AUTH", "must be on or off"),
+    if !reader.switch("AUTH", true) {
+        return Access::Open;
     }
     let keys = reader.parsed("API_KEYS", Vec::new(), api_keys);
     if keys.is_empty() && !reader.has_problem("API_KEYS") {

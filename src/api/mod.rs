@@ -6,11 +6,14 @@ mod events;
 mod executions;
 mod extract;
 mod health;
+mod metrics;
+mod probes;
 
 pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
 pub use extract::{Json, Query};
 pub use health::Health;
+pub use metrics::Scrape;
 
 use crate::problem::Problem;
 use crate::store::{Store, StoreError, Wake};
@@ -30,6 +33,8 @@ pub struct Api {
     pub instances: Arc<[String]>,
     /// Wakes the workers after a retry.
     pub wake: Wake,
+    /// What `/metrics` tells.
+    pub scrape: Scrape,
 }
 
 /// The head of the API's description; the routes add themselves.
@@ -75,7 +80,15 @@ pub fn protected() -> OpenApiRouter<Api> {
 
 /// The routes that anybody may call.
 pub fn open() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(health::health))
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+}
+
+/// The metrics: they want a key, unless the settings say otherwise.
+pub fn metrics() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(metrics::metrics))
 }
 
 /// Logs the cause, which no stranger sees, and answers what one may know.

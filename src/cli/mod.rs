@@ -7,6 +7,7 @@ mod environment;
 mod local;
 mod migrate;
 mod openapi;
+mod ready;
 mod sender;
 mod serve;
 mod signals;
@@ -40,6 +41,8 @@ enum Command {
     Serve,
     /// Brings the database's schema up to date
     Migrate,
+    /// Asks the service on this machine whether it is ready: exits 0 when it is
+    Ready(ready::ReadyArgs),
     /// Prints the description of the API
     Openapi,
     /// Guards a private Postgres server; started by other commands
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Trigger(args) => run(trigger::run(args)),
         Command::Serve => run(serve::run()),
         Command::Migrate => run(migrate::run()),
+        Command::Ready(args) => run(ready::run(args)),
         Command::Openapi => openapi::run(),
         Command::PostgresGuardian(args) => return guardian::run(&args),
     };

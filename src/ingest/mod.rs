@@ -13,6 +13,7 @@ use crate::domain::execution::NewExecution;
 use crate::domain::subscription::Subscription;
 use crate::problem::Problem;
 use crate::sources::{Registry, Rejection};
+use crate::telemetry::{Metrics, Webhook};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -24,7 +25,7 @@ use chrono::{DateTime, Utc};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -53,6 +54,8 @@ pub struct Ingest {
     pub writer: Writer,
     /// The time by which signatures are judged.
     pub clock: Clock,
+    /// Counts what comes in.
+    pub metrics: Metrics,
 }
 
 /// The routes by which events come in; anybody may call them, since what comes in must be signed.
@@ -100,18 +103,35 @@ async fn receive(
 ) -> Response {
     // A path that cannot be read names no source either.
     let source = source.map(|Path(source)| source).unwrap_or_default();
+    let began = Instant::now();
     match ingest.accept(&source, request).await {
-        Ok(received) => Json(received).into_response(),
-        Err(problem) => problem.into_response(),
+        Ok(received) => {
+            ingest.metrics.acknowledged(began.elapsed());
+            Json(received).into_response()
+        }
+        Err(refusal) => {
+            ingest.metrics.webhook(refusal.counted);
+            refusal.problem.into_response()
+        }
+    }
+}
+
+/// Why a webhook is not taken: for its sender, and for those who count.
+struct Refusal {
+    problem: Problem,
+    counted: Webhook,
+}
+
+impl Refusal {
+    /// It will never be taken.
+    fn rejected(reason: &'static str, problem: Problem) -> Self {
+        Self { problem, counted: Webhook::Rejected(reason) }
     }
 }
 
 impl Ingest {
-    async fn accept(&self, source: &str, request: Request) -> Result<Received, Problem> {
-        let source = self
-            .sources
-            .get(source)
-            .ok_or_else(|| Problem::not_found("There is no such source of webhooks."))?;
+    async fn accept(&self, source: &str, request: Request) -> Result<Received, Refusal> {
+        let source = self.sources.get(source).ok_or_else(no_such_source)?;
         let (parts, body) = request.into_parts();
         refuse_announced_size(&parts.headers)?;
         let mut reservation = self.writer.reserve().map_err(turned_away)?;
@@ -138,7 +158,7 @@ impl Ingest {
 }
 
 /// Turns a body away that says by itself that it is too large, before a byte of it is read.
-fn refuse_announced_size(headers: &HeaderMap) -> Result<(), Problem> {
+fn refuse_announced_size(headers: &HeaderMap) -> Result<(), Refusal> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match announced.map(usize::try_from) {
@@ -150,10 +170,13 @@ fn refuse_announced_size(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads the body as it comes. Memory is set aside for what has come, not for what was announced:
 /// else a few senders that announce much and send nothing would keep all others out.
-async fn read(mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Problem> {
+async fn read(mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let broken_off = |_| Problem::bad_request("The body broke off before its end.");
+        let broken_off = |_| {
+            let problem = Problem::bad_request("The body broke off before its end.");
+            Refusal::rejected("body_broken_off", problem)
+        };
         let Ok(piece) = frame.map_err(broken_off)?.into_data() else { continue };
         let length = whole.len() + piece.len();
         if length > BODY_BYTES_MAX {
@@ -165,50 +188,57 @@ async fn read(mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Pr
     Ok(whole.freeze())
 }
 
-fn too_large() -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "body_too_large",
-        "The body is too large",
-        format!("A webhook's body may hold at most {BODY_BYTES_MAX} bytes."),
-    )
+fn no_such_source() -> Refusal {
+    Refusal::rejected("no_such_source", Problem::not_found("There is no such source of webhooks."))
 }
 
-fn too_slow() -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "body_too_slow",
-        "The body came too slowly",
-        format!("A webhook's body must be there within {} s.", BODY_TIMEOUT.as_secs()),
-    )
+fn too_large() -> Refusal {
+    const CODE: &str = "body_too_large";
+    let detail = format!("A webhook's body may hold at most {BODY_BYTES_MAX} bytes.");
+    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, CODE, "The body is too large", detail);
+    Refusal::rejected(CODE, problem)
 }
 
-fn rejected(source: &'static str, rejection: &Rejection) -> Problem {
+fn too_slow() -> Refusal {
+    const CODE: &str = "body_too_slow";
+    let detail = format!("A webhook's body must be there within {} s.", BODY_TIMEOUT.as_secs());
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, CODE, "The body came too slowly", detail);
+    Refusal::rejected(CODE, problem)
+}
+
+fn rejected(source: &'static str, rejection: &Rejection) -> Refusal {
     warn!(source, check = rejection.check, "webhook rejected: {rejection}");
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        rejection.check,
-        "The webhook was rejected",
-        rejection.detail.clone(),
-    )
+    let (title, detail) = ("The webhook was rejected", rejection.detail.clone());
+    let problem = Problem::new(StatusCode::BAD_REQUEST, rejection.check, title, detail);
+    Refusal::rejected(rejection.check, problem)
 }
 
-fn turned_away(error: WriteError) -> Problem {
+fn turned_away(error: WriteError) -> Refusal {
     warn!(%error, "webhook turned away");
-    match error {
-        WriteError::Refused => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "event_refused",
-            "The event cannot be stored",
-            "The database refuses this event's data; the log tells why. Nothing was stored.",
+    let (problem, counted) = match error {
+        WriteError::Refused => (
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "event_refused",
+                "The event cannot be stored",
+                "The database refuses this event's data; the log tells why. Nothing was stored.",
+            ),
+            Webhook::Rejected("event_refused"),
         ),
-        WriteError::Full => Problem::unavailable(
-            "More events are arriving than can be stored at once. Nothing was stored; send it again.",
-            RETRY_AFTER_SECONDS,
+        WriteError::Full => (
+            Problem::unavailable(
+                "More events are arriving than can be stored at once. Nothing was stored; send it again.",
+                RETRY_AFTER_SECONDS,
+            ),
+            Webhook::TurnedAway("queue_full"),
         ),
-        WriteError::Unavailable => Problem::unavailable(
-            "The database is not available. It is not known to be stored; send it again.",
-            RETRY_AFTER_SECONDS,
+        WriteError::Unavailable => (
+            Problem::unavailable(
+                "The database is not available. It is not known to be stored; send it again.",
+                RETRY_AFTER_SECONDS,
+            ),
+            Webhook::TurnedAway("database_away"),
         ),
-    }
+    };
+    Refusal { problem, counted }
 }

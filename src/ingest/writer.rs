@@ -7,6 +7,7 @@
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
 use crate::store::{Intake, Store, StoreError, Wake};
+use crate::telemetry::{Metrics, Webhook};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +98,7 @@ impl Writer {
     pub fn start(
         store: &Store,
         wake: &Wake,
+        metrics: &Metrics,
         settings: WriterSettings,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -104,7 +106,13 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(settings.queue_rows_max);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..settings.writers {
-            let task = Task { store: store.clone(), wake: wake.clone(), settings, waiting: waiting.clone() };
+            let task = Task {
+                store: store.clone(),
+                wake: wake.clone(),
+                metrics: metrics.clone(),
+                settings,
+                waiting: waiting.clone(),
+            };
             tasks.spawn(task.run(stop.clone()));
         }
         Self { queue, bytes: Arc::new(Semaphore::new(settings.queue_bytes_max)) }
@@ -149,6 +157,7 @@ fn take(bytes: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, Wr
 struct Task {
     store: Store,
     wake: Wake,
+    metrics: Metrics,
     settings: WriterSettings,
     waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
 }
@@ -177,12 +186,13 @@ impl Task {
         while let Some(mut part) = parts.pop() {
             match self.insert(&part).await {
                 Ok(inserted) => {
+                    self.metrics.batch(part.len());
                     if part.iter().any(|group| !group.executions.is_empty()) {
                         self.wake.ring();
                     }
                     for group in part {
                         let key = (group.event.source.to_owned(), group.event.event_id.clone());
-                        group.stored(inserted.contains(&key));
+                        group.stored(inserted.contains(&key), &self.metrics);
                     }
                 }
                 Err(StoreError::Refused(_)) if part.len() > 1 => {
@@ -221,10 +231,14 @@ struct Group {
 }
 
 impl Group {
-    /// Tells everyone: where the event is new, the first to bring it hears so.
-    fn stored(self, is_new: bool) {
+    /// Counts and tells everyone: where the event is new, the first to bring it hears so.
+    fn stored(self, is_new: bool, metrics: &Metrics) {
         for (position, verdict) in self.verdicts.into_iter().enumerate() {
             let stored = if is_new && position == 0 { Stored::New } else { Stored::Duplicate };
+            metrics.webhook(match stored {
+                Stored::New => Webhook::New,
+                Stored::Duplicate => Webhook::Duplicate,
+            });
             // Nobody hears it where the client has gone; the event is stored all the same.
             let _gone = verdict.send(Ok(stored));
         }

@@ -3,6 +3,7 @@
 //! No method opens a transaction: each statement stands by itself, so no connection is held while
 //! anything outside is waited for. Times are the database's; callers hand in and get durations.
 
+mod backlog;
 mod destinations;
 mod events;
 mod executions;
@@ -13,6 +14,7 @@ mod page;
 mod queue;
 mod wake;
 
+pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, PoolUse};
 pub use destinations::{HeldInstance, Hold};
 pub use events::{EventFilter, EventRow, Intake};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
@@ -181,4 +183,9 @@ impl Store {
 /// A duration as statements take it.
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A duration as statements tell it.
+fn of_milliseconds(count: i64) -> Duration {
+    Duration::from_millis(u64::try_from(count).unwrap_or_default())
 }

@@ -4,7 +4,7 @@
 //! claim gave out: its row, told from later ones by the fence. So a worker that was taken for dead
 //! changes nothing, however late it wakes up.
 
-use super::{Store, StoreError, milliseconds};
+use super::{Store, StoreError, milliseconds, of_milliseconds};
 use crate::domain::delivery::Remote;
 use crate::domain::event::{EventFacts, EventKey, StoredEvent};
 use crate::domain::execution::{ExecutionId, Mode, Status};
@@ -40,6 +40,8 @@ pub struct Claimed {
     pub remote: Option<Remote>,
     /// How long ago a write of unknown outcome began, where there was one.
     pub unsettled: Option<Duration>,
+    /// How long ago the event was received.
+    pub age: Duration,
     /// The event.
     pub event: StoredEvent,
 }
@@ -271,6 +273,7 @@ impl Store {
                        else (select max(of_lane.unsettled_since) from eventbridge.executions as of_lane
                               where of_lane.lane = claimed.lane)
                     end) * 1000)::bigint as unsettled_ms,
+                   (extract(epoch from now() - received_at) * 1000)::bigint as "age_ms!",
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
                    object_type, account, livemode, api_version, created, received_at, payload
               from claimed
@@ -296,6 +299,7 @@ impl Store {
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
             remote: row.remote_id.map(|id| Remote { id, url: row.remote_url }),
             unsettled: row.unsettled_ms.map(of_milliseconds),
+            age: of_milliseconds(row.age_ms),
             event: StoredEvent {
                 key: EventKey(row.event_key),
                 source: row.source,
@@ -504,10 +508,6 @@ impl Store {
         self.rescue(Watch { silence: None, myself: None, held: &[] }).await?;
         Ok(())
     }
-}
-
-fn of_milliseconds(count: i64) -> Duration {
-    Duration::from_millis(u64::try_from(count).unwrap_or_default())
 }
 
 fn whole_milliseconds(duration: Duration) -> i32 {

@@ -12,6 +12,7 @@ use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode};
 use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, RemoteObject, Settlement, Store};
+use crate::telemetry::Metrics;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -33,17 +34,14 @@ const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
 
 /// Hands executions to their destinations.
 pub(super) struct Deliverer {
-    instances: Arc<Instances>,
-    holds: Holds,
-    retry: RetrySettings,
-    store: Store,
+    pub(super) instances: Arc<Instances>,
+    pub(super) holds: Holds,
+    pub(super) retry: RetrySettings,
+    pub(super) store: Store,
+    pub(super) metrics: Metrics,
 }
 
 impl Deliverer {
-    pub(super) fn new(instances: Arc<Instances>, holds: Holds, retry: RetrySettings, store: Store) -> Self {
-        Self { instances, holds, retry, store }
-    }
-
     /// Tries once and says what becomes of the execution. Neither a panic nor a destination that
     /// never answers gets any further than here. The lease was asked for at `leased`.
     ///
@@ -173,6 +171,7 @@ impl Deliverer {
         let outcome = match tokio::time::timeout(TRY_MAX, attempt).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_panic)) => {
+                self.metrics.panicked();
                 in_doubt("panic", "the delivery broke on a fault of ours; the log has it".to_owned())
             }
             Err(_elapsed) => {

@@ -2,8 +2,11 @@
 
 use super::POLL;
 use super::held::Holding;
-use crate::store::{Conclusion, Finished, LaneVerdict, Store, StoreError, Wake};
-use std::time::Duration;
+use crate::domain::execution::ExecutionId;
+use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Store, StoreError, Wake};
+use crate::telemetry::{Ended, Metrics};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -28,9 +31,9 @@ pub(super) struct Finisher {
 pub(super) struct Verdicts(mpsc::Sender<Verdict>);
 
 impl Finisher {
-    pub(super) fn start(store: Store, wake: Wake, progress: watch::Sender<u64>) -> Self {
+    pub(super) fn start(store: Store, wake: Wake, metrics: Metrics, progress: watch::Sender<u64>) -> Self {
         let (sender, ended) = mpsc::channel(QUEUE_MAX);
-        let recorder = Recorder { store, wake, progress };
+        let recorder = Recorder { store, wake, metrics, progress };
         Self { ended: sender, recording: tokio::spawn(recorder.run(ended)) }
     }
 
@@ -50,8 +53,8 @@ impl Finisher {
 
 impl Verdicts {
     /// Hands a verdict over; waits where too many wait already.
-    pub(super) async fn send(&self, ending: Ending, holding: Holding) {
-        if self.0.send(Verdict { ending, holding }).await.is_err() {
+    pub(super) async fn send(&self, ending: Ending, tally: Tally, holding: Holding) {
+        if self.0.send(Verdict { ending, tally, holding }).await.is_err() {
             warn!("a verdict came after the end; its execution is rescued");
         }
     }
@@ -60,8 +63,64 @@ impl Verdicts {
 /// A verdict, and the lease that it needs until it is recorded.
 struct Verdict {
     ending: Ending,
+    tally: Tally,
     holding: Holding,
 }
+
+/// What is counted of an execution once its verdict is recorded.
+#[derive(Debug)]
+pub(super) struct Tally {
+    destination: String,
+    /// When its event was received, by this machine's steady clock; nothing where the machine has
+    /// not been up for so long.
+    received: Option<Instant>,
+    /// Whether it had no page before.
+    is_first: bool,
+}
+
+impl Tally {
+    /// What is known when it is claimed.
+    pub(super) fn of(claimed: &Claimed, leased: Instant) -> Self {
+        Self {
+            destination: claimed.destination.clone(),
+            received: leased.checked_sub(claimed.age),
+            is_first: claimed.remote.is_none(),
+        }
+    }
+
+    fn count(&self, finished: &Finished, metrics: &Metrics) {
+        metrics.attempt(&self.destination, finished.outcome, finished.duration);
+        match finished.conclusion {
+            Conclusion::Success(_) => self.count_page(metrics),
+            Conclusion::Failed => metrics.ended(&self.destination, Ended::Failed, 1),
+            Conclusion::Skipped => metrics.ended(&self.destination, Ended::Skipped, 1),
+            Conclusion::Postponed { .. } => {}
+        }
+    }
+
+    fn count_lane(&self, head: &Finished, fate: &Fate, metrics: &Metrics) {
+        metrics.attempt(&self.destination, head.outcome, head.duration);
+        match fate {
+            Fate::Shown { superseded, .. } => {
+                self.count_page(metrics);
+                metrics.ended(&self.destination, Ended::Superseded, superseded.len());
+            }
+            Fate::ShownBefore { superseded } => {
+                metrics.ended(&self.destination, Ended::Superseded, superseded.len());
+            }
+            Fate::Refused => metrics.ended(&self.destination, Ended::Failed, 1),
+        }
+    }
+
+    fn count_page(&self, metrics: &Metrics) {
+        metrics.ended(&self.destination, Ended::Success, 1);
+        if let Some(received) = self.received.filter(|_| self.is_first) {
+            metrics.page_after(&self.destination, received.elapsed());
+        }
+    }
+}
+
+type Tallies = HashMap<ExecutionId, Tally>;
 
 /// How a claimed execution ended.
 #[derive(Debug)]
@@ -75,6 +134,7 @@ pub(super) enum Ending {
 struct Recorder {
     store: Store,
     wake: Wake,
+    metrics: Metrics,
     progress: watch::Sender<u64>,
 }
 
@@ -82,27 +142,31 @@ impl Recorder {
     async fn run(self, mut ended: mpsc::Receiver<Verdict>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while ended.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (mut finished, mut holdings) = (Vec::new(), Vec::new());
-            for Verdict { ending, holding } in batch.drain(..) {
+            let (mut finished, mut holdings, mut tallies) = (Vec::new(), Vec::new(), Tallies::new());
+            for Verdict { ending, tally, holding } in batch.drain(..) {
                 holdings.push(holding);
                 match ending {
-                    Ending::Single(single) => finished.push(single),
-                    Ending::Lane(head, verdict) => self.write_lane(&head, &verdict).await,
+                    Ending::Single(single) => {
+                        tallies.insert(single.id, tally);
+                        finished.push(single);
+                    }
+                    Ending::Lane(head, verdict) => self.write_lane(&head, &verdict, tally).await,
                 }
             }
             if !finished.is_empty() {
-                self.write(&finished).await;
+                self.write(&finished, &tallies).await;
             }
         }
     }
 
     /// Records a lane's verdict, as long as it takes.
-    async fn write_lane(&self, head: &Finished, verdict: &LaneVerdict) {
+    async fn write_lane(&self, head: &Finished, verdict: &LaneVerdict, tally: Tally) {
         loop {
             match in_time(self.store.finish_lane(head, verdict)).await {
                 Ok(true) => {
                     // What waits behind the head may be due now.
                     self.wake.ring();
+                    tally.count_lane(head, &verdict.fate, &self.metrics);
                     self.progress.send_modify(|recorded| *recorded += 1);
                     return;
                 }
@@ -112,7 +176,8 @@ impl Recorder {
                 }
                 Err(StoreError::Refused(refusal)) => {
                     error!(error = %refusal, execution_id = head.id.0, "the database refuses a lane's verdict");
-                    return self.write(&[Finished::without_texts(head)]).await;
+                    let tallies = Tallies::from([(head.id, tally)]);
+                    return self.write(&[Finished::without_texts(head)], &tallies).await;
                 }
                 Err(error) => {
                     warn!(%error, "could not record a lane's verdict; trying again");
@@ -123,14 +188,14 @@ impl Recorder {
     }
 
     /// Records a batch; where the database refuses it, each verdict by itself.
-    async fn write(&self, batch: &[Finished]) {
-        if let Err(error) = self.record(batch).await {
+    async fn write(&self, batch: &[Finished], tallies: &Tallies) {
+        if let Err(error) = self.record(batch, tallies).await {
             warn!(%error, verdicts = batch.len(), "the database refuses verdicts");
             for finished in batch {
-                if let Err(error) = self.record(std::slice::from_ref(finished)).await {
+                if let Err(error) = self.record(std::slice::from_ref(finished), tallies).await {
                     error!(%error, execution_id = finished.id.0, "the database refuses a verdict");
                     let bare = Finished::without_texts(finished);
-                    if let Err(error) = self.record(std::slice::from_ref(&bare)).await {
+                    if let Err(error) = self.record(std::slice::from_ref(&bare), tallies).await {
                         error!(%error, execution_id = finished.id.0, "and what is left of it; its lease is freed later");
                     }
                 }
@@ -140,7 +205,7 @@ impl Recorder {
 
     /// Tries until the database takes or refuses the verdicts: a lease holds as long as its process
     /// lives, so nobody else would end these executions. The error is the refusal.
-    async fn record(&self, batch: &[Finished]) -> Result<(), StoreError> {
+    async fn record(&self, batch: &[Finished], tallies: &Tallies) -> Result<(), StoreError> {
         loop {
             match in_time(self.store.finish(batch)).await {
                 Ok(changed) => {
@@ -149,6 +214,11 @@ impl Recorder {
                             execution_id = lost.id.0,
                             "its lease was lost, so this verdict counts for nothing"
                         );
+                    }
+                    for finished in batch.iter().filter(|finished| changed.contains(&finished.id)) {
+                        if let Some(tally) = tallies.get(&finished.id) {
+                            tally.count(finished, &self.metrics);
+                        }
                     }
                     self.wake_for_what_is_due_soon(batch);
                     self.progress.send_modify(|recorded| *recorded += changed.len() as u64);

@@ -21,8 +21,9 @@ pub use delivery::conclude;
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
 use crate::store::{Claimed, Store, StoreError, Wake, Wanted, WorkerId};
+use crate::telemetry::Metrics;
 use delivery::Deliverer;
-use finisher::Finisher;
+use finisher::{Finisher, Tally};
 use held::Held;
 use holds::Holds;
 use instances::Instances;
@@ -62,6 +63,8 @@ pub struct WorkerSettings {
     pub grace: Duration,
     /// Counts the verdicts recorded; whoever watches it sees when something has changed.
     pub progress: watch::Sender<u64>,
+    /// Counts what becomes of executions.
+    pub metrics: Metrics,
 }
 
 /// Works the queue for these instances until told to stop; then lets what runs come to its end
@@ -84,9 +87,15 @@ pub async fn run(
     };
     let probing = tokio::spawn(holds.clone().watch(stop.clone()));
     let mut pool = Pool {
-        pulse: Pulse::start(store.clone(), wake.clone(), held.clone()),
-        finisher: Finisher::start(store.clone(), wake.clone(), settings.progress),
-        deliverer: Arc::new(Deliverer::new(instances.clone(), holds, settings.retry, store.clone())),
+        pulse: Pulse::start(store.clone(), wake.clone(), held.clone(), settings.metrics.clone()),
+        finisher: Finisher::start(store.clone(), wake.clone(), settings.metrics.clone(), settings.progress),
+        deliverer: Arc::new(Deliverer {
+            instances: instances.clone(),
+            holds,
+            retry: settings.retry,
+            store: store.clone(),
+            metrics: settings.metrics,
+        }),
         slots: Arc::new(Semaphore::new(settings.concurrency)),
         concurrency: settings.concurrency,
         deliveries: TaskTracker::new(),
@@ -252,9 +261,10 @@ impl Pool {
         let verdicts = self.finisher.verdicts();
         let cut = self.cut.clone();
         let holding = self.held.hold(claimed.fence);
+        let tally = Tally::of(&claimed, leased);
         self.deliveries.spawn(async move {
             let ending = deliverer.deliver(claimed, leased, &cut).await;
-            verdicts.send(ending, holding).await;
+            verdicts.send(ending, tally, holding).await;
             drop(slot);
         });
     }

@@ -3,6 +3,7 @@
 
 use super::held::Held;
 use crate::store::{Store, StoreError, Wake, Watch, WorkerId};
+use crate::telemetry::Metrics;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,11 +33,11 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    pub(super) fn start(store: Store, wake: Wake, held: Held) -> Self {
+    pub(super) fn start(store: Store, wake: Wake, held: Held, metrics: Metrics) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
-        let beating =
-            tokio::spawn(Beat { store: store.clone(), wake, held, worker: sender }.run(stop.clone()));
+        let beat = Beat { store: store.clone(), wake, held, metrics, worker: sender };
+        let beating = tokio::spawn(beat.run(stop.clone()));
         Self { worker, stop, beating, store }
     }
 
@@ -70,6 +71,7 @@ struct Beat {
     store: Store,
     wake: Wake,
     held: Held,
+    metrics: Metrics,
     worker: watch::Sender<Option<WorkerId>>,
 }
 
@@ -113,6 +115,7 @@ impl Beat {
         };
         // The beat was recorded after it began, so the silence begins no earlier.
         self.held.renew_until(began + SILENCE.saturating_sub(MARGIN));
+        self.metrics.beat();
         // Claims begin once the id is known, and what they lease must hold by then.
         if known != Some(myself) {
             self.worker.send_replace(Some(myself));
@@ -121,6 +124,7 @@ impl Beat {
         let silence = buries_the_dead.then_some(SILENCE);
         let rescued = self.store.rescue(Watch { silence, myself: Some(myself), held: &held }).await?;
         if !rescued.is_empty() {
+            self.metrics.rescued(rescued.len());
             info!(executions = rescued.len(), "freed executions that nobody works on");
             self.wake.ring();
         }

@@ -177,13 +177,14 @@ async fn routes(service: &Service) -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn in_production_every_route_but_the_webhook_and_health_wants_a_key() {
+async fn in_production_every_route_but_the_webhook_health_and_probes_wants_a_key() {
     let service = in_production().await;
     let mut routes = routes(&service).await;
     assert!(routes.len() >= 7, "{routes:?}");
     routes.extend(["/docs", "/docs/", "/openapi.json"].map(|path| ("GET".to_owned(), path.to_owned())));
     for (method, path) in routes {
-        let is_open = path.starts_with("/api/v1/webhooks/") || path == "/api/v1/health";
+        let is_open = path.starts_with("/api/v1/webhooks/")
+            || ["/api/v1/health", "/livez", "/readyz"].contains(&path.as_str());
         let method: Method = method.parse().unwrap();
         for headers in [vec![], vec![("authorization", "Bearer wrong")], vec![("authorization", WRITE_KEY)]] {
             let answer = service.send(method.clone(), &path, &headers).await;

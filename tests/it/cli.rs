@@ -1,16 +1,21 @@
 //! The commands as processes: what they print, how they end, and what they leave behind.
 
 use crate::harness::{Database, within};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
 use eventbridge::destinations::http;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::fs;
+use std::future::IntoFuture;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 use url::Url;
 
@@ -312,4 +317,27 @@ impl Dev {
             fs::remove_dir_all(home).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn ready_exits_by_what_the_service_on_this_machine_answers() {
+    let folder = TempDir::new().unwrap();
+    let ready = |port: u16| {
+        let mut command = eventbridge(folder.path());
+        command.arg("ready").env("PORT", port.to_string());
+        command
+    };
+    for (status, code) in [(200, 0), (503, 1)] {
+        let answer = move || async move { (StatusCode::from_u16(status).unwrap(), "because") };
+        let router = Router::new().route("/readyz", get(answer));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(axum::serve(listener, router).into_future());
+        let done = output(&mut ready(port)).await;
+        assert_eq!(done.status.code(), Some(code), "{done:?}");
+        assert_eq!(text(&done.stderr).contains("because"), status != 200);
+        serving.abort();
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    assert_eq!(output(&mut ready(closed)).await.status.code(), Some(1));
 }

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventbridge::devserver::samples;
 use eventbridge::sources::stripe;
+use eventbridge::telemetry::Metrics;
 use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -348,7 +349,8 @@ async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_
     let database = crate::harness::Database::new().await;
     let settings = WriterSettings { queue_bytes_max: 10_000, ..WriterSettings::default() };
     let (store, wake) = (database.store(), Wake::default());
-    let writer = Writer::start(&store, &wake, settings, &TaskTracker::new(), &CancellationToken::new());
+    let (metrics, tasks) = (Metrics::new(["notion"]), TaskTracker::new());
+    let writer = Writer::start(&store, &wake, &metrics, settings, &tasks, &CancellationToken::new());
     let mut held = writer.reserve().unwrap();
     held.cover(5_000).unwrap();
     let mut next = writer.reserve().unwrap();

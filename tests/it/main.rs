@@ -9,6 +9,7 @@ mod delivery;
 mod duplicates;
 mod ingest;
 mod mapping;
+mod metrics;
 mod modes;
 mod object;
 mod private_postgres;

@@ -114,7 +114,9 @@ fn every_setting_that_is_read_stands_in_the_model_and_in_the_readme() {
     for file in ["config.rs", "cli/environment.rs", "destinations/notion/settings.rs"] {
         let text = fs::read_to_string(root().join("src").join(file)).unwrap();
         let text = text.split("#[cfg(test)]").next().unwrap();
-        for call in [".text(\"", ".number(\"", ".parsed(\"", ".secret(\"", ".get(\"", "is_given(\""] {
+        for call in
+            [".text(\"", ".number(\"", ".parsed(\"", ".secret(\"", ".switch(\"", ".get(\"", "is_given(\""]
+        {
             settings.extend(text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
         }
         let suffixes = text.split("setting(\"").skip(1).map(|rest| rest.split('"').next().unwrap());

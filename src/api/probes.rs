@@ -1,0 +1,86 @@
+//! `/livez` and `/readyz`: for whatever starts, stops and routes to the service. Open to all.
+
+use super::Api;
+use crate::store::StoreError;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use std::time::Duration;
+use tracing::warn;
+use utoipa::ToSchema;
+
+/// How long the database may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// The silence after which other processes take this one's worker for dead.
+const WORKER_SILENCE_MAX: Duration = Duration::from_secs(12);
+
+/// Whether the process runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Live {
+    /// Always `alive`.
+    #[schema(example = "alive")]
+    pub status: &'static str,
+}
+
+/// Whether the service can do all of its work.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready` or `not_ready`.
+    #[schema(example = "ready")]
+    pub status: &'static str,
+    /// `ok`, `unavailable`, or `not_migrated`.
+    #[schema(example = "ok")]
+    pub database: &'static str,
+    /// `ok`; `silent` where the worker has not told the database that it lives; `none` without
+    /// destinations.
+    #[schema(example = "ok")]
+    pub worker: &'static str,
+}
+
+/// Tells that the process runs and answers; it looks at nothing else.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "health",
+    responses((status = 200, description = "It runs", body = Live)),
+    security(()),
+)]
+pub(super) async fn livez() -> Json<Live> {
+    Json(Live { status: "alive" })
+}
+
+/// Tells whether requests should be sent here: the database answers and has the right schema, and
+/// this process's worker beats.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    responses(
+        (status = 200, description = "Ready", body = Ready),
+        (status = 503, description = "Not ready", body = Ready),
+    ),
+    security(()),
+)]
+pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
+    let migrated = tokio::time::timeout(ANSWER_WITHIN, api.store.is_migrated()).await;
+    let database = match migrated.unwrap_or(Err(StoreError::TimedOut)) {
+        Ok(true) => "ok",
+        Ok(false) => "not_migrated",
+        Err(error) => {
+            warn!(%error, "not ready");
+            "unavailable"
+        }
+    };
+    let worker = match api.scrape.since_beat() {
+        _ if api.instances.is_empty() => "none",
+        Some(age) if age < WORKER_SILENCE_MAX => "ok",
+        _ => "silent",
+    };
+    let (status, code) = match (database, worker) {
+        ("ok", "ok" | "none") => ("ready", StatusCode::OK),
+        _ => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
+    };
+    (code, Json(Ready { status, database, worker }))
+}

@@ -1,0 +1,88 @@
+//! How much waits for each destination, and how the pool of connections is used.
+
+use super::{Store, StoreError};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// Executions of one kind (fresh, late, suspect) are counted no further than this for each
+/// destination, so that looking at a large backlog stays cheap.
+pub const BACKLOG_COUNTED_MAX: u32 = 100_000;
+
+/// What waits for one destination instance, whichever replica will deliver it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The instance.
+    pub destination: String,
+    /// Executions that are pending, due or not; counted up to [`BACKLOG_COUNTED_MAX`] of each kind.
+    pub pending: u64,
+    /// How long ago the oldest of those counted was created; nothing where none waits.
+    pub oldest: Option<Duration>,
+    /// Since when the instance is held, where it is.
+    pub held_since: Option<DateTime<Utc>>,
+}
+
+/// The connections of this process's pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// In use.
+    pub busy: u32,
+    /// Open and free.
+    pub idle: u32,
+    /// The most that there may be.
+    pub max: u32,
+}
+
+impl Store {
+    /// What waits for each of these instances.
+    ///
+    /// The three kinds are counted apart, each along the index by which it is claimed: those that
+    /// have been due longest come first, so what is not counted is not the oldest.
+    pub async fn backlog(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select wanted.name as "destination!", held_since, pending as "pending!",
+                   (extract(epoch from now() - oldest) * 1000)::bigint as oldest_ms
+              from unnest($1::text[]) as wanted (name)
+              left join eventbridge.destinations on destinations.name = wanted.name
+             cross join lateral (
+                   select count(*) as pending, min(created_at) as oldest
+                     from ((select created_at from eventbridge.executions
+                             where status = 'pending' and crashes = 0 and attempts = 0
+                               and destination = wanted.name
+                             order by run_at, id
+                             limit $2)
+                           union all
+                           (select created_at from eventbridge.executions
+                             where status = 'pending' and crashes = 0 and attempts > 0
+                               and destination = wanted.name
+                             order by run_at, id
+                             limit $2)
+                           union all
+                           (select created_at from eventbridge.executions
+                             where status = 'pending' and crashes > 0
+                               and destination = wanted.name
+                             order by run_at, id
+                             limit $2)) as waiting) as counted
+             order by wanted.name
+            "#,
+            instances,
+            i64::from(BACKLOG_COUNTED_MAX)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let backlog = rows.into_iter().map(|row| Backlog {
+            destination: row.destination,
+            pending: u64::try_from(row.pending).unwrap_or_default(),
+            oldest: row.oldest_ms.map(super::of_milliseconds),
+            held_since: row.held_since,
+        });
+        Ok(backlog.collect())
+    }
+
+    /// How the pool is used now.
+    pub fn pool_use(&self) -> PoolUse {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        let max = self.pool.options().get_max_connections();
+        PoolUse { busy: self.pool.size().saturating_sub(idle), idle, max }
+    }
+}

@@ -1,0 +1,112 @@
+//! What is read at the moment of asking, rather than counted: backlogs, and the pool of connections.
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt::Error;
+
+/// What can be seen now.
+#[derive(Debug, Clone, Default)]
+pub struct Gauges {
+    /// The connections to the database.
+    pub connections: Connections,
+    /// What waits for each destination; nothing where the database did not tell.
+    pub destinations: Option<Vec<DestinationGauges>>,
+}
+
+/// The connections of this process to its database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// In use.
+    pub busy: u32,
+    /// Open and free.
+    pub idle: u32,
+    /// The most that there may be.
+    pub max: u32,
+}
+
+/// What waits for one destination, whichever replica will deliver it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DestinationGauges {
+    /// The instance.
+    pub name: String,
+    /// Executions that wait; counted up to a bound.
+    pub pending: u64,
+    /// How long ago the oldest of them was created, in seconds; 0 where none waits.
+    pub oldest_pending_seconds: f64,
+    /// Whether it is held.
+    pub is_held: bool,
+}
+
+impl Gauges {
+    pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Connections { busy, idle, max } = self.connections;
+        family(
+            encoder,
+            "database_connections",
+            "Open connections to the database",
+            "state",
+            [("busy", f64::from(busy)), ("idle", f64::from(idle))],
+        )?;
+        single(encoder, "database_connections_max", "The most connections to the database", f64::from(max))?;
+        let is_up = if self.destinations.is_some() { 1.0 } else { 0.0 };
+        single(encoder, "database_up", "Whether the database answered this scrape in time", is_up)?;
+        let destinations = self.destinations.as_deref().unwrap_or_default();
+        family(
+            encoder,
+            "pending_executions",
+            "Executions that wait, on all replicas; counted up to a bound",
+            "destination",
+            destinations.iter().map(|one| (one.name.as_str(), number(one.pending))),
+        )?;
+        family(
+            encoder,
+            "oldest_pending_seconds",
+            "How long ago the oldest execution that waits was created",
+            "destination",
+            destinations.iter().map(|one| (one.name.as_str(), one.oldest_pending_seconds)),
+        )?;
+        family(
+            encoder,
+            "destination_held",
+            "Whether the destination waits for its operator",
+            "destination",
+            destinations.iter().map(|one| (one.name.as_str(), f64::from(u8::from(one.is_held)))),
+        )
+    }
+}
+
+/// One gauge without a label.
+pub(super) fn single(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: f64,
+) -> Result<(), Error> {
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?)
+}
+
+/// One gauge for each value of a label; told apart from others even where there is none.
+fn family<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: impl IntoIterator<Item = (&'a str, f64)>,
+) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
+    for (text, value) in values {
+        ConstGauge::new(value).encode(metric.encode_family(&[(label, text)])?)?;
+    }
+    Ok(())
+}
+
+fn sentence(help: &str) -> String {
+    format!("{help}.")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+const fn number(count: u64) -> f64 {
+    count as f64
+}
