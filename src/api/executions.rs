@@ -38,7 +38,7 @@ pub struct ExecutionView {
     /// pending, running, success, failed, skipped, superseded or cancelled.
     #[schema(example = "success")]
     pub status: String,
-    /// Why it is where it is.
+    /// Why it is where it is; while it is pending, what it waits for.
     pub reason: Option<String>,
     /// The kind of the last failure, in a word.
     pub error_class: Option<String>,
@@ -232,23 +232,14 @@ impl ExecutionView {
     /// How an execution is shown; one whose destination is no longer configured says so.
     pub(super) fn new(row: ExecutionRow, api: &Api) -> Self {
         let waits = row.status == "pending";
-        let is_orphan = waits && !api.instances.contains(&row.destination);
-        let waiting = if is_orphan {
-            Some(
-                "its destination is not among DESTINATIONS: it waits until that is configured again"
-                    .to_owned(),
-            )
-        } else {
-            row.reason.or_else(|| waits.then(|| "new: it waits for a worker".to_owned()))
-        };
         Self {
+            reason: row.why(&api.instances),
             id: row.id,
             event: row.event_key,
             source: row.source,
             event_id: row.event_id,
             event_type: row.event_type,
             destination: row.destination,
-            reason: waiting,
             status: row.status,
             error_class: row.error_class,
             attempt_count: row.attempts,

@@ -10,3 +10,4 @@ pub mod local;
 pub mod money;
 pub mod subscription;
 pub mod version;
+pub mod waiting;

@@ -1,6 +1,6 @@
 //! Destination instances: what each remembers between runs, and which ones wait for the operator.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, milliseconds, without_nul};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::time::Duration;
@@ -69,10 +69,10 @@ impl Store {
             returning held_since = now() as "newly!"
             "#,
             instance,
-            hold.class.replace('\0', ""),
-            hold.reason.replace('\0', ""),
+            without_nul(&hold.class),
+            without_nul(&hold.reason),
             hold.remedy,
-            super::milliseconds(probe_after)
+            milliseconds(probe_after)
         )
         .fetch_one(&self.pool)
         .await?;
@@ -108,7 +108,7 @@ impl Store {
             returning name
             "#,
             instances,
-            super::milliseconds(again_after)
+            milliseconds(again_after)
         )
         .fetch_all(&self.pool)
         .await?;

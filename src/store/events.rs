@@ -45,6 +45,29 @@ pub struct EventRow {
     pub secret_name: String,
 }
 
+/// The stored event that a row holds which has all columns of one.
+macro_rules! stored_event {
+    ($row:expr) => {
+        $crate::domain::event::StoredEvent {
+            key: $crate::domain::event::EventKey($row.event_key),
+            source: $row.source,
+            event_id: $row.event_id,
+            facts: $crate::domain::event::EventFacts {
+                event_type: $row.event_type,
+                object_id: $row.object_id,
+                object_type: $row.object_type,
+                account: $row.account,
+                livemode: $row.livemode,
+                api_version: $row.api_version,
+                created: $row.created,
+            },
+            received_at: $row.received_at,
+            payload: bytes::Bytes::from($row.payload),
+        }
+    };
+}
+pub(super) use stored_event;
+
 impl Store {
     /// Writes events and their executions in one statement, so all of them or none.
     ///

@@ -3,6 +3,7 @@
 use super::{Cursor, Page, Store, StoreError};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
+use crate::domain::waiting::Waiting;
 use chrono::{DateTime, Utc};
 
 /// Which executions a listing shows; what is not given does not restrict.
@@ -41,6 +42,31 @@ pub struct ExecutionRow {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    /// While it is pending: why its destination is held, where it is.
+    pub held_reason: Option<String>,
+    /// While it is pending: the execution of its lane that comes first, where there is one.
+    pub behind: Option<i64>,
+    /// Whether it is pending and its next try lies ahead.
+    pub is_put_off: bool,
+}
+
+impl ExecutionRow {
+    /// Why it is where it is: its reason, and while it is pending what it waits for. `configured` are
+    /// the destination instances that there are.
+    pub fn why(&self, configured: &[String]) -> Option<String> {
+        if self.status != Status::Pending.as_str() {
+            return self.reason.clone();
+        }
+        let reason = self.reason.clone();
+        let waiting = match (&self.held_reason, self.behind) {
+            _ if !configured.contains(&self.destination) => Waiting::NoDestination,
+            (Some(held), _) => Waiting::Held(held.clone()),
+            (None, Some(first)) => Waiting::Behind(ExecutionId(first)),
+            (None, None) if self.is_put_off => Waiting::Until { next_try: self.run_at, reason },
+            (None, None) => Waiting::Worker { reason },
+        };
+        Some(waiting.to_string())
+    }
 }
 
 /// One try to deliver.
@@ -67,26 +93,41 @@ pub enum RetryAnswer {
     Refused(Status),
 }
 
-impl Store {
-    /// One execution.
-    pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        let row = sqlx::query_as!(
+/// Executions with what [`ExecutionRow`] tells of them; the argument says which.
+macro_rules! select_executions {
+    ($which:tt, $($value:expr),*) => {
+        sqlx::query_as!(
             ExecutionRow,
             r#"
             select executions.id, event_key, source, event_id, type as event_type, destination,
-                   status,
-                   case when status = 'pending' and held_since is not null then held_reason else reason end as reason,
-                   attempts, crashes, error_class, response_code, duration_ms,
-                   remote_id, remote_url, run_at, created_at, started_at, finished_at
+                   status, reason, attempts, crashes, error_class, response_code, duration_ms,
+                   remote_id, remote_url, run_at, created_at, started_at, finished_at,
+                   case when status = 'pending' and held_since is not null then held_reason end as held_reason,
+                   case when status = 'pending' and lane is not null
+                        then coalesce(
+                             (select execution_id from eventbridge.leases where key = 'lane ' || lane),
+                             (select first.id
+                                from eventbridge.executions as first
+                               where first.status = 'pending' and first.destination = executions.destination
+                                 and hashtextextended(first.lane, 0) = hashtextextended(executions.lane, 0)
+                                 and first.lane = executions.lane and first.id < executions.id
+                               order by first.id
+                               limit 1))
+                    end as behind,
+                   status = 'pending' and run_at > now() as "is_put_off!"
               from eventbridge.executions
               join eventbridge.events on events.id = executions.event_key
               left join eventbridge.destinations on destinations.name = executions.destination
-             where executions.id = $1
-            "#,
-            id.0
+            "# + $which,
+            $($value),*
         )
-        .fetch_optional(&self.pool)
-        .await?;
+    };
+}
+
+impl Store {
+    /// One execution.
+    pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        let row = select_executions!("where executions.id = $1", id.0).fetch_optional(&self.pool).await?;
         Ok(row)
     }
 
@@ -97,17 +138,8 @@ impl Store {
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<ExecutionRow>, StoreError> {
-        let rows = sqlx::query_as!(
-            ExecutionRow,
+        let rows = select_executions!(
             r#"
-            select executions.id, event_key, source, event_id, type as event_type, destination,
-                   status,
-                   case when status = 'pending' and held_since is not null then held_reason else reason end as reason,
-                   attempts, crashes, error_class, response_code, duration_ms,
-                   remote_id, remote_url, run_at, created_at, started_at, finished_at
-              from eventbridge.executions
-              join eventbridge.events on events.id = executions.event_key
-              left join eventbridge.destinations on destinations.name = executions.destination
              where executions.id < $1
                and ($2::text is null or source = $2)
                and ($3::text is null or type = $3)

@@ -1,15 +1,21 @@
 //! Lanes: the executions of one object at one instance, of which only the newest state is written.
 
+use super::events::stored_event;
 use super::queue::{Fence, Finished};
-use super::{Store, StoreError, milliseconds};
+use super::{Store, StoreError, milliseconds, whole_milliseconds, without_nul};
 use crate::domain::delivery::Remote;
-use crate::domain::event::{EventFacts, EventKey, StoredEvent};
+use crate::domain::event::StoredEvent;
 use crate::domain::execution::ExecutionId;
-use bytes::Bytes;
 use serde_json::Value;
 
 /// How many states of an object are looked at together; what waits beyond that comes next.
 const STATES_MAX: i64 = 200;
+
+/// How many of a lane's executions that came to an end are considered, the newest ones.
+const SETTLED_MAX: i64 = 1000;
+
+/// How many bytes of bodies are looked at together: thousands of usual ones, two of the largest.
+const BYTES_MAX: i64 = 4 * 1024 * 1024;
 
 /// One event of a lane's object.
 #[derive(Debug, Clone)]
@@ -63,60 +69,90 @@ pub enum Fate {
     Refused,
 }
 
+impl LaneVerdict {
+    /// The verdict without the destination's words: should a database refuse it, this is what it can
+    /// take. What was written is then not known, so the next state is written whole.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        let mut bare = self.clone();
+        if let Fate::Shown { object, .. } = &mut bare.fate {
+            object.remote.url = None;
+            object.written = Value::Null;
+        }
+        bare
+    }
+}
+
 impl Store {
-    /// The states of a lane's object that are to be compared: those that wait, and those of its last
-    /// second that were delivered or superseded.
-    pub async fn lane_states(&self, lane: &str) -> Result<Vec<LaneState>, StoreError> {
+    /// The states of a claimed execution's object that are to be compared: its own and those that
+    /// wait with it, what is shown, and those of the last second that were delivered or superseded.
+    ///
+    /// They are no more than 200, nor, beside the first that exceeds it, more than 4 MiB: what waits
+    /// beyond that comes next. Of those that came to an end the newest thousand are considered.
+    pub async fn lane_states(
+        &self,
+        lane: &str,
+        destination: &str,
+        claimed: ExecutionId,
+    ) -> Result<Vec<LaneState>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            with known as (
+            with candidates as (
+                select $3::bigint as id
+                union
+                select execution_id from eventbridge.remote_objects where lane = $1
+                union
+                (select id from eventbridge.executions
+                  where status = 'pending' and destination = $2
+                    and hashtextextended(lane, 0) = hashtextextended($1, 0) and lane = $1
+                  order by id
+                  limit $4)
+                union
+                (select id from eventbridge.executions
+                  where lane = $1 and status in ('success', 'superseded')
+                  order by id desc
+                  limit $5)
+            ), known as (
                 select executions.id, event_key, status in ('pending', 'running') as is_open, created,
                        executions.id = (select execution_id from eventbridge.remote_objects
                                          where remote_objects.lane = $1) as is_shown,
                        -- Thin events carry no state, so their time says nothing of states.
-                       type like 'v1.%' or type like 'v2.%' as is_thin
+                       type like 'v1.%' or type like 'v2.%' as is_thin,
+                       octet_length(payload) as bytes
                   from eventbridge.executions
                   join eventbridge.events on events.id = executions.event_key
-                 where lane = $1 and status in ('pending', 'running', 'success', 'superseded')
+                 where executions.id = any (array (select id from candidates))
+                   and status in ('pending', 'running', 'success', 'superseded')
             ), compared as (
-                select id, event_key, is_open
+                select id, event_key, is_open,
+                       row_number() over by_weight as place,
+                       sum(bytes) over by_weight - bytes as bytes_before
                   from known
                  where is_open or is_shown or created is null
                     or created >= (select date_trunc('second', max(created)) from known where not is_thin)
-                 order by is_shown desc nulls last, is_open desc, id
-                 limit $2
+                window by_weight as (order by (id = $3) desc, is_shown desc nulls last, is_open desc, id)
             )
             select compared.id as "execution!", is_open as "is_open!", events.id as "event_key!", source,
                    event_id, type as event_type, object_id, object_type, account, livemode, api_version,
                    created, received_at, payload
               from compared
               join eventbridge.events on events.id = compared.event_key
+             where place <= $4 and bytes_before < $6
              order by compared.id
             "#,
             lane,
-            STATES_MAX
+            destination,
+            claimed.0,
+            STATES_MAX,
+            SETTLED_MAX,
+            BYTES_MAX
         )
         .fetch_all(&self.pool)
         .await?;
         let states = rows.into_iter().map(|row| LaneState {
             execution: ExecutionId(row.execution),
             is_open: row.is_open,
-            event: StoredEvent {
-                key: EventKey(row.event_key),
-                source: row.source,
-                event_id: row.event_id,
-                facts: EventFacts {
-                    event_type: row.event_type,
-                    object_id: row.object_id,
-                    object_type: row.object_type,
-                    account: row.account,
-                    livemode: row.livemode,
-                    api_version: row.api_version,
-                    created: row.created,
-                },
-                received_at: row.received_at,
-                payload: Bytes::from(row.payload),
-            },
+            event: stored_event!(row),
         });
         Ok(states.collect())
     }
@@ -189,13 +225,13 @@ impl Store {
             &superseded,
             shown.is_some(),
             head.response_code.map(i32::from),
-            i32::try_from(head.duration.as_millis()).unwrap_or(i32::MAX),
-            shown.map(|shown| shown.remote.id.as_str()),
-            shown.and_then(|shown| shown.remote.url.as_deref()),
+            whole_milliseconds(head.duration),
+            shown.map(|shown| without_nul(&shown.remote.id)),
+            shown.and_then(|shown| shown.remote.url.as_deref()).map(without_nul),
             verdict.lane,
-            shown.map(|shown| shown.written.clone()),
+            shown.map(|shown| value_without_nul(&shown.written)),
             milliseconds(head.duration),
-            head.request_id.as_deref()
+            head.request_id.as_deref().map(without_nul)
         )
         .fetch_one(&self.pool)
         .await?;
@@ -234,15 +270,27 @@ impl Store {
             head.id.0,
             fence,
             newest.0,
-            head.message.as_deref(),
-            head.error_class.as_deref(),
+            head.message.as_deref().map(without_nul),
+            head.error_class.as_deref().map(without_nul),
             head.response_code.map(i32::from),
-            i32::try_from(head.duration.as_millis()).unwrap_or(i32::MAX),
+            whole_milliseconds(head.duration),
             milliseconds(head.duration),
-            head.request_id.as_deref()
+            head.request_id.as_deref().map(without_nul)
         )
         .fetch_one(&self.pool)
         .await?;
         Ok(released)
+    }
+}
+
+/// The value with no NUL in its texts and names: `jsonb` takes none.
+fn value_without_nul(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_nul(text)),
+        Value::Array(items) => items.iter().map(value_without_nul).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (without_nul(name), value_without_nul(value))).collect()
+        }
+        other => other.clone(),
     }
 }

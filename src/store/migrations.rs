@@ -1,13 +1,69 @@
-//! The migrations, built into the program.
+//! The migrations, built into the program, and how they are applied to a service that works.
+//!
+//! Most are a transaction each. Indexes of large tables are built beside the work that goes on, which
+//! no transaction can do: such a migration is broken off anywhere without harm, and run again whole.
 
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+use std::time::Duration;
 
 /// Each by its number and name, as its file is called in `migrations/`.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "events and executions", include_str!("../../migrations/0001_events_and_executions.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "events and executions", include_str!("../../migrations/0001_events_and_executions.sql")),
+    (2, "indexes of the queue", include_str!("../../migrations/0002_indexes_of_the_queue.sql")),
+];
 
-/// Applies the migrations, and keeps its record of them in our own schema.
+/// Those that are no transaction: their statements, which blank lines part, are run one by one.
+const BESIDE_THE_WORK: &[i64] = &[2];
+
+/// Names the lock under which one process at a time applies migrations.
+const LOCK: i64 = 0x6576_656e_7462;
+
+/// How long to wait before asking for the lock again.
+const LOCKED: Duration = Duration::from_millis(200);
+
+/// Applies what has not been applied; processes that do so at once go one after the other.
+pub(super) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::migrate::MigrateError> {
+    lock(connection).await?;
+    let migrator = migrator();
+    for version in BESIDE_THE_WORK {
+        migrator.run_to(version - 1, &mut *connection).await?;
+        if is_applied(connection, *version).await? {
+            continue;
+        }
+        let sql = MIGRATIONS.iter().filter(|(number, ..)| number == version).map(|(.., sql)| *sql);
+        for statement in sql.flat_map(|sql| sql.split("\n\n")) {
+            sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await?;
+        }
+        // What was done is written down, and not done once more.
+        migrator.skip(&mut *connection, Some(*version)).await?;
+    }
+    migrator.run(&mut *connection).await
+}
+
+/// Takes the lock, which lasts as long as the connection. It is asked for again and again: whoever
+/// waited for it within a statement would keep an index from being built, which waits for all statements.
+async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    while !sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK)
+        .fetch_one(&mut *connection)
+        .await?
+    {
+        tokio::time::sleep(LOCKED).await;
+    }
+    Ok(())
+}
+
+async fn is_applied(connection: &mut PgConnection, version: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from eventbridge._sqlx_migrations where version = $1 and success) as "applied!""#,
+        version
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Every migration, as sqlx keeps its record of them in our own schema.
 pub(super) fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
@@ -16,6 +72,7 @@ pub(super) fn migrator() -> Migrator {
     migrator.dangerous_set_table_name("eventbridge._sqlx_migrations");
     migrator.create_schema("eventbridge");
     migrator.set_ignore_missing(true);
+    migrator.set_locking(false);
     migrator
 }
 

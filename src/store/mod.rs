@@ -118,8 +118,10 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(|connection, _| {
                 Box::pin(async move {
+                    // Plans are kept. One that was made while a table was small must not read the whole of
+                    // it when it has grown, so where there is an index, it is used.
                     let settings = sqlx::AssertSqlSafe(format!(
-                        "set jit = off; set statement_timeout = '{STATEMENT_TIMEOUT}'; set application_name = 'eventbridge'"
+                        "set jit = off; set enable_seqscan = off; set statement_timeout = '{STATEMENT_TIMEOUT}'; set application_name = 'eventbridge'"
                     ));
                     sqlx::raw_sql(settings).execute(connection).await?;
                     Ok(())
@@ -138,7 +140,7 @@ impl Store {
         let options = self.pool.connect_options();
         let mut connection =
             PgConnection::connect_with(&options).await.map_err(|error| MigrateError::of(&error, &options))?;
-        let migrated = migrations::migrator().run(&mut connection).await.map_err(|error| match error {
+        let migrated = migrations::apply(&mut connection).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error)
             | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error, &options),
             other => MigrateError::Refused(other.to_string()),
@@ -188,4 +190,14 @@ fn milliseconds(duration: Duration) -> i64 {
 /// A duration as statements tell it.
 fn of_milliseconds(count: i64) -> Duration {
     Duration::from_millis(u64::try_from(count).unwrap_or_default())
+}
+
+/// A duration as columns hold it.
+fn whole_milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// Texts of a destination's answer can hold anything; Postgres takes all but NUL.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "")
 }

@@ -150,7 +150,7 @@ impl Recorder {
                         tallies.insert(single.id, tally);
                         finished.push(single);
                     }
-                    Ending::Lane(head, verdict) => self.write_lane(&head, &verdict, tally).await,
+                    Ending::Lane(head, verdict) => self.write_lane(&head, &verdict, &tally).await,
                 }
             }
             if !finished.is_empty() {
@@ -159,8 +159,23 @@ impl Recorder {
         }
     }
 
-    /// Records a lane's verdict, as long as it takes.
-    async fn write_lane(&self, head: &Finished, verdict: &LaneVerdict, tally: Tally) {
+    /// Records a lane's verdict; where the database refuses it, what is left of it without the
+    /// destination's words.
+    async fn write_lane(&self, head: &Finished, verdict: &LaneVerdict, tally: &Tally) {
+        let Err(error) = self.record_lane(head, verdict, tally).await else { return };
+        error!(%error, execution_id = head.id.0, "the database refuses a lane's verdict");
+        if let Err(error) = self.record_lane(&head.without_texts(), &verdict.without_texts(), tally).await {
+            error!(%error, execution_id = head.id.0, "and what is left of it; its lease is freed later");
+        }
+    }
+
+    /// As [`record`](Self::record), for a lane's verdict.
+    async fn record_lane(
+        &self,
+        head: &Finished,
+        verdict: &LaneVerdict,
+        tally: &Tally,
+    ) -> Result<(), StoreError> {
         loop {
             match in_time(self.store.finish_lane(head, verdict)).await {
                 Ok(true) => {
@@ -168,17 +183,13 @@ impl Recorder {
                     self.wake.ring();
                     tally.count_lane(head, &verdict.fate, &self.metrics);
                     self.progress.send_modify(|recorded| *recorded += 1);
-                    return;
+                    return Ok(());
                 }
                 Ok(false) => {
                     warn!(execution_id = head.id.0, "its lease was lost, so this verdict counts for nothing");
-                    return;
+                    return Ok(());
                 }
-                Err(StoreError::Refused(refusal)) => {
-                    error!(error = %refusal, execution_id = head.id.0, "the database refuses a lane's verdict");
-                    let tallies = Tallies::from([(head.id, tally)]);
-                    return self.write(&[Finished::without_texts(head)], &tallies).await;
-                }
+                Err(error @ StoreError::Refused(_)) => return Err(error),
                 Err(error) => {
                     warn!(%error, "could not record a lane's verdict; trying again");
                     tokio::time::sleep(DATABASE_AWAY).await;

@@ -43,8 +43,12 @@ pub(super) async fn plan(store: &Store, claimed: &Claimed) -> Result<Plan, Store
         return Ok(Plan::Decline(WithoutState::NoObjectId));
     };
     // Thin events wait in the lane of their object and have their own turn, in which they are declined.
-    let (mut states, compared): (Vec<_>, Vec<_>) =
-        store.lane_states(lane).await?.into_iter().filter_map(with_its_state).unzip();
+    let (mut states, compared): (Vec<_>, Vec<_>) = store
+        .lane_states(lane, &claimed.destination, claimed.id)
+        .await?
+        .into_iter()
+        .filter_map(with_its_state)
+        .unzip();
     let Some(place) = newest(&compared).filter(|place| *place < states.len()) else {
         return Ok(Plan::Decline(WithoutState::Thin));
     };

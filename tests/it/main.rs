@@ -13,6 +13,7 @@ mod metrics;
 mod modes;
 mod object;
 mod private_postgres;
+mod queue;
 mod sandbox;
 mod structure;
 mod version;

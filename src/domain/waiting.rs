@@ -1,0 +1,76 @@
+//! Why an execution waits, in words that people read.
+
+use crate::domain::execution::ExecutionId;
+use chrono::{DateTime, SecondsFormat, Utc};
+use std::fmt;
+
+/// What a pending execution waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its destination instance is not configured (any more).
+    NoDestination,
+    /// Its destination instance is held, for this reason.
+    Held(String),
+    /// Another execution of its lane, which comes first.
+    Behind(ExecutionId),
+    /// The time of its next try.
+    Until {
+        /// When that is.
+        next_try: DateTime<Utc>,
+        /// Why it was put off.
+        reason: Option<String>,
+    },
+    /// A worker that is free.
+    Worker {
+        /// Why it is due, where it is not new.
+        reason: Option<String>,
+    },
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDestination => f.write_str(
+                "its destination is not among DESTINATIONS: it waits until that is configured again",
+            ),
+            Self::Held(reason) => write!(f, "its destination is held: {reason}"),
+            Self::Behind(first) => {
+                write!(f, "waits for execution {first} of the same object, which comes first")
+            }
+            Self::Until { next_try, reason } => {
+                write!(
+                    f,
+                    "waits for its next try at {}",
+                    next_try.to_rfc3339_opts(SecondsFormat::Secs, true)
+                )?;
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+            }
+            Self::Worker { reason: Some(reason) } => write!(f, "due, waits for a worker: {reason}"),
+            Self::Worker { reason: None } => f.write_str("new, waits for a worker"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_waits_for_is_said_with_the_reason_where_there_is_one() {
+        let next_try = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let refused = || Some("Notion answered 409".to_owned());
+        for (waiting, said) in [
+            (Waiting::Held("the token is refused".into()), "its destination is held: the token is refused"),
+            (Waiting::Behind(ExecutionId(7)), "waits for execution 7 of the same object, which comes first"),
+            (
+                Waiting::Until { next_try, reason: refused() },
+                "waits for its next try at 2027-01-15T08:00:00Z: Notion answered 409",
+            ),
+            (Waiting::Until { next_try, reason: None }, "waits for its next try at 2027-01-15T08:00:00Z"),
+            (Waiting::Worker { reason: refused() }, "due, waits for a worker: Notion answered 409"),
+            (Waiting::Worker { reason: None }, "new, waits for a worker"),
+        ] {
+            assert_eq!(waiting.to_string(), said);
+        }
+    }
+}

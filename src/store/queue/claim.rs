@@ -1,0 +1,246 @@
+//! Claiming: executions that are due get a lease, as many as there is room for.
+
+use super::{Fence, WorkerId};
+use crate::domain::delivery::Remote;
+use crate::domain::event::StoredEvent;
+use crate::domain::execution::{ExecutionId, Mode};
+use crate::store::events::stored_event;
+use crate::store::{Store, StoreError, of_milliseconds};
+use std::time::Duration;
+
+/// An execution under a lease, with all that is needed to deliver it.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Its lease.
+    pub fence: Fence,
+    /// The destination instance.
+    pub destination: String,
+    /// What it delivers.
+    pub mode: Mode,
+    /// The lane that it heads, which is leased with it.
+    pub lane: Option<String>,
+    /// Failed tries so far.
+    pub attempts: u32,
+    /// What an earlier delivery wrote.
+    pub remote: Option<Remote>,
+    /// How long ago a write of unknown outcome began, where there was one.
+    pub unsettled: Option<Duration>,
+    /// How long ago the event was received.
+    pub age: Duration,
+    /// The event.
+    pub event: StoredEvent,
+}
+
+/// What a worker wants to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// For these instances.
+    pub destinations: &'a [String],
+    /// At most so many.
+    pub limit: u32,
+    /// So many of them late retries, as far as there are any.
+    pub late: u32,
+    /// Suspects of having crashed a worker, and nothing else: they are to run alone.
+    pub suspects: bool,
+}
+
+/// How many executions of an instance, and how many of its lanes, one claim looks through.
+const LOOKED_THROUGH_MAX: i64 = 1000;
+
+impl Store {
+    /// Claims up to `wanted.limit` executions that are due, and leases them.
+    ///
+    /// Fresh work goes first, but `wanted.late` of the slots are for late retries. Suspects of having
+    /// crashed a worker are claimed by themselves. Nothing is claimed for an instance that is held,
+    /// nor by a worker that is not registered (any more).
+    ///
+    /// Of each instance the oldest are looked through. Where so many of these wait behind the heads
+    /// of their lanes that slots stay free, its lanes are looked through too, from anywhere: so what
+    /// a claim costs is bounded, and every lane has its turn, however much waits.
+    pub async fn claim(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
+        let limit = i64::from(wanted.limit);
+        let classes = if wanted.suspects {
+            vec![("suspect", limit)]
+        } else {
+            vec![("late", i64::from(wanted.late).min(limit)), ("fresh", limit)]
+        };
+        let (names, most): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
+        let rows = sqlx::query!(
+            r#"
+            with recursive alive as (
+                -- Held until the claim is through, so that nobody buries the worker meanwhile.
+                select id from eventbridge.workers where id = $1 for key share
+            ), working as (
+                select wanted.name as destination
+                  from unnest($2::text[]) as wanted (name)
+                 where not exists (select from eventbridge.destinations
+                                    where destinations.name = wanted.name and held_since is not null)
+            ), class as (
+                select * from unnest($4::text[], $5::bigint[]) with ordinality as class (name, most, place)
+            ), by_age as (
+                select due.id, due.lane, due.run_at, place
+                  from working
+                 cross join class
+                 cross join lateral (
+                       select executions.id, executions.lane, executions.run_at
+                         from (select id, lane, run_at
+                                 from eventbridge.executions
+                                where status = 'pending' and destination = working.destination
+                                  and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                           else 'fresh' end = class.name
+                                  and run_at <= now()
+                                order by run_at, id
+                                limit $7) as oldest
+                         join eventbridge.executions using (id)
+                        where executions.status = 'pending'
+                          and (oldest.lane is null
+                               or not exists (select from eventbridge.leases where key = 'lane ' || oldest.lane)
+                              and not exists (select from eventbridge.executions as earlier
+                                               where earlier.status = 'pending'
+                                                 and earlier.destination = working.destination
+                                                 and hashtextextended(earlier.lane, 0) = hashtextextended(oldest.lane, 0)
+                                                 and earlier.lane = oldest.lane and earlier.id < oldest.id))
+                        order by oldest.run_at, oldest.id
+                        limit class.most
+                          for update of executions skip locked) as due
+            ), crowded as (
+                select destination
+                  from working
+                 where (select count(*) from by_age) < $3
+                   and (select count(*)
+                          from (select from eventbridge.executions
+                                 where status = 'pending' and executions.destination = working.destination
+                                   and lane is not null
+                                 limit $7) as in_lanes) = $7
+            ), lanes as (
+                -- By their hashes, from one of them upwards and from the lowest up to it: all the way round.
+                select crowded.destination, span.upper, first.hash, first.lane
+                  from crowded
+                 cross join (values ($6, 9223372036854775807), (-9223372036854775808, $6)) as span (lower, upper)
+                 cross join lateral (
+                       select hashtextextended(lane, 0) as hash, lane
+                         from eventbridge.executions
+                        where status = 'pending' and destination = crowded.destination and lane is not null
+                          and hashtextextended(lane, 0) between span.lower and span.upper
+                        order by hashtextextended(lane, 0), lane
+                        limit 1) as first
+                union all
+                select lanes.destination, lanes.upper, next.hash, next.lane
+                  from lanes
+                 cross join lateral (
+                       select hashtextextended(lane, 0) as hash, lane
+                         from eventbridge.executions
+                        where status = 'pending' and destination = lanes.destination and lane is not null
+                          and (hashtextextended(lane, 0), lane) > (lanes.hash, lanes.lane)
+                          and hashtextextended(lane, 0) <= lanes.upper
+                        order by hashtextextended(lane, 0), lane
+                        limit 1) as next
+            ), by_lane as (
+                select executions.id, executions.lane, executions.run_at, class.place
+                  from (select * from lanes limit $7) as lanes
+                 cross join lateral (
+                       select id, run_at, case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                               else 'fresh' end as class
+                         from eventbridge.executions
+                        where status = 'pending' and destination = lanes.destination
+                          and hashtextextended(lane, 0) = lanes.hash and executions.lane = lanes.lane
+                        order by id
+                        limit 1) as head
+                  join class on class.name = head.class and class.most > 0
+                  join eventbridge.executions on executions.id = head.id and executions.status = 'pending'
+                 where head.run_at <= now()
+                   and not exists (select from eventbridge.leases where key = 'lane ' || lanes.lane)
+                 limit $3
+                   for update of executions skip locked
+            ), leased as (
+                insert into eventbridge.leases (key, execution_id, worker_id)
+                -- A lane's name cannot be taken for an execution's number.
+                select coalesce('lane ' || due.lane, due.id::text), due.id, alive.id
+                  from (select * from by_age union select * from by_lane order by place, run_at, id limit $3) as due
+                 cross join alive
+                on conflict do nothing
+                returning execution_id, fence
+            ), claimed as (
+                -- By an array, here and below: a join may read the whole of a large table instead.
+                update eventbridge.executions
+                   set status = 'running', started_at = now(), reason = null, alone = $8
+                 where id = any (array (select execution_id from leased))
+                returning id, event_key, destination, mode, lane, attempts, run_at,
+                          remote_id, remote_url, unsettled_since
+            )
+            select claimed.id as "id!", fence as "fence!", destination as "destination!",
+                   mode as "mode!", lane,
+                   attempts as "attempts!", remote_id, remote_url,
+                   -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
+                   (extract(epoch from now() - case
+                       when lane is null then unsettled_since
+                       else (select max(of_lane.unsettled_since) from eventbridge.executions as of_lane
+                              where of_lane.lane = claimed.lane and of_lane.unsettled_since is not null)
+                    end) * 1000)::bigint as unsettled_ms,
+                   (extract(epoch from now() - received_at) * 1000)::bigint as "age_ms!",
+                   events.id as "event_key!", source, event_id, type as event_type, object_id,
+                   object_type, account, livemode, api_version, created, received_at, payload
+              from claimed
+              join leased on leased.execution_id = claimed.id
+              join eventbridge.events on events.id = claimed.event_key
+             where events.id = any (array (select event_key from claimed))
+             order by run_at, claimed.id
+            "#,
+            worker.0,
+            wanted.destinations,
+            limit,
+            &names as _,
+            &most,
+            // Nothing hangs on where it begins but that it begins elsewhere each time.
+            rand::random::<i64>(),
+            LOOKED_THROUGH_MAX,
+            wanted.suspects
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let claimed = rows.into_iter().map(|row| Claimed {
+            id: ExecutionId(row.id),
+            fence: Fence(row.fence),
+            destination: row.destination,
+            lane: row.lane,
+            mode: row.mode.parse().unwrap_or_default(),
+            attempts: u32::try_from(row.attempts).unwrap_or_default(),
+            remote: row.remote_id.map(|id| Remote { id, url: row.remote_url }),
+            unsettled: row.unsettled_ms.map(of_milliseconds),
+            age: of_milliseconds(row.age_ms),
+            event: stored_event!(row),
+        });
+        Ok(claimed.collect())
+    }
+
+    /// Whether a suspect of having crashed a worker can be claimed for one of these instances. One
+    /// behind the head of its lane cannot, nor one whose lane is being worked on.
+    pub async fn has_suspects(&self, destinations: &[String]) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar!(
+            r#"
+            select exists (
+                select from eventbridge.executions
+                 where status = 'pending' and destination = any($1)
+                   and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                            else 'fresh' end = 'suspect'
+                   and run_at <= now()
+                   and not exists (select from eventbridge.destinations
+                                    where destinations.name = executions.destination and held_since is not null)
+                   and (lane is null
+                        or not exists (select from eventbridge.leases where key = 'lane ' || lane)
+                       and not exists (select from eventbridge.executions as earlier
+                                        where earlier.status = 'pending'
+                                          and earlier.destination = executions.destination
+                                          and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
+                                          and earlier.lane = executions.lane and earlier.id < executions.id))
+            ) as "found!"
+            "#,
+            destinations
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,19 @@
+//! The queue: executions are claimed under a lease, finished under its fence, rescued from the dead.
+//!
+//! A lease lives as long as its worker beats. Whoever finishes must still hold the lease that the
+//! claim gave out: its row, told from later ones by the fence. So a worker that was taken for dead
+//! changes nothing, however late it wakes up.
+
+mod claim;
+mod finish;
+mod rescue;
+mod workers;
+
+pub use claim::{Claimed, Wanted};
+pub use finish::{Conclusion, Finished, Settlement};
+pub use rescue::Watch;
+pub use workers::WorkerId;
+
+/// Tells a lease from every other one that was ever given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fence(pub(super) i64);

@@ -1,0 +1,228 @@
+//! The queue by itself: what is claimed and in which order, however much waits, and what is recorded.
+
+use crate::harness::{Database, NOW, Service};
+use eventbridge::config::RetrySettings;
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
+use eventbridge::domain::delivery::{Outcome, Remote};
+use eventbridge::domain::execution::ExecutionId;
+use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Wanted, WorkerId};
+use eventbridge::worker::conclude;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// More than one claim looks through by age.
+const CROWD: i64 = 1_500;
+
+struct Queue {
+    database: Database,
+    store: Store,
+    worker: WorkerId,
+}
+
+impl Queue {
+    async fn new() -> Self {
+        let database = Database::new().await;
+        let store = database.store();
+        let worker = store.register_worker().await.unwrap();
+        Self { database, store, worker }
+    }
+
+    /// Puts executions into the queue, each with an event; the lane is an expression over `n`.
+    async fn put(&self, count: i64, destination: &str, lane: &str) {
+        let sql = format!(
+            "with added as (
+                 insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+                 select 'test', gen_random_uuid()::text, 'invoice.paid', '', '', '{{}}'
+                   from generate_series(1, {count})
+                 returning id)
+             insert into eventbridge.executions (event_key, destination, mode, lane)
+             select id, '{destination}', case when lane is null then 'event' else 'object' end, lane
+               from (select id, ({lane})::text as lane
+                       from (select id, row_number() over (order by id) as n from added) as numbered) as laned
+              order by id"
+        );
+        self.database.execute(&sql).await;
+    }
+
+    async fn claim(&self, destinations: &[&str], limit: u32) -> Vec<Claimed> {
+        let destinations: Vec<_> = destinations.iter().map(|name| (*name).to_owned()).collect();
+        let wanted = Wanted { destinations: &destinations, limit, late: 0, suspects: false };
+        self.store.claim(self.worker, wanted).await.unwrap()
+    }
+}
+
+fn lanes(claimed: &[Claimed]) -> BTreeSet<String> {
+    claimed.iter().map(|claimed| claimed.lane.clone().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_waits_for_a_held_instance_keeps_nobody_else_waiting() {
+    let queue = Queue::new().await;
+    queue.put(CROWD, "held", "null").await;
+    queue.put(3, "works", "null").await;
+    queue
+        .database
+        .execute("insert into eventbridge.destinations (name, held_since) values ('held', now())")
+        .await;
+    let claimed = queue.claim(&["held", "works"], 10).await;
+    assert_eq!(claimed.len(), 3);
+    assert!(claimed.iter().all(|claimed| claimed.destination == "works"));
+}
+
+#[tokio::test]
+async fn a_lane_is_claimed_by_its_head_however_many_wait_behind_the_heads_of_others() {
+    let queue = Queue::new().await;
+    queue.put(CROWD, "notion", "'notion busy/' || n % 3").await;
+    assert_eq!(lanes(&queue.claim(&["notion"], 10).await).len(), 3, "each lane by its head");
+    assert!(queue.claim(&["notion"], 10).await.is_empty(), "the others are behind");
+    queue.put(40, "notion", "'notion new/' || n % 20").await;
+    // Too young to be seen by age: they are found lane by lane, wherever that begins.
+    let claimed = queue.claim(&["notion"], 30).await;
+    let heads: BTreeSet<_> = claimed.iter().map(|claimed| claimed.id).collect();
+    assert_eq!((lanes(&claimed).len(), heads.len()), (20, 20));
+    let behind = "select count(*) from eventbridge.executions as late
+                   where status = 'running' and exists (select from eventbridge.executions as earlier
+                         where earlier.lane = late.lane and earlier.id < late.id and earlier.status = 'pending')";
+    assert_eq!(queue.database.count(behind).await, 0);
+}
+
+#[tokio::test]
+async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    let destinations = ["notion".to_owned()];
+    let suspect = "update eventbridge.executions set crashes = 1 where id = (select max(id) from eventbridge.executions)";
+    queue.database.execute(suspect).await;
+    assert!(!queue.store.has_suspects(&destinations).await.unwrap(), "its head comes first");
+    let head = queue.claim(&["notion"], 1).await.remove(0);
+    assert!(!queue.store.has_suspects(&destinations).await.unwrap(), "its lane is being worked on");
+    let verdict = conclude(&head, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
+    queue.store.finish(&[verdict]).await.unwrap();
+    assert!(queue.store.has_suspects(&destinations).await.unwrap());
+}
+
+fn skipped() -> Outcome {
+    Outcome::Skipped { reason: String::new() }
+}
+
+fn delivered(remote: Remote) -> Outcome {
+    Outcome::Delivered { remote, status: Some(200), request_id: Some("req\0uest".into()), written: None }
+}
+
+#[tokio::test]
+async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    let head = queue.claim(&["notion"], 1).await.remove(0);
+    let remote = Remote { id: "pa\0ge".into(), url: Some("https://no\0tion".into()) };
+    let object =
+        RemoteObject { execution: head.id, remote: remote.clone(), written: json!({"na\0me": ["te\0xt"]}) };
+    let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let fate = Fate::Shown { object, superseded: vec![ExecutionId(head.id.0 + 1)] };
+    let verdict = LaneVerdict { lane: head.lane.clone().unwrap(), newest: head.id, fate };
+    assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
+    let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
+    assert_eq!(shown.remote, Remote { id: "page".into(), url: Some("https://notion".into()) });
+    assert_eq!(shown.written, json!({"name": ["text"]}));
+}
+
+#[tokio::test]
+async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its_turn() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    let head = queue.claim(&["notion"], 1).await.remove(0);
+    let newest = ExecutionId(head.id.0 + 1);
+    let failure = eventbridge::domain::delivery::Failure::local("vali\0dation", "not\0 this");
+    let finished =
+        conclude(&head, Outcome::Permanent(failure), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate: Fate::Refused };
+    assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
+    let row = queue.store.execution(newest).await.unwrap().unwrap();
+    assert_eq!((row.status.as_str(), row.reason.as_deref()), ("failed", Some("not this")));
+    assert_eq!(queue.claim(&["notion"], 1).await[0].id, head.id);
+}
+
+#[tokio::test]
+async fn a_lanes_verdict_that_the_database_refuses_is_recorded_without_the_destinations_words() {
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    service
+        .database
+        .execute("alter table eventbridge.remote_objects add check (jsonb_typeof(written) = 'null')")
+        .await;
+    for (number, amount) in [100, 200].into_iter().enumerate() {
+        service.post_event(&payment(&format!("evt_{amount}"), NOW + amount, amount)).await;
+        service.until_finished(number + 1).await;
+    }
+    let executions = service.executions().await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+    let page = service.sandbox.pages().remove(0);
+    assert_eq!(page.text("Amount"), Some("2"));
+    assert!(executions.iter().all(|execution| execution["remote_id"] == page.id.to_string()));
+}
+
+/// A state of one payment.
+fn payment(event: &str, created: i64, amount: i64) -> String {
+    json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
+           "livemode": false, "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount,
+           "currency": "eur", "status": "processing"}}})
+    .to_string()
+}
+
+#[tokio::test]
+async fn the_states_that_are_looked_at_together_are_bounded_by_their_bytes_and_hold_the_claimed_one() {
+    let queue = Queue::new().await;
+    queue.put(6, "notion", "'notion lane'").await;
+    let large = "update eventbridge.events set payload = convert_to(repeat('x', 1500000), 'UTF8')";
+    queue.database.execute(large).await;
+    let head = queue.claim(&["notion"], 1).await.remove(0);
+    let states = queue.store.lane_states("notion lane", "notion", head.id).await.unwrap();
+    let ids: Vec<_> = states.iter().map(|state| state.execution).collect();
+    assert_eq!(ids, [head.id, ExecutionId(head.id.0 + 1), ExecutionId(head.id.0 + 2)]);
+    assert!(states.iter().all(|state| state.is_open));
+}
+
+#[tokio::test]
+async fn every_pending_execution_says_what_it_waits_for() {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .retry_base(Duration::from_hours(1))
+        .template(Template::Full)
+        .start()
+        .await;
+    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
+    service.post_event(&payment("evt_1", NOW, 100)).await;
+    let is_put_off = |executions: &[Value]| executions[0]["attempt_count"] == 1;
+    service.until("the first has failed", is_put_off).await;
+    service.post_event(&payment("evt_2", NOW + 1, 200)).await;
+    let executions = service.executions().await;
+    let reason = |place: usize| executions[place]["reason"].as_str().unwrap();
+    assert!(reason(0).starts_with("waits for its next try at 20"), "{executions:?}");
+    assert!(reason(0).contains("Conflict"), "{executions:?}");
+    let behind = format!("waits for execution {} of the same object, which comes first", executions[0]["id"]);
+    assert_eq!(reason(1), behind);
+    service
+        .database
+        .execute("update eventbridge.destinations set held_since = now(), held_reason = 'its token is refused', probe_at = null")
+        .await;
+    let held = service.executions().await;
+    assert!(
+        held.iter().all(|execution| execution["reason"] == "its destination is held: its token is refused")
+    );
+}
+
+#[tokio::test]
+async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_was_broken_off() {
+    let database = Database::new().await;
+    let begin_again = "delete from eventbridge._sqlx_migrations where version = 2;
+        drop index eventbridge.executions_in_doubt;
+        update pg_index set indisvalid = false where indexrelid = 'eventbridge.executions_waiting'::regclass";
+    database.execute(begin_again).await;
+    let stores: Vec<_> = (0..3).map(|_| database.store()).collect();
+    let done = futures_util::future::join_all(stores.iter().map(Store::migrate)).await;
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    assert!(stores[0].is_migrated().await.unwrap());
+    let valid = "select count(*) from pg_index where indisvalid and indexrelid in
+        ('eventbridge.executions_waiting'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
+    assert_eq!(database.count(valid).await, 2);
+}
