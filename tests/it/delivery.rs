@@ -114,7 +114,11 @@ async fn an_error_before_the_write_is_retried_into_one_page() {
     ] {
         let (service, execution) = one_page_despite(FaultRule::once(fault).on(Route::Create)).await;
         assert_eq!(execution["attempt_count"], 1);
-        assert_eq!(outcomes(&service, &execution).await.len(), 2);
+        let mut tries = outcomes(&service, &execution).await;
+        // A claim that begins while the failure is being recorded comes before the schedule's wait of
+        // a millisecond is over: that try looks, writes nothing, and counts for nothing.
+        tries.retain(|outcome| outcome != "unsettled");
+        assert_eq!(tries.len(), 2, "{tries:?}");
     }
 }
 
