@@ -21,7 +21,7 @@ pub struct Backlog {
     pub held_since: Option<DateTime<Utc>>,
 }
 
-/// The connections of this process's pool.
+/// The connections of this process's pool; the one that listens stands beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUse {
     /// In use.

@@ -4,6 +4,7 @@
 //! anything outside is waited for. Times are the database's; callers hand in and get durations.
 
 mod backlog;
+mod connections;
 mod destinations;
 mod events;
 mod executions;
@@ -24,23 +25,18 @@ pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch, WorkerId};
 pub use wake::Wake;
 
+use connections::Connections;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How long a caller waits for a connection before the database counts as away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The longest any statement may take; none of ours comes near it.
-const STATEMENT_TIMEOUT: &str = "30s";
-
 /// The database, by way of a pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Connections,
 }
 
 /// Why the database did not do what was asked. The cause is part of the message.
@@ -72,6 +68,7 @@ impl From<sqlx::Error> for StoreError {
                 Self::Unexpected(error.to_string())
             }
             sqlx::Error::Encode(_) => Self::Refused(error),
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::TimedOut => Self::TimedOut,
             _ => Self::Unavailable(error),
         }
     }
@@ -97,9 +94,10 @@ impl MigrateError {
         let text = format!("{cause} (at {}, port {})", options.get_host(), options.get_port());
         match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
-            // A connection that broke, too many of them, or a server that starts or stops.
+            // A connection that broke, a server that takes no writes (yet), too many connections, or a
+            // server that starts or stops.
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                Some(code) if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+                Some(code) if ["08", "25006", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
                     Self::Away(text)
                 }
                 _ => Self::Refused(text),
@@ -113,21 +111,7 @@ impl Store {
     /// Prepares a pool; connections are made when they are needed.
     pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.expose_secret().parse()?;
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // Plans are kept. One that was made while a table was small must not read the whole of
-                    // it when it has grown, so where there is an index, it is used.
-                    let settings = sqlx::AssertSqlSafe(format!(
-                        "set jit = off; set enable_seqscan = off; set statement_timeout = '{STATEMENT_TIMEOUT}'; set application_name = 'eventbridge'"
-                    ));
-                    sqlx::raw_sql(settings).execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options);
+        let pool = Connections::prepare(options, connections);
         Ok(Self { pool })
     }
 

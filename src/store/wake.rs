@@ -5,7 +5,10 @@
 //! another, and is debounced.
 
 use super::Store;
+use super::connections::show_life;
+use sqlx::Acquire;
 use sqlx::postgres::PgListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -20,6 +23,9 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 
 /// How long to wait before listening anew after the connection broke.
 const RECONNECT: Duration = Duration::from_secs(2);
+
+/// After so long without a notification, the connection must show that it is alive.
+const QUIET_MAX: Duration = Duration::from_secs(30);
 
 /// The bell between those who bring work and those who do it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,16 +88,26 @@ impl Wake {
         }
     }
 
+    /// Listens until the connection is lost, dead, or leads to the wrong server.
     async fn listen(&self, store: &Store) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(&store.pool).await?;
+        let mut listener = PgListener::connect_with(&store.pool.one_to_listen()).await?;
         listener.listen(CHANNEL).await?;
         // Work may have come while nobody listened.
         self.0.here.notify_one();
-        while let Some(notification) = listener.try_recv().await? {
-            if notification.payload() != self.0.process {
-                self.0.here.notify_one();
+        let mut outdated = pin!(store.pool.outdated());
+        loop {
+            let heard = tokio::select! {
+                heard = tokio::time::timeout(QUIET_MAX, listener.try_recv()) => heard,
+                () = &mut outdated => return Ok(()),
+            };
+            match heard {
+                Ok(notification) => match notification? {
+                    Some(notification) if notification.payload() == self.0.process => {}
+                    Some(_) => self.0.here.notify_one(),
+                    None => return Ok(()),
+                },
+                Err(_quiet) => show_life(listener.acquire().await?).await?,
             }
         }
-        Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod mapping;
 mod metrics;
 mod modes;
 mod object;
+mod outages;
 mod private_postgres;
 mod queue;
 mod sandbox;

@@ -54,7 +54,7 @@ async fn what_happens_is_counted_from_the_request_to_the_page() {
         (r#"eventbridge_pending_executions{destination="notion"}"#, 0.0),
         (r#"eventbridge_destination_held{destination="notion"}"#, 0.0),
         ("eventbridge_database_up", 1.0),
-        ("eventbridge_database_connections_max", 4.0),
+        ("eventbridge_database_connections_max", 3.0),
     ] {
         assert_eq!(value(&scrape, series), Some(expected), "{series}\n{scrape}");
     }

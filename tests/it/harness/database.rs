@@ -14,6 +14,10 @@ use url::Url;
 /// A migrated, empty database of a test's own.
 pub struct Database {
     url: Url,
+    /// Another database of the same server.
+    beside: Url,
+    /// Where it is the only one of its server.
+    _private: Option<PrivatePostgres>,
 }
 
 struct Server {
@@ -41,7 +45,18 @@ impl Database {
             format!("create database {name} template {} {}", name_of("template"), server.strategy),
         )
         .await;
-        Self { url: named(&server.url, &name) }
+        Self { url: named(&server.url, &name), beside: server.url.clone(), _private: None }
+    }
+
+    /// One on a server of its own, for a test that would disturb the others.
+    pub async fn on_a_server_of_its_own() -> Self {
+        let private = tokio::task::spawn_blocking(private_server).await.unwrap();
+        let url: Url = private.url().parse().unwrap();
+        let database = Self { url: url.clone(), beside: named(&url, "postgres"), _private: Some(private) };
+        let store = database.store();
+        store.migrate().await.unwrap();
+        store.close().await;
+        database
     }
 
     pub fn url(&self) -> SecretString {
@@ -51,6 +66,30 @@ impl Database {
     /// A handle of the test's own on the database.
     pub fn store(&self) -> Store {
         Store::connect_lazily(&self.url(), 4).unwrap()
+    }
+
+    /// The address, for a test that connects in its own way.
+    pub fn options(&self) -> PgConnectOptions {
+        let options: PgConnectOptions = self.url.as_str().parse().unwrap();
+        options.disable_statement_logging()
+    }
+
+    /// Lets sessions that begin from now on write or not; those that are there stay as they are.
+    pub async fn let_new_sessions_write(&self, writable: bool) {
+        let name = self.url.path().trim_start_matches('/');
+        let setting = if writable { "off" } else { "on" };
+        let sql = format!("alter database {name} set default_transaction_read_only = {setting}");
+        execute(&mut connect(&self.beside).await, sql).await;
+    }
+
+    /// Ends all sessions, as a server that restarts does.
+    pub async fn end_sessions(&self) {
+        let name = self.url.path().trim_start_matches('/');
+        let sql = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+              where datname = '{name}' and pid <> pg_backend_pid()"
+        );
+        execute(&mut connect(&self.beside).await, sql).await;
     }
 
     /// Runs statements that only a test would.
@@ -80,8 +119,7 @@ impl Server {
         if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
             return Self { url: url.parse().unwrap(), strategy: "", _private: None };
         }
-        let guardian = Path::new(env!("CARGO_BIN_EXE_eventbridge"));
-        let private = PrivatePostgres::start(guardian, Keep::ThrowAway).unwrap();
+        let private = private_server();
         Self { url: private.url().parse().unwrap(), strategy: "", _private: Some(private) }
     }
 
@@ -113,6 +151,10 @@ impl Server {
         store.migrate().await.unwrap();
         store.close().await;
     }
+}
+
+fn private_server() -> PrivatePostgres {
+    PrivatePostgres::start(Path::new(env!("CARGO_BIN_EXE_eventbridge")), Keep::ThrowAway).unwrap()
 }
 
 fn named(server: &Url, database: &str) -> Url {

@@ -2,9 +2,11 @@
 //! its router called in-process, and a Notion sandbox to deliver to.
 
 mod database;
+mod line;
 mod service;
 
 pub use database::Database;
+pub use line::Line;
 pub use service::{Answer, NOW, SECRET, Service, ServiceBuilder, signed};
 
 use std::future::Future;

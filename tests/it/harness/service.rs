@@ -40,7 +40,8 @@ pub struct Service {
 pub struct ServiceBuilder {
     vars: Vars,
     production: bool,
-    has_database: bool,
+    /// The handle on the database, where it is not an ordinary one.
+    store: Option<Store>,
     retry_base: Duration,
     template: Template,
     /// Shared with another service, as replicas share them.
@@ -57,7 +58,7 @@ impl Service {
         ServiceBuilder {
             vars: Vars::default(),
             production: false,
-            has_database: true,
+            store: None,
             retry_base: Duration::from_millis(1),
             template: Template::Original,
             shared: None,
@@ -150,8 +151,19 @@ impl ServiceBuilder {
     }
 
     /// With a database where nothing listens.
-    pub fn without_database(mut self) -> Self {
-        self.has_database = false;
+    pub fn without_database(self) -> Self {
+        self.reaching_its_database_by(nowhere())
+    }
+
+    /// With a handle of the test's own on the database.
+    pub fn reaching_its_database_by(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// On this database, with a Notion of its own.
+    pub async fn on(mut self, database: Arc<Database>) -> Self {
+        self.shared = Some((database, Arc::new(start_sandbox(self.template).await)));
         self
     }
 
@@ -173,7 +185,7 @@ impl ServiceBuilder {
     }
 
     pub async fn start(self) -> Service {
-        let Self { mut vars, production, has_database, retry_base, template, shared } = self;
+        let Self { mut vars, production, store, retry_base, template, shared } = self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
             None => (Arc::new(Database::new().await), Arc::new(start_sandbox(template).await)),
@@ -202,7 +214,7 @@ impl ServiceBuilder {
         settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
-            store: if has_database { database.store() } else { nowhere() },
+            store: store.unwrap_or_else(|| database.store()),
             settings,
             instances,
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),

@@ -1,0 +1,209 @@
+//! The connections to the database: a pool that lets go of what leads nowhere.
+//!
+//! A connection outlives what it led to. After a failover it can stay open to a server that takes
+//! no writes any more, or to one that is gone and never says so. Three rules keep the pool from
+//! sticking to such a server, so that it follows the address to the next one:
+//!
+//! - When the server refuses a write because it is read-only, every connection made until then is
+//!   closed before it is used again.
+//! - A connection shows that it is alive before it is used and before it is put back, within
+//!   [`ALIVE_WITHIN`].
+//! - No statement is waited for longer than [`ANSWER_WITHIN`].
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
+    Postgres,
+};
+use sqlx::{Connection, Describe, Either, Execute, Executor, SqlStr};
+use std::io;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tracing::warn;
+
+/// How long a caller waits for a connection before the database counts as away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest any statement may take; none of ours comes near it.
+const STATEMENT_TIMEOUT: &str = "30s";
+
+/// How long a statement is waited for, its connection included: longer than the server works on it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(40);
+
+/// How long a connection may take to show that it is alive.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The shortest time between two renewals: a server that stays read-only is not to be stormed.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+
+/// The SQLSTATE of a write where none is taken.
+const READ_ONLY: &str = "25006";
+
+/// The pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    pool: PgPool,
+    renewal: Renewal,
+}
+
+impl Connections {
+    /// Prepares at most `connections`, of which one is for listening; they are made when they are
+    /// needed.
+    pub(super) fn prepare(options: PgConnectOptions, connections: u32) -> Self {
+        let renewal = Renewal::default();
+        let pool = pool_options(&renewal).max_connections(connections.saturating_sub(1).max(1));
+        Self { pool: pool.connect_lazy_with(options), renewal }
+    }
+
+    /// A pool of one, for a listener that goes on for as long as it hears something. It is not taken
+    /// from the others, since a listener that is let go of may hold its dead connection for long.
+    pub(super) fn one_to_listen(&self) -> PgPool {
+        let options = (*self.pool.connect_options()).clone();
+        pool_options(&self.renewal).max_connections(1).connect_lazy_with(options)
+    }
+
+    /// Waits until the connections made so far are to be let go of.
+    pub(super) async fn outdated(&self) {
+        let mut renewed = self.renewal.at.subscribe();
+        // The sender lives as long as this value.
+        let _renewed = renewed.changed().await;
+    }
+}
+
+impl Deref for Connections {
+    type Target = PgPool;
+
+    fn deref(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// Every statement of the store goes through here.
+impl<'p> Executor<'p> for &'_ Connections {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let rows = self.pool.fetch_many(query).try_collect::<Vec<_>>();
+        stream::once(self.renewal.clone().watch(rows))
+            .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        Box::pin(self.renewal.clone().watch(self.pool.fetch_optional(query)))
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        Box::pin(self.renewal.clone().watch(self.pool.prepare_with(sql, parameters)))
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        Box::pin(self.renewal.clone().watch(self.pool.describe(sql)))
+    }
+}
+
+fn pool_options(renewal: &Renewal) -> PgPoolOptions {
+    let renewal = renewal.clone();
+    PgPoolOptions::new()
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Its own test has no bound in time; ours follows.
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // Plans are kept. One that was made while a table was small must not read the whole of
+                // it when it has grown, so where there is an index, it is used.
+                let settings = sqlx::AssertSqlSafe(format!(
+                    "set jit = off; set enable_seqscan = off; set statement_timeout = '{STATEMENT_TIMEOUT}'; set application_name = 'eventbridge'"
+                ));
+                sqlx::raw_sql(settings).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .before_acquire(move |connection, facts| {
+            let outdated = renewal.concerns(facts.age);
+            Box::pin(async move {
+                if outdated {
+                    return Ok(false);
+                }
+                show_life(connection).await?;
+                Ok(true)
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // One whose statement was given up still has the rest of its answer to read.
+                show_life(connection).await?;
+                Ok(true)
+            })
+        })
+}
+
+/// Has a connection show that it is alive.
+pub(super) async fn show_life(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    tokio::time::timeout(ALIVE_WITHIN, connection.ping()).await.unwrap_or_else(|_| Err(silence()))
+}
+
+fn silence() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the server says nothing").into()
+}
+
+/// Remembers when the connections made so far were last found to lead to the wrong server.
+#[derive(Debug, Clone, Default)]
+struct Renewal {
+    at: watch::Sender<Option<Instant>>,
+}
+
+impl Renewal {
+    /// Whether a connection of this age is to be let go of.
+    fn concerns(&self, age: Duration) -> bool {
+        self.at.borrow().is_some_and(|at| at.elapsed() <= age)
+    }
+
+    /// Waits for a statement, and learns from its error.
+    async fn watch<T>(self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let answered = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(silence()));
+        answered.inspect_err(|error| self.learn(error))
+    }
+
+    fn learn(&self, error: &sqlx::Error) {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        if code.as_deref() != Some(READ_ONLY) {
+            return;
+        }
+        let is_due = |at: &Option<Instant>| at.is_none_or(|at| at.elapsed() >= RENEW_EVERY);
+        let renewed = self.at.send_if_modified(|at| {
+            let is_due = is_due(at);
+            if is_due {
+                *at = Some(Instant::now());
+            }
+            is_due
+        });
+        if renewed {
+            warn!("the database takes no writes; its connections are made anew, to follow it if it moved");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A line to the database that can go dead: what lies on it is neither answered nor broken off.
+
+use super::Database;
+use eventbridge::store::Store;
+use secrecy::SecretString;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The line. Dropped, it breaks.
+pub struct Line {
+    /// Counts the times it went dead; connections of an earlier count stay dead.
+    deaths: watch::Sender<u64>,
+    /// Whether new connections are carried.
+    mended: watch::Sender<bool>,
+    folder: TempDir,
+    database: String,
+    _carrying: AbortOnDropHandle<()>,
+}
+
+/// The server's end.
+#[derive(Clone)]
+enum End {
+    Socket(PathBuf),
+    Address(String, u16),
+}
+
+impl Line {
+    pub fn to(database: &Database) -> Self {
+        let options = database.options();
+        let end = match options.get_socket() {
+            Some(folder) => End::Socket(folder.join(format!(".s.PGSQL.{}", options.get_port()))),
+            None => End::Address(options.get_host().to_owned(), options.get_port()),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
+        let (deaths, mended) = (watch::Sender::new(0), watch::Sender::new(true));
+        let carrying = tokio::spawn(carry_all(listener, end, deaths.clone(), mended.clone()));
+        Self {
+            deaths,
+            mended,
+            folder,
+            database: options.get_database().unwrap().to_owned(),
+            _carrying: AbortOnDropHandle::new(carrying),
+        }
+    }
+
+    /// A handle on the database by this line.
+    pub fn store(&self, user: &str) -> Store {
+        let folder = self.folder.path().to_str().unwrap().replace('/', "%2F");
+        let url = format!("postgres://{user}@localhost:5432/{}?host={folder}&sslmode=disable", self.database);
+        Store::connect_lazily(&SecretString::from(url), 4).unwrap()
+    }
+
+    /// Nothing comes through any more, old connections or new.
+    pub fn go_dead(&self) {
+        self.mended.send_replace(false);
+        self.deaths.send_modify(|deaths| *deaths += 1);
+    }
+
+    /// New connections are carried again; the old ones stay dead.
+    pub fn mend(&self) {
+        self.mended.send_replace(true);
+    }
+}
+
+async fn carry_all(
+    listener: UnixListener,
+    end: End,
+    deaths: watch::Sender<u64>,
+    mended: watch::Sender<bool>,
+) {
+    while let Ok((near, _)) = listener.accept().await {
+        let is_carried = *mended.borrow();
+        tokio::spawn(carry(near, end.clone(), deaths.subscribe(), is_carried));
+    }
+}
+
+/// Carries one connection until the line goes dead, and then holds on to it in silence.
+async fn carry(mut near: UnixStream, end: End, mut deaths: watch::Receiver<u64>, is_carried: bool) {
+    if is_carried {
+        let carried = async {
+            match end {
+                End::Socket(path) => {
+                    let mut far = UnixStream::connect(path).await?;
+                    copy_bidirectional(&mut near, &mut far).await
+                }
+                End::Address(host, port) => {
+                    let mut far = TcpStream::connect((host, port)).await?;
+                    copy_bidirectional(&mut near, &mut far).await
+                }
+            }
+        };
+        tokio::select! {
+            _ended = carried => return,
+            _died = deaths.changed() => {}
+        }
+    }
+    // Held until the line itself is gone.
+    while deaths.changed().await.is_ok() {}
+    drop(near);
+}
