@@ -1,6 +1,7 @@
 //! Who may use the API: keys and scopes in production, this machine alone in `dev`.
 
 use crate::config::{Access, ApiKey, Scope};
+use crate::domain::audit::Caller;
 use crate::domain::local::is_local;
 use crate::problem::Problem;
 use axum::extract::{Request, State};
@@ -17,14 +18,18 @@ use subtle::{Choice, ConstantTimeEq};
 const BEARER: &str = "Bearer realm=\"eventbridge\"";
 const BASIC: &str = "Basic realm=\"eventbridge: any user name, an API key as password\", charset=\"UTF-8\"";
 
-/// Lets a request pass when its key allows it: reading for GET and HEAD, writing for all else.
-pub async fn require_key(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+/// Lets a request pass when its key allows it: reading for GET and HEAD, writing for all else. Who
+/// asks goes with the request, as a [`Caller`] among its extensions.
+pub async fn require_key(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     let needed = match *request.method() {
         Method::GET | Method::HEAD => Scope::Read,
         _ => Scope::Write,
     };
     match check(&access, bearer(request.headers()), needed, BEARER) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
@@ -38,7 +43,7 @@ pub async fn require_key_of_browser(
     let headers = request.headers();
     let key = bearer(headers).map(str::to_owned).or_else(|| basic_password(headers));
     match check(&access, key.as_deref(), Scope::Read, BASIC) {
-        Ok(()) => next.run(request).await,
+        Ok(_) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -62,8 +67,8 @@ fn check(
     given: Option<&str>,
     needed: Scope,
     challenge: &'static str,
-) -> Result<(), Problem> {
-    let Access::Keys(keys) = access else { return Ok(()) };
+) -> Result<Caller, Problem> {
+    let Access::Keys(keys) = access else { return Ok(Caller::without_key()) };
     let Some(given) = given else {
         return Err(Problem::unauthorized(
             "Send a key of API_KEYS as Authorization: Bearer <key>.",
@@ -78,7 +83,7 @@ fn check(
             "This key may only read",
             "Use a key with the scope write.",
         )),
-        Some(_) => Ok(()),
+        Some(key) => Ok(Caller::with_key(&key.name, key.scope >= Scope::Write)),
     }
 }
 
@@ -135,10 +140,14 @@ mod tests {
             key: SecretString::from(key),
         };
         let access = Access::Keys(vec![key("r", Scope::Read, "reader"), key("w", Scope::Write, "writer")]);
-        let status = |given, needed| check(&access, given, needed, BEARER).map_err(|problem| problem.status);
-        assert_eq!(status(Some("reader"), Scope::Read), Ok(()));
+        let status = |given, needed| {
+            check(&access, given, needed, BEARER)
+                .map(|caller| caller.may_write())
+                .map_err(|problem| problem.status)
+        };
+        assert_eq!(status(Some("reader"), Scope::Read), Ok(false));
         assert_eq!(status(Some("reader"), Scope::Write), Err(403));
-        assert_eq!(status(Some("writer"), Scope::Write), Ok(()));
+        assert_eq!(status(Some("writer"), Scope::Write), Ok(true));
         assert_eq!(status(Some("other"), Scope::Read), Err(401));
         assert_eq!(status(None, Scope::Read), Err(401));
     }

@@ -2,12 +2,13 @@
 
 use super::extract::{self, Path, Query};
 use super::{Api, from_store};
+use crate::domain::audit::Caller;
 use crate::domain::execution::ExecutionId;
 use crate::problem::Problem;
 use crate::store::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -199,12 +200,13 @@ pub(super) async fn show(
 )]
 pub(super) async fn retry(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<ExecutionView>), Problem> {
     let id = execution_id(&id)?;
-    match api.store.retry(id).await.map_err(from_store)? {
+    match api.store.retry(id, &caller).await.map_err(from_store)? {
         RetryAnswer::Queued => {
-            info!(execution_id = id.0, "retried by hand");
+            info!(execution_id = id.0, who = caller.name(), "retried by hand");
             let execution = api.store.execution(id).await.map_err(from_store);
             api.wake.ring();
             let execution = execution?.ok_or_else(missing)?;

@@ -2,6 +2,7 @@
 //!
 //! Handlers read and write through the store alone. Every error is a problem document.
 
+mod audit;
 mod events;
 mod executions;
 mod extract;
@@ -49,6 +50,7 @@ pub struct Api {
         (name = "webhooks", description = "Where events come in"),
         (name = "events", description = "Events as they came in"),
         (name = "executions", description = "Events on their way to a destination"),
+        (name = "audit", description = "Who changed what by hand"),
         (name = "health", description = "Whether the service works"),
     ),
     security(("key" = [])),
@@ -76,6 +78,7 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(executions::list))
         .routes(routes!(executions::show))
         .routes(routes!(executions::retry))
+        .routes(routes!(audit::list))
 }
 
 /// The routes that anybody may call.

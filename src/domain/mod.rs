@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or knows of HTTP, SQL or Notion.
 
+pub mod audit;
 pub mod delivery;
 pub mod event;
 pub mod execution;

@@ -1,6 +1,7 @@
 //! Executions as people see them: read one by one or in pages, and tried again by hand.
 
 use super::{Cursor, Page, Store, StoreError};
+use crate::domain::audit::{Action, Caller};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::waiting::Waiting;
@@ -182,7 +183,7 @@ impl Store {
 
     /// Queues an execution for another try now, whatever its attempts; legal from the states that
     /// [`Change::Retry`] names. What it delivered earlier stays known, so that it is updated.
-    pub async fn retry(&self, id: ExecutionId) -> Result<RetryAnswer, StoreError> {
+    pub async fn retry(&self, id: ExecutionId, caller: &Caller) -> Result<RetryAnswer, StoreError> {
         let allowed: Vec<String> =
             Change::Retry.allowed_from().into_iter().map(|status| status.as_str().to_owned()).collect();
         let row = sqlx::query!(
@@ -197,11 +198,18 @@ impl Store {
                   from found
                  where executions.id = found.id and found.status = any($2)
                 returning executions.id
+            ), audited as (
+                insert into eventbridge.audit (who, action, subject, detail)
+                select $3, $4, 'execution ' || id, jsonb_build_object('was', status)
+                  from found
+                 where exists (select from retried)
             )
             select status, exists (select from retried) as "retried!" from found
             "#,
             id.0,
-            &allowed
+            &allowed,
+            caller.name(),
+            Action::ExecutionRetried.as_str()
         )
         .fetch_optional(&self.pool)
         .await?;

@@ -2,7 +2,7 @@
 
 use super::events::stored_event;
 use super::queue::{Fence, Finished};
-use super::{Store, StoreError, milliseconds, whole_milliseconds, without_nul};
+use super::{Store, StoreError, milliseconds, value_without_nul, whole_milliseconds, without_nul};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::ExecutionId;
@@ -280,17 +280,5 @@ impl Store {
         .fetch_one(&self.pool)
         .await?;
         Ok(released)
-    }
-}
-
-/// The value with no NUL in its texts and names: `jsonb` takes none.
-fn value_without_nul(value: &Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(without_nul(text)),
-        Value::Array(items) => items.iter().map(value_without_nul).collect(),
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| (without_nul(name), value_without_nul(value))).collect()
-        }
-        other => other.clone(),
     }
 }

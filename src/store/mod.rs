@@ -3,6 +3,7 @@
 //! No method opens a transaction: each statement stands by itself, so no connection is held while
 //! anything outside is waited for. Times are the database's; callers hand in and get durations.
 
+mod audit;
 mod backlog;
 mod connections;
 mod destinations;
@@ -15,6 +16,7 @@ mod page;
 mod queue;
 mod wake;
 
+pub use audit::AuditRow;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, PoolUse};
 pub use destinations::{HeldInstance, Hold};
 pub use events::{EventFilter, EventRow, Intake};
@@ -27,6 +29,7 @@ pub use wake::Wake;
 
 use connections::Connections;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use std::time::Duration;
@@ -184,4 +187,16 @@ fn whole_milliseconds(duration: Duration) -> i32 {
 /// Texts of a destination's answer can hold anything; Postgres takes all but NUL.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "")
+}
+
+/// The value with no NUL in its texts and names: `jsonb` takes none.
+fn value_without_nul(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_nul(text)),
+        Value::Array(items) => items.iter().map(value_without_nul).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (without_nul(name), value_without_nul(value))).collect()
+        }
+        other => other.clone(),
+    }
 }

@@ -1,6 +1,6 @@
 //! The JSON API: listings, details, problems, and who may call what.
 
-use crate::harness::Service;
+use crate::harness::{Service, within};
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
@@ -170,7 +170,7 @@ async fn routes(service: &Service) -> BTreeSet<(String, String)> {
     let paths = description["paths"].as_object().unwrap().iter();
     paths
         .flat_map(|(path, methods)| {
-            let path = path.replace("{id}", "1").replace("{source}", "stripe");
+            let path = path.replace("{id}", "1").replace("{source}", "stripe").replace("{name}", "notion");
             methods.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
         })
         .collect()
@@ -269,4 +269,35 @@ async fn every_answer_bears_a_request_id_and_keeps_the_callers() {
         let answer = service.send(Method::GET, "/nowhere", &[("x-request-id", unfit)]).await;
         assert_ne!(answer.headers["x-request-id"], unfit);
     }
+}
+
+#[tokio::test]
+async fn the_audit_tells_who_did_what_by_hand_newest_first() {
+    let service = in_production().await;
+    for id in ["evt_1", "evt_2"] {
+        service.post_event(&json!({ "id": id }).to_string()).await;
+    }
+    let headers = [("authorization", &*bearer(WRITE_KEY))];
+    let done = "select count(*) from eventbridge.executions where status = 'success'";
+    within("both are delivered", service.sandbox.until(|sandbox| sandbox.page_count() == 2)).await;
+    within("both are recorded", async { while service.database.count(done).await < 2 {} }).await;
+    for id in [1, 2, 7] {
+        service.send(Method::POST, &format!("/api/v1/executions/{id}/retry"), &headers).await;
+    }
+    let audit = async |query: &str| {
+        let answer = service.send(Method::GET, &format!("/api/v1/audit?{query}"), &headers).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let all = audit("").await;
+    assert_eq!(all["data"].as_array().unwrap().len(), 2, "what was not done is not there: {all}");
+    let newest = &all["data"][0];
+    assert_eq!(
+        (&newest["who"], &newest["action"], &newest["subject"], &newest["detail"]["was"]),
+        (&json!("ops"), &json!("execution.retried"), &json!("execution 2"), &json!("success"))
+    );
+    let first = audit("limit=1").await;
+    let rest = audit(&format!("cursor={}", first["next_cursor"].as_str().unwrap())).await;
+    assert_eq!((&first["data"][0], &rest["data"][0]), (newest, &all["data"][1]));
+    assert_eq!(audit("subject=execution%201").await["data"], json!([all["data"][1]]));
 }

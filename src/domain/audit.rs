@@ -1,0 +1,69 @@
+//! Who does something by hand, and what: the words of the audit.
+
+/// Somebody who asks for something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    name: String,
+    may_write: bool,
+}
+
+impl Caller {
+    /// The holder of a key, by the key's name.
+    pub fn with_key(name: impl Into<String>, may_write: bool) -> Self {
+        Self { name: name.into(), may_write }
+    }
+
+    /// Somebody of whom no key is asked.
+    pub fn without_key() -> Self {
+        Self { name: "(no key)".to_owned(), may_write: true }
+    }
+
+    /// A user of the command line on this machine.
+    pub fn at_command_line(user: &str) -> Self {
+        Self { name: format!("cli:{user}"), may_write: true }
+    }
+
+    /// What the audit calls them.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether they may change anything.
+    pub const fn may_write(&self) -> bool {
+        self.may_write
+    }
+}
+
+/// What is done by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// One execution is tried again.
+    ExecutionRetried,
+    /// One execution is not to be delivered.
+    ExecutionCancelled,
+    /// Executions are tried again, by a filter.
+    ExecutionsRetried,
+    /// Events are delivered again, by a filter.
+    EventsReplayed,
+    /// An instance is held.
+    DestinationHeld,
+    /// An instance goes on.
+    DestinationResumed,
+    /// A group of failures is known to somebody.
+    FailureAcknowledged,
+}
+
+impl Action {
+    /// The word that stands in the database and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExecutionRetried => "execution.retried",
+            Self::ExecutionCancelled => "execution.cancelled",
+            Self::ExecutionsRetried => "executions.retried",
+            Self::EventsReplayed => "events.replayed",
+            Self::DestinationHeld => "destination.held",
+            Self::DestinationResumed => "destination.resumed",
+            Self::FailureAcknowledged => "failure.acknowledged",
+        }
+    }
+}
