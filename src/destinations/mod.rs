@@ -44,6 +44,8 @@ pub struct Delivery<'a> {
 pub struct Object<'a> {
     /// What was written of it last, as the destination handed it over then.
     pub written: Option<&'a Value>,
+    /// Whether all of it is to be written, whatever was written last: a person asks for it.
+    pub is_asked_for: bool,
 }
 
 /// What the service does for a destination: it remembers, and it keeps the rate of a connection.
@@ -60,8 +62,9 @@ pub trait Desk: Send + Sync {
     /// have lost it, and must not write any more: another one may be at it.
     fn lease_holds(&self) -> bool;
 
-    /// Waits for the connection's next slot. Where that is not to come soon, no slot is taken and
-    /// the time until one may be had is the error.
+    /// Waits for the connection's next slot, or where it has no rate for the end of a pause that the
+    /// other side asked for. Where that is not to come soon, no slot is taken and the time until one
+    /// may be had is the error.
     async fn slot(&self, rate: &Rate) -> Result<(), Duration>;
 
     /// Leaves the connection alone for a while, on all replicas.
@@ -82,6 +85,8 @@ pub struct Rate {
 pub enum Probe {
     /// It works.
     Works,
+    /// As far as reading tells it works; what it is held for shows in a delivery alone.
+    TryOne,
     /// It is still for the operator to mend.
     Held(Trouble),
     /// Nobody can say now.
@@ -94,8 +99,9 @@ pub trait Destination: Send + Sync {
     /// Tries once.
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome;
 
-    /// Whether what only the operator could mend is mended.
-    async fn probe(&self, desk: &dyn Desk) -> Probe;
+    /// Whether what only the operator could mend is mended; `held_class` is the class of the failure
+    /// that it is held for.
+    async fn probe(&self, desk: &dyn Desk, held_class: &str) -> Probe;
 }
 
 /// A configured destination.

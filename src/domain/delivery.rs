@@ -12,6 +12,9 @@ pub struct Remote {
     pub id: String,
     /// A link that a person can open.
     pub url: Option<String>,
+    /// The part of the destination in which it lies, such as a Notion data source; nothing where that
+    /// is not known.
+    pub place: Option<String>,
 }
 
 /// What went wrong in one try.

@@ -1,6 +1,7 @@
 //! Destination instances: what each remembers between runs, and which ones wait for the operator.
 
 use super::{Store, StoreError, milliseconds, without_nul};
+use crate::domain::execution::ExecutionId;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::time::Duration;
@@ -14,6 +15,8 @@ pub struct Hold {
     pub reason: String,
     /// What to do, in words of our own that anybody may read.
     pub remedy: String,
+    /// The execution on which it showed, where it was one.
+    pub execution: Option<ExecutionId>,
 }
 
 /// An instance that is held.
@@ -25,6 +28,15 @@ pub struct HeldInstance {
     pub since: DateTime<Utc>,
     /// Why.
     pub hold: Hold,
+}
+
+/// A probe that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueProbe {
+    /// The instance to be probed.
+    pub instance: String,
+    /// The kind of failure for which it is held.
+    pub class: String,
 }
 
 impl Store {
@@ -58,13 +70,14 @@ impl Store {
         let newly = sqlx::query_scalar!(
             r#"
             insert into eventbridge.destinations as known
-                   (name, held_since, held_class, held_reason, held_remedy, probe_at)
-            values ($1, now(), $2, $3, $4, now() + $5::bigint * interval '1 millisecond')
+                   (name, held_since, held_class, held_reason, held_remedy, held_execution, probe_at)
+            values ($1, now(), $2, $3, $4, $6, now() + $5::bigint * interval '1 millisecond')
             on conflict (name) do update
                set held_since = coalesce(known.held_since, excluded.held_since),
                    held_class = excluded.held_class,
                    held_reason = excluded.held_reason,
                    held_remedy = excluded.held_remedy,
+                   held_execution = coalesce(excluded.held_execution, known.held_execution),
                    probe_at = case when known.held_since is null then excluded.probe_at else known.probe_at end
             returning held_since = now() as "newly!"
             "#,
@@ -72,7 +85,8 @@ impl Store {
             without_nul(&hold.class),
             without_nul(&hold.reason),
             hold.remedy,
-            milliseconds(probe_after)
+            milliseconds(probe_after),
+            hold.execution.map(|id| id.0)
         )
         .fetch_one(&self.pool)
         .await?;
@@ -84,7 +98,8 @@ impl Store {
         let done = sqlx::query!(
             r#"
             update eventbridge.destinations
-               set held_since = null, held_class = null, held_reason = null, held_remedy = null, probe_at = null
+               set held_since = null, held_class = null, held_reason = null, held_remedy = null, held_execution = null,
+                   probe_at = null
              where name = $1 and held_since is not null
             "#,
             instance
@@ -99,20 +114,38 @@ impl Store {
         &self,
         instances: &[String],
         again_after: Duration,
-    ) -> Result<Vec<String>, StoreError> {
-        let names = sqlx::query_scalar!(
+    ) -> Result<Vec<DueProbe>, StoreError> {
+        let rows = sqlx::query!(
             r#"
             update eventbridge.destinations
                set probe_at = now() + $2::bigint * interval '1 millisecond'
              where name = any($1) and held_since is not null and probe_at <= now()
-            returning name
+            returning name, coalesce(held_class, '') as "class!"
             "#,
             instances,
             milliseconds(again_after)
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(names)
+        Ok(rows.into_iter().map(|row| DueProbe { instance: row.name, class: row.class }).collect())
+    }
+
+    /// Puts the next probe of a held instance off, the longer it has been held: by a quarter of that
+    /// time, and by `at_most`.
+    pub async fn put_off_probe(&self, instance: &str, at_most: Duration) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            update eventbridge.destinations
+               set probe_at = greatest(probe_at, now() + least((now() - held_since) / 4,
+                                                               $2::bigint * interval '1 millisecond'))
+             where name = $1 and held_since is not null
+            "#,
+            instance,
+            milliseconds(at_most)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// Those of these instances that are held.
@@ -120,7 +153,8 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             select name, held_since as "since!", coalesce(held_class, '') as "class!",
-                   coalesce(held_reason, '') as "reason!", coalesce(held_remedy, '') as "remedy!"
+                   coalesce(held_reason, '') as "reason!", coalesce(held_remedy, '') as "remedy!",
+                   held_execution as execution
               from eventbridge.destinations
              where held_since is not null and name = any ($1)
              order by name
@@ -132,7 +166,12 @@ impl Store {
         let held = rows.into_iter().map(|row| HeldInstance {
             name: row.name,
             since: row.since,
-            hold: Hold { class: row.class, reason: row.reason, remedy: row.remedy },
+            hold: Hold {
+                class: row.class,
+                reason: row.reason,
+                remedy: row.remedy,
+                execution: row.execution.map(ExecutionId),
+            },
         });
         Ok(held.collect())
     }

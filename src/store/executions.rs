@@ -183,6 +183,7 @@ impl Store {
 
     /// Queues an execution for another try now, whatever its attempts; legal from the states that
     /// [`Change::Retry`] names. What it delivered earlier stays known, so that it is updated.
+    /// That a person asked stays known as well: the state of an object is then written whole.
     pub async fn retry(&self, id: ExecutionId, caller: &Caller) -> Result<RetryAnswer, StoreError> {
         let allowed: Vec<String> =
             Change::Retry.allowed_from().into_iter().map(|status| status.as_str().to_owned()).collect();
@@ -194,6 +195,7 @@ impl Store {
             ), retried as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
+                       retried_at = now(),
                        reason = 'a retry was asked for', error_class = null, finished_at = null
                   from found
                  where executions.id = found.id and found.status = any($2)

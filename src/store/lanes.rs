@@ -24,6 +24,8 @@ pub struct LaneState {
     pub execution: ExecutionId,
     /// Whether it still waits to be written, or superseded.
     pub is_open: bool,
+    /// Whether it waits because a person asked for another try.
+    pub is_asked_for: bool,
     /// The event.
     pub event: StoredEvent,
 }
@@ -113,7 +115,7 @@ impl Store {
                   order by id desc
                   limit $5)
             ), known as (
-                select executions.id, event_key, status in ('pending', 'running') as is_open, created,
+                select executions.id, event_key, status in ('pending', 'running') as is_open, retried_at, created,
                        executions.id = (select execution_id from eventbridge.remote_objects
                                          where remote_objects.lane = $1) as is_shown,
                        -- Thin events carry no state, so their time says nothing of states.
@@ -124,7 +126,7 @@ impl Store {
                  where executions.id = any (array (select id from candidates))
                    and status in ('pending', 'running', 'success', 'superseded')
             ), compared as (
-                select id, event_key, is_open,
+                select id, event_key, is_open, is_open and retried_at is not null as is_asked_for,
                        row_number() over by_weight as place,
                        sum(bytes) over by_weight - bytes as bytes_before
                   from known
@@ -132,7 +134,8 @@ impl Store {
                     or created >= (select date_trunc('second', max(created)) from known where not is_thin)
                 window by_weight as (order by (id = $3) desc, is_shown desc nulls last, is_open desc, id)
             )
-            select compared.id as "execution!", is_open as "is_open!", events.id as "event_key!", source,
+            select compared.id as "execution!", is_open as "is_open!",
+                   is_asked_for as "is_asked_for!", events.id as "event_key!", source,
                    event_id, type as event_type, object_id, object_type, account, livemode, api_version,
                    created, received_at, payload
               from compared
@@ -152,6 +155,7 @@ impl Store {
         let states = rows.into_iter().map(|row| LaneState {
             execution: ExecutionId(row.execution),
             is_open: row.is_open,
+            is_asked_for: row.is_asked_for,
             event: stored_event!(row),
         });
         Ok(states.collect())
@@ -160,14 +164,18 @@ impl Store {
     /// What the instance shows of a lane's object.
     pub async fn remote_object(&self, lane: &str) -> Result<Option<RemoteObject>, StoreError> {
         let row = sqlx::query!(
-            "select execution_id, remote_id, remote_url, written from eventbridge.remote_objects where lane = $1",
+            r#"
+            select execution_id, remote_id, remote_url, remote_place, written
+              from eventbridge.remote_objects
+             where lane = $1
+            "#,
             lane
         )
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(|row| RemoteObject {
             execution: ExecutionId(row.execution_id),
-            remote: Remote { id: row.remote_id, url: row.remote_url },
+            remote: Remote { id: row.remote_id, url: row.remote_url, place: row.remote_place },
             written: row.written,
         }))
     }
@@ -191,7 +199,7 @@ impl Store {
             ), delivered as (
                 update eventbridge.executions
                    set status = 'success', reason = null, error_class = null,
-                       response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9,
+                       response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9, remote_place = $14,
                        unsettled_since = null, crashes = 0, crashes_alone = 0, superseded_by = null,
                        started_at = coalesce(started_at, now()), finished_at = now()
                  where id = $3 and $5 and exists (select from released)
@@ -205,11 +213,12 @@ impl Store {
                    and exists (select from released)
             ), shown as (
                 insert into eventbridge.remote_objects as known
-                       (lane, remote_id, remote_url, execution_id, written)
-                select $10, $8, $9, $3, $11
+                       (lane, remote_id, remote_url, remote_place, execution_id, written)
+                select $10, $8, $9, $14, $3, $11
                  where $5 and exists (select from released)
                 on conflict (lane) do update
                    set remote_id = excluded.remote_id, remote_url = excluded.remote_url,
+                       remote_place = excluded.remote_place,
                        execution_id = excluded.execution_id, written = excluded.written, updated_at = now()
             ), recorded as (
                 insert into eventbridge.attempts
@@ -231,7 +240,8 @@ impl Store {
             verdict.lane,
             shown.map(|shown| value_without_nul(&shown.written)),
             milliseconds(head.duration),
-            head.request_id.as_deref().map(without_nul)
+            head.request_id.as_deref().map(without_nul),
+            shown.and_then(|shown| shown.remote.place.as_deref()).map(without_nul)
         )
         .fetch_one(&self.pool)
         .await?;

@@ -72,6 +72,21 @@ impl Store {
         Ok(())
     }
 
+    /// How long the connection still wants to be left alone.
+    pub async fn pause(&self, connection: &str) -> Result<Duration, StoreError> {
+        let wait_ms = sqlx::query_scalar!(
+            r#"
+            select greatest(extract(epoch from blocked_until - now()) * 1000, 0)::bigint as "wait_ms!"
+              from eventbridge.rate_limits
+             where connection = $1
+            "#,
+            connection
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(Duration::from_millis(u64::try_from(wait_ms.unwrap_or_default()).unwrap_or_default()))
+    }
+
     async fn know_connection(&self, connection: &str) -> Result<(), StoreError> {
         sqlx::query!(
             "insert into eventbridge.rate_limits (connection) values ($1) on conflict do nothing",

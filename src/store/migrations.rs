@@ -12,6 +12,7 @@ use std::time::Duration;
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "events and executions", include_str!("../../migrations/0001_events_and_executions.sql")),
     (2, "indexes of the queue", include_str!("../../migrations/0002_indexes_of_the_queue.sql")),
+    (3, "places retries and trials", include_str!("../../migrations/0003_places_retries_and_trials.sql")),
     (6, "audit", include_str!("../../migrations/0006_audit.sql")),
 ];
 

@@ -18,7 +18,7 @@ mod wake;
 
 pub use audit::AuditRow;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, PoolUse};
-pub use destinations::{HeldInstance, Hold};
+pub use destinations::{DueProbe, HeldInstance, Hold};
 pub use events::{EventFilter, EventRow, Intake};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
 pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
@@ -97,10 +97,14 @@ impl MigrateError {
         let text = format!("{cause} (at {}, port {})", options.get_host(), options.get_port());
         match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
-            // A connection that broke, a server that takes no writes (yet), too many connections, or a
-            // server that starts or stops.
+            // A connection that broke, a server that takes no writes (yet), too many connections, a server
+            // that starts or stops, or others who use what is to be changed.
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                Some(code) if ["08", "25006", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+                Some(code)
+                    if ["08", "25006", "40P01", "53", "55P03", "57P"]
+                        .iter()
+                        .any(|class| code.starts_with(class)) =>
+                {
                     Self::Away(text)
                 }
                 _ => Self::Refused(text),

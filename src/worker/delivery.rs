@@ -95,11 +95,11 @@ impl Deliverer {
                 return self.single(claimed, outcome, began);
             }
         };
-        let Turn { newest, superseded, shown } = *turn;
+        let Turn { newest, superseded, shown, is_asked_for } = *turn;
         let subject = Subject {
             event: &newest.event,
             remote: shown.as_ref().map(|shown| &shown.remote),
-            object: Some(Object { written: shown.as_ref().map(|shown| &shown.written) }),
+            object: Some(Object { written: shown.as_ref().map(|shown| &shown.written), is_asked_for }),
         };
         match self.outcome(claimed, subject, leased).await {
             Outcome::Delivered { remote, status, request_id, written } => {
@@ -137,7 +137,7 @@ impl Deliverer {
         began: Instant,
     ) -> Ending {
         let (status, request_id) = answer.unwrap_or_default();
-        let remote = Remote { id: String::new(), url: None };
+        let remote = Remote { id: String::new(), url: None, place: None };
         let outcome = Outcome::Delivered { remote, status, request_id, written: None };
         let head = conclude(claimed, outcome, began.elapsed(), &self.retry, 0.0);
         let lane = claimed.lane.clone().unwrap_or_default();
@@ -151,6 +151,7 @@ impl Deliverer {
         let desk = StoreDesk {
             store: &self.store,
             held: &self.holds.held,
+            pauses: &self.holds.pauses,
             fence: Some(claimed.fence),
             instance: &claimed.destination,
         };
@@ -180,7 +181,10 @@ impl Deliverer {
         };
         self.instances.learn(&claimed.destination, &outcome, Instant::now());
         if let Outcome::NeedsOperator(trouble) = &outcome {
-            self.holds.hold(&claimed.destination, trouble).await;
+            self.holds.hold(&claimed.destination, trouble, Some(claimed.id)).await;
+        }
+        if self.instances.end_trial(&claimed.destination, claimed.id) {
+            self.holds.learn_from_trial(&claimed.destination, &outcome).await;
         }
         outcome
     }

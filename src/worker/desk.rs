@@ -1,11 +1,12 @@
 //! What the service does for a destination, done by the store.
 
 use super::held::Held;
+use super::pauses::Pauses;
 use crate::destinations::{Desk, Rate};
 use crate::store::{Fence, Slot, Store};
 use async_trait::async_trait;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::warn;
 
 /// The longest wait for a slot while an execution is held; it is given back where it takes longer.
@@ -19,6 +20,7 @@ const DATABASE_AWAY: Duration = Duration::from_secs(2);
 pub(super) struct StoreDesk<'a> {
     pub(super) store: &'a Store,
     pub(super) held: &'a Held,
+    pub(super) pauses: &'a Pauses,
     /// The lease of the delivery; a probe has none, and writes nothing.
     pub(super) fence: Option<Fence>,
     pub(super) instance: &'a str,
@@ -44,7 +46,7 @@ impl Desk for StoreDesk<'_> {
     }
 
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {
-        let Some(per_minute) = rate.per_minute else { return Ok(()) };
+        let Some(per_minute) = rate.per_minute else { return self.wait_out_a_pause(rate).await };
         let gap = Duration::from_mins(1) / per_minute.get();
         match self.store.take_slot(&rate.connection, gap, PATIENCE).await {
             Ok(Slot::In(wait)) => {
@@ -61,8 +63,26 @@ impl Desk for StoreDesk<'_> {
     }
 
     async fn block(&self, rate: &Rate, wait: Duration) {
+        self.pauses.note(&rate.connection, Instant::now() + wait);
         if let Err(error) = self.store.block(&rate.connection, wait).await {
             warn!(%error, instance = self.instance, "could not tell the other replicas to wait");
+        }
+    }
+}
+
+impl StoreDesk<'_> {
+    /// Where there is no rate, only what the other side asked for is kept to.
+    async fn wait_out_a_pause(&self, rate: &Rate) -> Result<(), Duration> {
+        match self.pauses.left(self.store, &rate.connection).await {
+            Ok(wait) if wait > PATIENCE => Err(wait),
+            Ok(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Err(error) => {
+                warn!(%error, instance = self.instance, "could not read whether the connection wants to be left alone");
+                Err(DATABASE_AWAY)
+            }
         }
     }
 }

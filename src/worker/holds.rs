@@ -1,11 +1,16 @@
 //! Holds: what only the operator can mend stops an instance on all replicas, and a probe lets it go on.
+//!
+//! A probe reads. Where reading cannot tell, a single execution is tried while the hold stays; each
+//! such try that fails puts the next one off for longer.
 
 use super::desk::StoreDesk;
 use super::held::Held;
 use super::instances::Instances;
+use super::pauses::Pauses;
 use crate::destinations::Probe;
-use crate::domain::delivery::Trouble;
-use crate::store::{Hold, Store, Wake};
+use crate::domain::delivery::{Outcome, Trouble};
+use crate::domain::execution::ExecutionId;
+use crate::store::{DueProbe, Hold, Store, Wake};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -17,18 +22,23 @@ pub(super) struct Holds {
     pub(super) store: Store,
     pub(super) wake: Wake,
     pub(super) held: Held,
+    pub(super) pauses: Pauses,
     pub(super) instances: Arc<Instances>,
     /// The time between two probes of one instance.
     pub(super) probe_every: Duration,
 }
 
+/// The longest time between two tries of a held instance with a single execution.
+const TRIAL_EVERY_MAX: Duration = Duration::from_mins(5);
+
 impl Holds {
-    /// Holds an instance for this trouble.
-    pub(super) async fn hold(&self, instance: &str, trouble: &Trouble) {
+    /// Holds an instance for this trouble, which may have shown on an execution.
+    pub(super) async fn hold(&self, instance: &str, trouble: &Trouble, execution: Option<ExecutionId>) {
         let hold = Hold {
             class: trouble.failure.class.clone(),
             reason: trouble.failure.message.clone(),
             remedy: trouble.remedy.clone(),
+            execution,
         };
         match self.store.hold(instance, &hold, self.probe_every).await {
             Ok(true) => error!(instance, class = hold.class, remedy = hold.remedy, "held until it is mended"),
@@ -61,18 +71,50 @@ impl Holds {
                 return;
             }
         };
-        for instance in due {
+        for DueProbe { instance, class } in due {
             let Some(destination) = self.instances.get(&instance) else { continue };
-            let desk = StoreDesk { store: &self.store, held: &self.held, fence: None, instance: &instance };
-            match destination.probe(&desk).await {
+            let desk = StoreDesk {
+                store: &self.store,
+                held: &self.held,
+                pauses: &self.pauses,
+                fence: None,
+                instance: &instance,
+            };
+            match destination.probe(&desk, &class).await {
                 Probe::Works => self.resume(&instance).await,
-                Probe::Held(trouble) => self.hold(&instance, &trouble).await,
+                Probe::TryOne => {
+                    self.instances.want_trial(&instance);
+                    self.wake.ring();
+                }
+                Probe::Held(trouble) => self.hold(&instance, &trouble, None).await,
                 Probe::Unclear => {}
             }
         }
     }
 
-    async fn resume(&self, instance: &str) {
+    /// Learns from the one execution with which a held instance was tried.
+    pub(super) async fn learn_from_trial(&self, instance: &str, outcome: &Outcome) {
+        match outcome {
+            Outcome::NeedsOperator(_) => {
+                if let Err(error) = self.store.put_off_probe(instance, TRIAL_EVERY_MAX).await {
+                    warn!(%error, instance, "could not put its next probe off");
+                }
+            }
+            Outcome::Delivered { status: Some(_), .. }
+            | Outcome::Skipped { .. }
+            | Outcome::Gone(_)
+            | Outcome::Permanent(_) => self.resume(instance).await,
+            // Nothing was sent, or no answer came: the next probe tries again.
+            Outcome::Delivered { status: None, .. }
+            | Outcome::Transient { .. }
+            | Outcome::Throttled { .. }
+            | Outcome::Ambiguous { .. }
+            | Outcome::Unsettled { .. } => {}
+        }
+    }
+
+    /// Lets an instance go on.
+    pub(super) async fn resume(&self, instance: &str) {
         match self.store.resume(instance).await {
             Ok(true) => {
                 info!(instance, "works again; deliveries go on");

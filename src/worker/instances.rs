@@ -3,6 +3,7 @@
 use super::valve::{Allowance, Valve};
 use crate::destinations::{Destination, Instance};
 use crate::domain::delivery::Outcome;
+use crate::domain::execution::ExecutionId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,6 +14,18 @@ pub(super) struct Instances(BTreeMap<String, Entry>);
 struct Entry {
     instance: Instance,
     valve: Mutex<Valve>,
+    trial: Mutex<Trial>,
+}
+
+/// Where an instance stands that is held and can be proved to work by a delivery alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Trial {
+    #[default]
+    None,
+    /// A single execution is to be claimed for it.
+    Wanted,
+    /// This execution runs.
+    UnderWay(ExecutionId),
 }
 
 /// For which instances to claim.
@@ -28,7 +41,7 @@ impl Instances {
     pub(super) fn new(instances: Vec<Instance>) -> Self {
         let entry = |instance: Instance| {
             let name = instance.subscription.destination.clone();
-            (name, Entry { instance, valve: Mutex::default() })
+            (name, Entry { instance, valve: Mutex::default(), trial: Mutex::default() })
         };
         Self(instances.into_iter().map(entry).collect())
     }
@@ -70,6 +83,42 @@ impl Instances {
         }
     }
 
+    /// Says that a held instance is to be tried with a single execution.
+    pub(super) fn want_trial(&self, name: &str) {
+        if let Some(entry) = self.0.get(name) {
+            entry.set_trial(Trial::Wanted);
+        }
+    }
+
+    /// The held instances that are to be tried; each is told once.
+    pub(super) fn take_trials(&self) -> Vec<String> {
+        let is_wanted = |entry: &Entry| {
+            let wanted = entry.trial() == Trial::Wanted;
+            if wanted {
+                entry.set_trial(Trial::None);
+            }
+            wanted
+        };
+        self.0.iter().filter(|(_, entry)| is_wanted(entry)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Says with which execution a held instance is tried.
+    pub(super) fn begin_trial(&self, name: &str, execution: ExecutionId) {
+        if let Some(entry) = self.0.get(name) {
+            entry.set_trial(Trial::UnderWay(execution));
+        }
+    }
+
+    /// Says that this execution came to an end; whether the instance was tried with it.
+    pub(super) fn end_trial(&self, name: &str, execution: ExecutionId) -> bool {
+        let Some(entry) = self.0.get(name) else { return false };
+        let was_it = entry.trial() == Trial::UnderWay(execution);
+        if was_it {
+            entry.set_trial(Trial::None);
+        }
+        was_it
+    }
+
     /// Has the instance's valve learn from an outcome.
     pub(super) fn learn(&self, name: &str, outcome: &Outcome, now: Instant) {
         if let Some(entry) = self.0.get(name) {
@@ -81,5 +130,13 @@ impl Instances {
 impl Entry {
     fn valve(&self) -> MutexGuard<'_, Valve> {
         self.valve.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trial(&self) -> Trial {
+        *self.trial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_trial(&self, trial: Trial) {
+        *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = trial;
     }
 }

@@ -12,6 +12,7 @@ mod held;
 mod holds;
 mod instances;
 mod object;
+mod pauses;
 mod pulse;
 mod valve;
 
@@ -27,6 +28,7 @@ use finisher::{Finisher, Tally};
 use held::Held;
 use holds::Holds;
 use instances::Instances;
+use pauses::Pauses;
 use pulse::Pulse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,11 +84,13 @@ pub async fn run(
         store: store.clone(),
         wake: wake.clone(),
         held: held.clone(),
+        pauses: Pauses::default(),
         instances: instances.clone(),
         probe_every: settings.probe_every,
     };
     let probing = tokio::spawn(holds.clone().watch(stop.clone()));
     let mut pool = Pool {
+        holds: holds.clone(),
         pulse: Pulse::start(store.clone(), wake.clone(), held.clone(), settings.metrics.clone()),
         finisher: Finisher::start(store.clone(), wake.clone(), settings.metrics.clone(), settings.progress),
         deliverer: Arc::new(Deliverer {
@@ -121,6 +125,7 @@ struct Pool {
     wake: Wake,
     held: Held,
     instances: Arc<Instances>,
+    holds: Holds,
     deliverer: Arc<Deliverer>,
     slots: Arc<Semaphore>,
     concurrency: usize,
@@ -177,6 +182,10 @@ impl Pool {
         mut slots: Vec<OwnedSemaphorePermit>,
     ) -> Result<usize, StoreError> {
         let wanted = slots.len();
+        for name in self.instances.take_trials() {
+            let Some(slot) = slots.pop() else { break };
+            slots.extend(self.try_out(worker, &name, slot).await?);
+        }
         let allowances = self.instances.allowances(Instant::now());
         if !allowances.all.is_empty() {
             self.late_credit += wanted;
@@ -202,6 +211,31 @@ impl Pool {
         Ok(wanted - slots.len())
     }
 
+    /// Tries a held instance with a single execution; gives the slot back where none was begun. Where
+    /// nothing waits, the instance goes on, and the next execution shows whether it works.
+    async fn try_out(
+        &self,
+        worker: WorkerId,
+        name: &str,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
+        let mut slot = Some(slot);
+        if let Some(execution) = self.store.trial(name).await? {
+            // Before it is claimed: its verdict may be there before this line goes on.
+            self.instances.begin_trial(name, execution);
+            let destinations = [name.to_owned()];
+            let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };
+            let leased = Instant::now();
+            for claimed in self.ask(worker, wanted).await? {
+                self.begin(claimed, leased, slot.take());
+            }
+        }
+        if slot.is_some() {
+            self.holds.resume(name).await;
+        }
+        Ok(slot)
+    }
+
     async fn claim_for(
         &self,
         worker: WorkerId,
@@ -212,7 +246,7 @@ impl Pool {
         if slots.is_empty() {
             return Ok(0);
         }
-        let wanted = Wanted { destinations, limit: whole(slots.len()), late: whole(late), suspects: false };
+        let wanted = Wanted { limit: whole(slots.len()), late: whole(late), ..Wanted::nothing(destinations) };
         let leased = Instant::now();
         let claimed = self.ask(worker, wanted).await?;
         let found = claimed.len();
@@ -243,7 +277,7 @@ impl Pool {
         }
         let everything = self.slots.clone().acquire_many_owned(whole(self.concurrency));
         let Some(Ok(slots)) = stop.run_until_cancelled(everything).await else { return };
-        let wanted = Wanted { destinations: &destinations, limit: 1, late: 0, suspects: true };
+        let wanted = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
         let leased = Instant::now();
         match self.ask(worker, wanted).await {
             Ok(claimed) => {

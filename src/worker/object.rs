@@ -31,6 +31,8 @@ pub(super) struct Turn {
     pub(super) superseded: Vec<ExecutionId>,
     /// What is shown of the object now.
     pub(super) shown: Option<RemoteObject>,
+    /// Whether a person asked for one of these: what is shown is then written whole.
+    pub(super) is_asked_for: bool,
 }
 
 /// Looks at all states of the claimed execution's object.
@@ -52,17 +54,18 @@ pub(super) async fn plan(store: &Store, claimed: &Claimed) -> Result<Plan, Store
     let Some(place) = newest(&compared).filter(|place| *place < states.len()) else {
         return Ok(Plan::Decline(WithoutState::Thin));
     };
+    let is_asked_for = states.iter().any(|state| state.is_asked_for);
     let newest = states.swap_remove(place);
     let superseded = states.iter().filter(|state| state.is_open).map(|state| state.execution).collect();
     let shown = store.remote_object(lane).await?;
     // A state can turn out to be the newest after it was superseded: a late event may tell how those
     // of one second follow one another. So it is what is shown that decides.
     // Where another state's write is in doubt, it may have landed over the one that was shown.
-    let is_certain = claimed.unsettled.is_none() && !newest.is_open;
+    let is_certain = claimed.unsettled.is_none() && !newest.is_open && !is_asked_for;
     if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
         return Ok(Plan::NothingNew { newest: newest.execution, superseded });
     }
-    Ok(Plan::Write(Box::new(Turn { newest, superseded, shown })))
+    Ok(Plan::Write(Box::new(Turn { newest, superseded, shown, is_asked_for })))
 }
 
 /// The event with the state of its object, where it carries one.

@@ -14,7 +14,7 @@ use std::time::Duration;
 const SILENT: Watch<'_> = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
 
 fn wanted(destinations: &[String]) -> Wanted<'_> {
-    Wanted { destinations, limit: 10, late: 0, suspects: false }
+    Wanted { limit: 10, ..Wanted::nothing(destinations) }
 }
 
 fn payment() -> samples::Sample {
@@ -514,24 +514,33 @@ async fn replicas_keep_to_one_rate_and_provoke_no_429() {
 
 #[tokio::test]
 async fn being_told_to_wait_stops_every_replica() {
-    let one = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
-    deliver(&one).await;
-    let other = one.replica().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
-    let refused = Fault::RateLimited { retry_after: Some(2), blocked: false };
-    one.sandbox.fault(FaultRule::once(refused).on(Route::Create)).unwrap();
-    one.post_event(r#"{"id":"evt_first"}"#).await;
-    let is_told =
-        |sandbox: &SandboxHandle| sandbox.requests().iter().any(|request| request.status == Some(429));
-    within("one of them is told", one.sandbox.until(is_told)).await;
-    let before = one.sandbox.request_count();
-    let began = std::time::Instant::now();
-    for number in 0..10 {
-        other.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+    // With a rate, and without one.
+    for rate in ["6000", "0"] {
+        let one = Service::builder().set("NOTION_RATE_PER_MINUTE", rate).start().await;
+        deliver(&one).await;
+        let other = one.replica().set("NOTION_RATE_PER_MINUTE", rate).start().await;
+        let refused = Fault::RateLimited { retry_after: Some(2), blocked: false };
+        one.sandbox.fault(FaultRule::once(refused).on(Route::Create)).unwrap();
+        one.post_event(r#"{"id":"evt_first"}"#).await;
+        let is_told =
+            |sandbox: &SandboxHandle| sandbox.requests().iter().any(|request| request.status == Some(429));
+        within("one of them is told", one.sandbox.until(is_told)).await;
+        within("it is known to all", async {
+            let told = "select count(*) from eventbridge.rate_limits where blocked_until > now()";
+            while one.database.count(told).await == 0 {}
+        })
+        .await;
+        let (before, began) = (one.sandbox.request_count(), std::time::Instant::now());
+        for number in 0..10 {
+            other.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+        }
+        // Without the page of the one that was told.
+        within("the other's pages", one.sandbox.until(|sandbox| sandbox.page_count() >= 11)).await;
+        assert!(began.elapsed() > Duration::from_secs(1), "{:?} at a rate of {rate}", began.elapsed());
+        within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() == 12)).await;
+        let refused = one.sandbox.requests().iter().filter(|request| request.status == Some(429)).count();
+        assert_eq!(refused, 1, "after {before} requests at a rate of {rate}");
     }
-    within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() == 12)).await;
-    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
-    let refused = one.sandbox.requests().iter().filter(|request| request.status == Some(429)).count();
-    assert_eq!(refused, 1, "after {before} requests");
 }
 
 #[tokio::test]
@@ -582,7 +591,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
         store.claim(quick, Wanted { suspects: true, ..wanted(&destinations) }).await.unwrap().remove(0);
 
     let verdict = |claimed: &_| {
-        let remote = Remote { id: "stale".into(), url: None };
+        let remote = Remote { id: "stale".into(), url: None, place: None };
         let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None, written: None };
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };

@@ -3,10 +3,12 @@
 
 mod harness;
 
+mod another_database;
 mod api;
 mod cli;
 mod delivery;
 mod duplicates;
+mod holds;
 mod ingest;
 mod mapping;
 mod metrics;

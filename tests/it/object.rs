@@ -339,6 +339,52 @@ async fn a_lost_answer_with_no_attempt_left_gives_up_no_newer_state() {
 }
 
 #[tokio::test]
+async fn a_retry_by_hand_writes_all_of_the_newest_state_again_whichever_event_it_is_asked_of() {
+    for asked_of in [0, 1] {
+        let service = in_object_mode().await;
+        service.sandbox.add_column(DATA_SOURCE_ID, "Notes", "rich_text").unwrap();
+        for (event, created) in [("evt_1", 0), ("evt_2", 1)] {
+            service.post_event(&payment("pi_1", event, NOW + created, 100 * (created + 1))).await;
+            service.until_finished(usize::try_from(created).unwrap() + 1).await;
+        }
+        let page = service.sandbox.pages()[0].id;
+        let text = |content: &str| json!({"rich_text": [{"text": {"content": content}}]});
+        let by_hand = json!({"Amount": {"number": 9}, "ObjectType": {"select": null}, "Notes": text("mine")});
+        service.sandbox.edit_page(page, &by_hand).unwrap();
+        let execution = service.executions().await.remove(asked_of);
+        // What was asked for is not forgotten by a try that fails.
+        service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Update)).unwrap();
+        let answer = service.post(&format!("/api/v1/executions/{}/retry", execution["id"])).await;
+        assert_eq!(answer.status, 202);
+        let executions = service.until_finished(2).await;
+        let expected = [["superseded", "success"], ["success", "success"]][asked_of];
+        assert_eq!(statuses(&executions), expected);
+        let pages = service.sandbox.pages();
+        for (column, expected) in [("Amount", "2"), ("ObjectType", "payment_intent"), ("Notes", "mine")] {
+            assert_eq!(page_of(&pages, "pi_1").text(column), Some(expected), "{column}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_of_an_object_whose_page_was_removed_says_so_or_makes_it_anew() {
+    for (setting, status, pages) in [("skip", "skipped", 1), ("recreate", "success", 2)] {
+        let service = Service::builder()
+            .set("NOTION_MODE", "object")
+            .set("NOTION_REMOVED_PAGES", setting)
+            .template(Template::Full)
+            .start()
+            .await;
+        service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+        let execution = service.until_finished(1).await.remove(0);
+        service.sandbox.trash(service.sandbox.pages()[0].id).unwrap();
+        service.post(&format!("/api/v1/executions/{}/retry", execution["id"])).await;
+        assert_eq!(statuses(&service.until_finished(1).await), [status]);
+        assert_eq!(service.sandbox.pages().len(), pages);
+    }
+}
+
+#[tokio::test]
 async fn a_page_made_by_a_lost_write_is_found_and_brought_up_to_date() {
     for fault in [Fault::DropAfterWrite, Fault::ErrorAfterWrite { status: 503 }, Fault::Committed] {
         let service = in_object_mode().await;

@@ -47,7 +47,7 @@ impl Queue {
 
     async fn claim(&self, destinations: &[&str], limit: u32) -> Vec<Claimed> {
         let destinations: Vec<_> = destinations.iter().map(|name| (*name).to_owned()).collect();
-        let wanted = Wanted { destinations: &destinations, limit, late: 0, suspects: false };
+        let wanted = Wanted { limit, ..Wanted::nothing(&destinations) };
         self.store.claim(self.worker, wanted).await.unwrap()
     }
 }
@@ -115,7 +115,8 @@ async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
-    let remote = Remote { id: "pa\0ge".into(), url: Some("https://no\0tion".into()) };
+    let remote =
+        Remote { id: "pa\0ge".into(), url: Some("https://no\0tion".into()), place: Some("so\0urce".into()) };
     let object =
         RemoteObject { execution: head.id, remote: remote.clone(), written: json!({"na\0me": ["te\0xt"]}) };
     let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
@@ -123,7 +124,10 @@ async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
     let verdict = LaneVerdict { lane: head.lane.clone().unwrap(), newest: head.id, fate };
     assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
     let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
-    assert_eq!(shown.remote, Remote { id: "page".into(), url: Some("https://notion".into()) });
+    assert_eq!(
+        shown.remote,
+        Remote { id: "page".into(), url: Some("https://notion".into()), place: Some("source".into()) }
+    );
     assert_eq!(shown.written, json!({"name": ["text"]}));
 }
 

@@ -68,6 +68,15 @@ pub struct PageRef {
     pub created_by: Option<UserRef>,
     /// Who edited it last.
     pub last_edited_by: Option<UserRef>,
+    /// Where it lies.
+    pub parent: Option<ParentRef>,
+}
+
+/// Where a page lies, as far as we need it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ParentRef {
+    /// The data source; nothing where it lies elsewhere.
+    pub data_source_id: Option<String>,
 }
 
 /// A user as far as we need one.

@@ -75,6 +75,16 @@ impl Notion {
         }
     }
 
+    /// The outcome, with the place of what was delivered where Notion did not tell it.
+    fn in_place(&self, mode: Mode, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Delivered { remote, .. } = &mut outcome
+            && remote.place.is_none()
+        {
+            remote.place = self.table(mode).known().map(|table| table.data_source.clone());
+        }
+        outcome
+    }
+
     fn reader<'a>(&'a self, mode: Mode, desk: &'a dyn Desk) -> TableReader<'a> {
         let key = match mode {
             Mode::Event => Field::EventId,
@@ -96,7 +106,7 @@ impl Destination for Notion {
             Mode::Event => attempt.deliver_event().await,
             Mode::Object => attempt.deliver_object().await,
         };
-        match outcome.unwrap_or_else(|outcome| outcome) {
+        match self.in_place(mode, outcome.unwrap_or_else(|outcome| outcome)) {
             Outcome::Gone(Failure { message, .. }) => Outcome::Skipped {
                 reason: format!("its page was removed in Notion, so it is not written again ({message})"),
             },
@@ -104,9 +114,10 @@ impl Destination for Notion {
         }
     }
 
-    async fn probe(&self, desk: &dyn Desk) -> Probe {
+    async fn probe(&self, desk: &dyn Desk, held_class: &str) -> Probe {
         let mode = self.settings.mode;
         match self.table(mode).read_now(self.reader(mode, desk)).await {
+            Ok(_) if verdict::shows_in_a_write_alone(held_class) => Probe::TryOne,
             Ok(_) => Probe::Works,
             Err(Outcome::NeedsOperator(trouble)) => Probe::Held(trouble),
             Err(_) => Probe::Unclear,
@@ -125,10 +136,15 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn deliver_event(&self) -> Result<Outcome, Outcome> {
         let table = self.table().get(self.reader()).await?;
-        if let Some(remote) = self.delivery.remote {
-            return self.update(table, remote).await;
+        if let Some(known) = self.known_page(&table) {
+            return self.update(table, &known.id).await;
         }
+        // What was delivered to another data source stays there; here it may be as well.
+        let is_elsewhere = self.delivery.remote.is_some();
         let Some(elapsed) = self.delivery.unsettled else {
+            if is_elsewhere && let Some(found) = self.find(&table).await? {
+                return self.update(table, &found.value.id).await;
+            }
             return self.create(&table).await.map(delivered);
         };
         if let Some(found) = self.find(&table).await? {
@@ -137,6 +153,12 @@ impl Attempt<'_> {
         self.may_write_again(elapsed)?;
         let made = self.create(&table).await?;
         Ok(delivered(self.confirmed(&table, made).await))
+    }
+
+    /// The page that was written earlier, where it lies in the data source that is filled now.
+    fn known_page(&self, table: &Table) -> Option<&Remote> {
+        let is_here = |place: &str| NotionId::is_same(place, &table.data_source);
+        self.delivery.remote.filter(|remote| remote.place.as_deref().is_none_or(is_here))
     }
 
     /// Makes the page; where Notion refuses a property, the columns may have changed under us, so
@@ -159,12 +181,12 @@ impl Attempt<'_> {
 
     /// Writes a page that is known to be there. Where it is not, either a person removed it or the
     /// whole data source is out of reach: reading that tells.
-    async fn update(&self, table: Arc<Table>, remote: &Remote) -> Result<Outcome, Outcome> {
-        let first = self.calls().update_page(&remote.id, &self.properties(&table)).await;
+    async fn update(&self, table: Arc<Table>, page: &str) -> Result<Outcome, Outcome> {
+        let first = self.calls().update_page(page, &self.properties(&table)).await;
         let last = match first {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
                 let newer = self.table().newer_than(&table, self.reader()).await?;
-                self.calls().update_page(&remote.id, &self.properties(&newer)).await
+                self.calls().update_page(page, &self.properties(&newer)).await
             }
             answer => answer,
         };
@@ -251,10 +273,10 @@ impl Attempt<'_> {
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {
     let Answer { value: page, status, request_id } = answer;
-    Outcome::Delivered {
-        remote: Remote { id: page.id, url: page.url },
-        status: Some(status),
-        request_id,
-        written: None,
-    }
+    Outcome::Delivered { remote: remote(page), status: Some(status), request_id, written: None }
+}
+
+fn remote(page: PageRef) -> Remote {
+    let place = page.parent.and_then(|parent| parent.data_source_id);
+    Remote { id: page.id, url: page.url, place }
 }

@@ -60,6 +60,11 @@ impl NotionId {
         Some(Self(id.to_ascii_lowercase()))
     }
 
+    /// Whether two texts name the same thing, dashed or not.
+    pub fn is_same(one: &str, other: &str) -> bool {
+        one == other || Self::parse(one).is_some_and(|id| Self::parse(other) == Some(id))
+    }
+
     /// The id as Notion's addresses take it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,7 +8,7 @@ use super::client::{Answer, CallError, PageRef};
 use super::object;
 use super::table::Table;
 use super::verdict::{self, Effect};
-use super::{Attempt, delivered};
+use super::{Attempt, delivered, remote};
 use crate::domain::delivery::{Outcome, Remote};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -20,9 +20,9 @@ impl Attempt<'_> {
             // However many attempts it took: the newest state is worth writing until it is given up.
             self.wait_until_settled(elapsed)?;
         }
-        let page = match self.delivery.remote {
+        let page = match self.known_page(&table) {
             Some(remote) => Some(remote.clone()),
-            None => self.find(&table).await?.map(|found| Remote { id: found.value.id, url: found.value.url }),
+            None => self.find(&table).await?.map(|found| remote(found.value)),
         };
         match page {
             Some(page) => self.overwrite(table, page).await,
@@ -89,12 +89,14 @@ impl Attempt<'_> {
     /// Sends what differs from what was written last; all of it where that is not known for sure.
     async fn send_changes(&self, table: &Table, page: &Remote) -> Result<Option<Answer<PageRef>>, CallError> {
         let next = self.properties(table);
-        let written = self.delivery.object.and_then(|object| object.written).and_then(Value::as_object);
-        let changes = match written {
+        let object = self.delivery.object;
+        // Of a page that was not known, or lies in another data source, nothing was written here.
+        let written = object.filter(|_| self.known_page(table).is_some_and(|known| known.id == page.id));
+        let changes = match written.and_then(|object| object.written).and_then(Value::as_object) {
             None => next,
             Some(written) => {
                 let mut changes = object::changes(written, &next, &table.bindings);
-                if self.delivery.unsettled.is_some() {
+                if self.delivery.unsettled.is_some() || object.is_some_and(|object| object.is_asked_for) {
                     changes.extend(next);
                 }
                 changes

@@ -8,7 +8,7 @@
 use super::client::{CallError, Calls, Database};
 use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
-use super::settings::NotionSettings;
+use super::settings::{NotionId, NotionSettings};
 use super::verdict::{self, Effect};
 use crate::destinations::Desk;
 use crate::domain::delivery::{Failure, Outcome, Trouble};
@@ -117,7 +117,8 @@ impl TableCache {
         Ok(table)
     }
 
-    fn known(&self) -> Option<Arc<Table>> {
+    /// The table as it was read last, however long ago.
+    pub fn known(&self) -> Option<Arc<Table>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -130,7 +131,9 @@ impl TableReader<'_> {
     async fn read(self, known: Option<&Table>) -> Result<Table, Outcome> {
         let (data_source, description) = self.describe(known).await?;
         let previous = match known {
-            Some(table) if table.data_source == data_source => Some(table.bindings.clone()),
+            Some(table) if NotionId::is_same(&table.data_source, &data_source) => {
+                Some(table.bindings.clone())
+            }
             _ => self.remembered(&data_source).await,
         };
         let resolution = Schema::parse(&description)
@@ -201,7 +204,7 @@ impl TableReader<'_> {
     /// The bindings of this data source from an earlier run; those of another one say nothing.
     async fn remembered(self, data_source: &str) -> Option<Bindings> {
         let remembered: Remembered = serde_json::from_value(self.desk.recall().await?).ok()?;
-        (remembered.data_source == data_source).then_some(remembered.bindings)
+        NotionId::is_same(&remembered.data_source, data_source).then_some(remembered.bindings)
     }
 }
 

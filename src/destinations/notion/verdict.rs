@@ -53,7 +53,7 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
         (effect, refusal.committed_page.clone())
     {
         return Outcome::Delivered {
-            remote: Remote { url: Some(page_url(&page)), id: page },
+            remote: Remote { url: Some(page_url(&page)), id: page, place: None },
             status: Some(refusal.status),
             request_id: refusal.request_id,
             written: None,
@@ -94,6 +94,12 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
         ),
         _ => Outcome::Permanent(failure(refusal)),
     }
+}
+
+/// Whether reading cannot tell that what such a failure holds is mended: a capability to write, or a
+/// database in the trash, which can still be read.
+pub(super) fn shows_in_a_write_alone(class: &str) -> bool {
+    matches!(class, "restricted_resource" | "http_403" | "validation_error")
 }
 
 /// Nobody knows whether it was done; what may be done twice is simply done again.

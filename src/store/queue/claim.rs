@@ -44,6 +44,15 @@ pub struct Wanted<'a> {
     pub late: u32,
     /// Suspects of having crashed a worker, and nothing else: they are to run alone.
     pub suspects: bool,
+    /// Besides, this one, though its instance be held: it is to show whether that works again.
+    pub trial: Option<ExecutionId>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Nothing yet, of these instances.
+    pub fn nothing(destinations: &'a [String]) -> Self {
+        Self { destinations, limit: 0, late: 0, suspects: false, trial: None }
+    }
 }
 
 /// How many executions of an instance, and how many of its lanes, one claim looks through.
@@ -154,11 +163,25 @@ impl Store {
                    and not exists (select from eventbridge.leases where key = 'lane ' || lanes.lane)
                  limit $3
                    for update of executions skip locked
+            ), trial as (
+                select id, lane, run_at, 0::bigint as place
+                  from eventbridge.executions
+                 where id = $9 and status = 'pending' and crashes = 0 and run_at <= now()
+                   and destination = any ($2)
+                   and (lane is null
+                        or not exists (select from eventbridge.leases where key = 'lane ' || lane)
+                       and not exists (select from eventbridge.executions as earlier
+                                        where earlier.status = 'pending'
+                                          and earlier.destination = executions.destination
+                                          and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
+                                          and earlier.lane = executions.lane and earlier.id < executions.id))
+                   for update skip locked
             ), leased as (
                 insert into eventbridge.leases (key, execution_id, worker_id)
                 -- A lane's name cannot be taken for an execution's number.
                 select coalesce('lane ' || due.lane, due.id::text), due.id, alive.id
-                  from (select * from by_age union select * from by_lane order by place, run_at, id limit $3) as due
+                  from ((select * from by_age union select * from by_lane order by place, run_at, id limit $3)
+                        union select * from trial) as due
                  cross join alive
                 on conflict do nothing
                 returning execution_id, fence
@@ -168,11 +191,11 @@ impl Store {
                    set status = 'running', started_at = now(), reason = null, alone = $8
                  where id = any (array (select execution_id from leased))
                 returning id, event_key, destination, mode, lane, attempts, run_at,
-                          remote_id, remote_url, unsettled_since
+                          remote_id, remote_url, remote_place, unsettled_since
             )
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
                    mode as "mode!", lane,
-                   attempts as "attempts!", remote_id, remote_url,
+                   attempts as "attempts!", remote_id, remote_url, remote_place,
                    -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
                    (extract(epoch from now() - case
                        when lane is null then unsettled_since
@@ -196,7 +219,8 @@ impl Store {
             // Nothing hangs on where it begins but that it begins elsewhere each time.
             rand::random::<i64>(),
             LOOKED_THROUGH_MAX,
-            wanted.suspects
+            wanted.suspects,
+            wanted.trial.map(|id| id.0)
         )
         .fetch_all(&self.pool)
         .await?;
@@ -207,12 +231,40 @@ impl Store {
             lane: row.lane,
             mode: row.mode.parse().unwrap_or_default(),
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
-            remote: row.remote_id.map(|id| Remote { id, url: row.remote_url }),
+            remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
             unsettled: row.unsettled_ms.map(of_milliseconds),
             age: of_milliseconds(row.age_ms),
             event: stored_event!(row),
         });
         Ok(claimed.collect())
+    }
+
+    /// The execution that is to show whether a held instance works again: the one on which the trouble
+    /// showed, or else one that is due. Nothing where none waits.
+    pub async fn trial(&self, instance: &str) -> Result<Option<ExecutionId>, StoreError> {
+        let id = sqlx::query_scalar!(
+            r#"
+            select coalesce(
+                (select executions.id
+                   from eventbridge.destinations
+                   join eventbridge.executions on executions.id = held_execution
+                  where name = $1 and status = 'pending' and crashes = 0 and run_at <= now()),
+                (select id
+                   from eventbridge.executions
+                  where status = 'pending' and destination = $1 and run_at <= now()
+                    and case when crashes > 0 then 'suspect' when attempts > 0 then 'late' else 'fresh' end = 'fresh'
+                  order by run_at, id limit 1),
+                (select id
+                   from eventbridge.executions
+                  where status = 'pending' and destination = $1 and run_at <= now()
+                    and case when crashes > 0 then 'suspect' when attempts > 0 then 'late' else 'fresh' end = 'late'
+                  order by run_at, id limit 1)) as id
+            "#,
+            instance
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(id.map(ExecutionId))
     }
 
     /// Whether a suspect of having crashed a worker can be claimed for one of these instances. One

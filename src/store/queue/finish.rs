@@ -109,9 +109,11 @@ impl Store {
             batch.iter().map(|finished| value(finished).map(without_nul)).collect()
         };
         let remote = |finished: &Finished| match &finished.conclusion {
-            Conclusion::Success(Remote { id, url }) => {
-                Some(Remote { id: without_nul(id), url: url.as_deref().map(without_nul) })
-            }
+            Conclusion::Success(Remote { id, url, place }) => Some(Remote {
+                id: without_nul(id),
+                url: url.as_deref().map(without_nul),
+                place: place.as_deref().map(without_nul),
+            }),
             _ => None,
         };
         let unsettled = |finished: &Finished| match finished.settlement {
@@ -133,10 +135,10 @@ impl Store {
                 select * from unnest(
                     $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
                     $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
-                    $13::text[], $14::text[], $15::bigint[]
+                    $13::text[], $14::text[], $15::bigint[], $16::text[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
-                            message, request_id, unsettled_ms)
+                            message, request_id, unsettled_ms, remote_place)
             ), released as (
                 delete from eventbridge.leases
                  using ended
@@ -158,6 +160,7 @@ impl Store {
                        duration_ms = released.duration_ms,
                        remote_id = coalesce(released.remote_id, executions.remote_id),
                        remote_url = coalesce(released.remote_url, executions.remote_url),
+                       remote_place = coalesce(released.remote_place, executions.remote_place),
                        unsettled_since = case released.settlement
                                               when 'settled' then null
                                               when 'unsettled'
@@ -192,6 +195,7 @@ impl Store {
             &text(|finished| finished.message.as_deref()) as _,
             &text(|finished| finished.request_id.as_deref()) as _,
             &batch.iter().map(unsettled).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| remote(finished)?.place).collect::<Vec<_>>() as _,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -1,0 +1,97 @@
+//! A hold that reading cannot prove wrong: a token that may read and not write.
+
+use crate::harness::{NOW, Service, within};
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, SandboxHandle, Template};
+use serde_json::{Value, json};
+
+fn payment(object: &str, event: &str, created: i64) -> String {
+    json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
+           "livemode": false, "data": {"object": {"id": object, "object": "payment_intent", "amount": created,
+           "currency": "eur", "status": "processing"}}})
+    .to_string()
+}
+
+/// Waits for so many tries of the route that is refused, and checks that one hold lasted all the while.
+async fn stays_held(service: &Service, route: &str, tries: usize) {
+    let refused = |sandbox: &SandboxHandle| {
+        let of_route = |path: &str, method: &str| match route {
+            "create" => path == "/v1/pages" && method == "POST",
+            _ => path.starts_with("/v1/pages/") && method == "PATCH",
+        };
+        sandbox.requests().iter().filter(|request| of_route(&request.path, &request.method)).count()
+    };
+    let since = "select coalesce(extract(epoch from max(held_since))::bigint, 0) * 1000000
+                        + coalesce(extract(microseconds from max(held_since))::bigint, 0)
+                   from eventbridge.destinations";
+    let is_held = |executions: &[Value]| {
+        executions.iter().any(|execution| execution["error_class"] == "restricted_resource")
+    };
+    service.until("it is held", is_held).await;
+    let held_since = service.database.count(since).await;
+    let before = refused(&service.sandbox);
+    within("it is tried", service.sandbox.until(|sandbox| refused(sandbox) >= before + tries)).await;
+    assert_eq!(service.database.count(since).await, held_since, "one hold, and no other");
+    let executions = service.executions().await;
+    assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_may_not_insert_is_tried_with_one_execution_and_stays_held_until_it_may() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Create)).unwrap();
+    for number in 0..5 {
+        service.post_event(&payment("pi_1", &format!("evt_{number}"), NOW)).await;
+    }
+    stays_held(&service, "create", 3).await;
+    assert_eq!(service.get("/api/v1/health").await.json()["status"], "degraded");
+    service.sandbox.clear_faults();
+    let executions = service.until_finished(5).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+    assert_eq!(service.sandbox.page_count(), 5);
+    within("the hold ends", async {
+        while service.get("/api/v1/health").await.json()["status"] != "ok" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_may_insert_and_not_update_stays_held_by_the_update_that_was_refused() {
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW)).await;
+    service.until_finished(1).await;
+    service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Update)).unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1)).await;
+    let is_held = |executions: &[Value]| executions[1]["error_class"] == "restricted_resource";
+    service.until("it is held", is_held).await;
+    // These could be written, and would seem to prove that all is well.
+    for number in 3..6 {
+        service.post_event(&payment(&format!("pi_{number}"), &format!("evt_{number}"), NOW)).await;
+    }
+    stays_held(&service, "update", 3).await;
+    assert_eq!(service.sandbox.page_count(), 1);
+    service.sandbox.clear_faults();
+    let executions = service.until_finished(5).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+}
+
+#[tokio::test]
+async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whether_it_works() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Create)).unwrap();
+    service.post_event(&payment("pi_1", "evt_1", NOW)).await;
+    stays_held(&service, "create", 1).await;
+    service
+        .database
+        .execute("update eventbridge.executions set status = 'cancelled' where status = 'pending'")
+        .await;
+    within("the hold ends", async {
+        while service.get("/api/v1/health").await.json()["status"] != "ok" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    service.post_event(&payment("pi_1", "evt_2", NOW)).await;
+    stays_held(&service, "create", 1).await;
+}
