@@ -4,9 +4,10 @@ use crate::api::{self, Api, Scrape};
 use crate::auth;
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
-use crate::ingest::{self, Clock, Ingest, Writer, WriterSettings};
+use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
 use crate::sources::{Registry, stripe::Stripe};
+use crate::statistics;
 use crate::store::{Store, Wake};
 use crate::telemetry::Metrics;
 use crate::worker::{self, WorkerSettings};
@@ -63,6 +64,8 @@ pub struct Service {
     stop: CancellationToken,
     /// Cancelled when no request runs any more: the writers then finish what waits.
     stop_writers: CancellationToken,
+    /// What goes on as long as anything is counted, and the signal to end it.
+    last: (TaskTracker, CancellationToken),
     grace: Duration,
     progress: watch::Receiver<u64>,
 }
@@ -75,6 +78,8 @@ impl Service {
         let (stop, stop_writers) = (CancellationToken::new(), CancellationToken::new());
         let names: Arc<[String]> =
             instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
+        let secrets: Arc<[String]> =
+            settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
         let metrics = Metrics::new(names.iter());
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
@@ -82,9 +87,12 @@ impl Service {
             writer: Writer::start(&store, &wake, &metrics, WriterSettings::default(), &tasks, &stop_writers),
             clock,
             metrics: metrics.clone(),
+            forensics: Forensics::start(&store, secrets.to_vec(), &tasks, &stop),
         };
+        let last = (TaskTracker::new(), CancellationToken::new());
+        last.0.spawn(statistics::keep(store.clone(), metrics.clone(), last.1.clone()));
         let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
-        let api = Api { store: store.clone(), instances: names, wake: wake.clone(), scrape };
+        let api = Api { store: store.clone(), instances: names, secrets, wake: wake.clone(), scrape };
         let parts = Routes { ingest, api, more: more_routes, metrics_are_open: settings.metrics_are_open };
         let router = router(parts, &metrics, &Arc::new(settings.access));
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
@@ -100,7 +108,7 @@ impl Service {
             };
             tasks.spawn(worker::run(store.clone(), wake, instances, worker, stop.clone()));
         }
-        Self { router, store, tasks, stop, stop_writers, grace: settings.shutdown_grace, progress }
+        Self { router, store, tasks, stop, stop_writers, last, grace: settings.shutdown_grace, progress }
     }
 
     /// The routes, for calling them without a network.
@@ -153,13 +161,16 @@ impl Service {
     }
 
     async fn stop_by(self, deadline: Instant) {
-        let Self { router, store, tasks, stop, stop_writers, .. } = self;
+        let Self { router, store, tasks, stop, stop_writers, last: (last_tasks, stop_last), .. } = self;
         stop.cancel();
         stop_writers.cancel();
         drop(router);
         tasks.close();
         let ended = async {
             tasks.wait().await;
+            stop_last.cancel();
+            last_tasks.close();
+            last_tasks.wait().await;
             store.close().await;
         };
         if tokio::time::timeout_at(deadline, ended).await.is_err() {

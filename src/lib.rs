@@ -16,6 +16,8 @@ pub mod store;
 pub mod destinations;
 pub mod worker;
 
+pub mod statistics;
+
 pub mod api;
 
 pub mod app;

@@ -1,6 +1,6 @@
 //! `/api/v1/health`: whether the service can do its work. Open to all, so it tells little.
 
-use super::Api;
+use super::{Api, rejections};
 use crate::store::StoreError;
 use axum::Json;
 use axum::extract::State;
@@ -21,6 +21,9 @@ pub struct Health {
     pub database: &'static str,
     /// The destinations that are held, and what to do about each.
     pub destinations: Vec<HeldDestination>,
+    /// Why webhooks are rejected, where nothing was accepted since. Anybody can send what is
+    /// rejected, so this leaves the status as it is.
+    pub warnings: Vec<Warning>,
     /// The program's version.
     #[schema(example = "0.1.0")]
     pub version: &'static str,
@@ -42,6 +45,18 @@ pub struct HeldDestination {
     pub remedy: String,
 }
 
+/// Something that may be for the operator to mend.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Warning {
+    /// The cause, as `/api/v1/rejections` names it.
+    #[schema(example = "wrong_secret")]
+    pub cause: &'static str,
+    /// Since when it is seen.
+    pub since: DateTime<Utc>,
+    /// What to do.
+    pub remedy: String,
+}
+
 /// Tells whether the service works: its database answers and has the right schema, and which
 /// destinations are held.
 #[utoipa::path(
@@ -55,12 +70,12 @@ pub struct HeldDestination {
     security(()),
 )]
 pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
-    let (database, destinations) = match look(&api).await {
-        Ok(Some(held)) => ("ok", held),
-        Ok(None) => ("not_migrated", Vec::new()),
+    let (database, (destinations, warnings)) = match look(&api).await {
+        Ok(Some(seen)) => ("ok", seen),
+        Ok(None) => ("not_migrated", Default::default()),
         Err(error) => {
             warn!(%error, "unhealthy");
-            ("unavailable", Vec::new())
+            ("unavailable", Default::default())
         }
     };
     let (status, code) = match database {
@@ -68,11 +83,13 @@ pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>)
         "ok" => ("degraded", StatusCode::OK),
         _ => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
     };
-    (code, Json(Health { status, database, destinations, version: env!("CARGO_PKG_VERSION") }))
+    let version = env!("CARGO_PKG_VERSION");
+    (code, Json(Health { status, database, destinations, warnings, version }))
 }
 
-/// The destinations that are held; nothing where the schema is not this program's.
-async fn look(api: &Api) -> Result<Option<Vec<HeldDestination>>, StoreError> {
+/// The destinations that are held, and why webhooks are rejected; nothing where the schema is not
+/// this program's.
+async fn look(api: &Api) -> Result<Option<(Vec<HeldDestination>, Vec<Warning>)>, StoreError> {
     if !api.store.is_migrated().await? {
         return Ok(None);
     }
@@ -82,5 +99,10 @@ async fn look(api: &Api) -> Result<Option<Vec<HeldDestination>>, StoreError> {
         class: held.hold.class,
         remedy: held.hold.remedy,
     });
-    Ok(Some(held.collect()))
+    let (_, _, causes) = rejections::look(api).await?;
+    let warnings = causes
+        .into_iter()
+        .filter(|found| found.is_current && found.cause.is_to_be_mended())
+        .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });
+    Ok(Some((held.collect(), warnings.collect())))
 }

@@ -9,6 +9,8 @@ mod extract;
 mod health;
 mod metrics;
 mod probes;
+mod rejections;
+mod stats;
 
 pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
@@ -32,6 +34,8 @@ pub struct Api {
     pub store: Store,
     /// The names of the destination instances that are configured.
     pub instances: Arc<[String]>,
+    /// The names of the webhook secrets that are configured.
+    pub secrets: Arc<[String]>,
     /// Wakes the workers after a retry.
     pub wake: Wake,
     /// What `/metrics` tells.
@@ -79,6 +83,8 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(executions::show))
         .routes(routes!(executions::retry))
         .routes(routes!(audit::list))
+        .routes(routes!(rejections::rejections))
+        .routes(routes!(stats::stats))
 }
 
 /// The routes that anybody may call.

@@ -9,6 +9,7 @@ pub mod execution;
 pub mod lane;
 pub mod local;
 pub mod money;
+pub mod rejection;
 pub mod subscription;
 pub mod version;
 pub mod waiting;

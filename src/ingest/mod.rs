@@ -4,8 +4,10 @@
 //! waits, so a client that goes away cannot interrupt a transaction. Memory is set aside as a body
 //! comes in; where there is none left the answer is 503, and the sender comes again.
 
+mod forensics;
 mod writer;
 
+pub use forensics::Forensics;
 pub use writer::{Reservation, Stored, WriteError, Writer, WriterSettings};
 
 use crate::domain::event::NewEvent;
@@ -56,6 +58,8 @@ pub struct Ingest {
     pub clock: Clock,
     /// Counts what comes in.
     pub metrics: Metrics,
+    /// Keeps some of what is rejected.
+    pub forensics: Forensics,
 }
 
 /// The routes by which events come in; anybody may call them, since what comes in must be signed.
@@ -138,9 +142,10 @@ impl Ingest {
         let body = tokio::time::timeout(BODY_TIMEOUT, read(body, &mut reservation))
             .await
             .unwrap_or_else(|_| Err(too_slow()))?;
-        let event = source
-            .receive(&parts.headers, body, (self.clock)())
-            .map_err(|rejection| rejected(source.name(), &rejection))?;
+        let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
+            self.forensics.note(|| source.sight(&parts.headers, &body, &rejection));
+            rejected(source.name(), &rejection)
+        })?;
         let event_id = event.event_id.clone();
         let executions = self.executions_for(&event);
         let stored = reservation.submit(event, executions).await.map_err(turned_away)?;

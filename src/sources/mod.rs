@@ -5,6 +5,7 @@
 pub mod stripe;
 
 use crate::domain::event::NewEvent;
+use crate::domain::rejection::Sighting;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -18,6 +19,9 @@ pub trait Source: Send + Sync {
 
     /// Verifies the request, then reads the event off it.
     fn receive(&self, headers: &HeaderMap, body: Bytes, now: DateTime<Utc>) -> Result<NewEvent, Rejection>;
+
+    /// Notes what tells why a request was rejected; holds nothing that a customer wrote.
+    fn sight(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> Sighting;
 }
 
 /// Why a request is no event. It may be shown to the sender: it holds no secret and no signature.

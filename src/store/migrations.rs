@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "events and executions", include_str!("../../migrations/0001_events_and_executions.sql")),
     (2, "indexes of the queue", include_str!("../../migrations/0002_indexes_of_the_queue.sql")),
     (3, "places retries and trials", include_str!("../../migrations/0003_places_retries_and_trials.sql")),
+    (5, "statistics and rejections", include_str!("../../migrations/0005_statistics_and_rejections.sql")),
     (6, "audit", include_str!("../../migrations/0006_audit.sql")),
 ];
 

@@ -14,6 +14,8 @@ mod limits;
 mod migrations;
 mod page;
 mod queue;
+mod rejections;
+mod statistics;
 mod wake;
 
 pub use audit::AuditRow;
@@ -25,6 +27,8 @@ pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
 pub use limits::Slot;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch, WorkerId};
+pub use rejections::REJECTIONS_KEPT;
+pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
 pub use wake::Wake;
 
 use connections::Connections;

@@ -17,6 +17,8 @@ mod object;
 mod outages;
 mod private_postgres;
 mod queue;
+mod rejections;
 mod sandbox;
+mod statistics;
 mod structure;
 mod version;

@@ -1,12 +1,14 @@
 //! Stripe: verifies the signature first, reads the event after.
 
 mod event;
+mod forensics;
 mod signature;
 
 pub use signature::{HEADER, TOLERANCE_SECONDS, sign};
 
 use crate::config::NamedSecret;
 use crate::domain::event::NewEvent;
+use crate::domain::rejection::Sighting;
 use crate::sources::{Rejection, Source};
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -44,5 +46,9 @@ impl Source for Stripe {
             secret_name: verified.secret_name.to_owned(),
             payload: body,
         })
+    }
+
+    fn sight(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> Sighting {
+        forensics::sight(headers, body, rejection.check)
     }
 }

@@ -31,6 +31,11 @@ pub fn sign(secret: &str, body: &[u8], unix_seconds: i64) -> String {
     format!("t={time},v1={}", hex::encode(digest.finalize().into_bytes()))
 }
 
+/// The time that a header claims, in Unix seconds, whoever wrote it.
+pub(super) fn claimed_time(header: &str) -> Option<i64> {
+    Parsed::read(header).map(|parsed| parsed.seconds)
+}
+
 /// Checks signatures against a set of secrets.
 pub(super) struct Verifier {
     keys: Vec<(String, Hmac<Sha256>)>,

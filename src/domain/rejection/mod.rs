@@ -1,0 +1,92 @@
+//! Rejected requests: what is kept of one, and what several tell together.
+//!
+//! Nothing here holds a body, a signature or a header's text: enough to find the cause, and nothing
+//! that a customer wrote.
+
+mod diagnosis;
+
+pub use diagnosis::{Cause, Diagnosis, diagnose};
+
+use chrono::{DateTime, Utc};
+use std::str::FromStr;
+
+/// What is kept of a rejected request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The source that it was sent to.
+    pub source: String,
+    /// The check that failed, as a stable word.
+    pub reason: String,
+    /// The names of its headers, sorted and bounded.
+    pub header_names: Vec<String>,
+    /// Whether it calls itself the sender's, which anybody can.
+    pub by_sender: bool,
+    /// The length of its body.
+    pub body_bytes: u64,
+    /// The SHA-256 of its body, in hex: copies of one request can be told.
+    pub body_sha256: String,
+    /// How its body is written.
+    pub form: BodyForm,
+    /// The time that its signature claims, in Unix seconds.
+    pub claimed_at: Option<i64>,
+    /// Whether it says to be about real money.
+    pub livemode: Option<bool>,
+    /// Rejections before it of which nothing was kept: at most one a second is.
+    pub unseen: u64,
+}
+
+/// A sighting as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// When it came.
+    pub at: DateTime<Utc>,
+    /// What it was.
+    pub sighting: Sighting,
+}
+
+/// How a body is written, as far as that tells who wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BodyForm {
+    /// There is none.
+    Empty,
+    /// No JSON.
+    NotJson,
+    /// JSON, and no event.
+    NotAnEvent,
+    /// An event in the very layout in which its source writes them.
+    AsSent,
+    /// An event in another layout than its source's: something has written it anew.
+    Rewritten,
+    /// An event of a kind whose layout tells nothing.
+    Unclear,
+}
+
+impl BodyForm {
+    const ALL: [Self; 6] =
+        [Self::Empty, Self::NotJson, Self::NotAnEvent, Self::AsSent, Self::Rewritten, Self::Unclear];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::NotJson => "not_json",
+            Self::NotAnEvent => "not_an_event",
+            Self::AsSent => "as_sent",
+            Self::Rewritten => "rewritten",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// A word that names no form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no form of a body has this name")]
+pub struct UnknownForm;
+
+impl FromStr for BodyForm {
+    type Err = UnknownForm;
+
+    fn from_str(word: &str) -> Result<Self, UnknownForm> {
+        Self::ALL.into_iter().find(|form| form.as_str() == word).ok_or(UnknownForm)
+    }
+}

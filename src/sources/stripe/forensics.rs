@@ -1,0 +1,108 @@
+//! What can be told of a rejected request without keeping it.
+
+use super::event;
+use super::signature::{HEADER, claimed_time};
+use crate::domain::rejection::{BodyForm, Sighting};
+use axum::http::{HeaderMap, HeaderName, header};
+use serde::de::IgnoredAny;
+use sha2::{Digest, Sha256};
+
+/// Stripe writes snapshot events over several lines, two blanks deeper at each level.
+const LAYOUT: &str = "{\n  \"";
+
+/// Thin events bear this word, and how they are laid out is not known.
+const THIN: &str = "\"v2.core.event\"";
+
+const HEADERS_MAX: usize = 60;
+const NAME_BYTES_MAX: usize = 64;
+
+/// Notes what tells why the request was rejected for `reason`.
+pub(super) fn sight(headers: &HeaderMap, body: &[u8], reason: &str) -> Sighting {
+    let mut header_names: Vec<_> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| name.len() <= NAME_BYTES_MAX)
+        .map(str::to_owned)
+        .collect();
+    header_names.sort_unstable();
+    header_names.truncate(HEADERS_MAX);
+    let (form, livemode) = form(body);
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Sighting {
+        source: super::NAME.to_owned(),
+        reason: reason.to_owned(),
+        header_names,
+        by_sender: user_agent.is_some_and(|agent| agent.starts_with("Stripe/")),
+        body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
+        body_sha256: hex::encode(Sha256::digest(body)),
+        form,
+        claimed_at: headers.get(HEADER).and_then(|value| claimed_time(value.to_str().ok()?)),
+        livemode,
+        unseen: 0,
+    }
+}
+
+/// How the body is written, and the mode that it claims.
+fn form(body: &[u8]) -> (BodyForm, Option<bool>) {
+    let Ok(text) = std::str::from_utf8(body) else { return (BodyForm::NotJson, None) };
+    if text.trim().is_empty() {
+        return (BodyForm::Empty, None);
+    }
+    let Ok((_, facts)) = event::read(body) else {
+        let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
+        return (if is_json { BodyForm::NotAnEvent } else { BodyForm::NotJson }, None);
+    };
+    let form = match text {
+        _ if text.contains(THIN) => BodyForm::Unclear,
+        _ if text.starts_with(LAYOUT) => BodyForm::AsSent,
+        _ => BodyForm::Rewritten,
+    };
+    (form, facts.livemode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_layout_tells_who_wrote_the_body() {
+        let event = json!({"id": "evt_1", "object": "event", "livemode": true, "type": "invoice.paid"});
+        let pretty = serde_json::to_string_pretty(&event).expect("JSON");
+        assert_eq!(form(pretty.as_bytes()), (BodyForm::AsSent, Some(true)));
+        assert_eq!(form(event.to_string().as_bytes()), (BodyForm::Rewritten, Some(true)));
+        let windows = pretty.replace('\n', "\r\n");
+        assert_eq!(form(windows.as_bytes()), (BodyForm::Rewritten, Some(true)));
+        let thin = json!({"id": "evt_1", "object": "v2.core.event", "livemode": false});
+        assert_eq!(form(thin.to_string().as_bytes()), (BodyForm::Unclear, Some(false)));
+        for (body, expected) in [
+            (" \n", BodyForm::Empty),
+            ("a=b", BodyForm::NotJson),
+            ("{\"id\"", BodyForm::NotJson),
+            ("[]", BodyForm::NotAnEvent),
+            ("{}", BodyForm::NotAnEvent),
+        ] {
+            assert_eq!(form(body.as_bytes()), (expected, None), "{body}");
+        }
+        assert_eq!(form(b"\xff"), (BodyForm::NotJson, None));
+    }
+
+    #[test]
+    fn names_of_headers_are_kept_and_their_texts_are_not() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, "t=1700000000,v1=secret-looking".parse().expect("value"));
+        headers.insert(
+            header::USER_AGENT,
+            "Stripe/1.0 (+https://stripe.com/docs/webhooks)".parse().expect("value"),
+        );
+        headers.insert(header::COOKIE, "session=hidden".parse().expect("value"));
+        let long: axum::http::HeaderName = "x".repeat(65).parse().expect("name");
+        headers.insert(long, "1".parse().expect("value"));
+        let sighting = sight(&headers, b"{}", "signature_no_match");
+        assert_eq!(sighting.header_names, ["cookie", "stripe-signature", "user-agent"]);
+        assert!(sighting.by_sender);
+        assert_eq!(sighting.claimed_at, Some(1_700_000_000));
+        let debug = format!("{sighting:?}");
+        assert!(!debug.contains("hidden") && !debug.contains("secret-looking"), "{debug}");
+    }
+}

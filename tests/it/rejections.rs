@@ -1,0 +1,152 @@
+//! Rejected webhooks: a few are kept, and their cause is told in plain words.
+
+use crate::harness::{Answer, Database, NOW, SECRET, Service, within};
+use axum::body::Body;
+use axum::http::Request;
+use eventbridge::domain::rejection::{BodyForm, Sighting};
+use eventbridge::sources::stripe;
+use eventbridge::store::REJECTIONS_KEPT;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// An event as Stripe lays it out.
+fn event(id: &str) -> String {
+    let event = json!({"id": id, "object": "event", "type": "invoice.paid", "livemode": true,
+                       "data": {"object": {"id": "in_1", "object": "invoice", "customer_email": "jane@example.com"}}});
+    serde_json::to_string_pretty(&event).unwrap()
+}
+
+/// A service that only stores, so that nothing but ingest is at work.
+async fn service() -> Service {
+    Service::builder()
+        .set("DESTINATIONS", "")
+        .set("STRIPE_WEBHOOK_SECRET", &format!("test={SECRET}"))
+        .start()
+        .await
+}
+
+async fn post(service: &Service, secret: &str, body: &str) -> Answer {
+    let request = Request::post("/api/v1/webhooks/stripe")
+        .header("host", "localhost")
+        .header("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
+        .header("stripe-signature", stripe::sign(secret, body.as_bytes(), NOW))
+        .header("x-forwarded-for", "203.0.113.7")
+        .body(Body::from(body.to_owned()));
+    service.call(request.unwrap()).await
+}
+
+/// What the API tells once so many are kept.
+async fn kept(service: &Service, count: usize) -> Value {
+    within("rejections are kept", async {
+        loop {
+            let told = service.get("/api/v1/rejections").await.json();
+            if told["data"].as_array().unwrap().len() >= count {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_told_by_the_api_and_health_until_an_event_is_accepted() {
+    let service = service().await;
+    post(&service, "whsec_of_live_mode", &event("evt_1")).await.problem(400);
+    let told = kept(&service, 1).await;
+    let cause = &told["causes"][0];
+    assert_eq!((&cause["cause"], &cause["is_current"]), (&json!("wrong_secret"), &json!(true)), "{told}");
+    assert!(cause["says"].as_str().unwrap().contains("live mode, and the secrets are named"), "{told}");
+    let rejection = &told["data"][0];
+    for (field, expected) in [
+        ("reason", json!("signature_no_match")),
+        ("body_form", json!("as_sent")),
+        ("by_sender", json!(true)),
+        ("livemode", json!(true)),
+        ("body_bytes", json!(event("evt_1").len())),
+        ("claimed_at", json!("2027-01-15T08:00:00Z")),
+        ("header_names", json!(["host", "stripe-signature", "user-agent", "x-forwarded-for"])),
+    ] {
+        assert_eq!(rejection[field], expected, "{field}");
+    }
+    for secret in ["jane@example.com", "203.0.113.7", SECRET, "v1="] {
+        assert!(!told.to_string().contains(secret), "{secret} in {told}");
+    }
+    let health = service.get("/api/v1/health").await.json();
+    assert_eq!((&health["status"], &health["warnings"][0]["cause"]), (&json!("ok"), &json!("wrong_secret")));
+
+    assert_eq!(post(&service, SECRET, &event("evt_2")).await.status, 200);
+    let told = service.get("/api/v1/rejections").await.json();
+    assert_eq!(told["causes"][0]["is_current"], false, "{told}");
+    assert!(told["last_accepted_at"].is_string());
+    assert_eq!(service.get("/api/v1/health").await.json()["warnings"], json!([]));
+}
+
+#[tokio::test]
+async fn a_body_that_was_written_anew_on_its_way_is_told_as_that() {
+    let service = service().await;
+    let sent = event("evt_1");
+    let rewritten = serde_json::from_str::<Value>(&sent).unwrap().to_string();
+    let request = Request::post("/api/v1/webhooks/stripe")
+        .header("host", "localhost")
+        .header("stripe-signature", stripe::sign(SECRET, sent.as_bytes(), NOW))
+        .body(Body::from(rewritten));
+    service.call(request.unwrap()).await.problem(400);
+    let told = kept(&service, 1).await;
+    assert_eq!(told["causes"][0]["cause"], "body_rewritten", "{told}");
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_is_kept_and_the_others_are_counted() {
+    let service = service().await;
+    let began = Instant::now();
+    let mut posted = 0;
+    // The next one that is kept says how many were not.
+    let told = within("another one is kept", async {
+        loop {
+            post(&service, "whsec_wrong", &event(&format!("evt_{posted}"))).await.problem(400);
+            posted += 1;
+            let told = service.get("/api/v1/rejections").await.json();
+            if posted > 30 && told["data"].as_array().unwrap().len() > 1 {
+                return told;
+            }
+        }
+    })
+    .await;
+    let rows = told["data"].as_array().unwrap();
+    assert!(rows.len() as u64 <= began.elapsed().as_secs() + 1, "{}", rows.len());
+    let seen: u64 = rows.iter().map(|row| row["unseen"].as_u64().unwrap() + 1).sum();
+    assert_eq!(told["causes"][0]["count"], seen);
+    assert!(seen > rows.len() as u64 && seen <= posted, "{seen} of {posted}");
+}
+
+#[tokio::test]
+async fn the_newest_take_the_place_of_the_oldest() {
+    let database = Database::new().await;
+    let store = database.store();
+    for number in 0..=u64::try_from(REJECTIONS_KEPT).unwrap() {
+        let sighting = Sighting {
+            source: "stripe".to_owned(),
+            reason: "signature_missing".to_owned(),
+            header_names: vec!["host".to_owned()],
+            by_sender: false,
+            body_bytes: number,
+            body_sha256: String::new(),
+            form: BodyForm::Empty,
+            claimed_at: Some(i64::MAX),
+            livemode: None,
+            unseen: 0,
+        };
+        store.keep_rejection(&sighting).await.unwrap();
+    }
+    let kept = store.rejections().await.unwrap();
+    let lengths: Vec<_> = kept.iter().map(|one| one.sighting.body_bytes).collect();
+    assert_eq!(lengths, (1..=100).rev().collect::<Vec<_>>());
+    assert_eq!(database.count("select count(*) from eventbridge.rejections").await, REJECTIONS_KEPT);
+}
+
+#[tokio::test]
+async fn without_a_database_a_rejection_is_answered_all_the_same() {
+    let service = Service::builder().without_database().start().await;
+    assert_eq!(post(&service, "whsec_wrong", &event("evt_1")).await.problem(400), "signature_no_match");
+}
