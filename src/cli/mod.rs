@@ -15,6 +15,7 @@ mod stack;
 mod stripe_cli;
 mod table;
 mod trigger;
+mod waiting;
 
 use crate::devserver::postgres::guardian;
 use clap::{Parser, Subcommand};

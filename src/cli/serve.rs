@@ -1,5 +1,6 @@
 //! `eventbridge serve`: production. It refuses to start with anything missing, and says all of it.
 
+use super::waiting::Waiting;
 use super::{environment, signals};
 use crate::app::{Parts, Service};
 use crate::config::{Reader, Settings};
@@ -23,17 +24,20 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let (settings, instances) = reader.finish((settings, instances))?;
 
     let stop = signals::stop_requested()?;
-    let store = Store::connect_lazily(&settings.database_url, settings.database_connections)
-        .context("DATABASE_URL cannot be used")?;
-    store.migrate_when_there(&stop).await?;
-    if stop.is_cancelled() {
-        info!("stopped before the database was there");
-        return Ok(ExitCode::SUCCESS);
-    }
     let listen = settings.listen;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen} (LISTEN_ADDR)"))?;
+    let store = Store::connect_lazily(&settings.database_url, settings.database_connections)
+        .context("DATABASE_URL cannot be used")?;
+    info!(address = %listener.local_addr()?, "listening; nothing is taken before the database is there");
+    let (waiting, listener) = Waiting::start(listener)?;
+    store.migrate_when_there(&stop).await?;
+    waiting.end().await;
+    if stop.is_cancelled() {
+        info!("stopped before the database was there");
+        return Ok(ExitCode::SUCCESS);
+    }
     info!(
         address = %listener.local_addr()?,
         destinations = instances.len(),

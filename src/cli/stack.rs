@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -127,8 +127,17 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn private_postgres(keep: Keep) -> anyhow::Result<PrivatePostgres> {
+    /// A database that is there already is ready sooner than this.
+    const SAY_SO_AFTER: Duration = Duration::from_millis(1500);
     let guardian = std::env::current_exe().context("the path of this program cannot be found")?;
-    Ok(tokio::task::spawn_blocking(move || PrivatePostgres::start(&guardian, keep)).await??)
+    let mut starting = tokio::task::spawn_blocking(move || PrivatePostgres::start(&guardian, keep));
+    if let Ok(started) = tokio::time::timeout(SAY_SO_AFTER, &mut starting).await {
+        return Ok(started??);
+    }
+    eprintln!(
+        "The private database is not ready yet: it is being made, or another dev of this folder has it. Waiting …"
+    );
+    Ok(starting.await??)
 }
 
 /// Starts the sandbox beside the service and points the settings at it.

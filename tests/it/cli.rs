@@ -126,15 +126,9 @@ async fn the_demo_succeeds_whatever_the_users_settings_are() {
 async fn dev_survives_a_kill_with_its_data_and_leaves_no_server_behind() {
     let folder = TempDir::new().unwrap();
     let dev = Dev::start(folder.path()).await;
-    let done = output(eventbridge(folder.path()).args([
-        "trigger",
-        "invoice.paid",
-        "--count",
-        "2",
-        "--url",
-        dev.webhook.as_str(),
-    ]))
-    .await;
+    let mut trigger = eventbridge(folder.path());
+    trigger.args(["trigger", "invoice.paid", "--count", "2"]);
+    let done = output(trigger.env("PORT", dev.webhook.port().unwrap().to_string())).await;
     let said = text(&done.stdout);
     assert!(done.status.success(), "{said}{}", text(&done.stderr));
     assert_eq!(
@@ -157,6 +151,66 @@ async fn dev_survives_a_kill_with_its_data_and_leaves_no_server_behind() {
     let dev = Dev::start(folder.path()).await;
     assert_eq!(dev.delivered(2).await, delivered);
     dev.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_dev_of_one_folder_says_that_it_waits() {
+    let folder = TempDir::new().unwrap();
+    let first = Dev::start(folder.path()).await;
+    let mut second = eventbridge(folder.path());
+    let mut second = second.arg("dev").env("PORT", "0").stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap()).lines();
+    within("it says so", async {
+        while !said.next_line().await.unwrap().unwrap().contains("another dev of this folder") {}
+    })
+    .await;
+    second.kill().await.unwrap();
+    first.stop().await;
+}
+
+#[tokio::test]
+async fn serve_says_that_it_lives_and_is_not_ready_until_its_database_is_there() {
+    let database = Database::new().await;
+    let url = Url::parse(database.url().expose_secret()).unwrap();
+    let Some((_, sockets)) = url.query_pairs().find(|(name, _)| name == "host") else {
+        return; // The server of TEST_DATABASE_URL has no socket that could come later.
+    };
+    let folder = TempDir::new().unwrap();
+    let mut away = url.clone();
+    let here = folder.path().to_str().unwrap();
+    away.query_pairs_mut().clear().append_pair("host", here).append_pair("sslmode", "disable");
+    let mut serve = eventbridge(folder.path());
+    serve
+        .args(["serve"])
+        .envs([("DATABASE_URL", away.as_str()), ("LISTEN_ADDR", "127.0.0.1:0"), ("AUTH", "off")])
+        .envs([("STRIPE_WEBHOOK_SECRET", "whsec_x"), ("DESTINATIONS", "")])
+        .stdout(Stdio::piped());
+    let mut process = serve.spawn().unwrap();
+    let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut line_with = async |word: &str| loop {
+        let line = within(word, log.next_line()).await.unwrap().expect("serve goes on running");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        if line["message"].as_str().unwrap().contains(word) {
+            return line;
+        }
+    };
+    let listening = line_with("listening").await;
+    let base = Url::parse(&format!("http://{}", listening["address"].as_str().unwrap())).unwrap();
+    line_with("waiting for the database").await;
+    let http = http::client(&base, Duration::from_secs(10)).unwrap();
+    assert_eq!(http.get(base.join("/livez").unwrap()).send().await.unwrap().status(), 200);
+    let webhook = http.post(base.join("/api/v1/webhooks/stripe").unwrap()).body("{}").send().await.unwrap();
+    assert_eq!(webhook.status(), 503);
+    assert!(webhook.headers().contains_key("retry-after"));
+
+    let socket = ".s.PGSQL.5432";
+    std::os::unix::fs::symlink(Path::new(sockets.as_ref()).join(socket), folder.path().join(socket)).unwrap();
+    line_with("serving").await;
+    let health = http.get(base.join("/api/v1/health").unwrap()).send().await.unwrap();
+    assert_eq!(health.status(), 200);
+    let pid = process.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    assert!(within("serve stops", process.wait()).await.unwrap().success());
 }
 
 #[tokio::test]

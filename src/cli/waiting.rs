@@ -1,0 +1,67 @@
+//! What answers while `serve` waits for its database: alive, and ready for nothing yet.
+//!
+//! It listens on the very socket that the service takes over, so no request between the two finds
+//! the port closed.
+
+use crate::problem::Problem;
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use std::future::IntoFuture;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+/// How soon to ask again.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// How long an answer that is under way may take when the service is ready.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A server that says that the service is not ready.
+pub(super) struct Waiting {
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Waiting {
+    /// Begins to answer, and gives back the listener for the service itself.
+    pub(super) fn start(listener: TcpListener) -> io::Result<(Self, TcpListener)> {
+        let kept = listener.into_std()?;
+        let listener = TcpListener::from_std(kept.try_clone()?)?;
+        let stop = CancellationToken::new();
+        let serving = axum::serve(listener, router()).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server = tokio::spawn(async move {
+            if let Err(error) = serving.into_future().await {
+                error!(%error, "cannot answer while the database is waited for");
+            }
+        });
+        Ok((Self { stop, server }, TcpListener::from_std(kept)?))
+    }
+
+    /// Leaves the socket to the service.
+    pub(super) async fn end(mut self) {
+        self.stop.cancel();
+        if tokio::time::timeout(GRACE, &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn router() -> Router {
+    let alive = || async { ([(header::CACHE_CONTROL, "no-store")], "alive: waiting for the database\n") };
+    Router::new().route("/livez", get(alive)).fallback(|| async {
+        Problem::unavailable("The service is starting and waits for its database.", RETRY_AFTER_SECONDS)
+            .into_response()
+    })
+}
