@@ -12,6 +12,7 @@ RUN mkdir src \
     && rm -r src
 
 COPY .sqlx .sqlx
+COPY .env-model .env-model
 COPY migrations migrations
 COPY src src
 # Cargo goes by modification times, and the files that took the place of these may be younger.

@@ -9,15 +9,31 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+/// The file of settings, in the folder that the command runs in.
+pub(super) const FILE: &str = ".env";
+
 /// Reads the environment and `.env`; the environment wins, also where it sets a name to nothing.
 pub(super) fn vars() -> anyhow::Result<Vars> {
-    let mut vars = file(Path::new(".env"))?;
-    // Names and texts that are no Unicode are none of ours.
-    vars.extend(
-        std::env::vars_os()
-            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?))),
-    );
+    let mut vars = file(Path::new(FILE))?;
+    vars.extend(of_process());
     Ok(vars.into_iter().collect())
+}
+
+/// The environment alone, and the names that stand in it.
+pub(super) fn of_environment() -> (Vars, Vec<String>) {
+    let vars: Vec<_> = of_process().collect();
+    let names = vars.iter().map(|(name, _)| name.clone()).collect();
+    (vars.into_iter().collect(), names)
+}
+
+/// The names that stand in `.env`.
+pub(super) fn names_in_file() -> anyhow::Result<Vec<String>> {
+    Ok(file(Path::new(FILE))?.into_keys().collect())
+}
+
+/// Names and texts that are no Unicode are none of ours.
+fn of_process() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
 }
 
 /// Starts the log as the settings say.

@@ -2,11 +2,16 @@
 
 mod browser_trigger;
 mod demo;
+mod desk;
 mod dev;
+mod doctor;
+mod env_file;
 mod environment;
 mod local;
 mod migrate;
+mod notion;
 mod openapi;
+mod prompt;
 mod ready;
 mod sender;
 mod serve;
@@ -44,6 +49,12 @@ enum Command {
     Migrate,
     /// Asks the service on this machine whether it is ready: exits 0 when it is
     Ready(ready::ReadyArgs),
+    /// Checks settings, database, secrets, Notion and its columns, and says what to do
+    ///
+    /// Exits 0 when all is well, 1 when there are warnings, 2 when something does not work.
+    Doctor(doctor::DoctorArgs),
+    /// Sets up Notion
+    Notion(notion::NotionArgs),
     /// Prints the description of the API
     Openapi,
     /// Guards a private Postgres server; started by other commands
@@ -60,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Serve => run(serve::run()),
         Command::Migrate => run(migrate::run()),
         Command::Ready(args) => run(ready::run(args)),
+        Command::Doctor(args) => run(doctor::run(args)),
+        Command::Notion(args) => run(notion::run(args)),
         Command::Openapi => openapi::run(),
         Command::PostgresGuardian(args) => return guardian::run(&args),
     };

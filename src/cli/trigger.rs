@@ -20,7 +20,7 @@ pub(super) struct TriggerArgs {
     /// How many to send, each about other objects
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
-    /// The webhook's address; else the one at which dev listens by the settings LISTEN_ADDR and PORT
+    /// The webhook's address; else the one at which dev listens by the settings `LISTEN_ADDR` and `PORT`
     #[arg(long)]
     url: Option<Url>,
     /// The secret to sign with; else the first of the setting `STRIPE_WEBHOOK_SECRET`, else the one that dev has made
@@ -68,7 +68,8 @@ fn url_by_settings() -> anyhow::Result<Url> {
     }
     let mut url = Url::parse(DEFAULT_URL)?;
     let is_here = listen.ip().is_loopback() || listen.ip().is_unspecified();
-    let is_set = (is_here || url.set_ip_host(listen.ip()).is_ok()) && url.set_port(Some(listen.port())).is_ok();
+    let is_set =
+        (is_here || url.set_ip_host(listen.ip()).is_ok()) && url.set_port(Some(listen.port())).is_ok();
     is_set.then_some(url).context("LISTEN_ADDR gives no address to send to: give --url")
 }
 

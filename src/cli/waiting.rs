@@ -4,10 +4,11 @@
 //! the port closed.
 
 use crate::problem::Problem;
-use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
 use std::future::IntoFuture;
 use std::io;
 use std::time::Duration;
@@ -59,7 +60,7 @@ impl Drop for Waiting {
 }
 
 fn router() -> Router {
-    let alive = || async { ([(header::CACHE_CONTROL, "no-store")], "alive: waiting for the database\n") };
+    let alive = || async { ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": "alive" }))) };
     Router::new().route("/livez", get(alive)).fallback(|| async {
         Problem::unavailable("The service is starting and waits for its database.", RETRY_AFTER_SECONDS)
             .into_response()

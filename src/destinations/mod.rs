@@ -3,14 +3,16 @@
 //! A *kind* is code: a folder here and one line in [`KINDS`]. An *instance* is configuration: a name,
 //! a kind, its settings and its filter.
 
+pub mod checkup;
 pub mod http;
 pub mod notion;
 
 use crate::config::{self, InstanceName, Reader};
-use crate::domain::delivery::{Outcome, Remote, Trouble};
+use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use crate::domain::event::StoredEvent;
 use crate::domain::subscription::Subscription;
 use async_trait::async_trait;
+use checkup::{Examination, Finding};
 use serde_json::Value;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -102,6 +104,19 @@ pub trait Destination: Send + Sync {
     /// Whether what only the operator could mend is mended; `held_class` is the class of the failure
     /// that it is held for.
     async fn probe(&self, desk: &dyn Desk, held_class: &str) -> Probe;
+
+    /// Looks at everything that a person may have to mend, and says how; changes nothing.
+    async fn examine(&self, desk: &dyn Desk) -> Examination;
+
+    /// Adds at the destination what [`examine`](Self::examine) found to be missing, and names it.
+    async fn extend(&self, desk: &dyn Desk) -> Result<Vec<String>, Failure>;
+
+    /// Writes something as a delivery would, reads it back and takes it away again.
+    async fn rehearse(&self, desk: &dyn Desk) -> Vec<Finding>;
+
+    /// Takes away what was delivered, so that a person can still take it back. What is gone already
+    /// is no failure.
+    async fn remove(&self, remote: &Remote, desk: &dyn Desk) -> Result<(), Failure>;
 }
 
 /// A configured destination.

@@ -79,6 +79,11 @@ pub(super) fn migrator() -> Migrator {
     migrator
 }
 
+/// The number of the newest migration.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ mod page;
 mod queue;
 mod rejections;
 mod statistics;
+mod vitals;
 mod wake;
 
 pub use audit::AuditRow;
@@ -29,6 +30,7 @@ pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch, WorkerId};
 pub use rejections::REJECTIONS_KEPT;
 pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
+pub use vitals::{Schema, Vitals};
 pub use wake::Wake;
 
 use connections::Connections;
@@ -161,14 +163,12 @@ impl Store {
 
     /// Whether the schema is as new as this program.
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
-        let newest =
-            migrations::migrator().iter().map(|migration| migration.version).max().unwrap_or_default();
         let applied = sqlx::query_scalar!(
             r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok(applied.is_some_and(|version| version >= newest))
+        Ok(applied.is_some_and(|version| version >= migrations::newest()))
     }
 
     /// Closes the connections; calls that still wait for one fail.

@@ -1,6 +1,6 @@
 //! The commands as processes: what they print, how they end, and what they leave behind.
 
-use crate::harness::{Database, within};
+use crate::harness::{Database, eventbridge, output, text, within};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -11,37 +11,13 @@ use std::fs;
 use std::future::IntoFuture;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 use url::Url;
-
-/// A command that sees no more of this process's environment than it must.
-fn eventbridge(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eventbridge"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("CARGO_MANIFEST_DIR", folder)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    if let Some(binaries) = std::env::var_os("PG_BIN_DIR") {
-        command.env("PG_BIN_DIR", binaries);
-    }
-    command
-}
-
-async fn output(command: &mut Command) -> Output {
-    within("the command ends", command.output()).await.unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
 
 #[tokio::test]
 async fn serve_refuses_to_start_and_names_all_that_is_missing_at_once() {

@@ -7,6 +7,7 @@ mod another_database;
 mod api;
 mod cli;
 mod delivery;
+mod doctor;
 mod duplicates;
 mod holds;
 mod ingest;

@@ -3,7 +3,7 @@
 //! The version header and the shapes follow Notion's reference of 2026-03-11, in which pages belong
 //! to a data source and a database is a container of these.
 
-use super::settings::{NotionId, NotionSettings};
+use super::settings::{NotionAccess, NotionId};
 use crate::destinations::http::{self, ClientError};
 use crate::destinations::{Desk, Rate};
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -44,7 +44,12 @@ pub struct Client {
     rate: Rate,
     /// The token's own user, once it was asked for.
     bot: OnceCell<Option<Arc<str>>>,
+    /// The time at Notion, as its last answer told it, and when that came.
+    clock: Arc<Mutex<Option<Told>>>,
 }
+
+/// A time that was told, and when that was.
+type Told = (DateTime<Utc>, Instant);
 
 /// A client within one delivery: every call takes a slot of the token's rate first.
 #[derive(Clone, Copy)]
@@ -169,23 +174,36 @@ pub struct Answer<T> {
 
 impl Client {
     /// A client for the instance's address and token.
-    pub fn new(settings: &NotionSettings) -> Result<Self, NotionClientError> {
-        let mut token = HeaderValue::from_str(&format!("Bearer {}", settings.token.expose_secret()))
+    pub fn new(access: &NotionAccess) -> Result<Self, NotionClientError> {
+        let mut token = HeaderValue::from_str(&format!("Bearer {}", access.token.expose_secret()))
             .map_err(|_| NotionClientError::Token)?;
         token.set_sensitive(true);
-        let http = http::client(&settings.base, REQUEST_TIMEOUT)?;
+        let http = http::client(&access.base, REQUEST_TIMEOUT)?;
         Ok(Self {
             http,
-            base: settings.base.clone(),
+            base: access.base.clone(),
             token,
-            rate: settings.rate.clone(),
+            rate: access.rate.clone(),
             bot: OnceCell::new(),
+            clock: Arc::default(),
         })
     }
 
     /// The client for one delivery.
     pub fn with<'a>(&'a self, desk: &'a dyn Desk, write_until: Instant) -> Calls<'a> {
         Calls { client: self, desk, write_until }
+    }
+
+    /// The time at Notion by its last answer, and when that came; nothing before the first one.
+    pub fn clock(&self) -> Option<Told> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear_the_time(&self, response: &Response) {
+        let told = header(response, "date").and_then(|text| DateTime::parse_from_rfc2822(&text).ok());
+        if let Some(at) = told {
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((at.to_utc(), Instant::now()));
+        }
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
@@ -291,11 +309,14 @@ impl Calls<'_> {
         self.send(request).await
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.client.request(method, path)
     }
 
-    async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, CallError> {
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Answer<T>, CallError> {
         self.slot().await?;
         self.send(request).await
     }
@@ -323,6 +344,7 @@ impl Calls<'_> {
             Some(message) => CallError::NotSent(message),
             None => no_answer(broken(&error)),
         })?;
+        self.client.hear_the_time(&response);
         let status = response.status();
         let request_id = header(&response, "x-request-id");
         let retry_after = retry_after(&response);

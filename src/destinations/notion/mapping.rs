@@ -80,7 +80,7 @@ pub fn key_text(key: &str) -> String {
 }
 
 /// The value in the column's type; `None` where nothing of it is left, or the reason why it cannot be.
-fn write(field: Field, value: &FactValue<'_>, column: &Column) -> Result<Option<Value>, String> {
+pub(super) fn write(field: Field, value: &FactValue<'_>, column: &Column) -> Result<Option<Value>, String> {
     let text = cleaned(&value.to_text());
     if text.is_empty() {
         return Ok(None);

@@ -4,8 +4,10 @@
 //! outcome the page is looked for by the event's id, and written anew only when Notion can no
 //! longer be holding the first write.
 
+mod checkup;
 mod client;
 pub mod column;
+pub mod design;
 mod duplicates;
 pub mod facts;
 pub mod field;
@@ -17,10 +19,13 @@ mod settings;
 mod state;
 mod table;
 mod verdict;
+mod workspace;
 
-pub use settings::{NotionId, NotionSettings};
+pub use settings::{NotionAccess, NotionId, NotionSettings};
+pub use workspace::{Bearer, Shared, Sight, TableSight, Workspace};
 
 use crate::config::{InstanceName, Reader};
+use crate::destinations::checkup::{Examination, Finding};
 use crate::destinations::{Delivery, Desk, Destination, Probe};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::execution::Mode;
@@ -64,7 +69,7 @@ pub fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Arc
 impl Notion {
     /// A destination of these settings; nothing is called yet.
     pub fn new(settings: NotionSettings) -> Result<Self, NotionClientError> {
-        let client = Client::new(&settings)?;
+        let client = Client::new(&settings.access)?;
         Ok(Self { settings, client, event_table: TableCache::default(), object_table: TableCache::default() })
     }
 
@@ -121,6 +126,27 @@ impl Destination for Notion {
             Ok(_) => Probe::Works,
             Err(Outcome::NeedsOperator(trouble)) => Probe::Held(trouble),
             Err(_) => Probe::Unclear,
+        }
+    }
+
+    async fn examine(&self, desk: &dyn Desk) -> Examination {
+        self.look_over(desk).await
+    }
+
+    async fn extend(&self, desk: &dyn Desk) -> Result<Vec<String>, Failure> {
+        self.add_missing(desk).await
+    }
+
+    async fn rehearse(&self, desk: &dyn Desk) -> Vec<Finding> {
+        self.test_writing(desk).await
+    }
+
+    async fn remove(&self, remote: &Remote, desk: &dyn Desk) -> Result<(), Failure> {
+        let calls = self.client.with(desk, Instant::now());
+        let trashed = calls.trash_page(&remote.id).await.map(drop);
+        match trashed.map_err(|error| verdict::outcome(Effect::Update, error)) {
+            Ok(()) | Err(Outcome::Gone(_)) => Ok(()),
+            Err(outcome) => Err(workspace::failure_of(outcome)),
         }
     }
 }

@@ -255,6 +255,11 @@ impl Schema {
             .filter(|column| column.id != key.id)
     }
 
+    /// Whether a column bears the name of a property, whatever it is.
+    pub fn has_named(&self, field: Field) -> bool {
+        self.by_name(field, &BTreeSet::new()).is_some()
+    }
+
     fn by_id(&self, id: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.id == id)
     }

@@ -16,13 +16,22 @@ const RATE_PER_MINUTE: u32 = 170;
 
 const API_URL: &str = "https://api.notion.com";
 
-/// What one Notion instance works with.
+/// Where Notion is, and with which token it is asked.
 #[derive(Debug, Clone)]
-pub struct NotionSettings {
+pub struct NotionAccess {
     /// The base address, without `/v1`.
     pub base: Url,
     /// The integration's token.
     pub token: SecretString,
+    /// How often the token may be used, by all that share it.
+    pub rate: Rate,
+}
+
+/// What one Notion instance works with.
+#[derive(Debug, Clone)]
+pub struct NotionSettings {
+    /// Where Notion is, and the token.
+    pub access: NotionAccess,
     /// The database, as plain hex.
     pub database: NotionId,
     /// The data source, where the database has several.
@@ -33,8 +42,6 @@ pub struct NotionSettings {
     pub mode: Mode,
     /// Whether an object whose page a person removed gets a new one.
     pub recreates: bool,
-    /// How often the token may be used, by all that share it.
-    pub rate: Rate,
     /// The zone in which a month begins.
     pub timezone: Tz,
 }
@@ -65,14 +72,26 @@ impl NotionId {
         one == other || Self::parse(one).is_some_and(|id| Self::parse(other) == Some(id))
     }
 
+    /// As [`parse`](Self::parse), for a page: a link to one that is open over its database has the
+    /// page's id in the parameter `p`.
+    pub fn parse_page(text: &str) -> Option<Self> {
+        let opened = Url::parse(text)
+            .ok()
+            .and_then(|url| url.query_pairs().find(|(name, _)| name == "p").map(|(_, id)| id.into_owned()));
+        match opened {
+            Some(id) => Self::parse(&id),
+            None => Self::parse(text),
+        }
+    }
+
     /// The id as Notion's addresses take it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl NotionSettings {
-    /// Reads the section of an instance; what is missing or wrong is noted.
+impl NotionAccess {
+    /// Reads where Notion is and its token; what is missing or wrong is noted.
     pub fn read(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
         let key = instance.setting("API_KEY");
         let token = reader.secret(&key);
@@ -82,15 +101,33 @@ impl NotionSettings {
                 "is missing: the token (ntn_…) of your Notion integration; DESTINATIONS= set to nothing stores events only",
             );
         }
+        let base = reader.parsed(&instance.setting("API_URL"), Url::parse(API_URL).ok(), base);
+        let per_minute = reader.number(&instance.setting("RATE_PER_MINUTE"), RATE_PER_MINUTE, 0, 100_000);
+        let (base, token) = (base?, token?);
+        let rate = Rate { connection: connection(&token), per_minute: NonZeroU32::new(per_minute) };
+        Some(Self { base, token, rate })
+    }
+
+    /// Whether the token begins as Notion's tokens do.
+    pub fn has_usual_token(&self) -> bool {
+        let begins = |prefix: &str| {
+            self.token.expose_secret().strip_prefix(prefix).is_some_and(|rest| !rest.is_empty())
+        };
+        begins("ntn_") || begins("secret_")
+    }
+}
+
+impl NotionSettings {
+    /// Reads the section of an instance; what is missing or wrong is noted.
+    pub fn read(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
+        let access = NotionAccess::read(reader, instance);
         let name = instance.setting("DATABASE_ID");
         if reader.text(&name).is_none() {
             reader.problem(&name, "is missing: the id of your Notion database, or a link to it");
         }
         let database = reader.parsed(&name, None, id);
         let data_source = reader.parsed(&instance.setting("DATA_SOURCE_ID"), None, id);
-        let base = reader.parsed(&instance.setting("API_URL"), Url::parse(API_URL).ok(), base);
         let settle = Duration::from_secs(reader.number(&instance.setting("SETTLE_SECONDS"), 75, 0, 3600));
-        let per_minute = reader.number(&instance.setting("RATE_PER_MINUTE"), RATE_PER_MINUTE, 0, 100_000);
         let timezone = reader.parsed("REPORT_TIMEZONE", Tz::UTC, |text| {
             text.parse::<Tz>().map_err(|_| "must be the name of a time zone, such as Europe/Berlin")
         });
@@ -102,9 +139,8 @@ impl NotionSettings {
             "recreate" => Ok(true),
             _ => Err("must be skip or recreate"),
         });
-        let (base, token) = (base?, token?);
-        let rate = Rate { connection: connection(&token), per_minute: NonZeroU32::new(per_minute) };
-        Some(Self { base, token, database: database?, data_source, settle, mode, recreates, rate, timezone })
+        let (access, database) = (access?, database?);
+        Some(Self { access, database, data_source, settle, mode, recreates, timezone })
     }
 }
 
@@ -154,6 +190,10 @@ mod tests {
             format!("notion.so/acme/{HEX}"),
         ] {
             assert_eq!(NotionId::parse(&text).map(|id| id.0).as_deref(), Some(HEX), "{text}");
+        }
+        let opened = format!("https://www.notion.so/{}?v={}&p={HEX}", "f".repeat(32), "e".repeat(32));
+        for text in [opened, format!("https://www.notion.so/Payments-{HEX}")] {
+            assert_eq!(NotionId::parse_page(&text).map(|id| id.0).as_deref(), Some(HEX), "{text}");
         }
         for text in ["", "payments", "https://www.notion.so/", "0123", "ééééééééééééééééééééééééééééééééé"]
         {

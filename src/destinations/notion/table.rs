@@ -202,7 +202,7 @@ impl TableReader<'_> {
     }
 
     /// The bindings of this data source from an earlier run; those of another one say nothing.
-    async fn remembered(self, data_source: &str) -> Option<Bindings> {
+    pub(super) async fn remembered(self, data_source: &str) -> Option<Bindings> {
         let remembered: Remembered = serde_json::from_value(self.desk.recall().await?).ok()?;
         NotionId::is_same(&remembered.data_source, data_source).then_some(remembered.bindings)
     }

@@ -4,7 +4,7 @@
 use super::faults::Route;
 use super::refusal::Refusal;
 use super::state::{Author, State};
-use super::{databases, pages, queries};
+use super::{databases, pages, queries, search};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use uuid::Uuid;
 pub enum Call {
     /// `GET /v1/users/me`
     Me,
+    /// `POST /v1/search`
+    Search,
     /// `GET /v1/databases/{id}`
     Database(Uuid),
     /// `POST /v1/databases`
@@ -47,6 +49,7 @@ impl Call {
         let segments: Vec<&str> = path.split('/').collect();
         match (method, segments.as_slice()) {
             (&Method::GET, ["users", "me"]) => Ok(Self::Me),
+            (&Method::POST, ["search"]) => Ok(Self::Search),
             (&Method::POST, ["databases"]) => Ok(Self::CreateDatabase),
             (&Method::GET, ["databases", id]) => Ok(Self::Database(uuid(id, "database_id")?)),
             (&Method::GET, ["data_sources", id]) => Ok(Self::DataSource(uuid(id, "data_source_id")?)),
@@ -64,6 +67,7 @@ impl Call {
     pub fn route(self) -> Route {
         match self {
             Self::Me => Route::Me,
+            Self::Search => Route::Search,
             Self::Database(_) | Self::CreateDatabase | Self::DataSource(_) | Self::UpdateDataSource(_) => {
                 Route::Schema
             }
@@ -78,7 +82,8 @@ impl Call {
     /// What Notion answers where the thing asked for is not shared with the integration.
     pub fn unshared(self, body: &Value) -> Refusal {
         let (what, id) = match self {
-            Self::Me => return Refusal::of_status(401),
+            // Searching for what is not shared is no error: it finds nothing (see `gate`).
+            Self::Me | Self::Search => return Refusal::of_status(401),
             Self::Database(id) => ("database", id),
             Self::DataSource(id) | Self::UpdateDataSource(id) | Self::Query(id) => ("data source", id),
             Self::Page(id) | Self::UpdatePage(id) => ("page", id),
@@ -100,6 +105,7 @@ impl Call {
     pub fn execute(self, state: &mut State, body: &Value, lag: Duration) -> Result<Value, Refusal> {
         match self {
             Self::Me => Ok(me()),
+            Self::Search => search::run(state, body),
             Self::Database(id) => databases::read(state, id),
             Self::CreateDatabase => databases::create(state, body),
             Self::DataSource(id) => databases::read_source(state, id),

@@ -126,7 +126,8 @@ fn to_json(state: &State, database: &Database) -> Value {
     })
 }
 
-fn source_json(state: &State, source: &DataSource) -> Value {
+/// A data source as Notion shows it.
+pub fn source_json(state: &State, source: &DataSource) -> Value {
     let parent_page = state.database(source.database).map(|database| database.parent_page);
     json!({
         "object": "data_source",

@@ -94,6 +94,8 @@ pub enum Route {
     Children,
     /// `GET /v1/users/me`
     Me,
+    /// `POST /v1/search`
+    Search,
 }
 
 /// When a fault happens.

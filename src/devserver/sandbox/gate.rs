@@ -5,6 +5,7 @@ use super::calls::Call;
 use super::connection::Line;
 use super::faults::{Fault, Misfortune};
 use super::refusal::Refusal;
+use super::search;
 use super::shared::Shared;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -136,6 +137,7 @@ fn suffer(shared: &Arc<Shared>, call: Call, body: &Arc<Value>, misfortune: Misfo
         Fault::Conflict => Outcome::Refused(Refusal::of_status(409)),
         Fault::Unauthorized => Outcome::Refused(Refusal::of_status(401)),
         Fault::Restricted => Outcome::Refused(Refusal::of_status(403)),
+        Fault::Unshared if call == Call::Search => Outcome::Done(search::nothing()),
         Fault::Unshared => Outcome::Refused(call.unshared(body)),
         Fault::Invalid { message } => Outcome::Refused(Refusal::validation(message)),
         Fault::Error { status } => Outcome::Refused(Refusal::of_status(status)),

@@ -50,6 +50,8 @@ pub enum Kind {
     LastEditedBy,
     /// Read-only: a button.
     Button,
+    /// Read-only: whether a page of a wiki is verified; wikis alone have it.
+    Verification,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
                 | Self::LastEditedTime
                 | Self::LastEditedBy
                 | Self::Button
+                | Self::Verification
         )
     }
 
@@ -113,6 +116,7 @@ const KINDS: &[(Kind, &str)] = &[
     (Kind::LastEditedTime, "last_edited_time"),
     (Kind::LastEditedBy, "last_edited_by"),
     (Kind::Button, "button"),
+    (Kind::Verification, "verification"),
 ];
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ mod pages;
 mod queries;
 mod refusal;
 mod schema;
+mod search;
 mod shared;
 mod state;
 mod table;

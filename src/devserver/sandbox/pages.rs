@@ -1,7 +1,8 @@
 //! Pages: made, read, changed, thrown away and given blocks, as the API and as the user do it.
 
 use super::calls::user;
-use super::content::{Authorship, Content, read_back};
+use super::content::{Authorship, Content, Span, read_back, rich_text};
+use super::databases::PARENT_PAGE_ID;
 use super::kind::Kind;
 use super::refusal::Refusal;
 use super::state::{Author, DataSource, Page, State, now};
@@ -48,8 +49,31 @@ pub fn create(state: &mut State, body: &Value, lag: Duration, author: Author) ->
 
 /// `GET /v1/pages/{id}`; a page in the trash can still be read.
 pub fn read(state: &State, id: Uuid) -> Result<Value, Refusal> {
+    if id == PARENT_PAGE_ID {
+        return Ok(parent_page(state));
+    }
     let (page, source) = find(state, id)?;
     Ok(to_json(state, source, page))
+}
+
+/// The page on which the databases stand, as Notion shows it.
+pub fn parent_page(state: &State) -> Value {
+    json!({
+        "object": "page",
+        "id": PARENT_PAGE_ID,
+        "parent": { "type": "workspace", "workspace": true },
+        "in_trash": false,
+        "is_locked": false,
+        "properties": {
+            "title": {
+                "id": "title",
+                "type": "title",
+                "title": rich_text(&[Span { content: "Finance".to_owned(), link: None }]),
+            },
+        },
+        "url": url_of(state, PARENT_PAGE_ID),
+        "public_url": null,
+    })
 }
 
 /// `PATCH /v1/pages/{id}`

@@ -1,10 +1,12 @@
 //! What every test stands on: one Postgres for the run, a database for each test, the service with
 //! its router called in-process, and a Notion sandbox to deliver to.
 
+mod command;
 mod database;
 mod line;
 mod service;
 
+pub use command::{eventbridge, output, text};
 pub use database::Database;
 pub use line::Line;
 pub use service::{Answer, NOW, SECRET, Service, ServiceBuilder, signed};

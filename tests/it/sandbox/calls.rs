@@ -2,7 +2,7 @@
 
 use super::{Harness, new_page, titled};
 use eventbridge::devserver::sandbox::{
-    DATA_SOURCE_ID, DATABASE_ID, PARENT_PAGE_ID, SandboxOptions, Template,
+    DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, PARENT_PAGE_ID, SandboxOptions, Template,
 };
 use serde_json::{Value, json};
 
@@ -256,4 +256,32 @@ fn titles(list: &Value) -> Vec<&str> {
         .iter()
         .map(|page| page["properties"]["EventId"]["title"][0]["plain_text"].as_str().unwrap())
         .collect()
+}
+
+#[tokio::test]
+async fn a_search_finds_what_is_shared_by_kind_and_title_and_page_by_page() {
+    let harness = Harness::start().await;
+    harness.create_titled("evt_1").await;
+    let search = async |body: Value| {
+        let answer = harness.post("/v1/search", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    };
+    let ids = |found: &Value| {
+        let results = found["results"].as_array().unwrap().iter();
+        results.map(|thing| thing["object"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&search(json!({})).await), ["data_source", "page", "page"]);
+    let pages = json!({ "filter": { "property": "object", "value": "page" }, "page_size": 1 });
+    let first = search(pages).await;
+    assert_eq!(
+        (first["results"][0]["parent"]["type"].as_str(), &first["has_more"]),
+        (Some("workspace"), &json!(true))
+    );
+    let rest = search(json!({ "query": "EVT_1", "start_cursor": null })).await;
+    assert_eq!((ids(&rest).len(), &rest["next_cursor"]), (1, &Value::Null));
+    let wrong = json!({ "filter": { "property": "object", "value": "database" } });
+    harness.post("/v1/search", &wrong).await.is_error(400, "validation_error", "data_source");
+    harness.handle.fault(FaultRule::once(Fault::Unshared)).unwrap();
+    assert_eq!(ids(&search(json!({})).await).len(), 0);
 }

@@ -1,0 +1,79 @@
+//! What a command gives a destination: the rate of its connection, kept with the running service.
+//!
+//! Where the database cannot be asked for a slot, the command keeps to the rate by itself.
+
+use crate::destinations::{Desk, Rate};
+use crate::store::{Slot, Store};
+use async_trait::async_trait;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::debug;
+
+/// How long a command waits for a slot that the running service has taken before.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The desk of one instance, for as long as a command runs.
+pub(super) struct CommandDesk {
+    store: Option<Store>,
+    instance: String,
+    /// When the next call may begin, where the database does not say.
+    next: Mutex<Instant>,
+}
+
+impl CommandDesk {
+    /// A desk that asks this database, where there is one.
+    pub(super) fn new(store: Option<Store>, instance: &str) -> Self {
+        Self { store, instance: instance.to_owned(), next: Mutex::new(Instant::now()) }
+    }
+
+    /// Waits for a slot of this process's own.
+    async fn own_slot(&self, gap: Duration) {
+        let mut next = self.next.lock().await;
+        tokio::time::sleep_until(*next).await;
+        *next = Instant::now() + gap;
+    }
+}
+
+#[async_trait]
+impl Desk for CommandDesk {
+    async fn recall(&self) -> Option<Value> {
+        self.store.as_ref()?.recall(&self.instance).await.ok().flatten()
+    }
+
+    /// What a command sees is remembered by nobody.
+    async fn remember(&self, _memory: &Value) {}
+
+    /// A command works without a lease, at the word of a person.
+    fn lease_holds(&self) -> bool {
+        true
+    }
+
+    async fn slot(&self, rate: &Rate) -> Result<(), Duration> {
+        let gap = rate.per_minute.map_or(Duration::ZERO, |calls| Duration::from_mins(1) / calls.get());
+        if let Some(store) = &self.store {
+            match store.take_slot(&rate.connection, gap, PATIENCE).await {
+                Ok(Slot::In(wait)) => {
+                    tokio::time::sleep(wait).await;
+                    return Ok(());
+                }
+                Ok(Slot::NotBefore(wait)) => return Err(wait),
+                Err(error) => {
+                    debug!(%error, "the database gives no slots; this command keeps to the rate alone");
+                }
+            }
+        }
+        self.own_slot(gap).await;
+        Ok(())
+    }
+
+    async fn block(&self, rate: &Rate, wait: Duration) {
+        *self.next.lock().await = Instant::now() + wait.min(PATIENCE);
+        if let Some(store) = &self.store
+            && let Err(error) = store.block(&rate.connection, wait).await
+        {
+            debug!(%error, "the running service could not be told to wait");
+        }
+    }
+}

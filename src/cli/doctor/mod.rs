@@ -1,0 +1,177 @@
+//! `eventbridge doctor`: looks at everything that can be wrong before and beside the running
+//! service, and says what to do.
+//!
+//! It changes nothing unless it is told to: `--fix` adds missing columns, `--write-test` makes a page
+//! and takes it away again.
+
+mod database;
+mod report;
+mod settings;
+
+use super::desk::CommandDesk;
+use super::{environment, prompt};
+use crate::config::{InstanceName, Reader, Settings, Vars};
+use crate::destinations::checkup::{Examination, Finding};
+use crate::destinations::{self, Instance};
+use crate::store::Store;
+use chrono::{DateTime, TimeDelta, Utc};
+use report::{Report, Section};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
+pub(super) struct DoctorArgs {
+    /// Adds the columns that are missing in Notion, after asking
+    #[arg(long)]
+    fix: bool,
+    /// Makes a page in Notion, reads it back and throws it away
+    #[arg(long)]
+    write_test: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+    /// Answers every question with yes
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let mut sections = Vec::new();
+    let (vars, mut of_settings) = read_settings();
+    let mut reader = Reader::new(&vars);
+    let settings = Settings::for_production(&mut reader);
+    let instances = destinations::configure(&mut reader, &settings.instances);
+    of_settings.extend(wrong_settings(reader));
+    of_settings.extend(settings::names(&settings.instances));
+    of_settings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
+    if of_settings.is_empty() {
+        of_settings.push(Finding::good("all that is needed is set, and can be read"));
+    }
+    sections.push(Section { name: "Settings".to_owned(), findings: of_settings });
+    sections
+        .push(Section { name: "Stripe".to_owned(), findings: settings::secrets(&settings.stripe_secrets) });
+
+    let mut clocks = Vec::new();
+    let store =
+        if settings.has_database() { Store::connect_lazily(&settings.database_url, 2).ok() } else { None };
+    if let Some(store) = &store {
+        let (findings, clock) = database::examine(store, settings.database_connections, local_time).await;
+        clocks.extend(clock);
+        sections.push(Section { name: "Database".to_owned(), findings });
+    }
+
+    let mut targets: Vec<(String, String)> = Vec::new();
+    for instance in &instances {
+        let (section, examination) =
+            destination(instance, &settings.instances, store.as_ref(), &args).await?;
+        let name = &instance.subscription.destination;
+        sections.push(section);
+        clocks.extend(examination.clock.map(|(theirs, heard)| {
+            let since = TimeDelta::from_std(heard.elapsed()).unwrap_or_default();
+            database::clock(&format!("the clock of {name}"), theirs + since - local_time())
+        }));
+        targets.extend(examination.target.map(|target| (target, name.clone())));
+    }
+    sections.extend(doubles(&targets));
+    if !clocks.is_empty() {
+        sections.push(Section { name: "Clocks".to_owned(), findings: clocks });
+    }
+    sections.retain(|section| !section.findings.is_empty());
+    if let Some(store) = store {
+        store.close().await;
+    }
+    let report = Report::of(sections);
+    if args.json {
+        println!("{}", report.to_json());
+    } else {
+        print!("{}", report.to_text(report::wants_colour()));
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// The settings; where `.env` cannot be read, those of the environment.
+fn read_settings() -> (Vars, Vec<Finding>) {
+    match environment::vars() {
+        Ok(vars) => (vars, Vec::new()),
+        Err(error) => {
+            let (vars, _) = environment::of_environment();
+            let finding = Finding::problem(
+                format!("{error:#}"),
+                "mend that line; what follows here knows the environment alone",
+            );
+            (vars, vec![finding])
+        }
+    }
+}
+
+fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
+    let Err(error) = reader.finish(()) else { return Vec::new() };
+    error
+        .problems
+        .into_iter()
+        .map(|what| Finding::problem(what, "set it in the environment or in .env; .env-model says how"))
+        .collect()
+}
+
+/// Looks at one destination, and does what was asked for.
+async fn destination(
+    instance: &Instance,
+    configured: &[InstanceName],
+    store: Option<&Store>,
+    args: &DoctorArgs,
+) -> anyhow::Result<(Section, Examination)> {
+    let name = &instance.subscription.destination;
+    let desk = CommandDesk::new(store.cloned(), name);
+    let mut examination = instance.destination.examine(&desk).await;
+    let mut findings = std::mem::take(&mut examination.findings);
+    if args.fix && !examination.additions.is_empty() {
+        let listed = examination.additions.join(", ");
+        eprintln!("These columns would be added to the table of {name}: {}", prompt::plain(&listed));
+        if prompt::agrees("Add them?", args.yes).await? {
+            match instance.destination.extend(&desk).await {
+                Ok(added) => {
+                    examination = instance.destination.examine(&desk).await;
+                    findings = std::mem::take(&mut examination.findings);
+                    findings.push(Finding::good(format!("added: {}", added.join(", "))));
+                }
+                Err(failure) => findings.push(Finding::problem(
+                    format!("the columns could not be added: {}", failure.message),
+                    "give the integration the capability to update content, or add them by hand",
+                )),
+            }
+        }
+    }
+    if args.write_test {
+        findings.extend(instance.destination.rehearse(&desk).await);
+    } else if examination.target.is_some() {
+        findings.push(
+            Finding::note("whether it may write shows in writing alone")
+                .with_remedy("eventbridge doctor --write-test makes a page and takes it away again"),
+        );
+    }
+    let kind = configured.iter().find(|known| known.name == *name).map_or("", |known| known.kind.as_str());
+    let title =
+        if kind == name { format!("Destination {name}") } else { format!("Destination {name} ({kind})") };
+    Ok((Section { name: title, findings }, examination))
+}
+
+/// Instances that fill one table: each event has a page from each.
+fn doubles(targets: &[(String, String)]) -> Option<Section> {
+    let findings: Vec<_> = targets
+        .iter()
+        .enumerate()
+        .filter_map(|(place, (target, name))| {
+            let (_, other) = targets.iter().take(place).find(|(earlier, _)| earlier == target)?;
+            Some(Finding::warning(
+                format!("{other} and {name} fill the same table, so each event gets two pages"),
+                "give each instance a database of its own",
+            ))
+        })
+        .collect();
+    (!findings.is_empty()).then(|| Section { name: "Destinations".to_owned(), findings })
+}
+
+fn local_time() -> DateTime<Utc> {
+    SystemTime::now().into()
+}

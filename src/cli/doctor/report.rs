@@ -1,0 +1,132 @@
+//! What was found, as a checklist for people or as JSON for programs.
+
+use crate::cli::prompt::plain;
+use crate::destinations::checkup::{Finding, Level};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+
+/// One part of the check-up.
+#[derive(Debug, Serialize)]
+pub(super) struct Section {
+    pub(super) name: String,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// The whole check-up.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// The worst that was found.
+    verdict: &'static str,
+    sections: Vec<Section>,
+}
+
+impl Report {
+    pub(super) fn of(sections: Vec<Section>) -> Self {
+        let verdict = match worst(&sections) {
+            Level::Good | Level::Note => "good",
+            Level::Warning => "warnings",
+            Level::Problem => "broken",
+        };
+        Self { verdict, sections }
+    }
+
+    /// 0 when all is well, 1 with warnings, 2 when something does not work.
+    pub(super) fn exit_code(&self) -> u8 {
+        match worst(&self.sections) {
+            Level::Good | Level::Note => 0,
+            Level::Warning => 1,
+            Level::Problem => 2,
+        }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// The checklist; in colours where they are wanted.
+    pub(super) fn to_text(&self, in_colour: bool) -> String {
+        let mut text = String::new();
+        for section in &self.sections {
+            // Writing to a String cannot fail.
+            let _ok = writeln!(text, "{}", painted(&section.name, "1", in_colour));
+            for finding in &section.findings {
+                let (mark, colour) = match finding.level {
+                    Level::Good => ("✓", "32"),
+                    Level::Note => ("·", "2"),
+                    Level::Warning => ("!", "33"),
+                    Level::Problem => ("✗", "31"),
+                };
+                let _ok = writeln!(text, "  {} {}", painted(mark, colour, in_colour), plain(&finding.what));
+                if let Some(remedy) = &finding.remedy {
+                    let _ok = writeln!(text, "      → {}", plain(remedy));
+                }
+            }
+            text.push('\n');
+        }
+        text.push_str(&self.sum());
+        text.push('\n');
+        text
+    }
+
+    fn sum(&self) -> String {
+        let count = |level: Level| {
+            self.sections
+                .iter()
+                .flat_map(|section| &section.findings)
+                .filter(|finding| finding.level == level)
+                .count()
+        };
+        let counted = |number: usize, word: &str| match number {
+            1 => format!("1 {word}"),
+            more => format!("{more} {word}s"),
+        };
+        match (count(Level::Problem), count(Level::Warning)) {
+            (0, 0) => "All is well.".to_owned(),
+            (0, warnings) => format!("It works, with {}.", counted(warnings, "warning")),
+            (problems, 0) => format!("{} to mend.", counted(problems, "problem")),
+            (problems, warnings) => {
+                format!("{} to mend, and {}.", counted(problems, "problem"), counted(warnings, "warning"))
+            }
+        }
+    }
+}
+
+/// Colours are for terminals, and for those who did not ask to be spared (no-color.org).
+pub(super) fn wants_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn worst(sections: &[Section]) -> Level {
+    let levels = sections.iter().flat_map(|section| &section.findings).map(|finding| finding.level);
+    levels.max().unwrap_or(Level::Good)
+}
+
+fn painted(text: &str, colour: &str, in_colour: bool) -> String {
+    if in_colour { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(findings: Vec<Finding>) -> Report {
+        Report::of(vec![Section { name: "Part".to_owned(), findings }])
+    }
+
+    #[test]
+    fn the_worst_decides_and_nothing_can_drive_the_terminal() {
+        let good = report(vec![Finding::good("a"), Finding::note("b")]);
+        assert_eq!((good.exit_code(), good.verdict), (0, "good"));
+        let mixed = report(vec![
+            Finding::warning("a\u{1b}[2J", "do this"),
+            Finding::problem("b", "do that"),
+            Finding::good("c"),
+        ]);
+        assert_eq!((mixed.exit_code(), mixed.verdict), (2, "broken"));
+        let text = mixed.to_text(false);
+        assert!(text.contains("1 problem to mend, and 1 warning.") && text.contains("→ do that"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert_eq!(report(vec![Finding::warning("a", "b")]).exit_code(), 1);
+    }
+}

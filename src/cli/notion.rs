@@ -1,0 +1,249 @@
+//! `eventbridge notion init`: shows what the token sees, and makes a database to fill.
+
+use super::desk::CommandDesk;
+use super::{env_file, environment, prompt, signals};
+use crate::config::{InstanceName, Reader};
+use crate::destinations::notion::{NotionId, Shared, Sight, Workspace};
+use crate::domain::delivery::Failure;
+use anyhow::{Context, anyhow, bail};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+use url::Url;
+
+/// How often to look whether something is shared by now.
+const LOOK_AGAIN: Duration = Duration::from_secs(4);
+
+/// More pages than this nobody reads through; the others are named by `--page`.
+const PAGES_SHOWN_MAX: usize = 30;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct NotionArgs {
+    #[command(subcommand)]
+    command: NotionCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum NotionCommand {
+    /// Makes a database in Notion with a column for everything that can be told, and says what to set
+    ///
+    /// It needs the integration's token alone (`NOTION_API_KEY`). On a terminal it waits until a page
+    /// is shared with the integration, and asks under which one the database is to stand.
+    Init(InitArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct InitArgs {
+    /// The page under which to make it: any link to it that was copied from Notion, or its id
+    #[arg(long, value_name = "LINK")]
+    page: Option<String>,
+    /// What the database is called
+    #[arg(long, default_value = "Stripe payments")]
+    title: String,
+    /// The instance whose settings to read and to set
+    #[arg(long, default_value = "notion")]
+    instance: String,
+    /// How long to wait until something is shared; without end on a terminal, else not at all
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    /// Answers every question with yes, also whether to write the setting to .env
+    #[arg(long)]
+    yes: bool,
+    /// Prints JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done, for programs.
+#[derive(Debug, Serialize)]
+struct Done<'a> {
+    database_id: &'a str,
+    title: &'a str,
+    url: &'a str,
+    page: &'a Sight,
+    setting: &'a str,
+    /// The file that the setting was written to.
+    written_to: Option<&'static str>,
+}
+
+pub(super) async fn run(args: NotionArgs) -> anyhow::Result<ExitCode> {
+    let NotionCommand::Init(args) = args.command;
+    let stop = signals::stop_requested()?;
+    tokio::select! {
+        done = init(args) => done,
+        () = stop.cancelled() => {
+            eprintln!("\nStopped; nothing was made.");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
+    let vars = environment::vars()?;
+    let instance = InstanceName { name: args.instance.clone(), kind: "notion".to_owned() };
+    let mut reader = Reader::new(&vars);
+    let workspace = Workspace::configure(&mut reader, &instance);
+    let workspace = reader.finish(workspace)?.context("the token cannot be used")?;
+    let desk = CommandDesk::new(None, &instance.name);
+    let bearer = workspace.bearer(&desk).await.map_err(|failure| told(&failure))?;
+    eprintln!(
+        "The token is that of {} in the workspace {}.",
+        prompt::plain(&bearer.name),
+        prompt::plain(&bearer.workspace)
+    );
+    let page = match &args.page {
+        Some(link) => named_page(&workspace, &desk, link).await?,
+        None => chosen_page(&workspace, &desk, &instance, &args).await?,
+    };
+    let title = prompt::plain(&page.title);
+    if args.page.is_none()
+        && !prompt::agrees(&format!("Make the database {:?} under {title:?}?", args.title), args.yes).await?
+    {
+        bail!("nothing was made");
+    }
+    let made =
+        workspace.make_database(&desk, &page.id, &args.title).await.map_err(|failure| told(&failure))?;
+    let id = made.id.replace('-', "");
+    let name = instance.setting("DATABASE_ID");
+    eprintln!("Made the database {:?}: {}", args.title, made.url);
+    let is_wanted = args.yes
+        || (prompt::is_answered() && prompt::agrees(&format!("Write {name} to .env?"), false).await?);
+    if is_wanted {
+        env_file::set(Path::new(environment::FILE), &name, &id)?;
+        eprintln!("Written to .env.");
+    } else {
+        eprintln!("Set this in .env or in the environment:");
+    }
+    let setting = format!("{name}={id}");
+    if args.json {
+        let written_to = is_wanted.then_some(environment::FILE);
+        let done = Done {
+            database_id: &id,
+            title: &made.title,
+            url: &made.url,
+            page: &page,
+            setting: &setting,
+            written_to,
+        };
+        println!("{}", serde_json::to_string_pretty(&done)?);
+    } else {
+        println!("{setting}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The page that a link leads to.
+async fn named_page(workspace: &Workspace, desk: &CommandDesk, link: &str) -> anyhow::Result<Sight> {
+    let id = NotionId::parse_page(link)
+        .context("--page: this is no link to a page that was copied from Notion, and no id")?;
+    let page = workspace.page(desk, &id).await.map_err(|failure| told(&failure))?;
+    page.ok_or_else(|| {
+        if has_view(link) {
+            anyhow!("--page: this link leads to a database; copy the link to the page on which it stands")
+        } else {
+            anyhow!(
+                "--page: no such page is shared with the integration: open it in Notion, ••• › Connections, \
+                 and choose the integration"
+            )
+        }
+    })
+}
+
+/// Whether a link opens a view, which databases alone have.
+fn has_view(link: &str) -> bool {
+    Url::parse(link).is_ok_and(|url| url.query_pairs().any(|(name, _)| name == "v"))
+}
+
+/// The page that is chosen among those shared, after waiting for one.
+async fn chosen_page(
+    workspace: &Workspace,
+    desk: &CommandDesk,
+    instance: &InstanceName,
+    args: &InitArgs,
+) -> anyhow::Result<Sight> {
+    let mut shared = something_shared(workspace, desk, args).await?;
+    show_databases(&shared, instance);
+    if shared.pages.is_empty() {
+        bail!(
+            "the token sees databases alone: share the page under which a new one is to stand (••• › \
+             Connections), or use one of these"
+        );
+    }
+    let more = shared.pages.len().saturating_sub(PAGES_SHOWN_MAX);
+    shared.pages.truncate(PAGES_SHOWN_MAX);
+    eprintln!("Pages under which a database can be made:");
+    for (number, page) in (1..).zip(&shared.pages) {
+        eprintln!("  {number:>2}  {}  {}", shown_title(page), prompt::plain(&page.url));
+    }
+    if more > 0 {
+        eprintln!("  … and {more} more; --page <link> names one of them");
+    }
+    let place = match shared.pages.len() {
+        1 => 0,
+        _ if !prompt::is_answered() => bail!("several pages are shared: name one by --page <link>"),
+        count => prompt::choice("Which one?", count).await?,
+    };
+    shared.pages.into_iter().nth(place).context("there is no such page")
+}
+
+/// What the token sees, as soon as that is anything.
+async fn something_shared(
+    workspace: &Workspace,
+    desk: &CommandDesk,
+    args: &InitArgs,
+) -> anyhow::Result<Shared> {
+    let patience = match args.wait {
+        Some(seconds) => Some(Duration::from_secs(seconds)),
+        None if prompt::is_answered() => None,
+        None => Some(Duration::ZERO),
+    };
+    let began = Instant::now();
+    let mut has_said = false;
+    loop {
+        let shared = workspace.shared(desk).await.map_err(|failure| told(&failure))?;
+        if !shared.pages.is_empty() || !shared.databases.is_empty() {
+            return Ok(shared);
+        }
+        if !has_said {
+            has_said = true;
+            eprintln!(
+                "Nothing is shared with the integration yet. In Notion, open the page under which the \
+                 database is to stand, ••• (top right) › Connections, and choose the integration."
+            );
+        }
+        if patience.is_some_and(|patience| began.elapsed() + LOOK_AGAIN > patience) {
+            bail!("nothing is shared with the integration; --wait <seconds> waits for it");
+        }
+        eprintln!("Looking again in {} s; Ctrl-C ends this.", LOOK_AGAIN.as_secs());
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn show_databases(shared: &Shared, instance: &InstanceName) {
+    if shared.databases.is_empty() {
+        return;
+    }
+    eprintln!("Databases that it sees already (linked views are not among them: the API knows none):");
+    for table in &shared.databases {
+        let database = &table.database;
+        match table.unusable {
+            Some(reason) => eprintln!("  {}: {reason}", shown_title(database)),
+            None => eprintln!(
+                "  {}  {}={}",
+                shown_title(database),
+                instance.setting("DATABASE_ID"),
+                database.id.replace('-', "")
+            ),
+        }
+    }
+}
+
+fn shown_title(sight: &Sight) -> String {
+    if sight.title.is_empty() { "(no title)".to_owned() } else { prompt::plain(&sight.title) }
+}
+
+fn told(failure: &Failure) -> anyhow::Error {
+    anyhow!("{}", prompt::plain(&failure.message))
+}

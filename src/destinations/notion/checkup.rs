@@ -1,0 +1,454 @@
+//! The check-up of a Notion instance: token, database, data source and columns, and what to do.
+//!
+//! Looking changes nothing. Adding columns and the write test are asked for by name.
+
+use super::client::CallError;
+use super::design::{self, Fit};
+use super::facts::Facts;
+use super::field::{Field, folded};
+use super::mapping::{self, Mapped};
+use super::schema::{Bindings, Schema, SchemaError, SchemaWarning};
+use super::settings::NotionId;
+use super::verdict::{self, Effect};
+use super::workspace::{self, WIKI, is_wiki, title};
+use super::{Notion, object};
+use crate::destinations::Desk;
+use crate::destinations::checkup::{Examination, Finding};
+use crate::domain::delivery::{Failure, Outcome};
+use crate::domain::event::{EventFacts, EventKey, StoredEvent};
+use crate::domain::execution::Mode;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// The event and the object of the write test: no sender gives out such ids.
+const TEST_EVENT: &str = "evt_eventbridge_write_test";
+const TEST_OBJECT: &str = "in_eventbridge_write_test";
+
+/// How long the write test may take to its write.
+const TEST_WITHIN: Duration = Duration::from_mins(2);
+
+/// The table that an instance fills, as it was found.
+struct Found {
+    data_source: String,
+    /// Nothing where no column can hold the key.
+    bindings: Option<Bindings>,
+    /// The properties that have no column and could get one.
+    missing: Vec<Field>,
+}
+
+impl Notion {
+    /// Looks at all of it, up to where the next thing cannot be looked at.
+    pub(super) async fn look_over(&self, desk: &dyn Desk) -> Examination {
+        let mut examination = Examination::default();
+        let found = self.look(desk, &mut examination.findings).await;
+        if let Some(found) = &found {
+            examination.additions = found.missing.iter().map(|field| addition(*field)).collect();
+            examination.target = Some(found.data_source.clone());
+        }
+        examination.clock = self.client.clock();
+        examination
+    }
+
+    /// Adds the columns that are missing.
+    pub(super) async fn add_missing(&self, desk: &dyn Desk) -> Result<Vec<String>, Failure> {
+        let found = self.look(desk, &mut Vec::new()).await.ok_or_else(|| {
+            Failure::local("no_table", "there is no table to add columns to: mend first what stands above")
+        })?;
+        if found.missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let calls = self.client.with(desk, Instant::now());
+        let columns = design::definitions(&found.missing);
+        calls.add_columns(&found.data_source, &columns).await.map_err(workspace::failure)?;
+        Ok(found.missing.iter().map(|field| addition(*field)).collect())
+    }
+
+    /// Makes a page as a delivery would, reads it back, and throws it away.
+    pub(super) async fn test_writing(&self, desk: &dyn Desk) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let Some(Found { data_source, bindings: Some(bindings), .. }) =
+            self.look(desk, &mut Vec::new()).await
+        else {
+            return vec![Finding::problem("no page can be written yet", "mend first what stands above")];
+        };
+        let calls = self.client.with(desk, Instant::now() + TEST_WITHIN);
+        let sent = self.test_page(&bindings);
+        let made = match calls.create_page(&data_source, &sent.properties).await {
+            Ok(answer) => answer.value,
+            Err(error) => {
+                findings.push(trouble(Effect::Create, error));
+                return findings;
+            }
+        };
+        match calls.page(&made.id).await {
+            Ok(page) => findings.push(read_back(&sent, &page.value, &bindings)),
+            Err(error) => findings.push(trouble(Effect::Look, error)),
+        }
+        match calls.trash_page(&made.id).await {
+            Ok(_) => findings.push(Finding::good("the test page was taken away again")),
+            Err(error) => {
+                let failure = workspace::failure(error);
+                let place = made.url.unwrap_or(made.id);
+                findings.push(Finding::warning(
+                    format!("the test page could not be taken away: {}", failure.message),
+                    format!(
+                        "remove it by hand: {place}; give the integration the capability to update content"
+                    ),
+                ));
+            }
+        }
+        findings
+    }
+
+    async fn look(&self, desk: &dyn Desk, findings: &mut Vec<Finding>) -> Option<Found> {
+        if !self.settings.access.has_usual_token() {
+            findings.push(Finding::warning(
+                "the token does not begin with ntn_ (or secret_, as old ones do)",
+                "copy the token of the integration from https://www.notion.so/my-integrations",
+            ));
+        }
+        let calls = self.client.with(desk, Instant::now());
+        match calls.bearer().await {
+            Ok(answer) => findings.push(whose(&answer.value)),
+            // An integration that may not see users is told so, and may be good for all else.
+            Err(CallError::Refused(refusal)) if refusal.status == 403 => {
+                findings.push(Finding::note("Notion does not tell whose the token is"));
+            }
+            Err(error) => {
+                findings.push(trouble(Effect::Describe, error));
+                return None;
+            }
+        }
+        let data_source = self.find_data_source(desk, findings).await?;
+        let described = match calls.data_source(&data_source).await {
+            Ok(answer) => answer.value,
+            Err(error) => {
+                findings.push(trouble(Effect::Describe, error));
+                return None;
+            }
+        };
+        if is_wiki(&described) {
+            findings.push(Finding::problem(
+                format!("the database cannot be filled: {WIKI}"),
+                "take a database that is no wiki, or make one: eventbridge notion init",
+            ));
+            return None;
+        }
+        let previous = self.reader(self.settings.mode, desk).remembered(&data_source).await;
+        match Schema::parse(&described) {
+            Ok(schema) => Some(self.look_at_columns(data_source, &schema, previous.as_ref(), findings)),
+            Err(error) => {
+                findings.push(unusable(&error));
+                None
+            }
+        }
+    }
+
+    /// The data source to fill, found by way of the database.
+    async fn find_data_source(&self, desk: &dyn Desk, findings: &mut Vec<Finding>) -> Option<String> {
+        let calls = self.client.with(desk, Instant::now());
+        let id = &self.settings.database;
+        let database = match calls.whole_database(id).await {
+            Ok(answer) => answer.value,
+            Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 404) => {
+                findings.push(self.where_it_leads(desk).await);
+                return None;
+            }
+            Err(error) => {
+                findings.push(trouble(Effect::Describe, error));
+                return None;
+            }
+        };
+        if database.get("in_trash").and_then(Value::as_bool) == Some(true) {
+            findings.push(Finding::problem("the database is in Notion's trash", "restore it in Notion"));
+            return None;
+        }
+        let sources: Vec<(String, String)> = database
+            .get("data_sources")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|source| {
+                let text = |name: &str| source.get(name).and_then(Value::as_str).map(str::to_owned);
+                Some((text("id")?, text("name").unwrap_or_default()))
+            })
+            .collect();
+        findings.push(Finding::good(format!(
+            "the database {:?} is shared with the integration",
+            title(&database)
+        )));
+        let configured = self.settings.data_source.as_ref();
+        let is_configured = |(id, _): &&(String, String)| NotionId::parse(id).as_ref() == configured;
+        let listed = || {
+            let all: Vec<_> = sources.iter().map(|(id, name)| format!("{id} ({name})")).collect();
+            all.join(", ")
+        };
+        match (configured, sources.as_slice()) {
+            (_, []) => {
+                findings.push(Finding::problem(
+                    "the database shows no data source: it is a linked view, which Notion's API cannot write \
+                     to, or its source is not shared with the integration",
+                    "open the original database (click its title in the linked view), share it (••• › \
+                     Connections), and copy its own link to NOTION_DATABASE_ID",
+                ));
+                None
+            }
+            (Some(_), sources) => {
+                let Some((id, name)) = sources.iter().find(is_configured) else {
+                    findings.push(Finding::problem(
+                        "NOTION_DATA_SOURCE_ID names no data source of the database",
+                        format!("set it to one of: {}", listed()),
+                    ));
+                    return None;
+                };
+                findings.push(Finding::good(format!("its data source {name:?} is the one configured")));
+                Some(id.clone())
+            }
+            (None, [(id, _)]) => Some(id.clone()),
+            (None, several) => {
+                findings.push(Finding::problem(
+                    format!("the database has {} data sources", several.len()),
+                    format!("set NOTION_DATA_SOURCE_ID to one of: {}", listed()),
+                ));
+                None
+            }
+        }
+    }
+
+    /// What the setting leads to, where it is no database that can be seen.
+    async fn where_it_leads(&self, desk: &dyn Desk) -> Finding {
+        let calls = self.client.with(desk, Instant::now());
+        let id = self.settings.database.as_str();
+        if let Ok(page) = calls.page(id).await {
+            return Finding::problem(
+                format!(
+                    "NOTION_DATABASE_ID leads to a page ({:?}) and not to a database",
+                    title(&page.value)
+                ),
+                "open the database itself as a full page and copy its link, or make one under that page: \
+                 eventbridge notion init --page <link>",
+            );
+        }
+        if let Ok(source) = calls.data_source(id).await {
+            let of = source.value.pointer("/parent/database_id").and_then(Value::as_str);
+            return Finding::problem(
+                "NOTION_DATABASE_ID holds the id of a data source",
+                format!("set it to that of the database: {}", of.unwrap_or("copy the link to the database")),
+            );
+        }
+        Finding::problem(
+            "the database of NOTION_DATABASE_ID is not there for the integration",
+            "open the database in Notion, ••• › Connections, and choose the integration; a linked view has to \
+             be opened at its original first. Else correct NOTION_DATABASE_ID",
+        )
+    }
+
+    fn look_at_columns(
+        &self,
+        data_source: String,
+        schema: &Schema,
+        previous: Option<&Bindings>,
+        findings: &mut Vec<Finding>,
+    ) -> Found {
+        let key = match self.settings.mode {
+            Mode::Event => Field::EventId,
+            Mode::Object => Field::ObjectId,
+        };
+        let resolution = match schema.resolve(key, previous) {
+            Ok(resolution) => resolution,
+            Err(error) => {
+                findings.push(unusable(&error));
+                let missing =
+                    if matches!(error, SchemaError::NoKeyColumn { .. }) { vec![key] } else { Vec::new() };
+                return Found { data_source, bindings: None, missing };
+            }
+        };
+        let bindings = resolution.bindings;
+        findings.push(Finding::good(format!("{} is kept in the column {:?}", key.name(), bindings.key.name)));
+        for (field, column) in &bindings.columns {
+            findings.push(match design::fit(*field, column) {
+                Fit::Whole if folded(&column.name) == folded(field.name()) => {
+                    Finding::good(format!("{} ({})", field.name(), column.kind))
+                }
+                Fit::Whole => Finding::good(format!(
+                    "{} ({}), in the column {:?}",
+                    field.name(),
+                    column.kind,
+                    column.name
+                )),
+                Fit::Partly(reason) => Finding::warning(
+                    format!("{} is written to {:?} in part: {reason}", field.name(), column.name),
+                    "change the column as it says, or give it the type text",
+                ),
+                Fit::Nothing(reason) => Finding::warning(
+                    format!("{} is left out: {reason} ({:?})", field.name(), column.name),
+                    format!("change the column's type in Notion, best to {}", design::kind(*field)),
+                ),
+            });
+        }
+        for warning in &resolution.warnings {
+            let text = warning.to_string();
+            let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "see the columns in Notion"));
+            findings.push(Finding::warning(what, remedy));
+        }
+        let barred = |field: Field| {
+            resolution.warnings.iter().any(
+                |warning| matches!(warning, SchemaWarning::NotWritable { field: of, .. } if *of == field),
+            )
+        };
+        // Each mode fills one of the two, and leaves the other one empty.
+        let of_other_mode = match self.settings.mode {
+            Mode::Event => Field::LastEventId,
+            Mode::Object => Field::EventId,
+        };
+        let missing: Vec<Field> = Field::ALL
+            .iter()
+            .copied()
+            .filter(|field| *field != of_other_mode)
+            .filter(|field| bindings.column(*field).is_none() && !barred(*field) && !schema.has_named(*field))
+            .collect();
+        if !missing.is_empty() {
+            let names: Vec<_> = missing.iter().map(|field| field.name()).collect();
+            findings.push(
+                Finding::note(format!("no column for, so left out: {}", names.join(", ")))
+                    .with_remedy("eventbridge doctor --fix adds them, all or none is needed"),
+            );
+        }
+        Found { data_source, bindings: Some(bindings), missing }
+    }
+
+    /// A page of every property, as an event would give it.
+    fn test_page(&self, bindings: &Bindings) -> Mapped {
+        let event = test_event(self.client.clock().map(|(at, _)| at));
+        let facts = Facts::read(&event, self.settings.timezone);
+        match self.settings.mode {
+            Mode::Event => mapping::properties(&facts, bindings),
+            Mode::Object => object::object_properties(&facts, bindings)
+                .unwrap_or_else(|| mapping::properties(&facts, bindings)),
+        }
+    }
+}
+
+fn addition(field: Field) -> String {
+    format!("{} ({})", field.name(), design::kind(field))
+}
+
+fn whose(bearer: &workspace::Bearer) -> Finding {
+    if bearer.is_bot {
+        Finding::good(format!(
+            "the token works: it is that of the integration {:?} in the workspace {:?}",
+            bearer.name, bearer.workspace
+        ))
+    } else {
+        Finding::note(format!("the token works: it is that of a person, {:?}", bearer.name))
+            .with_remedy("a second page of one event can then not be told from a person's own and is left")
+    }
+}
+
+fn unusable(error: &SchemaError) -> Finding {
+    let text = error.to_string();
+    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "see the columns in Notion"));
+    let remedy = match error {
+        SchemaError::NoKeyColumn { .. } => format!("{remedy}; eventbridge doctor --fix adds it"),
+        _ => remedy.to_owned(),
+    };
+    Finding::problem(what, remedy)
+}
+
+/// The finding of a call that failed.
+fn trouble(effect: Effect, error: CallError) -> Finding {
+    match verdict::outcome(effect, error) {
+        Outcome::NeedsOperator(trouble) => {
+            let what = trouble.failure.message;
+            let what = what.strip_suffix(&format!("; {}", trouble.remedy)).unwrap_or(&what).to_owned();
+            Finding::problem(what, trouble.remedy)
+        }
+        Outcome::Permanent(failure) | Outcome::Gone(failure) => {
+            Finding::problem(failure.message, "see what Notion says, and the columns of the database")
+        }
+        Outcome::Throttled { failure, .. } => {
+            Finding::problem(failure.message, "ask again in a minute: the rate of the token is used up")
+        }
+        Outcome::Transient { failure, .. } | Outcome::Ambiguous { failure, .. } => Finding::problem(
+            failure.message,
+            "try again; if it stays so, see whether this machine reaches the address of NOTION_API_URL",
+        ),
+        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::Unsettled { .. } => {
+            Finding::problem("Notion answered with an error after it did what was asked", "try again")
+        }
+    }
+}
+
+/// Whether everything that was written stands in the page.
+fn read_back(sent: &Mapped, page: &Value, bindings: &Bindings) -> Finding {
+    let properties = page.get("properties").and_then(Value::as_object);
+    let is_there = |id: &str| {
+        let found = properties.into_iter().flat_map(serde_json::Map::values);
+        let mut found = found.filter(|property| property.get("id").and_then(Value::as_str) == Some(id));
+        found.any(|property| {
+            let kind = property.get("type").and_then(Value::as_str).unwrap_or_default();
+            match property.get(kind) {
+                None | Some(Value::Null) => false,
+                Some(Value::Array(parts)) => !parts.is_empty(),
+                Some(_) => true,
+            }
+        })
+    };
+    let all = || [&bindings.title, &bindings.key].into_iter().chain(bindings.columns.values());
+    let lost: Vec<_> = sent
+        .properties
+        .keys()
+        .filter(|id| !is_there(id))
+        .map(|id| all().find(|column| column.id == **id).map_or(id.as_str(), |column| &column.name))
+        .collect();
+    if lost.is_empty() {
+        let count = sent.properties.len();
+        Finding::good(format!("a test page was written and read back, with all {count} values in place"))
+    } else {
+        Finding::warning(
+            format!("a test page was written; these columns came back empty: {}", lost.join(", ")),
+            "see whether an automation or a rule of the database changes them",
+        )
+    }
+}
+
+/// A paid invoice of nobody's, of an hour that Notion itself told.
+fn test_event(at: Option<DateTime<Utc>>) -> StoredEvent {
+    let payload = json!({
+        "id": TEST_EVENT,
+        "object": "event",
+        "type": "invoice.paid",
+        "livemode": false,
+        "data": { "object": {
+            "id": TEST_OBJECT,
+            "object": "invoice",
+            "number": "WRITE-TEST",
+            "status": "paid",
+            "currency": "eur",
+            "total": 0,
+            "amount_paid": 0,
+            "customer": "cus_eventbridge_write_test",
+            "customer_email": "write-test@example.com",
+            "customer_name": "EventBridge write test",
+            "description": "A test of writing; this page is taken away again.",
+            "hosted_invoice_url": "https://example.com/write-test",
+        }},
+    });
+    StoredEvent {
+        key: EventKey(0),
+        source: "stripe".to_owned(),
+        event_id: TEST_EVENT.to_owned(),
+        facts: EventFacts {
+            event_type: "invoice.paid".to_owned(),
+            object_id: Some(TEST_OBJECT.to_owned()),
+            object_type: Some("invoice".to_owned()),
+            livemode: Some(false),
+            created: at,
+            ..EventFacts::default()
+        },
+        received_at: at.unwrap_or(DateTime::UNIX_EPOCH),
+        payload: Bytes::from(payload.to_string()),
+    }
+}

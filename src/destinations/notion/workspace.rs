@@ -1,0 +1,254 @@
+//! What an operator's commands ask of Notion: whose the token is, what it sees, and new tables.
+
+use super::client::{Answer, CallError, Calls, Client, NotionClientError};
+use super::design;
+use super::settings::{NotionAccess, NotionId};
+use super::verdict::{self, Effect};
+use crate::config::{InstanceName, Reader};
+use crate::destinations::Desk;
+use crate::domain::delivery::{Failure, Outcome};
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::time::Instant;
+
+/// The most things of one kind that are listed: nobody chooses among more.
+const LISTED_MAX: usize = 500;
+
+/// The most things in one answer of a search.
+const PAGE_SIZE: usize = 100;
+
+/// Notion seen with one token.
+pub struct Workspace {
+    client: Client,
+}
+
+/// Whose a token is.
+#[derive(Debug, Clone, Default)]
+pub struct Bearer {
+    /// The integration's name, or the person's.
+    pub name: String,
+    /// The workspace's name.
+    pub workspace: String,
+    /// Whether it is an integration's, and no person's.
+    pub is_bot: bool,
+}
+
+/// A page or a table that the token sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sight {
+    /// Its id; a table's is that of its database, which is what the setting takes.
+    pub id: String,
+    /// Its title, where it has one.
+    pub title: String,
+    /// The link to it.
+    pub url: String,
+}
+
+/// A table that the token sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableSight {
+    /// The database.
+    #[serde(flatten)]
+    pub database: Sight,
+    /// Why nothing can be written to it, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<&'static str>,
+}
+
+/// Why a table that is a wiki is of no use.
+pub const WIKI: &str =
+    "it is a wiki, which holds pages and databases: Notion's API cannot fill it as a table";
+
+/// What the token sees.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Shared {
+    /// Pages on which a database can be made: all but the rows of tables.
+    pub pages: Vec<Sight>,
+    /// Databases.
+    pub databases: Vec<TableSight>,
+}
+
+impl Workspace {
+    /// Notion with the token and address of an instance's settings; nothing where they are of no
+    /// use, which is noted.
+    pub fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
+        let access = NotionAccess::read(reader, instance)?;
+        match Client::new(&access) {
+            Ok(client) => Some(Self { client }),
+            Err(error @ (NotionClientError::Token | NotionClientError::Http(_))) => {
+                reader.problem(&instance.setting("API_KEY"), error);
+                None
+            }
+        }
+    }
+
+    /// Whose the token is.
+    pub async fn bearer(&self, desk: &dyn Desk) -> Result<Bearer, Failure> {
+        Ok(self.calls(desk).bearer().await.map_err(failure)?.value)
+    }
+
+    /// Everything that the token sees, within a bound.
+    pub async fn shared(&self, desk: &dyn Desk) -> Result<Shared, Failure> {
+        let calls = self.calls(desk);
+        let pages = calls.search("page").await.map_err(failure)?;
+        let tables = calls.search("data_source").await.map_err(failure)?;
+        Ok(Shared {
+            pages: pages.iter().filter(|page| !is_row(page)).filter_map(page_sight).collect(),
+            databases: tables.iter().filter_map(table_sight).collect(),
+        })
+    }
+
+    /// The page of this id, where the token sees it and it can hold a database.
+    pub async fn page(&self, desk: &dyn Desk, id: &NotionId) -> Result<Option<Sight>, Failure> {
+        match self.calls(desk).page(id.as_str()).await {
+            Ok(answer) => Ok(page_sight(&answer.value)),
+            Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 404) => Ok(None),
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    /// Makes a database with a column for every property, and gives its id and link.
+    pub async fn make_database(&self, desk: &dyn Desk, page: &str, title: &str) -> Result<Sight, Failure> {
+        let body = json!({
+            "parent": { "type": "page_id", "page_id": page },
+            "title": [{ "type": "text", "text": { "content": title } }],
+            "initial_data_source": { "properties": design::whole_table() },
+        });
+        let calls = self.calls(desk);
+        let made: Answer<Value> =
+            calls.call(calls.request(Method::POST, &["databases"]).json(&body)).await.map_err(failure)?;
+        sight(&made.value, title.to_owned())
+            .ok_or_else(|| Failure::local("no_answer", "the answer is not what Notion documents"))
+    }
+
+    fn calls<'a>(&'a self, desk: &'a dyn Desk) -> Calls<'a> {
+        self.client.with(desk, Instant::now())
+    }
+}
+
+impl Calls<'_> {
+    /// Whose the token is.
+    pub(super) async fn bearer(&self) -> Result<Answer<Bearer>, CallError> {
+        let answer: Answer<Value> = self.call(self.request(Method::GET, &["users", "me"])).await?;
+        let text = |path: &str| answer.value.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let bearer = Bearer {
+            name: text("/name").to_owned(),
+            workspace: text("/bot/workspace_name").to_owned(),
+            is_bot: text("/type") == "bot",
+        };
+        Ok(Answer { value: bearer, status: answer.status, request_id: answer.request_id })
+    }
+
+    /// Reads a page.
+    pub(super) async fn page(&self, id: &str) -> Result<Answer<Value>, CallError> {
+        self.call(self.request(Method::GET, &["pages", id])).await
+    }
+
+    /// Reads a database, with all that Notion says of it.
+    pub(super) async fn whole_database(&self, id: &NotionId) -> Result<Answer<Value>, CallError> {
+        self.call(self.request(Method::GET, &["databases", id.as_str()])).await
+    }
+
+    /// Adds columns to a data source.
+    pub(super) async fn add_columns(
+        &self,
+        data_source: &str,
+        columns: &Map<String, Value>,
+    ) -> Result<Answer<Value>, CallError> {
+        let body = json!({ "properties": columns });
+        self.call(self.request(Method::PATCH, &["data_sources", data_source]).json(&body)).await
+    }
+
+    /// Everything of one kind that the token sees: `page` or `data_source`.
+    async fn search(&self, kind: &str) -> Result<Vec<Value>, CallError> {
+        #[derive(Deserialize)]
+        struct Found {
+            results: Vec<Value>,
+            next_cursor: Option<String>,
+        }
+        let mut all = Vec::new();
+        let mut cursor: Option<String> = None;
+        while all.len() < LISTED_MAX {
+            let mut body = json!({
+                "filter": { "property": "object", "value": kind },
+                "sort": { "timestamp": "last_edited_time", "direction": "descending" },
+                "page_size": PAGE_SIZE,
+            });
+            if let (Some(cursor), Some(members)) = (cursor.take(), body.as_object_mut()) {
+                members.insert("start_cursor".to_owned(), cursor.into());
+            }
+            let found: Answer<Found> = self.call(self.request(Method::POST, &["search"]).json(&body)).await?;
+            all.extend(found.value.results);
+            match found.value.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What went wrong, in words for the one who called.
+pub(super) fn failure(error: CallError) -> Failure {
+    failure_of(verdict::outcome(Effect::Look, error))
+}
+
+/// The same of an outcome that is none of success.
+pub(super) fn failure_of(outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::NeedsOperator(trouble) => trouble.failure,
+        Outcome::Permanent(failure)
+        | Outcome::Gone(failure)
+        | Outcome::Transient { failure, .. }
+        | Outcome::Throttled { failure, .. }
+        | Outcome::Ambiguous { failure, .. } => failure,
+        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::Unsettled { .. } => {
+            Failure::local("no_answer", "Notion's answer is not understood")
+        }
+    }
+}
+
+/// Whether a data source belongs to a wiki: only those have a column of this type.
+pub(super) fn is_wiki(data_source: &Value) -> bool {
+    let properties = data_source.get("properties").and_then(Value::as_object);
+    properties
+        .into_iter()
+        .flat_map(Map::values)
+        .any(|property| property.get("type").and_then(Value::as_str) == Some("verification"))
+}
+
+/// The plain text of a title, be it of a database or of a page.
+pub(super) fn title(thing: &Value) -> String {
+    let of_page = || {
+        let properties = thing.get("properties")?.as_object()?;
+        properties.values().find_map(|property| property.get("title")?.as_array())
+    };
+    let spans = thing.get("title").and_then(Value::as_array).or_else(of_page);
+    let text = |span: &Value| {
+        let plain = span.get("plain_text").or_else(|| span.pointer("/text/content"))?;
+        plain.as_str().map(str::to_owned)
+    };
+    spans.into_iter().flatten().filter_map(text).collect()
+}
+
+fn is_row(page: &Value) -> bool {
+    page.pointer("/parent/data_source_id").is_some_and(Value::is_string)
+        || page.pointer("/parent/database_id").is_some_and(Value::is_string)
+}
+
+fn page_sight(page: &Value) -> Option<Sight> {
+    let in_trash = page.get("in_trash").and_then(Value::as_bool).unwrap_or_default();
+    if in_trash { None } else { sight(page, title(page)) }
+}
+
+fn table_sight(source: &Value) -> Option<TableSight> {
+    let id = source.pointer("/parent/database_id")?.as_str()?.to_owned();
+    let database = Sight { id, ..sight(source, title(source))? };
+    Some(TableSight { database, unusable: is_wiki(source).then_some(WIKI) })
+}
+
+fn sight(thing: &Value, title: String) -> Option<Sight> {
+    let text = |name: &str| thing.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some(Sight { id: text("id")?, title, url: text("url").unwrap_or_default() })
+}

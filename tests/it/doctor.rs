@@ -1,0 +1,309 @@
+//! `doctor` and `notion init` as a person runs them: what is told, what is done, how it ends.
+
+use crate::harness::{Database, eventbridge, output, text, within};
+use eventbridge::devserver::sandbox::{
+    self, Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template,
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use std::fs;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+const SECRET: &str = "whsec_0123456789abcdefghijklmnopqrstuv";
+
+/// All that a service needs: a database, a table in Notion, settings in the environment.
+struct SetUp {
+    folder: TempDir,
+    database: Database,
+    sandbox: RunningSandbox,
+}
+
+impl SetUp {
+    async fn new(template: Template) -> Self {
+        let options = SandboxOptions { template, rate_per_minute: None, ..SandboxOptions::default() };
+        let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap();
+        Self { folder: TempDir::new().unwrap(), database: Database::new().await, sandbox }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = eventbridge(self.folder.path());
+        command.args(args).envs([
+            ("NOTION_API_URL", self.sandbox.base_url()),
+            ("NOTION_API_KEY", sandbox::TOKEN),
+            ("NOTION_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+            ("NOTION_RATE_PER_MINUTE", "0"),
+            ("STRIPE_WEBHOOK_SECRET", SECRET),
+            ("AUTH", "off"),
+            ("DATABASE_URL", self.database.url().expose_secret()),
+        ]);
+        command
+    }
+
+    async fn doctor(&self, args: &[&str]) -> Checked {
+        Checked::of(self.command(&[&["doctor", "--json"], args].concat())).await
+    }
+
+    /// The same with one setting more.
+    async fn doctor_with(&self, name: &str, value: &str) -> Checked {
+        let mut command = self.command(&["doctor", "--json"]);
+        command.env(name, value);
+        Checked::of(command).await
+    }
+}
+
+/// What `doctor` found.
+struct Checked {
+    code: Option<i32>,
+    report: Value,
+}
+
+impl Checked {
+    async fn of(mut command: Command) -> Self {
+        let done = output(&mut command).await;
+        let report = serde_json::from_slice(&done.stdout)
+            .unwrap_or_else(|_| panic!("{}{}", text(&done.stdout), text(&done.stderr)));
+        Self { code: done.status.code(), report }
+    }
+
+    fn findings(&self) -> Vec<&Value> {
+        let sections = self.report["sections"].as_array().unwrap().iter();
+        sections.flat_map(|section| section["findings"].as_array().unwrap()).collect()
+    }
+
+    /// The remedy of the one finding of this level that says so.
+    fn remedy(&self, level: &str, what: &str) -> &str {
+        let found = self
+            .findings()
+            .into_iter()
+            .find(|finding| finding["level"] == level && finding["what"].as_str().unwrap().contains(what));
+        found.unwrap_or_else(|| panic!("no {level} with {what:?} in {:#}", self.report))["remedy"]
+            .as_str()
+            .unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn doctor_finds_nothing_to_mend_where_all_is_well_and_writes_nothing() {
+    let set_up = SetUp::new(Template::Full).await;
+    let checked = set_up.doctor(&[]).await;
+    assert_eq!((checked.code, &checked.report["verdict"]), (Some(0), &"good".into()), "{:#}", checked.report);
+    for what in ["up to date", "integration \"Sandbox integration\"", "Amount (number)", "clock of notion"] {
+        checked.remedy("good", what);
+    }
+    let reads = set_up.sandbox.handle().requests();
+    assert!(reads.iter().all(|request| request.method == "GET"), "{reads:?}");
+    let said = output(&mut set_up.command(&["doctor"])).await;
+    let said = text(&said.stdout);
+    assert!(
+        said.contains("✓ PostgreSQL") && said.contains("All is well.") && !said.contains('\u{1b}'),
+        "{said}"
+    );
+    assert!(!said.contains(SECRET) && !said.contains(sandbox::TOKEN));
+}
+
+#[tokio::test]
+async fn doctor_tells_all_that_is_wrong_with_the_settings_at_once() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(".env"), "NOTION_DATABSE_ID=x\nLOG_LEVEL=loud\nPORT=many\n").unwrap();
+    let mut command = eventbridge(folder.path());
+    let checked = Checked::of({
+        command.args(["doctor", "--json"]);
+        command
+    })
+    .await;
+    assert_eq!((checked.code, &checked.report["verdict"]), (Some(2), &"broken".into()));
+    for missing in ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "API_KEYS", "NOTION_API_KEY", "PORT"] {
+        checked.remedy("problem", missing);
+    }
+    assert!(checked.remedy("warning", "NOTION_DATABSE_ID").contains("did you mean NOTION_DATABASE_ID?"));
+    checked.remedy("warning", "LOG_LEVEL");
+
+    fs::write(folder.path().join(".env"), "PORT=1\nAPI KEYS=secret words\n").unwrap();
+    let mut command = eventbridge(folder.path());
+    command.args(["doctor", "--json"]);
+    let checked = Checked::of(command).await;
+    checked.remedy("problem", ".env cannot be read after PORT");
+    assert!(!checked.report.to_string().contains("secret words"));
+}
+
+#[tokio::test]
+async fn doctor_says_why_the_database_cannot_be_used() {
+    let set_up = SetUp::new(Template::Original).await;
+    let nobody = set_up.doctor_with("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none").await;
+    assert!(nobody.remedy("problem", "127.0.0.1, port 9").contains("start it"));
+    set_up.database.execute("do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$").await;
+    let read_only = set_up.doctor(&[]).await;
+    assert!(read_only.remedy("problem", "takes no writes").contains("primary"));
+    assert_eq!(read_only.code, Some(2));
+}
+
+#[tokio::test]
+async fn doctor_adds_the_missing_columns_only_when_told_to() {
+    let set_up = SetUp::new(Template::Plain).await;
+    let checked = set_up.doctor(&[]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    assert!(checked.remedy("note", "no column for").contains("--fix"));
+
+    let unanswered = output(&mut set_up.command(&["doctor", "--fix"])).await;
+    assert!(!unanswered.status.success() && text(&unanswered.stderr).contains("give --yes"));
+    assert!(set_up.sandbox.handle().requests().iter().all(|request| request.method == "GET"));
+
+    let fixed = set_up.doctor(&["--fix", "--yes"]).await;
+    fixed.remedy("good", "added: EventType (select)");
+    let again = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(again.code, Some(0), "{:#}", again.report);
+    again.remedy("good", "OccurredAt (date)");
+    again.remedy("good", "written and read back");
+}
+
+#[tokio::test]
+async fn a_missing_key_column_is_a_problem_that_can_be_mended() {
+    let set_up = SetUp::new(Template::Plain).await;
+    set_up.sandbox.handle().remove_column(sandbox::DATA_SOURCE_ID, "EventId").unwrap();
+    let checked = set_up.doctor(&[]).await;
+    assert_eq!(checked.code, Some(2));
+    assert!(checked.remedy("problem", "no column EventId").contains("--fix"));
+    set_up.doctor(&["--fix", "--yes"]).await.remedy("good", "added: EventId (rich_text)");
+    assert_eq!(set_up.doctor(&[]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_column_that_cannot_hold_its_property_is_a_warning() {
+    let set_up = SetUp::new(Template::Original).await;
+    set_up.sandbox.handle().retype_column(sandbox::DATA_SOURCE_ID, "Amount", "date").unwrap();
+    set_up.sandbox.handle().retype_column(sandbox::DATA_SOURCE_ID, "Currency", "formula").unwrap();
+    set_up.sandbox.handle().retype_column(sandbox::DATA_SOURCE_ID, "Status", "status").unwrap();
+    let checked = set_up.doctor(&[]).await;
+    assert_eq!(checked.code, Some(1), "{:#}", checked.report);
+    assert!(checked.remedy("warning", "Amount is left out").contains("number"));
+    assert!(checked.remedy("warning", "\"Currency\" is of type formula").contains("change its type"));
+    checked.remedy("warning", "Status is left out");
+}
+
+#[tokio::test]
+async fn the_write_test_leaves_nothing_behind_and_shows_what_may_not_be_done() {
+    let set_up = SetUp::new(Template::Full).await;
+    let sandbox = set_up.sandbox.handle();
+    let checked = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.remedy("good", "written and read back");
+    assert!(sandbox.page_count() == 0 && sandbox.pages().len() == 1);
+
+    sandbox.fault(FaultRule::once(Fault::Restricted).on(Route::Create)).unwrap();
+    let forbidden = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(forbidden.code, Some(2));
+    assert!(forbidden.remedy("problem", "Insufficient permissions").contains("capabilities"));
+
+    sandbox.fault(FaultRule::once(Fault::Restricted).on(Route::Update)).unwrap();
+    let left = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(left.code, Some(1));
+    assert!(left.remedy("warning", "could not be taken away").contains("http"));
+}
+
+#[tokio::test]
+async fn whatever_the_database_setting_leads_to_is_named() {
+    let set_up = SetUp::new(Template::Original).await;
+    let sandbox = set_up.sandbox.handle();
+    let page = format!("https://www.notion.so/Finance-{}", sandbox::PARENT_PAGE_ID.simple());
+    let checked = set_up.doctor_with("NOTION_DATABASE_ID", &page).await;
+    assert!(checked.remedy("problem", "leads to a page (\"Finance\")").contains("notion init"));
+    let source = sandbox::DATA_SOURCE_ID.to_string();
+    let checked = set_up.doctor_with("NOTION_DATABASE_ID", &source).await;
+    assert!(checked.remedy("problem", "id of a data source").contains(&sandbox::DATABASE_ID.to_string()));
+    let checked = set_up.doctor_with("NOTION_DATABASE_ID", &"0".repeat(32)).await;
+    assert!(checked.remedy("problem", "not there for the integration").contains("Connections"));
+    let checked = set_up.doctor_with("NOTION_API_KEY", "ntn_revoked").await;
+    assert!(checked.remedy("problem", "API token is invalid").contains("NOTION_API_KEY"));
+
+    let other = sandbox.add_data_source(sandbox::DATABASE_ID, Template::Full).unwrap().to_string();
+    let checked = set_up.doctor(&[]).await;
+    assert!(checked.remedy("problem", "2 data sources").contains(&other));
+    let checked = set_up.doctor_with("NOTION_DATA_SOURCE_ID", &other).await;
+    checked.remedy("good", "\"Payments\" is the one configured");
+    let checked = set_up.doctor_with("NOTION_DATA_SOURCE_ID", &"1".repeat(32)).await;
+    assert!(checked.remedy("problem", "names no data source").contains(&other));
+}
+
+#[tokio::test]
+async fn a_wiki_is_named_as_what_cannot_be_filled() {
+    let set_up = SetUp::new(Template::Original).await;
+    set_up.sandbox.handle().add_column(sandbox::DATA_SOURCE_ID, "Verification", "verification").unwrap();
+    let checked = set_up.doctor(&[]).await;
+    assert!(checked.remedy("problem", "it is a wiki").contains("notion init"));
+}
+
+#[tokio::test]
+async fn two_instances_that_fill_one_table_are_a_warning() {
+    let set_up = SetUp::new(Template::Original).await;
+    let mut command = set_up.command(&["doctor", "--json"]);
+    command.envs([
+        ("DESTINATIONS", "notion,team-b:notion"),
+        ("TEAM_B_API_URL", set_up.sandbox.base_url()),
+        ("TEAM_B_API_KEY", sandbox::TOKEN),
+        ("TEAM_B_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+    ]);
+    Checked::of(command).await.remedy("warning", "notion and team-b fill the same table");
+}
+
+#[tokio::test]
+async fn notion_init_makes_a_database_that_doctor_finds_nothing_to_mend_in() {
+    let set_up = SetUp::new(Template::Original).await;
+    let mut init = set_up.command(&["notion", "init", "--yes", "--json", "--title", "Takings"]);
+    let done = output(init.env_remove("NOTION_DATABASE_ID")).await;
+    let said = text(&done.stderr);
+    assert!(done.status.success() && said.contains("Stripe events  NOTION_DATABASE_ID="), "{said}");
+    let made: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&made["title"], &made["written_to"]), (&"Takings".into(), &".env".into()));
+    let setting = made["setting"].as_str().unwrap();
+    assert_eq!(fs::read_to_string(set_up.folder.path().join(".env")).unwrap(), format!("{setting}\n"));
+
+    let mut doctor = set_up.command(&["doctor", "--json", "--write-test"]);
+    doctor.env_remove("NOTION_DATABASE_ID");
+    let checked = Checked::of(doctor).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.remedy("good", "the database \"Takings\" is shared");
+    checked.remedy("good", "Outcome (select)");
+}
+
+#[tokio::test]
+async fn notion_init_waits_until_something_is_shared() {
+    let set_up = SetUp::new(Template::Original).await;
+    let sandbox = set_up.sandbox.handle();
+    sandbox.fault(FaultRule::always(Fault::Unshared).on(Route::Search)).unwrap();
+    let at_once = output(&mut set_up.command(&["notion", "init", "--yes"])).await;
+    assert!(!at_once.status.success() && text(&at_once.stderr).contains("Connections"));
+
+    let mut waiting = set_up.command(&["notion", "init", "--yes", "--wait", "60"]);
+    let mut waiting = waiting.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    within("it waits", async {
+        while !said.next_line().await.unwrap().unwrap().contains("Looking again") {}
+    })
+    .await;
+    sandbox.clear_faults();
+    let done = within("it goes on", waiting.wait_with_output()).await.unwrap();
+    assert!(done.status.success() && text(&done.stdout).starts_with("NOTION_DATABASE_ID="));
+}
+
+#[tokio::test]
+async fn notion_init_says_where_a_link_leads_that_is_no_page() {
+    let set_up = SetUp::new(Template::Original).await;
+    let database = sandbox::DATABASE_ID.simple();
+    let view = "f".repeat(32);
+    for (link, said) in [
+        (format!("https://www.notion.so/acme/{database}?v={view}"), "leads to a database"),
+        ("https://www.notion.so/acme".to_owned(), "no link to a page"),
+        ("0".repeat(32), "no such page is shared"),
+    ] {
+        let done = output(&mut set_up.command(&["notion", "init", "--yes", "--page", &link])).await;
+        let told = text(&done.stderr);
+        assert!(!done.status.success() && told.contains(said), "{link}: {told}");
+    }
+    let page = format!("https://acme.notion.site/Finance-{}?pvs=4", sandbox::PARENT_PAGE_ID.simple());
+    let done = output(&mut set_up.command(&["notion", "init", "--page", &page])).await;
+    assert!(done.status.success() && text(&done.stdout).starts_with("NOTION_DATABASE_ID="));
+    assert!(!set_up.folder.path().join(".env").exists());
+}
