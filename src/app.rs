@@ -96,6 +96,7 @@ impl Service {
         let parts = Routes { ingest, api, more: more_routes, metrics_are_open: settings.metrics_are_open };
         let router = router(parts, &metrics, &Arc::new(settings.access));
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
+        tasks.spawn(worker::index(store.clone(), stop.clone()));
         let (recorded, progress) = watch::channel(0);
         if !instances.is_empty() {
             let worker = WorkerSettings {

@@ -2,12 +2,13 @@
 
 use super::executions::ExecutionView;
 use super::extract::{self, Path, Query};
-use super::{Api, from_store};
-use crate::domain::event::EventKey;
+use super::{Api, NotRead, from_list, from_store};
 use crate::problem::Problem;
 use crate::store::{EventFilter, EventRow, ExecutionFilter, LIMIT_MAX};
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -75,16 +76,32 @@ pub struct Events {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
-    /// Events of this source.
+    /// Events of this source. Wants a window of time.
     #[param(example = "stripe")]
     source: Option<String>,
-    /// Events of exactly this type.
+    /// Events of these types: patterns such as `invoice.*` and presets such as `@payments`,
+    /// separated by commas.
     #[serde(rename = "type")]
-    #[param(example = "invoice.paid")]
+    #[param(example = "invoice.*")]
     event_type: Option<String>,
-    /// Events with an execution in this state: pending, running, success, failed, skipped, superseded or cancelled.
+    /// Events about the object of this id.
+    #[param(example = "in_1Q0example")]
+    object_id: Option<String>,
+    /// Events of this connected account. Wants a window of time, or an object.
+    #[param(example = "acct_1Q0example")]
+    account: Option<String>,
+    /// Events of real money, or of none. Wants a window of time, or an object.
+    livemode: Option<bool>,
+    /// Events with an execution in this state: pending, running, success, failed, skipped, superseded
+    /// or cancelled. Wants a window of time, or an object.
     #[param(example = "failed")]
     status: Option<String>,
+    /// Events that were received at this time or later: a date, or a time as in RFC 3339.
+    #[param(example = "2026-11-01T00:00:00Z")]
+    received_after: Option<String>,
+    /// Events that were received before this time.
+    #[param(example = "2026-12-01T00:00:00Z")]
+    received_before: Option<String>,
     /// How many, at most 200; 50 where nothing is said.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -93,6 +110,9 @@ pub struct EventQuery {
 }
 
 /// Lists events, newest first.
+///
+/// A filter that wants a window of time wants one of at most 31 days: `received_after` and, where
+/// that is longer ago, `received_before`.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
@@ -100,8 +120,8 @@ pub struct EventQuery {
     params(EventQuery),
     responses(
         (status = 200, description = "A page of events", body = Events),
-        (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter cannot be read, or a window of time is wanted", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn list(
@@ -111,10 +131,17 @@ pub(super) async fn list(
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let filter = EventFilter {
         source: query.source,
-        event_type: query.event_type,
+        types: extract::types(query.event_type.as_deref())?,
+        object_id: query.object_id,
+        account: query.account,
+        livemode: query.livemode,
         status: extract::status(query.status.as_deref())?,
+        received: extract::window(
+            ("received_after", query.received_after.as_deref()),
+            ("received_before", query.received_before.as_deref()),
+        )?,
     };
-    let page = api.store.events(&filter, cursor, limit).await.map_err(from_store)?;
+    let page = api.store.events(&filter, cursor, limit).await.map_err(from_list)?;
     Ok(Json(Events {
         data: page.rows.into_iter().map(EventView::from).collect(),
         next_cursor: page.next.map(crate::store::Cursor::encode),
@@ -129,29 +156,74 @@ pub(super) async fn list(
     params(("id" = String, Path, description = "Our number of the event, or the sender's id (evt_…)", example = "42")),
     responses(
         (status = 200, description = "The event", body = EventDetail),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such event", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn show(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<EventDetail>, Problem> {
-    let missing = || Problem::not_found("There is no event of this id.");
-    let key = match id.parse() {
-        Ok(number) => EventKey(number),
-        Err(_) => api.store.event_key(&id).await.map_err(from_store)?.ok_or_else(missing)?,
-    };
+    let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
     let event = api.store.event(key).await.map_err(from_store)?.ok_or_else(missing)?;
-    let (payload, _signature) = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
-    let payload = serde_json::from_slice(&payload).map_err(|_| Problem::internal())?;
+    let payload = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
+    let payload = serde_json::from_slice(&payload.body).map_err(|_| Problem::internal())?;
     let filter = ExecutionFilter { event: Some(key), ..ExecutionFilter::default() };
-    let executions = api.store.executions(&filter, None, LIMIT_MAX).await.map_err(from_store)?;
+    let executions = api.store.executions(&filter, None, LIMIT_MAX).await.map_err(from_list)?;
     Ok(Json(EventDetail {
         event: event.into(),
         payload,
         executions: executions.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
     }))
+}
+
+/// The body of an event, byte for byte as it came.
+///
+/// With the header `x-signature` and the secret that `x-verified-by` names, its signature can be
+/// checked again.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events/{id}/payload",
+    tag = "events",
+    params(("id" = String, Path, description = "Our number of the event, or the sender's id (evt_…)", example = "42")),
+    responses(
+        (
+            status = 200, description = "The exact bytes", body = Object, content_type = "application/json",
+            headers(
+                ("x-signature" = String, description = "The signature header that came with it"),
+                ("x-verified-by" = String, description = "The name of the secret that it was made with"),
+                ("content-disposition" = String, description = "A file's name, for browsers"),
+            ),
+        ),
+        (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such event", body = Problem, content_type = "application/problem+json"),
+        NotRead,
+    ),
+)]
+pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
+    let payload = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
+    // Our own number makes a safe name for a file, whatever the sender calls the event.
+    let file = format!("attachment; filename=\"event-{}.json\"", key.0);
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_DISPOSITION, file),
+        (HeaderName::from_static("x-signature"), payload.signature),
+        (HeaderName::from_static("x-verified-by"), payload.secret_name),
+    ];
+    let mut response = payload.body.into_response();
+    for (name, text) in headers {
+        // What came in a header goes into one; a text that does not is left out.
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+fn missing() -> Problem {
+    Problem::not_found("There is no event of this id.")
 }
 
 impl From<EventRow> for EventView {

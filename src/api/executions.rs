@@ -1,7 +1,7 @@
 //! `/api/v1/executions`: where each event stands on its way, and another try by hand.
 
 use super::extract::{self, Path, Query};
-use super::{Api, from_store};
+use super::{Api, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::execution::ExecutionId;
 use crate::problem::Problem;
@@ -107,16 +107,35 @@ pub struct Executions {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionQuery {
-    /// Executions of events of this source.
+    /// Executions of events of this source. Wants a window of time.
     #[param(example = "stripe")]
     source: Option<String>,
-    /// Executions of events of exactly this type.
+    /// Executions of events of these types: patterns such as `invoice.*` and presets such as
+    /// `@payments`, separated by commas. Wants a window of time.
     #[serde(rename = "type")]
-    #[param(example = "invoice.paid")]
+    #[param(example = "invoice.*")]
     event_type: Option<String>,
     /// Executions in this state: pending, running, success, failed, skipped, superseded or cancelled.
+    /// All but `failed` want a window of time.
     #[param(example = "failed")]
     status: Option<String>,
+    /// Executions of this event: our number of it, or the sender's id.
+    #[param(example = "evt_1Q0example")]
+    event: Option<String>,
+    /// Executions of this destination instance. Wants a window of time.
+    #[param(example = "notion")]
+    destination: Option<String>,
+    /// Executions whose last failure was of this class. Wants a window of time.
+    #[param(example = "validation_error")]
+    error_class: Option<String>,
+    /// Failed executions of this group of failures.
+    failure: Option<String>,
+    /// Executions that were created at this time or later: a date, or a time as in RFC 3339.
+    #[param(example = "2026-11-01T00:00:00Z")]
+    created_after: Option<String>,
+    /// Executions that were created before this time.
+    #[param(example = "2026-12-01T00:00:00Z")]
+    created_before: Option<String>,
     /// How many, at most 200; 50 where nothing is said.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -125,6 +144,9 @@ pub struct ExecutionQuery {
 }
 
 /// Lists executions, newest first.
+///
+/// A filter that wants a window of time wants one of at most 31 days: `created_after` and, where that
+/// is longer ago, `created_before`. Beside `event` or `failure` no filter wants one.
 #[utoipa::path(
     get,
     path = "/api/v1/executions",
@@ -132,8 +154,8 @@ pub struct ExecutionQuery {
     params(ExecutionQuery),
     responses(
         (status = 200, description = "A page of executions", body = Executions),
-        (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter cannot be read, or a window of time is wanted", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn list(
@@ -141,13 +163,28 @@ pub(super) async fn list(
     Query(query): Query<ExecutionQuery>,
 ) -> Result<Json<Executions>, Problem> {
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
+    let event = match query.event {
+        None => None,
+        Some(event) => match extract::event_key(&api, &event).await? {
+            Some(key) => Some(key),
+            // What is not there has no executions.
+            None => return Ok(Json(Executions { data: Vec::new(), next_cursor: None })),
+        },
+    };
     let filter = ExecutionFilter {
         source: query.source,
-        event_type: query.event_type,
+        types: extract::types(query.event_type.as_deref())?,
         status: extract::status(query.status.as_deref())?,
-        event: None,
+        event,
+        destination: query.destination,
+        error_class: query.error_class,
+        failure_group: query.failure,
+        created: extract::window(
+            ("created_after", query.created_after.as_deref()),
+            ("created_before", query.created_before.as_deref()),
+        )?,
     };
-    let page = api.store.executions(&filter, cursor, limit).await.map_err(from_store)?;
+    let page = api.store.executions(&filter, cursor, limit).await.map_err(from_list)?;
     Ok(Json(Executions {
         data: page.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
         next_cursor: page.next.map(crate::store::Cursor::encode),
@@ -163,8 +200,8 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "The execution", body = ExecutionDetail),
         (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn show(

@@ -1,12 +1,16 @@
 //! Reads parameters and bodies, and answers what cannot be read with a problem document.
 
+use super::{Api, from_store};
+use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
+use crate::domain::subscription::TypeFilter;
 use crate::problem::Problem;
-use crate::store::{Cursor, LIMIT_DEFAULT, LIMIT_MAX};
+use crate::store::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Window};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::de::DeserializeOwned;
 
 /// Query parameters.
@@ -88,4 +92,54 @@ pub(super) fn status(word: Option<&str>) -> Result<Option<&'static str>, Problem
     word.map(|word| word.parse().map(Status::as_str))
         .transpose()
         .map_err(|error| Problem::bad_request(format!("status: {error}.")))
+}
+
+/// Our key of an event that is called by our number or by its sender's id; nothing where no event
+/// has that id. Whether one has the number is not looked at.
+pub(super) async fn event_key(api: &Api, id: &str) -> Result<Option<EventKey>, Problem> {
+    match id.parse() {
+        Ok(number) => Ok(Some(EventKey(number))),
+        Err(_) => api.store.event_key(id).await.map_err(from_store),
+    }
+}
+
+/// The types asked for, by a list of patterns.
+pub(super) fn types(list: Option<&str>) -> Result<Option<TypeFilter>, Problem> {
+    list.map(TypeFilter::parse).transpose().map_err(|error| Problem::bad_request(format!("type: {error}.")))
+}
+
+/// The window of time between two parameters, each with its name.
+pub(super) fn window(after: (&str, Option<&str>), before: (&str, Option<&str>)) -> Result<Window, Problem> {
+    Ok(Window { after: time(after)?, before: time(before)? })
+}
+
+/// An instant, or a date, which stands for its beginning.
+fn time((name, text): (&str, Option<&str>)) -> Result<Option<DateTime<Utc>>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let instant = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc());
+    let date = || text.parse::<NaiveDate>().map(|date| date.and_time(NaiveTime::MIN).and_utc());
+    instant.or_else(|_| date()).map(Some).map_err(|_| {
+        Problem::bad_request(format!(
+            "{name}: must be a date or a time such as 2026-11-23T10:00:00Z (a + in it is written %2B)."
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_may_be_a_date_and_anything_else_is_named() {
+        let read = |text| time(("received_after", Some(text)));
+        let of = |text| read(text).map(|at| at.map(|at| at.timestamp()));
+        assert_eq!(of("2026-11-23").unwrap(), Some(1_795_392_000));
+        assert_eq!(of("2026-11-23T01:00:00+01:00").unwrap(), Some(1_795_392_000));
+        for odd in
+            ["", "yesterday", "1795392000", "2026-11-23T10:00:00", "2026-13-01", "+12345-01-01T00:00:00Z"]
+        {
+            let problem = read(odd).expect_err(odd);
+            assert!(problem.detail.starts_with("received_after"), "{odd}: {}", problem.detail);
+        }
+    }
 }

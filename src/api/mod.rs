@@ -10,6 +10,7 @@ mod health;
 mod metrics;
 mod probes;
 mod rejections;
+mod search;
 mod stats;
 
 pub use events::{EventDetail, EventView, Events};
@@ -17,9 +18,11 @@ pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
 pub use extract::{Json, Query};
 pub use health::Health;
 pub use metrics::Scrape;
+pub use search::{Found, FoundView};
 
 use crate::problem::Problem;
-use crate::store::{Store, StoreError, Wake};
+use crate::store::{ListError, Store, StoreError, Wake};
+use axum::http::StatusCode;
 use std::sync::Arc;
 use tracing::error;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -79,6 +82,8 @@ pub fn protected() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(events::list))
         .routes(routes!(events::show))
+        .routes(routes!(events::payload))
+        .routes(routes!(search::search))
         .routes(routes!(executions::list))
         .routes(routes!(executions::show))
         .routes(routes!(executions::retry))
@@ -105,9 +110,59 @@ pub fn metrics() -> OpenApiRouter<Api> {
 fn from_store(error: StoreError) -> Problem {
     error!(%error, "the API could not answer");
     match error {
-        StoreError::Unavailable(_) | StoreError::TimedOut => {
-            Problem::unavailable("The database is not available.", 5)
-        }
+        StoreError::Unavailable(_) => Problem::unavailable("The database is not available.", 5),
+        StoreError::TimedOut => Problem::unavailable(
+            "The database took too long. Ask for less, as by a narrower window of time, or again later.",
+            5,
+        ),
         StoreError::Refused(_) | StoreError::Unexpected(_) => Problem::internal(),
     }
+}
+
+/// As [`from_store`], for listings; a filter that wants a window of time says so.
+fn from_list(error: ListError) -> Problem {
+    match error {
+        ListError::Store(error) => from_store(error),
+        wanted @ ListError::WindowWanted { .. } => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "window_wanted",
+            "A window of time is wanted",
+            capitalised(&wanted.to_string()),
+        ),
+    }
+}
+
+fn capitalised(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+/// What any route that reads may answer instead.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it describes answers; they are made elsewhere")]
+enum NotRead {
+    #[response(
+        status = 401,
+        description = "No key, or an unknown one",
+        content_type = "application/problem+json"
+    )]
+    Unauthorized(Problem),
+    #[response(
+        status = 403,
+        description = "In dev: the Host or Origin is not this machine's",
+        content_type = "application/problem+json"
+    )]
+    NotLocal(Problem),
+    #[response(
+        status = 500,
+        description = "Something broke here; the log tells what",
+        content_type = "application/problem+json"
+    )]
+    Internal(Problem),
+    #[response(
+        status = 503,
+        description = "The database is away, or took too long",
+        content_type = "application/problem+json"
+    )]
+    Unavailable(Problem),
 }

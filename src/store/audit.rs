@@ -61,7 +61,7 @@ impl Store {
             subject,
             i64::from(limit) + 1
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(Page::cut(rows, limit, |row| row.id))
     }

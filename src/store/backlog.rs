@@ -21,7 +21,7 @@ pub struct Backlog {
     pub held_since: Option<DateTime<Utc>>,
 }
 
-/// The connections of this process's pool; the one that listens stands beside it.
+/// The connections of this process, those for reading included; the one that listens stands beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUse {
     /// In use.
@@ -70,10 +70,12 @@ impl Store {
         Ok(backlog.collect())
     }
 
-    /// How the pool is used now.
+    /// How the connections are used now.
     pub fn pool_use(&self) -> PoolUse {
-        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
-        let max = self.pool.options().get_max_connections();
-        PoolUse { busy: self.pool.size().saturating_sub(idle), idle, max }
+        let pools = [&self.pool, &self.reading];
+        let idle = pools.iter().map(|pool| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)).sum();
+        let open: u32 = pools.iter().map(|pool| pool.size()).sum();
+        let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
+        PoolUse { busy: open.saturating_sub(idle), idle, max }
     }
 }

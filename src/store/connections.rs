@@ -1,4 +1,7 @@
-//! The connections to the database: a pool that lets go of what leads nowhere.
+//! The connections to the database: pools that let go of what leads nowhere.
+//!
+//! One pool is for taking events in and delivering them, a small one for what people read. A
+//! statement of the latter writes nothing and ends soon.
 //!
 //! A connection outlives what it led to. After a failover it can stay open to a server that takes
 //! no writes any more, or to one that is gone and never says so. Three rules keep the pool from
@@ -29,6 +32,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest any statement may take; none of ours comes near it.
 const STATEMENT_TIMEOUT: &str = "30s";
 
+/// The longest that what people read may take, and how long it waits for a connection.
+const READING_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a statement is waited for, its connection included: longer than the server works on it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 
@@ -41,7 +47,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// The SQLSTATE of a write where none is taken.
 const READ_ONLY: &str = "25006";
 
-/// The pool. Cheap to clone.
+/// A pool. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     pool: PgPool,
@@ -49,19 +55,25 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Prepares at most `connections`, of which one is for listening; they are made when they are
-    /// needed.
-    pub(super) fn prepare(options: PgConnectOptions, connections: u32) -> Self {
+    /// Prepares at most `connections`, which are made when they are needed: a quarter of them, and
+    /// eight at most, for reading, one for listening, and all others for work. Returns the pool for
+    /// work and the one for reading.
+    pub(super) fn prepare(options: &PgConnectOptions, connections: u32) -> (Self, Self) {
         let renewal = Renewal::default();
-        let pool = pool_options(&renewal).max_connections(connections.saturating_sub(1).max(1));
-        Self { pool: pool.connect_lazy_with(options), renewal }
+        let reading = (connections / 4).clamp(1, 8);
+        let work = connections.saturating_sub(reading + 1).max(1);
+        let [work, reading] = [(Purpose::Work, work), (Purpose::Reading, reading)].map(|(purpose, most)| {
+            let pool = pool_options(&renewal, purpose).max_connections(most);
+            Self { pool: pool.connect_lazy_with(options.clone()), renewal: renewal.clone() }
+        });
+        (work, reading)
     }
 
     /// A pool of one, for a listener that goes on for as long as it hears something. It is not taken
     /// from the others, since a listener that is let go of may hold its dead connection for long.
     pub(super) fn one_to_listen(&self) -> PgPool {
         let options = (*self.pool.connect_options()).clone();
-        pool_options(&self.renewal).max_connections(1).connect_lazy_with(options)
+        pool_options(&self.renewal, Purpose::Work).max_connections(1).connect_lazy_with(options)
     }
 
     /// Waits until the connections made so far are to be let go of.
@@ -126,18 +138,48 @@ impl<'p> Executor<'p> for &'_ Connections {
     }
 }
 
-fn pool_options(renewal: &Renewal) -> PgPoolOptions {
+/// What connections are for.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Work,
+    Reading,
+}
+
+impl Purpose {
+    const fn acquire_timeout(self) -> Duration {
+        match self {
+            Self::Work => ACQUIRE_TIMEOUT,
+            Self::Reading => READING_TIMEOUT,
+        }
+    }
+
+    fn settings(self) -> String {
+        match self {
+            // Plans are kept. One that was made while a table was small must not read the whole of it
+            // when it has grown, so where there is an index, it is used.
+            Self::Work => format!("set enable_seqscan = off; set statement_timeout = '{STATEMENT_TIMEOUT}'"),
+            // A filter is one statement in which what is not asked for is null, so each question wants
+            // a plan of its own.
+            Self::Reading => format!(
+                "set plan_cache_mode = force_custom_plan; set default_transaction_read_only = on; \
+                 set statement_timeout = {}",
+                READING_TIMEOUT.as_millis()
+            ),
+        }
+    }
+}
+
+fn pool_options(renewal: &Renewal, purpose: Purpose) -> PgPoolOptions {
     let renewal = renewal.clone();
     PgPoolOptions::new()
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(purpose.acquire_timeout())
         // Its own test has no bound in time; ours follows.
         .test_before_acquire(false)
-        .after_connect(|connection, _| {
+        .after_connect(move |connection, _| {
             Box::pin(async move {
-                // Plans are kept. One that was made while a table was small must not read the whole of
-                // it when it has grown, so where there is an index, it is used.
                 let settings = sqlx::AssertSqlSafe(format!(
-                    "set jit = off; set enable_seqscan = off; set statement_timeout = '{STATEMENT_TIMEOUT}'; set application_name = 'eventbridge'"
+                    "set jit = off; set application_name = 'eventbridge'; {}",
+                    purpose.settings()
                 ));
                 sqlx::raw_sql(settings).execute(connection).await?;
                 Ok(())

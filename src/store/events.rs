@@ -1,8 +1,10 @@
 //! Events: written in batches with their executions, read one by one or in pages.
 
-use super::{Cursor, Page, Store, StoreError};
+use super::window::Span;
+use super::{Cursor, ListError, Page, Store, StoreError, Window};
 use crate::domain::event::{EventKey, NewEvent};
 use crate::domain::execution::NewExecution;
+use crate::domain::subscription::TypeFilter;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
@@ -21,10 +23,30 @@ pub struct Intake<'a> {
 pub struct EventFilter {
     /// Events of this source.
     pub source: Option<String>,
-    /// Events of exactly this type.
-    pub event_type: Option<String>,
+    /// Events of these types.
+    pub types: Option<TypeFilter>,
+    /// Events about the object of this id.
+    pub object_id: Option<String>,
+    /// Events of this connected account.
+    pub account: Option<String>,
+    /// Events of real money, or of none; those that do not say are neither.
+    pub livemode: Option<bool>,
     /// Events with an execution in this state.
     pub status: Option<&'static str>,
+    /// Events that were received then.
+    pub received: Window,
+}
+
+impl EventFilter {
+    /// Whether it would have to look at every event: neither the newest ones, nor those of a type,
+    /// nor those of an object answer it.
+    fn wants_window(&self) -> bool {
+        self.asks_for_what_has_no_index() && self.object_id.is_none()
+    }
+
+    fn asks_for_what_has_no_index(&self) -> bool {
+        self.source.is_some() || self.account.is_some() || self.livemode.is_some() || self.status.is_some()
+    }
 }
 
 /// An event as people see it, without its body.
@@ -67,6 +89,19 @@ macro_rules! stored_event {
     };
 }
 pub(super) use stored_event;
+
+/// The body of an event, and what it was verified with.
+#[derive(Debug, Clone)]
+pub struct SignedPayload {
+    /// The sender's id of the event.
+    pub event_id: String,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// The signature header as it came.
+    pub signature: String,
+    /// The name of the secret that it was made with.
+    pub secret_name: String,
+}
 
 impl Store {
     /// Writes events and their executions in one statement, so all of them or none.
@@ -143,7 +178,7 @@ impl Store {
             "#,
             key.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?;
         Ok(row)
     }
@@ -159,50 +194,163 @@ impl Store {
             "#,
             event_id
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?;
         Ok(key.map(EventKey))
     }
 
-    /// The body of an event, byte for byte, and the signature header that came with it.
-    pub async fn payload(&self, key: EventKey) -> Result<Option<(Bytes, String)>, StoreError> {
-        let row = sqlx::query!("select payload, signature from eventbridge.events where id = $1", key.0)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(row.map(|row| (Bytes::from(row.payload), row.signature)))
+    /// The body of an event, byte for byte, and what it was verified with.
+    pub async fn payload(&self, key: EventKey) -> Result<Option<SignedPayload>, StoreError> {
+        let row = sqlx::query!(
+            "select event_id, payload, signature, secret_name from eventbridge.events where id = $1",
+            key.0
+        )
+        .fetch_optional(&self.reading)
+        .await?;
+        Ok(row.map(|row| SignedPayload {
+            event_id: row.event_id,
+            body: Bytes::from(row.payload),
+            signature: row.signature,
+            secret_name: row.secret_name,
+        }))
     }
 
     /// A page of events, newest first.
+    ///
+    /// The newest ones, those of an object and those of some types are read off an index. All other
+    /// filters want a window of time, see [`ListError::WindowWanted`].
     pub async fn events(
         &self,
         filter: &EventFilter,
         cursor: Option<Cursor>,
         limit: u32,
-    ) -> Result<Page<EventRow>, StoreError> {
+    ) -> Result<Page<EventRow>, ListError> {
+        let span = self.span_of_events(filter.received).await?;
+        if filter.wants_window() && !span.is_short {
+            return Err(ListError::WindowWanted { after: "received_after", before: "received_before" });
+        }
+        let span = span.before(cursor);
+        let types = self.types(filter.types.as_ref()).await?;
+        let rows = match types {
+            Some(types) if filter.object_id.is_none() && !filter.asks_for_what_has_no_index() => {
+                self.events_of_types(filter.received, &types, span, limit).await?
+            }
+            types => self.events_between(filter, types.as_deref(), span, limit).await?,
+        };
+        Ok(Page::cut(rows, limit, |row| row.id))
+    }
+
+    /// Reads events whatever the filter; the database decides which index serves it best.
+    async fn events_between(
+        &self,
+        filter: &EventFilter,
+        types: Option<&[String]>,
+        span: Span,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
         let rows = sqlx::query_as!(
             EventRow,
             r#"
             select id, source, event_id, type as event_type, object_id, object_type, account,
                    livemode, api_version, created, received_at, secret_name
               from eventbridge.events
-             where id < $1
-               and ($2::text is null or source = $2)
-               and ($3::text is null or type = $3)
-               and ($4::text is null or exists (
+             where id > $1 and id < $2
+               and ($3::timestamptz is null or received_at >= $3)
+               and ($4::timestamptz is null or received_at < $4)
+               and ($5::text is null or source = $5)
+               and ($6::text[] is null or type = any ($6))
+               and ($7::text is null or object_id = $7)
+               and ($8::text is null or account = $8)
+               and ($9::boolean is null or livemode = $9)
+               and ($10::text is null or exists (
                        select from eventbridge.executions
-                        where executions.event_key = events.id and executions.status = $4))
+                        where executions.event_key = events.id and executions.status = $10))
              order by id desc
-             limit $5
+             limit $11
             "#,
-            Cursor::before(cursor),
+            span.above,
+            span.below,
+            filter.received.after,
+            filter.received.before,
             filter.source,
-            filter.event_type,
+            types,
+            filter.object_id,
+            filter.account,
+            filter.livemode,
             filter.status,
             i64::from(limit) + 1
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
-        Ok(Page::cut(rows, limit, |row| row.id))
+        Ok(rows)
+    }
+
+    /// Reads the newest events of each type, and keeps the newest of all of them.
+    async fn events_of_types(
+        &self,
+        received: Window,
+        types: &[String],
+        span: Span,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let rows = sqlx::query_as!(
+            EventRow,
+            r#"
+            with newest as (
+                select of_type.id
+                  from unnest($5::text[]) as wanted (type)
+                 cross join lateral (
+                       select id
+                         from eventbridge.events
+                        where type = wanted.type and id > $1 and id < $2
+                          and ($3::timestamptz is null or received_at >= $3)
+                          and ($4::timestamptz is null or received_at < $4)
+                        order by id desc
+                        limit $6) as of_type
+                 order by of_type.id desc
+                 limit $6
+            )
+            select id, source, event_id, type as event_type, object_id, object_type, account,
+                   livemode, api_version, created, received_at, secret_name
+              from eventbridge.events
+             where id = any (array (select id from newest))
+             order by id desc
+            "#,
+            span.above,
+            span.below,
+            received.after,
+            received.before,
+            types,
+            i64::from(limit) + 1
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(rows)
+    }
+
+    /// The types that have come in and that the filter wants; `None` where there is no filter.
+    pub(super) async fn types(&self, filter: Option<&TypeFilter>) -> Result<Option<Vec<String>>, StoreError> {
+        /// More types than any sender has.
+        const TYPES_MAX: i64 = 2000;
+        let Some(filter) = filter else { return Ok(None) };
+        let known = sqlx::query_scalar!(
+            r#"
+            with recursive known (type) as (
+                -- From each type to the next one in the index, over all the events between them.
+                (select type from eventbridge.events order by type limit 1)
+                union all
+                select (select type from eventbridge.events
+                         where events.type > known.type order by type limit 1)
+                  from known
+                 where known.type is not null
+            )
+            select type as "type!" from known where type is not null limit $1
+            "#,
+            TYPES_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(Some(known.into_iter().filter(|kind| filter.matches(kind)).collect()))
     }
 }
 

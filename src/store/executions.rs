@@ -1,9 +1,10 @@
 //! Executions as people see them: read one by one or in pages, and tried again by hand.
 
-use super::{Cursor, Page, Store, StoreError};
+use super::{Cursor, ListError, Page, Store, StoreError, Window};
 use crate::domain::audit::{Action, Caller};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
+use crate::domain::subscription::TypeFilter;
 use crate::domain::waiting::Waiting;
 use chrono::{DateTime, Utc};
 
@@ -12,12 +13,33 @@ use chrono::{DateTime, Utc};
 pub struct ExecutionFilter {
     /// Executions of events of this source.
     pub source: Option<String>,
-    /// Executions of events of exactly this type.
-    pub event_type: Option<String>,
+    /// Executions of events of these types.
+    pub types: Option<TypeFilter>,
     /// Executions in this state.
     pub status: Option<&'static str>,
     /// Executions of this event.
     pub event: Option<EventKey>,
+    /// Executions of this destination instance.
+    pub destination: Option<String>,
+    /// Executions whose last failure was of this class.
+    pub error_class: Option<String>,
+    /// Failed executions of this group of failures.
+    pub failure_group: Option<String>,
+    /// Executions that were created then.
+    pub created: Window,
+}
+
+impl ExecutionFilter {
+    /// Whether it would have to look at every execution: neither the newest ones, nor those of an
+    /// event, nor those of a group, nor all that failed answer it.
+    fn wants_window(&self) -> bool {
+        let asks_for_more = self.source.is_some()
+            || self.types.is_some()
+            || self.status.is_some_and(|status| status != Status::Failed.as_str())
+            || self.destination.is_some()
+            || self.error_class.is_some();
+        asks_for_more && self.event.is_none() && self.failure_group.is_none()
+    }
 }
 
 /// An execution as people see it, with the main words of its event.
@@ -128,35 +150,55 @@ macro_rules! select_executions {
 impl Store {
     /// One execution.
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        let row = select_executions!("where executions.id = $1", id.0).fetch_optional(&self.pool).await?;
+        let row = select_executions!("where executions.id = $1", id.0).fetch_optional(&self.reading).await?;
         Ok(row)
     }
 
     /// A page of executions, newest first.
+    ///
+    /// The newest ones, those of an event, those of a group of failures and all that failed are read
+    /// off an index. All other filters want a window of time, see [`ListError::WindowWanted`].
     pub async fn executions(
         &self,
         filter: &ExecutionFilter,
         cursor: Option<Cursor>,
         limit: u32,
-    ) -> Result<Page<ExecutionRow>, StoreError> {
+    ) -> Result<Page<ExecutionRow>, ListError> {
+        let span = self.span_of_executions(filter.created).await?;
+        if filter.wants_window() && !span.is_short {
+            return Err(ListError::WindowWanted { after: "created_after", before: "created_before" });
+        }
+        let span = span.before(cursor);
+        let types = self.types(filter.types.as_ref()).await?;
         let rows = select_executions!(
             r#"
-             where executions.id < $1
-               and ($2::text is null or source = $2)
-               and ($3::text is null or type = $3)
-               and ($4::text is null or status = $4)
+             where executions.id > $1 and executions.id < $2
+               and ($3::timestamptz is null or created_at >= $3)
+               and ($4::timestamptz is null or created_at < $4)
                and ($5::bigint is null or event_key = $5)
+               and ($6::text is null or status = $6)
+               and ($7::text is null or destination = $7)
+               and ($8::text is null or error_class = $8)
+               and ($9::text is null or failure_group = $9 and status = 'failed')
+               and ($10::text is null or source = $10)
+               and ($11::text[] is null or type = any ($11))
              order by executions.id desc
-             limit $6
+             limit $12
             "#,
-            Cursor::before(cursor),
-            filter.source,
-            filter.event_type,
-            filter.status,
+            span.above,
+            span.below,
+            filter.created.after,
+            filter.created.before,
             filter.event.map(|key| key.0),
+            filter.status,
+            filter.destination,
+            filter.error_class,
+            filter.failure_group,
+            filter.source,
+            types.as_deref(),
             i64::from(limit) + 1
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(Page::cut(rows, limit, |row| row.id))
     }
@@ -176,7 +218,7 @@ impl Store {
             id.0,
             SHOWN_MAX
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(rows)
     }

@@ -13,12 +13,13 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "events and executions", include_str!("../../migrations/0001_events_and_executions.sql")),
     (2, "indexes of the queue", include_str!("../../migrations/0002_indexes_of_the_queue.sql")),
     (3, "places retries and trials", include_str!("../../migrations/0003_places_retries_and_trials.sql")),
+    (4, "reading and search", include_str!("../../migrations/0004_reading_and_search.sql")),
     (5, "statistics and rejections", include_str!("../../migrations/0005_statistics_and_rejections.sql")),
     (6, "audit", include_str!("../../migrations/0006_audit.sql")),
 ];
 
 /// Those that are no transaction: their statements, which blank lines part, are run one by one.
-const BESIDE_THE_WORK: &[i64] = &[2];
+const BESIDE_THE_WORK: &[i64] = &[2, 4];
 
 /// Names the lock under which one process at a time applies migrations.
 const LOCK: i64 = 0x6576_656e_7462;

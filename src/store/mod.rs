@@ -2,6 +2,9 @@
 //!
 //! No method opens a transaction: each statement stands by itself, so no connection is held while
 //! anything outside is waited for. Times are the database's; callers hand in and get durations.
+//!
+//! What people read goes over a few connections of its own, where a statement ends soon: however
+//! slow a question is, it keeps no event from being taken in and none from being delivered.
 
 mod audit;
 mod backlog;
@@ -9,29 +12,35 @@ mod connections;
 mod destinations;
 mod events;
 mod executions;
+mod indexing;
 mod lanes;
 mod limits;
 mod migrations;
 mod page;
 mod queue;
 mod rejections;
+mod search;
 mod statistics;
 mod vitals;
 mod wake;
+mod window;
 
 pub use audit::AuditRow;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, PoolUse};
 pub use destinations::{DueProbe, HeldInstance, Hold};
-pub use events::{EventFilter, EventRow, Intake};
+pub use events::{EventFilter, EventRow, Intake, SignedPayload};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
+pub use indexing::{Indexed, Unindexed};
 pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
 pub use limits::Slot;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch, WorkerId};
 pub use rejections::REJECTIONS_KEPT;
+pub use search::FoundEvent;
 pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
 pub use vitals::{Schema, Vitals};
 pub use wake::Wake;
+pub use window::{ListError, WINDOW_DAYS_MAX, Window};
 
 use connections::Connections;
 use secrecy::{ExposeSecret, SecretString};
@@ -42,10 +51,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// The database, by way of a pool of connections. Cheap to clone.
+/// The database, by way of two pools of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
+    /// For taking events in and delivering them.
     pool: Connections,
+    /// For what people read.
+    reading: Connections,
 }
 
 /// Why the database did not do what was asked. The cause is part of the message.
@@ -68,6 +80,8 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
+            // A statement that the server broke off because it took too long.
+            sqlx::Error::Database(database) if database.code().as_deref() == Some("57014") => Self::TimedOut,
             sqlx::Error::Database(database) => match database.code().as_deref().map(|code| code.get(..2)) {
                 // Data exception, integrity, cardinality, and a limit that the data exceeds.
                 Some(Some("21" | "22" | "23" | "54")) => Self::Refused(error),
@@ -121,11 +135,11 @@ impl MigrateError {
 }
 
 impl Store {
-    /// Prepares a pool; connections are made when they are needed.
+    /// Prepares at most so many connections; they are made when they are needed.
     pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.expose_secret().parse()?;
-        let pool = Connections::prepare(options, connections);
-        Ok(Self { pool })
+        let (pool, reading) = Connections::prepare(&options, connections);
+        Ok(Self { pool, reading })
     }
 
     /// Brings the schema up to date; two processes doing so at once wait for one another.
@@ -173,6 +187,7 @@ impl Store {
 
     /// Closes the connections; calls that still wait for one fail.
     pub async fn close(&self) {
+        self.reading.close().await;
         self.pool.close().await;
     }
 }

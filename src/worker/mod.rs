@@ -10,6 +10,7 @@ mod desk;
 mod finisher;
 mod held;
 mod holds;
+mod indexer;
 mod instances;
 mod object;
 mod pauses;
@@ -18,6 +19,7 @@ mod valve;
 
 pub use backoff::wait_before;
 pub use delivery::conclude;
+pub use indexer::index;
 
 use crate::config::RetrySettings;
 use crate::destinations::Instance;

@@ -310,11 +310,12 @@ impl Dev {
 
     /// Waits until this many executions have succeeded, and returns where their pages are.
     async fn delivered(&self, count: usize) -> Vec<Value> {
-        let url = self.webhook.join("/api/v1/executions?status=success").unwrap();
+        let url = self.webhook.join("/api/v1/executions?limit=200").unwrap();
         within("the deliveries", async {
             loop {
                 let listing: Value = self.http.get(url.clone()).send().await.unwrap().json().await.unwrap();
-                let rows = listing["data"].as_array().unwrap();
+                let rows = listing["data"].as_array().unwrap().iter();
+                let rows: Vec<_> = rows.filter(|row| row["status"] == "success").collect();
                 if rows.len() == count {
                     return rows.iter().map(|row| row["remote_url"].clone()).collect();
                 }

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventbridge::devserver::samples;
 use eventbridge::sources::stripe;
+use eventbridge::store::SignedPayload;
 use eventbridge::telemetry::Metrics;
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -42,7 +43,7 @@ async fn the_body_is_kept_byte_for_byte_and_can_be_verified_again() {
     assert_received(&service.post_event(body).await, true);
     let store = service.database.store();
     let key = store.event_key("evt_odd").await.unwrap().unwrap();
-    let (payload, signature) = store.payload(key).await.unwrap().unwrap();
+    let SignedPayload { body: payload, signature, .. } = store.payload(key).await.unwrap().unwrap();
     assert_eq!(payload, body);
     assert_eq!(signature, stripe::sign(SECRET, &payload, NOW));
     let event = store.event(key).await.unwrap().unwrap();

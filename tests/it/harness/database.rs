@@ -97,6 +97,13 @@ impl Database {
         execute(&mut connect(&self.url).await, sql.to_owned()).await;
     }
 
+    /// Keeps everybody else from a table until what it returns is dropped.
+    pub async fn hold_lock(&self, table: &str) -> PgConnection {
+        let mut connection = connect(&self.url).await;
+        execute(&mut connection, format!("begin; lock table {table} in access exclusive mode")).await;
+        connection
+    }
+
     /// One number out of the database.
     pub async fn count(&self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql.to_owned());

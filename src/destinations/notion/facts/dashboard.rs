@@ -1,6 +1,6 @@
 //! Links into the Stripe dashboard.
 
-use crate::destinations::notion::facts::object::{ObjectKind, StripeObject};
+use crate::domain::object::{ObjectKind, StripeObject};
 
 /// The page of the object, or of its payment where it has no page of its own, or else of the event.
 /// `None` only where not even the event's id can stand in a link.

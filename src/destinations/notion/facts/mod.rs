@@ -3,9 +3,7 @@
 //! A body may have the shape of any API version since 2011, be a thin event, or be no JSON at all:
 //! what is not there is `None`, and nothing panics. No I/O, no clock.
 
-mod amount;
 mod dashboard;
-mod object;
 mod outcome;
 mod status;
 mod title;
@@ -16,9 +14,9 @@ pub use status::EventStatus;
 use crate::destinations::notion::field::Field;
 use crate::domain::event::StoredEvent;
 use crate::domain::money::{Currency, Money};
+use crate::domain::object::{StripeObject, amount, currency, flag, refunded, text};
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use object::{StripeObject, flag, text};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -122,9 +120,9 @@ impl Facts {
             customer: object.customer(),
             customer_name: object.customer_name(),
             invoice_number: object.invoice_number(),
-            currency: amount::currency(&object),
-            amount: amount::amount(&object),
-            amount_refunded: amount::refunded(&object),
+            currency: currency(&object),
+            amount: amount(&object),
+            amount_refunded: refunded(&object),
             object_id: known.object_id.clone().or_else(|| object.id()),
             object_type: known.object_type.clone().or_else(|| object.type_name()),
             object_status: object.status(),

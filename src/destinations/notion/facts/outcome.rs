@@ -3,7 +3,7 @@
 //! The type speaks first, for it is what happened; the object's status speaks where the type tells
 //! no end of it.
 
-use crate::destinations::notion::facts::object::{ObjectKind, StripeObject};
+use crate::domain::object::{ObjectKind, StripeObject};
 use crate::domain::subscription::without_thin_prefix;
 
 /// What an event means for the money.

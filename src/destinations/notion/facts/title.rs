@@ -1,8 +1,8 @@
 //! The readable lines for a title that is not the page's key.
 
-use crate::destinations::notion::facts::object::{ObjectKind, StripeObject};
 use crate::destinations::notion::facts::{EventOutcome, Facts};
 use crate::destinations::notion::lookup::SEPARATOR;
+use crate::domain::object::{ObjectKind, StripeObject};
 use crate::domain::subscription::without_thin_prefix;
 
 /// What happened, how much, and to whom: `Invoice 0042 paid · EUR 120.00 · jane@example.com`.

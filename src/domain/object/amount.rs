@@ -1,11 +1,11 @@
 //! The amount that an event is about, per kind of object.
 
-use crate::destinations::notion::facts::object::{ObjectKind, StripeObject, text};
+use super::{ObjectKind, StripeObject, text};
 use crate::domain::money::{Currency, Money};
 use serde_json::Value;
 
 /// The amount; `None` where the kind has none or the object does not tell it.
-pub(super) fn amount(object: &StripeObject<'_>) -> Option<Money> {
+pub(crate) fn amount(object: &StripeObject<'_>) -> Option<Money> {
     let minor = match object.kind {
         ObjectKind::PaymentIntent
         | ObjectKind::Charge
@@ -24,7 +24,7 @@ pub(super) fn amount(object: &StripeObject<'_>) -> Option<Money> {
 }
 
 /// What was given back: of a charge so far, or by a refund that was not called off.
-pub(super) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
+pub(crate) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
     let minor = match object.kind {
         ObjectKind::Charge => object.integer("/amount_refunded"),
         ObjectKind::Refund if !matches!(object.status().as_deref(), Some("failed" | "canceled")) => {
@@ -36,7 +36,7 @@ pub(super) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
 }
 
 /// The currency; subscriptions of older shapes name it in their prices only.
-pub(super) fn currency(object: &StripeObject<'_>) -> Option<Currency> {
+pub(crate) fn currency(object: &StripeObject<'_>) -> Option<Currency> {
     ["/currency", "/items/data/0/price/currency", "/items/data/0/plan/currency", "/plan/currency"]
         .iter()
         .find_map(|place| text(object.value, place)?.parse().ok())

@@ -2,12 +2,16 @@
 //!
 //! A reference in it may be an id, the whole object, or null.
 
+mod amount;
+
+pub(crate) use amount::{amount, currency, refunded};
+
 use crate::domain::subscription::without_thin_prefix;
 use serde_json::Value;
 
 /// The kinds whose fields we know how to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ObjectKind {
+pub(crate) enum ObjectKind {
     Charge,
     CheckoutSession,
     Customer,
@@ -23,15 +27,15 @@ pub(super) enum ObjectKind {
 /// An event's object: `data.object`, or in a thin event the `related_object`, of which only id and
 /// type are known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StripeObject<'a> {
-    pub(super) kind: ObjectKind,
-    pub(super) value: &'a Value,
+pub(crate) struct StripeObject<'a> {
+    pub(crate) kind: ObjectKind,
+    pub(crate) value: &'a Value,
     type_name: Option<&'a str>,
 }
 
 impl<'a> StripeObject<'a> {
     /// Finds the object; where it does not say what it is, `known_type` does, or the event's type.
-    pub(super) fn of(payload: &'a Value, known_type: Option<&'a str>, event_type: &str) -> Self {
+    pub(crate) fn of(payload: &'a Value, known_type: Option<&'a str>, event_type: &str) -> Self {
         let snapshot = payload.pointer("/data/object").filter(|object| object.is_object());
         let value = snapshot.or_else(|| payload.get("related_object")).unwrap_or(&Value::Null);
         let type_name = match snapshot {
@@ -43,16 +47,16 @@ impl<'a> StripeObject<'a> {
         Self { kind, value, type_name }
     }
 
-    pub(super) fn id(&self) -> Option<String> {
+    pub(crate) fn id(&self) -> Option<String> {
         self.text("/id")
     }
 
-    pub(super) fn type_name(&self) -> Option<String> {
+    pub(crate) fn type_name(&self) -> Option<String> {
         self.type_name.map(str::to_owned)
     }
 
     /// The object's own status; shapes of before 2018 have flags in its place.
-    pub(super) fn status(&self) -> Option<String> {
+    pub(crate) fn status(&self) -> Option<String> {
         self.text("/status").or_else(|| match self.kind {
             ObjectKind::Invoice if self.is("/paid") => Some("paid".to_owned()),
             ObjectKind::Customer if self.is("/delinquent") => Some("delinquent".to_owned()),
@@ -60,30 +64,36 @@ impl<'a> StripeObject<'a> {
         })
     }
 
-    pub(super) fn customer(&self) -> Option<String> {
+    pub(crate) fn customer(&self) -> Option<String> {
         if self.kind == ObjectKind::Customer {
             return self.id();
         }
         self.reference(&["/customer", "/charge/customer", "/payment_intent/customer"])
     }
 
-    pub(super) fn customer_email(&self) -> Option<String> {
-        if self.kind == ObjectKind::Customer {
-            return self.text("/email");
-        }
-        self.first_text(&[
-            "/customer_email",
-            "/receipt_email",
-            "/billing_details/email",
-            "/customer_details/email",
-            "/customer/email",
-            "/charge/receipt_email",
-            "/charge/billing_details/email",
-            "/payment_intent/receipt_email",
-        ])
+    pub(crate) fn customer_email(&self) -> Option<String> {
+        self.customer_emails().next()
     }
 
-    pub(super) fn customer_name(&self) -> Option<String> {
+    /// Every e-mail address of the customer that the object tells, the likeliest first.
+    pub(crate) fn customer_emails(&self) -> impl Iterator<Item = String> {
+        let places: &[&str] = match self.kind {
+            ObjectKind::Customer => &["/email"],
+            _ => &[
+                "/customer_email",
+                "/receipt_email",
+                "/billing_details/email",
+                "/customer_details/email",
+                "/customer/email",
+                "/charge/receipt_email",
+                "/charge/billing_details/email",
+                "/payment_intent/receipt_email",
+            ],
+        };
+        places.iter().filter_map(|place| self.text(place))
+    }
+
+    pub(crate) fn customer_name(&self) -> Option<String> {
         if self.kind == ObjectKind::Customer {
             return self.text("/name");
         }
@@ -96,7 +106,7 @@ impl<'a> StripeObject<'a> {
         ])
     }
 
-    pub(super) fn invoice_number(&self) -> Option<String> {
+    pub(crate) fn invoice_number(&self) -> Option<String> {
         match self.kind {
             ObjectKind::Invoice => self.first_text(&["/number", "/id"]),
             _ => self.text("/invoice/number").or_else(|| self.reference(&["/invoice", "/charge/invoice"])),
@@ -104,7 +114,7 @@ impl<'a> StripeObject<'a> {
     }
 
     /// What it was for; else why it failed; else the reason that was given.
-    pub(super) fn description(&self) -> Option<String> {
+    pub(crate) fn description(&self) -> Option<String> {
         self.first_text(&[
             "/description",
             "/last_payment_error/message",
@@ -115,7 +125,7 @@ impl<'a> StripeObject<'a> {
         ])
     }
 
-    pub(super) fn invoice_url(&self) -> Option<String> {
+    pub(crate) fn invoice_url(&self) -> Option<String> {
         self.first_text(&[
             "/hosted_invoice_url",
             "/invoice_pdf",
@@ -124,7 +134,7 @@ impl<'a> StripeObject<'a> {
         ])
     }
 
-    pub(super) fn receipt_url(&self) -> Option<String> {
+    pub(crate) fn receipt_url(&self) -> Option<String> {
         self.first_text(&[
             "/receipt_url",
             "/latest_charge/receipt_url",
@@ -134,23 +144,23 @@ impl<'a> StripeObject<'a> {
     }
 
     /// The id behind the first of these places that holds a reference.
-    pub(super) fn reference(&self, places: &[&str]) -> Option<String> {
+    pub(crate) fn reference(&self, places: &[&str]) -> Option<String> {
         places.iter().find_map(|place| {
             let value = self.value.pointer(place)?;
             non_blank(value.as_str()).or_else(|| text(value, "/id")).map(str::to_owned)
         })
     }
 
-    pub(super) fn text(&self, place: &str) -> Option<String> {
+    pub(crate) fn text(&self, place: &str) -> Option<String> {
         text(self.value, place).map(str::to_owned)
     }
 
-    pub(super) fn integer(&self, place: &str) -> Option<i64> {
+    pub(crate) fn integer(&self, place: &str) -> Option<i64> {
         self.value.pointer(place)?.as_i64()
     }
 
     /// Whether a flag is set.
-    pub(super) fn is(&self, place: &str) -> bool {
+    pub(crate) fn is(&self, place: &str) -> bool {
         flag(self.value, place) == Some(true)
     }
 
@@ -160,12 +170,12 @@ impl<'a> StripeObject<'a> {
 }
 
 /// The text at a JSON pointer, without blanks around it; `None` where there is none.
-pub(super) fn text<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
     non_blank(value.pointer(place)?.as_str())
 }
 
 /// The flag at a JSON pointer.
-pub(super) fn flag(value: &Value, place: &str) -> Option<bool> {
+pub(crate) fn flag(value: &Value, place: &str) -> Option<bool> {
     value.pointer(place)?.as_bool()
 }
 

@@ -1,0 +1,204 @@
+//! Failures that are alike: the message without what differs from event to event, and what to do.
+
+/// The longest pattern, in characters.
+const PATTERN_CHARACTERS_MAX: usize = 300;
+
+/// The fewest characters of a word with digits that is taken for an id.
+const ID_CHARACTERS_MIN: usize = 8;
+
+/// The message with its ids, numbers, quoted texts and addresses taken out, so that failures of one
+/// cause read alike.
+pub fn pattern(message: &str) -> String {
+    let mut pattern = String::new();
+    let mut rest = message.trim();
+    while let Some(first) = rest.chars().next() {
+        let taken = if let Some(length) = quoted(rest, pattern.chars().next_back()) {
+            pattern.push_str("\"…\"");
+            length
+        } else if first.is_whitespace() {
+            if !pattern.ends_with(' ') {
+                pattern.push(' ');
+            }
+            first.len_utf8()
+        } else {
+            let word = word(rest);
+            push_word(&mut pattern, word);
+            word.len()
+        };
+        rest = rest.get(taken..).unwrap_or_default();
+        if pattern.chars().count() > PATTERN_CHARACTERS_MAX {
+            break;
+        }
+    }
+    pattern.chars().filter(|c| *c != '\0').take(PATTERN_CHARACTERS_MAX).collect()
+}
+
+/// What a person can do about failures of this class, in a sentence.
+pub fn remedy(error_class: &str) -> &'static str {
+    match error_class {
+        "validation_error" | "invalid_request" | "invalid_json" => {
+            "Notion refuses the page as it is mapped: the message names the column. Correct its type in Notion, then retry."
+        }
+        "unauthorized" => "The token is not valid (any more): set a new NOTION_API_KEY, then retry.",
+        "restricted_resource" => {
+            "The integration may not do this: give it the capabilities to read, insert and update content, then retry."
+        }
+        "object_not_found" => {
+            "The page or the database is not there for the integration: restore or share it, then retry."
+        }
+        "conflict_error"
+        | "rate_limited"
+        | "service_overload"
+        | "service_unavailable"
+        | "database_connection_unavailable"
+        | "gateway_timeout"
+        | "internal_server_error"
+        | "bad_gateway" => {
+            "Notion did not cope, for longer than all the attempts lasted. Retry when it works again."
+        }
+        "no_answer" | "unreachable" => {
+            "Notion could not be reached, for longer than all the attempts lasted. See to the network and NOTION_API_URL, then retry."
+        }
+        "attempts_used_up" => {
+            "No write was ever confirmed. Look in Notion whether the page is there, then retry: what is found is not written twice."
+        }
+        "worker_lost" => {
+            "Three workers died with it while nothing ran beside it. See the log of that time; retry once the cause is mended."
+        }
+        "panic" => {
+            "The delivery broke on a fault of this program; the log has it. Retry with a newer version."
+        }
+        "no_destination" => "Its destination is not among DESTINATIONS: configure it, then retry.",
+        _ => "The message says what happened. Mend that, then retry.",
+    }
+}
+
+/// The length of the quoted text at the start, quotes included. An apostrophe within a word is none.
+fn quoted(text: &str, before: Option<char>) -> Option<usize> {
+    let open = text.chars().next()?;
+    let close = match open {
+        '"' | '`' => open,
+        '“' => '”',
+        '«' => '»',
+        '\'' if !before.is_some_and(char::is_alphanumeric) => '\'',
+        _ => return None,
+    };
+    let within = text.get(open.len_utf8()..)?;
+    Some(open.len_utf8() + within.find(close)? + close.len_utf8())
+}
+
+/// What comes before the next blank or quote.
+fn word(text: &str) -> &str {
+    let end = text
+        .char_indices()
+        .skip(1)
+        .find(|(_, c)| c.is_whitespace() || matches!(c, '"' | '`' | '“' | '«'))
+        .map_or(text.len(), |(place, _)| place);
+    text.get(..end).unwrap_or(text)
+}
+
+fn push_word(pattern: &mut String, word: &str) {
+    let is_edge = |c: char| !c.is_alphanumeric();
+    let core = word.trim_matches(is_edge);
+    let (head, tail) = word.split_once(core).filter(|_| !core.is_empty()).unwrap_or((word, ""));
+    pattern.push_str(head);
+    if core.starts_with("http://") || core.starts_with("https://") {
+        pattern.push_str("<link>");
+    } else if core.contains('@') {
+        pattern.push_str("<e-mail>");
+    } else if is_id(core) {
+        pattern.push_str("<id>");
+    } else {
+        push_without_numbers(pattern, core);
+    }
+    pattern.push_str(tail);
+}
+
+/// Long, of letters, digits, dashes and underscores, with a digit among them.
+fn is_id(word: &str) -> bool {
+    word.len() >= ID_CHARACTERS_MIN
+        && word.chars().any(|c| c.is_ascii_digit())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+/// Each number, with the points and commas in it, as one sign.
+fn push_without_numbers(pattern: &mut String, word: &str) {
+    let mut in_number = false;
+    let mut letters = word.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let goes_on =
+            in_number && matches!(letter, '.' | ',') && letters.peek().is_some_and(char::is_ascii_digit);
+        if letter.is_ascii_digit() {
+            if !in_number {
+                pattern.push('#');
+            }
+            in_number = true;
+        } else if !goes_on {
+            pattern.push(letter);
+            in_number = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_differs_from_event_to_event_is_taken_out() {
+        for (message, expected) in [
+            (
+                "Notion: Could not find page with ID: 1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0ff. Make sure it is shared.",
+                "Notion: Could not find page with ID: <id>. Make sure it is shared.",
+            ),
+            (
+                "Notion: body.properties.Amount.number should be a number, instead was `\"12,5 €\"`.",
+                "Notion: body.properties.Amount.number should be a number, instead was \"…\".",
+            ),
+            (
+                "no answer from https://api.notion.com/v1/pages?x=1 within 30 s",
+                "no answer from <link> within # s",
+            ),
+            (
+                "jane@example.com owes 1,234.50 for in_1Q0abcdef (2nd try)",
+                "<e-mail> owes # for <id> (#nd try)",
+            ),
+            ("it's the integration's 'secret word', isn't it", "it's the integration's \"…\", isn't it"),
+            ("says “never   mind”  twice", "says \"…\" twice"),
+            ("an open \" quote stays", "an open \" quote stays"),
+            ("", ""),
+        ] {
+            assert_eq!(pattern(message), expected);
+        }
+    }
+
+    #[test]
+    fn two_events_of_one_cause_read_alike_and_two_causes_do_not() {
+        let missing = |id: &str| pattern(&format!("Could not find page with ID: {id}."));
+        assert_eq!(
+            missing("1f2e3d4c5b6a49788695a4b3c2d1e0ff"),
+            missing("00000000-0000-4000-8000-000000000002")
+        );
+        assert_ne!(pattern("Amount is expected to be number."), pattern("Status is expected to be select."));
+    }
+
+    #[test]
+    fn every_class_has_a_remedy_that_is_a_sentence() {
+        for class in ["validation_error", "worker_lost", "no_answer", "what nobody knows", ""] {
+            let remedy = remedy(class);
+            assert!(remedy.ends_with('.') && remedy.len() > 20, "{class}: {remedy}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_message_has_a_bounded_pattern_without_numbers(message in "\\PC{0,400}|[\"'`“0-9a-f@. -]{0,60}") {
+            let pattern = pattern(&message);
+            prop_assert!(pattern.chars().count() <= PATTERN_CHARACTERS_MAX);
+            prop_assert!(!pattern.contains(|c: char| c.is_ascii_digit()), "{}", pattern);
+        }
+    }
+}

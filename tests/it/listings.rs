@@ -1,0 +1,213 @@
+//! Listings: which events and executions a filter shows, and which filters want a window of time.
+
+use crate::harness::{NOW, SECRET, Service, within};
+use axum::http::StatusCode;
+use eventbridge::sources::stripe;
+use serde_json::{Value, json};
+
+async fn post(service: &Service, events: &[Value]) {
+    for event in events {
+        assert_eq!(service.post_event(&event.to_string()).await.status, StatusCode::OK);
+    }
+}
+
+async fn found(service: &Service, path: &str) -> Vec<String> {
+    let answer = service.get(path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+    let listing = answer.json();
+    listing["data"].as_array().unwrap().iter().map(|row| row["event_id"].as_str().unwrap().into()).collect()
+}
+
+/// The day before today, by the database's clock, as a parameter.
+async fn yesterday(service: &Service) -> String {
+    let seconds = service
+        .database
+        .count("select extract(epoch from date_trunc('day', now() - interval '1 day') at time zone 'utc')::bigint")
+        .await;
+    chrono::DateTime::from_timestamp(seconds, 0).unwrap().format("%Y-%m-%d").to_string()
+}
+
+#[tokio::test]
+async fn events_are_filtered_by_what_they_are() {
+    let service = Service::builder().set("NOTION_EVENT_TYPES", "invoice.*").start().await;
+    let object = |id: &str| json!({"object": {"id": id, "object": "invoice"}});
+    post(
+        &service,
+        &[
+            json!({"id": "evt_a", "type": "invoice.paid", "livemode": true, "data": object("in_1")}),
+            json!({"id": "evt_b", "type": "charge.refunded", "livemode": false, "account": "acct_1"}),
+            json!({"id": "evt_c", "type": "invoice.created", "livemode": false, "data": object("in_1")}),
+            json!({"id": "evt_d", "type": "v1.invoice.paid", "data": object("in_2")}),
+            json!({"id": "evt_e", "type": "invoices", "data": object("in_3")}),
+        ],
+    )
+    .await;
+    service.until_finished(3).await;
+    let since = format!("received_after={}", yesterday(&service).await);
+    for (query, expected) in [
+        ("", vec!["evt_e", "evt_d", "evt_c", "evt_b", "evt_a"]),
+        ("type=invoice.paid", vec!["evt_d", "evt_a"]),
+        ("type=invoice.*", vec!["evt_d", "evt_c", "evt_a"]),
+        ("type=*.refunded,invoice.created", vec!["evt_c", "evt_b"]),
+        ("type=%40payments", vec!["evt_b"]),
+        ("type=nothing.*", vec![]),
+        ("type=invoice.*&limit=1", vec!["evt_d"]),
+        ("object_id=in_1", vec!["evt_c", "evt_a"]),
+        ("object_id=in_1&livemode=true", vec!["evt_a"]),
+        ("object_id=in_1&type=invoice.created&status=success", vec!["evt_c"]),
+        ("account=acct_1&since", vec!["evt_b"]),
+        ("livemode=false&since", vec!["evt_c", "evt_b"]),
+        ("source=stripe&type=invoice.paid&since", vec!["evt_d", "evt_a"]),
+        ("source=elsewhere&since", vec![]),
+        ("status=success&since", vec!["evt_d", "evt_c", "evt_a"]),
+        ("status=success&type=invoice.created&since", vec!["evt_c"]),
+        ("status=failed&since", vec![]),
+    ] {
+        let query = query.replace("since", &since);
+        assert_eq!(found(&service, &format!("/api/v1/events?{query}")).await, expected, "{query}");
+    }
+    let since = since.replace("received", "created");
+    for (query, expected) in [
+        ("status=success&since", vec!["evt_d", "evt_c", "evt_a"]),
+        ("status=failed", vec![]),
+        ("type=invoice.created&since", vec!["evt_c"]),
+        ("type=charge.refunded&since", vec![]),
+        ("source=stripe&limit=1&since", vec!["evt_d"]),
+        ("destination=notion&status=success&since", vec!["evt_d", "evt_c", "evt_a"]),
+        ("destination=elsewhere&since", vec![]),
+        ("error_class=unauthorized&since", vec![]),
+        ("event=evt_c", vec!["evt_c"]),
+        ("event=evt_c&status=pending", vec![]),
+        ("event=evt_none", vec![]),
+        ("event=3", vec!["evt_c"]),
+    ] {
+        let query = query.replace("since", &since);
+        assert_eq!(found(&service, &format!("/api/v1/executions?{query}")).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_window_of_time_holds_what_was_received_in_it_to_the_instant() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let events: Vec<_> =
+        (0..40).map(|number| json!({"id": format!("evt_{number}"), "type": "a.b"})).collect();
+    post(&service, &events).await;
+    // One event a minute, with gaps in the ids and some times out of order, as overlapping writers make them.
+    service
+        .database
+        .execute(
+            "update eventbridge.events set received_at = '2026-01-01'::timestamptz at time zone 'utc'
+               + (id + case id % 5 when 0 then -0.4 else 0 end) * interval '1 minute';
+             delete from eventbridge.events where id % 7 = 0",
+        )
+        .await;
+    let expected = |after: f64, before: f64| -> Vec<String> {
+        (1..=40_i32)
+            .rev()
+            .filter(|id| id % 7 != 0)
+            .filter(|id| {
+                let minute = f64::from(*id) - if id % 5 == 0 { 0.4 } else { 0.0 };
+                minute >= after && minute < before
+            })
+            .map(|id| format!("evt_{}", id - 1))
+            .collect()
+    };
+    for (after, before) in [(0, 59), (1, 40), (10, 20), (5, 6), (39, 41), (20, 10), (45, 59)] {
+        let window = format!(
+            "received_after=2026-01-01T00:{after:02}:00Z&received_before=2026-01-01T00:{before:02}:00Z"
+        );
+        for more in ["", "&type=a.*", "&source=stripe", "&source=stripe&type=a.b"] {
+            let path = format!("/api/v1/events?{window}{more}");
+            assert_eq!(found(&service, &path).await, expected(f64::from(after), f64::from(before)), "{path}");
+        }
+    }
+    let all = found(&service, "/api/v1/events?received_before=2026-02-01&received_after=2026-01-01").await;
+    assert_eq!(all, expected(0.0, 60.0));
+}
+
+#[tokio::test]
+async fn a_filter_without_an_index_wants_a_window_of_at_most_a_month_and_says_so() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for (path, parameter) in [
+        ("/api/v1/events?livemode=true", "received_after"),
+        ("/api/v1/events?status=failed", "received_after"),
+        ("/api/v1/events?type=invoice.*&account=acct_1", "received_after"),
+        ("/api/v1/events?source=stripe&received_before=2026-11-01", "received_after"),
+        ("/api/v1/events?source=stripe&received_after=2020-01-01T00:00:00%2B00:00", "received_before"),
+        ("/api/v1/events?source=stripe&received_after=2026-01-01&received_before=2026-02-02", "31 days"),
+        ("/api/v1/executions?status=success", "created_after"),
+        ("/api/v1/executions?status=failed&destination=notion", "created_after"),
+    ] {
+        let answer = service.get(path).await;
+        assert_eq!(answer.problem(400), "window_wanted", "{path}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(parameter), "{path}: {answer:?}");
+    }
+    let month = "/api/v1/events?source=stripe&received_after=2026-01-01&received_before=2026-02-01";
+    assert_eq!(service.get(month).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn pages_of_types_and_of_an_object_show_everything_once() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let events: Vec<_> = (0..23)
+        .map(|number| {
+            json!({"id": format!("evt_{number}"), "type": format!("invoice.t{}", number % 4),
+                   "data": {"object": {"id": "in_1"}}})
+        })
+        .collect();
+    post(&service, &events).await;
+    let expected: Vec<_> = (0..23).rev().map(|number| format!("evt_{number}")).collect();
+    for filter in ["type=invoice.*", "object_id=in_1", "object_id=in_1&type=invoice.*"] {
+        let (mut seen, mut path) = (Vec::new(), format!("/api/v1/events?{filter}&limit=5"));
+        loop {
+            let listing = service.get(&path).await.json();
+            let rows = listing["data"].as_array().unwrap();
+            seen.extend(rows.iter().map(|row| row["event_id"].as_str().unwrap().to_owned()));
+            let Some(cursor) = listing["next_cursor"].as_str() else { break };
+            path = format!("/api/v1/events?{filter}&limit=5&cursor={cursor}");
+        }
+        assert_eq!(seen, expected, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn the_payload_is_told_byte_for_byte_with_what_it_takes_to_verify_it_again() {
+    let service = Service::start().await;
+    let body = "{ \"id\" : \"evt_\\\"raw\",\n\t\"n\": 1.0e2, \"html\": \"<script>\" }\n";
+    service.post_event(body).await;
+    for path in ["/api/v1/events/1/payload", "/api/v1/events/evt_%22raw/payload"] {
+        let answer = service.get(path).await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, body));
+        let header = |name: &str| answer.headers[name].to_str().unwrap();
+        assert_eq!(header("content-type"), "application/json");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("content-disposition"), "attachment; filename=\"event-1.json\"");
+        assert_eq!(header("x-verified-by"), "secret-1");
+        assert_eq!(header("x-signature"), stripe::sign(SECRET, body.as_bytes(), NOW));
+    }
+    assert_eq!(service.get("/api/v1/events/evt_none/payload").await.problem(404), "not_found");
+    assert_eq!(service.get("/api/v1/events/2/payload").await.problem(404), "not_found");
+}
+
+#[tokio::test]
+async fn a_question_that_takes_too_long_is_broken_off_and_keeps_no_event_out() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    // Whoever looks at this table waits; taking events in does not.
+    let blocked = service.database.hold_lock("eventbridge.destinations").await;
+    let questions = futures_util::future::join_all((0..3).map(|_| service.get("/api/v1/executions")));
+    let events = async {
+        for number in 0..5 {
+            let event = json!({"id": format!("evt_{number}"), "type": "invoice.paid"}).to_string();
+            assert_eq!(service.post_event(&event).await.status, StatusCode::OK);
+        }
+    };
+    let (answers, ()) = within("all are answered", async { tokio::join!(questions, events) }).await;
+    for answer in answers {
+        assert_eq!(answer.problem(503), "unavailable");
+    }
+    drop(blocked);
+    within("the API answers again", async {
+        while service.get("/api/v1/executions").await.status != StatusCode::OK {}
+    })
+    .await;
+}

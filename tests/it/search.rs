@@ -1,0 +1,171 @@
+//! Search: under which words events are found, that all of them are, and by whom they are indexed.
+
+use crate::harness::{Service, within};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn invoice(number: usize) -> Value {
+    json!({"id": format!("evt_{number}"), "type": "invoice.paid", "data": {"object": {
+        "id": format!("in_{number}"), "object": "invoice", "customer": "cus_1", "number": format!("ACME-{number:04}"),
+        "customer_email": "Jane@Example.com", "currency": "eur", "status": "paid", "amount_paid": 12_345}}})
+}
+
+async fn post(service: &Service, event: &Value) {
+    assert_eq!(service.post_event(&event.to_string()).await.status, StatusCode::OK);
+}
+
+async fn found(service: &Service, q: &str) -> Vec<String> {
+    let answer = service.get(&format!("/api/v1/search?q={q}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{q}: {answer:?}");
+    let rows = answer.json()["data"].as_array().unwrap().clone();
+    rows.iter().map(|row| row["event_id"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn until_found(service: &Service, q: &str, expected: &[&str]) {
+    within(&format!("{q} finds {expected:?}"), async {
+        while found(service, q).await != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_all_that_people_know_of_it_whether_or_not_anybody_wants_it() {
+    let service = Service::builder().set("NOTION_EVENT_TYPES", "invoice.*").start().await;
+    post(&service, &invoice(1)).await;
+    let refund = json!({"id": "evt_Re", "type": "refund.created", "data": {"object": {
+        "id": "re_1", "object": "refund", "charge": {"id": "ch_1", "customer": "cus_1", "invoice": "in_1"}}}});
+    post(&service, &refund).await;
+    until_found(&service, "re_1", &["evt_Re"]).await;
+    for (q, expected) in [
+        ("cus_1", vec!["evt_Re", "evt_1"]),
+        ("in_1", vec!["evt_Re", "evt_1"]),
+        ("IN_1", vec!["evt_Re", "evt_1"]),
+        ("ch_1", vec!["evt_Re"]),
+        ("%20jane%40example.COM%20", vec!["evt_1"]),
+        ("acme-0001", vec!["evt_1"]),
+        ("evt_Re", vec!["evt_Re"]),
+        ("evt_re", vec![]),
+        ("jane", vec![]),
+        ("nobody", vec![]),
+    ] {
+        assert_eq!(found(&service, q).await, expected, "{q}");
+    }
+    let shown = &service.get("/api/v1/search?q=acme-0001").await.json()["data"][0];
+    for (field, expected) in [
+        ("amount", "123.45"),
+        ("currency", "EUR"),
+        ("customer", "cus_1"),
+        ("customer_email", "Jane@Example.com"),
+        ("invoice_number", "ACME-0001"),
+        ("type", "invoice.paid"),
+    ] {
+        assert_eq!(shown[field], expected, "{shown}");
+    }
+    let done = service.until_finished(1).await;
+    let page = done[0]["remote_id"].as_str().unwrap();
+    for q in [
+        page.to_owned(),
+        page.replace('-', ""),
+        format!("https%3A%2F%2Fwww.notion.so%2Facme%2FInvoice-paid-{}%3Fpvs%3D4", page.replace('-', "")),
+    ] {
+        assert_eq!(found(&service, &q).await, ["evt_1"], "{q}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_comes_in_pages_newest_first() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for number in 0..7 {
+        post(&service, &invoice(number)).await;
+    }
+    until_found(&service, "in_6", &["evt_6"]).await;
+    let (mut seen, mut path) = (Vec::new(), "/api/v1/search?q=cus_1&limit=3".to_owned());
+    loop {
+        let listing = service.get(&path).await.json();
+        let rows = listing["data"].as_array().unwrap();
+        seen.extend(rows.iter().map(|row| row["event_id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = listing["next_cursor"].as_str() else { break };
+        path = format!("/api/v1/search?q=cus_1&limit=3&cursor={cursor}");
+    }
+    assert_eq!(seen, ["evt_6", "evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]);
+    for path in ["/api/v1/search", "/api/v1/search?q=", "/api/v1/search?q=%20", "/api/v1/search?q=%00"] {
+        assert_eq!(service.get(path).await.problem(400), "bad_request", "{path}");
+    }
+    let long = format!("/api/v1/search?q={}", "x".repeat(1001));
+    assert_eq!(service.get(&long).await.problem(400), "bad_request");
+}
+
+#[tokio::test]
+async fn an_event_that_is_committed_after_later_ones_were_indexed_is_found_too() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for number in [1, 2, 3] {
+        post(&service, &invoice(number)).await;
+    }
+    until_found(&service, "in_3", &["evt_3"]).await;
+    // As if the statement that took the earlier id had come through only now.
+    service
+        .database
+        .execute(
+            "delete from eventbridge.event_facts where event_key = 2;
+             delete from eventbridge.search_terms where event_key = 2;
+             update eventbridge.indexing set mark_id = 3, settled_id = 1, mark_at = now()",
+        )
+        .await;
+    post(&service, &invoice(4)).await;
+    until_found(&service, "in_4", &["evt_4"]).await;
+    assert!(found(&service, "in_2").await.is_empty(), "a mark is trusted only when it is old");
+    service.database.execute("update eventbridge.indexing set mark_at = now() - interval '3 minutes'").await;
+    until_found(&service, "in_2", &["evt_2"]).await;
+    assert_eq!(found(&service, "cus_1").await, ["evt_4", "evt_3", "evt_2", "evt_1"]);
+    within("all is settled and a new mark is set", async {
+        while service
+            .database
+            .count("select count(*) from eventbridge.indexing where settled_id = 3 and mark_id = 4")
+            .await
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_process_indexes_at_a_time_and_another_goes_on_when_it_stops_or_dies() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    post(&service, &invoice(1)).await;
+    until_found(&service, "in_1", &["evt_1"]).await;
+    let store = service.database.store();
+    let (one, other) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
+    let lease = Duration::from_mins(1);
+    assert!(store.hold_indexing(one, lease).await.unwrap().is_none(), "the service is at it");
+    service.stop().await;
+    assert!(store.hold_indexing(one, lease).await.unwrap().is_some(), "it left it to others");
+    assert!(store.hold_indexing(other, lease).await.unwrap().is_none());
+    assert!(store.hold_indexing(one, Duration::ZERO).await.unwrap().is_some(), "the holder goes on");
+    assert!(store.hold_indexing(other, lease).await.unwrap().is_some(), "a lease that is over is anybody's");
+}
+
+#[tokio::test]
+async fn odd_bodies_are_indexed_as_far_as_they_go_and_hold_up_nobody() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let long = "é".repeat(3000);
+    for body in [
+        json!({"id": "evt_odd", "data": {"object": {"id": "a\u{0}b", "customer": long, "amount": 1e300, "currency": "eur"}}}),
+        json!({"id": "evt_deep", "data": {"object": {"object": "charge", "amount": i64::MAX, "currency": "jpy", "customer": {"id": []}}}}),
+        json!({"id": "evt_none"}),
+    ] {
+        post(&service, &body).await;
+    }
+    post(&service, &invoice(1)).await;
+    until_found(&service, "in_1", &["evt_1"]).await;
+    assert_eq!(found(&service, "ab").await, ["evt_odd"]);
+    assert_eq!(service.database.count("select count(*) from eventbridge.event_facts").await, 4);
+    assert_eq!(
+        service.database.count("select amount_minor from eventbridge.event_facts where event_key = 2").await,
+        i64::MAX
+    );
+}
