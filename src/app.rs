@@ -1,5 +1,6 @@
 //! Wiring: puts the parts together, starts their tasks, and stops them in the right order.
 
+use crate::alerts::{self, AlertSettings};
 use crate::api::{self, Api, Scrape};
 use crate::auth;
 use crate::config::{Access, Settings};
@@ -48,6 +49,8 @@ pub struct Parts {
     pub store: Store,
     /// The settings of the core.
     pub settings: Settings,
+    /// Who is told when something is wrong.
+    pub alerts: AlertSettings,
     /// The destinations.
     pub instances: Vec<Instance>,
     /// The time by which signatures are judged.
@@ -73,7 +76,7 @@ pub struct Service {
 impl Service {
     /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
     pub fn start(parts: Parts) -> Self {
-        let Parts { store, settings, instances, clock, more_routes } = parts;
+        let Parts { store, settings, alerts, instances, clock, more_routes } = parts;
         let (tasks, wake) = (TaskTracker::new(), Wake::default());
         let (stop, stop_writers) = (CancellationToken::new(), CancellationToken::new());
         let names: Arc<[String]> =
@@ -81,6 +84,9 @@ impl Service {
         let secrets: Arc<[String]> =
             settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
         let metrics = Metrics::new(names.iter());
+        let subject =
+            alerts::Subject { instances: names.clone(), secrets: secrets.clone(), clock: clock.clone() };
+        tasks.spawn(alerts::watch(store.clone(), subject, alerts, stop.clone()));
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),

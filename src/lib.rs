@@ -16,6 +16,7 @@ pub mod store;
 pub mod destinations;
 pub mod worker;
 
+pub mod alerts;
 pub mod statistics;
 
 pub mod api;

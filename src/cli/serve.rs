@@ -2,6 +2,7 @@
 
 use super::waiting::Waiting;
 use super::{environment, signals};
+use crate::alerts;
 use crate::app::{Parts, Service};
 use crate::config::{Reader, Settings};
 use crate::destinations;
@@ -21,7 +22,8 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let mut reader = Reader::new(&vars);
     let settings = Settings::for_production(&mut reader);
     let instances = destinations::configure(&mut reader, &settings.instances);
-    let (settings, instances) = reader.finish((settings, instances))?;
+    let alerts = alerts::settings(&mut reader);
+    let (settings, instances, alerts) = reader.finish((settings, instances, alerts))?;
 
     let stop = signals::stop_requested()?;
     let listen = settings.listen;
@@ -47,6 +49,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let service = Service::start(Parts {
         store,
         settings,
+        alerts,
         instances,
         clock: Arc::new(|| SystemTime::now().into()),
         more_routes: OpenApiRouter::new(),

@@ -4,6 +4,7 @@
 
 use super::browser_trigger;
 use super::sender::Sender;
+use crate::alerts;
 use crate::app::{Parts, Service};
 use crate::config::{NamedSecret, Reader, Settings, Vars};
 use crate::destinations;
@@ -79,7 +80,8 @@ impl Stack {
         };
         let mut reader = Reader::new(&vars);
         let instances = destinations::configure(&mut reader, &settings.instances);
-        let instances = reader.finish(instances)?;
+        let alerts = alerts::settings(&mut reader);
+        let (instances, alerts) = reader.finish((instances, alerts))?;
 
         let store = Store::connect_lazily(&settings.database_url, settings.database_connections)?;
         store.migrate().await.context(if is_given {
@@ -91,6 +93,7 @@ impl Stack {
         let service = Service::start(Parts {
             store,
             settings,
+            alerts,
             instances,
             clock: Arc::new(|| SystemTime::now().into()),
             more_routes: browser_trigger::routes(sender.clone()),

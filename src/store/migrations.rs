@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "reading and search", include_str!("../../migrations/0004_reading_and_search.sql")),
     (5, "statistics and rejections", include_str!("../../migrations/0005_statistics_and_rejections.sql")),
     (6, "audit", include_str!("../../migrations/0006_audit.sql")),
+    (7, "alerts", include_str!("../../migrations/0007_alerts.sql")),
 ];
 
 /// Those that are no transaction: their statements, which blank lines part, are run one by one.

@@ -6,6 +6,7 @@
 //! What people read goes over a few connections of its own, where a statement ends soon: however
 //! slow a question is, it keeps no event from being taken in and none from being delivered.
 
+mod alerts;
 mod audit;
 mod backlog;
 mod connections;
@@ -20,11 +21,13 @@ mod page;
 mod queue;
 mod rejections;
 mod search;
+mod signs;
 mod statistics;
 mod vitals;
 mod wake;
 mod window;
 
+pub use alerts::{Condition, ToTell};
 pub use audit::AuditRow;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, PoolUse};
 pub use destinations::{DueProbe, HeldInstance, Hold};
@@ -37,6 +40,7 @@ pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use queue::{Claimed, Conclusion, Fence, Finished, Settlement, Wanted, Watch, WorkerId};
 pub use rejections::REJECTIONS_KEPT;
 pub use search::FoundEvent;
+pub use signs::FailuresOfLate;
 pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
 pub use vitals::{Schema, Vitals};
 pub use wake::Wake;

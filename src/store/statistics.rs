@@ -125,6 +125,29 @@ impl Store {
         Ok(rows)
     }
 
+    /// The spans of this range in which a webhook brought an event, new or not, oldest first.
+    pub async fn arrivals(
+        &self,
+        per: Per,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<DateTime<Utc>>, StoreError> {
+        let times = sqlx::query_scalar!(
+            r#"
+            select distinct at
+              from eventbridge.statistics
+             where per = $1 and at >= $2 and at < $3 and kind in ('received', 'duplicate')
+             order by at
+            "#,
+            per.as_str(),
+            from,
+            to
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(times)
+    }
+
     /// Removes some of what is older than it is kept; `true` where there may be more. Two processes
     /// that do so at once take different rows.
     pub async fn remove_old_statistics(&self) -> Result<bool, StoreError> {

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod alerts;
 mod another_database;
 mod api;
 mod cli;

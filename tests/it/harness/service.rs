@@ -5,6 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use chrono::{DateTime, Utc};
+use eventbridge::alerts;
 use eventbridge::app::{self, Parts};
 use eventbridge::config::{Reader, Settings, Vars};
 use eventbridge::destinations;
@@ -210,12 +211,16 @@ impl ServiceBuilder {
             Settings::for_development(&mut reader)
         };
         let instances = destinations::configure(&mut reader, &settings.instances);
-        let (mut settings, instances) = reader.finish((settings, instances)).unwrap();
+        let alerts = alerts::settings(&mut reader);
+        let (mut settings, instances, mut alerts) = reader.finish((settings, instances, alerts)).unwrap();
+        alerts.look_every = Duration::from_millis(40);
+        alerts.database_trouble = Duration::from_millis(100);
         settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
             store: store.unwrap_or_else(|| database.store()),
             settings,
+            alerts,
             instances,
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),
             more_routes: OpenApiRouter::new(),

@@ -1,0 +1,193 @@
+//! What people read: one message in each of the forms. No payload is in it, and nothing that came in.
+
+use super::settings::Format;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use url::Url;
+
+/// A longer text is cut: Discord takes 2,000 characters.
+const TEXT_CHARACTERS_MAX: usize = 1_800;
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) state: State,
+    /// What it is about.
+    pub(super) key: String,
+    pub(super) summary: String,
+    pub(super) remedy: String,
+    pub(super) since: DateTime<Utc>,
+    /// Where people look further.
+    pub(super) link: Option<Url>,
+}
+
+/// Of what kind it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Something is wrong.
+    Raised,
+    /// It was, and is over.
+    Resolved {
+        /// Since when.
+        at: DateTime<Utc>,
+    },
+    /// A person wanted to see whether it arrives.
+    Test,
+}
+
+/// A request's body and what headers go with it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: String,
+}
+
+impl Message {
+    /// The message as a receiver of this form takes it.
+    pub(super) fn write(&self, format: Format) -> Written {
+        let json = |body: &Value| Written {
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: body.to_string(),
+        };
+        match format {
+            Format::Slack => json(&json!({ "text": slack_escaped(&self.text()) })),
+            Format::Discord => json(&json!({
+                "content": self.text(),
+                "allowed_mentions": { "parse": [] },
+            })),
+            Format::Ntfy => Written { headers: self.ntfy_headers(), body: self.body() },
+            Format::Json => json(&self.for_programs()),
+        }
+    }
+
+    fn title(&self) -> String {
+        match self.state {
+            State::Raised => format!("EventBridge: {}", self.summary),
+            State::Resolved { .. } => format!("EventBridge, over: {}", self.summary),
+            State::Test => "EventBridge: this is a test, nothing is wrong.".to_owned(),
+        }
+    }
+
+    fn body(&self) -> String {
+        let mut lines = match self.state {
+            State::Raised => {
+                vec![format!("Since {}.", at(self.since)), format!("What to do: {}", self.remedy)]
+            }
+            State::Resolved { at: end } => vec![format!("It lasted from {} to {}.", at(self.since), at(end))],
+            State::Test => vec!["Alerts of this service arrive here.".to_owned()],
+        };
+        lines.extend(self.link.as_ref().map(ToString::to_string));
+        lines.join("\n")
+    }
+
+    fn text(&self) -> String {
+        let text = format!("{}\n{}", self.title(), self.body());
+        text.chars().take(TEXT_CHARACTERS_MAX).collect()
+    }
+
+    fn ntfy_headers(&self) -> Vec<(&'static str, String)> {
+        let (priority, tags) = match self.state {
+            State::Raised => ("high", "warning"),
+            State::Resolved { .. } | State::Test => ("default", "white_check_mark"),
+        };
+        // A header holds plain characters only.
+        let title = self.title().chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
+        let mut headers =
+            vec![("title", title), ("priority", priority.to_owned()), ("tags", tags.to_owned())];
+        headers.extend(self.link.as_ref().map(|link| ("click", link.to_string())));
+        headers
+    }
+
+    fn for_programs(&self) -> Value {
+        let (state, resolved_at) = match self.state {
+            State::Raised => ("raised", None),
+            State::Resolved { at } => ("resolved", Some(at)),
+            State::Test => ("test", None),
+        };
+        json!({
+            "service": "eventbridge",
+            "state": state,
+            "key": self.key,
+            "summary": self.summary,
+            "remedy": self.remedy,
+            "since": self.since,
+            "resolved_at": resolved_at,
+            "url": self.link.as_ref().map(Url::as_str),
+        })
+    }
+}
+
+fn at(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// The three characters with which Slack's own marks begin.
+fn slack_escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(state: State) -> Message {
+        Message {
+            state,
+            key: "held notion".to_owned(),
+            summary: "Deliveries to notion are held (columns).".to_owned(),
+            remedy: "add a text column <EventId> & wait".to_owned(),
+            since: time(0),
+            link: Some("https://eventbridge.example.com/api/v1/health".parse().expect("a URL")),
+        }
+    }
+
+    fn time(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
+    }
+
+    fn body(state: State, format: Format) -> Value {
+        serde_json::from_str(&message(state).write(format).body).expect("JSON")
+    }
+
+    #[test]
+    fn slack_gets_one_text_with_its_marks_escaped() {
+        assert_eq!(
+            body(State::Raised, Format::Slack)["text"],
+            "EventBridge: Deliveries to notion are held (columns).\nSince 2027-01-15 08:00 UTC.\n\
+             What to do: add a text column &lt;EventId&gt; &amp; wait\n\
+             https://eventbridge.example.com/api/v1/health"
+        );
+    }
+
+    #[test]
+    fn discord_gets_a_text_that_calls_nobody_and_is_short_enough() {
+        let mut long = message(State::Raised);
+        long.remedy = "@everyone é".repeat(1_000);
+        let body: Value = serde_json::from_str(&long.write(Format::Discord).body).expect("JSON");
+        assert_eq!(body["allowed_mentions"]["parse"], json!([]));
+        assert!(body["content"].as_str().expect("text").chars().count() < 2_000);
+    }
+
+    #[test]
+    fn ntfy_gets_a_body_and_headers_of_plain_characters() {
+        let mut resolved = message(State::Resolved { at: time(3_600) });
+        resolved.summary = "naïve\nname".to_owned();
+        let written = resolved.write(Format::Ntfy);
+        assert!(written.body.starts_with("It lasted from 2027-01-15 08:00 UTC to 2027-01-15 09:00 UTC."));
+        assert_eq!(written.headers[0], ("title", "EventBridge, over: na?ve?name".to_owned()));
+        assert!(
+            written.headers.contains(&("click", "https://eventbridge.example.com/api/v1/health".to_owned()))
+        );
+    }
+
+    #[test]
+    fn programs_get_every_part_by_its_name() {
+        let told = body(State::Resolved { at: time(60) }, Format::Json);
+        assert_eq!((&told["state"], &told["key"]), (&json!("resolved"), &json!("held notion")));
+        assert_eq!(
+            (&told["since"], &told["resolved_at"]),
+            (&json!("2027-01-15T08:00:00Z"), &json!("2027-01-15T08:01:00Z"))
+        );
+        assert_eq!(body(State::Test, Format::Json)["state"], "test");
+    }
+}

@@ -1,0 +1,272 @@
+//! Alerts of the service's own: a few conditions, each told once, however many processes see it.
+//!
+//! One process at a time has the duty to look; what it finds stands in the database, and whoever
+//! takes a row on tells it, so a message that finds no receiver is tried again by whichever process
+//! lives. Only a database in trouble is told by each process by itself: nothing else could.
+
+mod conditions;
+mod message;
+mod sender;
+mod settings;
+mod silence;
+
+pub use sender::{AlertError, send_test_alert};
+pub use settings::{Address, AlertSettings, Format, Receiver, Thresholds, settings};
+
+use crate::store::{Condition, Per, Store, StoreError, ToTell};
+use chrono::{DateTime, Utc};
+use conditions::{Seen, conditions};
+use futures_util::future::join_all;
+use message::{Message, State};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use url::Url;
+use uuid::Uuid;
+
+const DUTY: &str = "alerts";
+
+/// How long a process that has fallen silent keeps the duty.
+const DUTY_FOR: Duration = Duration::from_secs(45);
+
+/// How long one look may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
+/// The time between two signs that all is well.
+const BEAT_EVERY: Duration = Duration::from_mins(1);
+
+/// The wait before telling again of a database in trouble.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long the database may take to hear that the duty is free.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The silence of all workers after which not all is well.
+const WORKERS_SILENT: Duration = Duration::from_secs(15);
+
+/// Failures are told for so long after the last one.
+const FAILURES_OF_LATE: Duration = Duration::from_hours(1);
+
+const MINUTES_LOOKED_AT: Duration = Duration::from_hours(48);
+const HOURS_LOOKED_AT: Duration = Duration::from_hours(14 * 24);
+
+/// What alerts are about.
+#[derive(Clone)]
+pub struct Subject {
+    /// The destination instances of this process.
+    pub instances: Arc<[String]>,
+    /// The names of the webhook secrets.
+    pub secrets: Arc<[String]>,
+    /// The time that is told where the database cannot tell it.
+    pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+}
+
+/// Looks and tells until told to stop. Does nothing where nobody is to be told.
+pub async fn watch(store: Store, subject: Subject, settings: AlertSettings, stop: CancellationToken) {
+    if settings.receiver.is_none() && settings.heartbeat.is_none() {
+        return;
+    }
+    let mut watch =
+        Watch { store, subject, settings, myself: Uuid::new_v4(), next_beat: Instant::now(), trouble: None };
+    let watching = async {
+        loop {
+            watch.round().await;
+            tokio::time::sleep(watch.settings.look_every).await;
+        }
+    };
+    if stop.run_until_cancelled(watching).await.is_none() {
+        watch.leave().await;
+    }
+}
+
+struct Watch {
+    store: Store,
+    subject: Subject,
+    settings: AlertSettings,
+    myself: Uuid,
+    next_beat: Instant,
+    trouble: Option<Trouble>,
+}
+
+/// The database is in trouble, or was and its end is not told yet.
+struct Trouble {
+    since: DateTime<Utc>,
+    over_at: Option<DateTime<Utc>>,
+    is_told: bool,
+    next_try: Instant,
+}
+
+impl Watch {
+    async fn round(&mut self) {
+        let looked = tokio::time::timeout(LOOK_WITHIN, self.look()).await;
+        match looked.unwrap_or(Err(StoreError::TimedOut)) {
+            Ok(found) => {
+                self.out_of_trouble().await;
+                if let Some(to_tell) = found {
+                    self.beat().await;
+                    // Side by side: nobody else takes them on as long as a single one can take.
+                    join_all(to_tell.iter().map(|alert| self.tell(alert))).await;
+                }
+            }
+            Err(error) => {
+                warn!(%error, "could not look whether there is something to tell");
+                self.in_trouble().await;
+            }
+        }
+    }
+
+    /// Looks, and takes on what is to be told; nothing where that is another process's duty.
+    async fn look(&self) -> Result<Option<Vec<ToTell>>, StoreError> {
+        // A write, also where another process has the duty: a database that takes none is told.
+        if !self.store.take_duty(DUTY, self.myself, DUTY_FOR).await? {
+            return Ok(None);
+        }
+        if self.settings.receiver.is_none() {
+            return Ok(Some(Vec::new()));
+        }
+        let seen = self.see().await?;
+        self.store.record_conditions(&conditions(&seen, &self.settings.thresholds)).await?;
+        Ok(Some(self.store.take_alerts().await?))
+    }
+
+    async fn see(&self) -> Result<Seen, StoreError> {
+        let (store, instances) = (&self.store, &self.subject.instances);
+        let now = store.now().await?;
+        let last_accepted_at = store.last_accepted_at().await?;
+        // What is usual need not be known while something came in of late.
+        let is_quiet = last_accepted_at.is_some_and(|at| now - silence::SHORTEST > at);
+        let arrivals = async |per, back: Duration| {
+            if is_quiet { store.arrivals(per, now - back, now).await } else { Ok(Vec::new()) }
+        };
+        Ok(Seen {
+            now,
+            held: store.held(instances).await?,
+            backlog: store.backlog(instances).await?,
+            failures: store.failures_of_late(FAILURES_OF_LATE).await?,
+            rejections: store.rejections().await?,
+            last_accepted_at,
+            secrets: self.subject.secrets.to_vec(),
+            minutes: arrivals(Per::Minute, MINUTES_LOOKED_AT).await?,
+            hours: arrivals(Per::Hour, HOURS_LOOKED_AT).await?,
+        })
+    }
+
+    async fn tell(&self, alert: &ToTell) {
+        let Some(receiver) = &self.settings.receiver else { return };
+        let state = match alert.resolved_at {
+            None => State::Raised,
+            Some(at) => State::Resolved { at },
+        };
+        let message = self.message(state, &alert.condition);
+        let key = alert.condition.key.as_str();
+        match sender::send(receiver, &message).await {
+            Ok(()) => {
+                info!(key, resolved = alert.resolved_at.is_some(), "told an alert");
+                if let Err(error) = self.store.told(alert).await {
+                    warn!(%error, key, "an alert was told and may be told once more");
+                }
+            }
+            Err(error) => error!(%error, key, "could not tell an alert; it is tried again"),
+        }
+    }
+
+    fn message(&self, state: State, condition: &Condition) -> Message {
+        Message {
+            state,
+            key: condition.key.clone(),
+            summary: condition.summary.clone(),
+            remedy: condition.remedy.clone(),
+            since: condition.since,
+            link: self.settings.public_url.as_ref().and_then(health),
+        }
+    }
+
+    /// Says once a minute that all is well: the database has just taken a write, and workers beat.
+    async fn beat(&mut self) {
+        let Some(address) = &self.settings.heartbeat else { return };
+        if Instant::now() < self.next_beat {
+            return;
+        }
+        let beats = async { self.subject.instances.is_empty() || self.a_worker_beats().await };
+        if !beats.await {
+            warn!("no worker beats, so nobody is told that all is well");
+            return;
+        }
+        match sender::beat(address).await {
+            Ok(()) => self.next_beat = Instant::now() + BEAT_EVERY,
+            Err(error) => warn!(%error, "could not say that all is well"),
+        }
+    }
+
+    async fn a_worker_beats(&self) -> bool {
+        let asked = tokio::time::timeout(LOOK_WITHIN, self.store.a_worker_beats(WORKERS_SILENT)).await;
+        matches!(asked, Ok(Ok(true)))
+    }
+
+    /// Tells by itself that the database is in trouble, once that has lasted for a while.
+    async fn in_trouble(&mut self) {
+        let now = Instant::now();
+        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+            since: (self.subject.clock)(),
+            over_at: None,
+            is_told: false,
+            next_try: now + self.settings.database_trouble,
+        });
+        trouble.over_at = None;
+        if !trouble.is_told && trouble.next_try <= now {
+            self.tell_of_trouble().await;
+        }
+    }
+
+    /// Tells that the trouble is over, where anybody has heard of it.
+    async fn out_of_trouble(&mut self) {
+        let Some(trouble) = &mut self.trouble else { return };
+        if !trouble.is_told {
+            self.trouble = None;
+            return;
+        }
+        trouble.over_at.get_or_insert_with(|| (self.subject.clock)());
+        if trouble.next_try <= Instant::now() {
+            self.tell_of_trouble().await;
+        }
+    }
+
+    async fn tell_of_trouble(&mut self) {
+        let (Some(receiver), Some(trouble)) = (&self.settings.receiver, &self.trouble) else { return };
+        let condition = Condition {
+            key: "database".to_owned(),
+            summary: "A process cannot work with its database, so webhooks are answered 503.".to_owned(),
+            remedy: "See whether the database runs, takes writes and connections, and has room on its disk; the log says what it answers. Nothing is lost: Stripe sends again what was not taken, for up to three days.".to_owned(),
+            since: trouble.since,
+        };
+        let state = trouble.over_at.map_or(State::Raised, |at| State::Resolved { at });
+        let sent = sender::send(receiver, &self.message(state, &condition)).await;
+        let Some(trouble) = &mut self.trouble else { return };
+        match sent {
+            Ok(()) if trouble.over_at.is_some() => self.trouble = None,
+            Ok(()) => trouble.is_told = true,
+            Err(error) => {
+                error!(%error, "could not tell that the database is in trouble; it is tried again");
+                trouble.next_try = Instant::now() + TELL_AGAIN;
+            }
+        }
+    }
+
+    /// Lets another process take the duty at once.
+    async fn leave(&self) {
+        let left = tokio::time::timeout(LEAVE_WITHIN, self.store.leave_duty(DUTY, self.myself)).await;
+        if let Ok(Err(error)) = left {
+            warn!(%error, "another process looks for what is to be told only later");
+        }
+    }
+}
+
+/// Where people see what is the matter.
+fn health(public_url: &Url) -> Option<Url> {
+    let mut base = public_url.clone();
+    if !base.path().ends_with('/') {
+        base.set_path(&format!("{}/", base.path()));
+    }
+    base.join("api/v1/health").ok()
+}

@@ -1,0 +1,71 @@
+//! Brings messages to their receiver. Redirects are not followed, and addresses are not logged.
+
+use super::message::{Message, State};
+use super::settings::{Address, AlertSettings, Receiver};
+use chrono::{DateTime, Utc};
+use reqwest::{Method, RequestBuilder, StatusCode};
+
+/// Why a message did not arrive. It holds no part of the address but its host.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertError {
+    /// Nobody is to be told.
+    #[error("ALERT_URL is not set")]
+    NoReceiver,
+    /// The receiver gave no answer.
+    #[error("{host} gave no answer: {cause}")]
+    NoAnswer {
+        /// The receiver's host.
+        host: String,
+        /// What happened.
+        cause: reqwest::Error,
+    },
+    /// The receiver did not take it.
+    #[error("{host} answered {status}")]
+    Refused {
+        /// The receiver's host.
+        host: String,
+        /// Its answer.
+        status: StatusCode,
+    },
+}
+
+/// Sends a message that says it is a test; `now` is the time that it tells. Returns the host that
+/// took it.
+pub async fn send_test_alert(settings: &AlertSettings, now: DateTime<Utc>) -> Result<String, AlertError> {
+    let receiver = settings.receiver.as_ref().ok_or(AlertError::NoReceiver)?;
+    let message = Message {
+        state: State::Test,
+        key: "test".to_owned(),
+        summary: "A test.".to_owned(),
+        remedy: "Nothing is to be done.".to_owned(),
+        since: now,
+        link: settings.public_url.clone(),
+    };
+    send(receiver, &message).await?;
+    Ok(receiver.address.host().to_owned())
+}
+
+/// Brings a message to its receiver.
+pub(super) async fn send(receiver: &Receiver, message: &Message) -> Result<(), AlertError> {
+    let written = message.write(receiver.format);
+    let Address { url, http } = &receiver.address;
+    let mut request = http.request(Method::POST, url.clone()).body(written.body);
+    for (name, text) in written.headers {
+        request = request.header(name, text);
+    }
+    taken(&receiver.address, request).await
+}
+
+/// Says that all is well.
+pub(super) async fn beat(address: &Address) -> Result<(), AlertError> {
+    taken(address, address.http.get(address.url.clone())).await
+}
+
+async fn taken(address: &Address, request: RequestBuilder) -> Result<(), AlertError> {
+    let host = address.host().to_owned();
+    match request.send().await {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => Err(AlertError::Refused { host, status: answer.status() }),
+        Err(error) => Err(AlertError::NoAnswer { host, cause: error.without_url() }),
+    }
+}

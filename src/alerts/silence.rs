@@ -1,0 +1,69 @@
+//! How long nothing may come in before that is strange. Pure: times go in, a limit comes out.
+
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// No silence is strange that is shorter than this.
+pub(super) const SHORTEST: Duration = Duration::from_hours(1);
+
+/// With fewer minutes or hours in which something came in, nobody knows what is usual.
+const MINUTES_MIN: usize = 30;
+const HOURS_MIN: usize = 24;
+
+/// The silence beyond which something is wrong, or nothing where too little is known.
+///
+/// `minutes` and `hours` are those in which something came in, in ascending order: the minutes of
+/// the last two days, the hours of the last two weeks. It is `factor` times the gap that 95 of 100
+/// stay below, and more than the longest quiet time of the two weeks, so that nights and weekends
+/// are no alarm once there was one.
+pub(super) fn limit(minutes: &[DateTime<Utc>], hours: &[DateTime<Utc>], factor: u32) -> Option<Duration> {
+    if factor == 0 || minutes.len() < MINUTES_MIN || hours.len() < HOURS_MIN {
+        return None;
+    }
+    let mut gaps = gaps(minutes);
+    gaps.sort_unstable();
+    let usual = gaps.get(gaps.len() * 95 / 100).copied()?;
+    let longest = self::gaps(hours).into_iter().max()?;
+    Some(SHORTEST.max(usual.saturating_mul(factor)).max(longest + longest / 4))
+}
+
+fn gaps(times: &[DateTime<Utc>]) -> Vec<Duration> {
+    let pairs = times.iter().zip(times.iter().skip(1));
+    pairs.filter_map(|(one, next)| next.signed_duration_since(one).to_std().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every(seconds: i64, count: i64) -> Vec<DateTime<Utc>> {
+        (0..count)
+            .filter_map(|number| DateTime::from_timestamp(1_800_000_000 + number * seconds, 0))
+            .collect()
+    }
+
+    #[test]
+    fn with_little_history_no_silence_is_strange() {
+        assert_eq!(limit(&every(60, 29), &every(3600, 100), 10), None);
+        assert_eq!(limit(&every(60, 100), &every(3600, 23), 10), None);
+        assert_eq!(limit(&every(60, 100), &every(3600, 100), 0), None);
+    }
+
+    #[test]
+    fn what_comes_every_minute_is_missed_after_more_than_an_hour() {
+        assert_eq!(limit(&every(60, 2_000), &every(3600, 300), 10), Some(Duration::from_mins(75)));
+    }
+
+    #[test]
+    fn what_comes_every_half_hour_is_missed_after_ten_times_as_long() {
+        assert_eq!(limit(&every(1_800, 96), &every(3600, 300), 10), Some(Duration::from_hours(5)));
+    }
+
+    #[test]
+    fn a_night_is_no_alarm_once_there_was_one() {
+        let mut hours = every(3600, 12);
+        hours.extend(every(3600, 40).into_iter().skip(26));
+        let limit = limit(&every(60, 700), &hours, 10).expect("enough is known");
+        assert_eq!(limit, Duration::from_mins(15 * 60 * 5 / 4));
+    }
+}

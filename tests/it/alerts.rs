@@ -1,0 +1,340 @@
+//! Alerts: raised once whoever sees the condition, told until they are taken, and their end too.
+
+use crate::harness::{Database, Service, within};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode};
+use chrono::{DateTime, TimeDelta, Utc};
+use eventbridge::alerts::{AlertError, send_test_alert, settings};
+use eventbridge::config::{Reader, Vars};
+use eventbridge::store::{Addition, Condition};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// What came to the receiver.
+#[derive(Clone)]
+struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Call {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// Somebody who is told, on this machine.
+struct Receiver {
+    url: String,
+    calls: watch::Receiver<Vec<Call>>,
+    status: Arc<Mutex<StatusCode>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let (sender, calls) = watch::channel(Vec::new());
+        let status = Arc::new(Mutex::new(StatusCode::OK));
+        let answer = status.clone();
+        let router = Router::new().fallback(
+            move |State(sender): State<watch::Sender<Vec<Call>>>,
+                  method: Method,
+                  uri: axum::http::Uri,
+                  headers,
+                  body: Bytes| async move {
+                let call = Call {
+                    method,
+                    path: uri.path().to_owned(),
+                    headers,
+                    body: String::from_utf8(body.into()).unwrap(),
+                };
+                sender.send_modify(|calls| calls.push(call));
+                *answer.lock().unwrap()
+            },
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving =
+            tokio::spawn(async move { axum::serve(listener, router.with_state(sender)).await.unwrap() });
+        Self { url, calls, status, serving }
+    }
+
+    fn answer(&self, status: StatusCode) {
+        *self.status.lock().unwrap() = status;
+    }
+
+    /// Waits for so many calls.
+    async fn until(&self, count: usize) -> Vec<Call> {
+        let mut calls = self.calls.clone();
+        within("calls come", async { calls.wait_for(|calls| calls.len() >= count).await.unwrap().clone() })
+            .await
+    }
+
+    fn count(&self) -> usize {
+        self.calls.borrow().len()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Waits until every process that runs has looked several times more.
+async fn several_rounds() {
+    tokio::time::sleep(Duration::from_millis(400)).await;
+}
+
+async fn hold(database: &Database) {
+    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy, probe_at)
+                values ('notion', now() - interval '6 minutes', 'columns', 'jane@example.com', 'add a text column', now() + interval '1 day')";
+    database.execute(held).await;
+}
+
+const RESUME: &str = "update eventbridge.destinations set held_since = null";
+
+#[tokio::test]
+async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
+    let receiver = Receiver::start().await;
+    let one = Service::builder()
+        .set("ALERT_URL", &receiver.url)
+        .set("PUBLIC_URL", "https://eventbridge.example.com/app")
+        .start()
+        .await;
+    let other = one.replica().set("ALERT_URL", &receiver.url).start().await;
+    hold(&one.database).await;
+    let told = receiver.until(1).await[0].json();
+    for (field, expected) in [
+        ("service", json!("eventbridge")),
+        ("state", json!("raised")),
+        ("key", json!("held notion")),
+        ("remedy", json!("add a text column")),
+    ] {
+        assert_eq!(told[field], expected, "{told}");
+    }
+    assert!(!told.to_string().contains("jane@example.com"), "{told}");
+    several_rounds().await;
+    assert_eq!(receiver.count(), 1);
+    one.database.execute(RESUME).await;
+    let over = receiver.until(2).await[1].json();
+    assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("held notion")));
+    several_rounds().await;
+    assert_eq!(receiver.count(), 2);
+    assert_eq!(one.database.count("select count(*) from eventbridge.alerts").await, 0);
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn the_other_replica_takes_over_at_once_when_the_one_that_looks_stops() {
+    let receiver = Receiver::start().await;
+    let one = Service::builder().set("ALERT_URL", &receiver.url).start().await;
+    let has_duty = "select count(*) from eventbridge.duties where name = 'alerts'";
+    within("it has the duty", async {
+        while one.database.count(has_duty).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let other = one.replica().set("ALERT_URL", &receiver.url).start().await;
+    let database = one.database.clone();
+    one.stop().await;
+    hold(&database).await;
+    receiver.until(1).await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_receiver_does_not_take_is_told_again_and_what_ended_meanwhile_is_not_told() {
+    let receiver = Receiver::start().await;
+    receiver.answer(StatusCode::INTERNAL_SERVER_ERROR);
+    let service = Service::builder().set("ALERT_URL", &receiver.url).start().await;
+    hold(&service.database).await;
+    receiver.until(1).await;
+    let due = "update eventbridge.alerts set next_try_at = now()";
+    service.database.execute(due).await;
+    receiver.until(2).await;
+    service.database.execute(RESUME).await;
+    within("it is forgotten", async {
+        while service.database.count("select count(*) from eventbridge.alerts").await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(receiver.count(), 2);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Receiver::start().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(StatusCode::TEMPORARY_REDIRECT);
+    let vars: Vars = [("ALERT_URL", receiver.url.as_str())].into_iter().collect();
+    let settings = settings(&mut Reader::new(&vars));
+    let error = send_test_alert(&settings, DateTime::UNIX_EPOCH).await.unwrap_err();
+    assert!(matches!(error, AlertError::Refused { status: StatusCode::TEMPORARY_REDIRECT, .. }), "{error}");
+    assert_eq!((receiver.count(), elsewhere.count()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_test_alert_arrives_in_each_form_or_says_why_not() {
+    for (kind, expected) in [
+        ("slack", r#""text":"EventBridge: this is a test"#),
+        ("discord", r#""content":"EventBridge: this is a test"#),
+        ("ntfy", "Alerts of this service arrive here."),
+        ("json", r#""state":"test""#),
+    ] {
+        let receiver = Receiver::start().await;
+        let url = format!("{}/secret-path", receiver.url);
+        let vars: Vars = [("ALERT_URL", url.as_str()), ("ALERT_KIND", kind)].into_iter().collect();
+        let settings = settings(&mut Reader::new(&vars));
+        assert_eq!(send_test_alert(&settings, DateTime::UNIX_EPOCH).await.unwrap(), "127.0.0.1");
+        let call = &receiver.until(1).await[0];
+        assert_eq!((&call.method, call.path.as_str()), (&Method::POST, "/secret-path"));
+        assert!(call.body.contains(expected), "{kind}: {}", call.body);
+        if kind == "ntfy" {
+            assert_eq!(call.headers["priority"], "default");
+        } else {
+            assert_eq!(call.headers["content-type"], "application/json");
+        }
+        receiver.serving.abort();
+        drop(receiver);
+        let error = send_test_alert(&settings, DateTime::UNIX_EPOCH).await.unwrap_err().to_string();
+        assert!(error.contains("127.0.0.1") && !error.contains("secret-path"), "{error}");
+    }
+    let nobody = settings(&mut Reader::new(&Vars::default()));
+    assert!(matches!(send_test_alert(&nobody, DateTime::UNIX_EPOCH).await, Err(AlertError::NoReceiver)));
+}
+
+#[tokio::test]
+async fn a_process_without_its_database_says_so_by_itself() {
+    let receiver = Receiver::start().await;
+    let service = Service::builder().without_database().set("ALERT_URL", &receiver.url).start().await;
+    let told = receiver.until(1).await[0].json();
+    assert_eq!((&told["state"], &told["key"]), (&json!("raised"), &json!("database")), "{told}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_told_and_so_is_its_end() {
+    let receiver = Receiver::start().await;
+    let service = Service::builder().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url).start().await;
+    // Every connection of the service is closed by this, and the next ones only read.
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    let name = "do $$ begin execute format('alter database %I set default_transaction_read_only = ";
+    service.database.execute(&format!("{name}on', current_database()); end $$; {end}")).await;
+    assert_eq!(receiver.until(1).await[0].json()["key"], "database");
+    service
+        .database
+        .execute(&format!("set transaction read write; {name}off', current_database()); end $$; {end}"))
+        .await;
+    let over = receiver.until(2).await[1].json();
+    assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("database")));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_heartbeat_comes_only_while_workers_beat() {
+    let receiver = Receiver::start().await;
+    let url = format!("{}/beat", receiver.url);
+    let silent = Service::builder().set("DESTINATIONS", "").set("HEARTBEAT_URL", &url).start().await;
+    let call = &receiver.until(1).await[0];
+    assert_eq!((&call.method, call.path.as_str()), (&Method::GET, "/beat"));
+    several_rounds().await;
+    assert_eq!(receiver.count(), 1, "it comes once a minute");
+    silent.stop().await;
+
+    let away = Service::builder().without_database().set("HEARTBEAT_URL", &url).start().await;
+    several_rounds().await;
+    assert_eq!(receiver.count(), 1, "without a database all is not well");
+    away.stop().await;
+
+    let working = Service::builder().set("HEARTBEAT_URL", &url).start().await;
+    receiver.until(2).await;
+    working.stop().await;
+}
+
+#[tokio::test]
+async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_key() {
+    let receiver = Receiver::start().await;
+    let quiet = Service::builder().set("DESTINATIONS", "").start().await;
+    quiet.post_event(&json!({"id": "evt_1"}).to_string()).await;
+    let database = quiet.database.clone();
+    let store = database.store();
+    database
+        .execute(
+            "update eventbridge.events set received_at = now() - interval '20 hours';
+             insert into eventbridge.executions (event_key, destination, created_at, run_at)
+                 values (1, 'notion', now() - interval '16 minutes', now() + interval '1 day');
+             insert into eventbridge.executions (event_key, destination, status, error_class, reason, finished_at)
+                 values (2, 'notion', 'failed', 'validation_error', 'jane@example.com', now() - interval '5 minutes');",
+        )
+        .await;
+    let arrival = |age| Addition { age, kind: "received", name: String::new(), le_ms: 0, n: 1 };
+    let hours = (20..60).map(|hour| arrival(Duration::from_hours(hour)));
+    let minutes = (0..60).map(|minute| arrival(Duration::from_hours(21) + Duration::from_mins(minute)));
+    store.add_statistics(&hours.chain(minutes).collect::<Vec<_>>()).await.unwrap();
+    for _ in 0..5 {
+        database
+            .execute(
+                "insert into eventbridge.rejections (slot, number, source, reason, header_names, by_sender, body_bytes, body_sha256, body_form, unseen)
+                 select number % 100, number, 'stripe', 'signature_no_match', '{}', true, 1, '', 'as_sent', 0
+                   from nextval('eventbridge.rejection_numbers') as number",
+            )
+            .await;
+    }
+    let service = quiet.replica().set("ALERT_URL", &receiver.url).start().await;
+    let calls = receiver.until(4).await;
+    let mut keys: Vec<_> = calls.iter().map(|call| call.json()["key"].as_str().unwrap().to_owned()).collect();
+    keys.sort();
+    assert_eq!(keys, ["backlog notion", "failures notion validation_error", "rejected webhooks", "silence"]);
+    assert!(calls.iter().all(|call| !call.body.contains("jane@example.com")));
+    service.stop().await;
+    quiet.stop().await;
+}
+
+#[tokio::test]
+async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
+    let database = Database::new().await;
+    let store = database.store();
+    let since = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
+    let condition = Condition { key: "k".to_owned(), summary: "s".to_owned(), remedy: "r".to_owned(), since };
+    let lasting = [condition.clone()];
+    store.record_conditions(&lasting).await.unwrap();
+    let (a, b) = tokio::join!(store.take_alerts(), store.take_alerts());
+    let taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].condition, condition);
+    store.told(&taken[0]).await.unwrap();
+    store.record_conditions(&lasting).await.unwrap();
+    assert!(store.take_alerts().await.unwrap().is_empty());
+
+    // Over, and back before anybody was told: it never ended.
+    store.record_conditions(&[]).await.unwrap();
+    store.record_conditions(&lasting).await.unwrap();
+    assert!(store.take_alerts().await.unwrap().is_empty());
+
+    // Over, and back while its end is being told: it is told anew.
+    store.record_conditions(&[]).await.unwrap();
+    let over = store.take_alerts().await.unwrap();
+    assert!(over[0].resolved_at.is_some());
+    store.record_conditions(&lasting).await.unwrap();
+    store.told(&over[0]).await.unwrap();
+    let anew = store.take_alerts().await.unwrap();
+    assert_eq!((anew.len(), anew[0].resolved_at), (1, None));
+
+    // Nobody takes it: it is given up after a bounded number of tries, and forgotten when it ends.
+    database.execute("update eventbridge.alerts set attempts = 60, next_try_at = now()").await;
+    assert!(store.take_alerts().await.unwrap().is_empty());
+    store.record_conditions(&[]).await.unwrap();
+    assert_eq!(database.count("select count(*) from eventbridge.alerts").await, 0);
+}
