@@ -1,0 +1,54 @@
+//! How often each misery strikes, and the wait for the next strike.
+
+use crate::Sabotage;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use std::ops::Range;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// In seconds between two strikes.
+pub(super) struct Beats {
+    pub(super) kill: Range<f64>,
+    pub(super) freeze: Range<f64>,
+    pub(super) freeze_for: [Range<f64>; 2],
+    pub(super) terminate: Range<f64>,
+    pub(super) postgres: Range<f64>,
+    pub(super) operator: Range<f64>,
+}
+
+impl Beats {
+    pub(super) fn of(sabotage: Option<Sabotage>) -> Self {
+        let usual = Self {
+            kill: 2.0..6.0,
+            freeze: 8.0..24.0,
+            // Short enough to stay alive, and long enough to be buried.
+            freeze_for: [1.0..8.0, 12.0..25.0],
+            terminate: 15.0..40.0,
+            postgres: 8.0..25.0,
+            operator: 15.0..40.0,
+        };
+        match sabotage {
+            // A stale lease does harm while its heir still runs: both must live to see that.
+            Some(Sabotage::Fence) => Self {
+                kill: 300.0..600.0,
+                freeze: 21.0..23.0,
+                freeze_for: [16.0..20.0, 16.0..20.0],
+                terminate: 300.0..600.0,
+                postgres: 300.0..600.0,
+                operator: 300.0..600.0,
+            },
+            Some(Sabotage::Commit) => Self { postgres: 4.0..8.0, ..usual },
+            _ => usual,
+        }
+    }
+}
+
+/// Waits for the next beat; `false` at the end.
+pub(super) async fn wait(rng: &mut StdRng, beat: &Range<f64>, stop: &CancellationToken) -> bool {
+    let pause = Duration::from_secs_f64(rng.random_range(beat.clone()));
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(pause) => true,
+    }
+}

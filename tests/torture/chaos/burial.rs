@@ -1,0 +1,51 @@
+//! How the dead are buried: from a kill -9 until the process is forgotten and its leases are free.
+
+use super::hand::Hand;
+use super::{RESCUE_MAX, Rescue};
+use crate::watch::STEADY;
+use std::time::{Duration, Instant};
+
+/// How long a burial is waited for, whatever else happens.
+const WAIT_MAX: Duration = Duration::from_mins(2);
+
+impl Hand {
+    /// Waits until a killed process is buried and its leases are free. Time in which nobody could
+    /// have done that is told apart.
+    pub(super) async fn watch_burial(&self, process: &str) {
+        const LOOK: Duration = Duration::from_millis(100);
+        let began = Instant::now();
+        let (mut held, mut could_be, mut last) = (None, Duration::ZERO, began);
+        while began.elapsed() < WAIT_MAX {
+            let somebody =
+                self.watch.database_up_for() >= STEADY && self.world.some_replica_works_since(STEADY);
+            could_be += if somebody { last.elapsed() } else { Duration::ZERO };
+            last = Instant::now();
+            let remains = sqlx::query_as::<_, (i64, i64)>(
+                "with dead as (select worker_id from torture.holders where process = $1)
+                 select (select count(*) from eventbridge.workers where id in (select worker_id from dead)),
+                        (select count(*) from eventbridge.leases
+                          where worker_id in (select worker_id from dead))",
+            )
+            .bind(process)
+            .fetch_one(&self.world.database);
+            if let Ok(Ok((workers, leases))) = tokio::time::timeout(Duration::from_secs(1), remains).await {
+                let known = held.is_some();
+                held = held.or(Some(leases > 0));
+                if workers + leases == 0 {
+                    // One that was never registered had nothing to be freed.
+                    if known {
+                        let rescue = Rescue { held: held == Some(true), took: began.elapsed() };
+                        self.report().rescues.push(rescue);
+                        if could_be > RESCUE_MAX {
+                            let evidence = vec![format!("process {process}: {could_be:?}")];
+                            self.watch.breach("the leases of the dead stood for more than 20 s", evidence);
+                        }
+                    }
+                    return;
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.watch.breach("a dead process was never buried", vec![format!("process {process}")]);
+    }
+}

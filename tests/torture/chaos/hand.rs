@@ -1,0 +1,205 @@
+//! The hand that strikes: every blow, and what they share.
+
+use super::beats::wait;
+use super::faults;
+use super::{Blow, Report};
+use crate::watch::Watch;
+use crate::world::{Process, Replica, World};
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The guardian of Postgres gives up after ten restarts of a server that never stayed up for a
+/// minute, starts that failed included.
+const POSTGRES_KILLS_IN_A_ROW: u32 = 3;
+const POSTGRES_STEADY: Duration = Duration::from_secs(62);
+
+/// What all beats share.
+pub(super) struct Hand {
+    pub(super) world: Arc<World>,
+    pub(super) watch: Watch,
+    pub(super) report: Mutex<Report>,
+    /// Burials that are still waited for.
+    pub(super) burials: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+impl Hand {
+    pub(super) fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, strike: &'static str) {
+        *self.report().strikes.entry(strike).or_default() += 1;
+    }
+
+    /// The rules of the mix count down from the greatest number; those of a short strike do not.
+    pub(super) fn count_faults(&self, rules: &[FaultRule]) {
+        for rule in rules {
+            let left = rule.times.unwrap_or(u32::MAX);
+            if left > u32::MAX / 2 {
+                *self.report().faults.entry(faults::name(&rule.fault)).or_default() +=
+                    u64::from(u32::MAX - left);
+            }
+        }
+    }
+
+    /// Strikes a random replica at every beat; the blow falls while the beat goes on.
+    pub(super) async fn strike_replicas(
+        self: Arc<Self>,
+        mut rng: StdRng,
+        beat: Range<f64>,
+        stop: CancellationToken,
+        blow: impl Fn(&mut StdRng) -> Blow,
+    ) {
+        let mut falling = JoinSet::new();
+        while wait(&mut rng, &beat, &stop).await {
+            let first = rng.random_range(0..2);
+            let blow = blow(&mut rng);
+            let away = Duration::from_secs_f64(rng.random_range(0.0..3.0));
+            // One that another blow has hit is left alone; then the next one takes it.
+            while !stop.is_cancelled() {
+                if let Some((replica, process)) = self.victim(first, blow) {
+                    let (hand, stop) = (self.clone(), stop.clone());
+                    falling.spawn(async move { hand.strike(&replica, process, blow, away, stop).await });
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        while falling.join_next().await.is_some() {}
+    }
+
+    fn victim(&self, first: usize, blow: Blow) -> Option<(Arc<Replica>, OwnedMutexGuard<Process>)> {
+        let replicas = &self.world.replicas;
+        [first, 1 - first].into_iter().filter_map(|place| replicas.get(place)).find_map(|replica| {
+            let process = replica.process.clone().try_lock_owned().ok()?;
+            // Only one that listens is known to hear signals.
+            let ready = process.id().is_some() && (process.listens || matches!(blow, Blow::Kill));
+            ready.then(|| (replica.clone(), process))
+        })
+    }
+
+    async fn strike(
+        self: Arc<Self>,
+        replica: &Replica,
+        mut process: OwnedMutexGuard<Process>,
+        blow: Blow,
+        away: Duration,
+        stop: CancellationToken,
+    ) {
+        replica.set_works(false);
+        let struck = match blow {
+            Blow::Kill => self.kill(&mut process).await,
+            Blow::Freeze(length) => self.freeze(&process, length, &stop).await,
+            Blow::Terminate => self.terminate(&mut process).await,
+        };
+        if let Err(error) = struck {
+            self.watch.breach("a blow could not be struck", vec![format!("{blow:?}: {error:#}")]);
+        }
+        if process.id().is_some() {
+            replica.set_works(true);
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(away) => {}
+        }
+        if let Err(error) = replica.start(&mut process) {
+            self.watch.breach("a replica could not be started", vec![error.to_string()]);
+        }
+    }
+
+    async fn kill(self: &Arc<Self>, process: &mut Process) -> anyhow::Result<()> {
+        process.kill().await?;
+        self.count("kill -9 of a replica");
+        let hand = self.clone();
+        let label = process.label.clone();
+        self.burials.lock().await.spawn(async move { hand.watch_burial(&label).await });
+        Ok(())
+    }
+
+    async fn freeze(
+        &self,
+        process: &Process,
+        length: Duration,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        process.signal("STOP").await?;
+        self.count("SIGSTOP of a replica");
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(length) => {}
+        }
+        process.signal("CONT").await
+    }
+
+    async fn terminate(&self, process: &mut Process) -> anyhow::Result<()> {
+        self.count("SIGTERM of a replica");
+        match process.terminate().await? {
+            Some(status) if status.success() => {}
+            ended => self.watch.breach(
+                "a replica did not end well after SIGTERM",
+                vec![format!("{}: {ended:?}", process.label)],
+            ),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn strike_postgres(
+        self: Arc<Self>,
+        mut rng: StdRng,
+        beat: Range<f64>,
+        stop: CancellationToken,
+    ) {
+        let mut in_a_row = 0;
+        while wait(&mut rng, &beat, &stop).await {
+            let up = self.watch.database_up_for();
+            in_a_row = if up >= POSTGRES_STEADY { 0 } else { in_a_row };
+            if up.is_zero() || in_a_row >= POSTGRES_KILLS_IN_A_ROW {
+                continue;
+            }
+            match self.world.kill_postgres().await {
+                Ok(()) => {
+                    in_a_row += 1;
+                    self.count("kill -9 of Postgres");
+                }
+                Err(error) => self.watch.breach("Postgres could not be killed", vec![error.to_string()]),
+            }
+        }
+    }
+
+    /// Now and then Notion refuses what only its user can mend, for a few calls.
+    pub(super) async fn strike_operator(
+        self: Arc<Self>,
+        mut rng: StdRng,
+        beat: Range<f64>,
+        stop: CancellationToken,
+    ) {
+        const NEITHER_READ_NOR_UPDATED: [Route; 3] = [Route::Create, Route::Query, Route::Schema];
+        while wait(&mut rng, &beat, &stop).await {
+            let times = rng.random_range(1..=5);
+            let route = NEITHER_READ_NOR_UPDATED.get(rng.random_range(0..3)).copied().unwrap_or_default();
+            let rule = match rng.random_range(0..4) {
+                0 => FaultRule::once(Fault::Unauthorized),
+                1 => FaultRule::once(Fault::Restricted),
+                // Of a page it would mean that the page is gone.
+                2 => FaultRule::once(Fault::Unshared).on(route),
+                _ => FaultRule::once(Fault::RateLimited { retry_after: None, blocked: true }),
+            };
+            let rule = if self.world.options.limited && matches!(rule.fault, Fault::RateLimited { .. }) {
+                FaultRule::once(Fault::Unauthorized)
+            } else {
+                rule
+            };
+            if self.world.sandbox.handle().fault(rule.times(times)).is_ok() {
+                self.count("refusals that the user must mend");
+            }
+        }
+    }
+}

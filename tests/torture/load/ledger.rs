@@ -1,0 +1,86 @@
+//! What was answered to each event.
+
+use super::plan::Plan;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// What was answered to each event.
+pub struct Ledger {
+    answers: Mutex<BTreeMap<String, Answers>>,
+    figures: Mutex<Figures>,
+}
+
+/// What was answered to the copies of one event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Answers {
+    /// 200.
+    pub taken: u32,
+    /// 200, and it was new.
+    pub new: u32,
+}
+
+/// Counts over all requests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    /// Requests.
+    pub requests: u64,
+    /// 200.
+    pub taken: u64,
+    /// 200, and it was a duplicate.
+    pub duplicates: u64,
+    /// 503 or 504.
+    pub turned_away: u64,
+    /// No answer at all.
+    pub unanswered: u64,
+}
+
+/// What was answered to one request.
+pub(super) enum Answer {
+    Taken { new: bool },
+    TurnedAway,
+    Nothing,
+    Other(String),
+}
+
+impl Ledger {
+    /// An empty one.
+    pub fn new(plan: &Plan) -> Self {
+        let answers = plan.events.iter().map(|event| (event.id.clone(), Answers::default())).collect();
+        Self { answers: Mutex::new(answers), figures: Mutex::default() }
+    }
+
+    /// What was answered, by event.
+    pub fn answers(&self) -> BTreeMap<String, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The counts.
+    pub fn figures(&self) -> Figures {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The events that nobody took.
+    pub fn unanswered(&self) -> Vec<String> {
+        let answers = self.answers();
+        answers.into_iter().filter(|(_, answers)| answers.taken == 0).map(|(id, _)| id).collect()
+    }
+
+    /// Notes an answer.
+    pub(super) fn note(&self, event: &str, answer: &Answer) {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.requests += 1;
+        match answer {
+            Answer::Taken { new } => {
+                figures.taken += 1;
+                figures.duplicates += u64::from(!new);
+                let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+                let answers = answers.entry(event.to_owned()).or_default();
+                answers.taken += 1;
+                answers.new += u32::from(*new);
+            }
+            Answer::TurnedAway => figures.turned_away += 1,
+            Answer::Nothing => figures.unanswered += 1,
+            Answer::Other(_) => {}
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is sent: a seeded stream of signed events, with duplicates and in disorder, each sent again
+//! until it is answered 200, as Stripe does. And what was answered.
+
+mod ledger;
+mod plan;
+mod story;
+
+pub use ledger::Ledger;
+pub use plan::{Cells, Plan};
+
+use crate::watch::Watch;
+use crate::world::{SECRET, World};
+use chrono::{DateTime, Utc};
+use eventbridge::destinations::http;
+use eventbridge::sources::stripe;
+use ledger::Answer;
+use plan::Copy;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+/// How long a sender waits for an answer. A stopped replica gives none.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// How often one copy of an event is sent before its sender gives up.
+const TRIES_MAX: u32 = 500;
+
+/// How many copies are under way at once.
+const UNDER_WAY_MAX: usize = 256;
+
+/// The senders at work.
+pub struct Sending(JoinHandle<()>);
+
+impl Sending {
+    /// Waits until every copy was answered or given up.
+    pub async fn join(&mut self) {
+        // A panic of a sender has been printed; its event is found unanswered.
+        let _ = (&mut self.0).await;
+    }
+
+    /// Gives up.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Begins to send.
+pub fn start(
+    plan: &Plan,
+    world: &Arc<World>,
+    watch: &Watch,
+    ledger: &Arc<Ledger>,
+) -> anyhow::Result<Sending> {
+    let (copies, seed) = (plan.copies.clone(), plan.seed);
+    let client = http::client(&"http://127.0.0.1".parse()?, ANSWER_MAX)?;
+    let sender =
+        Arc::new(Sender { client, world: world.clone(), watch: watch.clone(), ledger: ledger.clone() });
+    Ok(Sending(tokio::spawn(async move {
+        let began = Instant::now();
+        let room = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+        let mut senders = JoinSet::new();
+        for (copy, place) in copies.into_iter().zip(0_u64..) {
+            tokio::time::sleep_until(began + copy.at).await;
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
+            let sender = sender.clone();
+            senders.spawn(async move {
+                sender.send_until_taken(&copy, StdRng::seed_from_u64(seed ^ (place << 20))).await;
+                drop(permit);
+            });
+            while senders.try_join_next().is_some() {}
+        }
+        while senders.join_next().await.is_some() {}
+    })))
+}
+
+struct Sender {
+    client: reqwest::Client,
+    world: Arc<World>,
+    watch: Watch,
+    ledger: Arc<Ledger>,
+}
+
+impl Sender {
+    async fn send_until_taken(&self, copy: &Copy, mut rng: StdRng) {
+        let mut place = copy.replica;
+        for _ in 0..TRIES_MAX {
+            let Some(replica) = self.world.replicas.get(place) else { return };
+            let answer = self.send(&replica.webhook(), &copy.event.body).await.unwrap_or(Answer::Nothing);
+            self.ledger.note(&copy.event.id, &answer);
+            match answer {
+                Answer::Taken { .. } => return,
+                Answer::TurnedAway | Answer::Nothing => {}
+                Answer::Other(answer) => {
+                    let evidence = vec![copy.event.id.clone(), answer];
+                    self.watch.breach("an event was answered neither 200 nor 503", evidence);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(rng.random_range(50..1000))).await;
+            place = rng.random_range(0..2);
+        }
+    }
+
+    async fn send(&self, url: &str, body: &str) -> Result<Answer, reqwest::Error> {
+        let now: DateTime<Utc> = SystemTime::now().into();
+        let request = self
+            .client
+            .post(url)
+            .header("Content-Type", "application/json; charset=utf-8")
+            .header(stripe::HEADER, stripe::sign(SECRET, body.as_bytes(), now.timestamp()))
+            .body(body.to_owned());
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        let text = response.text().await?;
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(match (status, answer.get("accepted").and_then(Value::as_bool)) {
+            (200, Some(new)) => Answer::Taken { new },
+            (503 | 504, _) => Answer::TurnedAway,
+            _ => Answer::Other(format!("{status} {text}")),
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! The figures of a run, for people.
+
+use super::Judge;
+use super::events::Execution;
+use crate::chaos::{Report, Rescue};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+impl Judge<'_> {
+    /// Prints them.
+    pub(super) async fn print_figures(
+        &self,
+        chaos: &Report,
+        drain: Duration,
+        executions: &[Execution],
+    ) -> anyhow::Result<()> {
+        let sent = self.ledger.figures();
+        let pages = self.world.sandbox.handle().pages();
+        let trashed = pages.iter().filter(|page| page.in_trash).count();
+        let attempts: Vec<(String, i64)> =
+            sqlx::query_as("select outcome, count(*) from eventbridge.attempts group by 1 order by 1")
+                .fetch_all(&self.world.database)
+                .await?;
+        let mut statuses: BTreeMap<&str, u64> = BTreeMap::new();
+        for execution in executions {
+            *statuses.entry(&execution.status).or_default() += 1;
+        }
+        let crashed = executions.iter().filter(|execution| execution.crashes > 0).count();
+        println!("events        {} sent in {} requests", self.plan.events.len(), sent.requests);
+        println!(
+            "answers       {} taken, {} of them duplicates; {} turned away, {} unanswered",
+            sent.taken, sent.duplicates, sent.turned_away, sent.unanswered
+        );
+        println!("struck        {}", listed(&chaos.strikes));
+        println!("              {} starts failed, Postgres being away", self.watch.failed_starts());
+        println!("faults        {}", listed(&chaos.faults));
+        println!("calls         {} to Notion", self.watch.calls().len());
+        println!("executions    {}; {crashed} lost a worker", listed(&statuses));
+        println!("attempts      {}", listed(&attempts.into_iter().collect()));
+        println!("pages         {} and {trashed} in the trash", pages.len() - trashed);
+        println!("hasty writes  {}", self.watch.hasty_writes().len());
+        println!("drained in    {:.1} s", drain.as_secs_f64());
+        let held: Vec<_> = chaos.rescues.iter().filter(|rescue| rescue.held).copied().collect();
+        println!("burials       {}", timed(&chaos.rescues));
+        println!("  with leases {}", timed(&held));
+        Ok(())
+    }
+}
+
+fn listed<K: Display, V: Display>(counts: &BTreeMap<K, V>) -> String {
+    let items: Vec<_> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    items.join(", ")
+}
+
+/// Median and worst, by the clock.
+fn timed(rescues: &[Rescue]) -> String {
+    let mut times: Vec<_> = rescues.iter().map(|rescue| rescue.took.as_secs_f64()).collect();
+    times.sort_unstable_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let worst = times.last().copied().unwrap_or_default();
+    format!("{}: median {median:.1} s, worst {worst:.1} s after kill -9", times.len())
+}

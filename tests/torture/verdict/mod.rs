@@ -1,0 +1,108 @@
+//! The verdict: waits until the queue has drained, ends the replicas, and holds what is left against
+//! the promises.
+
+mod drain;
+mod events;
+mod figures;
+mod leases;
+mod pages;
+
+use crate::Options;
+use crate::chaos::Report;
+use crate::load::{Ledger, Plan};
+use crate::watch::Watch;
+use crate::world::{LATE_MS_MAX, World};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The lines of evidence of one kind that are shown.
+const LINES_MAX: usize = 12;
+
+/// Drains, judges, prints, and says how to end.
+pub async fn reach(
+    world: &World,
+    watch: Watch,
+    ledger: &Ledger,
+    plan: &Plan,
+    chaos: &Report,
+) -> anyhow::Result<ExitCode> {
+    let judge = Judge { world, watch: &watch, ledger, plan };
+    let drain = judge.drain().await?;
+    // What was sent last may still land.
+    tokio::time::sleep(Duration::from_millis(LATE_MS_MAX)).await;
+    judge.burials().await?;
+    judge.watch.stop().await;
+    judge.endings().await?;
+
+    judge.audit().await?;
+    let executions = judge.executions().await?;
+    judge.events().await?;
+    judge.overlaps().await?;
+    judge.pages(&executions).await?;
+    judge.limiter();
+    let struck = |name: &str| chaos.strikes.get(name).copied().unwrap_or_default();
+    let kills = struck("kill -9 of a replica") + struck("kill -9 of Postgres");
+    if kills < world.options.kills_wanted() {
+        watch.breach("too few kills for the run to count", vec![format!("{kills}")]);
+    }
+    judge.print_figures(chaos, drain, &executions).await?;
+    Ok(judge.print_verdict())
+}
+
+struct Judge<'a> {
+    world: &'a World,
+    watch: &'a Watch,
+    ledger: &'a Ledger,
+    plan: &'a Plan,
+}
+
+impl Judge<'_> {
+    fn options(&self) -> &Options {
+        &self.world.options
+    }
+
+    /// Notes a breach with all that is known of the event or object.
+    async fn breach(&self, what: &str, key: &str, details: &[String]) {
+        let mut evidence = vec![key.to_owned()];
+        evidence.extend_from_slice(details);
+        let attempts: Result<Vec<String>, _> = sqlx::query_scalar(
+            "select format('attempt of %s under fence %s by %s: began %s, took %s ms: %s %s %s',
+                           attempts.execution_id, attempts.fence, leases.process,
+                           to_char(attempts.started_at, 'HH24:MI:SS.MS'), attempts.duration_ms, outcome,
+                           attempts.response_code, attempts.error_class)
+               from eventbridge.events
+               join eventbridge.executions on event_key = events.id
+               join eventbridge.attempts on attempts.execution_id = executions.id
+               left join torture.leases on leases.execution_id = attempts.execution_id
+                                       and leases.fence = attempts.fence
+              where $1 in (events.event_id, events.object_id) order by attempts.fence",
+        )
+        .bind(key)
+        .fetch_all(&self.world.database)
+        .await;
+        evidence.extend(attempts.unwrap_or_default());
+        evidence.extend(self.watch.calls_about(key));
+        evidence.extend(self.world.logged(key, LINES_MAX));
+        self.watch.breach(what, evidence);
+    }
+
+    fn print_verdict(&self) -> ExitCode {
+        let breaches = self.watch.breaches();
+        if let Some(logs) = self.world.kept_logs() {
+            println!("logs          {}", logs.display());
+        }
+        if breaches.is_empty() {
+            println!("verdict       clean: no promise was broken");
+            return ExitCode::SUCCESS;
+        }
+        for (what, breach) in &breaches {
+            println!("\nBREACH: {what} ({} times)", breach.count);
+            for evidence in &breach.evidence {
+                println!("  {}", evidence.join("\n      "));
+            }
+        }
+        let options = self.options();
+        println!("\nverdict       {} kinds of breach, seed {}", breaches.len(), options.seed);
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,86 @@
+//! What the pages show: one for each key, as it should be.
+
+use super::Judge;
+use super::events::Execution;
+use crate::Mode;
+use crate::load::Cells;
+use eventbridge::devserver::sandbox::SandboxPage;
+use std::collections::BTreeMap;
+
+impl Judge<'_> {
+    /// Each event (or object) has one page, which shows what it should.
+    pub(super) async fn pages(&self, executions: &[Execution]) -> anyhow::Result<()> {
+        let column = match self.options().mode {
+            Mode::Event => "EventId",
+            Mode::Object => "ObjectId",
+        };
+        let pages = self.world.sandbox.handle().pages();
+        let mut by_key: BTreeMap<&str, Vec<&SandboxPage>> = BTreeMap::new();
+        for page in pages.iter().filter(|page| !page.in_trash) {
+            by_key.entry(page.text(column).unwrap_or_default()).or_default().push(page);
+        }
+        for (key, wanted) in self.wanted() {
+            let found = by_key.remove(key).unwrap_or_default();
+            match found.as_slice() {
+                [] => self.breach("a page is missing", key, &[]).await,
+                [page] => {
+                    if let Some(wrong) = wrong_cell(page, wanted) {
+                        self.breach("a page does not show what it should", key, &[wrong]).await;
+                    }
+                    let known = executions.iter().filter(|execution| execution.event_id == key);
+                    for execution in known.filter(|execution| execution.status == "success") {
+                        if execution.remote_id.as_deref() != Some(page.id.to_string().as_str()) {
+                            let ids = format!("{:?}, and the page is {}", execution.remote_id, page.id);
+                            self.breach("an execution names another page than its own", key, &[ids]).await;
+                        }
+                    }
+                }
+                several => {
+                    let ids: Vec<_> = several.iter().map(|page| format!("page {}", page.id)).collect();
+                    self.breach("a page is doubled", key, &ids).await;
+                }
+            }
+        }
+        for key in by_key.into_keys() {
+            self.breach("a page stands for nothing that was sent", key, &[]).await;
+        }
+        Ok(())
+    }
+
+    /// The keys that have a page, and what it shows.
+    fn wanted(&self) -> Vec<(&str, &Cells)> {
+        let answers = self.ledger.answers();
+        match self.options().mode {
+            Mode::Event => {
+                let taken = |id: &str| answers.get(id).is_some_and(|answers| answers.taken > 0);
+                let events = self.plan.events.iter().filter(|event| taken(&event.id));
+                events.map(|event| (event.id.as_str(), &event.cells)).collect()
+            }
+            Mode::Object => self.plan.objects.iter().map(|(id, cells)| (id.as_str(), cells)).collect(),
+        }
+    }
+
+    /// Where the sandbox has a limit, nothing else of it answers 429.
+    pub(super) fn limiter(&self) {
+        if !self.options().limited {
+            return;
+        }
+        for call in self.watch.calls().into_iter().filter(|call| call.status == Some(429)) {
+            self.watch
+                .breach("Notion's rate limit was struck", vec![format!("{} {:?}", call.line, call.key)]);
+        }
+    }
+}
+
+/// The first cell that is not as wanted. Numbers are compared as such.
+fn wrong_cell(page: &SandboxPage, wanted: &Cells) -> Option<String> {
+    wanted.iter().find_map(|(column, wanted)| {
+        let found = page.text(column);
+        let number = |text: &str| text.parse::<f64>().ok();
+        let same = match (found.and_then(number), number(wanted)) {
+            (Some(found), Some(wanted)) => found.total_cmp(&wanted).is_eq(),
+            _ => found == Some(wanted),
+        };
+        (!same).then(|| format!("{column} should be {wanted:?} and is {found:?}"))
+    })
+}
