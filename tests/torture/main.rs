@@ -25,10 +25,16 @@
 //! | `lane` | leases lose their unique keys, and some executions stay claimable while they run | two at once in a lane |
 //! | `commit` | Postgres answers a commit before it is written | an accepted event that is not there |
 //!
-//! Such a run ends with exit code 1 and the name of the breach.
+//! Such a run ends with exit code 1 and the name of the breach; with `--expect-breach` it is the other
+//! way round, so that the test can be tested.
+//!
+//! # Rescue
+//!
+//! `--rescue 20` kills replicas and nothing else, and measures how soon their work goes on.
 
 mod chaos;
 mod load;
+mod rescue;
 mod verdict;
 mod watch;
 mod world;
@@ -49,6 +55,7 @@ const LAST_ANSWERS_MAX: Duration = Duration::from_mins(2);
 
 /// Kills a running service at random moments and looks for broken promises.
 #[derive(Debug, Clone, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// What chance follows from
     #[arg(long, default_value_t = 1)]
@@ -71,6 +78,15 @@ pub struct Options {
     /// Take a guard away, to see that the breach is found
     #[arg(long, value_enum)]
     pub sabotage: Option<Sabotage>,
+    /// End well where the breach was found that the missing guard lets happen, and badly where not
+    #[arg(long, requires = "sabotage")]
+    pub expect_breach: bool,
+    /// Measure this many times how soon the work of a replica goes on that was killed, in event mode
+    #[arg(long, conflicts_with_all = ["sabotage", "seconds"], value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub rescue: Option<u32>,
+    /// Wait longer for everything, and take no slowness for a breach: for a machine that is busy
+    #[arg(long)]
+    pub patient: bool,
     /// Leave the logs of the replicas and say where they are
     #[arg(long)]
     pub keep_logs: bool,
@@ -98,20 +114,52 @@ pub enum Sabotage {
     Commit,
 }
 
+impl Sabotage {
+    /// The breach that must be found where the guard is missing.
+    pub fn breach(self) -> &'static str {
+        match self {
+            Self::Fence => "a lease was ended by one who had lost it",
+            Self::Look => "a page is doubled",
+            Self::Lane => "two ran at once in a lane",
+            Self::Commit => "an event answered 200 is lost",
+        }
+    }
+}
+
 impl Options {
     /// How long events are sent.
     pub fn duration(&self) -> Duration {
-        Duration::from_secs(self.seconds)
+        Duration::from_secs(self.seconds())
+    }
+
+    /// The same in seconds; a rescue takes a minute at most.
+    pub fn seconds(&self) -> u64 {
+        self.rescue.map_or(self.seconds, |rounds| u64::from(rounds) * 60)
+    }
+
+    /// A bound on time, for this machine.
+    pub fn bound(&self, usual: Duration) -> Duration {
+        if self.patient { usual * 5 } else { usual }
     }
 
     /// How many events are sent in a second.
     pub fn events_per_second(&self) -> f64 {
-        self.rate.unwrap_or(if self.limited { 4.0 } else { 10.0 }).clamp(0.1, 500.0)
+        let by_default = match (self.rescue, self.limited) {
+            (Some(_), true) => 2.0,
+            (Some(_), false) => 6.0,
+            (None, true) => 4.0,
+            (None, false) => 10.0,
+        };
+        self.rate.unwrap_or(by_default).clamp(0.1, 500.0)
     }
 
     /// How many kills make a run count. Holes are found by fewer.
     pub fn kills_wanted(&self) -> u64 {
-        let by_default = if self.sabotage.is_some() { 0 } else { self.seconds / 6 };
+        let by_default = match (self.sabotage, self.rescue) {
+            (None, None) if self.patient => 1,
+            (None, None) => self.seconds / 6,
+            _ => 0,
+        };
         self.kills_min.unwrap_or(by_default)
     }
 }
@@ -145,21 +193,31 @@ async fn interrupted() -> anyhow::Result<ExitCode> {
 }
 
 async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
-    let Options { seed, seconds, mode, limited, sabotage, .. } = options;
+    let Options { seed, mode, limited, sabotage, rescue, .. } = options;
+    let seconds = options.seconds();
+    if rescue.is_some() && *mode == Mode::Object {
+        bail!("a rescue is measured in event mode: in object mode all that is planned must be sent");
+    }
     println!("torture: seed {seed}, {seconds} s, mode {mode:?}, limited {limited}, sabotage {sabotage:?}");
     let plan = Plan::new(options);
     let world = World::start(options).await?;
     let watch = Watch::start(&world, &plan);
     let ledger = Arc::new(Ledger::new(&plan));
 
-    let chaos = Chaos::start(&world, &watch)?;
+    let chaos = if options.rescue.is_none() { Some(Chaos::start(&world, &watch)?) } else { None };
     let mut sending = load::start(&plan, &world, &watch, &ledger)?;
-    tokio::time::sleep(options.duration()).await;
-    println!("the time is up: everything is made to work again");
-    let chaos = chaos.finish().await?;
-    if tokio::time::timeout(LAST_ANSWERS_MAX, sending.join()).await.is_err() {
+    let report = if let Some(chaos) = chaos {
+        tokio::time::sleep(options.duration()).await;
+        println!("the time is up: everything is made to work again");
+        chaos.finish().await?
+    } else {
+        let report = rescue::measure(&world, &watch, options.rescue.unwrap_or_default()).await?;
+        sending.enough();
+        report
+    };
+    if tokio::time::timeout(options.bound(LAST_ANSWERS_MAX), sending.join()).await.is_err() {
         watch.breach("an event was not answered 200 though everything works", ledger.unanswered());
         sending.abort();
     }
-    verdict::reach(&world, watch, &ledger, &plan, &chaos).await
+    verdict::reach(&world, watch, &ledger, &plan, &report).await
 }

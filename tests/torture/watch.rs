@@ -6,7 +6,7 @@
 
 use crate::Mode;
 use crate::load::Plan;
-use crate::world::{Replica, SETTLE, World};
+use crate::world::{Replica, World, settle};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +60,7 @@ struct Seen {
     breaches: Mutex<BTreeMap<String, Breach>>,
     calls: Mutex<BTreeMap<u64, Call>>,
     keys: HashSet<String>,
+    settle: Duration,
     database_up_since: Mutex<Option<Instant>>,
     failed_starts: Mutex<u64>,
 }
@@ -76,6 +77,7 @@ impl Watch {
             breaches: Mutex::default(),
             calls: Mutex::default(),
             keys,
+            settle: settle(&world.options),
             database_up_since: Mutex::default(),
             failed_starts: Mutex::default(),
         });
@@ -96,6 +98,11 @@ impl Watch {
     /// Notes that a promise was broken.
     pub fn breach(&self, what: &str, evidence: Vec<String>) {
         self.seen.breach(what, evidence);
+    }
+
+    /// Whether there is as much evidence of a kind of breach as is kept.
+    pub fn is_shown(&self, what: &str) -> bool {
+        lock(&self.seen.breaches).get(what).is_some_and(|breach| breach.evidence.len() >= EVIDENCE_MAX)
     }
 
     /// The promises that were broken.
@@ -141,7 +148,7 @@ impl Watch {
         for call in calls.values().filter(|call| call.line == "POST /v1/pages") {
             let Some(key) = call.key.as_deref() else { continue };
             if let Some(earlier) = latest.get(key)
-                && call.at.duration_since(*earlier) + TOLERANCE < SETTLE
+                && call.at.duration_since(*earlier) + TOLERANCE < self.seen.settle
             {
                 hasty.push(key.to_owned());
             }

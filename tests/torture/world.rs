@@ -6,12 +6,10 @@ use anyhow::{Context, bail};
 use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
 use eventbridge::devserver::sandbox::{self, RunningSandbox, Sandbox, SandboxOptions, Template};
 use eventbridge::store::Store;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -25,7 +23,10 @@ pub const SECRET: &str = "whsec_of_the_torture";
 
 /// What the service waits before it writes anew. It is longer than the latest write of the sandbox
 /// and the longest lag of its queries together.
-pub const SETTLE: Duration = Duration::from_secs(7);
+const SETTLE: Duration = Duration::from_secs(7);
+
+/// The same for a machine that is busy, where a late write may be later still.
+const SETTLE_PATIENT: Duration = Duration::from_secs(12);
 
 /// The latest write of the sandbox.
 pub const LATE_MS_MAX: u64 = 3000;
@@ -35,7 +36,7 @@ const RATE_KEPT: u32 = 170;
 const RATE_LIMIT: u32 = 180;
 
 /// What a replica may take to end after SIGTERM: its grace, its last words, and a loaded machine.
-const END_MAX: Duration = Duration::from_secs(20);
+pub const END_MAX: Duration = Duration::from_secs(20);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eventbridge");
 
@@ -86,18 +87,19 @@ impl World {
             ("RETRY_BASE_SECONDS", "1".to_owned()),
             ("RETRY_CAP_SECONDS", "5".to_owned()),
             ("RETRY_ATTEMPTS_MAX", "1000".to_owned()),
+            // What is held is under no strain: it must not be held for long.
+            ("PROBE_SECONDS", "2".to_owned()),
             ("NOTION_API_URL", sandbox.base_url().to_owned()),
             ("NOTION_API_KEY", sandbox::TOKEN.to_owned()),
             ("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string()),
-            ("NOTION_SETTLE_SECONDS", SETTLE.as_secs().to_string()),
+            ("NOTION_SETTLE_SECONDS", settle(options).as_secs().to_string()),
             ("NOTION_RATE_PER_MINUTE", if options.limited { RATE_KEPT } else { 0 }.to_string()),
         ];
         if options.mode == Mode::Object {
             settings.push(("NOTION_MODE", "object".to_owned()));
         }
-        let mut rng = StdRng::seed_from_u64(options.seed);
-        let mut replica = |name| {
-            let address = free_address(&mut rng)?;
+        let replica = |name| {
+            let (address, claim) = free_address()?;
             let log = logs.join(format!("replica-{name}.log"));
             let database = postgres.url().to_owned();
             anyhow::Ok(Arc::new(Replica {
@@ -107,6 +109,7 @@ impl World {
                 database,
                 settings: settings.clone(),
                 folder: logs.clone(),
+                _claim: claim,
                 process: Arc::default(),
                 works_since: StdMutex::default(),
             }))
@@ -129,10 +132,12 @@ impl World {
 
     /// Whether some replica has been at work for this long.
     pub fn some_replica_works_since(&self, at_least: Duration) -> bool {
-        self.replicas.iter().any(|replica| {
-            let since = *replica.works_since.lock().unwrap_or_else(PoisonError::into_inner);
-            since.is_some_and(|since| since.elapsed() >= at_least)
-        })
+        self.replicas.iter().any(|replica| replica.works_for().is_some_and(|time| time >= at_least))
+    }
+
+    /// Whether all replicas have been at work for this long.
+    pub fn all_replicas_work_since(&self, at_least: Duration) -> bool {
+        self.replicas.iter().all(|replica| replica.works_for().is_some_and(|time| time >= at_least))
     }
 
     /// The lines of the replicas' logs in which all of these words stand.
@@ -154,6 +159,11 @@ impl World {
     pub fn kept_logs(&self) -> Option<&Path> {
         self.options.keep_logs.then_some(self.logs.as_path())
     }
+}
+
+/// What the service waits in this run before it writes anew.
+pub fn settle(options: &Options) -> Duration {
+    if options.patient { SETTLE_PATIENT } else { SETTLE }
 }
 
 /// Migrates the database, opens the test's book and takes the guard away that is to be missed.
@@ -198,12 +208,13 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
     Ok(database)
 }
 
-/// A port that no outgoing connection of this machine takes by chance while its replica is dead.
-fn free_address(rng: &mut StdRng) -> anyhow::Result<SocketAddr> {
+/// A port that nobody else takes while its replica is dead: no outgoing connection gets it by chance,
+/// and another torture on this machine finds its twin of UDP taken.
+fn free_address() -> anyhow::Result<(SocketAddr, UdpSocket)> {
     for _ in 0..100 {
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), rng.random_range(20_000..30_000));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), rand::random_range(20_000..30_000));
+        if let (Ok(claim), Ok(_)) = (UdpSocket::bind(address), TcpListener::bind(address)) {
+            return Ok((address, claim));
         }
     }
     bail!("no free port between 20000 and 30000")
@@ -221,6 +232,8 @@ pub struct Replica {
     database: String,
     settings: Vec<(&'static str, String)>,
     folder: PathBuf,
+    /// Keeps others away from its port.
+    _claim: UdpSocket,
     works_since: StdMutex<Option<Instant>>,
 }
 
@@ -269,6 +282,11 @@ impl Replica {
         Ok(())
     }
 
+    /// How long it has been at work without a break.
+    fn works_for(&self) -> Option<Duration> {
+        self.works_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+
     /// Says whether it can do its work.
     pub fn set_works(&self, works: bool) {
         *self.works_since.lock().unwrap_or_else(PoisonError::into_inner) = works.then(Instant::now);
@@ -295,10 +313,10 @@ impl Process {
     }
 
     /// SIGTERM, and waits; `None` where it does not end in time, and is killed.
-    pub async fn terminate(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+    pub async fn terminate(&mut self, within: Duration) -> anyhow::Result<Option<ExitStatus>> {
         self.signal("TERM").await?;
         let Some(mut child) = self.child.take() else { return Ok(None) };
-        if let Ok(status) = tokio::time::timeout(END_MAX, child.wait()).await {
+        if let Ok(status) = tokio::time::timeout(within, child.wait()).await {
             return Ok(Some(status?));
         }
         child.kill().await?;

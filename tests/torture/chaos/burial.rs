@@ -15,7 +15,7 @@ impl Hand {
         const LOOK: Duration = Duration::from_millis(100);
         let began = Instant::now();
         let (mut held, mut could_be, mut last) = (None, Duration::ZERO, began);
-        while began.elapsed() < WAIT_MAX {
+        while began.elapsed() < self.world.options.bound(WAIT_MAX) {
             let somebody =
                 self.watch.database_up_for() >= STEADY && self.world.some_replica_works_since(STEADY);
             could_be += if somebody { last.elapsed() } else { Duration::ZERO };
@@ -36,7 +36,7 @@ impl Hand {
                     if known {
                         let rescue = Rescue { held: held == Some(true), took: began.elapsed() };
                         self.report().rescues.push(rescue);
-                        if could_be > RESCUE_MAX {
+                        if could_be > self.world.options.bound(RESCUE_MAX) {
                             let evidence = vec![format!("process {process}: {could_be:?}")];
                             self.watch.breach("the leases of the dead stood for more than 20 s", evidence);
                         }

@@ -4,7 +4,7 @@ use super::beats::wait;
 use super::faults;
 use super::{Blow, Report};
 use crate::watch::Watch;
-use crate::world::{Process, Replica, World};
+use crate::world::{END_MAX, Process, Replica, World};
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -14,6 +14,9 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// How many calls in a row are refused.
+const REFUSALS_MAX: u32 = 5;
 
 /// The guardian of Postgres gives up after ten restarts of a server that never stayed up for a
 /// minute, starts that failed included.
@@ -141,7 +144,7 @@ impl Hand {
 
     async fn terminate(&self, process: &mut Process) -> anyhow::Result<()> {
         self.count("SIGTERM of a replica");
-        match process.terminate().await? {
+        match process.terminate(self.world.options.bound(END_MAX)).await? {
             Some(status) if status.success() => {}
             ended => self.watch.breach(
                 "a replica did not end well after SIGTERM",
@@ -182,8 +185,18 @@ impl Hand {
         stop: CancellationToken,
     ) {
         const NEITHER_READ_NOR_UPDATED: [Route; 3] = [Route::Create, Route::Query, Route::Schema];
+        let sandbox = self.world.sandbox.handle();
         while wait(&mut rng, &beat, &stop).await {
-            let times = rng.random_range(1..=5);
+            // Probes alone wear a refusal out while the instance is held. Were they added to faster
+            // than that, it would be held for good, and nothing else put to the test.
+            if sandbox
+                .faults()
+                .iter()
+                .any(|rule| rule.times.is_some_and(|left| (1..=REFUSALS_MAX).contains(&left)))
+            {
+                continue;
+            }
+            let times = rng.random_range(1..=REFUSALS_MAX);
             let route = NEITHER_READ_NOR_UPDATED.get(rng.random_range(0..3)).copied().unwrap_or_default();
             let rule = match rng.random_range(0..4) {
                 0 => FaultRule::once(Fault::Unauthorized),
@@ -197,7 +210,7 @@ impl Hand {
             } else {
                 rule
             };
-            if self.world.sandbox.handle().fault(rule.times(times)).is_ok() {
+            if sandbox.fault(rule.times(times)).is_ok() {
                 self.count("refusals that the user must mend");
             }
         }

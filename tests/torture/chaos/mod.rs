@@ -37,6 +37,9 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// From each kill -9 until the process was buried and its leases were free.
     pub rescues: Vec<Rescue>,
+    /// From a kill -9 until an execution that was under way then was delivered, where that was
+    /// measured.
+    pub delivered: Vec<Duration>,
 }
 
 /// How the dead were buried.

@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// How long a sender waits for an answer. A stopped replica gives none.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -34,18 +35,26 @@ const TRIES_MAX: u32 = 500;
 const UNDER_WAY_MAX: usize = 256;
 
 /// The senders at work.
-pub struct Sending(JoinHandle<()>);
+pub struct Sending {
+    sending: JoinHandle<()>,
+    enough: CancellationToken,
+}
 
 impl Sending {
     /// Waits until every copy was answered or given up.
     pub async fn join(&mut self) {
         // A panic of a sender has been printed; its event is found unanswered.
-        let _ = (&mut self.0).await;
+        let _ = (&mut self.sending).await;
+    }
+
+    /// Sends nothing more that was not begun.
+    pub fn enough(&self) {
+        self.enough.cancel();
     }
 
     /// Gives up.
     pub fn abort(&self) {
-        self.0.abort();
+        self.sending.abort();
     }
 }
 
@@ -66,12 +75,16 @@ pub fn start(
     let client = http::client(&"http://127.0.0.1".parse()?, ANSWER_MAX)?;
     let sender =
         Arc::new(Sender { client, world: world.clone(), watch: watch.clone(), ledger: ledger.clone() });
-    Ok(Sending(tokio::spawn(async move {
+    let enough = CancellationToken::new();
+    let told = enough.clone();
+    let sending = tokio::spawn(async move {
         let began = Instant::now();
         let room = Arc::new(Semaphore::new(UNDER_WAY_MAX));
         let mut senders = JoinSet::new();
         for (copy, place) in copies.into_iter().zip(0_u64..) {
-            tokio::time::sleep_until(began + copy.at).await;
+            if told.run_until_cancelled(tokio::time::sleep_until(began + copy.at)).await.is_none() {
+                break;
+            }
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let sender = sender.clone();
             senders.spawn(async move {
@@ -81,7 +94,8 @@ pub fn start(
             while senders.try_join_next().is_some() {}
         }
         while senders.join_next().await.is_some() {}
-    })))
+    });
+    Ok(Sending { sending, enough })
 }
 
 struct Sender {

@@ -45,7 +45,7 @@ impl Plan {
     /// Plans a run.
     pub fn new(options: &Options) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "an hour has few seconds")]
-        let count = (options.events_per_second() * options.seconds as f64).max(1.0);
+        let count = (options.events_per_second() * options.seconds() as f64).max(1.0);
         let mut writer = Writer::new(options);
         #[expect(clippy::cast_precision_loss, reason = "the events fit into memory")]
         while (writer.plan.events.len() as f64) < count {

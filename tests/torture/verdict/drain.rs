@@ -1,6 +1,7 @@
 //! The end of a run: the queue drains, the last dead are buried, and the replicas end in order.
 
 use super::Judge;
+use crate::world::END_MAX;
 use std::time::{Duration, Instant};
 
 /// How long the queue may take to drain: the longest wait of a refusal that the user must mend, a
@@ -27,11 +28,11 @@ impl Judge<'_> {
             if let Ok(count) = count {
                 let calls = u32::try_from(count).unwrap_or(u32::MAX);
                 let backlog = if self.options().limited { LIMITED_CALL * calls } else { Duration::ZERO };
-                let bound = *bound.get_or_insert(DRAIN_MAX + backlog);
+                let bound = *bound.get_or_insert(self.options().bound(DRAIN_MAX) + backlog);
                 if count == 0 || began.elapsed() > bound {
                     return Ok(began.elapsed());
                 }
-            } else if began.elapsed() > DRAIN_MAX {
+            } else if began.elapsed() > self.options().bound(DRAIN_MAX) {
                 self.watch.breach("Postgres did not come back", vec![format!("{:?}", count.err())]);
                 return Ok(began.elapsed());
             }
@@ -47,7 +48,7 @@ impl Judge<'_> {
             if workers == 2 && leases == 0 {
                 return Ok(());
             }
-            if began.elapsed() > BURIAL_MAX {
+            if began.elapsed() > self.options().bound(BURIAL_MAX) {
                 let evidence = vec![format!("{workers} workers, {leases} leases; there should be 2 and 0")];
                 self.watch.breach("the dead were not buried", evidence);
                 return Ok(());
@@ -60,7 +61,7 @@ impl Judge<'_> {
     pub(super) async fn endings(&self) -> anyhow::Result<()> {
         for replica in &self.world.replicas {
             let mut process = replica.process.lock().await;
-            match process.terminate().await? {
+            match process.terminate(self.options().bound(END_MAX)).await? {
                 Some(status) if status.success() => {}
                 ended => {
                     let evidence = vec![format!("{}: {ended:?}", process.label)];

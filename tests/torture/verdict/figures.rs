@@ -26,7 +26,11 @@ impl Judge<'_> {
         for execution in executions {
             *statuses.entry(&execution.status).or_default() += 1;
         }
-        let crashed = executions.iter().filter(|execution| execution.crashes > 0).count();
+        let crashed: i64 = sqlx::query_scalar(
+            "select count(distinct execution_id) from eventbridge.attempts where outcome = 'crashed'",
+        )
+        .fetch_one(&self.world.database)
+        .await?;
         println!("events        {} sent in {} requests", self.plan.events.len(), sent.requests);
         println!(
             "answers       {} taken, {} of them duplicates; {} turned away, {} unanswered",
@@ -42,8 +46,11 @@ impl Judge<'_> {
         println!("hasty writes  {}", self.watch.hasty_writes().len());
         println!("drained in    {:.1} s", drain.as_secs_f64());
         let held: Vec<_> = chaos.rescues.iter().filter(|rescue| rescue.held).copied().collect();
-        println!("burials       {}", timed(&chaos.rescues));
-        println!("  with leases {}", timed(&held));
+        println!("burials       {}", timed(took(&chaos.rescues)));
+        println!("  with leases {}", timed(took(&held)));
+        if !chaos.delivered.is_empty() {
+            println!("delivered     {}", timed(chaos.delivered.clone()));
+        }
         Ok(())
     }
 }
@@ -53,11 +60,14 @@ fn listed<K: Display, V: Display>(counts: &BTreeMap<K, V>) -> String {
     items.join(", ")
 }
 
+fn took(rescues: &[Rescue]) -> Vec<Duration> {
+    rescues.iter().map(|rescue| rescue.took).collect()
+}
+
 /// Median and worst, by the clock.
-fn timed(rescues: &[Rescue]) -> String {
-    let mut times: Vec<_> = rescues.iter().map(|rescue| rescue.took.as_secs_f64()).collect();
-    times.sort_unstable_by(f64::total_cmp);
+fn timed(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
     let worst = times.last().copied().unwrap_or_default();
-    format!("{}: median {median:.1} s, worst {worst:.1} s after kill -9", times.len())
+    format!("{}: median {median:.1?}, worst {worst:.1?} after kill -9", times.len())
 }

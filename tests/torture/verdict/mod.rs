@@ -63,6 +63,9 @@ impl Judge<'_> {
 
     /// Notes a breach with all that is known of the event or object.
     async fn breach(&self, what: &str, key: &str, details: &[String]) {
+        if self.watch.is_shown(what) {
+            return self.watch.breach(what, Vec::new());
+        }
         let mut evidence = vec![key.to_owned()];
         evidence.extend_from_slice(details);
         let attempts: Result<Vec<String>, _> = sqlx::query_scalar(
@@ -88,6 +91,17 @@ impl Judge<'_> {
 
     fn print_verdict(&self) -> ExitCode {
         let breaches = self.watch.breaches();
+        if let Some(hole) = self.options().sabotage.filter(|_| self.options().expect_breach) {
+            let found: Vec<_> =
+                breaches.iter().map(|(what, breach)| format!("{what} ({})", breach.count)).collect();
+            println!("found         {}", found.join(", "));
+            let is_found = breaches.contains_key(hole.breach());
+            println!(
+                "verdict       the breach that {hole:?} lets happen was {}",
+                if is_found { "found" } else { "MISSED" }
+            );
+            return if is_found { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         if let Some(logs) = self.world.kept_logs() {
             println!("logs          {}", logs.display());
         }

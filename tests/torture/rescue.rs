@@ -1,0 +1,124 @@
+//! How soon the work of a dead replica goes on. With `--rescue N` nothing is disturbed but this: N
+//! times one of the two replicas is killed with -9 while it holds leases, and started anew at once.
+//! Measured is from the kill until its leases are free, and until what it had under way is delivered.
+//!
+//! Notion does each write at once and answers a second later, so that a replica always has some
+//! under way. Their pages are there when it dies, and are found by whoever goes on.
+
+use crate::chaos::{Report, Rescue};
+use crate::watch::Watch;
+use crate::world::{Replica, World};
+use anyhow::bail;
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// What Notion takes to answer.
+const ANSWER_MS: u32 = 1000;
+
+/// The time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long both replicas have worked, in seconds, before one is killed: long enough for either to
+/// bury the other, and up to a beat longer, so that the kill falls anywhere between two beats.
+const AT_WORK: Range<f64> = 9.0..12.0;
+
+/// How long anything is waited for.
+const WAIT_MAX: Duration = Duration::from_mins(3);
+
+/// The leases of one process.
+const LEASED: &str = "select execution_id from eventbridge.leases
+    where worker_id in (select worker_id from torture.holders where process = $1)";
+
+/// Kills, watches and measures.
+pub async fn measure(world: &World, watch: &Watch, rounds: u32) -> anyhow::Result<Report> {
+    let slow = Fault::Slow { delay_ms: ANSWER_MS.into() };
+    world.sandbox.handle().fault(FaultRule::always(slow).on(Route::Create))?;
+    let mut rng = StdRng::seed_from_u64(world.options.seed);
+    let mut report = Report::default();
+    for (round, replica) in (1..=rounds).zip(world.replicas.iter().cycle()) {
+        let steady = Duration::from_secs_f64(rng.random_range(AT_WORK));
+        wait("both replicas are at work", async || Ok(world.all_replicas_work_since(steady))).await?;
+        let Some(killed) = Killed::strike(world, replica).await? else {
+            watch.breach("a replica had nothing under way", vec![replica.name.to_owned()]);
+            continue;
+        };
+        *report.strikes.entry("kill -9 of a replica").or_default() += 1;
+        let free = killed.until_free(world).await?;
+        let delivered = killed.until_delivered(world).await?;
+        println!(
+            "kill {round:3}      leases free after {free:.1?}, the last of {} delivered after {:.1?}",
+            delivered.len(),
+            delivered.iter().max().copied().unwrap_or_default()
+        );
+        report.rescues.push(Rescue { held: true, took: free });
+        report.delivered.extend(delivered);
+    }
+    world.sandbox.handle().clear_faults();
+    Ok(report)
+}
+
+/// A process that is no more, and what it held.
+struct Killed {
+    label: String,
+    at: Instant,
+    executions: Vec<i64>,
+}
+
+impl Killed {
+    /// Waits until the replica holds leases, kills its process and starts another.
+    async fn strike(world: &World, replica: &Replica) -> anyhow::Result<Option<Self>> {
+        let mut process = replica.process.lock().await;
+        let label = process.label.clone();
+        let leased = async || -> anyhow::Result<Vec<i64>> {
+            Ok(sqlx::query_scalar(LEASED).bind(&label).fetch_all(&world.database).await?)
+        };
+        wait("it has something under way", async || Ok(!leased().await?.is_empty())).await?;
+        replica.set_works(false);
+        let at = Instant::now();
+        process.kill().await?;
+        let executions = leased().await?;
+        replica.start(&mut process)?;
+        Ok((!executions.is_empty()).then_some(Self { label, at, executions }))
+    }
+
+    /// How long after the kill its leases are free.
+    async fn until_free(&self, world: &World) -> anyhow::Result<Duration> {
+        wait("its leases are free", async || {
+            let leased = sqlx::query_scalar::<_, i64>(LEASED).bind(&self.label);
+            Ok(leased.fetch_optional(&world.database).await?.is_none())
+        })
+        .await?;
+        Ok(self.at.elapsed())
+    }
+
+    /// How long after the kill each of its executions is delivered.
+    async fn until_delivered(&self, world: &World) -> anyhow::Result<Vec<Duration>> {
+        let mut delivered = Vec::new();
+        wait("what it had under way is delivered", async || {
+            let count: i64 = sqlx::query_scalar(
+                "select count(*) from eventbridge.executions where id = any ($1) and status = 'success'",
+            )
+            .bind(&self.executions)
+            .fetch_one(&world.database)
+            .await?;
+            delivered.resize(usize::try_from(count)?, self.at.elapsed());
+            Ok(delivered.len() == self.executions.len())
+        })
+        .await?;
+        Ok(delivered)
+    }
+}
+
+async fn wait(what: &str, mut is_so: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !is_so().await? {
+        if began.elapsed() > WAIT_MAX {
+            bail!("waited in vain: {what}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
