@@ -2,11 +2,14 @@
 
 use super::hand::Hand;
 use super::{RESCUE_MAX, Rescue};
-use crate::watch::STEADY;
 use std::time::{Duration, Instant};
 
 /// How long a burial is waited for, whatever else happens.
 const WAIT_MAX: Duration = Duration::from_mins(2);
+
+/// A process takes nobody for dead until it has beaten for seven seconds without a miss; so much and
+/// a beat more must Postgres have been there, and a replica at work, for a burial to be possible.
+const ABLE: Duration = Duration::from_secs(10);
 
 impl Hand {
     /// Waits until a killed process is buried and its leases are free. Time in which nobody could
@@ -16,8 +19,7 @@ impl Hand {
         let began = Instant::now();
         let (mut held, mut could_be, mut last) = (None, Duration::ZERO, began);
         while began.elapsed() < self.world.options.bound(WAIT_MAX) {
-            let somebody =
-                self.watch.database_up_for() >= STEADY && self.world.some_replica_works_since(STEADY);
+            let somebody = self.watch.database_up_for() >= ABLE && self.world.some_replica_works_since(ABLE);
             could_be += if somebody { last.elapsed() } else { Duration::ZERO };
             last = Instant::now();
             let remains = sqlx::query_as::<_, (i64, i64)>(
