@@ -98,7 +98,13 @@ impl Service {
         let last = (TaskTracker::new(), CancellationToken::new());
         last.0.spawn(statistics::keep(store.clone(), metrics.clone(), last.1.clone()));
         let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
-        let api = Api { store: store.clone(), instances: names, secrets, wake: wake.clone(), scrape };
+        let previewer = worker::Previewer::new(store.clone(), instances.clone());
+        let previewer: api::Previewer = Arc::new(move |id| {
+            let previewer = previewer.clone();
+            Box::pin(async move { previewer.preview(id).await })
+        });
+        let api =
+            Api { store: store.clone(), instances: names, secrets, wake: wake.clone(), scrape, previewer };
         let parts = Routes { ingest, api, more: more_routes, metrics_are_open: settings.metrics_are_open };
         let router = router(parts, &metrics, &Arc::new(settings.access));
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));

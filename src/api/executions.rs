@@ -259,11 +259,11 @@ pub(super) async fn retry(
     }
 }
 
-fn execution_id(text: &str) -> Result<ExecutionId, Problem> {
+pub(super) fn execution_id(text: &str) -> Result<ExecutionId, Problem> {
     text.parse().map(ExecutionId).map_err(|_| Problem::bad_request("The id of an execution is a number."))
 }
 
-fn missing() -> Problem {
+pub(super) fn missing() -> Problem {
     Problem::not_found("There is no execution of this id.")
 }
 

@@ -8,6 +8,7 @@ mod executions;
 mod extract;
 mod health;
 mod metrics;
+mod preview;
 mod probes;
 mod rejections;
 mod search;
@@ -18,6 +19,7 @@ pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
 pub use extract::{Json, Query};
 pub use health::Health;
 pub use metrics::Scrape;
+pub use preview::{PreviewView, Previewer};
 pub use search::{Found, FoundView};
 
 use crate::problem::Problem;
@@ -43,6 +45,8 @@ pub struct Api {
     pub wake: Wake,
     /// What `/metrics` tells.
     pub scrape: Scrape,
+    /// Makes previews.
+    pub previewer: Previewer,
 }
 
 /// The head of the API's description; the routes add themselves.
@@ -86,6 +90,7 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(search::search))
         .routes(routes!(executions::list))
         .routes(routes!(executions::show))
+        .routes(routes!(preview::preview))
         .routes(routes!(executions::retry))
         .routes(routes!(audit::list))
         .routes(routes!(rejections::rejections))

@@ -10,6 +10,7 @@ pub mod notion;
 use crate::config::{self, InstanceName, Reader};
 use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use crate::domain::event::StoredEvent;
+use crate::domain::preview::Preview;
 use crate::domain::subscription::Subscription;
 use async_trait::async_trait;
 use checkup::{Examination, Finding};
@@ -100,6 +101,10 @@ pub enum Probe {
 pub trait Destination: Send + Sync {
     /// Tries once.
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome;
+
+    /// What [`deliver`](Self::deliver) would send now. Nothing is written; an `Err` is what keeps one
+    /// from telling.
+    async fn preview(&self, delivery: Delivery<'_>) -> Result<Preview, Outcome>;
 
     /// Whether what only the operator could mend is mended; `held_class` is the class of the failure
     /// that it is held for.

@@ -11,6 +11,7 @@ pub mod lane;
 pub mod local;
 pub mod money;
 pub(crate) mod object;
+pub mod preview;
 pub mod rejection;
 pub mod search;
 pub mod subscription;

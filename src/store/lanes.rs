@@ -124,7 +124,8 @@ impl Store {
                   from eventbridge.executions
                   join eventbridge.events on events.id = executions.event_key
                  where executions.id = any (array (select id from candidates))
-                   and status in ('pending', 'running', 'success', 'superseded')
+                   -- Its own in whatever state: what is asked for may have come to its end.
+                   and (status in ('pending', 'running', 'success', 'superseded') or executions.id = $3)
             ), compared as (
                 select id, event_key, is_open, is_open and retried_at is not null as is_asked_for,
                        row_number() over by_weight as place,

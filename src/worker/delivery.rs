@@ -80,7 +80,7 @@ impl Deliverer {
 
     /// Writes the newest state of the claimed execution's object, whichever event brought it.
     async fn deliver_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Ending {
-        let turn = match object::plan(&self.store, claimed).await {
+        let turn = match object::plan(&self.store, claimed.into()).await {
             Ok(Plan::Write(turn)) => turn,
             Ok(Plan::Decline(reason)) => {
                 return self.single(claimed, Outcome::Skipped { reason: reason.to_string() }, began);

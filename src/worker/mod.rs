@@ -14,16 +14,18 @@ mod indexer;
 mod instances;
 mod object;
 mod pauses;
+mod preview;
 mod pulse;
 mod valve;
 
 pub use backoff::wait_before;
 pub use delivery::conclude;
 pub use indexer::index;
+pub use preview::Previewer;
 
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
-use crate::store::{Claimed, Store, StoreError, Wake, Wanted, WorkerId};
+use crate::store::{Claimed, Store, StoreError, Trial, Wake, Wanted, WorkerId};
 use crate::telemetry::Metrics;
 use delivery::Deliverer;
 use finisher::{Finisher, Tally};
@@ -221,18 +223,24 @@ impl Pool {
         name: &str,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
-        let mut slot = Some(slot);
-        if let Some(execution) = self.store.trial(name).await? {
-            // Before it is claimed: its verdict may be there before this line goes on.
-            self.instances.begin_trial(name, execution);
-            let destinations = [name.to_owned()];
-            let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };
-            let leased = Instant::now();
-            for claimed in self.ask(worker, wanted).await? {
-                self.begin(claimed, leased, slot.take());
+        let execution = match self.store.choose_trial(name).await? {
+            Trial::With(execution) => execution,
+            Trial::NotNow => return Ok(Some(slot)),
+            Trial::NothingWaits => {
+                self.holds.resume(name).await;
+                return Ok(Some(slot));
             }
+        };
+        // Before it is claimed: its verdict may be there before this line goes on.
+        self.instances.begin_trial(name, execution);
+        let destinations = [name.to_owned()];
+        let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };
+        let (leased, mut slot) = (Instant::now(), Some(slot));
+        for claimed in self.ask(worker, wanted).await? {
+            self.begin(claimed, leased, slot.take());
         }
         if slot.is_some() {
+            // It cannot be claimed, as one behind the head of its lane: what goes on shows it then.
             self.holds.resume(name).await;
         }
         Ok(slot)

@@ -18,6 +18,7 @@ mod metrics;
 mod modes;
 mod object;
 mod outages;
+mod preview;
 mod private_postgres;
 mod queue;
 mod rejections;

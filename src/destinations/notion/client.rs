@@ -3,16 +3,17 @@
 //! The version header and the shapes follow Notion's reference of 2026-03-11, in which pages belong
 //! to a data source and a database is a container of these.
 
+use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
 use crate::destinations::http::{self, ClientError};
 use crate::destinations::{Desk, Rate};
 use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
@@ -31,9 +32,6 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// More of an error's message than this helps nobody.
 const MESSAGE_CHARACTERS_MAX: usize = 500;
-
-/// The most pages of one key that are looked at together.
-const PAGES_OF_A_KEY_MAX: usize = 20;
 
 /// Talks to Notion with one token.
 #[derive(Debug, Clone)]
@@ -206,27 +204,33 @@ impl Client {
         }
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(path);
-        }
-        self.http
-            .request(method, url)
+    /// The address of a request, as it is sent.
+    pub fn url(&self, request: &Request) -> Url {
+        request.url(&self.base)
+    }
+
+    fn builder(&self, request: &Request) -> RequestBuilder {
+        let builder = self
+            .http
+            .request(request.method.clone(), self.url(request))
             .header("Authorization", self.token.clone())
-            .header("Notion-Version", VERSION)
+            .header("Notion-Version", VERSION);
+        match &request.body {
+            Some(body) => builder.json(body),
+            None => builder,
+        }
     }
 }
 
 impl Calls<'_> {
     /// Reads a database: its data sources.
     pub async fn database(&self, id: &NotionId) -> Result<Answer<Database>, CallError> {
-        self.call(self.request(Method::GET, &["databases", id.as_str()])).await
+        self.call(&Request::database(id.as_str())).await
     }
 
     /// Reads a data source: its properties.
     pub async fn data_source(&self, id: &str) -> Result<Answer<Value>, CallError> {
-        self.call(self.request(Method::GET, &["data_sources", id])).await
+        self.call(&Request::data_source(id)).await
     }
 
     /// The id of the bot that the token belongs to; nothing where it belongs to a person. Asked for
@@ -239,7 +243,7 @@ impl Calls<'_> {
             kind: String,
         }
         let ask = async || {
-            let me: Answer<Me> = self.call(self.request(Method::GET, &["users", "me"])).await?;
+            let me: Answer<Me> = self.call(&Request::me()).await?;
             Ok((me.value.kind == "bot").then(|| me.value.id.into()))
         };
         self.client.bot.get_or_try_init(ask).await.cloned()
@@ -255,13 +259,7 @@ impl Calls<'_> {
         struct Found {
             results: Vec<PageRef>,
         }
-        let body = json!({
-            "filter": filter,
-            "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
-            "page_size": PAGES_OF_A_KEY_MAX,
-        });
-        let request = self.request(Method::POST, &["data_sources", data_source, "query"]).json(&body);
-        let found: Answer<Found> = self.call(request).await?;
+        let found: Answer<Found> = self.call(&Request::find_pages(data_source, filter)).await?;
         Ok(Answer { value: found.value.results, status: found.status, request_id: found.request_id })
     }
 
@@ -271,11 +269,7 @@ impl Calls<'_> {
         data_source: &str,
         properties: &Map<String, Value>,
     ) -> Result<Answer<PageRef>, CallError> {
-        let body = json!({
-            "parent": {"type": "data_source_id", "data_source_id": data_source},
-            "properties": properties,
-        });
-        self.call_in_time(self.request(Method::POST, &["pages"]).json(&body)).await
+        self.call_in_time(&Request::create_page(data_source, properties)).await
     }
 
     /// Writes a newer state over an older one, as [`update_page`](Self::update_page) does, unless it
@@ -285,8 +279,7 @@ impl Calls<'_> {
         page: &str,
         properties: &Map<String, Value>,
     ) -> Result<Answer<PageRef>, CallError> {
-        let body = json!({ "properties": properties });
-        self.call_in_time(self.request(Method::PATCH, &["pages", page]).json(&body)).await
+        self.call_in_time(&Request::update_page(page, properties)).await
     }
 
     /// Writes properties of a page; those not named stay as they are.
@@ -295,41 +288,25 @@ impl Calls<'_> {
         page: &str,
         properties: &Map<String, Value>,
     ) -> Result<Answer<PageRef>, CallError> {
-        self.call(self.request(Method::PATCH, &["pages", page]).json(&json!({"properties": properties})))
-            .await
+        self.call(&Request::update_page(page, properties)).await
     }
 
     /// Puts a page into the trash, from which a person can take it back, unless the lease may be lost.
     pub async fn trash_page(&self, page: &str) -> Result<Answer<PageRef>, CallError> {
-        let request = self.request(Method::PATCH, &["pages", page]).json(&json!({ "in_trash": true }));
         self.slot().await?;
         if !self.desk.lease_holds() {
             return Err(CallError::TooLate);
         }
-        self.send(request).await
+        self.send(&Request::trash_page(page)).await
     }
 
-    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        self.client.request(method, path)
-    }
-
-    pub(super) async fn call<T: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-    ) -> Result<Answer<T>, CallError> {
+    pub(super) async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
         self.slot().await?;
         self.send(request).await
     }
 
-    async fn slot(&self) -> Result<(), CallError> {
-        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)
-    }
-
     /// Looks at the clock last of all: the wait for a slot comes before.
-    async fn call_in_time<T: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-    ) -> Result<Answer<T>, CallError> {
+    async fn call_in_time<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
         self.slot().await?;
         if Instant::now() > self.write_until || !self.desk.lease_holds() {
             return Err(CallError::TooLate);
@@ -337,10 +314,14 @@ impl Calls<'_> {
         self.send(request).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, CallError> {
+    async fn slot(&self) -> Result<(), CallError> {
+        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
         let began = Instant::now();
         let no_answer = |message: String| CallError::NoAnswer { message, sent: began.elapsed() };
-        let response = request.send().await.map_err(|error| match unsent(&error) {
+        let response = self.client.builder(request).send().await.map_err(|error| match unsent(&error) {
             Some(message) => CallError::NotSent(message),
             None => no_answer(broken(&error)),
         })?;

@@ -14,6 +14,8 @@ pub mod field;
 mod lookup;
 pub mod mapping;
 pub mod object;
+mod preview;
+mod request;
 pub mod schema;
 mod settings;
 mod state;
@@ -29,10 +31,12 @@ use crate::destinations::checkup::{Examination, Finding};
 use crate::destinations::{Delivery, Desk, Destination, Probe};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::execution::Mode;
+use crate::domain::preview::Preview;
 use async_trait::async_trait;
 use client::{Answer, CallError, Calls, Client, NotionClientError, PageRef};
 use facts::Facts;
 use field::Field;
+use mapping::Mapped;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,6 +77,12 @@ impl Notion {
         Ok(Self { settings, client, event_table: TableCache::default(), object_table: TableCache::default() })
     }
 
+    fn attempt<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
+        let facts = Facts::read(delivery.event, self.settings.timezone);
+        let mode = if delivery.object.is_some() { Mode::Object } else { Mode::Event };
+        Attempt { notion: self, delivery, mode, facts }
+    }
+
     fn table(&self, mode: Mode) -> &TableCache {
         match mode {
             Mode::Event => &self.event_table,
@@ -104,9 +114,8 @@ impl Notion {
 #[async_trait]
 impl Destination for Notion {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let facts = Facts::read(delivery.event, self.settings.timezone);
-        let mode = if delivery.object.is_some() { Mode::Object } else { Mode::Event };
-        let attempt = Attempt { notion: self, delivery, mode, facts };
+        let attempt = self.attempt(delivery);
+        let mode = attempt.mode;
         let outcome = match mode {
             Mode::Event => attempt.deliver_event().await,
             Mode::Object => attempt.deliver_object().await,
@@ -117,6 +126,10 @@ impl Destination for Notion {
             },
             other => other,
         }
+    }
+
+    async fn preview(&self, delivery: Delivery<'_>) -> Result<Preview, Outcome> {
+        self.attempt(delivery).preview().await
     }
 
     async fn probe(&self, desk: &dyn Desk, held_class: &str) -> Probe {
@@ -165,10 +178,10 @@ impl Attempt<'_> {
         if let Some(known) = self.known_page(&table) {
             return self.update(table, &known.id).await;
         }
-        // What was delivered to another data source stays there; here it may be as well.
-        let is_elsewhere = self.delivery.remote.is_some();
         let Some(elapsed) = self.delivery.unsettled else {
-            if is_elsewhere && let Some(found) = self.find(&table).await? {
+            if self.is_elsewhere()
+                && let Some(found) = self.find(&table).await?
+            {
                 return self.update(table, &found.value.id).await;
             }
             return self.create(&table).await.map(delivered);
@@ -179,6 +192,12 @@ impl Attempt<'_> {
         self.may_write_again(elapsed)?;
         let made = self.create(&table).await?;
         Ok(delivered(self.confirmed(&table, made).await))
+    }
+
+    /// Whether it was delivered before. Where its page is not [known](Self::known_page), that lies in
+    /// another data source and stays there; in this one it may be as well.
+    fn is_elsewhere(&self) -> bool {
+        self.delivery.remote.is_some()
     }
 
     /// The page that was written earlier, where it lies in the data source that is filled now.
@@ -225,9 +244,14 @@ impl Attempt<'_> {
         }
     }
 
+    /// How long until something may be written over a write of unknown outcome that began so long ago.
+    fn time_to_settle(&self, elapsed: Duration) -> Duration {
+        self.notion.settings.settle.max(self.delivery.rewrite_after).saturating_sub(elapsed)
+    }
+
     /// Whether a write of unknown outcome that began so long ago has landed by now or never will.
     fn wait_until_settled(&self, elapsed: Duration) -> Result<(), Outcome> {
-        let wait = self.notion.settings.settle.max(self.delivery.rewrite_after).saturating_sub(elapsed);
+        let wait = self.time_to_settle(elapsed);
         if wait > Duration::ZERO { Err(Outcome::Unsettled { wait }) } else { Ok(()) }
     }
 
@@ -263,25 +287,33 @@ impl Attempt<'_> {
     }
 
     async fn look(&self, table: &Table) -> Result<Answer<Vec<PageRef>>, CallError> {
-        let filter = match self.mode {
+        self.calls().find_pages(&table.data_source, &self.filter(table)).await
+    }
+
+    /// The filter for the pages with this try's key.
+    fn filter(&self, table: &Table) -> Value {
+        match self.mode {
             Mode::Event => table.bindings.pages_of_event(&self.facts.event_id),
             Mode::Object => {
                 table.bindings.pages_of_object(self.facts.object_id.as_deref().unwrap_or_default())
             }
-        };
-        self.calls().find_pages(&table.data_source, &filter).await
+        }
     }
 
     fn properties(&self, table: &Table) -> Map<String, Value> {
-        let mapped = match self.mode {
-            Mode::Event => mapping::properties(&self.facts, &table.bindings),
-            Mode::Object => object::object_properties(&self.facts, &table.bindings)
-                .unwrap_or_else(|| mapping::properties(&self.facts, &table.bindings)),
-        };
+        let mapped = self.mapped(table);
         for note in &mapped.notes {
             debug!("{note}");
         }
         mapped.properties
+    }
+
+    fn mapped(&self, table: &Table) -> Mapped {
+        match self.mode {
+            Mode::Event => mapping::properties(&self.facts, &table.bindings),
+            Mode::Object => object::object_properties(&self.facts, &table.bindings)
+                .unwrap_or_else(|| mapping::properties(&self.facts, &table.bindings)),
+        }
     }
 
     fn table(&self) -> &TableCache {

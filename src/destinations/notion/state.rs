@@ -86,26 +86,33 @@ impl Attempt<'_> {
         }
     }
 
-    /// Sends what differs from what was written last; all of it where that is not known for sure.
+    /// Sends what is to be written to a page.
     async fn send_changes(&self, table: &Table, page: &Remote) -> Result<Option<Answer<PageRef>>, CallError> {
-        let next = self.properties(table);
-        let object = self.delivery.object;
-        // Of a page that was not known, or lies in another data source, nothing was written here.
-        let written = object.filter(|_| self.known_page(table).is_some_and(|known| known.id == page.id));
-        let changes = match written.and_then(|object| object.written).and_then(Value::as_object) {
-            None => next,
-            Some(written) => {
-                let mut changes = object::changes(written, &next, &table.bindings);
-                if self.delivery.unsettled.is_some() || object.is_some_and(|object| object.is_asked_for) {
-                    changes.extend(next);
-                }
-                changes
-            }
-        };
+        let changes = self.changes(table, page, self.properties(table));
         if changes.is_empty() {
             return Ok(None);
         }
         self.calls().overwrite_page(&page.id, &changes).await.map(Some)
+    }
+
+    /// What differs from what was written last; all of it where that is not known for sure.
+    pub(super) fn changes(
+        &self,
+        table: &Table,
+        page: &Remote,
+        next: Map<String, Value>,
+    ) -> Map<String, Value> {
+        let object = self.delivery.object;
+        // Of a page that was not known, or lies in another data source, nothing was written here.
+        let written = object.filter(|_| self.known_page(table).is_some_and(|known| known.id == page.id));
+        let Some(written) = written.and_then(|object| object.written).and_then(Value::as_object) else {
+            return next;
+        };
+        let mut changes = object::changes(written, &next, &table.bindings);
+        if self.delivery.unsettled.is_some() || object.is_some_and(|object| object.is_asked_for) {
+            changes.extend(next);
+        }
+        changes
     }
 }
 

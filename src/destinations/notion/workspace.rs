@@ -2,12 +2,12 @@
 
 use super::client::{Answer, CallError, Calls, Client, NotionClientError};
 use super::design;
+use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
 use super::verdict::{self, Effect};
 use crate::config::{InstanceName, Reader};
 use crate::destinations::Desk;
 use crate::domain::delivery::{Failure, Outcome};
-use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Instant;
@@ -116,8 +116,7 @@ impl Workspace {
             "initial_data_source": { "properties": design::whole_table() },
         });
         let calls = self.calls(desk);
-        let made: Answer<Value> =
-            calls.call(calls.request(Method::POST, &["databases"]).json(&body)).await.map_err(failure)?;
+        let made: Answer<Value> = calls.call(&Request::create_database(body)).await.map_err(failure)?;
         sight(&made.value, title.to_owned())
             .ok_or_else(|| Failure::local("no_answer", "the answer is not what Notion documents"))
     }
@@ -130,7 +129,7 @@ impl Workspace {
 impl Calls<'_> {
     /// Whose the token is.
     pub(super) async fn bearer(&self) -> Result<Answer<Bearer>, CallError> {
-        let answer: Answer<Value> = self.call(self.request(Method::GET, &["users", "me"])).await?;
+        let answer: Answer<Value> = self.call(&Request::me()).await?;
         let text = |path: &str| answer.value.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let bearer = Bearer {
             name: text("/name").to_owned(),
@@ -142,12 +141,12 @@ impl Calls<'_> {
 
     /// Reads a page.
     pub(super) async fn page(&self, id: &str) -> Result<Answer<Value>, CallError> {
-        self.call(self.request(Method::GET, &["pages", id])).await
+        self.call(&Request::page(id)).await
     }
 
     /// Reads a database, with all that Notion says of it.
     pub(super) async fn whole_database(&self, id: &NotionId) -> Result<Answer<Value>, CallError> {
-        self.call(self.request(Method::GET, &["databases", id.as_str()])).await
+        self.call(&Request::database(id.as_str())).await
     }
 
     /// Adds columns to a data source.
@@ -156,8 +155,7 @@ impl Calls<'_> {
         data_source: &str,
         columns: &Map<String, Value>,
     ) -> Result<Answer<Value>, CallError> {
-        let body = json!({ "properties": columns });
-        self.call(self.request(Method::PATCH, &["data_sources", data_source]).json(&body)).await
+        self.call(&Request::add_columns(data_source, columns)).await
     }
 
     /// Everything of one kind that the token sees: `page` or `data_source`.
@@ -178,7 +176,7 @@ impl Calls<'_> {
             if let (Some(cursor), Some(members)) = (cursor.take(), body.as_object_mut()) {
                 members.insert("start_cursor".to_owned(), cursor.into());
             }
-            let found: Answer<Found> = self.call(self.request(Method::POST, &["search"]).json(&body)).await?;
+            let found: Answer<Found> = self.call(&Request::search(body)).await?;
             all.extend(found.value.results);
             match found.value.next_cursor {
                 Some(next) => cursor = Some(next),

@@ -48,6 +48,17 @@ pub struct Wanted<'a> {
     pub trial: Option<ExecutionId>,
 }
 
+/// With what a held instance is to be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// With this execution.
+    With(ExecutionId),
+    /// No execution of it is due.
+    NothingWaits,
+    /// With none now: the last try still runs, or the instance is held no longer.
+    NotNow,
+}
+
 impl<'a> Wanted<'a> {
     /// Nothing yet, of these instances.
     pub fn nothing(destinations: &'a [String]) -> Self {
@@ -239,32 +250,51 @@ impl Store {
         Ok(claimed.collect())
     }
 
-    /// The execution that is to show whether a held instance works again: the one on which the trouble
-    /// showed, or else one that is due. Nothing where none waits.
-    pub async fn trial(&self, instance: &str) -> Result<Option<ExecutionId>, StoreError> {
-        let id = sqlx::query_scalar!(
+    /// Chooses the execution that is to show whether a held instance works again: the one on which the
+    /// trouble showed, or else one that is due. It is noted as the one on which it shows.
+    pub async fn choose_trial(&self, instance: &str) -> Result<Trial, StoreError> {
+        let row = sqlx::query!(
             r#"
-            select coalesce(
-                (select executions.id
-                   from eventbridge.destinations
-                   join eventbridge.executions on executions.id = held_execution
-                  where name = $1 and status = 'pending' and crashes = 0 and run_at <= now()),
-                (select id
-                   from eventbridge.executions
-                  where status = 'pending' and destination = $1 and run_at <= now()
-                    and case when crashes > 0 then 'suspect' when attempts > 0 then 'late' else 'fresh' end = 'fresh'
-                  order by run_at, id limit 1),
-                (select id
-                   from eventbridge.executions
-                  where status = 'pending' and destination = $1 and run_at <= now()
-                    and case when crashes > 0 then 'suspect' when attempts > 0 then 'late' else 'fresh' end = 'late'
-                  order by run_at, id limit 1)) as id
+            with held as (
+                select executions.id, coalesce(status = 'running', false) as is_running,
+                       status = 'pending' and crashes = 0 and run_at <= now() as is_due
+                  from eventbridge.destinations
+                  left join eventbridge.executions on executions.id = held_execution
+                 where name = $1 and held_since is not null
+            ), chosen as (
+                select is_running,
+                       case when is_due then held.id
+                            when not is_running then coalesce(
+                            (select id
+                               from eventbridge.executions
+                              where status = 'pending' and destination = $1 and run_at <= now()
+                                and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                         else 'fresh' end = 'fresh'
+                              order by run_at, id limit 1),
+                            (select id
+                               from eventbridge.executions
+                              where status = 'pending' and destination = $1 and run_at <= now()
+                                and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                         else 'fresh' end = 'late'
+                              order by run_at, id limit 1)) end as id
+                  from held
+            ), noted as (
+                update eventbridge.destinations set held_execution = chosen.id
+                  from chosen
+                 where name = $1 and chosen.id is not null
+            )
+            select id, is_running as "is_running!" from chosen
             "#,
             instance
         )
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(id.map(ExecutionId))
+        Ok(match row {
+            Some(row) if !row.is_running => {
+                row.id.map_or(Trial::NothingWaits, |id| Trial::With(ExecutionId(id)))
+            }
+            _ => Trial::NotNow,
+        })
     }
 
     /// Whether a suspect of having crashed a worker can be claimed for one of these instances. One

@@ -9,7 +9,7 @@ mod finish;
 mod rescue;
 mod workers;
 
-pub use claim::{Claimed, Wanted};
+pub use claim::{Claimed, Trial, Wanted};
 pub use finish::{Conclusion, Finished, Settlement};
 pub use rescue::Watch;
 pub use workers::WorkerId;

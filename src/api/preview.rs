@@ -1,0 +1,124 @@
+//! `/api/v1/executions/{id}/preview`: the requests that would go out now, before any does.
+
+use super::Api;
+use super::executions::{execution_id, missing};
+use super::extract::Path;
+use crate::domain::execution::ExecutionId;
+use crate::domain::preview::{ExecutionPreview, NoPreview, PreviewRequest};
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Makes previews; handed in, since the API knows nothing of destinations.
+pub type Previewer =
+    Arc<dyn Fn(ExecutionId) -> BoxFuture<'static, Result<ExecutionPreview, NoPreview>> + Send + Sync>;
+
+/// What the next try of an execution would send.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PreviewView {
+    /// The execution's number.
+    #[schema(example = 42)]
+    pub execution: i64,
+    /// The state that it is in. Where it came to its end, the preview is of a retry.
+    #[schema(example = "failed")]
+    pub status: &'static str,
+    /// The execution whose event would be written: in object mode that of the newest state.
+    #[schema(example = 42)]
+    pub writes: i64,
+    /// The id of that event at its sender.
+    #[schema(example = "evt_1Q0example")]
+    pub event_id: String,
+    /// `create`, `update`, `look_first` or `nothing`.
+    #[schema(example = "create")]
+    pub effect: &'static str,
+    /// The columns that would be written, by name.
+    pub columns: Vec<String>,
+    /// The requests in the order in which they would go out.
+    pub requests: Vec<PreviewRequestView>,
+    /// What a person should know: what is left out and why, and what is waited for.
+    pub notes: Vec<String>,
+}
+
+/// A request as it would go out, without the token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PreviewRequestView {
+    /// `always`; or `found` and `not_found`, by what the look before it shows.
+    #[schema(example = "always")]
+    pub when: &'static str,
+    /// The method.
+    #[schema(example = "POST")]
+    pub method: String,
+    /// The address; `{found}` stands for the page that the look before it finds.
+    #[schema(example = "https://api.notion.com/v1/pages")]
+    pub url: String,
+    /// The JSON body.
+    #[schema(value_type = Option<Object>)]
+    pub body: Option<Value>,
+}
+
+/// Shows what the next try of an execution would send, and sends nothing.
+///
+/// It is made with the columns as they are known; they are read where they are not. The state of an
+/// execution does not matter: of one that came to its end it shows what a retry would send.
+#[utoipa::path(
+    get,
+    path = "/api/v1/executions/{id}/preview",
+    tag = "executions",
+    params(("id" = i64, Path, description = "The execution's number", example = 42)),
+    responses(
+        (status = 200, description = "What would be sent", body = PreviewView),
+        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its destination is not configured, or only its operator can make it work", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Nobody can say just now", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn preview(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<PreviewView>, Problem> {
+    let id = execution_id(&id)?;
+    let ExecutionPreview { status, writes, event_id, preview } = (api.previewer)(id).await.map_err(untold)?;
+    Ok(Json(PreviewView {
+        execution: id.0,
+        status: status.as_str(),
+        writes: writes.0,
+        event_id,
+        effect: preview.effect.as_str(),
+        columns: preview.columns,
+        requests: preview.requests.into_iter().map(PreviewRequestView::from).collect(),
+        notes: preview.notes,
+    }))
+}
+
+fn untold(reason: NoPreview) -> Problem {
+    let conflict = |code: &'static str, title: &'static str, detail: String| {
+        Problem::new(StatusCode::CONFLICT, code, title, detail)
+    };
+    match reason {
+        NoPreview::NotFound => missing(),
+        NoPreview::NoDestination(name) => conflict(
+            "no_destination",
+            "Its destination is not configured",
+            format!("The destination {name:?} is not among DESTINATIONS; configure it again."),
+        ),
+        NoPreview::NeedsOperator(message) => {
+            conflict("needs_operator", "Its destination does not work", message)
+        }
+        NoPreview::Unavailable(message, again) => Problem::unavailable(message, again.as_secs().max(1)),
+    }
+}
+
+impl From<PreviewRequest> for PreviewRequestView {
+    fn from(request: PreviewRequest) -> Self {
+        let PreviewRequest { method, url, body, when } = request;
+        Self { when: when.as_str(), method, url, body }
+    }
+}

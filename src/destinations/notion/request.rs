@@ -1,0 +1,120 @@
+//! What is sent to Notion: each request that we make, with its path and its body.
+//!
+//! The client sends these, and a preview shows them, so that the two are the same.
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+/// The most pages of one key that are looked at together.
+const PAGES_OF_A_KEY_MAX: usize = 20;
+
+/// A request, without the address of Notion, its token and its version.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Request {
+    /// The method.
+    pub method: Method,
+    /// The JSON body.
+    pub body: Option<Value>,
+    path: Vec<String>,
+}
+
+impl Request {
+    /// Reads the token's own user.
+    pub fn me() -> Self {
+        Self::get(&["users", "me"])
+    }
+
+    /// Reads a database: its data sources.
+    pub fn database(id: &str) -> Self {
+        Self::get(&["databases", id])
+    }
+
+    /// Reads a data source: its properties.
+    pub fn data_source(id: &str) -> Self {
+        Self::get(&["data_sources", id])
+    }
+
+    /// Finds the pages that pass a filter, oldest first: the first twenty of them.
+    pub fn find_pages(data_source: &str, filter: &Value) -> Self {
+        let body = json!({
+            "filter": filter,
+            "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
+            "page_size": PAGES_OF_A_KEY_MAX,
+        });
+        Self::write(Method::POST, &["data_sources", data_source, "query"], body)
+    }
+
+    /// Makes a page.
+    pub fn create_page(data_source: &str, properties: &Map<String, Value>) -> Self {
+        let parent = json!({"type": "data_source_id", "data_source_id": data_source});
+        Self::write(Method::POST, &["pages"], json!({"parent": parent, "properties": properties}))
+    }
+
+    /// Writes properties of a page; those not named stay as they are.
+    pub fn update_page(page: &str, properties: &Map<String, Value>) -> Self {
+        Self::write(Method::PATCH, &["pages", page], json!({ "properties": properties }))
+    }
+
+    /// Puts a page into the trash, from which a person can take it back.
+    pub fn trash_page(page: &str) -> Self {
+        Self::write(Method::PATCH, &["pages", page], json!({ "in_trash": true }))
+    }
+
+    /// Reads a page.
+    pub fn page(id: &str) -> Self {
+        Self::get(&["pages", id])
+    }
+
+    /// Makes a database.
+    pub fn create_database(body: Value) -> Self {
+        Self::write(Method::POST, &["databases"], body)
+    }
+
+    /// Adds columns to a data source.
+    pub fn add_columns(data_source: &str, columns: &Map<String, Value>) -> Self {
+        Self::write(Method::PATCH, &["data_sources", data_source], json!({ "properties": columns }))
+    }
+
+    /// Lists what the token sees.
+    pub fn search(body: Value) -> Self {
+        Self::write(Method::POST, &["search"], body)
+    }
+
+    /// The whole address, where Notion is at `base`.
+    pub fn url(&self, base: &Url) -> Url {
+        let mut url = base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(&self.path);
+        }
+        url
+    }
+
+    fn get(path: &[&str]) -> Self {
+        Self { method: Method::GET, body: None, path: owned(path) }
+    }
+
+    fn write(method: Method, path: &[&str], body: Value) -> Self {
+        Self { method, body: Some(body), path: owned(path) }
+    }
+}
+
+fn owned(path: &[&str]) -> Vec<String> {
+    path.iter().map(|segment| (*segment).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_lies_under_the_base_and_ids_cannot_leave_their_place() {
+        for base in ["https://api.notion.com", "https://api.notion.com/"] {
+            let base = base.parse().expect("a URL");
+            assert_eq!(Request::me().url(&base).as_str(), "https://api.notion.com/v1/users/me");
+        }
+        let proxied = "http://localhost:9/notion/".parse().expect("a URL");
+        let url = Request::trash_page("../users?x#y").url(&proxied);
+        assert_eq!(url.as_str(), "http://localhost:9/notion/v1/pages/..%2Fusers%3Fx%23y");
+    }
+}

@@ -1,0 +1,138 @@
+//! Previews: what the next try of an execution would send, asked of its destination without a lease.
+
+use super::desk::StoreDesk;
+use super::held::Held;
+use super::instances::Instances;
+use super::object::{self, Head, Plan};
+use super::pauses::Pauses;
+use crate::destinations::{Delivery, Instance, Object};
+use crate::domain::delivery::{Outcome, Remote};
+use crate::domain::event::StoredEvent;
+use crate::domain::execution::{Change, ExecutionId, Mode};
+use crate::domain::preview::{ExecutionPreview, NoPreview, Preview};
+use crate::store::{Prospect, Store, StoreError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::warn;
+
+/// The longest a preview may take: where the columns are not known, the destination is asked for them.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// When to ask again where nobody could say.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Makes previews; cheap to clone.
+#[derive(Clone)]
+pub struct Previewer {
+    store: Store,
+    instances: Arc<Instances>,
+    pauses: Pauses,
+    held: Held,
+}
+
+impl Previewer {
+    /// Previews for these instances.
+    pub fn new(store: Store, instances: Vec<Instance>) -> Self {
+        let instances = Arc::new(Instances::new(instances));
+        Self { store, instances, pauses: Pauses::default(), held: Held::default() }
+    }
+
+    /// What the next try of an execution would send; of one that came to its end, what a retry would.
+    pub async fn preview(&self, id: ExecutionId) -> Result<ExecutionPreview, NoPreview> {
+        tokio::time::timeout(ANSWER_WITHIN, self.make(id)).await.unwrap_or_else(|_elapsed| {
+            Err(NoPreview::Unavailable(
+                "the destination takes too long to tell its columns".to_owned(),
+                ASK_AGAIN,
+            ))
+        })
+    }
+
+    async fn make(&self, id: ExecutionId) -> Result<ExecutionPreview, NoPreview> {
+        let prospect =
+            self.store.prospect(id).await.map_err(|error| database(&error))?.ok_or(NoPreview::NotFound)?;
+        match prospect.mode {
+            Mode::Event => {
+                let preview = self.ask(&prospect, &prospect.event, prospect.remote.as_ref(), None).await?;
+                Ok(of(&prospect, id, &prospect.event, preview))
+            }
+            Mode::Object => self.of_object(&prospect).await,
+        }
+    }
+
+    async fn of_object(&self, prospect: &Prospect) -> Result<ExecutionPreview, NoPreview> {
+        let is_retry = prospect.status.is_terminal() && prospect.status.after(Change::Retry).is_some();
+        let head = Head {
+            execution: prospect.id,
+            destination: &prospect.destination,
+            lane: prospect.lane.as_deref(),
+            event: &prospect.event,
+            unsettled: prospect.unsettled,
+            is_asked_for: is_retry,
+        };
+        let nothing = |reason: String| of(prospect, prospect.id, &prospect.event, Preview::nothing(reason));
+        match object::plan(&self.store, head).await.map_err(|error| database(&error))? {
+            Plan::Decline(reason) => Ok(nothing(format!("it would be skipped: {reason}"))),
+            Plan::NothingNew { newest, .. } => Ok(nothing(format!(
+                "the newest state of its object was written before, by execution {newest}"
+            ))),
+            Plan::Write(turn) => {
+                let shown = turn.shown.as_ref();
+                let object =
+                    Object { written: shown.map(|shown| &shown.written), is_asked_for: turn.is_asked_for };
+                let remote = shown.map(|shown| &shown.remote);
+                let preview = self.ask(prospect, &turn.newest.event, remote, Some(object)).await?;
+                Ok(of(prospect, turn.newest.execution, &turn.newest.event, preview))
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        prospect: &Prospect,
+        event: &StoredEvent,
+        remote: Option<&Remote>,
+        object: Option<Object<'_>>,
+    ) -> Result<Preview, NoPreview> {
+        let instance = prospect.destination.as_str();
+        let destination =
+            self.instances.get(instance).ok_or_else(|| NoPreview::NoDestination(instance.to_owned()))?;
+        // Without a lease nothing can be written, whatever a destination does.
+        let desk =
+            StoreDesk { store: &self.store, held: &self.held, pauses: &self.pauses, fence: None, instance };
+        let delivery = Delivery {
+            event,
+            object,
+            remote,
+            unsettled: prospect.unsettled,
+            rewrite_after: Duration::ZERO,
+            is_last: false,
+            leased: Instant::now(),
+            desk: &desk,
+        };
+        destination.preview(delivery).await.map_err(untold)
+    }
+}
+
+fn of(prospect: &Prospect, writes: ExecutionId, event: &StoredEvent, preview: Preview) -> ExecutionPreview {
+    ExecutionPreview { status: prospect.status, writes, event_id: event.event_id.clone(), preview }
+}
+
+fn untold(outcome: Outcome) -> NoPreview {
+    match outcome {
+        Outcome::NeedsOperator(trouble) => NoPreview::NeedsOperator(trouble.failure.message),
+        Outcome::Throttled { failure, wait } | Outcome::Transient { failure, wait } => {
+            NoPreview::Unavailable(failure.message, wait.unwrap_or(ASK_AGAIN))
+        }
+        Outcome::Permanent(failure) | Outcome::Gone(failure) | Outcome::Ambiguous { failure, .. } => {
+            NoPreview::Unavailable(failure.message, ASK_AGAIN)
+        }
+        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::Unsettled { .. } => {
+            NoPreview::Unavailable("the destination gave no preview".to_owned(), ASK_AGAIN)
+        }
+    }
+}
+
+fn database(error: &StoreError) -> NoPreview {
+    warn!(%error, "could not read what is to be previewed");
+    NoPreview::Unavailable("the database is not available".to_owned(), ASK_AGAIN)
+}
