@@ -73,26 +73,20 @@ fn old_backlogs(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
 }
 
 fn failures(seen: &Seen) -> Vec<Condition> {
-    let class = |failures: &FailuresOfLate| match failures.class.as_str() {
-        "" => "unknown".to_owned(),
-        class => class.to_owned(),
-    };
-    seen.failures
-        .iter()
-        .map(|failures| Condition {
-            key: format!("failures {} {}", failures.destination, class(failures)),
-            summary: format!(
-                "Deliveries to {} were given up: {} ({} so far).",
-                failures.destination,
-                class(failures),
-                failures.count
-            ),
+    let condition = |failures: &FailuresOfLate| {
+        let FailuresOfLate { destination, class, group, count, first_at } = failures;
+        let class = if class.is_empty() { "unknown" } else { class.as_str() };
+        let group = group.map(|number| format!(" {number}")).unwrap_or_default();
+        Condition {
+            key: format!("failures {destination} {class}{group}"),
+            summary: format!("Deliveries to {destination} were given up: {class} ({count} so far)."),
             remedy:
                 "See /api/v1/executions?status=failed for what happened, mend the cause, then retry them."
                     .to_owned(),
-            since: failures.first_at,
-        })
-        .collect()
+            since: *first_at,
+        }
+    };
+    seen.failures.iter().map(condition).collect()
 }
 
 fn rejected(seen: &Seen, in_a_row: u64) -> Option<Condition> {
@@ -144,5 +138,120 @@ pub(super) fn in_words(duration: Duration) -> String {
         (0, minutes) => format!("{minutes} min"),
         (hours, 0) => format!("{hours} h"),
         (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rejection::{BodyForm, Sighting};
+    use crate::store::Hold;
+
+    const THRESHOLDS: Thresholds = Thresholds {
+        held: Some(Duration::from_mins(5)),
+        pending: Some(Duration::from_mins(15)),
+        rejected_in_a_row: 3,
+        silence_factor: 10,
+        failures: true,
+    };
+
+    const OFF: Thresholds =
+        Thresholds { held: None, pending: None, rejected_in_a_row: 0, silence_factor: 0, failures: false };
+
+    fn ago(minutes: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).expect("a time") - TimeDelta::minutes(minutes)
+    }
+
+    fn held(minutes: i64) -> HeldInstance {
+        let hold = Hold {
+            class: "columns".into(),
+            reason: "said".into(),
+            remedy: "mend it".into(),
+            execution: None,
+        };
+        HeldInstance { name: "notion".into(), since: ago(minutes), hold }
+    }
+
+    fn backlog(minutes: u64, held_since: Option<DateTime<Utc>>) -> Backlog {
+        let oldest = Some(Duration::from_mins(minutes));
+        Backlog { destination: "notion".into(), pending: 1, oldest, held_since }
+    }
+
+    fn rejection(minutes: i64, unseen: u64) -> Kept {
+        let sighting = Sighting {
+            source: "stripe".into(),
+            reason: "signature_no_match".into(),
+            header_names: Vec::new(),
+            by_sender: true,
+            body_bytes: 0,
+            body_sha256: String::new(),
+            form: BodyForm::AsSent,
+            claimed_at: None,
+            livemode: None,
+            unseen,
+        };
+        Kept { at: ago(minutes), sighting }
+    }
+
+    fn keys(seen: Seen, thresholds: &Thresholds) -> Vec<String> {
+        let seen = Seen { now: ago(0), ..seen };
+        conditions(&seen, thresholds).into_iter().map(|condition| condition.key).collect()
+    }
+
+    #[test]
+    fn a_hold_is_told_once_it_has_lasted_and_stands_for_what_waits_behind_it() {
+        let seen = |minutes| Seen {
+            held: vec![held(minutes)],
+            backlog: vec![backlog(60, Some(ago(minutes)))],
+            ..Seen::default()
+        };
+        assert!(keys(seen(4), &THRESHOLDS).is_empty());
+        assert_eq!(keys(seen(5), &THRESHOLDS), ["held notion"]);
+        assert!(keys(seen(60), &OFF).is_empty());
+    }
+
+    #[test]
+    fn an_old_backlog_is_told_with_the_time_since_when_it_waits() {
+        let seen = |minutes| Seen { now: ago(0), backlog: vec![backlog(minutes, None)], ..Seen::default() };
+        assert!(keys(seen(14), &THRESHOLDS).is_empty());
+        assert_eq!(conditions(&seen(20), &THRESHOLDS)[0].since, ago(20));
+        assert!(keys(seen(20), &OFF).is_empty());
+    }
+
+    #[test]
+    fn rejections_count_since_the_last_event_was_accepted_and_within_a_day() {
+        let seen = |accepted: Option<i64>, rejections| Seen {
+            rejections,
+            last_accepted_at: accepted.map(ago),
+            ..Seen::default()
+        };
+        assert!(keys(seen(None, vec![rejection(1, 1)]), &THRESHOLDS).is_empty());
+        assert_eq!(keys(seen(None, vec![rejection(1, 2)]), &THRESHOLDS), ["rejected webhooks"]);
+        assert_eq!(keys(seen(Some(9), vec![rejection(8, 2)]), &THRESHOLDS), ["rejected webhooks"]);
+        assert!(keys(seen(Some(7), vec![rejection(8, 2)]), &THRESHOLDS).is_empty());
+        assert!(keys(seen(None, vec![rejection(25 * 60, 9)]), &THRESHOLDS).is_empty());
+        assert!(keys(seen(None, vec![rejection(1, 9)]), &OFF).is_empty());
+    }
+
+    #[test]
+    fn each_group_of_failures_is_told_by_itself() {
+        let of = |class: &str, group| FailuresOfLate {
+            destination: "notion".into(),
+            class: class.into(),
+            group,
+            count: 2,
+            first_at: ago(1),
+        };
+        let seen =
+            || Seen { failures: vec![of("validation_error", Some(7)), of("", None)], ..Seen::default() };
+        let expected = ["failures notion validation_error 7", "failures notion unknown"];
+        assert_eq!(keys(seen(), &THRESHOLDS), expected);
+        assert!(keys(seen(), &OFF).is_empty());
+    }
+
+    #[test]
+    fn durations_are_told_in_hours_and_minutes() {
+        let told = |minutes| in_words(Duration::from_mins(minutes));
+        assert_eq!([told(15), told(60), told(75)], ["15 min", "1 h", "1 h 15 min"]);
     }
 }

@@ -4,41 +4,65 @@ use super::{Store, StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// The newest failed executions that are looked at.
-const FAILURES_LOOKED_AT: i64 = 1_000;
+/// Failed executions are counted no further than this for each group.
+const COUNTED_MAX: i64 = 1_000;
 
-/// Executions of one destination that failed of late for one class of reason.
+/// The most groups that are told of.
+const GROUPS_MAX: i64 = 20;
+
+/// Executions of one destination that failed of late for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailuresOfLate {
     /// The destination instance.
     pub destination: String,
-    /// The class; empty where none was told.
+    /// The class of the reason; empty where none was told.
     pub class: String,
-    /// How many of those looked at.
+    /// The group of failures that are alike, by its number; nothing for those in no group yet.
+    pub group: Option<i64>,
+    /// How many, counted up to a thousand.
     pub count: i64,
     /// When the first of them failed.
     pub first_at: DateTime<Utc>,
 }
 
 impl Store {
-    /// What failed within `time`, by destination and class; among the newest thousand.
+    /// What failed within `time`, by group, the newest ones; without what somebody has acknowledged.
     pub async fn failures_of_late(&self, time: Duration) -> Result<Vec<FailuresOfLate>, StoreError> {
         let rows = sqlx::query_as!(
             FailuresOfLate,
             r#"
-            select destination, coalesce(error_class, '') as "class!", count(*) as "count!",
-                   min(finished_at) as "first_at!"
-              from (select destination, error_class, finished_at
-                      from eventbridge.executions
-                     where status = 'failed'
-                     order by id desc
-                     limit $2) as newest
-             where finished_at > now() - $1::bigint * interval '1 millisecond'
-             group by destination, error_class
-             order by destination, error_class
+            with grouped as (
+                select failure_groups.destination, failure_groups.error_class as class,
+                       failure_groups.id as number, of_late.count, of_late.first_at
+                  from eventbridge.failure_groups
+                 cross join lateral (
+                       select count(*) as count, min(finished_at) as first_at
+                         from (select finished_at from eventbridge.executions
+                                where status = 'failed' and failure_group = failure_groups.key
+                                  and finished_at > greatest(now() - $1::bigint * interval '1 millisecond',
+                                                             acknowledged_through)
+                                order by finished_at desc
+                                limit $2) as newest) as of_late
+                 where of_late.count > 0
+            ), others as (
+                select destination, coalesce(error_class, '') as class, null::bigint as number,
+                       count(*) as count, min(finished_at) as first_at
+                  from (select destination, error_class, finished_at
+                          from eventbridge.executions
+                         where status = 'failed' and failure_group is null
+                           and finished_at > now() - $1::bigint * interval '1 millisecond'
+                         limit $2) as ungrouped
+                 group by destination, error_class
+            )
+            select destination as "destination!", class as "class!", number as "group",
+                   count as "count!", first_at as "first_at!"
+              from (select * from grouped union all select * from others) as found
+             order by first_at desc, destination, class, number
+             limit $3
             "#,
             milliseconds(time),
-            FAILURES_LOOKED_AT
+            COUNTED_MAX,
+            GROUPS_MAX
         )
         .fetch_all(&self.pool)
         .await?;

@@ -303,6 +303,34 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
 }
 
 #[tokio::test]
+async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
+    let database = Database::new().await;
+    let store = database.store();
+    database
+        .execute(
+            "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                 values ('a', 'notion', 'validation_error', 'x'), ('b', 'notion', 'conflict_error', 'y');
+             insert into eventbridge.executions (event_key, destination, status, error_class, failure_group, finished_at)
+                 values (1, 'notion', 'failed', 'validation_error', 'a', now() - interval '9 minutes'),
+                        (2, 'notion', 'failed', 'validation_error', 'a', now() - interval '5 minutes'),
+                        (3, 'notion', 'failed', 'conflict_error', 'b', now() - interval '2 hours'),
+                        (4, 'notion', 'failed', null, null, now() - interval '1 minute');",
+        )
+        .await;
+    let found = async || {
+        let found = store.failures_of_late(Duration::from_hours(1)).await.unwrap();
+        found.into_iter().map(|one| (one.class, one.group.is_some(), one.count)).collect::<Vec<_>>()
+    };
+    let ungrouped = (String::new(), false, 1);
+    assert_eq!(found().await, [ungrouped.clone(), ("validation_error".to_owned(), true, 2)]);
+    let acknowledge = "update eventbridge.failure_groups set acknowledged_through = now() - interval";
+    database.execute(&format!("{acknowledge} '7 minutes'")).await;
+    assert_eq!(found().await, [ungrouped.clone(), ("validation_error".to_owned(), true, 1)]);
+    database.execute(&format!("{acknowledge} '0'")).await;
+    assert_eq!(found().await, [ungrouped]);
+}
+
+#[tokio::test]
 async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let database = Database::new().await;
     let store = database.store();
