@@ -7,6 +7,7 @@ use crate::config::{Access, Settings};
 use crate::destinations::Instance;
 use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
+use crate::retention;
 use crate::sources::{Registry, stripe::Stripe};
 use crate::statistics;
 use crate::store::{Store, Wake};
@@ -109,6 +110,12 @@ impl Service {
         let router = router(parts, &metrics, &Arc::new(settings.access));
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
         tasks.spawn(worker::index(store.clone(), stop.clone()));
+        tasks.spawn(retention::keep(
+            store.clone(),
+            settings.retention,
+            retention::Pace::default(),
+            stop.clone(),
+        ));
         let (recorded, progress) = watch::channel(0);
         if !instances.is_empty() {
             let worker = WorkerSettings {

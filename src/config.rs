@@ -235,7 +235,22 @@ pub struct Settings {
     pub probe_every: Duration,
     /// How long running work may go on after the signal to stop.
     pub shutdown_grace: Duration,
+    /// How long what came is kept.
+    pub retention: Retention,
 }
+
+/// How long what came is kept; without end where nothing is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, their executions and all that belongs to these.
+    pub rows: Option<Duration>,
+    /// The bodies of events.
+    pub payloads: Option<Duration>,
+}
+
+/// The fewest days for which rows are kept: an event that comes again after its row was removed
+/// counts as new, and Stripe lets events be sent again for a month.
+pub const RETENTION_DAYS_MIN: u64 = 30;
 
 impl Settings {
     /// Reads the settings for production: whatever is missing is noted as a problem.
@@ -284,6 +299,7 @@ impl Settings {
             retry: retry(reader),
             probe_every: Duration::from_secs(reader.number("PROBE_SECONDS", 15, 1, 3600)),
             shutdown_grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 25, 1, 600)),
+            retention: retention(reader),
         }
     }
 }
@@ -397,7 +413,7 @@ fn stripe_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
 }
 
 /// Reads `DESTINATIONS`: `notion` by default; set to nothing it means that events are only stored.
-fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
+pub fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
     if reader.vars.is_given("DESTINATIONS") && reader.text("DESTINATIONS").is_none() {
         return Vec::new();
     }
@@ -470,6 +486,23 @@ fn retry(reader: &mut Reader<'_>) -> RetrySettings {
         attempts_max: reader.number("RETRY_ATTEMPTS_MAX", default.attempts_max, 1, 1000),
         base: Duration::from_secs(reader.number("RETRY_BASE_SECONDS", default.base.as_secs(), 1, 3600)),
         cap: Duration::from_secs(reader.number("RETRY_CAP_SECONDS", default.cap.as_secs(), 1, 86_400)),
+    }
+}
+
+/// How long what came is kept, by `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS`.
+pub fn retention(reader: &mut Reader<'_>) -> Retention {
+    const DAYS_MAX: u64 = 36_500;
+    let days = |min: u64, why: &'static str| {
+        move |text: &str| match text.parse::<u64>() {
+            Ok(0) => Ok(None),
+            Ok(days) if (min..=DAYS_MAX).contains(&days) => Ok(Some(Duration::from_hours(24 * days))),
+            _ => Err(format!("must be 0, which keeps everything, or {min} to {DAYS_MAX} days{why}")),
+        }
+    };
+    let why = ": an event that comes again after its row was removed would count as new, and Stripe lets events be sent again for a month";
+    Retention {
+        rows: reader.parsed("RETENTION_DAYS", None, days(RETENTION_DAYS_MIN, why)),
+        payloads: reader.parsed("RETENTION_PAYLOAD_DAYS", None, days(1, "")),
     }
 }
 
@@ -576,6 +609,19 @@ mod tests {
             ("DESTINATIONS", "notion,notion"),
         ] {
             assert!(with(name, text).is_err(), "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn everything_is_kept_unless_days_are_set_and_rows_for_a_month_at_least() {
+        let kept = |name: &str, text: &str| with(name, text).map(|settings| settings.retention);
+        assert_eq!(kept("RETENTION_DAYS", "0").expect("off"), Retention::default());
+        let month = Some(Duration::from_hours(720));
+        assert_eq!(kept("RETENTION_DAYS", "30").expect("a month").rows, month);
+        assert!(kept("RETENTION_DAYS", "29").expect_err("too few").to_string().contains("sent again"));
+        assert_eq!(kept("RETENTION_PAYLOAD_DAYS", "30").expect("a month").payloads, month);
+        for text in ["-1", "many", "40000"] {
+            assert!(kept("RETENTION_PAYLOAD_DAYS", text).is_err(), "{text}");
         }
     }
 

@@ -17,6 +17,7 @@ pub mod destinations;
 pub mod worker;
 
 pub mod alerts;
+pub mod retention;
 pub mod statistics;
 
 pub mod api;

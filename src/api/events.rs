@@ -4,10 +4,10 @@ use super::executions::ExecutionView;
 use super::extract::{self, Path, Query};
 use super::{Api, NotRead, from_list, from_store};
 use crate::problem::Problem;
-use crate::store::{EventFilter, EventRow, ExecutionFilter, LIMIT_MAX};
+use crate::store::{EventFilter, EventRow, ExecutionFilter, LIMIT_MAX, RemovedPayload};
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -55,11 +55,23 @@ pub struct EventDetail {
     /// The event.
     #[serde(flatten)]
     pub event: EventView,
-    /// The body as JSON.
-    #[schema(value_type = Object)]
-    pub payload: Box<RawValue>,
+    /// The body as JSON; null where it was removed.
+    #[schema(value_type = Option<Object>)]
+    pub payload: Option<Box<RawValue>>,
+    /// When and why the body was removed; null while it is there.
+    pub payload_removed: Option<PayloadRemoved>,
     /// One for each destination that wants it.
     pub executions: Vec<ExecutionView>,
+}
+
+/// That an event's body is no longer there: it cannot be delivered again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PayloadRemoved {
+    /// When it was removed.
+    pub at: DateTime<Utc>,
+    /// `retention`: it was older than is kept; `forgotten`: its customer was forgotten.
+    #[schema(example = "retention")]
+    pub why: String,
 }
 
 /// A page of events.
@@ -168,12 +180,17 @@ pub(super) async fn show(
     let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
     let event = api.store.event(key).await.map_err(from_store)?.ok_or_else(missing)?;
     let payload = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
-    let payload = serde_json::from_slice(&payload.body).map_err(|_| Problem::internal())?;
+    let removed = api.store.payload_removed(key).await.map_err(from_store)?;
+    let payload = match &removed {
+        None => Some(serde_json::from_slice(&payload.body).map_err(|_| Problem::internal())?),
+        Some(_) => None,
+    };
     let filter = ExecutionFilter { event: Some(key), ..ExecutionFilter::default() };
     let executions = api.store.executions(&filter, None, LIMIT_MAX).await.map_err(from_list)?;
     Ok(Json(EventDetail {
         event: event.into(),
         payload,
+        payload_removed: removed.map(|removed| PayloadRemoved { at: removed.at, why: removed.why }),
         executions: executions.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
     }))
 }
@@ -198,11 +215,15 @@ pub(super) async fn show(
         ),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such event", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The body was removed", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
 pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
+    if let Some(removed) = api.store.payload_removed(key).await.map_err(from_store)? {
+        return Err(gone(&removed));
+    }
     let payload = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
     // Our own number makes a safe name for a file, whatever the sender calls the event.
     let file = format!("attachment; filename=\"event-{}.json\"", key.0);
@@ -220,6 +241,19 @@ pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> R
         }
     }
     Ok(response)
+}
+
+fn gone(removed: &RemovedPayload) -> Problem {
+    let why = match removed.why.as_str() {
+        "forgotten" => "its customer was forgotten",
+        _ => "it was older than is kept",
+    };
+    Problem::new(
+        StatusCode::GONE,
+        "payload_removed",
+        "The payload was removed",
+        format!("The body of this event was removed at {}: {why}.", removed.at.to_rfc3339()),
+    )
 }
 
 fn missing() -> Problem {

@@ -232,7 +232,7 @@ pub(super) async fn show(
         (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "A key that may only read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It cannot be retried in its present state", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It cannot be retried in its present state, or the payload of its event was removed", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn retry(
@@ -250,6 +250,12 @@ pub(super) async fn retry(
             Ok((StatusCode::ACCEPTED, Json(ExecutionView::new(execution, &api))))
         }
         RetryAnswer::NotFound => Err(missing()),
+        RetryAnswer::PayloadRemoved => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "payload_removed",
+            "There is nothing left to deliver",
+            "The payload of its event was removed, by retention or because its customer was forgotten.",
+        )),
         RetryAnswer::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
             "not_retryable",

@@ -1,6 +1,7 @@
 //! Settings as the user gives them: the environment, and under it a `.env` file in this folder.
 
 use crate::config::Vars;
+use crate::domain::audit::Caller;
 use crate::telemetry::{self, LogFormat};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
@@ -34,6 +35,13 @@ pub(super) fn names_in_file() -> anyhow::Result<Vec<String>> {
 /// Names and texts that are no Unicode are none of ours.
 fn of_process() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+}
+
+/// Who types the command, for the audit.
+pub(super) fn caller() -> Caller {
+    let user =
+        ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
+    Caller::at_command_line(user.as_deref().unwrap_or("unknown"))
 }
 
 /// Starts the log as the settings say.

@@ -7,11 +7,14 @@ mod dev;
 mod doctor;
 mod env_file;
 mod environment;
+mod forget;
 mod local;
 mod migrate;
 mod notion;
 mod openapi;
+mod progress;
 mod prompt;
+mod prune;
 mod ready;
 mod sender;
 mod serve;
@@ -55,6 +58,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Sets up Notion
     Notion(notion::NotionArgs),
+    /// Removes what is older than the settings keep, or than a date
+    Prune(prune::PruneArgs),
+    /// Removes a customer's data: the payloads that name them, and what was quoted from these
+    Forget(forget::ForgetArgs),
     /// Prints the description of the API
     Openapi,
     /// Guards a private Postgres server; started by other commands
@@ -73,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Ready(args) => run(ready::run(args)),
         Command::Doctor(args) => run(doctor::run(args)),
         Command::Notion(args) => run(notion::run(args)),
+        Command::Prune(args) => run(prune::run(args)),
+        Command::Forget(args) => run(forget::run(args)),
         Command::Openapi => openapi::run(),
         Command::PostgresGuardian(args) => return guardian::run(&args),
     };

@@ -51,6 +51,10 @@ pub enum Action {
     DestinationResumed,
     /// A group of failures is known to somebody.
     FailureAcknowledged,
+    /// A customer's data is removed.
+    CustomerForgotten,
+    /// What is old is removed.
+    EventsPruned,
 }
 
 impl Action {
@@ -64,6 +68,8 @@ impl Action {
             Self::DestinationHeld => "destination.held",
             Self::DestinationResumed => "destination.resumed",
             Self::FailureAcknowledged => "failure.acknowledged",
+            Self::CustomerForgotten => "customer.forgotten",
+            Self::EventsPruned => "events.pruned",
         }
     }
 }

@@ -63,6 +63,15 @@ pub struct StoredEvent {
     pub payload: Bytes,
 }
 
+impl StoredEvent {
+    /// Why there is nothing to deliver, where the body was removed: no event comes without one.
+    pub fn why_empty(&self) -> Option<&'static str> {
+        self.payload
+            .is_empty()
+            .then_some("its payload was removed, by retention or because its customer was forgotten")
+    }
+}
+
 /// The longest text, in bytes, that reaches a column of its own.
 pub const TEXT_BYTES_MAX: usize = 255;
 

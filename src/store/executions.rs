@@ -112,6 +112,8 @@ pub enum RetryAnswer {
     Queued,
     /// There is no such execution.
     NotFound,
+    /// The payload of its event was removed, so there is nothing to deliver.
+    PayloadRemoved,
     /// It cannot be retried in this state.
     Refused(Status),
 }
@@ -233,14 +235,18 @@ impl Store {
             r#"
             with found as (
                 -- Locked, so that the state told is the one that decided.
-                select id, status from eventbridge.executions where id = $1 for update
+                select id, status,
+                       (select payload_removed_why from eventbridge.events where events.id = event_key) as removed
+                  from eventbridge.executions
+                 where id = $1
+                   for update
             ), retried as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
                        retried_at = now(),
                        reason = 'a retry was asked for', error_class = null, finished_at = null
                   from found
-                 where executions.id = found.id and found.status = any($2)
+                 where executions.id = found.id and found.status = any($2) and found.removed is null
                 returning executions.id
             ), audited as (
                 insert into eventbridge.audit (who, action, subject, detail)
@@ -248,7 +254,7 @@ impl Store {
                   from found
                  where exists (select from retried)
             )
-            select status, exists (select from retried) as "retried!" from found
+            select status, removed, exists (select from retried) as "retried!" from found
             "#,
             id.0,
             &allowed,
@@ -260,6 +266,7 @@ impl Store {
         match row {
             None => Ok(RetryAnswer::NotFound),
             Some(row) if row.retried => Ok(RetryAnswer::Queued),
+            Some(row) if row.removed.is_some() => Ok(RetryAnswer::PayloadRemoved),
             Some(row) => Ok(RetryAnswer::Refused(parse(&row.status)?)),
         }
     }

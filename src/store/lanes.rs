@@ -126,6 +126,7 @@ impl Store {
                  where executions.id = any (array (select id from candidates))
                    -- Its own in whatever state: what is asked for may have come to its end.
                    and (status in ('pending', 'running', 'success', 'superseded') or executions.id = $3)
+                   and payload_removed_at is null
             ), compared as (
                 select id, event_key, is_open, is_open and retried_at is not null as is_asked_for,
                        row_number() over by_weight as place,

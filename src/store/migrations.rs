@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "statistics and rejections", include_str!("../../migrations/0005_statistics_and_rejections.sql")),
     (6, "audit", include_str!("../../migrations/0006_audit.sql")),
     (7, "alerts", include_str!("../../migrations/0007_alerts.sql")),
+    (8, "retention", include_str!("../../migrations/0008_retention.sql")),
 ];
 
 /// Those that are no transaction: their statements, which blank lines part, are run one by one.

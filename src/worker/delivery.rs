@@ -56,6 +56,10 @@ impl Deliverer {
         async {
             let began = Instant::now();
             let try_once = async {
+                if let Some(reason) = claimed.event.why_empty() {
+                    let outcome = Outcome::Skipped { reason: reason.to_owned() };
+                    return self.single(&claimed, outcome, began);
+                }
                 match claimed.mode {
                     Mode::Event => self.deliver_event(&claimed, leased, began).await,
                     Mode::Object => self.deliver_object(&claimed, leased, began).await,

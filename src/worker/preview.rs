@@ -50,6 +50,9 @@ impl Previewer {
     async fn make(&self, id: ExecutionId) -> Result<ExecutionPreview, NoPreview> {
         let prospect =
             self.store.prospect(id).await.map_err(|error| database(&error))?.ok_or(NoPreview::NotFound)?;
+        if let Some(reason) = prospect.event.why_empty() {
+            return Ok(of(&prospect, id, &prospect.event, Preview::nothing(reason)));
+        }
         match prospect.mode {
             Mode::Event => {
                 let preview = self.ask(&prospect, &prospect.event, prospect.remote.as_ref(), None).await?;

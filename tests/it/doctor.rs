@@ -1,15 +1,21 @@
 //! `doctor` and `notion init` as a person runs them: what is told, what is done, how it ends.
 
-use crate::harness::{Database, eventbridge, output, text, within};
+use crate::harness::{Database, NOW, Service, eventbridge, output, signed, text, within};
+use axum::Router;
+use axum::http::Request;
+use axum::routing::post;
 use eventbridge::devserver::sandbox::{
     self, Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template,
 };
+use eventbridge::sources::stripe;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 const SECRET: &str = "whsec_0123456789abcdefghijklmnopqrstuv";
@@ -306,4 +312,48 @@ async fn notion_init_says_where_a_link_leads_that_is_no_page() {
     let done = output(&mut set_up.command(&["notion", "init", "--page", &page])).await;
     assert!(done.status.success() && text(&done.stdout).starts_with("NOTION_DATABASE_ID="));
     assert!(!set_up.folder.path().join(".env").exists());
+}
+
+#[tokio::test]
+async fn doctor_tells_in_plain_words_why_webhooks_are_rejected() {
+    let service = Service::start().await;
+    // As Stripe writes it: two blanks for each level.
+    let body = "{\n  \"id\": \"evt_1\",\n  \"object\": \"event\",\n  \"livemode\": false\n}";
+    let (mut parts, body) = signed(body).into_parts();
+    let foreign = stripe::sign("whsec_of_another_endpoint", br#"{"id":"evt_1"}"#, NOW);
+    parts.headers.insert("stripe-signature", foreign.parse().unwrap());
+    service.call(Request::from_parts(parts, body)).await.problem(400);
+    within("it is written down", async {
+        while service.database.count("select count(*) from eventbridge.rejections").await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let set_up = SetUp::new(Template::Original).await;
+    let url = service.database.url();
+    let checked = set_up.doctor_with("DATABASE_URL", url.expose_secret()).await;
+    assert_eq!(checked.code, Some(2));
+    let remedy = checked.remedy("problem", "signed with none of the configured secrets");
+    assert!(remedy.contains("STRIPE_WEBHOOK_SECRET"), "{remedy}");
+}
+
+#[tokio::test]
+async fn doctor_sends_a_test_alert_and_says_who_took_it() {
+    let set_up = SetUp::new(Template::Original).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let app = Router::new().route("/hook", post(async move |body: String| told.send(body).unwrap()));
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let test = async |url: &str| {
+        let mut command = set_up.command(&["doctor", "--json", "--alert-test"]);
+        command.envs([("ALERT_URL", url), ("ALERT_KIND", "json")]);
+        Checked::of(command).await
+    };
+    test(&url).await.remedy("good", "took a test alert");
+    assert!(heard.recv().await.unwrap().contains("A test."));
+    let refused = test(&url.replace("/hook", "/secret-elsewhere")).await;
+    assert!(refused.remedy("problem", "no test alert was sent").contains("ALERT_URL"));
+    assert!(!refused.report.to_string().contains("secret-elsewhere"), "{:#}", refused.report);
+    server.abort();
 }

@@ -22,6 +22,7 @@ mod preview;
 mod private_postgres;
 mod queue;
 mod rejections;
+mod retention;
 mod sandbox;
 mod search;
 mod statistics;

@@ -13,21 +13,30 @@ const SKEW_NOTED: TimeDelta = TimeDelta::seconds(30);
 /// Stripe's signatures are taken within 300 s; from here on they are at risk.
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(240);
 
+/// What was found of the database.
+pub(super) struct Looked {
+    pub(super) findings: Vec<Finding>,
+    /// What its clock says beside ours.
+    pub(super) clock: Option<Finding>,
+    /// Whether our tables are there and can be written.
+    pub(super) is_usable: bool,
+}
+
 /// Looks at the database. `now` reads this machine's clock, `wanted` is the size of the pool.
-pub(super) async fn examine(
-    store: &Store,
-    wanted: u32,
-    now: impl Fn() -> DateTime<Utc>,
-) -> (Vec<Finding>, Vec<Finding>) {
+pub(super) async fn examine(store: &Store, wanted: u32, now: impl Fn() -> DateTime<Utc>) -> Looked {
     let asked = now();
     let vitals = match store.vitals().await {
         Ok(vitals) => vitals,
-        Err(error) => return (vec![unreachable(&error)], Vec::new()),
+        Err(error) => return Looked { findings: vec![unreachable(&error)], clock: None, is_usable: false },
     };
     let answered = now();
     // The server looked at its clock at some time in between.
     let local = asked + (answered - asked) / 2;
-    (of(&vitals, wanted), vec![clock("the database's clock", vitals.now - local)])
+    Looked {
+        findings: of(&vitals, wanted),
+        clock: Some(clock("the database's clock", vitals.now - local)),
+        is_usable: vitals.schema == Schema::Current(None) && !vitals.is_read_only,
+    }
 }
 
 /// What a difference of clocks means; a clock that is ahead of this machine's gives one above zero.

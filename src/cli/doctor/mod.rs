@@ -10,9 +10,11 @@ mod settings;
 
 use super::desk::CommandDesk;
 use super::{environment, prompt};
+use crate::alerts::{self, AlertSettings};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations::checkup::{Examination, Finding};
 use crate::destinations::{self, Instance};
+use crate::domain::rejection::diagnose;
 use crate::store::Store;
 use chrono::{DateTime, TimeDelta, Utc};
 use report::{Report, Section};
@@ -28,6 +30,9 @@ pub(super) struct DoctorArgs {
     /// Makes a page in Notion, reads it back and throws it away
     #[arg(long)]
     write_test: bool,
+    /// Sends a test alert to the receiver of `ALERT_URL`
+    #[arg(long)]
+    alert_test: bool,
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -42,6 +47,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut reader = Reader::new(&vars);
     let settings = Settings::for_production(&mut reader);
     let instances = destinations::configure(&mut reader, &settings.instances);
+    let alerts = alerts::settings(&mut reader);
     of_settings.extend(wrong_settings(reader));
     of_settings.extend(settings::names(&settings.instances));
     of_settings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
@@ -53,12 +59,17 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         .push(Section { name: "Stripe".to_owned(), findings: settings::secrets(&settings.stripe_secrets) });
 
     let mut clocks = Vec::new();
-    let store =
-        if settings.has_database() { Store::connect_lazily(&settings.database_url, 2).ok() } else { None };
+    let mut store = None;
+    if settings.has_database() {
+        let opened = Store::connect_lazily(&settings.database_url, 2)?;
+        let looked = database::examine(&opened, settings.database_connections, local_time).await;
+        clocks.extend(looked.clock);
+        sections.push(Section { name: "Database".to_owned(), findings: looked.findings });
+        // One that cannot be used would only be waited for, again and again.
+        store = looked.is_usable.then_some(opened);
+    }
     if let Some(store) = &store {
-        let (findings, clock) = database::examine(store, settings.database_connections, local_time).await;
-        clocks.extend(clock);
-        sections.push(Section { name: "Database".to_owned(), findings });
+        sections.push(Section { name: "Service".to_owned(), findings: service(store, &settings).await });
     }
 
     let mut targets: Vec<(String, String)> = Vec::new();
@@ -74,6 +85,9 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         targets.extend(examination.target.map(|target| (target, name.clone())));
     }
     sections.extend(doubles(&targets));
+    if args.alert_test {
+        sections.push(Section { name: "Alerts".to_owned(), findings: vec![test_alert(&alerts).await] });
+    }
     if !clocks.is_empty() {
         sections.push(Section { name: "Clocks".to_owned(), findings: clocks });
     }
@@ -112,6 +126,34 @@ fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
         .into_iter()
         .map(|what| Finding::problem(what, "set it in the environment or in .env; .env-model says how"))
         .collect()
+}
+
+/// What the running service has written down: webhooks that it rejected, destinations that it holds.
+/// Nothing where its tables are not there, which is told of the database.
+async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let secrets: Vec<String> = settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
+    if let (Ok(kept), Ok(accepted_at)) = (store.rejections().await, store.last_accepted_at().await) {
+        findings.extend(diagnose(&kept, accepted_at, &secrets).into_iter().map(|found| {
+            let what = format!("{} ({} webhooks, the last at {})", found.says, found.count, found.last_at);
+            if found.is_current {
+                Finding::problem(what, found.remedy)
+            } else {
+                Finding::note(format!("{what}; events were accepted since")).with_remedy(found.remedy)
+            }
+        }));
+        if let (true, Some(at)) = (kept.is_empty(), accepted_at) {
+            findings.push(Finding::good(format!("no webhook was rejected, and the last event came at {at}")));
+        }
+    }
+    let names: Vec<String> = settings.instances.iter().map(|instance| instance.name.clone()).collect();
+    if let Ok(held) = store.held(&names).await {
+        findings.extend(held.into_iter().map(|held| {
+            let what = format!("{} is held since {}: {}", held.name, held.since, held.hold.reason);
+            Finding::problem(what, held.hold.remedy)
+        }));
+    }
+    findings
 }
 
 /// Looks at one destination, and does what was asked for.
@@ -154,6 +196,17 @@ async fn destination(
     let title =
         if kind == name { format!("Destination {name}") } else { format!("Destination {name} ({kind})") };
     Ok((Section { name: title, findings }, examination))
+}
+
+/// Sends a test alert; whether a person sees it is for that person to say.
+async fn test_alert(alerts: &AlertSettings) -> Finding {
+    match alerts::send_test_alert(alerts, local_time()).await {
+        Ok(host) => Finding::good(format!("{host} took a test alert: see whether it arrived")),
+        Err(error) => Finding::problem(
+            format!("no test alert was sent: {error}"),
+            "set ALERT_URL to the webhook's whole address, and ALERT_KIND where that does not tell its kind",
+        ),
+    }
 }
 
 /// Instances that fill one table: each event has a page from each.

@@ -66,6 +66,11 @@ impl Service {
         }
     }
 
+    /// Where the Notion that it writes to is.
+    pub fn notion_url(&self) -> String {
+        self.running_sandbox.base_url().to_owned()
+    }
+
     /// Another replica: the same database, the same Notion.
     pub fn replica(&self) -> ServiceBuilder {
         let shared = Some((self.database.clone(), self.running_sandbox.clone()));

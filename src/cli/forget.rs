@@ -1,0 +1,263 @@
+//! `eventbridge forget`: removes a customer's data, and says what is left to do in Notion.
+
+use super::desk::CommandDesk;
+use super::progress::Progress;
+use super::{environment, prompt};
+use crate::config::{self, Reader};
+use crate::destinations::{self, Instance};
+use crate::domain::audit::Action;
+use crate::domain::delivery::Remote;
+use crate::store::{Forgotten, Store, WrittenPage};
+use crate::telemetry::LogFormat;
+use anyhow::bail;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long to wait for deliveries that are under way.
+const BUSY_MAX: Duration = Duration::from_secs(30);
+
+/// How often to look whether they are done.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
+pub(super) struct ForgetArgs {
+    /// The customer's id in Stripe: `cus_…`
+    #[arg(value_name = "CUSTOMER")]
+    customer: String,
+    /// Throws the pages that were written about them into Notion's trash too
+    #[arg(long)]
+    pages: bool,
+    /// Counts what would go, and removes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Answers the question with yes
+    #[arg(long)]
+    yes: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done, or would be.
+#[derive(Debug, Serialize)]
+struct Done {
+    customer: String,
+    dry_run: bool,
+    payloads_removed: u64,
+    messages_removed: u64,
+    shown_objects_removed: u64,
+    search_terms_removed: u64,
+    executions_cancelled: u64,
+    /// Events whose delivery did not end in time; they were left as they are.
+    busy_events: Vec<i64>,
+    pages_trashed: Vec<ShownPage>,
+    /// Pages that are left to a person.
+    pages_remaining: Vec<ShownPage>,
+}
+
+/// A page in Notion.
+#[derive(Debug, Serialize)]
+struct ShownPage {
+    destination: String,
+    id: String,
+    url: Option<String>,
+    /// Why it could not be thrown away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
+    if !is_customer(&args.customer) {
+        bail!("{:?} is no customer's id: those of Stripe begin with cus_", args.customer);
+    }
+    let vars = environment::vars()?;
+    environment::start_log(&vars, LogFormat::Text);
+    let mut reader = Reader::new(&vars);
+    let url = config::required_database_url(&mut reader);
+    // Only throwing pages away needs the destinations.
+    let instances = if args.pages {
+        let names = config::instances(&mut reader);
+        destinations::configure(&mut reader, &names)
+    } else {
+        Vec::new()
+    };
+    let (url, instances) = reader.finish((url, instances))?;
+    let store = Store::connect_lazily(&url, 2)?;
+    if !store.is_migrated().await? {
+        bail!("the schema is older than this program: eventbridge migrate brings it up to date");
+    }
+    let events = search(&store, &args.customer).await?;
+    let question = format!("{} events name {}. Remove their data for good?", events.len(), args.customer);
+    if !args.dry_run && !events.is_empty() && !prompt::agrees(&question, args.yes).await? {
+        bail!("nothing was removed");
+    }
+    let mut pages = BTreeSet::new();
+    for some in events.chunks(500) {
+        pages.extend(store.pages_of(some).await?);
+    }
+    let forgotten = forget(&store, &events, args.dry_run).await?;
+    let is_trashed = args.pages && !args.dry_run;
+    let (trashed, remaining) = if is_trashed {
+        throw_away(&store, &instances, pages).await
+    } else {
+        (Vec::new(), pages.into_iter().map(|page| shown(page, None)).collect())
+    };
+    let done = Done {
+        customer: args.customer.clone(),
+        dry_run: args.dry_run,
+        payloads_removed: forgotten.payloads,
+        messages_removed: forgotten.messages,
+        shown_objects_removed: forgotten.shown_objects,
+        search_terms_removed: forgotten.terms,
+        executions_cancelled: forgotten.cancelled,
+        busy_events: forgotten.busy,
+        pages_trashed: trashed,
+        pages_remaining: remaining,
+    };
+    if !args.dry_run {
+        let detail = json!({
+            "payloads": done.payloads_removed,
+            "cancelled": done.executions_cancelled,
+            "pages_trashed": done.pages_trashed.len(),
+        });
+        let subject = format!("customer {}", args.customer);
+        store.audit(&environment::caller(), Action::CustomerForgotten, &subject, &detail).await?;
+    }
+    store.close().await;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&done)?);
+    } else {
+        print!("{}", told(&done));
+    }
+    let has_failed = is_trashed && !done.pages_remaining.is_empty();
+    Ok(if done.busy_events.is_empty() && !has_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An id as Stripe gives them, of customers and of guests: nothing else may be searched for, as it
+/// could stand in everybody's events.
+fn is_customer(text: &str) -> bool {
+    let rest = text.strip_prefix("cus_").or_else(|| text.strip_prefix("gcus_"));
+    rest.is_some_and(|rest| {
+        (4..=200).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
+
+/// The events that name the customer.
+async fn search(store: &Store, customer: &str) -> anyhow::Result<Vec<i64>> {
+    let progress = Progress::over("searching", store.event_range().await?);
+    let (mut found, mut position) = (Vec::new(), 0);
+    loop {
+        let named = store.find_customer(customer, position).await?;
+        found.extend(named.events);
+        position = named.position;
+        progress.at(position);
+        if named.is_last {
+            return Ok(found);
+        }
+    }
+}
+
+/// Removes the data of all these events, and waits for those that are being delivered.
+async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<Forgotten> {
+    let mut sum = Forgotten::default();
+    let until = Instant::now() + BUSY_MAX;
+    let mut left = events.to_vec();
+    loop {
+        let mut busy = Vec::new();
+        for some in left.chunks(500) {
+            let forgotten = store.forget(some, dry_run).await?;
+            sum.payloads += forgotten.payloads;
+            sum.messages += forgotten.messages;
+            sum.shown_objects += forgotten.shown_objects;
+            sum.terms += forgotten.terms;
+            sum.cancelled += forgotten.cancelled;
+            busy.extend(forgotten.busy);
+        }
+        if busy.is_empty() || dry_run || Instant::now() > until {
+            sum.busy = busy;
+            return Ok(sum);
+        }
+        left = busy;
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Throws pages away; those of an instance that is configured no more remain.
+async fn throw_away(
+    store: &Store,
+    instances: &[Instance],
+    pages: BTreeSet<WrittenPage>,
+) -> (Vec<ShownPage>, Vec<ShownPage>) {
+    let (mut trashed, mut remaining) = (Vec::new(), Vec::new());
+    for page in pages {
+        let instance = instances.iter().find(|known| known.subscription.destination == page.destination);
+        let Some(instance) = instance else {
+            remaining.push(shown(page, Some("its destination is not configured".to_owned())));
+            continue;
+        };
+        let desk = CommandDesk::new(Some(store.clone()), &page.destination);
+        let remote = Remote { id: page.id.clone(), url: page.url.clone(), place: None };
+        match instance.destination.remove(&remote, &desk).await {
+            Ok(()) => trashed.push(shown(page, None)),
+            Err(failure) => remaining.push(shown(page, Some(failure.message))),
+        }
+    }
+    (trashed, remaining)
+}
+
+fn shown(page: WrittenPage, failure: Option<String>) -> ShownPage {
+    let WrittenPage { destination, id, url } = page;
+    ShownPage { destination, id, url, failure }
+}
+
+fn told(done: &Done) -> String {
+    let mut lines = Vec::new();
+    let did = if done.dry_run { "would be removed" } else { "removed" };
+    lines.push(format!("Payloads {did}: {}", done.payloads_removed));
+    lines.push(format!("Messages that could quote them {did}: {}", done.messages_removed));
+    lines.push(format!("Copies of what pages show {did}: {}", done.shown_objects_removed));
+    lines.push(format!("Search terms {did}: {}", done.search_terms_removed));
+    let cancelled = if done.dry_run { "would be cancelled" } else { "cancelled" };
+    lines.push(format!("Executions that waited {cancelled}: {}", done.executions_cancelled));
+    if !done.pages_trashed.is_empty() {
+        lines.push(format!("Pages thrown into Notion's trash: {}", done.pages_trashed.len()));
+    }
+    if !done.pages_remaining.is_empty() {
+        let how = if done.dry_run { " (--pages throws them into Notion's trash)" } else { "" };
+        lines.push(format!("Pages that remain in Notion{how}: {}", done.pages_remaining.len()));
+        lines.extend(done.pages_remaining.iter().map(|page| {
+            let place = page.url.as_deref().unwrap_or(&page.id);
+            let failure = page.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+            prompt::plain(&format!("  {}  {place}{failure}", page.destination))
+        }));
+    }
+    if !done.busy_events.is_empty() {
+        let numbers: Vec<_> = done.busy_events.iter().map(ToString::to_string).collect();
+        lines.push(format!(
+            "Left alone, as they are being delivered just now: events {}. Run this again.",
+            numbers.join(", ")
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_customers_id_may_be_searched_for() {
+        for fine in ["cus_OnboardedCustomer1", "gcus_1Q0example"] {
+            assert!(is_customer(fine), "{fine}");
+        }
+        for not in ["stripe", "cus_", "cus_1", "cus_\"}", "jane@example.com", "evt_1Q0example"] {
+            assert!(!is_customer(not), "{not}");
+        }
+    }
+}

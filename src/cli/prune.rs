@@ -1,0 +1,153 @@
+//! `eventbridge prune`: removes by hand what retention would remove in the background.
+
+use super::progress::Progress;
+use super::{environment, prompt};
+use crate::config::{self, RETENTION_DAYS_MIN, Reader};
+use crate::domain::audit::Action;
+use crate::store::{Cutoff, Removal, Store};
+use crate::telemetry::LogFormat;
+use anyhow::{Context, bail};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
+pub(super) struct PruneArgs {
+    /// Removes what came before this date (2026-01-31) or time (RFC 3339); else what the settings
+    /// `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS` say
+    #[arg(long, value_name = "DATE", value_parser = moment)]
+    before: Option<DateTime<Utc>>,
+    /// With --before: removes the payloads alone, and leaves the events
+    #[arg(long, requires = "before")]
+    payloads: bool,
+    /// Counts what would go, and removes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Answers the question with yes
+    #[arg(long)]
+    yes: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Serialize)]
+struct Pruned {
+    what: &'static str,
+    removed: u64,
+    /// Old ones that had to stay: unfinished, or what an object's page shows.
+    kept: u64,
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
+    let vars = environment::vars()?;
+    environment::start_log(&vars, LogFormat::Text);
+    let mut reader = Reader::new(&vars);
+    let url = config::required_database_url(&mut reader);
+    let retention = config::retention(&mut reader);
+    let (url, retention) = reader.finish((url, retention))?;
+    let work = work(&args, retention)?;
+    let store = Store::connect_lazily(&url, 2)?;
+    if !store.is_migrated().await? {
+        bail!("the schema is older than this program: eventbridge migrate brings it up to date");
+    }
+    if !args.dry_run && !prompt::agrees("Remove them for good?", args.yes).await? {
+        bail!("nothing was removed");
+    }
+    let mut all = Vec::new();
+    for (removal, cutoff) in work {
+        all.push(prune(&store, removal, cutoff, args.dry_run).await?);
+    }
+    if !args.dry_run {
+        let removed: u64 = all.iter().map(|pruned| pruned.removed).sum();
+        let detail = json!({ "removed": removed, "before": args.before });
+        store.audit(&environment::caller(), Action::EventsPruned, "events", &detail).await?;
+    }
+    store.close().await;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        for Pruned { what, removed, kept, dry_run } in &all {
+            let verb = if *dry_run { "would be removed" } else { "removed" };
+            println!("{what}: {removed} {verb}, {kept} old ones kept (unfinished, or still needed)");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to remove, and how old it must be.
+fn work(args: &PruneArgs, retention: config::Retention) -> anyhow::Result<Vec<(Removal, Cutoff)>> {
+    let Some(before) = args.before else {
+        let by_settings = [(Removal::Payloads, retention.payloads), (Removal::Rows, retention.rows)];
+        let work: Vec<_> =
+            by_settings.into_iter().filter_map(|(removal, age)| Some((removal, Cutoff::Age(age?)))).collect();
+        if work.is_empty() {
+            bail!(
+                "nothing says what is old: set RETENTION_DAYS or RETENTION_PAYLOAD_DAYS, or give --before <date>"
+            );
+        }
+        return Ok(work);
+    };
+    if args.payloads {
+        return Ok(vec![(Removal::Payloads, Cutoff::Before(before))]);
+    }
+    let now: DateTime<Utc> = SystemTime::now().into();
+    let newest = now - TimeDelta::from_std(Duration::from_hours(24 * RETENTION_DAYS_MIN))?;
+    if before > newest {
+        bail!(
+            "--before must lie {RETENTION_DAYS_MIN} days back at least: an event that comes again after its row \
+             was removed would count as new, and Stripe lets events be sent again for a month. --payloads \
+             removes the payloads alone, of any age"
+        );
+    }
+    Ok(vec![(Removal::Rows, Cutoff::Before(before))])
+}
+
+async fn prune(store: &Store, removal: Removal, cutoff: Cutoff, dry_run: bool) -> anyhow::Result<Pruned> {
+    /// Leaves room for ingest between two batches.
+    const REST: Duration = Duration::from_millis(20);
+    let what = match removal {
+        Removal::Payloads => "payloads",
+        Removal::Rows => "events",
+    };
+    let mut pruned = Pruned { what, removed: 0, kept: 0, dry_run };
+    let progress = Progress::over(what, store.event_range().await?);
+    let mut position = 0;
+    loop {
+        let swept = store.sweep(removal, cutoff, position, dry_run).await?;
+        pruned.removed += swept.removed;
+        pruned.kept += swept.kept;
+        position = swept.position;
+        progress.at(position);
+        if swept.is_last {
+            return Ok(pruned);
+        }
+        tokio::time::sleep(REST).await;
+    }
+}
+
+fn moment(text: &str) -> anyhow::Result<DateTime<Utc>> {
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_hms_opt(0, 0, 0).context("there is no such day")?.and_utc());
+    }
+    let at = DateTime::parse_from_rfc3339(text)
+        .context("must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z")?;
+    Ok(at.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_begins_at_midnight_and_a_time_has_its_zone() {
+        assert_eq!(moment("2026-01-31").unwrap().to_rfc3339(), "2026-01-31T00:00:00+00:00");
+        assert_eq!(moment("2026-01-31T12:00:00+02:00").unwrap().to_rfc3339(), "2026-01-31T10:00:00+00:00");
+        assert!(moment("yesterday").is_err() && moment("2026-02-30").is_err());
+    }
+}

@@ -1,0 +1,319 @@
+//! Retention, pruning and forgetting: what goes, what must stay, and what is said of it.
+
+use crate::harness::{Database, NOW, Service, eventbridge, output, text, within};
+use eventbridge::config::Retention;
+use eventbridge::devserver::sandbox::{self, Template};
+use eventbridge::domain::event::EventKey;
+use eventbridge::retention::{self, Pace};
+use eventbridge::store::{Cutoff, Removal, Store};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+const MONTH: Cutoff = Cutoff::Age(Duration::from_hours(24 * 30));
+
+fn paid(event: &str, customer: &str) -> String {
+    json!({"id": event, "object": "event", "type": "invoice.paid", "created": NOW, "livemode": false,
+           "data": {"object": {"id": format!("in_{event}"), "object": "invoice", "number": "1", "total": 100,
+           "currency": "eur", "customer": customer, "customer_email": "jane@example.com", "status": "paid"}}})
+    .to_string()
+}
+
+/// A state of one payment.
+fn payment(event: &str, created: i64, amount: i64) -> String {
+    json!({"id": event, "object": "event", "type": "payment_intent.amount_capturable_updated", "created": created,
+           "livemode": false, "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount,
+           "currency": "eur", "status": "requires_capture"}}})
+    .to_string()
+}
+
+/// Makes everything that is there two months old.
+async fn age(database: &Database) {
+    database.execute("update eventbridge.events set received_at = received_at - interval '60 days'").await;
+}
+
+async fn sweep_all(store: &Store, removal: Removal) -> u64 {
+    let (mut removed, mut position) = (0, 0);
+    loop {
+        let swept = store.sweep(removal, MONTH, position, false).await.unwrap();
+        removed += swept.removed;
+        position = swept.position;
+        if swept.is_last {
+            return removed;
+        }
+    }
+}
+
+async fn rows(database: &Database, table: &str) -> i64 {
+    database.count(&format!("select count(*) from eventbridge.{table}")).await
+}
+
+#[tokio::test]
+async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfinished_stays() {
+    let service = Service::start().await;
+    for event in ["evt_1", "evt_2", "evt_3"] {
+        service.post_event(&paid(event, "cus_Jane1")).await;
+    }
+    let executions = service.until_finished(3).await;
+    let retried = executions.iter().find(|execution| execution["event_id"] == "evt_1").unwrap()["id"].clone();
+    service.post(&format!("/api/v1/executions/{retried}/retry")).await;
+    service.until_finished(3).await;
+    age(&service.database).await;
+    service.post_event(&paid("evt_4", "cus_Jane1")).await;
+    service.until_finished(4).await;
+    service
+        .database
+        .execute(
+            "update eventbridge.executions set status = 'pending', run_at = now() + interval '1 day'
+              where event_key = (select id from eventbridge.events where event_id = 'evt_3')",
+        )
+        .await;
+    let store = service.database.store();
+    within("all is indexed", async {
+        while rows(&service.database, "event_facts").await < 4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+
+    let counted = store.sweep(Removal::Rows, MONTH, 0, true).await.unwrap();
+    assert_eq!((counted.removed, counted.kept, counted.is_last), (2, 1, true));
+    assert_eq!(rows(&service.database, "events").await, 4);
+    assert_eq!(sweep_all(&store, Removal::Rows).await, 2);
+    let mut left: Vec<Value> =
+        service.executions().await.iter().map(|execution| execution["event_id"].clone()).collect();
+    left.sort_by_key(ToString::to_string);
+    assert_eq!(left, ["evt_3", "evt_4"]);
+    for table in ["attempts", "event_facts"] {
+        assert_eq!(rows(&service.database, table).await, 2, "{table}");
+    }
+    assert_eq!(rows(&service.database, "audit").await, 0);
+    let orphans = "select count(*) from eventbridge.search_terms
+                    where event_key not in (select id from eventbridge.events)";
+    assert_eq!(service.database.count(orphans).await, 0);
+    assert_eq!(service.sandbox.page_count(), 4);
+}
+
+#[tokio::test]
+async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_again() {
+    let service = Service::start().await;
+    service.post_event(&paid("evt_1", "cus_Jane1")).await;
+    let execution = service.until_finished(1).await[0]["id"].clone();
+    age(&service.database).await;
+    let store = service.database.store();
+    assert_eq!(sweep_all(&store, Removal::Payloads).await, 1);
+    assert_eq!(sweep_all(&store, Removal::Payloads).await, 0);
+
+    let event = service.get("/api/v1/events/evt_1").await.json();
+    assert_eq!((&event["payload"], &event["payload_removed"]["why"]), (&Value::Null, &"retention".into()));
+    assert_eq!(service.get("/api/v1/events/evt_1/payload").await.problem(410), "payload_removed");
+    let retried = service.post(&format!("/api/v1/executions/{execution}/retry")).await;
+    assert_eq!(retried.problem(409), "payload_removed");
+
+    // Whatever else brings it back ends in words.
+    service.database.execute("update eventbridge.executions set status = 'pending', run_at = now()").await;
+    let executions = service.until_finished(1).await;
+    assert_eq!(executions[0]["status"], "skipped");
+    assert!(executions[0]["reason"].as_str().unwrap().contains("payload was removed"));
+    assert_eq!(service.sandbox.page_count(), 1);
+}
+
+#[tokio::test]
+async fn of_an_object_the_shown_state_stays_so_a_late_one_undoes_nothing_and_a_new_one_updates_the_page() {
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    for (number, (event, created, amount)) in
+        [("evt_1", 1, 100), ("evt_2", 2, 200), ("evt_3", 5, 300)].into_iter().enumerate()
+    {
+        service.post_event(&payment(event, NOW + created, amount)).await;
+        service.until_finished(number + 1).await;
+    }
+    age(&service.database).await;
+    let store = service.database.store();
+    assert_eq!(sweep_all(&store, Removal::Payloads).await, 2);
+    assert_eq!(sweep_all(&store, Removal::Rows).await, 2);
+    assert_eq!(
+        (rows(&service.database, "events").await, rows(&service.database, "remote_objects").await),
+        (1, 1)
+    );
+
+    let amount = || service.sandbox.pages()[0].text("Amount").map(str::to_owned);
+    service.post_event(&payment("evt_late", NOW + 3, 999)).await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(executions[1]["status"], "superseded");
+    assert_eq!(amount().as_deref(), Some("3"));
+    service.post_event(&payment("evt_new", NOW + 9, 400)).await;
+    service.until_finished(3).await;
+    assert_eq!(amount().as_deref(), Some("4"));
+    assert_eq!(service.sandbox.pages().len(), 1);
+}
+
+#[tokio::test]
+async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ended() {
+    let service = Service::start().await;
+    for event in ["evt_1", "evt_2"] {
+        service.post_event(&paid(event, "cus_Jane1")).await;
+    }
+    service.until_finished(2).await;
+    age(&service.database).await;
+    let store = service.database.store();
+    assert_eq!(store.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(0));
+    assert_eq!(store.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), None);
+    store.move_chore("a chore", 42, Duration::ZERO).await.unwrap();
+    assert_eq!(store.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(42));
+
+    let stop = CancellationToken::new();
+    let keep = Retention { rows: Some(Duration::from_hours(24 * 30)), payloads: None };
+    let pace = Pace {
+        look_every: Duration::from_millis(5),
+        round_every: Duration::from_millis(5),
+        ..Pace::default()
+    };
+    let replicas: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(retention::keep(service.database.store(), keep, pace, stop.clone())))
+        .collect();
+    within("the old events are gone", async {
+        while rows(&service.database, "events").await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    stop.cancel();
+    for replica in replicas {
+        within("it stops", replica).await.unwrap();
+    }
+    assert_eq!(service.executions().await.len(), 0);
+}
+
+/// A command on the database of a service.
+fn command(service: &Service, folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = eventbridge(folder.path());
+    command.args(args).env("DATABASE_URL", service.database.url().expose_secret()).env("USER", "jo");
+    command
+}
+
+#[tokio::test]
+async fn prune_counts_first_and_refuses_to_remove_what_may_still_come_again() {
+    let service = Service::start().await;
+    service.post_event(&paid("evt_1", "cus_Jane1")).await;
+    service.until_finished(1).await;
+    age(&service.database).await;
+    let folder = TempDir::new().unwrap();
+    let run = async |args: &[&str]| output(&mut command(&service, &folder, args)).await;
+
+    let nothing_said = run(&["prune", "--yes"]).await;
+    assert!(text(&nothing_said.stderr).contains("RETENTION_DAYS"));
+    let too_young = run(&["prune", "--before", "2100-01-01", "--yes"]).await;
+    assert!(text(&too_young.stderr).contains("would count as new") && !too_young.status.success());
+    let before = (chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now())
+        - chrono::TimeDelta::days(31))
+    .date_naive()
+    .to_string();
+    let unanswered = run(&["prune", "--before", &before]).await;
+    assert!(text(&unanswered.stderr).contains("--yes"));
+    let counted = run(&["prune", "--before", &before, "--dry-run", "--json"]).await;
+    let counted: Value = serde_json::from_slice(&counted.stdout).unwrap();
+    assert_eq!((&counted[0]["removed"], rows(&service.database, "events").await), (&json!(1), 1));
+
+    let payloads = run(&["prune", "--before", &before, "--payloads", "--yes"]).await;
+    assert!(text(&payloads.stdout).starts_with("payloads: 1 removed"), "{}", text(&payloads.stderr));
+    let mut by_settings = command(&service, &folder, &["prune", "--yes"]);
+    let done = output(by_settings.env("RETENTION_DAYS", "30")).await;
+    assert!(text(&done.stdout).starts_with("events: 1 removed"), "{}", text(&done.stderr));
+    assert_eq!(rows(&service.database, "events").await, 0);
+    let audited = "select count(*) from eventbridge.audit where who = 'cli:jo' and action = 'events.pruned'";
+    assert_eq!(service.database.count(audited).await, 2);
+}
+
+#[tokio::test]
+async fn a_customer_is_forgotten_and_nobody_else() {
+    let service = Service::start().await;
+    for (event, customer) in [("evt_1", "cus_Jane1"), ("evt_2", "cus_Jane12"), ("evt_3", "cus_Jane1")] {
+        service.post_event(&paid(event, customer)).await;
+    }
+    service.until_finished(3).await;
+    // One failed with a message that quotes her, one waits.
+    service
+        .database
+        .execute(
+            "update eventbridge.executions set status = 'failed', reason = 'jane@example.com is wrong'
+              where event_key = (select id from eventbridge.events where event_id = 'evt_1');
+             update eventbridge.attempts set message = 'jane@example.com is wrong';
+             update eventbridge.executions set status = 'pending', run_at = now() + interval '1 day'
+              where event_key = (select id from eventbridge.events where event_id = 'evt_3')",
+        )
+        .await;
+    within("all is indexed", async {
+        while rows(&service.database, "event_facts").await < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let folder = TempDir::new().unwrap();
+    let forget = async |args: &[&str]| {
+        let mut command = command(&service, &folder, &[&["forget", "cus_Jane1"], args].concat());
+        command.envs([
+            ("NOTION_API_URL", service.notion_url()),
+            ("NOTION_API_KEY", sandbox::TOKEN.to_owned()),
+            ("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string()),
+        ]);
+        output(&mut command).await
+    };
+
+    let counted = forget(&["--dry-run"]).await;
+    let said = text(&counted.stdout);
+    assert!(
+        said.contains("would be removed: 2") && said.contains("--pages"),
+        "{said}{}",
+        text(&counted.stderr)
+    );
+    assert!(!said.contains("jane@example.com"));
+    let done = forget(&["--yes", "--json", "--pages"]).await;
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&done["payloads_removed"], &done["executions_cancelled"]), (&json!(2), &json!(1)), "{done}");
+    assert_eq!(done["pages_trashed"].as_array().unwrap().len(), 2);
+    assert_eq!(service.sandbox.page_count(), 1);
+
+    let store = service.database.store();
+    for (event, why) in [("evt_1", Some("forgotten")), ("evt_2", None), ("evt_3", Some("forgotten"))] {
+        let key: EventKey = store.event_key(event).await.unwrap().unwrap();
+        let removed = store.payload_removed(key).await.unwrap();
+        assert_eq!(removed.map(|removed| removed.why).as_deref(), why, "{event}");
+    }
+    let left = "select (select count(*) from eventbridge.executions where reason like '%jane@%')
+                     + (select count(*) from eventbridge.attempts where message like '%jane@%')
+                     + (select count(*) from eventbridge.search_terms where term = 'cus_jane1')
+                     + (select count(*) from eventbridge.event_facts where customer = 'cus_Jane1')";
+    // What is left is the message about the other customer's event.
+    assert_eq!(service.database.count(left).await, 1);
+    let waited = "select count(*) from eventbridge.executions where status = 'cancelled'";
+    assert_eq!(service.database.count(waited).await, 1);
+    let again: Value = serde_json::from_slice(&forget(&["--yes", "--json"]).await.stdout).unwrap();
+    assert_eq!(again["payloads_removed"], 0);
+    let audited =
+        "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1' and who = 'cli:jo'";
+    assert_eq!(service.database.count(audited).await, 2);
+}
+
+#[tokio::test]
+async fn a_forgotten_object_is_shown_anew_when_something_new_happens_to_it() {
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    let state = |event: &str, created: i64, amount: i64| {
+        payment(event, created, amount).replace("\"currency\"", "\"customer\":\"cus_Jane1\",\"currency\"")
+    };
+    service.post_event(&state("evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    let folder = TempDir::new().unwrap();
+    let done = output(&mut command(&service, &folder, &["forget", "cus_Jane1", "--yes"])).await;
+    let said = text(&done.stdout);
+    assert!(said.contains("Copies of what pages show removed: 1"), "{said}{}", text(&done.stderr));
+    assert!(said.contains("Pages that remain in Notion: 1"), "{said}");
+    service.post_event(&state("evt_2", NOW + 5, 200)).await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(executions[1]["status"], "success", "{executions:?}");
+    assert_eq!(service.sandbox.pages().len(), 1);
+    assert_eq!(service.sandbox.pages()[0].text("Amount"), Some("2"));
+}
