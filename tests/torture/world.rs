@@ -178,7 +178,11 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
     store.close().await;
     // A throw-away server does not wait for its own log; the service's promises rest on one that
     // does. A setting of the role wins over the server's arguments.
-    if options.sabotage != Some(Sabotage::Commit) {
+    if options.sabotage == Some(Sabotage::Commit) {
+        // Commits wait for long, so that any death of the server loses some.
+        sqlx::raw_sql("alter system set wal_writer_delay = '10s'").execute(&database).await?;
+        sqlx::raw_sql("select pg_reload_conf()").execute(&database).await?;
+    } else {
         sqlx::raw_sql("alter role eventbridge set synchronous_commit = on").execute(&database).await?;
     }
     sqlx::raw_sql(include_str!("audit.sql")).execute(&database).await?;

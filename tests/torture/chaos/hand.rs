@@ -203,7 +203,8 @@ impl Hand {
                 1 => FaultRule::once(Fault::Restricted),
                 // Of a page it would mean that the page is gone.
                 2 => FaultRule::once(Fault::Unshared).on(route),
-                _ => FaultRule::once(Fault::RateLimited { retry_after: None, blocked: true }),
+                // Every probe that meets it has the token left alone for as long as it says.
+                _ => FaultRule::once(Fault::RateLimited { retry_after: Some(1), blocked: true }),
             };
             let rule = if self.world.options.limited && matches!(rule.fault, Fault::RateLimited { .. }) {
                 FaultRule::once(Fault::Unauthorized)
