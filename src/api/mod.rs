@@ -6,6 +6,7 @@ mod audit;
 mod events;
 mod executions;
 mod extract;
+mod failures;
 mod health;
 mod metrics;
 mod preview;
@@ -17,6 +18,7 @@ mod stats;
 pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
 pub use extract::{Json, Query};
+pub use failures::{Acknowledgement, FailureView, Failures};
 pub use health::Health;
 pub use metrics::Scrape;
 pub use preview::{PreviewView, Previewer};
@@ -61,6 +63,7 @@ pub struct Api {
         (name = "webhooks", description = "Where events come in"),
         (name = "events", description = "Events as they came in"),
         (name = "executions", description = "Events on their way to a destination"),
+        (name = "failures", description = "What is failed now, in groups of one cause"),
         (name = "audit", description = "Who changed what by hand"),
         (name = "health", description = "Whether the service works"),
     ),
@@ -92,6 +95,9 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(executions::show))
         .routes(routes!(preview::preview))
         .routes(routes!(executions::retry))
+        .routes(routes!(failures::list))
+        .routes(routes!(failures::show))
+        .routes(routes!(failures::acknowledge))
         .routes(routes!(audit::list))
         .routes(routes!(rejections::rejections))
         .routes(routes!(stats::stats))

@@ -6,6 +6,7 @@ use super::{Store, StoreError, milliseconds, value_without_nul, whole_millisecon
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::ExecutionId;
+use crate::domain::failure::pattern;
 use serde_json::Value;
 
 /// How many states of an object are looked at together; what waits beyond that comes next.
@@ -263,9 +264,16 @@ impl Store {
                 update eventbridge.executions
                    set status = 'failed', attempts = attempts + 1, reason = $4, error_class = $5,
                        response_code = $6, duration_ms = $7,
+                       -- The same key as in `Store::group_failures`.
+                       failure_group = left(encode(sha256(convert_to(concat_ws(
+                           chr(10), destination, coalesce($5, ''), $10::text), 'UTF8')), 'hex'), 16),
                        started_at = coalesce(started_at, now()), finished_at = now()
                  where id = $3 and status = 'pending' and exists (select from released)
-                returning id
+                returning id, failure_group, destination
+            ), grouped as (
+                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                select failure_group, destination, coalesce($5, ''), $10 from refused
+                on conflict do nothing
             ), again as (
                 update eventbridge.executions
                    set status = 'pending', run_at = now(), crashes = 0, crashes_alone = 0
@@ -287,7 +295,8 @@ impl Store {
             head.response_code.map(i32::from),
             whole_milliseconds(head.duration),
             milliseconds(head.duration),
-            head.request_id.as_deref().map(without_nul)
+            head.request_id.as_deref().map(without_nul),
+            pattern(head.message.as_deref().unwrap_or_default())
         )
         .fetch_one(&self.pool)
         .await?;

@@ -1,4 +1,5 @@
-//! Fills the index by which events are found, in the background.
+//! Fills the index by which events are found, and groups failures that have no group yet, in the
+//! background.
 //!
 //! One process of all replicas is at it, under a lease that ends with it. All it does can be done
 //! twice without harm. After each batch it rests for as long as that took, so that a long backlog
@@ -73,7 +74,8 @@ async fn round(store: &Store, process: Uuid) -> Result<Round, StoreError> {
     let Some(indexed) = store.hold_indexing(process, LEASE).await? else { return Ok(Round::OthersTurn) };
     let seen = index_unseen(store, indexed).await?;
     let settled = index_missed(store, indexed).await?;
-    Ok(if seen || settled { Round::Worked } else { Round::Idle })
+    let grouped = store.group_failures().await? > 0;
+    Ok(if seen || settled || grouped { Round::Worked } else { Round::Idle })
 }
 
 async fn index_unseen(store: &Store, indexed: Indexed) -> Result<bool, StoreError> {

@@ -472,6 +472,8 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
         (json!("failed"), json!("pending"))
     );
     assert!(executions[0]["reason"].as_str().unwrap().contains("third time"), "{executions:?}");
+    let groups = service.get("/api/v1/failures").await.json();
+    assert_eq!(groups["data"][0]["error_class"], "worker_lost", "{groups}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod cli;
 mod delivery;
 mod doctor;
 mod duplicates;
+mod failures;
 mod holds;
 mod ingest;
 mod listings;

@@ -3,6 +3,7 @@
 use super::Fence;
 use crate::domain::delivery::Remote;
 use crate::domain::execution::{ExecutionId, Status};
+use crate::domain::failure::pattern;
 use crate::store::{Store, StoreError, milliseconds, whole_milliseconds, without_nul};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -129,16 +130,20 @@ impl Store {
             Conclusion::Failed => true,
             _ => false,
         };
+        let alike = |finished: &Finished| {
+            let message = finished.message.as_deref().unwrap_or_default();
+            (finished.conclusion == Conclusion::Failed).then(|| pattern(message))
+        };
         let rows = sqlx::query_scalar!(
             r#"
             with ended as (
                 select * from unnest(
                     $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
                     $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
-                    $13::text[], $14::text[], $15::bigint[], $16::text[]
+                    $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
-                            message, request_id, unsettled_ms, remote_place)
+                            message, request_id, unsettled_ms, remote_place, pattern)
             ), released as (
                 delete from eventbridge.leases
                  using ended
@@ -156,6 +161,11 @@ impl Store {
                        finished_at = case when released.status = 'pending' then null else now() end,
                        reason = released.message,
                        error_class = released.error_class,
+                       -- The same key as in `Store::group_failures`.
+                       failure_group = case when released.status = 'failed' then
+                           left(encode(sha256(convert_to(concat_ws(
+                               chr(10), destination, coalesce(released.error_class, ''), released.pattern),
+                               'UTF8')), 'hex'), 16) end,
                        response_code = released.response_code,
                        duration_ms = released.duration_ms,
                        remote_id = coalesce(released.remote_id, executions.remote_id),
@@ -169,7 +179,17 @@ impl Store {
                   from released
                  where executions.id = released.id
                 returning executions.id, released.fence, started_at, released.duration_ms, outcome,
-                          released.response_code, released.error_class, message, request_id
+                          released.response_code, released.error_class, message, request_id,
+                          failure_group, destination, pattern
+            ), grouped as (
+                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                -- In one order, so that two who bring the same groups cannot wait for each other in a circle.
+                select distinct on (failure_group) failure_group, destination, coalesce(error_class, ''), pattern
+                  from finished
+                 where failure_group is not null
+                   and not exists (select from eventbridge.failure_groups as known where known.key = failure_group)
+                 order by failure_group
+                on conflict do nothing
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome,
@@ -196,6 +216,7 @@ impl Store {
             &text(|finished| finished.request_id.as_deref()) as _,
             &batch.iter().map(unsettled).collect::<Vec<_>>(),
             &batch.iter().map(|finished| remote(finished)?.place).collect::<Vec<_>>() as _,
+            &batch.iter().map(alike).collect::<Vec<_>>() as _,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -2,6 +2,7 @@
 
 use super::{Fence, WorkerId};
 use crate::domain::execution::ExecutionId;
+use crate::domain::failure::pattern;
 use crate::store::{Store, StoreError, milliseconds};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
 
 /// Longer than any worker lives; it keeps the interval within what Postgres can hold.
 const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// What is said of an execution that is given up so.
+const GIVEN_UP: &str = "its worker died with it for the third time while nothing ran beside it";
 
 impl Store {
     /// Buries workers that have not beaten for `watch.silence`, and frees what nobody works on: each
@@ -59,8 +63,12 @@ impl Store {
                        crashes_alone = crashes_alone + alone::integer,
                        unsettled_since = now(),
                        error_class = 'worker_lost',
+                       -- The same key as in `Store::group_failures`.
+                       failure_group = case when given_up then
+                           left(encode(sha256(convert_to(concat_ws(
+                               chr(10), destination, 'worker_lost', $7::text), 'UTF8')), 'hex'), 16) end,
                        reason = case when given_up
-                                     then 'its worker died with it for the third time while nothing ran beside it'
+                                     then $6
                                      else 'its worker died or stood still; it is tried again, alone' end
                   from released
                   cross join lateral (
@@ -69,7 +77,14 @@ impl Store {
                         where before.id = released.execution_id) as verdict
                  where executions.id = released.execution_id
                    and executions.id = any (array (select execution_id from released))
-                returning executions.id, released.fence, started_at
+                returning executions.id, released.fence, started_at, failure_group, destination
+            ), grouped as (
+                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                select distinct on (failure_group) failure_group, destination, 'worker_lost', $7
+                  from rescued
+                 where failure_group is not null
+                 order by failure_group
+                on conflict do nothing
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome, error_class, message)
@@ -84,7 +99,9 @@ impl Store {
             watch.myself.map(|worker| worker.0),
             milliseconds(FORGOTTEN_AFTER),
             &held,
-            CRASHES_ALONE_MAX
+            CRASHES_ALONE_MAX,
+            GIVEN_UP,
+            pattern(GIVEN_UP)
         )
         .fetch_all(&self.pool)
         .await?;
