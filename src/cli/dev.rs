@@ -4,7 +4,7 @@ use super::local::LocalState;
 use super::stack::{Stack, StackOptions};
 use super::{environment, signals, stripe_cli, trigger};
 use crate::config::NamedSecret;
-use crate::devserver::postgres::Keep;
+use crate::devserver::postgres::{Keep, PrivatePostgres};
 use crate::telemetry::LogFormat;
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
@@ -35,7 +35,10 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     print!("{}", welcome(&stack, has_cli));
-    stack.serve(async move { stop.cancelled().await }).await?;
+    local.note_database(stack.postgres.as_ref().map(PrivatePostgres::url))?;
+    let served = stack.serve(async move { stop.cancelled().await }).await;
+    local.note_database(None)?;
+    served?;
     println!("Stopped; everything is kept for the next run.");
     Ok(ExitCode::SUCCESS)
 }

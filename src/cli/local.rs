@@ -2,10 +2,13 @@
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// The file that says where the database of a running `dev` is.
+const DATABASE: &str = "database-url";
 
 /// The folder of a checkout in which `dev` keeps things; closed to others.
 #[derive(Debug, Clone)]
@@ -63,6 +66,30 @@ impl LocalState {
             .with_context(|| unwritable(&path))?;
         writeln!(file, "{}", secret.expose_secret()).with_context(|| unwritable(&path))?;
         Ok(secret)
+    }
+
+    /// Notes where the database of the `dev` that runs here is; nothing when it stops.
+    pub(super) fn note_database(&self, url: Option<&str>) -> anyhow::Result<()> {
+        let path = self.folder()?.join(DATABASE);
+        match url {
+            Some(url) => fs::write(&path, url).with_context(|| unwritable(&path)),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    Err(error).with_context(|| unwritable(&path))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Where the database of the `dev` that runs here is.
+    pub(super) fn known_database(&self) -> anyhow::Result<Option<SecretString>> {
+        let path = self.checkout.join(".eventbridge").join(DATABASE);
+        match fs::read_to_string(&path) {
+            Ok(url) => Ok(Some(SecretString::from(url))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| unreadable(&path)),
+        }
     }
 
     fn folder(&self) -> anyhow::Result<PathBuf> {

@@ -12,18 +12,22 @@ mod local;
 mod migrate;
 mod notion;
 mod openapi;
+mod operator;
 mod progress;
 mod prompt;
 mod prune;
 mod ready;
+mod retry;
 mod sender;
 mod serve;
 mod signals;
 mod stack;
+mod status;
 mod stripe_cli;
 mod table;
 mod trigger;
 mod waiting;
+mod why;
 
 use crate::devserver::postgres::guardian;
 use clap::{Parser, Subcommand};
@@ -56,6 +60,14 @@ enum Command {
     ///
     /// Exits 0 when all is well, 1 when there are warnings, 2 when something does not work.
     Doctor(doctor::DoctorArgs),
+    /// Says in one sentence whether events arrive and get through, and how each destination stands
+    ///
+    /// Exits 0 when all is well, 1 for a warning, 2 when it is critical, 3 when nothing can be told.
+    Status(status::StatusArgs),
+    /// Tells all that happened to an event or an object, in the order in which it happened
+    Why(why::WhyArgs),
+    /// Has executions tried again, by their numbers or by what they have in common
+    Retry(retry::RetryArgs),
     /// Sets up Notion
     Notion(notion::NotionArgs),
     /// Removes what is older than the settings keep, or than a date
@@ -79,6 +91,9 @@ pub fn main() -> ExitCode {
         Command::Migrate => run(migrate::run()),
         Command::Ready(args) => run(ready::run(args)),
         Command::Doctor(args) => run(doctor::run(args)),
+        Command::Status(args) => run(async { Ok(status::run(args).await) }),
+        Command::Why(args) => run(why::run(args)),
+        Command::Retry(args) => run(retry::run(args)),
         Command::Notion(args) => run(notion::run(args)),
         Command::Prune(args) => run(prune::run(args)),
         Command::Forget(args) => run(forget::run(args)),

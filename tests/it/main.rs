@@ -18,6 +18,7 @@ mod mapping;
 mod metrics;
 mod modes;
 mod object;
+mod operators;
 mod outages;
 mod preview;
 mod private_postgres;

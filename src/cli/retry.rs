@@ -1,0 +1,161 @@
+//! `eventbridge retry`: has executions tried again, by their numbers or by a filter.
+//!
+//! Each is the same statement as the API's and stands in the audit by itself. It can be broken off
+//! anywhere and begun anew: what was retried is no longer among what failed.
+
+use super::operator::{self, Operator};
+use super::signals;
+use crate::domain::execution::{ExecutionId, Status};
+use crate::domain::subscription::TypeFilter;
+use crate::store::{Cursor, ExecutionFilter, LIMIT_MAX, RetryAnswer, Window};
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RetryArgs {
+    /// The numbers of executions
+    #[arg(value_name = "EXECUTION")]
+    ids: Vec<i64>,
+    /// All that failed
+    #[arg(long, conflicts_with = "ids")]
+    failed: bool,
+    /// What failed in this group of failures
+    #[arg(long, conflicts_with = "ids", value_name = "GROUP")]
+    failure: Option<String>,
+    /// Only what failed at this destination
+    #[arg(long, conflicts_with = "ids")]
+    destination: Option<String>,
+    /// Only what failed of these types, such as invoice.*
+    #[arg(long = "type", conflicts_with = "ids", value_parser = TypeFilter::parse)]
+    types: Option<TypeFilter>,
+    /// Only what failed with this class of error
+    #[arg(long, conflicts_with = "ids")]
+    error_class: Option<String>,
+    /// Only what was created at this time or later, such as 2026-11-23T10:00:00Z
+    #[arg(long, conflicts_with = "ids")]
+    created_after: Option<DateTime<Utc>>,
+    /// Only what was created before this time
+    #[arg(long, conflicts_with = "ids")]
+    created_before: Option<DateTime<Utc>>,
+    /// Changes nothing, and tells how many there are
+    #[arg(long)]
+    dry_run: bool,
+    /// Prints JSON, as is done wherever the output is no terminal
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Tally {
+    retried: u64,
+    refused: Vec<(i64, String)>,
+}
+
+pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
+    let operator = Operator::open()?;
+    let stop = signals::stop_requested()?;
+    let progress = progress();
+    let tally = if args.ids.is_empty() {
+        by_filter(&operator, &args, &progress, &stop).await?
+    } else {
+        let mut tally = Tally::default();
+        for id in &args.ids {
+            retry(&operator, *id, args.dry_run, &mut tally).await?;
+        }
+        tally
+    };
+    progress.finish_and_clear();
+    if operator::prints_json(args.json) {
+        let refused: Vec<_> =
+            tally.refused.iter().map(|(id, why)| json!({"execution": id, "why": why})).collect();
+        println!("{}", json!({"dry_run": args.dry_run, "retried": tally.retried, "refused": refused}));
+    } else {
+        let would = if args.dry_run { "would be" } else { "are" };
+        println!("{} executions {would} tried again.", tally.retried);
+        for (id, why) in &tally.refused {
+            println!("  execution {id} is left as it is: {why}");
+        }
+    }
+    if stop.is_cancelled() {
+        bail!("stopped before the end; what is left can be retried by the same command");
+    }
+    Ok(if tally.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Retries all that the filter finds, page by page.
+async fn by_filter(
+    operator: &Operator,
+    args: &RetryArgs,
+    progress: &ProgressBar,
+    stop: &CancellationToken,
+) -> anyhow::Result<Tally> {
+    let asks = args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
+    if !asks && args.error_class.is_none() && args.created_after.is_none() {
+        bail!("say what to retry: numbers of executions, --failure GROUP, or --failed");
+    }
+    let filter = ExecutionFilter {
+        status: Some(Status::Failed.as_str()),
+        failure_group: args.failure.clone(),
+        destination: args.destination.clone(),
+        types: args.types.clone(),
+        error_class: args.error_class.clone(),
+        created: Window { after: args.created_after, before: args.created_before },
+        ..ExecutionFilter::default()
+    };
+    let mut tally = Tally::default();
+    let mut cursor: Option<Cursor> = None;
+    loop {
+        let page = operator.store.executions(&filter, cursor, LIMIT_MAX).await?;
+        for row in &page.rows {
+            if stop.is_cancelled() {
+                return Ok(tally);
+            }
+            retry(operator, row.id, args.dry_run, &mut tally).await?;
+            progress.set_position(tally.retried);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(tally);
+        }
+    }
+}
+
+async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) -> anyhow::Result<()> {
+    let refuse = |status: Status| format!("it is {status}: {}", status.why_not_retryable());
+    let answer = if is_dry {
+        match operator.store.execution(ExecutionId(id)).await? {
+            None => RetryAnswer::NotFound,
+            Some(row) => match row.status.parse::<Status>()? {
+                status if status.after(crate::domain::execution::Change::Retry).is_some() => {
+                    RetryAnswer::Queued
+                }
+                status => RetryAnswer::Refused(status),
+            },
+        }
+    } else {
+        operator.store.retry(ExecutionId(id), &operator::caller()).await?
+    };
+    match answer {
+        RetryAnswer::Queued => tally.retried += 1,
+        RetryAnswer::NotFound => tally.refused.push((id, "there is none of this number".to_owned())),
+        RetryAnswer::Refused(status) => tally.refused.push((id, refuse(status))),
+    }
+    Ok(())
+}
+
+/// A line on a terminal's stderr that counts; nothing elsewhere, nor for what is soon over.
+fn progress() -> ProgressBar {
+    const SHOWN_EVERY: Duration = Duration::from_secs(1);
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} executions, {per_sec}, for {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(SHOWN_EVERY);
+    bar
+}

@@ -1,0 +1,263 @@
+//! The verdict: from how things stand to a level and to sentences, the weightiest first.
+
+use crate::cli::operator::roughly;
+use chrono::{DateTime, Utc};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The oldest waiting execution may be this old.
+const OLD: Duration = Duration::from_mins(5);
+
+/// An oldest waiting execution of this age means that nothing gets through.
+const STUCK: Duration = Duration::from_mins(15);
+
+/// Silence counts only from here on, however short the usual gap is.
+const SILENCE_MIN: Duration = Duration::from_hours(1);
+
+/// Silence counts from so many times the gap that only one in twenty exceeds.
+const SILENCE_TIMES: u32 = 10;
+
+/// Fewer gaps than this tell nothing of what is usual.
+const GAPS_MIN: usize = 20;
+
+/// How things stand.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) arrivals: Arrivals,
+    pub(super) destinations: Vec<Destination>,
+    /// Groups of failures that nobody has acknowledged.
+    pub(super) unknown_failures: usize,
+}
+
+/// How a destination stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Destination {
+    pub(super) name: String,
+    /// For how long it is held, and what to do.
+    pub(super) held: Option<(Duration, String)>,
+    pub(super) pending: u64,
+    pub(super) oldest: Option<Duration>,
+}
+
+/// When events came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Arrivals {
+    /// How long ago the last one came; nothing where none ever did.
+    pub(super) since_last: Option<Duration>,
+    /// The gap between two that is as often exceeded as not.
+    pub(super) usual: Option<Duration>,
+    /// The gap that one in twenty exceeds.
+    pub(super) long: Option<Duration>,
+}
+
+impl Arrivals {
+    /// Reads it off the times of the newest events, newest first.
+    pub(super) fn of(times: &[DateTime<Utc>], now: DateTime<Utc>) -> Self {
+        let gap =
+            |later: &DateTime<Utc>, earlier: &DateTime<Utc>| (*later - *earlier).to_std().unwrap_or_default();
+        let mut gaps: Vec<Duration> =
+            times.iter().zip(times.iter().skip(1)).map(|(later, earlier)| gap(later, earlier)).collect();
+        gaps.sort_unstable();
+        let share = |of_hundred: usize| {
+            (gaps.len() >= GAPS_MIN).then(|| gaps.get(gaps.len() * of_hundred / 100).copied()).flatten()
+        };
+        Self { since_last: times.first().map(|last| gap(&now, last)), usual: share(50), long: share(95) }
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Ok,
+    Warning,
+    Critical,
+    Unknown,
+}
+
+impl Level {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// As monitoring plugins exit: 0, 1, 2 and 3.
+    pub(super) fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+        })
+    }
+}
+
+/// What is to be said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) level: Level,
+    /// The first one says it all; the others say more.
+    pub(super) sentences: Vec<String>,
+}
+
+impl Verdict {
+    pub(super) fn no_database(error: &str) -> Self {
+        let sentence = format!("The database cannot be reached, so no event is taken in: {error}.");
+        Self { level: Level::Critical, sentences: vec![sentence] }
+    }
+
+    pub(super) fn unknown(error: &str) -> Self {
+        Self { level: Level::Unknown, sentences: vec![format!("Nothing can be told: {error}.")] }
+    }
+}
+
+/// Judges how things stand.
+pub(super) fn of(state: &State) -> Verdict {
+    let mut said: Vec<(Level, String)> = state.destinations.iter().filter_map(of_destination).collect();
+    said.extend(of_silence(&state.arrivals));
+    said.extend(of_failures(state.unknown_failures));
+    let level = said.iter().map(|(level, _)| *level).max().unwrap_or(Level::Ok);
+    // The weightiest first, else in the order in which they were found.
+    said.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+    let mut sentences: Vec<String> = said.into_iter().map(|(_, sentence)| sentence).collect();
+    let arrivals = last_event(&state.arrivals);
+    if level == Level::Ok {
+        let waiting: u64 = state.destinations.iter().map(|of| of.pending).sum();
+        let waits = if waiting == 0 { "nothing waits".to_owned() } else { format!("{waiting} on their way") };
+        sentences.push(format!("All is well: {arrivals}, {waits}."));
+    } else {
+        sentences.push(format!("For the rest, {arrivals}."));
+    }
+    Verdict { level, sentences }
+}
+
+fn of_destination(of: &Destination) -> Option<(Level, String)> {
+    let name = &of.name;
+    if let Some((since, remedy)) = &of.held {
+        let sentence =
+            format!("{name} has been held for {}, {} wait: {remedy}.", roughly(*since), of.pending);
+        return Some((Level::Critical, sentence));
+    }
+    let oldest = of.oldest.filter(|age| *age >= OLD)?;
+    let level = if oldest >= STUCK { Level::Critical } else { Level::Warning };
+    let sentence = format!(
+        "{name} is behind: {} wait, the oldest for {}; eventbridge why tells for what.",
+        of.pending,
+        roughly(oldest)
+    );
+    Some((level, sentence))
+}
+
+fn of_silence(arrivals: &Arrivals) -> Option<(Level, String)> {
+    let (silence, long) = arrivals.since_last.zip(arrivals.long)?;
+    let is_silent = silence >= SILENCE_MIN && silence >= long.saturating_mul(SILENCE_TIMES);
+    is_silent.then(|| {
+        let sentence = format!(
+            "No event has come for {}, where 19 of 20 come within {}: see in Stripe whether the endpoint is enabled.",
+            roughly(silence),
+            roughly(long)
+        );
+        (Level::Warning, sentence)
+    })
+}
+
+fn of_failures(groups: usize) -> Option<(Level, String)> {
+    let sentence = match groups {
+        0 => return None,
+        1 => "There is a kind of failure that nobody has acknowledged: see /api/v1/failures.".to_owned(),
+        _ => {
+            format!("There are {groups} kinds of failure that nobody has acknowledged: see /api/v1/failures.")
+        }
+    };
+    Some((Level::Warning, sentence))
+}
+
+fn last_event(arrivals: &Arrivals) -> String {
+    let Some(since) = arrivals.since_last else { return "no event has come yet".to_owned() };
+    let usual =
+        arrivals.usual.map(|gap| format!(" (usually one every {})", roughly(gap))).unwrap_or_default();
+    format!("the last event came {} ago{usual}", roughly(since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn arrivals(minutes_since_last: u32) -> Arrivals {
+        let since_last = Some(MINUTE * minutes_since_last);
+        Arrivals { since_last, usual: Some(MINUTE), long: Some(MINUTE * 7) }
+    }
+
+    fn destination(oldest: Option<Duration>, held: bool) -> Destination {
+        let held = held.then(|| (MINUTE * 3, "set a new NOTION_API_KEY".to_owned()));
+        Destination { name: "notion".to_owned(), held, pending: oldest.map_or(0, |_| 4), oldest }
+    }
+
+    fn judged(arrivals: Arrivals, of: Destination, unknown_failures: usize) -> (Level, String) {
+        let verdict = super::of(&State { arrivals, destinations: vec![of], unknown_failures });
+        (verdict.level, verdict.sentences.join(" "))
+    }
+
+    #[test]
+    fn each_trouble_has_its_level_and_the_weightiest_comes_first() {
+        let (level, said) = judged(arrivals(0), destination(None, false), 0);
+        assert_eq!(said, "All is well: the last event came 0 s ago (usually one every 60 s), nothing waits.");
+        assert_eq!(level, Level::Ok);
+        for (of, failures, expected, first) in [
+            (destination(Some(MINUTE), false), 0, Level::Ok, "All is well"),
+            (
+                destination(Some(MINUTE * 6), false),
+                0,
+                Level::Warning,
+                "notion is behind: 4 wait, the oldest for 6 min",
+            ),
+            (destination(Some(MINUTE * 20), false), 0, Level::Critical, "notion is behind"),
+            (
+                destination(Some(MINUTE), true),
+                2,
+                Level::Critical,
+                "notion has been held for 3 min, 4 wait: set a new",
+            ),
+            (destination(None, false), 2, Level::Warning, "There are 2 kinds"),
+        ] {
+            let (level, said) = judged(arrivals(1), of, failures);
+            assert_eq!(level, expected, "{said}");
+            assert!(said.starts_with(first), "{said}");
+        }
+    }
+
+    #[test]
+    fn silence_is_judged_by_what_is_usual_and_never_within_an_hour() {
+        let level = |arrivals| judged(arrivals, destination(None, false), 0).0;
+        assert_eq!(level(arrivals(59)), Level::Ok);
+        assert_eq!(level(arrivals(69)), Level::Ok);
+        assert_eq!(level(arrivals(70)), Level::Warning);
+        assert_eq!(
+            level(Arrivals { long: None, ..arrivals(10_000) }),
+            Level::Ok,
+            "nobody knows what is usual"
+        );
+        assert_eq!(level(Arrivals::default()), Level::Ok);
+    }
+
+    #[test]
+    fn the_usual_gap_is_read_off_the_newest_events() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let times = |count: i64| {
+            (0..count).map(|n| now - chrono::TimeDelta::seconds(10 + n * 30)).collect::<Vec<_>>()
+        };
+        let read = Arrivals::of(&times(30), now);
+        let half_minute = Some(Duration::from_secs(30));
+        assert_eq!(
+            (read.since_last, read.usual, read.long),
+            (Some(Duration::from_secs(10)), half_minute, half_minute)
+        );
+        assert_eq!(Arrivals::of(&times(5), now).usual, None);
+        assert_eq!(Arrivals::of(&[], now), Arrivals::default());
+    }
+}

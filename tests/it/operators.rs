@@ -1,0 +1,126 @@
+//! The commands of operators, as processes on a database that a service has filled.
+
+use crate::harness::{Service, within};
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use std::process::Output;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Runs a command on the service's database, in a folder of its own.
+async fn eventbridge(service: &Service, arguments: &[&str]) -> Output {
+    run(service.database.url().expose_secret(), arguments).await
+}
+
+async fn run(database: &str, arguments: &[&str]) -> Output {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eventbridge"));
+    command
+        .env_clear()
+        .env("CARGO_MANIFEST_DIR", folder.path())
+        .env("DATABASE_URL", database)
+        .env("USER", "jane")
+        .current_dir(folder.path())
+        .args(arguments)
+        .kill_on_drop(true);
+    within("the command ends", command.output()).await.unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"))
+}
+
+async fn post(service: &Service, id: &str) {
+    let body = json!({"id": id, "type": "invoice.paid", "created": 1_700_000_000, "data": {"object": {
+        "id": "in_1", "object": "invoice", "currency": "eur", "status": "paid", "amount_paid": 1_000}}});
+    assert_eq!(service.post_event(&body.to_string()).await.status, 200);
+}
+
+#[tokio::test]
+async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
+    let service = Service::start().await;
+    post(&service, "evt_1").await;
+    service.until_finished(1).await;
+    let well = eventbridge(&service, &["status"]).await;
+    let said = json_of(&well);
+    assert_eq!((well.status.code(), said["verdict"].clone()), (Some(0), json!("ok")), "{said}");
+    assert!(said["sentences"][0].as_str().unwrap().starts_with("All is well: the last event came"), "{said}");
+    assert_eq!(said["destinations"][0]["name"], "notion");
+
+    // A service that runs would probe the destination, which works, and let it go on.
+    let database = service.database.clone();
+    service.stop().await;
+    database
+        .execute("insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy) values ('notion', now() - interval '1 minute', 'unauthorized', 'no', 'set a new NOTION_API_KEY') on conflict (name) do update set held_since = excluded.held_since, held_remedy = excluded.held_remedy, held_class = excluded.held_class, held_reason = excluded.held_reason")
+        .await;
+    let held = run(database.url().expose_secret(), &["status", "--json"]).await;
+    let said = json_of(&held);
+    assert_eq!((held.status.code(), said["verdict"].clone()), (Some(2), json!("critical")), "{said}");
+    assert!(said["sentences"][0].as_str().unwrap().contains("set a new NOTION_API_KEY"), "{said}");
+
+    let away = run("postgres://eventbridge@localhost/eventbridge?host=%2Fnonexistent", &["status"]).await;
+    assert_eq!((away.status.code(), json_of(&away)["verdict"].clone()), (Some(2), json!("critical")));
+    let unset = run("", &["status"]).await;
+    assert_eq!(unset.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&unset.stderr).contains("DATABASE_URL"), "{unset:?}");
+}
+
+#[tokio::test]
+async fn why_tells_all_that_happened_in_its_order() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
+    post(&service, "evt_told").await;
+    service.until_finished(1).await;
+    for what in ["evt_told", "1"] {
+        let told = eventbridge(&service, &["why", what]).await;
+        assert_eq!(told.status.code(), Some(0), "{told:?}");
+        let told = json_of(&told);
+        let timeline = told[0]["timeline"].as_array().unwrap();
+        let happened: Vec<_> = timeline.iter().map(|moment| moment["what"].as_str().unwrap()).collect();
+        let expected = [
+            "created at stripe",
+            "received, signed with the secret secret-1, and stored as event 1",
+            "execution 1 to notion: queued",
+            "execution 1 to notion: try 1: transient 409 (conflict_error) after",
+            "execution 1 to notion: try 2: delivered 200 after",
+            "execution 1 to notion: success, the page is http",
+        ];
+        assert_eq!(happened.len(), expected.len(), "{happened:#?}");
+        for (line, start) in happened.iter().zip(expected) {
+            assert!(line.starts_with(start), "{line} / {start}");
+        }
+    }
+    let nothing = eventbridge(&service, &["why", "evt_none"]).await;
+    assert_eq!((nothing.status.code(), json_of(&nothing)), (Some(1), json!([])));
+}
+
+#[tokio::test]
+async fn retry_takes_numbers_or_a_filter_tells_first_what_it_would_do_and_is_written_down() {
+    let service = Service::start().await;
+    let refusal = Fault::Invalid { message: "This is refused.".into() };
+    service.sandbox.fault(FaultRule::once(refusal).on(Route::Create).times(2)).unwrap();
+    post(&service, "evt_1").await;
+    service.until_finished(1).await;
+    post(&service, "evt_2").await;
+    service.until_finished(2).await;
+    let dry = json_of(&eventbridge(&service, &["retry", "--failed", "--dry-run"]).await);
+    assert_eq!((dry["retried"].clone(), dry["dry_run"].clone()), (json!(1), json!(true)));
+    assert_eq!(service.executions().await[0]["status"], "failed");
+    let wanted = eventbridge(&service, &["retry", "--destination", "notion"]).await;
+    assert!(String::from_utf8_lossy(&wanted.stderr).contains("created_after"), "{wanted:?}");
+    let done = eventbridge(&service, &["retry", "--failed"]).await;
+    assert_eq!((done.status.code(), json_of(&done)["retried"].clone()), (Some(0), json!(1)), "{done:?}");
+    service
+        .until("it is delivered", |executions| {
+            executions.iter().all(|execution| execution["status"] == "success")
+        })
+        .await;
+    let audit = service.get("/api/v1/audit").await.json();
+    assert_eq!(audit["data"][0]["who"], "cli:jane", "{audit}");
+
+    let none = eventbridge(&service, &["retry", "99"]).await;
+    assert_eq!((none.status.code(), json_of(&none)["refused"][0]["execution"].clone()), (Some(1), json!(99)));
+    let unsaid = eventbridge(&service, &["retry"]).await;
+    assert!(!unsaid.status.success() && String::from_utf8_lossy(&unsaid.stderr).contains("--failed"));
+}
