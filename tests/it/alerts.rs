@@ -275,8 +275,11 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
             "update eventbridge.events set received_at = now() - interval '20 hours';
              insert into eventbridge.executions (event_key, destination, created_at, run_at)
                  values (1, 'notion', now() - interval '16 minutes', now() + interval '1 day');
-             insert into eventbridge.executions (event_key, destination, status, error_class, reason, finished_at)
-                 values (2, 'notion', 'failed', 'validation_error', 'jane@example.com', now() - interval '5 minutes');",
+             insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                 values ('a', 'notion', 'validation_error', 'x');
+             insert into eventbridge.executions
+                    (event_key, destination, status, error_class, failure_group, reason, finished_at)
+                 values (2, 'notion', 'failed', 'validation_error', 'a', 'jane@example.com', now() - interval '5 minutes');",
         )
         .await;
     let arrival = |age| Addition { age, kind: "received", name: String::new(), le_ms: 0, n: 1 };
@@ -296,7 +299,7 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
     let calls = receiver.until(4).await;
     let mut keys: Vec<_> = calls.iter().map(|call| call.json()["key"].as_str().unwrap().to_owned()).collect();
     keys.sort();
-    assert_eq!(keys, ["backlog notion", "failures notion validation_error", "rejected webhooks", "silence"]);
+    assert_eq!(keys, ["backlog notion", "failures notion validation_error 1", "rejected webhooks", "silence"]);
     assert!(calls.iter().all(|call| !call.body.contains("jane@example.com")));
     service.stop().await;
     quiet.stop().await;
