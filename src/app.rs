@@ -1,7 +1,7 @@
 //! Wiring: puts the parts together, starts their tasks, and stops them in the right order.
 
 use crate::alerts::{self, AlertSettings};
-use crate::api::{self, Api, Scrape};
+use crate::api::{self, Api, Scrape, Target};
 use crate::auth;
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
@@ -104,8 +104,16 @@ impl Service {
             let previewer = previewer.clone();
             Box::pin(async move { previewer.preview(id).await })
         });
-        let api =
-            Api { store: store.clone(), instances: names, secrets, wake: wake.clone(), scrape, previewer };
+        let targets = instances.iter().map(target).collect();
+        let api = Api {
+            store: store.clone(),
+            instances: names,
+            targets,
+            secrets,
+            wake: wake.clone(),
+            scrape,
+            previewer,
+        };
         let parts = Routes { ingest, api, more: more_routes, metrics_are_open: settings.metrics_are_open };
         let router = router(parts, &metrics, &Arc::new(settings.access));
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
@@ -196,6 +204,16 @@ impl Service {
         if tokio::time::timeout_at(deadline, ended).await.is_err() {
             warn!("some tasks did not end in time; what this process leased is freed by another");
         }
+    }
+}
+
+/// What the API knows of an instance.
+fn target(instance: &Instance) -> Target {
+    let rate = instance.destination.rate();
+    Target {
+        subscription: instance.subscription.clone(),
+        connection: rate.map(|rate| rate.connection.clone()),
+        per_minute: rate.and_then(|rate| rate.per_minute),
     }
 }
 

@@ -174,7 +174,7 @@ mod tests {
 
     fn backlog(minutes: u64, held_since: Option<DateTime<Utc>>) -> Backlog {
         let oldest = Some(Duration::from_mins(minutes));
-        Backlog { destination: "notion".into(), pending: 1, oldest, held_since }
+        Backlog { destination: "notion".into(), pending: 1, is_more: false, oldest, held_since }
     }
 
     fn rejection(minutes: i64, unseen: u64) -> Kept {

@@ -5,7 +5,7 @@ use super::{Api, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::execution::ExecutionId;
 use crate::problem::Problem;
-use crate::store::{AttemptRow, ExecutionFilter, ExecutionRow, RetryAnswer};
+use crate::store::{Answered, AttemptRow, ExecutionFilter, ExecutionRow};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -242,27 +242,72 @@ pub(super) async fn retry(
 ) -> Result<(StatusCode, Json<ExecutionView>), Problem> {
     let id = execution_id(&id)?;
     match api.store.retry(id, &caller).await.map_err(from_store)? {
-        RetryAnswer::Queued => {
+        Answered::Done => {
             info!(execution_id = id.0, who = caller.name(), "retried by hand");
             let execution = api.store.execution(id).await.map_err(from_store);
             api.wake.ring();
             let execution = execution?.ok_or_else(missing)?;
             Ok((StatusCode::ACCEPTED, Json(ExecutionView::new(execution, &api))))
         }
-        RetryAnswer::NotFound => Err(missing()),
-        RetryAnswer::PayloadRemoved => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "payload_removed",
-            "There is nothing left to deliver",
-            "The payload of its event was removed, by retention or because its customer was forgotten.",
-        )),
-        RetryAnswer::Refused(status) => Err(Problem::new(
+        Answered::NotFound => Err(missing()),
+        Answered::PayloadRemoved => Err(without_payload()),
+        Answered::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
             "not_retryable",
             "It cannot be retried now",
             format!("The execution is {status}: {}.", status.why_not_retryable()),
         )),
     }
+}
+
+/// Cancels an execution that waits: it is not delivered, unless it is retried by hand.
+#[utoipa::path(
+    post,
+    path = "/api/v1/executions/{id}/cancel",
+    tag = "executions",
+    params(("id" = i64, Path, description = "The execution's number", example = 42)),
+    responses(
+        (status = 200, description = "It is cancelled", body = ExecutionView),
+        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "A key that may only read", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It cannot be cancelled in its present state", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is not available", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<ExecutionView>, Problem> {
+    let id = execution_id(&id)?;
+    match api.store.cancel(id, &caller).await.map_err(from_store)? {
+        Answered::Done => {
+            info!(execution_id = id.0, who = caller.name(), "cancelled by hand");
+            // What waited behind it in its lane may be due now.
+            api.wake.ring();
+            let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
+            Ok(Json(ExecutionView::new(execution, &api)))
+        }
+        Answered::NotFound => Err(missing()),
+        Answered::PayloadRemoved => Err(without_payload()),
+        Answered::Refused(status) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "not_cancellable",
+            "It cannot be cancelled now",
+            format!("The execution is {status}: {}.", status.why_not_cancellable()),
+        )),
+    }
+}
+
+fn without_payload() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "payload_removed",
+        "There is nothing left to deliver",
+        "The payload of its event was removed, by retention or because its customer was forgotten.",
+    )
 }
 
 pub(super) fn execution_id(text: &str) -> Result<ExecutionId, Problem> {

@@ -3,6 +3,8 @@
 //! Handlers read and write through the store alone. Every error is a problem document.
 
 mod audit;
+mod bulk;
+mod destinations;
 mod events;
 mod executions;
 mod extract;
@@ -14,6 +16,7 @@ mod probes;
 mod rejections;
 mod search;
 mod stats;
+mod target;
 
 pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
@@ -23,6 +26,7 @@ pub use health::Health;
 pub use metrics::Scrape;
 pub use preview::{PreviewView, Previewer};
 pub use search::{Found, FoundView};
+pub use target::Target;
 
 use crate::problem::Problem;
 use crate::store::{ListError, Store, StoreError, Wake};
@@ -43,6 +47,8 @@ pub struct Api {
     pub instances: Arc<[String]>,
     /// The names of the webhook secrets that are configured.
     pub secrets: Arc<[String]>,
+    /// The same instances, with what they want and how fast they can be served.
+    pub targets: Arc<[Target]>,
     /// Wakes the workers after a retry.
     pub wake: Wake,
     /// What `/metrics` tells.
@@ -64,6 +70,7 @@ pub struct Api {
         (name = "events", description = "Events as they came in"),
         (name = "executions", description = "Events on their way to a destination"),
         (name = "failures", description = "What is failed now, in groups of one cause"),
+        (name = "destinations", description = "Where events go, and what holds them up"),
         (name = "audit", description = "Who changed what by hand"),
         (name = "health", description = "Whether the service works"),
     ),
@@ -98,6 +105,12 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(failures::list))
         .routes(routes!(failures::show))
         .routes(routes!(failures::acknowledge))
+        .routes(routes!(executions::cancel))
+        .routes(routes!(bulk::retry))
+        .routes(routes!(bulk::replay))
+        .routes(routes!(destinations::list))
+        .routes(routes!(destinations::hold))
+        .routes(routes!(destinations::resume))
         .routes(routes!(audit::list))
         .routes(routes!(rejections::rejections))
         .routes(routes!(stats::stats))

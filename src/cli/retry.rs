@@ -7,7 +7,7 @@ use super::operator::{self, Operator};
 use super::signals;
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::subscription::TypeFilter;
-use crate::store::{Cursor, ExecutionFilter, LIMIT_MAX, RetryAnswer, Window};
+use crate::store::{Answered, Cursor, ExecutionFilter, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -130,21 +130,24 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
     let refuse = |status: Status| format!("it is {status}: {}", status.why_not_retryable());
     let answer = if is_dry {
         match operator.store.execution(ExecutionId(id)).await? {
-            None => RetryAnswer::NotFound,
+            None => Answered::NotFound,
             Some(row) => match row.status.parse::<Status>()? {
-                status if status.after(crate::domain::execution::Change::Retry).is_some() => {
-                    RetryAnswer::Queued
-                }
-                status => RetryAnswer::Refused(status),
+                status if status.after(crate::domain::execution::Change::Retry).is_some() => Answered::Done,
+                status => Answered::Refused(status),
             },
         }
     } else {
         operator.store.retry(ExecutionId(id), &operator::caller()).await?
     };
     match answer {
-        RetryAnswer::Queued => tally.retried += 1,
-        RetryAnswer::NotFound => tally.refused.push((id, "there is none of this number".to_owned())),
-        RetryAnswer::Refused(status) => tally.refused.push((id, refuse(status))),
+        Answered::Done => tally.retried += 1,
+        Answered::NotFound => tally.refused.push((id, "there is none of this number".to_owned())),
+        Answered::PayloadRemoved => {
+            tally
+                .refused
+                .push((id, "the payload of its event was removed: there is nothing to deliver".to_owned()));
+        }
+        Answered::Refused(status) => tally.refused.push((id, refuse(status))),
     }
     Ok(())
 }

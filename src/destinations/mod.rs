@@ -99,6 +99,11 @@ pub enum Probe {
 /// Delivers events. It does no retries of its own beyond what belongs to one try.
 #[async_trait]
 pub trait Destination: Send + Sync {
+    /// The rate that its calls keep to, where they keep to one.
+    fn rate(&self) -> Option<&Rate> {
+        None
+    }
+
     /// Tries once.
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome;
 

@@ -119,6 +119,16 @@ impl Status {
         }
     }
 
+    /// Why a person cannot cancel it in this state, for the states in which that is so.
+    pub const fn why_not_cancellable(self) -> &'static str {
+        match self {
+            Self::Running => "a worker has it just now; wait for its verdict",
+            Self::Success => "it was delivered",
+            Self::Failed | Self::Skipped | Self::Superseded => "nothing more is done about it as it is",
+            Self::Pending | Self::Cancelled => "it changed just now; ask again",
+        }
+    }
+
     /// The state after `change`, or nothing where the change is not legal.
     pub const fn after(self, change: Change) -> Option<Self> {
         use Status::{Cancelled, Failed, Pending, Running, Skipped, Success, Superseded};
@@ -131,9 +141,12 @@ impl Status {
             (Running | Pending, Change::GiveUp) => Some(Failed),
             // A retry of what waits anyway is harmless: so it can be asked for again and again.
             (Running, Change::Postpone | Change::Rescue)
-            | (Pending | Success | Failed | Skipped | Cancelled, Change::Retry) => Some(Pending),
+            | (Pending | Success | Failed | Skipped | Cancelled, Change::Retry)
+            // What is superseded stays so, and what a person cancelled.
+            | (Success | Failed | Skipped, Change::Replay) => Some(Pending),
             (Running | Pending, Change::Supersede) => Some(Superseded),
-            (Pending, Change::Cancel) => Some(Cancelled),
+            // Asking twice does no harm.
+            (Pending | Cancelled, Change::Cancel) => Some(Cancelled),
             _ => None,
         }
     }
@@ -184,11 +197,13 @@ pub enum Change {
     Cancel,
     /// A person asks for another try.
     Retry,
+    /// A person has its event delivered again, with others.
+    Replay,
 }
 
 impl Change {
     /// Every change.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Claim,
         Self::Deliver,
         Self::Decline,
@@ -198,7 +213,13 @@ impl Change {
         Self::Supersede,
         Self::Cancel,
         Self::Retry,
+        Self::Replay,
     ];
+
+    /// The states from which the change is legal, as the database has them.
+    pub(crate) fn allowed_from_words(self) -> Vec<String> {
+        self.allowed_from().into_iter().map(|status| status.as_str().to_owned()).collect()
+    }
 
     /// The states from which the change is legal.
     pub fn allowed_from(self) -> Vec<Status> {
@@ -234,6 +255,10 @@ mod tests {
             (Failed, Retry, Pending),
             (Skipped, Retry, Pending),
             (Cancelled, Retry, Pending),
+            (Cancelled, Cancel, Cancelled),
+            (Success, Replay, Pending),
+            (Failed, Replay, Pending),
+            (Skipped, Replay, Pending),
         ];
         for from in Status::ALL {
             for change in Change::ALL {

@@ -4,7 +4,7 @@ use super::{Store, StoreError};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Executions of one kind (fresh, late, suspect) are counted no further than this for each
+/// Executions of one kind (fresh, late, suspect, in bulk) are counted no further than this for each
 /// destination, so that looking at a large backlog stays cheap.
 pub const BACKLOG_COUNTED_MAX: u32 = 20_000;
 
@@ -15,6 +15,8 @@ pub struct Backlog {
     pub destination: String,
     /// Executions that are pending, due or not; counted up to [`BACKLOG_COUNTED_MAX`] of each kind.
     pub pending: u64,
+    /// Whether there are more than were counted.
+    pub is_more: bool,
     /// How long ago the oldest of those counted was created; nothing where none waits.
     pub oldest: Option<Duration>,
     /// Since when the instance is held, where it is.
@@ -35,25 +37,28 @@ pub struct PoolUse {
 impl Store {
     /// What waits for each of these instances.
     ///
-    /// The three kinds are counted apart, each along the index by which it is claimed: those that
+    /// The kinds are counted apart, each along the index by which it is claimed: those that
     /// have been due longest come first, so what is not counted is not the oldest.
     pub async fn backlog(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select wanted.name as "destination!", held_since, pending as "pending!",
+            select wanted.name as "destination!", held_since, pending as "pending!", is_more as "is_more!",
                    (extract(epoch from now() - oldest) * 1000)::bigint as oldest_ms
               from unnest($1::text[]) as wanted (name)
               left join eventbridge.destinations on destinations.name = wanted.name
              cross join lateral (
-                   select count(*) as pending, min(created_at) as oldest
-                     from unnest(array['fresh', 'late', 'suspect']) as kinds (kind)
+                   select sum(of_class.pending)::bigint as pending, min(of_class.oldest) as oldest,
+                          bool_or(of_class.pending = $2) as is_more
+                     from (values ('fresh'), ('late'), ('suspect'), ('bulk')) as class (name)
                     cross join lateral (
-                          select created_at from eventbridge.executions
-                           where status = 'pending' and destination = wanted.name
-                             and case when crashes > 0 then 'suspect'
-                                      when attempts > 0 then 'late' else 'fresh' end = kind
-                           order by run_at, id
-                           limit $2) as waiting) as counted
+                          select count(*) as pending, min(created_at) as oldest
+                            from (select created_at
+                                    from eventbridge.executions
+                                   where status = 'pending' and destination = wanted.name
+                                     and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                              when in_bulk then 'bulk' else 'fresh' end = class.name
+                                   order by run_at, id
+                                   limit $2) as waiting) as of_class) as counted
              order by wanted.name
             "#,
             instances,
@@ -64,6 +69,7 @@ impl Store {
         let backlog = rows.into_iter().map(|row| Backlog {
             destination: row.destination,
             pending: u64::try_from(row.pending).unwrap_or_default(),
+            is_more: row.is_more,
             oldest: row.oldest_ms.map(super::of_milliseconds),
             held_since: row.held_since,
         });

@@ -1,6 +1,7 @@
 //! Destination instances: what each remembers between runs, and which ones wait for the operator.
 
 use super::{Store, StoreError, milliseconds, without_nul};
+use crate::domain::audit::{Action, Caller};
 use crate::domain::execution::ExecutionId;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -30,6 +31,17 @@ pub struct HeldInstance {
     pub hold: Hold,
 }
 
+/// A destination instance, known or not.
+#[derive(Debug, Clone)]
+pub struct DestinationRow {
+    /// The instance.
+    pub name: String,
+    /// Since when and why it is held, where it is.
+    pub hold: Option<HeldInstance>,
+    /// When it is probed next; nothing where it is not held, or held by hand.
+    pub probe_at: Option<DateTime<Utc>>,
+}
+
 /// A probe that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueProbe {
@@ -38,6 +50,9 @@ pub struct DueProbe {
     /// The kind of failure for which it is held.
     pub class: String,
 }
+
+/// The class of a hold that a person asked for.
+const BY_HAND: &str = "by_hand";
 
 impl Store {
     /// What the instance remembers.
@@ -65,7 +80,7 @@ impl Store {
     }
 
     /// Holds an instance: nothing is claimed for it until it is resumed. `true` when it was not
-    /// held before; the reason is the newest one in any case.
+    /// held before; the reason is the newest one, but none takes the place of a person's.
     pub async fn hold(&self, instance: &str, hold: &Hold, probe_after: Duration) -> Result<bool, StoreError> {
         let newly = sqlx::query_scalar!(
             r#"
@@ -79,6 +94,7 @@ impl Store {
                    held_remedy = excluded.held_remedy,
                    held_execution = coalesce(excluded.held_execution, known.held_execution),
                    probe_at = case when known.held_since is null then excluded.probe_at else known.probe_at end
+             where known.held_class is distinct from $7
             returning held_since = now() as "newly!"
             "#,
             instance,
@@ -86,27 +102,116 @@ impl Store {
             without_nul(&hold.reason),
             hold.remedy,
             milliseconds(probe_after),
-            hold.execution.map(|id| id.0)
+            hold.execution.map(|id| id.0),
+            BY_HAND
         )
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(newly)
+        Ok(newly.unwrap_or_default())
     }
 
-    /// Lets an instance go on; `false` when it was not held.
+    /// Lets an instance go on that works again; `false` when it was not held, or is held by a person.
     pub async fn resume(&self, instance: &str) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
             update eventbridge.destinations
                set held_since = null, held_class = null, held_reason = null, held_remedy = null, held_execution = null,
                    probe_at = null
-             where name = $1 and held_since is not null
+             where name = $1 and held_since is not null and held_class is distinct from $2
             "#,
-            instance
+            instance,
+            BY_HAND
         )
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() > 0)
+    }
+
+    /// Holds an instance because a person wants it, with their note: no probe resumes it.
+    pub async fn hold_by_hand(&self, instance: &str, note: &str, caller: &Caller) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            with held as (
+                insert into eventbridge.destinations as known
+                       (name, held_since, held_class, held_reason, held_remedy)
+                values ($1, now(), $2, $3, $4)
+                on conflict (name) do update
+                   set held_since = coalesce(known.held_since, excluded.held_since),
+                       held_class = excluded.held_class, held_reason = excluded.held_reason,
+                       held_remedy = excluded.held_remedy, held_execution = null, probe_at = null
+                returning name
+            )
+            insert into eventbridge.audit (who, action, subject, detail)
+            select $5, $6, 'destination ' || name, jsonb_build_object('note', $7::text)
+              from held
+            "#,
+            instance,
+            BY_HAND,
+            format!("{} ({})", without_nul(note), caller.name()),
+            "a person holds it: POST /api/v1/destinations/<name>/resume lets it go on",
+            caller.name(),
+            Action::DestinationHeld.as_str(),
+            without_nul(note)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Lets an instance go on because a person wants it, whatever it is held for; `false` when it was
+    /// not held.
+    pub async fn resume_by_hand(&self, instance: &str, caller: &Caller) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            with held as (
+                select name, held_class, held_reason
+                  from eventbridge.destinations
+                 where name = $1 and held_since is not null
+                   for update
+            ), resumed as (
+                update eventbridge.destinations
+                   set held_since = null, held_class = null, held_reason = null, held_remedy = null,
+                       held_execution = null, probe_at = null
+                  from held
+                 where destinations.name = held.name
+            )
+            insert into eventbridge.audit (who, action, subject, detail)
+            select $2, $3, 'destination ' || name,
+                   jsonb_build_object('was_held_for', held_class, 'reason', held_reason)
+              from held
+            "#,
+            instance,
+            caller.name(),
+            Action::DestinationResumed.as_str()
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// How these instances stand, in their order by name.
+    pub async fn destinations(&self, instances: &[String]) -> Result<Vec<DestinationRow>, StoreError> {
+        let mut held = self.held(instances).await?;
+        let rows = sqlx::query!(
+            r#"
+            select wanted.name as "name!", probe_at as "probe_at?"
+              from unnest($1::text[]) as wanted (name)
+              left join eventbridge.destinations on destinations.name = wanted.name and held_since is not null
+             order by wanted.name
+            "#,
+            instances
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let known = rows.into_iter().map(|row| {
+            let place = held.iter().position(|held| held.name == row.name);
+            DestinationRow {
+                hold: place.map(|place| held.swap_remove(place)),
+                probe_at: row.probe_at,
+                name: row.name,
+            }
+        });
+        Ok(known.collect())
     }
 
     /// Takes on the probes that are due: each instance is probed by one process at a time.

@@ -1,9 +1,8 @@
 //! Executions as people see them: read one by one or in pages, and tried again by hand.
 
 use super::{Cursor, ListError, Page, Store, StoreError, Window};
-use crate::domain::audit::{Action, Caller};
 use crate::domain::event::EventKey;
-use crate::domain::execution::{Change, ExecutionId, Status};
+use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::subscription::TypeFilter;
 use crate::domain::waiting::Waiting;
 use chrono::{DateTime, Utc};
@@ -103,19 +102,6 @@ pub struct AttemptRow {
     pub error_class: Option<String>,
     pub message: Option<String>,
     pub request_id: Option<String>,
-}
-
-/// What became of a retry by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryAnswer {
-    /// It waits for a worker, with its attempts counted anew.
-    Queued,
-    /// There is no such execution.
-    NotFound,
-    /// The payload of its event was removed, so there is nothing to deliver.
-    PayloadRemoved,
-    /// It cannot be retried in this state.
-    Refused(Status),
 }
 
 /// Executions with what [`ExecutionRow`] tells of them; the argument says which.
@@ -224,56 +210,4 @@ impl Store {
         .await?;
         Ok(rows)
     }
-
-    /// Queues an execution for another try now, whatever its attempts; legal from the states that
-    /// [`Change::Retry`] names. What it delivered earlier stays known, so that it is updated.
-    /// That a person asked stays known as well: the state of an object is then written whole.
-    pub async fn retry(&self, id: ExecutionId, caller: &Caller) -> Result<RetryAnswer, StoreError> {
-        let allowed: Vec<String> =
-            Change::Retry.allowed_from().into_iter().map(|status| status.as_str().to_owned()).collect();
-        let row = sqlx::query!(
-            r#"
-            with found as (
-                -- Locked, so that the state told is the one that decided.
-                select id, status,
-                       (select payload_removed_why from eventbridge.events where events.id = event_key) as removed
-                  from eventbridge.executions
-                 where id = $1
-                   for update
-            ), retried as (
-                update eventbridge.executions
-                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
-                       retried_at = now(),
-                       reason = 'a retry was asked for', error_class = null, finished_at = null
-                  from found
-                 where executions.id = found.id and found.status = any($2) and found.removed is null
-                returning executions.id
-            ), audited as (
-                insert into eventbridge.audit (who, action, subject, detail)
-                select $3, $4, 'execution ' || id, jsonb_build_object('was', status)
-                  from found
-                 where exists (select from retried)
-            )
-            select status, removed, exists (select from retried) as "retried!" from found
-            "#,
-            id.0,
-            &allowed,
-            caller.name(),
-            Action::ExecutionRetried.as_str()
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        match row {
-            None => Ok(RetryAnswer::NotFound),
-            Some(row) if row.retried => Ok(RetryAnswer::Queued),
-            Some(row) if row.removed.is_some() => Ok(RetryAnswer::PayloadRemoved),
-            Some(row) => Ok(RetryAnswer::Refused(parse(&row.status)?)),
-        }
-    }
-}
-
-fn parse(status: &str) -> Result<Status, StoreError> {
-    status
-        .parse()
-        .map_err(|error: crate::domain::execution::UnknownStatus| StoreError::Unexpected(error.to_string()))
 }

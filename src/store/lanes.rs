@@ -214,6 +214,12 @@ impl Store {
                        unsettled_since = null, crashes = 0, crashes_alone = 0, finished_at = now()
                  where id = any ($4) and id <> $3 and status in ('pending', 'running')
                    and exists (select from released)
+            ), settled as (
+                -- Whatever was in doubt was waited for, and then all was written.
+                update eventbridge.executions
+                   set unsettled_since = null
+                 where lane = $10 and unsettled_since is not null and $5
+                   and id <> $3 and id <> all ($4) and exists (select from released)
             ), shown as (
                 insert into eventbridge.remote_objects as known
                        (lane, remote_id, remote_url, remote_place, execution_id, written)

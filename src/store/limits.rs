@@ -1,6 +1,7 @@
 //! The rate of a connection, shared by all replicas through one row.
 
 use super::{Store, StoreError, milliseconds};
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// When a call may begin.
@@ -12,7 +13,36 @@ pub enum Slot {
     NotBefore(Duration),
 }
 
+/// Where the rate of a connection stands.
+#[derive(Debug, Clone)]
+pub struct LimiterRow {
+    /// The connection.
+    pub connection: String,
+    /// When the next call may begin, where that lies ahead.
+    pub next_at: Option<DateTime<Utc>>,
+    /// Until when the other side wants to be left alone, where it does.
+    pub blocked_until: Option<DateTime<Utc>>,
+}
+
 impl Store {
+    /// Where the rates of these connections stand; one that was never used is not among them.
+    pub async fn limiters(&self, connections: &[String]) -> Result<Vec<LimiterRow>, StoreError> {
+        let rows = sqlx::query_as!(
+            LimiterRow,
+            r#"
+            select connection,
+                   case when greatest(next_at, blocked_until) > now() then greatest(next_at, blocked_until) end as next_at,
+                   case when blocked_until > now() then blocked_until end as blocked_until
+              from eventbridge.rate_limits
+             where connection = any ($1)
+            "#,
+            connections
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+
     /// Takes the connection's next slot, if it comes within `patience`. Slots lie `gap` apart.
     pub async fn take_slot(
         &self,

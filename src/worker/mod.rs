@@ -195,17 +195,20 @@ impl Pool {
             self.late_credit += wanted;
             let late = self.late_credit / LATE_SHARE;
             self.late_credit %= LATE_SHARE;
-            self.claim_for(worker, &allowances.all, late, &mut slots).await?;
-            // What the fresh work leaves free is for late retries too.
+            self.claim_for(worker, &allowances.all, late, false, &mut slots).await?;
+            // What the fresh work leaves free is for late retries too, and then for what is in bulk.
             let free = slots.len();
-            self.claim_for(worker, &allowances.all, free, &mut slots).await?;
+            self.claim_for(worker, &allowances.all, free, true, &mut slots).await?;
         }
         for name in allowances.one {
             let Some(slot) = slots.pop() else { break };
             let mut single = vec![slot];
             // Before it is claimed: its verdict may be there before this line goes on.
             self.instances.begin_probe(&name);
-            if self.claim_for(worker, std::slice::from_ref(&name), 1, &mut single).await.unwrap_or_default()
+            if self
+                .claim_for(worker, std::slice::from_ref(&name), 1, true, &mut single)
+                .await
+                .unwrap_or_default()
                 == 0
             {
                 self.instances.call_probe_off(&name);
@@ -251,12 +254,14 @@ impl Pool {
         worker: WorkerId,
         destinations: &[String],
         late: usize,
+        bulk: bool,
         slots: &mut Vec<OwnedSemaphorePermit>,
     ) -> Result<usize, StoreError> {
         if slots.is_empty() {
             return Ok(0);
         }
-        let wanted = Wanted { limit: whole(slots.len()), late: whole(late), ..Wanted::nothing(destinations) };
+        let wanted =
+            Wanted { limit: whole(slots.len()), late: whole(late), bulk, ..Wanted::nothing(destinations) };
         let leased = Instant::now();
         let claimed = self.ask(worker, wanted).await?;
         let found = claimed.len();

@@ -299,7 +299,10 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
     let calls = receiver.until(4).await;
     let mut keys: Vec<_> = calls.iter().map(|call| call.json()["key"].as_str().unwrap().to_owned()).collect();
     keys.sort();
-    assert_eq!(keys, ["backlog notion", "failures notion validation_error 1", "rejected webhooks", "silence"]);
+    assert_eq!(
+        keys,
+        ["backlog notion", "failures notion validation_error 1", "rejected webhooks", "silence"]
+    );
     assert!(calls.iter().all(|call| !call.body.contains("jane@example.com")));
     service.stop().await;
     quiet.stop().await;

@@ -13,6 +13,7 @@ mod duplicates;
 mod failures;
 mod holds;
 mod ingest;
+mod interventions;
 mod listings;
 mod mapping;
 mod metrics;

@@ -88,6 +88,24 @@ async fn a_lane_is_claimed_by_its_head_however_many_wait_behind_the_heads_of_oth
 }
 
 #[tokio::test]
+async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retries() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "null").await;
+    queue
+        .database
+        .execute("update eventbridge.executions set in_bulk = true, run_at = now() - interval '1 hour'")
+        .await;
+    queue.put(2, "notion", "null").await;
+    queue.database.execute("update eventbridge.executions set attempts = 1 where id = 4").await;
+    assert_eq!(queue.claim(&["notion"], 10).await.len(), 1, "the fresh one alone");
+    let destinations = ["notion".to_owned()];
+    let wanted = Wanted { limit: 2, late: 2, bulk: true, ..Wanted::nothing(&destinations) };
+    let ids: BTreeSet<_> =
+        queue.store.claim(queue.worker, wanted).await.unwrap().iter().map(|claimed| claimed.id.0).collect();
+    assert_eq!(ids, BTreeSet::from([1, 4]), "the late one, and what room is left for those in bulk");
+}
+
+#[tokio::test]
 async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
@@ -220,13 +238,13 @@ async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_wa
     let database = Database::new().await;
     let begin_again = "delete from eventbridge._sqlx_migrations where version = 2;
         drop index eventbridge.executions_in_doubt;
-        update pg_index set indisvalid = false where indexrelid = 'eventbridge.executions_waiting'::regclass";
+        update pg_index set indisvalid = false where indexrelid = 'eventbridge.executions_waiting_in_lane'::regclass";
     database.execute(begin_again).await;
     let stores: Vec<_> = (0..3).map(|_| database.store()).collect();
     let done = futures_util::future::join_all(stores.iter().map(Store::migrate)).await;
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     assert!(stores[0].is_migrated().await.unwrap());
     let valid = "select count(*) from pg_index where indisvalid and indexrelid in
-        ('eventbridge.executions_waiting'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
+        ('eventbridge.executions_waiting_in_lane'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
     assert_eq!(database.count(valid).await, 2);
 }

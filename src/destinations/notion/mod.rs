@@ -28,7 +28,7 @@ pub use workspace::{Bearer, Shared, Sight, TableSight, Workspace};
 
 use crate::config::{InstanceName, Reader};
 use crate::destinations::checkup::{Examination, Finding};
-use crate::destinations::{Delivery, Desk, Destination, Probe};
+use crate::destinations::{Delivery, Desk, Destination, Probe, Rate};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
@@ -113,6 +113,10 @@ impl Notion {
 
 #[async_trait]
 impl Destination for Notion {
+    fn rate(&self) -> Option<&Rate> {
+        Some(&self.settings.access.rate)
+    }
+
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
         let attempt = self.attempt(delivery);
         let mode = attempt.mode;

@@ -42,6 +42,8 @@ pub struct Wanted<'a> {
     pub limit: u32,
     /// So many of them late retries, as far as there are any.
     pub late: u32,
+    /// Where the others leave slots free, also what was put into the queue with many others by hand.
+    pub bulk: bool,
     /// Suspects of having crashed a worker, and nothing else: they are to run alone.
     pub suspects: bool,
     /// Besides, this one, though its instance be held: it is to show whether that works again.
@@ -62,7 +64,7 @@ pub enum Trial {
 impl<'a> Wanted<'a> {
     /// Nothing yet, of these instances.
     pub fn nothing(destinations: &'a [String]) -> Self {
-        Self { destinations, limit: 0, late: 0, suspects: false, trial: None }
+        Self { destinations, limit: 0, late: 0, bulk: false, suspects: false, trial: None }
     }
 }
 
@@ -72,7 +74,8 @@ const LOOKED_THROUGH_MAX: i64 = 1000;
 impl Store {
     /// Claims up to `wanted.limit` executions that are due, and leases them.
     ///
-    /// Fresh work goes first, but `wanted.late` of the slots are for late retries. Suspects of having
+    /// Fresh work goes first, but `wanted.late` of the slots are for late retries. Behind both goes, if
+    /// wanted, what a person put into the queue with many others. Suspects of having
     /// crashed a worker are claimed by themselves. Nothing is claimed for an instance that is held,
     /// nor by a worker that is not registered (any more).
     ///
@@ -84,7 +87,8 @@ impl Store {
         let classes = if wanted.suspects {
             vec![("suspect", limit)]
         } else {
-            vec![("late", i64::from(wanted.late).min(limit)), ("fresh", limit)]
+            let bulk = if wanted.bulk { limit } else { 0 };
+            vec![("late", i64::from(wanted.late).min(limit)), ("fresh", limit), ("bulk", bulk)]
         };
         let (names, most): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
         let rows = sqlx::query!(
@@ -109,7 +113,7 @@ impl Store {
                                  from eventbridge.executions
                                 where status = 'pending' and destination = working.destination
                                   and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                                           else 'fresh' end = class.name
+                                           when in_bulk then 'bulk' else 'fresh' end = class.name
                                   and run_at <= now()
                                 order by run_at, id
                                 limit $7) as oldest
@@ -162,7 +166,7 @@ impl Store {
                   from (select * from lanes limit $7) as lanes
                  cross join lateral (
                        select id, run_at, case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                                               else 'fresh' end as class
+                                               when in_bulk then 'bulk' else 'fresh' end as class
                          from eventbridge.executions
                         where status = 'pending' and destination = lanes.destination
                           and hashtextextended(lane, 0) = lanes.hash and executions.lane = lanes.lane
@@ -264,19 +268,19 @@ impl Store {
             ), chosen as (
                 select is_running,
                        case when is_due then held.id
-                            when not is_running then coalesce(
-                            (select id
-                               from eventbridge.executions
-                              where status = 'pending' and destination = $1 and run_at <= now()
-                                and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                                         else 'fresh' end = 'fresh'
-                              order by run_at, id limit 1),
-                            (select id
-                               from eventbridge.executions
-                              where status = 'pending' and destination = $1 and run_at <= now()
-                                and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                                         else 'fresh' end = 'late'
-                              order by run_at, id limit 1)) end as id
+                            when not is_running then (
+                            select first.id
+                              from (values ('fresh', 1), ('late', 2), ('bulk', 3)) as class (name, place)
+                             cross join lateral (
+                                   select id
+                                     from eventbridge.executions
+                                    where status = 'pending' and destination = $1 and run_at <= now()
+                                      and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                               when in_bulk then 'bulk' else 'fresh' end = class.name
+                                    order by run_at, id
+                                    limit 1) as first
+                             order by class.place
+                             limit 1) end as id
                   from held
             ), noted as (
                 update eventbridge.destinations set held_execution = chosen.id
@@ -306,7 +310,7 @@ impl Store {
                 select from eventbridge.executions
                  where status = 'pending' and destination = any($1)
                    and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                            else 'fresh' end = 'suspect'
+                            when in_bulk then 'bulk' else 'fresh' end = 'suspect'
                    and run_at <= now()
                    and not exists (select from eventbridge.destinations
                                     where destinations.name = executions.destination and held_since is not null)

@@ -1,0 +1,284 @@
+//! What people do by hand: cancel, hold and resume, retry and replay many, and what the audit says of it.
+
+use crate::harness::{Answer, NOW, Service, within};
+use axum::body::Body;
+use axum::http::Request;
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
+use serde_json::{Value, json};
+
+async fn post_json(service: &Service, path: &str, body: &Value) -> Answer {
+    let request = Request::post(path).header("host", "localhost").header("content-type", "application/json");
+    service.call(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+async fn hold(service: &Service, note: &str) -> Answer {
+    post_json(service, "/api/v1/destinations/notion/hold", &json!({ "note": note })).await
+}
+
+async fn destination(service: &Service) -> Value {
+    service.get("/api/v1/destinations").await.json()["data"][0].clone()
+}
+
+/// What was done, newest first.
+async fn audited(service: &Service) -> Vec<String> {
+    let audit = service.get("/api/v1/audit").await.json();
+    let said =
+        |line: &Value| format!("{} {}", line["action"].as_str().unwrap(), line["subject"].as_str().unwrap());
+    audit["data"].as_array().unwrap().iter().map(said).collect()
+}
+
+#[tokio::test]
+async fn what_is_cancelled_is_not_delivered_until_it_is_retried() {
+    let service = Service::start().await;
+    hold(&service, "for the test").await;
+    service.post_event(r#"{"id":"evt_1"}"#).await;
+    service.post_event(r#"{"id":"evt_2"}"#).await;
+    let first = service.executions().await.remove(0);
+    let cancel = format!("/api/v1/executions/{}/cancel", first["id"]);
+    for _ in 0..2 {
+        let cancelled = service.post(&cancel).await;
+        assert_eq!(
+            (cancelled.status.as_u16(), cancelled.json()["status"].clone()),
+            (200, json!("cancelled"))
+        );
+    }
+    assert_eq!(service.post("/api/v1/destinations/notion/resume").await.status, 200);
+    let executions = service.until_finished(2).await;
+    assert_eq!(
+        (&executions[0]["status"], &executions[1]["status"]),
+        (&json!("cancelled"), &json!("success"))
+    );
+    assert!(executions[0]["reason"].as_str().unwrap().starts_with("cancelled by"), "{executions:?}");
+    assert_eq!(service.sandbox.page_count(), 1);
+
+    let done = service.post(&format!("/api/v1/executions/{}/cancel", executions[1]["id"])).await;
+    assert_eq!(done.problem(409), "not_cancellable");
+    assert!(done.json()["detail"].as_str().unwrap().contains("delivered"), "{done:?}");
+    assert_eq!(service.post("/api/v1/executions/77/cancel").await.problem(404), "not_found");
+    assert_eq!(service.post(&format!("/api/v1/executions/{}/retry", first["id"])).await.status, 202);
+    assert_eq!(service.until_finished(2).await[0]["status"], "success");
+    let subject = format!("execution {}", first["id"]);
+    assert_eq!(audited(&service).await[0], format!("execution.retried {subject}"));
+    assert!(audited(&service).await.contains(&format!("execution.cancelled {subject}")));
+}
+
+#[tokio::test]
+async fn what_runs_cannot_be_cancelled() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
+    service.post_event(r#"{"id":"evt_1"}"#).await;
+    within("the write is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    let execution = service.executions().await.remove(0);
+    let answer = service.post(&format!("/api/v1/executions/{}/cancel", execution["id"])).await;
+    assert_eq!(answer.problem(409), "not_cancellable");
+}
+
+#[tokio::test]
+async fn a_lane_whose_head_is_cancelled_goes_on_with_the_next() {
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    hold(&service, "for the test").await;
+    for (event, created, amount) in [("evt_1", 0, 100), ("evt_2", 1, 200)] {
+        let body = json!({"id": event, "type": "payment_intent.processing", "created": NOW + created, "livemode": false,
+            "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount, "currency": "eur"}}});
+        service.post_event(&body.to_string()).await;
+    }
+    let head = service.executions().await.remove(0);
+    service.post(&format!("/api/v1/executions/{}/cancel", head["id"])).await;
+    service.post("/api/v1/destinations/notion/resume").await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(
+        (&executions[0]["status"], &executions[1]["status"]),
+        (&json!("cancelled"), &json!("success"))
+    );
+    assert_eq!(service.sandbox.pages()[0].text("Amount"), Some("2"));
+}
+
+#[tokio::test]
+async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
+    let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
+    let held = hold(&service, " moving house ").await;
+    assert_eq!(held.status, 200, "{held:?}");
+    let view = held.json();
+    assert_eq!((&view["state"], &view["hold"]["class"]), (&json!("held"), &json!("by_hand")));
+    assert!(view["hold"]["reason"].as_str().unwrap().starts_with("moving house"), "{view}");
+    assert!(view["hold"]["next_probe_at"].is_null());
+    // Neither a probe that passes nor a delivery that fails, both of which other replicas may have
+    // under way, changes it.
+    let store = service.database.store();
+    let trouble = eventbridge::store::Hold {
+        class: "unauthorized".into(),
+        reason: String::new(),
+        remedy: String::new(),
+        execution: None,
+    };
+    assert!(!store.resume("notion").await.unwrap());
+    assert!(!store.hold("notion", &trouble, std::time::Duration::ZERO).await.unwrap());
+    assert_eq!(destination(&service).await["hold"], view["hold"]);
+    let probes = store.take_probes(&["notion".to_owned()], std::time::Duration::ZERO).await.unwrap();
+    assert!(probes.is_empty());
+
+    service.post_event(r#"{"id":"evt_1"}"#).await;
+    let waiting = destination(&service).await;
+    assert_eq!((&waiting["backlog"]["pending"], &waiting["backlog"]["is_more"]), (&json!(1), &json!(false)));
+    assert_eq!(waiting["backlog"]["seconds_to_drain"], 1);
+    assert_eq!(waiting["limiter"]["per_minute"], 6000);
+    assert!(service.executions().await[0]["reason"].as_str().unwrap().contains("moving house"));
+
+    let resumed = service.post("/api/v1/destinations/notion/resume").await.json();
+    assert_eq!((&resumed["state"], &resumed["hold"]), (&json!("working"), &Value::Null));
+    service.until_finished(1).await;
+    assert_eq!(
+        service.post("/api/v1/destinations/notion/resume").await.status,
+        200,
+        "asking twice does no harm"
+    );
+    assert_eq!(
+        audited(&service).await,
+        ["destination.resumed destination notion", "destination.held destination notion"]
+    );
+    let idle = destination(&service).await;
+    assert_eq!((&idle["backlog"]["pending"], &idle["backlog"]["oldest_seconds"]), (&json!(0), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_hold_wants_a_note_and_an_instance_that_is_configured() {
+    let service = Service::start().await;
+    for note in ["", "  ", &"x".repeat(501)] {
+        assert_eq!(hold(&service, note).await.problem(400), "bad_request");
+    }
+    let odd = post_json(&service, "/api/v1/destinations/notion/hold", &json!({"why": "x"})).await;
+    assert_eq!(odd.problem(400), "bad_request");
+    assert_eq!(service.post("/api/v1/destinations/notion/hold").await.problem(415), "not_json");
+    let elsewhere = post_json(&service, "/api/v1/destinations/elsewhere/hold", &json!({"note": "x"})).await;
+    assert_eq!(elsewhere.problem(404), "not_found");
+    assert_eq!(service.post("/api/v1/destinations/elsewhere/resume").await.problem(404), "not_found");
+    assert!(audited(&service).await.is_empty());
+}
+
+async fn answer(service: &Service, path: &str) -> Value {
+    let answer = service.post(path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// A service whose first five events have failed.
+async fn with_five_failed() -> Service {
+    let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
+    let refused = Fault::Invalid { message: "Not now.".into() };
+    service.sandbox.fault(FaultRule::always(refused).on(Route::Create)).unwrap();
+    for number in 1..=5 {
+        let kind = if number == 5 { "charge.refunded" } else { "invoice.paid" };
+        service.post_event(&json!({"id": format!("evt_{number}"), "type": kind}).to_string()).await;
+    }
+    let executions = service.until_finished(5).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "failed"), "{executions:?}");
+    service.sandbox.clear_faults();
+    service
+}
+
+#[tokio::test]
+async fn what_failed_is_retried_page_by_page_and_a_dry_run_tells_how_much_and_how_long() {
+    let service = with_five_failed().await;
+    let dry = answer(&service, "/api/v1/executions/retry?dry_run=true").await;
+    assert_eq!((&dry["count"], &dry["seconds"], &dry["next_cursor"]), (&json!(5), &json!(1), &Value::Null));
+    assert!(audited(&service).await.is_empty());
+    assert_eq!(
+        answer(
+            &service,
+            "/api/v1/executions/retry?status=skipped&created_after=2020-01-01&created_before=2020-01-02"
+        )
+        .await["count"],
+        0
+    );
+
+    let mut path = "/api/v1/executions/retry?limit=2&note=mended".to_owned();
+    let mut counts = Vec::new();
+    loop {
+        let page = answer(&service, &path).await;
+        counts.push(page["count"].as_u64().unwrap());
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/api/v1/executions/retry?limit=2&cursor={cursor}");
+    }
+    assert_eq!(counts, [2, 2, 1]);
+    let executions = service.until_finished(5).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+    assert_eq!(service.sandbox.page_count(), 5);
+    let audit = service.get("/api/v1/audit").await.json();
+    assert_eq!(audited(&service).await, ["executions.retried executions"; 3]);
+    let first = &audit["data"][2]["detail"];
+    assert_eq!(
+        (&first["count"], &first["note"], &first["filter"]["status"]),
+        (&json!(2), &json!("mended"), &json!("failed"))
+    );
+}
+
+#[tokio::test]
+async fn a_retry_of_many_wants_a_state_that_can_be_retried_and_a_filter_with_an_end() {
+    let service = Service::start().await;
+    for (query, code) in [
+        ("status=running", "bad_request"),
+        ("status=superseded", "bad_request"),
+        ("limit=0", "bad_request"),
+        ("limit=5001", "bad_request"),
+        ("sort=id", "bad_request"),
+        ("status=success", "window_wanted"),
+    ] {
+        assert_eq!(
+            service.post(&format!("/api/v1/executions/retry?{query}")).await.problem(400),
+            code,
+            "{query}"
+        );
+    }
+    let none = answer(&service, "/api/v1/executions/retry?event=evt_none").await;
+    assert_eq!((&none["count"], &none["next_cursor"]), (&json!(0), &Value::Null));
+    let elsewhere = service.post("/api/v1/events/replay?destination=elsewhere").await;
+    assert_eq!(elsewhere.problem(400), "bad_request");
+}
+
+#[tokio::test]
+async fn a_replay_delivers_again_and_reaches_a_destination_that_did_not_want_the_events_then() {
+    let service = Service::builder().set("NOTION_EVENT_TYPES", "invoice.*").start().await;
+    for (id, kind) in [("evt_1", "invoice.paid"), ("evt_2", "charge.refunded"), ("evt_3", "charge.failed")] {
+        service.post_event(&json!({"id": id, "type": kind}).to_string()).await;
+    }
+    service.until_finished(1).await;
+    let next = service.replica().set("NOTION_EVENT_TYPES", "invoice.*,charge.refunded");
+    service.stop().await;
+    let next = next.start().await;
+    let dry = answer(&next, "/api/v1/events/replay?dry_run=true").await;
+    assert_eq!((&dry["count"], &dry["created"], &dry["seconds"]), (&json!(2), &json!(1), &Value::Null));
+    assert_eq!(next.executions().await.len(), 1);
+    let done = answer(&next, "/api/v1/events/replay?note=once").await;
+    assert_eq!((&done["count"], &done["created"]), (&json!(2), &json!(1)));
+    let executions = next.until_finished(2).await;
+    assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
+    let mut events: Vec<_> =
+        next.sandbox.pages().iter().map(|page| page.text("EventId").unwrap().to_owned()).collect();
+    events.sort();
+    assert_eq!(events, ["evt_1", "evt_2"], "the page that was there is updated, not doubled");
+    assert_eq!(audited(&next).await, ["events.replayed events"]);
+}
+
+#[tokio::test]
+async fn a_replay_leaves_what_waits_and_what_was_cancelled_and_brings_back_no_older_state() {
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    let state = |event: &str, created: i64, amount: i64| {
+        json!({"id": event, "type": "payment_intent.processing", "created": NOW + created, "livemode": false,
+            "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount, "currency": "eur"}}})
+        .to_string()
+    };
+    for (number, body) in [state("evt_1", 0, 100), state("evt_2", 1, 200)].iter().enumerate() {
+        service.post_event(body).await;
+        service.until_finished(number + 1).await;
+    }
+    hold(&service, "for the test").await;
+    service.post_event(&state("evt_3", 2, 300)).await;
+    let last = service.executions().await.pop().unwrap();
+    service.post(&format!("/api/v1/executions/{}/cancel", last["id"])).await;
+    assert_eq!(answer(&service, "/api/v1/events/replay").await["count"], 2);
+    service.post("/api/v1/destinations/notion/resume").await;
+    let executions = service.until_finished(3).await;
+    let statuses: Vec<_> = executions.iter().map(|execution| execution["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["superseded", "success", "cancelled"]);
+    assert_eq!(service.sandbox.pages()[0].text("Amount"), Some("2"));
+}
