@@ -12,6 +12,7 @@ use crate::sources::{Registry, stripe::Stripe};
 use crate::statistics;
 use crate::store::{Store, Wake};
 use crate::telemetry::Metrics;
+use crate::ui::{self, Playground, Ui};
 use crate::worker::{self, WorkerSettings};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Routes that only this command has, such as those of `dev`.
     pub more_routes: OpenApiRouter,
+    /// What the dashboard of `dev` has beside the usual.
+    pub playground: Option<Playground>,
 }
 
 /// The service: its routes, and the tasks behind them.
@@ -77,7 +80,7 @@ pub struct Service {
 impl Service {
     /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
     pub fn start(parts: Parts) -> Self {
-        let Parts { store, settings, alerts, instances, clock, more_routes } = parts;
+        let Parts { store, settings, alerts, instances, clock, more_routes, playground } = parts;
         let (tasks, wake) = (TaskTracker::new(), Wake::default());
         let (stop, stop_writers) = (CancellationToken::new(), CancellationToken::new());
         let names: Arc<[String]> =
@@ -92,7 +95,7 @@ impl Service {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
             writer: Writer::start(&store, &wake, &metrics, WriterSettings::default(), &tasks, &stop_writers),
-            clock,
+            clock: clock.clone(),
             metrics: metrics.clone(),
             forensics: Forensics::start(&store, secrets.to_vec(), &tasks, &stop),
         };
@@ -104,6 +107,17 @@ impl Service {
             let previewer = previewer.clone();
             Box::pin(async move { previewer.preview(id).await })
         });
+        let access = Arc::new(settings.access);
+        let ui = Ui::new(ui::Parts {
+            store: store.clone(),
+            instances: names.clone(),
+            wake: wake.clone(),
+            access: access.clone(),
+            clock,
+            playground,
+            stop: stop.clone(),
+        });
+        tasks.spawn(ui.clone().run());
         let targets = instances.iter().map(target).collect();
         let api = Api {
             store: store.clone(),
@@ -114,8 +128,9 @@ impl Service {
             scrape,
             previewer,
         };
-        let parts = Routes { ingest, api, more: more_routes, metrics_are_open: settings.metrics_are_open };
-        let router = router(parts, &metrics, &Arc::new(settings.access));
+        let parts =
+            Routes { ingest, api, ui, more: more_routes, metrics_are_open: settings.metrics_are_open };
+        let router = router(parts, &metrics, &access);
         tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
         tasks.spawn(worker::index(store.clone(), stop.clone()));
         tasks.spawn(retention::keep(
@@ -231,12 +246,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 struct Routes {
     ingest: Ingest,
     api: Api,
+    ui: Ui,
     more: OpenApiRouter,
     metrics_are_open: bool,
 }
 
 fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
-    let Routes { ingest, api, more, metrics_are_open } = routes;
+    let Routes { ingest, api, ui, more, metrics_are_open } = routes;
     let mut description = openapi();
     let (more_routes, more_description) = more.split_for_parts();
     description.merge(more_description);
@@ -256,6 +272,7 @@ fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
         .merge(open.with_state(api))
         .merge(protected)
         .merge(docs)
+        .merge(ui::routes(ui))
         .fallback(|| async {
             Problem::not_found("There is nothing at this address; /docs lists what there is.")
         })

@@ -21,6 +21,7 @@ pub mod retention;
 pub mod statistics;
 
 pub mod api;
+pub mod ui;
 
 pub mod app;
 pub mod cli;

@@ -68,6 +68,7 @@ fn welcome(stack: &Stack, has_cli: bool) -> String {
         "
   EventBridge is ready. Ctrl-C stops it.
 
+  Dashboard      {base}
   API docs       {base}/docs   (POST /api/v1/dev/trigger sends a sample from the browser)
   Webhook        {webhook}
   Notion         {notion}

@@ -53,6 +53,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         instances,
         clock: Arc::new(|| SystemTime::now().into()),
         more_routes: OpenApiRouter::new(),
+        playground: None,
     });
     service.serve(listener, async move { stop.cancelled().await }).await?;
     info!("stopped");

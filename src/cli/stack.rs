@@ -3,7 +3,7 @@
 //! `dev` and `demo` differ in what they keep and in what they print; both stand on this.
 
 use super::browser_trigger;
-use super::sender::Sender;
+use super::sender::{self, Sender};
 use crate::alerts;
 use crate::app::{Parts, Service};
 use crate::config::{NamedSecret, Reader, Settings, Vars};
@@ -11,6 +11,7 @@ use crate::destinations;
 use crate::devserver::postgres::{Keep, PrivatePostgres};
 use crate::devserver::sandbox::{self, RunningSandbox, Sandbox, SandboxOptions, Template};
 use crate::store::Store;
+use crate::ui::{Playground, SampleError, SendSample};
 use anyhow::Context;
 use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -97,6 +98,7 @@ impl Stack {
             instances,
             clock: Arc::new(|| SystemTime::now().into()),
             more_routes: browser_trigger::routes(sender.clone()),
+            playground: Some(playground(sender.clone(), sandbox.as_ref())),
         });
         let base_url = format!("http://localhost:{}", address.port());
         Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres })
@@ -115,6 +117,27 @@ impl Stack {
         }
         Ok(served?)
     }
+}
+
+/// The dashboard's test events, and where the sandbox shows its table.
+fn playground(sender: Sender, sandbox: Option<&RunningSandbox>) -> Playground {
+    let send: SendSample = Arc::new(move |sample| {
+        let sender = sender.clone();
+        Box::pin(async move {
+            let samples = sender::samples_of(&sample, rand::random());
+            let mut last = None;
+            for sample in samples.map_err(|error| SampleError(format!("{error:#}")))? {
+                let sent = sender.send(sample).await.map_err(|error| SampleError(format!("{error:#}")))?;
+                if !sent.is_accepted() {
+                    return Err(SampleError(format!("the webhook answered {}", sent.status)));
+                }
+                last = Some(sent.event_id);
+            }
+            last.ok_or_else(|| SampleError("the sample has no events".to_owned()))
+        })
+    });
+    let table_url = sandbox.map(|sandbox| sandbox.base_url().replace("127.0.0.1", "localhost"));
+    Playground { samples: sender::names().collect(), send, table_url }
 }
 
 fn development_settings(vars: &Vars) -> anyhow::Result<Settings> {

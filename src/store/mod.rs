@@ -30,6 +30,7 @@ mod retention;
 mod search;
 mod signs;
 mod statistics;
+mod tide;
 mod vitals;
 mod wake;
 mod window;

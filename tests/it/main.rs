@@ -7,6 +7,7 @@ mod alerts;
 mod another_database;
 mod api;
 mod cli;
+mod dashboard;
 mod delivery;
 mod doctor;
 mod duplicates;

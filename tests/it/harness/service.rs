@@ -137,6 +137,22 @@ impl Service {
         .await
     }
 
+    /// Waits until a query counts so many; looks again whenever a verdict was recorded. For
+    /// services that ask for a key.
+    pub async fn until_count(&self, sql: &str, wanted: i64) {
+        let mut progress = self.app.progress();
+        within(sql, async {
+            loop {
+                progress.mark_unchanged();
+                if self.database.count(sql).await == wanted {
+                    return;
+                }
+                progress.changed().await.unwrap();
+            }
+        })
+        .await;
+    }
+
     /// Stops the service in order, as SIGTERM does.
     pub async fn stop(self) {
         drop(self.router);
@@ -229,6 +245,7 @@ impl ServiceBuilder {
             instances,
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),
             more_routes: OpenApiRouter::new(),
+            playground: None,
         });
         let router = service.router();
         Service { database, sandbox: sandbox.handle(), router, app: service, running_sandbox: sandbox }

@@ -1,0 +1,24 @@
+//! A mark that changes whenever something happens, for those who show it live.
+
+use super::{Store, StoreError};
+
+impl Store {
+    /// A text that is another one after events came in, work was claimed or finished, or a
+    /// destination was held or resumed, at any replica. It costs the same however large the tables:
+    /// it reads two sequences, the leases that run, and the destinations.
+    pub async fn tide(&self) -> Result<String, StoreError> {
+        let mark = sqlx::query_scalar!(
+            r#"
+            select concat_ws(' ',
+                       (select last_value from eventbridge.events_id_seq),
+                       (select last_value from eventbridge.fences),
+                       (select concat_ws('/', count(*), sum(fence)) from eventbridge.leases),
+                       (select string_agg(concat_ws('/', name, held_since, held_reason), ' ' order by name)
+                          from eventbridge.destinations)) as "mark!"
+            "#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(mark)
+    }
+}

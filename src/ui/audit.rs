@@ -1,0 +1,83 @@
+//! `/audit`: who changed what by hand.
+
+use super::Ui;
+use super::elements::{address, empty, pager, time};
+use super::frame::{self, Tab};
+use super::guard::Visitor;
+use super::query::{self, Query, ROWS};
+use super::refusal::Refusal;
+use crate::store::{AuditRow, Cursor};
+use axum::extract::State;
+use axum::response::Html;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Which part of it to list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    cursor: Option<String>,
+}
+
+/// The list, newest first.
+pub(super) async fn list(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Query(query): Query<ListQuery>,
+) -> Result<Html<String>, Refusal> {
+    let page = ui.store.audited(None, query::cursor(query.cursor.as_deref())?, ROWS).await?;
+    let older = page.next.map(Cursor::encode).map(|cursor| address("/audit", &[("cursor", Some(&cursor))]));
+    let newest = query.cursor.is_some().then_some("/audit");
+    let body = html! {
+        div { h1 { "Audit" } p.lead { "Whatever was done by hand, by the dashboard, the API or the command line." } }
+        div data-part="rows" { (rows(&page.rows)) }
+        (pager(newest, older.as_deref()))
+    };
+    Ok(frame::page(&visitor, Tab::Audit, "Audit", &body))
+}
+
+fn rows(lines: &[AuditRow]) -> Markup {
+    html! {
+        @if lines.is_empty() {
+            (empty("Nothing was done by hand yet", "Retries and all other changes that a person makes are written down here."))
+        } @else {
+            div.scroll tabindex="0" role="region" aria-label="Audit" {
+                table {
+                    thead { tr { th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "Of" } th scope="col" { "Detail" } } }
+                    tbody {
+                        @for line in lines {
+                            tr {
+                                td.when { (time(line.at)) }
+                                td { (line.who) }
+                                td { (line.action) }
+                                td { (subject(line)) }
+                                td.why { (detail(&line.detail)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The subject, with a link where it is an execution.
+fn subject(line: &AuditRow) -> Markup {
+    let execution = line.subject.strip_prefix("execution ").unwrap_or(&line.subject);
+    match execution.parse::<i64>() {
+        Ok(id) if line.action.starts_with("execution.") => {
+            html! { a href=(format!("/executions/{id}")) { "Execution " (id) } }
+        }
+        _ => html! { (line.subject) },
+    }
+}
+
+/// The fields of a detail, each as `name: value`.
+fn detail(detail: &Value) -> String {
+    let Value::Object(fields) = detail else { return String::new() };
+    let pairs = fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| match value {
+        Value::String(text) => format!("{name}: {text}"),
+        other => format!("{name}: {other}"),
+    });
+    pairs.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,165 @@
+//! The small parts that pages share: states, times, lengths of time, ids, notes, the pager.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use maud::{Markup, html};
+use url::form_urlencoded;
+
+/// A state, told by its word and not by its colour alone.
+pub(super) fn status(word: &str) -> Markup {
+    html! { span class=(format!("status {}", tone(word))) { (word) } }
+}
+
+/// A moment: UTC in the text, and in the reader's own zone where the script runs.
+pub(super) fn time(at: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
+            (at.format("%Y-%m-%d %H:%M:%S"))
+        }
+    }
+}
+
+/// How long ago a moment was; the script lets it grow.
+pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    html! {
+        time data-ago="" datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
+            (length(now - at)) " ago"
+        }
+    }
+}
+
+/// A length of time as people say it: `41 s`, `6 min`, `2 h 5 min`, `3 d`.
+pub(super) fn length(length: TimeDelta) -> String {
+    let seconds = length.num_seconds().max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => match seconds % 3600 / 60 {
+            0 => format!("{} h", seconds / 3600),
+            minutes => format!("{} h {minutes} min", seconds / 3600),
+        },
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A short length of time: `85 ms`, `1.2 s`.
+pub(super) fn took(duration_ms: i32) -> String {
+    match duration_ms {
+        ..1000 => format!("{duration_ms} ms"),
+        _ => format!("{}.{} s", duration_ms / 1000, duration_ms % 1000 / 100),
+    }
+}
+
+/// A number with its thousands apart.
+pub(super) fn count(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    if number < 0 {
+        text.push('-');
+    }
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Where there is nothing to tell.
+pub(super) fn none() -> Markup {
+    html! { span.none aria-label="none" { "–" } }
+}
+
+/// A text, or that there is none.
+pub(super) fn maybe(text: Option<&str>) -> Markup {
+    match text {
+        Some(text) => html! { (text) },
+        None => none(),
+    }
+}
+
+/// Says that a list has no rows, and why that may be so.
+pub(super) fn empty(title: &str, hint: &str) -> Markup {
+    html! { div.empty { strong { (title) } p { (hint) } } }
+}
+
+/// What was just done, by the word that a redirect carries; other words say nothing.
+pub(super) fn done(word: Option<&str>) -> Markup {
+    let text = match word {
+        Some("retried") => "It is tried again now.",
+        Some("sent") => "The test event was sent and taken.",
+        _ => return html! {},
+    };
+    html! { p.done role="status" { (text) } }
+}
+
+/// A link to another site, opened apart and told nothing of where it came from.
+pub(super) fn outside(href: &str, text: &str) -> Markup {
+    html! { a href=(href) target="_blank" rel="noopener noreferrer" { (text) span.arrow aria-hidden="true" { "↗" } span.hidden { " (opens in a new tab)" } } }
+}
+
+/// A path with a query; pairs without a value are left out.
+pub(super) fn address(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// The way to older rows, and back to the newest.
+pub(super) fn pager(newest: Option<&str>, older: Option<&str>) -> Markup {
+    html! {
+        @if newest.is_some() || older.is_some() {
+            nav.pager aria-label="Pages" {
+                @if let Some(newest) = newest { a.button href=(newest) { "Newest" } }
+                @if let Some(older) = older { a.button href=(older) rel="next" { "Older" } }
+            }
+        }
+    }
+}
+
+/// The colour that goes with a word.
+fn tone(word: &str) -> &'static str {
+    match word {
+        "success" | "delivered" | "ok" => "good",
+        "failed" | "permanent" => "bad",
+        "pending" | "transient" | "throttled" | "ambiguous" | "unsettled" | "held" | "worker_lost" => "waits",
+        "running" => "runs",
+        _ => "still",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_counts_read_as_people_say_them() {
+        for (seconds, said) in
+            [(-5, "0 s"), (41, "41 s"), (60, "1 min"), (3600, "1 h"), (7500, "2 h 5 min"), (259_200, "3 d")]
+        {
+            assert_eq!(length(TimeDelta::seconds(seconds)), said);
+        }
+        for (ms, said) in [(85, "85 ms"), (999, "999 ms"), (1250, "1.2 s"), (61_000, "61.0 s")] {
+            assert_eq!(took(ms), said);
+        }
+        for (number, said) in
+            [(0, "0"), (999, "999"), (1000, "1\u{202f}000"), (-1_234_567, "-1\u{202f}234\u{202f}567")]
+        {
+            assert_eq!(count(number), said);
+        }
+    }
+
+    #[test]
+    fn an_address_leaves_out_what_is_not_given_and_encodes_the_rest() {
+        assert_eq!(address("/events", &[("type", None)]), "/events");
+        assert_eq!(
+            address("/events", &[("type", Some("a&b")), ("cursor", Some("x"))]),
+            "/events?type=a%26b&cursor=x"
+        );
+    }
+}

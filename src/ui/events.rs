@@ -1,0 +1,300 @@
+//! `/events`: what came in, and what became of each.
+
+use super::elements::{address, done, empty, maybe, none, outside, pager, status, time, took};
+use super::frame::{self, Tab};
+use super::guard::Visitor;
+use super::payload::{self as layout};
+use super::query::{self, Path, Query, ROWS, filled};
+use super::refusal::Refusal;
+use super::{Ui, dashboard_link};
+use crate::domain::event::EventKey;
+use crate::store::{
+    Cursor, EventFilter, EventRow, ExecutionFilter, ExecutionRow, LIMIT_MAX, RemovedPayload, Window,
+};
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
+use bytes::Bytes;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+/// How many events of the same object are shown with one.
+const SIBLINGS: u32 = 11;
+
+/// Which events to list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(rename = "type", default, deserialize_with = "filled")]
+    event_type: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    object: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    status: Option<String>,
+    cursor: Option<String>,
+}
+
+/// What was just done.
+#[derive(Debug, Deserialize)]
+pub(super) struct ShowQuery {
+    done: Option<String>,
+}
+
+/// The list.
+pub(super) async fn list(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Query(query): Query<ListQuery>,
+) -> Result<Html<String>, Refusal> {
+    // States have no index with the events, so the list then covers the last days alone.
+    let is_windowed = query.status.is_some() && query.object.is_none();
+    let received = if is_windowed { query::last_days(ui.store.now().await?) } else { Window::default() };
+    let filter = EventFilter {
+        types: query::types(query.event_type.as_deref())?,
+        object_id: query.object.clone(),
+        status: query::status(query.status.as_deref())?,
+        received,
+        ..EventFilter::default()
+    };
+    let page = ui.store.events(&filter, query::cursor(query.cursor.as_deref())?, ROWS).await?;
+    let here = |cursor: Option<&str>| {
+        let pairs = [
+            ("type", query.event_type.as_deref()),
+            ("object", query.object.as_deref()),
+            ("status", query.status.as_deref()),
+            ("cursor", cursor),
+        ];
+        address("/events", &pairs)
+    };
+    let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
+    let newest = query.cursor.is_some().then(|| here(None));
+    let body = html! {
+        div.head { h1 { "Events" } }
+        form.filters method="get" action="/events" role="search" aria-label="Filter the events" {
+            (query::text_field("type", "Type", "invoice.*", query.event_type.as_deref()))
+            (query::text_field("object", "Object", "in_…", query.object.as_deref()))
+            (query::status_field(query.status.as_deref()))
+            button type="submit" { "Filter" }
+        }
+        @if is_windowed { p.soft { "Of the last " (query::DAYS) " days." } }
+        div data-part="rows" { (rows(&page.rows)) }
+        (pager(newest.as_deref(), older.as_deref()))
+    };
+    Ok(frame::page(&visitor, Tab::Events, "Events", &body))
+}
+
+/// One event: its facts, its deliveries and its body.
+pub(super) async fn show(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Query(query): Query<ShowQuery>,
+) -> Result<Html<String>, Refusal> {
+    let missing = || Refusal::not_found("There is no event of this id.");
+    let key = key(&ui, &id).await?.ok_or_else(missing)?;
+    let of_event = ExecutionFilter { event: Some(key), ..ExecutionFilter::default() };
+    let event = ui.store.event(key).await?.ok_or_else(missing)?;
+    let of_object = EventFilter { object_id: event.object_id.clone(), ..EventFilter::default() };
+    let siblings = async {
+        match event.object_id {
+            Some(_) => Ok(ui.store.events(&of_object, None, SIBLINGS).await?.rows),
+            None => Ok::<_, Refusal>(Vec::new()),
+        }
+    };
+    let executions = async { Ok(ui.store.executions(&of_event, None, LIMIT_MAX).await?) };
+    let (executions, kept, siblings) = tokio::try_join!(executions, kept(&ui, key), siblings)?;
+    let body = html! {
+        (done(query.done.as_deref()))
+        div.head {
+            div { p.kicker { "Event" } h1 { (event.event_type) } p.mono.soft { (event.event_id) } }
+        }
+        section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&event)) }
+        section data-part="deliveries" aria-labelledby="deliveries" {
+            h2 id="deliveries" { "Deliveries" }
+            (deliveries(&executions.rows, &ui.instances))
+        }
+        (others(&event, &siblings))
+        (payload_section(event.id, &kept))
+    };
+    Ok(frame::page(&visitor, Tab::Events, &event.event_id, &body))
+}
+
+/// The body, byte for byte.
+pub(super) async fn payload(State(ui): State<Ui>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let missing = || Refusal::not_found("There is no event of this id, or its body was removed.");
+    let key = key(&ui, &id).await?.ok_or_else(missing)?;
+    let Kept::Whole(body) = kept(&ui, key).await? else { return Err(missing()) };
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+}
+
+/// What is there of a body.
+pub(super) enum Kept {
+    /// All of it.
+    Whole(Bytes),
+    /// It was removed.
+    Removed(RemovedPayload),
+    /// There is no such event any more.
+    Nothing,
+}
+
+/// The body of an event, or that it was removed.
+pub(super) async fn kept(ui: &Ui, key: EventKey) -> Result<Kept, Refusal> {
+    if let Some(removed) = ui.store.payload_removed(key).await? {
+        return Ok(Kept::Removed(removed));
+    }
+    Ok(ui.store.payload(key).await?.map_or(Kept::Nothing, |payload| Kept::Whole(payload.body)))
+}
+
+/// A body on a page: laid out, as far as it is shown, and a click away as a whole.
+pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
+    let body = match kept {
+        Kept::Whole(body) => body,
+        Kept::Nothing => return html! {},
+        Kept::Removed(removed) => {
+            let why = match removed.why.as_str() {
+                "forgotten" => "its customer was forgotten",
+                _ => "it was older than is kept",
+            };
+            return html! {
+                section aria-labelledby="payload-title" {
+                    h2 id="payload-title" { "Payload" }
+                    div.empty { strong { "The payload was removed" } p { (time(removed.at)) ": " (why) "." } }
+                }
+            };
+        }
+    };
+    let (text, is_all) = layout::shown(body);
+    html! {
+        section aria-labelledby="payload-title" {
+            div.head {
+                h2 id="payload-title" { "Payload" }
+                div.actions {
+                    button.quiet type="button" data-copy="payload" hidden { "Copy" }
+                    a.button.quiet href=(format!("/events/{event}/payload")) { "As it came" }
+                }
+            }
+            pre.code id="payload" tabindex="0" aria-label="Payload as JSON" { code { (layout::pretty(&text)) } }
+            @if !is_all {
+                p.soft { "The first " (layout::SHOWN_BYTES_MAX / 1024) " KiB are shown; “As it came” has all of it." }
+            }
+        }
+    }
+}
+
+/// Our number of an event, or its sender's id.
+async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, Refusal> {
+    match id.parse() {
+        Ok(number) => Ok(Some(EventKey(number))),
+        Err(_) => Ok(ui.store.event_key(id).await?),
+    }
+}
+
+fn rows(events: &[EventRow]) -> Markup {
+    html! {
+        @if events.is_empty() {
+            (empty("No event here", "Nothing matches, or nothing has come in yet."))
+        } @else {
+            div.scroll tabindex="0" role="region" aria-label="Events" {
+                table {
+                    thead { tr { th scope="col" { "Received" } th scope="col" { "Type" } th scope="col" { "Object" } th scope="col" { "Event" } th scope="col" { "Mode" } } }
+                    tbody {
+                        @for event in events {
+                            tr {
+                                td.when { (time(event.received_at)) }
+                                td { a href=(format!("/events/{}", event.id)) { (if event.event_type.is_empty() { "(no type)" } else { &event.event_type }) } }
+                                td.mono { (maybe(event.object_id.as_deref())) }
+                                td.mono { (event.event_id) }
+                                td { (mode(event.livemode)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn facts(event: &EventRow) -> Markup {
+    let (account, livemode) = (event.account.as_deref(), event.livemode);
+    let in_stripe = dashboard_link::event(&event.event_id, account, livemode);
+    html! {
+        dl.facts {
+            div { dt { "Created" } dd { @match event.created { Some(at) => (time(at)), None => (none()) } } }
+            div { dt { "Received" } dd { (time(event.received_at)) } }
+            div { dt { "Mode" } dd { (mode(livemode)) } }
+            div { dt { "Verified by" } dd { (event.secret_name) } }
+            div {
+                dt { "Object" }
+                dd {
+                    @match event.object_id.as_deref() {
+                        Some(id) => {
+                            @match dashboard_link::object(id, account, livemode) {
+                                Some(link) => span.mono { (outside(&link, id)) },
+                                None => span.mono { (id) },
+                            }
+                            @if let Some(kind) = &event.object_type { span.soft { " " (kind) } }
+                        },
+                        None => (none()),
+                    }
+                }
+            }
+            div { dt { "Account" } dd.mono { (maybe(account)) } }
+            div { dt { "API version" } dd { (maybe(event.api_version.as_deref())) } }
+            div { dt { "In Stripe" } dd { @match in_stripe { Some(link) => (outside(&link, "Open the event")), None => (none()) } } }
+        }
+    }
+}
+
+/// The other events of the same object.
+fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
+    let others: Vec<_> = siblings.iter().filter(|sibling| sibling.id != event.id).collect();
+    html! {
+        @if let (Some(object), false) = (&event.object_id, others.is_empty()) {
+            section aria-labelledby="siblings" data-part="siblings" {
+                div.head {
+                    h2 id="siblings" { "More of this object" }
+                    a href=(address("/events", &[("object", Some(object))])) { "All its events" }
+                }
+                ul.rows {
+                    @for other in others {
+                        li {
+                            a.row href=(format!("/events/{}", other.id)) {
+                                span.row-main { (other.event_type) }
+                                span.row-soft.mono { (other.event_id) }
+                                span.row-end { (time(other.received_at)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn deliveries(executions: &[ExecutionRow], instances: &[String]) -> Markup {
+    html! {
+        @if executions.is_empty() {
+            (empty("Nobody wanted it", "No destination asks for events of this type and mode; it is stored."))
+        } @else {
+            ul.rows {
+                @for execution in executions {
+                    li {
+                        a.row href=(format!("/executions/{}", execution.id)) {
+                            span.row-main { (status(&execution.status)) " " (execution.destination) }
+                            span.row-soft { (execution.why(instances).unwrap_or_default()) }
+                            span.row-end { @if let Some(duration) = execution.duration_ms { (took(duration)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether real money is concerned.
+pub(super) fn mode(livemode: Option<bool>) -> Markup {
+    match livemode {
+        Some(true) => html! { span.tag.live { "live" } },
+        Some(false) => html! { span.tag { "test" } },
+        None => none(),
+    }
+}

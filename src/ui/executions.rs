@@ -1,0 +1,214 @@
+//! `/executions`: each event on its way to a destination, why it is where it is, and another try.
+
+use super::elements::{address, done, empty, maybe, none, outside, pager, status, time, took};
+use super::events::{kept, payload_section};
+use super::frame::{self, Tab};
+use super::guard::Visitor;
+use super::query::{self, Path, Query, ROWS, filled};
+use super::refusal::Refusal;
+use super::timeline::timeline;
+use super::{Ui, dashboard_link};
+use crate::domain::event::EventKey;
+use crate::domain::execution::{Change, ExecutionId, Status};
+use crate::store::{Answered, Cursor, EventRow, ExecutionFilter, ExecutionRow, Window};
+use axum::extract::State;
+use axum::response::{Html, Redirect};
+use maud::{Markup, html};
+use serde::Deserialize;
+use tracing::info;
+
+/// Which executions to list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(rename = "type", default, deserialize_with = "filled")]
+    event_type: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    status: Option<String>,
+    cursor: Option<String>,
+}
+
+/// What was just done.
+#[derive(Debug, Deserialize)]
+pub(super) struct ShowQuery {
+    done: Option<String>,
+}
+
+/// The list.
+pub(super) async fn list(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Query(query): Query<ListQuery>,
+) -> Result<Html<String>, Refusal> {
+    let status = query::status(query.status.as_deref())?;
+    // Only failed ones have an index of their own; of the others the last days are listed.
+    let is_windowed =
+        query.event_type.is_some() || status.is_some_and(|status| status != Status::Failed.as_str());
+    let created = if is_windowed { query::last_days(ui.store.now().await?) } else { Window::default() };
+    let types = query::types(query.event_type.as_deref())?;
+    let filter = ExecutionFilter { types, status, created, ..ExecutionFilter::default() };
+    let page = ui.store.executions(&filter, query::cursor(query.cursor.as_deref())?, ROWS).await?;
+    let here = |cursor: Option<&str>| {
+        let pairs =
+            [("type", query.event_type.as_deref()), ("status", query.status.as_deref()), ("cursor", cursor)];
+        address("/executions", &pairs)
+    };
+    let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
+    let newest = query.cursor.is_some().then(|| here(None));
+    let body = html! {
+        div.head { h1 { "Executions" } }
+        form.filters method="get" action="/executions" role="search" aria-label="Filter the executions" {
+            (query::text_field("type", "Type", "invoice.*", query.event_type.as_deref()))
+            (query::status_field(query.status.as_deref()))
+            button type="submit" { "Filter" }
+        }
+        @if is_windowed { p.soft { "Of the last " (query::DAYS) " days." } }
+        div data-part="rows" { (rows(&page.rows, &ui.instances)) }
+        (pager(newest.as_deref(), older.as_deref()))
+    };
+    Ok(frame::page(&visitor, Tab::Executions, "Executions", &body))
+}
+
+/// One execution: where it stands and why, what happened so far, and the body that it delivers.
+pub(super) async fn show(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(id): Path<i64>,
+    Query(query): Query<ShowQuery>,
+) -> Result<Html<String>, Refusal> {
+    let execution = ui.store.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
+    let key = EventKey(execution.event_key);
+    let (event, attempts, kept) = tokio::try_join!(
+        async { Ok(ui.store.event(key).await?) },
+        async { Ok(ui.store.attempts(ExecutionId(id)).await?) },
+        kept(&ui, key),
+    )?;
+    let event = event.ok_or_else(missing)?;
+    let title = format!("Execution {id}");
+    let body = html! {
+        (done(query.done.as_deref()))
+        div.head data-part="state" {
+            div {
+                p.kicker { (title) " to " (execution.destination) }
+                h1 { (execution.event_type) " " (status(&execution.status)) }
+                @if let Some(why) = execution.why(&ui.instances) { p.lead { (why) } }
+            }
+            div.actions {
+                @if let Some(link) = execution.remote_url.as_deref().filter(|link| is_web(link)) {
+                    a.button href=(link) target="_blank" rel="noopener noreferrer" { "Open the page" span.hidden { " (opens in a new tab)" } }
+                }
+                (retry_button(&visitor, &execution))
+            }
+        }
+        section.card aria-labelledby="facts" data-part="facts" {
+            h2.hidden id="facts" { "Facts" }
+            (facts(&execution, &event))
+        }
+        section aria-labelledby="timeline-title" data-part="timeline" {
+            h2 id="timeline-title" { "What happened" }
+            (timeline(&event, &execution, &attempts, &ui.instances))
+        }
+        (payload_section(event.id, &kept))
+    };
+    Ok(frame::page(&visitor, Tab::Executions, &title, &body))
+}
+
+/// Tries an execution again, now.
+pub(super) async fn retry(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(id): Path<i64>,
+) -> Result<Redirect, Refusal> {
+    match ui.store.retry(ExecutionId(id), &visitor.who).await? {
+        Answered::Done => {
+            info!(execution_id = id, who = visitor.who.name(), "retried by hand");
+            ui.wake.ring();
+            Ok(Redirect::to(&format!("/executions/{id}?done=retried")))
+        }
+        Answered::NotFound => Err(missing()),
+        Answered::PayloadRemoved => Err(Refusal::conflict(
+            "The payload of its event was removed, so there is nothing left to deliver. Nothing was done.",
+        )),
+        Answered::Refused(status) => Err(Refusal::conflict(format!(
+            "The execution is {status}: {}. Nothing was done.",
+            status.why_not_retryable()
+        ))),
+    }
+}
+
+/// A table of executions.
+pub(super) fn rows(executions: &[ExecutionRow], instances: &[String]) -> Markup {
+    html! {
+        @if executions.is_empty() {
+            (empty("No execution here", "Nothing matches, or no destination wanted what came in."))
+        } @else {
+            div.scroll tabindex="0" role="region" aria-label="Executions" {
+                table {
+                    thead { tr { th scope="col" { "Created" } th scope="col" { "State" } th scope="col" { "Type" } th scope="col" { "To" } th.number scope="col" { "Tries" } th.number scope="col" { "Took" } th scope="col" { "Why" } } }
+                    tbody {
+                        @for execution in executions {
+                            tr {
+                                td.when { (time(execution.created_at)) }
+                                td { (status(&execution.status)) }
+                                td { a href=(format!("/executions/{}", execution.id)) { (execution.event_type) } }
+                                td { (execution.destination) }
+                                td.number { (execution.attempts) }
+                                td.number { @match execution.duration_ms { Some(duration) => (took(duration)), None => (none()) } }
+                                td.why { (maybe(execution.why(instances).as_deref())) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn facts(execution: &ExecutionRow, event: &EventRow) -> Markup {
+    let (account, livemode) = (event.account.as_deref(), event.livemode);
+    html! {
+        dl.facts {
+            div { dt { "Event" } dd { a.mono href=(format!("/events/{}", event.id)) { (event.event_id) } } }
+            div {
+                dt { "Object" }
+                dd.mono {
+                    @match event.object_id.as_deref() {
+                        Some(id) => @match dashboard_link::object(id, account, livemode) {
+                            Some(link) => (outside(&link, id)),
+                            None => (id),
+                        },
+                        None => (none()),
+                    }
+                }
+            }
+            div { dt { "Failed tries" } dd { (execution.attempts) } }
+            div { dt { "Last answer" } dd { @match execution.response_code { Some(code) => (code), None => (none()) } } }
+            div {
+                dt { "Next try" }
+                dd { @if execution.status == Status::Pending.as_str() { (time(execution.run_at)) } @else { (none()) } }
+            }
+            div { dt { "Page" } dd.mono { (maybe(execution.remote_id.as_deref())) } }
+        }
+    }
+}
+
+fn retry_button(visitor: &Visitor, execution: &ExecutionRow) -> Markup {
+    let status = execution.status.parse::<Status>().ok();
+    let is_possible = status.is_some_and(|status| status.after(Change::Retry).is_some());
+    let is_wanted = matches!(status, Some(Status::Failed | Status::Pending));
+    html! {
+        @if visitor.may_write() && is_possible {
+            (frame::post(visitor, &format!("/executions/{}/retry", execution.id), &html! {
+                button.primary[is_wanted] type="submit" { "Retry now" }
+            }))
+        }
+    }
+}
+
+/// Whether a link that a destination gave leads to the web, and not to a script.
+fn is_web(link: &str) -> bool {
+    link.starts_with("https://") || link.starts_with("http://")
+}
+
+fn missing() -> Refusal {
+    Refusal::not_found("There is no execution of this number.")
+}

@@ -1,0 +1,114 @@
+//! What stands around every page: the head, the bar with its tabs and search, and the messages.
+
+use super::assets::{ICON, SCRIPT, STYLE};
+use super::guard::{TOKEN, Visitor};
+use super::session::scope_word;
+use axum::response::Html;
+use maud::{DOCTYPE, Markup, html};
+
+/// The parts of the dashboard, as the bar shows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tab {
+    Overview,
+    Events,
+    Executions,
+    Audit,
+    /// What was searched for; the bar names it by its field alone.
+    Search,
+}
+
+const TABS: [(Tab, &str, &str); 4] = [
+    (Tab::Overview, "/", "Overview"),
+    (Tab::Events, "/events", "Events"),
+    (Tab::Executions, "/executions", "Executions"),
+    (Tab::Audit, "/audit", "Audit"),
+];
+
+/// A whole page for somebody who is let in.
+pub(super) fn page(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
+    let whole = html! {
+        a.skip href="#main" { "Skip to the content" }
+        header.top {
+            div.bar {
+                a.brand href="/" { (mark()) span { "EventBridge" } }
+                nav.tabs aria-label="Main" {
+                    @for (each, href, name) in TABS {
+                        a href=(href) aria-current=[(each == tab).then_some("page")] { (name) }
+                    }
+                }
+                form.search method="get" action="/search" role="search" aria-label="Search" {
+                    label.hidden for="q" { "Search" }
+                    input id="q" type="search" name="q" required maxlength="1000" autocomplete="off" spellcheck="false"
+                        placeholder="evt_, in_, cus_, e-mail, Notion link  ( / )";
+                }
+                div.right {
+                    span.link-state id="link-state" hidden role="status" { "" }
+                    (account(visitor))
+                }
+            }
+        }
+        main id="main" tabindex="-1" { (body) }
+        footer.foot {
+            span { "EventBridge API " (env!("CARGO_PKG_VERSION")) }
+            a href="/docs" { "API" }
+            span.zone id="zone" { "Times are UTC" }
+        }
+    };
+    document(title, true, &whole)
+}
+
+/// A page with nothing around it, for whoever is not let in and for what went wrong.
+pub(super) fn bare(title: &str, body: &Markup) -> Html<String> {
+    let whole = html! {
+        header.top { div.bar { a.brand href="/" { (mark()) span { "EventBridge" } } } }
+        (body)
+    };
+    document(title, false, &whole)
+}
+
+/// A form that changes something: it posts to `action` and bears the token of the session.
+pub(super) fn post(visitor: &Visitor, action: &str, fields: &Markup) -> Markup {
+    html! {
+        form.inline method="post" action=(action) {
+            input type="hidden" name=(TOKEN) value=(visitor.token);
+            (fields)
+        }
+    }
+}
+
+fn document(title: &str, is_live: bool, body: &Markup) -> Html<String> {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · EventBridge" }
+                link rel="icon" type="image/svg+xml" href=(ICON.url);
+                link rel="stylesheet" href=(STYLE.url);
+                script defer src=(SCRIPT.url) {}
+            }
+            body data-live=[is_live.then_some("/live")] { (body) }
+        }
+    };
+    Html(markup.into_string())
+}
+
+fn account(visitor: &Visitor) -> Markup {
+    html! {
+        @if let Some(scope) = visitor.scope {
+            span.who title="The key that this session stands for" { (visitor.who.name()) " · " (scope_word(scope)) }
+            (post(visitor, "/logout", &html! { button.quiet type="submit" { "Log out" } }))
+        }
+    }
+}
+
+fn mark() -> Markup {
+    html! {
+        svg.mark viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" {
+            path d="M3 17c0-5 4-9 9-9s9 4 9 9" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" {}
+            path d="M3 17h18M8 17v-5.6M16 17v-5.6M12 17V8" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" {}
+        }
+    }
+}

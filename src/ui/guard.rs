@@ -1,0 +1,185 @@
+//! Who may see and do what in the dashboard.
+//!
+//! Every page but the login wants a session where there are keys. Whatever changes something must
+//! come from a page of our own: the browser says which page sent it, and where there is a session
+//! the form bears its token as well. All of it is looked at here, once, for every route.
+
+use super::Ui;
+use super::refusal::Refusal;
+use super::session::{COOKIE, Session};
+use crate::config::{Access, ApiKey, Scope};
+use crate::domain::audit::Caller;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use url::form_urlencoded;
+
+/// The most that a form of ours may hold.
+pub(super) const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// The field of a form that holds its token.
+pub(super) const TOKEN: &str = "token";
+
+/// The one form that a key of the scope read may send.
+pub(super) const LOGOUT: &str = "/logout";
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Who looks at a page.
+#[derive(Debug, Clone)]
+pub(super) struct Visitor {
+    /// Who it is, for the record of changes.
+    pub who: Caller,
+    /// What the key may do; nothing where no key is asked for.
+    pub scope: Option<Scope>,
+    /// What the forms of this page bear.
+    pub token: String,
+}
+
+impl Visitor {
+    /// Whether buttons that change something are shown, and do anything.
+    pub const fn may_write(&self) -> bool {
+        self.who.may_write()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        // There is one on every route behind the guard.
+        parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)
+    }
+}
+
+/// Lets a request pass with its visitor, or sends it to the login.
+pub(super) async fn guard(State(ui): State<Ui>, mut request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let found = match &*ui.access {
+        Access::Open | Access::LocalOnly => None,
+        Access::Keys(keys) => match session(&ui, keys, request.headers()) {
+            Some(found) => Some(found),
+            None if reads => return to_login(&request),
+            None => return Refusal::signed_out().into_response(),
+        },
+    };
+    if !reads {
+        if !is_from_our_page(request.headers()) {
+            return Refusal::foreign().into_response();
+        }
+        let form;
+        (request, form) = match read_form(request).await {
+            Ok(read) => read,
+            Err(refusal) => return refusal.into_response(),
+        };
+        if let Some((session, key)) = &found {
+            if !session.owns_form(key, &token_of(&form)) {
+                return Refusal::stale_form().into_response();
+            }
+            if session.scope < Scope::Write && request.uri().path() != LOGOUT {
+                return Refusal::read_only().into_response();
+            }
+        }
+    }
+    let visitor = match found {
+        None => Visitor { who: Caller::without_key(), scope: None, token: String::new() },
+        Some((session, key)) => Visitor {
+            token: session.form_token(&key),
+            scope: Some(session.scope),
+            who: Caller::with_key(session.holder, session.scope >= Scope::Write),
+        },
+    };
+    request.extensions_mut().insert(visitor);
+    next.run(request).await
+}
+
+/// Whether a browser says that a page of this very origin sent the request. A program that says
+/// nothing of the kind has the API.
+pub(super) fn is_from_our_page(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get(FETCH_SITE) {
+        return site == "same-origin";
+    }
+    let (origin, host) = (text(headers, &header::ORIGIN), text(headers, &header::HOST));
+    let authority = origin.and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    authority.is_some_and(|authority| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)))
+}
+
+fn session(ui: &Ui, keys: &[ApiKey], headers: &HeaderMap) -> Option<(Session, ApiKey)> {
+    let session = Session::read(cookie(headers)?, keys, (ui.clock)())?;
+    let key = keys.iter().find(|key| key.name == session.holder)?;
+    Some((session, key.clone()))
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let pairs = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    pairs
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+}
+
+/// To the login, and from there back to where one wanted to go.
+fn to_login(request: &Request) -> Response {
+    let accepts_pages = text(request.headers(), &header::ACCEPT)
+        .is_none_or(|accept| accept.contains("text/html") || accept.contains("*/*"));
+    if !accepts_pages {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let wanted = request.uri().path_and_query().map_or("/", |wanted| wanted.as_str());
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", wanted).finish();
+    Redirect::to(&format!("/login?{query}")).into_response()
+}
+
+async fn read_form(request: Request) -> Result<(Request, Bytes), Refusal> {
+    let (parts, body) = request.into_parts();
+    let form = axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| Refusal::form_too_large())?;
+    Ok((Request::from_parts(parts, Body::from(form.clone())), form))
+}
+
+fn token_of(form: &[u8]) -> String {
+    form_urlencoded::parse(form)
+        .find_map(|(name, value)| (name == TOKEN).then(|| value.into_owned()))
+        .unwrap_or_default()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).parse().expect("a name"), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn only_a_page_of_this_origin_sends_forms() {
+        for (said, is_ours) in [
+            (headers(&[("sec-fetch-site", "same-origin")]), true),
+            (headers(&[("sec-fetch-site", "same-site"), ("host", "a"), ("origin", "https://a")]), false),
+            (headers(&[("sec-fetch-site", "cross-site")]), false),
+            (headers(&[("host", "a:8000"), ("origin", "http://a:8000")]), true),
+            (headers(&[("host", "a:8000"), ("origin", "http://a")]), false),
+            (headers(&[("host", "a"), ("origin", "null")]), false),
+            (headers(&[("host", "a")]), false),
+        ] {
+            assert_eq!(is_from_our_page(&said), is_ours, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let value = cookie(&headers(&[("cookie", "a=b; __Host-eventbridge=x=y; c=d")])).map(str::to_owned);
+        assert_eq!(value.as_deref(), Some("x=y"));
+        assert_eq!(cookie(&headers(&[("cookie", "eventbridge=x")])), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! `/login` and `/logout`: a key of `API_KEYS` is exchanged for a session.
+//!
+//! A wrong key is answered after a second, and only so many wait at once, so that guessing is slow.
+
+use super::guard::{self, Visitor};
+use super::query::Query;
+use super::refusal::Refusal;
+use super::session::{COOKIE, Session};
+use super::{Ui, frame};
+use crate::auth;
+use crate::config::Access;
+use crate::domain::local::is_local;
+use axum::extract::{Form, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
+use serde::Deserialize;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// How long a wrong key waits for its answer.
+const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
+
+/// How many wrong keys may wait at once in one process; what comes beyond is not looked at.
+pub(super) const WRONG_KEYS_MAX: usize = 16;
+
+/// Where to go after the login.
+#[derive(Debug, Deserialize)]
+pub(super) struct LoginQuery {
+    next: Option<String>,
+}
+
+/// What the login's form sends.
+#[derive(Deserialize)]
+pub(super) struct LoginForm {
+    key: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// The login.
+pub(super) async fn form(State(ui): State<Ui>, Query(query): Query<LoginQuery>) -> Response {
+    if !matches!(*ui.access, Access::Keys(_)) {
+        return Redirect::to("/").into_response();
+    }
+    page(StatusCode::OK, query.next.as_deref().unwrap_or("/"), None)
+}
+
+/// Begins a session where the key is one of ours.
+pub(super) async fn login(
+    State(ui): State<Ui>,
+    headers: HeaderMap,
+    Form(form): Form<LoginForm>,
+) -> Result<Response, Refusal> {
+    let Access::Keys(keys) = &*ui.access else { return Ok(Redirect::to("/").into_response()) };
+    if !guard::is_from_our_page(&headers) {
+        return Err(Refusal::foreign());
+    }
+    if is_plain_and_far(&headers) {
+        return Err(Refusal::bad_request(
+            "This page came over plain HTTP, and browsers keep a session only over HTTPS or on localhost: open it by https://.",
+        ));
+    }
+    let Ok(_waiting) = ui.wrong_keys.try_acquire() else {
+        return Err(Refusal::busy("Too many wrong keys at once: try again in a few seconds."));
+    };
+    let Some(key) = auth::holder(keys, &form.key) else {
+        warn!("a login with a key that is not one of API_KEYS");
+        tokio::time::sleep(WRONG_KEY_DELAY).await;
+        return Ok(page(StatusCode::UNAUTHORIZED, &form.next, Some("This key is not one of API_KEYS.")));
+    };
+    info!(who = key.name, "logged in");
+    let session = Session::begin(key, (ui.clock)());
+    Ok(with_cookie(Redirect::to(local_path(&form.next)), &session.cookie(key), ""))
+}
+
+/// Ends the session in this browser.
+pub(super) async fn logout(visitor: Visitor) -> Response {
+    info!(who = visitor.who.name(), "logged out");
+    with_cookie(Redirect::to("/login"), "", "; Max-Age=0")
+}
+
+fn page(status: StatusCode, next: &str, error: Option<&str>) -> Response {
+    let body = html! {
+        main.narrow id="main" {
+            h1 { "Log in" }
+            p.lead { "With a key of " code { "API_KEYS" } ". A key of the scope read sees everything and changes nothing." }
+            form.card.stack method="post" action="/login" {
+                input type="hidden" name="next" value=(next);
+                label for="key" { "API key" }
+                input id="key" type="password" name="key" required autofocus autocomplete="current-password"
+                    spellcheck="false" aria-describedby=[error.map(|_| "error")] aria-invalid=[error.map(|_| "true")];
+                @if let Some(error) = error { p.error id="error" role="alert" { (error) } }
+                button.primary type="submit" { "Log in" }
+            }
+        }
+    };
+    (status, frame::bare("Log in", &body)).into_response()
+}
+
+fn with_cookie(redirect: Redirect, value: &str, more: &str) -> Response {
+    let cookie = format!("{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{more}");
+    let mut response = redirect.into_response();
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Whether a browser says that it sent the form over plain HTTP, and not to its own machine: it
+/// would drop the cookie without a word.
+fn is_plain_and_far(headers: &HeaderMap) -> bool {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
+    origin.strip_prefix("http://").is_some_and(|host| !is_local(Some(host), None))
+}
+
+/// Where to go: a page of ours and nowhere else.
+fn local_path(next: &str) -> &str {
+    let second = next.as_bytes().get(1);
+    let is_ours = next.starts_with('/')
+        && !matches!(second, Some(b'/' | b'\\'))
+        && next.bytes().all(|byte| byte.is_ascii_graphic())
+        && !next.starts_with("/login");
+    if is_ours { next } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local_path;
+
+    #[test]
+    fn after_the_login_nobody_is_sent_elsewhere() {
+        for path in ["/events?type=invoice.paid", "/executions/42", "/"] {
+            assert_eq!(local_path(path), path);
+        }
+        for path in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "/login?next=/"]
+        {
+            assert_eq!(local_path(path), "/", "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The dashboard: pages rendered here, readable without a script and kept up to date by a small one.
+//!
+//! It reads and writes through the store alone and knows nothing of the API. Pages hold no inline
+//! script or style and refer to nothing on another host; whatever came from outside is escaped by
+//! the templates, so that no payload becomes markup.
+
+mod assets;
+mod audit;
+mod chart;
+mod dashboard_link;
+mod elements;
+mod events;
+mod executions;
+mod frame;
+mod guard;
+mod live;
+mod login;
+mod overview;
+mod payload;
+mod playground;
+mod query;
+mod refusal;
+mod search;
+mod session;
+mod timeline;
+mod verdict;
+
+pub use playground::{Playground, SampleError, SendSample};
+
+use crate::config::Access;
+use crate::store::{Store, Wake};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use chrono::{DateTime, Utc};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+
+/// What the dashboard is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The names of the destination instances that are configured.
+    pub instances: Arc<[String]>,
+    /// Wakes the workers after a retry.
+    pub wake: Wake,
+    /// Who may log in.
+    pub access: Arc<Access>,
+    /// The time now: how long ago things were, and whether a session is over.
+    pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    /// What only `dev` has.
+    pub playground: Option<Playground>,
+    /// Ends the streams to open pages.
+    pub stop: CancellationToken,
+}
+
+/// The dashboard, ready to be routed to. Cheap to clone.
+#[derive(Clone)]
+pub struct Ui {
+    store: Store,
+    instances: Arc<[String]>,
+    wake: Wake,
+    access: Arc<Access>,
+    clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    playground: Option<Arc<Playground>>,
+    live: live::Live,
+    wrong_keys: Arc<Semaphore>,
+}
+
+impl Ui {
+    /// Puts it together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, instances, wake, access, clock, playground, stop } = parts;
+        Self {
+            store,
+            instances,
+            wake,
+            access,
+            clock,
+            playground: playground.map(Arc::new),
+            live: live::Live::new(stop),
+            wrong_keys: Arc::new(Semaphore::new(login::WRONG_KEYS_MAX)),
+        }
+    }
+
+    /// Tells open pages of changes, until told to stop.
+    pub async fn run(self) {
+        self.live.run(self.store).await;
+    }
+}
+
+/// The routes of the dashboard.
+pub fn routes(ui: Ui) -> Router {
+    let pages = pages().into_iter().fold(Router::new(), |router, (path, page)| router.route(path, page));
+    pages
+        .route_layer(from_fn_with_state(ui.clone(), guard::guard))
+        .route(
+            "/login",
+            get(login::form).post(login::login).layer(DefaultBodyLimit::max(guard::FORM_BYTES_MAX)),
+        )
+        .route("/assets/{name}", get(assets::asset))
+        .layer(from_fn(with_headers))
+        .layer(CompressionLayer::new())
+        .with_state(ui)
+}
+
+/// The paths that want a session where there are keys.
+pub fn guarded_paths() -> impl Iterator<Item = &'static str> {
+    pages().into_iter().map(|(path, _)| path)
+}
+
+fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
+    vec![
+        ("/", get(overview::overview)),
+        ("/events", get(events::list)),
+        ("/events/{id}", get(events::show)),
+        ("/events/{id}/payload", get(events::payload)),
+        ("/executions", get(executions::list)),
+        ("/executions/{id}", get(executions::show)),
+        ("/executions/{id}/retry", post(executions::retry)),
+        ("/search", get(search::search)),
+        ("/audit", get(audit::list)),
+        ("/playground/send", post(playground::send)),
+        ("/live", get(live::live)),
+        (guard::LOGOUT, post(login::logout)),
+    ]
+}
+
+/// Everything that a page needs comes from here, and nobody frames it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    // Not "no-referrer": with that, browsers keep the origin of forms to themselves.
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()"),
+];
+
+async fn with_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,119 @@
+//! What a page says when it cannot be shown, or when what was asked is not done.
+
+use super::frame;
+use crate::store::{ListError, StoreError};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::html;
+use std::borrow::Cow;
+use tracing::error;
+
+/// A page that says what is wrong and what to do. Causes go to the log alone.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    title: &'static str,
+    detail: Cow<'static, str>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, title: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, title, detail: detail.into() }
+    }
+
+    pub fn not_found(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not found", detail)
+    }
+
+    pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "This cannot be read", detail)
+    }
+
+    pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, "Not possible now", detail)
+    }
+
+    pub fn busy(detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", detail)
+    }
+
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something broke here",
+            "The log tells why, under this answer's x-request-id.",
+        )
+    }
+
+    pub fn signed_out() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "You are logged out",
+            "The session is over or its key is gone. Nothing was done: log in and do it again.",
+        )
+    }
+
+    pub fn read_only() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "This key may only read",
+            "Nothing was done: log in with a key of the scope write.",
+        )
+    }
+
+    pub fn foreign() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "Not from this page",
+            "The request did not come from a page of this dashboard, and nothing was done. Programs use the API.",
+        )
+    }
+
+    pub fn stale_form() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "This form is out of date",
+            "It belongs to another session, and nothing was done: go back, load the page anew and do it again.",
+        )
+    }
+
+    pub fn form_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", "A form may hold 16 KiB; nothing was done.")
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        error!(%error, "the dashboard could not answer");
+        match error {
+            StoreError::TimedOut => Self::busy("The database took too long: ask for less, or again later."),
+            StoreError::Unavailable(_) => Self::busy(
+                "The database is not available. Events are refused with 503 meanwhile, and Stripe sends them again.",
+            ),
+            StoreError::Refused(_) | StoreError::Unexpected(_) => Self::internal(),
+        }
+    }
+}
+
+impl From<ListError> for Refusal {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Store(error) => error.into(),
+            wanted @ ListError::WindowWanted { .. } => Self::bad_request(format!("{wanted}.")),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = html! {
+            main.narrow id="main" {
+                p.kicker { (self.status.as_u16()) }
+                h1 { (self.title) }
+                p.lead { (self.detail) }
+                p { a.button href="/" { "To the overview" } }
+            }
+        };
+        (self.status, frame::bare(self.title, &body)).into_response()
+    }
+}

@@ -1,0 +1,148 @@
+// Makes pages comfortable: times in the reader's zone, parts that stay up to date, copying.
+// Everything can be read and done without it.
+'use strict';
+
+const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const RELOAD_GAP_MS = 1000;
+const AGO_EVERY_MS = 10000;
+
+function ago(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86400) {
+    const minutes = Math.floor((seconds % 3600) / 60);
+    return `${Math.floor(seconds / 3600)} h${minutes ? ` ${minutes} min` : ''} ago`;
+  }
+  return `${Math.floor(seconds / 86400)} d ago`;
+}
+
+function localise(root) {
+  for (const time of root.querySelectorAll('time[datetime]')) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const utc = `${time.dateTime.replace('T', ' ').replace('Z', '')} UTC`;
+    if ('ago' in time.dataset) {
+      time.title = `${clock.format(at)} (${utc})`;
+    } else {
+      time.textContent = clock.format(at);
+      time.title = utc;
+    }
+  }
+}
+
+function grow() {
+  for (const time of document.querySelectorAll('time[data-ago]')) {
+    time.textContent = ago(Date.now() - Date.parse(time.dateTime));
+  }
+}
+
+// Parts of the page that changed are replaced; what the reader has in hand is left alone.
+const shown = new Map();
+function remember(root) {
+  for (const part of root.querySelectorAll('[data-part]')) shown.set(part.dataset.part, part.outerHTML);
+}
+
+async function reload() {
+  const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
+  if (answer.redirected || answer.status === 401) {
+    location.reload();
+    return;
+  }
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+  for (const part of fresh.querySelectorAll('[data-part]')) {
+    const name = part.dataset.part;
+    const old = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
+    if (!old || shown.get(name) === part.outerHTML || holds(old)) continue;
+    shown.set(name, part.outerHTML);
+    const focused = old.contains(document.activeElement) ? indexOfFocus(old) : -1;
+    localise(part);
+    old.replaceWith(document.adoptNode(part));
+    if (focused >= 0) focusables(part)[focused]?.focus({ preventScroll: true });
+  }
+}
+
+// A part in which somebody types or selects text is not taken away.
+function holds(part) {
+  const active = document.activeElement;
+  if (part.contains(active) && active.matches('input, textarea, select')) return true;
+  const selection = getSelection();
+  return !!selection && !selection.isCollapsed && part.contains(selection.anchorNode);
+}
+
+function focusables(part) {
+  return [...part.querySelectorAll('a[href], button, [tabindex="0"]')];
+}
+
+function indexOfFocus(part) {
+  return focusables(part).indexOf(document.activeElement);
+}
+
+function live(url) {
+  const state = document.getElementById('link-state');
+  const say = (text, on) => {
+    state.hidden = false;
+    state.textContent = text;
+    state.classList.toggle('on', on);
+  };
+  let waiting = false;
+  let last = 0;
+  const changed = () => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(() => {
+      waiting = false;
+      last = performance.now();
+      if (document.hidden) {
+        document.addEventListener('visibilitychange', changed, { once: true });
+        return;
+      }
+      reload().catch(() => say('Not connected', false));
+    }, Math.max(0, RELOAD_GAP_MS - (performance.now() - last)));
+  };
+  const stream = new EventSource(url);
+  let opened = false;
+  stream.addEventListener('open', () => {
+    say('Live', true);
+    // What changed while nobody listened is caught up with.
+    if (opened) changed();
+    opened = true;
+  });
+  stream.addEventListener('changed', changed);
+  stream.addEventListener('error', () => say('Not connected', false));
+  addEventListener('pagehide', () => stream.close());
+}
+
+function copying() {
+  for (const button of document.querySelectorAll('button[data-copy]')) {
+    if (!navigator.clipboard) continue;
+    button.hidden = false;
+    button.addEventListener('click', async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      const label = button.textContent;
+      button.textContent = 'Copied';
+      setTimeout(() => { button.textContent = label; }, 1500);
+    });
+  }
+}
+
+function keys() {
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches('input, textarea, select')) return;
+    const field = document.getElementById('q');
+    if (!field) return;
+    event.preventDefault();
+    field.focus();
+  });
+}
+
+remember(document);
+localise(document);
+setInterval(grow, AGO_EVERY_MS);
+const zone = document.getElementById('zone');
+if (zone) zone.textContent = `Times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one for UTC`;
+copying();
+keys();
+if (document.body.dataset.live && 'EventSource' in window) live(document.body.dataset.live);

@@ -1,0 +1,377 @@
+//! The dashboard: sessions and forms, who sees which buttons, what becomes of hostile text, and
+//! that pages are whole, light and live.
+
+use crate::harness::{Answer, Service, within};
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tower::ServiceExt;
+
+const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
+const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
+
+const SUCCESSES: &str = "select count(*) from eventbridge.executions where status = 'success'";
+
+async fn in_production() -> Service {
+    let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+    Service::builder().production().set("API_KEYS", &keys).start().await
+}
+
+/// A browser with the cookie that it was given.
+struct Browser<'a> {
+    service: &'a Service,
+    cookie: String,
+}
+
+impl<'a> Browser<'a> {
+    async fn logged_in(service: &'a Service, key: &str) -> Self {
+        let answer = login(service, key, "/").await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
+        let cookie = answer.headers["set-cookie"].to_str().unwrap();
+        Self { service, cookie: cookie.split(';').next().unwrap().to_owned() }
+    }
+
+    async fn open(&self, path: &str) -> Answer {
+        self.service.send(Method::GET, path, &[("cookie", &self.cookie)]).await
+    }
+
+    async fn submit(&self, path: &str, form: &str) -> Answer {
+        self.submit_from(path, form, "same-origin").await
+    }
+
+    async fn submit_from(&self, path: &str, form: &str, site: &str) -> Answer {
+        post_form(self.service, path, form, &[("cookie", &self.cookie), ("sec-fetch-site", site)]).await
+    }
+
+    /// The token of the forms of a page.
+    async fn token(&self, path: &str) -> String {
+        let page = self.open(path).await.body;
+        let (_, rest) = page.split_once(r#"name="token" value=""#).expect("a form with a token");
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+async fn login(service: &Service, key: &str, next: &str) -> Answer {
+    let form = format!("key={key}&next={next}");
+    post_form(service, "/login", &form, &[("sec-fetch-site", "same-origin")]).await
+}
+
+async fn post_form(service: &Service, path: &str, form: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::post(path)
+        .header("host", "localhost")
+        .header("content-type", "application/x-www-form-urlencoded");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    service.call(request.body(Body::from(form.to_owned())).unwrap()).await
+}
+
+/// A service with one execution that failed for good.
+async fn with_a_failure(builder: crate::harness::ServiceBuilder) -> (Service, i64) {
+    let service = builder.start().await;
+    service.post_event(&json!({"id": "evt_1", "type": "invoice.paid"}).to_string()).await;
+    service.until_count(SUCCESSES, 1).await;
+    service
+        .database
+        .execute("update eventbridge.executions set status = 'failed', reason = 'Notion said no', finished_at = now()")
+        .await;
+    let id = service.database.count("select id from eventbridge.executions").await;
+    (service, id)
+}
+
+#[tokio::test]
+async fn without_a_session_every_page_leads_to_the_login_and_nothing_is_done() {
+    let service = in_production().await;
+    let mut seen = 0;
+    for path in eventbridge::ui::guarded_paths() {
+        let path = path.replace("{id}", "1").replace("{name}", "notion").replace("{group}", "1");
+        for cookie in ["", "__Host-eventbridge=", "__Host-eventbridge=1.ops.99999999999.x.AAAA"] {
+            let shown = service.send(Method::GET, &path, &[("cookie", cookie)]).await;
+            let headers = [("cookie", cookie), ("sec-fetch-site", "same-origin")];
+            let done = post_form(&service, &path, "token=x.y", &headers).await;
+            match (shown.status, done.status) {
+                (StatusCode::SEE_OTHER, StatusCode::METHOD_NOT_ALLOWED) => {
+                    assert!(shown.headers["location"].to_str().unwrap().starts_with("/login?next=%2F"));
+                }
+                (StatusCode::METHOD_NOT_ALLOWED, StatusCode::UNAUTHORIZED) => {}
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+        seen += 1;
+    }
+    assert!(seen >= 10);
+}
+
+#[tokio::test]
+async fn a_key_opens_a_session_that_ends_with_the_log_out_and_leads_where_one_wanted_to_go() {
+    let service = in_production().await;
+    let answer = login(&service, READ_KEY, "%2Fevents%3Ftype%3Dinvoice.paid").await;
+    assert_eq!(answer.headers["location"], "/events?type=invoice.paid");
+    let cookie = answer.headers["set-cookie"].to_str().unwrap();
+    assert!(!cookie.contains(READ_KEY));
+    for attribute in ["__Host-", "Path=/", "Secure", "HttpOnly", "SameSite=Lax"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert_eq!(login(&service, READ_KEY, "https%3A%2F%2Fevil.example").await.headers["location"], "/");
+
+    let browser = Browser::logged_in(&service, READ_KEY).await;
+    let page = browser.open("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains("board"), "the page says whose key it is");
+    let form = format!("token={}", browser.token("/").await);
+    let out = browser.submit("/logout", &form).await;
+    assert_eq!(out.headers["location"], "/login");
+    assert!(out.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn a_wrong_key_opens_nothing_and_the_login_takes_forms_of_its_own_page_alone() {
+    let service = in_production().await;
+    let wrong = login(&service, "wrong", "/").await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(!wrong.headers.contains_key("set-cookie"));
+    assert!(wrong.body.contains("not one of API_KEYS"));
+    let form = format!("key={WRITE_KEY}&next=/");
+    for headers in [vec![("sec-fetch-site", "cross-site")], vec![("origin", "https://evil.example")], vec![]]
+    {
+        let foreign = post_form(&service, "/login", &form, &headers).await;
+        assert_eq!(foreign.status, StatusCode::FORBIDDEN, "{headers:?}");
+        assert!(!foreign.headers.contains_key("set-cookie"));
+    }
+    let headers = [("sec-fetch-site", "same-origin"), ("origin", "http://events.example")];
+    let plain = post_form(&service, "/login", &form, &headers).await;
+    assert!(plain.status == StatusCode::BAD_REQUEST && plain.body.contains("https://"), "{plain:?}");
+}
+
+#[tokio::test]
+async fn only_a_form_of_the_session_itself_changes_anything() {
+    let keys = format!("ops:write:{WRITE_KEY}, second:write:{READ_KEY}");
+    let (service, id) = with_a_failure(Service::builder().production().set("API_KEYS", &keys)).await;
+    let (ops, second) =
+        (Browser::logged_in(&service, WRITE_KEY).await, Browser::logged_in(&service, READ_KEY).await);
+    let (page, retry) = (format!("/executions/{id}"), format!("/executions/{id}/retry"));
+    let token = format!("token={}", ops.token(&page).await);
+    for (form, site) in [
+        (String::new(), "same-origin"),
+        ("token=x.y".to_owned(), "same-origin"),
+        (format!("token={}", second.token(&page).await), "same-origin"),
+        (token.clone(), "cross-site"),
+        (token.clone(), "same-site"),
+    ] {
+        let refused = ops.submit_from(&retry, &form, site).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{form} {site}");
+    }
+    let failed = "select count(*) from eventbridge.executions where status = 'failed'";
+    assert_eq!(service.database.count(failed).await, 1, "nothing was done");
+    let done = ops.submit(&retry, &token).await;
+    assert_eq!(done.headers["location"], format!("/executions/{id}?done=retried").as_str());
+    service.until_count(SUCCESSES, 1).await;
+    assert!(ops.open(&page).await.body.contains("success"));
+}
+
+#[tokio::test]
+async fn a_read_key_sees_everything_but_no_button_and_is_refused() {
+    let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+    let (service, id) = with_a_failure(Service::builder().production().set("API_KEYS", &keys)).await;
+    let page = format!("/executions/{id}");
+    let writer = Browser::logged_in(&service, WRITE_KEY).await.open(&page).await.body;
+    assert!(writer.contains("Retry now"));
+    let board = Browser::logged_in(&service, READ_KEY).await;
+    let reader = board.open(&page).await.body;
+    assert!(reader.contains("Notion said no") && !reader.contains("Retry now"));
+    for path in ["/", "/events", "/events/evt_1", "/executions", &page] {
+        let shown = board.open(path).await;
+        assert_eq!(shown.status, StatusCode::OK, "{path}");
+        let forms = shown.body.matches(r#"method="post""#).count();
+        assert_eq!(forms, 1, "{path}: only the log out");
+    }
+    let form = format!("token={}", board.token(&page).await);
+    let refused = board.submit(&format!("{page}/retry"), &form).await;
+    assert!(refused.status == StatusCode::FORBIDDEN && refused.body.contains("may only read"));
+}
+
+/// Every kind of page, for one execution and its event.
+fn pages_of(id: i64, event: &str) -> Vec<String> {
+    let mut pages: Vec<String> =
+        ["/", "/events", "/executions", "/audit", "/search?q=evt_1"].map(str::to_owned).to_vec();
+    pages.push(format!("/executions/{id}"));
+    pages.push(format!("/events/{event}"));
+    pages
+}
+
+#[tokio::test]
+async fn hostile_text_in_every_field_stays_text() {
+    let service = Service::start().await;
+    let hostile = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u{202e}";
+    let event = json!({
+        "id": "evt_<script>alert(3)</script>", "type": hostile, "account": hostile, "api_version": hostile,
+        "created": 1_700_000_000, "livemode": true,
+        "data": {"object": {"id": hostile, "object": hostile, hostile: hostile, "customer_email": hostile}},
+    });
+    assert_eq!(service.post_event(&event.to_string()).await.status, 200);
+    service.until_finished(1).await;
+    service
+        .database
+        .execute("update eventbridge.executions set status = 'failed', reason = '<script>alert(4)</script>', remote_url = 'javascript:alert(5)'; update eventbridge.attempts set message = '<script>alert(6)</script>'")
+        .await;
+    let id = service.database.count("select id from eventbridge.executions").await;
+    let event = service.database.count("select id from eventbridge.events").await.to_string();
+    for path in pages_of(id, &event) {
+        let page = service.get(&path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {page:?}");
+        assert!(
+            page.body.contains("alert(") || path.starts_with("/audit") || path.starts_with("/search"),
+            "{path}"
+        );
+        assert_eq!(page.body.matches("<script").count(), 1, "{path}: the page's own script alone");
+        for markup in ["<img", " onerror=alert", "href=\"javascript:"] {
+            let found = page.body.replace("&lt;img src=x onerror=alert(2)&gt;", "");
+            assert!(!found.contains(markup), "{path}: {markup}");
+        }
+    }
+    let found = service.get("/events?type=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").await;
+    assert_eq!(found.body.matches("<script").count(), 1);
+}
+
+#[tokio::test]
+async fn every_answer_forbids_foreign_content_and_refers_to_nothing_elsewhere() {
+    let (service, id) = with_a_failure(Service::builder()).await;
+    let mut pages = pages_of(id, "evt_1");
+    pages.extend(
+        ["/events/none", "/executions/7000", "/executions/x", "/events?cursor=forged"].map(str::to_owned),
+    );
+    let overview = service.get("/").await.body;
+    let assets = overview.split('"').filter(|text| text.starts_with("/assets/")).map(str::to_owned);
+    pages.extend(assets);
+    assert!(pages.len() >= 12);
+    for path in pages {
+        let page = service.get(&path).await;
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}");
+        assert_eq!(page.headers["referrer-policy"], "same-origin", "{path}");
+        assert_eq!(page.headers["x-content-type-options"], "nosniff", "{path}");
+        let kind = page.headers["content-type"].to_str().unwrap();
+        if kind.starts_with("text/html") {
+            assert_eq!(page.headers["cache-control"], "no-store", "{path}");
+            for forbidden in [
+                "src=\"http",
+                "<style",
+                " style=",
+                " onclick",
+                "@import",
+                "<link rel=\"stylesheet\" href=\"http",
+            ] {
+                assert!(!page.body.contains(forbidden), "{path}: {forbidden}");
+            }
+        } else {
+            assert!(page.headers["cache-control"].to_str().unwrap().contains("immutable"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_leads_through_every_event_once_by_links_alone() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for number in 0..120 {
+        service
+            .post_event(&json!({"id": format!("evt_{number:03}"), "type": "invoice.paid"}).to_string())
+            .await;
+    }
+    let (mut path, mut seen) = ("/events?type=invoice.paid".to_owned(), Vec::new());
+    loop {
+        let page = service.get(&path).await.body;
+        let rows = page.split(r#"<td class="mono">evt_"#).skip(1).map(|rest| rest[..3].to_owned());
+        seen.extend(rows);
+        let Some((before, _)) = page.split_once("\" rel=\"next\"") else { break };
+        path = before.rsplit("href=\"").next().unwrap().replace("&amp;", "&");
+        assert!(path.contains("type=invoice.paid"), "{path}");
+    }
+    let all: Vec<_> = (0..120).rev().map(|number| format!("{number:03}")).collect();
+    assert_eq!(seen, all);
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_customers_address_and_shows_the_others_of_its_object() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for (id, kind) in [("evt_1", "invoice.finalized"), ("evt_2", "invoice.paid")] {
+        let event = json!({"id": id, "type": kind, "data": {"object": {
+            "id": "in_1", "object": "invoice", "number": "A-0042", "total": 12_000, "amount_paid": 12_000,
+            "currency": "eur", "customer": "cus_1", "customer_email": "jane@example.com"}}});
+        service.post_event(&event.to_string()).await;
+    }
+    let found = within("the index has it", async {
+        loop {
+            let found = service.get("/search?q=Jane%40Example.com").await;
+            if found.body.matches("/events/").count() == 2 {
+                return found.body;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(found.contains("EUR 120.00") && found.contains("A-0042"), "{found}");
+    let page = service.get("/events/evt_2").await.body;
+    assert!(page.contains("invoice.finalized") && page.contains("/events?object=in_1"), "{page}");
+    assert_eq!(service.get("/search?q=nobody%40example.com").await.status, StatusCode::OK);
+    assert_eq!(service.get("/search?q=%20").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_is_done_here_is_written_down_with_the_keys_name() {
+    let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+    let (service, id) = with_a_failure(Service::builder().production().set("API_KEYS", &keys)).await;
+    let ops = Browser::logged_in(&service, WRITE_KEY).await;
+    let form = format!("token={}", ops.token(&format!("/executions/{id}")).await);
+    ops.submit(&format!("/executions/{id}/retry"), &form).await;
+    let audit = Browser::logged_in(&service, READ_KEY).await.open("/audit").await.body;
+    assert!(audit.contains("execution.retried") && audit.contains(">ops<"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_page_with_all_that_it_needs_is_light_on_the_wire() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for number in 0..60 {
+        let event = json!({"id": format!("evt_{number}"), "type": "invoice.paid", "data": {"object": {"id": format!("in_{number}")}}});
+        service.post_event(&event.to_string()).await;
+    }
+    let page = service.get("/events").await.body;
+    let mut paths: Vec<_> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
+    assert_eq!(paths.len(), 3);
+    paths.push("/events");
+    let mut bytes = 0;
+    for path in paths {
+        let request = Request::get(path)
+            .header("host", "localhost")
+            .header("accept-encoding", "gzip")
+            .body(Body::empty());
+        let response = service.router.clone().oneshot(request.unwrap()).await.unwrap();
+        if !path.starts_with("/assets/icon") {
+            assert_eq!(response.headers()["content-encoding"], "gzip", "{path}");
+        }
+        bytes += response.into_body().collect().await.unwrap().to_bytes().len();
+    }
+    assert!(bytes < 40_000, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn an_open_page_hears_of_changes_and_holds_up_no_stop() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let request = Request::get("/live").header("host", "localhost").body(Body::empty()).unwrap();
+    let response = service.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut stream = response.into_body();
+    service.post_event(r#"{"id": "evt_1", "type": "invoice.paid"}"#).await;
+    let heard = within("the page hears of it", stream.frame()).await.unwrap().unwrap().into_data().unwrap();
+    assert!(heard.starts_with(b"event: changed"), "{heard:?}");
+    service.stop().await;
+    within("the stream ends", async { while stream.frame().await.is_some() {} }).await;
+}
+
+#[tokio::test]
+async fn without_its_database_a_page_says_so() {
+    let service = Service::builder().without_database().start().await;
+    let page = service.get("/").await;
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.body.contains("The database is not available") && !page.body.contains("nonexistent"));
+}
