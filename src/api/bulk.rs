@@ -189,14 +189,10 @@ pub(super) async fn retry(
         )?,
     };
     let page = api.store.executions(&filter, cursor, limit).await.map_err(from_list)?;
+    let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
     let counts = if dry_run {
-        let mut counts = Counts::new();
-        for row in page.rows {
-            *counts.entry(row.destination).or_default() += 1;
-        }
-        counts
+        api.store.would_retry_many(&ids, status).await.map_err(from_store)?
     } else {
-        let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
         let counts = api.store.retry_many(&ids, status, &detail, &caller).await.map_err(from_store)?;
         info!(executions = counts.values().sum::<u64>(), who = caller.name(), "retried many by hand");
         api.wake.ring();

@@ -1,7 +1,7 @@
 //! What people do to many executions at once: a page of them for each statement.
 //!
 //! What is put into the queue so goes behind all else, so that what comes in meanwhile need not wait.
-//! What runs is never touched.
+//! What runs is never touched, nor what has no payload any more.
 
 use super::{Store, StoreError, value_without_nul};
 use crate::domain::audit::{Action, Caller};
@@ -36,14 +36,12 @@ impl Store {
             r#"
             with found as (
                 -- In their order, and none that somebody has just now, so that nobody waits in a circle.
-                select id
+                select executions.id
                   from eventbridge.executions
-                 where id = any ($1) and status = $2 and status = any ($3)
-                   -- Where the payload was removed there is nothing to deliver.
-                   and exists (select from eventbridge.events
-                                where events.id = event_key and payload_removed_at is null)
-                 order by id
-                   for update skip locked
+                  join eventbridge.events on events.id = event_key and payload_removed_at is null
+                 where executions.id = any ($1) and status = $2 and status = any ($3)
+                 order by executions.id
+                   for update of executions skip locked
             ), retried as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
@@ -71,6 +69,25 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.destination, whole(row.count))).collect())
     }
 
+    /// What [`retry_many`](Self::retry_many) would do now; nothing is changed.
+    pub async fn would_retry_many(&self, ids: &[ExecutionId], status: &str) -> Result<Counts, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select destination, count(*) as "count!"
+              from eventbridge.executions
+              join eventbridge.events on events.id = event_key and payload_removed_at is null
+             where executions.id = any ($1) and status = $2 and status = any ($3)
+             group by destination
+            "#,
+            &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+            status,
+            &Change::Retry.allowed_from_words()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.destination, whole(row.count))).collect())
+    }
+
     /// Delivers events again: makes the executions that are wanted and not there, and queues those that
     /// are there and from whose state [`Change::Replay`] is legal. The others are left as they are.
     pub async fn replay(
@@ -82,14 +99,13 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             with wanted as (
-                select given.*
+                select event_key, destination, mode, lane
                   from unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
-                       as given (event_key, destination, mode, lane)
-                  join eventbridge.events on events.id = given.event_key
-                 -- Where the payload was removed there is nothing to deliver.
-                 where payload_removed_at is null
+                       as wanted (event_key, destination, mode, lane)
+                  join eventbridge.events on events.id = event_key
+                 where events.id = any ($1) and payload_removed_at is null
                  order by events.id
-                   -- An event that is delivered again must not be removed meanwhile.
+                   -- An event that is to be delivered must not be removed meanwhile.
                    for key share of events
             ), found as (
                 select executions.id
@@ -146,9 +162,8 @@ impl Store {
                    count(*) filter (where executions.id is null) as "created!",
                    count(*) filter (where status = any ($3)) as "again!"
               from unnest($1::bigint[], $2::text[]) as wanted (event_key, destination)
+              join eventbridge.events on events.id = wanted.event_key and payload_removed_at is null
               left join eventbridge.executions using (event_key, destination)
-             where exists (select from eventbridge.events
-                            where events.id = event_key and payload_removed_at is null)
              group by wanted.destination
             "#,
             &wanted.iter().map(|(key, _)| key.0).collect::<Vec<_>>(),

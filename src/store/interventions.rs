@@ -30,7 +30,7 @@ impl Store {
             with found as (
                 -- Locked, so that the state told is the one that decided.
                 select id, status,
-                       (select payload_removed_at from eventbridge.events where events.id = event_key) as removed
+                       (select payload_removed_why from eventbridge.events where events.id = event_key) as removed
                   from eventbridge.executions
                  where id = $1
                    for update
@@ -48,7 +48,7 @@ impl Store {
                   from found
                  where exists (select from retried)
             )
-            select status, removed is not null as "is_removed!", exists (select from retried) as "done!" from found
+            select status, removed, exists (select from retried) as "done!" from found
             "#,
             id.0,
             &Change::Retry.allowed_from_words(),
@@ -58,7 +58,7 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         match row {
-            Some(row) if row.is_removed => Ok(Answered::PayloadRemoved),
+            Some(row) if !row.done && row.removed.is_some() => Ok(Answered::PayloadRemoved),
             row => answered(row.map(|row| (row.status, row.done))),
         }
     }
