@@ -3,6 +3,8 @@
 'use strict';
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+// In tables, where the year can be seen by pointing at the time.
+const brief = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const RELOAD_GAP_MS = 1000;
 const AGO_EVERY_MS = 10000;
 
@@ -25,7 +27,7 @@ function localise(root) {
     if ('ago' in time.dataset) {
       time.title = `${clock.format(at)} (${utc})`;
     } else {
-      time.textContent = clock.format(at);
+      time.textContent = (time.closest('td') ? brief : clock).format(at);
       time.title = utc;
     }
   }
