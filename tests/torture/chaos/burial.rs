@@ -4,7 +4,7 @@ use super::hand::Hand;
 use super::{RESCUE_MAX, Rescue};
 use std::time::{Duration, Instant};
 
-/// How long a burial is waited for, whatever else happens.
+/// How long a burial is waited for after the end of the chaos, whatever else happens.
 const WAIT_MAX: Duration = Duration::from_mins(2);
 
 /// A process takes nobody for dead until it has beaten for seven seconds without a miss; so much and
@@ -18,7 +18,9 @@ impl Hand {
         const LOOK: Duration = Duration::from_millis(100);
         let began = Instant::now();
         let (mut held, mut could_be, mut last) = (None, Duration::ZERO, began);
-        while began.elapsed() < self.world.options.bound(WAIT_MAX) {
+        let options = &self.world.options;
+        // While all replicas die within seconds, nobody lives long enough to bury the others.
+        while began.elapsed() < options.duration() + options.bound(WAIT_MAX) {
             let somebody = self.watch.database_up_for() >= ABLE && self.world.some_replica_works_since(ABLE);
             could_be += if somebody { last.elapsed() } else { Duration::ZERO };
             last = Instant::now();
@@ -38,13 +40,13 @@ impl Hand {
                     if known {
                         let rescue = Rescue { held: held == Some(true), took: began.elapsed() };
                         self.report().rescues.push(rescue);
-                        if could_be > self.world.options.bound(RESCUE_MAX) {
-                            let evidence = vec![format!("process {process}: {could_be:?}")];
-                            self.watch.breach("the leases of the dead stood for more than 20 s", evidence);
-                        }
                     }
                     return;
                 }
+            }
+            if could_be > options.bound(RESCUE_MAX) {
+                let evidence = vec![format!("process {process}, after {:?}", began.elapsed())];
+                return self.watch.breach("the leases of the dead stood for more than 20 s", evidence);
             }
             tokio::time::sleep(LOOK).await;
         }
