@@ -7,7 +7,7 @@ use super::extract::{self, Query};
 use super::target::seconds_for;
 use super::{Api, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
-use crate::domain::event::{EventFacts, EventKey};
+use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, NewExecution, Status};
 use crate::problem::Problem;
 use crate::store::{Counts, Cursor, EventFilter, EventRow, ExecutionFilter};
@@ -252,7 +252,7 @@ pub(super) async fn replay(
     };
     let page = api.store.events(&filter, cursor, limit).await.map_err(from_list)?;
     let to = |name: &str| query.destination.as_deref().is_none_or(|only| only == name);
-    let wanted: Vec<_> = page.rows.into_iter().flat_map(|row| wanted_now(&api, row, to)).collect();
+    let wanted: Vec<_> = page.rows.iter().flat_map(|row| wanted_now(&api, row, to)).collect();
     let replayed = if dry_run {
         api.store.would_replay(&wanted).await.map_err(from_store)?
     } else {
@@ -266,19 +266,12 @@ pub(super) async fn replay(
 }
 
 /// The executions that the configured instances want of an event now.
-fn wanted_now(api: &Api, row: EventRow, to: impl Fn(&str) -> bool) -> Vec<(EventKey, NewExecution)> {
-    let key = EventKey(row.id);
-    let facts = EventFacts {
-        event_type: row.event_type,
-        object_id: row.object_id,
-        object_type: row.object_type,
-        account: row.account,
-        livemode: row.livemode,
-        api_version: row.api_version,
-        created: row.created,
-    };
+fn wanted_now(api: &Api, row: &EventRow, to: impl Fn(&str) -> bool) -> Vec<(EventKey, NewExecution)> {
+    let facts = row.facts();
     let targets = api.targets.iter().filter(|target| to(target.name()));
-    targets.filter_map(|target| Some((key, target.subscription.execution_for(&facts)?))).collect()
+    targets
+        .filter_map(|target| Some((EventKey(row.id), target.subscription.execution_for(&facts)?)))
+        .collect()
 }
 
 fn bulk(api: &Api, dry_run: bool, created: u64, counts: &Counts, next: Option<Cursor>) -> Json<Bulk> {

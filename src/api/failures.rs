@@ -42,7 +42,8 @@ pub struct FailureView {
     pub first_seen: DateTime<Utc>,
     /// When the last of them failed.
     pub last_seen: DateTime<Utc>,
-    /// What the newest 2000 of them are about, by currency; an object counts once.
+    /// What the newest of them are about, by currency; an object counts once. Those that are counted so
+    /// are 10000 in all, in equal parts for each group of the page: asked for alone, a group has all.
     pub money: Vec<Sum>,
     /// The newest of them.
     #[schema(example = 42)]

@@ -17,6 +17,7 @@ mod progress;
 mod prompt;
 mod prune;
 mod ready;
+mod replay;
 mod retry;
 mod sender;
 mod serve;
@@ -68,6 +69,8 @@ enum Command {
     Why(why::WhyArgs),
     /// Has executions tried again, by their numbers or by what they have in common
     Retry(retry::RetryArgs),
+    /// Delivers events again, also to destinations that want them only now
+    Replay(replay::ReplayArgs),
     /// Sets up Notion
     Notion(notion::NotionArgs),
     /// Removes what is older than the settings keep, or than a date
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => run(async { Ok(status::run(args).await) }),
         Command::Why(args) => run(why::run(args)),
         Command::Retry(args) => run(retry::run(args)),
+        Command::Replay(args) => run(replay::run(args)),
         Command::Notion(args) => run(notion::run(args)),
         Command::Prune(args) => run(prune::run(args)),
         Command::Forget(args) => run(forget::run(args)),

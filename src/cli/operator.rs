@@ -4,6 +4,7 @@ use super::environment;
 use super::local::LocalState;
 use crate::config::{self, InstanceName, Reader, Vars};
 use crate::domain::audit::Caller;
+use crate::domain::subscription::Subscription;
 use crate::store::Store;
 use secrecy::SecretString;
 use std::io::IsTerminal;
@@ -16,6 +17,8 @@ const CONNECTIONS: u32 = 4;
 pub(super) struct Operator {
     pub(super) store: Store,
     pub(super) instances: Vec<String>,
+    /// What each of them wants now.
+    pub(super) subscriptions: Vec<Subscription>,
 }
 
 impl Operator {
@@ -24,10 +27,12 @@ impl Operator {
         let vars = environment::vars()?;
         let mut reader = Reader::new(&vars);
         let instances: Vec<InstanceName> = config::instances(&mut reader);
-        let instances = reader.finish(instances)?;
+        let subscriptions = instances.iter().map(|of| config::subscription(&mut reader, of)).collect();
+        let (instances, subscriptions) = reader.finish((instances, subscriptions))?;
         Ok(Self {
             store: Store::connect_lazily(&database(&vars)?, CONNECTIONS)?,
             instances: instances.into_iter().map(|instance| instance.name).collect(),
+            subscriptions,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! How far a long command has come: a bar on a terminal, and nothing anywhere else.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
 
 /// A bar over the numbers of events, from the first to the last one.
 pub(super) struct Progress {
@@ -23,6 +24,17 @@ impl Progress {
     pub(super) fn at(&self, position: i64) {
         self.bar.set_position(u64::try_from(position.saturating_sub(self.first)).unwrap_or_default());
     }
+}
+
+/// A line that counts on a terminal's stderr; nothing elsewhere, nor for what is over within a second.
+pub(super) fn counting(what: &'static str) -> ProgressBar {
+    const SHOWN_EVERY: Duration = Duration::from_secs(1);
+    let bar = ProgressBar::new_spinner().with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} {msg}, {per_sec}, for {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(SHOWN_EVERY);
+    bar
 }
 
 impl Drop for Progress {

@@ -1,19 +1,18 @@
 //! `eventbridge retry`: has executions tried again, by their numbers or by a filter.
 //!
-//! Each is the same statement as the API's and stands in the audit by itself. It can be broken off
-//! anywhere and begun anew: what was retried is no longer among what failed.
+//! The statements are the API's, and stand in the audit. It can be broken off anywhere and begun anew:
+//! what was retried is no longer among what failed.
 
 use super::operator::{self, Operator};
-use super::signals;
+use super::{progress, signals};
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::subscription::TypeFilter;
 use crate::store::{Answered, Cursor, ExecutionFilter, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use std::process::ExitCode;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, clap::Args)]
@@ -31,8 +30,8 @@ pub(super) struct RetryArgs {
     #[arg(long, conflicts_with = "ids")]
     destination: Option<String>,
     /// Only what failed of these types, such as invoice.*
-    #[arg(long = "type", conflicts_with = "ids", value_parser = TypeFilter::parse)]
-    types: Option<TypeFilter>,
+    #[arg(long = "type", conflicts_with = "ids")]
+    types: Option<String>,
     /// Only what failed with this class of error
     #[arg(long, conflicts_with = "ids")]
     error_class: Option<String>,
@@ -60,7 +59,7 @@ struct Tally {
 pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::open()?;
     let stop = signals::stop_requested()?;
-    let progress = progress();
+    let progress = progress::counting("executions");
     let tally = if args.ids.is_empty() {
         by_filter(&operator, &args, &progress, &stop).await?
     } else {
@@ -103,22 +102,32 @@ async fn by_filter(
         status: Some(Status::Failed.as_str()),
         failure_group: args.failure.clone(),
         destination: args.destination.clone(),
-        types: args.types.clone(),
+        types: args.types.as_deref().map(TypeFilter::parse).transpose()?,
         error_class: args.error_class.clone(),
         created: Window { after: args.created_after, before: args.created_before },
         ..ExecutionFilter::default()
     };
+    let status = Status::Failed.as_str();
+    let detail = json!({"filter": {
+        "status": status, "failure": args.failure, "destination": args.destination, "type": args.types,
+        "error_class": args.error_class, "created_after": args.created_after, "created_before": args.created_before,
+    }});
+    let caller = operator::caller();
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
     loop {
         let page = operator.store.executions(&filter, cursor, LIMIT_MAX).await?;
-        for row in &page.rows {
-            if stop.is_cancelled() {
-                return Ok(tally);
-            }
-            retry(operator, row.id, args.dry_run, &mut tally).await?;
-            progress.set_position(tally.retried);
+        if stop.is_cancelled() {
+            return Ok(tally);
         }
+        let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
+        let counts = if args.dry_run {
+            operator.store.would_retry_many(&ids, status).await?
+        } else {
+            operator.store.retry_many(&ids, status, &detail, &caller).await?
+        };
+        tally.retried += counts.values().sum::<u64>();
+        progress.set_position(tally.retried);
         cursor = page.next;
         if cursor.is_none() {
             return Ok(tally);
@@ -150,15 +159,4 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
         Answered::Refused(status) => tally.refused.push((id, refuse(status))),
     }
     Ok(())
-}
-
-/// A line on a terminal's stderr that counts; nothing elsewhere, nor for what is soon over.
-fn progress() -> ProgressBar {
-    const SHOWN_EVERY: Duration = Duration::from_secs(1);
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} executions, {per_sec}, for {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(SHOWN_EVERY);
-    bar
 }

@@ -2,7 +2,7 @@
 
 use super::window::Span;
 use super::{Cursor, ListError, Page, Store, StoreError, Window};
-use crate::domain::event::{EventKey, NewEvent};
+use crate::domain::event::{EventFacts, EventKey, NewEvent};
 use crate::domain::execution::NewExecution;
 use crate::domain::subscription::TypeFilter;
 use bytes::Bytes;
@@ -89,6 +89,21 @@ macro_rules! stored_event {
     };
 }
 pub(super) use stored_event;
+
+impl EventRow {
+    /// What is known of the event.
+    pub fn facts(&self) -> EventFacts {
+        EventFacts {
+            event_type: self.event_type.clone(),
+            object_id: self.object_id.clone(),
+            object_type: self.object_type.clone(),
+            account: self.account.clone(),
+            livemode: self.livemode,
+            api_version: self.api_version.clone(),
+            created: self.created,
+        }
+    }
+}
 
 /// The body of an event, and what it was verified with.
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 /// The failures of a group are counted no further than this.
 pub const FAILURES_COUNTED_MAX: u32 = 10_000;
 
-/// The money of a group is that of so many of its newest failures.
-pub const FAILURES_SUMMED_MAX: u32 = 2_000;
+/// The money of a page of groups is that of so many failures, the newest of each, in equal parts.
+pub const FAILURES_SUMMED_MAX: u32 = 10_000;
 
 /// How many failures get their group at once.
 const GROUPED_AT_ONCE: i64 = 200;
@@ -153,7 +153,7 @@ impl Store {
              order by wanted.key, currency
             "#,
             keys,
-            i64::from(FAILURES_SUMMED_MAX)
+            i64::from(FAILURES_SUMMED_MAX) / i64::try_from(keys.len().max(1)).unwrap_or(i64::MAX)
         )
         .fetch_all(&self.reading)
         .await?;

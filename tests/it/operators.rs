@@ -118,9 +118,41 @@ async fn retry_takes_numbers_or_a_filter_tells_first_what_it_would_do_and_is_wri
         .await;
     let audit = service.get("/api/v1/audit").await.json();
     assert_eq!(audit["data"][0]["who"], "cli:jane", "{audit}");
+    assert_eq!(audit["data"][0]["action"], "executions.retried", "{audit}");
 
     let none = eventbridge(&service, &["retry", "99"]).await;
     assert_eq!((none.status.code(), json_of(&none)["refused"][0]["execution"].clone()), (Some(1), json!(99)));
     let unsaid = eventbridge(&service, &["retry"]).await;
     assert!(!unsaid.status.success() && String::from_utf8_lossy(&unsaid.stderr).contains("--failed"));
+}
+
+#[tokio::test]
+async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        post(&service, id).await;
+    }
+    let replay = |arguments: &'static [&'static str]| eventbridge(&service, arguments);
+    let dry = json_of(&replay(&["replay", "--type", "invoice.*", "--dry-run"]).await);
+    assert_eq!(dry, json!({"dry_run": true, "events": 3, "created": 3, "again": 0}));
+    assert!(service.executions().await.is_empty());
+    let one = json_of(&replay(&["replay", "evt_2"]).await);
+    assert_eq!(one, json!({"dry_run": false, "events": 1, "created": 1, "again": 0}));
+    let all = json_of(&replay(&["replay", "--object-id", "in_1"]).await);
+    assert_eq!(all, json!({"dry_run": false, "events": 3, "created": 2, "again": 0}));
+    let working = service.replica().start().await;
+    working.until_finished(3).await;
+    let again = json_of(&replay(&["replay", "--type", "invoice.paid", "--destination", "notion"]).await);
+    assert_eq!(again, json!({"dry_run": false, "events": 3, "created": 0, "again": 3}));
+    for (arguments, said) in [
+        (&["replay"][..], "--type"),
+        (&["replay", "evt_none"], "no event"),
+        (&["replay", "--type", "a b"], "pattern"),
+        (&["replay", "--status", "failed"], "received_after"),
+        (&["replay", "evt_1", "--destination", "elsewhere"], "notion"),
+    ] {
+        let refused = eventbridge(&service, arguments).await;
+        assert!(!refused.status.success(), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{said}: {refused:?}");
+    }
 }
