@@ -83,7 +83,7 @@ fn destinations(backlog: &[Backlog], held: &[HeldInstance], now: DateTime<Utc>) 
                         (status(if trouble.is_some() { "held" } else { "ok" }))
                     }
                     dl.figures {
-                        div { dt { "Pending" } dd { (verdict::waiting_words(one.pending)) } }
+                        div { dt { "Pending" } dd { (verdict::waiting_words(one.pending, one.is_more)) } }
                         div {
                             dt { "Oldest" }
                             dd { @match one.oldest.and_then(|oldest| TimeDelta::from_std(oldest).ok()) {

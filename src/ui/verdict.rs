@@ -1,7 +1,7 @@
 //! Whether money flows, in one sentence, from what the tables say.
 
 use super::elements::{count, length};
-use crate::store::{BACKLOG_COUNTED_MAX, Backlog, HeldInstance};
+use crate::store::{Backlog, HeldInstance};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// What waits longer than this, at a destination that is not held, is late.
@@ -46,7 +46,8 @@ pub(super) fn judge(
     let oldest = backlog.iter().filter_map(|backlog| backlog.oldest).max();
     let oldest = oldest.and_then(|oldest| TimeDelta::from_std(oldest).ok());
     if let Some(oldest) = oldest {
-        sentences.push(format!("{} pending, the oldest for {}.", waiting_words(waiting), length(oldest)));
+        let waiting = waiting_words(waiting, backlog.iter().any(|backlog| backlog.is_more));
+        sentences.push(format!("{waiting} pending, the oldest for {}.", length(oldest)));
     } else if last_event.is_some() {
         sentences.push("Nothing waits.".to_owned());
     }
@@ -64,9 +65,9 @@ pub(super) fn judge(
 }
 
 /// How many wait, or that they are more than were counted.
-pub(super) fn waiting_words(waiting: u64) -> String {
+pub(super) fn waiting_words(waiting: u64, is_more: bool) -> String {
     let number = count(i64::try_from(waiting).unwrap_or(i64::MAX));
-    if waiting >= u64::from(BACKLOG_COUNTED_MAX) { format!("More than {number}") } else { number }
+    if is_more { format!("More than {number}") } else { number }
 }
 
 fn capital(name: &str) -> String {
@@ -97,6 +98,13 @@ mod tests {
         let busy = judge(Some(at(1000)), &[backlog(312, Some(47), None)], &[], at(1041));
         assert_eq!(busy.sentences[1], "312 pending, the oldest for 47 s.");
         assert_eq!(busy.level, Level::Good);
+    }
+
+    #[test]
+    fn what_was_not_counted_to_its_end_is_more_than_its_number() {
+        let more = Backlog { is_more: true, ..backlog(20_312, Some(47), None) };
+        let verdict = judge(Some(at(1000)), &[backlog(1, Some(2), None), more], &[], at(1041));
+        assert_eq!(verdict.sentences[1], "More than 20\u{202f}313 pending, the oldest for 47 s.");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod verdict;
 
 use super::operator::{self, Operator, roughly};
 use super::{signals, table};
-use crate::store::{BACKLOG_COUNTED_MAX, FailureFilter, StoreError};
+use crate::store::{FailureFilter, StoreError};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -98,6 +98,7 @@ async fn look(operator: &Operator) -> Result<State, StoreError> {
             .map(|held| ((now - held.since).to_std().unwrap_or_default(), held.hold.remedy.clone())),
         name: of.destination,
         pending: of.pending,
+        is_more: of.is_more,
         oldest: of.oldest,
     });
     Ok(State {
@@ -116,7 +117,7 @@ fn destinations(state: &State) -> String {
                 .held
                 .as_ref()
                 .map_or("works".to_owned(), |(since, _)| format!("held for {}", roughly(*since)));
-            let more = if of.pending >= u64::from(BACKLOG_COUNTED_MAX) { "more than " } else { "" };
+            let more = if of.is_more { "more than " } else { "" };
             let oldest = of.oldest.map_or_else(|| "–".to_owned(), roughly);
             vec![of.name.clone(), standing, format!("{more}{}", of.pending), oldest]
         })

@@ -36,6 +36,8 @@ pub(super) struct Destination {
     /// For how long it is held, and what to do.
     pub(super) held: Option<(Duration, String)>,
     pub(super) pending: u64,
+    /// Whether more wait than were counted.
+    pub(super) is_more: bool,
     pub(super) oldest: Option<Duration>,
 }
 
@@ -195,7 +197,13 @@ mod tests {
 
     fn destination(oldest: Option<Duration>, held: bool) -> Destination {
         let held = held.then(|| (MINUTE * 3, "set a new NOTION_API_KEY".to_owned()));
-        Destination { name: "notion".to_owned(), held, pending: oldest.map_or(0, |_| 4), oldest }
+        Destination {
+            name: "notion".to_owned(),
+            held,
+            pending: oldest.map_or(0, |_| 4),
+            is_more: false,
+            oldest,
+        }
     }
 
     fn judged(arrivals: Arrivals, of: Destination, unknown_failures: usize) -> (Level, String) {
