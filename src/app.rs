@@ -1,10 +1,11 @@
 //! Wiring: puts the parts together, starts their tasks, and stops them in the right order.
 
 use crate::alerts::{self, AlertSettings};
-use crate::api::{self, Api, Scrape, Target};
+use crate::api::{self, Api, Scrape};
 use crate::auth;
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
+use crate::domain::target::Target;
 use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
 use crate::retention;
@@ -108,9 +109,12 @@ impl Service {
             Box::pin(async move { previewer.preview(id).await })
         });
         let access = Arc::new(settings.access);
+        let targets: Arc<[Target]> = instances.iter().map(target).collect();
         let ui = Ui::new(ui::Parts {
             store: store.clone(),
             instances: names.clone(),
+            targets: targets.clone(),
+            secrets: secrets.clone(),
             wake: wake.clone(),
             access: access.clone(),
             clock,
@@ -118,7 +122,6 @@ impl Service {
             stop: stop.clone(),
         });
         tasks.spawn(ui.clone().run());
-        let targets = instances.iter().map(target).collect();
         let api = Api {
             store: store.clone(),
             instances: names,
@@ -222,7 +225,7 @@ impl Service {
     }
 }
 
-/// What the API knows of an instance.
+/// What those know of an instance who tell of it.
 fn target(instance: &Instance) -> Target {
     let rate = instance.destination.rate();
     Target {

@@ -4,11 +4,11 @@
 //! call takes long, and whoever stops half-way goes on there.
 
 use super::extract::{self, Query};
-use super::target::seconds_for;
 use super::{Api, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, NewExecution, Status};
+use crate::domain::target::seconds_for;
 use crate::problem::Problem;
 use crate::store::{Counts, Cursor, EventFilter, EventRow, ExecutionFilter};
 use axum::extract::State;

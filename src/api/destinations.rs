@@ -1,9 +1,9 @@
 //! `/api/v1/destinations`: how each instance stands, and holding and resuming it by hand.
 
 use super::extract::{Json as Body, Path};
-use super::target::seconds_for;
 use super::{Api, from_store};
 use crate::domain::audit::Caller;
+use crate::domain::target::seconds_for;
 use crate::problem::Problem;
 use crate::store::{Backlog, DestinationRow, LimiterRow};
 use axum::extract::State;

@@ -16,7 +16,6 @@ mod probes;
 mod rejections;
 mod search;
 mod stats;
-mod target;
 
 pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
@@ -26,8 +25,8 @@ pub use health::Health;
 pub use metrics::Scrape;
 pub use preview::{PreviewView, Previewer};
 pub use search::{Found, FoundView};
-pub use target::Target;
 
+use crate::domain::target::Target;
 use crate::problem::Problem;
 use crate::store::{ListError, Store, StoreError, Wake};
 use axum::http::StatusCode;

@@ -15,5 +15,6 @@ pub mod preview;
 pub mod rejection;
 pub mod search;
 pub mod subscription;
+pub mod target;
 pub mod version;
 pub mod waiting;

@@ -28,6 +28,7 @@ mod verdict;
 pub use playground::{Playground, SampleError, SendSample};
 
 use crate::config::Access;
+use crate::domain::target::Target;
 use crate::store::{Store, Wake};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -47,6 +48,10 @@ pub struct Parts {
     pub store: Store,
     /// The names of the destination instances that are configured.
     pub instances: Arc<[String]>,
+    /// The same instances, with what they want and how fast they can be served.
+    pub targets: Arc<[Target]>,
+    /// The names of the webhook secrets that are configured.
+    pub secrets: Arc<[String]>,
     /// Wakes the workers after a retry.
     pub wake: Wake,
     /// Who may log in.
@@ -64,6 +69,10 @@ pub struct Parts {
 pub struct Ui {
     store: Store,
     instances: Arc<[String]>,
+    #[expect(dead_code, reason = "the pages that tell it come next")]
+    targets: Arc<[Target]>,
+    #[expect(dead_code, reason = "the pages that tell it come next")]
+    secrets: Arc<[String]>,
     wake: Wake,
     access: Arc<Access>,
     clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
@@ -75,10 +84,12 @@ pub struct Ui {
 impl Ui {
     /// Puts it together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, instances, wake, access, clock, playground, stop } = parts;
+        let Parts { store, instances, targets, secrets, wake, access, clock, playground, stop } = parts;
         Self {
             store,
             instances,
+            targets,
+            secrets,
             wake,
             access,
             clock,

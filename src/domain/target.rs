@@ -1,4 +1,4 @@
-//! What the API knows of a destination instance: what it wants, and how fast it can be served.
+//! A destination instance as those see it who tell of it: what it wants, and how fast it can be served.
 
 use crate::domain::subscription::Subscription;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl Target {
 /// How many seconds it takes, at one call each, to deliver so many executions to each of these
 /// instances. Instances of one connection wait for one another, connections do not. `None` where an
 /// instance has no rate, or is not configured: then nobody can tell.
-pub(super) fn seconds_for(targets: &[Target], counts: &BTreeMap<String, u64>) -> Option<u64> {
+pub fn seconds_for(targets: &[Target], counts: &BTreeMap<String, u64>) -> Option<u64> {
     let mut by_connection: BTreeMap<&str, (u64, NonZeroU32)> = BTreeMap::new();
     for (name, count) in counts.iter().filter(|(_, count)| **count > 0) {
         let target = targets.iter().find(|target| target.name() == name)?;
