@@ -39,8 +39,9 @@ fn of_process() -> impl Iterator<Item = (String, String)> {
 
 /// Who types the command, for the audit.
 pub(super) fn caller() -> Caller {
-    let user =
-        ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
+    // With sudo the person's own name, not root's.
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let user = names.iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
     Caller::at_command_line(user.as_deref().unwrap_or("unknown"))
 }
 

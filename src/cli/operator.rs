@@ -3,9 +3,10 @@
 use super::environment;
 use super::local::LocalState;
 use crate::config::{self, InstanceName, Reader, Vars};
-use crate::domain::audit::Caller;
 use crate::domain::subscription::Subscription;
-use crate::store::Store;
+use crate::store::{ListError, Store, WINDOW_DAYS_MAX};
+use anyhow::{Context, anyhow, bail};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use secrecy::SecretString;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -35,9 +36,25 @@ impl Operator {
             subscriptions,
         })
     }
+
+    /// As [`open`](Self::open), once the database answers and has the schema of this program.
+    pub(super) async fn open_migrated() -> anyhow::Result<Self> {
+        let operator = Self::open()?;
+        wants_migrated(&operator.store).await?;
+        Ok(operator)
+    }
 }
 
-fn database(vars: &Vars) -> anyhow::Result<SecretString> {
+/// Fails where the schema is older than this program.
+pub(super) async fn wants_migrated(store: &Store) -> anyhow::Result<()> {
+    if !store.is_migrated().await? {
+        bail!("the schema is older than this program: eventbridge migrate brings it up to date");
+    }
+    Ok(())
+}
+
+/// Where the service's database is: by the settings, else that of the `dev` of this folder.
+pub(super) fn database(vars: &Vars) -> anyhow::Result<SecretString> {
     let mut reader = Reader::new(vars);
     let url = config::required_database_url(&mut reader);
     let is_set = ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.get(name).is_some());
@@ -47,10 +64,29 @@ fn database(vars: &Vars) -> anyhow::Result<SecretString> {
     }
 }
 
-/// Who gives the command, for the audit.
-pub(super) fn caller() -> Caller {
-    let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    Caller::at_command_line(user.as_deref().unwrap_or("unknown"))
+/// A time as it is typed: a date, which stands for its beginning, or a time as in RFC 3339.
+pub(super) fn moment(text: &str) -> anyhow::Result<DateTime<Utc>> {
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_time(NaiveTime::MIN).and_utc());
+    }
+    let at = DateTime::parse_from_rfc3339(text)
+        .context("must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z")?;
+    Ok(at.to_utc())
+}
+
+/// Why a listing was not read, with parameters called as the flags of a command are.
+pub(super) fn in_flags(error: ListError) -> anyhow::Error {
+    match error {
+        ListError::WindowWanted { after, before } => {
+            let flag = |parameter: &str| format!("--{}", parameter.replace('_', "-"));
+            anyhow!(
+                "this filter wants a window of time of at most {WINDOW_DAYS_MAX} days: add {} and, where that is longer ago, {}",
+                flag(after),
+                flag(before)
+            )
+        }
+        ListError::Store(error) => error.into(),
+    }
 }
 
 /// Whether to print JSON: where it is asked for, and where no person reads.
@@ -71,6 +107,20 @@ pub(super) fn roughly(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_begins_at_midnight_and_a_time_has_its_zone() {
+        assert_eq!(moment("2026-01-31").unwrap().to_rfc3339(), "2026-01-31T00:00:00+00:00");
+        assert_eq!(moment("2026-01-31T12:00:00+02:00").unwrap().to_rfc3339(), "2026-01-31T10:00:00+00:00");
+        assert!(moment("yesterday").is_err() && moment("2026-02-30").is_err());
+    }
+
+    #[test]
+    fn a_window_that_is_wanted_is_named_by_its_flags() {
+        let wanted = ListError::WindowWanted { after: "created_after", before: "created_before" };
+        let said = in_flags(wanted).to_string();
+        assert!(said.contains("--created-after") && said.contains("--created-before"), "{said}");
+    }
 
     #[test]
     fn a_duration_is_told_in_its_largest_unit() {

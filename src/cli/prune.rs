@@ -1,13 +1,13 @@
 //! `eventbridge prune`: removes by hand what retention would remove in the background.
 
 use super::progress::Progress;
-use super::{environment, prompt};
+use super::{environment, operator, prompt};
 use crate::config::{self, RETENTION_DAYS_MIN, Reader};
 use crate::domain::audit::Action;
 use crate::store::{Cutoff, Removal, Store};
 use crate::telemetry::LogFormat;
-use anyhow::{Context, bail};
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use anyhow::bail;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 pub(super) struct PruneArgs {
     /// Removes what came before this date (2026-01-31) or time (RFC 3339); else what the settings
     /// `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS` say
-    #[arg(long, value_name = "DATE", value_parser = moment)]
+    #[arg(long, value_name = "DATE", value_parser = operator::moment)]
     before: Option<DateTime<Utc>>,
     /// With --before: removes the payloads alone, and leaves the events
     #[arg(long, requires = "before")]
@@ -48,14 +48,11 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
     environment::start_log(&vars, LogFormat::Text);
     let mut reader = Reader::new(&vars);
-    let url = config::required_database_url(&mut reader);
     let retention = config::retention(&mut reader);
-    let (url, retention) = reader.finish((url, retention))?;
+    let retention = reader.finish(retention)?;
     let work = work(&args, retention)?;
-    let store = Store::connect_lazily(&url, 2)?;
-    if !store.is_migrated().await? {
-        bail!("the schema is older than this program: eventbridge migrate brings it up to date");
-    }
+    let store = Store::connect_lazily(&operator::database(&vars)?, 2)?;
+    operator::wants_migrated(&store).await?;
     if !args.dry_run && !prompt::agrees("Remove them for good?", args.yes).await? {
         bail!("nothing was removed");
     }
@@ -128,26 +125,5 @@ async fn prune(store: &Store, removal: Removal, cutoff: Cutoff, dry_run: bool) -
             return Ok(pruned);
         }
         tokio::time::sleep(REST).await;
-    }
-}
-
-fn moment(text: &str) -> anyhow::Result<DateTime<Utc>> {
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Ok(date.and_hms_opt(0, 0, 0).context("there is no such day")?.and_utc());
-    }
-    let at = DateTime::parse_from_rfc3339(text)
-        .context("must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z")?;
-    Ok(at.to_utc())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_date_begins_at_midnight_and_a_time_has_its_zone() {
-        assert_eq!(moment("2026-01-31").unwrap().to_rfc3339(), "2026-01-31T00:00:00+00:00");
-        assert_eq!(moment("2026-01-31T12:00:00+02:00").unwrap().to_rfc3339(), "2026-01-31T10:00:00+00:00");
-        assert!(moment("yesterday").is_err() && moment("2026-02-30").is_err());
     }
 }

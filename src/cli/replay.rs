@@ -4,7 +4,7 @@
 //! that waits or runs is left as it is.
 
 use super::operator::{self, Operator};
-use super::{progress, signals};
+use super::{environment, progress, signals};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
 use crate::domain::subscription::TypeFilter;
@@ -31,11 +31,11 @@ pub(super) struct ReplayArgs {
     /// Events with an execution in this state
     #[arg(long, conflicts_with = "event")]
     status: Option<Status>,
-    /// Events that were received at this time or later, such as 2026-11-23T10:00:00Z
-    #[arg(long, conflicts_with = "event")]
+    /// Events that were received at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
+    #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = operator::moment)]
     received_after: Option<DateTime<Utc>>,
     /// Events that were received before this time
-    #[arg(long, conflicts_with = "event")]
+    #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = operator::moment)]
     received_before: Option<DateTime<Utc>>,
     /// To this destination alone
     #[arg(long)]
@@ -57,7 +57,7 @@ struct Tally {
 }
 
 pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open()?;
+    let operator = Operator::open_migrated().await?;
     if args.destination.as_ref().is_some_and(|name| !operator.instances.contains(name)) {
         bail!("no destination of this name is configured; there are: {}", operator.instances.join(", "));
     }
@@ -129,7 +129,7 @@ async fn by_filter(
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
     while !stop.is_cancelled() {
-        let page = operator.store.events(&filter, cursor, LIMIT_MAX).await?;
+        let page = operator.store.events(&filter, cursor, LIMIT_MAX).await.map_err(operator::in_flags)?;
         replay(operator, args, &page.rows, &detail, &mut tally).await?;
         progress.set_position(tally.events);
         cursor = page.next;
@@ -161,10 +161,14 @@ async fn replay(
     let replayed = if args.dry_run {
         operator.store.would_replay(&wanted).await?
     } else {
-        operator.store.replay(&wanted, detail, &operator::caller()).await?
+        operator.store.replay(&wanted, detail, &environment::caller()).await?
     };
     tally.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
-    tally.created += replayed.created.values().sum::<u64>();
-    tally.again += replayed.again.values().sum::<u64>();
+    let (created, again) = (replayed.created.values().sum::<u64>(), replayed.again.values().sum::<u64>());
+    if created + again > 0 && !args.dry_run {
+        operator.store.tell_of_work().await;
+    }
+    tally.created += created;
+    tally.again += again;
     Ok(())
 }

@@ -4,8 +4,9 @@
 //! what was retried is no longer among what failed.
 
 use super::operator::{self, Operator};
-use super::{progress, signals};
-use crate::domain::execution::{ExecutionId, Status};
+use super::{environment, progress, signals};
+use crate::domain::event::EventKey;
+use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::subscription::TypeFilter;
 use crate::store::{Answered, Cursor, ExecutionFilter, LIMIT_MAX, Window};
 use anyhow::bail;
@@ -35,11 +36,11 @@ pub(super) struct RetryArgs {
     /// Only what failed with this class of error
     #[arg(long, conflicts_with = "ids")]
     error_class: Option<String>,
-    /// Only what was created at this time or later, such as 2026-11-23T10:00:00Z
-    #[arg(long, conflicts_with = "ids")]
+    /// Only what was created at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
+    #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = operator::moment)]
     created_after: Option<DateTime<Utc>>,
     /// Only what was created before this time
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = operator::moment)]
     created_before: Option<DateTime<Utc>>,
     /// Changes nothing, and tells how many there are
     #[arg(long)]
@@ -57,7 +58,7 @@ struct Tally {
 }
 
 pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open()?;
+    let operator = Operator::open_migrated().await?;
     let stop = signals::stop_requested()?;
     let progress = progress::counting("executions");
     let tally = if args.ids.is_empty() {
@@ -112,11 +113,11 @@ async fn by_filter(
         "status": status, "failure": args.failure, "destination": args.destination, "type": args.types,
         "error_class": args.error_class, "created_after": args.created_after, "created_before": args.created_before,
     }});
-    let caller = operator::caller();
+    let caller = environment::caller();
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
     loop {
-        let page = operator.store.executions(&filter, cursor, LIMIT_MAX).await?;
+        let page = operator.store.executions(&filter, cursor, LIMIT_MAX).await.map_err(operator::in_flags)?;
         if stop.is_cancelled() {
             return Ok(tally);
         }
@@ -126,7 +127,11 @@ async fn by_filter(
         } else {
             operator.store.retry_many(&ids, status, &detail, &caller).await?
         };
-        tally.retried += counts.values().sum::<u64>();
+        let count: u64 = counts.values().sum();
+        if count > 0 && !args.dry_run {
+            operator.store.tell_of_work().await;
+        }
+        tally.retried += count;
         progress.set_position(tally.retried);
         cursor = page.next;
         if cursor.is_none() {
@@ -138,16 +143,13 @@ async fn by_filter(
 async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) -> anyhow::Result<()> {
     let refuse = |status: Status| format!("it is {status}: {}", status.why_not_retryable());
     let answer = if is_dry {
-        match operator.store.execution(ExecutionId(id)).await? {
-            None => Answered::NotFound,
-            Some(row) => match row.status.parse::<Status>()? {
-                status if status.after(crate::domain::execution::Change::Retry).is_some() => Answered::Done,
-                status => Answered::Refused(status),
-            },
-        }
+        would_retry(operator, id).await?
     } else {
-        operator.store.retry(ExecutionId(id), &operator::caller()).await?
+        operator.store.retry(ExecutionId(id), &environment::caller()).await?
     };
+    if answer == Answered::Done && !is_dry {
+        operator.store.tell_of_work().await;
+    }
     match answer {
         Answered::Done => tally.retried += 1,
         Answered::NotFound => tally.refused.push((id, "there is none of this number".to_owned())),
@@ -159,4 +161,15 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
         Answered::Refused(status) => tally.refused.push((id, refuse(status))),
     }
     Ok(())
+}
+
+/// What a retry would be answered now.
+async fn would_retry(operator: &Operator, id: i64) -> anyhow::Result<Answered> {
+    let Some(row) = operator.store.execution(ExecutionId(id)).await? else { return Ok(Answered::NotFound) };
+    let status: Status = row.status.parse()?;
+    if status.after(Change::Retry).is_none() {
+        return Ok(Answered::Refused(status));
+    }
+    let removed = operator.store.payload_removed(EventKey(row.event_key)).await?;
+    Ok(removed.map_or(Answered::Done, |_| Answered::PayloadRemoved))
 }

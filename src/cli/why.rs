@@ -46,7 +46,7 @@ struct Moment {
 }
 
 pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open()?;
+    let operator = Operator::open_migrated().await?;
     let sought = Sought::read(&args.what).context("say what to look for")?;
     let mut found = operator.store.search(&sought, None, EVENTS_MAX).await?.rows;
     if found.is_empty()

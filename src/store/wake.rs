@@ -27,6 +27,16 @@ const RECONNECT: Duration = Duration::from_secs(2);
 /// After so long without a notification, the connection must show that it is alive.
 const QUIET_MAX: Duration = Duration::from_secs(30);
 
+impl Store {
+    /// Says once to all processes that there is work, for a command, in which no bell hangs. Where it
+    /// is not heard, the work is found by polling.
+    pub async fn tell_of_work(&self) {
+        if let Err(error) = sqlx::query!("select pg_notify($1, $2)", CHANNEL, "").execute(&self.pool).await {
+            debug!(%error, "could not notify the workers; they will find the work by polling");
+        }
+    }
+}
+
 /// The bell between those who bring work and those who do it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Wake(Arc<Inner>);

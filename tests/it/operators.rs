@@ -108,8 +108,10 @@ async fn retry_takes_numbers_or_a_filter_tells_first_what_it_would_do_and_is_wri
     assert_eq!((dry["retried"].clone(), dry["dry_run"].clone()), (json!(1), json!(true)));
     assert_eq!(service.executions().await[0]["status"], "failed");
     let wanted = eventbridge(&service, &["retry", "--destination", "notion"]).await;
-    assert!(String::from_utf8_lossy(&wanted.stderr).contains("created_after"), "{wanted:?}");
+    assert!(String::from_utf8_lossy(&wanted.stderr).contains("--created-after"), "{wanted:?}");
+    let mut heard = service.database.listen("eventbridge_work").await;
     let done = eventbridge(&service, &["retry", "--failed"]).await;
+    within("the workers are woken", async { while heard.recv().await.unwrap().payload() != "" {} }).await;
     assert_eq!((done.status.code(), json_of(&done)["retried"].clone()), (Some(0), json!(1)), "{done:?}");
     service
         .until("it is delivered", |executions| {
@@ -148,7 +150,7 @@ async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
         (&["replay"][..], "--type"),
         (&["replay", "evt_none"], "no event"),
         (&["replay", "--type", "a b"], "pattern"),
-        (&["replay", "--status", "failed"], "received_after"),
+        (&["replay", "--status", "failed"], "--received-after"),
         (&["replay", "evt_1", "--destination", "elsewhere"], "notion"),
     ] {
         let refused = eventbridge(&service, arguments).await;

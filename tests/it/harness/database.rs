@@ -5,7 +5,9 @@
 use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
 use eventbridge::store::Store;
 use secrecy::SecretString;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions, postgres::PgListener,
+};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,6 +104,13 @@ impl Database {
         let mut connection = connect(&self.url).await;
         execute(&mut connection, format!("begin; lock table {table} in access exclusive mode")).await;
         connection
+    }
+
+    /// Hears what is notified on a channel from now on.
+    pub async fn listen(&self, channel: &str) -> PgListener {
+        let mut listener = PgListener::connect(self.url.as_str()).await.unwrap();
+        listener.listen(channel).await.unwrap();
+        listener
     }
 
     /// One number out of the database.
