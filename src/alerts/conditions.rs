@@ -45,7 +45,10 @@ fn held(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
     late.map(|held| Condition {
         key: format!("held {}", held.name),
         summary: format!("Deliveries to {} are held ({}).", held.name, held.hold.class),
-        remedy: held.hold.remedy.clone(),
+        remedy: format!(
+            "{}. What waits is not lost and burns no attempt; \"eventbridge doctor\" tells whether all is mended.",
+            held.hold.remedy.trim_end_matches('.')
+        ),
         since: held.since,
     })
     .collect()
@@ -57,7 +60,7 @@ fn old_backlogs(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
     let waiting = seen.backlog.iter().filter(|backlog| backlog.held_since.is_none());
     waiting
         .filter_map(|backlog| {
-            let oldest = backlog.oldest.filter(|oldest| *oldest >= after)?;
+            let since = before(seen, backlog.oldest.filter(|oldest| *oldest >= after)?);
             Some(Condition {
                 key: format!("backlog {}", backlog.destination),
                 summary: format!(
@@ -65,24 +68,46 @@ fn old_backlogs(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
                     backlog.destination,
                     in_words(after)
                 ),
-                remedy: "See /api/v1/executions?status=pending for the reasons. Where each waits for a retry, its last failure says why; where many wait for their turn, more comes in than the rate allows.".to_owned(),
-                since: before(seen, oldest),
+                remedy: format!(
+                    "{} lists those of the first day with their reasons; \"eventbridge why\" and the number of \
+                     one tells all that happened to it. Where each waits for a retry, its last failure says \
+                     why; where many wait for their turn, more comes in than the rate allows.",
+                    waiting_of_the_day(&backlog.destination, since)
+                ),
+                since,
             })
         })
         .collect()
 }
 
+/// Where those are listed that have waited since this day: by state alone, a list wants a window.
+fn waiting_of_the_day(destination: &str, since: DateTime<Utc>) -> String {
+    let day = since.date_naive();
+    let next = day.succ_opt().unwrap_or(day);
+    format!(
+        "/api/v1/executions?status=pending&destination={destination}&created_after={day}&created_before={next}"
+    )
+}
+
 fn failures(seen: &Seen) -> Vec<Condition> {
     let condition = |failures: &FailuresOfLate| {
-        let FailuresOfLate { destination, class, group, count, first_at } = failures;
+        let FailuresOfLate { destination, class, group, count, first_at, sample } = failures;
         let class = if class.is_empty() { "unknown" } else { class.as_str() };
-        let group = group.map(|number| format!(" {number}")).unwrap_or_default();
+        let of_group = group.as_ref().map(|group| format!(" {group}")).unwrap_or_default();
+        let (page, retry) = match group {
+            Some(group) => {
+                (format!("/api/v1/failures/{group}"), format!("eventbridge retry --failure {group}"))
+            }
+            None => ("/api/v1/failures".to_owned(), format!("eventbridge retry {sample}")),
+        };
         Condition {
-            key: format!("failures {destination} {class}{group}"),
+            key: format!("failures {destination} {class}{of_group}"),
             summary: format!("Deliveries to {destination} were given up: {class} ({count} so far)."),
-            remedy:
-                "See /api/v1/executions?status=failed for what happened, mend the cause, then retry them."
-                    .to_owned(),
+            remedy: format!(
+                "{page} (/failures in the dashboard) tells what they have in common, the money concerned and \
+                 what to do; \"eventbridge why {sample}\" tells all that happened to one of them. Mend the \
+                 cause, then \"{retry}\"; or acknowledge the group, so that it is told no more."
+            ),
             since: *first_at,
         }
     };
@@ -214,7 +239,10 @@ mod tests {
     fn an_old_backlog_is_told_with_the_time_since_when_it_waits() {
         let seen = |minutes| Seen { now: ago(0), backlog: vec![backlog(minutes, None)], ..Seen::default() };
         assert!(keys(seen(14), &THRESHOLDS).is_empty());
-        assert_eq!(conditions(&seen(20), &THRESHOLDS)[0].since, ago(20));
+        let told = &conditions(&seen(20), &THRESHOLDS)[0];
+        assert_eq!(told.since, ago(20));
+        let list = "status=pending&destination=notion&created_after=2027-01-15&created_before=2027-01-16";
+        assert!(told.remedy.contains(list), "{}", told.remedy);
         assert!(keys(seen(20), &OFF).is_empty());
     }
 
@@ -235,18 +263,25 @@ mod tests {
 
     #[test]
     fn each_group_of_failures_is_told_by_itself() {
-        let of = |class: &str, group| FailuresOfLate {
+        let of = |class: &str, group: Option<&str>| FailuresOfLate {
             destination: "notion".into(),
             class: class.into(),
-            group,
+            group: group.map(str::to_owned),
             count: 2,
             first_at: ago(1),
+            sample: 42,
         };
         let seen =
-            || Seen { failures: vec![of("validation_error", Some(7)), of("", None)], ..Seen::default() };
-        let expected = ["failures notion validation_error 7", "failures notion unknown"];
+            || Seen { failures: vec![of("validation_error", Some("3f2a")), of("", None)], ..Seen::default() };
+        let expected = ["failures notion validation_error 3f2a", "failures notion unknown"];
         assert_eq!(keys(seen(), &THRESHOLDS), expected);
         assert!(keys(seen(), &OFF).is_empty());
+        for (told, where_to_look) in conditions(&seen(), &THRESHOLDS).iter().zip([
+            ["/api/v1/failures/3f2a", "eventbridge why 42", "eventbridge retry --failure 3f2a"],
+            ["/api/v1/failures ", "eventbridge why 42", "eventbridge retry 42"],
+        ]) {
+            assert!(where_to_look.iter().all(|place| told.remedy.contains(place)), "{}", told.remedy);
+        }
     }
 
     #[test]

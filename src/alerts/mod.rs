@@ -178,7 +178,7 @@ impl Watch {
             summary: condition.summary.clone(),
             remedy: condition.remedy.clone(),
             since: condition.since,
-            link: self.settings.public_url.as_ref().and_then(health),
+            link: self.settings.public_url.as_ref().and_then(|base| page(base, &condition.key)),
         }
     }
 
@@ -262,11 +262,39 @@ impl Watch {
     }
 }
 
-/// Where people see what is the matter.
-fn health(public_url: &Url) -> Option<Url> {
+/// Where people see what is the matter, by what the condition is about.
+fn page(public_url: &Url, key: &str) -> Option<Url> {
     let mut base = public_url.clone();
     if !base.path().ends_with('/') {
         base.set_path(&format!("{}/", base.path()));
     }
-    base.join("api/v1/health").ok()
+    let path = match key.split(' ').next()? {
+        "failures" => "failures",
+        "backlog" => "executions?status=pending",
+        "rejected" => "api/v1/rejections",
+        // The dashboard's first page: its verdict names what is held, and when the last event came.
+        "held" | "silence" => "",
+        _ => "api/v1/health",
+    };
+    base.join(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_links_to_where_its_matter_is_seen() {
+        let base: Url = "https://eventbridge.example.com/app".parse().expect("a URL");
+        let link = |key: &str| page(&base, key).expect("a link").to_string();
+        for (key, path) in [
+            ("failures notion validation_error 3f2a", "failures"),
+            ("backlog notion", "executions?status=pending"),
+            ("rejected webhooks", "api/v1/rejections"),
+            ("held notion", ""),
+            ("database", "api/v1/health"),
+        ] {
+            assert_eq!(link(key), format!("https://eventbridge.example.com/app/{path}"), "{key}");
+        }
+    }
 }

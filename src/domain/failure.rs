@@ -39,7 +39,7 @@ pub fn remedy(error_class: &str) -> &'static str {
         "validation_error" | "invalid_request" | "invalid_json" => {
             "Notion refuses the page as it is mapped: the message names the column. Correct its type in Notion, then retry."
         }
-        "unauthorized" => "The token is not valid (any more): set a new NOTION_API_KEY, then retry.",
+        "unauthorized" => "The token is not valid (any more): set a new NOTION_API_KEY, restart, then retry.",
         "restricted_resource" => {
             "The integration may not do this: give it the capabilities to read, insert and update content, then retry."
         }

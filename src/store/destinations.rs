@@ -148,7 +148,7 @@ impl Store {
             instance,
             BY_HAND,
             format!("{} ({})", without_nul(note), caller.name()),
-            "a person holds it: POST /api/v1/destinations/<name>/resume lets it go on",
+            format!("a person holds it: POST /api/v1/destinations/{instance}/resume lets it go on"),
             caller.name(),
             Action::DestinationHeld.as_str(),
             without_nul(note)

@@ -17,12 +17,14 @@ pub struct FailuresOfLate {
     pub destination: String,
     /// The class of the reason; empty where none was told.
     pub class: String,
-    /// The group of failures that are alike, by its number; nothing for those in no group yet.
-    pub group: Option<i64>,
+    /// The group of failures that are alike; nothing for those in no group yet.
+    pub group: Option<String>,
     /// How many, counted up to a thousand.
     pub count: i64,
     /// When the first of them failed.
     pub first_at: DateTime<Utc>,
+    /// One of those executions.
+    pub sample: i64,
 }
 
 impl Store {
@@ -33,11 +35,11 @@ impl Store {
             r#"
             with grouped as (
                 select failure_groups.destination, failure_groups.error_class as class,
-                       failure_groups.id as number, of_late.count, of_late.first_at
+                       failure_groups.key, of_late.count, of_late.first_at, of_late.sample
                   from eventbridge.failure_groups
                  cross join lateral (
-                       select count(*) as count, min(finished_at) as first_at
-                         from (select finished_at from eventbridge.executions
+                       select count(*) as count, min(finished_at) as first_at, max(id) as sample
+                         from (select id, finished_at from eventbridge.executions
                                 where status = 'failed' and failure_group = failure_groups.key
                                   and finished_at > greatest(now() - $1::bigint * interval '1 millisecond',
                                                              acknowledged_through)
@@ -45,19 +47,19 @@ impl Store {
                                 limit $2) as newest) as of_late
                  where of_late.count > 0
             ), others as (
-                select destination, coalesce(error_class, '') as class, null::bigint as number,
-                       count(*) as count, min(finished_at) as first_at
-                  from (select destination, error_class, finished_at
+                select destination, coalesce(error_class, '') as class, null::text as key,
+                       count(*) as count, min(finished_at) as first_at, max(id) as sample
+                  from (select id, destination, error_class, finished_at
                           from eventbridge.executions
                          where status = 'failed' and failure_group is null
                            and finished_at > now() - $1::bigint * interval '1 millisecond'
                          limit $2) as ungrouped
                  group by destination, error_class
             )
-            select destination as "destination!", class as "class!", number as "group",
-                   count as "count!", first_at as "first_at!"
+            select destination as "destination!", class as "class!", key as "group",
+                   count as "count!", first_at as "first_at!", sample as "sample!"
               from (select * from grouped union all select * from others) as found
-             order by first_at desc, destination, class, number
+             order by first_at desc, destination, class, key
              limit $3
             "#,
             milliseconds(time),

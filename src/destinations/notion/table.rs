@@ -195,7 +195,7 @@ impl TableReader<'_> {
                         "the Notion database has several data sources; set NOTION_DATA_SOURCE_ID to one of: {}",
                         listed.join(", ")
                     ),
-                    "set NOTION_DATA_SOURCE_ID: the executions that wait list the choices",
+                    "set NOTION_DATA_SOURCE_ID and restart: the executions that wait list the choices",
                 ))
             }
         }

@@ -65,7 +65,9 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
             needs_operator(refusal, "Notion blocks this integration; ask Notion's support to lift it")
         }
         429 | 529 => Outcome::Throttled { failure: failure(refusal), wait: wait.or(Some(THROTTLE_WAIT)) },
-        401 => needs_operator(refusal, "the token is not valid (any more): set a new NOTION_API_KEY"),
+        401 => {
+            needs_operator(refusal, "the token is not valid (any more): set a new NOTION_API_KEY and restart")
+        }
         403 => needs_operator(
             refusal,
             "the integration may not do this: give it the capabilities to read, insert and update content",
@@ -73,7 +75,7 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
         404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         404 => needs_operator(
             refusal,
-            "the database is not there for the integration: share it with the integration (••• › Connections), or correct NOTION_DATABASE_ID",
+            "the database is not there for the integration: share it with the integration (••• › Connections), or correct NOTION_DATABASE_ID and restart",
         ),
         400 if is_about_trash(&refusal) && effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         400 if is_about_trash(&refusal) => {
@@ -86,11 +88,11 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
         }
         300..=399 => needs_operator(
             refusal,
-            "the address answers with a redirect, which is not followed with a token: correct NOTION_API_URL",
+            "the address answers with a redirect, which is not followed with a token: correct NOTION_API_URL and restart",
         ),
         _ if effect == Effect::Describe => needs_operator(
             refusal,
-            "NOTION_DATABASE_ID does not lead to a database: copy the link to the database itself",
+            "NOTION_DATABASE_ID does not lead to a database: copy the link to the database itself, and restart",
         ),
         _ => Outcome::Permanent(failure(refusal)),
     }
