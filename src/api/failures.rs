@@ -1,7 +1,7 @@
 //! `/api/v1/failures`: what is failed now, in groups of one cause, and who knows of it.
 
 use super::extract::{self, Json as JsonBody, Path, Query};
-use super::{Api, NotRead, from_store};
+use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::failure::remedy;
 use crate::domain::money::Money;
@@ -74,9 +74,9 @@ pub struct Sum {
 /// A page of groups of failures.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Failures {
-    /// The groups; the one that came first comes last.
+    /// The groups, the one that was last seen first.
     pub data: Vec<FailureView>,
-    /// Ask with this cursor for what came earlier; null at the end.
+    /// Ask with this cursor for what was seen earlier; null at the end. What fails meanwhile moves no group.
     pub next_cursor: Option<String>,
 }
 
@@ -106,7 +106,7 @@ pub struct Acknowledgement {
     note: String,
 }
 
-/// Lists what is failed now, in groups of one cause.
+/// Lists what is failed now, in groups of one cause, the one that was last seen first.
 #[utoipa::path(
     get,
     path = "/api/v1/failures",
@@ -166,7 +166,7 @@ pub(super) async fn show(
         (status = 400, description = "The path or the body cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Nothing is failed in such a group", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not said to be JSON", body = Problem, content_type = "application/problem+json"),
-        NotRead,
+        NotDone,
     ),
 )]
 pub(super) async fn acknowledge(

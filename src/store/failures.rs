@@ -3,6 +3,7 @@
 //! An execution gets its group in the statement that makes it failed. Its key is a hash, so that no
 //! row is written, nor looked at, for a group that is known.
 
+use super::page::Seen;
 use super::{Cursor, Page, Store, StoreError, without_nul};
 use crate::domain::audit::{Action, Caller};
 use crate::domain::failure::pattern;
@@ -69,31 +70,56 @@ struct Row {
     acknowledged_at: Option<DateTime<Utc>>,
     acknowledged_by: Option<String>,
     note: Option<String>,
+    as_of: DateTime<Utc>,
+    place: DateTime<Utc>,
 }
 
 impl Store {
-    /// A page of the groups in which something is failed now; the group that came first comes last.
+    /// A page of the groups in which something is failed now, the one that was last seen first.
+    ///
+    /// They stand where they stood when the first page was read: what fails meanwhile moves no group,
+    /// so that none is missed and none told twice.
     pub async fn failures(
         &self,
         filter: &FailureFilter,
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<FailureGroup>, StoreError> {
+        let seen = cursor.and_then(Cursor::seen);
         let rows = sqlx::query_as!(
             Row,
             r#"
-            select failure_groups.id, key, failure_groups.destination, failure_groups.error_class, pattern,
-                   counted.count as "count!", first.finished_at as "first_seen!",
-                   last.finished_at as "last_seen!", last.id as "sample!", last.reason as sample_message,
-                   acknowledged_through >= last.finished_at is true as "is_acknowledged!",
-                   acknowledged_at, acknowledged_by, note
-              from eventbridge.failure_groups
-             cross join lateral (
-                   select id, finished_at, reason
-                     from eventbridge.executions
-                    where failure_group = key and status = 'failed'
-                    order by finished_at desc, id desc
-                    limit 1) as last
+            with page as materialized (
+                select failure_groups.*, as_of, placed.finished_at as place,
+                       acknowledged_through >= last.finished_at is true as is_acknowledged,
+                       last.finished_at as last_seen, last.id as sample, last.reason as sample_message
+                  from (select coalesce($7::timestamptz, now()) as as_of) as listing
+                 cross join eventbridge.failure_groups
+                 cross join lateral (
+                       select finished_at
+                         from eventbridge.executions
+                        where failure_group = key and status = 'failed' and finished_at <= as_of
+                        order by finished_at desc
+                        limit 1) as placed
+                 cross join lateral (
+                       select id, finished_at, reason
+                         from eventbridge.executions
+                        where failure_group = key and status = 'failed'
+                        order by finished_at desc, id desc
+                        limit 1) as last
+                 where ($8::timestamptz is null or (placed.finished_at, failure_groups.id) < ($8, $1))
+                   and ($2::text is null or key = $2)
+                   and ($3::text is null or failure_groups.destination = $3)
+                   and ($4::boolean is null or $4 = (acknowledged_through >= last.finished_at is true))
+                 order by placed.finished_at desc, failure_groups.id desc
+                 limit $5
+            )
+            select page.id as "id!", key as "key!", page.destination as "destination!",
+                   page.error_class as "error_class!", pattern as "pattern!", counted.count as "count!",
+                   first.finished_at as "first_seen!", last_seen as "last_seen!", sample as "sample!",
+                   sample_message, is_acknowledged as "is_acknowledged!", acknowledged_at, acknowledged_by,
+                   note, as_of as "as_of!", place as "place!"
+              from page
              cross join lateral (
                    select finished_at
                      from eventbridge.executions
@@ -105,23 +131,22 @@ impl Store {
                      from (select from eventbridge.executions
                             where failure_group = key and status = 'failed'
                             limit $6) as failed) as counted
-             where failure_groups.id < $1
-               and ($2::text is null or key = $2)
-               and ($3::text is null or failure_groups.destination = $3)
-               and ($4::boolean is null or $4 = (acknowledged_through >= last.finished_at is true))
-             order by failure_groups.id desc
-             limit $5
+             order by place desc, page.id desc
             "#,
             Cursor::before(cursor),
             filter.key,
             filter.destination,
             filter.acknowledged,
             i64::from(limit) + 1,
-            i64::from(FAILURES_COUNTED_MAX)
+            i64::from(FAILURES_COUNTED_MAX),
+            seen.map(|seen| seen.as_of),
+            seen.map(|seen| seen.last)
         )
         .fetch_all(&self.reading)
         .await?;
-        let page = Page::cut(rows, limit, |row| row.id);
+        let page = Page::cut_at(rows, limit, |row| {
+            Cursor::of_seen(row.id, Seen { as_of: row.as_of, last: row.place })
+        });
         let keys: Vec<String> = page.rows.iter().map(|row| row.key.clone()).collect();
         let sums = self.money_of(&keys).await?;
         let rows = page.rows.into_iter().map(|row| {

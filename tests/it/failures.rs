@@ -152,3 +152,33 @@ async fn what_had_failed_before_there_were_groups_gets_the_same_one() {
         assert_eq!(after[0][field], before[0][field], "{field}");
     }
 }
+
+#[tokio::test]
+async fn groups_stand_by_when_they_were_last_seen_and_keep_their_places_while_people_page() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let fail = async |group: &str, minutes: u32| {
+        let failed = format!(
+            "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                 values ('{group}', 'notion', 'x', '{group}') on conflict do nothing;
+             insert into eventbridge.executions (event_key, destination, status, failure_group, finished_at)
+                 values (nextval('eventbridge.fences'), 'notion', 'failed', '{group}', now() - interval '{minutes} minutes')"
+        );
+        service.database.execute(&failed).await;
+    };
+    for (group, minutes) in [("a", 10), ("b", 9), ("c", 30), ("d", 8), ("a", 1)] {
+        fail(group, minutes).await;
+    }
+    let page = async |cursor: &str| {
+        let answer = service.get(&format!("/api/v1/failures?limit=2{cursor}")).await.json();
+        let names = answer["data"].as_array().unwrap().iter().map(|group| group["pattern"].clone());
+        (names.collect::<Vec<_>>(), answer["next_cursor"].as_str().map(str::to_owned))
+    };
+    let (first, next) = page("").await;
+    assert_eq!(first, ["a", "d"]);
+    // One of the second page is seen again, and a new one comes: neither moves what is paged through.
+    fail("c", 0).await;
+    fail("e", 0).await;
+    let (second, end) = page(&format!("&cursor={}", next.unwrap())).await;
+    assert_eq!((second, end), (vec![json!("b"), json!("c")], None));
+    assert_eq!(page("").await.0, ["e", "c"]);
+}
