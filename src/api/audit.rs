@@ -1,7 +1,7 @@
 //! `/api/v1/audit`: who changed what by hand.
 
 use super::extract::{self, Query};
-use super::{Api, from_store};
+use super::{Api, NotRead, from_store};
 use crate::problem::Problem;
 use crate::store::{AuditRow, Cursor};
 use axum::Json;
@@ -63,8 +63,7 @@ pub struct AuditQuery {
     responses(
         (status = 200, description = "A page of the audit", body = Audit),
         (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is not available", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn list(

@@ -4,7 +4,7 @@
 //! call takes long, and whoever stops half-way goes on there.
 
 use super::extract::{self, Query};
-use super::{Api, NotRead, from_list, from_store};
+use super::{Api, NotDone, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, NewExecution, Status};
@@ -147,7 +147,7 @@ pub struct ReplayQuery {
     responses(
         (status = 200, description = "What was queued, or would be", body = Bulk),
         (status = 400, description = "A parameter cannot be read, a window of time is wanted, or no execution of this state can be retried", body = Problem, content_type = "application/problem+json"),
-        NotRead,
+        NotDone,
     ),
 )]
 pub(super) async fn retry(
@@ -218,7 +218,7 @@ pub(super) async fn retry(
     responses(
         (status = 200, description = "What was queued, or would be", body = Bulk),
         (status = 400, description = "A parameter cannot be read, a window of time is wanted, or no such destination is configured", body = Problem, content_type = "application/problem+json"),
-        NotRead,
+        NotDone,
     ),
 )]
 pub(super) async fn replay(

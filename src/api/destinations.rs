@@ -1,7 +1,7 @@
 //! `/api/v1/destinations`: how each instance stands, and holding and resuming it by hand.
 
 use super::extract::{Json as Body, Path};
-use super::{Api, from_store};
+use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::target::seconds_for;
 use crate::problem::Problem;
@@ -105,8 +105,7 @@ pub struct HoldRequest {
     tag = "destinations",
     responses(
         (status = 200, description = "The instances", body = Destinations),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is not available", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<Json<Destinations>, Problem> {
@@ -126,11 +125,9 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Destinations>, P
     responses(
         (status = 200, description = "It is held", body = DestinationView),
         (status = 400, description = "The body cannot be read, or the note is too long or empty", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "A key that may only read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such instance is configured", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is not available", body = Problem, content_type = "application/problem+json"),
+        NotDone,
     ),
 )]
 pub(super) async fn hold(
@@ -156,10 +153,8 @@ pub(super) async fn hold(
     responses(
         (status = 200, description = "It goes on; it may not have been held", body = DestinationView),
         (status = 400, description = "The name cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "A key that may only read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such instance is configured", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is not available", body = Problem, content_type = "application/problem+json"),
+        NotDone,
     ),
 )]
 pub(super) async fn resume(

@@ -1,11 +1,11 @@
 //! `/api/v1/executions`: where each event stands on its way, and another try by hand.
 
 use super::extract::{self, Path, Query};
-use super::{Api, NotRead, from_list, from_store};
+use super::{Api, NotDone, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::execution::ExecutionId;
 use crate::problem::Problem;
-use crate::store::{Answered, AttemptRow, ExecutionFilter, ExecutionRow};
+use crate::store::{Answered, AttemptRow, Cancelled, ExecutionFilter, ExecutionRow};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -229,10 +229,9 @@ pub(super) async fn show(
     responses(
         (status = 202, description = "It waits for a worker", body = ExecutionView),
         (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "A key that may only read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It cannot be retried in its present state, or the payload of its event was removed", body = Problem, content_type = "application/problem+json"),
+        NotDone,
     ),
 )]
 pub(super) async fn retry(
@@ -269,11 +268,9 @@ pub(super) async fn retry(
     responses(
         (status = 200, description = "It is cancelled", body = ExecutionView),
         (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "A key that may only read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It cannot be cancelled in its present state", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is not available", body = Problem, content_type = "application/problem+json"),
+        NotDone,
     ),
 )]
 pub(super) async fn cancel(
@@ -283,16 +280,15 @@ pub(super) async fn cancel(
 ) -> Result<Json<ExecutionView>, Problem> {
     let id = execution_id(&id)?;
     match api.store.cancel(id, &caller).await.map_err(from_store)? {
-        Answered::Done => {
+        Cancelled::Done => {
             info!(execution_id = id.0, who = caller.name(), "cancelled by hand");
             // What waited behind it in its lane may be due now.
             api.wake.ring();
             let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
             Ok(Json(ExecutionView::new(execution, &api)))
         }
-        Answered::NotFound => Err(missing()),
-        Answered::PayloadRemoved => Err(without_payload()),
-        Answered::Refused(status) => Err(Problem::new(
+        Cancelled::NotFound => Err(missing()),
+        Cancelled::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
             "not_cancellable",
             "It cannot be cancelled now",

@@ -92,6 +92,8 @@ impl Scrape {
     responses(
         (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"),
         (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "In dev: the Host or Origin is not this machine's", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "Something broke here; the log tells what", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {

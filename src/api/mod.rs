@@ -189,3 +189,33 @@ enum NotRead {
     )]
     Unavailable(Problem),
 }
+
+/// What any route that changes something may answer instead.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it describes answers; they are made elsewhere")]
+enum NotDone {
+    #[response(
+        status = 401,
+        description = "No key, or an unknown one",
+        content_type = "application/problem+json"
+    )]
+    Unauthorized(Problem),
+    #[response(
+        status = 403,
+        description = "A key that may only read; in dev: the Host or Origin is not this machine's",
+        content_type = "application/problem+json"
+    )]
+    Forbidden(Problem),
+    #[response(
+        status = 500,
+        description = "Something broke here; the log tells what",
+        content_type = "application/problem+json"
+    )]
+    Internal(Problem),
+    #[response(
+        status = 503,
+        description = "The database is away, or took too long",
+        content_type = "application/problem+json"
+    )]
+    Unavailable(Problem),
+}

@@ -1,8 +1,8 @@
 //! `/api/v1/executions/{id}/preview`: the requests that would go out now, before any does.
 
-use super::Api;
 use super::executions::{execution_id, missing};
 use super::extract::Path;
+use super::{Api, NotRead};
 use crate::domain::execution::ExecutionId;
 use crate::domain::preview::{ExecutionPreview, NoPreview, PreviewRequest};
 use crate::problem::Problem;
@@ -74,10 +74,9 @@ pub struct PreviewRequestView {
     responses(
         (status = 200, description = "What would be sent", body = PreviewView),
         (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Its destination is not configured, or only its operator can make it work", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Nobody can say just now", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn preview(

@@ -1,6 +1,6 @@
 //! `/api/v1/rejections`: which webhooks were rejected of late, and why, in plain words.
 
-use super::{Api, from_store};
+use super::{Api, NotRead, from_store};
 use crate::domain::rejection::{Diagnosis, Kept, diagnose};
 use crate::problem::Problem;
 use crate::store::StoreError;
@@ -81,8 +81,7 @@ pub struct RejectionView {
     tag = "webhooks",
     responses(
         (status = 200, description = "The last rejections and their causes", body = Rejections),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections>, Problem> {

@@ -1,7 +1,7 @@
 //! `/api/v1/stats`: what happened in each minute or hour.
 
 use super::extract::Query;
-use super::{Api, from_store};
+use super::{Api, NotRead, from_store};
 use crate::problem::Problem;
 use crate::store::{Per, Statistic};
 use crate::telemetry::{Kind, quantile_ms};
@@ -137,8 +137,7 @@ pub struct StatsQuery {
     responses(
         (status = 200, description = "What happened", body = Stats),
         (status = 400, description = "A parameter cannot be read, or the range is too long", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        NotRead,
     ),
 )]
 pub(super) async fn stats(

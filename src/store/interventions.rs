@@ -7,7 +7,7 @@ use super::{Store, StoreError};
 use crate::domain::audit::{Action, Caller};
 use crate::domain::execution::{Change, ExecutionId, Status, UnknownStatus};
 
-/// What became of something that a person asked for.
+/// What became of a retry that a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answered {
     /// It is done.
@@ -16,6 +16,17 @@ pub enum Answered {
     NotFound,
     /// The payload of its event was removed, so there is nothing to deliver.
     PayloadRemoved,
+    /// It is not legal in this state.
+    Refused(Status),
+}
+
+/// What became of a cancelling that a person asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It is done.
+    Done,
+    /// There is no such execution.
+    NotFound,
     /// It is not legal in this state.
     Refused(Status),
 }
@@ -59,12 +70,14 @@ impl Store {
         .await?;
         match row {
             Some(row) if !row.done && row.removed.is_some() => Ok(Answered::PayloadRemoved),
-            row => answered(row.map(|row| (row.status, row.done))),
+            Some(row) if row.done => Ok(Answered::Done),
+            Some(row) => Ok(Answered::Refused(state(&row.status)?)),
+            None => Ok(Answered::NotFound),
         }
     }
 
     /// Cancels an execution that waits; legal from the states that [`Change::Cancel`] names.
-    pub async fn cancel(&self, id: ExecutionId, caller: &Caller) -> Result<Answered, StoreError> {
+    pub async fn cancel(&self, id: ExecutionId, caller: &Caller) -> Result<Cancelled, StoreError> {
         let row = sqlx::query!(
             r#"
             with found as (
@@ -91,18 +104,14 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        answered(row.map(|row| (row.status, row.done)))
+        match row {
+            Some(row) if row.done => Ok(Cancelled::Done),
+            Some(row) => Ok(Cancelled::Refused(state(&row.status)?)),
+            None => Ok(Cancelled::NotFound),
+        }
     }
 }
 
-fn answered(found: Option<(String, bool)>) -> Result<Answered, StoreError> {
-    match found {
-        None => Ok(Answered::NotFound),
-        Some((_, true)) => Ok(Answered::Done),
-        Some((status, false)) => {
-            let status =
-                status.parse().map_err(|error: UnknownStatus| StoreError::Unexpected(error.to_string()))?;
-            Ok(Answered::Refused(status))
-        }
-    }
+fn state(word: &str) -> Result<Status, StoreError> {
+    word.parse().map_err(|error: UnknownStatus| StoreError::Unexpected(error.to_string()))
 }

@@ -45,7 +45,7 @@ pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};
 pub use failures::{FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup};
 pub use forgetting::{Forgotten, Named, WrittenPage};
 pub use indexing::{Indexed, Unindexed};
-pub use interventions::Answered;
+pub use interventions::{Answered, Cancelled};
 pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
 pub use limits::{LimiterRow, Slot};
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
