@@ -28,13 +28,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a stream lasts. The browser opens another, whose session is looked at again.
 const STREAM_LENGTH: Duration = Duration::from_mins(10);
 
+/// What changed so long before a stream was opened may have changed after its page was rendered, so
+/// that page is told of it.
+const PAGE_LOAD_MAX: Duration = Duration::from_secs(15);
+
 /// How often a quiet stream says that it is there, so that nothing between takes it for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What open pages hear from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
-    changes: Arc<watch::Sender<u64>>,
+    /// When the last change was seen.
+    changes: Arc<watch::Sender<Option<Instant>>>,
     room: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -43,7 +48,7 @@ impl Live {
     /// Nothing is looked at until [`Live::run`] runs.
     pub fn new(stop: CancellationToken) -> Self {
         let room = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self { changes: Arc::new(watch::Sender::new(0)), room, stop }
+        Self { changes: Arc::new(watch::Sender::new(None)), room, stop }
     }
 
     /// Looks at the database while somebody listens, until told to stop.
@@ -58,7 +63,7 @@ impl Live {
                 match store.tide().await {
                     Ok(mark) if mark != last => {
                         last = mark;
-                        self.changes.send_modify(|number| *number += 1);
+                        self.changes.send_replace(Some(Instant::now()));
                     }
                     Ok(_) => {}
                     Err(error) => debug!(%error, "open pages are not told of changes"),
@@ -75,23 +80,21 @@ pub(super) async fn live(State(ui): State<Ui>) -> Result<Response, Refusal> {
     let permit = room
         .try_acquire_owned()
         .map_err(|_| Refusal::busy("Too many pages are open; this one does not update by itself."))?;
-    let listener = Listener {
-        changes: changes.subscribe(),
-        until: Instant::now() + STREAM_LENGTH,
-        stop,
-        _permit: permit,
-    };
+    let mut changes = changes.subscribe();
+    if changes.borrow().is_some_and(|last| last.elapsed() < PAGE_LOAD_MAX) {
+        changes.mark_changed();
+    }
+    let listener = Listener { changes, until: Instant::now() + STREAM_LENGTH, stop, _permit: permit };
     let events = stream::unfold(listener, |mut listener| async move {
-        listener
-            .next()
-            .await
-            .then(|| (Ok::<_, Infallible>(Event::default().event("changed").data("")), listener))
+        // Browsers say nothing of an event without data.
+        let word = Event::default().event("changed").data("now");
+        listener.next().await.then(|| (Ok::<_, Infallible>(word), listener))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
 struct Listener {
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<Option<Instant>>,
     until: Instant,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
