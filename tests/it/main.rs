@@ -6,6 +6,7 @@ mod harness;
 mod alerts;
 mod another_database;
 mod api;
+mod browser;
 mod cli;
 mod dashboard;
 mod delivery;

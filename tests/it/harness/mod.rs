@@ -9,7 +9,7 @@ mod service;
 pub use command::{eventbridge, output, text};
 pub use database::Database;
 pub use line::Line;
-pub use service::{Answer, NOW, SECRET, Service, ServiceBuilder, signed};
+pub use service::{Answer, Listening, NOW, SECRET, Service, ServiceBuilder, signed};
 
 use std::future::Future;
 use std::path::PathBuf;

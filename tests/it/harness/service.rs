@@ -19,6 +19,8 @@ use secrecy::SecretString;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -35,6 +37,13 @@ pub struct Service {
     pub router: Router,
     app: app::Service,
     running_sandbox: Arc<RunningSandbox>,
+}
+
+/// A service that listens, until this is dropped.
+pub struct Listening {
+    /// `http://localhost` with the port.
+    pub origin: String,
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
 /// How the service under test is set up.
@@ -151,6 +160,14 @@ impl Service {
             }
         })
         .await;
+    }
+
+    /// Listens on a port, for a client that needs one.
+    pub async fn listen(&self) -> Listening {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let serving = tokio::spawn(axum::serve(listener, self.router.clone()).into_future());
+        Listening { origin, _serving: AbortOnDropHandle::new(serving) }
     }
 
     /// Stops the service in order, as SIGTERM does.

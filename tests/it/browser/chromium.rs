@@ -1,0 +1,212 @@
+//! The headless Chromium that all tests of a run share.
+//!
+//! It speaks its own protocol (`DevTools`) over two pipes: no port, no driver, no crate. It ends when
+//! the pipes do and takes its profile along, so nothing of it is left however the run ends. It finds
+//! no host but this machine.
+
+use crate::harness::within;
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use tokio::sync::oneshot;
+
+/// Chromium reads its pipe as 3 and writes its other one as 4. The shell around it ignores what a
+/// terminal sends, so that it is there to remove the profile.
+const LAUNCH: &str = r#"
+trap '' HUP INT TERM
+profile=$(mktemp -d) || exit
+"$@" --user-data-dir="$profile" 3<&0 4>&1 </dev/null >/dev/null
+rm -rf "$profile"
+"#;
+
+const FLAGS: [&str; 16] = [
+    "--headless",
+    "--remote-debugging-pipe",
+    // It shows pages of our own alone, and runs as root in a container as well.
+    "--no-sandbox",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+    // Pages of tests that run at the same time are all in front.
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-background-timer-throttling",
+    "--hide-scrollbars",
+];
+
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+const PLACES: [&str; 2] = [
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
+
+/// How many of its last words are told when it ends.
+const LAST_WORDS: usize = 12;
+
+/// A Chromium that runs.
+pub struct Chromium {
+    to_it: Mutex<ChildStdin>,
+    next: AtomicU64,
+    ears: Arc<Ears>,
+}
+
+/// What is heard of a page, for the page to make something of.
+pub type Listener = Arc<dyn Fn(&str, &Value) + Send + Sync>;
+
+#[derive(Default)]
+struct Ears {
+    answers: Mutex<HashMap<u64, oneshot::Sender<Result<Value, String>>>>,
+    listeners: Mutex<HashMap<String, Listener>>,
+    last_words: Mutex<VecDeque<String>>,
+}
+
+impl Chromium {
+    /// The one of this run; nothing, with a word about it, on a machine that has none.
+    pub async fn of_this_run() -> Option<Arc<Self>> {
+        static CHROMIUM: OnceLock<Option<Arc<Chromium>>> = OnceLock::new();
+        let found = tokio::task::spawn_blocking(|| {
+            CHROMIUM.get_or_init(|| find().map(|program| Arc::new(Self::start(&program)))).clone()
+        });
+        let found = found.await.unwrap();
+        if found.is_none() {
+            skip("no Chromium was found: install one, or name it in EVENTBRIDGE_CHROMIUM");
+        }
+        found
+    }
+
+    fn start(program: &Path) -> Self {
+        let mut child = Command::new("sh")
+            .args(["-c", LAUNCH, "sh"])
+            .arg(program)
+            .args(FLAGS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (to_it, from_it, words) =
+            (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let ears = Arc::<Ears>::default();
+        let (listening, overhearing) = (ears.clone(), ears.clone());
+        thread::spawn(move || listening.listen(from_it));
+        thread::spawn(move || overhearing.overhear(words));
+        thread::spawn(move || child.wait());
+        Self { to_it: Mutex::new(to_it), next: AtomicU64::new(1), ears }
+    }
+
+    /// Asks for something and waits for the answer. `session` is a page; without one it is Chromium itself.
+    pub async fn ask(&self, session: Option<&str>, method: &str, params: &Value) -> Result<Value, String> {
+        let answer = self.send(session, method, params);
+        let answer = within(method, answer).await;
+        answer.unwrap_or_else(|_| Err(format!("Chromium is gone. Its last words: {}", self.ears.told())))
+    }
+
+    /// Asks for something, and the answer does not matter.
+    pub fn tell(&self, method: &str, params: &Value) {
+        drop(self.send(None, method, params));
+    }
+
+    /// Hears what a page tells, from now on.
+    pub fn listen(&self, session: &str, listener: Listener) {
+        self.ears.listeners.lock().unwrap().insert(session.to_owned(), listener);
+    }
+
+    /// Hears no more of a page.
+    pub fn unlisten(&self, session: &str) {
+        self.ears.listeners.lock().unwrap().remove(session);
+    }
+
+    fn send(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        params: &Value,
+    ) -> oneshot::Receiver<Result<Value, String>> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut message = json!({"id": id, "method": method, "params": params});
+        if let Some(session) = session {
+            message["sessionId"] = session.into();
+        }
+        let (sender, answer) = oneshot::channel();
+        self.ears.answers.lock().unwrap().insert(id, sender);
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        if self.to_it.lock().unwrap().write_all(&bytes).is_err() {
+            self.ears.answers.lock().unwrap().remove(&id);
+        }
+        answer
+    }
+}
+
+impl Ears {
+    /// Hears everything until Chromium ends; then nobody waits for an answer any longer.
+    fn listen(&self, from_it: impl Read) {
+        for message in BufReader::new(from_it).split(0) {
+            let Ok(message) = message else { break };
+            self.hear(&serde_json::from_slice(&message).unwrap());
+        }
+        self.answers.lock().unwrap().clear();
+    }
+
+    fn hear(&self, message: &Value) {
+        if let Some(id) = message["id"].as_u64() {
+            let waiting = self.answers.lock().unwrap().remove(&id);
+            let answer = match message["error"]["message"].as_str() {
+                Some(error) => Err(error.to_owned()),
+                None => Ok(message["result"].clone()),
+            };
+            drop(waiting.map(|waiting| waiting.send(answer)));
+        } else if let (Some(session), Some(method)) =
+            (message["sessionId"].as_str(), message["method"].as_str())
+        {
+            let listener = self.listeners.lock().unwrap().get(session).cloned();
+            if let Some(listener) = listener {
+                listener(method, &message["params"]);
+            }
+        }
+    }
+
+    fn overhear(&self, words: impl Read) {
+        for line in BufReader::new(words).lines().map_while(Result::ok) {
+            let mut last_words = self.last_words.lock().unwrap();
+            if last_words.len() == LAST_WORDS {
+                last_words.pop_front();
+            }
+            last_words.push_back(line);
+        }
+    }
+
+    fn told(&self) -> String {
+        self.last_words.lock().unwrap().iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Says that a test was skipped and why, past the capture of its output. Where a browser is wanted
+/// it is a failure.
+pub fn skip(why: &str) {
+    let is_wanted = std::env::var_os("EVENTBRIDGE_REQUIRE_BROWSER").is_some_and(|wanted| wanted == "1");
+    assert!(!is_wanted, "EVENTBRIDGE_REQUIRE_BROWSER is 1, and {why}");
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    drop(writeln!(std::io::stderr(), "skipped {test}: {why}"));
+}
+
+fn find() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("EVENTBRIDGE_CHROMIUM") {
+        return Some(named.into());
+    }
+    let path: OsString = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).flat_map(|folder| NAMES.map(|name| folder.join(name)));
+    on_path.chain(PLACES.map(PathBuf::from)).find(|program| program.is_file())
+}

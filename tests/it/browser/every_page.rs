@@ -1,0 +1,136 @@
+//! What holds on every page: nobody is kept out by how it is built, in light and dark, on a desk and
+//! on a phone, with and without scripts, with the keys alone.
+
+use super::axe::Axe;
+use super::site::{WRITE_KEY, invoice};
+use super::{Page, Scheme, Site, Width};
+
+/// Every page, with something on each.
+async fn every_page(site: &Site) -> Vec<String> {
+    let execution =
+        site.fail(&invoice("evt_1", "invoice.payment_failed"), "Amount is expected to be a smile.").await;
+    assert_eq!(site.post_event(&invoice("evt_2", "invoice.paid").to_string()).await.status, 200);
+    site.until_count("select count(*) from eventbridge.executions where status = 'success'", 1).await;
+    let delivered =
+        site.database.count("select id from eventbridge.executions where status = 'success'").await;
+    let mut pages: Vec<_> = [
+        "/",
+        "/events",
+        "/events?type=invoice.*&status=failed",
+        "/events?object=in_none",
+        "/events/evt_1",
+        "/executions",
+        "/executions?status=failed",
+        "/search?q=jane%40example.com",
+        "/search?q=nobody",
+        "/audit",
+    ]
+    .map(str::to_owned)
+    .into();
+    pages.extend([execution, delivered].map(|id| format!("/executions/{id}")));
+    pages
+}
+
+/// Pages that say that something is not there, with the status of each.
+const REFUSALS: [(&str, &str); 3] =
+    [("/events/none", "404"), ("/executions/7000", "404"), ("/events?cursor=forged", "400")];
+
+async fn is_open_to_everybody(axe: &Axe, page: &Page, path: &str) {
+    for width in [Width::Desktop, Width::Phone] {
+        page.set_width(width).await;
+        page.assert_fits(path).await;
+        for scheme in [Scheme::Light, Scheme::Dark] {
+            page.set_scheme(scheme).await;
+            let violations = axe.violations(page).await;
+            assert!(violations.is_empty(), "{path}, {width:?}, {scheme:?}: {violations:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_to_object_to_on_any_page() {
+    let (Some(axe), Some(site)) = (Axe::of_this_run(), Site::with_keys().await) else { return };
+    let pages = every_page(&site).await;
+    let page = site.logged_in(WRITE_KEY).await;
+    for path in pages {
+        page.open(&path).await;
+        is_open_to_everybody(&axe, &page, &path).await;
+    }
+    page.evaluate("document.documentElement.removeAttribute('lang')").await;
+    assert_eq!(axe.violations(&page).await.len(), 1, "axe is awake");
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_to_object_to_where_one_is_turned_away() {
+    let (Some(axe), Some(site)) = (Axe::of_this_run(), Site::with_keys().await) else { return };
+    let page = site.page().await;
+    page.expect_error("401");
+    page.open("/").await;
+    is_open_to_everybody(&axe, &page, "/login").await;
+    page.fill("API key", "wrong").await;
+    page.click("Log in").await;
+    page.until_shows("This key is not one of API_KEYS.").await;
+    is_open_to_everybody(&axe, &page, "/login with a wrong key").await;
+    let page = site.logged_in(WRITE_KEY).await;
+    for (path, status) in REFUSALS {
+        page.expect_error(status);
+        page.open(path).await;
+        is_open_to_everybody(&axe, &page, path).await;
+    }
+}
+
+#[tokio::test]
+async fn without_scripts_every_page_reads_and_a_failure_is_mended() {
+    let Some(site) = Site::with_keys().await else { return };
+    let pages = every_page(&site).await;
+    let page = site.page().await;
+    page.disable_scripts().await;
+    page.open("/").await;
+    page.fill("API key", WRITE_KEY).await;
+    page.click("Log in").await;
+    page.until_at("/").await;
+    for path in &pages {
+        page.open(path).await;
+        page.until_shows("Times are UTC").await;
+        page.assert_fits(path).await;
+    }
+    site.sandbox.clear_faults();
+    page.open("/executions?status=failed").await;
+    page.click("invoice.payment_failed").await;
+    page.until_shows("What happened").await;
+    page.click("Retry now").await;
+    page.until_shows("It is tried again now.").await;
+    site.until_count("select count(*) from eventbridge.executions where status = 'success'", 2).await;
+    page.click("Executions").await;
+    page.until_at("/executions").await;
+    assert!(!page.text().await.contains("failed invoice"), "the list shows no failure any more");
+}
+
+#[tokio::test]
+async fn with_the_keys_alone_one_skips_to_the_content_searches_and_follows_what_is_found() {
+    let Some(site) = Site::open().await else { return };
+    assert_eq!(site.post_event(&invoice("evt_1", "invoice.paid").to_string()).await.status, 200);
+    let page = site.page().await;
+    page.open("/").await;
+    page.press("Tab").await;
+    assert_eq!(page.focused().await, "Skip to the content");
+    let is_seen = "place(document.activeElement) !== null && getComputedStyle(document.activeElement).outlineStyle !== 'none'";
+    page.until("the skip link is seen", is_seen).await;
+    page.press("Enter").await;
+    page.until("the content has the focus", "document.activeElement.id === 'main'").await;
+    page.press("/").await;
+    assert_eq!(page.focused().await, "Search");
+    page.write("evt_1").await;
+    page.press("Enter").await;
+    page.until_at("/search").await;
+    page.press("/").await;
+    while page.focused().await != "invoice.paid" {
+        page.press("Tab").await;
+        page.until("the focus is seen", "getComputedStyle(document.activeElement).outlineStyle !== 'none'")
+            .await;
+        assert_ne!(page.focused().await, "Skip to the content", "the event was passed by");
+    }
+    page.press("Enter").await;
+    page.until_shows("evt_1").await;
+    page.until("the page of the event", "location.pathname.startsWith('/events/')").await;
+}

@@ -1,0 +1,94 @@
+//! What strangers write into events, on every page that shows it.
+
+use super::site::{WRITE_KEY, invoice};
+use super::{Page, Site, Width};
+use serde_json::{Value, json};
+
+/// Markup that would run, an override that turns the line about, marks that leave their line, and a
+/// word without an end.
+fn hostile(place: &str) -> String {
+    let marks = "\u{0301}".repeat(40);
+    let endless = "W".repeat(200);
+    format!(
+        "\"'><script>window.ran='{place}'</script><img src=x onerror=\"window.ran='{place}'\">\u{202e}שלום{marks} {endless}"
+    )
+}
+
+/// An invoice with it in every field that is shown or looked for.
+fn event(id: &str) -> Value {
+    let mut event = invoice(id, &hostile("type"));
+    for field in ["account", "api_version"] {
+        event[field] = hostile(field).into();
+    }
+    let object = &mut event["data"]["object"];
+    for field in ["id", "object", "number", "customer", "customer_email", "currency", "status"] {
+        object[field] = hostile(field).into();
+    }
+    object[hostile("name")] = json!({"nested": [hostile("nested")]});
+    event
+}
+
+/// Nothing of the payload ran or became an element, and the page is no wider than its window.
+async fn is_harmless(page: &Page, path: &str) {
+    assert_eq!(page.evaluate("window.ran ?? null").await, Value::Null, "{path}");
+    let strange =
+        "document.querySelectorAll('img, script:not([src]), body script, iframe, [onerror], [style]').length";
+    assert_eq!(page.evaluate(strange).await, 0, "{path}");
+    for width in [Width::Desktop, Width::Phone] {
+        page.set_width(width).await;
+        page.assert_fits(path).await;
+    }
+}
+
+#[tokio::test]
+async fn text_of_strangers_does_nothing_and_keeps_its_place_on_every_page() {
+    let Some(site) = Site::with_keys().await else { return };
+    let execution = site.fail(&event("evt_1"), &hostile("message")).await;
+    let key = site.database.count("select id from eventbridge.events").await;
+    let page = site.logged_in(WRITE_KEY).await;
+    for path in [
+        "/".to_owned(),
+        "/events".to_owned(),
+        format!("/events/{key}"),
+        "/executions".to_owned(),
+        format!("/executions/{execution}"),
+        "/search?q=evt_1".to_owned(),
+    ] {
+        page.open(&path).await;
+        page.until_shows("<script>window.ran=").await;
+        is_harmless(&page, &path).await;
+    }
+    page.fill("Search", &hostile("search")).await;
+    page.press("Enter").await;
+    page.until_shows("window.ran='search'").await;
+    is_harmless(&page, "/search").await;
+}
+
+/// How many of the words that stand beside such a text are written from right to left: their second
+/// letter stands to the left of the first one.
+const TURNED: &str = "[...document.querySelectorAll('.status, time, h2')].filter((element) => {
+    const [range, text] = [document.createRange(), element.firstChild];
+    if (!shows(element) || text?.nodeType !== Node.TEXT_NODE || text.length < 2) return false;
+    const left = (index) => {
+        range.setStart(text, index);
+        range.setEnd(text, index + 1);
+        return range.getBoundingClientRect().left;
+    };
+    return left(1) < left(0);
+}).length";
+
+#[tokio::test]
+async fn a_text_that_runs_from_right_to_left_turns_nothing_about_beside_it() {
+    let Some(site) = Site::open().await else { return };
+    let execution = site.fail(&event("evt_1"), &hostile("message")).await;
+    let page = site.page().await;
+    for path in
+        ["/".to_owned(), "/executions".to_owned(), format!("/executions/{execution}"), "/events".to_owned()]
+    {
+        page.open(&path).await;
+        assert_eq!(page.evaluate(TURNED).await, 0, "{path}");
+    }
+    page.evaluate("document.querySelector('time').style = 'direction: rtl; unicode-bidi: bidi-override'")
+        .await;
+    assert_eq!(page.evaluate(TURNED).await, 1, "what is turned about is seen");
+}

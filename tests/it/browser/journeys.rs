@@ -1,0 +1,86 @@
+//! Whole ways through the dashboard, as somebody walks them who wants to know and to mend.
+
+use super::Site;
+use super::site::{READ_KEY, WRITE_KEY, invoice};
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+
+#[tokio::test]
+async fn a_failure_is_found_by_the_customers_address_understood_retried_and_seen_to_succeed() {
+    let Some(site) = Site::with_keys().await else { return };
+    site.fail(&invoice("evt_1", "invoice.paid"), "Amount is expected to be a smile.").await;
+    let page = site.logged_in(WRITE_KEY).await;
+    page.until_shows("Amount is expected to be a smile.").await;
+
+    page.fill("Search", "Jane@Example.com").await;
+    page.press("Enter").await;
+    page.until_at("/search").await;
+    // The index may still be at it; the page is up to date by itself.
+    page.until_shows("EUR 120.00").await;
+    page.click("invoice.paid").await;
+    page.until_shows("evt_1").await;
+    page.click("notion").await;
+    page.until_shows("What happened").await;
+    page.until_shows("Notion: Amount is expected to be a smile.").await;
+    page.picture("why").await;
+
+    site.sandbox.clear_faults();
+    site.sandbox.fault(FaultRule::always(Fault::Error { status: 503 }).on(Route::Create)).unwrap();
+    page.click("Retry now").await;
+    page.until_shows("It is tried again now.").await;
+    page.evaluate("window.sameDocument = true").await;
+    page.until_shows("HTTP 503").await;
+    page.until_shows("It waits").await;
+    site.sandbox.clear_faults();
+    page.until_shows("success").await;
+    page.until_shows("Open the page").await;
+    assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
+    assert_eq!(site.sandbox.page_count(), 1);
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_session_also_for_a_page_that_one_goes_back_to() {
+    let Some(site) = Site::with_keys().await else { return };
+    let page = site.logged_in(READ_KEY).await;
+    page.until_shows("board · read").await;
+    page.click("Log out").await;
+    page.until_at("/login").await;
+    page.open("/events").await;
+    page.until_at("/login").await;
+    page.evaluate("history.back()").await;
+    page.until_shows("With a key of API_KEYS").await;
+    // And from there to where one wanted to go.
+    page.open("/events?type=invoice.*").await;
+    page.fill("API key", READ_KEY).await;
+    page.press("Enter").await;
+    page.until_at("/events").await;
+    assert_eq!(page.address().await, "/events?type=invoice.*");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_where_it_was_typed() {
+    let Some(site) = Site::with_keys().await else { return };
+    let page = site.page().await;
+    page.expect_error("401");
+    page.open("/").await;
+    page.fill("API key", "wrong").await;
+    page.click("Log in").await;
+    page.until_shows("This key is not one of API_KEYS.").await;
+    let described = "document.getElementById(field('API key').getAttribute('aria-describedby')).innerText";
+    assert_eq!(page.evaluate(described).await, "This key is not one of API_KEYS.");
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_sees_no_button_that_changes_something() {
+    let Some(site) = Site::with_keys().await else { return };
+    let execution = site.fail(&invoice("evt_1", "invoice.paid"), "No.").await;
+    let (writer, reader) = (site.logged_in(WRITE_KEY).await, site.logged_in(READ_KEY).await);
+    let path = format!("/executions/{execution}");
+    writer.open(&path).await;
+    assert!(writer.has_control("Retry now").await);
+    for path in ["/", "/events", "/events/evt_1", "/executions", &path, "/audit"] {
+        reader.open(path).await;
+        let posts =
+            "[...document.querySelectorAll('form[method=post]')].map((form) => form.getAttribute('action'))";
+        assert_eq!(reader.evaluate(posts).await, serde_json::json!(["/logout"]), "{path}");
+    }
+}

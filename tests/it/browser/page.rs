@@ -1,0 +1,318 @@
+//! A page in a window of its own, and what a person does there.
+//!
+//! Whatever is wanted is waited for. A page in which something went wrong on the console, or that
+//! asked for anything on another host, fails its test when it is closed.
+
+use super::chromium::Chromium;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What finds things on a page by what a person reads.
+const READER: &str = include_str!("reader.js");
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The size of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    Desktop,
+    Phone,
+}
+
+/// What the system prefers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Light,
+    Dark,
+}
+
+/// A page, with cookies that no other page sees.
+pub struct Page {
+    chromium: Arc<Chromium>,
+    context: String,
+    session: String,
+    origin: String,
+    heard: Arc<Heard>,
+}
+
+/// What the page told.
+#[derive(Default)]
+struct Heard {
+    loads: AtomicU64,
+    errors: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
+    /// What may stand in an error, because the test provokes it.
+    expected: Mutex<Vec<String>>,
+}
+
+impl Page {
+    /// An empty page, for a desktop in light colours, in Berlin.
+    pub async fn new(chromium: &Arc<Chromium>, origin: &str) -> Self {
+        let ask = |method: &'static str, params| async move {
+            chromium.ask(None, method, &params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+        };
+        let context = text(&ask("Target.createBrowserContext", json!({})).await["browserContextId"]);
+        let target = json!({"url": "about:blank", "browserContextId": context, "newWindow": true});
+        let target = ask("Target.createTarget", target).await["targetId"].clone();
+        let attached = ask("Target.attachToTarget", json!({"targetId": target, "flatten": true})).await;
+        let session = text(&attached["sessionId"]);
+        let heard = Arc::<Heard>::default();
+        let listening = heard.clone();
+        chromium.listen(&session, Arc::new(move |event, params| listening.hear(event, params)));
+        let page = Self { chromium: chromium.clone(), context, session, origin: origin.to_owned(), heard };
+        for domain in ["Page", "Runtime", "Network", "Log"] {
+            page.ask(&format!("{domain}.enable"), &json!({})).await;
+        }
+        page.ask("Emulation.setFocusEmulationEnabled", &json!({"enabled": true})).await;
+        page.ask("Emulation.setTimezoneOverride", &json!({"timezoneId": "Europe/Berlin"})).await;
+        page.ask("Emulation.setLocaleOverride", &json!({"locale": "en-GB"})).await;
+        page.set_width(Width::Desktop).await;
+        page.set_scheme(Scheme::Light).await;
+        page
+    }
+
+    /// Sets the size of the window.
+    pub async fn set_width(&self, width: Width) {
+        let (width, height, scale, mobile) = match width {
+            Width::Desktop => (1280, 900, 1, false),
+            Width::Phone => (390, 844, 2, true),
+        };
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile});
+        self.ask("Emulation.setDeviceMetricsOverride", &metrics).await;
+    }
+
+    /// Sets what the system prefers.
+    pub async fn set_scheme(&self, scheme: Scheme) {
+        let scheme = if scheme == Scheme::Dark { "dark" } else { "light" };
+        let feature = json!({"name": "prefers-color-scheme", "value": scheme});
+        self.ask("Emulation.setEmulatedMedia", &json!({"features": [feature]})).await;
+    }
+
+    /// Runs no script of a page from now on.
+    pub async fn disable_scripts(&self) {
+        self.ask("Emulation.setScriptExecutionDisabled", &json!({"value": true})).await;
+    }
+
+    /// Lets errors pass that hold this text.
+    pub fn expect_error(&self, text: &str) {
+        self.heard.expected.lock().unwrap().push(text.to_owned());
+    }
+
+    /// Opens an address and waits until it is there with all that belongs to it.
+    pub async fn open(&self, path: &str) {
+        let before = self.heard.loads.load(Ordering::Acquire);
+        let answer = self.ask("Page.navigate", &json!({"url": format!("{}{path}", self.origin)})).await;
+        assert_eq!(answer["errorText"], Value::Null, "{path}");
+        self.wait(path, async || self.heard.loads.load(Ordering::Acquire) > before).await;
+    }
+
+    /// Waits until this path is shown, whatever its query.
+    pub async fn until_at(&self, path: &str) {
+        let condition =
+            format!("location.pathname === {} && document.readyState === 'complete'", quoted(path));
+        self.until(path, &condition).await;
+    }
+
+    /// Waits until this text is to be seen.
+    pub async fn until_shows(&self, text: &str) {
+        self.until(text, &format!("words(document.body.innerText).includes({})", quoted(text))).await;
+    }
+
+    /// Waits until an expression in the page is true.
+    pub async fn until(&self, what: &str, condition: &str) {
+        self.wait(what, async || self.try_evaluate(condition).await.is_ok_and(|value| value == true)).await;
+    }
+
+    /// The text that is to be seen, its blanks made single.
+    pub async fn text(&self) -> String {
+        text(&self.evaluate("words(document.body.innerText)").await)
+    }
+
+    /// The path and the query of the page.
+    pub async fn address(&self) -> String {
+        text(&self.evaluate("location.pathname + location.search").await)
+    }
+
+    /// Whether there is a link or a button with these words.
+    pub async fn has_control(&self, name: &str) -> bool {
+        self.evaluate(&format!("!!control({})", quoted(name))).await == true
+    }
+
+    /// Clicks a link or a button with the mouse.
+    pub async fn click(&self, name: &str) {
+        self.click_at(name, &format!("control({})", quoted(name))).await;
+    }
+
+    /// Writes into the field of this label.
+    pub async fn fill(&self, label: &str, text: &str) {
+        self.click_at(label, &format!("field({})", quoted(label))).await;
+        self.evaluate("document.activeElement.select()").await;
+        self.write(text).await;
+    }
+
+    /// Writes where the focus is.
+    pub async fn write(&self, text: &str) {
+        self.ask("Input.insertText", &json!({"text": text})).await;
+    }
+
+    /// Presses a key: `Enter`, `Tab`, or a character.
+    pub async fn press(&self, key: &str) {
+        let (code, number, text) = match key {
+            "Enter" => ("Enter", 13, Some("\r")),
+            "Tab" => ("Tab", 9, None),
+            "Escape" => ("Escape", 27, None),
+            character => ("", 0, Some(character)),
+        };
+        let mut down = json!({"type": "keyDown", "key": key, "code": code, "windowsVirtualKeyCode": number});
+        let mut up = down.clone();
+        up["type"] = "keyUp".into();
+        match text {
+            Some(text) => down["text"] = text.into(),
+            None => down["type"] = "rawKeyDown".into(),
+        }
+        self.ask("Input.dispatchKeyEvent", &down).await;
+        self.ask("Input.dispatchKeyEvent", &up).await;
+    }
+
+    /// The name of what has the focus.
+    pub async fn focused(&self) -> String {
+        let name = "nameOf(document.activeElement) || words(document.activeElement.labels?.[0]?.innerText)";
+        text(&self.evaluate(name).await)
+    }
+
+    /// Fails where the page is wider than its window, so that one would have to push it about.
+    pub async fn assert_fits(&self, path: &str) {
+        let beyond = self.evaluate("beyond()").await;
+        assert_eq!(beyond, json!([]), "{path} is wider than its window");
+    }
+
+    /// The value of an expression in the page.
+    pub async fn evaluate(&self, expression: &str) -> Value {
+        self.try_evaluate(expression).await.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// The value of an expression in a world that shares nothing with the page but its elements.
+    pub async fn evaluate_apart(&self, expression: &str) -> Value {
+        let frame = self.ask("Page.getFrameTree", &json!({})).await["frameTree"]["frame"]["id"].clone();
+        let world = self.ask("Page.createIsolatedWorld", &json!({"frameId": frame})).await;
+        let call = json!({"expression": expression, "contextId": world["executionContextId"],
+                          "awaitPromise": true, "returnByValue": true});
+        value(&self.ask("Runtime.evaluate", &call).await).unwrap()
+    }
+
+    /// Keeps a picture of the window, where `EVENTBRIDGE_PICTURES` names a folder for them.
+    pub async fn picture(&self, name: &str) {
+        let Some(folder) = std::env::var_os("EVENTBRIDGE_PICTURES") else { return };
+        let picture = self.ask("Page.captureScreenshot", &json!({"format": "png"})).await;
+        let bytes = BASE64_STANDARD.decode(text(&picture["data"])).unwrap();
+        let path = PathBuf::from(folder).join(format!("{name}.png"));
+        std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    async fn click_at(&self, what: &str, element: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let at = loop {
+            match self.try_evaluate(&format!("place({element})")).await {
+                Ok(at) if at.is_object() => break at,
+                _ if Instant::now() < deadline => tokio::time::sleep(LOOK_EVERY).await,
+                other => panic!("{what} cannot be clicked: {other:?}; {}", self.told().await),
+            }
+        };
+        for step in ["mousePressed", "mouseReleased"] {
+            let event = json!({"type": step, "x": at["x"], "y": at["y"], "button": "left", "clickCount": 1});
+            self.ask("Input.dispatchMouseEvent", &event).await;
+        }
+    }
+
+    async fn wait(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so().await {
+            assert!(Instant::now() < deadline, "waited in vain: {what}; {}", self.told().await);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Where it is and what it shows, for a failure.
+    async fn told(&self) -> String {
+        let told = self.try_evaluate("location.href + ' shows: ' + words(document.body.innerText)").await;
+        format!("{told:?}, console: {:?}", self.heard.errors.lock().unwrap())
+    }
+
+    async fn try_evaluate(&self, expression: &str) -> Result<Value, String> {
+        let expression = format!("(() => {{ {READER}\nreturn {expression}; }})()");
+        let call = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        value(&self.chromium.ask(Some(&self.session), "Runtime.evaluate", &call).await?)
+    }
+
+    async fn ask(&self, method: &str, params: &Value) -> Value {
+        let answer = self.chromium.ask(Some(&self.session), method, params).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.chromium.unlisten(&self.session);
+        self.chromium.tell("Target.disposeBrowserContext", &json!({"browserContextId": self.context}));
+        if std::thread::panicking() {
+            return;
+        }
+        let expected = self.heard.expected.lock().unwrap();
+        let mut wrong = self.heard.errors.lock().unwrap().clone();
+        wrong.retain(|error| !expected.iter().any(|expected| error.contains(expected)));
+        assert!(wrong.is_empty(), "on the console: {wrong:#?}");
+        let mut abroad = self.heard.requests.lock().unwrap().clone();
+        abroad.retain(|url| !url.starts_with(&format!("{}/", self.origin)) && url != "about:blank");
+        assert!(abroad.is_empty(), "asked of others: {abroad:#?}");
+    }
+}
+
+impl Heard {
+    fn hear(&self, event: &str, told: &Value) {
+        let error = match event {
+            "Page.loadEventFired" => {
+                self.loads.fetch_add(1, Ordering::Release);
+                return;
+            }
+            "Network.requestWillBeSent" => {
+                self.requests.lock().unwrap().push(text(&told["request"]["url"]));
+                return;
+            }
+            "Runtime.exceptionThrown" => told["exceptionDetails"].to_string(),
+            "Runtime.consoleAPICalled" if told["type"] == "error" || told["type"] == "assert" => {
+                told["args"].to_string()
+            }
+            "Log.entryAdded" if told["entry"]["level"] == "error" => {
+                format!("{} ({})", told["entry"]["text"], told["entry"]["url"])
+            }
+            "Page.javascriptDialogOpening" => format!("a dialog: {}", told["message"]),
+            _ => return,
+        };
+        self.errors.lock().unwrap().push(error);
+    }
+}
+
+fn value(answer: &Value) -> Result<Value, String> {
+    match &answer["exceptionDetails"] {
+        Value::Null => Ok(answer["result"]["value"].clone()),
+        thrown => {
+            Err(thrown["exception"]["description"].as_str().map_or_else(|| thrown.to_string(), str::to_owned))
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A text as it stands in a script.
+pub fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}

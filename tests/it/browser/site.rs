@@ -1,0 +1,85 @@
+//! A service that a browser reaches, and what is sent to it.
+
+use super::{Chromium, Page};
+use crate::harness::{Listening, Service, ServiceBuilder};
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use serde_json::{Value, json};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
+pub const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
+
+/// A service with its own database and sandbox, on a port of its own, and a browser to look at it.
+pub struct Site {
+    chromium: Arc<Chromium>,
+    listening: Listening,
+    service: Service,
+}
+
+impl Site {
+    /// Without keys, as `dev` runs it; nothing where there is no browser.
+    pub async fn open() -> Option<Self> {
+        Self::of(Service::builder()).await
+    }
+
+    /// With a key that may write and one that may read, as `serve` runs it.
+    pub async fn with_keys() -> Option<Self> {
+        let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+        Self::of(Service::builder().production().set("API_KEYS", &keys)).await
+    }
+
+    /// However it is set up.
+    pub async fn of(builder: ServiceBuilder) -> Option<Self> {
+        let chromium = Chromium::of_this_run().await?;
+        // Long enough for a person to see a wait between two attempts.
+        let service = builder.retry_base(Duration::from_millis(300)).start().await;
+        Some(Self { chromium, listening: service.listen().await, service })
+    }
+
+    /// A page in a window of its own; nothing is open in it yet.
+    pub async fn page(&self) -> Page {
+        Page::new(&self.chromium, &self.listening.origin).await
+    }
+
+    /// A page with a session.
+    pub async fn logged_in(&self, key: &str) -> Page {
+        let page = self.page().await;
+        page.open("/login").await;
+        page.fill("API key", key).await;
+        page.click("Log in").await;
+        page.until_at("/").await;
+        page
+    }
+
+    /// Sends an event and has Notion refuse it for good. The number of the execution.
+    pub async fn fail(&self, event: &Value, message: &str) -> i64 {
+        let fault = Fault::Invalid { message: message.to_owned() };
+        // The second one comes after the columns were read anew.
+        self.sandbox.fault(FaultRule::once(fault).on(Route::Create).times(2)).unwrap();
+        assert_eq!(self.post_event(&event.to_string()).await.status, 200);
+        let of_event = format!(
+            "from eventbridge.executions join eventbridge.events on events.id = event_key
+              where status = 'failed' and event_id = '{}'",
+            event["id"].as_str().unwrap()
+        );
+        self.until_count(&format!("select count(*) {of_event}"), 1).await;
+        self.database.count(&format!("select executions.id {of_event}")).await
+    }
+}
+
+impl Deref for Site {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
+    }
+}
+
+/// An invoice of EUR 120.00 to jane@example.com.
+pub fn invoice(event_id: &str, event_type: &str) -> Value {
+    json!({"id": event_id, "object": "event", "type": event_type, "livemode": false, "created": 1_700_000_000,
+        "data": {"object": {"id": "in_1", "object": "invoice", "number": "A-0042", "total": 12_000,
+        "amount_paid": 12_000, "currency": "eur", "customer": "cus_1", "customer_email": "jane@example.com"}}})
+}
