@@ -74,6 +74,10 @@ impl Round<'_> {
             removed += swept.removed;
             position = swept.position;
             if swept.is_last {
+                if self.removal == Removal::Rows {
+                    self.store.regroup_lost_failures().await?;
+                    self.store.remove_idle_groups(Cutoff::Age(self.age), false).await?;
+                }
                 self.store.move_chore(self.name, 0, self.pace.round_every).await?;
                 if removed > 0 {
                     info!(chore = self.name, removed, "removed what is older than the settings keep");

@@ -75,7 +75,7 @@ enum Command {
     Notion(notion::NotionArgs),
     /// Removes what is older than the settings keep, or than a date
     Prune(prune::PruneArgs),
-    /// Removes a customer's data: the payloads that name them, and what was quoted from these
+    /// Removes a person's data: the payloads that name them, and what was quoted from these
     Forget(forget::ForgetArgs),
     /// Prints the description of the API
     Openapi,

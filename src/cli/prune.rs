@@ -122,6 +122,10 @@ async fn prune(store: &Store, removal: Removal, cutoff: Cutoff, dry_run: bool) -
         position = swept.position;
         progress.at(position);
         if swept.is_last {
+            if removal == Removal::Rows && !dry_run {
+                store.regroup_lost_failures().await?;
+                store.remove_idle_groups(cutoff, false).await?;
+            }
             return Ok(pruned);
         }
         tokio::time::sleep(REST).await;

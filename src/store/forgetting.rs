@@ -1,19 +1,28 @@
-//! Forgetting a person: the bodies that name a customer go, and what was quoted from them.
+//! Forgetting a person: the bodies that name them go, and what was quoted from them.
 //!
 //! Bodies are searched themselves, so that nothing depends on what is indexed. The rows stay, with
 //! ids and states alone: what was delivered where is still known.
 
 use super::{Store, StoreError};
 
+/// Who is to be forgotten, as bodies may name them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The ids that they have as customers.
+    pub customers: Vec<String>,
+    /// Their e-mail address, in ASCII.
+    pub email: Option<String>,
+}
+
 /// How many bodies are searched together.
 const SEARCHED_MAX: i64 = 500;
 
-/// The events of one stretch that name a customer.
+/// The events of one stretch that name a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The last event that was searched; the next stretch begins behind it.
     pub position: i64,
-    /// Those that name the customer.
+    /// Those that name the person.
     pub events: Vec<i64>,
     /// Whether no event lies behind the position.
     pub is_last: bool,
@@ -47,10 +56,23 @@ pub struct WrittenPage {
     pub url: Option<String>,
 }
 
+/// A pattern for an address that is no part of a longer one. In JSON a line's end is written as a
+/// backslash and a letter, which may stand before it.
+fn standing_alone(email: &str) -> String {
+    let escaped: String = email
+        .chars()
+        .flat_map(|c| (!c.is_ascii_alphanumeric()).then_some('\\').into_iter().chain([c]))
+        .collect();
+    format!(r"(?:(?<![a-z0-9._%+\-])|(?<=\\[nrt])){escaped}(?![a-z0-9\-]|\.[a-z0-9])")
+}
+
 impl Store {
-    /// Searches the next bodies behind `position` for a customer's id.
-    pub async fn find_customer(&self, customer: &str, position: i64) -> Result<Named, StoreError> {
-        let quoted = format!("\"{customer}\"");
+    /// Searches the next bodies behind `position` for a person: for a customer's id as a text of its own,
+    /// for an e-mail address anywhere, whatever its case.
+    pub async fn find_person(&self, person: &Person, position: i64) -> Result<Named, StoreError> {
+        let ids: Vec<Vec<u8>> = person.customers.iter().map(|id| format!("\"{id}\"").into_bytes()).collect();
+        let email = person.email.as_deref().map(str::to_ascii_lowercase);
+        let alone = email.as_deref().map(standing_alone);
         let row = sqlx::query!(
             r#"
             with searched as (
@@ -60,7 +82,11 @@ impl Store {
                   from eventbridge.events
                  where id = any (array (select id from searched))
                    and payload_removed_at is null
-                   and (object_id = $3 or position($4::bytea in payload) > 0)
+                   and (object_id = any ($3)
+                        or exists (select from unnest($4::bytea[]) as quoted where position(quoted in payload) > 0)
+                        -- Read as Latin-1 any bytes are a text, and ASCII stays what it is.
+                        or position($5 in lower(convert_from(payload, 'LATIN1') collate "C")) > 0
+                           and lower(convert_from(payload, 'LATIN1') collate "C") ~ $6)
             )
             select coalesce((select max(id) from searched), $1) as "position!",
                    array (select id from named order by id) as "events!",
@@ -68,8 +94,10 @@ impl Store {
             "#,
             position,
             SEARCHED_MAX,
-            customer,
-            quoted.as_bytes()
+            &person.customers,
+            &ids,
+            email,
+            alone
         )
         .fetch_one(&self.pool)
         .await?;

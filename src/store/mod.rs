@@ -43,7 +43,7 @@ pub use destinations::{DestinationRow, DueProbe, HeldInstance, Hold};
 pub use events::{EventFilter, EventRow, Intake, SignedPayload};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};
 pub use failures::{FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup};
-pub use forgetting::{Forgotten, Named, WrittenPage};
+pub use forgetting::{Forgotten, Named, Person, WrittenPage};
 pub use indexing::{Indexed, Unindexed};
 pub use interventions::{Answered, Cancelled};
 pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};

@@ -14,7 +14,9 @@ const LOOKED_AT_MAX: i64 = 500;
 /// What is removed of an old event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// Its body alone: the event and its executions stay, and cannot be delivered again.
+    /// Its body, the words of it by which the event is found, and the messages that could quote it: the
+    /// event and its executions stay, and cannot be delivered again. It is still found by its own id and
+    /// by that of its object.
     Payloads,
     /// All of it: the event, its executions, their attempts, what was done to them by hand, and what
     /// the event is found by.
@@ -28,6 +30,16 @@ pub enum Cutoff {
     Age(Duration),
     /// Those that came before.
     Before(DateTime<Utc>),
+}
+
+impl Cutoff {
+    /// The time, or the age in milliseconds.
+    fn parts(self) -> (Option<DateTime<Utc>>, Option<i64>) {
+        match self {
+            Self::Before(at) => (Some(at), None),
+            Self::Age(age) => (None, Some(super::milliseconds(age))),
+        }
+    }
 }
 
 /// What one batch came to.
@@ -62,10 +74,7 @@ impl Store {
         position: i64,
         dry_run: bool,
     ) -> Result<Swept, StoreError> {
-        let (before, age) = match cutoff {
-            Cutoff::Before(at) => (Some(at), None),
-            Cutoff::Age(age) => (None, Some(super::milliseconds(age))),
-        };
+        let (before, age) = cutoff.parts();
         let row = sqlx::query!(
             r#"
             with looked_at as (
@@ -110,6 +119,17 @@ impl Store {
                 update eventbridge.events
                    set payload = '', payload_removed_at = now(), payload_removed_why = 'retention'
                  where not $5 and not $6 and id = any (array (select id from doomed))
+            ), silenced as (
+                -- The messages could quote it. What they have in common stays with their group.
+                update eventbridge.executions
+                   set reason = 'what was said of it went with its payload'
+                 where not $5 and not $6 and id = any (array (select id from doomed_executions))
+                   and status in ('failed', 'skipped') and reason is not null
+            ), unquoted as (
+                update eventbridge.attempts
+                   set message = null
+                 where not $5 and not $6 and message is not null
+                   and execution_id = any (array (select id from doomed_executions))
             ), without_attempts as (
                 delete from eventbridge.attempts
                  where $5 and not $6 and execution_id = any (array (select id from doomed_executions))
@@ -117,14 +137,29 @@ impl Store {
                 delete from eventbridge.audit
                  where $5 and not $6
                    and subject = any (array (select 'execution ' || id from doomed_executions))
-            ), found_by as (
-                delete from eventbridge.event_facts
-                 where $5 and not $6 and event_key = any (array (select id from doomed))
-                returning event_key, terms
+            ), words as (
+                -- The object's id stands in the event itself, so it stays as long as that.
+                select event_key, term, not $5 and term = lower(object_id) is true as stays
+                  from eventbridge.event_facts
+                  join eventbridge.events on events.id = event_key
+                 cross join unnest(terms) as term
+                 where event_key = any (array (select id from doomed))
             ), without_terms as (
                 delete from eventbridge.search_terms
-                 using (select event_key, unnest(terms) as term from found_by) as words
-                 where search_terms.term = words.term and search_terms.event_key = words.event_key
+                 using words
+                 where not $6 and not stays
+                   and search_terms.term = words.term and search_terms.event_key = words.event_key
+            ), without_facts as (
+                delete from eventbridge.event_facts
+                 where $5 and not $6 and event_key = any (array (select id from doomed))
+            ), nameless as (
+                -- A row says that the event is indexed: where there is none yet, none is made of its words.
+                insert into eventbridge.event_facts as known (event_key, terms)
+                select id, array (select term from words where event_key = id and stays)
+                  from doomed
+                 where not $5 and not $6
+                on conflict (event_key) do update
+                   set customer = null, customer_email = null, invoice_number = null, terms = excluded.terms
             ), without_executions as (
                 delete from eventbridge.executions
                  where $5 and not $6 and id = any (array (select id from doomed_executions))
@@ -154,6 +189,72 @@ impl Store {
             kept: count(row.kept),
             is_last: row.is_last,
         })
+    }
+
+    /// Removes groups of failures that are old and in which nothing is failed, some hundred at once.
+    /// Returns how many. With `dry_run` it only counts.
+    ///
+    /// A failure that comes at this very moment can be left without its group. It gets a new one as soon
+    /// as [`regroup_lost_failures`](Self::regroup_lost_failures) has looked.
+    pub async fn remove_idle_groups(&self, cutoff: Cutoff, dry_run: bool) -> Result<u64, StoreError> {
+        let (before, age) = cutoff.parts();
+        let removed = sqlx::query_scalar!(
+            r#"
+            with idle as (
+                select key
+                  from eventbridge.failure_groups
+                 where greatest(created_at, acknowledged_at) < coalesce($1, now() - $2::bigint * interval '1 millisecond')
+                   and not exists (select from eventbridge.executions
+                                    where failure_group = failure_groups.key and status = 'failed')
+                 limit $3
+            ), removed as (
+                delete from eventbridge.failure_groups where not $4 and key = any (array (select key from idle))
+            )
+            select count(*) as "count!" from idle
+            "#,
+            before,
+            age,
+            LOOKED_AT_MAX,
+            dry_run
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(u64::try_from(removed).unwrap_or_default())
+    }
+
+    /// Takes failures out of groups that are not there, some hundred at once, so that they get one anew.
+    pub async fn regroup_lost_failures(&self) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            with recursive named (key) as (
+                -- From one group's first failure to the next one's, however many each has.
+                (select failure_group from eventbridge.executions
+                  where status = 'failed' and failure_group is not null
+                  order by failure_group
+                  limit 1)
+                union all
+                select (select failure_group from eventbridge.executions
+                         where status = 'failed' and failure_group > named.key
+                         order by failure_group
+                         limit 1)
+                  from named
+                 where named.key is not null
+            ), lost as (
+                select executions.id
+                  from named
+                  join eventbridge.executions on failure_group = named.key and status = 'failed'
+                 where not exists (select from eventbridge.failure_groups where failure_groups.key = named.key)
+                 limit $1
+            )
+            update eventbridge.executions
+               set failure_group = null
+             where id = any (array (select id from lost)) and status = 'failed'
+            "#,
+            LOOKED_AT_MAX
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// When and why the body of an event was removed; nothing where it is there.

@@ -51,6 +51,15 @@ async fn rows(database: &Database, table: &str) -> i64 {
     database.count(&format!("select count(*) from eventbridge.{table}")).await
 }
 
+async fn until_indexed(service: &Service, events: i64) {
+    within("all is indexed", async {
+        while rows(&service.database, "event_facts").await < events {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfinished_stays() {
     let service = Service::start().await;
@@ -72,12 +81,7 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfin
         )
         .await;
     let store = service.database.store();
-    within("all is indexed", async {
-        while rows(&service.database, "event_facts").await < 4 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until_indexed(&service, 4).await;
 
     let counted = store.sweep(Removal::Rows, MONTH, 0, true).await.unwrap();
     assert_eq!((counted.removed, counted.kept, counted.is_last), (2, 1, true));
@@ -104,8 +108,20 @@ async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_agai
     let execution = service.until_finished(1).await[0]["id"].clone();
     age(&service.database).await;
     let store = service.database.store();
+    until_indexed(&service, 1).await;
+    service.database.execute("update eventbridge.attempts set message = 'jane@example.com is wrong'").await;
+    let found = async |word: &str| {
+        let answer = service.get(&format!("/api/v1/search?q={word}")).await.json();
+        answer["data"].as_array().unwrap().len()
+    };
+    assert_eq!((found("jane@example.com").await, found("cus_Jane1").await), (1, 1));
     assert_eq!(sweep_all(&store, Removal::Payloads).await, 1);
     assert_eq!(sweep_all(&store, Removal::Payloads).await, 0);
+    assert_eq!((found("jane@example.com").await, found("cus_Jane1").await), (0, 0));
+    assert_eq!((found("evt_1").await, found("in_evt_1").await), (1, 1));
+    let quoting = "select (select count(*) from eventbridge.attempts where message is not null)
+                        + (select count(*) from eventbridge.event_facts where num_nonnulls(customer, customer_email, invoice_number) > 0)";
+    assert_eq!(service.database.count(quoting).await, 0);
 
     let event = service.get("/api/v1/events/evt_1").await.json();
     assert_eq!((&event["payload"], &event["payload_removed"]["why"]), (&Value::Null, &"retention".into()));
@@ -245,12 +261,7 @@ async fn a_customer_is_forgotten_and_nobody_else() {
               where event_key = (select id from eventbridge.events where event_id = 'evt_3')",
         )
         .await;
-    within("all is indexed", async {
-        while rows(&service.database, "event_facts").await < 3 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until_indexed(&service, 3).await;
     let folder = TempDir::new().unwrap();
     let forget = async |args: &[&str]| {
         let mut command = command(&service, &folder, &[&["forget", "cus_Jane1"], args].concat());
@@ -296,6 +307,107 @@ async fn a_customer_is_forgotten_and_nobody_else() {
     let audited =
         "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1' and who = 'cli:jo'";
     assert_eq!(service.database.count(audited).await, 2);
+}
+
+#[tokio::test]
+async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let event = |id: &str, object: Value| {
+        json!({"id": id, "object": "event", "type": "customer.updated", "created": NOW, "data": {"object": object}})
+            .to_string()
+    };
+    for (id, object) in [
+        // By the address, whatever its case; by the id that stands beside it, alone; by a text.
+        (
+            "evt_case",
+            json!({"id": "in_1", "object": "invoice", "customer": "cus_Jane1", "customer_email": "Jane@Example.COM"}),
+        ),
+        ("evt_id", json!({"id": "pi_1", "object": "payment_intent", "customer": "cus_Jane1"})),
+        (
+            "evt_text",
+            json!({"id": "re_1", "object": "refund", "description": "Asked for by\njane@example.com."}),
+        ),
+        // Others, whose addresses have hers in them, and one who stands beside nobody's.
+        (
+            "evt_longer",
+            json!({"id": "in_2", "object": "invoice", "customer": "cus_Mary1", "customer_email": "mary.jane@example.com"}),
+        ),
+        (
+            "evt_farther",
+            json!({"id": "in_3", "object": "invoice", "customer": "cus_Jo1", "customer_email": "jane@example.com.au"}),
+        ),
+        ("evt_other", json!({"id": "in_4", "object": "invoice", "customer": "cus_Jane12"})),
+    ] {
+        assert_eq!(service.post_event(&event(id, object)).await.status, 200);
+    }
+    let folder = TempDir::new().unwrap();
+    let forget = async |args: &[&str]| {
+        output(&mut command(&service, &folder, &[&["forget", "jane@example.com"], args].concat())).await
+    };
+    let counted = forget(&["--dry-run"]).await;
+    let said = text(&counted.stdout);
+    assert!(
+        said.starts_with("3 events name jane@example.com or cus_Jane1.\n"),
+        "{said}{}",
+        text(&counted.stderr)
+    );
+    let done = forget(&["--yes", "--json"]).await;
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&done["payloads_removed"], &done["customers"]), (&json!(3), &json!(["cus_Jane1"])), "{done}");
+    let store = service.database.store();
+    for (id, is_gone) in [
+        ("evt_case", true),
+        ("evt_id", true),
+        ("evt_text", true),
+        ("evt_longer", false),
+        ("evt_farther", false),
+        ("evt_other", false),
+    ] {
+        let key = store.event_key(id).await.unwrap().unwrap();
+        assert_eq!(store.payload_removed(key).await.unwrap().is_some(), is_gone, "{id}");
+    }
+    let audited = "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1'";
+    assert_eq!(service.database.count(audited).await, 1);
+    let kept = "select count(*) from eventbridge.audit where audit::text ilike '%jane@%'";
+    assert_eq!(service.database.count(kept).await, 0, "the audit does not keep what is forgotten");
+    let mut nobody = command(&service, &folder, &["forget", "jane"]);
+    assert!(text(&output(&mut nobody).await.stderr).contains("e-mail address"));
+}
+
+#[tokio::test]
+async fn a_group_in_which_nothing_is_failed_goes_when_it_is_old_and_a_lost_failure_gets_its_group_back() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    service
+        .database
+        .execute(
+            "insert into eventbridge.failure_groups (key, destination, error_class, pattern, created_at, acknowledged_at)
+                 values ('old', 'notion', 'x', 'x', now() - interval '60 days', null),
+                        ('known', 'notion', 'x', 'x', now() - interval '60 days', now()),
+                        ('young', 'notion', 'x', 'x', now(), null),
+                        ('used', 'notion', 'x', 'x', now() - interval '60 days', null);
+             insert into eventbridge.executions (event_key, destination, status, reason, failure_group, finished_at)
+                 values (1, 'notion', 'failed', 'used', 'used', now()), (2, 'notion', 'failed', 'lost', 'lost', now()),
+                        (3, 'notion', 'success', null, 'old', now())",
+        )
+        .await;
+    let store = service.database.store();
+    assert_eq!(store.remove_idle_groups(MONTH, true).await.unwrap(), 1);
+    assert_eq!(store.remove_idle_groups(MONTH, false).await.unwrap(), 1);
+    assert_eq!(store.remove_idle_groups(MONTH, false).await.unwrap(), 0);
+    let left = "select count(*) from eventbridge.failure_groups where key in ('known', 'young', 'used')";
+    assert_eq!(service.database.count(left).await, 3);
+    store.regroup_lost_failures().await.unwrap();
+    let pattern = "select count(*) from eventbridge.failure_groups
+                     join eventbridge.executions on failure_group = key and event_key = 2
+                    where pattern = 'lost'";
+    within("it has a group again", async {
+        while service.database.count(pattern).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let kept = "select count(*) from eventbridge.executions where failure_group = 'used'";
+    assert_eq!(service.database.count(kept).await, 1);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! `eventbridge forget`: removes a customer's data, and says what is left to do in Notion.
+//! `eventbridge forget`: removes a person's data, and says what is left to do in Notion.
+
+mod person;
 
 use super::desk::CommandDesk;
-use super::progress::Progress;
-use super::{environment, prompt};
+use super::{environment, operator, prompt};
 use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
 use crate::domain::audit::Action;
@@ -26,9 +27,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct ForgetArgs {
-    /// The customer's id in Stripe: `cus_…`
+    /// The customer's id in Stripe (`cus_…`), or an e-mail address
     #[arg(value_name = "CUSTOMER")]
-    customer: String,
+    person: String,
     /// Throws the pages that were written about them into Notion's trash too
     #[arg(long)]
     pages: bool,
@@ -46,7 +47,14 @@ pub(super) struct ForgetArgs {
 /// What was done, or would be.
 #[derive(Debug, Serialize)]
 struct Done {
-    customer: String,
+    /// How many events name whom, in words.
+    #[serde(skip)]
+    found: String,
+    /// Who was looked for, as it was typed.
+    person: String,
+    /// The ids that they have as customers, as far as events tell.
+    customers: Vec<String>,
+    events: usize,
     dry_run: bool,
     payloads_removed: u64,
     messages_removed: u64,
@@ -72,13 +80,10 @@ struct ShownPage {
 }
 
 pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
-    if !is_customer(&args.customer) {
-        bail!("{:?} is no customer's id: those of Stripe begin with cus_", args.customer);
-    }
+    let wanted = person::read(&args.person)?;
     let vars = environment::vars()?;
     environment::start_log(&vars, LogFormat::Text);
     let mut reader = Reader::new(&vars);
-    let url = config::required_database_url(&mut reader);
     // Only throwing pages away needs the destinations.
     let instances = if args.pages {
         let names = config::instances(&mut reader);
@@ -86,13 +91,12 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     } else {
         Vec::new()
     };
-    let (url, instances) = reader.finish((url, instances))?;
-    let store = Store::connect_lazily(&url, 2)?;
-    if !store.is_migrated().await? {
-        bail!("the schema is older than this program: eventbridge migrate brings it up to date");
-    }
-    let events = search(&store, &args.customer).await?;
-    let question = format!("{} events name {}. Remove their data for good?", events.len(), args.customer);
+    let instances = reader.finish(instances)?;
+    let store = Store::connect_lazily(&operator::database(&vars)?, 2)?;
+    operator::wants_migrated(&store).await?;
+    let (known, events) = person::find(&store, wanted).await?;
+    let found = person::told(&known, events.len());
+    let question = format!("{found}. Remove their data for good?");
     if !args.dry_run && !events.is_empty() && !prompt::agrees(&question, args.yes).await? {
         bail!("nothing was removed");
     }
@@ -108,7 +112,10 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         (Vec::new(), pages.into_iter().map(|page| shown(page, None)).collect())
     };
     let done = Done {
-        customer: args.customer.clone(),
+        found,
+        person: args.person.clone(),
+        customers: known.customers,
+        events: events.len(),
         dry_run: args.dry_run,
         payloads_removed: forgotten.payloads,
         messages_removed: forgotten.messages,
@@ -125,8 +132,11 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
             "cancelled": done.executions_cancelled,
             "pages_trashed": done.pages_trashed.len(),
         });
-        let subject = format!("customer {}", args.customer);
-        store.audit(&environment::caller(), Action::CustomerForgotten, &subject, &detail).await?;
+        // An address is what is to be forgotten: the audit keeps the ids alone.
+        let unnamed = done.customers.is_empty().then(|| "customer without an id".to_owned());
+        for subject in done.customers.iter().map(|id| format!("customer {id}")).chain(unnamed) {
+            store.audit(&environment::caller(), Action::CustomerForgotten, &subject, &detail).await?;
+        }
     }
     store.close().await;
     if args.json {
@@ -136,31 +146,6 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     }
     let has_failed = is_trashed && !done.pages_remaining.is_empty();
     Ok(if done.busy_events.is_empty() && !has_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// An id as Stripe gives them, of customers and of guests: nothing else may be searched for, as it
-/// could stand in everybody's events.
-fn is_customer(text: &str) -> bool {
-    let rest = text.strip_prefix("cus_").or_else(|| text.strip_prefix("gcus_"));
-    rest.is_some_and(|rest| {
-        (4..=200).contains(&rest.len())
-            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    })
-}
-
-/// The events that name the customer.
-async fn search(store: &Store, customer: &str) -> anyhow::Result<Vec<i64>> {
-    let progress = Progress::over("searching", store.event_range().await?);
-    let (mut found, mut position) = (Vec::new(), 0);
-    loop {
-        let named = store.find_customer(customer, position).await?;
-        found.extend(named.events);
-        position = named.position;
-        progress.at(position);
-        if named.is_last {
-            return Ok(found);
-        }
-    }
 }
 
 /// Removes the data of all these events, and waits for those that are being delivered.
@@ -217,7 +202,7 @@ fn shown(page: WrittenPage, failure: Option<String>) -> ShownPage {
 }
 
 fn told(done: &Done) -> String {
-    let mut lines = Vec::new();
+    let mut lines = vec![format!("{}.", done.found)];
     let did = if done.dry_run { "would be removed" } else { "removed" };
     lines.push(format!("Payloads {did}: {}", done.payloads_removed));
     lines.push(format!("Messages that could quote them {did}: {}", done.messages_removed));
@@ -245,19 +230,4 @@ fn told(done: &Done) -> String {
         ));
     }
     lines.join("\n") + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_customers_id_may_be_searched_for() {
-        for fine in ["cus_OnboardedCustomer1", "gcus_1Q0example"] {
-            assert!(is_customer(fine), "{fine}");
-        }
-        for not in ["stripe", "cus_", "cus_1", "cus_\"}", "jane@example.com", "evt_1Q0example"] {
-            assert!(!is_customer(not), "{not}");
-        }
-    }
 }

@@ -1,0 +1,147 @@
+//! Whom `eventbridge forget` is about: a customer by their id, or a person by an e-mail address and by
+//! the customers' ids that stand beside it.
+
+use crate::cli::progress::Progress;
+use crate::cli::prompt::plain;
+use crate::domain::event::EventKey;
+use crate::domain::search::{Findings, term};
+use crate::store::{Person, Store};
+use anyhow::bail;
+
+/// More customers than this do not share an address by being one person.
+const CUSTOMERS_MAX: usize = 50;
+
+/// Reads what was typed: an id as Stripe gives them, of customers and of guests, or an e-mail address.
+/// Nothing else may be searched for, as it could stand in everybody's events.
+pub(super) fn read(text: &str) -> anyhow::Result<Person> {
+    let text = text.trim();
+    if is_customer(text) {
+        return Ok(Person { customers: vec![text.to_owned()], email: None });
+    }
+    if is_email(text) {
+        return Ok(Person { customers: Vec::new(), email: Some(text.to_owned()) });
+    }
+    bail!(
+        "{:?} is neither a customer's id, which begins with cus_, nor an e-mail address in plain letters",
+        plain(text)
+    );
+}
+
+/// The events that name the person. Where an address is known, the ids of the customers whom these
+/// events are about are searched for as well.
+pub(super) async fn find(store: &Store, named: Person) -> anyhow::Result<(Person, Vec<i64>)> {
+    let events = search(store, &named).await?;
+    let Some(email) = &named.email else { return Ok((named, events)) };
+    let customers = customers(store, &events, email).await?;
+    if customers.is_empty() {
+        return Ok((named, events));
+    }
+    let person = Person { customers, ..named };
+    let events = search(store, &person).await?;
+    Ok((person, events))
+}
+
+/// How many events name whom, in words.
+pub(super) fn told(person: &Person, events: usize) -> String {
+    let names: Vec<&str> = person.email.iter().chain(&person.customers).map(String::as_str).collect();
+    let verb = if events == 1 { "event names" } else { "events name" };
+    format!("{events} {verb} {}", names.join(" or "))
+}
+
+/// The customers whom those of the events are about that bear the address.
+async fn customers(store: &Store, events: &[i64], email: &str) -> anyhow::Result<Vec<String>> {
+    let address = term(email);
+    let mut customers = Vec::new();
+    for key in events.iter().copied().map(EventKey) {
+        let (Some(event), Some(payload)) = (store.event(key).await?, store.payload(key).await?) else {
+            continue;
+        };
+        let findings = Findings::read(&event.facts(), &payload.body);
+        let Some(customer) = findings.customer.filter(|id| is_customer(id)) else { continue };
+        if findings.terms.contains(&address) && !customers.contains(&customer) {
+            customers.push(customer);
+        }
+        if customers.len() > CUSTOMERS_MAX {
+            bail!(
+                "more than {CUSTOMERS_MAX} customers have this address: it is nobody's own. Forget them by their ids"
+            );
+        }
+    }
+    Ok(customers)
+}
+
+async fn search(store: &Store, person: &Person) -> anyhow::Result<Vec<i64>> {
+    let progress = Progress::over("searching", store.event_range().await?);
+    let (mut found, mut position) = (Vec::new(), 0);
+    loop {
+        let named = store.find_person(person, position).await?;
+        found.extend(named.events);
+        position = named.position;
+        progress.at(position);
+        if named.is_last {
+            return Ok(found);
+        }
+    }
+}
+
+fn is_customer(text: &str) -> bool {
+    let rest = text.strip_prefix("cus_").or_else(|| text.strip_prefix("gcus_"));
+    rest.is_some_and(|rest| {
+        (4..=200).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
+
+/// In ASCII, as bodies may write other letters in more than one way.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let is_word = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>(),;:@".contains(&byte);
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    (1..=64).contains(&local.len())
+        && (4..=190).contains(&domain.len())
+        && local.bytes().all(is_word)
+        && domain.bytes().all(is_host)
+        && domain.split('.').count() > 1
+        && domain.split('.').all(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_of_customers_and_addresses_may_be_searched_for() {
+        for (text, is_id) in [("cus_Jane1", true), (" gcus_1Q0a ", true), ("Jane+x@Example.co.uk", false)] {
+            let person = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(
+                (person.customers.len(), person.email.is_some()),
+                (usize::from(is_id), !is_id),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "cus_",
+            "cus_a b",
+            "in_1Q0a",
+            "@example.com",
+            "jane@",
+            "jane@com",
+            "jane@a..b",
+            "a\"@b.com",
+            "jané@a.com",
+            "e",
+            "\u{1b}[2J",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_is_found_is_told_with_every_name() {
+        let person =
+            Person { customers: vec!["cus_1".into(), "cus_2".into()], email: Some("j@x.com".into()) };
+        assert_eq!(told(&person, 1), "1 event names j@x.com or cus_1 or cus_2");
+        assert_eq!(told(&person, 3), "3 events name j@x.com or cus_1 or cus_2");
+    }
+}
