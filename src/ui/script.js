@@ -7,6 +7,7 @@ const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyl
 const brief = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const RELOAD_GAP_MS = 1000;
 const AGO_EVERY_MS = 10000;
+const LISTEN_AGAIN_MS = 5000;
 
 function ago(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -103,17 +104,35 @@ function live(url) {
       reload().catch(() => say('Not connected', false));
     }, Math.max(0, RELOAD_GAP_MS - (performance.now() - last)));
   };
-  const stream = new EventSource(url);
+  let stream;
+  let again;
   let opened = false;
-  stream.addEventListener('open', () => {
-    say('Live', true);
-    // What changed while nobody listened is caught up with.
-    if (opened) changed();
-    opened = true;
+  const listen = () => {
+    stream = new EventSource(url);
+    stream.addEventListener('open', () => {
+      say('Live', true);
+      // What changed while nobody listened is caught up with.
+      if (opened) changed();
+      opened = true;
+    });
+    stream.addEventListener('changed', changed);
+    stream.addEventListener('error', () => {
+      say('Not connected', false);
+      // A browser asks again by itself where nobody answered, but not where it was refused: the
+      // session is over, there is no room, or the service is just starting.
+      if (stream.readyState !== EventSource.CLOSED) return;
+      changed();
+      again = setTimeout(listen, LISTEN_AGAIN_MS);
+    });
+  };
+  listen();
+  addEventListener('pagehide', () => {
+    clearTimeout(again);
+    stream.close();
   });
-  stream.addEventListener('changed', changed);
-  stream.addEventListener('error', () => say('Not connected', false));
-  addEventListener('pagehide', () => stream.close());
+  addEventListener('pageshow', (event) => {
+    if (event.persisted) listen();
+  });
 }
 
 function copying() {

@@ -5,9 +5,11 @@ use super::chromium::skip;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What it looks for: the rules of WCAG 2.2 up to AA, and what its makers hold for good practice.
-const RUN: &str = "axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
-    .then((result) => result.violations.flatMap((violation) => violation.nodes.map((node) => `${violation.id}: ${node.html.slice(0, 200)} (${node.failureSummary})`)))";
+/// The rules of WCAG 2.2 up to AA, and what its makers hold for good practice.
+const ALL: &str = "'wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'";
+
+/// The rules that have to do with colours.
+const OF_COLOURS: &str = "'color-contrast', 'link-in-text-block'";
 
 /// The text of axe-core, to be run in pages.
 pub struct Axe {
@@ -32,7 +34,23 @@ impl Axe {
 
     /// What it objects to in a page as it stands.
     pub async fn violations(&self, page: &Page) -> Vec<String> {
-        let found = page.evaluate_apart(&format!("{};\n{RUN}", self.script)).await;
+        self.run(page, ALL).await
+    }
+
+    /// What it objects to in the colours of a page.
+    pub async fn violations_of_colours(&self, page: &Page) -> Vec<String> {
+        self.run(page, OF_COLOURS).await
+    }
+
+    async fn run(&self, page: &Page, rules: &str) -> Vec<String> {
+        if page.evaluate_apart("typeof axe").await == "undefined" {
+            page.evaluate_apart(&self.script).await;
+        }
+        let run = format!(
+            "axe.run(document, {{ resultTypes: ['violations'], runOnly: [{rules}] }}).then((result) => result.violations
+                .flatMap((violation) => violation.nodes.map((node) => `${{violation.id}}: ${{node.html.slice(0, 200)}} (${{node.failureSummary}})`)))"
+        );
+        let found = page.evaluate_apart(&run).await;
         found.as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 }

@@ -5,12 +5,15 @@
 
 mod axe;
 mod chromium;
+mod day;
 mod page;
 mod site;
 
 mod every_page;
 mod hostile;
 mod journeys;
+mod pictures;
+mod stories;
 
 use chromium::Chromium;
 use page::{Page, Scheme, Width};

@@ -130,11 +130,6 @@ impl Page {
         self.wait(what, async || self.try_evaluate(condition).await.is_ok_and(|value| value == true)).await;
     }
 
-    /// The text that is to be seen, its blanks made single.
-    pub async fn text(&self) -> String {
-        text(&self.evaluate("words(document.body.innerText)").await)
-    }
-
     /// The path and the query of the page.
     pub async fn address(&self) -> String {
         text(&self.evaluate("location.pathname + location.search").await)
@@ -201,7 +196,9 @@ impl Page {
     /// The value of an expression in a world that shares nothing with the page but its elements.
     pub async fn evaluate_apart(&self, expression: &str) -> Value {
         let frame = self.ask("Page.getFrameTree", &json!({})).await["frameTree"]["frame"]["id"].clone();
-        let world = self.ask("Page.createIsolatedWorld", &json!({"frameId": frame})).await;
+        // One of the same name stays as long as its document.
+        let world = json!({"frameId": frame, "worldName": "apart"});
+        let world = self.ask("Page.createIsolatedWorld", &world).await;
         let call = json!({"expression": expression, "contextId": world["executionContextId"],
                           "awaitPromise": true, "returnByValue": true});
         value(&self.ask("Runtime.evaluate", &call).await).unwrap()

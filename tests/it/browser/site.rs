@@ -2,7 +2,8 @@
 
 use super::{Chromium, Page};
 use crate::harness::{Listening, Service, ServiceBuilder};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use chrono::{DateTime, Utc};
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use std::time::Duration;
 
 pub const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
 pub const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
+
+/// Long enough for a person to see that an execution waits between two attempts.
+const RETRY_BASE: Duration = Duration::from_millis(300);
 
 /// A service with its own database and sandbox, on a port of its own, and a browser to look at it.
 pub struct Site {
@@ -21,26 +25,33 @@ pub struct Site {
 impl Site {
     /// Without keys, as `dev` runs it; nothing where there is no browser.
     pub async fn open() -> Option<Self> {
-        Self::of(Service::builder()).await
+        Self::start(Service::builder()).await
     }
 
-    /// With a key that may write and one that may read, as `serve` runs it.
-    pub async fn with_keys() -> Option<Self> {
-        let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
-        Self::of(Service::builder().production().set("API_KEYS", &keys)).await
+    /// With a key that may write and one that may read, as `serve` runs it, with these settings, and
+    /// a table in Notion that has all columns.
+    pub async fn with_keys(settings: &[(&str, &str)]) -> Option<Self> {
+        Self::start(as_served(Service::builder().template(Template::Full), settings)).await
     }
 
-    /// However it is set up.
-    pub async fn of(builder: ServiceBuilder) -> Option<Self> {
+    async fn start(builder: ServiceBuilder) -> Option<Self> {
         let chromium = Chromium::of_this_run().await?;
-        // Long enough for a person to see a wait between two attempts.
-        let service = builder.retry_base(Duration::from_millis(300)).start().await;
-        Some(Self { chromium, listening: service.listen().await, service })
+        let service = builder.retry_base(RETRY_BASE).start().await;
+        Some(Self { chromium, listening: service.listen(0).await, service })
+    }
+
+    /// Stops the service, and starts it anew where it was, with these settings.
+    pub async fn restart(self, settings: &[(&str, &str)]) -> Self {
+        let Self { chromium, listening, service } = self;
+        let (next, port) = (as_served(service.replica(), settings), listening.port);
+        tokio::join!(listening.end(), service.stop());
+        let service = next.retry_base(RETRY_BASE).start().await;
+        Self { chromium, listening: service.listen(port).await, service }
     }
 
     /// A page in a window of its own; nothing is open in it yet.
     pub async fn page(&self) -> Page {
-        Page::new(&self.chromium, &self.listening.origin).await
+        Page::new(&self.chromium, &format!("http://localhost:{}", self.listening.port)).await
     }
 
     /// A page with a session.
@@ -69,6 +80,12 @@ impl Site {
     }
 }
 
+fn as_served(builder: ServiceBuilder, settings: &[(&str, &str)]) -> ServiceBuilder {
+    let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+    let builder = builder.production().set("API_KEYS", &keys);
+    settings.iter().fold(builder, |builder, (name, text)| builder.set(name, text))
+}
+
 impl Deref for Site {
     type Target = Service;
 
@@ -77,9 +94,14 @@ impl Deref for Site {
     }
 }
 
-/// An invoice of EUR 120.00 to jane@example.com.
+/// An invoice of EUR 120.00 to jane@example.com, years ago.
 pub fn invoice(event_id: &str, event_type: &str) -> Value {
-    json!({"id": event_id, "object": "event", "type": event_type, "livemode": false, "created": 1_700_000_000,
-        "data": {"object": {"id": "in_1", "object": "invoice", "number": "A-0042", "total": 12_000,
-        "amount_paid": 12_000, "currency": "eur", "customer": "cus_1", "customer_email": "jane@example.com"}}})
+    invoice_at(event_id, event_type, DateTime::from_timestamp(1_700_000_000, 0).unwrap())
+}
+
+/// The same, then.
+pub fn invoice_at(event_id: &str, event_type: &str, created: DateTime<Utc>) -> Value {
+    json!({"id": event_id, "object": "event", "type": event_type, "livemode": true, "created": created.timestamp(),
+        "data": {"object": {"id": "in_1QxA0042", "object": "invoice", "number": "A-0042", "status": "open", "total": 12_000,
+        "amount_paid": 12_000, "currency": "eur", "customer": "cus_QxJane", "customer_name": "Jane Doe", "customer_email": "jane@example.com"}}})
 }

@@ -20,7 +20,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -41,9 +42,17 @@ pub struct Service {
 
 /// A service that listens, until this is dropped.
 pub struct Listening {
-    /// `http://localhost` with the port.
-    pub origin: String,
-    _serving: AbortOnDropHandle<std::io::Result<()>>,
+    pub port: u16,
+    serving: JoinHandle<std::io::Result<()>>,
+    stop: DropGuard,
+}
+
+impl Listening {
+    /// Listens no longer; what is asked comes to its answer, and streams to their end.
+    pub async fn end(self) {
+        drop(self.stop);
+        within("the last connection ends", self.serving).await.unwrap().unwrap();
+    }
 }
 
 /// How the service under test is set up.
@@ -162,12 +171,13 @@ impl Service {
         .await;
     }
 
-    /// Listens on a port, for a client that needs one.
-    pub async fn listen(&self) -> Listening {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let serving = tokio::spawn(axum::serve(listener, self.router.clone()).into_future());
-        Listening { origin, _serving: AbortOnDropHandle::new(serving) }
+    /// Listens on a port of this machine, for a client that needs one; 0 stands for any that is free.
+    pub async fn listen(&self, port: u16) -> Listening {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let (port, stop) = (listener.local_addr().unwrap().port(), CancellationToken::new());
+        let serving =
+            axum::serve(listener, self.router.clone()).with_graceful_shutdown(stop.clone().cancelled_owned());
+        Listening { port, serving: tokio::spawn(serving.into_future()), stop: stop.drop_guard() }
     }
 
     /// Stops the service in order, as SIGTERM does.

@@ -1,0 +1,102 @@
+//! A day of a small shop: what a page is looked at with, by people and by axe.
+
+use super::Site;
+use super::site::invoice_at;
+use chrono::{DateTime, TimeDelta, Utc};
+use eventbridge::devserver::samples;
+use eventbridge::store::Addition;
+use std::time::{Duration, SystemTime};
+
+/// How many events came in of each five minutes, hour by hour: quiet at night, busy at noon.
+const RHYTHM: [i64; 24] = [1, 1, 0, 0, 0, 1, 2, 4, 6, 8, 9, 11, 12, 10, 9, 9, 8, 10, 12, 9, 6, 4, 3, 2];
+
+/// What comes in, over and over.
+const TYPES: [&str; 12] = [
+    "payment_intent.created",
+    "payment_intent.succeeded",
+    "charge.succeeded",
+    "invoice.created",
+    "invoice.finalized",
+    "invoice.paid",
+    "customer.created",
+    "checkout.session.completed",
+    "payment_intent.succeeded:jpy",
+    "customer.subscription.updated",
+    "charge.refunded",
+    "payout.paid",
+];
+
+/// How many events are there to be listed.
+const EVENTS: usize = 36;
+
+/// Fills the site: a day of numbers, events of the last hours with their pages, and failures of two
+/// causes, the newest of them of an invoice of EUR 120.00 to jane@example.com. The number of that one's execution.
+pub async fn fill(site: &Site) -> i64 {
+    let now = DateTime::<Utc>::from(SystemTime::now());
+    for (number, name) in TYPES.iter().cycle().take(EVENTS).enumerate() {
+        let ago = TimeDelta::minutes(4) * i32::try_from(EVENTS - number + 4).unwrap();
+        let sample =
+            samples::make(name, u64::try_from(number / TYPES.len()).unwrap() + 40, now - ago).unwrap();
+        assert_eq!(site.post_event(&sample.body).await.status, 200);
+    }
+    let delivered = "select count(*) from eventbridge.executions where status = 'success'";
+    site.until_count(delivered, i64::try_from(EVENTS).unwrap()).await;
+    for number in 0..3 {
+        let event = invoice_at(
+            &format!("evt_1QxFailed{number}"),
+            "invoice.payment_failed",
+            now - TimeDelta::minutes(12 - number),
+        );
+        site.fail(
+            &event,
+            "Status is expected to be status. You cannot create new status options via the API.",
+        )
+        .await;
+    }
+    let newest = invoice_at("evt_1QxJane", "invoice.paid", now - TimeDelta::minutes(3));
+    let failed = site.fail(&newest, "Amount is expected to be number.").await;
+    backdate(site).await;
+    count_a_day(site).await;
+    failed
+}
+
+/// Puts what is there four minutes apart, in the order in which it came.
+async fn backdate(site: &Site) {
+    site.database
+        .execute(
+            "create temporary table shift as
+                 select id as event_key, (max(id) over () - id + 1) * interval '4 minutes' as by from eventbridge.events;
+             update eventbridge.events set received_at = received_at - by from shift where event_key = id;
+             update eventbridge.executions
+                set created_at = created_at - by, run_at = run_at - by, started_at = started_at - by, finished_at = finished_at - by
+               from shift where shift.event_key = executions.event_key;
+             update eventbridge.attempts set started_at = attempts.started_at - by
+               from shift join eventbridge.executions using (event_key) where executions.id = execution_id;",
+        )
+        .await;
+}
+
+async fn count_a_day(site: &Site) {
+    let five_minutes = Duration::from_mins(5);
+    let mut additions = Vec::new();
+    for (place, step) in (1..=288_u32).enumerate() {
+        let age = five_minutes * step;
+        let hour = usize::try_from((DateTime::<Utc>::from(SystemTime::now() - age).timestamp() / 3600) % 24)
+            .unwrap();
+        let unevenness = i64::try_from(place * 5 % 7).unwrap() - 3;
+        let received = RHYTHM[hour] + unevenness.max(-RHYTHM[hour]);
+        let mut add = |kind, name: &str, le_ms, n| {
+            if n > 0 {
+                additions.push(Addition { age, kind, name: name.to_owned(), le_ms, n });
+            }
+        };
+        let failed = i64::from(place % 97 == 20);
+        add("received", "", 0, received);
+        add("delivered", "notion", 0, received - failed);
+        add("failed", "notion", 0, failed.min(received));
+        for (le_ms, of_ten) in [(250, 1), (500, 6), (1_000, 2), (2_500, 1)] {
+            add("latency", "notion", le_ms, received * of_ten);
+        }
+    }
+    site.database.store().add_statistics(&additions).await.unwrap();
+}
