@@ -5,6 +5,7 @@ use crate::api::{self, Api, Scrape};
 use crate::auth;
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
+use crate::domain::preview::Previewer;
 use crate::domain::target::Target;
 use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
@@ -104,7 +105,7 @@ impl Service {
         last.0.spawn(statistics::keep(store.clone(), metrics.clone(), last.1.clone()));
         let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
         let previewer = worker::Previewer::new(store.clone(), instances.clone());
-        let previewer: api::Previewer = Arc::new(move |id| {
+        let previewer: Previewer = Arc::new(move |id| {
             let previewer = previewer.clone();
             Box::pin(async move { previewer.preview(id).await })
         });
@@ -115,6 +116,7 @@ impl Service {
             instances: names.clone(),
             targets: targets.clone(),
             secrets: secrets.clone(),
+            previewer: previewer.clone(),
             wake: wake.clone(),
             access: access.clone(),
             clock,

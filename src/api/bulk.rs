@@ -8,7 +8,7 @@ use super::{Api, NotDone, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, NewExecution, Status};
-use crate::domain::target::seconds_for;
+use crate::domain::target::{seconds_for, wanted_of};
 use crate::problem::Problem;
 use crate::store::{Counts, Cursor, EventFilter, EventRow, ExecutionFilter};
 use axum::extract::State;
@@ -190,15 +190,15 @@ pub(super) async fn retry(
     };
     let page = api.store.executions(&filter, cursor, limit).await.map_err(from_list)?;
     let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
-    let counts = if dry_run {
+    let retried = if dry_run {
         api.store.would_retry_many(&ids, status).await.map_err(from_store)?
     } else {
-        let counts = api.store.retry_many(&ids, status, &detail, &caller).await.map_err(from_store)?;
-        info!(executions = counts.values().sum::<u64>(), who = caller.name(), "retried many by hand");
+        let retried = api.store.retry_many(&ids, status, &detail, &caller).await.map_err(from_store)?;
+        info!(executions = retried.counts.values().sum::<u64>(), who = caller.name(), "retried many by hand");
         api.wake.ring();
-        counts
+        retried
     };
-    Ok(bulk(&api, dry_run, 0, &counts, page.next))
+    Ok(bulk(&api, dry_run, 0, &retried.counts, page.next))
 }
 
 /// Delivers many events again, by the filters of the list, to the destinations that want them now.
@@ -251,8 +251,8 @@ pub(super) async fn replay(
         )?,
     };
     let page = api.store.events(&filter, cursor, limit).await.map_err(from_list)?;
-    let to = |name: &str| query.destination.as_deref().is_none_or(|only| only == name);
-    let wanted: Vec<_> = page.rows.iter().flat_map(|row| wanted_now(&api, row, to)).collect();
+    let wanted: Vec<_> =
+        page.rows.iter().flat_map(|row| wanted_now(&api, row, query.destination.as_deref())).collect();
     let replayed = if dry_run {
         api.store.would_replay(&wanted).await.map_err(from_store)?
     } else {
@@ -266,12 +266,9 @@ pub(super) async fn replay(
 }
 
 /// The executions that the configured instances want of an event now.
-fn wanted_now(api: &Api, row: &EventRow, to: impl Fn(&str) -> bool) -> Vec<(EventKey, NewExecution)> {
+fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, NewExecution)> {
     let facts = row.facts();
-    let targets = api.targets.iter().filter(|target| to(target.name()));
-    targets
-        .filter_map(|target| Some((EventKey(row.id), target.subscription.execution_for(&facts)?)))
-        .collect()
+    wanted_of(&api.targets, only, &facts).map(|execution| (EventKey(row.id), execution)).collect()
 }
 
 fn bulk(api: &Api, dry_run: bool, created: u64, counts: &Counts, next: Option<Cursor>) -> Json<Bulk> {

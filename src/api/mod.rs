@@ -23,9 +23,10 @@ pub use extract::{Json, Query};
 pub use failures::{Acknowledgement, FailureView, Failures};
 pub use health::Health;
 pub use metrics::Scrape;
-pub use preview::{PreviewView, Previewer};
+pub use preview::PreviewView;
 pub use search::{Found, FoundView};
 
+use crate::domain::preview::Previewer;
 use crate::domain::target::Target;
 use crate::problem::Problem;
 use crate::store::{ListError, Store, StoreError, Wake};

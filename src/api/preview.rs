@@ -3,21 +3,14 @@
 use super::executions::{execution_id, missing};
 use super::extract::Path;
 use super::{Api, NotRead};
-use crate::domain::execution::ExecutionId;
 use crate::domain::preview::{ExecutionPreview, NoPreview, PreviewRequest};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
-use std::sync::Arc;
 use utoipa::ToSchema;
-
-/// Makes previews; handed in, since the API knows nothing of destinations.
-pub type Previewer =
-    Arc<dyn Fn(ExecutionId) -> BoxFuture<'static, Result<ExecutionPreview, NoPreview>> + Send + Sync>;
 
 /// What the next try of an execution would send.
 #[derive(Debug, Serialize, ToSchema)]

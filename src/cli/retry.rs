@@ -122,12 +122,12 @@ async fn by_filter(
             return Ok(tally);
         }
         let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
-        let counts = if args.dry_run {
+        let retried = if args.dry_run {
             operator.store.would_retry_many(&ids, status).await?
         } else {
             operator.store.retry_many(&ids, status, &detail, &caller).await?
         };
-        let count: u64 = counts.values().sum();
+        let count: u64 = retried.counts.values().sum();
         if count > 0 && !args.dry_run {
             operator.store.tell_of_work().await;
         }

@@ -1,8 +1,14 @@
 //! What would be sent for an execution now, before anything is: the exact requests.
 
 use super::execution::{ExecutionId, Status};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Makes previews of executions. Handed to those who show them, since they know nothing of destinations.
+pub type Previewer =
+    Arc<dyn Fn(ExecutionId) -> BoxFuture<'static, Result<ExecutionPreview, NoPreview>> + Send + Sync>;
 
 /// What the next try would come to, as a destination tells it.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,8 @@
 //! A destination instance as those see it who tell of it: what it wants, and how fast it can be served.
 
-use crate::domain::subscription::Subscription;
+use super::event::EventFacts;
+use super::execution::NewExecution;
+use super::subscription::Subscription;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -20,6 +22,16 @@ impl Target {
     pub fn name(&self) -> &str {
         &self.subscription.destination
     }
+}
+
+/// The executions that these instances want of an event now, those named alone where one is.
+pub fn wanted_of<'a>(
+    targets: &'a [Target],
+    only: Option<&'a str>,
+    facts: &'a EventFacts,
+) -> impl Iterator<Item = NewExecution> + 'a {
+    let named = targets.iter().filter(move |target| only.is_none_or(|only| only == target.name()));
+    named.filter_map(|target| target.subscription.execution_for(facts))
 }
 
 /// How many seconds it takes, at one call each, to deliver so many executions to each of these

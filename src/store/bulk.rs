@@ -13,6 +13,15 @@ use std::collections::BTreeMap;
 /// Executions counted by their destination instance.
 pub type Counts = BTreeMap<String, u64>;
 
+/// What a retry of many does, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Executions that are to be delivered again.
+    pub counts: Counts,
+    /// Its line of the audit, where anything was done.
+    pub line: Option<i64>,
+}
+
 /// What a replay does, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replayed {
@@ -20,6 +29,8 @@ pub struct Replayed {
     pub created: Counts,
     /// Executions that are to be delivered again.
     pub again: Counts,
+    /// Its line of the audit, where anything was done.
+    pub line: Option<i64>,
 }
 
 impl Store {
@@ -31,7 +42,7 @@ impl Store {
         status: &str,
         detail: &Value,
         caller: &Caller,
-    ) -> Result<Counts, StoreError> {
+    ) -> Result<Retried, StoreError> {
         let rows = sqlx::query!(
             r#"
             with found as (
@@ -54,8 +65,11 @@ impl Store {
                 select $4, $5, 'executions', $6::jsonb || jsonb_build_object('count', count(*))
                   from retried
                 having count(*) > 0
+                returning id
             )
-            select destination, count(*) as "count!" from retried group by destination
+            select destination, count(*) as "count!", (select id from audited) as line
+              from retried
+             group by destination
             "#,
             &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
             status,
@@ -66,11 +80,13 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| (row.destination, whole(row.count))).collect())
+        let line = rows.first().and_then(|row| row.line);
+        let counts = rows.into_iter().map(|row| (row.destination, whole(row.count))).collect();
+        Ok(Retried { counts, line })
     }
 
     /// What [`retry_many`](Self::retry_many) would do now; nothing is changed.
-    pub async fn would_retry_many(&self, ids: &[ExecutionId], status: &str) -> Result<Counts, StoreError> {
+    pub async fn would_retry_many(&self, ids: &[ExecutionId], status: &str) -> Result<Retried, StoreError> {
         let rows = sqlx::query!(
             r#"
             select destination, count(*) as "count!"
@@ -85,7 +101,8 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| (row.destination, whole(row.count))).collect())
+        let counts = rows.into_iter().map(|row| (row.destination, whole(row.count))).collect();
+        Ok(Retried { counts, line: None })
     }
 
     /// Delivers events again: makes the executions that are wanted and not there, and queues those that
@@ -122,8 +139,9 @@ impl Store {
                  where id = any (array (select id from found))
                 returning destination
             ), created as (
-                insert into eventbridge.executions (event_key, destination, mode, lane, in_bulk, reason)
-                select event_key, destination, mode, lane, true, 'its event is replayed'
+                insert into eventbridge.executions
+                       (event_key, destination, mode, lane, retried_at, in_bulk, reason)
+                select event_key, destination, mode, lane, now(), true, 'its event is replayed'
                   from wanted
                  order by event_key, destination
                 on conflict (event_key, destination) do nothing
@@ -133,8 +151,10 @@ impl Store {
                 select $6, $7, 'events', $8::jsonb || jsonb_build_object('created', created, 'again', again)
                   from (select (select count(*) from created) as created, (select count(*) from again) as again) as counts
                  where created + again > 0
+                returning id
             )
-            select destination as "destination!", sum(created)::bigint as "created!", sum(again)::bigint as "again!"
+            select destination as "destination!", sum(created)::bigint as "created!",
+                   sum(again)::bigint as "again!", (select id from audited) as line
               from (select destination, 1 as created, 0 as again from created
                     union all
                     select destination, 0, 1 from again) as changed
@@ -151,7 +171,9 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(Replayed::of(rows.into_iter().map(|row| (row.destination, row.created, row.again))))
+        let line = rows.first().and_then(|row| row.line);
+        let replayed = Replayed::of(rows.into_iter().map(|row| (row.destination, row.created, row.again)));
+        Ok(Replayed { line, ..replayed })
     }
 
     /// What [`replay`](Self::replay) would do now; nothing is changed.

@@ -51,6 +51,13 @@ pub struct DueProbe {
     pub class: String,
 }
 
+impl Hold {
+    /// Whether a person asked for it; then no probe ends it.
+    pub fn is_by_hand(&self) -> bool {
+        self.class == BY_HAND
+    }
+}
+
 /// The class of a hold that a person asked for.
 const BY_HAND: &str = "by_hand";
 

@@ -156,6 +156,24 @@ impl Store {
         Ok(Page { rows: rows.collect(), next: page.next })
     }
 
+    /// In how many groups something failed that nobody knows of yet, counted up to `most`.
+    pub async fn open_failures(&self, most: u32) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar!(
+            r#"
+            select count(*) as "count!"
+              from (select from eventbridge.failure_groups
+                     where exists (select from eventbridge.executions
+                                    where failure_group = key and status = 'failed'
+                                      and finished_at > coalesce(acknowledged_through, '-infinity'))
+                     limit $1) as open
+            "#,
+            i64::from(most)
+        )
+        .fetch_one(&self.reading)
+        .await?;
+        Ok(count)
+    }
+
     /// What the newest failures of these groups amount to, by currency. An object counts once, with what
     /// its newest event says.
     async fn money_of(&self, keys: &[String]) -> Result<Vec<(String, Money)>, StoreError> {

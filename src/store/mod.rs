@@ -6,6 +6,7 @@
 //! What people read goes over a few connections of its own, where a statement ends soon: however
 //! slow a question is, it keeps no event from being taken in and none from being delivered.
 
+mod acts;
 mod alerts;
 mod audit;
 mod backlog;
@@ -35,10 +36,11 @@ mod vitals;
 mod wake;
 mod window;
 
+pub use acts::{ACT_COUNTED_MAX, Act};
 pub use alerts::{Condition, ToTell};
 pub use audit::AuditRow;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, PoolUse};
-pub use bulk::{Counts, Replayed};
+pub use bulk::{Counts, Replayed, Retried};
 pub use destinations::{DestinationRow, DueProbe, HeldInstance, Hold};
 pub use events::{EventFilter, EventRow, Intake, SignedPayload};
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};
