@@ -84,7 +84,12 @@ pub(super) async fn preview(
         writes: writes.0,
         event_id,
         effect: preview.effect.as_str(),
-        columns: preview.columns,
+        columns: preview
+            .columns
+            .into_iter()
+            .filter(|column| column.is_written)
+            .map(|column| column.name)
+            .collect(),
         requests: preview.requests.into_iter().map(PreviewRequestView::from).collect(),
         notes: preview.notes,
     }))

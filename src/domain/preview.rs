@@ -17,8 +17,8 @@ pub struct Preview {
     pub effect: Effect,
     /// The requests, in the order in which they would go out.
     pub requests: Vec<PreviewRequest>,
-    /// The columns that would be written, by the names that people know.
-    pub columns: Vec<String>,
+    /// What its place shows and would show, column by column.
+    pub columns: Vec<PreviewColumn>,
     /// What a person should know of it; quotes nothing of the event.
     pub notes: Vec<String>,
 }
@@ -33,6 +33,19 @@ impl Preview {
             notes: vec![reason.into()],
         }
     }
+}
+
+/// A column, as it is and as it would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviewColumn {
+    /// The name that people know.
+    pub name: String,
+    /// What the event makes of it, for people; nothing where it would be emptied, or is let alone.
+    pub now: Option<String>,
+    /// What was written to it last, where that is known.
+    pub last: Option<String>,
+    /// Whether it would be written.
+    pub is_written: bool,
 }
 
 /// What a try would write.

@@ -17,10 +17,21 @@ const LINES_MAX: i64 = 100;
 pub struct Act {
     /// The first line.
     pub first: AuditRow,
-    /// How many of its executions are in each state now, by the words of the states.
-    pub states: Vec<(String, u64)>,
+    /// How its executions stand now.
+    pub states: Vec<ActState>,
     /// Whether there are more than were counted.
     pub is_more: bool,
+}
+
+/// How many executions of an act are at one destination in one state.
+#[derive(Debug, Clone)]
+pub struct ActState {
+    /// The destination instance.
+    pub destination: String,
+    /// The word of the state.
+    pub status: String,
+    /// So many.
+    pub count: u64,
 }
 
 impl Store {
@@ -53,12 +64,15 @@ impl Store {
                  order by id
                  limit $6
             ), concerned as (
-                select status
+                select destination, status
                   from lines
                   join eventbridge.executions on retried_at = lines.at
                  limit $7
             )
-            select status, count(*) as "count!" from concerned group by status order by status
+            select destination, status, count(*) as "count!"
+              from concerned
+             group by destination, status
+             order by destination, status
             "#,
             first.id,
             last,
@@ -70,11 +84,13 @@ impl Store {
         )
         .fetch_all(&self.reading)
         .await?;
-        let states: Vec<_> = states
-            .into_iter()
-            .map(|row| (row.status, u64::try_from(row.count).unwrap_or_default()))
-            .collect();
-        let all: u64 = states.iter().map(|(_, count)| count).sum();
+        let states = states.into_iter().map(|row| ActState {
+            destination: row.destination,
+            status: row.status,
+            count: u64::try_from(row.count).unwrap_or_default(),
+        });
+        let states: Vec<_> = states.collect();
+        let all: u64 = states.iter().map(|state| state.count).sum();
         Ok(Some(Act { first, states, is_more: all >= u64::from(ACT_COUNTED_MAX) }))
     }
 }

@@ -40,7 +40,7 @@ pub struct EventFilter {
 impl EventFilter {
     /// Whether it would have to look at every event: neither the newest ones, nor those of a type,
     /// nor those of an object answer it.
-    fn wants_window(&self) -> bool {
+    pub fn wants_window(&self) -> bool {
         self.asks_for_what_has_no_index() && self.object_id.is_none()
     }
 

@@ -31,7 +31,7 @@ pub struct ExecutionFilter {
 impl ExecutionFilter {
     /// Whether it would have to look at every execution: neither the newest ones, nor those of an
     /// event, nor those of a group, nor all that failed answer it.
-    fn wants_window(&self) -> bool {
+    pub fn wants_window(&self) -> bool {
         let asks_for_more = self.source.is_some()
             || self.types.is_some()
             || self.status.is_some_and(|status| status != Status::Failed.as_str())

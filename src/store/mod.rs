@@ -36,7 +36,7 @@ mod vitals;
 mod wake;
 mod window;
 
-pub use acts::{ACT_COUNTED_MAX, Act};
+pub use acts::{ACT_COUNTED_MAX, Act, ActState};
 pub use alerts::{Condition, ToTell};
 pub use audit::AuditRow;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, PoolUse};

@@ -41,6 +41,11 @@ pub(super) fn length(length: TimeDelta) -> String {
     }
 }
 
+/// So many seconds, where they are no more than a length of time can be.
+pub(super) fn span(seconds: u64) -> Option<TimeDelta> {
+    i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds)
+}
+
 /// A short length of time: `85 ms`, `1.2 s`.
 pub(super) fn took(duration_ms: i32) -> String {
     match duration_ms {
@@ -88,6 +93,12 @@ pub(super) fn done(word: Option<&str>) -> Markup {
     let text = match word {
         Some("retried") => "It is tried again now.",
         Some("sent") => "The test event was sent and taken.",
+        Some("cancelled") => "It is cancelled and will not be delivered, unless it is retried.",
+        Some("acknowledged") => "Acknowledged: what fails with this cause from now on is news again.",
+        Some("held") => "It is held: nothing is delivered to it until somebody resumes it.",
+        Some("resumed") => {
+            "It goes on. If what it was held for is still so, the next delivery holds it again."
+        }
         _ => return html! {},
     };
     html! { p.done role="status" { (text) } }
@@ -125,7 +136,7 @@ pub(super) fn pager(newest: Option<&str>, older: Option<&str>) -> Markup {
 /// The colour that goes with a word.
 fn tone(word: &str) -> &'static str {
     match word {
-        "success" | "delivered" | "ok" => "good",
+        "success" | "delivered" | "ok" | "working" => "good",
         "failed" | "permanent" => "bad",
         "pending" | "transient" | "throttled" | "ambiguous" | "unsettled" | "held" | "worker_lost" => "waits",
         "running" => "runs",

@@ -1,19 +1,18 @@
 //! `/events`: what came in, and what became of each.
 
 use super::elements::{address, done, empty, maybe, none, outside, pager, status, time, took};
+use super::filters::{EventsWanted, has_blanks, told_at_form, window_note};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::payload::{self as layout};
-use super::query::{self, Path, Query, ROWS, filled};
+use super::query::{self, Path, Query, ROWS};
 use super::refusal::Refusal;
-use super::{Ui, dashboard_link};
+use super::{Ui, bulk, dashboard_link};
 use crate::domain::event::EventKey;
-use crate::store::{
-    Cursor, EventFilter, EventRow, ExecutionFilter, ExecutionRow, LIMIT_MAX, RemovedPayload, Window,
-};
-use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
+use crate::store::{Cursor, EventFilter, EventRow, ExecutionFilter, ExecutionRow, LIMIT_MAX, RemovedPayload};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -24,12 +23,8 @@ const SIBLINGS: u32 = 11;
 /// Which events to list.
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
-    #[serde(rename = "type", default, deserialize_with = "filled")]
-    event_type: Option<String>,
-    #[serde(default, deserialize_with = "filled")]
-    object: Option<String>,
-    #[serde(default, deserialize_with = "filled")]
-    status: Option<String>,
+    #[serde(flatten)]
+    wanted: EventsWanted,
     cursor: Option<String>,
 }
 
@@ -43,43 +38,36 @@ pub(super) struct ShowQuery {
 pub(super) async fn list(
     State(ui): State<Ui>,
     visitor: Visitor,
+    RawQuery(raw): RawQuery,
     Query(query): Query<ListQuery>,
-) -> Result<Html<String>, Refusal> {
-    // States have no index with the events, so the list then covers the last days alone.
-    let is_windowed = query.status.is_some() && query.object.is_none();
-    let received = if is_windowed { query::last_days(ui.store.now().await?) } else { Window::default() };
-    let filter = EventFilter {
-        types: query::types(query.event_type.as_deref())?,
-        object_id: query.object.clone(),
-        status: query::status(query.status.as_deref())?,
-        received,
-        ..EventFilter::default()
-    };
-    let page = ui.store.events(&filter, query::cursor(query.cursor.as_deref())?, ROWS).await?;
+) -> Result<Response, Refusal> {
+    let wanted = &query.wanted;
     let here = |cursor: Option<&str>| {
-        let pairs = [
-            ("type", query.event_type.as_deref()),
-            ("object", query.object.as_deref()),
-            ("status", query.status.as_deref()),
-            ("cursor", cursor),
-        ];
+        let mut pairs = wanted.pairs();
+        pairs.push(("cursor", cursor));
         address("/events", &pairs)
     };
+    if has_blanks(raw.as_deref()) {
+        return Ok(Redirect::to(&here(query.cursor.as_deref())).into_response());
+    }
+    let mut ready = wanted.clone();
+    let cursor = query::cursor(query.cursor.as_deref())?;
+    let listed = async { Ok(ui.store.events(&ready.read(&ui).await?, cursor, ROWS).await?) };
+    let (page, told) = told_at_form(listed.await)?;
     let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));
     let body = html! {
-        div.head { h1 { "Events" } }
-        form.filters method="get" action="/events" role="search" aria-label="Filter the events" {
-            (query::text_field("type", "Type", "invoice.*", query.event_type.as_deref()))
-            (query::text_field("object", "Object", "in_…", query.object.as_deref()))
-            (query::status_field(query.status.as_deref()))
-            button type="submit" { "Filter" }
+        div.head {
+            h1 { "Events" }
+            @if visitor.may_write() && !page.rows.is_empty() { (bulk::replay_link(&ready)) }
         }
-        @if is_windowed { p.soft { "Of the last " (query::DAYS) " days." } }
+        (wanted.form(told.as_deref()))
+        (window_note(wanted.received_after.is_some(), ready.received_after.is_some()))
         div data-part="rows" { (rows(&page.rows)) }
         (pager(newest.as_deref(), older.as_deref()))
     };
-    Ok(frame::page(&visitor, Tab::Events, "Events", &body))
+    let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    Ok((status, frame::page(&visitor, Tab::Events, "Events", &body)).into_response())
 }
 
 /// One event: its facts, its deliveries and its body.

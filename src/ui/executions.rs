@@ -2,17 +2,19 @@
 
 use super::elements::{address, done, empty, maybe, none, outside, pager, status, time, took};
 use super::events::{kept, payload_section};
+use super::filters::{ExecutionsWanted, has_blanks, told_at_form, window_note};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
-use super::query::{self, Path, Query, ROWS, filled};
+use super::query::{self, Path, Query, ROWS};
 use super::refusal::Refusal;
 use super::timeline::timeline;
-use super::{Ui, dashboard_link};
+use super::{Ui, bulk, dashboard_link};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
-use crate::store::{Answered, Cursor, EventRow, ExecutionFilter, ExecutionRow, Window};
-use axum::extract::State;
-use axum::response::{Html, Redirect};
+use crate::store::{Answered, Cancelled, Cursor, EventRow, ExecutionRow};
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::info;
@@ -20,10 +22,8 @@ use tracing::info;
 /// Which executions to list.
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
-    #[serde(rename = "type", default, deserialize_with = "filled")]
-    event_type: Option<String>,
-    #[serde(default, deserialize_with = "filled")]
-    status: Option<String>,
+    #[serde(flatten)]
+    wanted: ExecutionsWanted,
     cursor: Option<String>,
 }
 
@@ -37,35 +37,36 @@ pub(super) struct ShowQuery {
 pub(super) async fn list(
     State(ui): State<Ui>,
     visitor: Visitor,
+    RawQuery(raw): RawQuery,
     Query(query): Query<ListQuery>,
-) -> Result<Html<String>, Refusal> {
-    let status = query::status(query.status.as_deref())?;
-    // Only failed ones have an index of their own; of the others the last days are listed.
-    let is_windowed =
-        query.event_type.is_some() || status.is_some_and(|status| status != Status::Failed.as_str());
-    let created = if is_windowed { query::last_days(ui.store.now().await?) } else { Window::default() };
-    let types = query::types(query.event_type.as_deref())?;
-    let filter = ExecutionFilter { types, status, created, ..ExecutionFilter::default() };
-    let page = ui.store.executions(&filter, query::cursor(query.cursor.as_deref())?, ROWS).await?;
+) -> Result<Response, Refusal> {
+    let wanted = &query.wanted;
     let here = |cursor: Option<&str>| {
-        let pairs =
-            [("type", query.event_type.as_deref()), ("status", query.status.as_deref()), ("cursor", cursor)];
+        let mut pairs = wanted.pairs();
+        pairs.push(("cursor", cursor));
         address("/executions", &pairs)
     };
+    if has_blanks(raw.as_deref()) {
+        return Ok(Redirect::to(&here(query.cursor.as_deref())).into_response());
+    }
+    let mut ready = wanted.clone();
+    let cursor = query::cursor(query.cursor.as_deref())?;
+    let listed = async { Ok(ui.store.executions(&ready.read(&ui).await?, cursor, ROWS).await?) };
+    let (page, told) = told_at_form(listed.await)?;
     let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));
     let body = html! {
-        div.head { h1 { "Executions" } }
-        form.filters method="get" action="/executions" role="search" aria-label="Filter the executions" {
-            (query::text_field("type", "Type", "invoice.*", query.event_type.as_deref()))
-            (query::status_field(query.status.as_deref()))
-            button type="submit" { "Filter" }
+        div.head {
+            h1 { "Executions" }
+            @if visitor.may_write() && !page.rows.is_empty() { (bulk::retry_link(&ready)) }
         }
-        @if is_windowed { p.soft { "Of the last " (query::DAYS) " days." } }
+        (wanted.form(&ui, told.as_deref()))
+        (window_note(wanted.created_after.is_some(), ready.created_after.is_some()))
         div data-part="rows" { (rows(&page.rows, &ui.instances)) }
         (pager(newest.as_deref(), older.as_deref()))
     };
-    Ok(frame::page(&visitor, Tab::Executions, "Executions", &body))
+    let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    Ok((status, frame::page(&visitor, Tab::Executions, "Executions", &body)).into_response())
 }
 
 /// One execution: where it stands and why, what happened so far, and the body that it delivers.
@@ -96,7 +97,8 @@ pub(super) async fn show(
                 @if let Some(link) = execution.remote_url.as_deref().filter(|link| is_web(link)) {
                     a.button href=(link) target="_blank" rel="noopener noreferrer" { "Open the page" span.hidden { " (opens in a new tab)" } }
                 }
-                (retry_button(&visitor, &execution))
+                a.button href=(format!("/executions/{id}/preview")) { "Preview" }
+                (buttons(&visitor, &execution))
             }
         }
         section.card aria-labelledby="facts" data-part="facts" {
@@ -125,12 +127,31 @@ pub(super) async fn retry(
             Ok(Redirect::to(&format!("/executions/{id}?done=retried")))
         }
         Answered::NotFound => Err(missing()),
-        Answered::PayloadRemoved => Err(Refusal::conflict(
-            "The payload of its event was removed, so there is nothing left to deliver. Nothing was done.",
-        )),
+        Answered::PayloadRemoved => Err(without_payload()),
         Answered::Refused(status) => Err(Refusal::conflict(format!(
             "The execution is {status}: {}. Nothing was done.",
             status.why_not_retryable()
+        ))),
+    }
+}
+
+/// Sets an execution that waits aside: it is not delivered.
+pub(super) async fn cancel(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(id): Path<i64>,
+) -> Result<Redirect, Refusal> {
+    match ui.store.cancel(ExecutionId(id), &visitor.who).await? {
+        Cancelled::Done => {
+            info!(execution_id = id, who = visitor.who.name(), "cancelled by hand");
+            // What waited behind it in its lane may be due now.
+            ui.wake.ring();
+            Ok(Redirect::to(&format!("/executions/{id}?done=cancelled")))
+        }
+        Cancelled::NotFound => Err(missing()),
+        Cancelled::Refused(status) => Err(Refusal::conflict(format!(
+            "The execution is {status}: {}. Nothing was done.",
+            status.why_not_cancellable()
         ))),
     }
 }
@@ -191,12 +212,17 @@ fn facts(execution: &ExecutionRow, event: &EventRow) -> Markup {
     }
 }
 
-fn retry_button(visitor: &Visitor, execution: &ExecutionRow) -> Markup {
+fn buttons(visitor: &Visitor, execution: &ExecutionRow) -> Markup {
     let status = execution.status.parse::<Status>().ok();
-    let is_possible = status.is_some_and(|status| status.after(Change::Retry).is_some());
+    let is_retryable = status.is_some_and(|status| status.after(Change::Retry).is_some());
     let is_wanted = matches!(status, Some(Status::Failed | Status::Pending));
     html! {
-        @if visitor.may_write() && is_possible {
+        @if visitor.may_write() && status == Some(Status::Pending) {
+            (frame::post(visitor, &format!("/executions/{}/cancel", execution.id), &html! {
+                button type="submit" { "Cancel" span.hidden { " this delivery" } }
+            }))
+        }
+        @if visitor.may_write() && is_retryable {
             (frame::post(visitor, &format!("/executions/{}/retry", execution.id), &html! {
                 button.primary[is_wanted] type="submit" { "Retry now" }
             }))
@@ -209,6 +235,12 @@ fn is_web(link: &str) -> bool {
     link.starts_with("https://") || link.starts_with("http://")
 }
 
-fn missing() -> Refusal {
+fn without_payload() -> Refusal {
+    Refusal::conflict(
+        "The payload of its event was removed, so there is nothing left to deliver. Nothing was done.",
+    )
+}
+
+pub(super) fn missing() -> Refusal {
     Refusal::not_found("There is no execution of this number.")
 }

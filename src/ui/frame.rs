@@ -1,6 +1,7 @@
 //! What stands around every page: the head, the bar with its tabs and search, and the messages.
 
 use super::assets::{ICON, SCRIPT, STYLE};
+use super::badge;
 use super::guard::{TOKEN, Visitor};
 use super::session::scope_word;
 use axum::response::Html;
@@ -10,30 +11,46 @@ use maud::{DOCTYPE, Markup, html};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
     Overview,
+    Failures,
     Events,
     Executions,
+    Destinations,
     Audit,
     /// What was searched for; the bar names it by its field alone.
     Search,
 }
 
-const TABS: [(Tab, &str, &str); 4] = [
+const TABS: [(Tab, &str, &str); 6] = [
     (Tab::Overview, "/", "Overview"),
+    (Tab::Failures, "/failures", "Failures"),
     (Tab::Events, "/events", "Events"),
     (Tab::Executions, "/executions", "Executions"),
+    (Tab::Destinations, "/destinations", "Destinations"),
     (Tab::Audit, "/audit", "Audit"),
 ];
 
-/// A whole page for somebody who is let in.
+/// A whole page for somebody who is let in; it is kept up to date while it is open.
 pub(super) fn page(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
-    let whole = html! {
+    document(title, true, &framed(visitor, tab, body))
+}
+
+/// The same for what is told once, because telling it takes some work.
+pub(super) fn still(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
+    document(title, false, &framed(visitor, tab, body))
+}
+
+fn framed(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {
+    html! {
         a.skip href="#main" { "Skip to the content" }
         header.top {
             div.bar {
                 a.brand href="/" { (mark()) span { "EventBridge" } }
                 nav.tabs aria-label="Main" {
                     @for (each, href, name) in TABS {
-                        a href=(href) aria-current=[(each == tab).then_some("page")] { (name) }
+                        a href=(href) aria-current=[(each == tab).then_some("page")] {
+                            (name)
+                            @if each == Tab::Failures { (badge(visitor)) }
+                        }
                     }
                 }
                 form.search method="get" action="/search" role="search" aria-label="Search" {
@@ -53,8 +70,7 @@ pub(super) fn page(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> H
             a href="/docs" { "API" }
             span.zone id="zone" { "Times are UTC" }
         }
-    };
-    document(title, true, &whole)
+    }
 }
 
 /// A page with nothing around it, for whoever is not let in and for what went wrong.
@@ -72,6 +88,17 @@ pub(super) fn post(visitor: &Visitor, action: &str, fields: &Markup) -> Markup {
         form.inline method="post" action=(action) {
             input type="hidden" name=(TOKEN) value=(visitor.token);
             (fields)
+        }
+    }
+}
+
+/// In how many groups something failed that nobody knows of; the part is there for when there are any.
+fn badge(visitor: &Visitor) -> Markup {
+    let open = visitor.open_failures.unwrap_or_default();
+    let number = if open < i64::from(badge::COUNTED_MAX) { open.to_string() } else { format!("{open}+") };
+    html! {
+        span data-part="open-failures" {
+            @if open > 0 { span.badge { (number) span.hidden { " open" } } }
         }
     }
 }

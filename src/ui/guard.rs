@@ -37,6 +37,8 @@ pub(super) struct Visitor {
     pub scope: Option<Scope>,
     /// What the forms of this page bear.
     pub token: String,
+    /// In how many groups something failed that nobody knows of, where that could be read.
+    pub open_failures: Option<i64>,
 }
 
 impl Visitor {
@@ -46,12 +48,16 @@ impl Visitor {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Visitor {
+impl FromRequestParts<Ui> for Visitor {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, ui: &Ui) -> Result<Self, Refusal> {
         // There is one on every route behind the guard.
-        parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)
+        let mut visitor = parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)?;
+        if parts.method == Method::GET {
+            visitor.open_failures = ui.badge.read(&ui.store).await;
+        }
+        Ok(visitor)
     }
 }
 
@@ -85,11 +91,14 @@ pub(super) async fn guard(State(ui): State<Ui>, mut request: Request, next: Next
         }
     }
     let visitor = match found {
-        None => Visitor { who: Caller::without_key(), scope: None, token: String::new() },
+        None => {
+            Visitor { who: Caller::without_key(), scope: None, token: String::new(), open_failures: None }
+        }
         Some((session, key)) => Visitor {
             token: session.form_token(&key),
             scope: Some(session.scope),
             who: Caller::with_key(session.holder, session.scope >= Scope::Write),
+            open_failures: None,
         },
     };
     request.extensions_mut().insert(visitor);

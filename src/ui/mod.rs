@@ -6,11 +6,17 @@
 
 mod assets;
 mod audit;
+mod badge;
+mod bulk;
 mod chart;
 mod dashboard_link;
+mod destinations;
 mod elements;
 mod events;
 mod executions;
+mod failures;
+mod filters;
+mod forms;
 mod frame;
 mod guard;
 mod live;
@@ -18,6 +24,7 @@ mod login;
 mod overview;
 mod payload;
 mod playground;
+mod preview;
 mod query;
 mod refusal;
 mod search;
@@ -28,6 +35,7 @@ mod verdict;
 pub use playground::{Playground, SampleError, SendSample};
 
 use crate::config::Access;
+use crate::domain::preview::Previewer;
 use crate::domain::target::Target;
 use crate::store::{Store, Wake};
 use axum::Router;
@@ -52,6 +60,8 @@ pub struct Parts {
     pub targets: Arc<[Target]>,
     /// The names of the webhook secrets that are configured.
     pub secrets: Arc<[String]>,
+    /// Makes previews.
+    pub previewer: Previewer,
     /// Wakes the workers after a retry.
     pub wake: Wake,
     /// Who may log in.
@@ -69,32 +79,36 @@ pub struct Parts {
 pub struct Ui {
     store: Store,
     instances: Arc<[String]>,
-    #[expect(dead_code, reason = "the pages that tell it come next")]
     targets: Arc<[Target]>,
     #[expect(dead_code, reason = "the pages that tell it come next")]
     secrets: Arc<[String]>,
+    previewer: Previewer,
     wake: Wake,
     access: Arc<Access>,
     clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     playground: Option<Arc<Playground>>,
     live: live::Live,
+    badge: badge::Badge,
     wrong_keys: Arc<Semaphore>,
 }
 
 impl Ui {
     /// Puts it together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, instances, targets, secrets, wake, access, clock, playground, stop } = parts;
+        let Parts { store, instances, targets, secrets, previewer, wake, access, clock, playground, stop } =
+            parts;
         Self {
             store,
             instances,
             targets,
             secrets,
+            previewer,
             wake,
             access,
             clock,
             playground: playground.map(Arc::new),
             live: live::Live::new(stop),
+            badge: badge::Badge::default(),
             wrong_keys: Arc::new(Semaphore::new(login::WRONG_KEYS_MAX)),
         }
     }
@@ -132,8 +146,19 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/events/{id}", get(events::show)),
         ("/events/{id}/payload", get(events::payload)),
         ("/executions", get(executions::list)),
+        ("/events/replay", get(bulk::plan_replay).post(bulk::replay)),
+        ("/executions/retry", get(bulk::plan_retry).post(bulk::retry)),
+        ("/acts/{id}", get(bulk::show)),
         ("/executions/{id}", get(executions::show)),
         ("/executions/{id}/retry", post(executions::retry)),
+        ("/executions/{id}/cancel", post(executions::cancel)),
+        ("/executions/{id}/preview", get(preview::preview)),
+        ("/failures", get(failures::list)),
+        ("/failures/{group}", get(failures::show)),
+        ("/failures/{group}/acknowledge", post(failures::acknowledge)),
+        ("/destinations", get(destinations::list)),
+        ("/destinations/{name}/hold", post(destinations::hold)),
+        ("/destinations/{name}/resume", post(destinations::resume)),
         ("/search", get(search::search)),
         ("/audit", get(audit::list)),
         ("/playground/send", post(playground::send)),

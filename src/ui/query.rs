@@ -1,13 +1,10 @@
 //! Reads the parameters of pages; what cannot be read is a page that says so.
 
 use super::refusal::Refusal;
-use crate::domain::execution::Status;
-use crate::domain::subscription::TypeFilter;
 use crate::store::{Cursor, Window};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, TimeDelta, Utc};
-use maud::{Markup, html};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 /// How many rows a list shows at a time.
@@ -52,18 +49,6 @@ pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Refusal> {
     })
 }
 
-/// The state that an address names, in the database's own word.
-pub(super) fn status(word: Option<&str>) -> Result<Option<&'static str>, Refusal> {
-    word.map(|word| word.parse().map(Status::as_str))
-        .transpose()
-        .map_err(|error| Refusal::bad_request(format!("{error}.")))
-}
-
-/// The types that an address names, separated by commas, in which `*` stands for any text.
-pub(super) fn types(list: Option<&str>) -> Result<Option<TypeFilter>, Refusal> {
-    list.map(TypeFilter::parse).transpose().map_err(|error| Refusal::bad_request(format!("Type: {error}.")))
-}
-
 /// The last days up to now.
 pub(super) fn last_days(now: DateTime<Utc>) -> Window {
     Window { after: Some(now - TimeDelta::days(DAYS)), before: None }
@@ -73,28 +58,6 @@ pub(super) fn last_days(now: DateTime<Utc>) -> Window {
 pub(super) fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
-}
-
-/// A field of a filter for a text.
-pub(super) fn text_field(name: &str, label: &str, example: &str, value: Option<&str>) -> Markup {
-    html! {
-        label { span { (label) } input type="text" name=(name) placeholder=(example) value=[value] autocomplete="off" spellcheck="false"; }
-    }
-}
-
-/// A field of a filter for a state.
-pub(super) fn status_field(value: Option<&str>) -> Markup {
-    html! {
-        label {
-            span { "State" }
-            select name="status" {
-                option value="" { "Any" }
-                @for status in Status::ALL {
-                    option value=(status.as_str()) selected[value == Some(status.as_str())] { (status.as_str()) }
-                }
-            }
-        }
-    }
 }
 
 /// No text of ours holds NUL, and Postgres takes none.

@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tower::ServiceExt;
 
-const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
-const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
+pub(crate) const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
+pub(crate) const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
 
 const SUCCESSES: &str = "select count(*) from eventbridge.executions where status = 'success'";
 
@@ -19,33 +19,33 @@ async fn in_production() -> Service {
 }
 
 /// A browser with the cookie that it was given.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     service: &'a Service,
     cookie: String,
 }
 
 impl<'a> Browser<'a> {
-    async fn logged_in(service: &'a Service, key: &str) -> Self {
+    pub async fn logged_in(service: &'a Service, key: &str) -> Self {
         let answer = login(service, key, "/").await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
         let cookie = answer.headers["set-cookie"].to_str().unwrap();
         Self { service, cookie: cookie.split(';').next().unwrap().to_owned() }
     }
 
-    async fn open(&self, path: &str) -> Answer {
+    pub async fn open(&self, path: &str) -> Answer {
         self.service.send(Method::GET, path, &[("cookie", &self.cookie)]).await
     }
 
-    async fn submit(&self, path: &str, form: &str) -> Answer {
+    pub async fn submit(&self, path: &str, form: &str) -> Answer {
         self.submit_from(path, form, "same-origin").await
     }
 
-    async fn submit_from(&self, path: &str, form: &str, site: &str) -> Answer {
+    pub async fn submit_from(&self, path: &str, form: &str, site: &str) -> Answer {
         post_form(self.service, path, form, &[("cookie", &self.cookie), ("sec-fetch-site", site)]).await
     }
 
     /// The token of the forms of a page.
-    async fn token(&self, path: &str) -> String {
+    pub async fn token(&self, path: &str) -> String {
         let page = self.open(path).await.body;
         let (_, rest) = page.split_once(r#"name="token" value=""#).expect("a form with a token");
         rest.split('"').next().unwrap().to_owned()
@@ -94,7 +94,7 @@ async fn without_a_session_every_page_leads_to_the_login_and_nothing_is_done() {
                 (StatusCode::SEE_OTHER, StatusCode::METHOD_NOT_ALLOWED) => {
                     assert!(shown.headers["location"].to_str().unwrap().starts_with("/login?next=%2F"));
                 }
-                (StatusCode::METHOD_NOT_ALLOWED, StatusCode::UNAUTHORIZED) => {}
+                (StatusCode::METHOD_NOT_ALLOWED | StatusCode::SEE_OTHER, StatusCode::UNAUTHORIZED) => {}
                 other => panic!("{path}: {other:?}"),
             }
         }

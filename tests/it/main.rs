@@ -9,6 +9,7 @@ mod api;
 mod browser;
 mod cli;
 mod dashboard;
+mod dashboard_acts;
 mod delivery;
 mod doctor;
 mod duplicates;

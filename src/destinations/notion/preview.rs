@@ -9,8 +9,9 @@ use super::request::Request;
 use super::table::Table;
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::execution::Mode;
-use crate::domain::preview::{Effect, Preview, PreviewRequest, When};
+use crate::domain::preview::{Effect, Preview, PreviewColumn, PreviewRequest, When};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Stands in an address for the id of the page that the look before finds.
 const FOUND: &str = "{found}";
@@ -20,6 +21,7 @@ impl Attempt<'_> {
     pub(super) async fn preview(&self) -> Result<Preview, Outcome> {
         let table = self.table().get(self.reader()).await?;
         let Mapped { properties, notes: left_out } = self.mapped(&table);
+        let whole = properties.clone();
         let (effect, requests, written) = match self.known_page(&table) {
             Some(page) => self.of_a_known_page(&table, page, properties),
             None if self.mode == Mode::Object || self.delivery.unsettled.is_some() || self.is_elsewhere() => {
@@ -35,7 +37,8 @@ impl Attempt<'_> {
         if effect == Effect::Nothing {
             notes.push("its page shows this already, as far as is known".to_owned());
         }
-        Ok(Preview { effect, requests, columns: columns(&written, &table), notes })
+        let columns = columns(&whole, &written, self.written_last(&table), &table);
+        Ok(Preview { effect, requests, columns, notes })
     }
 
     fn of_a_known_page(
@@ -70,6 +73,12 @@ impl Attempt<'_> {
         requests
     }
 
+    /// What was written last to the page that would be written now; kept of objects alone.
+    fn written_last(&self, table: &Table) -> Option<&Map<String, Value>> {
+        self.known_page(table)?;
+        self.delivery.object?.written?.as_object()
+    }
+
     fn shown(&self, request: &Request, when: When) -> PreviewRequest {
         PreviewRequest {
             method: request.method.to_string(),
@@ -89,15 +98,78 @@ impl Attempt<'_> {
     }
 }
 
-/// The names of the columns that are written.
-fn columns(written: &Map<String, Value>, table: &Table) -> Vec<String> {
+/// The columns by name: what they would show, and what was written to them last.
+fn columns(
+    whole: &Map<String, Value>,
+    written: &Map<String, Value>,
+    last: Option<&Map<String, Value>>,
+    table: &Table,
+) -> Vec<PreviewColumn> {
     let bindings = &table.bindings;
     let known: Vec<&Column> =
         [&bindings.title, &bindings.key].into_iter().chain(bindings.columns.values()).collect();
     let name = |id: &String| {
         known.iter().find(|column| column.id == *id).map_or_else(|| id.clone(), |column| column.name.clone())
     };
-    let mut names: Vec<String> = written.keys().map(name).collect();
-    names.sort();
-    names
+    let text = |property: Option<&Value>| property.and_then(readable);
+    let ids: BTreeSet<&String> =
+        whole.keys().chain(written.keys()).chain(last.into_iter().flat_map(Map::keys)).collect();
+    let column = |id: &String| PreviewColumn {
+        name: name(id),
+        now: text(written.get(id).or_else(|| whole.get(id))),
+        last: text(last.and_then(|last| last.get(id))),
+        is_written: written.contains_key(id),
+    };
+    let mut columns: Vec<_> = ids.into_iter().map(column).collect();
+    columns.sort_by(|one, other| one.name.cmp(&other.name));
+    columns
+}
+
+/// A property's value as people read it; nothing where it is empty.
+fn readable(property: &Value) -> Option<String> {
+    let (_, value) = property.as_object()?.iter().next()?;
+    let named = |part: &Value| part.get("name").and_then(Value::as_str).map(str::to_owned);
+    let text = match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(is_set) => Some(if *is_set { "yes" } else { "no" }.to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(parts) => {
+            let content = |part: &Value| part.pointer("/text/content")?.as_str().map(str::to_owned);
+            Some(parts.iter().filter_map(|part| content(part).or_else(|| named(part))).collect())
+        }
+        Value::Object(_) => {
+            named(value).or_else(|| value.get("start").and_then(Value::as_str).map(str::to_owned))
+        }
+    };
+    text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+    use serde_json::json;
+
+    #[test]
+    fn every_type_that_is_written_is_readable() {
+        for (property, text) in [
+            (
+                json!({"title": [{"text": {"content": "Invoice "}}, {"text": {"content": "42"}}]}),
+                Some("Invoice 42"),
+            ),
+            (json!({"rich_text": []}), None),
+            (json!({"number": 12.5}), Some("12.5")),
+            (json!({"number": null}), None),
+            (json!({"select": {"name": "paid"}}), Some("paid")),
+            (json!({"multi_select": [{"name": "paid"}]}), Some("paid")),
+            (json!({"status": {"name": "Done"}}), Some("Done")),
+            (json!({"date": {"start": "2026-11-23T10:00:00Z"}}), Some("2026-11-23T10:00:00Z")),
+            (json!({"checkbox": false}), Some("no")),
+            (json!({"url": "https://example.com"}), Some("https://example.com")),
+            (json!({"email": "jane@example.com"}), Some("jane@example.com")),
+            (json!({}), None),
+        ] {
+            assert_eq!(readable(&property).as_deref(), text, "{property}");
+        }
+    }
 }

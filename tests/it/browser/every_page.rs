@@ -18,6 +18,11 @@ async fn every_page(site: &Site) -> Vec<String> {
         "/events/evt_1QxJane",
         "/executions",
         "/executions?status=failed",
+        "/executions/retry?status=failed",
+        "/events/replay?type=invoice.*",
+        "/failures",
+        "/failures?known=yes",
+        "/destinations",
         "/search?q=jane%40example.com",
         "/search?q=nobody",
         "/audit",
@@ -25,12 +30,17 @@ async fn every_page(site: &Site) -> Vec<String> {
     .map(str::to_owned)
     .into();
     pages.extend([failed, delivered].map(|id| format!("/executions/{id}")));
+    pages.push(format!("/executions/{delivered}/preview"));
     pages
 }
 
 /// Pages that say that something is not there, with the status of each.
-const REFUSALS: [(&str, &str); 3] =
-    [("/events/none", "404"), ("/executions/7000", "404"), ("/events?cursor=forged", "400")];
+const REFUSALS: [(&str, &str); 4] = [
+    ("/events/none", "404"),
+    ("/executions/7000", "404"),
+    ("/events?cursor=forged", "400"),
+    ("/executions?status=lost", "400"),
+];
 
 async fn is_open_to_everybody(axe: &Axe, page: &Page, path: &str) {
     for width in [Width::Desktop, Width::Phone] {

@@ -1,0 +1,165 @@
+//! `/acts/{first}`: how what a person queued with many others gets on, live.
+
+use super::takes;
+use crate::domain::audit::Action;
+use crate::domain::execution::Status;
+use crate::store::{ACT_COUNTED_MAX, Act, Counts};
+use crate::ui::Ui;
+use crate::ui::elements::{address, count, status, time};
+use crate::ui::filters::{EventsWanted, ExecutionsWanted, Pairs, in_words};
+use crate::ui::frame::{self, Tab};
+use crate::ui::guard::Visitor;
+use crate::ui::query::{Path, Query};
+use crate::ui::refusal::Refusal;
+use axum::extract::State;
+use axum::response::Html;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// How far it went, and where to go on.
+#[derive(Debug, Deserialize)]
+pub(in crate::ui) struct ActQuery {
+    /// Its last line of the audit, where there are several.
+    last: Option<i64>,
+    cursor: Option<String>,
+}
+
+/// How the executions of an act stand.
+pub(in crate::ui) async fn show(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(first): Path<i64>,
+    Query(query): Query<ActQuery>,
+) -> Result<Html<String>, Refusal> {
+    let missing = || Refusal::not_found("The audit has no act on many of this number.");
+    let act = ui.store.act(first, query.last.unwrap_or(first)).await?.ok_or_else(missing)?;
+    let is_replay = act.first.action == Action::EventsReplayed.as_str();
+    let note = act.first.detail.get("note").and_then(Value::as_str);
+    let asked = Asked::of(&act, is_replay);
+    let title = if is_replay { "Replay" } else { "Retry" };
+    let body = html! {
+        div {
+            p.kicker { a href="/audit" { "Audit" } }
+            h1 { (title) " by " (act.first.who) }
+            p.lead { (time(act.first.at)) @if let Some(note) = note { ": " bdi { (note) } } }
+        }
+        section.card aria-label="How it gets on" data-part="act" aria-live="polite" { (standing(&ui, &act)) }
+        @if let (Some(cursor), true) = (&query.cursor, visitor.may_write()) {
+            section.strip aria-label="Go on" {
+                span.strip-text { "These were the newest ones; there are more." }
+                a.button.primary href=(asked.address(cursor)) { "Go on with the others …" }
+            }
+        }
+        (asked.told())
+    };
+    Ok(frame::page(&visitor, Tab::Audit, title, &body))
+}
+
+/// How many are where, and how long it will take.
+fn standing(ui: &Ui, act: &Act) -> Markup {
+    let of = |is_wanted: &dyn Fn(&str) -> bool| -> u64 {
+        act.states.iter().filter(|state| is_wanted(&state.status)).map(|state| state.count).sum()
+    };
+    let all = of(&|_| true);
+    let is_open = |word: &str| word.parse::<Status>().is_ok_and(|status| !status.is_terminal());
+    let (open, good, failed) = (of(&is_open), of(&|word| word == "success"), of(&|word| word == "failed"));
+    let headline = match (open, failed) {
+        (0, 0) => "All of them are through.".to_owned(),
+        (0, failed) => format!("All of them are through; {} failed again.", number(failed)),
+        (open, _) => format!("{} of {} are still to come.", number(open), number(all)),
+    };
+    let waiting: Counts =
+        act.states.iter().filter(|state| is_open(&state.status)).fold(Counts::new(), |mut waiting, state| {
+            *waiting.entry(state.destination.clone()).or_default() += state.count;
+            waiting
+        });
+    html! {
+        h2 { (headline) }
+        (bar(all, good, failed, open))
+        dl.figures {
+            @for word in Status::ALL.map(Status::as_str) {
+                @let some = of(&|of| of == word);
+                @if some > 0 { div { dt { (status(word)) } dd { (number(some)) } } }
+            }
+            @if open > 0 { div { dt { "Takes about" } dd { (takes(ui, &waiting)) } } }
+        }
+        @if act.is_more { p.soft { "The first " (number(u64::from(ACT_COUNTED_MAX))) " of them are counted." } }
+        @if all == 0 { p.soft { "All of them were retried once more since, or were removed." } }
+        @if failed > 0 { p { a href="/failures" { "What failed, and why" } } }
+    }
+}
+
+/// The parts of the whole as a bar; the figures beneath it say the same.
+fn bar(all: u64, good: u64, failed: u64, open: u64) -> Markup {
+    // In thousandths of the whole.
+    let share = |some: u64| some.saturating_mul(1000).checked_div(all).unwrap_or_default();
+    let still = all.saturating_sub(good + failed + open);
+    let mut from = 0;
+    let parts = [("good", good), ("still", still), ("bad", failed)].map(|(tone, some)| {
+        let part = (tone, from, share(some));
+        from += share(some);
+        part
+    });
+    html! {
+        svg.progress viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" {
+            rect.rest width="1000" height="10" {}
+            @for (tone, x, width) in parts { @if width > 0 { rect class=(tone) x=(x) width=(width) height="10" {} } }
+        }
+    }
+}
+
+fn number(some: u64) -> String {
+    count(i64::try_from(some).unwrap_or(i64::MAX))
+}
+
+/// The filter of an act, as the audit keeps it.
+struct Asked {
+    path: &'static str,
+    pairs: Vec<(&'static str, String)>,
+}
+
+impl Asked {
+    fn of(act: &Act, is_replay: bool) -> Self {
+        let filter = act.first.detail.get("filter").and_then(Value::as_object);
+        let text = |name: &str| {
+            filter.and_then(|filter| filter.get(name)).map(|value| match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+        };
+        let names = |pairs: Pairs<'_>| pairs.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let mut known = if is_replay {
+            names(EventsWanted::default().pairs())
+        } else {
+            names(ExecutionsWanted::default().pairs())
+        };
+        if is_replay {
+            known.extend(["object_id", "destination"]);
+        }
+        let pairs = known.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
+        Self { path: if is_replay { "/events/replay" } else { "/executions/retry" }, pairs }
+    }
+
+    fn pairs(&self) -> Pairs<'_> {
+        self.pairs.iter().map(|(name, value)| (*name, Some(value.as_str()))).collect()
+    }
+
+    /// Where the rest of it is planned.
+    fn address(&self, cursor: &str) -> String {
+        let mut pairs = self.pairs();
+        pairs.push(("cursor", Some(cursor)));
+        address(self.path, &pairs)
+    }
+
+    fn told(&self) -> Markup {
+        html! {
+            @if !self.pairs.is_empty() {
+                section.card aria-labelledby="asked" {
+                    h2 id="asked" { "What was asked for" }
+                    dl.facts { (in_words(&self.pairs())) }
+                }
+            }
+        }
+    }
+}

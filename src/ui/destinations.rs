@@ -1,0 +1,255 @@
+//! `/destinations`: how each instance stands, what keeps it, and holding and resuming it by hand.
+
+use super::Ui;
+use super::elements::{ago, done, empty, length, span, status, time};
+use super::forms::{note_field, note_of};
+use super::frame::{self, Tab};
+use super::guard::Visitor;
+use super::query::{Path, Query};
+use super::refusal::Refusal;
+use super::verdict::waiting_words;
+use crate::domain::target::seconds_for;
+use crate::store::{DestinationRow, HeldInstance, LimiterRow};
+use axum::extract::{Form, State};
+use axum::response::{Html, Redirect};
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{Markup, html};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use tracing::info;
+
+/// The longest note, in characters.
+const NOTE_CHARACTERS_MAX: usize = 500;
+
+/// What was just done.
+#[derive(Debug, Deserialize)]
+pub(super) struct PageQuery {
+    done: Option<String>,
+}
+
+/// What the form of a hold sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct HoldForm {
+    #[serde(default)]
+    note: String,
+}
+
+/// How an instance stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    name: String,
+    hold: Option<HeldInstance>,
+    /// When it is looked at next whether it works again.
+    probe_at: Option<DateTime<Utc>>,
+    pending: u64,
+    is_more: bool,
+    oldest: Option<TimeDelta>,
+    /// How long what waits takes at the rate, where anybody can tell.
+    drains_in: Option<TimeDelta>,
+    rate: Rate,
+}
+
+/// The rate that an instance keeps to, and where it stands.
+#[derive(Debug, Default)]
+struct Rate {
+    per_minute: Option<u32>,
+    blocked_until: Option<DateTime<Utc>>,
+    /// When the next call may begin, where that lies ahead.
+    next_at: Option<DateTime<Utc>>,
+    /// Whether other instances keep to the same.
+    is_shared: bool,
+}
+
+/// The page.
+pub(super) async fn list(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Query(query): Query<PageQuery>,
+) -> Result<Html<String>, Refusal> {
+    let (now, standings) = tokio::try_join!(async { Ok(ui.store.now().await?) }, standings(&ui))?;
+    let body = html! {
+        (done(query.done.as_deref()))
+        div {
+            h1 { "Destinations" }
+            p.lead { "Where events go. While one is held nothing is delivered to it and nothing is lost: what comes in waits, and no attempt is counted." }
+        }
+        section data-part="destinations" aria-labelledby="each" {
+            h2.hidden id="each" { "Each of them" }
+            (cards(&visitor, &standings, now))
+        }
+    };
+    Ok(frame::page(&visitor, Tab::Destinations, "Destinations", &body))
+}
+
+/// Holds an instance until a person resumes it.
+pub(super) async fn hold(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+    Form(form): Form<HoldForm>,
+) -> Result<Redirect, Refusal> {
+    let name = configured(&ui, name)?;
+    let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
+    ui.store.hold_by_hand(&name, note, &visitor.who).await?;
+    info!(instance = name, who = visitor.who.name(), "held by hand");
+    Ok(Redirect::to("/destinations?done=held"))
+}
+
+/// Lets an instance go on, whatever it is held for.
+pub(super) async fn resume(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+) -> Result<Redirect, Refusal> {
+    let name = configured(&ui, name)?;
+    if ui.store.resume_by_hand(&name, &visitor.who).await? {
+        info!(instance = name, who = visitor.who.name(), "resumed by hand");
+        ui.wake.ring();
+    }
+    Ok(Redirect::to("/destinations?done=resumed"))
+}
+
+/// How each configured instance stands, by name.
+pub(super) async fn standings(ui: &Ui) -> Result<Vec<Standing>, Refusal> {
+    let connections: Vec<_> = ui.targets.iter().filter_map(|target| target.connection.clone()).collect();
+    let (rows, limiters, backlogs) = tokio::try_join!(
+        ui.store.destinations(&ui.instances),
+        ui.store.limiters(&connections),
+        ui.store.backlog(&ui.instances),
+    )?;
+    let standing = |row: DestinationRow| {
+        let backlog = backlogs.iter().find(|backlog| backlog.destination == row.name);
+        let pending = backlog.map_or(0, |backlog| backlog.pending);
+        let is_more = backlog.is_some_and(|backlog| backlog.is_more);
+        let seconds = seconds_for(&ui.targets, &BTreeMap::from([(row.name.clone(), pending)]));
+        Standing {
+            rate: Rate::of(ui, &row.name, &limiters),
+            oldest: backlog
+                .and_then(|backlog| backlog.oldest)
+                .and_then(|oldest| TimeDelta::from_std(oldest).ok()),
+            drains_in: seconds.filter(|_| pending > 0 && !is_more).and_then(span),
+            pending,
+            is_more,
+            hold: row.hold,
+            probe_at: row.probe_at,
+            name: row.name,
+        }
+    };
+    Ok(rows.into_iter().map(standing).collect())
+}
+
+/// A card for each instance, with its buttons for whoever may use them.
+pub(super) fn cards(visitor: &Visitor, standings: &[Standing], now: DateTime<Utc>) -> Markup {
+    html! {
+        @if standings.is_empty() {
+            (empty("No destination is configured", "Events are stored and not delivered: DESTINATIONS is empty."))
+        } @else {
+            div.cards.wide { @for standing in standings { (card(visitor, standing, now)) } }
+        }
+    }
+}
+
+fn card(visitor: &Visitor, standing: &Standing, now: DateTime<Utc>) -> Markup {
+    let word = if standing.hold.is_some() { "held" } else { "working" };
+    html! {
+        article.card.destination aria-labelledby=(format!("destination-{}", standing.name)) {
+            div.head {
+                h3 id=(format!("destination-{}", standing.name)) { (standing.name) }
+                (status(word))
+            }
+            dl.figures {
+                div { dt { "Pending" } dd { (waiting_words(standing.pending, standing.is_more)) } }
+                div { dt { "Oldest" } dd { (or_dash(standing.oldest)) } }
+                div { dt { "Clears in" } dd { (or_dash(standing.drains_in)) } }
+                div { dt { "Rate" } dd { (rate(&standing.rate, now)) } }
+            }
+            @if let Some(until) = standing.rate.blocked_until {
+                p.reason { "It asked to be left alone until " (time(until)) "." }
+            }
+            @if let Some(held) = &standing.hold { (reason(held, standing.probe_at, now)) }
+            @if visitor.may_write() { (buttons(visitor, standing)) }
+        }
+    }
+}
+
+fn reason(held: &HeldInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
+    html! {
+        div.reason {
+            @if held.hold.is_by_hand() {
+                p { strong { "Held by hand: " } (held.hold.reason) }
+                p.soft { "Since " (time(held.since)) ", " (ago(held.since, now)) ". It goes on when somebody resumes it." }
+            } @else {
+                p { strong { (held.hold.remedy) } }
+                p.soft { (held.hold.reason) }
+                p.soft {
+                    "Held since " (time(held.since)) ", " (ago(held.since, now)) ". It goes on by itself once it works"
+                    @if let Some(at) = probe_at { @if at > now { "; it is looked at again in " (length(at - now)) } }
+                    "."
+                }
+            }
+        }
+    }
+}
+
+fn buttons(visitor: &Visitor, standing: &Standing) -> Markup {
+    let resume = format!("/destinations/{}/resume", standing.name);
+    let is_by_hand = standing.hold.as_ref().is_some_and(|held| held.hold.is_by_hand());
+    html! {
+        div.acts {
+            @if standing.hold.is_some() {
+                (frame::post(visitor, &resume, &html! {
+                    button.primary[is_by_hand] type="submit" { (if is_by_hand { "Resume" } else { "Resume now" }) }
+                }))
+            }
+            @if !is_by_hand {
+                details.fold {
+                    summary { (if standing.hold.is_some() { "Hold by hand instead" } else { "Hold" }) }
+                    (frame::post(visitor, &format!("/destinations/{}/hold", standing.name), &html! {
+                        (note_field(&standing.name, "Why, for those who wonder", "moving to another database", NOTE_CHARACTERS_MAX))
+                        button type="submit" { "Hold " (standing.name) }
+                    }))
+                }
+            }
+        }
+    }
+}
+
+fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
+    let Some(per_minute) = rate.per_minute else { return html! { "–" } };
+    let state = match rate.next_at {
+        Some(at) if at > now => "in use",
+        _ => "free",
+    };
+    html! {
+        (per_minute) span.unit { " a min" }
+        span.unit title="Calls lie evenly apart; all replicas share the rate." { " · " (state) @if rate.is_shared { ", shared" } }
+    }
+}
+
+fn or_dash(time: Option<TimeDelta>) -> String {
+    time.map_or_else(|| "–".to_owned(), length)
+}
+
+fn configured(ui: &Ui, name: String) -> Result<String, Refusal> {
+    if ui.instances.contains(&name) {
+        Ok(name)
+    } else {
+        Err(Refusal::not_found("No destination of this name is configured."))
+    }
+}
+
+impl Rate {
+    fn of(ui: &Ui, name: &str, limiters: &[LimiterRow]) -> Self {
+        let Some(target) = ui.targets.iter().find(|target| target.name() == name) else {
+            return Self::default();
+        };
+        let sharing = ui.targets.iter().filter(|other| other.connection == target.connection).count();
+        let known = limiters.iter().find(|row| Some(&row.connection) == target.connection.as_ref());
+        Self {
+            per_minute: target.per_minute.map(u32::from),
+            blocked_until: known.and_then(|row| row.blocked_until),
+            next_at: known.and_then(|row| row.next_at),
+            is_shared: target.connection.is_some() && sharing > 1,
+        }
+    }
+}

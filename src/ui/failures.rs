@@ -1,0 +1,244 @@
+//! `/failures`: what is failed now, in groups of one cause: what to do about each, and who knows of it.
+
+use super::Ui;
+use super::elements::{address, ago, count, done, empty, pager, time};
+use super::executions;
+use super::forms::{note_field, note_of};
+use super::frame::{self, Tab};
+use super::guard::Visitor;
+use super::query::{self, Path, Query, ROWS};
+use super::refusal::Refusal;
+use crate::domain::failure::remedy;
+use crate::domain::money::Money;
+use crate::store::{Cursor, ExecutionFilter, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, Page};
+use axum::extract::{Form, State};
+use axum::response::{Html, Redirect};
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+use serde::Deserialize;
+use tracing::info;
+
+/// The longest note, in characters.
+const NOTE_CHARACTERS_MAX: usize = 1000;
+
+/// How many groups a page holds.
+const GROUPS: u32 = 25;
+
+/// How many acknowledged groups are folded away beneath the open ones.
+const FOLDED: u32 = 10;
+
+/// Which groups to list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    /// Those that somebody knows of.
+    #[serde(default)]
+    known: Option<String>,
+    cursor: Option<String>,
+    done: Option<String>,
+}
+
+/// Which of a group's failures to list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ShowQuery {
+    cursor: Option<String>,
+}
+
+/// What the form of an acknowledgement sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct AcknowledgeForm {
+    #[serde(default)]
+    note: String,
+}
+
+/// The open groups, and beneath them those that somebody knows of.
+pub(super) async fn list(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Query(query): Query<ListQuery>,
+) -> Result<Html<String>, Refusal> {
+    let cursor = query::cursor(query.cursor.as_deref())?;
+    let wants_known = query.known.is_some();
+    let here = |cursor: Option<&str>| {
+        address("/failures", &[("known", wants_known.then_some("yes")), ("cursor", cursor)])
+    };
+    let now = ui.store.now().await?;
+    let shown = groups(&ui, wants_known, cursor, GROUPS).await?;
+    let known =
+        if wants_known || cursor.is_some() { None } else { Some(groups(&ui, true, None, FOLDED).await?) };
+    let older = shown.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
+    let newest = query.cursor.is_some().then(|| here(None));
+    let body = html! {
+        (done(query.done.as_deref()))
+        div.head {
+            div {
+                h1 { (if wants_known { "Acknowledged failures" } else { "Failures" }) }
+                p.lead { "What failed for good and is failed still, in groups of one cause." }
+            }
+            @if wants_known { a.button href="/failures" { "Open failures" } }
+        }
+        div.stack-wide data-part="open" {
+            @if shown.rows.is_empty() { (nothing(wants_known)) }
+            @for group in &shown.rows { (card(&visitor, group, now)) }
+        }
+        (pager(newest.as_deref(), older.as_deref()))
+        @if let Some(known) = known.filter(|known| !known.rows.is_empty()) {
+            details.fold id="known" {
+                summary { "Acknowledged" span.tag data-part="known-count" { (at_least(&known)) } }
+                div.stack-wide data-part="known" { @for group in &known.rows { (card(&visitor, group, now)) } }
+                @if known.next.is_some() { p { a href="/failures?known=yes" { "All acknowledged failures" } } }
+            }
+        }
+    };
+    Ok(frame::page(&visitor, Tab::Failures, "Failures", &body))
+}
+
+/// One group with its failures.
+pub(super) async fn show(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(key): Path<String>,
+    Query(query): Query<ShowQuery>,
+) -> Result<Html<String>, Refusal> {
+    let now = ui.store.now().await?;
+    let filter = FailureFilter { key: Some(key.clone()), ..FailureFilter::default() };
+    let of_group = ExecutionFilter { failure_group: Some(key.clone()), ..ExecutionFilter::default() };
+    let cursor = query::cursor(query.cursor.as_deref())?;
+    let (found, failed) =
+        tokio::try_join!(async { Ok::<_, Refusal>(ui.store.failures(&filter, None, 1).await?) }, async {
+            Ok(ui.store.executions(&of_group, cursor, ROWS).await?)
+        },)?;
+    let here = |cursor: Option<&str>| address(&format!("/failures/{key}"), &[("cursor", cursor)]);
+    let older = failed.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
+    let newest = query.cursor.is_some().then(|| here(None));
+    let body = html! {
+        div {
+            p.kicker { a href="/failures" { "Failures" } }
+            h1 { @match found.rows.first() { Some(group) => (group.error_class), None => "Nothing is failed here" } }
+        }
+        div.stack-wide data-part="group" {
+            @match found.rows.first() {
+                Some(group) => (card(&visitor, group, now)),
+                None => (empty("Nothing is failed in this group any more", "What was retried and succeeded is no longer listed; a failure of the same cause comes back here.")),
+            }
+        }
+        section aria-labelledby="failed" data-part="rows" {
+            h2 id="failed" { "Its failures" }
+            (executions::rows(&failed.rows, &ui.instances))
+        }
+        (pager(newest.as_deref(), older.as_deref()))
+    };
+    Ok(frame::page(&visitor, Tab::Failures, "Failures of one cause", &body))
+}
+
+/// Says that somebody knows of what is failed in a group by now.
+pub(super) async fn acknowledge(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(key): Path<String>,
+    Form(form): Form<AcknowledgeForm>,
+) -> Result<Redirect, Refusal> {
+    let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
+    if !ui.store.acknowledge(&visitor.who, &key, note).await? {
+        return Err(Refusal::not_found("Nothing is failed in such a group any more."));
+    }
+    info!(group = key, who = visitor.who.name(), "a group of failures was acknowledged");
+    ui.badge.forget().await;
+    Ok(Redirect::to("/failures?done=acknowledged"))
+}
+
+async fn groups(
+    ui: &Ui,
+    acknowledged: bool,
+    cursor: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<FailureGroup>, Refusal> {
+    let filter = FailureFilter { acknowledged: Some(acknowledged), ..FailureFilter::default() };
+    Ok(ui.store.failures(&filter, cursor, limit).await?)
+}
+
+fn nothing(wants_known: bool) -> Markup {
+    if wants_known {
+        empty("Nothing is acknowledged", "Groups that somebody knows of are listed here.")
+    } else {
+        empty("Nothing has failed", "What fails for good is listed here, with its cause and what to do.")
+    }
+}
+
+/// A group: how many, what, what to do, and the buttons for whoever may use them.
+fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>) -> Markup {
+    let title = format!("group-{}", group.key);
+    let message = if group.pattern.is_empty() { "It says nothing of why." } else { &group.pattern };
+    html! {
+        article.card.failure.known[group.is_acknowledged] aria-labelledby=(title) {
+            div.head {
+                div.failure-what {
+                    span.failure-count { (how_many(group)) }
+                    span.soft { " failed at " (group.destination) }
+                    @if !group.error_class.is_empty() { span.tag { (group.error_class) } }
+                }
+                span.soft { "last " (ago(group.last_seen, now)) }
+            }
+            h2.failure-message id=(title) { a href=(format!("/failures/{}", group.key)) { bdi { (message) } } }
+            p.remedy { (remedy(&group.error_class)) }
+            dl.figures.small {
+                div { dt { "Money concerned" } dd { (money(&group.money)) } }
+                div { dt { "First failed" } dd { (time(group.first_seen)) } }
+                div { dt { "Last failed" } dd { (time(group.last_seen)) } }
+                div { dt { "Newest" } dd { a href=(format!("/executions/{}", group.sample)) { "Execution " (group.sample) } } }
+            }
+            @if let Some(note) = &group.note { (acknowledged(group, note)) }
+            @if visitor.may_write() { (buttons(visitor, group)) }
+        }
+    }
+}
+
+fn acknowledged(group: &FailureGroup, note: &str) -> Markup {
+    html! {
+        p.note-shown {
+            strong { (if group.is_acknowledged { "Acknowledged" } else { "Acknowledged before the newest of them" }) }
+            @if let Some(who) = &group.acknowledged_by { " by " (who) }
+            @if let Some(at) = group.acknowledged_at { ", " (time(at)) }
+            ": " bdi { (note) }
+        }
+    }
+}
+
+fn buttons(visitor: &Visitor, group: &FailureGroup) -> Markup {
+    let all = address("/executions/retry", &[("failure", Some(&group.key))]);
+    html! {
+        div.acts {
+            a.button.primary[!group.is_acknowledged] href=(all) { "Retry all …" }
+            (frame::post(visitor, &format!("/executions/{}/retry", group.sample), &html! {
+                button type="submit" { "Retry the newest" }
+            }))
+            a.button.quiet href=(format!("/executions/{}/preview", group.sample)) { "Preview" }
+            @if !group.is_acknowledged {
+                details.fold id=(format!("acknowledge-{}", group.key)) {
+                    summary { "Acknowledge" }
+                    (frame::post(visitor, &format!("/failures/{}/acknowledge", group.key), &html! {
+                        (note_field(&group.key, "What is known or done about it", "Amount was a text column; mended", NOTE_CHARACTERS_MAX))
+                        button type="submit" { "Acknowledge" }
+                    }))
+                }
+            }
+        }
+    }
+}
+
+fn how_many(group: &FailureGroup) -> String {
+    let number = count(group.count);
+    if group.count >= i64::from(FAILURES_COUNTED_MAX) { format!("{number} or more") } else { number }
+}
+
+fn at_least(known: &Page<FailureGroup>) -> String {
+    let number = known.rows.len();
+    if known.next.is_some() { format!("more than {number}") } else { number.to_string() }
+}
+
+/// Sums, one for each currency, in its own form.
+fn money(sums: &[Money]) -> Markup {
+    html! {
+        @if sums.is_empty() { span.none { "none known" } }
+        @for sum in sums { span.sum { (sum) } }
+    }
+}

@@ -1,0 +1,108 @@
+//! Which events are asked for.
+
+use super::fields::{select_field, text_field, time_field};
+use super::{NotListed, Pairs, clear, detail, instant, states, status, told, types, written};
+use crate::store::{EventFilter, Window};
+use crate::ui::Ui;
+use crate::ui::query::{filled, last_days};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Which events an address asks for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::ui) struct EventsWanted {
+    #[serde(rename = "type", deserialize_with = "filled")]
+    pub event_type: Option<String>,
+    #[serde(alias = "object_id", deserialize_with = "filled")]
+    pub object: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub status: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub livemode: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub account: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub source: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub received_after: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub received_before: Option<String>,
+}
+
+impl EventsWanted {
+    /// The filter by the names and values that stand in an address.
+    pub fn pairs(&self) -> Pairs<'_> {
+        vec![
+            ("type", self.event_type.as_deref()),
+            ("object", self.object.as_deref()),
+            ("status", self.status.as_deref()),
+            ("livemode", self.livemode.as_deref()),
+            ("account", self.account.as_deref()),
+            ("source", self.source.as_deref()),
+            ("received_after", self.received_after.as_deref()),
+            ("received_before", self.received_before.as_deref()),
+        ]
+    }
+
+    /// The filter as the audit keeps it.
+    pub fn detail(&self) -> Value {
+        detail(&self.pairs())
+    }
+
+    /// The filter, with the time written into it that was not given and is wanted.
+    pub async fn read(&mut self, ui: &Ui) -> Result<EventFilter, NotListed> {
+        let mut filter = EventFilter {
+            source: self.source.clone(),
+            types: types(self.event_type.as_deref())?,
+            object_id: self.object.clone(),
+            account: self.account.clone(),
+            livemode: match self.livemode.as_deref() {
+                None => None,
+                Some("true") => Some(true),
+                Some("false") => Some(false),
+                Some(_) => {
+                    return Err(NotListed::Told("Mode: must be true for live or false for test.".to_owned()));
+                }
+            },
+            status: status(self.status.as_deref())?,
+            received: Window {
+                after: instant("Received from", self.received_after.as_deref())?,
+                before: instant("Received until", self.received_before.as_deref())?,
+            },
+        };
+        if filter.wants_window() && filter.received == Window::default() {
+            filter.received = last_days(ui.store.now().await?);
+            self.received_after = filter.received.after.map(written);
+        }
+        Ok(filter)
+    }
+
+    /// The form.
+    pub fn form(&self, error: Option<&str>) -> Markup {
+        let more = [&self.account, &self.livemode, &self.source, &self.received_after, &self.received_before];
+        html! {
+            form.filters.card method="get" action="/events" role="search" aria-label="Filter the events" {
+                div.fields {
+                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
+                    (text_field("object", "Object", "in_…", self.object.as_deref()))
+                    (select_field("status", "With a delivery that is", "Any state", &states(), self.status.as_deref()))
+                    button.primary type="submit" { "Filter" }
+                    (clear("/events", &self.pairs()))
+                }
+                details.more open[more.into_iter().any(Option::is_some)] {
+                    summary { "More filters" }
+                    div.fields {
+                        (select_field("livemode", "Mode", "Live and test", &[("true", "Live"), ("false", "Test")], self.livemode.as_deref()))
+                        (text_field("account", "Account", "acct_…", self.account.as_deref()))
+                        (text_field("source", "Source", "stripe", self.source.as_deref()))
+                        (time_field("received_after", "Received from", self.received_after.as_deref()))
+                        (time_field("received_before", "Received until", self.received_before.as_deref()))
+                    }
+                }
+                (told(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which executions are asked for.
+
+use super::fields::{select_field, text_field, time_field};
+use super::{NotListed, Pairs, clear, detail, event_key, instant, states, status, told, types, written};
+use crate::store::{ExecutionFilter, Window};
+use crate::ui::Ui;
+use crate::ui::query::{filled, last_days};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Which executions an address asks for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::ui) struct ExecutionsWanted {
+    #[serde(deserialize_with = "filled")]
+    pub status: Option<String>,
+    #[serde(rename = "type", deserialize_with = "filled")]
+    pub event_type: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub destination: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub error_class: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub event: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub source: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub failure: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub created_after: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub created_before: Option<String>,
+}
+
+impl ExecutionsWanted {
+    /// The filter by the names and values that stand in an address.
+    pub fn pairs(&self) -> Pairs<'_> {
+        vec![
+            ("status", self.status.as_deref()),
+            ("type", self.event_type.as_deref()),
+            ("destination", self.destination.as_deref()),
+            ("error_class", self.error_class.as_deref()),
+            ("event", self.event.as_deref()),
+            ("source", self.source.as_deref()),
+            ("failure", self.failure.as_deref()),
+            ("created_after", self.created_after.as_deref()),
+            ("created_before", self.created_before.as_deref()),
+        ]
+    }
+
+    /// The filter as the audit keeps it.
+    pub fn detail(&self) -> Value {
+        detail(&self.pairs())
+    }
+
+    /// The filter, with the time written into it that was not given and is wanted.
+    pub async fn read(&mut self, ui: &Ui) -> Result<ExecutionFilter, NotListed> {
+        let event = match &self.event {
+            None => None,
+            Some(id) => Some(event_key(ui, id).await?),
+        };
+        let mut filter = ExecutionFilter {
+            source: self.source.clone(),
+            types: types(self.event_type.as_deref())?,
+            status: status(self.status.as_deref())?,
+            event,
+            destination: self.destination.clone(),
+            error_class: self.error_class.clone(),
+            failure_group: self.failure.clone(),
+            created: Window {
+                after: instant("Created from", self.created_after.as_deref())?,
+                before: instant("Created until", self.created_before.as_deref())?,
+            },
+        };
+        if filter.wants_window() && filter.created == Window::default() {
+            filter.created = last_days(ui.store.now().await?);
+            self.created_after = filter.created.after.map(written);
+        }
+        Ok(filter)
+    }
+
+    /// The form.
+    pub fn form(&self, ui: &Ui, error: Option<&str>) -> Markup {
+        let more = [&self.error_class, &self.event, &self.source, &self.created_after, &self.created_before];
+        let names: Vec<(&str, &str)> =
+            ui.instances.iter().map(|name| (name.as_str(), name.as_str())).collect();
+        html! {
+            form.filters.card method="get" action="/executions" role="search" aria-label="Filter the executions" {
+                @if let Some(failure) = &self.failure { input type="hidden" name="failure" value=(failure); }
+                div.fields {
+                    (select_field("status", "State", "Any state", &states(), self.status.as_deref()))
+                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
+                    (select_field("destination", "Destination", "Any", &names, self.destination.as_deref()))
+                    button.primary type="submit" { "Filter" }
+                    (clear("/executions", &self.pairs()))
+                }
+                details.more open[more.into_iter().any(Option::is_some)] {
+                    summary { "More filters" }
+                    div.fields {
+                        (text_field("error_class", "Error class", "validation_error", self.error_class.as_deref()))
+                        (text_field("event", "Event", "evt_…", self.event.as_deref()))
+                        (text_field("source", "Source", "stripe", self.source.as_deref()))
+                        (time_field("created_after", "Created from", self.created_after.as_deref()))
+                        (time_field("created_before", "Created until", self.created_before.as_deref()))
+                    }
+                }
+                (told(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `/executions/{id}/preview`: what the next try would write, beside what was written last. Nothing is sent.
+//!
+//! A page of its own that does not keep itself up to date: where the columns are not known, the
+//! destination is asked for them.
+
+use super::Ui;
+use super::elements::{empty, status};
+use super::executions::missing;
+use super::frame::{self, Tab};
+use super::guard::Visitor;
+use super::query::Path;
+use super::refusal::Refusal;
+use crate::domain::execution::ExecutionId;
+use crate::domain::preview::{
+    Effect, ExecutionPreview, NoPreview, Preview, PreviewColumn, PreviewRequest, When,
+};
+use axum::extract::State;
+use axum::response::Html;
+use maud::{Markup, html};
+
+/// The preview of an execution.
+pub(super) async fn preview(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(id): Path<i64>,
+) -> Result<Html<String>, Refusal> {
+    let execution = ui.store.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
+    let made = match (ui.previewer)(ExecutionId(id)).await {
+        Ok(made) => told(id, &made),
+        Err(NoPreview::NotFound) => return Err(missing()),
+        Err(NoPreview::NoDestination(name)) => empty(
+            "Its destination is not configured",
+            &format!("{name:?} is not among DESTINATIONS: configure it again."),
+        ),
+        Err(NoPreview::NeedsOperator(message)) => empty("Its destination does not work", &message),
+        Err(NoPreview::Unavailable(message, again)) => {
+            let again = again.as_secs().max(1);
+            empty("Nobody can say just now", &format!("{message}. Load this page again in {again} s."))
+        }
+    };
+    let title = format!("Preview of execution {id}");
+    let body = html! {
+        div.head {
+            div {
+                p.kicker { a href=(format!("/executions/{id}")) { "Execution " (id) } " to " (execution.destination) }
+                h1 { "What would be written now" }
+                p.lead { (execution.event_type) " " (status(&execution.status)) " Nothing is sent by looking." }
+            }
+            div.actions { a.button href=(format!("/executions/{id}")) { "Back" } }
+        }
+        (made)
+    };
+    Ok(frame::still(&visitor, Tab::Executions, &title, &body))
+}
+
+fn told(id: i64, made: &ExecutionPreview) -> Markup {
+    let preview = &made.preview;
+    html! {
+        section.card aria-labelledby="effect" {
+            h2 id="effect" { (effect(preview)) }
+            @if made.writes != ExecutionId(id) {
+                p.soft {
+                    "The newest state of its object is that of "
+                    a href=(format!("/executions/{}", made.writes)) { "execution " (made.writes) }
+                    ", event " span.mono { (made.event_id) } ": that one is written."
+                }
+            }
+            @if !preview.notes.is_empty() { ul.plain { @for note in &preview.notes { li { bdi { (note) } } } } }
+        }
+        @if !preview.columns.is_empty() { (columns(preview)) }
+        @if !preview.requests.is_empty() { (requests(&preview.requests)) }
+    }
+}
+
+const fn effect(preview: &Preview) -> &'static str {
+    match preview.effect {
+        Effect::Create => "A new page would be made",
+        Effect::Update => "Its page would be updated",
+        Effect::LookFirst => "It would be looked for first; then its page is updated, or made",
+        Effect::Nothing => "Nothing would be written",
+    }
+}
+
+fn columns(preview: &Preview) -> Markup {
+    let is_last_known = preview.columns.iter().any(|column| column.last.is_some());
+    html! {
+        section aria-labelledby="columns" {
+            h2 id="columns" { "Column by column" }
+            @if !is_last_known && preview.effect == Effect::Update {
+                p.soft.above { "What was written last is kept of objects alone, not of single events; the page itself shows it." }
+            }
+            div.scroll tabindex="0" role="region" aria-label="Columns" {
+                table.columns-table {
+                    thead { tr {
+                        th scope="col" { "Column" }
+                        th scope="col" { "Now" }
+                        @if is_last_known { th scope="col" { "Written last" } }
+                        th scope="col" { "Would be" }
+                    } }
+                    tbody { @for column in &preview.columns { (row(column, is_last_known)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(column: &PreviewColumn, is_last_known: bool) -> Markup {
+    let is_changed = column.now != column.last;
+    html! {
+        tr.changed[is_last_known && is_changed] {
+            th scope="row" { (column.name) }
+            td.value { (value(column.now.as_deref())) }
+            @if is_last_known { td.value { (value(column.last.as_deref())) } }
+            td { (what(column)) }
+        }
+    }
+}
+
+fn what(column: &PreviewColumn) -> Markup {
+    match (column.is_written, column.now.is_some()) {
+        (true, true) => html! { span.tag.live { "written" } },
+        (true, false) => html! { span.tag.live { "emptied" } },
+        (false, _) => html! { span.soft { "left alone" } },
+    }
+}
+
+fn value(text: Option<&str>) -> Markup {
+    html! { @match text { Some(text) => bdi { (text) }, None => span.none { "empty" } } }
+}
+
+/// The requests themselves, folded away.
+fn requests(requests: &[PreviewRequest]) -> Markup {
+    html! {
+        details.fold {
+            summary { (if requests.len() == 1 { "The request" } else { "The requests, in their order" }) }
+            div.stack-wide {
+                @for request in requests {
+                    div {
+                        p { strong.mono { (request.method) " " (request.url) } span.soft { (when(request.when)) } }
+                        @if let Some(body) = &request.body {
+                            pre.code tabindex="0" aria-label="Body of the request" { code { (format!("{body:#}")) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+const fn when(when: When) -> &'static str {
+    match when {
+        When::Always => "",
+        When::Found => " where the look finds a page",
+        When::NotFound => " where the look finds none",
+    }
+}

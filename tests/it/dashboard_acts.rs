@@ -1,0 +1,344 @@
+//! The dashboard's acts: failures in groups, retries and replays of many, holds, previews, and the
+//! filters of the lists. Each refuses whoever may not, does what it says, and stands in the audit.
+
+use crate::dashboard::{Browser, READ_KEY, WRITE_KEY};
+use crate::harness::{Answer, Service, ServiceBuilder, within};
+use axum::http::StatusCode;
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
+use serde_json::json;
+use std::time::Duration;
+
+const FAILED: &str = "select count(*) from eventbridge.executions where status = 'failed'";
+const SUCCESSES: &str = "select count(*) from eventbridge.executions where status = 'success'";
+const AUDITED: &str = "select count(*) from eventbridge.audit";
+
+fn with_keys() -> ServiceBuilder {
+    let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+    Service::builder().production().set("API_KEYS", &keys).set("NOTION_RATE_PER_MINUTE", "6000")
+}
+
+fn invoice(number: usize, amount: i64) -> String {
+    json!({"id": format!("evt_{number}"), "type": "invoice.paid", "livemode": true, "data": {"object": {
+        "id": format!("in_{number}"), "object": "invoice", "currency": "eur", "total": amount, "amount_paid": amount}}})
+    .to_string()
+}
+
+/// A service at which so many invoices have failed with one message.
+async fn where_invoices_failed(builder: ServiceBuilder, count: usize, message: &str) -> Service {
+    let service = builder.start().await;
+    let refused = Fault::Invalid { message: message.to_owned() };
+    service.sandbox.fault(FaultRule::always(refused).on(Route::Create)).unwrap();
+    for number in 1..=count {
+        assert_eq!(service.post_event(&invoice(number, 12_000)).await.status, StatusCode::OK);
+    }
+    service.until_count(FAILED, i64::try_from(count).unwrap()).await;
+    service.sandbox.clear_faults();
+    service
+}
+
+/// The text between two others, the first time that they stand in a page.
+fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
+    let (_, rest) = page.split_once(before).unwrap_or_else(|| panic!("no {before} in {page}"));
+    rest.split_once(after).unwrap().0
+}
+
+fn leads_to(answer: &Answer) -> String {
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
+    answer.headers["location"].to_str().unwrap().to_owned()
+}
+
+/// Opens a page again and again until it says something.
+async fn until_shows(browser: &Browser<'_>, path: &str, text: &str) -> String {
+    within(text, async {
+        loop {
+            let page = browser.open(path).await.body;
+            if page.contains(text) {
+                return page;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
+    let service = where_invoices_failed(with_keys(), 3, "Amount is <b>no</b> number, says \"in_1\".").await;
+    let ops = Browser::logged_in(&service, WRITE_KEY).await;
+    let page = until_shows(&ops, "/failures", "EUR 360.00").await;
+    assert!(page.contains("Amount is &lt;b&gt;no&lt;/b&gt; number"), "{page}");
+    assert!(page.contains("the message names the column") && page.contains("Retry all"), "{page}");
+    assert!(between(&page, "data-part=\"open-failures\"", "</a>").contains(">1<"), "the tab counts it");
+    let group = between(&page, "/failures/", "\"").to_owned();
+    let detail = ops.open(&format!("/failures/{group}")).await.body;
+    assert_eq!(detail.matches("<td class=\"when\">").count(), 3, "{detail}");
+
+    let token = format!("token={}", ops.token("/failures").await);
+    let path = format!("/failures/{group}/acknowledge");
+    for note in ["", "%20", &"x".repeat(1001)] {
+        let refused = ops.submit(&path, &format!("{token}&note={note}")).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{note}");
+    }
+    let unknown = ops.submit("/failures/none/acknowledge", &format!("{token}&note=x")).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert_eq!(service.database.count(AUDITED).await, 0);
+    let done = ops.submit(&path, &format!("{token}&note=%3Ci%3Ewe+know%3C%2Fi%3E")).await;
+    assert_eq!(leads_to(&done), "/failures?done=acknowledged");
+    let page = ops.open("/failures?done=acknowledged").await.body;
+    assert!(page.contains("Nothing has failed") && page.contains("Acknowledged</strong> by ops"), "{page}");
+    assert!(page.contains("&lt;i&gt;we know&lt;/i&gt;") && !page.contains("<i>"), "{page}");
+    assert!(!between(&page, "data-part=\"open-failures\"", "</a>").contains('1'), "{page}");
+    assert!(ops.open("/failures?known=yes").await.body.contains(&group));
+    assert!(ops.open("/audit").await.body.contains("failure.acknowledged"));
+}
+
+#[tokio::test]
+async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_through() {
+    let service = where_invoices_failed(with_keys(), 3, "Not now.").await;
+    let ops = Browser::logged_in(&service, WRITE_KEY).await;
+    let page = ops.open("/failures").await.body;
+    let path = format!("/executions/retry?{}", between(&page, "/executions/retry?", "\""));
+    let plan = ops.open(&path).await.body;
+    assert!(
+        plan.contains("Retry 3 executions?") && plan.contains("To notion") && plan.contains("1 s"),
+        "{plan}"
+    );
+    assert_eq!(service.database.count(FAILED).await, 3, "nothing is changed by looking");
+    assert_eq!(service.database.count(AUDITED).await, 0);
+
+    let group = between(&plan, "name=\"failure\" value=\"", "\"");
+    let form = format!("token={}&failure={group}&status=failed&note=mended", ops.token(&path).await);
+    let watched = leads_to(&ops.submit("/executions/retry", &form).await);
+    assert!(watched.starts_with("/acts/"), "{watched}");
+    service.until_count(SUCCESSES, 3).await;
+    let page = ops.open(&watched).await.body;
+    assert!(page.contains("All of them are through.") && page.contains("Retry by ops"), "{page}");
+    assert!(page.contains(": <bdi>mended</bdi>") && page.contains(group), "{page}");
+    let audit = ops.open("/audit").await.body;
+    assert!(audit.contains("executions.retried") && audit.contains("mended"), "{audit}");
+    let again = ops.submit("/executions/retry", &form).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "there is nothing left to retry");
+    assert!(ops.open(&format!("/failures/{group}")).await.body.contains("Nothing is failed in this group"));
+}
+
+#[tokio::test]
+async fn an_act_on_very_many_takes_the_newest_and_is_gone_on_with() {
+    let service = with_keys().start().await;
+    service
+        .database
+        .execute(
+            "insert into eventbridge.destinations (name, held_since, held_class) values ('notion', now(), 'by_hand');
+             with made as (
+                 insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+                 select 'stripe', 'evt_' || n, 'invoice.paid', '', 'x', '{}' from generate_series(1, 10050) as n
+                 returning id)
+             insert into eventbridge.executions (event_key, destination, status, finished_at)
+             select id, 'notion', 'failed', now() from made",
+        )
+        .await;
+    let ops = Browser::logged_in(&service, WRITE_KEY).await;
+    let plan = ops.open("/executions/retry?status=failed").await.body;
+    assert!(plan.contains("Retry the newest 10\u{202f}000 executions?"), "{plan}");
+    let token = format!("token={}", ops.token("/executions/retry?status=failed").await);
+    let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&status=failed")).await);
+    assert_eq!(service.database.count(FAILED).await, 50);
+    let page = ops.open(&watched).await.body;
+    assert!(page.contains("10\u{202f}000 of 10\u{202f}000 are still to come"), "{page}");
+    let rest = between(&page, "href=\"/executions/retry?", "\"").replace("&amp;", "&");
+    assert!(ops.open(&format!("/executions/retry?{rest}")).await.body.contains("Retry 50 executions?"));
+    let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&{rest}")).await);
+    assert_eq!(service.database.count(FAILED).await, 0);
+    assert!(ops.open(&watched).await.body.contains("50 of 50 are still to come"));
+}
+
+#[tokio::test]
+async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
+    let service = with_keys().start().await;
+    for number in 1..=3 {
+        service.post_event(&invoice(number, 500)).await;
+    }
+    service.until_count(SUCCESSES, 3).await;
+    let ops = Browser::logged_in(&service, WRITE_KEY).await;
+    let list = ops.open("/events?object=in_2").await.body;
+    let path = format!("/events/replay?{}", between(&list, "/events/replay?", "\""));
+    let plan = ops.open(&path).await.body;
+    assert!(plan.contains("Deliver 1 executions again?") || plan.contains("Deliver 1 execution"), "{plan}");
+    let form = format!("token={}&object=in_2", ops.token(&path).await);
+    let watched = leads_to(&ops.submit("/events/replay", &form).await);
+    until_shows(&ops, &watched, "All of them are through.").await;
+    assert_eq!(service.sandbox.page_count(), 3);
+    let audit = ops.open("/audit").await.body;
+    assert!(audit.contains("events.replayed") && audit.contains("in_2"), "{audit}");
+    let elsewhere = ops.open("/events/replay?destination=elsewhere").await;
+    assert_eq!(elsewhere.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ops.open("/acts/7000").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button() {
+    let service = where_invoices_failed(with_keys(), 1, "Not now.").await;
+    let (ops, board) =
+        (Browser::logged_in(&service, WRITE_KEY).await, Browser::logged_in(&service, READ_KEY).await);
+    let group = between(&ops.open("/failures").await.body, "/failures/", "\"").to_owned();
+    let token = format!("token={}", board.token("/failures").await);
+    for (path, form) in [
+        (format!("/failures/{group}/acknowledge"), "note=x"),
+        ("/executions/retry".to_owned(), "status=failed"),
+        ("/executions/1/retry".to_owned(), ""),
+        ("/executions/1/cancel".to_owned(), ""),
+        ("/events/replay".to_owned(), "type=invoice.paid"),
+        ("/destinations/notion/hold".to_owned(), "note=x"),
+        ("/destinations/notion/resume".to_owned(), ""),
+    ] {
+        let refused = board.submit(&path, &format!("{token}&{form}")).await;
+        assert!(refused.status == StatusCode::FORBIDDEN && refused.body.contains("may only read"), "{path}");
+        for (form, site) in [(form, "same-origin"), (form, "cross-site")] {
+            assert_eq!(ops.submit_from(&path, form, site).await.status, StatusCode::FORBIDDEN, "{path}");
+        }
+    }
+    assert_eq!(service.database.count(AUDITED).await, 0);
+    assert_eq!(service.database.count(FAILED).await, 1);
+    for path in [
+        "/failures".to_owned(),
+        format!("/failures/{group}"),
+        "/destinations".to_owned(),
+        "/executions?status=failed".to_owned(),
+        "/executions/retry?status=failed".to_owned(),
+        "/events/replay?type=invoice.paid".to_owned(),
+        "/executions/1".to_owned(),
+        "/executions/1/preview".to_owned(),
+    ] {
+        let shown = board.open(&path).await;
+        assert_eq!(shown.status, StatusCode::OK, "{path}");
+        assert_eq!(shown.body.matches(r#"method="post""#).count(), 1, "{path}: only the log out");
+        assert!(!shown.body.contains("Retry all") && !shown.body.contains("Retry the failed"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_destination_is_held_with_a_note_and_resumed_and_what_waits_can_be_cancelled() {
+    let service = with_keys().start().await;
+    let ops = Browser::logged_in(&service, WRITE_KEY).await;
+    let token = format!("token={}", ops.token("/destinations").await);
+    let empty = ops.submit("/destinations/notion/hold", &format!("{token}&note=")).await;
+    assert_eq!(empty.status, StatusCode::BAD_REQUEST);
+    for act in ["hold", "resume"] {
+        let elsewhere =
+            ops.submit(&format!("/destinations/elsewhere/{act}"), &format!("{token}&note=x")).await;
+        assert_eq!(elsewhere.status, StatusCode::NOT_FOUND, "{act}");
+    }
+    let held = ops.submit("/destinations/notion/hold", &format!("{token}&note=moving+%3Chouse%3E")).await;
+    assert_eq!(leads_to(&held), "/destinations?done=held");
+    for number in 1..=2 {
+        service.post_event(&invoice(number, 500)).await;
+    }
+    let page = ops.open("/destinations").await.body;
+    assert!(page.contains("Held by hand") && page.contains("moving &lt;house&gt; (ops)"), "{page}");
+    assert!(page.contains("<dd>2</dd>") && page.contains("6000"), "{page}");
+
+    let id = service.database.count("select max(id) from eventbridge.executions").await;
+    assert!(ops.open(&format!("/executions/{id}")).await.body.contains(&format!("/executions/{id}/cancel")));
+    let cancelled = ops.submit(&format!("/executions/{id}/cancel"), &token).await;
+    assert_eq!(leads_to(&cancelled), format!("/executions/{id}?done=cancelled"));
+    assert_eq!(ops.submit("/executions/7000/cancel", &token).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        leads_to(&ops.submit("/destinations/notion/resume", &token).await),
+        "/destinations?done=resumed"
+    );
+    service.until_count(SUCCESSES, 1).await;
+    let late = ops.submit("/executions/1/cancel", &token).await;
+    assert!(late.status == StatusCode::CONFLICT && late.body.contains("it was delivered"), "{late:?}");
+    let audit = ops.open("/audit").await.body;
+    for action in ["destination.held", "destination.resumed", "execution.cancelled"] {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
+}
+
+#[tokio::test]
+async fn filters_stand_in_the_address_and_in_the_form_and_what_is_wrong_is_told_there() {
+    let service = Service::start().await;
+    for number in 1..=60 {
+        service.post_event(&invoice(number, 500)).await;
+    }
+    service.until_finished(60).await;
+    let executions = "/executions?status=success&type=invoice.*&destination=notion&source=stripe\
+                      &created_after=2020-01-01T00%3A00%3A00Z&created_before=2020-01-20";
+    let page = service.get(executions).await.body;
+    for field in [
+        r#"value="success" selected"#,
+        r#"value="invoice.*""#,
+        r#"value="notion" selected"#,
+        r#"value="stripe""#,
+        r#"value="2020-01-01T00:00:00""#,
+        r#"value="2020-01-20T00:00:00""#,
+        "No execution here",
+    ] {
+        assert!(page.contains(field), "{field}: {page}");
+    }
+    let events = "/events?type=invoice.paid&livemode=true&source=stripe";
+    let page = service.get(events).await.body;
+    assert!(page.contains("Of the last 30 days") && page.contains(r#"value="true" selected"#), "{page}");
+    let older = between(&page, "<nav class=\"pager\"", "</nav>");
+    let older = between(older, "href=\"", "\"").replace("&amp;", "&");
+    assert!(older.starts_with(&format!("{events}&cursor=")), "{older}");
+    assert_eq!(service.get(&older).await.body.matches("<td class=\"when\">").count(), 10);
+    assert!(service.get("/events?livemode=false").await.body.contains("No event here"));
+    assert!(service.get("/events?account=acct_1").await.body.contains("No event here"));
+
+    let short = service.get("/executions?status=failed&type=&event=").await;
+    assert_eq!(leads_to(&short), "/executions?status=failed", "an address that can be shared");
+    for (path, told) in [
+        ("/executions?status=lost", "State: "),
+        ("/executions?type=%3Cscript%3E", "Type: "),
+        ("/executions?event=evt_none", "Event: there is none"),
+        ("/executions?created_after=yesterday", "Created from: "),
+        ("/executions?status=success&created_after=2020-01-01", "at most 31 days apart"),
+        ("/events?livemode=perhaps", "Mode: "),
+        ("/events?status=failed&received_after=2020-01-01", "at most 31 days apart"),
+    ] {
+        let page = service.get(path).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(between(&page.body, "role=\"alert\">", "</p>").contains(told), "{path}: {page:?}");
+        assert!(page.body.contains("<form class=\"filters"), "{path}: the form is still there");
+    }
+    for path in
+        ["/executions/retry?status=running", "/executions/retry?status=lost", "/events/replay?status=lost"]
+    {
+        assert_eq!(service.get(path).await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_preview_shows_each_column_beside_what_was_written_last_and_sends_nothing() {
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    let state = |event: &str, created: i64, amount: i64| {
+        json!({"id": event, "type": "payment_intent.amount_capturable_updated", "created": created, "livemode": false,
+            "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount, "currency": "eur",
+                                "description": "<script>alert(1)</script>"}}})
+        .to_string()
+    };
+    service.post_event(&state("evt_1", 1, 100)).await;
+    service.until_finished(1).await;
+    service
+        .sandbox
+        .fault(FaultRule::always(Fault::Invalid { message: "no".into() }).on(Route::Update))
+        .unwrap();
+    service.post_event(&state("evt_2", 2, 200)).await;
+    service.until_finished(2).await;
+    let writes = || service.sandbox.requests().iter().filter(|request| request.method != "GET").count();
+    let before = writes();
+    let page = service.get("/executions/2/preview").await;
+    assert_eq!(page.status, StatusCode::OK, "{page:?}");
+    assert_eq!(writes(), before);
+    let amount = between(&page.body, ">AmountText</th>", "</tr>");
+    assert!(
+        amount.contains("EUR 2.00") && amount.contains("EUR 1.00") && amount.contains("written"),
+        "{amount}"
+    );
+    assert!(page.body.contains("Its page would be updated") && page.body.contains("&lt;script&gt;alert(1)"));
+    assert!(!page.body.contains("data-live"), "it does not keep itself up to date");
+    assert_eq!(service.get("/executions/7000/preview").await.status, StatusCode::NOT_FOUND);
+
+    let gone = service.replica().set("DESTINATIONS", "").start().await;
+    assert!(gone.get("/executions/2/preview").await.body.contains("Its destination is not configured"));
+}
