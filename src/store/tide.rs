@@ -10,8 +10,9 @@ impl Store {
         let mark = sqlx::query_scalar!(
             r#"
             select concat_ws(' ',
-                       (select last_value from eventbridge.events_id_seq),
-                       (select last_value from eventbridge.fences),
+                       -- Before its first value a sequence has the same last one as after it.
+                       (select concat_ws('/', last_value, is_called) from eventbridge.events_id_seq),
+                       (select concat_ws('/', last_value, is_called) from eventbridge.fences),
                        (select concat_ws('/', last_value, is_called) from eventbridge.audit_id_seq),
                        (select concat_ws('/', count(*), sum(fence)) from eventbridge.leases),
                        (select string_agg(concat_ws('/', name, held_since, held_reason), ' ' order by name)

@@ -370,6 +370,8 @@ async fn heard(stream: &mut Body) -> String {
 async fn an_open_page_hears_of_changes_and_holds_up_no_stop() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let mut stream = live(&service).await;
+    // The first look finds everything new.
+    assert_eq!(heard(&mut stream).await, "event: changed\ndata: now\n\n");
     service.post_event(r#"{"id": "evt_1", "type": "invoice.paid"}"#).await;
     assert_eq!(heard(&mut stream).await, "event: changed\ndata: now\n\n");
     // It may have changed after this one's page was rendered.
