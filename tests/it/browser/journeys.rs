@@ -94,3 +94,30 @@ async fn a_key_that_may_only_read_sees_no_button_that_changes_something() {
         assert_eq!(reader.evaluate(posts).await, serde_json::json!(["/logout"]), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_destination_is_held_by_hand_while_somebody_works_at_it_and_resumed() {
+    let Some(site) = Site::with_keys(&[]).await else { return };
+    let (page, overview) = (site.logged_in(WRITE_KEY).await, site.logged_in(READ_KEY).await);
+    overview.until_shows("Live").await;
+    page.click("Destinations").await;
+    page.until_at("/destinations").await;
+    page.click("Hold").await;
+    page.fill("Why, for those who wonder", "Moving to another database").await;
+    page.click("Hold notion").await;
+    page.until_shows("Held by hand: Moving to another database").await;
+
+    // Everybody else sees it without doing anything, and it holds.
+    overview.until_shows("Moving to another database").await;
+    assert_eq!(site.post_event(&invoice("evt_1", "invoice.paid").to_string()).await.status, 200);
+    overview.until_shows("1 pending").await;
+    assert_eq!(site.sandbox.page_count(), 0);
+
+    page.click("Resume").await;
+    page.until_at("/destinations").await;
+    page.until_gone("Held by hand").await;
+    overview.until_gone("Moving to another database").await;
+    site.until_count("select count(*) from eventbridge.executions where status = 'success'", 1).await;
+    page.click("Audit").await;
+    page.until_shows("Moving to another database").await;
+}

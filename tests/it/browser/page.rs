@@ -23,6 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Width {
     Desktop,
+    Tablet,
     Phone,
 }
 
@@ -82,6 +83,7 @@ impl Page {
     pub async fn set_width(&self, width: Width) {
         let (width, height, scale, mobile) = match width {
             Width::Desktop => (1280, 900, 1, false),
+            Width::Tablet => (1024, 768, 1, false),
             Width::Phone => (390, 844, 2, true),
         };
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile});
@@ -123,6 +125,11 @@ impl Page {
     /// Waits until this text is to be seen.
     pub async fn until_shows(&self, text: &str) {
         self.until(text, &format!("words(document.body.innerText).includes({})", quoted(text))).await;
+    }
+
+    /// Waits until this text is to be seen no more.
+    pub async fn until_gone(&self, text: &str) {
+        self.until(text, &format!("!words(document.body.innerText).includes({})", quoted(text))).await;
     }
 
     /// Waits until an expression in the page is true.

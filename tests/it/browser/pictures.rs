@@ -16,6 +16,13 @@ async fn a_day_of_a_small_shop_looks_as_in_the_pictures() {
     page.picture("phone").await;
     page.set_width(Width::Desktop).await;
     page.set_scheme(Scheme::Light).await;
+    page.set_width(Width::Tablet).await;
+    page.picture("tablet").await;
+    page.set_width(Width::Desktop).await;
+    page.open("/failures").await;
+    page.picture("failures").await;
+    page.open("/destinations").await;
+    page.picture("destinations").await;
     page.open(&format!("/executions/{failed}")).await;
     page.picture("why").await;
     page.open("/executions").await;

@@ -24,9 +24,11 @@ function place(element) {
   return element.contains(document.elementFromPoint(at.x, at.y)) ? at : null;
 }
 
-// What makes the page wider than its window.
+// What makes the page wider than its window, or its bar wider than the page.
 function beyond() {
   const root = document.documentElement;
+  const bar = document.querySelector('.bar');
+  if (bar.scrollWidth > bar.clientWidth) return [`the bar: ${bar.scrollWidth} in ${bar.clientWidth}`];
   if (root.scrollWidth <= root.clientWidth) return [];
   const wide = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > root.clientWidth);
   return [`${root.scrollWidth} in ${root.clientWidth}`, ...wide.map((one) => one.outerHTML.slice(0, 120))];

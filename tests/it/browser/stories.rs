@@ -2,9 +2,9 @@
 //! what docs/dashboard.md tells. Where the mending is done elsewhere, the open page shows that it helped.
 
 use super::site::{WRITE_KEY, invoice_at};
-use super::{Page, Site};
+use super::{Page, Site, day};
 use chrono::{DateTime, Utc};
-use eventbridge::devserver::sandbox::DATA_SOURCE_ID;
+use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 use std::time::SystemTime;
 
 /// The overview in the state in which somebody sees it who was just woken.
@@ -51,4 +51,53 @@ async fn a_key_column_that_was_deleted_is_added_again_and_what_waited_is_deliver
     page.until_shows("Money flows").await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
     assert_eq!(site.sandbox.page_count(), 2);
+}
+
+#[tokio::test]
+async fn events_that_notion_refuses_are_a_group_of_failures_and_are_retried_together_once_it_is_mended() {
+    let Some(site) = Site::with_keys(&[]).await else { return };
+    day::fill(&site).await;
+    // From here on at the rate that Notion grants.
+    let site = site.restart(&[("NOTION_RATE_PER_MINUTE", "180")]).await;
+    let page = at_three_in_the_morning(&site).await;
+    page.click("Failures").await;
+    page.until_at("/failures").await;
+    page.until_shows("3 failed at notion").await;
+    page.picture("poison-failures").await;
+    page.click("Preview").await;
+    page.until_shows("What would be written now").await;
+    page.picture("poison-preview").await;
+
+    // One of the two causes is mended, the other one not.
+    let refuse = Fault::Invalid { message: "Amount is expected to be number.".to_owned() };
+    page.open("/failures").await;
+    page.click("Notion: Status is expected to be status").await;
+    page.until_shows("Its failures").await;
+    page.click("Retry all").await;
+    page.until_shows("Retry 3 executions?").await;
+    page.until_shows("Nothing is changed yet.").await;
+    page.picture("poison-retry").await;
+    page.fill("A note for the audit, if you like", "Status has its options again").await;
+    page.click("Retry 3 executions").await;
+    page.until_shows("All of them are through.").await;
+    page.picture("poison-watched").await;
+
+    // The other one is known, and somebody is at it.
+    site.sandbox.fault(FaultRule::always(refuse).on(Route::Create)).unwrap();
+    page.click("Failures").await;
+    page.until_shows("Amount is expected to be number.").await;
+    page.click("Retry the newest").await;
+    page.until_shows("It is tried again now.").await;
+    page.until_shows("failed").await;
+    page.click("Failures").await;
+    page.until_at("/failures").await;
+    page.click("Acknowledge").await;
+    page.fill("What is known or done about it", "Amount became a text column; Ann mends it tomorrow").await;
+    page.press("Enter").await;
+    page.until_shows("Nothing has failed").await;
+    assert_eq!(
+        page.evaluate("document.querySelector('.badge')").await,
+        serde_json::Value::Null,
+        "red has reached zero"
+    );
 }
