@@ -154,7 +154,7 @@ impl Store {
             "#,
             instance,
             BY_HAND,
-            format!("{} ({})", without_nul(note), caller.name()),
+            format!("{} ({})", without_nul(note), caller.name().trim_matches(['(', ')'])),
             format!("a person holds it: POST /api/v1/destinations/{instance}/resume lets it go on"),
             caller.name(),
             Action::DestinationHeld.as_str(),

@@ -6,6 +6,7 @@ use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::query::{self, Query, ROWS};
 use super::refusal::Refusal;
+use crate::domain::audit::Action;
 use crate::store::{AuditRow, Cursor};
 use axum::extract::State;
 use axum::response::Html;
@@ -61,8 +62,19 @@ fn rows(lines: &[AuditRow]) -> Markup {
     }
 }
 
-/// The subject, with a link where it is an execution.
+/// The subject, with a link where it has a page.
 fn subject(line: &AuditRow) -> Markup {
+    let is_of_many =
+        [Action::ExecutionsRetried, Action::EventsReplayed].map(Action::as_str).contains(&&*line.action);
+    if is_of_many {
+        return html! { a href=(format!("/acts/{}", line.id)) { (line.subject) } };
+    }
+    if line.subject.starts_with("destination ") {
+        return html! { a href="/destinations" { (line.subject) } };
+    }
+    if let Some(group) = line.subject.strip_prefix("failure ") {
+        return html! { a href=(format!("/failures/{group}")) { (line.subject) } };
+    }
     let execution = line.subject.strip_prefix("execution ").unwrap_or(&line.subject);
     match execution.parse::<i64>() {
         Ok(id) if line.action.starts_with("execution.") => {
@@ -72,11 +84,13 @@ fn subject(line: &AuditRow) -> Markup {
     }
 }
 
-/// The fields of a detail, each as `name: value`.
+/// The fields of a detail, each as `name: value`; those of a filter beside the others.
 fn detail(detail: &Value) -> String {
     let Value::Object(fields) = detail else { return String::new() };
     let pairs = fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| match value {
         Value::String(text) => format!("{name}: {text}"),
+        Value::Object(filter) if filter.is_empty() => format!("{name}: all"),
+        Value::Object(_) => self::detail(value),
         other => format!("{name}: {other}"),
     });
     pairs.collect::<Vec<_>>().join(", ")

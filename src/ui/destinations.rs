@@ -160,7 +160,7 @@ fn card(visitor: &Visitor, standing: &Standing, now: DateTime<Utc>) -> Markup {
             dl.figures {
                 div { dt { "Pending" } dd { (waiting_words(standing.pending, standing.is_more)) } }
                 div { dt { "Oldest" } dd { (or_dash(standing.oldest)) } }
-                div { dt { "Clears in" } dd { (or_dash(standing.drains_in)) } }
+                div { dt { "Clears in" @if standing.hold.is_some() && standing.drains_in.is_some() { ", once resumed" } } dd { (or_dash(standing.drains_in)) } }
                 div { dt { "Rate" } dd { (rate(&standing.rate, now)) } }
             }
             @if let Some(until) = standing.rate.blocked_until {
@@ -202,7 +202,7 @@ fn buttons(visitor: &Visitor, standing: &Standing) -> Markup {
                 }))
             }
             @if !is_by_hand {
-                details.fold {
+                details.fold id=(format!("hold-{}", standing.name)) {
                     summary { (if standing.hold.is_some() { "Hold by hand instead" } else { "Hold" }) }
                     (frame::post(visitor, &format!("/destinations/{}/hold", standing.name), &html! {
                         (note_field(&standing.name, "Why, for those who wonder", "moving to another database", NOTE_CHARACTERS_MAX))

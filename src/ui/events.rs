@@ -63,7 +63,7 @@ pub(super) async fn list(
         }
         (wanted.form(told.as_deref()))
         (window_note(wanted.received_after.is_some(), ready.received_after.is_some()))
-        div data-part="rows" { (rows(&page.rows)) }
+        @if told.is_none() { div data-part="rows" { (rows(&page.rows)) } }
         (pager(newest.as_deref(), older.as_deref()))
     };
     let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };

@@ -62,7 +62,7 @@ pub(super) async fn list(
         }
         (wanted.form(&ui, told.as_deref()))
         (window_note(wanted.created_after.is_some(), ready.created_after.is_some()))
-        div data-part="rows" { (rows(&page.rows, &ui.instances)) }
+        @if told.is_none() { div data-part="rows" { (rows(&page.rows, &ui.instances)) } }
         (pager(newest.as_deref(), older.as_deref()))
     };
     let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
@@ -215,11 +215,11 @@ fn facts(execution: &ExecutionRow, event: &EventRow) -> Markup {
 fn buttons(visitor: &Visitor, execution: &ExecutionRow) -> Markup {
     let status = execution.status.parse::<Status>().ok();
     let is_retryable = status.is_some_and(|status| status.after(Change::Retry).is_some());
-    let is_wanted = matches!(status, Some(Status::Failed | Status::Pending));
+    let is_wanted = status == Some(Status::Failed);
     html! {
         @if visitor.may_write() && status == Some(Status::Pending) {
             (frame::post(visitor, &format!("/executions/{}/cancel", execution.id), &html! {
-                button type="submit" { "Cancel" span.hidden { " this delivery" } }
+                button type="submit" { "Cancel delivery" }
             }))
         }
         @if visitor.may_write() && is_retryable {

@@ -78,13 +78,13 @@ pub(super) async fn list(
         }
         div.stack-wide data-part="open" {
             @if shown.rows.is_empty() { (nothing(wants_known)) }
-            @for group in &shown.rows { (card(&visitor, group, now)) }
+            @for group in &shown.rows { (card(&visitor, group, now, Some(heading(group)))) }
         }
         (pager(newest.as_deref(), older.as_deref()))
         @if let Some(known) = known.filter(|known| !known.rows.is_empty()) {
             details.fold id="known" {
                 summary { "Acknowledged" span.tag data-part="known-count" { (at_least(&known)) } }
-                div.stack-wide data-part="known" { @for group in &known.rows { (card(&visitor, group, now)) } }
+                div.stack-wide data-part="known" { @for group in &known.rows { (card(&visitor, group, now, Some(heading(group)))) } }
                 @if known.next.is_some() { p { a href="/failures?known=yes" { "All acknowledged failures" } } }
             }
         }
@@ -113,11 +113,11 @@ pub(super) async fn show(
     let body = html! {
         div {
             p.kicker { a href="/failures" { "Failures" } }
-            h1 { @match found.rows.first() { Some(group) => (group.error_class), None => "Nothing is failed here" } }
+            h1 { @match found.rows.first() { Some(group) => bdi { (message(group)) }, None => "Nothing is failed here" } }
         }
         div.stack-wide data-part="group" {
             @match found.rows.first() {
-                Some(group) => (card(&visitor, group, now)),
+                Some(group) => (card(&visitor, group, now, None)),
                 None => (empty("Nothing is failed in this group any more", "What was retried and succeeded is no longer listed; a failure of the same cause comes back here.")),
             }
         }
@@ -164,12 +164,26 @@ fn nothing(wants_known: bool) -> Markup {
     }
 }
 
-/// A group: how many, what, what to do, and the buttons for whoever may use them.
-fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>) -> Markup {
-    let title = format!("group-{}", group.key);
-    let message = if group.pattern.is_empty() { "It says nothing of why." } else { &group.pattern };
+/// What the failures of a group have in common.
+fn message(group: &FailureGroup) -> &str {
+    if group.pattern.is_empty() { "It says nothing of why." } else { &group.pattern }
+}
+
+/// The same as the heading of a card, which leads to the group.
+fn heading(group: &FailureGroup) -> Markup {
     html! {
-        article.card.failure.known[group.is_acknowledged] aria-labelledby=(title) {
+        h2.failure-message id=(format!("group-{}", group.key)) {
+            a href=(format!("/failures/{}", group.key)) { bdi { (message(group)) } }
+        }
+    }
+}
+
+/// A group: how many, what, what to do, and the buttons for whoever may use them. Where its page says
+/// what they have in common, it has no heading.
+fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>, heading: Option<Markup>) -> Markup {
+    let title = heading.is_some().then(|| format!("group-{}", group.key));
+    html! {
+        article.card.failure.known[group.is_acknowledged] aria-labelledby=[title] {
             div.head {
                 div.failure-what {
                     span.failure-count { (how_many(group)) }
@@ -178,7 +192,7 @@ fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>) -> Markup {
                 }
                 span.soft { "last " (ago(group.last_seen, now)) }
             }
-            h2.failure-message id=(title) { a href=(format!("/failures/{}", group.key)) { bdi { (message) } } }
+            @if let Some(heading) = heading { (heading) }
             p.remedy { (remedy(&group.error_class)) }
             dl.figures.small {
                 div { dt { "Money concerned" } dd { (money(&group.money)) } }

@@ -82,41 +82,53 @@ const fn effect(preview: &Preview) -> &'static str {
 }
 
 fn columns(preview: &Preview) -> Markup {
-    let is_last_known = preview.columns.iter().any(|column| column.last.is_some());
+    let shown = Shown {
+        last: preview.columns.iter().any(|column| column.last.is_some()),
+        fate: preview.columns.iter().any(|column| !column.is_written || column.now.is_none()),
+    };
     html! {
         section aria-labelledby="columns" {
             h2 id="columns" { "Column by column" }
-            @if !is_last_known && preview.effect == Effect::Update {
+            @if !shown.last && preview.effect == Effect::Update {
                 p.soft.above { "What was written last is kept of objects alone, not of single events; the page itself shows it." }
             }
             div.scroll tabindex="0" role="region" aria-label="Columns" {
                 table.columns-table {
                     thead { tr {
                         th scope="col" { "Column" }
-                        th scope="col" { "Now" }
-                        @if is_last_known { th scope="col" { "Written last" } }
-                        th scope="col" { "Would be" }
+                        th scope="col" { (if preview.effect == Effect::Nothing { "Shows" } else { "Would show" }) }
+                        @if shown.last { th scope="col" { "Written last" } }
+                        @if shown.fate { th scope="col" { "Would be" } }
                     } }
-                    tbody { @for column in &preview.columns { (row(column, is_last_known)) } }
+                    tbody { @for column in &preview.columns { (row(column, shown)) } }
                 }
             }
         }
     }
 }
 
-fn row(column: &PreviewColumn, is_last_known: bool) -> Markup {
+/// Which cells a row has beside its name and its value.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// What was written last.
+    last: bool,
+    /// Whether it would be written.
+    fate: bool,
+}
+
+fn row(column: &PreviewColumn, shown: Shown) -> Markup {
     let is_changed = column.now != column.last;
     html! {
-        tr.changed[is_last_known && is_changed] {
+        tr.changed[shown.last && is_changed] {
             th scope="row" { (column.name) }
             td.value { (value(column.now.as_deref())) }
-            @if is_last_known { td.value { (value(column.last.as_deref())) } }
-            td { (what(column)) }
+            @if shown.last { td.value { (value(column.last.as_deref())) } }
+            @if shown.fate { td { (fate(column)) } }
         }
     }
 }
 
-fn what(column: &PreviewColumn) -> Markup {
+fn fate(column: &PreviewColumn) -> Markup {
     match (column.is_written, column.now.is_some()) {
         (true, true) => html! { span.tag.live { "written" } },
         (true, false) => html! { span.tag.live { "emptied" } },

@@ -61,15 +61,20 @@ async function reload() {
     shown.set(name, part.outerHTML);
     const focused = old.contains(document.activeElement) ? indexOfFocus(old) : -1;
     localise(part);
+    for (const unfolded of old.querySelectorAll('details[id][open]')) {
+      const same = part.querySelector(`#${CSS.escape(unfolded.id)}`);
+      if (same) same.open = true;
+    }
     old.replaceWith(document.adoptNode(part));
     if (focused >= 0) focusables(part)[focused]?.focus({ preventScroll: true });
   }
 }
 
-// A part in which somebody types or selects text is not taken away.
+// A part in which somebody types, has typed or selects text is not taken away.
 function holds(part) {
   const active = document.activeElement;
   if (part.contains(active) && active.matches('input, textarea, select')) return true;
+  if ([...part.querySelectorAll('input, textarea')].some((field) => field.value !== field.defaultValue)) return true;
   const selection = getSelection();
   return !!selection && !selection.isCollapsed && part.contains(selection.anchorNode);
 }

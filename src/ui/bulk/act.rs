@@ -37,12 +37,16 @@ pub(in crate::ui) async fn show(
     let is_replay = act.first.action == Action::EventsReplayed.as_str();
     let note = act.first.detail.get("note").and_then(Value::as_str);
     let asked = Asked::of(&act, is_replay);
-    let title = if is_replay { "Replay" } else { "Retry" };
+    let (title, things) = if is_replay { ("Replay", "deliveries") } else { ("Retry", "executions") };
+    let headline = match act.states.iter().map(|state| state.count).sum() {
+        0 | 1 => title.to_owned(),
+        all => format!("{title} of {} {things}", number(all)),
+    };
     let body = html! {
         div {
             p.kicker { a href="/audit" { "Audit" } }
-            h1 { (title) " by " (act.first.who) }
-            p.lead { (time(act.first.at)) @if let Some(note) = note { ": " bdi { (note) } } }
+            h1 { (headline) }
+            p.lead { (act.first.who) ", " (time(act.first.at)) @if let Some(note) = note { ": " bdi { (note) } } }
         }
         section.card aria-label="How it gets on" data-part="act" aria-live="polite" { (standing(&ui, &act)) }
         @if let (Some(cursor), true) = (&query.cursor, visitor.may_write()) {
@@ -77,12 +81,12 @@ fn standing(ui: &Ui, act: &Act) -> Markup {
     html! {
         h2 { (headline) }
         (bar(all, good, failed, open))
-        dl.figures {
+        dl.figures.states {
             @for word in Status::ALL.map(Status::as_str) {
                 @let some = of(&|of| of == word);
                 @if some > 0 { div { dt { (status(word)) } dd { (number(some)) } } }
             }
-            @if open > 0 { div { dt { "Takes about" } dd { (takes(ui, &waiting)) } } }
+            @if let (true, Some(time)) = (open > 0, takes(ui, &waiting)) { div { dt { "Takes about" } dd { (time) } } }
         }
         @if act.is_more { p.soft { "The first " (number(u64::from(ACT_COUNTED_MAX))) " of them are counted." } }
         @if all == 0 { p.soft { "All of them were retried once more since, or were removed." } }

@@ -124,8 +124,8 @@ impl Tally {
 struct Words {
     /// What is done, as in "Retry 12 executions".
     verb: &'static str,
-    /// Of what it is done.
-    things: &'static str,
+    /// Of what it is done: of one, and of several.
+    things: [&'static str; 2],
     /// Where the form goes, and the page itself.
     path: &'static str,
     /// The list that it began with.
@@ -145,13 +145,15 @@ fn plan_page(
 ) -> Markup {
     let all = tally.count();
     let number = count(i64::try_from(all).unwrap_or(i64::MAX));
-    let cursor = tally.next.is_some();
+    let [one, several] = words.things;
+    let things = if all == 1 { one } else { several };
+    let is_more = tally.next.is_some();
     html! {
         div {
             p.kicker { a href=(address(words.list, pairs)) { "Back to the list" } }
             h1 {
                 @if all == 0 { "Nothing to " (words.verb.to_lowercase()) }
-                @else { (words.verb) " " @if cursor { "the newest " } (number) " " (words.things) "?" }
+                @else { (words.verb) " " @if is_more { "the newest " } (number) " " (things) "?" }
             }
             p.lead { "Nothing is changed yet." }
         }
@@ -167,11 +169,11 @@ fn plan_page(
                     @if tally.created > 0 {
                         div { dt { "Not delivered before" } dd { (count(i64::try_from(tally.created).unwrap_or(i64::MAX))) } }
                     }
-                    div { dt { "Takes about" } dd { (takes(ui, &tally.counts)) } }
+                    @if let Some(time) = takes(ui, &tally.counts) { div { dt { "Takes about" } dd { (time) } } }
                 }
                 ul.plain.soft {
                     @for note in words.notes { li { (note) } }
-                    @if cursor { li { "There are more: go on with them when these are queued." } }
+                    @if is_more { li { "There are more: go on with them when these are queued." } }
                 }
                 @if pairs.iter().any(|(_, value)| value.is_some()) { dl.facts.asked { (in_words(pairs)) } }
                 (more)
@@ -180,7 +182,7 @@ fn plan_page(
                         (frame::post(visitor, words.path, &html! {
                             (hidden(pairs))
                             (optional_note_field("A note for the audit, if you like", "the column is there again", NOTE_CHARACTERS_MAX))
-                            button.primary type="submit" { (words.verb) " " (number) " " (words.things) }
+                            button.primary type="submit" { (words.verb) " " (number) " " (things) }
                             a.button.quiet href=(address(words.list, pairs)) { "Leave it" }
                         }))
                     }
@@ -190,13 +192,10 @@ fn plan_page(
     }
 }
 
-/// How long so many take at the rate of their connections.
-fn takes(ui: &Ui, counts: &Counts) -> String {
-    let time = seconds_for(&ui.targets, counts).and_then(span);
-    time.map_or_else(
-        || "no limit of rate".to_owned(),
-        |time| if time.is_zero() { "a moment".to_owned() } else { length(time) },
-    )
+/// How long so many take at the rate of their connections; nothing where there is none.
+fn takes(ui: &Ui, counts: &Counts) -> Option<String> {
+    let time = seconds_for(&ui.targets, counts).and_then(span)?;
+    Some(if time.is_zero() { "a moment".to_owned() } else { length(time) })
 }
 
 /// The note and the filter, as the audit keeps them.

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use tracing::info;
 
 const WORDS: Words = Words {
-    verb: "Deliver",
-    things: "executions again",
+    verb: "Replay",
+    things: ["delivery", "deliveries"],
     path: "/events/replay",
     list: "/events",
     notes: &[

@@ -19,7 +19,7 @@ use tracing::info;
 
 const WORDS: Words = Words {
     verb: "Retry",
-    things: "executions",
+    things: ["execution", "executions"],
     path: "/executions/retry",
     list: "/executions",
     notes: &[

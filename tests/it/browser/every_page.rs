@@ -90,7 +90,7 @@ async fn axe_finds_nothing_to_object_to_on_any_page() {
     let page = site.logged_in(WRITE_KEY).await;
     page.open("/executions/retry?status=failed&type=invoice.payment_failed").await;
     page.click("Retry 3 executions").await;
-    page.until_shows("Retry by ops").await;
+    page.until_shows("Retry of 3 executions").await;
     beginnings.push(page.address().await);
     let look = async |page: &Page, path: &str| is_open_to_everybody(&axe, page, path).await;
     let seen = walk(&page, beginnings, look).await;
