@@ -228,7 +228,7 @@ impl Service {
 }
 
 /// What those know of an instance who tell of it.
-fn target(instance: &Instance) -> Target {
+pub(crate) fn target(instance: &Instance) -> Target {
     let rate = instance.destination.rate();
     Target {
         subscription: instance.subscription.clone(),

@@ -2,13 +2,10 @@
 
 use super::settings::Thresholds;
 use super::silence;
-use crate::domain::rejection::{Diagnosis, Kept, diagnose};
+use crate::domain::rejection::{InARow, Kept, rejected_in_a_row};
 use crate::store::{Backlog, Condition, FailuresOfLate, HeldInstance};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
-
-/// Rejections that are older say nothing of today.
-const REJECTIONS_OF_LATE: TimeDelta = TimeDelta::hours(24);
 
 /// What was seen in one round.
 #[derive(Debug, Default)]
@@ -69,9 +66,10 @@ fn old_backlogs(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
                     in_words(after)
                 ),
                 remedy: format!(
-                    "{} lists those of the first day with their reasons; \"eventbridge why\" and the number of \
-                     one tells all that happened to it. Where each waits for a retry, its last failure says \
+                    "\"eventbridge why {}\" tells what the first of them waits for, and {} lists those of that \
+                     day. Where each waits for a retry, its last failure says \
                      why; where many wait for their turn, more comes in than the rate allows.",
+                    backlog.oldest_execution.unwrap_or_default(),
                     waiting_of_the_day(&backlog.destination, since)
                 ),
                 since,
@@ -106,7 +104,8 @@ fn failures(seen: &Seen) -> Vec<Condition> {
             remedy: format!(
                 "{page} (/failures in the dashboard) tells what they have in common, the money concerned and \
                  what to do; \"eventbridge why {sample}\" tells all that happened to one of them. Mend the \
-                 cause, then \"{retry}\"; or acknowledge the group, so that it is told no more."
+                 cause, then \"{retry}\"; or acknowledge the group on that page or by POST to its …/acknowledge, \
+                 and it is told no more."
             ),
             since: *first_at,
         }
@@ -115,21 +114,12 @@ fn failures(seen: &Seen) -> Vec<Condition> {
 }
 
 fn rejected(seen: &Seen, in_a_row: u64) -> Option<Condition> {
-    let after = |at: DateTime<Utc>| seen.last_accepted_at.is_none_or(|accepted| at > accepted);
-    let of_late: Vec<_> = seen
-        .rejections
-        .iter()
-        .filter(|kept| after(kept.at) && seen.now.signed_duration_since(kept.at) < REJECTIONS_OF_LATE)
-        .cloned()
-        .collect();
-    let causes = diagnose(&of_late, seen.last_accepted_at, &seen.secrets);
-    let to_be_mended: Vec<&Diagnosis> = causes.iter().filter(|found| found.cause.is_to_be_mended()).collect();
-    let count: u64 = to_be_mended.iter().map(|found| found.count).sum();
-    let newest = to_be_mended.first()?;
+    let InARow { count, newest } =
+        rejected_in_a_row(&seen.rejections, seen.last_accepted_at, &seen.secrets, seen.now)?;
     (in_a_row > 0 && count >= in_a_row).then(|| Condition {
         key: "rejected webhooks".to_owned(),
         summary: format!("The last {count} webhooks were rejected. {}", newest.says),
-        remedy: newest.remedy.clone(),
+        remedy: newest.remedy,
         since: newest.first_at,
     })
 }
@@ -199,7 +189,14 @@ mod tests {
 
     fn backlog(minutes: u64, held_since: Option<DateTime<Utc>>) -> Backlog {
         let oldest = Some(Duration::from_mins(minutes));
-        Backlog { destination: "notion".into(), pending: 1, is_more: false, oldest, held_since }
+        Backlog {
+            destination: "notion".into(),
+            pending: 1,
+            is_more: false,
+            oldest,
+            oldest_execution: Some(42),
+            held_since,
+        }
     }
 
     fn rejection(minutes: i64, unseen: u64) -> Kept {
@@ -243,6 +240,7 @@ mod tests {
         assert_eq!(told.since, ago(20));
         let list = "status=pending&destination=notion&created_after=2027-01-15&created_before=2027-01-16";
         assert!(told.remedy.contains(list), "{}", told.remedy);
+        assert!(told.remedy.starts_with("\"eventbridge why 42\" tells"), "{}", told.remedy);
         assert!(keys(seen(20), &OFF).is_empty());
     }
 

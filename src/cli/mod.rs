@@ -13,6 +13,7 @@ mod migrate;
 mod notion;
 mod openapi;
 mod operator;
+mod paragraph;
 mod progress;
 mod prompt;
 mod prune;

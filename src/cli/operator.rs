@@ -2,12 +2,16 @@
 
 use super::environment;
 use super::local::LocalState;
+use crate::app;
 use crate::config::{self, InstanceName, Reader, Vars};
+use crate::destinations;
 use crate::domain::subscription::Subscription;
+use crate::domain::target::Target;
 use crate::store::{ListError, Store, WINDOW_DAYS_MAX};
 use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -20,6 +24,11 @@ pub(super) struct Operator {
     pub(super) instances: Vec<String>,
     /// What each of them wants now.
     pub(super) subscriptions: Vec<Subscription>,
+    /// The names of the webhook secrets.
+    pub(super) secrets: Vec<String>,
+    /// The instances again, with how fast they can be served; none where their settings are not at hand, as those
+    /// of the sandbox that `dev` runs.
+    pub(super) targets: Vec<Target>,
 }
 
 impl Operator {
@@ -29,11 +38,17 @@ impl Operator {
         let mut reader = Reader::new(&vars);
         let instances: Vec<InstanceName> = config::instances(&mut reader);
         let subscriptions = instances.iter().map(|of| config::subscription(&mut reader, of)).collect();
+        let secrets = config::webhook_secrets(&mut reader).into_iter().map(|secret| secret.name).collect();
         let (instances, subscriptions) = reader.finish((instances, subscriptions))?;
+        let mut reader = Reader::new(&vars);
+        let configured = destinations::configure(&mut reader, &instances);
+        let targets = reader.finish(configured).unwrap_or_default().iter().map(app::target).collect();
         Ok(Self {
             store: Store::connect_lazily(&database(&vars)?, CONNECTIONS)?,
             instances: instances.into_iter().map(|instance| instance.name).collect(),
             subscriptions,
+            secrets,
+            targets,
         })
     }
 
@@ -92,6 +107,29 @@ pub(super) fn in_flags(error: ListError) -> anyhow::Error {
 /// Whether to print JSON: where it is asked for, and where no person reads.
 pub(super) fn prints_json(asked: bool) -> bool {
     asked || !std::io::stdout().is_terminal()
+}
+
+/// How long deliveries take at the rate of their connections, for a sentence: nothing where nobody can
+/// tell.
+pub(super) fn that_takes(seconds: Option<u64>) -> String {
+    let told = |seconds| {
+        format!(" At the rate of their connections that takes {}.", roughly(Duration::from_secs(seconds)))
+    };
+    seconds.filter(|seconds| *seconds > 0).map(told).unwrap_or_default()
+}
+
+/// What the audit says of a filter: as much as was given.
+pub(super) fn filter_for_audit(filter: Value) -> Value {
+    let given = match filter {
+        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        other => other,
+    };
+    json!({ "filter": given })
+}
+
+/// A number of things: `1 event`, `2 events`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// A stretch of time in its largest unit: `12 s`, `5 min`, `3 h`, `2 days`.

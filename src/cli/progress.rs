@@ -1,7 +1,7 @@
 //! How far a long command has come: a bar on a terminal, and nothing anywhere else.
 
-use indicatif::{ProgressBar, ProgressStyle};
-use std::time::Duration;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
 
 /// A bar over the numbers of events, from the first to the last one.
 pub(super) struct Progress {
@@ -26,18 +26,39 @@ impl Progress {
     }
 }
 
-/// A line that counts on a terminal's stderr; nothing elsewhere, nor for what is over within a second.
-pub(super) fn counting(what: &'static str) -> ProgressBar {
-    const SHOWN_EVERY: Duration = Duration::from_secs(1);
-    let bar = ProgressBar::new_spinner().with_message(what);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} {msg}, {per_sec}, for {elapsed}") {
-        bar.set_style(style);
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
-    bar.enable_steady_tick(SHOWN_EVERY);
-    bar
 }
 
-impl Drop for Progress {
+/// A line that counts on a terminal; nothing elsewhere, nor for what is over within a second.
+pub(super) struct Count {
+    bar: ProgressBar,
+    began: Instant,
+}
+
+impl Count {
+    /// Nothing is counted yet.
+    pub(super) fn of(what: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_message(what);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} {msg}, {per_sec}, for {elapsed}") {
+            bar.set_style(style);
+        }
+        Self { bar, began: Instant::now() }
+    }
+
+    /// So many by now.
+    pub(super) fn at(&self, count: u64) {
+        const SHOWN_AFTER: Duration = Duration::from_secs(1);
+        if self.bar.is_hidden() && self.began.elapsed() > SHOWN_AFTER {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.set_position(count);
+    }
+}
+
+impl Drop for Count {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

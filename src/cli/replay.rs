@@ -4,11 +4,13 @@
 //! that waits or runs is left as it is.
 
 use super::operator::{self, Operator};
-use super::{environment, progress, signals};
+use super::progress::Count;
+use super::{environment, signals};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
 use crate::domain::subscription::TypeFilter;
-use crate::store::{Cursor, EventFilter, EventRow, LIMIT_MAX, Window};
+use crate::domain::target::seconds_for;
+use crate::store::{Counts, Cursor, EventFilter, EventRow, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -54,6 +56,7 @@ struct Tally {
     events: u64,
     created: u64,
     again: u64,
+    by_destination: Counts,
 }
 
 pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -66,17 +69,21 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         Some(event) => one(&operator, &args, event).await?,
         None => by_filter(&operator, &args, &stop).await?,
     };
+    let seconds = seconds_for(&operator.targets, &tally.by_destination);
     if operator::prints_json(args.json) {
-        let Tally { events, created, again } = tally;
+        let Tally { events, created, again, .. } = tally;
         println!(
             "{}",
-            json!({"dry_run": args.dry_run, "events": events, "created": created, "again": again})
+            json!({"dry_run": args.dry_run, "events": events, "created": created, "again": again, "seconds": seconds})
         );
     } else {
-        let would = if args.dry_run { "would be" } else { "are" };
+        let would = if args.dry_run { "would be " } else { "" };
         println!(
-            "Of {} events, {} executions {would} made and {} delivered again.",
-            tally.events, tally.created, tally.again
+            "{}: {} {would}made, {} {would}delivered again.{}",
+            operator::counted(tally.events, "event"),
+            operator::counted(tally.created, "execution"),
+            tally.again,
+            operator::that_takes(seconds)
         );
     }
     if stop.is_cancelled() {
@@ -120,24 +127,24 @@ async fn by_filter(
         received: Window { after: args.received_after, before: args.received_before },
         ..EventFilter::default()
     };
-    let detail = json!({"filter": {
+    let detail = operator::filter_for_audit(json!({
         "type": args.types, "object_id": args.object_id, "account": args.account, "status": filter.status,
         "received_after": args.received_after, "received_before": args.received_before,
         "destination": args.destination,
-    }});
-    let progress = progress::counting("events");
+    }));
+    let progress = Count::of("events");
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
     while !stop.is_cancelled() {
         let page = operator.store.events(&filter, cursor, LIMIT_MAX).await.map_err(operator::in_flags)?;
         replay(operator, args, &page.rows, &detail, &mut tally).await?;
-        progress.set_position(tally.events);
+        progress.at(tally.events);
         cursor = page.next;
         if cursor.is_none() {
             break;
         }
     }
-    progress.finish_and_clear();
+    drop(progress);
     Ok(tally)
 }
 
@@ -167,6 +174,9 @@ async fn replay(
     let (created, again) = (replayed.created.values().sum::<u64>(), replayed.again.values().sum::<u64>());
     if created + again > 0 && !args.dry_run {
         operator.store.tell_of_work().await;
+    }
+    for (destination, count) in replayed.all() {
+        *tally.by_destination.entry(destination).or_default() += count;
     }
     tally.created += created;
     tally.again += again;

@@ -4,14 +4,15 @@
 //! what was retried is no longer among what failed.
 
 use super::operator::{self, Operator};
-use super::{environment, progress, signals};
+use super::progress::Count;
+use super::{environment, signals};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::subscription::TypeFilter;
-use crate::store::{Answered, Cursor, ExecutionFilter, LIMIT_MAX, Window};
+use crate::domain::target::seconds_for;
+use crate::store::{Answered, Counts, Cursor, ExecutionFilter, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
-use indicatif::ProgressBar;
 use serde_json::json;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
@@ -54,13 +55,14 @@ pub(super) struct RetryArgs {
 #[derive(Debug, Default)]
 struct Tally {
     retried: u64,
+    by_destination: Counts,
     refused: Vec<(i64, String)>,
 }
 
 pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::open_migrated().await?;
     let stop = signals::stop_requested()?;
-    let progress = progress::counting("executions");
+    let progress = Count::of("executions");
     let tally = if args.ids.is_empty() {
         by_filter(&operator, &args, &progress, &stop).await?
     } else {
@@ -70,14 +72,24 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
         }
         tally
     };
-    progress.finish_and_clear();
+    drop(progress);
+    let seconds = seconds_for(&operator.targets, &tally.by_destination);
     if operator::prints_json(args.json) {
         let refused: Vec<_> =
             tally.refused.iter().map(|(id, why)| json!({"execution": id, "why": why})).collect();
-        println!("{}", json!({"dry_run": args.dry_run, "retried": tally.retried, "refused": refused}));
+        println!(
+            "{}",
+            json!({"dry_run": args.dry_run, "retried": tally.retried, "seconds": seconds, "refused": refused})
+        );
     } else {
-        let would = if args.dry_run { "would be" } else { "are" };
-        println!("{} executions {would} tried again.", tally.retried);
+        let takes = operator::that_takes(seconds);
+        let executions = operator::counted(tally.retried, "execution");
+        let verb = match (args.dry_run, tally.retried) {
+            (true, _) => "would be",
+            (false, 1) => "is",
+            (false, _) => "are",
+        };
+        println!("{executions} {verb} tried again.{takes}");
         for (id, why) in &tally.refused {
             println!("  execution {id} is left as it is: {why}");
         }
@@ -92,7 +104,7 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
 async fn by_filter(
     operator: &Operator,
     args: &RetryArgs,
-    progress: &ProgressBar,
+    progress: &Count,
     stop: &CancellationToken,
 ) -> anyhow::Result<Tally> {
     let asks = args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
@@ -109,10 +121,10 @@ async fn by_filter(
         ..ExecutionFilter::default()
     };
     let status = Status::Failed.as_str();
-    let detail = json!({"filter": {
+    let detail = operator::filter_for_audit(json!({
         "status": status, "failure": args.failure, "destination": args.destination, "type": args.types,
         "error_class": args.error_class, "created_after": args.created_after, "created_before": args.created_before,
-    }});
+    }));
     let caller = environment::caller();
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
@@ -132,7 +144,10 @@ async fn by_filter(
             operator.store.tell_of_work().await;
         }
         tally.retried += count;
-        progress.set_position(tally.retried);
+        for (destination, count) in retried.counts {
+            *tally.by_destination.entry(destination).or_default() += count;
+        }
+        progress.at(tally.retried);
         cursor = page.next;
         if cursor.is_none() {
             return Ok(tally);

@@ -1,5 +1,6 @@
 //! Tables for people at a terminal: columns as wide as what they hold.
 
+use console::measure_text_width;
 use std::fmt::Write as _;
 
 /// The widest a cell may be, in characters.
@@ -13,13 +14,17 @@ pub(super) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..head.len())
         .map(|column| {
             let cells = std::iter::once(&head).chain(&rows).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+            cells.map(|cell| measure_text_width(cell)).max().unwrap_or_default()
         })
         .collect();
     let line = widths.iter().map(|width| "─".repeat(*width)).collect();
     let mut text = String::new();
     for row in [head, line].iter().chain(&rows) {
-        let padded: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<_> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - measure_text_width(cell))))
+            .collect();
         // Writing to a String cannot fail.
         let _ok = writeln!(text, "  {}", padded.join("  ").trim_end());
     }

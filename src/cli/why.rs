@@ -1,6 +1,7 @@
 //! `eventbridge why`: all that happened to an event or an object, in the order in which it happened.
 
 use super::operator::{self, Operator};
+use super::paragraph::{self, wrapped};
 use super::prompt::plain;
 use crate::domain::event::EventKey;
 use crate::domain::execution::ExecutionId;
@@ -63,7 +64,10 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     if operator::prints_json(args.json) {
         println!("{}", serde_json::to_string(&stories)?);
     } else {
-        stories.iter().for_each(print);
+        let columns = paragraph::columns();
+        for story in &stories {
+            print(story, columns);
+        }
     }
     if stories.is_empty() {
         eprintln!("eventbridge: nothing is known of {}", plain(&args.what));
@@ -121,6 +125,11 @@ async fn moments(
         });
     }
     let by_hand = store.audited(Some(&format!("execution {}", execution.id)), None, LIMIT_MAX).await?;
+    // With others it stands in the audit for all of them.
+    let with_others = execution.retried_at.filter(|at| by_hand.rows.iter().all(|line| line.at != *at));
+    moments.extend(
+        with_others.map(|at| Moment { at, what: format!("{name}: tried again by hand, with others") }),
+    );
     for line in by_hand.rows {
         moments.push(Moment { at: line.at, what: format!("{name}: {} by {}", line.action, line.who) });
     }
@@ -154,12 +163,12 @@ fn about(found: &FoundEvent) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" · "))
 }
 
-fn print(story: &Story) {
+fn print(story: &Story, columns: Option<usize>) {
     let about = story.about.as_ref().map(|about| format!("  {about}")).unwrap_or_default();
     println!("{}", plain(&format!("{} {}{about}", story.event_id, story.event_type)));
     for moment in &story.timeline {
         let at = moment.at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        println!("  {at}  {}", plain(&moment.what));
+        println!("  {at}  {}", wrapped(&plain(&moment.what), 4 + at.len(), columns));
     }
     println!();
 }

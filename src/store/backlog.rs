@@ -19,6 +19,8 @@ pub struct Backlog {
     pub is_more: bool,
     /// How long ago the oldest of those counted was created; nothing where none waits.
     pub oldest: Option<Duration>,
+    /// The one of those counted that was made first.
+    pub oldest_execution: Option<i64>,
     /// Since when the instance is held, where it is.
     pub held_since: Option<DateTime<Utc>>,
 }
@@ -43,16 +45,17 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             select wanted.name as "destination!", held_since, pending as "pending!", is_more as "is_more!",
-                   (extract(epoch from now() - oldest) * 1000)::bigint as oldest_ms
+                   (extract(epoch from now() - oldest) * 1000)::bigint as oldest_ms, oldest_execution
               from unnest($1::text[]) as wanted (name)
               left join eventbridge.destinations on destinations.name = wanted.name
              cross join lateral (
                    select sum(of_class.pending)::bigint as pending, min(of_class.oldest) as oldest,
+                          min(of_class.oldest_execution) as oldest_execution,
                           bool_or(of_class.pending = $2) as is_more
                      from (values ('fresh'), ('late'), ('suspect'), ('bulk')) as class (name)
                     cross join lateral (
-                          select count(*) as pending, min(created_at) as oldest
-                            from (select created_at
+                          select count(*) as pending, min(created_at) as oldest, min(id) as oldest_execution
+                            from (select id, created_at
                                     from eventbridge.executions
                                    where status = 'pending' and destination = wanted.name
                                      and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
@@ -71,6 +74,7 @@ impl Store {
             pending: u64::try_from(row.pending).unwrap_or_default(),
             is_more: row.is_more,
             oldest: row.oldest_ms.map(super::of_milliseconds),
+            oldest_execution: row.oldest_execution,
             held_since: row.held_since,
         });
         Ok(backlog.collect())

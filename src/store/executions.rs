@@ -64,6 +64,8 @@ pub struct ExecutionRow {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    /// When a person last had it tried again, by itself or with others.
+    pub retried_at: Option<DateTime<Utc>>,
     /// While it is pending: why its destination is held, where it is.
     pub held_reason: Option<String>,
     /// While it is pending: the execution of its lane that comes first, where there is one.
@@ -112,7 +114,7 @@ macro_rules! select_executions {
             r#"
             select executions.id, event_key, source, event_id, type as event_type, destination,
                    status, reason, attempts, crashes, error_class, response_code, duration_ms,
-                   remote_id, remote_url, run_at, created_at, started_at, finished_at,
+                   remote_id, remote_url, run_at, created_at, started_at, finished_at, retried_at,
                    case when status = 'pending' and held_since is not null then held_reason end as held_reason,
                    case when status = 'pending' and lane is not null
                         then coalesce(

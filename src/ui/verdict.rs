@@ -87,7 +87,14 @@ mod tests {
 
     fn backlog(pending: u64, oldest: Option<u64>, held_since: Option<DateTime<Utc>>) -> Backlog {
         let oldest = oldest.map(Duration::from_secs);
-        Backlog { destination: "notion".to_owned(), pending, is_more: false, oldest, held_since }
+        Backlog {
+            destination: "notion".to_owned(),
+            pending,
+            is_more: false,
+            oldest,
+            oldest_execution: None,
+            held_since,
+        }
     }
 
     #[test]

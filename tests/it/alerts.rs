@@ -95,7 +95,7 @@ async fn several_rounds() {
 
 async fn hold(database: &Database) {
     let held = "insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy, probe_at)
-                values ('notion', now() - interval '6 minutes', 'columns', 'jane@example.com', 'add a text column', now() + interval '1 day')";
+                values ('notion', now() - interval '6 minutes', 'columns', 'jane@example.com', 'add a text column', null)";
     database.execute(held).await;
 }
 
@@ -109,7 +109,12 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
         .set("PUBLIC_URL", "https://eventbridge.example.com/app")
         .start()
         .await;
-    let other = one.replica().set("ALERT_URL", &receiver.url).start().await;
+    let other = one
+        .replica()
+        .set("ALERT_URL", &receiver.url)
+        .set("PUBLIC_URL", "https://eventbridge.example.com/app")
+        .start()
+        .await;
     hold(&one.database).await;
     let told = receiver.until(1).await[0].json();
     for (field, expected) in [

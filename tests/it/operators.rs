@@ -1,7 +1,10 @@
 //! The commands of operators, as processes on a database that a service has filled.
 
-use crate::harness::{Service, within};
+use crate::harness::{NOW, Service, within};
+use axum::body::Body;
+use axum::http::Request;
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use eventbridge::sources::stripe;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::process::Output;
@@ -64,6 +67,36 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     let unset = run("", &["status"]).await;
     assert_eq!(unset.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&unset.stderr).contains("DATABASE_URL"), "{unset:?}");
+}
+
+#[tokio::test]
+async fn status_tells_of_rejections_in_a_row_and_of_failures_with_the_commands_that_go_on() {
+    let service = Service::start().await;
+    post(&service, "evt_1").await;
+    let refusal = Fault::Invalid { message: "This is refused.".into() };
+    service.sandbox.fault(FaultRule::always(refusal).on(Route::Create).containing("evt_2")).unwrap();
+    post(&service, "evt_2").await;
+    service.until_finished(2).await;
+    let failing = eventbridge(&service, &["status"]).await;
+    let said = json_of(&failing);
+    assert_eq!((failing.status.code(), said["failures"][0]["count"].clone()), (Some(1), json!(1)), "{said}");
+    let group = said["failures"][0]["group"].as_str().unwrap();
+    let sentence = said["sentences"][0].as_str().unwrap();
+    assert!(sentence.contains("eventbridge why 2 ") && sentence.contains(group), "{sentence}");
+
+    let body = "{\n  \"id\": \"evt_3\",\n  \"object\": \"event\",\n  \"type\": \"invoice.paid\"\n}";
+    let forged = Request::post("/api/v1/webhooks/stripe")
+        .header("host", "localhost")
+        .header("user-agent", "Stripe/1.0")
+        .header("stripe-signature", stripe::sign("whsec_of_another", body.as_bytes(), NOW))
+        .body(Body::from(body));
+    assert_eq!(service.call(forged.unwrap()).await.status, 400);
+    within("the rejection is kept", async {
+        while json_of(&eventbridge(&service, &["status"]).await)["rejected_in_a_row"] == 0 {}
+    })
+    .await;
+    let rejected = json_of(&eventbridge(&service, &["status"]).await);
+    assert!(rejected["sentences"].to_string().contains("STRIPE_WEBHOOK_SECRET"), "{rejected}");
 }
 
 #[tokio::test]
@@ -136,16 +169,16 @@ async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
     }
     let replay = |arguments: &'static [&'static str]| eventbridge(&service, arguments);
     let dry = json_of(&replay(&["replay", "--type", "invoice.*", "--dry-run"]).await);
-    assert_eq!(dry, json!({"dry_run": true, "events": 3, "created": 3, "again": 0}));
+    assert_eq!(dry, json!({"dry_run": true, "events": 3, "created": 3, "again": 0, "seconds": null}));
     assert!(service.executions().await.is_empty());
     let one = json_of(&replay(&["replay", "evt_2"]).await);
-    assert_eq!(one, json!({"dry_run": false, "events": 1, "created": 1, "again": 0}));
+    assert_eq!(one, json!({"dry_run": false, "events": 1, "created": 1, "again": 0, "seconds": null}));
     let all = json_of(&replay(&["replay", "--object-id", "in_1"]).await);
-    assert_eq!(all, json!({"dry_run": false, "events": 3, "created": 2, "again": 0}));
+    assert_eq!(all, json!({"dry_run": false, "events": 3, "created": 2, "again": 0, "seconds": null}));
     let working = service.replica().start().await;
     working.until_finished(3).await;
     let again = json_of(&replay(&["replay", "--type", "invoice.paid", "--destination", "notion"]).await);
-    assert_eq!(again, json!({"dry_run": false, "events": 3, "created": 0, "again": 3}));
+    assert_eq!(again, json!({"dry_run": false, "events": 3, "created": 0, "again": 3, "seconds": null}));
     for (arguments, said) in [
         (&["replay"][..], "--type"),
         (&["replay", "evt_none"], "no event"),

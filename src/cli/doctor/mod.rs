@@ -9,13 +9,13 @@ mod report;
 mod settings;
 
 use super::desk::CommandDesk;
-use super::{environment, prompt};
+use super::{environment, paragraph, prompt};
 use crate::alerts::{self, AlertSettings};
 use crate::config::{InstanceName, Reader, Settings, Vars};
-use crate::destinations::checkup::{Examination, Finding};
+use crate::destinations::checkup::{Examination, Finding, Level};
 use crate::destinations::{self, Instance};
 use crate::domain::rejection::diagnose;
-use crate::store::Store;
+use crate::store::{HELD_BY_HAND, Hold, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use report::{Report, Section};
 use std::process::ExitCode;
@@ -99,7 +99,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         println!("{}", report.to_json());
     } else {
-        print!("{}", report.to_text(report::wants_colour()));
+        print!("{}", report.to_text(report::wants_colour(), paragraph::columns()));
     }
     Ok(ExitCode::from(report.exit_code()))
 }
@@ -128,32 +128,46 @@ fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// What the running service has written down: webhooks that it rejected, destinations that it holds.
+/// What the running service has written down of webhooks: which it rejected, and when one came.
 /// Nothing where its tables are not there, which is told of the database.
 async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let secrets: Vec<String> = settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
     if let (Ok(kept), Ok(accepted_at)) = (store.rejections().await, store.last_accepted_at().await) {
         findings.extend(diagnose(&kept, accepted_at, &secrets).into_iter().map(|found| {
-            let what = format!("{} ({} webhooks, the last at {})", found.says, found.count, found.last_at);
+            let what =
+                format!("{} ({} webhooks, the last at {})", found.says, found.count, at(found.last_at));
             if found.is_current {
                 Finding::problem(what, found.remedy)
             } else {
                 Finding::note(format!("{what}; events were accepted since")).with_remedy(found.remedy)
             }
         }));
-        if let (true, Some(at)) = (kept.is_empty(), accepted_at) {
-            findings.push(Finding::good(format!("no webhook was rejected, and the last event came at {at}")));
+        if let (true, Some(last)) = (kept.is_empty(), accepted_at.map(at)) {
+            findings
+                .push(Finding::good(format!("no webhook was rejected, and the last event came at {last}")));
         }
     }
-    let names: Vec<String> = settings.instances.iter().map(|instance| instance.name.clone()).collect();
-    if let Ok(held) = store.held(&names).await {
-        findings.extend(held.into_iter().map(|held| {
-            let what = format!("{} is held since {}: {}", held.name, held.since, held.hold.reason);
-            Finding::problem(what, held.hold.remedy)
-        }));
-    }
     findings
+}
+
+/// What holds the destination, where anything does. `works` says whether all that can be looked at is
+/// well: then the service goes on by itself, unless a person holds it.
+async fn hold(store: &Store, name: &str, works: bool) -> Option<Finding> {
+    let held = store.held(&[name.to_owned()]).await.ok()?.into_iter().next()?;
+    let Hold { class, reason, remedy, .. } = held.hold;
+    // The remedy stands in a line of its own.
+    let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
+    let what = format!("it is held since {}: {reason}", at(held.since));
+    Some(if works && class != HELD_BY_HAND {
+        Finding::warning(
+            format!("{what}. By what is seen here that is mended"),
+            "nothing: the service looks every PROBE_SECONDS and goes on by itself. It knows new settings once it is \
+             restarted",
+        )
+    } else {
+        Finding::problem(what, remedy)
+    })
 }
 
 /// Looks at one destination, and does what was asked for.
@@ -183,6 +197,10 @@ async fn destination(
                 )),
             }
         }
+    }
+    if let Some(store) = store {
+        let works = findings.iter().all(|finding| finding.level < Level::Problem);
+        findings.extend(hold(store, name, works).await);
     }
     if args.write_test {
         findings.extend(instance.destination.rehearse(&desk).await);
@@ -223,6 +241,10 @@ fn doubles(targets: &[(String, String)]) -> Option<Section> {
         })
         .collect();
     (!findings.is_empty()).then(|| Section { name: "Destinations".to_owned(), findings })
+}
+
+fn at(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn local_time() -> DateTime<Utc> {

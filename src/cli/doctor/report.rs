@@ -1,5 +1,6 @@
 //! What was found, as a checklist for people or as JSON for programs.
 
+use crate::cli::paragraph::wrapped;
 use crate::cli::prompt::plain;
 use crate::destinations::checkup::{Finding, Level};
 use serde::Serialize;
@@ -44,8 +45,8 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// The checklist; in colours where they are wanted.
-    pub(super) fn to_text(&self, in_colour: bool) -> String {
+    /// The checklist; in colours where they are wanted, and as wide as the terminal.
+    pub(super) fn to_text(&self, in_colour: bool, columns: Option<usize>) -> String {
         let mut text = String::new();
         for section in &self.sections {
             // Writing to a String cannot fail.
@@ -57,9 +58,14 @@ impl Report {
                     Level::Warning => ("!", "33"),
                     Level::Problem => ("✗", "31"),
                 };
-                let _ok = writeln!(text, "  {} {}", painted(mark, colour, in_colour), plain(&finding.what));
+                let _ok = writeln!(
+                    text,
+                    "  {} {}",
+                    painted(mark, colour, in_colour),
+                    wrapped(&plain(&finding.what), 4, columns)
+                );
                 if let Some(remedy) = &finding.remedy {
-                    let _ok = writeln!(text, "      → {}", plain(remedy));
+                    let _ok = writeln!(text, "      → {}", wrapped(&plain(remedy), 8, columns));
                 }
             }
             text.push('\n');
@@ -124,7 +130,7 @@ mod tests {
             Finding::good("c"),
         ]);
         assert_eq!((mixed.exit_code(), mixed.verdict), (2, "broken"));
-        let text = mixed.to_text(false);
+        let text = mixed.to_text(false, Some(80));
         assert!(text.contains("1 problem to mend, and 1 warning.") && text.contains("→ do that"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         assert_eq!(report(vec![Finding::warning("a", "b")]).exit_code(), 1);

@@ -6,12 +6,14 @@
 mod verdict;
 
 use super::operator::{self, Operator, roughly};
-use super::{signals, table};
+use super::prompt::plain;
+use super::{paragraph, signals, table};
+use crate::domain::rejection::rejected_in_a_row;
 use crate::store::{FailureFilter, StoreError};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
-use verdict::{Arrivals, Destination, Level, State, Verdict};
+use verdict::{Arrivals, Destination, FAILURES_TOLD_MAX, Level, State, Verdict};
 
 /// The time between two looks of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -72,7 +74,11 @@ async fn show(operator: &Operator, json: bool, before: &str) -> ExitCode {
     if operator::prints_json(json) {
         println!("{}", as_json(state.as_ref(), &verdict));
     } else {
-        println!("{before}{}", verdict.sentences.join("\n"));
+        print!("{before}");
+        let columns = paragraph::columns();
+        for sentence in &verdict.sentences {
+            println!("{}", paragraph::wrapped(&plain(sentence), 0, columns));
+        }
         if let Some(state) = state.filter(|state| !state.destinations.is_empty()) {
             print!("\n{}", destinations(&state));
         }
@@ -100,11 +106,18 @@ async fn look(operator: &Operator) -> Result<State, StoreError> {
         pending: of.pending,
         is_more: of.is_more,
         oldest: of.oldest,
+        oldest_execution: of.oldest_execution,
     });
     Ok(State {
         arrivals: Arrivals::of(&store.newest_arrivals(ARRIVALS).await?, now),
         destinations: destinations.collect(),
-        unknown_failures: store.failures(&news, None, NEWS_MAX).await?.rows.len(),
+        failing: store.failures(&news, None, NEWS_MAX).await?.rows,
+        rejected: rejected_in_a_row(
+            &store.rejections().await?,
+            store.last_accepted_at().await?,
+            &operator.secrets,
+            now,
+        ),
     })
 }
 
@@ -132,13 +145,22 @@ fn as_json(state: Option<&State>, verdict: &Verdict) -> Value {
         "sentences": verdict.sentences,
         "seconds_since_last_event": state.and_then(|state| state.arrivals.since_last).map(seconds),
         "usual_gap_seconds": state.and_then(|state| state.arrivals.usual).map(|gap| gap.as_secs_f64()),
-        "unacknowledged_failures": state.map(|state| state.unknown_failures),
+        "rejected_in_a_row": state.map(|state| state.rejected.as_ref().map_or(0, |rejected| rejected.count)),
+        "unacknowledged_failures": state.map(|state| state.failing.len()),
+        "failures": state.map(|state| state.failing.iter().take(FAILURES_TOLD_MAX).map(|group| json!({
+            "group": group.key,
+            "destination": group.destination,
+            "error_class": group.error_class,
+            "count": group.count,
+            "sample_execution": group.sample,
+        })).collect::<Vec<_>>()),
         "destinations": state.map(|state| state.destinations.iter().map(|of| json!({
             "name": of.name,
             "held_seconds": of.held.as_ref().map(|(since, _)| since.as_secs()),
             "remedy": of.held.as_ref().map(|(_, remedy)| remedy),
             "pending": of.pending,
             "oldest_pending_seconds": of.oldest.map(seconds),
+            "oldest_pending_execution": of.oldest_execution,
         })).collect::<Vec<_>>()),
     })
 }

@@ -1,6 +1,8 @@
 //! The verdict: from how things stand to a level and to sentences, the weightiest first.
 
 use crate::cli::operator::roughly;
+use crate::domain::rejection::InARow;
+use crate::store::{FAILURES_COUNTED_MAX, FailureGroup};
 use chrono::{DateTime, Utc};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,13 +22,21 @@ const SILENCE_TIMES: u32 = 10;
 /// Fewer gaps than this tell nothing of what is usual.
 const GAPS_MIN: usize = 20;
 
+/// So many rejections in a row mean that nothing comes in.
+const REJECTED_MAX: u64 = 5;
+
+/// So many groups of failures are told one by one.
+pub(super) const FAILURES_TOLD_MAX: usize = 3;
+
 /// How things stand.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) arrivals: Arrivals,
     pub(super) destinations: Vec<Destination>,
-    /// Groups of failures that nobody has acknowledged.
-    pub(super) unknown_failures: usize,
+    /// Groups of failures that nobody has acknowledged, the one that was last seen first.
+    pub(super) failing: Vec<FailureGroup>,
+    /// What is rejected in a row now.
+    pub(super) rejected: Option<InARow>,
 }
 
 /// How a destination stands.
@@ -39,6 +49,8 @@ pub(super) struct Destination {
     /// Whether more wait than were counted.
     pub(super) is_more: bool,
     pub(super) oldest: Option<Duration>,
+    /// The number of the one that waits longest.
+    pub(super) oldest_execution: Option<i64>,
 }
 
 /// When events came.
@@ -120,7 +132,8 @@ impl Verdict {
 pub(super) fn of(state: &State) -> Verdict {
     let mut said: Vec<(Level, String)> = state.destinations.iter().filter_map(of_destination).collect();
     said.extend(of_silence(&state.arrivals));
-    said.extend(of_failures(state.unknown_failures));
+    said.extend(state.rejected.as_ref().map(of_rejections));
+    said.extend(of_failures(&state.failing));
     let level = said.iter().map(|(level, _)| *level).max().unwrap_or(Level::Ok);
     // The weightiest first, else in the order in which they were found.
     said.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
@@ -146,9 +159,10 @@ fn of_destination(of: &Destination) -> Option<(Level, String)> {
     let oldest = of.oldest.filter(|age| *age >= OLD)?;
     let level = if oldest >= STUCK { Level::Critical } else { Level::Warning };
     let sentence = format!(
-        "{name} is behind: {} wait, the oldest for {}; eventbridge why tells for what.",
+        "{name} is behind: {} wait, the oldest for {}; eventbridge why {} tells for what.",
         of.pending,
-        roughly(oldest)
+        roughly(oldest),
+        of.oldest_execution.unwrap_or_default()
     );
     Some((level, sentence))
 }
@@ -166,15 +180,45 @@ fn of_silence(arrivals: &Arrivals) -> Option<(Level, String)> {
     })
 }
 
-fn of_failures(groups: usize) -> Option<(Level, String)> {
-    let sentence = match groups {
-        0 => return None,
-        1 => "There is a kind of failure that nobody has acknowledged: see /api/v1/failures.".to_owned(),
-        _ => {
-            format!("There are {groups} kinds of failure that nobody has acknowledged: see /api/v1/failures.")
-        }
+fn of_rejections(rejected: &InARow) -> (Level, String) {
+    let InARow { count, newest } = rejected;
+    let level = if *count >= REJECTED_MAX { Level::Critical } else { Level::Warning };
+    let which = match count {
+        1 => "The last webhook was rejected.".to_owned(),
+        count => format!("The last {count} webhooks were rejected."),
     };
-    Some((Level::Warning, sentence))
+    (level, format!("{which} {} {}", newest.says, newest.remedy))
+}
+
+fn of_failures(groups: &[FailureGroup]) -> Vec<(Level, String)> {
+    let told = |group: &FailureGroup| {
+        let FailureGroup { destination, error_class, count, sample, key, .. } = group;
+        let (deliveries, them) = match count {
+            1 => ("1 delivery".to_owned(), "it"),
+            count if *count >= i64::from(FAILURES_COUNTED_MAX) => {
+                (format!("{count} deliveries or more"), "them")
+            }
+            count => (format!("{count} deliveries"), "them"),
+        };
+        let facts = std::iter::once(error_class.clone()).chain(group.money.iter().map(ToString::to_string));
+        let facts: Vec<String> = facts.filter(|fact| !fact.is_empty()).collect();
+        format!(
+            "{destination} has given up {deliveries} ({}): eventbridge why {sample} tells what happened; once that is mended, eventbridge retry --failure {key} tries {them} again.",
+            facts.join(", ")
+        )
+    };
+    let mut sentences: Vec<String> = groups.iter().take(FAILURES_TOLD_MAX).map(told).collect();
+    match groups.len().saturating_sub(FAILURES_TOLD_MAX) {
+        0 => {}
+        1 => sentences.push(
+            "There is one more kind of failure that nobody has acknowledged: see /api/v1/failures."
+                .to_owned(),
+        ),
+        more => sentences.push(format!(
+            "There are {more} more kinds of failure that nobody has acknowledged: see /api/v1/failures."
+        )),
+    }
+    sentences.into_iter().map(|sentence| (Level::Warning, sentence)).collect()
 }
 
 fn last_event(arrivals: &Arrivals) -> String {
@@ -187,6 +231,7 @@ fn last_event(arrivals: &Arrivals) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::rejection::{Cause, Diagnosis};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -203,12 +248,54 @@ mod tests {
             pending: oldest.map_or(0, |_| 4),
             is_more: false,
             oldest,
+            oldest_execution: oldest.map(|_| 42),
         }
     }
 
-    fn judged(arrivals: Arrivals, of: Destination, unknown_failures: usize) -> (Level, String) {
-        let verdict = super::of(&State { arrivals, destinations: vec![of], unknown_failures });
+    fn group() -> FailureGroup {
+        FailureGroup {
+            key: "3f2a".to_owned(),
+            destination: "notion".to_owned(),
+            error_class: "validation_error".to_owned(),
+            pattern: String::new(),
+            count: 2,
+            first_seen: DateTime::UNIX_EPOCH,
+            last_seen: DateTime::UNIX_EPOCH,
+            sample: 42,
+            sample_message: None,
+            is_acknowledged: false,
+            acknowledged_at: None,
+            acknowledged_by: None,
+            note: None,
+            money: Vec::new(),
+        }
+    }
+
+    fn judged(arrivals: Arrivals, of: Destination, failures: usize) -> (Level, String) {
+        let failing = (0..failures).map(|_| group()).collect();
+        let verdict = super::of(&State { arrivals, destinations: vec![of], failing, rejected: None });
         (verdict.level, verdict.sentences.join(" "))
+    }
+
+    #[test]
+    fn what_is_rejected_in_a_row_is_told_with_its_cause_and_is_critical_where_it_goes_on() {
+        let rejected = |count| {
+            let newest = Diagnosis {
+                cause: Cause::WrongSecret,
+                count,
+                first_at: DateTime::UNIX_EPOCH,
+                last_at: DateTime::UNIX_EPOCH,
+                is_current: true,
+                says: "It is signed otherwise.".to_owned(),
+                remedy: "Set the secret.".to_owned(),
+            };
+            let rejected = Some(InARow { count, newest });
+            let verdict = super::of(&State { rejected, ..State::default() });
+            (verdict.level, verdict.sentences[0].clone())
+        };
+        let one = "The last webhook was rejected. It is signed otherwise. Set the secret.";
+        assert_eq!(rejected(1), (Level::Warning, one.to_owned()));
+        assert_eq!(rejected(5).0, Level::Critical);
     }
 
     #[test]
@@ -222,7 +309,7 @@ mod tests {
                 destination(Some(MINUTE * 6), false),
                 0,
                 Level::Warning,
-                "notion is behind: 4 wait, the oldest for 6 min",
+                "notion is behind: 4 wait, the oldest for 6 min; eventbridge why 42 tells for what.",
             ),
             (destination(Some(MINUTE * 20), false), 0, Level::Critical, "notion is behind"),
             (
@@ -231,12 +318,19 @@ mod tests {
                 Level::Critical,
                 "notion has been held for 3 min, 4 wait: set a new",
             ),
-            (destination(None, false), 2, Level::Warning, "There are 2 kinds"),
+            (
+                destination(None, false),
+                1,
+                Level::Warning,
+                "notion has given up 2 deliveries (validation_error): eventbridge why 42 tells what happened; once that is mended, eventbridge retry --failure 3f2a tries them again.",
+            ),
         ] {
             let (level, said) = judged(arrivals(1), of, failures);
             assert_eq!(level, expected, "{said}");
             assert!(said.starts_with(first), "{said}");
         }
+        let (_, said) = judged(arrivals(1), destination(None, false), 5);
+        assert!(said.contains("There are 2 more kinds of failure"), "{said}");
     }
 
     #[test]

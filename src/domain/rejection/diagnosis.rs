@@ -1,11 +1,14 @@
 //! What the rejections of late have in common, in plain words. Pure: a list goes in, causes come out.
 
 use super::{BodyForm, Kept};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
 /// Claimed times that are off by about the same are a clock's; others are delays.
 const CLOCK_SPREAD_SECONDS: i64 = 60;
+
+/// Rejections that are older say nothing of today.
+const OF_LATE: TimeDelta = TimeDelta::hours(24);
 
 /// Why requests are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +104,35 @@ pub fn diagnose(kept: &[Kept], accepted_at: Option<DateTime<Utc>>, secrets: &[St
         .collect();
     found.sort_by_key(|one| std::cmp::Reverse(one.last_at));
     found
+}
+
+/// Requests that were rejected with none accepted between or after them, for causes that are to be mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InARow {
+    /// How many.
+    pub count: u64,
+    /// The cause of the newest ones.
+    pub newest: Diagnosis,
+}
+
+/// What is rejected in a row now: since an event was accepted, and within a day. Arguments as of
+/// [`diagnose`].
+pub fn rejected_in_a_row(
+    kept: &[Kept],
+    accepted_at: Option<DateTime<Utc>>,
+    secrets: &[String],
+    now: DateTime<Utc>,
+) -> Option<InARow> {
+    let is_after = |at: DateTime<Utc>| accepted_at.is_none_or(|accepted| at > accepted);
+    let of_late: Vec<_> = kept
+        .iter()
+        .filter(|one| is_after(one.at) && now.signed_duration_since(one.at) < OF_LATE)
+        .cloned()
+        .collect();
+    let causes = diagnose(&of_late, accepted_at, secrets);
+    let to_be_mended = || causes.iter().filter(|found| found.cause.is_to_be_mended());
+    let count = to_be_mended().map(|found| found.count).sum();
+    Some(InARow { count, newest: to_be_mended().next()?.clone() })
 }
 
 fn cause_of(one: &Kept, some_pass: bool, offsets: &[i64]) -> Cause {
@@ -200,7 +232,7 @@ fn mode(group: &[&Kept], secrets: &[String]) -> String {
 }
 
 fn listing(secrets: &[String]) -> String {
-    secrets.join(", ")
+    if secrets.is_empty() { "none is known here".to_owned() } else { secrets.join(", ") }
 }
 
 fn median(offsets: &[i64]) -> i64 {

@@ -5,7 +5,7 @@
 
 mod diagnosis;
 
-pub use diagnosis::{Cause, Diagnosis, diagnose};
+pub use diagnosis::{Cause, Diagnosis, InARow, diagnose, rejected_in_a_row};
 
 use chrono::{DateTime, Utc};
 use std::str::FromStr;
