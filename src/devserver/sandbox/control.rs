@@ -23,6 +23,7 @@ pub fn router(handle: SandboxHandle) -> Router {
         .route("/_sandbox/wait", get(wait))
         .route("/_sandbox/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/_sandbox/rate", put(set_rate))
+        .route("/_sandbox/token", put(set_token))
         .route("/_sandbox/requests", get(requests).delete(clear_requests))
         .route("/_sandbox/pages", get(pages).delete(wipe))
         .route("/_sandbox/pages/{id}", put(edit_page).delete(trash))
@@ -118,6 +119,16 @@ struct Rate {
 async fn set_rate(State(sandbox): State<SandboxHandle>, Json(rate): Json<Rate>) -> Json<Value> {
     sandbox.set_rate(rate.per_minute);
     Json(counts(&sandbox))
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: String,
+}
+
+async fn set_token(State(sandbox): State<SandboxHandle>, Json(new): Json<Token>) -> StatusCode {
+    sandbox.set_token(new.token);
+    StatusCode::NO_CONTENT
 }
 
 async fn requests(State(sandbox): State<SandboxHandle>) -> Json<Value> {

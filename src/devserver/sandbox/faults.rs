@@ -3,6 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::time::Duration;
 
 /// One way to misbehave. In JSON the name stands in `kind`, in lower case with underscores.
@@ -110,6 +111,9 @@ pub struct FaultRule {
     /// To which requests.
     #[serde(default)]
     pub route: Route,
+    /// Only where the body has this text, such as an event's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containing: Option<String>,
     /// With which probability, from 0 to 1.
     #[serde(default = "certain")]
     pub probability: f64,
@@ -138,7 +142,7 @@ const DELAY_MS_MAX: u64 = 600_000;
 impl FaultRule {
     /// The fault happens once, to the next request of any kind.
     pub fn once(fault: Fault) -> Self {
-        Self { fault, times: Some(1), route: Route::Any, probability: 1.0 }
+        Self { fault, times: Some(1), route: Route::Any, containing: None, probability: 1.0 }
     }
 
     /// The fault happens until the rules are cleared.
@@ -150,6 +154,12 @@ impl FaultRule {
     #[must_use]
     pub fn on(self, route: Route) -> Self {
         Self { route, ..self }
+    }
+
+    /// Only to those whose body has this text.
+    #[must_use]
+    pub fn containing(self, text: &str) -> Self {
+        Self { containing: Some(text.to_owned()), ..self }
     }
 
     /// This many times.
@@ -228,13 +238,19 @@ impl Faults {
         &self.rules
     }
 
-    /// What happens to a request of this kind. Delays add up; of the rest, the first rule wins and
+    /// What happens to a request of this kind with this body. Delays add up; of the rest, the first rule wins and
     /// the others wait for their turn.
-    pub fn draw(&mut self, route: Route) -> Misfortune {
+    pub fn draw(&mut self, route: Route, body: &Value) -> Misfortune {
+        let mut text = None;
         let mut misfortune = Misfortune::default();
         let dice = &mut self.dice;
         for rule in &mut self.rules {
             if rule.route != Route::Any && rule.route != route {
+                continue;
+            }
+            if let Some(wanted) = &rule.containing
+                && !text.get_or_insert_with(|| body.to_string()).contains(wanted)
+            {
                 continue;
             }
             let delay = match rule.fault {
@@ -285,15 +301,23 @@ mod tests {
     #[test]
     fn a_rule_ends_after_its_times_and_the_next_takes_over() {
         let mut faults = faults(&[FaultRule::once(Fault::Conflict).times(2), FaultRule::once(Fault::Drop)]);
-        let drawn: Vec<_> = (0..4).map(|_| faults.draw(Route::Create).fault).collect();
+        let drawn: Vec<_> = (0..4).map(|_| faults.draw(Route::Create, &Value::Null).fault).collect();
         assert_eq!(drawn, [Some(Fault::Conflict), Some(Fault::Conflict), Some(Fault::Drop), None]);
     }
 
     #[test]
     fn a_rule_leaves_other_routes_alone() {
         let mut faults = faults(&[FaultRule::always(Fault::Conflict).on(Route::Update)]);
-        assert_eq!(faults.draw(Route::Create).fault, None);
-        assert_eq!(faults.draw(Route::Update).fault, Some(Fault::Conflict));
+        assert_eq!(faults.draw(Route::Create, &Value::Null).fault, None);
+        assert_eq!(faults.draw(Route::Update, &Value::Null).fault, Some(Fault::Conflict));
+    }
+
+    #[test]
+    fn a_rule_may_be_about_what_a_body_says() {
+        let mut faults = faults(&[FaultRule::always(Fault::Conflict).containing("evt_2")]);
+        let page = |id: &str| json!({"properties": {"EventId": {"title": [{"text": {"content": id}}]}}});
+        assert_eq!(faults.draw(Route::Create, &page("evt_1")).fault, None);
+        assert_eq!(faults.draw(Route::Create, &page("evt_2")).fault, Some(Fault::Conflict));
     }
 
     #[test]
@@ -303,7 +327,7 @@ mod tests {
             FaultRule::once(Fault::Slow { delay_ms: 5 }),
             FaultRule::once(Fault::QueryLag { delay_ms: 9 }),
         ]);
-        let drawn = faults.draw(Route::Create);
+        let drawn = faults.draw(Route::Create, &Value::Null);
         assert_eq!(drawn.fault, Some(Fault::Conflict));
         assert_eq!((drawn.slow.as_millis(), drawn.lag.as_millis()), (5, 9));
     }
@@ -312,7 +336,7 @@ mod tests {
     fn the_same_seed_draws_the_same_faults() {
         let draw = || {
             let mut faults = faults(&[FaultRule::always(Fault::Conflict).with_probability(0.5)]);
-            (0..64).map(|_| faults.draw(Route::Any).fault.is_some()).collect::<Vec<_>>()
+            (0..64).map(|_| faults.draw(Route::Any, &Value::Null).fault.is_some()).collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());
         assert!(draw().contains(&true) && draw().contains(&false));

@@ -36,7 +36,7 @@ pub async fn answer(
     });
     let outcome = match call {
         Ok((call, body)) => {
-            let misfortune = shared.faults().draw(call.route());
+            let misfortune = shared.faults().draw(call.route(), &body);
             let delay = misfortune.slow;
             let outcome = suffer(&shared, call, &body, misfortune);
             pause(&shared, delay).await;
@@ -73,7 +73,7 @@ enum Outcome {
 fn admit(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let token = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    if token != Some(shared.token.as_str()) {
+    if token != Some(shared.token().as_str()) {
         return Err(Refusal::of_status(401));
     }
     match text("notion-version") {

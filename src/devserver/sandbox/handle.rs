@@ -64,6 +64,11 @@ impl SandboxHandle {
         self.shared.faults().clear();
     }
 
+    /// Replaces the token, as the user does who revokes one: the old one is refused from now on.
+    pub fn set_token(&self, token: String) {
+        *self.shared.token() = token;
+    }
+
     /// Sets the rate limit and begins a new window; `None` takes the limit off.
     pub fn set_rate(&self, per_minute: Option<u32>) {
         self.shared.limiter().set(per_minute);

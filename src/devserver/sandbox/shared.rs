@@ -19,8 +19,6 @@ use tokio_util::task::TaskTracker;
 /// One sandbox.
 #[derive(Debug)]
 pub struct Shared {
-    /// The token that the integration must show.
-    pub token: String,
     /// Cancelled when the sandbox stops: nobody waits any longer.
     pub stopped: CancellationToken,
     /// The writes that come late.
@@ -29,6 +27,7 @@ pub struct Shared {
     faults: Mutex<Faults>,
     limiter: Mutex<Limiter>,
     traffic: Mutex<Traffic>,
+    token: Mutex<String>,
     changes: watch::Sender<()>,
 }
 
@@ -36,13 +35,13 @@ impl Shared {
     /// A sandbox with this state.
     pub fn new(token: String, state: State, per_minute: Option<u32>, seed: u64) -> Self {
         Self {
-            token,
             stopped: CancellationToken::new(),
             late: TaskTracker::new(),
             state: Mutex::new(state),
             faults: Mutex::new(Faults::new(seed)),
             limiter: Mutex::new(Limiter::new(per_minute)),
             traffic: Mutex::default(),
+            token: Mutex::new(token),
             changes: watch::Sender::new(()),
         }
     }
@@ -65,6 +64,11 @@ impl Shared {
     /// What came in.
     pub fn traffic(&self) -> MutexGuard<'_, Traffic> {
         lock(&self.traffic)
+    }
+
+    /// The token that the integration must show.
+    pub fn token(&self) -> MutexGuard<'_, String> {
+        lock(&self.token)
     }
 
     /// Does a call and announces it.

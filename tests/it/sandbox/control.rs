@@ -58,8 +58,10 @@ async fn pages_columns_and_requests_are_seen_and_changed() {
         control(&harness, Method::DELETE, &format!("pages/{id}"), None).await.0,
         control(&harness, Method::PUT, &format!("pages/{id}/restore"), None).await.0,
         control(&harness, Method::PUT, "rate", Some(json!({ "per_minute": null }))).await.0,
+        control(&harness, Method::PUT, "token", Some(json!({ "token": "ntn_other" }))).await.0,
     ];
-    assert_eq!(statuses, [204, 204, 204, 204, 204, 200]);
+    assert_eq!(statuses, [204, 204, 204, 204, 204, 200, 204]);
+    assert_eq!(harness.get("/v1/users/me").await.status, 401, "the old token is revoked");
     let edit = json!({ "properties": { "Sum": { "number": 5 }, "Link": { "url": "https://a.test" } } });
     assert_eq!(control(&harness, Method::PUT, &format!("pages/{id}"), Some(edit)).await.0, 200);
     let (_, pages) = control(&harness, Method::GET, "pages", None).await;
