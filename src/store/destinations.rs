@@ -242,6 +242,18 @@ impl Store {
         Ok(rows.into_iter().map(|row| DueProbe { instance: row.name, class: row.class }).collect())
     }
 
+    /// Has those of these instances that are held probed at once: whoever starts may bring the settings
+    /// with which they work.
+    pub async fn probe_now(&self, instances: &[String]) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update eventbridge.destinations set probe_at = now() where name = any ($1) and probe_at > now()",
+            instances
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Puts the next probe of a held instance off, the longer it has been held: by a quarter of that
     /// time, and by `at_most`.
     pub async fn put_off_probe(&self, instance: &str, at_most: Duration) -> Result<(), StoreError> {

@@ -47,11 +47,14 @@ impl Holds {
         }
     }
 
-    /// Probes what is held, until told to stop.
+    /// Probes what is held, until told to stop; once at the start, however far off the next probe is.
     pub(super) async fn watch(self, stop: CancellationToken) {
         const LOOK_MIN: Duration = Duration::from_millis(10);
         let look_every = (self.probe_every / 4).max(LOOK_MIN);
         let probing = async {
+            if let Err(error) = self.store.probe_now(&self.instances.names()).await {
+                warn!(%error, "what is held is probed only later");
+            }
             loop {
                 tokio::time::sleep(look_every).await;
                 self.probe_what_is_due().await;

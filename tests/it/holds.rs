@@ -97,3 +97,20 @@ async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whethe
     service.post_event(&payment("pi_1", "evt_2", NOW)).await;
     stays_held(&service, "create", 1).await;
 }
+
+#[tokio::test]
+async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
+    let service = Service::start().await;
+    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy, probe_at)
+                values ('notion', now(), 'unauthorized', 'no', 'set a new NOTION_API_KEY', now() + interval '1 day')";
+    service.database.execute(held).await;
+    assert_eq!(service.get("/api/v1/health").await.json()["status"], "degraded");
+    let restarted = service.replica().start().await;
+    within("the hold ends", async {
+        while service.get("/api/v1/health").await.json()["status"] != "ok" {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    restarted.stop().await;
+}

@@ -15,7 +15,7 @@ use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations::checkup::{Examination, Finding, Level};
 use crate::destinations::{self, Instance};
 use crate::domain::rejection::diagnose;
-use crate::store::{HELD_BY_HAND, Hold, Store};
+use crate::store::{Hold, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use report::{Report, Section};
 use std::process::ExitCode;
@@ -155,11 +155,12 @@ async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
 /// well: then the service goes on by itself, unless a person holds it.
 async fn hold(store: &Store, name: &str, works: bool) -> Option<Finding> {
     let held = store.held(&[name.to_owned()]).await.ok()?.into_iter().next()?;
-    let Hold { class, reason, remedy, .. } = held.hold;
+    let is_by_hand = held.hold.is_by_hand();
+    let Hold { reason, remedy, .. } = held.hold;
     // The remedy stands in a line of its own.
     let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
     let what = format!("it is held since {}: {reason}", at(held.since));
-    Some(if works && class != HELD_BY_HAND {
+    Some(if works && !is_by_hand {
         Finding::warning(
             format!("{what}. By what is seen here that is mended"),
             "nothing: the service looks every PROBE_SECONDS and goes on by itself. It knows new settings once it is \

@@ -69,6 +69,15 @@ pub enum SchemaWarning {
         /// Its last known name.
         column: String,
     },
+    /// The column of the key is gone, and another one holds it from now on.
+    KeyMoved {
+        /// The key: the event's id, or the object's.
+        field: Field,
+        /// The last known name of the column that is gone.
+        from: String,
+        /// The column that holds it now.
+        to: String,
+    },
     /// A column has a known name and a type that nobody can write.
     NotWritable {
         /// The property that the name stands for.
@@ -96,6 +105,12 @@ impl fmt::Display for SchemaWarning {
                 f,
                 "the column {column:?} is gone, so {} is no longer written; add a column {} to have it back",
                 field.name(),
+                field.name()
+            ),
+            Self::KeyMoved { field, from, to } => write!(
+                f,
+                "the column {from:?} is gone, and {} is kept in {to:?} from now on; pages from before have none, \
+                 and are updated by their known ids alone",
                 field.name()
             ),
             Self::NotWritable { field, column, kind } => write!(
@@ -145,6 +160,24 @@ pub enum SchemaError {
         /// The column's type.
         kind: ColumnKind,
     },
+}
+
+impl SchemaError {
+    /// What to do, without a word of what the user's columns are called.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotADataSource => {
+                "NOTION_DATABASE_ID does not lead to a database: correct it and restart".to_owned()
+            }
+            Self::NoKeyColumn { field, .. } => {
+                let name = field.name();
+                format!("add a text column {name} to the Notion database; eventbridge doctor --fix does it")
+            }
+            Self::WrongKeyType { field, .. } => {
+                format!("give the column of {} in the Notion database the type text", field.name())
+            }
+        }
+    }
 }
 
 impl Schema {
@@ -237,7 +270,8 @@ impl Schema {
             .or_else(|| self.by_name(field, &BTreeSet::new()))
             .ok_or_else(|| SchemaError::NoKeyColumn { field, title: self.title.name.clone() })?;
         if let Some(before) = before.filter(|before| before.id != key.id) {
-            warnings.push(SchemaWarning::Vanished { field, column: before.name.clone() });
+            let (from, to) = (before.name.clone(), key.name.clone());
+            warnings.push(SchemaWarning::KeyMoved { field, from, to });
         }
         match key.kind {
             ColumnKind::Title | ColumnKind::RichText => Ok(key),

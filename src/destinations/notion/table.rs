@@ -213,11 +213,7 @@ fn undescribed(error: CallError) -> Outcome {
 }
 
 fn unusable(error: &SchemaError) -> Outcome {
-    operator(
-        "columns",
-        error.to_string(),
-        "mend the columns of the Notion database: the executions that wait say how",
-    )
+    operator("columns", error.to_string(), &error.remedy())
 }
 
 /// What happened names things of the user's workspace; the remedy, which anybody may read, does not.

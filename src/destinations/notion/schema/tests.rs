@@ -108,7 +108,7 @@ fn a_key_column_that_vanished_is_an_error_unless_another_bears_its_name() {
     let replaced = schema(&[("t", "Name", "title"), ("l", "EventId", "rich_text")]);
     let again = resolve(&replaced, Some(&before.bindings));
     assert_eq!(again.bindings.key.id, "l");
-    assert!(matches!(again.warnings[0], SchemaWarning::Vanished { field: Field::EventId, .. }));
+    assert!(matches!(again.warnings[0], SchemaWarning::KeyMoved { field: Field::EventId, .. }));
 }
 
 #[test]
