@@ -42,22 +42,42 @@ pub async fn fill(site: &Site) -> i64 {
     let delivered = "select count(*) from eventbridge.executions where status = 'success'";
     site.until_count(delivered, i64::try_from(EVENTS).unwrap()).await;
     for number in 0..3 {
-        let event = invoice_at(
-            &format!("evt_1QxFailed{number}"),
-            "invoice.payment_failed",
-            now - TimeDelta::minutes(12 - number),
-        );
+        let created = now - TimeDelta::minutes(4) * (4 - number);
+        let event = invoice_at(&format!("evt_1QxFailed{number}"), "invoice.payment_failed", created);
         site.fail(
             &event,
             "Status is expected to be status. You cannot create new status options via the API.",
         )
         .await;
     }
-    let newest = invoice_at("evt_1QxJane", "invoice.paid", now - TimeDelta::minutes(3));
+    let newest = invoice_at("evt_1QxJane", "invoice.paid", now - TimeDelta::minutes(4));
     let failed = site.fail(&newest, "Amount is expected to be number.").await;
     backdate(site).await;
     count_a_day(site).await;
     failed
+}
+
+/// Has what is pending come in one after the other since so many minutes, when the trouble began and
+/// all else was over.
+pub async fn let_wait(site: &Site, minutes: u32) {
+    site.database
+        .execute(&format!(
+            "create temporary table shift as
+                 select event_key, status, interval '{minutes} minutes' *
+                        case status when 'pending' then row_number() over (partition by status order by event_key desc)
+                                                        / count(*) over (partition by status)::float
+                                    else 1.05 end as by
+                   from eventbridge.executions;
+             update eventbridge.events set received_at = received_at - by from shift where event_key = id;
+             update eventbridge.executions
+                set created_at = created_at - by, run_at = run_at - by, started_at = started_at - by, finished_at = finished_at - by
+               from shift where shift.event_key = executions.event_key;
+             update eventbridge.attempts set started_at = attempts.started_at - by
+               from shift join eventbridge.executions using (event_key) where executions.id = execution_id;
+             update eventbridge.destinations set held_since = held_since - interval '{minutes} minutes', probe_at = now()
+              where held_since is not null",
+        ))
+        .await;
 }
 
 /// Puts what is there four minutes apart, in the order in which it came.

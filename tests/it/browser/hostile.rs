@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 /// Markup that would run, an override that turns the line about, marks that leave their line, and a
 /// word without an end.
 fn hostile(place: &str) -> String {
-    let marks = "\u{0301}".repeat(40);
-    let endless = "W".repeat(200);
+    let marks = "\u{0301}".repeat(10);
+    let endless = "W".repeat(100);
     format!(
         "\"'><script>window.ran='{place}'</script><img src=x onerror=\"window.ran='{place}'\">\u{202e}שלום{marks} {endless}"
     )
@@ -26,6 +26,10 @@ fn event(id: &str) -> Value {
     }
     object[hostile("name")] = json!({"nested": [hostile("nested")]});
     event
+}
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Nothing of the payload ran or became an element, and the page is no wider than its window.
@@ -53,15 +57,35 @@ async fn text_of_strangers_does_nothing_and_keeps_its_place_on_every_page() {
         "/executions".to_owned(),
         format!("/executions/{execution}"),
         "/search?q=evt_1".to_owned(),
+        "/failures".to_owned(),
+        format!("/executions/{execution}/preview"),
+        format!("/events?object={}", encoded(&hostile("id"))),
+        format!("/events/replay?object={}", encoded(&hostile("id"))),
     ] {
         page.open(&path).await;
-        page.until_shows("<script>window.ran=").await;
+        page.until_shows("window.ran=").await;
         is_harmless(&page, &path).await;
     }
+    page.open("/failures").await;
+    page.click("Notion: ").await;
+    page.until_shows("Its failures").await;
+    is_harmless(&page, "/failures/{group}").await;
     page.fill("Search", &hostile("search")).await;
     page.press("Enter").await;
     page.until_shows("window.ran='search'").await;
     is_harmless(&page, "/search").await;
+
+    // What people write themselves is shown as it was written, too.
+    page.open("/destinations").await;
+    page.click("Hold").await;
+    page.fill("Why, for those who wonder", &hostile("note")).await;
+    page.click("Hold notion").await;
+    page.until_shows("Held by hand").await;
+    for path in ["/destinations", "/", "/audit"] {
+        page.open(path).await;
+        page.until_shows("window.ran='note'").await;
+        is_harmless(&page, path).await;
+    }
 }
 
 /// How many of the words that stand beside such a text are written from right to left: their second

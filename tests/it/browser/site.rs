@@ -1,7 +1,7 @@
 //! A service that a browser reaches, and what is sent to it.
 
 use super::{Chromium, Page};
-use crate::harness::{Listening, Service, ServiceBuilder};
+use crate::harness::{Listening, SECRET, Service, ServiceBuilder};
 use chrono::{DateTime, Utc};
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
@@ -82,7 +82,8 @@ impl Site {
 
 fn as_served(builder: ServiceBuilder, settings: &[(&str, &str)]) -> ServiceBuilder {
     let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
-    let builder = builder.production().set("API_KEYS", &keys);
+    let secret = format!("live={SECRET}");
+    let builder = builder.production().set("API_KEYS", &keys).set("STRIPE_WEBHOOK_SECRET", &secret);
     settings.iter().fold(builder, |builder, (name, text)| builder.set(name, text))
 }
 
