@@ -5,7 +5,7 @@ use crate::destinations::{Destination, Instance};
 use crate::domain::delivery::Outcome;
 use crate::domain::execution::ExecutionId;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The instances by name.
@@ -35,6 +35,21 @@ pub(super) struct Allowances {
     pub(super) all: Vec<String>,
     /// A single execution each.
     pub(super) one: Vec<String>,
+}
+
+/// The probe of a valve that is not open. Dropped, the next one may begin: whether there was nothing
+/// to claim, or the execution came to its end without anything being asked of the destination.
+pub(super) struct ProbeGuard {
+    instances: Arc<Instances>,
+    name: String,
+}
+
+impl Drop for ProbeGuard {
+    fn drop(&mut self) {
+        if let Some(entry) = self.instances.0.get(&self.name) {
+            entry.valve().end_probe();
+        }
+    }
 }
 
 impl Instances {
@@ -69,18 +84,13 @@ impl Instances {
         allowances
     }
 
-    /// Says that a single execution is being claimed for an instance that gets no more.
-    pub(super) fn begin_probe(&self, name: &str) {
-        if let Some(entry) = self.0.get(name) {
+    /// Says that a single execution is being claimed for an instance that gets no more, until what
+    /// it returns is dropped.
+    pub(super) fn begin_probe(self: &Arc<Self>, name: String) -> ProbeGuard {
+        if let Some(entry) = self.0.get(&name) {
             entry.valve().begin_probe();
         }
-    }
-
-    /// Says that there was nothing to claim for it, or no answer.
-    pub(super) fn call_probe_off(&self, name: &str) {
-        if let Some(entry) = self.0.get(name) {
-            entry.valve().call_probe_off();
-        }
+        ProbeGuard { instances: self.clone(), name }
     }
 
     /// Says that a held instance is to be tried with a single execution.

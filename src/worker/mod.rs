@@ -31,7 +31,7 @@ use delivery::Deliverer;
 use finisher::{Finisher, Tally};
 use held::Held;
 use holds::Holds;
-use instances::Instances;
+use instances::{Instances, ProbeGuard};
 use pauses::Pauses;
 use pulse::Pulse;
 use std::sync::Arc;
@@ -203,19 +203,28 @@ impl Pool {
         for name in allowances.one {
             let Some(slot) = slots.pop() else { break };
             let mut single = vec![slot];
-            // Before it is claimed: its verdict may be there before this line goes on.
-            self.instances.begin_probe(&name);
-            if self
-                .claim_for(worker, std::slice::from_ref(&name), 1, true, &mut single)
-                .await
-                .unwrap_or_default()
-                == 0
-            {
-                self.instances.call_probe_off(&name);
-            }
+            self.claim_a_probe(worker, name, &mut single).await?;
             slots.append(&mut single);
         }
         Ok(wanted - slots.len())
+    }
+
+    /// Claims a single execution for an instance whose valve is not open.
+    async fn claim_a_probe(
+        &self,
+        worker: WorkerId,
+        name: String,
+        slot: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<(), StoreError> {
+        let destinations = [name.clone()];
+        let wanted = Wanted { limit: 1, late: 1, bulk: true, ..Wanted::nothing(&destinations) };
+        // Before it is claimed: its verdict may be there before this line goes on.
+        let mut probe = Some(self.instances.begin_probe(name));
+        let leased = Instant::now();
+        for claimed in self.ask(worker, wanted).await? {
+            self.begin(claimed, leased, slot.pop(), probe.take());
+        }
+        Ok(())
     }
 
     /// Tries a held instance with a single execution; gives the slot back where none was begun. Where
@@ -240,7 +249,7 @@ impl Pool {
         let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };
         let (leased, mut slot) = (Instant::now(), Some(slot));
         for claimed in self.ask(worker, wanted).await? {
-            self.begin(claimed, leased, slot.take());
+            self.begin(claimed, leased, slot.take(), None);
         }
         if slot.is_some() {
             // It cannot be claimed, as one behind the head of its lane: what goes on shows it then.
@@ -267,7 +276,7 @@ impl Pool {
         let found = claimed.len();
         for claimed in claimed {
             // There are never more than slots: the claim was limited to these.
-            self.begin(claimed, leased, slots.pop());
+            self.begin(claimed, leased, slots.pop(), None);
         }
         Ok(found)
     }
@@ -298,14 +307,20 @@ impl Pool {
             Ok(claimed) => {
                 let mut slots = Some(slots);
                 for claimed in claimed {
-                    self.begin(claimed, leased, slots.take());
+                    self.begin(claimed, leased, slots.take(), None);
                 }
             }
             Err(error) => warn!(%error, "could not claim a suspect"),
         }
     }
 
-    fn begin(&self, claimed: Claimed, leased: Instant, slot: Option<OwnedSemaphorePermit>) {
+    fn begin(
+        &self,
+        claimed: Claimed,
+        leased: Instant,
+        slot: Option<OwnedSemaphorePermit>,
+        probe: Option<ProbeGuard>,
+    ) {
         let deliverer = self.deliverer.clone();
         let verdicts = self.finisher.verdicts();
         let cut = self.cut.clone();
@@ -313,6 +328,7 @@ impl Pool {
         let tally = Tally::of(&claimed, leased);
         self.deliveries.spawn(async move {
             let ending = deliverer.deliver(claimed, leased, &cut).await;
+            drop(probe);
             verdicts.send(ending, tally, holding).await;
             drop(slot);
         });

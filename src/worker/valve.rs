@@ -54,14 +54,13 @@ impl Valve {
         self.probing = true;
     }
 
-    /// Says that there was none.
-    pub(super) fn call_probe_off(&mut self) {
+    /// Says that it came to its end, or that there was none.
+    pub(super) fn end_probe(&mut self) {
         self.probing = false;
     }
 
     /// Learns from an outcome.
     pub(super) fn learn(&mut self, outcome: &Outcome, now: Instant) {
-        self.probing = false;
         match outcome {
             Outcome::Transient { .. } | Outcome::Ambiguous { .. } => self.fail(now),
             Outcome::Throttled { wait, .. } => self.close(now + wait.unwrap_or(REST)),
@@ -138,11 +137,28 @@ mod tests {
             valve.begin_probe();
             assert_eq!(valve.allowance(now), Allowance::None);
             valve.learn(&failed(), now);
+            valve.end_probe();
         }
         now += REST_MAX;
         valve.begin_probe();
         valve.learn(&delivered(), now);
+        valve.end_probe();
         assert_eq!(valve.allowance(now), Allowance::All);
+    }
+
+    #[test]
+    fn a_probe_that_told_nothing_is_followed_by_another_one() {
+        let (mut valve, now) = (Valve::default(), Instant::now());
+        for _ in 0..FAILURES_MAX {
+            valve.learn(&failed(), now);
+        }
+        let later = now + REST;
+        valve.begin_probe();
+        // One that had begun before the valve closed is no word of the probe.
+        valve.learn(&Outcome::Unsettled { wait: Duration::ZERO }, later);
+        assert_eq!(valve.allowance(later), Allowance::None);
+        valve.end_probe();
+        assert_eq!(valve.allowance(later), Allowance::One);
     }
 
     #[test]

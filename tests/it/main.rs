@@ -33,4 +33,5 @@ mod sandbox;
 mod search;
 mod statistics;
 mod structure;
+mod valves;
 mod version;

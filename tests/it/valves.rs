@@ -1,0 +1,76 @@
+//! A destination that fails again and again is left alone, and tried with one execution at a time.
+
+use crate::harness::{NOW, Service};
+use eventbridge::devserver::sandbox::{Fault, FaultRule, Template};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A state of a payment.
+fn payment(object: &str, event: &str, created: i64) -> String {
+    json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
+           "livemode": false, "data": {"object": {"id": object, "object": "payment_intent", "amount": 100,
+           "currency": "eur", "status": "processing"}}})
+    .to_string()
+}
+
+fn status_of(executions: &[Value], event: &str) -> String {
+    let found = executions.iter().find(|execution| execution["event_id"] == event);
+    found.map_or_else(String::new, |execution| execution["status"].as_str().unwrap().to_owned())
+}
+
+/// A service that delivers objects and whose valve has closed; `pi_shown` was delivered before.
+async fn with_a_closed_valve() -> Service {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .retry_base(Duration::from_hours(1))
+        .template(Template::Full)
+        .start()
+        .await;
+    service.post_event(&payment("pi_shown", "evt_shown", NOW)).await;
+    service.until_finished(1).await;
+    service.sandbox.fault(FaultRule::always(Fault::Conflict)).unwrap();
+    for number in 0..5 {
+        service.post_event(&payment(&format!("pi_{number}"), &format!("evt_{number}"), NOW)).await;
+    }
+    let have_failed = |executions: &[Value]| {
+        executions.iter().filter(|execution| execution["attempt_count"] == 1).count() == 5
+    };
+    service.until("five have failed", have_failed).await;
+    service.sandbox.clear_faults();
+    service
+}
+
+#[tokio::test]
+async fn a_probe_that_asks_nothing_of_the_destination_leaves_room_for_the_next_one() {
+    let service = with_a_closed_valve().await;
+    let nameless =
+        r#"{"id":"evt_nameless","type":"invoice.upcoming","data":{"object":{"object":"invoice"}}}"#;
+    let thin =
+        r#"{"id":"evt_thin","type":"v1.invoice.paid","related_object":{"id":"in_1","type":"invoice"}}"#;
+    let older = payment("pi_shown", "evt_older", NOW - 60);
+    for (body, event, ending) in [
+        (nameless, "evt_nameless", "skipped"),
+        (thin, "evt_thin", "skipped"),
+        (&older, "evt_older", "superseded"),
+    ] {
+        service.post_event(body).await;
+        service.until(event, |executions| status_of(executions, event) == ending).await;
+    }
+    // A body that is removed before its execution is claimed.
+    let held = |since: &str| {
+        format!(
+            "insert into eventbridge.destinations (name, held_since) values ('notion', {since})
+        on conflict (name) do update set held_since = excluded.held_since"
+        )
+    };
+    service.database.execute(&held("now()")).await;
+    service.post_event(&payment("pi_empty", "evt_empty", NOW)).await;
+    let empty = "update eventbridge.events set payload = '', payload_removed_at = now(), payload_removed_why = 'retention'
+                  where event_id = 'evt_empty'";
+    service.database.execute(empty).await;
+    service.database.execute(&held("null")).await;
+    service.until("evt_empty", |executions| status_of(executions, "evt_empty") == "skipped").await;
+
+    service.post_event(&payment("pi_last", "evt_last", NOW)).await;
+    service.until("evt_last", |executions| status_of(executions, "evt_last") == "success").await;
+}
