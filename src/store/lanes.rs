@@ -258,6 +258,9 @@ impl Store {
     }
 
     /// Gives the newest state up, which is not the head's own, and has the head tried again at once.
+    ///
+    /// A newest state that was delivered earlier, or superseded, stays what it is and would be the newest
+    /// again in every try: then it is the head that is given up.
     async fn refuse_in_lane(&self, head: &Finished, newest: ExecutionId) -> Result<bool, StoreError> {
         let Fence(fence) = head.fence;
         let released = sqlx::query_scalar!(
@@ -266,15 +269,19 @@ impl Store {
                 delete from eventbridge.leases
                  where execution_id = $1 and fence = $2
                 returning execution_id
+            ), given_up as (
+                select case when status in ('success', 'superseded') then $1 else id end as id
+                  from eventbridge.executions
+                 where id = $3 and exists (select from released)
             ), refused as (
                 update eventbridge.executions
                    set status = 'failed', attempts = attempts + 1, reason = $4, error_class = $5,
-                       response_code = $6, duration_ms = $7,
+                       response_code = $6, duration_ms = $7, crashes = 0, crashes_alone = 0,
                        -- The same key as in `Store::group_failures`.
                        failure_group = left(encode(sha256(convert_to(concat_ws(
                            chr(10), destination, coalesce($5, ''), $10::text), 'UTF8')), 'hex'), 16),
                        started_at = coalesce(started_at, now()), finished_at = now()
-                 where id = $3 and status = 'pending' and exists (select from released)
+                 where id = (select id from given_up) and status in ('pending', 'running')
                 returning id, failure_group, destination
             ), grouped as (
                 insert into eventbridge.failure_groups (key, destination, error_class, pattern)
@@ -284,6 +291,7 @@ impl Store {
                 update eventbridge.executions
                    set status = 'pending', run_at = now(), crashes = 0, crashes_alone = 0
                  where id = $1 and exists (select from released)
+                   and not exists (select from given_up where given_up.id = $1)
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome, response_code, error_class,

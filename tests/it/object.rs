@@ -419,3 +419,24 @@ async fn a_change_of_mode_concerns_new_executions_only() {
     pages.sort();
     assert_eq!(pages, [["", "evt_2"], ["evt_1", "evt_1"]]);
 }
+
+#[tokio::test]
+async fn a_state_that_was_delivered_and_is_refused_now_ends_the_try_that_was_asked_for() {
+    let service = in_object_mode().await;
+    for (number, event) in ["evt_1", "evt_2"].into_iter().enumerate() {
+        service.post_event(&payment("pi_1", event, NOW + i64::try_from(number).unwrap(), 100)).await;
+        service.until_finished(number + 1).await;
+    }
+    let invalid = Fault::Invalid { message: "This one is refused.".into() };
+    service.sandbox.fault(FaultRule::always(invalid).on(Route::Update)).unwrap();
+    let older = service.executions().await[0]["id"].clone();
+    assert_eq!(service.post(&format!("/api/v1/executions/{older}/retry")).await.status, 202);
+    let executions = service.until_finished(2).await;
+    assert_eq!(statuses(&executions), ["failed", "success"], "the newest state stays what it is");
+    assert!(executions[0]["reason"].as_str().unwrap().contains("This one is refused."), "{executions:?}");
+    assert_eq!(executions[0]["attempt_count"], 1);
+    let detail = service.get(&format!("/api/v1/executions/{older}")).await.json();
+    assert_eq!(detail["attempts"][0]["outcome"], "permanent");
+    let groups = service.get("/api/v1/failures").await.json();
+    assert_eq!(groups["data"][0]["count"], 1, "{groups}");
+}
