@@ -5,7 +5,7 @@ use super::queue::{Fence, Finished};
 use super::{Store, StoreError, milliseconds, value_without_nul, whole_milliseconds, without_nul};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
-use crate::domain::execution::ExecutionId;
+use crate::domain::execution::{Change, ExecutionId};
 use crate::domain::failure::pattern;
 use serde_json::Value;
 
@@ -185,6 +185,9 @@ impl Store {
 
     /// Settles a lane's head, all that its newest state stands for, and what is shown of its object,
     /// in one statement and under the head's lease. `false` where that was lost: nothing is changed.
+    ///
+    /// A newest state that may not become a `success` any more, because a person cancelled it or had it
+    /// forgotten while it was written, keeps its status; its reason says that it is shown.
     pub async fn finish_lane(&self, head: &Finished, verdict: &LaneVerdict) -> Result<bool, StoreError> {
         let (shown, superseded) = match &verdict.fate {
             Fate::Shown { object, superseded } => (Some(object), superseded.as_slice()),
@@ -199,14 +202,24 @@ impl Store {
                 delete from eventbridge.leases
                  where execution_id = $1 and fence = $2
                 returning execution_id
+            ), newest as (
+                -- Locked, so that what a person did to it meanwhile is seen.
+                select id, status = any ($15) as may_succeed
+                  from eventbridge.executions
+                 where id = $3 and $5 and exists (select from released)
+                   for update
             ), delivered as (
                 update eventbridge.executions
-                   set status = 'success', reason = null, error_class = null,
+                   set status = case when may_succeed then 'success' else status end,
+                       reason = case when not may_succeed
+                                     then concat_ws('; ', reason, 'its state was on its way already, and is shown') end,
+                       error_class = null,
                        response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9, remote_place = $14,
                        unsettled_since = null, crashes = 0, crashes_alone = 0, superseded_by = null,
                        started_at = coalesce(started_at, now()), finished_at = now()
-                 where id = $3 and $5 and exists (select from released)
-                returning id, started_at
+                  from newest
+                 where executions.id = newest.id
+                returning executions.id, started_at
             ), superseded as (
                 update eventbridge.executions
                    set status = 'superseded', superseded_by = $3, error_class = null,
@@ -223,7 +236,9 @@ impl Store {
             ), shown as (
                 insert into eventbridge.remote_objects as known
                        (lane, remote_id, remote_url, remote_place, execution_id, written)
-                select $10, $8, $9, $14, $3, $11
+                -- Of what was cancelled or forgotten meanwhile nothing is kept; the next state is written whole.
+                select $10, $8, $9, $14, $3,
+                       case when exists (select from newest where may_succeed) then $11 else 'null'::jsonb end
                  where $5 and exists (select from released)
                 on conflict (lane) do update
                    set remote_id = excluded.remote_id, remote_url = excluded.remote_url,
@@ -250,7 +265,8 @@ impl Store {
             shown.map(|shown| value_without_nul(&shown.written)),
             milliseconds(head.duration),
             head.request_id.as_deref().map(without_nul),
-            shown.and_then(|shown| shown.remote.place.as_deref()).map(without_nul)
+            shown.and_then(|shown| shown.remote.place.as_deref()).map(without_nul),
+            &Change::Deliver.allowed_from_words()
         )
         .fetch_one(&self.pool)
         .await?;

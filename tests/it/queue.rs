@@ -3,6 +3,7 @@
 use crate::harness::{Database, NOW, Service};
 use eventbridge::config::RetrySettings;
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
+use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Wanted, WorkerId};
@@ -147,6 +148,35 @@ async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
         Remote { id: "page".into(), url: Some("https://notion".into()), place: Some("source".into()) }
     );
     assert_eq!(shown.written, json!({"name": ["text"]}));
+}
+
+#[tokio::test]
+async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_no_copy() {
+    for is_forgotten in [false, true] {
+        let queue = Queue::new().await;
+        queue.put(2, "notion", "'notion lane'").await;
+        let head = queue.claim(&["notion"], 1).await.remove(0);
+        let newest = ExecutionId(head.id.0 + 1);
+        let reason = if is_forgotten {
+            let event = queue.store.execution(newest).await.unwrap().unwrap().event_key;
+            queue.store.forget(&[event], false).await.unwrap();
+            "the data of its customer was removed; its state was on its way already, and is shown"
+        } else {
+            queue.store.cancel(newest, &Caller::with_key("jane", true)).await.unwrap();
+            "cancelled by jane; its state was on its way already, and is shown"
+        };
+        let remote = Remote { id: "page".into(), url: None, place: None };
+        let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
+        let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+        let fate = Fate::Shown { object, superseded: vec![head.id] };
+        let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate };
+        assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
+        let row = queue.store.execution(newest).await.unwrap().unwrap();
+        assert_eq!((row.status.as_str(), row.reason.as_deref()), ("cancelled", Some(reason)));
+        assert_eq!(row.remote_id.as_deref(), Some("page"));
+        let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
+        assert_eq!((shown.execution, shown.written), (newest, Value::Null));
+    }
 }
 
 #[tokio::test]
