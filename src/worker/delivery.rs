@@ -214,6 +214,7 @@ fn broken_off(claimed: &Claimed, duration: Duration) -> Finished {
         fence: claimed.fence,
         conclusion: Conclusion::Postponed { wait: Duration::ZERO, counts: false },
         settlement: Settlement::Unsettled { since: Duration::ZERO },
+        came_through: false,
         duration,
         outcome: "interrupted",
         response_code: None,
@@ -242,6 +243,7 @@ pub fn conclude(
         Conclusion::Postponed { wait: wait.map_or(planned, |asked| planned.max(asked)), counts: true }
     };
     let uncounted = |wait| Conclusion::Postponed { wait, counts: false };
+    let came_through = !matches!(outcome, Outcome::Unsettled { .. } | Outcome::Throttled { .. });
     let (word, conclusion, settlement, failure) = match outcome {
         Outcome::Delivered { remote, status, request_id, .. } => {
             let answer = Failure { class: String::new(), message: String::new(), status, request_id };
@@ -291,6 +293,7 @@ pub fn conclude(
         fence: claimed.fence,
         conclusion,
         settlement,
+        came_through,
         duration,
         outcome: word,
         response_code: failure.status,

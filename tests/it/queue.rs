@@ -4,9 +4,9 @@ use crate::harness::{Database, NOW, Service};
 use eventbridge::config::RetrySettings;
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
 use eventbridge::domain::audit::Caller;
-use eventbridge::domain::delivery::{Outcome, Remote};
+use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
-use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Wanted, WorkerId};
+use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Wanted, Watch, WorkerId};
 use eventbridge::worker::conclude;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -121,6 +121,30 @@ async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     assert!(queue.store.has_suspects(&destinations).await.unwrap());
 }
 
+#[tokio::test]
+async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
+    let queue = Queue::new().await;
+    queue.put(1, "notion", "null").await;
+    queue.claim(&["notion"], 1).await;
+    queue.store.rescue(Watch { silence: Some(Duration::ZERO), myself: None, held: &[] }).await.unwrap();
+    let worker = queue.store.register_worker().await.unwrap();
+    let destinations = ["notion".to_owned()];
+    let suspects = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
+    let wait = || Failure::local("x", "x");
+    for (outcome, crashes) in [
+        (Outcome::Unsettled { wait: Duration::ZERO }, 1),
+        (Outcome::Throttled { failure: wait(), wait: None }, 1),
+        (Outcome::Ambiguous { failure: wait(), since: Duration::ZERO }, 0),
+    ] {
+        queue.database.execute("update eventbridge.executions set run_at = now()").await;
+        let claimed = queue.store.claim(worker, suspects).await.unwrap().remove(0);
+        let verdict = conclude(&claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
+        queue.store.finish(&[verdict]).await.unwrap();
+        let suspected = queue.database.count("select sum(crashes) from eventbridge.executions").await;
+        assert_eq!(suspected, crashes);
+    }
+}
+
 fn skipped() -> Outcome {
     Outcome::Skipped { reason: String::new() }
 }
@@ -185,7 +209,7 @@ async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its
     queue.put(2, "notion", "'notion lane'").await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let newest = ExecutionId(head.id.0 + 1);
-    let failure = eventbridge::domain::delivery::Failure::local("vali\0dation", "not\0 this");
+    let failure = Failure::local("vali\0dation", "not\0 this");
     let finished =
         conclude(&head, Outcome::Permanent(failure), Duration::ZERO, &RetrySettings::default(), 0.0);
     let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate: Fate::Refused };

@@ -19,6 +19,9 @@ pub struct Finished {
     pub conclusion: Conclusion,
     /// What is known of its writes now.
     pub settlement: Settlement,
+    /// Whether the try went all the way, so that an execution which may have crashed a worker is
+    /// suspected no longer. One that had to wait, only looked, or was broken off proves nothing.
+    pub came_through: bool,
     /// How long the try took.
     pub duration: Duration,
     /// The verdict in one word, for the list of attempts.
@@ -140,10 +143,10 @@ impl Store {
                 select * from unnest(
                     $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
                     $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
-                    $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[]
+                    $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::bool[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
-                            message, request_id, unsettled_ms, remote_place, pattern)
+                            message, request_id, unsettled_ms, remote_place, pattern, came_through)
             ), released as (
                 delete from eventbridge.leases
                  using ended
@@ -153,8 +156,8 @@ impl Store {
                 update eventbridge.executions
                    set status = released.status,
                        attempts = attempts + released.counts::int,
-                       -- It came through, so it is under suspicion no longer.
-                       crashes = 0, crashes_alone = 0,
+                       crashes = case when came_through then 0 else crashes end,
+                       crashes_alone = case when came_through then 0 else crashes_alone end,
                        run_at = case when released.status = 'pending'
                                      then now() + released.wait_ms * interval '1 millisecond'
                                      else run_at end,
@@ -217,6 +220,7 @@ impl Store {
             &batch.iter().map(unsettled).collect::<Vec<_>>(),
             &batch.iter().map(|finished| remote(finished)?.place).collect::<Vec<_>>() as _,
             &batch.iter().map(alike).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| finished.came_through).collect::<Vec<_>>(),
         )
         .fetch_all(&self.pool)
         .await?;
