@@ -13,6 +13,10 @@ use tracing::{info, warn};
 /// The time between two beats, and between two looks for the dead.
 const BEAT: Duration = Duration::from_secs(3);
 
+/// How long a look for the dead may take: with the beat and the rest between two beats it stays
+/// within the silence that makes others take this process for dead.
+const RESCUE_WITHIN: Duration = Duration::from_secs(3);
+
 /// The silence after which a worker is taken for dead. With the time between two looks it keeps
 /// the leases of a dead process from standing for 20 s.
 const SILENCE: Duration = Duration::from_secs(12);
@@ -82,8 +86,8 @@ impl Beat {
         let mut steady_since = Instant::now();
         loop {
             let buries_the_dead = steady_since.elapsed() >= STEADY;
-            match tokio::time::timeout(BEAT, self.once(buries_the_dead)).await {
-                Ok(Ok(())) => {}
+            match tokio::time::timeout(BEAT, self.beat()).await {
+                Ok(Ok(myself)) => self.look_for_the_dead(myself, buries_the_dead).await,
                 Ok(Err(error)) => {
                     warn!(%error, "could not tell the database that this process lives");
                     steady_since = Instant::now();
@@ -100,7 +104,8 @@ impl Beat {
         }
     }
 
-    async fn once(&self, buries_the_dead: bool) -> Result<(), StoreError> {
+    /// Tells the database that this process lives, and under which id.
+    async fn beat(&self) -> Result<WorkerId, StoreError> {
         let began = Instant::now();
         let known = *self.worker.borrow();
         let myself = match known {
@@ -120,14 +125,22 @@ impl Beat {
         if known != Some(myself) {
             self.worker.send_replace(Some(myself));
         }
+        Ok(myself)
+    }
+
+    /// Frees what nobody works on. Where that fails or takes too long, this process lives all the same.
+    async fn look_for_the_dead(&self, myself: WorkerId, buries_the_dead: bool) {
         let held = self.held.fences();
         let silence = buries_the_dead.then_some(SILENCE);
-        let rescued = self.store.rescue(Watch { silence, myself: Some(myself), held: &held }).await?;
-        if !rescued.is_empty() {
-            self.metrics.rescued(rescued.len());
-            info!(executions = rescued.len(), "freed executions that nobody works on");
-            self.wake.ring();
+        let looking = self.store.rescue(Watch { silence, myself: Some(myself), held: &held });
+        match tokio::time::timeout(RESCUE_WITHIN, looking).await.unwrap_or(Err(StoreError::TimedOut)) {
+            Ok(rescued) if rescued.is_empty() => {}
+            Ok(rescued) => {
+                self.metrics.rescued(rescued.len());
+                info!(executions = rescued.len(), "freed executions that nobody works on");
+                self.wake.ring();
+            }
+            Err(error) => warn!(%error, "could not look for executions that nobody works on"),
         }
-        Ok(())
     }
 }

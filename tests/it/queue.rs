@@ -1,6 +1,6 @@
 //! The queue by itself: what is claimed and in which order, however much waits, and what is recorded.
 
-use crate::harness::{Database, NOW, Service};
+use crate::harness::{Database, NOW, Service, within};
 use eventbridge::config::RetrySettings;
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
 use eventbridge::domain::audit::Caller;
@@ -9,6 +9,7 @@ use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Wanted, Watch, WorkerId};
 use eventbridge::worker::conclude;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -143,6 +144,25 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
         let suspected = queue.database.count("select sum(crashes) from eventbridge.executions").await;
         assert_eq!(suspected, crashes);
     }
+}
+
+#[tokio::test]
+async fn a_dead_worker_whose_row_is_held_keeps_nobody_else_from_being_buried() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "null").await;
+    queue.claim(&["notion"], 1).await;
+    let first = queue.worker;
+    let worker = queue.store.register_worker().await.unwrap();
+    let destinations = ["notion".to_owned()];
+    let second = Wanted { limit: 1, ..Wanted::nothing(&destinations) };
+    let claimed = queue.store.claim(worker, second).await.unwrap().remove(0);
+    let mut holder = PgConnection::connect_with(&queue.database.options()).await.unwrap();
+    let hold = format!("begin; select from eventbridge.workers where id = '{}' for key share", first.0);
+    sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut holder).await.unwrap();
+    let dead = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
+    assert_eq!(within("the other is buried", queue.store.rescue(dead)).await.unwrap(), [claimed.id]);
+    holder.close().await.unwrap();
+    assert_eq!(within("it is, too", queue.store.rescue(dead)).await.unwrap().len(), 1);
 }
 
 fn skipped() -> Outcome {

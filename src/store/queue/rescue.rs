@@ -36,9 +36,14 @@ impl Store {
         let held: Vec<i64> = watch.held.iter().map(|fence| fence.0).collect();
         let rows = sqlx::query_scalar!(
             r#"
-            with dead as (
-                delete from eventbridge.workers
+            with silent as (
+                -- One whose row somebody holds is left to the next look: it must not keep the others waiting.
+                select id from eventbridge.workers
                  where beat_at < now() - $1::bigint * interval '1 millisecond'
+                   for update skip locked
+            ), dead as (
+                delete from eventbridge.workers
+                 where id = any (array (select id from silent))
                 returning id
             ), orphans as (
                 select key, execution_id, fence
