@@ -43,8 +43,10 @@ pub struct FailureView {
     /// When the last of them failed.
     pub last_seen: DateTime<Utc>,
     /// What the newest of them are about, by currency; an object counts once. Those that are counted so
-    /// are 10000 in all, in equal parts for each group of the page: asked for alone, a group has all.
+    /// are 1000 in all, in equal parts for each group of the page: asked for alone, a group has all.
     pub money: Vec<Sum>,
+    /// Whether there are more failures than were counted so.
+    pub money_is_cut: bool,
     /// The newest of them.
     #[schema(example = 42)]
     pub sample_execution: i64,
@@ -211,6 +213,7 @@ impl From<FailureGroup> for FailureView {
             first_seen: group.first_seen,
             last_seen: group.last_seen,
             money: group.money.iter().map(Sum::from).collect(),
+            money_is_cut: group.is_money_cut,
             sample_execution: group.sample,
             sample_message: group.sample_message,
             acknowledged: group.is_acknowledged,

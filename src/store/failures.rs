@@ -13,8 +13,9 @@ use chrono::{DateTime, Utc};
 /// The failures of a group are counted no further than this.
 pub const FAILURES_COUNTED_MAX: u32 = 10_000;
 
-/// The money of a page of groups is that of so many failures, the newest of each, in equal parts.
-pub const FAILURES_SUMMED_MAX: u32 = 10_000;
+/// The money of a page of groups is that of so many failures, the newest of each, in equal parts: each
+/// wants three rows from anywhere in large tables.
+pub const FAILURES_SUMMED_MAX: u32 = 1_000;
 
 /// How many failures get their group at once.
 const GROUPED_AT_ONCE: i64 = 200;
@@ -52,6 +53,8 @@ pub struct FailureGroup {
     pub note: Option<String>,
     /// What the objects concerned amount to, by currency, each object once: see [`FAILURES_SUMMED_MAX`].
     pub money: Vec<Money>,
+    /// Whether there are more failures than the money is of.
+    pub is_money_cut: bool,
 }
 
 /// A group as it is read.
@@ -148,10 +151,12 @@ impl Store {
             Cursor::of_seen(row.id, Seen { as_of: row.as_of, last: row.place })
         });
         let keys: Vec<String> = page.rows.iter().map(|row| row.key.clone()).collect();
-        let sums = self.money_of(&keys).await?;
+        let each = i64::from(FAILURES_SUMMED_MAX) / i64::try_from(keys.len().max(1)).unwrap_or(i64::MAX);
+        let sums = self.money_of(&keys, each).await?;
         let rows = page.rows.into_iter().map(|row| {
             let money = sums.iter().filter(|(key, _)| *key == row.key).map(|(_, sum)| *sum).collect();
-            FailureGroup::new(row, money)
+            let is_money_cut = row.count > each;
+            FailureGroup::new(row, money, is_money_cut)
         });
         Ok(Page { rows: rows.collect(), next: page.next })
     }
@@ -174,9 +179,9 @@ impl Store {
         Ok(count)
     }
 
-    /// What the newest failures of these groups amount to, by currency. An object counts once, with what
+    /// What the newest failures of these groups, so many of each, amount to, by currency. An object counts once, with what
     /// its newest event says.
-    async fn money_of(&self, keys: &[String]) -> Result<Vec<(String, Money)>, StoreError> {
+    async fn money_of(&self, keys: &[String], each: i64) -> Result<Vec<(String, Money)>, StoreError> {
         let rows = sqlx::query!(
             r#"
             select wanted.key as "key!", currency as "currency!", sum(amount_minor)::text as "sum!"
@@ -196,7 +201,7 @@ impl Store {
              order by wanted.key, currency
             "#,
             keys,
-            i64::from(FAILURES_SUMMED_MAX) / i64::try_from(keys.len().max(1)).unwrap_or(i64::MAX)
+            each
         )
         .fetch_all(&self.reading)
         .await?;
@@ -283,7 +288,7 @@ impl Store {
 }
 
 impl FailureGroup {
-    fn new(row: Row, money: Vec<Money>) -> Self {
+    fn new(row: Row, money: Vec<Money>, is_money_cut: bool) -> Self {
         Self {
             key: row.key,
             destination: row.destination,
@@ -299,6 +304,7 @@ impl FailureGroup {
             acknowledged_by: row.acknowledged_by,
             note: row.note,
             money,
+            is_money_cut,
         }
     }
 }

@@ -195,7 +195,7 @@ fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>, heading: Op
             @if let Some(heading) = heading { (heading) }
             p.remedy { (remedy(&group.error_class)) }
             dl.figures.small {
-                div { dt { "Money concerned" } dd { (money(&group.money)) } }
+                div { dt { "Money concerned" } dd { (money(&group.money)) @if group.is_money_cut { " and more" } } }
                 div { dt { "First failed" } dd { (time(group.first_seen)) } }
                 div { dt { "Last failed" } dd { (time(group.last_seen)) } }
                 div { dt { "Newest" } dd { a href=(format!("/executions/{}", group.sample)) { "Execution " (group.sample) } } }

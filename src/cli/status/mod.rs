@@ -13,7 +13,7 @@ use crate::store::{FailureFilter, StoreError};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
-use verdict::{Arrivals, Destination, FAILURES_TOLD_MAX, Level, State, Verdict};
+use verdict::{Arrivals, Destination, Level, State, Verdict};
 
 /// The time between two looks of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -21,8 +21,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// So many of the newest events tell how often one comes.
 const ARRIVALS: u32 = 500;
 
-/// So many groups of failures that nobody knows of are counted.
-const NEWS_MAX: u32 = 100;
+/// So many groups of failures that nobody knows of are told.
+const NEWS_MAX: u32 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
@@ -97,6 +97,7 @@ async fn look(operator: &Operator) -> Result<State, StoreError> {
     let held = store.held(&operator.instances).await?;
     let backlog = store.backlog(&operator.instances).await?;
     let news = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
+    let failing = store.failures(&news, None, NEWS_MAX).await?;
     let destinations = backlog.into_iter().map(|of| Destination {
         held: held
             .iter()
@@ -111,7 +112,8 @@ async fn look(operator: &Operator) -> Result<State, StoreError> {
     Ok(State {
         arrivals: Arrivals::of(&store.newest_arrivals(ARRIVALS).await?, now),
         destinations: destinations.collect(),
-        failing: store.failures(&news, None, NEWS_MAX).await?.rows,
+        fails_elsewhere: failing.next.is_some(),
+        failing: failing.rows,
         rejected: rejected_in_a_row(
             &store.rejections().await?,
             store.last_accepted_at().await?,
@@ -146,8 +148,8 @@ fn as_json(state: Option<&State>, verdict: &Verdict) -> Value {
         "seconds_since_last_event": state.and_then(|state| state.arrivals.since_last).map(seconds),
         "usual_gap_seconds": state.and_then(|state| state.arrivals.usual).map(|gap| gap.as_secs_f64()),
         "rejected_in_a_row": state.map(|state| state.rejected.as_ref().map_or(0, |rejected| rejected.count)),
-        "unacknowledged_failures": state.map(|state| state.failing.len()),
-        "failures": state.map(|state| state.failing.iter().take(FAILURES_TOLD_MAX).map(|group| json!({
+        "failures_are_more": state.map(|state| state.fails_elsewhere),
+        "failures": state.map(|state| state.failing.iter().map(|group| json!({
             "group": group.key,
             "destination": group.destination,
             "error_class": group.error_class,

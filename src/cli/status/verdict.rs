@@ -25,9 +25,6 @@ const GAPS_MIN: usize = 20;
 /// So many rejections in a row mean that nothing comes in.
 const REJECTED_MAX: u64 = 5;
 
-/// So many groups of failures are told one by one.
-pub(super) const FAILURES_TOLD_MAX: usize = 3;
-
 /// How things stand.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
@@ -35,6 +32,8 @@ pub(super) struct State {
     pub(super) destinations: Vec<Destination>,
     /// Groups of failures that nobody has acknowledged, the one that was last seen first.
     pub(super) failing: Vec<FailureGroup>,
+    /// Whether there are more such groups.
+    pub(super) fails_elsewhere: bool,
     /// What is rejected in a row now.
     pub(super) rejected: Option<InARow>,
 }
@@ -133,7 +132,7 @@ pub(super) fn of(state: &State) -> Verdict {
     let mut said: Vec<(Level, String)> = state.destinations.iter().filter_map(of_destination).collect();
     said.extend(of_silence(&state.arrivals));
     said.extend(state.rejected.as_ref().map(of_rejections));
-    said.extend(of_failures(&state.failing));
+    said.extend(of_failures(&state.failing, state.fails_elsewhere));
     let level = said.iter().map(|(level, _)| *level).max().unwrap_or(Level::Ok);
     // The weightiest first, else in the order in which they were found.
     said.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
@@ -190,7 +189,7 @@ fn of_rejections(rejected: &InARow) -> (Level, String) {
     (level, format!("{which} {} {}", newest.says, newest.remedy))
 }
 
-fn of_failures(groups: &[FailureGroup]) -> Vec<(Level, String)> {
+fn of_failures(groups: &[FailureGroup], is_more: bool) -> Vec<(Level, String)> {
     let told = |group: &FailureGroup| {
         let FailureGroup { destination, error_class, count, sample, key, .. } = group;
         let (deliveries, them) = match count {
@@ -200,23 +199,20 @@ fn of_failures(groups: &[FailureGroup]) -> Vec<(Level, String)> {
             }
             count => (format!("{count} deliveries"), "them"),
         };
-        let facts = std::iter::once(error_class.clone()).chain(group.money.iter().map(ToString::to_string));
+        let more = if group.is_money_cut { " and more" } else { "" };
+        let sums = group.money.iter().map(|sum| format!("{sum}{more}"));
+        let facts = std::iter::once(error_class.clone()).chain(sums);
         let facts: Vec<String> = facts.filter(|fact| !fact.is_empty()).collect();
         format!(
             "{destination} has given up {deliveries} ({}): eventbridge why {sample} tells what happened; once that is mended, eventbridge retry --failure {key} tries {them} again.",
             facts.join(", ")
         )
     };
-    let mut sentences: Vec<String> = groups.iter().take(FAILURES_TOLD_MAX).map(told).collect();
-    match groups.len().saturating_sub(FAILURES_TOLD_MAX) {
-        0 => {}
-        1 => sentences.push(
-            "There is one more kind of failure that nobody has acknowledged: see /api/v1/failures."
-                .to_owned(),
-        ),
-        more => sentences.push(format!(
-            "There are {more} more kinds of failure that nobody has acknowledged: see /api/v1/failures."
-        )),
+    let mut sentences: Vec<String> = groups.iter().map(told).collect();
+    if is_more {
+        sentences.push(
+            "There are more kinds of failure that nobody has acknowledged: see /api/v1/failures.".to_owned(),
+        );
     }
     sentences.into_iter().map(|sentence| (Level::Warning, sentence)).collect()
 }
@@ -268,12 +264,14 @@ mod tests {
             acknowledged_by: None,
             note: None,
             money: Vec::new(),
+            is_money_cut: false,
         }
     }
 
     fn judged(arrivals: Arrivals, of: Destination, failures: usize) -> (Level, String) {
-        let failing = (0..failures).map(|_| group()).collect();
-        let verdict = super::of(&State { arrivals, destinations: vec![of], failing, rejected: None });
+        let (failing, fails_elsewhere) = (vec![group(); failures.min(3)], failures > 3);
+        let verdict =
+            super::of(&State { arrivals, destinations: vec![of], failing, fails_elsewhere, rejected: None });
         (verdict.level, verdict.sentences.join(" "))
     }
 
@@ -330,7 +328,7 @@ mod tests {
             assert!(said.starts_with(first), "{said}");
         }
         let (_, said) = judged(arrivals(1), destination(None, false), 5);
-        assert!(said.contains("There are 2 more kinds of failure"), "{said}");
+        assert!(said.contains("There are more kinds of failure"), "{said}");
     }
 
     #[test]
