@@ -92,6 +92,7 @@ impl Service {
         let metrics = Metrics::new(names.iter());
         let subject =
             alerts::Subject { instances: names.clone(), secrets: secrets.clone(), clock: clock.clone() };
+        let silence_factor = alerts.thresholds.silence_factor;
         tasks.spawn(alerts::watch(store.clone(), subject, alerts, stop.clone()));
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
@@ -102,7 +103,7 @@ impl Service {
             forensics: Forensics::start(&store, secrets.to_vec(), &tasks, &stop),
         };
         let last = (TaskTracker::new(), CancellationToken::new());
-        last.0.spawn(statistics::keep(store.clone(), metrics.clone(), last.1.clone()));
+        last.0.spawn(statistics::keep(store.clone(), metrics.clone(), names.clone(), last.1.clone()));
         let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
         let previewer = worker::Previewer::new(store.clone(), instances.clone());
         let previewer: Previewer = Arc::new(move |id| {
@@ -117,6 +118,7 @@ impl Service {
             targets: targets.clone(),
             secrets: secrets.clone(),
             previewer: previewer.clone(),
+            silence_factor,
             wake: wake.clone(),
             access: access.clone(),
             clock,

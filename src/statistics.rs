@@ -3,10 +3,11 @@
 //!
 //! While the database is away, numbers wait with their time. A kill loses those of the last seconds,
 //! and never an event: statistics are counted beside the events, not from them. Where the answer to
-//! an addition is lost, its numbers may be added twice.
+//! an addition is lost, its numbers may be added twice. How much waits is looked at once a minute.
 
 use crate::store::{Addition, Store, StoreError};
 use crate::telemetry::{Count, Kind, Metrics};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -26,15 +27,27 @@ const WAITING_MAX: usize = 120;
 /// The time between two removals of what is too old.
 const REMOVE_EVERY: Duration = Duration::from_mins(10);
 
-/// Keeps the statistics until told to stop, and adds the last numbers then.
-pub async fn keep(store: Store, metrics: Metrics, stop: CancellationToken) {
+/// The time between two looks at what waits.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+
+/// Keeps the statistics until told to stop, and adds the last numbers then. What waits for these
+/// instances is among them.
+pub async fn keep(store: Store, metrics: Metrics, instances: Arc<[String]>, stop: CancellationToken) {
     let mut ledger = Ledger::default();
+    let mut look_at = Instant::now();
     let mut remove_at = Instant::now() + REMOVE_EVERY;
     let mut is_last = false;
     while !is_last {
         is_last = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none();
         ledger.take(metrics.counts(), Instant::now());
         add(&store, &mut ledger).await;
+        if !is_last && look_at <= Instant::now() {
+            look_at = Instant::now() + LOOK_EVERY;
+            let noted = tokio::time::timeout(WRITE_WITHIN, note_backlog(&store, &instances)).await;
+            if let Err(error) = noted.unwrap_or(Err(StoreError::TimedOut)) {
+                debug!(%error, "how much waits is not noted this time");
+            }
+        }
         if !is_last && remove_at <= Instant::now() {
             remove_at = Instant::now() + REMOVE_EVERY;
             remove_old(&store).await;
@@ -56,6 +69,10 @@ async fn add(store: &Store, ledger: &mut Ledger) {
         }
         Err(error) => debug!(%error, "statistics wait for the database"),
     }
+}
+
+async fn note_backlog(store: &Store, instances: &[String]) -> Result<(), StoreError> {
+    store.note_backlog(&store.backlog(instances).await?).await
 }
 
 async fn remove_old(store: &Store) {

@@ -1,8 +1,8 @@
 //! What is worth an alert. Pure: what was seen goes in, conditions come out.
 
 use super::settings::Thresholds;
-use super::silence;
 use crate::domain::rejection::{InARow, Kept, rejected_in_a_row};
+use crate::domain::silence;
 use crate::store::{Backlog, Condition, FailuresOfLate, HeldInstance};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;

@@ -8,11 +8,11 @@ mod conditions;
 mod message;
 mod sender;
 mod settings;
-mod silence;
 
 pub use sender::{AlertError, send_test_alert};
 pub use settings::{Address, AlertSettings, Format, Receiver, Thresholds, settings};
 
+use crate::domain::silence;
 use crate::store::{Condition, Per, Store, StoreError, ToTell};
 use chrono::{DateTime, Utc};
 use conditions::{Seen, conditions};
@@ -47,9 +47,6 @@ const WORKERS_SILENT: Duration = Duration::from_secs(15);
 
 /// Failures are told for so long after the last one.
 const FAILURES_OF_LATE: Duration = Duration::from_hours(1);
-
-const MINUTES_LOOKED_AT: Duration = Duration::from_hours(48);
-const HOURS_LOOKED_AT: Duration = Duration::from_hours(14 * 24);
 
 /// What alerts are about.
 #[derive(Clone)]
@@ -147,8 +144,8 @@ impl Watch {
             rejections: store.rejections().await?,
             last_accepted_at,
             secrets: self.subject.secrets.to_vec(),
-            minutes: arrivals(Per::Minute, MINUTES_LOOKED_AT).await?,
-            hours: arrivals(Per::Hour, HOURS_LOOKED_AT).await?,
+            minutes: arrivals(Per::Minute, silence::MINUTES_LOOKED_AT).await?,
+            hours: arrivals(Per::Hour, silence::HOURS_LOOKED_AT).await?,
         })
     }
 

@@ -17,7 +17,9 @@ pub struct Backlog {
     pub pending: u64,
     /// Whether there are more than were counted.
     pub is_more: bool,
-    /// How long ago the oldest of those counted was created; nothing where none waits.
+    /// How long the oldest of those counted has waited since it was created or retried by a person;
+    /// nothing where none waits. What was queued with many others by hand waits for all else, and is
+    /// left out.
     pub oldest: Option<Duration>,
     /// The one of those counted that was made first.
     pub oldest_execution: Option<i64>,
@@ -49,13 +51,14 @@ impl Store {
               from unnest($1::text[]) as wanted (name)
               left join eventbridge.destinations on destinations.name = wanted.name
              cross join lateral (
-                   select sum(of_class.pending)::bigint as pending, min(of_class.oldest) as oldest,
-                          min(of_class.oldest_execution) as oldest_execution,
+                   select sum(of_class.pending)::bigint as pending,
+                          min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
+                          min(of_class.oldest_execution) filter (where class.name <> 'bulk') as oldest_execution,
                           bool_or(of_class.pending = $2) as is_more
                      from (values ('fresh'), ('late'), ('suspect'), ('bulk')) as class (name)
                     cross join lateral (
-                          select count(*) as pending, min(created_at) as oldest, min(id) as oldest_execution
-                            from (select id, created_at
+                          select count(*) as pending, min(waits_since) as oldest, min(id) as oldest_execution
+                            from (select id, greatest(created_at, retried_at) as waits_since
                                     from eventbridge.executions
                                    where status = 'pending' and destination = wanted.name
                                      and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'

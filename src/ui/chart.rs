@@ -1,55 +1,204 @@
-//! The last day in bars: what was received, delivered and failed in each hour.
+//! Charts over time, drawn here: bars and lines on one scale, the same numbers in a table below.
+//!
+//! The drawing is as wide as its place and its writing is not stretched. The script shows the numbers
+//! of the step that one points at, which it reads off the table.
 
-use super::elements::count;
-use crate::store::Statistic;
-use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
+use super::elements::{count, none, time};
+use super::history::{History, Step};
+use chrono::TimeDelta;
 use maud::{Markup, html};
+use std::fmt::Write as _;
 
-const HOURS: usize = 24;
-const WIDTH: i64 = 30;
-const HEIGHT: i64 = 96;
+/// The height of a drawing in its own units; its width is one for each step, times [`STEP`].
+const HEIGHT: i64 = 1000;
+const STEP: i64 = 100;
 
-/// What is counted, the word of the statistics for it, and its colour.
-const SERIES: [(&str, &str, &str); 3] =
-    [("Received", "received", "runs"), ("Delivered", "delivered", "good"), ("Failed", "failed", "bad")];
+/// The blank between two bars.
+const GAP: i64 = 18;
 
-/// When the first hour of the chart begins.
-pub(super) fn first_hour(now: DateTime<Utc>) -> DateTime<Utc> {
-    let hours = i64::try_from(HOURS).unwrap_or_default() - 1;
-    now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now) - TimeDelta::hours(hours)
+/// The least height of what is not nothing.
+const LEAST: i64 = 12;
+
+/// What latencies are read off by.
+const DECADES_MS: [u64; 8] = [100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 21_600_000, 86_400_000];
+
+/// A number of a step.
+type Of = fn(&Step) -> i64;
+
+/// What came in, what was delivered, and what failed.
+pub(super) fn flow(history: &History) -> Markup {
+    let series: [(&str, &str, Of); 3] = [
+        ("Received", "received", |step| step.received),
+        ("Delivered", "delivered", |step| step.delivered),
+        ("Failed", "failed", |step| step.failed),
+    ];
+    let highest = series.iter().filter_map(|(.., of)| history.steps.iter().map(of).max()).max();
+    let top = round_up(highest.unwrap_or_default());
+    let y = |n: i64| HEIGHT - scaled(n, top);
+    let drawing = html! {
+        (grid_of_counts(top))
+        (canvas(history, &html! {
+            (bars(history, "received", top, |step| step.received))
+            (line("delivered", &points(history, |step| Some(y(step.delivered)))))
+            (bars(history, "failed", top, |step| step.failed))
+        }))
+    };
+    let says = series.map(|(name, _, of)| format!("{name}: {}.", count(history.sum(of)))).join(" ");
+    let legend = html! {
+        ul.legend {
+            @for (name, class, of) in series {
+                li { span class=(format!("key {class}")) {} (name) " " strong { (count(history.sum(of))) } }
+            }
+        }
+    };
+    let head = ["Received", "Delivered", "Failed"];
+    let row = |step: &Step| series.map(|(.., of)| html! { (count(of(step))) }).to_vec();
+    figure(history, "flow", "Events", &legend, &drawing, &says, &table(history, &head, row))
 }
 
-/// A small chart for each series, its sum beside it, and all numbers as a text for those who listen.
-pub(super) fn day(statistics: &[Statistic], now: DateTime<Utc>) -> Markup {
-    let begin = first_hour(now);
+/// How long it took from receipt to page.
+pub(super) fn latency(history: &History) -> Markup {
+    let highest = history.steps.iter().filter_map(|step| step.p95_ms.max(step.p50_ms)).max().unwrap_or(1);
+    let top = DECADES_MS.into_iter().find(|decade| *decade >= highest.max(1_000)).unwrap_or(highest);
+    let y = |ms: Option<u64>| ms.map(|ms| HEIGHT - on_decades(ms, top));
+    let drawing = html! {
+        @for decade in DECADES_MS.into_iter().filter(|decade| *decade <= top) {
+            (grid_line(HEIGHT - on_decades(decade, top), &in_words(decade)))
+        }
+        (canvas(history, &html! {
+            (line("p95", &points(history, |step| y(step.p95_ms))))
+            (line("p50", &points(history, |step| y(step.p50_ms))))
+        }))
+    };
+    let told = |ms: Option<u64>| ms.map_or_else(|| "–".to_owned(), in_words);
+    let legend = html! {
+        ul.legend {
+            li { span.key.p50 {} "Median " strong { (told(history.p50_ms)) } }
+            li { span.key.p95 {} "95 % within " strong { (told(history.p95_ms)) } }
+        }
+    };
+    let says = format!("Median: {}. 95 % within {}.", told(history.p50_ms), told(history.p95_ms));
+    let cell = |ms: Option<u64>| ms.map_or_else(none, |ms| html! { (in_words(ms)) });
+    let row = |step: &Step| vec![cell(step.p50_ms), cell(step.p95_ms)];
+    let table = table(history, &["Median", "95 % within"], row);
+    figure(history, "latency", "From receipt to page", &legend, &drawing, &says, &table)
+}
+
+/// How much waited; `now` is what waits now, in words.
+pub(super) fn backlog(history: &History, now: &str) -> Markup {
+    let of = |step: &Step| step.pending;
+    let highest = history.steps.iter().map(of).max().unwrap_or_default();
+    let top = round_up(highest);
+    let drawing = html! { (grid_of_counts(top)) (canvas(history, &bars(history, "pending", top, of))) };
+    let legend = html! {
+        ul.legend {
+            li { span.key.pending {} "Now " strong { (now) } }
+            li { "Most " strong { (count(highest)) } }
+        }
+    };
+    let says = format!("Now: {now}. The most: {}.", count(highest));
+    let table = table(history, &["Pending at most"], |step| vec![html! { (count(step.pending)) }]);
+    figure(history, "backlog", "Backlog", &legend, &drawing, &says, &table)
+}
+
+fn figure(
+    history: &History,
+    id: &str,
+    title: &str,
+    legend: &Markup,
+    drawing: &Markup,
+    says: &str,
+    table: &Markup,
+) -> Markup {
+    let range = history.range;
+    let title_id = format!("chart-{id}");
+    let steps = history.steps.len();
     html! {
-        div.charts {
-            @for (title, kind, tone) in SERIES {
-                @let hours = hours(statistics, kind, begin);
-                @let sum: i64 = hours.iter().sum();
-                figure.card.chart {
-                    figcaption { span.soft { (title) } strong { (count(sum)) } }
-                    (bars(&hours, begin, title, tone))
+        figure.chart.card id=(id) data-chart {
+            figcaption { h3 id=(title_id) { (title) } (legend) }
+            svg.plot role="img" aria-labelledby=(title_id) aria-describedby=(format!("{title_id}-says")) {
+                desc id=(format!("{title_id}-says")) { (says) " In steps of a " (range.step_name()) ", over the last " (range.name()) "." }
+                (drawing)
+            }
+            div.times aria-hidden="true" {
+                span { (time(history.begin_of(0))) }
+                span { (time(history.begin_of(steps / 2))) }
+                span { "now" }
+            }
+            details.numbers id=(format!("{title_id}-table")) { summary { "Numbers" } (table) }
+        }
+    }
+}
+
+/// What is drawn, stretched to its place.
+fn canvas(history: &History, shapes: &Markup) -> Markup {
+    let width = STEP * i64::try_from(history.steps.len()).unwrap_or_default();
+    html! {
+        svg.canvas width="100%" height="100%" viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" { (shapes) }
+    }
+}
+
+fn grid_of_counts(top: i64) -> Markup {
+    html! {
+        (grid_line(0, &count(top)))
+        @if top.rem_euclid(2) == 0 { (grid_line(HEIGHT / 2, &count(top / 2))) }
+        (grid_line(HEIGHT, "0"))
+    }
+}
+
+/// A line across, with its value above it.
+fn grid_line(y: i64, value: &str) -> Markup {
+    let percent = format!("{}.{}%", y / 10, y.rem_euclid(10));
+    html! {
+        line.grid x1="0" x2="100%" y1=(percent) y2=(percent) {}
+        text.tick x="100%" y=(percent) dy="-4" text-anchor="end" { (value) }
+    }
+}
+
+fn bars(history: &History, class: &str, top: i64, of: impl Fn(&Step) -> i64) -> Markup {
+    html! {
+        g class=(class) {
+            @for (left, step) in (0..).step_by(100).zip(&history.steps) {
+                @let n = of(step);
+                @if n > 0 {
+                    @let tall = scaled(n, top).max(LEAST);
+                    rect x=(left + GAP / 2) y=(HEIGHT - tall) width=(STEP - GAP) height=(tall) {}
                 }
             }
         }
     }
 }
 
-fn bars(hours: &[i64; HOURS], begin: DateTime<Utc>, title: &str, tone: &str) -> Markup {
-    let highest = hours.iter().copied().max().unwrap_or_default().max(1);
-    let width = WIDTH * i64::try_from(HOURS).unwrap_or_default();
-    let sum: i64 = hours.iter().sum();
+/// The middle of each step, and how high the line is there.
+fn points(history: &History, y: impl Fn(&Step) -> Option<i64>) -> Vec<Option<(i64, i64)>> {
+    (STEP / 2..).step_by(100).zip(&history.steps).map(|(x, step)| y(step).map(|y| (x, y))).collect()
+}
+
+/// A line through these points, broken where there is none; a point alone is a dot.
+fn line(class: &str, points: &[Option<(i64, i64)>]) -> Markup {
+    let mut path = String::new();
+    for run in points.split(Option::is_none) {
+        let mut letter = 'M';
+        for (x, y) in run.iter().flatten() {
+            // Writing to a String cannot fail.
+            let _ok = write!(path, "{letter}{x} {y}");
+            letter = 'L';
+        }
+        if run.len() == 1 {
+            path.push_str("h1");
+        }
+    }
+    html! { path class=(format!("line {class}")) d=(path) vector-effect="non-scaling-stroke" {} }
+}
+
+fn table(history: &History, head: &[&str], row: impl Fn(&Step) -> Vec<Markup>) -> Markup {
     html! {
-        svg class=(format!("bars {tone}")) viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" role="img"
-            aria-label=(format!("{title} in each of the last {HOURS} hours: {sum} in all, {highest} at most", highest = if sum == 0 { 0 } else { highest })) {
-            line x1="0" x2=(width) y1=(HEIGHT - 1) y2=(HEIGHT - 1) {}
-            @for (left, (hour, n)) in (0..).step_by(30).zip(hours.iter().enumerate()) {
-                @if *n > 0 {
-                    @let tall = (n * (HEIGHT - 4) / highest).max(3);
-                    @let at = begin + TimeDelta::hours(i64::try_from(hour).unwrap_or_default());
-                    rect x=(left + 4) y=(HEIGHT - tall) width=(WIDTH - 8) height=(tall) {
-                        title { (at.to_rfc3339_opts(SecondsFormat::Secs, true)) ": " (count(*n)) }
+        div.scroll tabindex="0" role="region" aria-label="Numbers" {
+            table {
+                thead { tr { th scope="col" { "From" } @for name in head { th.number scope="col" { (name) } } } }
+                tbody {
+                    @for (place, step) in history.steps.iter().enumerate() {
+                        tr { td.when { (time(history.begin_of(place))) } @for cell in row(step) { td.number { (cell) } } }
                     }
                 }
             }
@@ -57,44 +206,112 @@ fn bars(hours: &[i64; HOURS], begin: DateTime<Utc>, title: &str, tone: &str) -> 
     }
 }
 
-/// The numbers of each hour, whatever their reason or destination.
-fn hours(statistics: &[Statistic], kind: &str, begin: DateTime<Utc>) -> [i64; HOURS] {
-    let mut hours = [0_i64; HOURS];
-    for statistic in statistics.iter().filter(|statistic| statistic.kind == kind) {
-        let hour = usize::try_from((statistic.at - begin).num_hours()).ok();
-        if let Some(sum) = hour.and_then(|hour| hours.get_mut(hour)) {
-            *sum = sum.saturating_add(statistic.n);
+/// How high a number is drawn.
+fn scaled(n: i64, top: i64) -> i64 {
+    n.clamp(0, top).saturating_mul(HEIGHT) / top.max(1)
+}
+
+/// The next number that reads well: 1, 2 or 5 and noughts.
+fn round_up(n: i64) -> i64 {
+    let mut unit: i64 = 1;
+    loop {
+        for factor in [2, 4, 10] {
+            let round = unit.saturating_mul(factor);
+            if n <= round {
+                return round;
+            }
         }
+        unit = unit.saturating_mul(10);
     }
-    hours
+}
+
+/// How high a latency is drawn: as far apart as their logarithms.
+fn on_decades(ms: u64, top: u64) -> i64 {
+    let [least, ms, top] = [100, ms.max(100), top.max(101)].map(logarithm);
+    let share = (ms - least) / (top - least);
+    whole(share.clamp(0.0, 1.0))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a latency in milliseconds needs no more than 52 bits")]
+fn logarithm(ms: u64) -> f64 {
+    (ms as f64).ln()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "between 0 and 1000")]
+fn whole(share: f64) -> i64 {
+    (share * 1000.0).round() as i64
+}
+
+/// A latency: `85 ms`, `1.2 s`, `12 min`.
+fn in_words(ms: u64) -> String {
+    match ms {
+        ..1_000 => format!("{ms} ms"),
+        1_000..10_000 if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
+        1_000..10_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        _ => super::elements::length(TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::history::Range;
+    use chrono::DateTime;
+
+    fn history(change: impl Fn(usize, &mut Step)) -> History {
+        let from = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let mut history = History::of(Range::Hour, from, &[]);
+        history.steps.iter_mut().enumerate().for_each(|(place, step)| change(place, step));
+        history
+    }
 
     #[test]
-    fn numbers_fall_into_their_hours_and_others_are_left_out() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-        let begin = first_hour(now);
-        assert!(now - begin >= TimeDelta::hours(23) && now - begin < TimeDelta::hours(24));
-        let one = |hours, kind: &str, n| Statistic {
-            at: begin + TimeDelta::hours(hours),
-            kind: kind.to_owned(),
-            name: String::new(),
-            le_ms: 0,
-            n,
-        };
-        let counted = [
-            one(0, "received", 2),
-            one(0, "received", 3),
-            one(23, "received", 1),
-            one(0, "failed", 7),
-            one(24, "received", 9),
-            one(-1, "received", 9),
-        ];
-        let found = hours(&counted, "received", begin);
-        assert_eq!((found[0], found[23], found.iter().sum::<i64>()), (5, 1, 6));
-        assert!(day(&counted, now).into_string().contains("Received in each of the last 24 hours: 6 in all"));
+    fn a_scale_ends_with_a_number_that_reads_well() {
+        for (n, top) in [(0, 2), (2, 2), (3, 4), (5, 10), (11, 20), (399, 400), (401, 1_000), (1_001, 2_000)]
+        {
+            assert_eq!(round_up(n), top, "{n}");
+        }
+        assert!(round_up(i64::MAX) > 0);
+    }
+
+    #[test]
+    fn every_number_is_drawn_and_told() {
+        let drawn = flow(&history(|place, step| {
+            step.received = i64::from(place < 3);
+            step.failed = i64::from(place == 1);
+        }))
+        .into_string();
+        assert_eq!(drawn.matches("<rect").count(), 4);
+        assert_eq!(drawn.matches("<tr>").count(), 61);
+        assert!(drawn.contains("Received: 3. Delivered: 0. Failed: 1."), "{drawn}");
+        assert!(!drawn.contains("style="), "the policy forbids it");
+    }
+
+    #[test]
+    fn latencies_lie_on_a_scale_of_decades_and_gaps_stay_gaps() {
+        assert_eq!(
+            (on_decades(100, 10_000), on_decades(1_000, 10_000), on_decades(10_000, 10_000)),
+            (0, 500, 1000)
+        );
+        assert_eq!((on_decades(0, 1_000), on_decades(u64::MAX, 1_000)), (0, 1000));
+        let drawn = latency(&history(|place, step| {
+            step.p50_ms = (place != 5 && place < 7).then_some(500);
+        }))
+        .into_string();
+        assert_eq!(drawn.matches("h1").count(), 1, "the point behind the gap is a dot");
+        assert!(drawn.contains("500 ms"), "{drawn}");
+    }
+
+    #[test]
+    fn nothing_at_all_is_drawn_without_a_division_by_nothing() {
+        let empty = history(|_, _| {});
+        let all = [flow(&empty), latency(&empty), backlog(&empty, "0")].map(Markup::into_string).concat();
+        assert!(all.contains("Median: –") && !all.contains("NaN"), "{all}");
+    }
+
+    #[test]
+    fn latencies_read_as_people_say_them() {
+        let told = [85, 1_000, 1_250, 10_000, 60_000, 21_600_000].map(in_words);
+        assert_eq!(told, ["85 ms", "1 s", "1.2 s", "10 s", "1 min", "6 h"]);
     }
 }

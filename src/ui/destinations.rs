@@ -112,13 +112,11 @@ pub(super) async fn resume(
 /// How each configured instance stands, by name.
 pub(super) async fn standings(ui: &Ui) -> Result<Vec<Standing>, Refusal> {
     let connections: Vec<_> = ui.targets.iter().filter_map(|target| target.connection.clone()).collect();
-    let (rows, limiters, backlogs) = tokio::try_join!(
-        ui.store.destinations(&ui.instances),
-        ui.store.limiters(&connections),
-        ui.store.backlog(&ui.instances),
-    )?;
+    let reading = ui.reading().await?;
+    let (rows, limiters) =
+        tokio::try_join!(ui.store.destinations(&ui.instances), ui.store.limiters(&connections))?;
     let standing = |row: DestinationRow| {
-        let backlog = backlogs.iter().find(|backlog| backlog.destination == row.name);
+        let backlog = reading.backlog.iter().find(|backlog| backlog.destination == row.name);
         let pending = backlog.map_or(0, |backlog| backlog.pending);
         let is_more = backlog.is_some_and(|backlog| backlog.is_more);
         let seconds = seconds_for(&ui.targets, &BTreeMap::from([(row.name.clone(), pending)]));

@@ -1,5 +1,7 @@
 //! The small parts that pages share: states, times, lengths of time, ids, notes, the pager.
 
+pub(super) use crate::domain::span::length;
+use crate::domain::verdict;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 use url::form_urlencoded;
@@ -27,20 +29,6 @@ pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// A length of time as people say it: `41 s`, `6 min`, `2 h 5 min`, `3 d`.
-pub(super) fn length(length: TimeDelta) -> String {
-    let seconds = length.num_seconds().max(0);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => match seconds % 3600 / 60 {
-            0 => format!("{} h", seconds / 3600),
-            minutes => format!("{} h {minutes} min", seconds / 3600),
-        },
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
 /// So many seconds, where they are no more than a length of time can be.
 pub(super) fn span(seconds: u64) -> Option<TimeDelta> {
     i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds)
@@ -56,18 +44,8 @@ pub(super) fn took(duration_ms: i32) -> String {
 
 /// A number with its thousands apart.
 pub(super) fn count(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    if number < 0 {
-        text.push('-');
-    }
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
+    let sign = if number < 0 { "-" } else { "" };
+    format!("{sign}{}", verdict::count(number.unsigned_abs(), false))
 }
 
 /// Where there is nothing to tell.
@@ -137,7 +115,7 @@ pub(super) fn pager(newest: Option<&str>, older: Option<&str>) -> Markup {
 fn tone(word: &str) -> &'static str {
     match word {
         "success" | "delivered" | "ok" | "working" => "good",
-        "failed" | "permanent" => "bad",
+        "failed" | "permanent" | "gone" | "silent" => "bad",
         "pending" | "transient" | "throttled" | "ambiguous" | "unsettled" | "held" | "worker_lost" => "waits",
         "running" => "runs",
         _ => "still",
@@ -149,12 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_and_counts_read_as_people_say_them() {
-        for (seconds, said) in
-            [(-5, "0 s"), (41, "41 s"), (60, "1 min"), (3600, "1 h"), (7500, "2 h 5 min"), (259_200, "3 d")]
-        {
-            assert_eq!(length(TimeDelta::seconds(seconds)), said);
-        }
+    fn times_and_counts_read_as_people_say_them() {
         for (ms, said) in [(85, "85 ms"), (999, "999 ms"), (1250, "1.2 s"), (61_000, "61.0 s")] {
             assert_eq!(took(ms), said);
         }

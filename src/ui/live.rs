@@ -2,11 +2,12 @@
 //!
 //! One task looks at the database once a second, and only while a page is open. A stream says
 //! nothing but "changed": what it is stands in the page, which the server renders. There is room
-//! for so many streams; each ends by itself after a while, and when the service stops.
+//! for so many streams; each ends by itself after a while, and when the service stops. What pages
+//! have in common is read once for each change, not once for each page.
 
 use super::Ui;
 use super::refusal::Refusal;
-use crate::store::Store;
+use crate::store::{Store, Tide};
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -35,11 +36,21 @@ const PAGE_LOAD_MAX: Duration = Duration::from_secs(15);
 /// How often a quiet stream says that it is there, so that nothing between takes it for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How many changes were seen since the start: whatever was read at other counts is out of date.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Of anything.
+    pub all: u64,
+    /// Of the statistics.
+    pub numbers: u64,
+    /// When the last one was seen.
+    seen_at: Option<Instant>,
+}
+
 /// What open pages hear from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
-    /// When the last change was seen.
-    changes: Arc<watch::Sender<Option<Instant>>>,
+    changes: Arc<watch::Sender<Changes>>,
     room: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -48,22 +59,36 @@ impl Live {
     /// Nothing is looked at until [`Live::run`] runs.
     pub fn new(stop: CancellationToken) -> Self {
         let room = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self { changes: Arc::new(watch::Sender::new(None)), room, stop }
+        Self { changes: Arc::new(watch::Sender::default()), room, stop }
+    }
+
+    /// The changes that were seen so far.
+    pub fn changes(&self) -> Changes {
+        *self.changes.borrow()
+    }
+
+    /// Whether changes are looked for: they are while a page is open.
+    pub fn is_looking(&self) -> bool {
+        self.changes.receiver_count() > 0
     }
 
     /// Looks at the database while somebody listens, until told to stop.
     pub async fn run(self, store: Store) {
         let looking = async {
-            let mut last = String::new();
+            let mut last = Tide::default();
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 if self.changes.receiver_count() == 0 {
                     continue;
                 }
                 match store.tide().await {
-                    Ok(mark) if mark != last => {
-                        last = mark;
-                        self.changes.send_replace(Some(Instant::now()));
+                    Ok(tide) if tide != last => {
+                        self.changes.send_modify(|changes| {
+                            changes.all += 1;
+                            changes.seen_at = Some(Instant::now());
+                            changes.numbers += u64::from(tide.numbers != last.numbers);
+                        });
+                        last = tide;
                     }
                     Ok(_) => {}
                     Err(error) => debug!(%error, "open pages are not told of changes"),
@@ -81,7 +106,7 @@ pub(super) async fn live(State(ui): State<Ui>) -> Result<Response, Refusal> {
         .try_acquire_owned()
         .map_err(|_| Refusal::busy("Too many pages are open; this one does not update by itself."))?;
     let mut changes = changes.subscribe();
-    if changes.borrow().is_some_and(|last| last.elapsed() < PAGE_LOAD_MAX) {
+    if changes.borrow().seen_at.is_some_and(|last| last.elapsed() < PAGE_LOAD_MAX) {
         changes.mark_changed();
     }
     let listener = Listener { changes, until: Instant::now() + STREAM_LENGTH, stop, _permit: permit };
@@ -94,7 +119,7 @@ pub(super) async fn live(State(ui): State<Ui>) -> Result<Response, Refusal> {
 }
 
 struct Listener {
-    changes: watch::Receiver<Option<Instant>>,
+    changes: watch::Receiver<Changes>,
     until: Instant,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,

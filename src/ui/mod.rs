@@ -19,6 +19,7 @@ mod filters;
 mod forms;
 mod frame;
 mod guard;
+mod history;
 mod live;
 mod login;
 mod overview;
@@ -26,6 +27,7 @@ mod payload;
 mod playground;
 mod preview;
 mod query;
+mod readings;
 mod refusal;
 mod search;
 mod session;
@@ -62,6 +64,8 @@ pub struct Parts {
     pub secrets: Arc<[String]>,
     /// Makes previews.
     pub previewer: Previewer,
+    /// Silence is strange from so many times the usual gap between events; never for 0.
+    pub silence_factor: u32,
     /// Wakes the workers after a retry.
     pub wake: Wake,
     /// Who may log in.
@@ -80,35 +84,49 @@ pub struct Ui {
     store: Store,
     instances: Arc<[String]>,
     targets: Arc<[Target]>,
-    #[expect(dead_code, reason = "the pages that tell it come next")]
     secrets: Arc<[String]>,
     previewer: Previewer,
+    silence_factor: u32,
     wake: Wake,
     access: Arc<Access>,
     clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     playground: Option<Arc<Playground>>,
     live: live::Live,
     badge: badge::Badge,
+    readings: readings::Readings,
     wrong_keys: Arc<Semaphore>,
 }
 
 impl Ui {
     /// Puts it together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, instances, targets, secrets, previewer, wake, access, clock, playground, stop } =
-            parts;
+        let Parts {
+            store,
+            instances,
+            targets,
+            secrets,
+            silence_factor,
+            previewer,
+            wake,
+            access,
+            clock,
+            playground,
+            stop,
+        } = parts;
         Self {
             store,
             instances,
             targets,
             secrets,
             previewer,
+            silence_factor,
             wake,
             access,
             clock,
             playground: playground.map(Arc::new),
             live: live::Live::new(stop),
             badge: badge::Badge::default(),
+            readings: readings::Readings::default(),
             wrong_keys: Arc::new(Semaphore::new(login::WRONG_KEYS_MAX)),
         }
     }

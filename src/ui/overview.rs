@@ -1,103 +1,117 @@
 //! `/`: whether money flows, and if not, why.
 
-use super::elements::{ago, empty, length, status};
+use super::elements::{address, ago, count, empty, length, status};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
+use super::history::{History, Range};
+use super::query::Query;
+use super::readings::Reading;
 use super::refusal::Refusal;
-use super::verdict::{self, Level, Verdict};
-use super::{Ui, chart, playground};
+use super::verdict::{banner, waiting_words};
+use super::{Ui, chart, destinations, playground};
 use crate::domain::execution::Status;
-use crate::store::{Backlog, EventFilter, EventRow, ExecutionFilter, ExecutionRow, HeldInstance, Per};
+use crate::domain::rejection::{Diagnosis, diagnose};
+use crate::domain::verdict;
+use crate::store::{AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica};
 use axum::extract::State;
 use axum::response::Html;
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
+use serde::Deserialize;
+use std::time::Duration;
 
 /// How many of the latest events and failures are shown.
 const LATEST: u32 = 8;
 
+/// A process that has not beaten for so long does not work.
+const SILENT_TOO_LONG: Duration = Duration::from_secs(15);
+
+/// What the charts show.
+#[derive(Debug, Deserialize)]
+pub(super) struct OverviewQuery {
+    range: Option<String>,
+}
+
 /// The overview.
-pub(super) async fn overview(State(ui): State<Ui>, visitor: Visitor) -> Result<Html<String>, Refusal> {
+pub(super) async fn overview(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Query(query): Query<OverviewQuery>,
+) -> Result<Html<String>, Refusal> {
     let failed = ExecutionFilter { status: Some(Status::Failed.as_str()), ..ExecutionFilter::default() };
     let everything = EventFilter::default();
-    let now = ui.store.now().await?;
-    let (events, failures, backlog, held, counted) = tokio::try_join!(
-        async { Ok::<_, Refusal>(ui.store.events(&everything, None, LATEST).await?) },
-        async { Ok(ui.store.executions(&failed, None, LATEST).await?) },
-        async { Ok(ui.store.backlog(&ui.instances).await?) },
-        async { Ok(ui.store.held(&ui.instances).await?) },
-        async { Ok(ui.store.statistics(Per::Hour, chart::first_hour(now), now).await?) },
+    let (reading, history, events, failures, rows) = tokio::try_join!(
+        ui.reading(),
+        ui.history(Range::of(query.range.as_deref())),
+        async { Ok::<_, Refusal>(ui.store.events(&everything, None, LATEST).await?.rows) },
+        async { Ok(ui.store.executions(&failed, None, LATEST).await?.rows) },
+        async {
+            let changes = ui.store.audited(None, None, LATEST).await?.rows;
+            let replicas = ui.store.replicas().await?;
+            Ok((changes, replicas, ui.store.rejections().await?))
+        },
     )?;
-    let last_event = events.rows.first().map(|event| event.received_at);
-    let verdict = verdict::judge(last_event, &backlog, &held, now);
+    let (changes, replicas, rejections) = rows;
+    let standings = destinations::standings(&ui).await?;
+    let now = reading.standing.now;
+    let verdict = verdict::of(&reading.standing);
+    let causes = diagnose(&rejections, reading.standing.arrivals.last_at, &ui.secrets);
     let body = html! {
-        (headline(&verdict))
+        (banner(&verdict, now))
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }
+        (numbers(&history, &reading))
         section data-part="destinations" aria-labelledby="destinations" {
-            h2 id="destinations" { "Destinations" }
-            (destinations(&backlog, &held, now))
-        }
-        section data-part="day" aria-labelledby="day" {
-            h2 id="day" { "The last 24 hours" }
-            (chart::day(&counted, now))
+            div.head { h2 id="destinations" { "Destinations" } a href="/destinations" { "All of them" } }
+            (destinations::cards(&visitor, &standings, now))
         }
         div.columns {
             section data-part="events" aria-labelledby="latest" {
                 div.head { h2 id="latest" { "Latest events" } a href="/events" { "All events" } }
-                (latest_events(&events.rows, now))
+                (latest_events(&events, now))
             }
             section data-part="failures" aria-labelledby="failures" {
-                div.head { h2 id="failures" { "Latest failures" } a href="/executions?status=failed" { "All failures" } }
-                (latest_failures(&failures.rows, now))
+                div.head { h2 id="failures" { "Latest failures" } a href="/failures" { "By cause" } }
+                (latest_failures(&failures, now))
+            }
+        }
+        div.columns {
+            section data-part="rejections" aria-labelledby="rejections" {
+                h2 id="rejections" { "Rejected webhooks" }
+                (rejected(&causes, now))
+            }
+            section data-part="changes" aria-labelledby="changes" {
+                div.head { h2 id="changes" { "Changes by hand" } a href="/audit" { "Audit" } }
+                (by_hand(&changes, now))
+            }
+            section data-part="replicas" aria-labelledby="replicas" {
+                h2 id="replicas" { "Replicas" }
+                (processes(&replicas, now))
             }
         }
     };
     Ok(frame::page(&visitor, Tab::Overview, &verdict.headline, &body))
 }
 
-fn headline(verdict: &Verdict) -> Markup {
-    let tone = match verdict.level {
-        Level::Good => "good",
-        Level::Waits => "waits",
-        Level::Bad => "bad",
-    };
+/// The charts, and the ranges that they can show.
+fn numbers(history: &History, reading: &Reading) -> Markup {
+    let waiting = reading.backlog.iter().map(|of| of.pending).sum();
+    let waiting = waiting_words(waiting, reading.backlog.iter().any(|of| of.is_more));
     html! {
-        section class=(format!("verdict {tone}")) data-part="verdict" aria-live="polite" {
-            h1 { (verdict.headline) }
-            p { @for sentence in &verdict.sentences { (sentence) " " } }
-        }
-    }
-}
-
-fn destinations(backlog: &[Backlog], held: &[HeldInstance], now: DateTime<Utc>) -> Markup {
-    html! {
-        @if backlog.is_empty() {
-            (empty("No destination is configured", "Events are stored and not delivered: DESTINATIONS is empty."))
-        }
-        div.cards {
-            @for one in backlog {
-                @let trouble = held.iter().find(|held| held.name == one.destination);
-                article.card {
-                    div.head {
-                        h3 { (one.destination) }
-                        (status(if trouble.is_some() { "held" } else { "ok" }))
-                    }
-                    dl.figures {
-                        div { dt { "Pending" } dd { (verdict::waiting_words(one.pending, one.is_more)) } }
-                        div {
-                            dt { "Oldest" }
-                            dd { @match one.oldest.and_then(|oldest| TimeDelta::from_std(oldest).ok()) {
-                                Some(oldest) => (length(oldest)),
-                                None => "–",
-                            } }
+        section data-part="numbers" aria-labelledby="numbers" {
+            div.head {
+                h2 id="numbers" { "The last " (history.range.name()) }
+                nav.ranges aria-label="Range of time" {
+                    @for range in Range::ALL {
+                        a href=(address("/", &[("range", Some(range.word()))])) aria-current=[(range == history.range).then_some("true")] {
+                            span aria-hidden="true" { (range.word()) } span.hidden { "The last " (range.name()) }
                         }
                     }
-                    @if let Some(held) = trouble {
-                        p.reason { strong { (held.hold.remedy) } }
-                        p.soft { "Held " (ago(held.since, now)) ": " (held.hold.reason) }
-                        p.soft { "Nothing is lost and no attempt is counted. It goes on by itself once it works." }
-                    }
                 }
+            }
+            div.charts {
+                (chart::flow(history))
+                (chart::latency(history))
+                (chart::backlog(history, &waiting))
             }
         }
     }
@@ -135,6 +149,73 @@ fn latest_failures(failures: &[ExecutionRow], now: DateTime<Utc>) -> Markup {
                             span.row-main { (failure.event_type) }
                             span.row-soft { (failure.reason.as_deref().unwrap_or_default()) }
                             span.row-end { (ago(failure.finished_at.unwrap_or(failure.created_at), now)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
+    html! {
+        @if causes.is_empty() {
+            (empty("None", "Webhooks that fail a check are told here, with the cause and what to do."))
+        } @else {
+            ul.notes {
+                @for cause in causes {
+                    li {
+                        div.head {
+                            strong { (count(i64::try_from(cause.count).unwrap_or(i64::MAX))) " rejected" }
+                            span.soft { (ago(cause.last_at, now)) }
+                        }
+                        p { (cause.says) }
+                        @if cause.is_current || !cause.cause.is_to_be_mended() {
+                            p.soft { (cause.remedy) }
+                        } @else {
+                            p.soft { "Webhooks were accepted since." }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn by_hand(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
+    html! {
+        @if changes.is_empty() {
+            (empty("None", "Retries, holds and all else that a person does stand here."))
+        } @else {
+            ul.rows {
+                @for change in changes {
+                    li.row {
+                        span.row-main { (change.action) }
+                        span.row-soft { (change.subject) " by " (change.who) }
+                        span.row-end { (ago(change.at, now)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn processes(replicas: &[Replica], now: DateTime<Utc>) -> Markup {
+    html! {
+        @if replicas.is_empty() {
+            (empty("None", "No process works the queue: without a destination there is nothing to do."))
+        } @else {
+            ul.rows {
+                @for replica in replicas {
+                    @let beats = replica.silent_for < SILENT_TOO_LONG;
+                    li.row {
+                        span.row-main { (status(if beats { "working" } else { "silent" })) }
+                        span.row-soft { span.mono { (replica.id.to_string().get(..8).unwrap_or_default()) } " · version " (replica.version) " · " (count(replica.leases)) " in hand" }
+                        span.row-end {
+                            @match TimeDelta::from_std(replica.silent_for) {
+                                Ok(silent) if !beats => { "beat " (length(silent)) " ago" },
+                                _ => { "up " (length(now - replica.started_at)) },
+                            }
                         }
                     }
                 }

@@ -5,6 +5,8 @@
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 // In tables, where the year can be seen by pointing at the time.
 const brief = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const hour = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const dayAndHour = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
 const RELOAD_GAP_MS = 1000;
 const AGO_EVERY_MS = 10000;
 const LISTEN_AGAIN_MS = 5000;
@@ -27,6 +29,10 @@ function localise(root) {
     const utc = `${time.dateTime.replace('T', ' ').replace('Z', '')} UTC`;
     if ('ago' in time.dataset) {
       time.title = `${clock.format(at)} (${utc})`;
+    } else if ('clock' in time.dataset || time.closest('.chart')) {
+      const isToday = at.toDateString() === new Date().toDateString();
+      time.textContent = (isToday ? hour : dayAndHour).format(at);
+      time.title = utc;
     } else {
       time.textContent = (time.closest('td') ? brief : clock).format(at);
       time.title = utc;
@@ -140,6 +146,45 @@ function live(url) {
   });
 }
 
+// Points at a step of a chart: its numbers stand in the table below, row by row.
+function pointing() {
+  const line = document.createElement('div');
+  const bubble = document.createElement('div');
+  line.className = 'pointer';
+  bubble.className = 'bubble';
+  bubble.setAttribute('aria-hidden', 'true');
+  const away = () => { line.remove(); bubble.remove(); };
+  document.addEventListener('pointermove', (event) => {
+    const plot = event.target.closest?.('.plot');
+    const chart = plot?.closest('[data-chart]');
+    const rows = chart?.querySelectorAll('tbody tr');
+    if (!rows?.length) return away();
+    const box = plot.getBoundingClientRect();
+    const share = (event.clientX - box.left) / box.width;
+    const place = Math.min(rows.length - 1, Math.max(0, Math.floor(share * rows.length)));
+    const names = chart.querySelectorAll('thead th');
+    const [when, ...cells] = rows[place].children;
+    const title = document.createElement('b');
+    title.textContent = when.textContent;
+    bubble.replaceChildren(title, ...cells.map((cell, index) => {
+      const row = document.createElement('span');
+      const value = document.createElement('span');
+      value.textContent = cell.textContent;
+      row.append(names[index + 1].textContent, value);
+      return row;
+    }));
+    chart.append(line, bubble);
+    const around = chart.getBoundingClientRect();
+    const x = box.left - around.left + ((place + 0.5) / rows.length) * box.width;
+    const top = box.top - around.top;
+    Object.assign(line.style, { left: `${x}px`, top: `${top}px`, height: `${box.height}px` });
+    const toTheLeft = x > around.width / 2;
+    bubble.style.left = `${toTheLeft ? x - bubble.offsetWidth - 10 : x + 10}px`;
+    bubble.style.top = `${top}px`;
+  });
+  document.addEventListener('pointerleave', away);
+}
+
 function copying() {
   for (const button of document.querySelectorAll('button[data-copy]')) {
     if (!navigator.clipboard) continue;
@@ -170,5 +215,6 @@ setInterval(grow, AGO_EVERY_MS);
 const zone = document.getElementById('zone');
 if (zone) zone.textContent = `Times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one for UTC`;
 copying();
+pointing();
 keys();
 if (document.body.dataset.live && 'EventSource' in window) live(document.body.dataset.live);

@@ -12,7 +12,7 @@ mod workers;
 pub use claim::{Claimed, Trial, Wanted};
 pub use finish::{Conclusion, Finished, Settlement};
 pub use rescue::Watch;
-pub use workers::WorkerId;
+pub use workers::{Replica, WorkerId};
 
 /// Tells a lease from every other one that was ever given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

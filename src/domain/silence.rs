@@ -1,14 +1,30 @@
-//! How long nothing may come in before that is strange. Pure: times go in, a limit comes out.
+//! How often something comes in, and how long nothing may before that is strange. Pure: times go in.
 
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// No silence is strange that is shorter than this.
-pub(super) const SHORTEST: Duration = Duration::from_hours(1);
+pub const SHORTEST: Duration = Duration::from_hours(1);
 
 /// With fewer minutes or hours in which something came in, nobody knows what is usual.
 const MINUTES_MIN: usize = 30;
 const HOURS_MIN: usize = 24;
+
+/// How far back the minutes and the hours are looked at.
+pub const MINUTES_LOOKED_AT: Duration = Duration::from_hours(48);
+/// As [`MINUTES_LOOKED_AT`].
+pub const HOURS_LOOKED_AT: Duration = Duration::from_hours(14 * 24);
+
+/// Fewer gaps than this tell nothing of what is usual.
+const GAPS_MIN: usize = 20;
+
+/// The gap between two events on the average, read off the times of the newest ones, newest first;
+/// nothing where they are few.
+pub fn usual_gap(newest: &[DateTime<Utc>]) -> Option<Duration> {
+    let gaps = newest.len().checked_sub(1).filter(|gaps| *gaps >= GAPS_MIN)?;
+    let span = newest.first()?.signed_duration_since(newest.last()?).to_std().ok()?;
+    Some(span / u32::try_from(gaps).ok()?)
+}
 
 /// The silence beyond which something is wrong, or nothing where too little is known.
 ///
@@ -16,7 +32,7 @@ const HOURS_MIN: usize = 24;
 /// the last two days, the hours of the last two weeks. It is `factor` times the gap that 95 of 100
 /// stay below, and more than the longest quiet time of the two weeks, so that nights and weekends
 /// are no alarm once there was one.
-pub(super) fn limit(minutes: &[DateTime<Utc>], hours: &[DateTime<Utc>], factor: u32) -> Option<Duration> {
+pub fn limit(minutes: &[DateTime<Utc>], hours: &[DateTime<Utc>], factor: u32) -> Option<Duration> {
     if factor == 0 || minutes.len() < MINUTES_MIN || hours.len() < HOURS_MIN {
         return None;
     }
@@ -40,6 +56,14 @@ mod tests {
         (0..count)
             .filter_map(|number| DateTime::from_timestamp(1_800_000_000 + number * seconds, 0))
             .collect()
+    }
+
+    #[test]
+    fn what_is_usual_is_the_average_of_some_gaps_at_least() {
+        let newest_first = |count| every(60, count).into_iter().rev().collect::<Vec<_>>();
+        assert_eq!(usual_gap(&newest_first(21)), Some(Duration::from_mins(1)));
+        assert_eq!(usual_gap(&newest_first(20)), None);
+        assert_eq!(usual_gap(&[]), None);
     }
 
     #[test]

@@ -1,0 +1,215 @@
+//! What happened in a range of time, step by step, as the charts show it.
+
+use crate::store::{Bin, PENDING, Per};
+use crate::telemetry::quantile_ms;
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A range of time up to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Range {
+    Hour,
+    Day,
+    Week,
+    Month,
+}
+
+impl Range {
+    pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Week, Self::Month];
+
+    /// The word for it in an address.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hour => "1h",
+            Self::Day => "24h",
+            Self::Week => "7d",
+            Self::Month => "30d",
+        }
+    }
+
+    /// How people call it, after "the last".
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "24 hours",
+            Self::Week => "7 days",
+            Self::Month => "30 days",
+        }
+    }
+
+    /// The range that an address names; a day where it names none of ours.
+    pub fn of(word: Option<&str>) -> Self {
+        Self::ALL.into_iter().find(|range| Some(range.word()) == word).unwrap_or(Self::Day)
+    }
+
+    /// The spans that are put together.
+    pub const fn per(self) -> Per {
+        match self {
+            Self::Hour | Self::Day => Per::Minute,
+            Self::Week | Self::Month => Per::Hour,
+        }
+    }
+
+    /// How long a step is.
+    pub const fn step(self) -> Duration {
+        match self {
+            Self::Hour => Duration::from_mins(1),
+            Self::Day => Duration::from_mins(30),
+            Self::Week => Duration::from_hours(3),
+            Self::Month => Duration::from_hours(12),
+        }
+    }
+
+    /// How long a step is, in words.
+    pub const fn step_name(self) -> &'static str {
+        match self {
+            Self::Hour => "minute",
+            Self::Day => "half hour",
+            Self::Week => "3 hours",
+            Self::Month => "12 hours",
+        }
+    }
+
+    /// How many steps there are.
+    pub const fn steps(self) -> usize {
+        match self {
+            Self::Hour | Self::Month => 60,
+            Self::Day => 48,
+            Self::Week => 56,
+        }
+    }
+
+    /// When the first step begins, and when the last one, which is under way, ends.
+    pub fn bounds(self, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+        let step = self.step_delta();
+        let to = now.duration_trunc(step).unwrap_or(now) + step;
+        (to - step * i32::try_from(self.steps()).unwrap_or_default(), to)
+    }
+
+    fn step_delta(self) -> TimeDelta {
+        TimeDelta::from_std(self.step()).unwrap_or_default()
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) struct History {
+    pub range: Range,
+    from: DateTime<Utc>,
+    pub steps: Vec<Step>,
+    /// Half of what was delivered took no longer from receipt to page.
+    pub p50_ms: Option<u64>,
+    /// Nineteen of twenty took no longer.
+    pub p95_ms: Option<u64>,
+}
+
+/// What happened in one step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    pub received: i64,
+    pub delivered: i64,
+    pub failed: i64,
+    pub rejected: i64,
+    /// The most that waited at one time.
+    pub pending: i64,
+    pub p50_ms: Option<u64>,
+    pub p95_ms: Option<u64>,
+}
+
+/// Latencies by upper bound, as the statistics hold them.
+type Buckets = BTreeMap<i64, u64>;
+
+impl History {
+    /// Puts the numbers into their steps; what lies outside is left out.
+    pub fn of(range: Range, from: DateTime<Utc>, bins: &[Bin]) -> Self {
+        let mut steps = vec![Step::default(); range.steps()];
+        let mut latencies: Vec<Buckets> = vec![Buckets::new(); range.steps()];
+        let mut all = Buckets::new();
+        for bin in bins {
+            let place = usize::try_from(bin.step).ok();
+            let place = place.and_then(|place| Some((steps.get_mut(place)?, latencies.get_mut(place)?)));
+            let Some((step, latencies)) = place else { continue };
+            match bin.kind.as_str() {
+                "received" => step.received += bin.n,
+                "delivered" => step.delivered += bin.n,
+                "failed" => step.failed += bin.n,
+                "rejected" => step.rejected += bin.n,
+                PENDING => step.pending = step.pending.max(bin.n),
+                "latency" => {
+                    let count = u64::try_from(bin.n).unwrap_or_default();
+                    *latencies.entry(bin.le_ms).or_default() += count;
+                    *all.entry(bin.le_ms).or_default() += count;
+                }
+                _ => {}
+            }
+        }
+        for (step, latencies) in steps.iter_mut().zip(&latencies) {
+            (step.p50_ms, step.p95_ms) = quantiles(latencies);
+        }
+        let (p50_ms, p95_ms) = quantiles(&all);
+        Self { range, from, steps, p50_ms, p95_ms }
+    }
+
+    /// When a step begins.
+    pub fn begin_of(&self, step: usize) -> DateTime<Utc> {
+        self.from + self.range.step_delta() * i32::try_from(step).unwrap_or_default()
+    }
+
+    /// The sum of a number over all steps.
+    pub fn sum(&self, of: impl Fn(&Step) -> i64) -> i64 {
+        self.steps.iter().map(of).sum()
+    }
+}
+
+fn quantiles(counted: &Buckets) -> (Option<u64>, Option<u64>) {
+    let bound = |le_ms: i64| u64::try_from(le_ms).ok().filter(|_| le_ms != i64::MAX);
+    let buckets: Vec<_> = counted.iter().map(|(le_ms, count)| (bound(*le_ms), *count)).collect();
+    (quantile_ms(&buckets, 0.5), quantile_ms(&buckets, 0.95))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bin(step: i64, kind: &str, le_ms: i64, n: i64) -> Bin {
+        Bin { step, kind: kind.to_owned(), le_ms, n }
+    }
+
+    #[test]
+    fn a_range_ends_with_the_step_that_is_under_way() {
+        let now = DateTime::from_timestamp(1_800_000_100, 0).expect("a time");
+        for range in Range::ALL {
+            let (from, to) = range.bounds(now);
+            assert!(from < now && now < to, "{range:?}");
+            let steps = i32::try_from(range.steps()).expect("few");
+            assert_eq!(to - from, range.step_delta() * steps, "{range:?}");
+            assert_eq!(Range::of(Some(range.word())), range);
+        }
+        assert_eq!(Range::of(Some("x")), Range::Day);
+    }
+
+    #[test]
+    fn numbers_fall_into_their_steps_and_others_are_left_out() {
+        let from = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let bins = [
+            bin(0, "received", 0, 5),
+            bin(59, "received", 0, 1),
+            bin(60, "received", 0, 9),
+            bin(-1, "received", 0, 9),
+            bin(0, "failed", 0, 2),
+            bin(0, "pending", 0, 7),
+            bin(0, "latency", 250, 10),
+            bin(1, "latency", 1000, 10),
+            bin(1, "latency", i64::MAX, 1),
+            bin(0, "unheard_of", 0, 1),
+        ];
+        let history = History::of(Range::Hour, from, &bins);
+        let [first, second, ..] = history.steps.as_slice() else { panic!("steps") };
+        assert_eq!((first.received, first.failed, first.pending), (5, 2, 7));
+        assert_eq!((first.p50_ms, second.p95_ms), (Some(125), Some(1000)));
+        assert_eq!(history.sum(|step| step.received), 6);
+        assert_eq!(history.begin_of(2) - from, TimeDelta::minutes(2));
+        assert!(history.p95_ms.is_some_and(|p95| p95 >= 900));
+    }
+}
