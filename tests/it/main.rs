@@ -22,6 +22,7 @@ mod mapping;
 mod metrics;
 mod modes;
 mod object;
+mod operations;
 mod operators;
 mod outages;
 mod preview;

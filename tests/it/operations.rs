@@ -1,0 +1,119 @@
+//! The stories of docs/operations.md, played on the command: from the trouble to mended and seen mended.
+
+use crate::harness::{Service, eventbridge, output, text, within};
+use eventbridge::devserver::sandbox::{self, DATA_SOURCE_ID, Fault, FaultRule, Route};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use std::process::Output;
+use tempfile::TempDir;
+
+/// A folder with the settings of the service, as an operator has one.
+struct Desk<'a> {
+    service: &'a Service,
+    folder: TempDir,
+}
+
+impl<'a> Desk<'a> {
+    fn of(service: &'a Service) -> Self {
+        Self { service, folder: TempDir::new().unwrap() }
+    }
+
+    async fn type_in(&self, token: &str, arguments: &[&str]) -> Output {
+        let mut command = eventbridge(self.folder.path());
+        command.args(arguments).envs([
+            ("DATABASE_URL", self.service.database.url().expose_secret().to_owned()),
+            ("NOTION_API_URL", self.service.notion_url()),
+            ("NOTION_API_KEY", token.to_owned()),
+            ("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string()),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_of_the_tests".to_owned()),
+            ("AUTH", "off".to_owned()),
+        ]);
+        output(&mut command).await
+    }
+
+    /// What `status` says, with its exit code.
+    async fn status(&self) -> (Option<i32>, String) {
+        let done = self.type_in(sandbox::TOKEN, &["status"]).await;
+        let said: Value = serde_json::from_str(&text(&done.stdout)).unwrap();
+        (done.status.code(), said["sentences"][0].as_str().unwrap().to_owned())
+    }
+
+    async fn until_status(&self, code: i32, says: &str) {
+        within(says, async {
+            loop {
+                let (exit, said) = self.status().await;
+                if exit == Some(code) && said.contains(says) {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+}
+
+async fn pay(service: &Service, id: &str) {
+    let body = json!({"id": id, "object": "event", "type": "invoice.paid", "created": 1_700_000_000,
+        "data": {"object": {"id": "in_1", "object": "invoice", "currency": "eur", "total": 1_000}}});
+    assert_eq!(service.post_event(&body.to_string()).await.status, 200);
+}
+
+async fn until_pages(service: &Service, count: usize) {
+    within("the pages are there", service.sandbox.until(|sandbox| sandbox.page_count() == count)).await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_is_told_tried_and_replaced() {
+    let service = Service::start().await;
+    service.sandbox.set_token("ntn_new".to_owned());
+    pay(&service, "evt_1").await;
+    let desk = Desk::of(&service);
+    desk.until_status(2, "set a new NOTION_API_KEY and restart").await;
+    let before = desk.type_in(sandbox::TOKEN, &["doctor"]).await;
+    assert_eq!(before.status.code(), Some(2), "{before:?}");
+    let after = text(&desk.type_in("ntn_new", &["doctor"]).await.stdout);
+    assert!(after.contains("the token works") && after.contains("that is mended"), "{after}");
+    let restarted = service.replica().set("NOTION_API_KEY", "ntn_new").start().await;
+    until_pages(&service, 1).await;
+    desk.until_status(0, "nothing waits").await;
+    restarted.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_column_that_is_deleted_is_named_and_made_again() {
+    let service = Service::builder().template(sandbox::Template::Full).start().await;
+    service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
+    pay(&service, "evt_1").await;
+    let desk = Desk::of(&service);
+    desk.until_status(2, "add a text column EventId").await;
+    let fixed = text(&desk.type_in(sandbox::TOKEN, &["doctor", "--fix", "--yes"]).await.stdout);
+    assert!(fixed.contains("added: EventId"), "{fixed}");
+    until_pages(&service, 1).await;
+    desk.until_status(0, "nothing waits").await;
+}
+
+#[tokio::test]
+async fn an_event_that_notion_refuses_is_told_with_what_to_type_and_the_others_go_on() {
+    let service = Service::start().await;
+    let refusal = Fault::Invalid { message: "Amount is expected to be number.".to_owned() };
+    service.sandbox.fault(FaultRule::always(refusal).on(Route::Create).containing("evt_2")).unwrap();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        pay(&service, id).await;
+    }
+    service.until_finished(3).await;
+    assert_eq!(service.sandbox.page_count(), 2);
+    let desk = Desk::of(&service);
+    let (code, said) = desk.status().await;
+    assert_eq!(code, Some(1), "{said}");
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let after = |word: &str| {
+        let place = words.iter().position(|one| *one == word).unwrap_or_else(|| panic!("{said}"));
+        words[place + 1]
+    };
+    let why = text(&desk.type_in(sandbox::TOKEN, &["why", after("why")]).await.stdout);
+    assert!(why.contains("evt_2") && why.contains("Amount is expected to be number"), "{why}");
+    service.sandbox.clear_faults();
+    let retried = desk.type_in(sandbox::TOKEN, &["retry", "--failure", after("--failure")]).await;
+    assert!(retried.status.success(), "{retried:?}");
+    until_pages(&service, 3).await;
+    desk.until_status(0, "nothing waits").await;
+}
