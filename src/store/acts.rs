@@ -7,7 +7,7 @@ use super::{AuditRow, Store, StoreError};
 use crate::domain::audit::Action;
 
 /// The executions of an act are counted no further than this.
-pub const ACT_COUNTED_MAX: u32 = 50_000;
+pub const ACT_COUNTED_MAX: u32 = 20_000;
 
 /// The most lines of the audit that are taken for one act.
 const LINES_MAX: i64 = 100;

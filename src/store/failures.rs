@@ -167,9 +167,14 @@ impl Store {
             r#"
             select count(*) as "count!"
               from (select from eventbridge.failure_groups
-                     where exists (select from eventbridge.executions
-                                    where failure_group = key and status = 'failed'
-                                      and finished_at > coalesce(acknowledged_through, '-infinity'))
+                     cross join lateral (
+                           -- The last of each alone, however many there are.
+                           select finished_at
+                             from eventbridge.executions
+                            where failure_group = key and status = 'failed'
+                            order by finished_at desc
+                            limit 1) as last
+                     where last.finished_at > coalesce(acknowledged_through, '-infinity')
                      limit $1) as open
             "#,
             i64::from(most)

@@ -6,12 +6,12 @@ use super::executions;
 use super::forms::{note_field, note_of};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
-use super::query::{self, Path, Query, ROWS};
+use super::query::{self, Form, Path, Query, ROWS};
 use super::refusal::Refusal;
 use crate::domain::failure::remedy;
 use crate::domain::money::Money;
 use crate::store::{Cursor, ExecutionFilter, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, Page};
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::response::{Html, Redirect};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -61,10 +61,17 @@ pub(super) async fn list(
     let here = |cursor: Option<&str>| {
         address("/failures", &[("known", wants_known.then_some("yes")), ("cursor", cursor)])
     };
-    let now = ui.store.now().await?;
-    let shown = groups(&ui, wants_known, cursor, GROUPS).await?;
-    let known =
-        if wants_known || cursor.is_some() { None } else { Some(groups(&ui, true, None, FOLDED).await?) };
+    let folded = async {
+        if wants_known || cursor.is_some() {
+            return Ok(None);
+        }
+        groups(&ui, true, None, FOLDED).await.map(Some)
+    };
+    let (now, shown, known) = tokio::try_join!(
+        async { Ok(ui.store.now().await?) },
+        groups(&ui, wants_known, cursor, GROUPS),
+        folded
+    )?;
     let older = shown.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));
     let body = html! {

@@ -5,6 +5,7 @@
 //! the form bears its token as well. All of it is looked at here, once, for every route.
 
 use super::Ui;
+use super::query::refuse_nul;
 use super::refusal::Refusal;
 use super::session::{COOKIE, Session};
 use crate::config::{Access, ApiKey, Scope};
@@ -145,6 +146,7 @@ fn to_login(request: &Request) -> Response {
 async fn read_form(request: Request) -> Result<(Request, Bytes), Refusal> {
     let (parts, body) = request.into_parts();
     let form = axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| Refusal::form_too_large())?;
+    refuse_nul(&String::from_utf8_lossy(&form))?;
     Ok((Request::from_parts(parts, Body::from(form.clone())), form))
 }
 

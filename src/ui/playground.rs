@@ -3,8 +3,9 @@
 use super::Ui;
 use super::frame;
 use super::guard::Visitor;
+use super::query::Form;
 use super::refusal::Refusal;
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::response::Redirect;
 use futures_util::future::BoxFuture;
 use maud::{Markup, html};

@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use crate::store::{Cursor, Window};
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
@@ -16,6 +16,9 @@ pub(super) const DAYS: i64 = 30;
 /// The parameters after the question mark.
 pub(super) struct Query<T>(pub T);
 
+/// What a form sends.
+pub(super) struct Form<T>(pub T);
+
 /// The part of the path that varies.
 pub(super) struct Path<T>(pub T);
 
@@ -27,6 +30,19 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(query)| Self(query))
             .map_err(|rejection| Refusal::bad_request(format!("The address: {}.", rejection.body_text())))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        axum::extract::Form::from_request(request, state)
+            .await
+            .map(|axum::extract::Form(form)| Self(form))
+            .map_err(|rejection| {
+                Refusal::bad_request(format!("The form: {}. Nothing was done.", rejection.body_text()))
+            })
     }
 }
 
@@ -61,8 +77,8 @@ pub(super) fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 }
 
 /// No text of ours holds NUL, and Postgres takes none.
-fn refuse_nul(encoded: &str) -> Result<(), Refusal> {
-    if encoded.contains("%00") {
+pub(super) fn refuse_nul(encoded: &str) -> Result<(), Refusal> {
+    if encoded.contains("%00") || encoded.contains('\0') {
         Err(Refusal::bad_request("A NUL cannot be part of anything here."))
     } else {
         Ok(())

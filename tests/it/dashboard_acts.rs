@@ -174,6 +174,12 @@ async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
     assert_eq!(service.sandbox.page_count(), 3);
     let audit = ops.open("/audit").await.body;
     assert!(audit.contains("events.replayed") && audit.contains("in_2"), "{audit}");
+    for odd in ["object=%00", "object=in_1&object=in_2", "cursor=forged", "livemode=perhaps"] {
+        let refused =
+            ops.submit("/events/replay", &format!("{}&{odd}", form.replace("&object=in_2", ""))).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{odd}");
+        assert!(refused.body.contains("<!DOCTYPE html>"), "{odd}");
+    }
     let elsewhere = ops.open("/events/replay?destination=elsewhere").await;
     assert_eq!(elsewhere.status, StatusCode::BAD_REQUEST);
     assert_eq!(ops.open("/acts/7000").await.status, StatusCode::NOT_FOUND);
