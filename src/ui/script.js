@@ -52,18 +52,25 @@ function remember(root) {
   for (const part of root.querySelectorAll('[data-part]')) shown.set(part.dataset.part, part.outerHTML);
 }
 
+// Says whether a part was left as it was because somebody is just clicking in it.
 async function reload() {
   const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
   if (answer.redirected || answer.status === 401) {
     location.reload();
-    return;
+    return false;
   }
-  if (!answer.ok) return;
+  if (!answer.ok) return false;
+  let isLeft = false;
   const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
   for (const part of fresh.querySelectorAll('[data-part]')) {
     const name = part.dataset.part;
     const old = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
     if (!old || shown.get(name) === part.outerHTML || holds(old)) continue;
+    // What is taken away between the press and the release of a button is never clicked.
+    if (old.querySelector(':active')) {
+      isLeft = true;
+      continue;
+    }
     shown.set(name, part.outerHTML);
     const focused = old.contains(document.activeElement) ? indexOfFocus(old) : -1;
     localise(part);
@@ -74,6 +81,7 @@ async function reload() {
     old.replaceWith(document.adoptNode(part));
     if (focused >= 0) focusables(part)[focused]?.focus({ preventScroll: true });
   }
+  return isLeft;
 }
 
 // A part in which somebody types, has typed or selects text is not taken away.
@@ -112,7 +120,7 @@ function live(url) {
         document.addEventListener('visibilitychange', changed, { once: true });
         return;
       }
-      reload().catch(() => say('Not connected', false));
+      reload().then((isLeft) => { if (isLeft) changed(); }, () => say('Not connected', false));
     }, Math.max(0, RELOAD_GAP_MS - (performance.now() - last)));
   };
   let stream;
