@@ -29,20 +29,19 @@ const TYPES: [&str; 12] = [
 /// How many events are there to be listed.
 const EVENTS: usize = 36;
 
-/// Fills the site: a day of numbers, events of the last hours with their pages, and failures of two
-/// causes, the newest of them of an invoice of EUR 120.00 to jane@example.com. The number of that one's execution.
+/// A day on which all was well: its numbers, and the events of the last hours with their pages.
+pub async fn quiet(site: &Site) {
+    deliver(site).await;
+    backdate(site).await;
+    count_a_day(site).await;
+}
+
+/// A day with failures of two causes, the newest of them of an invoice of EUR 120.00 to
+/// jane@example.com. The number of that one's execution.
 pub async fn fill(site: &Site) -> i64 {
-    let now = DateTime::<Utc>::from(SystemTime::now());
-    for (number, name) in TYPES.iter().cycle().take(EVENTS).enumerate() {
-        let ago = TimeDelta::minutes(4) * i32::try_from(EVENTS - number + 4).unwrap();
-        let sample =
-            samples::make(name, u64::try_from(number / TYPES.len()).unwrap() + 40, now - ago).unwrap();
-        assert_eq!(site.post_event(&sample.body).await.status, 200);
-    }
-    let delivered = "select count(*) from eventbridge.executions where status = 'success'";
-    site.until_count(delivered, i64::try_from(EVENTS).unwrap()).await;
+    deliver(site).await;
     for number in 0..3 {
-        let created = now - TimeDelta::minutes(4) * (4 - number);
+        let created = now() - TimeDelta::minutes(4) * (4 - number);
         let event = invoice_at(&format!("evt_1QxFailed{number}"), "invoice.payment_failed", created);
         site.fail(
             &event,
@@ -50,11 +49,26 @@ pub async fn fill(site: &Site) -> i64 {
         )
         .await;
     }
-    let newest = invoice_at("evt_1QxJane", "invoice.paid", now - TimeDelta::minutes(4));
+    let newest = invoice_at("evt_1QxJane", "invoice.paid", now() - TimeDelta::minutes(4));
     let failed = site.fail(&newest, "Amount is expected to be number.").await;
     backdate(site).await;
     count_a_day(site).await;
     failed
+}
+
+pub fn now() -> DateTime<Utc> {
+    DateTime::from(SystemTime::now())
+}
+
+async fn deliver(site: &Site) {
+    for (number, name) in TYPES.iter().cycle().take(EVENTS).enumerate() {
+        let ago = TimeDelta::minutes(4) * i32::try_from(EVENTS - number + 4).unwrap();
+        let seed = u64::try_from(number / TYPES.len()).unwrap() + 40;
+        let sample = samples::make(name, seed, now() - ago).unwrap();
+        assert_eq!(site.post_event(&sample.body).await.status, 200);
+    }
+    let delivered = "select count(*) from eventbridge.executions where status = 'success'";
+    site.until_count(delivered, i64::try_from(EVENTS).unwrap()).await;
 }
 
 /// Has what is pending come in one after the other since so many minutes, when the trouble began and
@@ -101,8 +115,7 @@ async fn count_a_day(site: &Site) {
     let mut additions = Vec::new();
     for (place, step) in (1..=288_u32).enumerate() {
         let age = five_minutes * step;
-        let hour = usize::try_from((DateTime::<Utc>::from(SystemTime::now() - age).timestamp() / 3600) % 24)
-            .unwrap();
+        let hour = usize::try_from((now() - age).timestamp() / 3600 % 24).unwrap();
         let unevenness = i64::try_from(place * 5 % 7).unwrap() - 3;
         let received = RHYTHM[hour] + unevenness.max(-RHYTHM[hour]);
         let mut add = |kind, name: &str, le_ms, n| {
@@ -114,8 +127,10 @@ async fn count_a_day(site: &Site) {
         add("received", "", 0, received);
         add("delivered", "notion", 0, received - failed);
         add("failed", "notion", 0, failed.min(received));
-        for (le_ms, of_ten) in [(250, 1), (500, 6), (1_000, 2), (2_500, 1)] {
-            add("latency", "notion", le_ms, received * of_ten);
+        // What comes in crowds waits for its turn.
+        let late = RHYTHM[hour].saturating_sub(4).max(0);
+        for (le_ms, n) in [(250, 4), (500, 30), (1_000, 6 + late), (2_500, late)] {
+            add("latency", "notion", le_ms, received * n);
         }
     }
     site.database.store().add_statistics(&additions).await.unwrap();

@@ -60,6 +60,7 @@ async fn an_open_page_leads_to_the_login_when_its_key_was_taken_out() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let page = site.logged_in(WRITE_KEY).await;
     page.until_shows("Live").await;
+    page.expect_error("503");
     page.expect_error("ERR_CONNECTION_REFUSED");
     page.expect_error("401");
     let _site = site.restart(&[("API_KEYS", "board:read:another-0123456789abcdef0123456789abcdef")]).await;

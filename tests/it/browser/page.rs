@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,6 +40,7 @@ pub struct Page {
     context: String,
     session: String,
     origin: String,
+    has_no_scripts: AtomicBool,
     heard: Arc<Heard>,
 }
 
@@ -67,7 +68,9 @@ impl Page {
         let heard = Arc::<Heard>::default();
         let listening = heard.clone();
         chromium.listen(&session, Arc::new(move |event, params| listening.hear(event, params)));
-        let page = Self { chromium: chromium.clone(), context, session, origin: origin.to_owned(), heard };
+        let (chromium, origin, has_no_scripts) =
+            (chromium.clone(), origin.to_owned(), AtomicBool::new(false));
+        let page = Self { chromium, context, session, origin, has_no_scripts, heard };
         for domain in ["Page", "Runtime", "Network", "Log"] {
             page.ask(&format!("{domain}.enable"), &json!({})).await;
         }
@@ -82,9 +85,9 @@ impl Page {
     /// Sets the size of the window.
     pub async fn set_width(&self, width: Width) {
         let (width, height, scale, mobile) = match width {
-            Width::Desktop => (1280, 900, 1, false),
-            Width::Tablet => (1024, 768, 1, false),
-            Width::Phone => (390, 844, 2, true),
+            Width::Desktop => (1280, 900, 1.0, false),
+            Width::Tablet => (1024, 768, 1.0, false),
+            Width::Phone => (390, 844, 1.5, true),
         };
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile});
         self.ask("Emulation.setDeviceMetricsOverride", &metrics).await;
@@ -99,6 +102,7 @@ impl Page {
 
     /// Runs no script of a page from now on.
     pub async fn disable_scripts(&self) {
+        self.has_no_scripts.store(true, Ordering::Relaxed);
         self.ask("Emulation.setScriptExecutionDisabled", &json!({"value": true})).await;
     }
 
@@ -211,27 +215,42 @@ impl Page {
         value(&self.ask("Runtime.evaluate", &call).await).unwrap()
     }
 
-    /// Keeps a picture of the window, where `EVENTBRIDGE_PICTURES` names a folder for them.
+    /// Keeps a picture of what is seen in the window, without the blank below, where
+    /// `EVENTBRIDGE_PICTURES` names a folder for it.
     pub async fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os("EVENTBRIDGE_PICTURES") else { return };
-        let picture = self.ask("Page.captureScreenshot", &json!({"format": "png"})).await;
+        self.evaluate("(document.activeElement.blur(), scrollTo(0, 0))").await;
+        let size = self.evaluate("[innerWidth, Math.min(innerHeight, lowest() + 24)]").await;
+        let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
+        let picture = self.ask("Page.captureScreenshot", &json!({"format": "png", "clip": clip})).await;
         let bytes = BASE64_STANDARD.decode(text(&picture["data"])).unwrap();
         let path = PathBuf::from(folder).join(format!("{name}.png"));
         std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
+    /// Clicks until the click has come to the element: a part of the page may be replaced by a newer
+    /// one between the press and the release.
     async fn click_at(&self, what: &str, element: &str) {
         let deadline = Instant::now() + PATIENCE;
-        let at = loop {
-            match self.try_evaluate(&format!("place({element})")).await {
-                Ok(at) if at.is_object() => break at,
-                _ if Instant::now() < deadline => tokio::time::sleep(LOOK_EVERY).await,
-                other => panic!("{what} cannot be clicked: {other:?}; {}", self.told().await),
+        loop {
+            let at = self.try_evaluate(&format!("place({element})")).await;
+            assert!(Instant::now() < deadline, "{what} cannot be clicked ({at:?}): {}", self.told().await);
+            let Some(at) = at.ok().filter(Value::is_object) else {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            };
+            for step in ["mousePressed", "mouseReleased"] {
+                let event =
+                    json!({"type": step, "x": at["x"], "y": at["y"], "button": "left", "clickCount": 1});
+                self.ask("Input.dispatchMouseEvent", &event).await;
             }
-        };
-        for step in ["mousePressed", "mouseReleased"] {
-            let event = json!({"type": step, "x": at["x"], "y": at["y"], "button": "left", "clickCount": 1});
-            self.ask("Input.dispatchMouseEvent", &event).await;
+            // Where the click led to another page nothing is known of it there. Without scripts nothing
+            // is replaced, and nobody hears of clicks.
+            let missed =
+                self.try_evaluate("window.clicked === false").await.is_ok_and(|missed| missed == true);
+            if !missed || self.has_no_scripts.load(Ordering::Relaxed) {
+                return;
+            }
         }
     }
 

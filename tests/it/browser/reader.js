@@ -15,13 +15,16 @@ function field(label) {
   return named(label)?.control ?? [...document.querySelectorAll(`[aria-label="${CSS.escape(label)}"]`)].find(shows);
 }
 
-// Where to click; nothing while something else lies over it.
+// Where to click; nothing while something else lies over it. Whether the click came is told after it.
 function place(element) {
   if (!element) return null;
   element.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
   const box = element.getClientRects()[0];
   const at = { x: box.x + box.width / 2, y: box.y + box.height / 2 };
-  return element.contains(document.elementFromPoint(at.x, at.y)) ? at : null;
+  if (!element.contains(document.elementFromPoint(at.x, at.y))) return null;
+  window.clicked = false;
+  element.addEventListener('click', () => { window.clicked = true; }, { once: true, capture: true });
+  return at;
 }
 
 // What makes the page wider than its window, or its bar wider than the page.
@@ -32,4 +35,9 @@ function beyond() {
   if (root.scrollWidth <= root.clientWidth) return [];
   const wide = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > root.clientWidth);
   return [`${root.scrollWidth} in ${root.clientWidth}`, ...wide.map((one) => one.outerHTML.slice(0, 120))];
+}
+
+// Where what the page has to say ends.
+function lowest() {
+  return Math.max(...[...document.querySelectorAll('main > *')].map((one) => one.getBoundingClientRect().bottom));
 }

@@ -3,9 +3,8 @@
 
 use super::site::{WRITE_KEY, invoice_at};
 use super::{Page, Site, day};
-use chrono::{DateTime, Utc};
+use crate::harness::SECRET;
 use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
-use std::time::SystemTime;
 
 /// The overview in the state in which somebody sees it who was just woken.
 async fn at_three_in_the_morning(site: &Site) -> Page {
@@ -15,23 +14,25 @@ async fn at_three_in_the_morning(site: &Site) -> Page {
     page
 }
 
+/// While it restarts the service answers 503, and then not at all.
+fn expect_a_restart(page: &Page) {
+    page.expect_error("503");
+    page.expect_error("ERR_CONNECTION_REFUSED");
+}
+
 /// What comes in while nothing goes out.
 async fn send(site: &Site, count: usize) {
     for number in 0..count {
-        let event = invoice_at(&format!("evt_1QxWaits{number}"), "invoice.paid", now());
+        let event = invoice_at(&format!("evt_1QxWaits{number}"), "invoice.paid", day::now());
         assert_eq!(site.post_event(&event.to_string()).await.status, 200);
     }
     site.until_count("select count(*) from eventbridge.destinations where held_since is not null", 1).await;
 }
 
-fn now() -> DateTime<Utc> {
-    DateTime::from(SystemTime::now())
-}
-
 #[tokio::test]
 async fn a_revoked_token_is_replaced_and_what_waited_is_delivered() {
     let Some(site) = Site::with_keys(&[]).await else { return };
-    day::fill(&site).await;
+    day::quiet(&site).await;
     let delivered = site.sandbox.page_count();
     site.sandbox.set_token("ntn_new".to_owned());
     send(&site, 9).await;
@@ -41,10 +42,10 @@ async fn a_revoked_token_is_replaced_and_what_waited_is_delivered() {
     page.until_shows("set a new NOTION_API_KEY").await;
     page.picture("token-revoked").await;
     // The open page outlives the restart with the new token.
-    page.expect_error("ERR_CONNECTION_REFUSED");
+    expect_a_restart(&page);
     let site = site.restart(&[("NOTION_API_KEY", "ntn_new")]).await;
     page.until_gone("Notion is held").await;
-    page.until_shows("Nothing waits").await;
+    page.until_shows("All is well").await;
     page.picture("token-replaced").await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
     assert_eq!(site.sandbox.page_count(), delivered + 9);
@@ -53,7 +54,7 @@ async fn a_revoked_token_is_replaced_and_what_waited_is_delivered() {
 #[tokio::test]
 async fn a_key_column_that_was_deleted_is_added_again_and_what_waited_is_delivered() {
     let Some(site) = Site::with_keys(&[]).await else { return };
-    day::fill(&site).await;
+    day::quiet(&site).await;
     let delivered = site.sandbox.page_count();
     site.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     send(&site, 12).await;
@@ -64,9 +65,28 @@ async fn a_key_column_that_was_deleted_is_added_again_and_what_waited_is_deliver
     page.picture("column-deleted").await;
     site.sandbox.add_column(DATA_SOURCE_ID, "EventId", "rich_text").unwrap();
     page.until_gone("Notion is held").await;
-    page.until_shows("Nothing waits").await;
+    page.until_shows("All is well").await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
     assert_eq!(site.sandbox.page_count(), delivered + 12);
+}
+
+#[tokio::test]
+async fn a_wrong_webhook_secret_is_told_and_what_stripe_sends_again_is_taken_once_it_is_right() {
+    let Some(site) = Site::with_keys(&[]).await else { return };
+    day::quiet(&site).await;
+    let site = site.restart(&[("STRIPE_WEBHOOK_SECRET", "live=whsec_of_the_old_endpoint")]).await;
+    // As Stripe lays it out: in another layout somebody has written it anew.
+    let event = format!("{:#}", invoice_at("evt_1QxRejected", "invoice.paid", day::now()));
+    assert_eq!(site.post_event(&event).await.status, 400);
+    let page = at_three_in_the_morning(&site).await;
+    page.until_shows("signed with none of the configured secrets (live)").await;
+    page.picture("wrong-secret").await;
+    expect_a_restart(&page);
+    let site = site.restart(&[("STRIPE_WEBHOOK_SECRET", &format!("live={SECRET}"))]).await;
+    assert_eq!(site.post_event(&event).await.status, 200);
+    page.until_shows("Webhooks were accepted since").await;
+    page.until_shows("All is well").await;
+    assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
 }
 
 #[tokio::test]
@@ -80,15 +100,16 @@ async fn events_that_notion_refuses_are_a_group_of_failures_and_are_retried_toge
     page.until_at("/failures").await;
     page.until_shows("3 failed at notion").await;
     page.picture("poison-failures").await;
+    page.click("Notion: Status is expected to be status").await;
+    page.until_shows("Its failures").await;
     page.click("Preview").await;
     page.until_shows("What would be written now").await;
     page.picture("poison-preview").await;
+    page.evaluate("history.back()").await;
+    page.until_shows("Its failures").await;
 
     // One of the two causes is mended, the other one not.
     let refuse = Fault::Invalid { message: "Amount is expected to be number.".to_owned() };
-    page.open("/failures").await;
-    page.click("Notion: Status is expected to be status").await;
-    page.until_shows("Its failures").await;
     page.click("Retry all").await;
     page.until_shows("Retry 3 executions?").await;
     page.until_shows("Nothing is changed yet.").await;
