@@ -55,7 +55,9 @@ pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
 pub use limits::{LimiterRow, Slot};
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use prospect::Prospect;
-pub use queue::{Claimed, Conclusion, Fence, Finished, Replica, Settlement, Trial, Wanted, Watch, WorkerId};
+pub use queue::{
+    Claimed, Conclusion, Fence, Finished, Replica, Rescued, Settlement, Trial, Wanted, Watch, WorkerId,
+};
 pub use rejections::REJECTIONS_KEPT;
 pub use retention::{Cutoff, Removal, RemovedPayload, Swept};
 pub use search::FoundEvent;

@@ -46,6 +46,9 @@ const REJECTED: &[&str] = &[
 /// Why a webhook is turned away that may come again.
 const TURNED_AWAY: &[&str] = &["queue_full", "database_away", OTHER];
 
+/// A try whose worker died with it.
+const CRASHED: &str = "crashed";
+
 /// How a try to deliver can end.
 const OUTCOMES: &[&str] = &[
     "delivered",
@@ -58,6 +61,7 @@ const OUTCOMES: &[&str] = &[
     "unsettled",
     "needs_operator",
     "interrupted",
+    CRASHED,
     OTHER,
 ];
 
@@ -231,6 +235,13 @@ impl Metrics {
         if let Some(destination) = self.0.destinations.get(destination) {
             destination.attempts.count(outcome);
             destination.attempt_duration.time(took);
+        }
+    }
+
+    /// Counts a try that ended with its worker: how long it took, nobody knows.
+    pub fn crashed(&self, destination: &str) {
+        if let Some(destination) = self.0.destinations.get(destination) {
+            destination.attempts.count(CRASHED);
         }
     }
 

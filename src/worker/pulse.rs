@@ -2,8 +2,8 @@
 //! [`SILENCE`], any process frees them.
 
 use super::held::Held;
-use crate::store::{Store, StoreError, Wake, Watch, WorkerId};
-use crate::telemetry::Metrics;
+use crate::store::{Rescued, Store, StoreError, Wake, Watch, WorkerId};
+use crate::telemetry::{Ended, Metrics};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -34,15 +34,16 @@ pub(super) struct Pulse {
     stop: CancellationToken,
     beating: JoinHandle<()>,
     store: Store,
+    metrics: Metrics,
 }
 
 impl Pulse {
     pub(super) fn start(store: Store, wake: Wake, held: Held, metrics: Metrics) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
-        let beat = Beat { store: store.clone(), wake, held, metrics, worker: sender };
+        let beat = Beat { store: store.clone(), wake, held, metrics: metrics.clone(), worker: sender };
         let beating = tokio::spawn(beat.run(stop.clone()));
-        Self { worker, stop, beating, store }
+        Self { worker, stop, beating, store, metrics }
     }
 
     /// This process's id; waits until it has one.
@@ -62,12 +63,23 @@ impl Pulse {
             warn!(%error, "the beat broke");
         }
         let last = *self.worker.borrow();
-        if let Some(worker) = last
-            && let Err(error) = self.store.retire(worker).await
-        {
-            warn!(%error, "could not sign off; the leases run out by themselves");
+        let Some(worker) = last else { return };
+        match self.store.retire(worker).await {
+            Ok(freed) => count(&self.metrics, &freed),
+            Err(error) => warn!(%error, "could not sign off; the leases run out by themselves"),
         }
     }
+}
+
+/// Counts what was freed, with the try that its worker's death was, and what was given up so.
+fn count(metrics: &Metrics, freed: &[Rescued]) {
+    for execution in freed {
+        metrics.crashed(&execution.destination);
+        if execution.is_given_up {
+            metrics.ended(&execution.destination, Ended::Failed, 1);
+        }
+    }
+    metrics.rescued(freed.len());
 }
 
 /// Beats, and looks for executions that nobody works on.
@@ -136,7 +148,7 @@ impl Beat {
         match tokio::time::timeout(RESCUE_WITHIN, looking).await.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(rescued) if rescued.is_empty() => {}
             Ok(rescued) => {
-                self.metrics.rescued(rescued.len());
+                count(&self.metrics, &rescued);
                 info!(executions = rescued.len(), "freed executions that nobody works on");
                 self.wake.ring();
             }

@@ -1,6 +1,6 @@
 //! What the service counts, who may read it, and that dashboards and rules name what is there.
 
-use crate::harness::{Service, signed};
+use crate::harness::{Service, signed, within};
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
@@ -61,6 +61,40 @@ async fn what_happens_is_counted_from_the_request_to_the_page() {
     assert!(
         value(&scrape, r#"eventbridge_receipt_to_page_seconds_sum{destination="notion"}"#).unwrap() < 30.0
     );
+}
+
+#[tokio::test]
+async fn an_execution_that_is_given_up_with_its_worker_is_counted_as_failed() {
+    let service = Service::start().await;
+    let died_alone_twice = "with event as (
+             insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+             values ('test', 'evt_poison', 'invoice.paid', '', '', '{}')
+             returning id
+         ), execution as (
+             insert into eventbridge.executions
+                    (event_key, destination, status, alone, crashes, crashes_alone, started_at)
+             select id, 'notion', 'running', true, 2, 2, now() from event
+             returning id
+         )
+         insert into eventbridge.leases (key, execution_id, worker_id)
+         select 'execution ' || id, id, gen_random_uuid() from execution";
+    service.database.execute(died_alone_twice).await;
+    let counted = within("it is given up", async {
+        loop {
+            let scrape = scrape(&service).await;
+            if value(&scrape, "eventbridge_rescued_executions_total") == Some(1.0) {
+                return scrape;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for series in [
+        r#"eventbridge_executions_total{destination="notion",status="failed"}"#,
+        r#"eventbridge_attempts_total{destination="notion",outcome="crashed"}"#,
+    ] {
+        assert_eq!(value(&counted, series), Some(1.0), "{series}\n{counted}");
+    }
 }
 
 #[tokio::test]

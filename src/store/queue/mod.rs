@@ -11,7 +11,7 @@ mod workers;
 
 pub use claim::{Claimed, Trial, Wanted};
 pub use finish::{Conclusion, Finished, Settlement};
-pub use rescue::Watch;
+pub use rescue::{Rescued, Watch};
 pub use workers::{Replica, WorkerId};
 
 /// Tells a lease from every other one that was ever given out.

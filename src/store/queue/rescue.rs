@@ -17,6 +17,17 @@ pub struct Watch<'a> {
     pub held: &'a [Fence],
 }
 
+/// An execution that was freed from a worker that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescued {
+    /// Which one.
+    pub id: ExecutionId,
+    /// Its destination instance.
+    pub destination: String,
+    /// Whether it was given up, having died alone too often; else it waits to be tried again.
+    pub is_given_up: bool,
+}
+
 /// The crashes of a worker, with nothing beside it, after which an execution is given up.
 const CRASHES_ALONE_MAX: i32 = 3;
 
@@ -32,9 +43,9 @@ const GIVEN_UP: &str = "its worker died with it for the third time while nothing
 impl Store {
     /// Buries workers that have not beaten for `watch.silence`, and frees what nobody works on: each
     /// such execution is pending again at once, marked as one whose write may have happened.
-    pub async fn rescue(&self, watch: Watch<'_>) -> Result<Vec<ExecutionId>, StoreError> {
+    pub async fn rescue(&self, watch: Watch<'_>) -> Result<Vec<Rescued>, StoreError> {
         let held: Vec<i64> = watch.held.iter().map(|fence| fence.0).collect();
-        let rows = sqlx::query_scalar!(
+        let rows = sqlx::query!(
             r#"
             with silent as (
                 -- One whose row somebody holds is left to the next look: it must not keep the others waiting.
@@ -98,7 +109,8 @@ impl Store {
                        'crashed', 'worker_lost', 'its worker died or stood still'
                   from rescued
             )
-            select id as "id!" from rescued
+            select id as "id!", destination as "destination!", failure_group is not null as "is_given_up!"
+              from rescued
             "#,
             milliseconds(watch.silence.map_or(SILENCE_MAX, |silence| silence.min(SILENCE_MAX))),
             watch.myself.map(|worker| worker.0),
@@ -110,6 +122,11 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(ExecutionId).collect())
+        let rescued = rows.into_iter().map(|row| Rescued {
+            id: ExecutionId(row.id),
+            destination: row.destination,
+            is_given_up: row.is_given_up,
+        });
+        Ok(rescued.collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The processes that work the queue: each registers, beats, and signs off.
 
-use super::Watch;
+use super::{Rescued, Watch};
 use crate::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -76,10 +76,9 @@ impl Store {
     }
 
     /// Signs a worker off at the end of an orderly stop: whatever it still leases is freed as in
-    /// [`Store::rescue`], but without waiting.
-    pub async fn retire(&self, worker: WorkerId) -> Result<(), StoreError> {
+    /// [`Store::rescue`], but without waiting. Returns what was freed.
+    pub async fn retire(&self, worker: WorkerId) -> Result<Vec<Rescued>, StoreError> {
         sqlx::query!("delete from eventbridge.workers where id = $1", worker.0).execute(&self.pool).await?;
-        self.rescue(Watch { silence: None, myself: None, held: &[] }).await?;
-        Ok(())
+        self.rescue(Watch { silence: None, myself: None, held: &[] }).await
     }
 }
