@@ -120,7 +120,7 @@ impl Store {
                   from unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
                        as wanted (event_key, destination, mode, lane)
                   join eventbridge.events on events.id = event_key
-                 where events.id = any ($1) and payload_removed_at is null
+                 where payload_removed_at is null
                  order by events.id
                    -- An event that is to be delivered must not be removed meanwhile.
                    for key share of events
@@ -128,7 +128,7 @@ impl Store {
                 select executions.id
                   from wanted
                   join eventbridge.executions using (event_key, destination)
-                 where executions.event_key = any ($1) and status = any ($5)
+                 where status = any ($5)
                  order by executions.id
                    for update of executions skip locked
             ), again as (
