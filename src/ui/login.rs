@@ -1,6 +1,7 @@
 //! `/login` and `/logout`: a key of `API_KEYS` is exchanged for a session.
 //!
-//! A wrong key is answered after a second, and only so many wait at once, so that guessing is slow.
+//! A wrong key is answered after a second, and only so many wait at once, so that guessing is slow. A
+//! right one never waits, whatever others send.
 
 use super::guard::{self, Visitor};
 use super::query::Query;
@@ -21,7 +22,7 @@ use tracing::{info, warn};
 /// How long a wrong key waits for its answer.
 const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
 
-/// How many wrong keys may wait at once in one process; what comes beyond is not looked at.
+/// How many wrong keys may wait at once in one process; what comes beyond is told to come again.
 pub(super) const WRONG_KEYS_MAX: usize = 16;
 
 /// Where to go after the login.
@@ -61,10 +62,10 @@ pub(super) async fn login(
             "This page came over plain HTTP, and browsers keep a session only over HTTPS or on localhost: open it by https://.",
         ));
     }
-    let Ok(_waiting) = ui.wrong_keys.try_acquire() else {
-        return Err(Refusal::busy("Too many wrong keys at once: try again in a few seconds."));
-    };
     let Some(key) = auth::holder(keys, &form.key) else {
+        let Ok(_waiting) = ui.wrong_keys.try_acquire() else {
+            return Err(Refusal::busy("Too many wrong keys at once: try again in a few seconds."));
+        };
         warn!("a login with a key that is not one of API_KEYS");
         tokio::time::sleep(WRONG_KEY_DELAY).await;
         return Ok(page(StatusCode::UNAUTHORIZED, &form.next, Some("This key is not one of API_KEYS.")));

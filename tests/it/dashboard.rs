@@ -126,6 +126,20 @@ async fn a_key_opens_a_session_that_ends_with_the_log_out_and_leads_where_one_wa
 }
 
 #[tokio::test]
+async fn however_many_wrong_keys_are_tried_the_right_one_opens_the_dashboard() {
+    let service = in_production().await;
+    let flood = futures_util::future::join_all((0..40).map(|_| login(&service, "wrong", "/")));
+    let person = async {
+        // Until there is no more room for wrong keys.
+        while login(&service, "wrong", "/").await.status != StatusCode::SERVICE_UNAVAILABLE {}
+        login(&service, WRITE_KEY, "/").await
+    };
+    let (tried, answer) = tokio::join!(flood, person);
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
+    assert!(tried.iter().all(|answer| !answer.headers.contains_key("set-cookie")));
+}
+
+#[tokio::test]
 async fn a_wrong_key_opens_nothing_and_the_login_takes_forms_of_its_own_page_alone() {
     let service = in_production().await;
     let wrong = login(&service, "wrong", "/").await;
