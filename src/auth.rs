@@ -18,13 +18,50 @@ use subtle::{Choice, ConstantTimeEq};
 const BEARER: &str = "Bearer realm=\"eventbridge\"";
 const BASIC: &str = "Basic realm=\"eventbridge: any user name, an API key as password\", charset=\"UTF-8\"";
 
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Which page sent a request, as far as its browser says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// One of this very origin.
+    Ours,
+    /// One of another origin.
+    Foreign,
+    /// Nothing is said of a page, as programs do.
+    Unsaid,
+}
+
+/// Which page sent the request with these headers.
+pub fn page(headers: &HeaderMap) -> Page {
+    match headers.get(FETCH_SITE) {
+        Some(site) if site == "same-origin" => return Page::Ours,
+        // A person typed the address.
+        Some(site) if site == "none" => return Page::Unsaid,
+        Some(_) => return Page::Foreign,
+        None => {}
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return Page::Unsaid };
+    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let is_host = authority.is_some_and(|(_, authority)| {
+        text(headers, &header::HOST).is_some_and(|host| host.eq_ignore_ascii_case(authority))
+    });
+    if is_host { Page::Ours } else { Page::Foreign }
+}
+
 /// Lets a request pass when its key allows it: reading for GET and HEAD, writing for all else. Who
 /// asks goes with the request, as a [`Caller`] among its extensions.
+///
+/// Where no key is asked for, nothing that changes something is taken from a foreign page: a browser
+/// would send it for anybody whose page is open in it.
 pub async fn require_key(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     let needed = match *request.method() {
         Method::GET | Method::HEAD => Scope::Read,
         _ => Scope::Write,
     };
+    let asks_for_keys = matches!(*access, Access::Keys(_));
+    if needed == Scope::Write && !asks_for_keys && page(request.headers()) == Page::Foreign {
+        return foreign_page().into_response();
+    }
     match check(&access, bearer(request.headers()), needed, BEARER) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
@@ -60,6 +97,15 @@ pub async fn require_local_host(State(access): State<Arc<Access>>, request: Requ
         "In dev the service answers only requests whose Host and Origin are localhost or a loopback address.",
     )
     .into_response()
+}
+
+fn foreign_page() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "foreign_page",
+        "Not from another page",
+        "Where no key is asked for, a page of another origin may change nothing.",
+    )
 }
 
 fn check(
@@ -131,7 +177,34 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
     use secrecy::SecretString;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(header).collect()
+    }
+
+    #[test]
+    fn a_browser_says_which_page_sends_a_request_and_a_program_says_nothing() {
+        for (said, expected) in [
+            (headers(&[("sec-fetch-site", "same-origin")]), Page::Ours),
+            (
+                headers(&[("sec-fetch-site", "same-site"), ("host", "a"), ("origin", "https://a")]),
+                Page::Foreign,
+            ),
+            (headers(&[("sec-fetch-site", "cross-site")]), Page::Foreign),
+            (headers(&[("sec-fetch-site", "none"), ("host", "a")]), Page::Unsaid),
+            (headers(&[("host", "a:8000"), ("origin", "http://a:8000")]), Page::Ours),
+            (headers(&[("host", "a:8000"), ("origin", "http://a")]), Page::Foreign),
+            (headers(&[("host", "a"), ("origin", "null")]), Page::Foreign),
+            (headers(&[("host", "a")]), Page::Unsaid),
+        ] {
+            assert_eq!(page(&said), expected, "{said:?}");
+        }
+    }
 
     #[test]
     fn a_read_key_may_not_write_and_an_unknown_one_nothing() {

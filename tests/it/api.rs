@@ -213,6 +213,19 @@ async fn with_auth_off_no_key_is_asked_for_and_any_host_may_call() {
 }
 
 #[tokio::test]
+async fn with_auth_off_a_foreign_page_may_change_nothing() {
+    let service = Service::builder().production().set("AUTH", "off").start().await;
+    let retry = "/api/v1/executions/1/retry";
+    for said in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        assert_eq!(service.send(Method::POST, retry, &[said]).await.problem(403), "foreign_page", "{said:?}");
+        assert_eq!(service.send(Method::GET, "/api/v1/events", &[said]).await.status, 200, "{said:?}");
+    }
+    for said in [("origin", "http://localhost"), ("sec-fetch-site", "same-origin"), ("accept", "*/*")] {
+        assert_eq!(service.send(Method::POST, retry, &[said]).await.problem(404), "not_found", "{said:?}");
+    }
+}
+
+#[tokio::test]
 async fn in_dev_only_this_machine_may_call() {
     let service = store_only(0).await;
     for (host, origin, status) in [
