@@ -118,6 +118,44 @@ pub struct SignedPayload {
     pub secret_name: String,
 }
 
+/// Events that pass a filter, newest first; the first argument says among which.
+macro_rules! filtered_events {
+    ($among:tt, $filter:expr, $types:expr, $limit:expr, $($value:expr),*) => {{
+        let filter: &EventFilter = $filter;
+        sqlx::query_as!(
+            EventRow,
+            r#"
+            select id, source, event_id, type as event_type, object_id, object_type, account,
+                   livemode, api_version, created, received_at, secret_name
+              from eventbridge.events
+             where ($1::timestamptz is null or received_at >= $1)
+               and ($2::timestamptz is null or received_at < $2)
+               and ($3::text is null or source = $3)
+               and ($4::text[] is null or type = any ($4))
+               and ($5::text is null or object_id = $5)
+               and ($6::text is null or account = $6)
+               and ($7::boolean is null or livemode = $7)
+               and ($8::text is null or exists (
+                       select from eventbridge.executions
+                        where executions.event_key = events.id and executions.status = $8))
+               and "# + $among + r#"
+             order by id desc
+             limit $9
+            "#,
+            filter.received.after,
+            filter.received.before,
+            filter.source,
+            $types,
+            filter.object_id,
+            filter.account,
+            filter.livemode,
+            filter.status,
+            i64::from($limit) + 1,
+            $($value),*
+        )
+    }};
+}
+
 impl Store {
     /// Writes events and their executions in one statement, so all of them or none.
     ///
@@ -266,7 +304,32 @@ impl Store {
         Ok(Page::cut(rows, limit, |row| row.id))
     }
 
-    /// Reads events whatever the filter; the database decides which index serves it best.
+    /// The events with an execution in this state, where they are few; nothing where there are more
+    /// than can be looked at one by one, so that a page fills up soon.
+    async fn events_in_state(&self, status: &str, span: Span) -> Result<Option<Vec<i64>>, StoreError> {
+        const FEW: i64 = 10_000;
+        let mut keys = sqlx::query_scalar!(
+            r#"
+            select event_key
+              from eventbridge.executions
+             where status = $1 and event_key > $2 and event_key < $3
+             order by event_key desc
+             limit $4
+            "#,
+            status,
+            span.above,
+            span.below,
+            FEW + 1
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let are_few = keys.len() <= usize::try_from(FEW).unwrap_or(usize::MAX);
+        keys.dedup();
+        Ok(are_few.then_some(keys))
+    }
+
+    /// Reads events whatever the filter; the database decides which index serves it best. What is
+    /// in a rare state is found by its executions.
     async fn events_between(
         &self,
         filter: &EventFilter,
@@ -274,40 +337,18 @@ impl Store {
         span: Span,
         limit: u32,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let rows = sqlx::query_as!(
-            EventRow,
-            r#"
-            select id, source, event_id, type as event_type, object_id, object_type, account,
-                   livemode, api_version, created, received_at, secret_name
-              from eventbridge.events
-             where id > $1 and id < $2
-               and ($3::timestamptz is null or received_at >= $3)
-               and ($4::timestamptz is null or received_at < $4)
-               and ($5::text is null or source = $5)
-               and ($6::text[] is null or type = any ($6))
-               and ($7::text is null or object_id = $7)
-               and ($8::text is null or account = $8)
-               and ($9::boolean is null or livemode = $9)
-               and ($10::text is null or exists (
-                       select from eventbridge.executions
-                        where executions.event_key = events.id and executions.status = $10))
-             order by id desc
-             limit $11
-            "#,
-            span.above,
-            span.below,
-            filter.received.after,
-            filter.received.before,
-            filter.source,
-            types,
-            filter.object_id,
-            filter.account,
-            filter.livemode,
-            filter.status,
-            i64::from(limit) + 1
-        )
-        .fetch_all(&self.reading)
-        .await?;
+        if let Some(status) = filter.status.filter(|_| filter.object_id.is_none())
+            && let Some(keys) = self.events_in_state(status, span).await?
+        {
+            let anyhow = EventFilter { status: None, ..filter.clone() };
+            let rows = filtered_events!("id = any ($10)", &anyhow, types, limit, &keys)
+                .fetch_all(&self.reading)
+                .await?;
+            return Ok(rows);
+        }
+        let rows = filtered_events!("id > $10 and id < $11", filter, types, limit, span.above, span.below)
+            .fetch_all(&self.reading)
+            .await?;
         Ok(rows)
     }
 
