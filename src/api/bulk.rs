@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 
@@ -27,14 +28,21 @@ const ROWS_MAX: u32 = 5000;
 /// The longest note, in characters.
 const NOTE_CHARACTERS_MAX: usize = 500;
 
+/// A dry run looks at page after page; after this time it begins no further one.
+const DRY_RUN_LONG: Duration = Duration::from_secs(5);
+
 /// What a call did, or would do.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Bulk {
-    /// Whether nothing was changed: these are the counts of what would be.
+    /// Whether nothing was changed: these are the counts of what would be, by all that the filter finds.
     pub dry_run: bool,
     /// Executions that are queued to be delivered.
     #[schema(example = 1000)]
     pub count: u64,
+    /// Whether a dry run came to no end in its time: there may be more than it counted, and that takes
+    /// longer than it says.
+    #[schema(example = false)]
+    pub at_least: bool,
     /// Those of them that were not there before.
     #[schema(example = 0)]
     pub created: u64,
@@ -84,7 +92,8 @@ pub struct RetryQuery {
     /// For the audit: at most 500 characters.
     #[param(example = "the column is there again")]
     note: Option<String>,
-    /// How many executions to look at, at most 5000; 1000 where nothing is said.
+    /// How many executions to look at, at most 5000; 1000 where nothing is said. A dry run looks at all of
+    /// them, as far as it comes in a few seconds.
     #[param(minimum = 1, maximum = 5000)]
     limit: Option<u32>,
     /// `next_cursor` of the call before.
@@ -128,7 +137,8 @@ pub struct ReplayQuery {
     /// For the audit: at most 500 characters.
     #[param(example = "moved to another database")]
     note: Option<String>,
-    /// How many events to look at, at most 5000; 1000 where nothing is said.
+    /// How many events to look at, at most 5000; 1000 where nothing is said. A dry run looks at all of
+    /// them, as far as it comes in a few seconds.
     #[param(minimum = 1, maximum = 5000)]
     limit: Option<u32>,
     /// `next_cursor` of the call before.
@@ -159,8 +169,8 @@ pub(super) async fn retry(
     if !Change::Retry.allowed_from().iter().any(|allowed| allowed.as_str() == status) {
         return Err(Problem::bad_request(format!("status: what is {status} cannot be retried.")));
     }
-    let (cursor, limit) = page(query.cursor.as_deref(), query.limit)?;
     let dry_run = query.dry_run.unwrap_or_default();
+    let (cursor, limit) = page(query.cursor.as_deref(), query.limit, dry_run)?;
     let detail = detail(
         query.note.as_deref(),
         json!({"status": status, "source": query.source, "type": query.event_type, "event": query.event,
@@ -172,7 +182,7 @@ pub(super) async fn retry(
         Some(event) => match extract::event_key(&api, event).await? {
             Some(key) => Some(key),
             // What is not there has no executions.
-            None => return Ok(bulk(&api, dry_run, 0, &Counts::new(), None)),
+            None => return Ok(Tally::begin(None).told(&api, dry_run)),
         },
     };
     let filter = ExecutionFilter {
@@ -188,17 +198,27 @@ pub(super) async fn retry(
             ("created_before", query.created_before.as_deref()),
         )?,
     };
-    let page = api.store.executions(&filter, cursor, limit).await.map_err(from_list)?;
-    let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
-    let retried = if dry_run {
-        api.store.would_retry_many(&ids, status).await.map_err(from_store)?
-    } else {
-        let retried = api.store.retry_many(&ids, status, &detail, &caller).await.map_err(from_store)?;
-        info!(executions = retried.counts.values().sum::<u64>(), who = caller.name(), "retried many by hand");
-        api.wake.ring();
-        retried
-    };
-    Ok(bulk(&api, dry_run, 0, &retried.counts, page.next))
+    let mut tally = Tally::begin(cursor);
+    loop {
+        let page = api.store.executions(&filter, tally.next, limit).await.map_err(from_list)?;
+        let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
+        if !dry_run {
+            let done = api.store.retry_many(&ids, status, &detail, &caller).await.map_err(from_store)?;
+            info!(
+                executions = done.counts.values().sum::<u64>(),
+                who = caller.name(),
+                "retried many by hand"
+            );
+            api.wake.ring();
+            tally.add(done.counts, 0, page.next);
+            return Ok(tally.told(&api, dry_run));
+        }
+        let would = api.store.would_retry_many(&ids, status).await.map_err(from_store)?;
+        tally.add(would.counts, 0, page.next);
+        if tally.is_enough() {
+            return Ok(tally.told(&api, dry_run));
+        }
+    }
 }
 
 /// Delivers many events again, by the filters of the list, to the destinations that want them now.
@@ -229,8 +249,8 @@ pub(super) async fn replay(
     if query.destination.as_ref().is_some_and(|name| !api.instances.contains(name)) {
         return Err(Problem::bad_request("destination: no instance of this name is configured."));
     }
-    let (cursor, limit) = page(query.cursor.as_deref(), query.limit)?;
     let dry_run = query.dry_run.unwrap_or_default();
+    let (cursor, limit) = page(query.cursor.as_deref(), query.limit, dry_run)?;
     let detail = detail(
         query.note.as_deref(),
         json!({"source": query.source, "type": query.event_type, "object_id": query.object_id,
@@ -250,19 +270,24 @@ pub(super) async fn replay(
             ("received_before", query.received_before.as_deref()),
         )?,
     };
-    let page = api.store.events(&filter, cursor, limit).await.map_err(from_list)?;
-    let wanted: Vec<_> =
-        page.rows.iter().flat_map(|row| wanted_now(&api, row, query.destination.as_deref())).collect();
-    let replayed = if dry_run {
-        api.store.would_replay(&wanted).await.map_err(from_store)?
-    } else {
-        let replayed = api.store.replay(&wanted, &detail, &caller).await.map_err(from_store)?;
-        info!(executions = replayed.all().values().sum::<u64>(), who = caller.name(), "replayed by hand");
-        api.wake.ring();
-        replayed
-    };
-    let created = replayed.created.values().sum();
-    Ok(bulk(&api, dry_run, created, &replayed.all(), page.next))
+    let mut tally = Tally::begin(cursor);
+    loop {
+        let page = api.store.events(&filter, tally.next, limit).await.map_err(from_list)?;
+        let wanted: Vec<_> =
+            page.rows.iter().flat_map(|row| wanted_now(&api, row, query.destination.as_deref())).collect();
+        if !dry_run {
+            let done = api.store.replay(&wanted, &detail, &caller).await.map_err(from_store)?;
+            info!(executions = done.all().values().sum::<u64>(), who = caller.name(), "replayed by hand");
+            api.wake.ring();
+            tally.add(done.all(), done.created.values().sum(), page.next);
+            return Ok(tally.told(&api, dry_run));
+        }
+        let would = api.store.would_replay(&wanted).await.map_err(from_store)?;
+        tally.add(would.all(), would.created.values().sum(), page.next);
+        if tally.is_enough() {
+            return Ok(tally.told(&api, dry_run));
+        }
+    }
 }
 
 /// The executions that the configured instances want of an event now.
@@ -271,19 +296,49 @@ fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, N
     wanted_of(&api.targets, only, &facts).map(|execution| (EventKey(row.id), execution)).collect()
 }
 
-fn bulk(api: &Api, dry_run: bool, created: u64, counts: &Counts, next: Option<Cursor>) -> Json<Bulk> {
-    Json(Bulk {
-        dry_run,
-        count: counts.values().sum(),
-        created,
-        seconds: seconds_for(&api.targets, counts),
-        next_cursor: next.map(Cursor::encode),
-    })
+/// What the pages of a call came to.
+struct Tally {
+    began: Instant,
+    counts: Counts,
+    created: u64,
+    next: Option<Cursor>,
 }
 
-fn page(cursor: Option<&str>, limit: Option<u32>) -> Result<(Option<Cursor>, u32), Problem> {
+impl Tally {
+    fn begin(cursor: Option<Cursor>) -> Self {
+        Self { began: Instant::now(), counts: Counts::new(), created: 0, next: cursor }
+    }
+
+    fn add(&mut self, counts: Counts, created: u64, next: Option<Cursor>) {
+        for (destination, count) in counts {
+            *self.counts.entry(destination).or_default() += count;
+        }
+        self.created += created;
+        self.next = next;
+    }
+
+    /// Whether a dry run ends here.
+    fn is_enough(&self) -> bool {
+        self.next.is_none() || self.began.elapsed() > DRY_RUN_LONG
+    }
+
+    fn told(self, api: &Api, dry_run: bool) -> Json<Bulk> {
+        Json(Bulk {
+            dry_run,
+            count: self.counts.values().sum(),
+            at_least: dry_run && self.next.is_some(),
+            created: self.created,
+            seconds: seconds_for(&api.targets, &self.counts),
+            next_cursor: self.next.map(Cursor::encode),
+        })
+    }
+}
+
+/// Where a call begins, and how many rows it looks at together. A dry run goes on to further pages.
+fn page(cursor: Option<&str>, limit: Option<u32>, dry_run: bool) -> Result<(Option<Cursor>, u32), Problem> {
     let (cursor, _) = extract::paging(cursor, None)?;
     match limit.unwrap_or(ROWS_DEFAULT) {
+        1..=ROWS_MAX if dry_run => Ok((cursor, ROWS_MAX)),
         limit @ 1..=ROWS_MAX => Ok((cursor, limit)),
         other => Err(Problem::bad_request(format!("limit: must be from 1 to {ROWS_MAX}, not {other}."))),
     }

@@ -77,7 +77,8 @@ pub struct BacklogView {
     /// How many seconds ago the oldest of those counted was created; null where nothing waits.
     #[schema(example = 4)]
     pub oldest_seconds: Option<u64>,
-    /// How long it takes at this rate, with one call for each; null where nobody can tell.
+    /// How long it takes at this rate, with one call for each; null where nobody can tell. Where there are
+    /// more than were counted, it takes at least so long.
     #[schema(example = 6)]
     pub seconds_to_drain: Option<u64>,
 }
@@ -244,7 +245,7 @@ impl BacklogView {
             pending,
             is_more,
             oldest_seconds: backlog.and_then(|backlog| backlog.oldest).map(|age| age.as_secs()),
-            seconds_to_drain: seconds_for(&api.targets, &counts).filter(|_| !is_more),
+            seconds_to_drain: seconds_for(&api.targets, &counts),
         }
     }
 }

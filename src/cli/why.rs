@@ -1,6 +1,6 @@
 //! `eventbridge why`: all that happened to an event or an object, in the order in which it happened.
 
-use super::operator::{self, Operator};
+use super::operator::{self, Operator, roughly};
 use super::paragraph::{self, wrapped};
 use super::prompt::plain;
 use crate::domain::event::EventKey;
@@ -10,9 +10,10 @@ use crate::store::{
     AttemptRow, ExecutionFilter, ExecutionRow, FoundEvent, LIMIT_MAX, ListError, Store, StoreError,
 };
 use anyhow::Context;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The most events that are told of.
 const EVENTS_MAX: u32 = 10;
@@ -49,16 +50,17 @@ struct Moment {
 pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::open_migrated().await?;
     let sought = Sought::read(&args.what).context("say what to look for")?;
-    let mut found = operator.store.search(&sought, None, EVENTS_MAX).await?.rows;
-    if found.is_empty()
+    let mut found = operator.store.search(&sought, None, EVENTS_MAX).await?;
+    if found.rows.is_empty()
         && let Ok(number) = args.what.trim().parse()
         && let Some(execution) = operator.store.execution(ExecutionId(number)).await?
         && let Some(sought) = Sought::read(&execution.event_id)
     {
-        found = operator.store.search(&sought, None, EVENTS_MAX).await?.rows;
+        found = operator.store.search(&sought, None, EVENTS_MAX).await?;
     }
+    let is_more = found.next.is_some();
     let mut stories = Vec::new();
-    for event in found {
+    for event in found.rows {
         stories.push(tell(&operator, event).await?);
     }
     if operator::prints_json(args.json) {
@@ -68,6 +70,12 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
         for story in &stories {
             print(story, columns);
         }
+    }
+    if is_more {
+        eprintln!(
+            "eventbridge: there are more events than the newest {EVENTS_MAX} told here; the dashboard's search and \
+             /api/v1/search tell of all"
+        );
     }
     if stories.is_empty() {
         eprintln!("eventbridge: nothing is known of {}", plain(&args.what));
@@ -118,20 +126,21 @@ async fn moments(
     let mut moments = vec![Moment { at: execution.created_at, what: format!("{name}: queued") }];
     let mut attempts = store.attempts(ExecutionId(execution.id)).await?;
     attempts.reverse();
+    let mut free_since = execution.created_at;
     for (place, attempt) in attempts.iter().enumerate() {
+        let waited = waited(attempt.started_at - free_since);
         moments.push(Moment {
             at: attempt.started_at,
-            what: format!("{name}: try {}: {}", place + 1, told(attempt)),
+            what: format!("{name}: try {}{waited}: {}", place + 1, told(attempt)),
         });
+        free_since = attempt.started_at + TimeDelta::milliseconds(attempt.duration_ms.into());
     }
     let by_hand = store.audited(Some(&format!("execution {}", execution.id)), None, LIMIT_MAX).await?;
-    // With others it stands in the audit for all of them.
-    let with_others = execution.retried_at.filter(|at| by_hand.rows.iter().all(|line| line.at != *at));
-    moments.extend(
-        with_others.map(|at| Moment { at, what: format!("{name}: tried again by hand, with others") }),
-    );
     for line in by_hand.rows {
-        moments.push(Moment { at: line.at, what: format!("{name}: {} by {}", line.action, line.who) });
+        let alone = line.subject.starts_with("execution ");
+        let with_others = if alone { "" } else { ", with others" };
+        let what = format!("{name}: {} by {}{with_others}", line.action, line.who);
+        moments.push(Moment { at: line.at, what });
     }
     let reason = execution.why(instances).map(|why| format!(": {why}")).unwrap_or_default();
     let page = execution.remote_url.as_ref().map(|url| format!(", the page is {url}")).unwrap_or_default();
@@ -141,6 +150,16 @@ async fn moments(
         None => moments.push(Moment { at: store.now().await?, what: format!("{now} (now)") }),
     }
     Ok(moments)
+}
+
+/// How long it waited before a try, where that was longer than a worker needs to take it on.
+fn waited(wait: TimeDelta) -> String {
+    let wait = wait.to_std().unwrap_or_default();
+    if wait < Duration::from_secs(1) {
+        String::new()
+    } else {
+        format!(", after {} of waiting", roughly(wait))
+    }
 }
 
 /// How a try ended.

@@ -41,25 +41,33 @@ impl Store {
         Ok(())
     }
 
-    /// A page of the audit, newest first; of one subject where one is given.
+    /// A page of the audit, newest first; of one subject where one is given. What was last done to an
+    /// execution together with others is told among what was done to it.
     pub async fn audited(
         &self,
         subject: Option<&str>,
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<AuditRow>, StoreError> {
+        let execution = subject.and_then(|subject| subject.strip_prefix("execution ")?.parse::<i64>().ok());
         let rows = sqlx::query_as!(
             AuditRow,
             r#"
             select id, at, who, action, subject, detail
               from eventbridge.audit
-             where id < $1 and ($2::text is null or subject = $2)
+             where id < $1
+               and ($2::text is null
+                    or subject = $2
+                    -- An act on many and what it did to each bear one time.
+                    or subject in ('executions', 'events')
+                       and at = (select retried_at from eventbridge.executions where executions.id = $4))
              order by id desc
              limit $3
             "#,
             Cursor::before(cursor),
             subject,
-            i64::from(limit) + 1
+            i64::from(limit) + 1,
+            execution
         )
         .fetch_all(&self.reading)
         .await?;

@@ -181,6 +181,8 @@ async fn what_failed_is_retried_page_by_page_and_a_dry_run_tells_how_much_and_ho
     let service = with_five_failed().await;
     let dry = answer(&service, "/api/v1/executions/retry?dry_run=true").await;
     assert_eq!((&dry["count"], &dry["seconds"], &dry["next_cursor"]), (&json!(5), &json!(1), &Value::Null));
+    let dry = answer(&service, "/api/v1/executions/retry?dry_run=true&limit=2").await;
+    assert_eq!((&dry["count"], &dry["at_least"]), (&json!(5), &json!(false)), "it tells of more than a page");
     assert!(audited(&service).await.is_empty());
     assert_eq!(
         answer(
@@ -200,6 +202,11 @@ async fn what_failed_is_retried_page_by_page_and_a_dry_run_tells_how_much_and_ho
         path = format!("/api/v1/executions/retry?limit=2&cursor={cursor}");
     }
     assert_eq!(counts, [2, 2, 1]);
+    let subject = service.get("/api/v1/audit?subject=execution%201").await.json();
+    assert_eq!(
+        subject["data"][0]["action"], "executions.retried",
+        "what was done to it with others: {subject}"
+    );
     let executions = service.until_finished(5).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
     assert_eq!(service.sandbox.page_count(), 5);
