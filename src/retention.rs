@@ -5,7 +5,7 @@
 //! deliveries notice nothing of it.
 
 use crate::config::Retention;
-use crate::store::{Cutoff, Removal, Store, StoreError};
+use crate::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store, StoreError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -68,9 +68,27 @@ impl Round<'_> {
     async fn run(&self) -> Result<(), StoreError> {
         let Some(mut position) = self.store.take_chore(self.name, HOLD).await? else { return Ok(()) };
         let mut removed = 0;
+        let mut at_once = SWEPT_AT_ONCE;
         loop {
             let began = Instant::now();
-            let swept = self.store.sweep(self.removal, Cutoff::Age(self.age), position, false).await?;
+            let swept = self.store.sweep(self.removal, Cutoff::Age(self.age), position, at_once, false).await;
+            let swept = match swept {
+                // The same batch would take as long for ever; a smaller one gets on.
+                Err(StoreError::TimedOut) if at_once > 1 => {
+                    at_once /= 2;
+                    warn!(
+                        chore = self.name,
+                        events = at_once,
+                        "a batch took too long; a smaller one is tried"
+                    );
+                    if self.rest_at(position, began).await? {
+                        continue;
+                    }
+                    return Ok(());
+                }
+                swept => swept?,
+            };
+            at_once = at_once.saturating_mul(2).min(SWEPT_AT_ONCE);
             removed += swept.removed;
             position = swept.position;
             if swept.is_last {
@@ -84,12 +102,22 @@ impl Round<'_> {
                 }
                 return Ok(());
             }
-            let rest = self.pace.rest.max(began.elapsed() * 2).min(HOLD / 2);
-            self.store.move_chore(self.name, position, HOLD).await?;
-            if self.stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_none() {
-                // Another process may go on at once.
-                return self.store.move_chore(self.name, position, Duration::ZERO).await;
+            if !self.rest_at(position, began).await? {
+                return Ok(());
             }
         }
+    }
+
+    /// Writes down how far the work has come, and rests for as long as the last batch wants. `false`
+    /// where it is to stop.
+    async fn rest_at(&self, position: i64, began: Instant) -> Result<bool, StoreError> {
+        let rest = self.pace.rest.max(began.elapsed() * 2).min(HOLD / 2);
+        self.store.move_chore(self.name, position, HOLD).await?;
+        if self.stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
+            return Ok(true);
+        }
+        // Another process may go on at once.
+        self.store.move_chore(self.name, position, Duration::ZERO).await?;
+        Ok(false)
     }
 }

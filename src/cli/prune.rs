@@ -4,7 +4,7 @@ use super::progress::Progress;
 use super::{environment, operator, prompt};
 use crate::config::{self, RETENTION_DAYS_MIN, Reader};
 use crate::domain::audit::Action;
-use crate::store::{Cutoff, Removal, Store};
+use crate::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,14 +56,20 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run && !prompt::agrees("Remove them for good?", args.yes).await? {
         bail!("nothing was removed");
     }
+    let caller = environment::caller();
+    if !args.dry_run {
+        // Broken off in the middle, it has removed something all the same.
+        let detail = json!({ "is": "begun", "before": args.before });
+        store.audit(&caller, Action::EventsPruned, "events", &detail).await?;
+    }
     let mut all = Vec::new();
     for (removal, cutoff) in work {
         all.push(prune(&store, removal, cutoff, args.dry_run).await?);
     }
     if !args.dry_run {
         let removed: u64 = all.iter().map(|pruned| pruned.removed).sum();
-        let detail = json!({ "removed": removed, "before": args.before });
-        store.audit(&environment::caller(), Action::EventsPruned, "events", &detail).await?;
+        let detail = json!({ "is": "done", "removed": removed, "before": args.before });
+        store.audit(&caller, Action::EventsPruned, "events", &detail).await?;
     }
     store.close().await;
     if args.json {
@@ -116,7 +122,7 @@ async fn prune(store: &Store, removal: Removal, cutoff: Cutoff, dry_run: bool) -
     let progress = Progress::over(what, store.event_range().await?);
     let mut position = 0;
     loop {
-        let swept = store.sweep(removal, cutoff, position, dry_run).await?;
+        let swept = store.sweep(removal, cutoff, position, SWEPT_AT_ONCE, dry_run).await?;
         pruned.removed += swept.removed;
         pruned.kept += swept.kept;
         position = swept.position;

@@ -151,12 +151,16 @@ impl Store {
             ), silenced as (
                 update eventbridge.executions
                    set status = case executions.status when 'pending' then 'cancelled' else executions.status end,
-                       reason = 'the data of its customer was removed',
+                       reason = case when doomed_executions.status = 'pending' or doomed_executions.reason is not null
+                                     then 'the data of its customer was removed' end,
+                       -- A page's link can bear its title before its id.
+                       remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1'),
                        unsettled_since = null,
                        finished_at = coalesce(executions.finished_at, now())
                   from doomed_executions
                  where not $2 and executions.id = doomed_executions.id
-                   and (doomed_executions.status = 'pending' or doomed_executions.reason is not null)
+                   and (doomed_executions.status = 'pending' or doomed_executions.reason is not null
+                        or remote_url is not null)
             ), found_by as (
                 select event_key, unnest(terms) as term
                   from eventbridge.event_facts

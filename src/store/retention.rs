@@ -9,7 +9,17 @@ use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// How many events are looked at together: a fraction of a second's work.
-const LOOKED_AT_MAX: i64 = 500;
+pub const SWEPT_AT_ONCE: u32 = 500;
+
+/// How many groups of failures are looked at together.
+const GROUPS_AT_ONCE: i64 = 500;
+
+/// Bodies that were removed before are passed over, so many at once.
+const PASSED_OVER_MAX: i64 = 10_000;
+
+/// The newest state of a lane is looked for among so many of its newest executions. Where it is an
+/// older one, more is kept than must be.
+const NEWEST_OF_LANE: i64 = 100;
 
 /// What is removed of an old event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,21 +75,32 @@ pub struct RemovedPayload {
 }
 
 impl Store {
-    /// Looks at the next events behind `position` and removes what is old. With `dry_run` it only
-    /// counts.
+    /// Looks at the next `events` behind `position`, [`SWEPT_AT_ONCE`] at most, and removes what is old.
+    /// With `dry_run` it only counts.
     pub async fn sweep(
         &self,
         removal: Removal,
         cutoff: Cutoff,
         position: i64,
+        events: u32,
         dry_run: bool,
     ) -> Result<Swept, StoreError> {
         let (before, age) = cutoff.parts();
+        let events = i64::from(events.min(SWEPT_AT_ONCE));
         let row = sqlx::query!(
             r#"
-            with looked_at as (
+            with next as (
+                select id, received_at, payload_removed_at is null as has_payload
+                  from eventbridge.events
+                 where id > $1
+                 order by id
+                 limit $7
+            ), looked_at as (
                 select id, received_at < coalesce($3, now() - $4::bigint * interval '1 millisecond') as is_old
-                  from (select id, received_at from eventbridge.events where id > $1 order by id limit $2) as next
+                  from next
+                 where $5 or has_payload
+                 order by id
+                 limit $2
             ), old as (
                 -- Whoever brings an event back to life locks it too, and is left alone.
                 select id
@@ -92,11 +113,27 @@ impl Store {
                   from eventbridge.executions
                  where event_key = any (array (select id from old))
                    for update skip locked
+            ), lanes as (
+                -- Once for each lane, however many of its states are looked at and however long it is.
+                select lane, max(created) as newest_at
+                  from (select distinct lane from own
+                         where lane is not null and status in ('success', 'superseded')) as of_own
+                 cross join lateral (
+                       select events.created
+                         from eventbridge.executions
+                         join eventbridge.events on events.id = event_key
+                        where executions.lane = of_own.lane
+                          and executions.status in ('pending', 'running', 'success', 'superseded')
+                          and events.type not like 'v1.%' and events.type not like 'v2.%'
+                        order by executions.id desc
+                        limit $8) as newest
+                 group by lane
             ), needed as (
                 select executions.event_key
                   from eventbridge.executions
                   join eventbridge.events on events.id = executions.event_key
                   left join own on own.id = executions.id
+                  left join lanes on lanes.lane = own.lane
                  where executions.event_key = any (array (select id from old))
                    and (own.id is null
                         or own.status in ('pending', 'running')
@@ -104,13 +141,8 @@ impl Store {
                            and (exists (select from eventbridge.remote_objects
                                          where remote_objects.lane = own.lane and execution_id = own.id)
                                 or own.status in ('success', 'superseded')
-                                   and not exists (
-                                       select from eventbridge.executions as later
-                                         join eventbridge.events as of_later on of_later.id = later.event_key
-                                        where later.lane = own.lane
-                                          and later.status in ('pending', 'running', 'success', 'superseded')
-                                          and of_later.created >= date_trunc('second', events.created) + interval '1 second'
-                                          and of_later.type not like 'v1.%' and of_later.type not like 'v2.%')))
+                                   and (newest_at >= date_trunc('second', events.created) + interval '1 second')
+                                       is not true))
             ), doomed as (
                 select id from old where id not in (select event_key from needed)
             ), doomed_executions as (
@@ -120,11 +152,14 @@ impl Store {
                    set payload = '', payload_removed_at = now(), payload_removed_why = 'retention'
                  where not $5 and not $6 and id = any (array (select id from doomed))
             ), silenced as (
-                -- The messages could quote it. What they have in common stays with their group.
+                -- The messages could quote it, and so can a page's link, which bears its title before its
+                -- id. What messages have in common stays with their group.
                 update eventbridge.executions
-                   set reason = 'what was said of it went with its payload'
+                   set reason = case when status in ('failed', 'skipped') and reason is not null
+                                     then 'what was said of it went with its payload' else reason end,
+                       remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1')
                  where not $5 and not $6 and id = any (array (select id from doomed_executions))
-                   and status in ('failed', 'skipped') and reason is not null
+                   and (status in ('failed', 'skipped') and reason is not null or remote_url ~ '-[0-9a-f]{32}$')
             ), unquoted as (
                 update eventbridge.attempts
                    set message = null
@@ -167,18 +202,21 @@ impl Store {
                 delete from eventbridge.events
                  where $5 and not $6 and id = any (array (select id from doomed))
             )
-            select coalesce((select max(id) from looked_at), $1) as "position!",
+            select coalesce(case when (select count(*) from looked_at) < $2 then (select max(id) from next)
+                                 else (select max(id) from looked_at) end, $1) as "position!",
                    (select count(*) from doomed) as "removed!",
                    (select count(*) from looked_at where is_old) - (select count(*) from doomed) as "kept!",
-                   (select count(*) from looked_at) < $2
-                       or not exists (select from looked_at where is_old) as "is_last!"
+                   (select count(*) from looked_at) < $2 and (select count(*) from next) < $7
+                       or exists (select from looked_at) and not exists (select from looked_at where is_old) as "is_last!"
             "#,
             position,
-            LOOKED_AT_MAX,
+            events,
             before,
             age,
             removal == Removal::Rows,
-            dry_run
+            dry_run,
+            if removal == Removal::Rows { events } else { events.max(PASSED_OVER_MAX) },
+            NEWEST_OF_LANE
         )
         .fetch_one(&self.pool)
         .await?;
@@ -214,7 +252,7 @@ impl Store {
             "#,
             before,
             age,
-            LOOKED_AT_MAX,
+            GROUPS_AT_ONCE,
             dry_run
         )
         .fetch_one(&self.pool)
@@ -250,7 +288,7 @@ impl Store {
                set failure_group = null
              where id = any (array (select id from lost)) and status = 'failed'
             "#,
-            LOOKED_AT_MAX
+            GROUPS_AT_ONCE
         )
         .execute(&self.pool)
         .await?;

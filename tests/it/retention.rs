@@ -5,7 +5,7 @@ use eventbridge::config::Retention;
 use eventbridge::devserver::sandbox::{self, Template};
 use eventbridge::domain::event::EventKey;
 use eventbridge::retention::{self, Pace};
-use eventbridge::store::{Cutoff, Removal, Store};
+use eventbridge::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -38,7 +38,7 @@ async fn age(database: &Database) {
 async fn sweep_all(store: &Store, removal: Removal) -> u64 {
     let (mut removed, mut position) = (0, 0);
     loop {
-        let swept = store.sweep(removal, MONTH, position, false).await.unwrap();
+        let swept = store.sweep(removal, MONTH, position, SWEPT_AT_ONCE, false).await.unwrap();
         removed += swept.removed;
         position = swept.position;
         if swept.is_last {
@@ -83,7 +83,7 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfin
     let store = service.database.store();
     until_indexed(&service, 4).await;
 
-    let counted = store.sweep(Removal::Rows, MONTH, 0, true).await.unwrap();
+    let counted = store.sweep(Removal::Rows, MONTH, 0, SWEPT_AT_ONCE, true).await.unwrap();
     assert_eq!((counted.removed, counted.kept, counted.is_last), (2, 1, true));
     assert_eq!(rows(&service.database, "events").await, 4);
     assert_eq!(sweep_all(&store, Removal::Rows).await, 2);
@@ -99,6 +99,31 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfin
                     where event_key not in (select id from eventbridge.events)";
     assert_eq!(service.database.count(orphans).await, 0);
     assert_eq!(service.sandbox.page_count(), 4);
+}
+
+#[tokio::test]
+async fn a_long_history_of_one_object_is_not_walked_through_for_each_of_its_states() {
+    const STATES: i64 = 10_000;
+    let database = Database::new().await;
+    let history = format!(
+        "with added as (
+             insert into eventbridge.events
+                    (source, event_id, type, object_id, signature, secret_name, payload, created, received_at)
+             select 'test', 'evt_' || n, 'invoice.updated', 'in_1', '', '', '{{}}',
+                    now() - interval '60 days' + n * interval '1 second', now() - interval '60 days'
+               from generate_series(1, {STATES}) as n
+             returning id)
+         insert into eventbridge.executions (event_key, destination, mode, lane, status)
+         select id, 'notion', 'object', 'notion in_1', 'superseded' from added order by id"
+    );
+    database.execute(&history).await;
+    let store = database.store();
+    let late = STATES - i64::from(SWEPT_AT_ONCE);
+    let swept = store.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
+    assert_eq!((swept.removed, swept.kept), (u64::from(SWEPT_AT_ONCE) - 1, 1), "the newest state stays");
+    // The next round passes over what is empty already.
+    let next = store.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
+    assert_eq!((next.position, next.removed, next.kept, next.is_last), (STATES, 0, 1, true));
 }
 
 #[tokio::test]
@@ -240,7 +265,7 @@ async fn prune_counts_first_and_refuses_to_remove_what_may_still_come_again() {
     assert!(text(&done.stdout).starts_with("events: 1 removed"), "{}", text(&done.stderr));
     assert_eq!(rows(&service.database, "events").await, 0);
     let audited = "select count(*) from eventbridge.audit where who = 'cli:jo' and action = 'events.pruned'";
-    assert_eq!(service.database.count(audited).await, 2);
+    assert_eq!(service.database.count(audited).await, 4, "the beginning and the end of each");
 }
 
 #[tokio::test]
@@ -255,6 +280,9 @@ async fn a_customer_is_forgotten_and_nobody_else() {
         .database
         .execute(
             "update eventbridge.executions set status = 'failed', reason = 'jane@example.com is wrong'
+              where event_key = (select id from eventbridge.events where event_id = 'evt_1');
+             update eventbridge.executions
+                set remote_url = 'https://www.notion.so/jane-example-com-0123456789abcdef0123456789abcdef'
               where event_key = (select id from eventbridge.events where event_id = 'evt_1');
              update eventbridge.attempts set message = 'jane@example.com is wrong';
              update eventbridge.executions set status = 'pending', run_at = now() + interval '1 day'
@@ -297,7 +325,8 @@ async fn a_customer_is_forgotten_and_nobody_else() {
     let left = "select (select count(*) from eventbridge.executions where reason like '%jane@%')
                      + (select count(*) from eventbridge.attempts where message like '%jane@%')
                      + (select count(*) from eventbridge.search_terms where term = 'cus_jane1')
-                     + (select count(*) from eventbridge.event_facts where customer = 'cus_Jane1')";
+                     + (select count(*) from eventbridge.event_facts where customer = 'cus_Jane1')
+                     + (select count(*) from eventbridge.executions where remote_url ~ '-[0-9a-f]{32}$')";
     // What is left is the message about the other customer's event.
     assert_eq!(service.database.count(left).await, 1);
     let waited = "select count(*) from eventbridge.executions where status = 'cancelled'";
@@ -306,7 +335,11 @@ async fn a_customer_is_forgotten_and_nobody_else() {
     assert_eq!(again["payloads_removed"], 0);
     let audited =
         "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1' and who = 'cli:jo'";
-    assert_eq!(service.database.count(audited).await, 2);
+    assert_eq!(
+        service.database.count(audited).await,
+        3,
+        "the beginning and the end, and that nothing was left"
+    );
 }
 
 #[tokio::test]
@@ -367,7 +400,7 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
         assert_eq!(store.payload_removed(key).await.unwrap().is_some(), is_gone, "{id}");
     }
     let audited = "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1'";
-    assert_eq!(service.database.count(audited).await, 1);
+    assert_eq!(service.database.count(audited).await, 2);
     let kept = "select count(*) from eventbridge.audit where audit::text ilike '%jane@%'";
     assert_eq!(service.database.count(kept).await, 0, "the audit does not keep what is forgotten");
     let mut nobody = command(&service, &folder, &["forget", "jane"]);

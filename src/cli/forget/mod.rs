@@ -12,7 +12,7 @@ use crate::store::{Forgotten, Store, WrittenPage};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -104,6 +104,10 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     for some in events.chunks(500) {
         pages.extend(store.pages_of(some).await?);
     }
+    if !args.dry_run && !events.is_empty() {
+        // Broken off in the middle, it has removed something all the same.
+        write_down(&store, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
+    }
     let forgotten = forget(&store, &events, args.dry_run).await?;
     let is_trashed = args.pages && !args.dry_run;
     let (trashed, remaining) = if is_trashed {
@@ -128,15 +132,12 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     };
     if !args.dry_run {
         let detail = json!({
+            "is": "done",
             "payloads": done.payloads_removed,
             "cancelled": done.executions_cancelled,
             "pages_trashed": done.pages_trashed.len(),
         });
-        // An address is what is to be forgotten: the audit keeps the ids alone.
-        let unnamed = done.customers.is_empty().then(|| "customer without an id".to_owned());
-        for subject in done.customers.iter().map(|id| format!("customer {id}")).chain(unnamed) {
-            store.audit(&environment::caller(), Action::CustomerForgotten, &subject, &detail).await?;
-        }
+        write_down(&store, &done.customers, &detail).await?;
     }
     store.close().await;
     if args.json {
@@ -146,6 +147,16 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     }
     let has_failed = is_trashed && !done.pages_remaining.is_empty();
     Ok(if done.busy_events.is_empty() && !has_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes into the audit that these customers are forgotten.
+async fn write_down(store: &Store, customers: &[String], detail: &Value) -> anyhow::Result<()> {
+    // An address is what is to be forgotten: the audit keeps the ids alone.
+    let unnamed = customers.is_empty().then(|| "customer without an id".to_owned());
+    for subject in customers.iter().map(|id| format!("customer {id}")).chain(unnamed) {
+        store.audit(&environment::caller(), Action::CustomerForgotten, &subject, detail).await?;
+    }
+    Ok(())
 }
 
 /// Removes the data of all these events, and waits for those that are being delivered.
