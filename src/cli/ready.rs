@@ -24,7 +24,7 @@ pub(super) async fn run(args: ReadyArgs) -> anyhow::Result<ExitCode> {
         Some(url) => url,
         None => readyz_of_this_machine()?,
     };
-    let asked = http::client(&url, TIMEOUT)?.get(url.clone()).send().await;
+    let asked = http::client_of_ourselves(TIMEOUT)?.get(url.clone()).send().await;
     let answer =
         asked.map_err(reqwest::Error::without_url).with_context(|| format!("no answer from {url}"))?;
     let status = answer.status();

@@ -33,14 +33,24 @@ pub fn client(base: &Url, timeout: Duration) -> Result<reqwest::Client, ClientEr
     if base.scheme() != "https" && !loopback {
         return Err(ClientError::NotEncrypted(base.host_str().unwrap_or("the address").to_owned()));
     }
+    made(timeout, loopback)
+}
+
+/// A client for an address of this very service, to which no secret is sent: plain http will do.
+pub fn client_of_ourselves(timeout: Duration) -> Result<reqwest::Client, ClientError> {
+    made(timeout, true)
+}
+
+/// `is_own` where it stays within what is this service's own: no proxy is asked, plain http is allowed.
+fn made(timeout: Duration, is_own: bool) -> Result<reqwest::Client, ClientError> {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("eventbridge/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls()?)
-        .https_only(!loopback)
+        .https_only(!is_own)
         .redirect(Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout);
-    Ok(if loopback { builder.no_proxy() } else { builder }.build()?)
+    Ok(if is_own { builder.no_proxy() } else { builder }.build()?)
 }
 
 /// Whether an address is this machine's own.
@@ -67,17 +77,17 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
 mod tests {
     use super::*;
 
-    fn made(url: &str) -> bool {
+    fn is_made(url: &str) -> bool {
         client(&url.parse().expect("a URL"), Duration::from_secs(1)).is_ok()
     }
 
     #[test]
     fn plain_http_is_for_loopback_alone() {
         for url in ["https://api.example.com", "http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"] {
-            assert!(made(url), "{url}");
+            assert!(is_made(url), "{url}");
         }
         for url in ["http://api.example.com", "http://10.0.0.1", "http://localhost.example.com"] {
-            assert!(!made(url), "{url}");
+            assert!(!is_made(url), "{url}");
         }
     }
 }

@@ -371,4 +371,8 @@ async fn ready_exits_by_what_the_service_on_this_machine_answers() {
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     assert_eq!(output(&mut ready(closed)).await.status.code(), Some(1));
+    // One that listens on an address of its network alone is asked there. Nobody has this one.
+    let elsewhere = output(ready(closed).env_remove("PORT").env("LISTEN_ADDR", "192.0.2.1:1")).await;
+    assert_eq!(elsewhere.status.code(), Some(1));
+    assert!(text(&elsewhere.stderr).contains("no answer from"), "{elsewhere:?}");
 }
