@@ -73,6 +73,8 @@ async fn show(operator: &Operator, json: bool, before: &str) -> ExitCode {
             Found::Standing(Box::new(standing), verdict)
         }
         Err(StoreError::Unavailable(error)) => Found::NoDatabase(error.to_string()),
+        // Nor does the service get an answer from it in time.
+        Err(error @ StoreError::TimedOut) => Found::NoDatabase(error.to_string()),
         Err(error) => Found::Nothing(error.to_string()),
     };
     if operator::prints_json(json) {

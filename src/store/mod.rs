@@ -59,7 +59,7 @@ pub use queue::{
     Claimed, Conclusion, Fence, Finished, Replica, Rescued, Settlement, Trial, Wanted, Watch, WorkerId,
 };
 pub use rejections::REJECTIONS_KEPT;
-pub use retention::{Cutoff, Removal, RemovedPayload, Swept};
+pub use retention::{Cutoff, Removal, RemovedPayload, SWEPT_AT_ONCE, Swept};
 pub use search::FoundEvent;
 pub use signs::FailuresOfLate;
 pub use standing::Watched;
@@ -202,14 +202,21 @@ impl Store {
         }
     }
 
-    /// Whether the schema is as new as this program.
+    /// Whether the schema is as new as this program; a database without any has not been migrated either.
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
+        const UNDEFINED_TABLE: &str = "42P01";
         let applied = sqlx::query_scalar!(
             r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
         )
         .fetch_one(&self.pool)
-        .await?;
-        Ok(applied.is_some_and(|version| version >= migrations::newest()))
+        .await;
+        match applied {
+            Ok(applied) => Ok(applied.is_some_and(|version| version >= migrations::newest())),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Closes the connections; calls that still wait for one fail.

@@ -180,8 +180,13 @@ async fn the_process_is_live_without_a_database_and_ready_only_with_one_and_a_be
         json!({"status": "not_ready", "database": "unavailable", "worker": "silent"})
     );
 
-    service.database.execute("update eventbridge._sqlx_migrations set success = false").await;
-    assert_eq!(service.get("/readyz").await.json()["database"], "not_migrated");
+    for broken in [
+        "update eventbridge._sqlx_migrations set success = false",
+        "alter table eventbridge._sqlx_migrations rename to gone",
+    ] {
+        service.database.execute(broken).await;
+        assert_eq!(service.get("/readyz").await.json()["database"], "not_migrated", "{broken}");
+    }
 }
 
 #[tokio::test]

@@ -74,8 +74,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 
     let mut targets: Vec<(String, String)> = Vec::new();
     for instance in &instances {
-        let (section, examination) =
-            destination(instance, &settings.instances, store.as_ref(), &args).await?;
+        let (section, examination) = destination(instance, &settings.instances, store.as_ref(), &args).await;
         let name = &instance.subscription.destination;
         sections.push(section);
         clocks.extend(examination.clock.map(|(theirs, heard)| {
@@ -177,7 +176,7 @@ async fn destination(
     configured: &[InstanceName],
     store: Option<&Store>,
     args: &DoctorArgs,
-) -> anyhow::Result<(Section, Examination)> {
+) -> (Section, Examination) {
     let name = &instance.subscription.destination;
     let desk = CommandDesk::new(store.cloned(), name);
     let mut examination = instance.destination.examine(&desk).await;
@@ -185,8 +184,14 @@ async fn destination(
     if args.fix && !examination.additions.is_empty() {
         let listed = examination.additions.join(", ");
         eprintln!("These columns would be added to the table of {name}: {}", prompt::plain(&listed));
-        if prompt::agrees("Add them?", args.yes).await? {
-            match instance.destination.extend(&desk).await {
+        match prompt::agrees("Add them?", args.yes).await {
+            Ok(false) => {}
+            // What was found so far is told all the same.
+            Err(error) => findings.push(Finding::problem(
+                format!("no columns were added: {error:#}"),
+                "run eventbridge doctor --fix in a terminal, or with --yes",
+            )),
+            Ok(true) => match instance.destination.extend(&desk).await {
                 Ok(added) => {
                     examination = instance.destination.examine(&desk).await;
                     findings = std::mem::take(&mut examination.findings);
@@ -196,7 +201,7 @@ async fn destination(
                     format!("the columns could not be added: {}", failure.message),
                     "give the integration the capability to update content, or add them by hand",
                 )),
-            }
+            },
         }
     }
     if let Some(store) = store {
@@ -214,7 +219,7 @@ async fn destination(
     let kind = configured.iter().find(|known| known.name == *name).map_or("", |known| known.kind.as_str());
     let title =
         if kind == name { format!("Destination {name}") } else { format!("Destination {name} ({kind})") };
-    Ok((Section { name: title, findings }, examination))
+    (Section { name: title, findings }, examination)
 }
 
 /// Sends a test alert; whether a person sees it is for that person to say.
