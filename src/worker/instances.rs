@@ -1,10 +1,12 @@
-//! The destination instances of this process, each with its valve.
+//! The destination instances of this process, each with its valve and what it has under way.
 
+use super::shares::{Left, Shares};
 use super::valve::{Allowance, Valve};
 use crate::destinations::{Destination, Instance};
 use crate::domain::delivery::Outcome;
 use crate::domain::execution::ExecutionId;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +17,7 @@ struct Entry {
     instance: Instance,
     valve: Mutex<Valve>,
     trial: Mutex<Trial>,
+    running: AtomicUsize,
 }
 
 /// Where an instance stands that is held and can be proved to work by a delivery alone.
@@ -52,11 +55,26 @@ impl Drop for ProbeGuard {
     }
 }
 
+/// An execution that is under way for an instance, until this is dropped.
+pub(super) struct UnderWay {
+    instances: Arc<Instances>,
+    name: String,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(entry) = self.instances.0.get(&self.name) {
+            entry.running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Instances {
     pub(super) fn new(instances: Vec<Instance>) -> Self {
         let entry = |instance: Instance| {
             let name = instance.subscription.destination.clone();
-            (name, Entry { instance, valve: Mutex::default(), trial: Mutex::default() })
+            let (valve, trial, running) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+            (name, Entry { instance, valve, trial, running })
         };
         Self(instances.into_iter().map(entry).collect())
     }
@@ -69,6 +87,23 @@ impl Instances {
     /// The destination of this name.
     pub(super) fn get(&self, name: &str) -> Option<&dyn Destination> {
         self.0.get(name).map(|entry| entry.instance.destination.as_ref())
+    }
+
+    /// Says that an execution begins, which ends when what it returns is dropped.
+    pub(super) fn begin(self: &Arc<Self>, name: String) -> UnderWay {
+        if let Some(entry) = self.0.get(&name) {
+            entry.running.fetch_add(1, Ordering::Relaxed);
+        }
+        UnderWay { instances: self.clone(), name }
+    }
+
+    /// What these instances may begin now in a pool of so many slots: so many each of their own, in
+    /// their order, and so many together beyond that.
+    pub(super) fn left(&self, names: &[String], slots: usize) -> Left {
+        let running: Vec<_> = self.0.values().map(|entry| entry.running.load(Ordering::Relaxed)).collect();
+        let Left { own, common } = Shares::of(slots, running.len()).left(&running);
+        let of = |name: &String| self.0.keys().position(|known| known == name).and_then(|at| own.get(at));
+        Left { own: names.iter().map(|name| of(name).copied().unwrap_or_default()).collect(), common }
     }
 
     /// For which of them to claim now.

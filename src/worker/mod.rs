@@ -16,6 +16,7 @@ mod object;
 mod pauses;
 mod preview;
 mod pulse;
+mod shares;
 mod valve;
 
 pub use backoff::wait_before;
@@ -36,7 +37,7 @@ use pauses::Pauses;
 use pulse::Pulse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -108,8 +109,10 @@ pub async fn run(
         concurrency: settings.concurrency,
         deliveries: TaskTracker::new(),
         cut: CancellationToken::new(),
+        freed: Arc::default(),
         late_credit: 0,
         look_for_suspects_at: Instant::now(),
+        all_rest_since: None,
         store,
         wake,
         held,
@@ -136,9 +139,13 @@ struct Pool {
     deliveries: TaskTracker,
     /// Breaks off what still runs when the grace is over.
     cut: CancellationToken,
+    /// Rings when a delivery has come to its end.
+    freed: Arc<Notify>,
     /// Claimed executions that have not yet earned a late retry its slot.
     late_credit: usize,
     look_for_suspects_at: Instant,
+    /// Since when all else rests for a suspect that runs.
+    all_rest_since: Option<Instant>,
     pulse: Pulse,
     finisher: Finisher,
 }
@@ -149,6 +156,10 @@ impl Pool {
     async fn work(&mut self, stop: &CancellationToken) {
         let Some(worker) = stop.run_until_cancelled(self.pulse.worker()).await else { return };
         let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await else { return };
+        if let Some(since) = self.all_rest_since.take() {
+            // For as long as all else rested it goes on now: suspects take half of the time at most.
+            self.look_for_suspects_at = Instant::now() + since.elapsed().max(POLL);
+        }
         let wanted = slots.len();
         let rest = match self.claim(worker, slots).await {
             Ok(begun) if begun == wanted => None,
@@ -159,8 +170,11 @@ impl Pool {
             }
         };
         if self.look_for_suspects_at <= Instant::now() {
-            self.look_for_suspects_at = Instant::now() + POLL;
-            self.work_on_a_suspect(worker, stop).await;
+            let since = Instant::now();
+            self.look_for_suspects_at = since + POLL;
+            if self.work_on_a_suspect(worker, stop).await {
+                self.all_rest_since = Some(since);
+            }
         }
         if let Some(at_most) = rest {
             let _stopped = stop.run_until_cancelled(self.rest(at_most)).await;
@@ -269,8 +283,16 @@ impl Pool {
         if slots.is_empty() {
             return Ok(0);
         }
-        let wanted =
-            Wanted { limit: whole(slots.len()), late: whole(late), bulk, ..Wanted::nothing(destinations) };
+        let left = self.instances.left(destinations, self.concurrency);
+        let own: Vec<_> = left.own.into_iter().map(count).collect();
+        let wanted = Wanted {
+            limit: whole(slots.len()),
+            own: &own,
+            shared: count(left.common),
+            late: whole(late),
+            bulk,
+            ..Wanted::nothing(destinations)
+        };
         let leased = Instant::now();
         let claimed = self.ask(worker, wanted).await?;
         let found = claimed.len();
@@ -288,19 +310,20 @@ impl Pool {
             .unwrap_or(Err(StoreError::TimedOut))
     }
 
-    /// Runs one execution that may have crashed a worker, with nothing beside it.
-    async fn work_on_a_suspect(&self, worker: WorkerId, stop: &CancellationToken) {
+    /// Runs one execution that may have crashed a worker, with nothing beside it. Whether all else
+    /// had to rest for it.
+    async fn work_on_a_suspect(&self, worker: WorkerId, stop: &CancellationToken) -> bool {
         let destinations = self.instances.allowances(Instant::now()).all;
         match self.store.has_suspects(&destinations).await {
             Ok(true) => {}
-            Ok(false) => return,
+            Ok(false) => return false,
             Err(error) => {
                 warn!(%error, "could not look for suspects");
-                return;
+                return false;
             }
         }
         let everything = self.slots.clone().acquire_many_owned(whole(self.concurrency));
-        let Some(Ok(slots)) = stop.run_until_cancelled(everything).await else { return };
+        let Some(Ok(slots)) = stop.run_until_cancelled(everything).await else { return false };
         let wanted = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
         let leased = Instant::now();
         match self.ask(worker, wanted).await {
@@ -312,6 +335,7 @@ impl Pool {
             }
             Err(error) => warn!(%error, "could not claim a suspect"),
         }
+        true
     }
 
     fn begin(
@@ -326,11 +350,14 @@ impl Pool {
         let cut = self.cut.clone();
         let holding = self.held.hold(claimed.fence);
         let tally = Tally::of(&claimed, leased);
+        let under_way = self.instances.begin(claimed.destination.clone());
+        let freed = self.freed.clone();
         self.deliveries.spawn(async move {
             let ending = deliverer.deliver(claimed, leased, &cut).await;
             drop(probe);
             verdicts.send(ending, tally, holding).await;
-            drop(slot);
+            drop((slot, under_way));
+            freed.notify_one();
         });
     }
 
@@ -338,8 +365,16 @@ impl Pool {
         let jitter = Duration::from_millis(rand::random_range(0..200));
         tokio::select! {
             () = self.wake.rung() => {}
+            // An instance may have more that is due, and have had no room for it.
+            () = self.freed.notified(), if self.is_anyone_without_room() => {}
             () = tokio::time::sleep(at_most + jitter) => {}
         }
+    }
+
+    /// Whether an instance has as much under way as it may, though there may be free slots.
+    fn is_anyone_without_room(&self) -> bool {
+        let left = self.instances.left(&self.instances.names(), self.concurrency);
+        left.common == 0 && left.own.contains(&0)
     }
 
     async fn drain(self, grace: Duration) {
@@ -359,4 +394,8 @@ impl Pool {
 
 fn whole(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn count(slots: usize) -> i64 {
+    i64::try_from(slots).unwrap_or(i64::MAX)
 }

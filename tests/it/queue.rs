@@ -108,6 +108,31 @@ async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retri
 }
 
 #[tokio::test]
+async fn instances_take_turns_however_much_waits_for_one_of_them() {
+    let queue = Queue::new().await;
+    queue.put(50, "older", "null").await;
+    queue.put(50, "crowded", "'crowded ' || n").await;
+    queue.put(20, "newer", "null").await;
+    let late = "update eventbridge.executions set attempts = 1 where id % 2 = 0 and destination <> 'newer'";
+    queue.database.execute(late).await;
+    let destinations = ["older", "crowded", "newer"].map(str::to_owned);
+    let names = |claimed: Vec<Claimed>| -> Vec<_> {
+        destinations
+            .each_ref()
+            .map(|name| claimed.iter().filter(|claimed| claimed.destination == *name).count())
+            .into()
+    };
+    let wanted = Wanted { limit: 9, late: 1, ..Wanted::nothing(&destinations) };
+    let claimed = queue.store.claim(queue.worker, wanted).await.unwrap();
+    assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1, "one late retry of all");
+    assert_eq!(names(claimed), [3, 3, 3]);
+    // Two have used up what is theirs.
+    let wanted = Wanted { limit: 9, own: &[0, 0, 4], shared: 2, ..Wanted::nothing(&destinations) };
+    let counts = names(queue.store.claim(queue.worker, wanted).await.unwrap());
+    assert_eq!((counts[0] + counts[1], counts[2]), (2, 4));
+}
+
+#[tokio::test]
 async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;

@@ -1,9 +1,11 @@
 //! A destination that fails again and again is left alone, and tried with one execution at a time.
 
-use crate::harness::{NOW, Service};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Template};
+use crate::harness::{Database, NOW, Service, within};
+use eventbridge::devserver::sandbox::{DATABASE_ID, Fault, FaultRule, TOKEN, Template};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 /// A state of a payment.
 fn payment(object: &str, event: &str, created: i64) -> String {
@@ -73,4 +75,34 @@ async fn a_probe_that_asks_nothing_of_the_destination_leaves_room_for_the_next_o
 
     service.post_event(&payment("pi_last", "evt_last", NOW)).await;
     service.until("evt_last", |executions| status_of(executions, "evt_last") == "success").await;
+}
+
+#[tokio::test]
+async fn an_instance_that_hangs_leaves_the_others_slots_of_their_own() {
+    // It takes every connection and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let builder = Service::builder().on(Arc::new(Database::new().await)).await;
+    let sandbox = builder.sandbox_url();
+    let mut builder = builder.set("DESTINATIONS", "hangs:notion,works:notion").set("WORKER_CONCURRENCY", "4");
+    for (name, url, types) in [("HANGS", &address, "invoice.paid"), ("WORKS", &sandbox, "charge.succeeded")] {
+        builder = builder
+            .set(&format!("{name}_API_URL"), url)
+            .set(&format!("{name}_API_KEY"), TOKEN)
+            .set(&format!("{name}_DATABASE_ID"), &DATABASE_ID.to_string())
+            .set(&format!("{name}_RATE_PER_MINUTE"), "0")
+            .set(&format!("{name}_EVENT_TYPES"), types);
+    }
+    let service = builder.start().await;
+    for number in 0..8 {
+        service.post_event(&format!(r#"{{"id":"evt_{number}","type":"invoice.paid"}}"#)).await;
+    }
+    let running = "select count(*) from eventbridge.executions where status = 'running'";
+    within("it has what it may have", async { while service.database.count(running).await < 3 {} }).await;
+    for number in 0..3 {
+        let event = format!("evt_works_{number}");
+        service.post_event(&format!(r#"{{"id":"{event}","type":"charge.succeeded"}}"#)).await;
+        service.until(&event, |executions| status_of(executions, &event) == "success").await;
+    }
+    assert_eq!(service.database.count(running).await, 3);
 }

@@ -40,6 +40,10 @@ pub struct Wanted<'a> {
     pub destinations: &'a [String],
     /// At most so many.
     pub limit: u32,
+    /// Of these so many for each of the instances, in their order; where nothing is said, all.
+    pub own: &'a [i64],
+    /// Beyond that, so many for whichever instance has more that is due.
+    pub shared: i64,
     /// So many of them late retries, as far as there are any.
     pub late: u32,
     /// Where the others leave slots free, also what was put into the queue with many others by hand.
@@ -64,7 +68,16 @@ pub enum Trial {
 impl<'a> Wanted<'a> {
     /// Nothing yet, of these instances.
     pub fn nothing(destinations: &'a [String]) -> Self {
-        Self { destinations, limit: 0, late: 0, bulk: false, suspects: false, trial: None }
+        Self {
+            destinations,
+            limit: 0,
+            own: &[],
+            shared: 0,
+            late: 0,
+            bulk: false,
+            suspects: false,
+            trial: None,
+        }
     }
 }
 
@@ -74,9 +87,9 @@ const LOOKED_THROUGH_MAX: i64 = 1000;
 impl Store {
     /// Claims up to `wanted.limit` executions that are due, and leases them.
     ///
-    /// Fresh work goes first, but `wanted.late` of the slots are for late retries. Behind both goes, if
-    /// wanted, what a person put into the queue with many others. Suspects of having
-    /// crashed a worker are claimed by themselves. Nothing is claimed for an instance that is held,
+    /// Instances take turns, whatever waits for one of them. Fresh work goes first, but `wanted.late` of
+    /// the slots are for late retries. Behind both goes, if wanted, what a person put into the queue with
+    /// many others. Suspects of having crashed a worker are claimed by themselves. Nothing is claimed for an instance that is held,
     /// nor by a worker that is not registered (any more).
     ///
     /// Of each instance the oldest are looked through. Where so many of these wait behind the heads
@@ -97,14 +110,14 @@ impl Store {
                 -- Held until the claim is through, so that nobody buries the worker meanwhile.
                 select id from eventbridge.workers where id = $1 for key share
             ), working as (
-                select wanted.name as destination
-                  from unnest($2::text[]) as wanted (name)
+                select wanted.name as destination, coalesce(wanted.own, $3) as own
+                  from unnest($2::text[], $10::bigint[]) as wanted (name, own)
                  where not exists (select from eventbridge.destinations
                                     where destinations.name = wanted.name and held_since is not null)
             ), class as (
                 select * from unnest($4::text[], $5::bigint[]) with ordinality as class (name, most, place)
             ), by_age as (
-                select due.id, due.lane, due.run_at, place
+                select working.destination, due.id, due.lane, due.run_at, place
                   from working
                  cross join class
                  cross join lateral (
@@ -132,7 +145,7 @@ impl Store {
             ), crowded as (
                 select destination
                   from working
-                 where (select count(*) from by_age) < $3
+                 where (select count(*) from by_age where by_age.destination = working.destination) < $3
                    and (select count(*)
                           from (select from eventbridge.executions
                                  where status = 'pending' and executions.destination = working.destination
@@ -162,7 +175,7 @@ impl Store {
                         order by hashtextextended(lane, 0), lane
                         limit 1) as next
             ), by_lane as (
-                select executions.id, executions.lane, executions.run_at, class.place
+                select lanes.destination, executions.id, executions.lane, executions.run_at, class.place
                   from (select * from lanes limit $7) as lanes
                  cross join lateral (
                        select id, run_at, case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
@@ -178,8 +191,26 @@ impl Store {
                    and not exists (select from eventbridge.leases where key = 'lane ' || lanes.lane)
                  limit $3
                    for update of executions skip locked
+            ), in_turn as (
+                -- Its instance's first, second, and so on: the firsts of all instances come before any second.
+                select found.*, own,
+                       row_number() over (partition by destination order by place, run_at, id) as turn
+                  from (select * from by_age union select * from by_lane) as found
+                  join working using (destination)
+            ), seated as (
+                select in_turn.*,
+                       row_number() over (partition by place order by turn, run_at, id) as in_class,
+                       row_number() over (partition by turn > own order by place, turn, run_at, id) as in_part
+                  from in_turn
+            ), chosen as (
+                select seated.id, seated.lane
+                  from seated
+                  join class using (place)
+                 where in_class <= most and (turn <= own or in_part <= $11)
+                 order by place, turn, run_at, id
+                 limit $3
             ), trial as (
-                select id, lane, run_at, 0::bigint as place
+                select id, lane
                   from eventbridge.executions
                  where id = $9 and status = 'pending' and crashes = 0 and run_at <= now()
                    and destination = any ($2)
@@ -195,8 +226,7 @@ impl Store {
                 insert into eventbridge.leases (key, execution_id, worker_id)
                 -- A lane's name cannot be taken for an execution's number.
                 select coalesce('lane ' || due.lane, due.id::text), due.id, alive.id
-                  from ((select * from by_age union select * from by_lane order by place, run_at, id limit $3)
-                        union select * from trial) as due
+                  from (select * from chosen union select * from trial) as due
                  cross join alive
                 on conflict do nothing
                 returning execution_id, fence
@@ -235,7 +265,9 @@ impl Store {
             rand::random::<i64>(),
             LOOKED_THROUGH_MAX,
             wanted.suspects,
-            wanted.trial.map(|id| id.0)
+            wanted.trial.map(|id| id.0),
+            wanted.own,
+            wanted.shared
         )
         .fetch_all(&self.pool)
         .await?;
