@@ -48,16 +48,28 @@ impl Desk for StoreDesk<'_> {
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {
         let Some(per_minute) = rate.per_minute else { return self.wait_out_a_pause(rate).await };
         let gap = Duration::from_mins(1) / per_minute.get();
-        match self.store.take_slot(&rate.connection, gap, PATIENCE).await {
-            Ok(Slot::In(wait)) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let patience = give_up_at.saturating_duration_since(Instant::now());
+            match self.store.take_slot(&rate.connection, gap, patience).await {
+                Ok(Slot::In(wait)) => tokio::time::sleep(wait).await,
+                Ok(Slot::NotBefore(wait)) => return Err(wait),
+                // Without the database nobody knows what the other replicas do.
+                Err(error) => {
+                    warn!(%error, instance = self.instance, "could not take a slot of the rate limit");
+                    return Err(DATABASE_AWAY);
+                }
             }
-            Ok(Slot::NotBefore(wait)) => Err(wait),
-            // Without the database nobody knows what the other replicas do.
-            Err(error) => {
-                warn!(%error, instance = self.instance, "could not take a slot of the rate limit");
-                Err(DATABASE_AWAY)
+            // The other side may have asked to be left alone since the slot was given out: it is let go then,
+            // and the next one comes after the pause.
+            match self.pauses.left(self.store, &rate.connection).await {
+                Ok(Duration::ZERO) => return Ok(()),
+                Ok(wait) if Instant::now() + wait > give_up_at => return Err(wait),
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(%error, instance = self.instance, "could not read whether the connection wants to be left alone");
+                    return Err(DATABASE_AWAY);
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Until when each connection wants to be left alone, for connections without a rate.
+//! Until when each connection wants to be left alone.
 //!
-//! A connection with a rate learns of a pause from the row that every call takes its slot from. One
-//! without asks nobody, so this process reads the row now and then, and knows at once what it was
-//! told itself.
+//! A connection without a rate asks nobody for a slot, and one with a rate may be told to wait when its
+//! slot was given out already. So this process reads the connection's row now and then, and knows at
+//! once what it was told itself.
 
 use crate::store::{Store, StoreError};
 use std::collections::HashMap;

@@ -520,6 +520,31 @@ async fn replicas_keep_to_one_rate_and_provoke_no_429() {
 }
 
 #[tokio::test]
+async fn being_told_to_wait_stops_those_too_that_have_a_slot_already() {
+    let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "120").start().await;
+    deliver(&service).await;
+    for fault in [Fault::Slow { delay_ms: 600 }, Fault::RateLimited { retry_after: Some(2), blocked: false }]
+    {
+        service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
+    }
+    for number in 0..6 {
+        service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
+    }
+    within("the others have their slots", async {
+        let given =
+            "select count(*) from eventbridge.rate_limits where next_at > now() + interval '1 second'";
+        while service.database.count(given).await == 0 {}
+    })
+    .await;
+    let is_told =
+        |sandbox: &SandboxHandle| sandbox.requests().iter().any(|request| request.status == Some(429));
+    within("one of them is told", service.sandbox.until(is_told)).await;
+    let told = std::time::Instant::now();
+    within("the next page", service.sandbox.until(|sandbox| sandbox.page_count() == 2)).await;
+    assert!(told.elapsed() > Duration::from_millis(1500), "{:?}", told.elapsed());
+}
+
+#[tokio::test]
 async fn being_told_to_wait_stops_every_replica() {
     // With a rate, and without one.
     for rate in ["6000", "0"] {
