@@ -187,11 +187,13 @@ async fn being_told_to_wait_is_no_failed_attempt() {
 async fn what_notion_refuses_for_good_fails_with_its_reason_and_a_retry_mends_it() {
     let service = Service::start().await;
     let invalid = Fault::Invalid { message: "This one is refused.".into() };
-    service.sandbox.fault(FaultRule::once(invalid).on(Route::Create).times(2)).unwrap();
+    service.sandbox.fault(FaultRule::once(invalid).on(Route::Create)).unwrap();
     let execution = deliver(&service).await;
     assert_eq!(execution["status"], "failed");
     assert_eq!(execution["error_class"], "validation_error");
     assert!(execution["reason"].as_str().unwrap().contains("This one is refused."), "{execution}");
+    let creates = service.sandbox.requests().iter().filter(|request| request.path == "/v1/pages").count();
+    assert_eq!(creates, 1, "the columns are as they were, so it is not sent again");
 
     let answer = retry(&service, &execution).await;
     assert_eq!((answer.status.as_u16(), answer.json()["id"].clone()), (202, execution["id"].clone()));

@@ -274,7 +274,7 @@ async fn when_the_newest_state_is_refused_for_good_the_others_go_on_without_it()
     service.post_event(&payment("pi_1", "evt_0", NOW, 100)).await;
     within("the first is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
     let refused = Fault::Invalid { message: "Not this one.".into() };
-    service.sandbox.fault(FaultRule::once(refused).on(Route::Update).times(2)).unwrap();
+    service.sandbox.fault(FaultRule::once(refused).on(Route::Update)).unwrap();
     service.post_event(&payment("pi_1", "evt_1", NOW + 1, 200)).await;
     service.post_event(&payment("pi_1", "evt_2", NOW + 2, 300)).await;
     let executions = service.until_finished(3).await;

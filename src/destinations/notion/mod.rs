@@ -211,16 +211,27 @@ impl Attempt<'_> {
     }
 
     /// Makes the page; where Notion refuses a property, the columns may have changed under us, so
-    /// they are read again and the page is sent once more.
+    /// they are read again, and if they have, the page is sent once more.
     async fn create(&self, table: &Arc<Table>) -> Result<Answer<PageRef>, Outcome> {
         let answer = match self.send_new(table).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let newer = self.table().newer_than(table, self.reader()).await?;
-                self.send_new(&newer).await
+                let Some(newer) = self.changed(table).await? else {
+                    return Err(verdict::outcome(Effect::Create, CallError::Refused(refusal)));
+                };
+                let answer = self.send_new(&newer).await;
+                return answer
+                    .map_err(|error| verdict::after_a_call(verdict::outcome(Effect::Create, error)));
             }
             answer => answer,
         };
         answer.map_err(|error| verdict::outcome(Effect::Create, error))
+    }
+
+    /// The columns as they are now, where they are others than those that Notion refused a property of.
+    async fn changed(&self, refused: &Arc<Table>) -> Result<Option<Arc<Table>>, Outcome> {
+        let newer = self.table().newer_than(refused, self.reader()).await.map_err(verdict::after_a_call)?;
+        let is_another = newer.data_source != refused.data_source || newer.bindings != refused.bindings;
+        Ok(is_another.then_some(newer))
     }
 
     async fn send_new(&self, table: &Table) -> Result<Answer<PageRef>, CallError> {
@@ -234,8 +245,10 @@ impl Attempt<'_> {
         let first = self.calls().update_page(page, &self.properties(&table)).await;
         let last = match first {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let newer = self.table().newer_than(&table, self.reader()).await?;
-                self.calls().update_page(page, &self.properties(&newer)).await
+                match self.changed(&table).await? {
+                    Some(newer) => self.calls().update_page(page, &self.properties(&newer)).await,
+                    None => Err(CallError::Refused(refusal)),
+                }
             }
             answer => answer,
         };
@@ -282,8 +295,10 @@ impl Attempt<'_> {
     async fn find_all(&self, table: &Arc<Table>) -> Result<Answer<Vec<PageRef>>, Outcome> {
         let found = match self.look(table).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let newer = self.table().newer_than(table, self.reader()).await?;
-                self.look(&newer).await
+                match self.changed(table).await? {
+                    Some(newer) => self.look(&newer).await,
+                    None => Err(CallError::Refused(refusal)),
+                }
             }
             answer => answer,
         };

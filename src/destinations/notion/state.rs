@@ -49,13 +49,19 @@ impl Attempt<'_> {
     async fn overwrite(&self, table: Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
         let (table, answer) = match self.send_changes(&table, &page).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let newer = self.table().newer_than(&table, self.reader()).await?;
-                let answer = self.send_changes(&newer, &page).await;
-                (newer, answer)
+                match self.changed(&table).await? {
+                    Some(newer) => {
+                        let answer = self.send_changes(&newer, &page).await;
+                        let outcome =
+                            |error| verdict::after_a_call(verdict::outcome(Effect::Overwrite, error));
+                        (newer, answer.map_err(outcome))
+                    }
+                    None => (table, Err(verdict::outcome(Effect::Overwrite, CallError::Refused(refusal)))),
+                }
             }
-            answer => (table, answer),
+            answer => (table, answer.map_err(|error| verdict::outcome(Effect::Overwrite, error))),
         };
-        match answer.map_err(|error| verdict::outcome(Effect::Overwrite, error)) {
+        match answer {
             Ok(Some(answer)) => Ok(showing(delivered(answer), self.properties(&table))),
             // It shows this state already.
             Ok(None) => {

@@ -48,6 +48,15 @@ pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
     }
 }
 
+/// The outcome where Notion was asked for something in this try before. What found no slot then, or came
+/// too late, counts as an attempt: what Notion refuses would go on for ever in a backlog otherwise.
+pub(super) fn after_a_call(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Throttled { failure, wait } if failure.status.is_none() => transient(failure, wait),
+        other => other,
+    }
+}
+
 fn refused(effect: Effect, refusal: Refusal) -> Outcome {
     if let (Effect::Create | Effect::Update | Effect::Overwrite, Some(page)) =
         (effect, refusal.committed_page.clone())
@@ -197,6 +206,18 @@ mod tests {
         assert_eq!(name(&outcome(Effect::Create, unanswered())), "ambiguous");
         assert_eq!(name(&outcome(Effect::Update, unanswered())), "transient");
         assert_eq!(name(&outcome(Effect::Look, unanswered())), "transient");
+    }
+
+    #[test]
+    fn what_is_too_late_counts_once_a_call_was_made() {
+        for error in [CallError::TooLate, CallError::NoSlot(Duration::from_secs(9))] {
+            let outcome = outcome(Effect::Create, error);
+            assert_eq!(name(&outcome), "throttled");
+            assert_eq!(name(&after_a_call(outcome)), "transient");
+        }
+        let asked = Refusal { status: 429, ..Refusal::default() };
+        let told = outcome(Effect::Create, CallError::Refused(Box::new(asked)));
+        assert_eq!(name(&after_a_call(told)), "throttled");
     }
 
     #[test]
