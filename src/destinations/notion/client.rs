@@ -133,6 +133,9 @@ pub struct Refusal {
     pub status: u16,
     /// Notion's code, such as `validation_error`; `http_<status>` where it gave none.
     pub code: String,
+    /// Whether Notion itself said so: what lies before it, a proxy or the edge of its network, has no
+    /// such codes.
+    pub is_notions_own: bool,
     /// Notion's message, shortened; it can quote what we sent.
     pub message: String,
     /// Notion's id of the request.
@@ -405,12 +408,14 @@ fn refusal(status: u16, request_id: Option<String>, retry_after: Option<Duration
     }
     let Body { code, message, request_id: told, additional_data } =
         serde_json::from_slice(body).unwrap_or_default();
+    let is_notions_own = code.is_some();
     let additional = |name: &str| Some(additional_data.as_ref()?.get(name)?.as_str()?.to_owned());
     Refusal {
         status,
+        is_notions_own,
         code: code.unwrap_or_else(|| format!("http_{status}")),
         message: message.map_or_else(
-            || format!("Notion answered {status} without saying why"),
+            || format!("{status} came without a word of its own, as from something that lies before it"),
             |message| message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
         ),
         request_id: told.or(request_id),

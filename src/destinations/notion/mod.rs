@@ -239,8 +239,7 @@ impl Attempt<'_> {
         self.calls().create_page(&table.data_source, &properties).await
     }
 
-    /// Writes a page that is known to be there. Where it is not, either a person removed it or the
-    /// whole data source is out of reach: reading that tells.
+    /// Writes a page that is known to be there.
     async fn update(&self, table: Arc<Table>, page: &str) -> Result<Outcome, Outcome> {
         let first = self.calls().update_page(page, &self.properties(&table)).await;
         let last = match first {
@@ -253,12 +252,26 @@ impl Attempt<'_> {
             answer => answer,
         };
         match last.map(delivered).map_err(|error| verdict::outcome(Effect::Update, error)) {
-            Err(gone @ Outcome::Gone(_)) => {
-                self.table().read_now(self.reader()).await?;
-                Err(gone)
+            Err(Outcome::Gone(failure)) => {
+                self.confirm_gone(page, &failure).await?;
+                Err(Outcome::Gone(failure))
             }
             other => other,
         }
+    }
+
+    /// Where a page seems to be gone, either a person removed it or the whole data source is out of reach,
+    /// or the write was refused for another reason: reading both tells. Returns the table as it is now.
+    async fn confirm_gone(&self, page: &str, told: &Failure) -> Result<Arc<Table>, Outcome> {
+        let table = self.table().read_now(self.reader()).await?;
+        let read = self.calls().page(page).await;
+        if verdict::confirms_gone(&read) {
+            return Ok(table);
+        }
+        Err(match read {
+            Ok(_) => Outcome::Transient { failure: told.clone(), wait: None },
+            Err(error) => verdict::after_a_call(verdict::outcome(Effect::Look, error)),
+        })
     }
 
     /// How long until something may be written over a write of unknown outcome that began so long ago.

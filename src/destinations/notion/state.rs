@@ -69,10 +69,10 @@ impl Attempt<'_> {
                     Outcome::Delivered { remote: page, status: None, request_id: None, written: None };
                 Ok(showing(unchanged, self.properties(&table)))
             }
-            Err(gone @ Outcome::Gone(_)) => {
-                let table = self.table().read_now(self.reader()).await?;
+            Err(Outcome::Gone(failure)) => {
+                let table = self.confirm_gone(&page.id, &failure).await?;
                 if !self.notion.settings.recreates {
-                    return Err(gone);
+                    return Err(Outcome::Gone(failure));
                 }
                 // An earlier try may have made its successor.
                 match self.find(&table).await? {

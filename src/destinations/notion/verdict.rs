@@ -3,8 +3,9 @@
 //! After Notion's reference of status codes and its advice on retries: reads are repeated freely, a
 //! page's creation only once it is known not to have happened.
 
-use super::client::{CallError, Refusal, THROTTLE_WAIT, page_url};
+use super::client::{Answer, CallError, Refusal, THROTTLE_WAIT, page_url};
 use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
+use serde_json::Value;
 use std::time::Duration;
 
 /// What the failed call would have done.
@@ -74,6 +75,8 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
             needs_operator(refusal, "Notion blocks this integration; ask Notion's support to lift it")
         }
         429 | 529 => Outcome::Throttled { failure: failure(refusal), wait: wait.or(Some(THROTTLE_WAIT)) },
+        // Whoever said so knows nothing of pages and tokens.
+        400..=407 | 409..=499 if !refusal.is_notions_own => transient(failure(refusal), wait),
         401 => {
             needs_operator(refusal, "the token is not valid (any more): set a new NOTION_API_KEY and restart")
         }
@@ -140,10 +143,22 @@ fn failure(refusal: Refusal) -> Failure {
     }
 }
 
-/// Notion has no code of its own for it; its messages speak of archived blocks or of the trash.
+/// Whether a page that a write took for gone is: Notion says so when it is read, too.
+pub(super) fn confirms_gone(read: &Result<Answer<Value>, CallError>) -> bool {
+    match read {
+        Ok(page) => page.value["in_trash"] == true,
+        Err(CallError::Refused(refusal)) => refusal.is_notions_own && refusal.status == 404,
+        Err(_) => false,
+    }
+}
+
+/// Notion has no code of its own for it; its messages say what cannot be done and speak of archived
+/// blocks or of the trash. One that quotes what was sent begins otherwise.
 fn is_about_trash(refusal: &Refusal) -> bool {
-    let message = refusal.message.to_lowercase();
-    message.contains("archived") || message.contains("in trash") || message.contains("in_trash")
+    let message = refusal.message.to_lowercase().replace('\u{2019}', "'");
+    let says_what_cannot_be_done = ["can't ", "cannot "].iter().any(|words| message.starts_with(words));
+    says_what_cannot_be_done
+        && ["archived", "in trash", "in the trash"].iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]
@@ -151,7 +166,8 @@ mod tests {
     use super::*;
 
     fn of(effect: Effect, status: u16, message: &str) -> &'static str {
-        let refusal = Refusal { status, message: message.to_owned(), ..Refusal::default() };
+        let refusal =
+            Refusal { status, is_notions_own: true, message: message.to_owned(), ..Refusal::default() };
         name(&outcome(effect, CallError::Refused(Box::new(refusal))))
     }
 
@@ -196,6 +212,21 @@ mod tests {
         let archived = "Can't edit block that is archived.";
         assert_eq!(of(Update, 400, archived), "gone");
         assert_eq!(of(Create, 400, archived), "needs operator");
+        let quoting =
+            "body failed validation: body.properties.Note should be an object, instead was `archived`.";
+        assert_eq!(of(Update, 400, quoting), "permanent");
+    }
+
+    #[test]
+    fn what_a_proxy_refuses_may_work_later_and_says_nothing_of_pages() {
+        for status in [400, 401, 403, 404, 407, 413, 451] {
+            for effect in [Effect::Describe, Effect::Look, Effect::Create, Effect::Update, Effect::Overwrite]
+            {
+                let refusal = Refusal { status, ..Refusal::default() };
+                let told = name(&outcome(effect, CallError::Refused(Box::new(refusal))));
+                assert_eq!(told, "transient", "{effect:?} {status}");
+            }
+        }
     }
 
     #[test]
