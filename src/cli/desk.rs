@@ -3,9 +3,11 @@
 //! Where the database cannot be asked for a slot, the command keeps to the rate by itself.
 
 use crate::destinations::{Desk, Rate};
+use crate::domain::delivery::Failure;
 use crate::store::{Slot, Store};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -44,6 +46,11 @@ impl Desk for CommandDesk {
 
     /// What a command sees is remembered by nobody.
     async fn remember(&self, _memory: &Value) {}
+
+    /// A command delivers no object.
+    async fn of_other_objects(&self, _remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
+        Ok(HashSet::new())
+    }
 
     /// A command works without a lease, at the word of a person.
     fn lease_holds(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::domain::subscription::Subscription;
 use async_trait::async_trait;
 use checkup::{Examination, Finding};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +65,10 @@ pub trait Desk: Send + Sync {
     /// Whether the lease under which this runs holds for certain. A process that stood still may
     /// have lost it, and must not write any more: another one may be at it.
     fn lease_holds(&self) -> bool;
+
+    /// Those of these places that the instance filled for another object than the one that is delivered.
+    /// An error where nobody knows: then none of them is to be touched.
+    async fn of_other_objects(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure>;
 
     /// Waits for the connection's next slot, or where it has no rate for the end of a pause that the
     /// other side asked for. Where that is not to come soon, no slot is taken and the time until one

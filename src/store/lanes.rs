@@ -8,6 +8,7 @@ use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Change, ExecutionId};
 use crate::domain::failure::pattern;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// How many states of an object are looked at together; what waits beyond that comes next.
 const STATES_MAX: i64 = 200;
@@ -181,6 +182,28 @@ impl Store {
             remote: Remote { id: row.remote_id, url: row.remote_url, place: row.remote_place },
             written: row.written,
         }))
+    }
+
+    /// Those of these pages that the instance wrote for another lane.
+    pub async fn filled_by_other_lanes(
+        &self,
+        destination: &str,
+        lane: &str,
+        remote_ids: &[String],
+    ) -> Result<HashSet<String>, StoreError> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            select distinct remote_id as "remote_id!"
+              from eventbridge.executions
+             where remote_id = any ($1) and destination = $2 and lane <> $3
+            "#,
+            remote_ids,
+            destination,
+            lane
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ids.into_iter().collect())
     }
 
     /// Settles a lane's head, all that its newest state stands for, and what is shown of its object,

@@ -158,6 +158,7 @@ impl Deliverer {
             pauses: &self.holds.pauses,
             fence: Some(claimed.fence),
             instance: &claimed.destination,
+            lane: claimed.lane.as_deref(),
         };
         let delivery = Delivery {
             event: subject.event,

@@ -3,9 +3,11 @@
 use super::held::Held;
 use super::pauses::Pauses;
 use crate::destinations::{Desk, Rate};
+use crate::domain::delivery::Failure;
 use crate::store::{Fence, Slot, Store};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -24,6 +26,8 @@ pub(super) struct StoreDesk<'a> {
     /// The lease of the delivery; a probe has none, and writes nothing.
     pub(super) fence: Option<Fence>,
     pub(super) instance: &'a str,
+    /// The lane of what is delivered, where it has one.
+    pub(super) lane: Option<&'a str>,
 }
 
 #[async_trait]
@@ -39,6 +43,14 @@ impl Desk for StoreDesk<'_> {
         if let Err(error) = self.store.remember(self.instance, memory).await {
             warn!(%error, instance = self.instance, "could not keep what the destination remembers");
         }
+    }
+
+    async fn of_other_objects(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
+        let Some(lane) = self.lane else { return Ok(HashSet::new()) };
+        self.store.filled_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
+            warn!(%error, instance = self.instance, "could not see which objects' pages these are");
+            Failure::local("database_away", "the database did not answer")
+        })
     }
 
     fn lease_holds(&self) -> bool {

@@ -82,6 +82,7 @@ impl Holds {
                 pauses: &self.pauses,
                 fence: None,
                 instance: &instance,
+                lane: None,
             };
             match destination.probe(&desk, &class).await {
                 Probe::Works => self.resume(&instance).await,

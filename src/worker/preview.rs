@@ -100,8 +100,14 @@ impl Previewer {
         let destination =
             self.instances.get(instance).ok_or_else(|| NoPreview::NoDestination(instance.to_owned()))?;
         // Without a lease nothing can be written, whatever a destination does.
-        let desk =
-            StoreDesk { store: &self.store, held: &self.held, pauses: &self.pauses, fence: None, instance };
+        let desk = StoreDesk {
+            store: &self.store,
+            held: &self.held,
+            pauses: &self.pauses,
+            fence: None,
+            instance,
+            lane: prospect.lane.as_deref(),
+        };
         let delivery = Delivery {
             event,
             object,

@@ -440,3 +440,32 @@ async fn a_state_that_was_delivered_and_is_refused_now_ends_the_try_that_was_ask
     let groups = service.get("/api/v1/failures").await.json();
     assert_eq!(groups["data"][0]["count"], 1, "{groups}");
 }
+
+#[tokio::test]
+async fn objects_of_one_id_in_both_modes_and_in_two_accounts_have_a_page_each() {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .set("NOTION_LIVEMODE", "all")
+        .template(Template::Full)
+        .start()
+        .await;
+    let plan = |event: &str, account: Option<&str>, livemode: bool, created: i64, amount: i64| {
+        json!({"id": event, "object": "event", "type": "plan.updated", "created": created, "account": account,
+               "livemode": livemode, "data": {"object": {"id": "gold", "object": "plan", "amount": amount,
+               "currency": "eur", "nickname": event, "livemode": livemode}}})
+        .to_string()
+    };
+    let owners = [(None, true), (None, false), (Some("acct_1"), true)];
+    for round in 0..2 {
+        for (number, (account, livemode)) in (0..).zip(owners) {
+            let event = format!("evt_{round}_{number}");
+            service.post_event(&plan(&event, account, livemode, NOW + round, 100)).await;
+            service.until_finished(usize::try_from(round * 3 + number + 1).unwrap()).await;
+        }
+    }
+    let pages = service.sandbox.pages();
+    assert!(pages.iter().all(|page| !page.in_trash && page.text("ObjectId") == Some("gold")), "{pages:?}");
+    let mut last: Vec<_> = pages.iter().map(|page| page.text("LastEventId").unwrap()).collect();
+    last.sort_unstable();
+    assert_eq!(last, ["evt_1_0", "evt_1_1", "evt_1_2"]);
+}

@@ -315,7 +315,21 @@ impl Attempt<'_> {
             }
             answer => answer,
         };
-        found.map_err(|error| verdict::outcome(Effect::Look, error))
+        let mut found = found.map_err(|error| verdict::outcome(Effect::Look, error))?;
+        if self.mode == Mode::Object && !found.value.is_empty() {
+            self.leave_to_other_objects(&mut found.value).await?;
+        }
+        Ok(found)
+    }
+
+    /// Ids that users choose, as of coupons and plans, may be the same in test and live mode and in
+    /// several accounts: such objects bear one key and have a page each.
+    async fn leave_to_other_objects(&self, found: &mut Vec<PageRef>) -> Result<(), Outcome> {
+        let ids: Vec<_> = found.iter().map(|page| page.id.clone()).collect();
+        let others = self.delivery.desk.of_other_objects(&ids).await;
+        let others = others.map_err(|failure| Outcome::Throttled { failure, wait: None })?;
+        found.retain(|page| !others.contains(&page.id));
+        Ok(())
     }
 
     async fn look(&self, table: &Table) -> Result<Answer<Vec<PageRef>>, CallError> {
