@@ -73,6 +73,18 @@ pub struct PageRef {
     pub last_edited_by: Option<UserRef>,
     /// Where it lies.
     pub parent: Option<ParentRef>,
+    /// What its columns hold, by their names.
+    #[serde(default)]
+    pub properties: Map<String, Value>,
+}
+
+impl PageRef {
+    /// The text in a column of this id; nothing where it has none.
+    pub fn text(&self, column_id: &str) -> Option<String> {
+        let property = self.properties.values().find(|property| property["id"] == column_id)?;
+        let parts = property[property["type"].as_str()?].as_array()?;
+        Some(parts.iter().filter_map(|part| part["plain_text"].as_str()).collect())
+    }
 }
 
 /// Where a page lies, as far as we need it.
@@ -435,4 +447,21 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 fn header(response: &Response, name: &str) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_text_of_a_column_is_read_by_its_id_and_whole() {
+        let page: PageRef = serde_json::from_value(json!({"id": "page", "properties": {
+            "Key": {"id": "k%3D", "type": "rich_text", "rich_text": [{"plain_text": "in_"}, {"plain_text": "1"}]},
+            "Amount": {"id": "a", "type": "number", "number": 1},
+        }}))
+        .expect("a page");
+        assert_eq!(page.text("k%3D").as_deref(), Some("in_1"));
+        assert_eq!((page.text("a"), page.text("Key")), (None, None));
+    }
 }

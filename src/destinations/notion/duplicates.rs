@@ -1,26 +1,37 @@
 //! Several pages of one key: which of them counts, and what becomes of the others.
 //!
 //! Nothing in Notion stops a second page; a first write that lands later than it may makes one. The
-//! oldest counts, whoever made it. Of the others those go to the trash that are certainly ours: made
-//! by the token's own bot and edited by nobody else since. All others are left to a person. What
-//! goes wrong here never fails a delivery, and is told in the log.
+//! oldest counts, whoever made it. Of the others those go to the trash that bear the key and are
+//! certainly ours: made by the token's own bot and edited by nobody else since. All others are left
+//! to a person. What goes wrong here never fails a delivery, and is told in the log.
 
 use super::Attempt;
 use super::client::{Answer, CallError, PageRef, UserRef};
+use super::mapping::key_text;
 use super::table::Table;
+use crate::domain::execution::Mode;
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use tracing::{info, warn};
 
 impl Attempt<'_> {
     /// The page that counts of those of one key, after the others that are ours were trashed.
-    pub(super) async fn settle_on_one(&self, found: Vec<PageRef>) -> Option<PageRef> {
+    pub(super) async fn settle_on_one(&self, table: &Table, found: Vec<PageRef>) -> Option<PageRef> {
         let mut pages = found;
         pages.sort_by(|one, other| age(one).cmp(&age(other)));
         let mut pages = pages.into_iter();
         let oldest = pages.next()?;
         for page in pages {
-            self.trash(&page, &oldest).await;
+            if self.bears_the_key(table, &page) {
+                self.trash(&page, &oldest).await;
+            } else {
+                // Whatever the query is worth: it is no reason to remove a page of another key.
+                warn!(
+                    page_id = page.id,
+                    kept_id = oldest.id,
+                    "a page was found by a key that it does not bear"
+                );
+            }
         }
         Some(oldest)
     }
@@ -37,7 +48,16 @@ impl Attempt<'_> {
             found.push(made.value.clone());
         }
         let Answer { value, status, request_id } = made;
-        Answer { value: self.settle_on_one(found).await.unwrap_or(value), status, request_id }
+        Answer { value: self.settle_on_one(table, found).await.unwrap_or(value), status, request_id }
+    }
+
+    /// Whether the page itself says that it is of this try's key.
+    fn bears_the_key(&self, table: &Table, page: &PageRef) -> bool {
+        let key = match self.mode {
+            Mode::Event => self.facts.event_id.as_str(),
+            Mode::Object => self.facts.object_id.as_deref().unwrap_or_default(),
+        };
+        page.text(&table.bindings.key.id).is_some_and(|text| text == key_text(key))
     }
 
     async fn trash(&self, page: &PageRef, kept: &PageRef) {

@@ -300,7 +300,7 @@ impl Attempt<'_> {
     /// Looks for the page with this try's key; of several the one that counts.
     async fn find(&self, table: &Arc<Table>) -> Result<Option<Answer<PageRef>>, Outcome> {
         let Answer { value: found, status, request_id } = self.find_all(table).await?;
-        let page = self.settle_on_one(found).await;
+        let page = self.settle_on_one(table, found).await;
         Ok(page.map(|value| Answer { value, status, request_id }))
     }
 
