@@ -81,9 +81,10 @@ pub struct PageRef {
 impl PageRef {
     /// The text in a column of this id; nothing where it has none.
     pub fn text(&self, column_id: &str) -> Option<String> {
-        let property = self.properties.values().find(|property| property["id"] == column_id)?;
-        let parts = property[property["type"].as_str()?].as_array()?;
-        Some(parts.iter().filter_map(|part| part["plain_text"].as_str()).collect())
+        let is_it = |property: &&Value| property.get("id").and_then(Value::as_str) == Some(column_id);
+        let property = self.properties.values().find(is_it)?;
+        let parts = property.get(property.get("type")?.as_str()?)?.as_array()?;
+        Some(parts.iter().filter_map(|part| part.get("plain_text")?.as_str()).collect())
     }
 }
 

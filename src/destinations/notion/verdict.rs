@@ -146,7 +146,7 @@ fn failure(refusal: Refusal) -> Failure {
 /// Whether a page that a write took for gone is: Notion says so when it is read, too.
 pub(super) fn confirms_gone(read: &Result<Answer<Value>, CallError>) -> bool {
     match read {
-        Ok(page) => page.value["in_trash"] == true,
+        Ok(page) => page.value.get("in_trash") == Some(&Value::Bool(true)),
         Err(CallError::Refused(refusal)) => refusal.is_notions_own && refusal.status == 404,
         Err(_) => false,
     }
