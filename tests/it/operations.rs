@@ -35,7 +35,8 @@ impl<'a> Desk<'a> {
     async fn status(&self) -> (Option<i32>, String) {
         let done = self.type_in(sandbox::TOKEN, &["status"]).await;
         let said: Value = serde_json::from_str(&text(&done.stdout)).unwrap();
-        (done.status.code(), said["sentences"][0].as_str().unwrap().to_owned())
+        let sentences = said["sentences"].as_array().unwrap().iter().filter_map(Value::as_str);
+        (done.status.code(), sentences.collect::<Vec<_>>().join(" "))
     }
 
     async fn until_status(&self, code: i32, says: &str) {
@@ -74,7 +75,7 @@ async fn a_token_that_is_revoked_is_told_tried_and_replaced() {
     assert!(after.contains("the token works") && after.contains("that is mended"), "{after}");
     let restarted = service.replica().set("NOTION_API_KEY", "ntn_new").start().await;
     until_pages(&service, 1).await;
-    desk.until_status(0, "nothing waits").await;
+    desk.until_status(0, "Nothing waits").await;
     restarted.stop().await;
 }
 
@@ -88,7 +89,7 @@ async fn a_key_column_that_is_deleted_is_named_and_made_again() {
     let fixed = text(&desk.type_in(sandbox::TOKEN, &["doctor", "--fix", "--yes"]).await.stdout);
     assert!(fixed.contains("added: EventId"), "{fixed}");
     until_pages(&service, 1).await;
-    desk.until_status(0, "nothing waits").await;
+    desk.until_status(0, "Nothing waits").await;
 }
 
 #[tokio::test]
@@ -115,5 +116,5 @@ async fn an_event_that_notion_refuses_is_told_with_what_to_type_and_the_others_g
     let retried = desk.type_in(sandbox::TOKEN, &["retry", "--failure", after("--failure")]).await;
     assert!(retried.status.success(), "{retried:?}");
     until_pages(&service, 3).await;
-    desk.until_status(0, "nothing waits").await;
+    desk.until_status(0, "Nothing waits").await;
 }
