@@ -17,8 +17,9 @@ use crate::telemetry::Metrics;
 use crate::ui::{self, Playground, Ui};
 use crate::worker::{self, WorkerSettings};
 use axum::Router;
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_request, map_response};
+use axum::middleware::{Next, from_fn_with_state, map_request, map_response};
 use axum::response::{IntoResponse, Response};
 use std::future::Future;
 use std::sync::Arc;
@@ -273,7 +274,7 @@ fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
         .route_layer(from_fn_with_state(access.clone(), auth::require_key));
     let docs = Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
-        .route_layer(from_fn_with_state(access.clone(), auth::require_key_of_browser));
+        .route_layer(from_fn_with_state((ui.clone(), access.clone()), require_reader));
     Router::from(ingest::routes())
         .with_state(ingest)
         .merge(open.with_state(api))
@@ -310,6 +311,19 @@ fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
                 .layer(map_response(too_slow))
                 .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT)),
         )
+}
+
+/// Lets the description of the API be read by whoever is logged in to the dashboard, else with a key.
+/// The API itself takes no cookie.
+async fn require_reader(
+    State((ui, access)): State<(Ui, Arc<Access>)>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    if ui.is_logged_in(request.headers()) {
+        return next.run(request).await;
+    }
+    auth::require_key_of_browser(State(access), request, next).await
 }
 
 /// A caller's id of its request is kept where it is fit for a log; else it gets one of ours.

@@ -105,8 +105,10 @@ pub struct Verdict {
     pub level: Level,
     /// What is worst, in a few words without a full stop.
     pub headline: String,
-    /// What is wrong, the weightiest first; then when the last event came and what waits.
-    pub sentences: Vec<Sentence>,
+    /// What is wrong and what to do, the weightiest first.
+    pub troubles: Vec<Sentence>,
+    /// When the last event came, and what waits.
+    pub rest: Vec<Sentence>,
 }
 
 /// A sentence whose times are told as its reader wants them.
@@ -135,10 +137,8 @@ pub enum Piece {
 impl Verdict {
     /// The sentences as plain text: times by the clock of UTC, and commands where pages lead on.
     pub fn in_utc(&self, now: DateTime<Utc>) -> Vec<String> {
-        self.sentences
-            .iter()
-            .map(|sentence| sentence.iter().map(|piece| piece.in_utc(now)).collect())
-            .collect()
+        let sentences = self.troubles.iter().chain(&self.rest);
+        sentences.map(|sentence| sentence.iter().map(|piece| piece.in_utc(now)).collect()).collect()
     }
 }
 
@@ -179,10 +179,9 @@ pub fn of(standing: &Standing) -> Verdict {
         None if standing.arrivals.last_at.is_none() => "Waiting for the first event".to_owned(),
         None => "All is well".to_owned(),
     };
-    let mut sentences: Vec<Sentence> = troubles.into_iter().map(|trouble| trouble.sentence).collect();
-    sentences.push(last_event(&standing.arrivals));
-    sentences.extend(waiting(standing));
-    Verdict { level, headline, sentences }
+    let troubles = troubles.into_iter().map(|trouble| trouble.sentence).collect();
+    let rest = std::iter::once(last_event(&standing.arrivals)).chain(waiting(standing)).collect();
+    Verdict { level, headline, troubles, rest }
 }
 
 fn held(of: &Destination) -> Option<Trouble> {

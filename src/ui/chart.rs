@@ -35,14 +35,12 @@ pub(super) fn flow(history: &History) -> Markup {
     let highest = series.iter().filter_map(|(.., of)| history.steps.iter().map(of).max()).max();
     let top = round_up(highest.unwrap_or_default());
     let y = |n: i64| HEIGHT - scaled(n, top);
-    let drawing = html! {
-        (grid_of_counts(top))
-        (canvas(history, &html! {
-            (bars(history, "received", top, |step| step.received))
-            (line("delivered", &points(history, |step| Some(y(step.delivered)))))
-            (bars(history, "failed", top, |step| step.failed))
-        }))
+    let shapes = html! {
+        (bars(history, "received", top, |step| step.received))
+        (line("delivered", &points(history, |step| Some(y(step.delivered)))))
+        (bars(history, "failed", top, |step| step.failed))
     };
+    let drawing = on_grid(&grid_of_counts(top), &canvas(history, &shapes));
     let says = series.map(|(name, _, of)| format!("{name}: {}.", count(history.sum(of)))).join(" ");
     let legend = html! {
         ul.legend {
@@ -61,15 +59,14 @@ pub(super) fn latency(history: &History) -> Markup {
     let highest = history.steps.iter().filter_map(|step| step.p95_ms.max(step.p50_ms)).max().unwrap_or(1);
     let top = DECADES_MS.into_iter().find(|decade| *decade >= highest.max(1_000)).unwrap_or(highest);
     let y = |ms: Option<u64>| ms.map(|ms| HEIGHT - on_decades(ms, top));
-    let drawing = html! {
-        @for decade in DECADES_MS.into_iter().filter(|decade| *decade <= top) {
-            (grid_line(HEIGHT - on_decades(decade, top), &in_words(decade)))
-        }
-        (canvas(history, &html! {
-            (line("p95", &points(history, |step| y(step.p95_ms))))
-            (line("p50", &points(history, |step| y(step.p50_ms))))
-        }))
+    let decades = DECADES_MS.into_iter().filter(|decade| *decade <= top);
+    let grid: Vec<GridLine> =
+        decades.map(|decade| (HEIGHT - on_decades(decade, top), in_words(decade))).collect();
+    let shapes = html! {
+        (line("p95", &points(history, |step| y(step.p95_ms))))
+        (line("p50", &points(history, |step| y(step.p50_ms))))
     };
+    let drawing = on_grid(&grid, &canvas(history, &shapes));
     let told = |ms: Option<u64>| ms.map_or_else(|| "–".to_owned(), in_words);
     let legend = html! {
         ul.legend {
@@ -89,7 +86,7 @@ pub(super) fn backlog(history: &History, now: &str) -> Markup {
     let of = |step: &Step| step.pending;
     let highest = history.steps.iter().map(of).max().unwrap_or_default();
     let top = round_up(highest);
-    let drawing = html! { (grid_of_counts(top)) (canvas(history, &bars(history, "pending", top, of))) };
+    let drawing = on_grid(&grid_of_counts(top), &canvas(history, &bars(history, "pending", top, of)));
     let legend = html! {
         ul.legend {
             li { span.key.pending {} "Now " strong { (now) } }
@@ -138,20 +135,20 @@ fn canvas(history: &History, shapes: &Markup) -> Markup {
     }
 }
 
-fn grid_of_counts(top: i64) -> Markup {
-    html! {
-        (grid_line(0, &count(top)))
-        @if top.rem_euclid(2) == 0 { (grid_line(HEIGHT / 2, &count(top / 2))) }
-        (grid_line(HEIGHT, "0"))
-    }
+/// A line across, and what it stands for.
+type GridLine = (i64, String);
+
+fn grid_of_counts(top: i64) -> Vec<GridLine> {
+    [0, top / 2, top].map(|n| (HEIGHT - scaled(n, top), count(n))).to_vec()
 }
 
-/// A line across, with its value above it.
-fn grid_line(y: i64, value: &str) -> Markup {
-    let percent = format!("{}.{}%", y / 10, y.rem_euclid(10));
+/// The lines behind what is drawn, and their values before it.
+fn on_grid(lines: &[GridLine], drawn: &Markup) -> Markup {
+    let percent = |y: i64| format!("{}.{}%", y / 10, y.rem_euclid(10));
     html! {
-        line.grid x1="0" x2="100%" y1=(percent) y2=(percent) {}
-        text.tick x="100%" y=(percent) dy="-4" text-anchor="end" { (value) }
+        @for (y, _) in lines { line.grid x1="0" x2="100%" y1=(percent(*y)) y2=(percent(*y)) {} }
+        (drawn)
+        @for (y, value) in lines { text.tick x="100%" y=(percent(*y)) dy="-4" text-anchor="end" { (value) } }
     }
 }
 

@@ -105,6 +105,15 @@ pub(super) async fn guard(State(ui): State<Ui>, mut request: Request, next: Next
     next.run(request).await
 }
 
+/// Whether a request comes from a browser in which somebody is logged in. It says so of reading alone:
+/// a cookie goes along with whatever other pages make a browser send.
+pub(super) fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
+    match &*ui.access {
+        Access::Open | Access::LocalOnly => false,
+        Access::Keys(keys) => session(ui, keys, headers).is_some(),
+    }
+}
+
 /// Whether a browser says that a page of this very origin sent the request. A program that says
 /// nothing of the kind has the API.
 pub(super) fn is_from_our_page(headers: &HeaderMap) -> bool {

@@ -42,7 +42,7 @@ use crate::domain::target::Target;
 use crate::store::{Store, Wake};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
@@ -129,6 +129,11 @@ impl Ui {
             readings: readings::Readings::default(),
             wrong_keys: Arc::new(Semaphore::new(login::WRONG_KEYS_MAX)),
         }
+    }
+
+    /// Whether somebody is logged in who may read pages beside the dashboard, such as the API's own.
+    pub fn is_logged_in(&self, headers: &HeaderMap) -> bool {
+        guard::is_logged_in(self, headers)
     }
 
     /// Tells open pages of changes, until told to stop.

@@ -61,7 +61,7 @@ pub(super) async fn overview(
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }
         (numbers(&history, &reading))
         section data-part="destinations" aria-labelledby="destinations" {
-            div.head { h2 id="destinations" { "Destinations" } a href="/destinations" { "All of them" } }
+            div.head { h2 id="destinations" { "Destinations" } a href="/destinations" { "Details" } }
             (destinations::cards(&visitor, &standings, now))
         }
         div.columns {

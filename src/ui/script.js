@@ -49,7 +49,12 @@ function grow() {
 // Parts of the page that changed are replaced; what the reader has in hand is left alone.
 const shown = new Map();
 function remember(root) {
-  for (const part of root.querySelectorAll('[data-part]')) shown.set(part.dataset.part, part.outerHTML);
+  for (const part of root.querySelectorAll('[data-part]')) shown.set(part.dataset.part, essence(part));
+}
+
+// A part without the tokens of its forms, which are others on every page and all as good.
+function essence(part) {
+  return part.outerHTML.replace(/(name="token" value=")[^"]*/g, '$1');
 }
 
 // Says whether a part was left as it was because somebody is just clicking in it.
@@ -65,13 +70,13 @@ async function reload() {
   for (const part of fresh.querySelectorAll('[data-part]')) {
     const name = part.dataset.part;
     const old = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
-    if (!old || shown.get(name) === part.outerHTML || holds(old)) continue;
+    if (!old || shown.get(name) === essence(part) || holds(old)) continue;
     // What is taken away between the press and the release of a button is never clicked.
     if (old.querySelector(':active')) {
       isLeft = true;
       continue;
     }
-    shown.set(name, part.outerHTML);
+    shown.set(name, essence(part));
     const focused = old.contains(document.activeElement) ? indexOfFocus(old) : -1;
     localise(part);
     for (const unfolded of old.querySelectorAll('details[id][open]')) {

@@ -15,11 +15,14 @@ pub(super) fn banner(verdict: &Verdict, now: DateTime<Utc>) -> Markup {
     html! {
         section class=(format!("verdict {tone}")) data-part="verdict" aria-live="polite" {
             h1 { (verdict.headline) }
-            @for sentence in &verdict.sentences {
-                p { @for piece in sentence { (self::piece(piece, now)) } }
-            }
+            @for sentence in &verdict.troubles { p { (words(sentence, now)) } }
+            p.rest { @for sentence in &verdict.rest { (words(sentence, now)) " " } }
         }
     }
+}
+
+fn words(sentence: &[Piece], now: DateTime<Utc>) -> Markup {
+    html! { @for piece in sentence { (self::piece(piece, now)) } }
 }
 
 fn piece(piece: &Piece, now: DateTime<Utc>) -> Markup {
@@ -51,11 +54,12 @@ mod tests {
         let verdict = Verdict {
             level: Level::Critical,
             headline: "Notion is held".to_owned(),
-            sentences: vec![vec![
+            troubles: vec![vec![
                 Piece::Words("Held since ".to_owned()),
                 Piece::At(now),
                 Piece::Words(": <b>.".to_owned()),
             ]],
+            rest: Vec::new(),
         };
         let shown = banner(&verdict, now).into_string();
         assert!(

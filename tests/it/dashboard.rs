@@ -205,6 +205,39 @@ async fn a_read_key_sees_everything_but_no_button_and_is_refused() {
     assert!(refused.status == StatusCode::FORBIDDEN && refused.body.contains("may only read"));
 }
 
+#[tokio::test]
+async fn a_session_opens_the_description_of_the_api_and_not_the_api() {
+    let service = in_production().await;
+    let browser = Browser::logged_in(&service, WRITE_KEY).await;
+    for path in ["/docs/", "/openapi.json"] {
+        assert_eq!(service.get(path).await.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(browser.open(path).await.status, StatusCode::OK, "{path}");
+        let forged =
+            service.send(Method::GET, path, &[("cookie", "__Host-eventbridge=1.ops.9.x.AAAA")]).await;
+        assert_eq!(forged.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(browser.open("/api/v1/events").await.status, StatusCode::UNAUTHORIZED);
+    let retried = browser.submit("/api/v1/executions/1/retry", "").await;
+    assert_eq!(retried.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_overview_tells_the_verdict_and_draws_the_range_that_is_asked_for() {
+    let (service, id) = with_a_failure(Service::builder()).await;
+    service
+        .database
+        .execute("update eventbridge.executions set failure_group = 'g1'; insert into eventbridge.failure_groups (key, destination, error_class, pattern) values ('g1', 'notion', 'validation_error', 'no'); insert into eventbridge.statistics (per, at, kind, name, le_ms, n) values ('minute', date_trunc('minute', now()), 'received', '', 0, 41), ('hour', date_trunc('hour', now()), 'received', '', 0, 4321), ('hour', date_trunc('hour', now()), 'pending', 'notion', 0, 7)")
+        .await;
+    let page = service.get("/?range=1h").await.body;
+    assert!(page.contains("Deliveries have failed") && page.contains("href=\"/failures/g1\""), "{page}");
+    assert!(page.contains(&format!("href=\"/executions/{id}\"")), "{page}");
+    assert!(page.contains("The last hour") && page.contains("Received: 41."), "{page}");
+    let page = service.get("/?range=30d").await.body;
+    assert!(page.contains("The last 30 days") && page.contains("Received: 4\u{202f}321."), "{page}");
+    assert!(page.contains("The most: 7.") && page.contains("version"), "{page}");
+    assert!(service.get("/?range=forever").await.body.contains("The last 24 hours"));
+}
+
 /// Every kind of page, for one execution and its event.
 fn pages_of(id: i64, event: &str) -> Vec<String> {
     let mut pages: Vec<String> =
