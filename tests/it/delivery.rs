@@ -525,7 +525,7 @@ async fn replicas_keep_to_one_rate_and_provoke_no_429() {
 async fn being_told_to_wait_stops_those_too_that_have_a_slot_already() {
     let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "120").start().await;
     deliver(&service).await;
-    for fault in [Fault::Slow { delay_ms: 600 }, Fault::RateLimited { retry_after: Some(2), blocked: false }]
+    for fault in [Fault::Slow { delay_ms: 300 }, Fault::RateLimited { retry_after: Some(2), blocked: false }]
     {
         service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
     }

@@ -227,10 +227,12 @@ impl Attempt<'_> {
         answer.map_err(|error| verdict::outcome(Effect::Create, error))
     }
 
-    /// The columns as they are now, where they are others than those that Notion refused a property of.
+    /// The columns as they are now, where something else would be written by them than what Notion
+    /// refused. A select that has got another option, as our own writes give it one, changes nothing.
     async fn changed(&self, refused: &Arc<Table>) -> Result<Option<Arc<Table>>, Outcome> {
         let newer = self.table().newer_than(refused, self.reader()).await.map_err(verdict::after_a_call)?;
-        let is_another = newer.data_source != refused.data_source || newer.bindings != refused.bindings;
+        let is_another = newer.data_source != refused.data_source
+            || self.mapped(&newer).properties != self.mapped(refused).properties;
         Ok(is_another.then_some(newer))
     }
 

@@ -197,16 +197,20 @@ impl Store {
                        row_number() over (partition by destination order by place, run_at, id) as turn
                   from (select * from by_age union select * from by_lane) as found
                   join working using (destination)
-            ), seated as (
+            ), shared_out as (
                 select in_turn.*,
-                       row_number() over (partition by place order by turn, run_at, id) as in_class,
                        row_number() over (partition by turn > own order by place, turn, run_at, id) as in_part
                   from in_turn
+            ), seated as (
+                select shared_out.*,
+                       row_number() over (partition by place order by turn, run_at, id) as in_class
+                  from shared_out
+                 where turn <= own or in_part <= $11
             ), chosen as (
                 select seated.id, seated.lane
                   from seated
                   join class using (place)
-                 where in_class <= most and (turn <= own or in_part <= $11)
+                 where in_class <= most
                  order by place, turn, run_at, id
                  limit $3
             ), trial as (
