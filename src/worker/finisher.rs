@@ -74,7 +74,8 @@ pub(super) struct Tally {
     /// When its event was received, by this machine's steady clock; nothing where the machine has
     /// not been up for so long.
     received: Option<Instant>,
-    /// Whether it had no page before.
+    /// Whether it had no page before, and nobody put it into the queue by hand: then the time since its
+    /// receipt says how fast this service is.
     is_first: bool,
 }
 
@@ -84,7 +85,7 @@ impl Tally {
         Self {
             destination: claimed.destination.clone(),
             received: leased.checked_sub(claimed.age),
-            is_first: claimed.remote.is_none(),
+            is_first: claimed.remote.is_none() && !claimed.is_by_hand,
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Claimed {
     pub unsettled: Option<Duration>,
     /// How long ago the event was received.
     pub age: Duration,
+    /// Whether a person asked for this try, by itself or with others.
+    pub is_by_hand: bool,
     /// The event.
     pub event: StoredEvent,
 }
@@ -240,11 +242,12 @@ impl Store {
                    set status = 'running', started_at = now(), reason = null, alone = $8
                  where id = any (array (select execution_id from leased))
                 returning id, event_key, destination, mode, lane, attempts, run_at,
-                          remote_id, remote_url, remote_place, unsettled_since
+                          remote_id, remote_url, remote_place, unsettled_since, retried_at
             )
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
                    mode as "mode!", lane,
                    attempts as "attempts!", remote_id, remote_url, remote_place,
+                   retried_at is not null as "is_by_hand!",
                    -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
                    (extract(epoch from now() - case
                        when lane is null then unsettled_since
@@ -285,6 +288,7 @@ impl Store {
             remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
             unsettled: row.unsettled_ms.map(of_milliseconds),
             age: of_milliseconds(row.age_ms),
+            is_by_hand: row.is_by_hand,
             event: stored_event!(row),
         });
         Ok(claimed.collect())
