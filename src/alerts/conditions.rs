@@ -3,7 +3,7 @@
 use super::settings::Thresholds;
 use crate::domain::rejection::{InARow, Kept, rejected_in_a_row};
 use crate::domain::silence;
-use crate::store::{Backlog, Condition, FailuresOfLate, HeldInstance};
+use crate::store::{Backlog, Condition, Failing, FailuresOfLate, HeldInstance};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ pub(super) struct Seen {
     pub(super) now: DateTime<Utc>,
     pub(super) held: Vec<HeldInstance>,
     pub(super) backlog: Vec<Backlog>,
-    pub(super) failures: Vec<FailuresOfLate>,
+    pub(super) failures: Failing,
     pub(super) rejections: Vec<Kept>,
     pub(super) last_accepted_at: Option<DateTime<Utc>>,
     /// The names of the webhook secrets.
     pub(super) secrets: Vec<String>,
-    /// The minutes of the last two days in which something came in.
-    pub(super) minutes: Vec<DateTime<Utc>>,
-    /// The hours of the last two weeks in which something came in.
+    /// When the newest events came in, the oldest of them first.
+    pub(super) arrivals: Vec<DateTime<Utc>>,
+    /// The hours of the two weeks before the last event in which something came in.
     pub(super) hours: Vec<DateTime<Utc>>,
 }
 
@@ -40,7 +40,8 @@ fn held(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
     let Some(after) = after else { return Vec::new() };
     let late = seen.held.iter().filter(|held| age(seen, held.since) >= after);
     late.map(|held| Condition {
-        key: format!("held {}", held.name),
+        // What is to be done hangs on the class: when that changes, it is told anew.
+        key: format!("held {} {}", held.name, held.hold.class),
         summary: format!("Deliveries to {} are held ({}).", held.name, held.hold.class),
         remedy: format!(
             "{}. What waits is not lost and burns no attempt; \"eventbridge doctor\" tells whether all is mended.",
@@ -110,7 +111,15 @@ fn failures(seen: &Seen) -> Vec<Condition> {
             since: *first_at,
         }
     };
-    seen.failures.iter().map(condition).collect()
+    let more = (seen.failures.more > 0).then(|| Condition {
+        key: "failures more".to_owned(),
+        summary: format!("Deliveries are given up for {} reasons more than are told one by one.", seen.failures.more),
+        remedy: "/failures in the dashboard and /api/v1/failures list them all. Acknowledge what is known, and \
+                 those that are left are told one by one."
+            .to_owned(),
+        since: seen.now,
+    });
+    seen.failures.groups.iter().map(condition).chain(more).collect()
 }
 
 fn rejected(seen: &Seen, in_a_row: u64) -> Option<Condition> {
@@ -126,7 +135,7 @@ fn rejected(seen: &Seen, in_a_row: u64) -> Option<Condition> {
 
 fn silent(seen: &Seen, factor: u32) -> Option<Condition> {
     let last = seen.last_accepted_at?;
-    let limit = silence::limit(&seen.minutes, &seen.hours, factor)?;
+    let limit = silence::limit(&seen.arrivals, &seen.hours, factor)?;
     (age(seen, last) > limit).then(|| Condition {
         key: "silence".to_owned(),
         summary: format!(
@@ -228,7 +237,7 @@ mod tests {
             ..Seen::default()
         };
         assert!(keys(seen(4), &THRESHOLDS).is_empty());
-        assert_eq!(keys(seen(5), &THRESHOLDS), ["held notion"]);
+        assert_eq!(keys(seen(5), &THRESHOLDS), ["held notion columns"]);
         assert!(keys(seen(60), &OFF).is_empty());
     }
 
@@ -269,9 +278,9 @@ mod tests {
             first_at: ago(1),
             sample: 42,
         };
-        let seen =
-            || Seen { failures: vec![of("validation_error", Some("3f2a")), of("", None)], ..Seen::default() };
-        let expected = ["failures notion validation_error 3f2a", "failures notion unknown"];
+        let groups = || vec![of("validation_error", Some("3f2a")), of("", None)];
+        let seen = || Seen { failures: Failing { groups: groups(), more: 3 }, ..Seen::default() };
+        let expected = ["failures notion validation_error 3f2a", "failures notion unknown", "failures more"];
         assert_eq!(keys(seen(), &THRESHOLDS), expected);
         assert!(keys(seen(), &OFF).is_empty());
         for (told, where_to_look) in conditions(&seen(), &THRESHOLDS).iter().zip([

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use conditions::{Seen, conditions};
 use futures_util::future::join_all;
 use message::{Message, State};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,10 @@ use tracing::{error, info, warn};
 use url::Url;
 use uuid::Uuid;
 
-const DUTY: &str = "alerts";
+/// The duty of those who tell alerts, and that of those who say that all is well and tell none: whoever
+/// has no receiver must not keep one who has from telling.
+const TELLING: &str = "alerts";
+const BEATING: &str = "heartbeat";
 
 /// How long a process that has fallen silent keeps the duty.
 const DUTY_FOR: Duration = Duration::from_secs(45);
@@ -47,6 +51,9 @@ const WORKERS_SILENT: Duration = Duration::from_secs(15);
 
 /// Failures are told for so long after the last one.
 const FAILURES_OF_LATE: Duration = Duration::from_hours(1);
+
+/// So many of the newest events tell what is usual.
+const ARRIVALS_LOOKED_AT: u32 = 500;
 
 /// What alerts are about.
 #[derive(Clone)]
@@ -96,12 +103,14 @@ struct Trouble {
 
 impl Watch {
     async fn round(&mut self) {
-        let looked = tokio::time::timeout(LOOK_WITHIN, self.look()).await;
-        match looked.unwrap_or(Err(StoreError::TimedOut)) {
-            Ok(found) => {
+        // A write, also where another process has the duty: a database that takes none is told.
+        let taken = in_time(self.store.take_duty(self.duty(), self.myself, DUTY_FOR)).await;
+        match taken {
+            Ok(is_ours) => {
                 self.out_of_trouble().await;
-                if let Some(to_tell) = found {
+                if is_ours {
                     self.beat().await;
+                    let to_tell = if self.settings.receiver.is_some() { self.look().await } else { Vec::new() };
                     // Side by side: nobody else takes them on as long as a single one can take.
                     join_all(to_tell.iter().map(|alert| self.tell(alert))).await;
                 }
@@ -113,40 +122,72 @@ impl Watch {
         }
     }
 
-    /// Looks, and takes on what is to be told; nothing where that is another process's duty.
-    async fn look(&self) -> Result<Option<Vec<ToTell>>, StoreError> {
-        // A write, also where another process has the duty: a database that takes none is told.
-        if !self.store.take_duty(DUTY, self.myself, DUTY_FOR).await? {
-            return Ok(None);
-        }
-        if self.settings.receiver.is_none() {
-            return Ok(Some(Vec::new()));
-        }
-        let seen = self.see().await?;
-        self.store.record_conditions(&conditions(&seen, &self.settings.thresholds)).await?;
-        Ok(Some(self.store.take_alerts().await?))
+    const fn duty(&self) -> &'static str {
+        if self.settings.receiver.is_some() { TELLING } else { BEATING }
     }
 
-    async fn see(&self) -> Result<Seen, StoreError> {
-        let (store, instances) = (&self.store, &self.subject.instances);
-        let now = store.now().await?;
-        let last_accepted_at = store.last_accepted_at().await?;
-        // What is usual need not be known while something came in of late.
-        let is_quiet = last_accepted_at.is_some_and(|at| now - silence::SHORTEST > at);
-        let arrivals = async |per, back: Duration| {
-            if is_quiet { store.arrivals(per, now - back, now).await } else { Ok(Vec::new()) }
-        };
-        Ok(Seen {
-            now,
-            held: store.held(instances).await?,
-            backlog: store.backlog(instances).await?,
-            failures: store.failures_of_late(FAILURES_OF_LATE).await?,
-            rejections: store.rejections().await?,
-            last_accepted_at,
-            secrets: self.subject.secrets.to_vec(),
-            minutes: arrivals(Per::Minute, silence::MINUTES_LOOKED_AT).await?,
-            hours: arrivals(Per::Hour, silence::HOURS_LOOKED_AT).await?,
+    /// Looks, and takes on what is to be told. A look that fails is no trouble of the database's, which
+    /// has just taken a write: what it would have seen stays as it was, and the others are told.
+    async fn look(&self) -> Vec<ToTell> {
+        let (seen, kinds) = self.see().await;
+        let found = conditions(&seen, &self.settings.thresholds);
+        if let Err(error) = in_time(self.store.record_conditions(&kinds, &found)).await {
+            warn!(%error, "could not record what is to be told");
+        }
+        in_time(self.store.take_alerts()).await.unwrap_or_else(|error| {
+            warn!(%error, "could not read what is to be told");
+            Vec::new()
         })
+    }
+
+    /// What is to be seen, and the kinds of conditions of which all was seen.
+    async fn see(&self) -> (Seen, Vec<&'static str>) {
+        let (store, instances) = (&self.store, &self.subject.instances);
+        let mut kinds = Vec::new();
+        let mut seen = Seen { secrets: self.subject.secrets.to_vec(), ..Seen::default() };
+        let Some(now) = told_if_not("the time", store.now()).await else { return (seen, kinds) };
+        seen.now = now;
+        if let Some(held) = told_if_not("held", store.held(instances)).await {
+            seen.held = held;
+            kinds.push("held");
+        }
+        if let Some(backlog) = told_if_not("backlog", store.backlog(instances)).await {
+            seen.backlog = backlog;
+            kinds.push("backlog");
+        }
+        if let Some(failures) = told_if_not("failures", store.failures_of_late(FAILURES_OF_LATE)).await {
+            seen.failures = failures;
+            kinds.push("failures");
+        }
+        let Some(last) = told_if_not("the last event", store.last_accepted_at()).await else {
+            return (seen, kinds);
+        };
+        seen.last_accepted_at = last;
+        if let Some(rejections) = told_if_not("rejected", store.rejections()).await {
+            seen.rejections = rejections;
+            kinds.push("rejected");
+        }
+        if let Some((arrivals, hours)) = told_if_not("silence", self.arrivals(last, now)).await {
+            (seen.arrivals, seen.hours) = (arrivals, hours);
+            kinds.push("silence");
+        }
+        (seen, kinds)
+    }
+
+    /// When the newest events came in, and the hours before the last one in which something did. What is
+    /// usual need not be known while something came in of late.
+    async fn arrivals(
+        &self,
+        last: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<DateTime<Utc>>, Vec<DateTime<Utc>>), StoreError> {
+        let Some(last) = last.filter(|last| now - silence::SHORTEST > *last) else {
+            return Ok(Default::default());
+        };
+        let mut newest = self.store.newest_arrivals(ARRIVALS_LOOKED_AT).await?;
+        newest.reverse();
+        let hours = self.store.arrivals(Per::Hour, last - silence::HOURS_LOOKED_AT, now).await?;
+        Ok((newest, hours))
     }
 
     async fn tell(&self, alert: &ToTell) {
@@ -252,11 +293,21 @@ impl Watch {
 
     /// Lets another process take the duty at once.
     async fn leave(&self) {
-        let left = tokio::time::timeout(LEAVE_WITHIN, self.store.leave_duty(DUTY, self.myself)).await;
+        let left = tokio::time::timeout(LEAVE_WITHIN, self.store.leave_duty(self.duty(), self.myself)).await;
         if let Ok(Err(error)) = left {
             warn!(%error, "another process looks for what is to be told only later");
         }
     }
+}
+
+/// What the database answers, if it does so in time.
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(LOOK_WITHIN, asked).await.unwrap_or(Err(StoreError::TimedOut))
+}
+
+/// What one look saw; where it failed, the log says so.
+async fn told_if_not<T>(what: &str, look: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+    in_time(look).await.inspect_err(|error| warn!(%error, look = what, "could not look for what is to be told")).ok()
 }
 
 /// Where people see what is the matter, by what the condition is about.

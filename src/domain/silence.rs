@@ -6,13 +6,11 @@ use std::time::Duration;
 /// No silence is strange that is shorter than this.
 pub const SHORTEST: Duration = Duration::from_hours(1);
 
-/// With fewer minutes or hours in which something came in, nobody knows what is usual.
-const MINUTES_MIN: usize = 30;
+/// With fewer events, or fewer hours in which something came in, nobody knows what is usual.
+const ARRIVALS_MIN: usize = 30;
 const HOURS_MIN: usize = 24;
 
-/// How far back the minutes and the hours are looked at.
-pub const MINUTES_LOOKED_AT: Duration = Duration::from_hours(48);
-/// As [`MINUTES_LOOKED_AT`].
+/// How far back from the last event the hours are looked at.
 pub const HOURS_LOOKED_AT: Duration = Duration::from_hours(14 * 24);
 
 /// Fewer gaps than this tell nothing of what is usual.
@@ -28,15 +26,16 @@ pub fn usual_gap(newest: &[DateTime<Utc>]) -> Option<Duration> {
 
 /// The silence beyond which something is wrong, or nothing where too little is known.
 ///
-/// `minutes` and `hours` are those in which something came in, in ascending order: the minutes of
-/// the last two days, the hours of the last two weeks. It is `factor` times the gap that 95 of 100
+/// `arrivals` are the times of the newest events, `hours` those in which something came in during the
+/// two weeks before the last one, both in ascending order. Both end with the last event, so that a
+/// silence that lasts changes nothing of what is usual. It is `factor` times the gap that 95 of 100
 /// stay below, and more than the longest quiet time of the two weeks, so that nights and weekends
 /// are no alarm once there was one.
-pub fn limit(minutes: &[DateTime<Utc>], hours: &[DateTime<Utc>], factor: u32) -> Option<Duration> {
-    if factor == 0 || minutes.len() < MINUTES_MIN || hours.len() < HOURS_MIN {
+pub fn limit(arrivals: &[DateTime<Utc>], hours: &[DateTime<Utc>], factor: u32) -> Option<Duration> {
+    if factor == 0 || arrivals.len() < ARRIVALS_MIN || hours.len() < HOURS_MIN {
         return None;
     }
-    let mut gaps = gaps(minutes);
+    let mut gaps = gaps(arrivals);
     gaps.sort_unstable();
     let usual = gaps.get(gaps.len() * 95 / 100).copied()?;
     let longest = self::gaps(hours).into_iter().max()?;
@@ -81,6 +80,12 @@ mod tests {
     #[test]
     fn what_comes_every_half_hour_is_missed_after_ten_times_as_long() {
         assert_eq!(limit(&every(1_800, 96), &every(3600, 300), 10), Some(Duration::from_hours(5)));
+    }
+
+    #[test]
+    fn a_shop_with_a_few_events_a_day_is_known_after_some_days() {
+        let few = every(6 * 3600, 40);
+        assert_eq!(limit(&few, &few, 4), Some(Duration::from_hours(24)));
     }
 
     #[test]

@@ -65,10 +65,10 @@ impl Store {
         Ok(())
     }
 
-    /// Records which conditions last now. One that is new is to be told; one that is over is to be
-    /// told as well, unless nobody has heard of it. One that comes back before its end was told
-    /// never ended.
-    pub async fn record_conditions(&self, conditions: &[Condition]) -> Result<(), StoreError> {
+    /// Records which conditions last now, of those kinds that were looked at: a kind is the first word
+    /// of a key. One that is new is to be told, in its newest words; one that is over is to be told as
+    /// well, unless nobody has heard of it. One that comes back before its end was told never ended.
+    pub async fn record_conditions(&self, kinds: &[&str], conditions: &[Condition]) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
             with lasting as (
@@ -78,23 +78,27 @@ impl Store {
                 insert into eventbridge.alerts as known (key, summary, remedy, since)
                 select key, summary, remedy, since from lasting order by key
                 on conflict (key) do update
-                   set resolved_at = null, attempts = 0, next_try_at = now()
+                   set summary = excluded.summary, remedy = excluded.remedy, resolved_at = null,
+                       attempts = case when known.resolved_at is null then known.attempts else 0 end,
+                       next_try_at = case when known.resolved_at is null then known.next_try_at else now() end
                  where known.resolved_at is not null
+                    or (known.summary, known.remedy) is distinct from (excluded.summary, excluded.remedy)
             ), ended as (
                 update eventbridge.alerts
                    set resolved_at = now(), attempts = 0, next_try_at = now()
                  where told_at is not null and resolved_at is null
-                   and key not in (select key from lasting)
+                   and split_part(key, ' ', 1) = any ($6) and key not in (select key from lasting)
             )
             delete from eventbridge.alerts
              where (told_at is null or resolved_at is not null and attempts >= $5)
-               and key not in (select key from lasting)
+               and split_part(key, ' ', 1) = any ($6) and key not in (select key from lasting)
             "#,
             &conditions.iter().map(|one| one.key.as_str()).collect::<Vec<_>>() as _,
             &conditions.iter().map(|one| one.summary.as_str()).collect::<Vec<_>>() as _,
             &conditions.iter().map(|one| one.remedy.as_str()).collect::<Vec<_>>() as _,
             &conditions.iter().map(|one| one.since).collect::<Vec<_>>(),
-            TRIES_MAX
+            TRIES_MAX,
+            kinds as _
         )
         .execute(&self.pool)
         .await?;

@@ -61,7 +61,7 @@ pub use queue::{
 pub use rejections::REJECTIONS_KEPT;
 pub use retention::{Cutoff, Removal, RemovedPayload, SWEPT_AT_ONCE, Swept};
 pub use search::FoundEvent;
-pub use signs::FailuresOfLate;
+pub use signs::{Failing, FailuresOfLate, GROUPS_MAX};
 pub use standing::Watched;
 pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
 pub use tide::Tide;

@@ -55,7 +55,7 @@ impl Store {
             arrivals: Arrivals {
                 last_at,
                 usual_gap: silence::usual_gap(&newest),
-                silence_limit: self.silence_limit(last_at, watched.silence_factor, now).await?,
+                silence_limit: self.silence_limit(&newest, watched.silence_factor, now).await?,
             },
             destinations: backlog.iter().map(|of| destination(watched, of, &held)).collect(),
             is_worked,
@@ -69,16 +69,15 @@ impl Store {
     /// came in of late.
     async fn silence_limit(
         &self,
-        last_at: Option<DateTime<Utc>>,
+        newest: &[DateTime<Utc>],
         factor: u32,
         now: DateTime<Utc>,
     ) -> Result<Option<Duration>, StoreError> {
-        if last_at.is_none_or(|at| at >= now - silence::SHORTEST) {
-            return Ok(None);
-        }
-        let minutes = self.arrivals(Per::Minute, now - silence::MINUTES_LOOKED_AT, now).await?;
-        let hours = self.arrivals(Per::Hour, now - silence::HOURS_LOOKED_AT, now).await?;
-        Ok(silence::limit(&minutes, &hours, factor))
+        let last = newest.first().filter(|last| **last < now - silence::SHORTEST);
+        let Some(last) = last else { return Ok(None) };
+        let arrivals: Vec<_> = newest.iter().rev().copied().collect();
+        let hours = self.arrivals(Per::Hour, *last - silence::HOURS_LOOKED_AT, now).await?;
+        Ok(silence::limit(&arrivals, &hours, factor))
     }
 }
 

@@ -120,7 +120,7 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
     for (field, expected) in [
         ("service", json!("eventbridge")),
         ("state", json!("raised")),
-        ("key", json!("held notion")),
+        ("key", json!("held notion columns")),
         ("url", json!("https://eventbridge.example.com/app/")),
     ] {
         assert_eq!(told[field], expected, "{told}");
@@ -131,7 +131,7 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
     assert_eq!(receiver.count(), 1);
     one.database.execute(RESUME).await;
     let over = receiver.until(2).await[1].json();
-    assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("held notion")));
+    assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("held notion columns")));
     several_rounds().await;
     assert_eq!(receiver.count(), 2);
     assert_eq!(one.database.count("select count(*) from eventbridge.alerts").await, 0);
@@ -278,7 +278,10 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
     let store = database.store();
     database
         .execute(
-            "update eventbridge.events set received_at = now() - interval '20 hours';
+            "update eventbridge.events set received_at = now() - interval '22 hours';
+             insert into eventbridge.events (source, event_id, type, signature, secret_name, payload, received_at)
+                 select 'test', 'evt_before_' || n, '', '', '', '{}', now() - interval '21 hours' + n * interval '1 minute'
+                   from generate_series(1, 60) as n;
              insert into eventbridge.executions (event_key, destination, created_at, run_at)
                  values (1, 'notion', now() - interval '16 minutes', now() + interval '1 day');
              insert into eventbridge.failure_groups (key, destination, error_class, pattern)
@@ -290,8 +293,7 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
         .await;
     let arrival = |age| Addition { age, kind: "received", name: String::new(), le_ms: 0, n: 1 };
     let hours = (20..60).map(|hour| arrival(Duration::from_hours(hour)));
-    let minutes = (0..60).map(|minute| arrival(Duration::from_hours(21) + Duration::from_mins(minute)));
-    store.add_statistics(&hours.chain(minutes).collect::<Vec<_>>()).await.unwrap();
+    store.add_statistics(&hours.collect::<Vec<_>>()).await.unwrap();
     for _ in 0..5 {
         database
             .execute(
@@ -330,7 +332,7 @@ async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
         )
         .await;
     let found = async || {
-        let found = store.failures_of_late(Duration::from_hours(1)).await.unwrap();
+        let found = store.failures_of_late(Duration::from_hours(1)).await.unwrap().groups;
         found.into_iter().map(|one| (one.class, one.group.is_some(), one.count)).collect::<Vec<_>>()
     };
     let ungrouped = (String::new(), false, 1);
@@ -343,31 +345,65 @@ async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_however_many_others_come() {
+    let database = Database::new().await;
+    let store = database.store();
+    let fail = |group: &str, ago: &str| {
+        format!(
+            "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                 values ('{group}', 'notion', 'validation_error', 'x');
+             insert into eventbridge.executions (event_key, destination, status, failure_group, finished_at)
+                 select coalesce(max(event_key), 0) + 1, 'notion', 'failed', '{group}', now() - interval '{ago}'
+                   from eventbridge.executions;"
+        )
+    };
+    database.execute(&fail("first", "5 minutes")).await;
+    let key = "failures notion validation_error first";
+    let told = Condition {
+        key: key.to_owned(),
+        summary: String::new(),
+        remedy: String::new(),
+        since: DateTime::<Utc>::UNIX_EPOCH,
+    };
+    store.record_conditions(&["failures"], &[told]).await.unwrap();
+    database.execute("update eventbridge.executions set finished_at = now() - interval '2 hours'").await;
+    for number in 0..25 {
+        database.execute(&fail(&format!("other{number}"), "1 minute")).await;
+    }
+    let of_late = async || store.failures_of_late(Duration::from_hours(1)).await.unwrap();
+    let found = of_late().await;
+    assert_eq!((found.groups.len(), found.more), (20, 6));
+    assert_eq!(found.groups[0].group.as_deref(), Some("first"), "what was told is not cut off");
+    database.execute("update eventbridge.executions set status = 'success' where failure_group = 'first'").await;
+    assert!(of_late().await.groups.iter().all(|found| found.group.as_deref() != Some("first")));
+}
+
+#[tokio::test]
 async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let database = Database::new().await;
     let store = database.store();
     let since = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
     let condition = Condition { key: "k".to_owned(), summary: "s".to_owned(), remedy: "r".to_owned(), since };
     let lasting = [condition.clone()];
-    store.record_conditions(&lasting).await.unwrap();
+    store.record_conditions(&["k"], &lasting).await.unwrap();
     let (a, b) = tokio::join!(store.take_alerts(), store.take_alerts());
     let taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].condition, condition);
     store.told(&taken[0]).await.unwrap();
-    store.record_conditions(&lasting).await.unwrap();
+    store.record_conditions(&["k"], &lasting).await.unwrap();
     assert!(store.take_alerts().await.unwrap().is_empty());
 
     // Over, and back before anybody was told: it never ended.
-    store.record_conditions(&[]).await.unwrap();
-    store.record_conditions(&lasting).await.unwrap();
+    store.record_conditions(&["k"], &[]).await.unwrap();
+    store.record_conditions(&["k"], &lasting).await.unwrap();
     assert!(store.take_alerts().await.unwrap().is_empty());
 
     // Over, and back while its end is being told: it is told anew.
-    store.record_conditions(&[]).await.unwrap();
+    store.record_conditions(&["k"], &[]).await.unwrap();
     let over = store.take_alerts().await.unwrap();
     assert!(over[0].resolved_at.is_some());
-    store.record_conditions(&lasting).await.unwrap();
+    store.record_conditions(&["k"], &lasting).await.unwrap();
     store.told(&over[0]).await.unwrap();
     let anew = store.take_alerts().await.unwrap();
     assert_eq!((anew.len(), anew[0].resolved_at), (1, None));
@@ -375,6 +411,6 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     // Nobody takes it: it is given up after a bounded number of tries, and forgotten when it ends.
     database.execute("update eventbridge.alerts set attempts = 60, next_try_at = now()").await;
     assert!(store.take_alerts().await.unwrap().is_empty());
-    store.record_conditions(&[]).await.unwrap();
+    store.record_conditions(&["k"], &[]).await.unwrap();
     assert_eq!(database.count("select count(*) from eventbridge.alerts").await, 0);
 }
