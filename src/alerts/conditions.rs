@@ -113,10 +113,14 @@ fn failures(seen: &Seen) -> Vec<Condition> {
     };
     let more = (seen.failures.more > 0).then(|| Condition {
         key: "failures more".to_owned(),
-        summary: format!("Deliveries are given up for {} reasons more than are told one by one.", seen.failures.more),
-        remedy: "/failures in the dashboard and /api/v1/failures list them all. Acknowledge what is known, and \
+        summary: format!(
+            "Deliveries are given up for {} reasons more than are told one by one.",
+            seen.failures.more
+        ),
+        remedy:
+            "/failures in the dashboard and /api/v1/failures list them all. Acknowledge what is known, and \
                  those that are left are told one by one."
-            .to_owned(),
+                .to_owned(),
         since: seen.now,
     });
     seen.failures.groups.iter().map(condition).chain(more).collect()

@@ -110,7 +110,8 @@ impl Watch {
                 self.out_of_trouble().await;
                 if is_ours {
                     self.beat().await;
-                    let to_tell = if self.settings.receiver.is_some() { self.look().await } else { Vec::new() };
+                    let to_tell =
+                        if self.settings.receiver.is_some() { self.look().await } else { Vec::new() };
                     // Side by side: nobody else takes them on as long as a single one can take.
                     join_all(to_tell.iter().map(|alert| self.tell(alert))).await;
                 }
@@ -307,7 +308,10 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Resul
 
 /// What one look saw; where it failed, the log says so.
 async fn told_if_not<T>(what: &str, look: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
-    in_time(look).await.inspect_err(|error| warn!(%error, look = what, "could not look for what is to be told")).ok()
+    in_time(look)
+        .await
+        .inspect_err(|error| warn!(%error, look = what, "could not look for what is to be told"))
+        .ok()
 }
 
 /// Where people see what is the matter, by what the condition is about.

@@ -68,7 +68,11 @@ impl Store {
     /// Records which conditions last now, of those kinds that were looked at: a kind is the first word
     /// of a key. One that is new is to be told, in its newest words; one that is over is to be told as
     /// well, unless nobody has heard of it. One that comes back before its end was told never ended.
-    pub async fn record_conditions(&self, kinds: &[&str], conditions: &[Condition]) -> Result<(), StoreError> {
+    pub async fn record_conditions(
+        &self,
+        kinds: &[&str],
+        conditions: &[Condition],
+    ) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
             with lasting as (

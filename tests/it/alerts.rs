@@ -374,7 +374,9 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
     let found = of_late().await;
     assert_eq!((found.groups.len(), found.more), (20, 6));
     assert_eq!(found.groups[0].group.as_deref(), Some("first"), "what was told is not cut off");
-    database.execute("update eventbridge.executions set status = 'success' where failure_group = 'first'").await;
+    database
+        .execute("update eventbridge.executions set status = 'success' where failure_group = 'first'")
+        .await;
     assert!(of_late().await.groups.iter().all(|found| found.group.as_deref() != Some("first")));
 }
 
