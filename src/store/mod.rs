@@ -3,8 +3,8 @@
 //! No method opens a transaction: each statement stands by itself, so no connection is held while
 //! anything outside is waited for. Times are the database's; callers hand in and get durations.
 //!
-//! What people read goes over a few connections of its own, where a statement ends soon: however
-//! slow a question is, it keeps no event from being taken in and none from being delivered.
+//! Lists and searches go over a few connections of their own, where a statement ends soon: however
+//! slow a filter is, it keeps no event from being taken in and none from being delivered.
 
 mod acts;
 mod alerts;
