@@ -1,7 +1,7 @@
 //! `/audit`: who changed what by hand.
 
 use super::Ui;
-use super::elements::{address, empty, pager, time};
+use super::elements::{Head::Text, address, empty, pager, table, time};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::query::{self, Query, ROWS};
@@ -42,22 +42,17 @@ fn rows(lines: &[AuditRow]) -> Markup {
         @if lines.is_empty() {
             (empty("Nothing was done by hand yet", "Retries and all other changes that a person makes are written down here."))
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Audit" {
-                table {
-                    thead { tr { th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "Of" } th scope="col" { "Detail" } } }
-                    tbody {
-                        @for line in lines {
-                            tr {
-                                td.when { (time(line.at)) }
-                                td { (line.who) }
-                                td { (line.action) }
-                                td { (subject(line)) }
-                                td.why { (detail(&line.detail)) }
-                            }
-                        }
+            (table("Audit", &[Text("When"), Text("Who"), Text("What"), Text("Of"), Text("Detail")], &html! {
+                @for line in lines {
+                    tr {
+                        td.when { (time(line.at)) }
+                        td { (line.who) }
+                        td { (line.action) }
+                        td { (subject(line)) }
+                        td.why { (detail(&line.detail)) }
                     }
                 }
-            }
+            }))
         }
     }
 }

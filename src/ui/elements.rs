@@ -66,6 +66,34 @@ pub(super) fn empty(title: &str, hint: &str) -> Markup {
     html! { div.empty { strong { (title) } p { (hint) } } }
 }
 
+/// A column of a [`table`], by its name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Head<'a> {
+    /// Of words.
+    Text(&'a str),
+    /// Of numbers, which stand below one another.
+    Number(&'a str),
+}
+
+/// A table of these rows; `label` names it for who hears it. It scrolls by itself where it is too wide.
+pub(super) fn table(label: &str, heads: &[Head<'_>], rows: &Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead { tr {
+                    @for head in heads {
+                        @match head {
+                            Head::Text(name) => th scope="col" { (name) },
+                            Head::Number(name) => th.number scope="col" { (name) },
+                        }
+                    }
+                } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// What was just done, by the word that a redirect carries; other words say nothing.
 pub(super) fn done(word: Option<&str>) -> Markup {
     let text = match word {

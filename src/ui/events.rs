@@ -1,6 +1,8 @@
 //! `/events`: what came in, and what became of each.
 
-use super::elements::{address, done, empty, maybe, none, outside, pager, status, time, took};
+use super::elements::{
+    Head::Text, address, done, empty, maybe, none, outside, pager, status, table, time, took,
+};
 use super::filters::{EventsWanted, has_blanks, told_at_form, window_note};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
@@ -181,22 +183,17 @@ fn rows(events: &[EventRow]) -> Markup {
         @if events.is_empty() {
             (empty("No event here", "Nothing matches, or nothing has come in yet."))
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Events" {
-                table {
-                    thead { tr { th scope="col" { "Received" } th scope="col" { "Type" } th scope="col" { "Object" } th scope="col" { "Event" } th scope="col" { "Mode" } } }
-                    tbody {
-                        @for event in events {
-                            tr {
-                                td.when { (time(event.received_at)) }
-                                td { a href=(format!("/events/{}", event.id)) { (if event.event_type.is_empty() { "(no type)" } else { &event.event_type }) } }
-                                td.mono { (maybe(event.object_id.as_deref())) }
-                                td.mono { (event.event_id) }
-                                td { (mode(event.livemode)) }
-                            }
-                        }
+            (table("Events", &[Text("Received"), Text("Type"), Text("Object"), Text("Event"), Text("Mode")], &html! {
+                @for event in events {
+                    tr {
+                        td.when { (time(event.received_at)) }
+                        td { a href=(format!("/events/{}", event.id)) { (if event.event_type.is_empty() { "(no type)" } else { &event.event_type }) } }
+                        td.mono { (maybe(event.object_id.as_deref())) }
+                        td.mono { (event.event_id) }
+                        td { (mode(event.livemode)) }
                     }
                 }
-            }
+            }))
         }
     }
 }

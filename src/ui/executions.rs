@@ -1,6 +1,9 @@
 //! `/executions`: each event on its way to a destination, why it is where it is, and another try.
 
-use super::elements::{address, done, empty, maybe, none, outside, pager, status, time, took};
+use super::elements::{
+    Head::{Number, Text},
+    address, done, empty, maybe, none, outside, pager, status, table, time, took,
+};
 use super::events::{kept, payload_section};
 use super::filters::{ExecutionsWanted, has_blanks, told_at_form, window_note};
 use super::frame::{self, Tab};
@@ -162,24 +165,19 @@ pub(super) fn rows(executions: &[ExecutionRow], instances: &[String]) -> Markup 
         @if executions.is_empty() {
             (empty("No execution here", "Nothing matches, or no destination wanted what came in."))
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Executions" {
-                table {
-                    thead { tr { th scope="col" { "Created" } th scope="col" { "State" } th scope="col" { "Type" } th scope="col" { "To" } th.number scope="col" { "Tries" } th.number scope="col" { "Took" } th scope="col" { "Why" } } }
-                    tbody {
-                        @for execution in executions {
-                            tr {
-                                td.when { (time(execution.created_at)) }
-                                td { (status(&execution.status)) }
-                                td { a href=(format!("/executions/{}", execution.id)) { (execution.event_type) } }
-                                td { (execution.destination) }
-                                td.number { (execution.attempts) }
-                                td.number { @match execution.duration_ms { Some(duration) => (took(duration)), None => (none()) } }
-                                td.why { (maybe(execution.why(instances).as_deref())) }
-                            }
-                        }
+            (table("Executions", &[Text("Created"), Text("State"), Text("Type"), Text("To"), Number("Tries"), Number("Took"), Text("Why")], &html! {
+                @for execution in executions {
+                    tr {
+                        td.when { (time(execution.created_at)) }
+                        td { (status(&execution.status)) }
+                        td { a href=(format!("/executions/{}", execution.id)) { (execution.event_type) } }
+                        td { (execution.destination) }
+                        td.number { (execution.attempts) }
+                        td.number { @match execution.duration_ms { Some(duration) => (took(duration)), None => (none()) } }
+                        td.why { (maybe(execution.why(instances).as_deref())) }
                     }
                 }
-            }
+            }))
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `/search`: one box for whatever people have in hand: an id, an e-mail address, a Notion link.
 
 use super::Ui;
-use super::elements::{address, empty, maybe, none, pager, time};
+use super::elements::{
+    Head::{Number, Text},
+    address, empty, maybe, none, pager, table, time,
+};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::query::{self, Query, ROWS};
@@ -51,23 +54,18 @@ fn rows(found: &[FoundEvent]) -> Markup {
         @if found.is_empty() {
             (empty("Nothing was found", "Events are found by their id at once, and by all else a second or two after they came. Give whole ids and addresses."))
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Events found" {
-                table {
-                    thead { tr { th scope="col" { "Received" } th scope="col" { "Type" } th.number scope="col" { "Amount" } th scope="col" { "Customer" } th scope="col" { "Invoice" } th scope="col" { "Object" } } }
-                    tbody {
-                        @for one in found {
-                            tr {
-                                td.when { (time(one.event.received_at)) }
-                                td { a href=(format!("/events/{}", one.event.id)) { (one.event.event_type) } }
-                                td.number { @match &one.amount { Some(amount) => (amount.to_string()), None => (none()) } }
-                                td { (maybe(one.customer_email.as_deref().or(one.customer.as_deref()))) }
-                                td { (maybe(one.invoice_number.as_deref())) }
-                                td.mono { (maybe(one.event.object_id.as_deref())) }
-                            }
-                        }
+            (table("Events found", &[Text("Received"), Text("Type"), Number("Amount"), Text("Customer"), Text("Invoice"), Text("Object")], &html! {
+                @for one in found {
+                    tr {
+                        td.when { (time(one.event.received_at)) }
+                        td { a href=(format!("/events/{}", one.event.id)) { (one.event.event_type) } }
+                        td.number { @match &one.amount { Some(amount) => (amount.to_string()), None => (none()) } }
+                        td { (maybe(one.customer_email.as_deref().or(one.customer.as_deref()))) }
+                        td { (maybe(one.invoice_number.as_deref())) }
+                        td.mono { (maybe(one.event.object_id.as_deref())) }
                     }
                 }
-            }
+            }))
         }
     }
 }
