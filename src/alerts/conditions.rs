@@ -93,11 +93,17 @@ fn failures(seen: &Seen) -> Vec<Condition> {
         let FailuresOfLate { destination, class, group, count, first_at, sample } = failures;
         let class = if class.is_empty() { "unknown" } else { class.as_str() };
         let of_group = group.as_ref().map(|group| format!(" {group}")).unwrap_or_default();
-        let (page, retry) = match group {
-            Some(group) => {
-                (format!("/api/v1/failures/{group}"), format!("eventbridge retry --failure {group}"))
-            }
-            None => ("/api/v1/failures".to_owned(), format!("eventbridge retry {sample}")),
+        let (page, retry, acknowledge) = match group {
+            Some(group) => (
+                format!("/api/v1/failures/{group}"),
+                format!("eventbridge retry --failure {group}"),
+                format!("or \"eventbridge acknowledge {group} --note …\""),
+            ),
+            None => (
+                "/api/v1/failures".to_owned(),
+                format!("eventbridge retry {sample}"),
+                "or acknowledge it on that page".to_owned(),
+            ),
         };
         Condition {
             key: format!("failures {destination} {class}{of_group}"),
@@ -105,8 +111,7 @@ fn failures(seen: &Seen) -> Vec<Condition> {
             remedy: format!(
                 "{page} (/failures in the dashboard) tells what they have in common, the money concerned and \
                  what to do; \"eventbridge why {sample}\" tells all that happened to one of them. Mend the \
-                 cause, then \"{retry}\"; or acknowledge the group on that page or by POST to its …/acknowledge, \
-                 and it is told no more."
+                 cause, then \"{retry}\"; {acknowledge}, and it is told no more."
             ),
             since: *first_at,
         }

@@ -2,7 +2,7 @@
 
 use super::extract::{Json as Body, Path};
 use super::{Api, NotDone, NotRead, from_store};
-use crate::domain::audit::Caller;
+use crate::domain::audit::{self, Caller, HOLD_NOTE_MAX};
 use crate::domain::target::seconds_for;
 use crate::problem::Problem;
 use crate::store::{Backlog, DestinationRow, LimiterRow};
@@ -13,9 +13,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tracing::info;
 use utoipa::ToSchema;
-
-/// The longest note, in characters.
-const NOTE_CHARACTERS_MAX: usize = 500;
 
 /// How a destination instance stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -138,7 +135,9 @@ pub(super) async fn hold(
     Body(request): Body<HoldRequest>,
 ) -> Result<Json<DestinationView>, Problem> {
     let name = configured(&api, name)?;
-    let note = note(&request.note)?;
+    let note = audit::note(&request.note, HOLD_NOTE_MAX).ok_or_else(|| {
+        Problem::bad_request(format!("note: must have 1 to {HOLD_NOTE_MAX} characters, not only blanks."))
+    })?;
     api.store.hold_by_hand(&name, note, &caller).await.map_err(from_store)?;
     info!(instance = name, who = caller.name(), "held by hand");
     view(&api, name).await
@@ -176,14 +175,6 @@ fn configured(api: &Api, name: String) -> Result<String, Problem> {
         Ok(name)
     } else {
         Err(Problem::not_found("No destination instance of this name is configured."))
-    }
-}
-
-fn note(text: &str) -> Result<&str, Problem> {
-    let note = text.trim();
-    match note.chars().count() {
-        1..=NOTE_CHARACTERS_MAX => Ok(note),
-        _ => Err(Problem::bad_request(format!("note: must have 1 to {NOTE_CHARACTERS_MAX} characters."))),
     }
 }
 

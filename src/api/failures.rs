@@ -2,7 +2,7 @@
 
 use super::extract::{self, Json as JsonBody, Path, Query};
 use super::{Api, NotDone, NotRead, from_store};
-use crate::domain::audit::Caller;
+use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX, Caller};
 use crate::domain::failure::remedy;
 use crate::domain::money::Money;
 use crate::problem::Problem;
@@ -13,9 +13,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
-
-/// The longest note, in characters.
-const NOTE_CHARACTERS_MAX: usize = 1000;
 
 /// Failures of one cause at one destination.
 #[derive(Debug, Serialize, ToSchema)]
@@ -177,16 +174,41 @@ pub(super) async fn acknowledge(
     Path(group): Path<String>,
     JsonBody(said): JsonBody<Acknowledgement>,
 ) -> Result<Json<FailureView>, Problem> {
-    let note = said.note.trim();
-    if note.is_empty() || note.chars().count() > NOTE_CHARACTERS_MAX {
-        return Err(Problem::bad_request(format!(
-            "note: must hold 1 to {NOTE_CHARACTERS_MAX} characters, not only blanks."
-        )));
-    }
+    let note = audit::note(&said.note, ACKNOWLEDGEMENT_NOTE_MAX).ok_or_else(|| {
+        Problem::bad_request(format!(
+            "note: must hold 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters, not only blanks."
+        ))
+    })?;
     if !api.store.acknowledge(&caller, &group, note).await.map_err(from_store)? {
         return Err(missing());
     }
     info!(group, who = caller.name(), "a group of failures was acknowledged");
+    one(&api, group).await.map(Json)
+}
+
+/// Takes an acknowledgement back: all that is failed in the group is news again.
+///
+/// Where nobody had acknowledged it nothing changes. It is written down in the audit, with what was noted.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/failures/{group}/acknowledge",
+    tag = "failures",
+    params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
+    responses(
+        (status = 200, description = "The group, not acknowledged", body = FailureView),
+        (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Nothing is failed in such a group", body = Problem, content_type = "application/problem+json"),
+        NotDone,
+    ),
+)]
+pub(super) async fn unacknowledge(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(group): Path<String>,
+) -> Result<Json<FailureView>, Problem> {
+    if api.store.unacknowledge(&caller, &group).await.map_err(from_store)? {
+        info!(group, who = caller.name(), "an acknowledgement was taken back");
+    }
     one(&api, group).await.map(Json)
 }
 

@@ -104,7 +104,7 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(executions::retry))
         .routes(routes!(failures::list))
         .routes(routes!(failures::show))
-        .routes(routes!(failures::acknowledge))
+        .routes(routes!(failures::acknowledge, failures::unacknowledge))
         .routes(routes!(executions::cancel))
         .routes(routes!(bulk::retry))
         .routes(routes!(bulk::replay))

@@ -1,6 +1,8 @@
 //! The command line: one file for each subcommand.
 
+mod acknowledge;
 mod browser_trigger;
+mod cancel;
 mod demo;
 mod desk;
 mod dev;
@@ -8,6 +10,7 @@ mod doctor;
 mod env_file;
 mod environment;
 mod forget;
+mod hold;
 mod local;
 mod migrate;
 mod notion;
@@ -19,6 +22,7 @@ mod prompt;
 mod prune;
 mod ready;
 mod replay;
+mod resume;
 mod retry;
 mod sender;
 mod serve;
@@ -72,6 +76,14 @@ enum Command {
     Retry(retry::RetryArgs),
     /// Delivers events again, also to destinations that want them only now
     Replay(replay::ReplayArgs),
+    /// Has executions that wait not delivered, by their numbers
+    Cancel(cancel::CancelArgs),
+    /// Says that somebody knows of a group of failures, so that it is told no more, or takes that back
+    Acknowledge(acknowledge::AcknowledgeArgs),
+    /// Has nothing delivered to a destination until it is resumed; what comes in waits
+    Hold(hold::HoldArgs),
+    /// Lets a destination go on, whatever it is held for
+    Resume(resume::ResumeArgs),
     /// Sets up Notion
     Notion(notion::NotionArgs),
     /// Removes what is older than the settings keep, or than a date
@@ -99,6 +111,10 @@ pub fn main() -> ExitCode {
         Command::Why(args) => run(why::run(args)),
         Command::Retry(args) => run(retry::run(args)),
         Command::Replay(args) => run(replay::run(args)),
+        Command::Cancel(args) => run(cancel::run(args)),
+        Command::Acknowledge(args) => run(acknowledge::run(args)),
+        Command::Hold(args) => run(hold::run(args)),
+        Command::Resume(args) => run(resume::run(args)),
         Command::Notion(args) => run(notion::run(args)),
         Command::Prune(args) => run(prune::run(args)),
         Command::Forget(args) => run(forget::run(args)),

@@ -12,7 +12,9 @@ use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::fmt;
 use std::io::IsTerminal;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// The connections of a command.
@@ -57,6 +59,69 @@ impl Operator {
         let operator = Self::open()?;
         wants_migrated(&operator.store).await?;
         Ok(operator)
+    }
+
+    /// The destination of this name.
+    pub(super) fn configured<'a>(&self, name: &'a str) -> anyhow::Result<&'a str> {
+        if !self.instances.iter().any(|known| known == name) {
+            bail!("no destination of this name is configured; there are: {}", self.instances.join(", "));
+        }
+        Ok(name)
+    }
+
+    /// What waits for a destination.
+    pub(super) async fn waiting_for(&self, destination: &str) -> anyhow::Result<Waiting> {
+        let backlog = self.store.backlog(&[destination.to_owned()]).await?;
+        let (count, is_more) = backlog.first().map_or((0, false), |of| (of.pending, of.is_more));
+        Ok(Waiting { count, is_more })
+    }
+}
+
+/// How many executions wait. It is told as a sentence without its full stop.
+pub(super) struct Waiting {
+    pub(super) count: u64,
+    is_more: bool,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => f.write_str("Nothing waits for it"),
+            1 => f.write_str("1 execution waits for it"),
+            count => {
+                let more = if self.is_more { "More than " } else { "" };
+                write!(f, "{more}{count} executions wait for it")
+            }
+        }
+    }
+}
+
+/// Executions that are left as they are, and why.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Vec<(i64, String)>);
+
+impl Refusals {
+    pub(super) fn add(&mut self, id: i64, why: impl Into<String>) {
+        self.0.push((id, why.into()));
+    }
+
+    pub(super) fn add_missing(&mut self, id: i64) {
+        self.add(id, "there is none of this number");
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        self.0.iter().map(|(id, why)| json!({"execution": id, "why": why})).collect()
+    }
+
+    /// Whether all was done.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        if self.0.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(id, why)| writeln!(f, "  execution {id} is left as it is: {why}"))
     }
 }
 
@@ -125,6 +190,15 @@ pub(super) fn filter_for_audit(filter: Value) -> Value {
         other => other,
     };
     json!({ "filter": given })
+}
+
+/// The verb of what is done to so many, or would be.
+pub(super) const fn would_be(is_dry: bool, count: u64) -> &'static str {
+    match (is_dry, count) {
+        (true, _) => "would be",
+        (false, 1) => "is",
+        (false, _) => "are",
+    }
 }
 
 /// A number of things: `1 event`, `2 events`.

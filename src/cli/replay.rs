@@ -61,9 +61,7 @@ struct Tally {
 
 pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::open_migrated().await?;
-    if args.destination.as_ref().is_some_and(|name| !operator.instances.contains(name)) {
-        bail!("no destination of this name is configured; there are: {}", operator.instances.join(", "));
-    }
+    args.destination.as_deref().map(|name| operator.configured(name)).transpose()?;
     let stop = signals::stop_requested()?;
     let tally = match &args.event {
         Some(event) => one(&operator, &args, event).await?,

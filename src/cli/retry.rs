@@ -3,7 +3,7 @@
 //! The statements are the API's, and stand in the audit. It can be broken off anywhere and begun anew:
 //! what was retried is no longer among what failed.
 
-use super::operator::{self, Operator};
+use super::operator::{self, Operator, Refusals};
 use super::progress::Count;
 use super::{environment, signals};
 use crate::domain::event::EventKey;
@@ -56,7 +56,7 @@ pub(super) struct RetryArgs {
 struct Tally {
     retried: u64,
     by_destination: Counts,
-    refused: Vec<(i64, String)>,
+    refused: Refusals,
 }
 
 pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
@@ -75,8 +75,7 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
     drop(progress);
     let seconds = seconds_for(&operator.targets, &tally.by_destination);
     if operator::prints_json(args.json) {
-        let refused: Vec<_> =
-            tally.refused.iter().map(|(id, why)| json!({"execution": id, "why": why})).collect();
+        let refused = tally.refused.as_json();
         println!(
             "{}",
             json!({"dry_run": args.dry_run, "retried": tally.retried, "seconds": seconds, "refused": refused})
@@ -84,20 +83,14 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
     } else {
         let takes = operator::that_takes(seconds);
         let executions = operator::counted(tally.retried, "execution");
-        let verb = match (args.dry_run, tally.retried) {
-            (true, _) => "would be",
-            (false, 1) => "is",
-            (false, _) => "are",
-        };
+        let verb = operator::would_be(args.dry_run, tally.retried);
         println!("{executions} {verb} tried again.{takes}");
-        for (id, why) in &tally.refused {
-            println!("  execution {id} is left as it is: {why}");
-        }
+        print!("{}", tally.refused);
     }
     if stop.is_cancelled() {
         bail!("stopped before the end; what is left can be retried by the same command");
     }
-    Ok(if tally.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.refused.exit_code())
 }
 
 /// Retries all that the filter finds, page by page.
@@ -156,7 +149,6 @@ async fn by_filter(
 }
 
 async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) -> anyhow::Result<()> {
-    let refuse = |status: Status| format!("it is {status}: {}", status.why_not_retryable());
     let answer = if is_dry {
         would_retry(operator, id).await?
     } else {
@@ -167,13 +159,13 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
     }
     match answer {
         Answered::Done => tally.retried += 1,
-        Answered::NotFound => tally.refused.push((id, "there is none of this number".to_owned())),
+        Answered::NotFound => tally.refused.add_missing(id),
         Answered::PayloadRemoved => {
-            tally
-                .refused
-                .push((id, "the payload of its event was removed: there is nothing to deliver".to_owned()));
+            tally.refused.add(id, "the payload of its event was removed: there is nothing to deliver");
         }
-        Answered::Refused(status) => tally.refused.push((id, refuse(status))),
+        Answered::Refused(status) => {
+            tally.refused.add(id, format!("it is {status}: {}", status.why_not_retryable()));
+        }
     }
     Ok(())
 }

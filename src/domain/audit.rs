@@ -1,5 +1,17 @@
 //! Who does something by hand, and what: the words of the audit.
 
+/// The longest note of a hold, in characters.
+pub const HOLD_NOTE_MAX: usize = 500;
+
+/// The longest note of an acknowledgement, in characters.
+pub const ACKNOWLEDGEMENT_NOTE_MAX: usize = 1000;
+
+/// A note without the blanks around it; nothing where none is left, or more than `characters_max`.
+pub fn note(text: &str, characters_max: usize) -> Option<&str> {
+    let note = text.trim();
+    (1..=characters_max).contains(&note.chars().count()).then_some(note)
+}
+
 /// Somebody who asks for something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -51,6 +63,8 @@ pub enum Action {
     DestinationResumed,
     /// A group of failures is known to somebody.
     FailureAcknowledged,
+    /// An acknowledgement is taken back.
+    FailureUnacknowledged,
     /// A customer's data is removed.
     CustomerForgotten,
     /// What is old is removed.
@@ -68,6 +82,7 @@ impl Action {
             Self::DestinationHeld => "destination.held",
             Self::DestinationResumed => "destination.resumed",
             Self::FailureAcknowledged => "failure.acknowledged",
+            Self::FailureUnacknowledged => "failure.unacknowledged",
             Self::CustomerForgotten => "customer.forgotten",
             Self::EventsPruned => "events.pruned",
         }

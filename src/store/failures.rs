@@ -246,6 +246,35 @@ impl Store {
         Ok(done)
     }
 
+    /// Takes an acknowledgement back, so that all that is failed in the group is news again, and writes it
+    /// down in the audit with what was noted. `false` where nobody had acknowledged it.
+    pub async fn unacknowledge(&self, caller: &Caller, key: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            with known as (
+                select key, acknowledged_by, note
+                  from eventbridge.failure_groups
+                 where key = $1 and acknowledged_through is not null
+                   for update
+            ), taken_back as (
+                update eventbridge.failure_groups
+                   set acknowledged_through = null, acknowledged_at = null, acknowledged_by = null, note = null
+                  from known
+                 where failure_groups.key = known.key
+            )
+            insert into eventbridge.audit (who, action, subject, detail)
+            select $2, $3, 'failure ' || key, jsonb_build_object('was_by', acknowledged_by, 'was_noted', note)
+              from known
+            "#,
+            key,
+            caller.name(),
+            Action::FailureUnacknowledged.as_str()
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Gives failures their group that have none, such as those from before there were groups; so many
     /// at once. Returns how many there were.
     pub async fn group_failures(&self) -> Result<usize, StoreError> {

@@ -2,7 +2,7 @@
 
 use crate::harness::{Answer, Service, within};
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -123,6 +123,27 @@ async fn who_acknowledges_a_group_is_written_down_and_a_later_failure_is_news_ag
     let news = groups(&service, "?acknowledged=false").await;
     assert_eq!((news[0]["group"].as_str(), news[0]["count"].clone()), (Some(key.as_str()), json!(2)));
     assert_eq!(news[0]["note"], "The column was a text.", "what was known of it is still told");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_can_be_taken_back_and_that_is_written_down_once() {
+    let service = Service::start().await;
+    refused(&service, "This is wrong.", &invoice(1, "in_1", "eur"), 1).await;
+    let before = groups(&service, "").await[0].clone();
+    let key = before["group"].as_str().unwrap();
+    acknowledge(&service, key, &json!({"note": "It is known."})).await;
+    let acknowledgement = format!("/api/v1/failures/{key}/acknowledge");
+    for _ in 0..2 {
+        let back = service.send(Method::DELETE, &acknowledgement, &[]).await;
+        assert_eq!((back.status, back.json()), (StatusCode::OK, before.clone()));
+    }
+    let audit = service.get(&format!("/api/v1/audit?subject=failure%20{key}")).await.json();
+    let actions: Vec<_> =
+        audit["data"].as_array().unwrap().iter().map(|line| line["action"].clone()).collect();
+    assert_eq!(actions, ["failure.unacknowledged", "failure.acknowledged"]);
+    assert_eq!(audit["data"][0]["detail"]["was_noted"], "It is known.");
+    let unknown = service.send(Method::DELETE, "/api/v1/failures/unknown/acknowledge", &[]).await;
+    assert_eq!(unknown.problem(404), "not_found");
 }
 
 #[tokio::test]

@@ -192,3 +192,99 @@ async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
         assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{said}: {refused:?}");
     }
 }
+
+#[tokio::test]
+async fn hold_and_resume_stop_and_start_the_deliveries_and_are_written_down() {
+    let service = Service::start().await;
+    let held = eventbridge(&service, &["hold", "notion", "--note", " moving house "]).await;
+    assert_eq!(held.status.code(), Some(0), "{held:?}");
+    assert_eq!(json_of(&held), json!({"destination": "notion", "state": "held", "waiting": 0}));
+    post(&service, "evt_1").await;
+    let listed = service.get("/api/v1/destinations").await.json();
+    let told = &listed["data"][0]["hold"];
+    assert_eq!((&told["class"], &told["reason"]), (&json!("by_hand"), &json!("moving house (cli:jane)")));
+    let going_on = eventbridge(&service, &["resume", "notion"]).await;
+    assert_eq!(json_of(&going_on)["was_held"], true, "{going_on:?}");
+    service.until_finished(1).await;
+    assert_eq!(json_of(&eventbridge(&service, &["resume", "notion"]).await)["was_held"], false);
+    let audit = service.get("/api/v1/audit?subject=destination%20notion").await.json();
+    let lines: Vec<_> =
+        audit["data"].as_array().unwrap().iter().map(|line| (&line["action"], &line["who"])).collect();
+    let jane = json!("cli:jane");
+    assert_eq!(
+        lines,
+        [(&json!("destination.resumed"), &jane), (&json!("destination.held"), &jane)],
+        "a resume that changed nothing is not there"
+    );
+    for (arguments, code, said) in [
+        (&["hold", "elsewhere", "--note", "x"][..], 1, "there are: notion"),
+        (&["resume", "elsewhere"], 1, "there are: notion"),
+        (&["hold", "notion"], 2, "--note"),
+        (&["hold", "notion", "--note", " "], 2, "1 to 500"),
+    ] {
+        let refused = eventbridge(&service, arguments).await;
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{said}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn cancel_takes_what_waits_tells_first_what_it_would_do_and_leaves_all_else() {
+    let service = Service::start().await;
+    post(&service, "evt_1").await;
+    service.until_finished(1).await;
+    eventbridge(&service, &["hold", "notion", "--note", "not now"]).await;
+    post(&service, "evt_2").await;
+    let dry = json_of(&eventbridge(&service, &["cancel", "2", "--dry-run"]).await);
+    assert_eq!(dry, json!({"dry_run": true, "cancelled": 1, "refused": []}));
+    assert_eq!(service.executions().await[1]["status"], "pending");
+    for arguments in [&["cancel", "1", "2", "99", "--dry-run"][..], &["cancel", "1", "2", "99"]] {
+        let done = eventbridge(&service, arguments).await;
+        let said = json_of(&done);
+        assert_eq!((done.status.code(), &said["cancelled"]), (Some(1), &json!(1)), "{said}");
+        let refused: Vec<_> =
+            said["refused"].as_array().unwrap().iter().map(|one| one["execution"].clone()).collect();
+        assert_eq!(refused, [1, 99], "{said}");
+    }
+    let cancelled = &service.executions().await[1];
+    assert_eq!(
+        (&cancelled["status"], &cancelled["reason"]),
+        (&json!("cancelled"), &json!("cancelled by cli:jane"))
+    );
+    let audit = service.get("/api/v1/audit?subject=execution%202").await.json();
+    assert_eq!(audit["data"][0]["action"], "execution.cancelled", "{audit}");
+}
+
+#[tokio::test]
+async fn acknowledge_silences_a_group_of_failures_until_that_is_taken_back() {
+    let service = Service::start().await;
+    let refusal = Fault::Invalid { message: "This is refused.".into() };
+    service.sandbox.fault(FaultRule::once(refusal).on(Route::Create)).unwrap();
+    post(&service, "evt_1").await;
+    service.until_finished(1).await;
+    let status = async || json_of(&eventbridge(&service, &["status"]).await);
+    let group = status().await["failures"][0]["group"].as_str().unwrap().to_owned();
+    let acknowledge = async |more: &[&str]| {
+        let arguments: Vec<_> = ["acknowledge", &group].into_iter().chain(more.iter().copied()).collect();
+        let done = eventbridge(&service, &arguments).await;
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        json_of(&done)
+    };
+    let dry = acknowledge(&["--note", "It is known.", "--dry-run"]).await;
+    assert_eq!((&dry["changed"], &dry["failure"]["acknowledged"]), (&json!(false), &json!(false)), "{dry}");
+    let known = acknowledge(&["--note", "It is known."]).await;
+    assert_eq!(known["failure"]["note"], "It is known.");
+    assert_eq!(known["failure"], service.get(&format!("/api/v1/failures/{group}")).await.json());
+    assert_eq!(status().await["verdict"], "ok");
+    let back = acknowledge(&["--revoke"]).await;
+    assert_eq!((&back["changed"], &back["failure"]["acknowledged"]), (&json!(true), &json!(false)), "{back}");
+    assert_eq!(status().await["verdict"], "warning");
+    assert_eq!(acknowledge(&["--revoke"]).await["changed"], false);
+    for (arguments, code) in [
+        (&["acknowledge", "unknown", "--note", "x"][..], 1),
+        (&["acknowledge", &group], 2),
+        (&["acknowledge", &group, "--note", "x", "--revoke"], 2),
+    ] {
+        assert_eq!(eventbridge(&service, arguments).await.status.code(), Some(code), "{arguments:?}");
+    }
+}
