@@ -5,11 +5,12 @@ use super::local::LocalState;
 use crate::app;
 use crate::config::{self, InstanceName, Reader, Vars};
 use crate::destinations;
+use crate::domain::moment::{self, YEARS};
 use crate::domain::subscription::Subscription;
 use crate::domain::target::Target;
 use crate::store::{ListError, Store, WINDOW_DAYS_MAX};
 use anyhow::{Context, anyhow, bail};
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::fmt;
@@ -144,14 +145,15 @@ pub(super) fn database(vars: &Vars) -> anyhow::Result<SecretString> {
     }
 }
 
-/// A time as it is typed: a date, which stands for its beginning, or a time as in RFC 3339.
+/// A time as it is typed.
 pub(super) fn moment(text: &str) -> anyhow::Result<DateTime<Utc>> {
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Ok(date.and_time(NaiveTime::MIN).and_utc());
-    }
-    let at = DateTime::parse_from_rfc3339(text)
-        .context("must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z")?;
-    Ok(at.to_utc())
+    moment::read(text).with_context(|| {
+        format!(
+            "must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z, of the years {} to {}",
+            YEARS.start(),
+            YEARS.end()
+        )
+    })
 }
 
 /// Why a listing was not read, with parameters called as the flags of a command are.
@@ -221,10 +223,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_begins_at_midnight_and_a_time_has_its_zone() {
-        assert_eq!(moment("2026-01-31").unwrap().to_rfc3339(), "2026-01-31T00:00:00+00:00");
-        assert_eq!(moment("2026-01-31T12:00:00+02:00").unwrap().to_rfc3339(), "2026-01-31T10:00:00+00:00");
-        assert!(moment("yesterday").is_err() && moment("2026-02-30").is_err());
+    fn a_time_that_no_database_knows_is_refused_with_the_years_that_it_knows() {
+        let said = moment("9999999-01-01").unwrap_err().to_string();
+        assert!(said.contains("of the years 1970 to 9999"), "{said}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod execution;
 pub mod failure;
 pub mod lane;
 pub mod local;
+pub mod moment;
 pub mod money;
 pub(crate) mod object;
 pub mod preview;

@@ -339,6 +339,23 @@ async fn doctor_tells_in_plain_words_why_webhooks_are_rejected() {
 }
 
 #[tokio::test]
+async fn doctor_takes_a_strangers_requests_for_no_problem() {
+    let service = Service::start().await;
+    let garbage =
+        Request::post("/api/v1/webhooks/stripe").header("host", "localhost").body("nonsense".into());
+    service.call(garbage.unwrap()).await.problem(400);
+    within("it is written down", async {
+        while service.database.count("select count(*) from eventbridge.rejections").await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let set_up = SetUp::new(Template::Original).await;
+    let checked = set_up.doctor_with("DATABASE_URL", service.database.url().expose_secret()).await;
+    assert!(checked.remedy("note", "somebody else has found this address").contains("Nothing"));
+}
+
+#[tokio::test]
 async fn doctor_sends_a_test_alert_and_says_who_took_it() {
     let set_up = SetUp::new(Template::Original).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

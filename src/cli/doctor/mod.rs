@@ -9,7 +9,7 @@ mod report;
 mod settings;
 
 use super::desk::CommandDesk;
-use super::{environment, paragraph, prompt};
+use super::{environment, operator, paragraph, prompt};
 use crate::alerts::{self, AlertSettings};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations::checkup::{Examination, Finding, Level};
@@ -134,12 +134,15 @@ async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
     let secrets: Vec<String> = settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
     if let (Ok(kept), Ok(accepted_at)) = (store.rejections().await, store.last_accepted_at().await) {
         findings.extend(diagnose(&kept, accepted_at, &secrets).into_iter().map(|found| {
-            let what =
-                format!("{} ({} webhooks, the last at {})", found.says, found.count, at(found.last_at));
-            if found.is_current {
-                Finding::problem(what, found.remedy)
-            } else {
-                Finding::note(format!("{what}; events were accepted since")).with_remedy(found.remedy)
+            let requests = operator::counted(found.count, "request");
+            let what = format!("{} ({requests}, the last at {})", found.says, at(found.last_at));
+            match found.cause.is_to_be_mended() {
+                true if found.is_current => Finding::problem(what, found.remedy),
+                true => {
+                    Finding::note(format!("{what}; events were accepted since")).with_remedy(found.remedy)
+                }
+                // Anybody can call this address.
+                false => Finding::note(what).with_remedy(found.remedy),
             }
         }));
         if let (true, Some(last)) = (kept.is_empty(), accepted_at.map(at)) {
