@@ -2,7 +2,7 @@
 
 use super::settings::Thresholds;
 use crate::domain::rejection::{InARow, Kept, rejected_in_a_row};
-use crate::domain::silence;
+use crate::domain::silence::{self, BusyHour};
 use crate::store::{Backlog, Condition, Failing, FailuresOfLate, HeldInstance};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
@@ -18,10 +18,8 @@ pub(super) struct Seen {
     pub(super) last_accepted_at: Option<DateTime<Utc>>,
     /// The names of the webhook secrets.
     pub(super) secrets: Vec<String>,
-    /// When the newest events came in, the oldest of them first.
-    pub(super) arrivals: Vec<DateTime<Utc>>,
-    /// The hours of the two weeks before the last event in which something came in.
-    pub(super) hours: Vec<DateTime<Utc>>,
+    /// The hours before the last event in which something came in.
+    pub(super) hours: Vec<BusyHour>,
 }
 
 /// The conditions that last.
@@ -144,7 +142,7 @@ fn rejected(seen: &Seen, in_a_row: u64) -> Option<Condition> {
 
 fn silent(seen: &Seen, factor: u32) -> Option<Condition> {
     let last = seen.last_accepted_at?;
-    let limit = silence::limit(&seen.arrivals, &seen.hours, factor)?;
+    let limit = silence::limit(&seen.hours, factor)?;
     (age(seen, last) > limit).then(|| Condition {
         key: "silence".to_owned(),
         summary: format!(

@@ -12,8 +12,8 @@ mod settings;
 pub use sender::{AlertError, send_test_alert};
 pub use settings::{Address, AlertSettings, Format, Receiver, Thresholds, settings};
 
-use crate::domain::silence;
-use crate::store::{Condition, Per, Store, StoreError, ToTell};
+use crate::domain::silence::{self, BusyHour};
+use crate::store::{Condition, Store, StoreError, ToTell};
 use chrono::{DateTime, Utc};
 use conditions::{Seen, conditions};
 use futures_util::future::join_all;
@@ -51,9 +51,6 @@ const WORKERS_SILENT: Duration = Duration::from_secs(15);
 
 /// Failures are told for so long after the last one.
 const FAILURES_OF_LATE: Duration = Duration::from_hours(1);
-
-/// So many of the newest events tell what is usual.
-const ARRIVALS_LOOKED_AT: u32 = 500;
 
 /// What alerts are about.
 #[derive(Clone)]
@@ -168,27 +165,22 @@ impl Watch {
             seen.rejections = rejections;
             kinds.push("rejected");
         }
-        if let Some((arrivals, hours)) = told_if_not("silence", self.arrivals(last, now)).await {
-            (seen.arrivals, seen.hours) = (arrivals, hours);
+        if let Some(hours) = told_if_not("silence", self.hours(last, now)).await {
+            seen.hours = hours;
             kinds.push("silence");
         }
         (seen, kinds)
     }
 
-    /// When the newest events came in, and the hours before the last one in which something did. What is
-    /// usual need not be known while something came in of late.
-    async fn arrivals(
+    /// The hours before the last event in which something came in. What is usual need not be known while
+    /// something came in of late.
+    async fn hours(
         &self,
         last: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
-    ) -> Result<(Vec<DateTime<Utc>>, Vec<DateTime<Utc>>), StoreError> {
-        let Some(last) = last.filter(|last| now - silence::SHORTEST > *last) else {
-            return Ok(Default::default());
-        };
-        let mut newest = self.store.newest_arrivals(ARRIVALS_LOOKED_AT).await?;
-        newest.reverse();
-        let hours = self.store.arrivals(Per::Hour, last - silence::HOURS_LOOKED_AT, now).await?;
-        Ok((newest, hours))
+    ) -> Result<Vec<BusyHour>, StoreError> {
+        let Some(last) = last.filter(|last| now - silence::SHORTEST > *last) else { return Ok(Vec::new()) };
+        self.store.busy_hours(last - silence::HOURS_LOOKED_AT, now).await
     }
 
     async fn tell(&self, alert: &ToTell) {

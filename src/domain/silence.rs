@@ -1,98 +1,168 @@
 //! How often something comes in, and how long nothing may before that is strange. Pure: times go in.
+//!
+//! What is usual is read off whole hours, so that a burst of a thousand events within one of them is one
+//! hour among many. An outage is no habit: a long quiet time that stands alone is left out.
 
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// No silence is strange that is shorter than this.
-pub const SHORTEST: Duration = Duration::from_hours(1);
+pub const SHORTEST: Duration = HOUR;
 
-/// With fewer events, or fewer hours in which something came in, nobody knows what is usual.
-const ARRIVALS_MIN: usize = 30;
-const HOURS_MIN: usize = 24;
+/// How far back from the last event the hours are looked at: three weeks have two weekends at least.
+pub const HOURS_LOOKED_AT: Duration = Duration::from_hours(21 * 24);
 
-/// How far back from the last event the hours are looked at.
-pub const HOURS_LOOKED_AT: Duration = Duration::from_hours(14 * 24);
+/// An hour in which something came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusyHour {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// How many came.
+    pub events: u64,
+}
 
-/// Fewer gaps than this tell nothing of what is usual.
-const GAPS_MIN: usize = 20;
+const HOUR: Duration = Duration::from_hours(1);
 
-/// The gap between two events on the average, read off the times of the newest ones, newest first;
-/// nothing where they are few.
-pub fn usual_gap(newest: &[DateTime<Utc>]) -> Option<Duration> {
-    let gaps = newest.len().checked_sub(1).filter(|gaps| *gaps >= GAPS_MIN)?;
-    let span = newest.first()?.signed_duration_since(newest.last()?).to_std().ok()?;
-    Some(span / u32::try_from(gaps).ok()?)
+/// With fewer hours nobody knows how often something comes.
+const HOURS_TO_KNOW_A_GAP: usize = 6;
+
+/// With fewer hours nobody knows what silence is strange.
+const HOURS_TO_KNOW_SILENCE: usize = 24;
+
+/// In a shorter history a quiet time that stands alone may be the first of many, such as a weekend.
+const HISTORY_WITH_WEEKENDS: Duration = Duration::from_hours(14 * 24);
+
+/// The usual gap between two events; nothing where too little is known. The hours stand in ascending order.
+///
+/// It is that of the hour in the middle, by how much came in it. Where most hours that have anything have
+/// a single event, it is the gap in the middle between such hours.
+pub fn usual_gap(hours: &[BusyHour]) -> Option<Duration> {
+    if hours.len() < HOURS_TO_KNOW_A_GAP {
+        return None;
+    }
+    match median(hours.iter().map(|hour| hour.events)) {
+        Some(0 | 1) | None => median(gaps(hours)),
+        Some(events) => Some(HOUR / u32::try_from(events).unwrap_or(u32::MAX)),
+    }
 }
 
 /// The silence beyond which something is wrong, or nothing where too little is known.
 ///
-/// `arrivals` are the times of the newest events, `hours` those in which something came in during the
-/// two weeks before the last one, both in ascending order. Both end with the last event, so that a
-/// silence that lasts changes nothing of what is usual. It is `factor` times the gap that 95 of 100
-/// stay below, and more than the longest quiet time of the two weeks, so that nights and weekends
-/// are no alarm once there was one.
-pub fn limit(arrivals: &[DateTime<Utc>], hours: &[DateTime<Utc>], factor: u32) -> Option<Duration> {
-    if factor == 0 || arrivals.len() < ARRIVALS_MIN || hours.len() < HOURS_MIN {
+/// `hours` end with that of the last event, so that a silence that lasts changes nothing of what is usual.
+/// The silence is `factor` times the usual gap, and more than the longest quiet time that came more than
+/// once, so that nights and weekends are no alarm.
+pub fn limit(hours: &[BusyHour], factor: u32) -> Option<Duration> {
+    if factor == 0 || hours.len() < HOURS_TO_KNOW_SILENCE {
         return None;
     }
-    let mut gaps = gaps(arrivals);
-    gaps.sort_unstable();
-    let usual = gaps.get(gaps.len() * 95 / 100).copied()?;
-    let longest = self::gaps(hours).into_iter().max()?;
-    Some(SHORTEST.max(usual.saturating_mul(factor)).max(longest + longest / 4))
+    let quiet = longest_habit(hours)?;
+    let usual = usual_gap(hours)?;
+    Some(SHORTEST.max(usual.saturating_mul(factor)).max(quiet + quiet / 4))
 }
 
-fn gaps(times: &[DateTime<Utc>]) -> Vec<Duration> {
-    let pairs = times.iter().zip(times.iter().skip(1));
-    pairs.filter_map(|(one, next)| next.signed_duration_since(one).to_std().ok()).collect()
+/// The longest quiet time of which there was another as long or longer; the longest of all where the
+/// history is short.
+fn longest_habit(hours: &[BusyHour]) -> Option<Duration> {
+    let mut gaps: Vec<_> = gaps(hours).collect();
+    gaps.sort_unstable_by(|one, other| other.cmp(one));
+    let history = between(hours.first()?, hours.last()?);
+    let place = usize::from(history >= HISTORY_WITH_WEEKENDS);
+    gaps.get(place).copied()
+}
+
+fn gaps(hours: &[BusyHour]) -> impl Iterator<Item = Duration> {
+    hours.iter().zip(hours.iter().skip(1)).map(|(one, next)| between(one, next))
+}
+
+fn between(one: &BusyHour, next: &BusyHour) -> Duration {
+    next.at.signed_duration_since(one.at).to_std().unwrap_or_default()
+}
+
+fn median<T: Ord>(values: impl Iterator<Item = T>) -> Option<T> {
+    let mut sorted: Vec<T> = values.collect();
+    sorted.sort_unstable();
+    let middle = sorted.len() / 2;
+    sorted.into_iter().nth(middle)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn every(seconds: i64, count: i64) -> Vec<DateTime<Utc>> {
-        (0..count)
-            .filter_map(|number| DateTime::from_timestamp(1_800_000_000 + number * seconds, 0))
-            .collect()
+    const DAY: i64 = 24;
+
+    /// Hours by their number, with so many events in each.
+    fn hours(numbers: impl IntoIterator<Item = i64>, events: u64) -> Vec<BusyHour> {
+        let at = |number: i64| DateTime::from_timestamp(1_800_000_000 + number * 3600, 0).expect("a time");
+        numbers.into_iter().map(|number| BusyHour { at: at(number), events }).collect()
+    }
+
+    /// Office hours of so many weeks: Monday to Friday, 9 to 18.
+    fn office(weeks: i64) -> impl Iterator<Item = i64> {
+        (0..weeks * 7 * DAY).filter(|hour| hour / DAY % 7 < 5 && (9..18).contains(&(hour % DAY)))
     }
 
     #[test]
-    fn what_is_usual_is_the_average_of_some_gaps_at_least() {
-        let newest_first = |count| every(60, count).into_iter().rev().collect::<Vec<_>>();
-        assert_eq!(usual_gap(&newest_first(21)), Some(Duration::from_mins(1)));
-        assert_eq!(usual_gap(&newest_first(20)), None);
-        assert_eq!(usual_gap(&[]), None);
+    fn the_usual_gap_is_that_of_the_middle_hour() {
+        assert_eq!(usual_gap(&hours(0..100, 60)), Some(Duration::from_mins(1)));
+        assert_eq!(usual_gap(&hours(0..100, 7_200)), Some(Duration::from_millis(500)));
+        assert_eq!(usual_gap(&hours(0..5, 60)), None);
+    }
+
+    #[test]
+    fn a_burst_is_one_hour_among_many() {
+        let mut with_a_burst = hours(0..48, 10);
+        with_a_burst.extend(hours(48..49, 250_000));
+        assert_eq!(usual_gap(&with_a_burst), Some(Duration::from_mins(6)));
+        assert_eq!(limit(&with_a_burst, 10), limit(&hours(0..49, 10), 10));
+    }
+
+    #[test]
+    fn where_few_events_come_the_gap_is_that_between_their_hours() {
+        let every_six_hours = hours((0..40).map(|number| number * 6), 1);
+        assert_eq!(usual_gap(&every_six_hours), Some(Duration::from_hours(6)));
+        assert_eq!(limit(&every_six_hours, 4), Some(Duration::from_hours(24)));
     }
 
     #[test]
     fn with_little_history_no_silence_is_strange() {
-        assert_eq!(limit(&every(60, 29), &every(3600, 100), 10), None);
-        assert_eq!(limit(&every(60, 100), &every(3600, 23), 10), None);
-        assert_eq!(limit(&every(60, 100), &every(3600, 100), 0), None);
+        assert_eq!(limit(&hours(0..23, 60), 10), None);
+        assert_eq!(limit(&hours(0..100, 60), 0), None);
     }
 
     #[test]
     fn what_comes_every_minute_is_missed_after_more_than_an_hour() {
-        assert_eq!(limit(&every(60, 2_000), &every(3600, 300), 10), Some(Duration::from_mins(75)));
+        assert_eq!(limit(&hours(0..300, 60), 10), Some(Duration::from_mins(75)));
     }
 
     #[test]
     fn what_comes_every_half_hour_is_missed_after_ten_times_as_long() {
-        assert_eq!(limit(&every(1_800, 96), &every(3600, 300), 10), Some(Duration::from_hours(5)));
-    }
-
-    #[test]
-    fn a_shop_with_a_few_events_a_day_is_known_after_some_days() {
-        let few = every(6 * 3600, 40);
-        assert_eq!(limit(&few, &few, 4), Some(Duration::from_hours(24)));
+        assert_eq!(limit(&hours(0..300, 2), 10), Some(Duration::from_hours(5)));
     }
 
     #[test]
     fn a_night_is_no_alarm_once_there_was_one() {
-        let mut hours = every(3600, 12);
-        hours.extend(every(3600, 40).into_iter().skip(26));
-        let limit = limit(&every(60, 700), &hours, 10).expect("enough is known");
-        assert_eq!(limit, Duration::from_mins(15 * 60 * 5 / 4));
+        let a_night = hours((0..12).chain(26..40), 60);
+        assert_eq!(limit(&a_night, 10), Some(Duration::from_mins(15 * 60 * 5 / 4)));
+    }
+
+    #[test]
+    fn weekends_are_no_alarm_and_an_outage_is_no_habit() {
+        // From Friday at 17 to Monday at 9.
+        let weekend = Duration::from_hours(64);
+        let limit_of_three_weeks = limit(&hours(office(3), 60), 10);
+        assert_eq!(limit_of_three_weeks, Some(weekend + weekend / 4));
+        // Nothing came from Tuesday to Thursday of the second week.
+        let outage = 8 * DAY..11 * DAY;
+        let with_an_outage: Vec<_> = office(3).filter(|hour| !outage.contains(hour)).collect();
+        assert_eq!(limit(&hours(with_an_outage, 60), 10), limit_of_three_weeks);
+        let day_and_night = (0..21 * DAY).filter(|hour| !outage.contains(hour));
+        assert_eq!(limit(&hours(day_and_night, 60), 10), Some(Duration::from_mins(75)));
+    }
+
+    #[test]
+    fn in_the_first_two_weeks_the_longest_quiet_time_counts_though_it_stands_alone() {
+        let first_weekend = hours(office(2).take_while(|hour| *hour < 10 * DAY), 60);
+        assert_eq!(limit(&first_weekend, 10), Some(Duration::from_hours(80)));
     }
 }

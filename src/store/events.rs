@@ -219,17 +219,6 @@ impl Store {
         Ok(inserted.into_iter().map(|row| (row.source, row.event_id)).collect())
     }
 
-    /// When the newest events came in, newest first.
-    pub async fn newest_arrivals(&self, count: u32) -> Result<Vec<DateTime<Utc>>, StoreError> {
-        let times = sqlx::query_scalar!(
-            "select received_at from eventbridge.events order by id desc limit $1",
-            i64::from(count)
-        )
-        .fetch_all(&self.reading)
-        .await?;
-        Ok(times)
-    }
-
     /// One event, without its body.
     pub async fn event(&self, key: EventKey) -> Result<Option<EventRow>, StoreError> {
         let row = sqlx::query_as!(

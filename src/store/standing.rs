@@ -1,18 +1,13 @@
 //! Reads how things stand, for the verdict.
 
-use super::{
-    Backlog, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, HeldInstance, Per, Store, StoreError,
-};
+use super::{Backlog, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, HeldInstance, Store, StoreError};
 use crate::domain::rejection::rejected_in_a_row;
 use crate::domain::silence;
 use crate::domain::target::{Target, seconds_for};
 use crate::domain::verdict::{Arrivals, Destination, Failing, Standing};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// So many of the newest events tell how often one comes.
-const NEWEST: u32 = 500;
 
 /// Groups of failures are counted no further than this.
 const FAILURES_MAX: u32 = 100;
@@ -40,22 +35,25 @@ impl Store {
     /// How things stand, given what was just read of the backlog.
     pub async fn standing(&self, watched: Watched<'_>, backlog: &[Backlog]) -> Result<Standing, StoreError> {
         let unknown = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
-        let (now, newest, held, is_worked, unknown_failures, failing, rejections) = tokio::try_join!(
+        let (now, last_at, held, is_worked, unknown_failures, failing, rejections) = tokio::try_join!(
             self.now(),
-            self.newest_arrivals(NEWEST),
+            self.last_accepted_at(),
             self.held(watched.instances),
             self.a_worker_beats(WORKER_SILENT),
             self.open_failures(FAILURES_MAX),
             self.failures(&unknown, None, FAILURES_TOLD),
             self.rejections(),
         )?;
-        let last_at = newest.first().copied();
+        let hours = match last_at {
+            Some(last) => self.busy_hours(last - silence::HOURS_LOOKED_AT, now).await?,
+            None => Vec::new(),
+        };
         Ok(Standing {
             now,
             arrivals: Arrivals {
                 last_at,
-                usual_gap: silence::usual_gap(&newest),
-                silence_limit: self.silence_limit(&newest, watched.silence_factor, now).await?,
+                usual_gap: silence::usual_gap(&hours),
+                silence_limit: silence::limit(&hours, watched.silence_factor),
             },
             destinations: backlog.iter().map(|of| destination(watched, of, &held)).collect(),
             is_worked,
@@ -63,21 +61,6 @@ impl Store {
             failing: failing.rows.into_iter().map(self::failing).collect(),
             rejected: rejected_in_a_row(&rejections, last_at, watched.secrets, now),
         })
-    }
-
-    /// The silence beyond which something is wrong. What is usual need not be known while something
-    /// came in of late.
-    async fn silence_limit(
-        &self,
-        newest: &[DateTime<Utc>],
-        factor: u32,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Duration>, StoreError> {
-        let last = newest.first().filter(|last| **last < now - silence::SHORTEST);
-        let Some(last) = last else { return Ok(None) };
-        let arrivals: Vec<_> = newest.iter().rev().copied().collect();
-        let hours = self.arrivals(Per::Hour, *last - silence::HOURS_LOOKED_AT, now).await?;
-        Ok(silence::limit(&arrivals, &hours, factor))
     }
 }
 

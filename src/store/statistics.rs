@@ -1,6 +1,7 @@
 //! What happened in each minute and hour: added to by every process, read by range.
 
 use super::{Store, StoreError, milliseconds};
+use crate::domain::silence::BusyHour;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -120,32 +121,36 @@ impl Store {
             from,
             to
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(rows)
     }
 
-    /// The spans of this range in which a webhook brought an event, new or not, oldest first.
-    pub async fn arrivals(
+    /// The hours from the one of `from` on, and before `to`, in which webhooks brought events, new or
+    /// not, oldest first. Each is looked up by itself: the rows of an hour are many, and these few.
+    pub async fn busy_hours(
         &self,
-        per: Per,
         from: DateTime<Utc>,
         to: DateTime<Utc>,
-    ) -> Result<Vec<DateTime<Utc>>, StoreError> {
-        let times = sqlx::query_scalar!(
+    ) -> Result<Vec<BusyHour>, StoreError> {
+        let rows = sqlx::query!(
             r#"
-            select distinct at
-              from eventbridge.statistics
-             where per = $1 and at >= $2 and at < $3 and kind in ('received', 'duplicate')
-             order by at
+            select hours.at as "at!", counted.n as "count!"
+              from generate_series(date_trunc('hour', $1::timestamptz, 'UTC'), $2::timestamptz, '1 hour') as hours (at)
+             cross join lateral (
+                   select sum(n)::bigint as n
+                     from eventbridge.statistics
+                    where per = 'hour' and statistics.at = hours.at and kind in ('received', 'duplicate')) as counted
+             where hours.at < $2 and counted.n > 0
+             order by hours.at
             "#,
-            per.as_str(),
             from,
             to
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
-        Ok(times)
+        let hours = rows.into_iter().map(|row| BusyHour { at: row.at, events: row.count.unsigned_abs() });
+        Ok(hours.collect())
     }
 
     /// Removes some of what is older than it is kept; `true` where there may be more. Two processes
@@ -172,6 +177,6 @@ impl Store {
 
     /// The time by the database's clock.
     pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.reading).await?)
     }
 }
