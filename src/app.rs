@@ -94,17 +94,18 @@ impl Service {
         let subject =
             alerts::Subject { instances: names.clone(), secrets: secrets.clone(), clock: clock.clone() };
         let silence_factor = alerts.thresholds.silence_factor;
-        tasks.spawn(alerts::watch(store.clone(), subject, alerts, stop.clone()));
+        let unhurried = store.unhurried();
+        tasks.spawn(alerts::watch(unhurried.clone(), subject, alerts, stop.clone()));
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
             writer: Writer::start(&store, &wake, &metrics, WriterSettings::default(), &tasks, &stop_writers),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            forensics: Forensics::start(&store, secrets.to_vec(), &tasks, &stop),
+            forensics: Forensics::start(&unhurried, secrets.to_vec(), &tasks, &stop),
         };
         let last = (TaskTracker::new(), CancellationToken::new());
-        last.0.spawn(statistics::keep(store.clone(), metrics.clone(), names.clone(), last.1.clone()));
+        last.0.spawn(statistics::keep(unhurried, metrics.clone(), names.clone(), last.1.clone()));
         let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
         let previewer = worker::Previewer::new(store.clone(), instances.clone());
         let previewer: Previewer = Arc::new(move |id| {
@@ -135,6 +136,8 @@ impl Service {
             wake: wake.clone(),
             scrape,
             previewer,
+            silence_factor,
+            looks: api::Looks::default(),
         };
         let parts =
             Routes { ingest, api, ui, more: more_routes, metrics_are_open: settings.metrics_are_open };

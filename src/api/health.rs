@@ -1,24 +1,42 @@
-//! `/api/v1/health`: whether the service can do its work. Open to all, so it tells little.
+//! `/api/v1/health`: whether the service can do its work. Open to all, so it tells little: no numbers of
+//! events, no amounts, no ids.
+//!
+//! It is the verdict of the command line and the dashboard, but for webhooks that are rejected: anybody
+//! can send these, and nobody shall make a service look ill.
 
+use super::recent::Recent;
 use super::{Api, rejections};
-use crate::store::StoreError;
+use crate::domain::verdict::{self, Matter, Trouble};
+use crate::store::{HeldInstance, Store, StoreError, Watched};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use std::time::Duration;
 use tracing::warn;
 use utoipa::ToSchema;
 
+/// What the database answered is told again for so long without asking.
+const DATABASE_FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// How things stand is told again for so long.
+const STANDING_FRESH_FOR: Duration = Duration::from_secs(2);
+
+/// How long the database may take to say that it is there.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
 /// Whether the service works.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`; `degraded` while a destination waits for its operator; `unavailable` without a database.
+    /// `ok`; `degraded` while something needs to be looked at or mended; `unavailable` without a database.
     #[schema(example = "ok")]
     pub status: &'static str,
     /// `ok`, `unavailable`, or `not_migrated`.
     #[schema(example = "ok")]
     pub database: &'static str,
+    /// What is wrong, the weightiest first; empty where the status is `ok`.
+    pub troubles: Vec<TroubleView>,
     /// The destinations that are held, and what to do about each.
     pub destinations: Vec<HeldDestination>,
     /// Why webhooks are rejected, where nothing was accepted since. Anybody can send what is
@@ -29,9 +47,27 @@ pub struct Health {
     pub version: &'static str,
 }
 
+/// Something that is wrong.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TroubleView {
+    /// `held`, `no_worker`, `backlog`, `silence` or `failures`; `unknown` where the database took too long
+    /// to tell how things stand.
+    #[schema(example = "no_worker")]
+    pub about: &'static str,
+    /// `warning` or `critical`.
+    #[schema(example = "critical")]
+    pub level: &'static str,
+    /// What it is.
+    #[schema(example = "Nobody delivers")]
+    pub says: String,
+    /// What to do.
+    #[schema(example = "see whether it runs, and what its log says")]
+    pub remedy: String,
+}
+
 /// A destination that only its operator can mend. Its executions wait and burn no attempts; it goes
 /// on by itself once it works again.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct HeldDestination {
     /// The instance.
     #[schema(example = "notion")]
@@ -46,7 +82,7 @@ pub struct HeldDestination {
 }
 
 /// Something that may be for the operator to mend.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Warning {
     /// The cause, as `/api/v1/rejections` names it.
     #[schema(example = "wrong_secret")]
@@ -57,8 +93,36 @@ pub struct Warning {
     pub remedy: String,
 }
 
-/// Tells whether the service works: its database answers and has the right schema, and which
-/// destinations are held.
+/// What health and probes saw last. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Looks {
+    database: Recent<Database>,
+    standing: Recent<Standing>,
+}
+
+/// What there is of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Database {
+    /// It answers, and has this program's schema.
+    Ok,
+    /// It answers, and its schema is older.
+    NotMigrated,
+    /// It does not answer.
+    Unavailable,
+}
+
+/// How things stand, as far as anybody may know.
+#[derive(Debug, Clone, Default)]
+struct Standing {
+    troubles: Vec<TroubleView>,
+    destinations: Vec<HeldDestination>,
+    warnings: Vec<Warning>,
+}
+
+/// Tells whether the service works: its database answers and has the right schema, somebody delivers,
+/// nothing is held, late, given up or strangely silent.
+///
+/// What it tells may be some seconds old, however many ask.
 #[utoipa::path(
     get,
     path = "/api/v1/health",
@@ -70,39 +134,117 @@ pub struct Warning {
     security(()),
 )]
 pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
-    let (database, (destinations, warnings)) = match look(&api).await {
-        Ok(Some(seen)) => ("ok", seen),
-        Ok(None) => ("not_migrated", Default::default()),
-        Err(error) => {
-            warn!(%error, "unhealthy");
-            ("unavailable", Default::default())
-        }
+    let database = database(&api).await;
+    let seen = match database {
+        Database::Ok => standing(&api).await,
+        Database::NotMigrated | Database::Unavailable => Standing::default(),
     };
     let (status, code) = match database {
-        "ok" if destinations.is_empty() => ("ok", StatusCode::OK),
-        "ok" => ("degraded", StatusCode::OK),
-        _ => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        Database::Ok if seen.troubles.is_empty() => ("ok", StatusCode::OK),
+        Database::Ok => ("degraded", StatusCode::OK),
+        Database::NotMigrated | Database::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
     };
+    let Standing { troubles, destinations, warnings } = seen;
     let version = env!("CARGO_PKG_VERSION");
-    (code, Json(Health { status, database, destinations, warnings, version }))
+    (code, Json(Health { status, database: database.as_str(), troubles, destinations, warnings, version }))
 }
 
-/// The destinations that are held, and why webhooks are rejected; nothing where the schema is not
-/// this program's.
-async fn look(api: &Api) -> Result<Option<(Vec<HeldDestination>, Vec<Warning>)>, StoreError> {
-    if !api.store.is_migrated().await? {
-        return Ok(None);
+/// What there is of the database, as of a moment ago.
+pub(super) async fn database(api: &Api) -> Database {
+    let look = look_at_database(api.store.clone());
+    api.looks.database.get(DATABASE_FRESH_FOR, look).await.unwrap_or(Database::Unavailable)
+}
+
+async fn look_at_database(store: Store) -> Database {
+    let answered = tokio::time::timeout(ANSWER_WITHIN, store.is_migrated()).await;
+    match answered.unwrap_or(Err(StoreError::TimedOut)) {
+        Ok(true) => Database::Ok,
+        Ok(false) => Database::NotMigrated,
+        Err(error) => {
+            warn!(%error, "the database does not answer");
+            Database::Unavailable
+        }
     }
-    let held = api.store.held(&api.instances).await?.into_iter().map(|held| HeldDestination {
-        name: held.name,
-        since: held.since,
-        class: held.hold.class,
-        remedy: held.hold.remedy,
-    });
-    let (_, _, causes) = rejections::look(api).await?;
+}
+
+async fn standing(api: &Api) -> Standing {
+    let look = {
+        let api = api.clone();
+        async move {
+            read(&api).await.unwrap_or_else(|error| {
+                warn!(%error, "how things stand cannot be read");
+                Standing::unknown()
+            })
+        }
+    };
+    api.looks.standing.get(STANDING_FRESH_FOR, look).await.unwrap_or_else(Standing::unknown)
+}
+
+async fn read(api: &Api) -> Result<Standing, StoreError> {
+    let watched = Watched {
+        instances: &api.instances,
+        targets: &api.targets,
+        secrets: &api.secrets,
+        silence_factor: api.silence_factor,
+    };
+    let backlog = api.store.backlog(&api.instances).await?;
+    let (standing, held, (_, _, causes)) = tokio::try_join!(
+        api.store.standing(watched, &backlog),
+        api.store.held(&api.instances),
+        rejections::look(api),
+    )?;
+    let troubles = verdict::of(&standing).troubles;
     let warnings = causes
         .into_iter()
         .filter(|found| found.is_current && found.cause.is_to_be_mended())
         .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });
-    Ok(Some((held.collect(), warnings.collect())))
+    Ok(Standing {
+        troubles: troubles.into_iter().filter_map(TroubleView::of).collect(),
+        destinations: held.into_iter().map(HeldDestination::from).collect(),
+        warnings: warnings.collect(),
+    })
+}
+
+impl Database {
+    /// The word for it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotMigrated => "not_migrated",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Standing {
+    /// The database answers, and does not tell in time how things stand.
+    fn unknown() -> Self {
+        let trouble = TroubleView {
+            about: "unknown",
+            level: verdict::Level::Warning.as_str(),
+            says: "The database takes too long to tell how things stand".to_owned(),
+            remedy: "see what keeps the database busy, and what the log says".to_owned(),
+        };
+        Self { troubles: vec![trouble], ..Self::default() }
+    }
+}
+
+impl TroubleView {
+    /// What anybody may know of a trouble; nothing of what anybody can feign.
+    fn of(trouble: Trouble) -> Option<Self> {
+        let Trouble { matter, level, headline, remedy, .. } = trouble;
+        let is_feignable = matter == Matter::Rejected;
+        (!is_feignable).then(|| Self {
+            about: matter.as_str(),
+            level: level.as_str(),
+            says: headline,
+            remedy,
+        })
+    }
+}
+
+impl From<HeldInstance> for HeldDestination {
+    fn from(held: HeldInstance) -> Self {
+        Self { name: held.name, since: held.since, class: held.hold.class, remedy: held.hold.remedy }
+    }
 }

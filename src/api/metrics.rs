@@ -1,15 +1,15 @@
 //! `/metrics`: what the service counts, for Prometheus. It answers without a database, too.
 
 use super::Api;
+use super::recent::Recent;
 use crate::problem::Problem;
-use crate::store::Store;
+use crate::store::{Backlog, Store, StoreError};
 use crate::telemetry::{CONTENT_TYPE, Connections, DestinationGauges, Gauges, Metrics};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use std::time::Duration;
 use tracing::{debug, error};
 
 /// How long what the database told is told again without asking.
@@ -24,19 +24,21 @@ pub struct Scrape {
     metrics: Metrics,
     store: Store,
     instances: Arc<[String]>,
-    last: Arc<Mutex<Option<Looked>>>,
+    last: Recent<Looked>,
 }
 
-/// What was found at the last look at the database.
+/// What was found at a look at the database.
+#[derive(Clone, Default)]
 struct Looked {
-    at: Instant,
-    found: Option<Vec<DestinationGauges>>,
+    is_up: bool,
+    /// Nothing where it was not counted in time.
+    destinations: Option<Vec<DestinationGauges>>,
 }
 
 impl Scrape {
     /// Reads these counts, and the backlogs of these instances.
     pub fn new(metrics: Metrics, store: Store, instances: Arc<[String]>) -> Self {
-        Self { metrics, store, instances, last: Arc::default() }
+        Self { metrics, store, instances, last: Recent::default() }
     }
 
     /// How long ago this process's worker has beaten; nothing where it never has.
@@ -49,41 +51,35 @@ impl Scrape {
     async fn gauges(&self) -> Gauges {
         let pool = self.store.pool_use();
         let connections = Connections { busy: pool.busy, idle: pool.idle, max: pool.max };
-        let mut last = self.last.lock().await;
-        if let Some(looked) = last.as_ref().filter(|looked| looked.at.elapsed() < FRESH_FOR) {
-            return Gauges { connections, destinations: looked.found.clone() };
-        }
-        let found = self.look().await;
-        *last = Some(Looked { at: Instant::now(), found: found.clone() });
-        Gauges { connections, destinations: found }
+        let look = look(self.store.clone(), self.instances.clone());
+        let Looked { is_up, destinations } = self.last.get(FRESH_FOR, look).await.unwrap_or_default();
+        Gauges { connections, is_database_up: is_up, destinations }
     }
+}
 
-    async fn look(&self) -> Option<Vec<DestinationGauges>> {
-        let backlog = match tokio::time::timeout(ANSWER_WITHIN, self.store.backlog(&self.instances)).await {
-            Ok(Ok(backlog)) => backlog,
-            Ok(Err(error)) => {
-                debug!(%error, "a scrape goes without the database");
-                return None;
-            }
-            Err(_elapsed) => {
-                debug!("the database takes too long for a scrape");
-                return None;
-            }
-        };
-        let gauges = backlog.into_iter().map(|one| DestinationGauges {
-            name: one.destination,
-            pending: one.pending,
-            oldest_pending_seconds: one.oldest.unwrap_or_default().as_secs_f64(),
-            is_held: one.held_since.is_some(),
-        });
-        Some(gauges.collect())
-    }
+/// Whether the database answers, and what waits: a count that takes long does not mean that it is away.
+async fn look(store: Store, instances: Arc<[String]>) -> Looked {
+    let (answered, backlog) = tokio::join!(in_time(store.is_migrated()), in_time(store.backlog(&instances)));
+    let gauges = |one: Backlog| DestinationGauges {
+        name: one.destination,
+        pending: one.pending,
+        oldest_pending_seconds: one.oldest.unwrap_or_default().as_secs_f64(),
+        is_held: one.held_since.is_some(),
+    };
+    let destinations = backlog.map(|backlog| backlog.into_iter().map(gauges).collect());
+    Looked { is_up: answered.is_some(), destinations }
+}
+
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+    let answered = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(StoreError::TimedOut));
+    answered.inspect_err(|error| debug!(%error, "a scrape goes without what the database would tell")).ok()
 }
 
 /// What the service counts and measures, in the OpenMetrics text format.
 ///
 /// Its labels are the names of destinations and words of the service's own. While the database is
-/// away, what only it can tell is left out and `eventbridge_database_up` is 0. A key is needed
+/// away, what only it can tell is left out and `eventbridge_database_up` is 0; where it answers and
+/// takes too long to count what waits, that alone is left out. A key is needed
 /// unless `METRICS_AUTH` is `off`.
 #[utoipa::path(
     get,

@@ -13,6 +13,7 @@ mod health;
 mod metrics;
 mod preview;
 mod probes;
+mod recent;
 mod rejections;
 mod search;
 mod stats;
@@ -21,7 +22,7 @@ pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
 pub use extract::{Json, Query};
 pub use failures::{Acknowledgement, FailureView, Failures};
-pub use health::Health;
+pub use health::{Health, Looks};
 pub use metrics::Scrape;
 pub use preview::PreviewView;
 pub use search::{Found, FoundView};
@@ -55,6 +56,10 @@ pub struct Api {
     pub scrape: Scrape,
     /// Makes previews.
     pub previewer: Previewer,
+    /// Silence is strange from so many times the usual gap between events; never for 0.
+    pub silence_factor: u32,
+    /// What health and probes saw last.
+    pub looks: Looks,
 }
 
 /// The head of the API's description; the routes add themselves.

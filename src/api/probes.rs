@@ -1,17 +1,13 @@
 //! `/livez` and `/readyz`: for whatever starts, stops and routes to the service. Open to all.
 
 use super::Api;
-use crate::store::StoreError;
+use super::health::{self, Database};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use std::time::Duration;
-use tracing::warn;
 use utoipa::ToSchema;
-
-/// How long the database may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The silence after which other processes take this one's worker for dead.
 const WORKER_SILENCE_MAX: Duration = Duration::from_secs(12);
@@ -53,6 +49,8 @@ pub(super) async fn livez() -> Json<Live> {
 
 /// Tells whether requests should be sent here: the database answers and has the right schema, and
 /// this process's worker beats.
+///
+/// What it tells of the database may be a second old, however many ask.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -64,23 +62,15 @@ pub(super) async fn livez() -> Json<Live> {
     security(()),
 )]
 pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
-    let migrated = tokio::time::timeout(ANSWER_WITHIN, api.store.is_migrated()).await;
-    let database = match migrated.unwrap_or(Err(StoreError::TimedOut)) {
-        Ok(true) => "ok",
-        Ok(false) => "not_migrated",
-        Err(error) => {
-            warn!(%error, "not ready");
-            "unavailable"
-        }
-    };
+    let database = health::database(&api).await;
     let worker = match api.scrape.since_beat() {
         _ if api.instances.is_empty() => "none",
         Some(age) if age < WORKER_SILENCE_MAX => "ok",
         _ => "silent",
     };
     let (status, code) = match (database, worker) {
-        ("ok", "ok" | "none") => ("ready", StatusCode::OK),
+        (Database::Ok, "ok" | "none") => ("ready", StatusCode::OK),
         _ => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
     };
-    (code, Json(Ready { status, database, worker }))
+    (code, Json(Ready { status, database: database.as_str(), worker }))
 }

@@ -8,7 +8,7 @@ use super::prompt::plain;
 use super::{environment, paragraph, signals, table};
 use crate::alerts;
 use crate::config::Reader;
-use crate::domain::verdict::{self, Level, Standing, Verdict};
+use crate::domain::verdict::{self, Standing, Verdict};
 use crate::store::{StoreError, Watched};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -95,7 +95,8 @@ async fn show(operator: &Operator, json: bool, before: &str) -> ExitCode {
 }
 
 async fn look(operator: &Operator) -> Result<Standing, StoreError> {
-    let store = &operator.store;
+    // Nobody else reads over a command's connections, and a look at a large backlog may take its time.
+    let store = operator.store.unhurried();
     if !store.is_migrated().await? {
         return Err(StoreError::Unexpected(
             "its schema is older than this program: run eventbridge migrate".into(),
@@ -134,11 +135,7 @@ impl Found {
 
     fn level(&self) -> &'static str {
         match self {
-            Self::Standing(_, verdict) => match verdict.level {
-                Level::Ok => "ok",
-                Level::Warning => "warning",
-                Level::Critical => "critical",
-            },
+            Self::Standing(_, verdict) => verdict.level.as_str(),
             Self::NoDatabase(_) => "critical",
             Self::Nothing(_) => "unknown",
         }

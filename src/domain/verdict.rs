@@ -88,9 +88,10 @@ pub struct Failing {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Nothing needs to be done.
+    #[default]
     Ok,
     /// Something needs to be looked at.
     Warning,
@@ -106,9 +107,41 @@ pub struct Verdict {
     /// What is worst, in a few words without a full stop.
     pub headline: String,
     /// What is wrong and what to do, the weightiest first.
-    pub troubles: Vec<Sentence>,
+    pub troubles: Vec<Trouble>,
     /// When the last event came, and what waits.
     pub rest: Vec<Sentence>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What it is about.
+    pub matter: Matter,
+    /// How bad it is.
+    pub level: Level,
+    /// It in a few words without a full stop, which anybody may read.
+    pub headline: String,
+    /// It in a sentence.
+    pub sentence: Sentence,
+    /// What to do, in words that anybody may read: without numbers and amounts.
+    pub remedy: String,
+}
+
+/// What a trouble is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matter {
+    /// A destination is held.
+    Held,
+    /// No process works the queue.
+    Unworked,
+    /// Work waits for too long.
+    Behind,
+    /// Webhooks are rejected.
+    Rejected,
+    /// Nothing comes in.
+    Silent,
+    /// Deliveries were given up.
+    Failing,
 }
 
 /// A sentence whose times are told as its reader wants them.
@@ -134,10 +167,35 @@ pub enum Piece {
     },
 }
 
+impl Level {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl Matter {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Unworked => "no_worker",
+            Self::Behind => "backlog",
+            Self::Rejected => "rejected",
+            Self::Silent => "silence",
+            Self::Failing => "failures",
+        }
+    }
+}
+
 impl Verdict {
     /// The sentences as plain text: times by the clock of UTC, and commands where pages lead on.
     pub fn in_utc(&self, now: DateTime<Utc>) -> Vec<String> {
-        let sentences = self.troubles.iter().chain(&self.rest);
+        let sentences = self.troubles.iter().map(|trouble| &trouble.sentence).chain(&self.rest);
         sentences.map(|sentence| sentence.iter().map(|piece| piece.in_utc(now)).collect()).collect()
     }
 }
@@ -152,13 +210,6 @@ impl Piece {
             Self::Way { command, .. } => command.clone(),
         }
     }
-}
-
-/// Something that is wrong: how bad, in a few words, and in a sentence.
-struct Trouble {
-    level: Level,
-    headline: String,
-    sentence: Sentence,
 }
 
 /// Judges how things stand.
@@ -179,7 +230,6 @@ pub fn of(standing: &Standing) -> Verdict {
         None if standing.arrivals.last_at.is_none() => "Waiting for the first event".to_owned(),
         None => "All is well".to_owned(),
     };
-    let troubles = troubles.into_iter().map(|trouble| trouble.sentence).collect();
     let rest = std::iter::once(last_event(&standing.arrivals)).chain(waiting(standing)).collect();
     Verdict { level, headline, troubles, rest }
 }
@@ -188,6 +238,7 @@ fn held(of: &Destination) -> Option<Trouble> {
     let (since, remedy) = of.held.as_ref()?;
     let name = capitalised(&of.name);
     Some(Trouble {
+        matter: Matter::Held,
         level: Level::Critical,
         headline: format!("{name} is held"),
         sentence: vec![
@@ -195,17 +246,19 @@ fn held(of: &Destination) -> Option<Trouble> {
             Piece::At(*since),
             words(format!(": {}.", remedy.trim_end_matches('.'))),
         ],
+        remedy: remedy.clone(),
     })
 }
 
 fn unworked(standing: &Standing) -> Option<Trouble> {
     let is_wanted = !standing.destinations.is_empty();
+    let remedy = "see whether it runs, and what its log says";
     (is_wanted && !standing.is_worked).then(|| Trouble {
+        matter: Matter::Unworked,
         level: Level::Critical,
         headline: "Nobody delivers".to_owned(),
-        sentence: vec![words(
-            "No process of the service works the queue: see whether it runs, and what its log says.",
-        )],
+        sentence: vec![words(format!("No process of the service works the queue: {remedy}."))],
+        remedy: remedy.to_owned(),
     })
 }
 
@@ -215,6 +268,7 @@ fn behind(of: &Destination) -> Option<Trouble> {
     let level = if oldest >= STUCK { Level::Critical } else { Level::Warning };
     let waiting = count(of.pending, of.is_more);
     Some(Trouble {
+        matter: Matter::Behind,
         level,
         headline: format!("{name} is behind"),
         sentence: vec![
@@ -222,6 +276,8 @@ fn behind(of: &Destination) -> Option<Trouble> {
             why(of.oldest_execution.unwrap_or_default()),
             words(" tells for what."),
         ],
+        remedy: "eventbridge status names the one that waits longest, and eventbridge why tells for what"
+            .to_owned(),
     })
 }
 
@@ -233,6 +289,7 @@ fn rejected(standing: &Standing) -> Option<Trouble> {
         number => format!("The last {} webhooks were rejected, the newest ", count(*number, false)),
     };
     Some(Trouble {
+        matter: Matter::Rejected,
         level,
         headline: "Webhooks are rejected".to_owned(),
         sentence: vec![
@@ -240,25 +297,34 @@ fn rejected(standing: &Standing) -> Option<Trouble> {
             Piece::Ago(newest.last_at),
             words(format!(". {} {}", newest.says, newest.remedy)),
         ],
+        remedy: newest.remedy.clone(),
     })
 }
 
 fn silent(standing: &Standing) -> Option<Trouble> {
     let (last_at, limit) = standing.arrivals.last_at.zip(standing.arrivals.silence_limit)?;
     let limit = TimeDelta::from_std(limit).ok().filter(|limit| standing.now - last_at > *limit)?;
+    let remedy = "see in Stripe whether the endpoint is enabled";
     Some(Trouble {
+        matter: Matter::Silent,
         level: Level::Warning,
         headline: format!("No event for {}", length(standing.now - last_at)),
         sentence: vec![words(format!(
-            "Nothing has come in for longer than {}, far beyond what is usual: see in Stripe whether the endpoint is enabled.",
+            "Nothing has come in for longer than {}, far beyond what is usual: {remedy}.",
             length(limit)
         ))],
+        remedy: remedy.to_owned(),
     })
 }
 
 fn failing(standing: &Standing) -> Vec<Trouble> {
-    let trouble =
-        |sentence| Trouble { level: Level::Warning, headline: "Deliveries have failed".to_owned(), sentence };
+    let trouble = |sentence| Trouble {
+        matter: Matter::Failing,
+        level: Level::Warning,
+        headline: "Deliveries have failed".to_owned(),
+        sentence,
+        remedy: "eventbridge status names the causes, and the commands that go on".to_owned(),
+    };
     let mut troubles: Vec<Trouble> = standing.failing.iter().map(|group| trouble(given_up(group))).collect();
     let more = match standing.unknown_failures.saturating_sub(standing.failing.len()) {
         0 => return troubles,

@@ -70,7 +70,7 @@ impl Store {
             instances,
             i64::from(BACKLOG_COUNTED_MAX)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let backlog = rows.into_iter().map(|row| Backlog {
             destination: row.destination,

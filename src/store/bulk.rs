@@ -99,7 +99,7 @@ impl Store {
             status,
             &Change::Retry.allowed_from_words()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let counts = rows.into_iter().map(|row| (row.destination, whole(row.count))).collect();
         Ok(Retried { counts, line: None })
@@ -192,7 +192,7 @@ impl Store {
             &wanted.iter().map(|(_, execution)| execution.destination.as_str()).collect::<Vec<_>>() as _,
             &Change::Replay.allowed_from_words()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(Replayed::of(rows.into_iter().map(|row| (row.destination, row.created, row.again))))
     }

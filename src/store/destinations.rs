@@ -208,7 +208,7 @@ impl Store {
             "#,
             instances
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let known = rows.into_iter().map(|row| {
             let place = held.iter().position(|held| held.name == row.name);
@@ -285,7 +285,7 @@ impl Store {
             "#,
             instances
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let held = rows.into_iter().map(|row| HeldInstance {
             name: row.name,

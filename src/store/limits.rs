@@ -38,7 +38,7 @@ impl Store {
             "#,
             connections
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(rows)
     }

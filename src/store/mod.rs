@@ -3,8 +3,8 @@
 //! No method opens a transaction: each statement stands by itself, so no connection is held while
 //! anything outside is waited for. Times are the database's; callers hand in and get durations.
 //!
-//! Lists and searches go over a few connections of their own, where a statement ends soon: however
-//! slow a filter is, it keeps no event from being taken in and none from being delivered.
+//! What people read goes over a few connections of its own, where a statement ends soon: however slow a
+//! filter is, it keeps no event from being taken in and none from being delivered.
 
 mod acts;
 mod alerts;
@@ -169,6 +169,13 @@ impl Store {
         Ok(Self { pool, reading })
     }
 
+    /// The same database for those who watch over it: they read over the connections for work, where no
+    /// person's slow filter is before them and a statement may take its time.
+    #[must_use]
+    pub fn unhurried(&self) -> Self {
+        Self { pool: self.pool.clone(), reading: self.pool.clone() }
+    }
+
     /// Brings the schema up to date; two processes doing so at once wait for one another.
     ///
     /// It works on a connection of its own, which may take its time, and which tells at once why it
@@ -203,6 +210,9 @@ impl Store {
     }
 
     /// Whether the schema is as new as this program; a database without any has not been migrated either.
+    ///
+    /// It is asked over the connections for work: the answer vouches for these, and readers who hold all
+    /// of theirs must take no process out of service.
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
         const UNDEFINED_TABLE: &str = "42P01";
         let applied = sqlx::query_scalar!(

@@ -48,7 +48,7 @@ impl Store {
             "#,
             id.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?;
         row.map(|row| {
             let status = row

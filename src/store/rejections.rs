@@ -55,7 +55,7 @@ impl Store {
              order by number desc
             "#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         rows.into_iter()
             .map(|row| {
@@ -80,7 +80,7 @@ impl Store {
     /// When the newest event was accepted.
     pub async fn last_accepted_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at = sqlx::query_scalar!("select received_at from eventbridge.events order by id desc limit 1")
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.reading)
             .await?;
         Ok(at)
     }

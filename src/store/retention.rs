@@ -306,7 +306,7 @@ impl Store {
             "#,
             key.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?;
         Ok(row)
     }

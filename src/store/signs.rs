@@ -90,7 +90,7 @@ impl Store {
             COUNTED_MAX,
             i64::from(GROUPS_MAX)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let all = rows.first().map_or(0, |row| row.all);
         let groups: Vec<_> = rows
@@ -117,7 +117,7 @@ impl Store {
             "#,
             milliseconds(time)
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.reading)
         .await?;
         Ok(beats)
     }

@@ -34,7 +34,7 @@ impl Store {
                        and at >= date_trunc('minute', now()) - interval '1 minute') as "numbers!"
             "#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.reading)
         .await?;
         Ok(tide)
     }

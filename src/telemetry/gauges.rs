@@ -10,7 +10,9 @@ use std::fmt::Error;
 pub struct Gauges {
     /// The connections to the database.
     pub connections: Connections,
-    /// What waits for each destination; nothing where the database did not tell.
+    /// Whether the database answers.
+    pub is_database_up: bool,
+    /// What waits for each destination; nothing where the database did not tell it in time.
     pub destinations: Option<Vec<DestinationGauges>>,
 }
 
@@ -49,8 +51,8 @@ impl Gauges {
             [("busy", f64::from(busy)), ("idle", f64::from(idle))],
         )?;
         single(encoder, "database_connections_max", "The most connections to the database", f64::from(max))?;
-        let is_up = if self.destinations.is_some() { 1.0 } else { 0.0 };
-        single(encoder, "database_up", "Whether the database answered this scrape in time", is_up)?;
+        let is_up = f64::from(u8::from(self.is_database_up));
+        single(encoder, "database_up", "Whether the database answers", is_up)?;
         let destinations = self.destinations.as_deref().unwrap_or_default();
         family(
             encoder,

@@ -15,7 +15,7 @@ pub(super) fn banner(verdict: &Verdict, now: DateTime<Utc>) -> Markup {
     html! {
         section class=(format!("verdict {tone}")) data-part="verdict" aria-live="polite" {
             h1 { (verdict.headline) }
-            @for sentence in &verdict.troubles { p { (words(sentence, now)) } }
+            @for trouble in &verdict.troubles { p { (words(&trouble.sentence, now)) } }
             p.rest { @for sentence in &verdict.rest { (words(sentence, now)) " " } }
         }
     }
@@ -47,6 +47,7 @@ pub(super) fn waiting_words(waiting: u64, is_more: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::verdict::{Matter, Trouble};
 
     #[test]
     fn times_of_a_sentence_are_left_to_the_readers_zone() {
@@ -54,11 +55,17 @@ mod tests {
         let verdict = Verdict {
             level: Level::Critical,
             headline: "Notion is held".to_owned(),
-            troubles: vec![vec![
-                Piece::Words("Held since ".to_owned()),
-                Piece::At(now),
-                Piece::Words(": <b>.".to_owned()),
-            ]],
+            troubles: vec![Trouble {
+                matter: Matter::Held,
+                level: Level::Critical,
+                headline: "Notion is held".to_owned(),
+                sentence: vec![
+                    Piece::Words("Held since ".to_owned()),
+                    Piece::At(now),
+                    Piece::Words(": <b>.".to_owned()),
+                ],
+                remedy: String::new(),
+            }],
             rest: Vec::new(),
         };
         let shown = banner(&verdict, now).into_string();

@@ -14,6 +14,7 @@ mod delivery;
 mod doctor;
 mod duplicates;
 mod failures;
+mod health;
 mod holds;
 mod ingest;
 mod interventions;

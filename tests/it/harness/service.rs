@@ -171,6 +171,20 @@ impl Service {
         .await;
     }
 
+    /// Asks for health until it is as wanted: what it tells may be some seconds old.
+    pub async fn until_health(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        within(what, async {
+            loop {
+                let health = self.get("/api/v1/health").await.json();
+                if is_so(&health) {
+                    return health;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+    }
+
     /// Listens on a port of this machine, for a client that needs one; 0 stands for any that is free.
     pub async fn listen(&self, port: u16) -> Listening {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
