@@ -10,6 +10,7 @@ use crate::domain::target::Target;
 use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
 use crate::retention;
+use crate::server::{self, Crowd, Limits};
 use crate::sources::{Registry, stripe::Stripe};
 use crate::statistics;
 use crate::store::{Store, Wake};
@@ -78,6 +79,9 @@ pub struct Service {
     last: (TaskTracker, CancellationToken),
     grace: Duration,
     progress: watch::Receiver<u64>,
+    limits: Limits,
+    crowd: Crowd,
+    metrics: Metrics,
 }
 
 impl Service {
@@ -91,6 +95,8 @@ impl Service {
         let secrets: Arc<[String]> =
             settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
         let metrics = Metrics::new(names.iter());
+        let limits = Limits::default();
+        let crowd = limits.crowd();
         let subject =
             alerts::Subject { instances: names.clone(), secrets: secrets.clone(), clock: clock.clone() };
         let silence_factor = alerts.thresholds.silence_factor;
@@ -101,6 +107,10 @@ impl Service {
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
             writer: Writer::start(&store, &wake, &metrics, WriterSettings::default(), &tasks, &stop_writers),
             clock: clock.clone(),
+            is_crowded: Arc::new({
+                let crowd = crowd.clone();
+                move || crowd.is_crowded()
+            }),
             metrics: metrics.clone(),
             forensics: Forensics::start(&unhurried, secrets.to_vec(), &tasks, &stop),
         };
@@ -154,7 +164,7 @@ impl Service {
         if !instances.is_empty() {
             let worker = WorkerSettings {
                 progress: recorded,
-                metrics,
+                metrics: metrics.clone(),
                 concurrency: settings.worker_concurrency,
                 retry: settings.retry,
                 probe_every: settings.probe_every,
@@ -162,7 +172,8 @@ impl Service {
             };
             tasks.spawn(worker::run(store.clone(), wake, instances, worker, stop.clone()));
         }
-        Self { router, store, tasks, stop, stop_writers, last, grace: settings.shutdown_grace, progress }
+        let grace = settings.shutdown_grace;
+        Self { router, store, tasks, stop, stop_writers, last, grace, progress, limits, crowd, metrics }
     }
 
     /// The routes, for calling them without a network.
@@ -176,35 +187,31 @@ impl Service {
     }
 
     /// Serves until `shutdown` resolves, then stops in order.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        let serving = axum::serve(listener, self.router.clone()).with_graceful_shutdown(async move {
+        let stopping = async move {
             shutdown.await;
             info!("stopping: no new requests; what runs comes to its end");
             stop.cancel();
-        });
+        };
+        let (router, crowd) = (self.router.clone(), self.crowd.clone());
+        let serving = server::serve(listener, router, self.limits, crowd, self.metrics.clone(), stopping);
         let mut deadline = None;
         let time_is_up = async {
             self.stop.cancelled().await;
             let at = *deadline.insert(Instant::now() + self.grace);
             tokio::time::sleep_until(at).await;
         };
-        let served = tokio::select! {
+        tokio::select! {
             // First, so that the deadline is known when serving ends at once.
             biased;
             () = time_is_up => {
                 warn!("some clients did not let go of their connections; they are left");
-                Ok(())
             }
-            served = serving.into_future() => served,
-        };
+            () = serving => {}
+        }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.grace);
         self.stop_by(deadline + LAST_WORDS).await;
-        served
     }
 
     /// Stops in order: what waits to be written is committed and answered, what is being delivered

@@ -23,6 +23,8 @@ pub mod statistics;
 pub mod api;
 pub mod ui;
 
+pub mod server;
+
 pub mod app;
 pub mod cli;
 pub mod devserver;

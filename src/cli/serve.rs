@@ -55,7 +55,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         more_routes: OpenApiRouter::new(),
         playground: None,
     });
-    service.serve(listener, async move { stop.cancelled().await }).await?;
+    service.serve(listener, async move { stop.cancelled().await }).await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -4,18 +4,18 @@
 //! the port closed.
 
 use crate::problem::Problem;
+use crate::server::{self, Limits};
+use crate::telemetry::Metrics;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
-use std::future::IntoFuture;
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 /// How soon to ask again.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -35,12 +35,11 @@ impl Waiting {
         let kept = listener.into_std()?;
         let listener = TcpListener::from_std(kept.try_clone()?)?;
         let stop = CancellationToken::new();
-        let serving = axum::serve(listener, router()).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let server = tokio::spawn(async move {
-            if let Err(error) = serving.into_future().await {
-                error!(%error, "cannot answer while the database is waited for");
-            }
-        });
+        let limits = Limits::default();
+        // Nobody reads what is counted before the service itself is there.
+        let metrics = Metrics::new(None::<String>);
+        let asked = stop.clone().cancelled_owned();
+        let server = tokio::spawn(server::serve(listener, router(), limits, limits.crowd(), metrics, asked));
         Ok((Self { stop, server }, TcpListener::from_std(kept)?))
     }
 

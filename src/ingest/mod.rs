@@ -39,11 +39,17 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same while it is crowded. Most bodies come with the head.
+const BODY_TIMEOUT_WHEN_CROWDED: Duration = Duration::from_secs(2);
+
 /// Seconds after which a sender that was turned away may come again.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// Tells the time; a function, so that tests can choose it.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// Tells whether others wait for a connection.
+pub type IsCrowded = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the webhook route works with.
 #[derive(Clone)]
@@ -56,6 +62,8 @@ pub struct Ingest {
     pub writer: Writer,
     /// The time by which signatures are judged.
     pub clock: Clock,
+    /// By which slow senders are judged.
+    pub is_crowded: IsCrowded,
     /// Counts what comes in.
     pub metrics: Metrics,
     /// Keeps some of what is rejected.
@@ -139,9 +147,10 @@ impl Ingest {
         let (parts, body) = request.into_parts();
         refuse_announced_size(&parts.headers)?;
         let mut reservation = self.writer.reserve().map_err(turned_away)?;
-        let body = tokio::time::timeout(BODY_TIMEOUT, read(body, &mut reservation))
+        let patience = if (self.is_crowded)() { BODY_TIMEOUT_WHEN_CROWDED } else { BODY_TIMEOUT };
+        let body = tokio::time::timeout(patience, read(body, &mut reservation))
             .await
-            .unwrap_or_else(|_| Err(too_slow()))?;
+            .unwrap_or_else(|_| Err(too_slow(patience)))?;
         let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
             self.forensics.note(|| source.sight(&parts.headers, &body, &rejection));
             rejected(source.name(), &rejection)
@@ -204,9 +213,9 @@ fn too_large() -> Refusal {
     Refusal::rejected(CODE, problem)
 }
 
-fn too_slow() -> Refusal {
+fn too_slow(patience: Duration) -> Refusal {
     const CODE: &str = "body_too_slow";
-    let detail = format!("A webhook's body must be there within {} s.", BODY_TIMEOUT.as_secs());
+    let detail = format!("A webhook's body must be there within {} s.", patience.as_secs());
     let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, CODE, "The body came too slowly", detail);
     Refusal::rejected(CODE, problem)
 }

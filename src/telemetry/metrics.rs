@@ -11,6 +11,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::borrow::Cow;
@@ -45,6 +46,9 @@ const REJECTED: &[&str] = &[
 
 /// Why a webhook is turned away that may come again.
 const TURNED_AWAY: &[&str] = &["queue_full", "database_away", OTHER];
+
+/// Why the listener ends a connection.
+const CONNECTION_ENDED: &[&str] = &["idle", "head_too_slow", "reader_too_slow", "sent_on", OTHER];
 
 /// A try whose worker died with it.
 const CRASHED: &str = "crashed";
@@ -164,6 +168,8 @@ struct Inner {
     destinations: BTreeMap<String, Destination>,
     rescued: Counter,
     panics: Counter,
+    connections: Gauge,
+    connections_ended: Words,
     /// Milliseconds after `began`, of the worker's last beat; 0 while there was none.
     beat_ms: AtomicU64,
 }
@@ -188,6 +194,8 @@ impl Metrics {
         let webhook = |outcome: &'static str, reason: &'static str| {
             webhooks.get_or_create_owned(&vec![("outcome", outcome.into()), ("reason", reason.into())])
         };
+        let ended = Family::<Labels, Counter>::default();
+        let connection_ended = |why| ended.get_or_create_owned(&vec![("reason", Cow::Borrowed(why))]);
         let families = Families::register(&mut registry);
         let inner = Inner {
             began: Instant::now(),
@@ -200,10 +208,12 @@ impl Metrics {
             destinations: destinations.into_iter().map(|name| families.destination(name.into())).collect(),
             rescued: Counter::default(),
             panics: Counter::default(),
+            connections: Gauge::default(),
+            connections_ended: Words::new(CONNECTION_ENDED, connection_ended),
             beat_ms: AtomicU64::new(0),
             registry,
         };
-        Self(Arc::new(inner.registered(webhooks)))
+        Self(Arc::new(inner.registered(webhooks, ended)))
     }
 
     /// Counts a request to the webhook.
@@ -275,6 +285,17 @@ impl Metrics {
         self.0.panics.inc();
     }
 
+    /// Counts a connection as open until what this returns is dropped.
+    pub fn connection(&self) -> OpenConnection {
+        self.0.connections.inc();
+        OpenConnection(self.0.connections.clone())
+    }
+
+    /// Counts a connection that the listener ended.
+    pub fn connection_ended(&self, why: &str) {
+        self.0.connections_ended.count(why);
+    }
+
     /// Says that the worker of this process has told the database that it lives.
     pub fn beat(&self) {
         let now = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -329,9 +350,19 @@ impl Metrics {
     }
 }
 
+/// Counts a connection as open.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Inner {
     /// Registers what has no destination.
-    fn registered(mut self, webhooks: Family<Labels, Counter>) -> Self {
+    fn registered(mut self, webhooks: Family<Labels, Counter>, ended: Family<Labels, Counter>) -> Self {
         let registry = &mut self.registry;
         registry.register("webhooks", "Requests to the webhook by what became of them", webhooks);
         registry.register_with_unit(
@@ -342,6 +373,8 @@ impl Inner {
         );
         registry.register("batch_events", "Events that one transaction wrote", self.batch.clone());
         registry.register("rescued_executions", "Executions freed from lost workers", self.rescued.clone());
+        registry.register("connections", "Connections that are open", self.connections.clone());
+        registry.register("connections_ended", "Connections that the listener ended, by why", ended);
         registry.register("panics", "Faults of ours that were caught", self.panics.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The program that runs", Info::new(version));

@@ -8,4 +8,4 @@ mod metrics;
 pub use gauges::{Connections, DestinationGauges, Gauges};
 pub use histogram::{Histogram, LATENCY_BOUNDS_MS, quantile_ms};
 pub use log::{DEFAULT_FILTER, LogFormat, init};
-pub use metrics::{CONTENT_TYPE, Count, Ended, Kind, Metrics, Webhook};
+pub use metrics::{CONTENT_TYPE, Count, Ended, Kind, Metrics, OpenConnection, Webhook};

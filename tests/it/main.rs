@@ -33,6 +33,7 @@ mod rejections;
 mod retention;
 mod sandbox;
 mod search;
+mod server;
 mod statistics;
 mod structure;
 mod valves;

@@ -12,8 +12,10 @@ use eventbridge::destinations;
 use eventbridge::devserver::sandbox::{
     self, RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, Template,
 };
+use eventbridge::server::{self, Limits};
 use eventbridge::sources::stripe;
 use eventbridge::store::Store;
+use eventbridge::telemetry::Metrics;
 use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -43,7 +45,7 @@ pub struct Service {
 /// A service that listens, until this is dropped.
 pub struct Listening {
     pub port: u16,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<()>,
     stop: DropGuard,
 }
 
@@ -51,7 +53,7 @@ impl Listening {
     /// Listens no longer; what is asked comes to its answer, and streams to their end.
     pub async fn end(self) {
         drop(self.stop);
-        within("the last connection ends", self.serving).await.unwrap().unwrap();
+        within("the last connection ends", self.serving).await.unwrap();
     }
 }
 
@@ -189,9 +191,10 @@ impl Service {
     pub async fn listen(&self, port: u16) -> Listening {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let (port, stop) = (listener.local_addr().unwrap().port(), CancellationToken::new());
-        let serving =
-            axum::serve(listener, self.router.clone()).with_graceful_shutdown(stop.clone().cancelled_owned());
-        Listening { port, serving: tokio::spawn(serving.into_future()), stop: stop.drop_guard() }
+        let (limits, metrics) = (Limits::default(), Metrics::new(None::<String>));
+        let (router, asked) = (self.router.clone(), stop.clone().cancelled_owned());
+        let serving = server::serve(listener, router, limits, limits.crowd(), metrics, asked);
+        Listening { port, serving: tokio::spawn(serving), stop: stop.drop_guard() }
     }
 
     /// Stops the service in order, as SIGTERM does.

@@ -1,0 +1,330 @@
+//! The listener, met by clients that speak raw TCP and mean no good.
+
+use crate::harness::within;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::routing::{any, get};
+use eventbridge::server::{self, Limits};
+use eventbridge::telemetry::{Gauges, Metrics};
+use futures_util::future::join_all;
+use futures_util::stream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Short enough for a test to wait for.
+const SHORT: Duration = Duration::from_millis(50);
+
+const ASK: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const CLOSE: &str = "\r\nconnection: close\r\n\r\n";
+const ASK_FOR_GATE: &str = "GET /gate HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// A listener with a few routes.
+struct Server {
+    address: SocketAddr,
+    metrics: Metrics,
+    /// Whoever asks for `/gate` is answered when there is a permit.
+    gate: Arc<Semaphore>,
+    /// How many stand at the gate, and the most that did.
+    at_gate: Arc<(AtomicUsize, AtomicUsize)>,
+    /// Says that somebody has come to the gate.
+    came: mpsc::UnboundedReceiver<()>,
+    /// Says that an endless answer has ended.
+    ended: mpsc::UnboundedReceiver<()>,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (gate, at_gate) = (Arc::new(Semaphore::new(0)), Arc::<(AtomicUsize, AtomicUsize)>::default());
+        let (comes, came) = mpsc::unbounded_channel();
+        let (ends, ended) = mpsc::unbounded_channel();
+        let (gate_of_route, at_gate_of_route) = (gate.clone(), at_gate.clone());
+        let wait_at_gate = move || {
+            let (gate, at_gate, comes) = (gate_of_route.clone(), at_gate_of_route.clone(), comes.clone());
+            async move {
+                let here = at_gate.0.fetch_add(1, Ordering::SeqCst) + 1;
+                at_gate.1.fetch_max(here, Ordering::SeqCst);
+                comes.send(()).unwrap();
+                gate.acquire().await.unwrap().forget();
+                at_gate.0.fetch_sub(1, Ordering::SeqCst);
+                "passed"
+            }
+        };
+        let endless = move || {
+            let told = OnDrop(ends.clone());
+            async move {
+                Body::from_stream(stream::repeat_with(move || {
+                    let _until_the_end = &told;
+                    Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 16 * 1024]))
+                }))
+            }
+        };
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/gate", get(wait_at_gate))
+            .route("/endless", get(endless))
+            .route("/refuse", any(async || StatusCode::PAYLOAD_TOO_LARGE));
+        let (metrics, stop) = (Metrics::new(None::<String>), CancellationToken::new());
+        let asked = stop.clone().cancelled_owned();
+        let serving =
+            tokio::spawn(server::serve(listener, router, limits, limits.crowd(), metrics.clone(), asked));
+        Self { address, metrics, gate, at_gate, came, ended, stop, serving }
+    }
+
+    async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// How many connections were ended for a reason.
+    fn ended_as(&self, reason: &str) -> u64 {
+        let scrape = self.metrics.render(&Gauges::default()).unwrap();
+        let series = format!("eventbridge_connections_ended_total{{reason=\"{reason}\"}} ");
+        let line = scrape.lines().find_map(|line| line.strip_prefix(series.as_str()));
+        line.unwrap_or_else(|| panic!("no {series}in\n{scrape}")).parse().unwrap()
+    }
+}
+
+struct OnDrop(mpsc::UnboundedSender<()>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        let _the_test_may_be_over = self.0.send(());
+    }
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until an answer is there whose body ends so.
+    async fn answer(&mut self, body: &str) -> String {
+        let mut text = String::new();
+        within(body, async {
+            while !text.ends_with(body) {
+                let mut piece = [0; 4096];
+                let read = self.0.read(&mut piece).await.unwrap();
+                assert!(read > 0, "the connection ended after {text:?}");
+                text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+            }
+        })
+        .await;
+        text
+    }
+
+    /// What comes until the connection ends.
+    async fn rest(&mut self) -> String {
+        let mut text = String::new();
+        within("the connection ends", self.0.read_to_string(&mut text)).await.unwrap();
+        text
+    }
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_else(|| panic!("no status in {answer:?}"))
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_only_half_a_head_is_let_go_in_time() {
+    let server = Server::start(Limits { head_within: SHORT, ..Limits::default() }).await;
+    let (mut silent, mut slow) = (server.connect().await, server.connect().await);
+    slow.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow").await;
+    assert_eq!(silent.rest().await, "");
+    assert_eq!(slow.rest().await, "");
+    assert_eq!(server.ended_as("head_too_slow"), 2);
+    // The head of a later request has no more time than that of the first.
+    let mut later = server.connect().await;
+    later.send(ASK).await;
+    later.answer("here").await;
+    later.send("GET /").await;
+    assert_eq!(later.rest().await, "");
+    assert_eq!(server.ended_as("head_too_slow"), 3);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_ends_and_one_with_requests_goes_on() {
+    let server = Server::start(Limits { idle_max: SHORT, ..Limits::default() }).await;
+    let mut client = server.connect().await;
+    for _ in 0..3 {
+        client.send(ASK).await;
+        assert_eq!(status(&client.answer("here").await), "200");
+    }
+    assert_eq!(client.rest().await, "");
+    assert_eq!(server.ended_as("idle"), 1);
+}
+
+#[tokio::test]
+async fn requests_that_come_together_are_answered_one_after_the_other() {
+    let server = Server::start(Limits::default()).await;
+    let mut client = server.connect().await;
+    client.send(&format!("{ASK}{ASK}GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
+    assert_eq!(client.rest().await.matches("here").count(), 3);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_431_however_it_is_and_the_answer_arrives() {
+    let server = Server::start(Limits::default()).await;
+    let many_fields = "x: y\r\n".repeat(101);
+    let one_large = format!("x: {}\r\n", "y".repeat(16 * 1024));
+    // Far more than is read: a connection that was closed at once would be reset, answer and all.
+    let one_huge = format!("x: {}\r\n", "y".repeat(4 * 1024 * 1024));
+    for fields in [many_fields, one_large, one_huge] {
+        let mut client = server.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")).await;
+        assert_eq!(status(&client.rest().await), "431");
+    }
+    let mut client = server.connect().await;
+    client.send(&format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "y".repeat(16 * 1024))).await;
+    assert_eq!(status(&client.rest().await), "431");
+}
+
+#[tokio::test]
+async fn heads_that_are_no_http_are_400_or_nothing_and_hurt_nobody() {
+    let server = Server::start(Limits::default()).await;
+    for (sent, expected) in [
+        ("\u{16}\u{3}\u{1}\u{2} a greeting of TLS\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nno colon\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n", "400"),
+        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: other\r\n\r\n", "400"),
+        ("GET / HTTP/9.9\r\n\r\n", "400"),
+    ] {
+        let mut client = server.connect().await;
+        client.send(sent).await;
+        assert_eq!(status(&client.rest().await), expected, "{sent:?}");
+    }
+    let mut second_version = server.connect().await;
+    second_version.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    within("the connection ends", second_version.0.read_to_end(&mut Vec::new())).await.unwrap();
+    let mut client = server.connect().await;
+    client.send(ASK).await;
+    client.answer("here").await;
+}
+
+#[tokio::test]
+async fn an_answer_in_the_middle_of_a_body_reaches_its_sender() {
+    let server = Server::start(Limits::default()).await;
+    let mut client = server.connect().await;
+    let length = 8 * 1024 * 1024;
+    client.send(&format!("POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n")).await;
+    client.send(&"x".repeat(length)).await;
+    assert_eq!(status(&client.rest().await), "413");
+}
+
+#[tokio::test]
+async fn who_goes_on_sending_after_the_answer_is_left_in_the_end() {
+    let server = Server::start(Limits { last_words_within: SHORT, ..Limits::default() }).await;
+    let mut client = server.connect().await;
+    client.send("POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\nx").await;
+    assert_eq!(status(&client.rest().await), "413");
+    // The client's end stays open; the server's does not.
+    let mut gone = false;
+    within("the connection is reset", async {
+        while !gone {
+            gone = client.0.write_all(b"x").await.is_err();
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.ended_as("sent_on"), 1);
+}
+
+#[tokio::test]
+async fn who_reads_nothing_loses_the_connection_and_frees_what_it_held() {
+    let mut server = Server::start(Limits { piece_within: SHORT, ..Limits::default() }).await;
+    let mut client = server.connect().await;
+    client.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    within("the answer is given up", server.ended.recv()).await.unwrap();
+    assert_eq!(server.ended_as("reader_too_slow"), 1);
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let mut server = Server::start(Limits {
+        connections_max: 16,
+        head_within_when_crowded: SHORT,
+        idle_max_when_crowded: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    let mut at_work = server.connect().await;
+    at_work.send(ASK_FOR_GATE).await;
+    server.came.recv().await.unwrap();
+    let _silent = join_all((0..40).map(|_| server.connect())).await;
+    for _ in 0..3 {
+        let mut honest = server.connect().await;
+        honest.send(ASK).await;
+        honest.answer("here").await;
+    }
+    server.gate.add_permits(1);
+    at_work.answer("passed").await;
+    assert!(server.ended_as("head_too_slow") >= 25, "those that were before the honest ones");
+}
+
+#[tokio::test]
+async fn a_request_in_hand_is_never_given_up_for_a_new_one() {
+    let mut server = Server::start(Limits { connections_max: 3, ..Limits::default() }).await;
+    let mut clients = join_all((0..9).map(|_| server.connect())).await;
+    for client in &mut clients {
+        client.send(&ASK_FOR_GATE.replace("\r\n\r\n", CLOSE)).await;
+    }
+    for _ in 0..9 {
+        within("somebody comes to the gate", server.came.recv()).await.unwrap();
+        server.gate.add_permits(1);
+    }
+    for client in &mut clients {
+        assert!(client.rest().await.ends_with("passed"));
+    }
+    assert!(server.at_gate.1.load(Ordering::SeqCst) <= 3, "more than there is room for");
+}
+
+#[tokio::test]
+async fn stopping_ends_idle_connections_at_once_and_others_with_their_answer() {
+    let mut server = Server::start(Limits::default()).await;
+    let (mut idle, mut new, mut at_work) =
+        (server.connect().await, server.connect().await, server.connect().await);
+    idle.send(ASK).await;
+    idle.answer("here").await;
+    at_work.send(ASK_FOR_GATE).await;
+    server.came.recv().await.unwrap();
+    server.stop.cancel();
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(new.rest().await, "");
+    assert!(!server.serving.is_finished());
+    assert!(TcpStream::connect(server.address).await.is_err());
+    server.gate.add_permits(1);
+    let answer = at_work.rest().await;
+    assert!(answer.ends_with("passed") && answer.contains("connection: close"), "{answer}");
+    within("the listener ends", server.serving).await.unwrap();
+}
+
+#[tokio::test]
+async fn open_connections_are_counted() {
+    let server = Server::start(Limits::default()).await;
+    let mut clients = join_all((0..5).map(|_| server.connect())).await;
+    for client in &mut clients {
+        client.send(ASK).await;
+        client.answer("here").await;
+    }
+    let open = || server.metrics.render(&Gauges::default()).unwrap().contains("eventbridge_connections 5");
+    assert!(open());
+    server.stop.cancel();
+    for client in &mut clients {
+        assert_eq!(client.rest().await, "");
+    }
+    within("the listener ends", server.serving).await.unwrap();
+    assert!(server.metrics.render(&Gauges::default()).unwrap().contains("eventbridge_connections 0"));
+}
