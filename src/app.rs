@@ -49,8 +49,28 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Which half of the work a process does. Both halves meet in the database alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Both.
+    #[default]
+    All,
+    /// Takes webhooks and requests, and delivers nothing.
+    Web,
+    /// Delivers, and answers health, probes and metrics alone.
+    Worker,
+}
+
+impl Role {
+    const fn delivers(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+}
+
 /// What a service is made of.
 pub struct Parts {
+    /// What it does of it.
+    pub role: Role,
     /// The database, migrated.
     pub store: Store,
     /// The settings of the core.
@@ -87,7 +107,7 @@ pub struct Service {
 impl Service {
     /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
     pub fn start(parts: Parts) -> Self {
-        let Parts { store, settings, alerts, instances, clock, more_routes, playground } = parts;
+        let Parts { role, store, settings, alerts, instances, clock, more_routes, playground } = parts;
         let (tasks, wake) = (TaskTracker::new(), Wake::default());
         let (stop, stop_writers) = (CancellationToken::new(), CancellationToken::new());
         let names: Arc<[String]> =
@@ -148,20 +168,24 @@ impl Service {
             previewer,
             silence_factor,
             looks: api::Looks::default(),
+            has_worker: role.delivers() && !instances.is_empty(),
         };
-        let parts =
-            Routes { ingest, api, ui, more: more_routes, metrics_are_open: settings.metrics_are_open };
-        let router = router(parts, &metrics, &access);
-        tasks.spawn(wake.clone().run(store.clone(), stop.clone()));
-        tasks.spawn(worker::index(store.clone(), stop.clone()));
-        tasks.spawn(retention::keep(
-            store.clone(),
-            settings.retention,
-            retention::Pace::default(),
-            stop.clone(),
-        ));
+        let router = match role {
+            Role::Worker => router_of_worker(api, settings.metrics_are_open, &metrics, &access),
+            Role::All | Role::Web => {
+                let metrics_are_open = settings.metrics_are_open;
+                router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &metrics, &access)
+            }
+        };
+        tasks.spawn(wake.clone().tell(store.clone(), stop.clone()));
+        if role.delivers() {
+            tasks.spawn(wake.clone().hear(store.clone(), stop.clone()));
+            tasks.spawn(worker::index(store.clone(), stop.clone()));
+            let pace = retention::Pace::default();
+            tasks.spawn(retention::keep(store.clone(), settings.retention, pace, stop.clone()));
+        }
         let (recorded, progress) = watch::channel(0);
-        if !instances.is_empty() {
+        if role.delivers() && !instances.is_empty() {
             let worker = WorkerSettings {
                 progress: recorded,
                 metrics: metrics.clone(),
@@ -277,7 +301,6 @@ fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
     let (mut protected, mut open) = (Router::from(api::protected()), Router::from(api::open()));
     let place = if metrics_are_open { &mut open } else { &mut protected };
     *place = std::mem::take(place).merge(api::metrics());
-    let panics = metrics.clone();
     let protected = protected
         .with_state(api.clone())
         .merge(more_routes)
@@ -285,15 +308,33 @@ fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
     let docs = Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
         .route_layer(from_fn_with_state((ui.clone(), access.clone()), require_reader));
-    Router::from(ingest::routes())
+    let routes = Router::from(ingest::routes())
         .with_state(ingest)
         .merge(open.with_state(api))
         .merge(protected)
         .merge(docs)
-        .merge(ui::routes(ui))
-        .fallback(|| async {
-            Problem::not_found("There is nothing at this address; /docs lists what there is.")
-        })
+        .merge(ui::routes(ui));
+    guarded(routes, "There is nothing at this address; /docs lists what there is.", metrics, access)
+}
+
+/// What a process answers that only delivers.
+fn router_of_worker(api: Api, metrics_are_open: bool, metrics: &Metrics, access: &Arc<Access>) -> Router {
+    let of_metrics = Router::from(api::metrics()).with_state(api.clone());
+    let of_metrics = if metrics_are_open {
+        of_metrics
+    } else {
+        of_metrics.route_layer(from_fn_with_state(access.clone(), auth::require_key))
+    };
+    let routes = Router::from(api::open()).with_state(api).merge(of_metrics);
+    let nothing_here = "This process only delivers; webhooks, the API and the dashboard are answered by one of the role web.";
+    guarded(routes, nothing_here, metrics, access)
+}
+
+/// The routes, with what holds for every request around them.
+fn guarded(routes: Router, nothing_here: &'static str, metrics: &Metrics, access: &Arc<Access>) -> Router {
+    let panics = metrics.clone();
+    routes
+        .fallback(move || async move { Problem::not_found(nothing_here) })
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -14,28 +14,43 @@ use std::time::Duration;
 
 /// Names and texts, such as the environment's. Names set to nothing count as not set.
 #[derive(Clone, Default)]
-pub struct Vars(BTreeMap<String, String>);
+pub struct Vars {
+    texts: BTreeMap<String, String>,
+    /// Why the text of a name cannot be told, though there is one.
+    unreadable: BTreeMap<String, String>,
+}
 
 impl Vars {
     /// The text of a name, trimmed; nothing where it is absent or blank.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+        self.texts.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
     /// Whether the name was given at all, be it set to nothing.
     pub fn is_given(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.texts.contains_key(name) || self.unreadable.contains_key(name)
+    }
+
+    /// Whether somebody meant to set the name: it has a text, or one that cannot be read.
+    pub fn is_meant(&self, name: &str) -> bool {
+        self.get(name).is_some() || self.unreadable.contains_key(name)
     }
 
     /// Sets a name.
     pub fn set(&mut self, name: impl Into<String>, text: impl Into<String>) {
-        self.0.insert(name.into(), text.into());
+        self.texts.insert(name.into(), text.into());
+    }
+
+    /// Says why a name's text cannot be read; whoever asks for it gets this as a problem.
+    pub fn set_unreadable(&mut self, name: impl Into<String>, why: impl Into<String>) {
+        self.unreadable.insert(name.into(), why.into());
     }
 }
 
 impl<N: Into<String>, T: Into<String>> FromIterator<(N, T)> for Vars {
     fn from_iter<I: IntoIterator<Item = (N, T)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, text)| (name.into(), text.into())).collect())
+        let texts = pairs.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
+        Self { texts, unreadable: BTreeMap::new() }
     }
 }
 
@@ -48,6 +63,17 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The settings concerned, each once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for (name, _) in self.problems.iter().filter_map(|problem| problem.split_once(':')) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     fn listing(&self) -> String {
         let mut text = String::from("the settings cannot be used:");
         for problem in &self.problems {
@@ -71,13 +97,18 @@ impl<'a> Reader<'a> {
         Self { vars, problems: Vec::new() }
     }
 
-    /// The text of a setting, where it is set.
-    pub fn text(&self, name: &str) -> Option<&'a str> {
-        self.vars.get(name)
+    /// The text of a setting, where it is set; one that cannot be read is noted.
+    pub fn text(&mut self, name: &str) -> Option<&'a str> {
+        let vars = self.vars;
+        if let Some(why) = vars.unreadable.get(name) {
+            self.first_problem(name, why);
+            return None;
+        }
+        vars.get(name)
     }
 
     /// A secret, where it is set.
-    pub fn secret(&self, name: &str) -> Option<SecretString> {
+    pub fn secret(&mut self, name: &str) -> Option<SecretString> {
         self.text(name).map(SecretString::from)
     }
 
@@ -121,6 +152,14 @@ impl<'a> Reader<'a> {
     /// Notes that a setting is wrong. The sentence must not quote a secret.
     pub fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
         self.problems.push(format!("{name}: {what}"));
+    }
+
+    /// Notes what is wrong with a setting unless something was noted of it already, as that it is
+    /// missing where it only could not be read.
+    pub fn first_problem(&mut self, name: &str, what: impl std::fmt::Display) {
+        if !self.has_problem(name) {
+            self.problem(name, what);
+        }
     }
 
     /// Whether something was noted about a setting.
@@ -210,13 +249,23 @@ impl Default for RetrySettings {
     }
 }
 
+/// Where the database is.
+#[derive(Debug, Clone, Default)]
+pub struct Database {
+    /// Its URL.
+    pub url: SecretString,
+    /// Where `url` leads to a pooler that gives a connection away after each transaction: the server
+    /// itself, for what needs a session.
+    pub direct_url: Option<SecretString>,
+}
+
 /// The settings of the core.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Where the database is, as a URL.
-    pub database_url: SecretString,
+    /// Where the database is.
+    pub database: Database,
     /// The most connections to it.
     pub database_connections: u32,
     /// The webhook secrets of Stripe.
@@ -257,13 +306,13 @@ impl Settings {
     pub fn for_production(reader: &mut Reader<'_>) -> Self {
         let access = access(reader);
         let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
-        if settings.stripe_secrets.is_empty() && !reader.has_problem("STRIPE_WEBHOOK_SECRET") {
-            reader.problem(
+        if settings.stripe_secrets.is_empty() {
+            reader.first_problem(
                 "STRIPE_WEBHOOK_SECRET",
                 "is missing: the signing secret (whsec_…) of your Stripe endpoint",
             );
         }
-        settings.database_url = required_database_url(reader);
+        settings.database = required_database(reader);
         settings
     }
 
@@ -277,19 +326,19 @@ impl Settings {
                 "is an address that others can reach, and dev asks for no key: use serve, or DEV_EXPOSE=on where something else keeps others out, as a container's published port on 127.0.0.1 does",
             );
         }
-        settings.database_url = database_url(reader).unwrap_or_default();
+        settings.database = database(reader).unwrap_or_default();
         settings
     }
 
     /// Whether a database was configured.
     pub fn has_database(&self) -> bool {
-        !self.database_url.expose_secret().is_empty()
+        !self.database.url.expose_secret().is_empty()
     }
 
     fn read(reader: &mut Reader<'_>, ip: IpAddr, access: Access) -> Self {
         Self {
             listen: listen(reader, ip),
-            database_url: SecretString::default(),
+            database: Database::default(),
             database_connections: reader.number("DATABASE_CONNECTIONS", 10, 4, 500),
             stripe_secrets: webhook_secrets(reader),
             instances: instances(reader),
@@ -304,14 +353,14 @@ impl Settings {
     }
 }
 
-/// The database's URL, or a noted problem where it is not set.
-pub fn required_database_url(reader: &mut Reader<'_>) -> SecretString {
-    database_url(reader).unwrap_or_else(|| {
-        reader.problem(
+/// Where the database is, or a noted problem where nothing says so.
+pub fn required_database(reader: &mut Reader<'_>) -> Database {
+    database(reader).unwrap_or_else(|| {
+        reader.first_problem(
             "DATABASE_URL",
             "is missing: postgres://user:password@host:5432/database, or set POSTGRES_HOST, POSTGRES_DB, …",
         );
-        SecretString::default()
+        Database::default()
     })
 }
 
@@ -341,18 +390,15 @@ pub fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {
     })
 }
 
+fn database(reader: &mut Reader<'_>) -> Option<Database> {
+    let direct_url = reader.parsed("DATABASE_DIRECT_URL", None, |text| postgres_url(text).map(Some));
+    Some(Database { url: database_url(reader)?, direct_url })
+}
+
 fn database_url(reader: &mut Reader<'_>) -> Option<SecretString> {
-    if let Some(text) = reader.text("DATABASE_URL") {
-        return match url::Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Some(SecretString::from(text)),
-            _ => {
-                reader.problem(
-                    "DATABASE_URL",
-                    "must begin with postgres:// and be a URL; encode special characters of the password",
-                );
-                Some(SecretString::default())
-            }
-        };
+    let url = reader.parsed("DATABASE_URL", None, |text| postgres_url(text).map(Some));
+    if url.is_some() || reader.has_problem("DATABASE_URL") {
+        return Some(url.unwrap_or_default());
     }
     let host = reader.text("POSTGRES_HOST");
     let database = reader.text("POSTGRES_DB");
@@ -382,6 +428,13 @@ fn database_url(reader: &mut Reader<'_>) -> Option<SecretString> {
         path.clear().push(database.unwrap_or("postgres"));
     }
     Some(SecretString::from(url.to_string()))
+}
+
+fn postgres_url(text: &str) -> Result<SecretString, &'static str> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(SecretString::from(text)),
+        _ => Err("must begin with postgres:// and be a URL; encode special characters of the password"),
+    }
 }
 
 /// Reads `whsec_a,live=whsec_b`.
@@ -439,8 +492,8 @@ fn access(reader: &mut Reader<'_>) -> Access {
         return Access::Open;
     }
     let keys = reader.parsed("API_KEYS", Vec::new(), api_keys);
-    if keys.is_empty() && !reader.has_problem("API_KEYS") {
-        reader.problem(
+    if keys.is_empty() {
+        reader.first_problem(
             "API_KEYS",
             "is missing: name:read:key or name:write:key, keys of 32 characters or more, separated by commas (or AUTH=off)",
         );
@@ -561,14 +614,14 @@ mod tests {
         let mut vars = complete();
         vars.set("POSTGRES_HOST", "elsewhere");
         let settings = read(&vars).expect("valid");
-        assert_eq!(settings.database_url.expose_secret(), "postgres://u:p@db/events");
+        assert_eq!(settings.database.url.expose_secret(), "postgres://u:p@db/events");
         vars.set("DATABASE_URL", "");
         vars.set("POSTGRES_DB", "events db");
         vars.set("POSTGRES_USER", "me");
         vars.set("POSTGRES_PASSWORD", "p@ss/word");
         let settings = read(&vars).expect("valid");
         assert_eq!(
-            settings.database_url.expose_secret(),
+            settings.database.url.expose_secret(),
             "postgres://me:p%40ss%2Fword@elsewhere:5432/events%20db"
         );
     }
@@ -645,7 +698,7 @@ mod tests {
             let mut vars = complete();
             vars.set("DATABASE_URL", "");
             vars.set("POSTGRES_HOST", host);
-            assert_eq!(read(&vars).expect(host).database_url.expose_secret(), expected);
+            assert_eq!(read(&vars).expect(host).database.url.expose_secret(), expected);
         }
         assert!(with("POSTGRES_HOST", "fine where DATABASE_URL wins").is_ok());
     }

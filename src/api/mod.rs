@@ -60,6 +60,8 @@ pub struct Api {
     pub silence_factor: u32,
     /// What health and probes saw last.
     pub looks: Looks,
+    /// Whether this process delivers.
+    pub has_worker: bool,
 }
 
 /// The head of the API's description; the routes add themselves.

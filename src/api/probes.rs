@@ -29,8 +29,8 @@ pub struct Ready {
     /// `ok`, `unavailable`, or `not_migrated`.
     #[schema(example = "ok")]
     pub database: &'static str,
-    /// `ok`; `silent` where the worker has not told the database that it lives; `none` without
-    /// destinations.
+    /// `ok`; `silent` where the worker has not told the database that it lives; `none` where this
+    /// process has none, as without destinations or in the role `web`.
     #[schema(example = "ok")]
     pub worker: &'static str,
 }
@@ -64,7 +64,7 @@ pub(super) async fn livez() -> Json<Live> {
 pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
     let database = health::database(&api).await;
     let worker = match api.scrape.since_beat() {
-        _ if api.instances.is_empty() => "none",
+        _ if !api.has_worker => "none",
         Some(age) if age < WORKER_SILENCE_MAX => "ok",
         _ => "silent",
     };

@@ -17,10 +17,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let stop = signals::stop_requested()?;
     let local = LocalState::here()?;
     let secret = NamedSecret { name: "dev".to_owned(), secret: local.webhook_secret()? };
-    let of_cli = match vars.get("STRIPE_WEBHOOK_SECRET") {
-        Some(_) => None,
-        None => stripe_cli::secret().await,
-    };
+    let of_cli = if vars.is_meant("STRIPE_WEBHOOK_SECRET") { None } else { stripe_cli::secret().await };
     let has_cli = of_cli.is_some();
     let starting = Stack::start(StackOptions {
         vars,

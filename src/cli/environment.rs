@@ -1,5 +1,6 @@
 //! Settings as the user gives them: the environment, and under it a `.env` file in this folder.
 
+use super::secret_files;
 use crate::config::Vars;
 use crate::domain::audit::Caller;
 use crate::telemetry::{self, LogFormat};
@@ -17,14 +18,18 @@ pub(super) const FILE: &str = ".env";
 pub(super) fn vars() -> anyhow::Result<Vars> {
     let mut vars = file(Path::new(FILE))?;
     vars.extend(of_process());
-    Ok(vars.into_iter().collect())
+    let mut vars = vars.into_iter().collect();
+    secret_files::read_into(&mut vars);
+    Ok(vars)
 }
 
 /// The environment alone, and the names that stand in it.
 pub(super) fn of_environment() -> (Vars, Vec<String>) {
     let vars: Vec<_> = of_process().collect();
     let names = vars.iter().map(|(name, _)| name.clone()).collect();
-    (vars.into_iter().collect(), names)
+    let mut vars = vars.into_iter().collect();
+    secret_files::read_into(&mut vars);
+    (vars, names)
 }
 
 /// The names that stand in `.env`.

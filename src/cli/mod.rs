@@ -10,6 +10,7 @@ mod doctor;
 mod env_file;
 mod environment;
 mod forget;
+mod health;
 mod hold;
 mod local;
 mod migrate;
@@ -20,12 +21,13 @@ mod paragraph;
 mod progress;
 mod prompt;
 mod prune;
-mod ready;
 mod replay;
 mod resume;
 mod retry;
+mod secret_files;
 mod sender;
 mod serve;
+mod setup;
 mod signals;
 mod stack;
 mod status;
@@ -57,11 +59,12 @@ enum Command {
     /// Sends signed sample events to a running service
     Trigger(trigger::TriggerArgs),
     /// Runs the service in production
-    Serve,
+    Serve(serve::ServeArgs),
     /// Brings the database's schema up to date
     Migrate,
     /// Asks the service on this machine whether it is ready: exits 0 when it is
-    Ready(ready::ReadyArgs),
+    #[command(alias = "ready")]
+    Health(health::HealthArgs),
     /// Checks settings, database, secrets, Notion and its columns, and says what to do
     ///
     /// Exits 0 when all is well, 1 when there are warnings, 2 when something does not work.
@@ -103,9 +106,9 @@ pub fn main() -> ExitCode {
         Command::Dev => environment::without_libpq().and_then(|()| run(dev::run())),
         Command::Demo => environment::without_libpq().and_then(|()| run(demo::run())),
         Command::Trigger(args) => run(trigger::run(args)),
-        Command::Serve => run(serve::run()),
+        Command::Serve(args) => run(serve::run(args)),
         Command::Migrate => run(migrate::run()),
-        Command::Ready(args) => run(ready::run(args)),
+        Command::Health(args) => run(health::run(args)),
         Command::Doctor(args) => run(doctor::run(args)),
         Command::Status(args) => run(async { Ok(status::run(args).await) }),
         Command::Why(args) => run(why::run(args)),

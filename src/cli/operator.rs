@@ -3,15 +3,14 @@
 use super::environment;
 use super::local::LocalState;
 use crate::app;
-use crate::config::{self, InstanceName, Reader, Vars};
+use crate::config::{self, Database, InstanceName, Reader, Vars};
 use crate::destinations;
 use crate::domain::moment::{self, YEARS};
 use crate::domain::subscription::Subscription;
 use crate::domain::target::Target;
-use crate::store::{ListError, Store, WINDOW_DAYS_MAX};
+use crate::store::{ListError, Store, StoreError, WINDOW_DAYS_MAX};
 use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::IsTerminal;
@@ -47,7 +46,7 @@ impl Operator {
         let configured = destinations::configure(&mut reader, &instances);
         let targets = reader.finish(configured).unwrap_or_default().iter().map(app::target).collect();
         Ok(Self {
-            store: Store::connect_lazily(&database(&vars)?, CONNECTIONS)?,
+            store: connect(&database(&vars)?, CONNECTIONS)?,
             instances: instances.into_iter().map(|instance| instance.name).collect(),
             subscriptions,
             secrets,
@@ -135,14 +134,22 @@ pub(super) async fn wants_migrated(store: &Store) -> anyhow::Result<()> {
 }
 
 /// Where the service's database is: by the settings, else that of the `dev` of this folder.
-pub(super) fn database(vars: &Vars) -> anyhow::Result<SecretString> {
+pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
     let mut reader = Reader::new(vars);
-    let url = config::required_database_url(&mut reader);
-    let is_set = ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.get(name).is_some());
-    match reader.finish(url) {
-        Err(missing) if !is_set => Ok(LocalState::here()?.known_database()?.ok_or(missing)?),
+    let database = config::required_database(&mut reader);
+    let is_set = ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_meant(name));
+    match reader.finish(database) {
+        Err(missing) if !is_set => {
+            let url = LocalState::here()?.known_database()?.ok_or(missing)?;
+            Ok(Database { url, direct_url: None })
+        }
         read => Ok(read?),
     }
+}
+
+/// A handle on a database, by the ways that the settings tell.
+pub(super) fn connect(database: &Database, connections: u32) -> Result<Store, StoreError> {
+    Store::connect_lazily_past(&database.url, database.direct_url.as_ref(), connections)
 }
 
 /// A time as it is typed.

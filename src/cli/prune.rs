@@ -51,7 +51,7 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     let retention = config::retention(&mut reader);
     let retention = reader.finish(retention)?;
     let work = work(&args, retention)?;
-    let store = Store::connect_lazily(&operator::database(&vars)?, 2)?;
+    let store = operator::connect(&operator::database(&vars)?, 2)?;
     operator::wants_migrated(&store).await?;
     if !args.dry_run && !prompt::agrees("Remove them for good?", args.yes).await? {
         bail!("nothing was removed");

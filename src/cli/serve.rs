@@ -1,14 +1,16 @@
-//! `eventbridge serve`: production. It refuses to start with anything missing, and says all of it.
+//! `eventbridge serve`: production. It refuses to start with anything missing, and says all of it; with
+//! `SETUP=1` it says so on a page instead.
 
+use super::operator::connect;
 use super::waiting::Waiting;
-use super::{environment, signals};
+use super::{environment, setup, signals};
 use crate::alerts;
-use crate::app::{Parts, Service};
+use crate::app::{Parts, Role, Service};
 use crate::config::{Reader, Settings};
 use crate::destinations;
-use crate::store::Store;
 use crate::telemetry::LogFormat;
 use anyhow::Context;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,22 +18,34 @@ use tokio::net::TcpListener;
 use tracing::info;
 use utoipa_axum::router::OpenApiRouter;
 
-pub(super) async fn run() -> anyhow::Result<ExitCode> {
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// What this process does: all of it, or one half, so that the halves scale apart
+    #[arg(long, value_enum, default_value_t)]
+    role: Role,
+}
+
+pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
     environment::start_log(&vars, LogFormat::Json);
     let mut reader = Reader::new(&vars);
     let settings = Settings::for_production(&mut reader);
     let instances = destinations::configure(&mut reader, &settings.instances);
     let alerts = alerts::settings(&mut reader);
-    let (settings, instances, alerts) = reader.finish((settings, instances, alerts))?;
+    let sets_up = setup::is_wanted(&mut reader);
+    // Where nobody knows where to listen, there is no page either.
+    let can_show_a_page = !["LISTEN_ADDR", "PORT"].iter().any(|name| reader.has_problem(name));
+    let listen = settings.listen;
+    let (settings, instances, alerts) = match reader.finish((settings, instances, alerts)) {
+        Ok(read) => read,
+        Err(wrong) if sets_up && can_show_a_page => return setup::run(listen, &wrong).await,
+        Err(wrong) => return Err(wrong.into()),
+    };
 
     let stop = signals::stop_requested()?;
-    let listen = settings.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen} (LISTEN_ADDR)"))?;
-    let store = Store::connect_lazily(&settings.database_url, settings.database_connections)
-        .context("DATABASE_URL cannot be used")?;
+    let listener = bind(listen).await?;
+    let store =
+        connect(&settings.database, settings.database_connections).context("DATABASE_URL cannot be used")?;
     info!(address = %listener.local_addr()?, "listening; nothing is taken before the database is there");
     let (waiting, listener) = Waiting::start(listener)?;
     store.migrate_when_there(&stop).await?;
@@ -44,9 +58,11 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         address = %listener.local_addr()?,
         destinations = instances.len(),
         version = env!("CARGO_PKG_VERSION"),
+        role = ?args.role,
         "serving"
     );
     let service = Service::start(Parts {
+        role: args.role,
         store,
         settings,
         alerts,
@@ -58,4 +74,9 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     service.serve(listener, async move { stop.cancelled().await }).await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the address that the settings tell.
+pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (LISTEN_ADDR)"))
 }

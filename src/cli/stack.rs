@@ -3,14 +3,14 @@
 //! `dev` and `demo` differ in what they keep and in what they print; both stand on this.
 
 use super::browser_trigger;
+use super::operator;
 use super::sender::{self, Sender};
 use crate::alerts;
-use crate::app::{Parts, Service};
+use crate::app::{Parts, Role, Service};
 use crate::config::{NamedSecret, Reader, Settings, Vars};
 use crate::destinations;
 use crate::devserver::postgres::{Keep, PrivatePostgres};
 use crate::devserver::sandbox::{self, RunningSandbox, Sandbox, SandboxOptions, Template};
-use crate::store::Store;
 use crate::ui::{Playground, SampleError, SendSample};
 use anyhow::Context;
 use secrecy::SecretString;
@@ -73,18 +73,19 @@ impl Stack {
         let is_given = settings.has_database();
         let postgres = if settings.has_database() { None } else { Some(private_postgres(keep).await?) };
         if let Some(postgres) = &postgres {
-            settings.database_url = SecretString::from(postgres.url());
+            settings.database.url = SecretString::from(postgres.url());
         }
-        let sandbox = match vars.get("NOTION_API_KEY") {
-            Some(_) => None,
-            None => Some(start_sandbox(&mut vars, address, sandbox_journal).await?),
+        let sandbox = if vars.is_meant("NOTION_API_KEY") {
+            None
+        } else {
+            Some(start_sandbox(&mut vars, address, sandbox_journal).await?)
         };
         let mut reader = Reader::new(&vars);
         let instances = destinations::configure(&mut reader, &settings.instances);
         let alerts = alerts::settings(&mut reader);
         let (instances, alerts) = reader.finish((instances, alerts))?;
 
-        let store = Store::connect_lazily(&settings.database_url, settings.database_connections)?;
+        let store = operator::connect(&settings.database, settings.database_connections)?;
         store.migrate().await.context(if is_given {
             "the database of DATABASE_URL or POSTGRES_HOST cannot be used; without them dev runs a private one"
         } else {
@@ -92,6 +93,7 @@ impl Stack {
         })?;
         let sender = Sender::new(webhook_url(address)?, secret.clone())?;
         let service = Service::start(Parts {
+            role: Role::All,
             store,
             settings,
             alerts,

@@ -12,16 +12,23 @@
 //! - A connection shows that it is alive before it is used and before it is put back, within
 //!   [`ALIVE_WITHIN`].
 //! - No statement is waited for longer than [`ANSWER_WITHIN`].
+//!
+//! A pooler in transaction mode gives each transaction whichever connection to the server is free. What
+//! belongs to a session then belongs to nobody: prepared statements, settings, what one listens to.
+//! Where one lies between, each statement is a transaction that brings its settings along, no statement
+//! is kept, and what needs a session goes by an address of its own, straight to the server.
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use sqlx::error::BoxDynError;
 use sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
-    Postgres,
+    PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement,
+    PgTypeInfo, Postgres,
 };
-use sqlx::{Connection, Describe, Either, Execute, Executor, SqlStr};
+use sqlx::{AssertSqlSafe, Connection, Describe, Either, Execute, Executor, SqlStr};
 use std::io;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::warn;
@@ -47,33 +54,93 @@ const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// The SQLSTATE of a write where none is taken.
 const READ_ONLY: &str = "25006";
 
+/// Those of a prepared statement that is not there, or is there already, as happens behind a pooler that
+/// nobody told us of.
+const SESSION_CHANGED: &[&str] = &["26000", "42P05"];
+
 /// A pool. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     pool: PgPool,
     renewal: Renewal,
+    purpose: Purpose,
+    /// Where a pooler in transaction mode lies between: the way to the server itself.
+    past_the_pooler: Option<Arc<PgConnectOptions>>,
 }
 
 impl Connections {
     /// Prepares at most `connections`, which are made when they are needed: a quarter of them, and
     /// eight at most, for reading, one for listening, and all others for work. Returns the pool for
-    /// work and the one for reading.
-    pub(super) fn prepare(options: &PgConnectOptions, connections: u32) -> (Self, Self) {
+    /// work and the one for reading. `direct` is the way past a pooler in transaction mode.
+    pub(super) fn prepare(
+        options: &PgConnectOptions,
+        direct: Option<&PgConnectOptions>,
+        connections: u32,
+    ) -> (Self, Self) {
         let renewal = Renewal::default();
         let reading = (connections / 4).clamp(1, 8);
         let work = connections.saturating_sub(reading + 1).max(1);
         let [work, reading] = [(Purpose::Work, work), (Purpose::Reading, reading)].map(|(purpose, most)| {
-            let pool = pool_options(&renewal, purpose).max_connections(most);
-            Self { pool: pool.connect_lazy_with(options.clone()), renewal: renewal.clone() }
+            let pool = match direct {
+                None => pool_options(&renewal, Some(purpose)),
+                Some(_) => pool_options(&renewal, None),
+            };
+            let options = as_named(options);
+            let options = if direct.is_some() { options.statement_cache_capacity(0) } else { options };
+            Self {
+                pool: pool
+                    .acquire_timeout(purpose.acquire_timeout())
+                    .max_connections(most)
+                    .connect_lazy_with(options),
+                renewal: renewal.clone(),
+                purpose,
+                past_the_pooler: direct.map(|direct| Arc::new(as_named(direct))),
+            }
         });
         (work, reading)
+    }
+
+    /// How to reach the server itself, for what needs a session.
+    pub(super) fn direct_options(&self) -> PgConnectOptions {
+        match &self.past_the_pooler {
+            Some(direct) => (**direct).clone(),
+            None => (*self.pool.connect_options()).clone(),
+        }
     }
 
     /// A pool of one, for a listener that goes on for as long as it hears something. It is not taken
     /// from the others, since a listener that is let go of may hold its dead connection for long.
     pub(super) fn one_to_listen(&self) -> PgPool {
-        let options = (*self.pool.connect_options()).clone();
-        pool_options(&self.renewal, Purpose::Work).max_connections(1).connect_lazy_with(options)
+        pool_options(&self.renewal, Some(Purpose::Work))
+            .acquire_timeout(Purpose::Work.acquire_timeout())
+            .max_connections(1)
+            .connect_lazy_with(self.direct_options())
+    }
+
+    async fn rows<'q, E>(self, query: E) -> Result<Vec<Either<PgQueryResult, PgRow>>, sqlx::Error>
+    where
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.past_the_pooler.is_none() {
+            return self.pool.fetch_many(query).try_collect().await;
+        }
+        let mut transaction = self.pool.begin_with(AssertSqlSafe(self.purpose.beginning())).await?;
+        let rows = transaction.fetch_many(Unnamed(query)).try_collect().await?;
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    async fn row<'q, E>(self, query: E) -> Result<Option<PgRow>, sqlx::Error>
+    where
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.past_the_pooler.is_none() {
+            return self.pool.fetch_optional(query).await;
+        }
+        let mut transaction = self.pool.begin_with(AssertSqlSafe(self.purpose.beginning())).await?;
+        let row = transaction.fetch_optional(Unnamed(query)).await?;
+        transaction.commit().await?;
+        Ok(row)
     }
 
     /// Waits until the connections made so far are to be let go of.
@@ -104,8 +171,7 @@ impl<'p> Executor<'p> for &'_ Connections {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let rows = self.pool.fetch_many(query).try_collect::<Vec<_>>();
-        stream::once(self.renewal.clone().watch(rows))
+        stream::once(self.renewal.clone().watch(self.clone().rows(query)))
             .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
             .try_flatten()
             .boxed()
@@ -116,7 +182,7 @@ impl<'p> Executor<'p> for &'_ Connections {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        Box::pin(self.renewal.clone().watch(self.pool.fetch_optional(query)))
+        Box::pin(self.renewal.clone().watch(self.clone().row(query)))
     }
 
     fn prepare_with<'e>(
@@ -138,6 +204,27 @@ impl<'p> Executor<'p> for &'_ Connections {
     }
 }
 
+/// A statement that leaves nothing behind in its session.
+struct Unnamed<E>(E);
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
+    fn sql(self) -> SqlStr {
+        self.0.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.0.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.0.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        false
+    }
+}
+
 /// What connections are for.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
@@ -153,6 +240,7 @@ impl Purpose {
         }
     }
 
+    /// What is set for a session.
     fn settings(self) -> String {
         match self {
             // Plans are kept. One that was made while a table was small must not read the whole of it
@@ -167,21 +255,40 @@ impl Purpose {
             ),
         }
     }
+
+    /// The same for a transaction alone, which it begins. No plan is kept there.
+    fn beginning(self) -> String {
+        match self {
+            Self::Work => format!(
+                "begin; set local jit = off; set local enable_seqscan = off; \
+                 set local statement_timeout = '{STATEMENT_TIMEOUT}'"
+            ),
+            Self::Reading => format!(
+                "begin read only; set local jit = off; set local statement_timeout = {}",
+                READING_TIMEOUT.as_millis()
+            ),
+        }
+    }
 }
 
-fn pool_options(renewal: &Renewal, purpose: Purpose) -> PgPoolOptions {
+/// As the server lists us. The driver would also ask for a number of digits that no server still needs
+/// to be told and that poolers refuse.
+fn as_named(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().application_name("eventbridge").extra_float_digits(None)
+}
+
+/// Connections that belong to a session of the server's have settings for it; others none.
+fn pool_options(renewal: &Renewal, session: Option<Purpose>) -> PgPoolOptions {
     let renewal = renewal.clone();
     PgPoolOptions::new()
-        .acquire_timeout(purpose.acquire_timeout())
         // Its own test has no bound in time; ours follows.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                let settings = sqlx::AssertSqlSafe(format!(
-                    "set jit = off; set application_name = 'eventbridge'; {}",
-                    purpose.settings()
-                ));
-                sqlx::raw_sql(settings).execute(connection).await?;
+                if let Some(purpose) = session {
+                    let settings = format!("set jit = off; {}", purpose.settings());
+                    sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
+                }
                 Ok(())
             })
         })
@@ -233,7 +340,11 @@ impl Renewal {
 
     fn learn(&self, error: &sqlx::Error) {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        if code.as_deref() != Some(READ_ONLY) {
+        let code = code.as_deref().unwrap_or_default();
+        if SESSION_CHANGED.contains(&code) {
+            warn!(%error, "a pooler in transaction mode seems to lie between; set DATABASE_DIRECT_URL");
+        }
+        if code != READ_ONLY {
             return;
         }
         let is_due = |at: &Option<Instant>| at.is_none_or(|at| at.elapsed() >= RENEW_EVERY);

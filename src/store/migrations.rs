@@ -31,23 +31,49 @@ const LOCK: i64 = 0x6576_656e_7462;
 /// How long to wait before asking for the lock again.
 const LOCKED: Duration = Duration::from_millis(200);
 
-/// Applies what has not been applied; processes that do so at once go one after the other.
-pub(super) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::migrate::MigrateError> {
+/// How long a change of a table waits for those who use it. All who come later wait behind it, so it
+/// lets them go first and is tried again.
+const LOCK_TIMEOUT: &str = "5s";
+
+/// What is built beside the work keeps nobody waiting, and may wait itself for as long as others take.
+const BESIDE: &[&str] = &["create index concurrently", "drop index concurrently"];
+
+/// Applies what has not been applied, up to the migration of this number; processes that do so at once
+/// go one after the other.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    last: i64,
+) -> Result<(), sqlx::migrate::MigrateError> {
     lock(connection).await?;
+    wait_for_locks(connection, LOCK_TIMEOUT).await?;
     let migrator = migrator();
-    for version in BESIDE_THE_WORK {
+    for version in BESIDE_THE_WORK.iter().filter(|version| **version <= last) {
         migrator.run_to(version - 1, &mut *connection).await?;
         if is_applied(connection, *version).await? {
             continue;
         }
         let sql = MIGRATIONS.iter().filter(|(number, ..)| number == version).map(|(.., sql)| *sql);
         for statement in sql.flat_map(|sql| sql.split("\n\n")) {
+            let is_beside = BESIDE.iter().any(|beginning| code(statement).starts_with(beginning));
+            wait_for_locks(connection, if is_beside { "0" } else { LOCK_TIMEOUT }).await?;
             sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await?;
         }
         // What was done is written down, and not done once more.
         migrator.skip(&mut *connection, Some(*version)).await?;
     }
-    migrator.run(&mut *connection).await
+    wait_for_locks(connection, LOCK_TIMEOUT).await?;
+    migrator.run_to(last, &mut *connection).await
+}
+
+async fn wait_for_locks(connection: &mut PgConnection, at_most: &str) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(format!("set lock_timeout = '{at_most}'"));
+    sqlx::raw_sql(sql).execute(connection).await.map(|_| ())
+}
+
+/// A statement without the comments before it.
+fn code(statement: &str) -> String {
+    let lines = statement.lines().filter(|line| !line.trim_start().starts_with("--"));
+    lines.collect::<Vec<_>>().join("\n").trim_start().to_lowercase()
 }
 
 /// Takes the lock, which lasts as long as the connection. It is asked for again and again: whoever
@@ -84,14 +110,66 @@ pub(super) fn migrator() -> Migrator {
     migrator
 }
 
+/// The numbers of all migrations, the oldest first.
+pub(super) fn versions() -> impl Iterator<Item = i64> {
+    MIGRATIONS.iter().map(|(version, ..)| *version)
+}
+
 /// The number of the newest migration.
 pub(super) fn newest() -> i64 {
-    MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+    versions().max().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tables that grow with what comes in: rewriting one, or building an index on it with a lock, would
+    /// stop the service.
+    const LARGE: &[&str] = &["events", "executions", "attempts", "event_facts", "search_terms"];
+
+    /// What would stop the service that works, in a statement of a migration.
+    fn harm(statement: &str) -> Option<&'static str> {
+        let code = code(statement);
+        let of_large = |words: &str| {
+            LARGE.iter().any(|table| {
+                code.split(&format!("{words}eventbridge.{table}"))
+                    .skip(1)
+                    .any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            })
+        };
+        let is_index = code.starts_with("create index") || code.starts_with("create unique index");
+        if is_index && of_large("on ") && !code.contains("concurrently") {
+            return Some("builds an index of a large table with a lock");
+        }
+        if of_large("update ") || of_large("delete from ") {
+            return Some("goes through a large table");
+        }
+        let alters = of_large("alter table ") || of_large("alter table only ");
+        let rewrites = [" type ", "set not null", "add primary key", "add unique", "add foreign key"];
+        (alters && rewrites.iter().any(|words| code.contains(words)))
+            .then_some("rewrites or reads through a large table with a lock")
+    }
+
+    #[test]
+    fn no_migration_stops_the_service() {
+        // The first one makes the tables.
+        for (version, name, sql) in MIGRATIONS.iter().skip(1) {
+            for statement in sql.split(';') {
+                assert_eq!(harm(statement), None, "migration {version}, {name}: {statement}");
+            }
+        }
+        for (statement, is_harmful) in [
+            ("-- a\ncreate index x on eventbridge.events (id)", true),
+            ("create index concurrently x on eventbridge.events (id)", false),
+            ("create index x on eventbridge.failure_groups (id)", false),
+            ("alter table eventbridge.executions alter column lane type varchar", true),
+            ("alter table eventbridge.executions add column x text", false),
+            ("update eventbridge.executions set lane = null", true),
+        ] {
+            assert_eq!(harm(statement).is_some(), is_harmful, "{statement}");
+        }
+    }
 
     #[test]
     fn every_file_of_the_folder_is_a_migration_here() {

@@ -7,6 +7,7 @@
 //! filter is, it keeps no event from being taken in and none from being delivered.
 
 mod acts;
+mod address;
 mod alerts;
 mod audit;
 mod backlog;
@@ -70,7 +71,7 @@ pub use wake::Wake;
 pub use window::{ListError, WINDOW_DAYS_MAX, Window};
 
 use connections::Connections;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -130,6 +131,9 @@ pub enum MigrateError {
     /// The server is not there or not ready; it may be in a moment.
     #[error("the database is not available: {0}")]
     Away(String),
+    /// Others use what is to be changed, and went first.
+    #[error("others use the database's tables, and go first: {0}")]
+    Busy(String),
     /// The database refuses to let us in or to be changed.
     #[error("the database cannot be brought up to date: {0}")]
     Refused(String),
@@ -139,19 +143,20 @@ impl MigrateError {
     fn of(error: &sqlx::Error, options: &PgConnectOptions) -> Self {
         let cause = match error {
             sqlx::Error::Database(database) => database.message().to_owned(),
+            sqlx::Error::Tls(_) => format!(
+                "{error}; a server elsewhere is to show a certificate for its name: name its CA in the address \
+                 (sslrootcert=/path/to/ca.pem), or say there what will do (sslmode=require takes any)"
+            ),
             other => other.to_string(),
         };
         let text = format!("{cause} (at {}, port {})", options.get_host(), options.get_port());
         match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
             // A connection that broke, a server that takes no writes (yet), too many connections, a server
-            // that starts or stops, or others who use what is to be changed.
+            // that starts or stops.
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                Some(code)
-                    if ["08", "25006", "40P01", "53", "55P03", "57P"]
-                        .iter()
-                        .any(|class| code.starts_with(class)) =>
-                {
+                Some("40P01" | "55P03") => Self::Busy(text),
+                Some(code) if ["08", "25006", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
                     Self::Away(text)
                 }
                 _ => Self::Refused(text),
@@ -164,8 +169,19 @@ impl MigrateError {
 impl Store {
     /// Prepares at most so many connections; they are made when they are needed.
     pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = url.expose_secret().parse()?;
-        let (pool, reading) = Connections::prepare(&options, connections);
+        Self::connect_lazily_past(url, None, connections)
+    }
+
+    /// As [`connect_lazily`](Self::connect_lazily); where `direct_url` is given, `url` leads to a pooler
+    /// in transaction mode, and `direct_url` past it.
+    pub fn connect_lazily_past(
+        url: &SecretString,
+        direct_url: Option<&SecretString>,
+        connections: u32,
+    ) -> Result<Self, StoreError> {
+        let options = address::options(url)?;
+        let direct = direct_url.map(address::options).transpose()?;
+        let (pool, reading) = Connections::prepare(&options, direct.as_ref(), connections);
         Ok(Self { pool, reading })
     }
 
@@ -182,10 +198,20 @@ impl Store {
     /// cannot be made. A schema that a newer program has brought further is left as it is, so that
     /// one can go back to this program.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        let options = self.pool.connect_options();
+        self.migrate_until(migrations::newest()).await
+    }
+
+    /// The numbers of the migrations, the oldest first.
+    pub fn migrations() -> impl Iterator<Item = i64> {
+        migrations::versions()
+    }
+
+    /// As [`migrate`](Self::migrate), up to the migration of this number: as an earlier program left it.
+    pub async fn migrate_until(&self, last: i64) -> Result<(), MigrateError> {
+        let options = self.pool.direct_options();
         let mut connection =
             PgConnection::connect_with(&options).await.map_err(|error| MigrateError::of(&error, &options))?;
-        let migrated = migrations::apply(&mut connection).await.map_err(|error| match error {
+        let migrated = migrations::apply(&mut connection, last).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error)
             | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error, &options),
             other => MigrateError::Refused(other.to_string()),
@@ -200,7 +226,9 @@ impl Store {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         loop {
             match self.migrate().await {
-                Err(error @ MigrateError::Away(_)) => warn!(%error, "waiting for the database"),
+                Err(error @ (MigrateError::Away(_) | MigrateError::Busy(_))) => {
+                    warn!(%error, "waiting for the database");
+                }
                 done => return done,
             }
             if stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {

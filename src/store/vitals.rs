@@ -44,7 +44,7 @@ pub enum Schema {
 impl Store {
     /// Looks at the server on a connection of its own, which tells why it cannot be made.
     pub async fn vitals(&self) -> Result<Vitals, MigrateError> {
-        let options = self.pool.connect_options();
+        let options = self.pool.direct_options();
         let looked = tokio::time::timeout(TIMEOUT, look(&options)).await;
         match looked {
             Ok(looked) => looked.map_err(|error| MigrateError::of(&error, &options)),

@@ -68,13 +68,14 @@ impl Wake {
         self.0.here.notified().await;
     }
 
-    /// Passes rings on to other processes and theirs on to this one, until told to stop.
-    pub async fn run(self, store: Store, stop: CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.tell_others(&store) => {}
-            () = self.hear_others(&store) => {}
-        }
+    /// Passes rings on to other processes, until told to stop.
+    pub async fn tell(self, store: Store, stop: CancellationToken) {
+        let _stopped = stop.run_until_cancelled(self.tell_others(&store)).await;
+    }
+
+    /// Takes up the rings of other processes, until told to stop.
+    pub async fn hear(self, store: Store, stop: CancellationToken) {
+        let _stopped = stop.run_until_cancelled(self.hear_others(&store)).await;
     }
 
     async fn tell_others(&self, store: &Store) {

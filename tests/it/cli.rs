@@ -355,7 +355,7 @@ async fn ready_exits_by_what_the_service_on_this_machine_answers() {
     let folder = TempDir::new().unwrap();
     let ready = |port: u16| {
         let mut command = eventbridge(folder.path());
-        command.arg("ready").env("PORT", port.to_string());
+        command.arg("health").env("PORT", port.to_string());
         command
     };
     for (status, code) in [(200, 0), (503, 1)] {

@@ -111,7 +111,13 @@ fn every_setting_that_is_read_stands_in_the_model_and_in_the_readme() {
     let model = fs::read_to_string(root().join(".env-model")).unwrap();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let mut settings = BTreeSet::new();
-    for file in ["config.rs", "alerts/settings.rs", "cli/environment.rs", "destinations/notion/settings.rs"] {
+    for file in [
+        "config.rs",
+        "alerts/settings.rs",
+        "cli/environment.rs",
+        "cli/setup.rs",
+        "destinations/notion/settings.rs",
+    ] {
         let text = fs::read_to_string(root().join("src").join(file)).unwrap();
         let text = text.split("#[cfg(test)]").next().unwrap();
         for call in

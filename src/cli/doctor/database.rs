@@ -55,7 +55,7 @@ pub(super) fn clock(whose: &str, ahead: TimeDelta) -> Finding {
 
 fn unreachable(error: &MigrateError) -> Finding {
     let remedy = match error {
-        MigrateError::Away(_) => {
+        MigrateError::Away(_) | MigrateError::Busy(_) => {
             "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); see whether a firewall lies between"
         }
         MigrateError::Refused(_) => {

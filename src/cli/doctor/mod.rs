@@ -61,7 +61,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut clocks = Vec::new();
     let mut store = None;
     if settings.has_database() {
-        let opened = Store::connect_lazily(&settings.database_url, 2)?;
+        let opened = operator::connect(&settings.database, 2)?;
         let looked = database::examine(&opened, settings.database_connections, local_time).await;
         clocks.extend(looked.clock);
         sections.push(Section { name: "Database".to_owned(), findings: looked.findings });

@@ -92,7 +92,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         Vec::new()
     };
     let instances = reader.finish(instances)?;
-    let store = Store::connect_lazily(&operator::database(&vars)?, 2)?;
+    let store = operator::connect(&operator::database(&vars)?, 2)?;
     operator::wants_migrated(&store).await?;
     let (known, events) = person::find(&store, wanted).await?;
     let found = person::told(&known, events.len());

@@ -96,7 +96,7 @@ impl NotionAccess {
         let key = instance.setting("API_KEY");
         let token = reader.secret(&key);
         if token.is_none() {
-            reader.problem(
+            reader.first_problem(
                 &key,
                 "is missing: the token (ntn_…) of your Notion integration; DESTINATIONS= set to nothing stores events only",
             );

@@ -50,6 +50,13 @@ impl Database {
         Self { url: named(&server.url, &name), beside: server.url.clone(), _private: None }
     }
 
+    /// One without our schema.
+    pub async fn empty() -> Self {
+        let database = Self::new().await;
+        database.execute("drop schema eventbridge cascade").await;
+        database
+    }
+
     /// One on a server of its own, for a test that would disturb the others.
     pub async fn on_a_server_of_its_own() -> Self {
         let private = tokio::task::spawn_blocking(private_server).await.unwrap();

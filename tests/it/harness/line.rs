@@ -3,7 +3,7 @@
 use super::Database;
 use eventbridge::store::Store;
 use secrecy::SecretString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -46,6 +46,11 @@ impl Line {
             database: options.get_database().unwrap().to_owned(),
             _carrying: AbortOnDropHandle::new(carrying),
         }
+    }
+
+    /// The folder of its near end's socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A handle on the database by this line.

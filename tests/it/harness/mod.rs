@@ -4,11 +4,13 @@
 mod command;
 mod database;
 mod line;
+mod pooler;
 mod service;
 
 pub use command::{eventbridge, output, text};
 pub use database::Database;
 pub use line::Line;
+pub use pooler::PgBouncer;
 pub use service::{Answer, Listening, NOW, SECRET, Service, ServiceBuilder, signed};
 
 use std::future::Future;

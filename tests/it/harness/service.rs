@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use chrono::{DateTime, Utc};
 use eventbridge::alerts;
-use eventbridge::app::{self, Parts};
+use eventbridge::app::{self, Parts, Role};
 use eventbridge::config::{Reader, Settings, Vars};
 use eventbridge::destinations;
 use eventbridge::devserver::sandbox::{
@@ -22,6 +22,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
@@ -60,6 +61,7 @@ impl Listening {
 /// How the service under test is set up.
 pub struct ServiceBuilder {
     vars: Vars,
+    role: Role,
     production: bool,
     /// The handle on the database, where it is not an ordinary one.
     store: Option<Store>,
@@ -78,6 +80,7 @@ impl Service {
     pub fn builder() -> ServiceBuilder {
         ServiceBuilder {
             vars: Vars::default(),
+            role: Role::All,
             production: false,
             store: None,
             retry_base: Duration::from_millis(1),
@@ -95,6 +98,11 @@ impl Service {
     pub fn replica(&self) -> ServiceBuilder {
         let shared = Some((self.database.clone(), self.running_sandbox.clone()));
         ServiceBuilder { shared, ..Self::builder() }
+    }
+
+    /// Counts the verdicts that this process records.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.app.progress()
     }
 
     /// Posts an event to the webhook, signed as Stripe signs it.
@@ -210,6 +218,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// One that does a half of the work.
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
     /// The wait after the first failed attempt; a millisecond where nothing is said.
     pub fn retry_base(mut self, base: Duration) -> Self {
         self.retry_base = base;
@@ -251,7 +265,7 @@ impl ServiceBuilder {
     }
 
     pub async fn start(self) -> Service {
-        let Self { mut vars, production, store, retry_base, template, shared } = self;
+        let Self { mut vars, role, production, store, retry_base, template, shared } = self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
             None => (Arc::new(Database::new().await), Arc::new(start_sandbox(template).await)),
@@ -283,6 +297,7 @@ impl ServiceBuilder {
         settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
+            role,
             store: store.unwrap_or_else(|| database.store()),
             settings,
             alerts,

@@ -1,4 +1,4 @@
-//! `eventbridge ready`: asks the service on this machine whether it is ready; for checks of containers.
+//! `eventbridge health`: asks the service on this machine whether it is ready; for checks of containers.
 
 use super::environment;
 use crate::config::{self, Reader};
@@ -12,14 +12,14 @@ use url::Url;
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, clap::Args)]
-pub(super) struct ReadyArgs {
+pub(super) struct HealthArgs {
     /// What to ask; else the port of this machine that the settings tell
     #[arg(long)]
     url: Option<Url>,
 }
 
 /// Exits 0 when the answer is 200, and else 1 with the answer on stderr.
-pub(super) async fn run(args: ReadyArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
     let url = match args.url {
         Some(url) => url,
         None => readyz_of_this_machine()?,

@@ -1,0 +1,63 @@
+//! Behind a pooler in transaction mode: nothing relies on a session, and nothing of ours stays in one.
+
+use crate::harness::{Database, PgBouncer, Service};
+use eventbridge::store::Store;
+use futures_util::future::join_all;
+use serde_json::json;
+use std::sync::Arc;
+
+const EVENTS: usize = 60;
+
+async fn post(service: &Service, number: usize) {
+    let body = json!({"id": format!("evt_{number}"), "type": "invoice.paid"}).to_string();
+    let answer = service.post_event(&body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// What people read, over the connections on which nothing is written.
+async fn read(service: &Service, path: &str) {
+    let answer = service.get(path).await;
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+}
+
+#[tokio::test]
+async fn behind_a_pooler_in_transaction_mode_everything_is_taken_read_and_delivered() {
+    let database = Arc::new(Database::new().await);
+    let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
+    let store = || Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 12).unwrap();
+    let service =
+        Service::builder().reaching_its_database_by(store()).on(database.clone()).await.start().await;
+    let other = service.replica().reaching_its_database_by(store()).start().await;
+    // Reading and writing take turns on the same two connections to the server.
+    let paths =
+        ["/api/v1/events", "/api/v1/executions?status=failed", "/api/v1/search?q=evt_1", "/api/v1/health"];
+    join_all((0..EVENTS).map(|number| {
+        let (one, path) = (if number % 2 == 0 { &service } else { &other }, paths[number % paths.len()]);
+        async move { tokio::join!(post(one, number), read(one, path)) }
+    }))
+    .await;
+    let (mut here, mut there) = (service.progress(), other.progress());
+    crate::harness::within("all are delivered", async {
+        while database.count("select count(*) from eventbridge.executions where status = 'success'").await
+            < i64::try_from(EVENTS).unwrap()
+        {
+            tokio::select! {
+                changed = here.changed() => changed.unwrap(),
+                changed = there.changed() => changed.unwrap(),
+            }
+        }
+    })
+    .await;
+    assert_eq!(service.sandbox.page_count(), EVENTS);
+    assert_eq!(service.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_schema_is_made_past_the_pooler() {
+    let database = Database::empty().await;
+    let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
+    let store = Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 4).unwrap();
+    store.migrate().await.unwrap();
+    assert!(store.is_migrated().await.unwrap());
+    assert!(store.vitals().await.is_ok());
+}

@@ -1,0 +1,86 @@
+//! Processes of the role web and of the role worker over one database: the halves scale apart.
+
+use crate::harness::{Service, within};
+use eventbridge::app::Role;
+use serde_json::json;
+
+const EVENTS: i64 = 40;
+
+fn event(number: i64) -> String {
+    json!({"id": format!("evt_{number}"), "type": "invoice.paid"}).to_string()
+}
+
+#[tokio::test]
+async fn two_of_each_role_take_in_and_deliver_everything_once() {
+    let web = Service::builder().role(Role::Web).start().await;
+    let other_web = web.replica().role(Role::Web).start().await;
+    for number in 0..EVENTS {
+        let one = if number % 2 == 0 { &web } else { &other_web };
+        assert_eq!(one.post_event(&event(number)).await.status, 200);
+    }
+    assert_eq!(web.database.count("select count(*) from eventbridge.workers").await, 0);
+
+    let worker = web.replica().role(Role::Worker).start().await;
+    let other_worker = web.replica().role(Role::Worker).start().await;
+    let (mut here, mut there) = (worker.progress(), other_worker.progress());
+    let delivered = "select count(*) from eventbridge.executions where status = 'success'";
+    within("all are delivered", async {
+        while web.database.count(delivered).await < EVENTS {
+            tokio::select! {
+                changed = here.changed() => changed.unwrap(),
+                changed = there.changed() => changed.unwrap(),
+            }
+        }
+    })
+    .await;
+    assert_eq!(i64::try_from(web.sandbox.page_count()).unwrap(), EVENTS);
+    assert_eq!(web.database.count("select count(*) from eventbridge.attempts").await, EVENTS);
+
+    for web in [&web, &other_web] {
+        let ready = web.get("/readyz").await;
+        assert_eq!(ready.status, 200, "{ready:?}");
+        assert_eq!(ready.json(), json!({"status": "ready", "database": "ok", "worker": "none"}));
+    }
+    for worker in [&worker, &other_worker] {
+        within("its first beat", async {
+            while worker.get("/readyz").await.status != 200 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let ready = worker.get("/readyz").await;
+        assert_eq!(ready.json(), json!({"status": "ready", "database": "ok", "worker": "ok"}));
+    }
+    worker.stop().await;
+    other_worker.stop().await;
+    assert_eq!(
+        web.get("/readyz").await.status,
+        200,
+        "without a worker the webhook is still to be sent to web"
+    );
+    assert_eq!(web.post_event(&event(EVENTS)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_worker_answers_health_probes_and_metrics_alone() {
+    let service = Service::builder().role(Role::Worker).start().await;
+    for path in ["/livez", "/metrics", "/api/v1/health"] {
+        assert_eq!(service.get(path).await.status, 200, "{path}");
+    }
+    for path in ["/", "/docs", "/api/v1/events", "/api/v1/executions"] {
+        assert_eq!(service.get(path).await.problem(404), "not_found", "{path}");
+    }
+    // Stripe sends it again, so that nothing is lost where it was misdirected.
+    let misdirected = service.post_event(&event(1)).await;
+    assert_eq!(misdirected.problem(404), "not_found");
+    assert!(misdirected.body.contains("role web"), "{misdirected:?}");
+}
+
+#[tokio::test]
+async fn the_metrics_of_a_worker_want_a_key_like_all_others() {
+    let keys = "ops:read:0123456789abcdef0123456789abcdef";
+    let service = Service::builder().production().role(Role::Worker).set("API_KEYS", keys).start().await;
+    assert_eq!(service.get("/metrics").await.status, 401);
+    let key = [("authorization", "Bearer 0123456789abcdef0123456789abcdef")];
+    assert_eq!(service.send(axum::http::Method::GET, "/metrics", &key).await.status, 200);
+}

@@ -1,0 +1,118 @@
+//! A first start with settings missing, and secrets that come from files.
+
+use crate::harness::{Database, eventbridge as command, text, within};
+use secrecy::ExposeSecret;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A `serve` on a free port, once it has said where it listens.
+async fn started(command: &mut Command) -> (Child, String) {
+    let mut child = command.env("LISTEN_ADDR", "127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = within("serve says where it listens", async {
+        loop {
+            let line = log.next_line().await.unwrap().expect("serve has ended");
+            let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = told["fields"]["address"].as_str().or(told["address"].as_str()) {
+                return address.to_owned();
+            }
+        }
+    })
+    .await;
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    (child, format!("http://{address}"))
+}
+
+fn client() -> reqwest::Client {
+    eventbridge::destinations::http::client_of_ourselves(std::time::Duration::from_secs(10)).unwrap()
+}
+
+async fn end(mut child: Child) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    assert!(within("serve ends", child.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn with_setup_serve_says_what_is_missing_and_takes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mut serve = command(folder.path());
+    serve
+        .arg("serve")
+        .env("SETUP", "1")
+        .env("API_KEYS", format!("ops:write:{KEY}"))
+        .env("PROBE_SECONDS", "soon");
+    let (child, base) = started(&mut serve).await;
+    let page = client().get(&base).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    let page = page.text().await.unwrap();
+    for name in
+        ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "NOTION_API_KEY", "NOTION_DATABASE_ID", "PROBE_SECONDS"]
+    {
+        assert!(page.contains(name), "{name} in {page}");
+    }
+    assert!(!page.contains("API_KEYS") && !page.contains("soon") && !page.contains(KEY), "{page}");
+    for (path, status) in [("/livez", 200), ("/readyz", 503), ("/api/v1/health", 503), ("/login", 503)] {
+        assert_eq!(client().get(format!("{base}{path}")).send().await.unwrap().status(), status, "{path}");
+    }
+    let webhook = client().post(format!("{base}/api/v1/webhooks/stripe")).body("{}").send().await.unwrap();
+    assert_eq!(webhook.status(), 503);
+    assert!(webhook.headers().contains_key("retry-after"));
+    end(child).await;
+}
+
+#[tokio::test]
+async fn with_setup_and_all_settings_it_serves_with_secrets_from_files() {
+    let (folder, database) = (TempDir::new().unwrap(), Database::new().await);
+    let file = |name: &str, secret: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("{secret}\n")).unwrap();
+        path
+    };
+    let mut serve = command(folder.path());
+    serve
+        .args(["serve", "--role", "web"])
+        .env("SETUP", "1")
+        .env("DESTINATIONS", "")
+        .env("STRIPE_WEBHOOK_SECRET_FILE", file("stripe", "whsec_from_a_file"))
+        .env("API_KEYS_FILE", file("keys", &format!("ops:write:{KEY}")))
+        .env("DATABASE_URL_FILE", file("database", database.url().expose_secret()));
+    let (child, base) = started(&mut serve).await;
+    within("it is ready", async {
+        while client().get(format!("{base}/readyz")).send().await.unwrap().status() != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let events = client().get(format!("{base}/api/v1/events")).bearer_auth(KEY).send().await.unwrap();
+    assert_eq!(events.status(), 200);
+    end(child).await;
+}
+
+async fn refused(folder: &Path, setting: (&str, &str)) -> String {
+    let mut serve = command(folder);
+    serve.arg("serve").env("AUTH", "off").env("DESTINATIONS", "").env(setting.0, setting.1);
+    let done = crate::harness::output(&mut serve).await;
+    assert_eq!(done.status.code(), Some(1));
+    text(&done.stderr)
+}
+
+#[tokio::test]
+async fn a_secrets_file_that_cannot_be_read_is_named_and_no_command_goes_elsewhere_instead() {
+    let folder = TempDir::new().unwrap();
+    let said = refused(folder.path(), ("DATABASE_URL_FILE", "/nowhere/database")).await;
+    assert!(said.contains("DATABASE_URL: its file /nowhere/database (DATABASE_URL_FILE)"), "{said}");
+    assert!(!said.contains("DATABASE_URL: is missing"), "{said}");
+    let migrate = crate::harness::output(
+        command(folder.path()).arg("status").env("DATABASE_URL_FILE", "/nowhere/database"),
+    )
+    .await;
+    assert!(text(&migrate.stderr).contains("/nowhere/database"), "{migrate:?}");
+}
