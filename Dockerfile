@@ -1,6 +1,8 @@
-# The service in an image without a shell. TLS roots are compiled in, so it needs no CA files.
+# The service in an image without a shell: the program, and what a C program needs to run. TLS roots are
+# compiled in, so it needs no CA files, and it writes nothing, so its root may be read-only.
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /build
+# Queries are checked against the committed data: no database is needed.
 ENV SQLX_OFFLINE=true
 
 # The dependencies alone: this layer stays cached until a manifest changes.
@@ -21,12 +23,20 @@ RUN touch src/main.rs src/lib.rs \
     && mkdir /data
 
 FROM gcr.io/distroless/cc-debian12:nonroot
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="EventBridge API" \
+      org.opencontainers.image.description="Receives Stripe webhooks, commits them to Postgres and delivers each one to Notion." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=builder /build/target/release/eventbridge /usr/local/bin/eventbridge
 # The folder in which `dev` keeps its secret and the sandbox's pages; `serve` keeps nothing on disk.
-COPY --from=builder --chown=nonroot:nonroot /data /data
+COPY --from=builder --chown=65532:65532 /data /data
 WORKDIR /data
-USER nonroot
+# As a number, so that whoever runs it can see that it is not root.
+USER 65532:65532
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["eventbridge", "ready"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["eventbridge", "health"]
 ENTRYPOINT ["eventbridge"]
 CMD ["serve"]
