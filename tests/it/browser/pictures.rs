@@ -21,3 +21,13 @@ async fn a_day_of_a_small_shop_fits_and_reads_on_a_desk_and_on_a_phone() {
     page.until_shows("Amount is expected to be number.").await;
     page.picture("why").await;
 }
+
+#[tokio::test]
+async fn the_table_shows_the_same_day() {
+    let Some(site) = Site::with_keys(&[]).await else { return };
+    day::fill(&site).await;
+    let table = site.table().await;
+    table.open("/").await;
+    table.until_shows("EventId").await;
+    table.picture("notion-table").await;
+}

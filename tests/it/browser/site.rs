@@ -54,6 +54,11 @@ impl Site {
         Page::new(&self.chromium, &format!("http://localhost:{}", self.listening.port)).await
     }
 
+    /// The table that stands in for Notion's.
+    pub async fn table(&self) -> Page {
+        Page::new(&self.chromium, &self.notion_url().replace("127.0.0.1", "localhost")).await
+    }
+
     /// A page with a session.
     pub async fn logged_in(&self, key: &str) -> Page {
         let page = self.page().await;
