@@ -7,6 +7,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use url::Url;
 
@@ -22,6 +23,16 @@ pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Erro
         return Ok(options.ssl_mode(PgSslMode::VerifyFull));
     }
     Ok(options)
+}
+
+/// Whether a connection failed because the server could not show who it is.
+pub(super) fn is_unproven(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        // What rustls says of a certificate comes as an error of the stream.
+        sqlx::Error::Io(cause) => cause.kind() == ErrorKind::InvalidData,
+        _ => false,
+    }
 }
 
 fn says_how(url: &SecretString) -> bool {

@@ -143,14 +143,15 @@ impl MigrateError {
     fn of(error: &sqlx::Error, options: &PgConnectOptions) -> Self {
         let cause = match error {
             sqlx::Error::Database(database) => database.message().to_owned(),
-            sqlx::Error::Tls(_) => format!(
+            unproven if address::is_unproven(unproven) => format!(
                 "{error}; a server elsewhere is to show a certificate for its name: name its CA in the address \
-                 (sslrootcert=/path/to/ca.pem), or say there what will do (sslmode=require takes any)"
+                 (sslrootcert=/path/to/ca.pem), or say there what will do (sslmode=require takes any certificate)"
             ),
             other => other.to_string(),
         };
         let text = format!("{cause} (at {}, port {})", options.get_host(), options.get_port());
         match error {
+            unproven if address::is_unproven(unproven) => Self::Refused(text),
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
             // A connection that broke, a server that takes no writes (yet), too many connections, a server
             // that starts or stops.

@@ -39,6 +39,7 @@ mod server;
 mod setup;
 mod statistics;
 mod structure;
+mod tls;
 mod upgrades;
 mod valves;
 mod version;

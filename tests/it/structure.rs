@@ -145,3 +145,43 @@ fn the_committed_description_of_the_api_is_what_the_service_tells() {
         "docs/openapi.json is out of date: cargo run -- openapi > docs/openapi.json"
     );
 }
+
+fn pages() -> Vec<PathBuf> {
+    let of = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let all = [root(), root().join("docs"), root().join("docs/adr")].into_iter().flat_map(of);
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// The part of a link that leads to a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+}
+
+#[test]
+fn every_link_in_the_documents_leads_somewhere() {
+    let mut followed = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let targets = ["](", "src=\"", "srcset=\""].into_iter().flat_map(|before| {
+            text.split(before).skip(1).filter_map(|rest| rest.split([')', '"', ' ']).next())
+        });
+        for target in targets.filter(|target| !target.contains("://") && !target.contains('…')) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(file.exists(), "{} links to {target}, which is not there", page.display());
+            if !heading.is_empty() {
+                let headings = fs::read_to_string(&file).unwrap();
+                assert!(
+                    headings
+                        .lines()
+                        .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == heading),
+                    "{} links to {target}, and there is no such heading",
+                    page.display()
+                );
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "only {followed} links were found");
+}
