@@ -187,9 +187,8 @@ async fn read(api: &Api) -> Result<Standing, StoreError> {
         secrets: &api.secrets,
         silence_factor: api.silence_factor,
     };
-    let backlog = api.store.backlog(&api.instances).await?;
-    let (standing, held, (_, _, causes)) = tokio::try_join!(
-        api.store.standing(watched, &backlog),
+    let ((standing, _), held, (_, _, causes)) = tokio::try_join!(
+        api.store.standing(watched),
         api.store.held(&api.instances),
         rejections::look(api),
     )?;

@@ -108,7 +108,7 @@ async fn look(operator: &Operator) -> Result<Standing, StoreError> {
         secrets: &operator.secrets,
         silence_factor: silence_factor(),
     };
-    store.standing(watched, &store.backlog(&operator.instances).await?).await
+    Ok(store.standing(watched).await?.0)
 }
 
 /// From how many times the usual gap alerts call silence strange, where the settings can be read.

@@ -192,16 +192,21 @@ impl Store {
             select wanted.key as "key!", currency as "currency!", sum(amount_minor)::text as "sum!"
               from unnest($1::text[]) as wanted (key)
              cross join lateral (
-                   select distinct on (coalesce(object_id, event_id)) currency, amount_minor
+                   select distinct on (told.subject) currency, amount_minor
                      from (select event_key
                              from eventbridge.executions
                             where failure_group = wanted.key and status = 'failed'
                             order by finished_at desc, id desc
                             limit $2) as newest
                      join eventbridge.event_facts using (event_key)
-                     join eventbridge.events on events.id = event_key
+                    cross join lateral (
+                          -- A third row from anywhere is looked up only where the facts are from before they
+                          -- told of what they are.
+                          select coalesce(subject, (select coalesce(object_id, event_id)
+                                                      from eventbridge.events
+                                                     where events.id = newest.event_key)) as subject) as told
                     where amount_minor is not null and currency is not null
-                    order by coalesce(object_id, event_id), event_key desc) as object
+                    order by told.subject, event_key desc) as object
              group by wanted.key, currency
              order by wanted.key, currency
             "#,

@@ -34,17 +34,23 @@ impl Store {
         let bins = sqlx::query_as!(
             Bin,
             r#"
-            with of_span as (
-                select at, kind, le_ms, sum(n) as n
+            with of_step as (
+                select date_bin($4::bigint * interval '1 millisecond', at, $2) as begins, kind, le_ms, sum(n) as n
                   from eventbridge.statistics
-                 where per = $1 and at >= $2 and at < $3
-                 group by at, kind, le_ms
+                 where per = $1 and at >= $2 and at < $3 and kind <> $5
+                 group by 1, kind, le_ms
+                union all
+                select date_bin($4::bigint * interval '1 millisecond', at, $2), $5, 0, max(n)
+                  from (select at, sum(n) as n
+                          from eventbridge.statistics
+                         where per = $1 and at >= $2 and at < $3 and kind = $5
+                         group by at) as at_one_time
+                 group by 1
             )
-            select (extract(epoch from at - $2) * 1000)::bigint / $4 as "step!", kind, le_ms,
-                   (case when kind = $5 then max(n) else sum(n) end)::bigint as "n!"
-              from of_span
-             group by 1, kind, le_ms
-             order by 1, kind, le_ms
+            select (extract(epoch from begins - $2) * 1000)::bigint / $4 as "step!", kind as "kind!",
+                   le_ms as "le_ms!", n::bigint as "n!"
+              from of_step
+             order by begins, kind, le_ms
             "#,
             per.as_str(),
             from,

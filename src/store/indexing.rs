@@ -169,11 +169,11 @@ impl Store {
                 select * from unnest($7::bigint[], $8::text[]) as words (event_key, term)
             ), indexed as (
                 insert into eventbridge.event_facts
-                       (event_key, amount_minor, currency, customer, customer_email, invoice_number, terms)
-                select event_key, amount_minor, currency, customer, customer_email, invoice_number,
-                       array (select term from words where words.event_key = read.event_key)
+                       (event_key, subject, amount_minor, currency, customer, customer_email, invoice_number, terms)
+                select event_key, coalesce(object_id, event_id), amount_minor, currency, customer, customer_email,
+                       invoice_number, array (select term from words where words.event_key = read.event_key)
                   from read
-                 where event_key in (select id from eventbridge.events where id = any ($1))
+                  join eventbridge.events on events.id = event_key and events.id = any ($1)
                 on conflict do nothing
                 returning event_key
             )

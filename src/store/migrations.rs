@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "retention", include_str!("../../migrations/0008_retention.sql")),
     (9, "work of many", include_str!("../../migrations/0009_work_of_many.sql")),
     (12, "acts of many", include_str!("../../migrations/0012_acts_of_many.sql")),
+    (14, "what people read", include_str!("../../migrations/0014_what_people_read.sql")),
 ];
 
 /// Those that are no transaction: their statements, which blank lines part, are run one by one.

@@ -32,10 +32,11 @@ pub struct Watched<'a> {
 }
 
 impl Store {
-    /// How things stand, given what was just read of the backlog.
-    pub async fn standing(&self, watched: Watched<'_>, backlog: &[Backlog]) -> Result<Standing, StoreError> {
+    /// How things stand, and what waits.
+    pub async fn standing(&self, watched: Watched<'_>) -> Result<(Standing, Vec<Backlog>), StoreError> {
         let unknown = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
-        let (now, last_at, held, is_worked, unknown_failures, failing, rejections) = tokio::try_join!(
+        let (backlog, now, last_at, held, is_worked, unknown_failures, failing, rejections) = tokio::try_join!(
+            self.backlog(watched.instances),
             self.now(),
             self.last_accepted_at(),
             self.held(watched.instances),
@@ -48,7 +49,7 @@ impl Store {
             Some(last) => self.busy_hours(last - silence::HOURS_LOOKED_AT, now).await?,
             None => Vec::new(),
         };
-        Ok(Standing {
+        let standing = Standing {
             now,
             arrivals: Arrivals {
                 last_at,
@@ -60,7 +61,8 @@ impl Store {
             unknown_failures: usize::try_from(unknown_failures).unwrap_or_default(),
             failing: failing.rows.into_iter().map(self::failing).collect(),
             rejected: rejected_in_a_row(&rejections, last_at, watched.secrets, now),
-        })
+        };
+        Ok((standing, backlog))
     }
 }
 

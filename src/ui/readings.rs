@@ -66,8 +66,7 @@ impl Ui {
             secrets: &self.secrets,
             silence_factor: self.silence_factor,
         };
-        let backlog = self.store.backlog(&self.instances).await?;
-        let standing = self.store.standing(watched, &backlog).await?;
+        let (standing, backlog) = self.store.standing(watched).await?;
         Ok(Reading { standing, backlog })
     }
 }
