@@ -22,6 +22,9 @@ pub struct LimiterRow {
     pub next_at: Option<DateTime<Utc>>,
     /// Until when the other side wants to be left alone, where it does.
     pub blocked_until: Option<DateTime<Utc>>,
+    /// How many calls there were in the last minute; they are counted by minutes, and of the one before
+    /// this as much is taken as lies within the last sixty seconds.
+    pub calls: i64,
 }
 
 impl Store {
@@ -32,8 +35,14 @@ impl Store {
             r#"
             select connection,
                    case when greatest(next_at, blocked_until) > now() then greatest(next_at, blocked_until) end as next_at,
-                   case when blocked_until > now() then blocked_until end as blocked_until
+                   case when blocked_until > now() then blocked_until end as blocked_until,
+                   round(case minute - date_trunc('minute', now())
+                              when interval '0' then calls + calls_before * part_before
+                              when interval '1 minute' then calls_before
+                              when interval '-1 minute' then calls * part_before
+                              else 0 end)::bigint as "calls!"
               from eventbridge.rate_limits
+             cross join (select 1 - extract(second from now()) / 60 as part_before) as this_minute
              where connection = any ($1)
             "#,
             connections
@@ -60,7 +69,13 @@ impl Store {
                        for update
                 ), taken as (
                     update eventbridge.rate_limits
-                       set next_at = asked.at + $2::bigint * interval '1 microsecond'
+                       set next_at = asked.at + $2::bigint * interval '1 microsecond',
+                           minute = date_trunc('minute', asked.at),
+                           calls = case when minute = date_trunc('minute', asked.at) then calls + 1 else 1 end,
+                           calls_before = case date_trunc('minute', asked.at) - minute
+                                               when interval '0' then calls_before
+                                               when interval '1 minute' then calls
+                                               else 0 end
                       from asked
                      where rate_limits.connection = asked.connection
                        and asked.at <= clock_timestamp() + $3::bigint * interval '1 millisecond'

@@ -1,7 +1,7 @@
 //! `/destinations`: how each instance stands, what keeps it, and holding and resuming it by hand.
 
 use super::Ui;
-use super::elements::{ago, done, empty, length, span, status, time};
+use super::elements::{ago, count, done, empty, length, span, status, time, took};
 use super::forms::{note_field, note_of};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
@@ -56,6 +56,8 @@ struct Rate {
     blocked_until: Option<DateTime<Utc>>,
     /// When the next call may begin, where that lies ahead.
     next_at: Option<DateTime<Utc>>,
+    /// How many calls there were in the last minute.
+    calls: i64,
     /// Whether other instances keep to the same.
     is_shared: bool,
 }
@@ -159,11 +161,8 @@ fn card(visitor: &Visitor, standing: &Standing, now: DateTime<Utc>) -> Markup {
                 div { dt { "Pending" } dd { (waiting_words(standing.pending, standing.is_more)) } }
                 div { dt { "Oldest" } dd { (or_dash(standing.oldest)) } }
                 div { dt { "Clears in" @if standing.hold.is_some() && standing.drains_in.is_some() { ", once resumed" } } dd { (or_dash(standing.drains_in)) } }
-                div { dt { "Rate" } dd { (rate(&standing.rate, now)) } }
             }
-            @if let Some(until) = standing.rate.blocked_until {
-                p.reason { "It asked to be left alone until " (time(until)) "." }
-            }
+            (rate(&standing.rate, now))
             @if let Some(held) = &standing.hold { (reason(held, standing.probe_at, now)) }
             @if visitor.may_write() { (buttons(visitor, standing)) }
         }
@@ -212,16 +211,37 @@ fn buttons(visitor: &Visitor, standing: &Standing) -> Markup {
     }
 }
 
+/// How much of the rate is used, in words and as a bar.
 fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
-    let Some(per_minute) = rate.per_minute else { return html! { "–" } };
-    let state = match rate.next_at {
-        Some(at) if at > now => "in use",
-        _ => "free",
+    let Some(per_minute) = rate.per_minute else {
+        return html! { p.rate.soft { "Its calls keep to no rate." } };
     };
+    let used = rate.calls.clamp(0, per_minute.into());
+    let next = rate.next_at.filter(|at| *at > now);
     html! {
-        (per_minute) span.unit { " a min" }
-        span.unit title="Calls lie evenly apart; all replicas share the rate." { " · " (state) @if rate.is_shared { ", shared" } }
+        div.rate {
+            p {
+                strong { (count(rate.calls)) } " of " strong { (per_minute) } " calls a minute used"
+                @if rate.is_shared { span.soft { ", with others that share the rate" } }
+            }
+            p.soft {
+                @match (rate.blocked_until, next) {
+                    (Some(until), _) => { "It asked to be left alone until " (time(until)) "; no call is made before." },
+                    (None, Some(at)) => { "The next call may begin in " (length_to_the_tenth(at - now)) "." },
+                    (None, None) => "The next call may begin at once.",
+                }
+            }
+            svg.gauge viewBox=(format!("0 0 {per_minute} 1")) preserveAspectRatio="none" aria-hidden="true" focusable="false" {
+                rect.rest width=(per_minute) height="1" {}
+                rect.used width=(used) height="1" {}
+            }
+        }
     }
+}
+
+/// A short length of time: slots lie fractions of a second apart.
+fn length_to_the_tenth(time: TimeDelta) -> String {
+    took(i32::try_from(time.num_milliseconds().max(0)).unwrap_or(i32::MAX))
 }
 
 fn or_dash(time: Option<TimeDelta>) -> String {
@@ -247,6 +267,7 @@ impl Rate {
             per_minute: target.per_minute.map(u32::from),
             blocked_until: known.and_then(|row| row.blocked_until),
             next_at: known.and_then(|row| row.next_at),
+            calls: known.map_or(0, |row| row.calls),
             is_shared: target.connection.is_some() && sharing > 1,
         }
     }
