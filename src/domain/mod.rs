@@ -17,6 +17,7 @@ pub mod rejection;
 pub mod search;
 pub mod silence;
 pub mod span;
+pub mod story;
 pub mod subscription;
 pub mod target;
 pub mod verdict;

@@ -61,6 +61,9 @@ impl Hold {
 /// The class of a hold that a person asked for.
 const BY_HAND: &str = "by_hand";
 
+/// For so many days it is known when an instance was held.
+const PAST_HOLDS_DAYS: i32 = 400;
+
 impl Store {
     /// What the instance remembers.
     pub async fn recall(&self, instance: &str) -> Result<Option<Value>, StoreError> {
@@ -121,13 +124,26 @@ impl Store {
     pub async fn resume(&self, instance: &str) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
-            update eventbridge.destinations
-               set held_since = null, held_class = null, held_reason = null, held_remedy = null, held_execution = null,
-                   probe_at = null
-             where name = $1 and held_since is not null and held_class is distinct from $2
+            with held as (
+                select name, held_since, held_class, held_reason
+                  from eventbridge.destinations
+                 where name = $1 and held_since is not null and held_class is distinct from $2
+                   for update
+            ), resumed as (
+                update eventbridge.destinations
+                   set held_since = null, held_class = null, held_reason = null, held_remedy = null,
+                       held_execution = null, probe_at = null
+                  from held
+                 where destinations.name = held.name
+            ), forgotten as (
+                delete from eventbridge.past_holds where until < now() - $3::int * interval '1 day'
+            )
+            insert into eventbridge.past_holds (destination, since, class, reason)
+            select name, held_since, held_class, held_reason from held
             "#,
             instance,
-            BY_HAND
+            BY_HAND,
+            PAST_HOLDS_DAYS
         )
         .execute(&self.pool)
         .await?;
@@ -171,7 +187,7 @@ impl Store {
         let done = sqlx::query!(
             r#"
             with held as (
-                select name, held_class, held_reason
+                select name, held_since, held_class, held_reason
                   from eventbridge.destinations
                  where name = $1 and held_since is not null
                    for update
@@ -181,6 +197,9 @@ impl Store {
                        held_execution = null, probe_at = null
                   from held
                  where destinations.name = held.name
+            ), remembered as (
+                insert into eventbridge.past_holds (destination, since, class, reason)
+                select name, held_since, held_class, held_reason from held
             )
             insert into eventbridge.audit (who, action, subject, detail)
             select $2, $3, 'destination ' || name,

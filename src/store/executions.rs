@@ -78,18 +78,25 @@ impl ExecutionRow {
     /// Why it is where it is: its reason, and while it is pending what it waits for. `configured` are
     /// the destination instances that there are.
     pub fn why(&self, configured: &[String]) -> Option<String> {
+        match self.waiting(configured) {
+            Some(waiting) => Some(waiting.to_string()),
+            None => self.reason.clone(),
+        }
+    }
+
+    /// What it waits for, while it is pending.
+    pub fn waiting(&self, configured: &[String]) -> Option<Waiting> {
         if self.status != Status::Pending.as_str() {
-            return self.reason.clone();
+            return None;
         }
         let reason = self.reason.clone();
-        let waiting = match (&self.held_reason, self.behind) {
+        Some(match (&self.held_reason, self.behind) {
             _ if !configured.contains(&self.destination) => Waiting::NoDestination,
             (Some(held), _) => Waiting::Held(held.clone()),
             (None, Some(first)) => Waiting::Behind(ExecutionId(first)),
             (None, None) if self.is_put_off => Waiting::Until { next_try: self.run_at, reason },
             (None, None) => Waiting::Worker { reason },
-        };
-        Some(waiting.to_string())
+        })
     }
 }
 
@@ -191,6 +198,20 @@ impl Store {
         .fetch_all(&self.reading)
         .await?;
         Ok(Page::cut(rows, limit, |row| row.id))
+    }
+
+    /// The executions of these events, in the order in which they were made.
+    pub(super) async fn executions_of(&self, events: &[i64]) -> Result<Vec<ExecutionRow>, StoreError> {
+        /// More than there are: an event has one for each destination instance.
+        const READ_MAX: i64 = 1000;
+        let rows = select_executions!(
+            "where event_key = any ($1) order by executions.id limit $2",
+            events,
+            READ_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(rows)
     }
 
     /// The newest tries of an execution, newest first.

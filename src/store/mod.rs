@@ -34,6 +34,7 @@ mod search;
 mod signs;
 mod standing;
 mod statistics;
+mod stories;
 mod tide;
 mod vitals;
 mod wake;

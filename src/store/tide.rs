@@ -5,8 +5,8 @@ use super::{Store, StoreError};
 /// How far things have come, at all replicas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tide {
-    /// Is another text after events came in or were rejected, work was claimed or finished, a
-    /// destination was held or resumed, or a person did anything by hand.
+    /// Is another text after events came in, were indexed or were rejected, work was claimed or finished,
+    /// a destination was held or resumed, or a person did anything by hand.
     pub work: String,
     /// Is another text after numbers were added to the statistics, or a minute has gone by since.
     pub numbers: String,
@@ -25,6 +25,7 @@ impl Store {
                        (select concat_ws('/', last_value, is_called) from eventbridge.fences),
                        (select concat_ws('/', last_value, is_called) from eventbridge.audit_id_seq),
                        (select concat_ws('/', last_value, is_called) from eventbridge.rejection_numbers),
+                       (select seen_id from eventbridge.indexing),
                        (select concat_ws('/', count(*), sum(fence)) from eventbridge.leases),
                        (select string_agg(concat_ws('/', name, held_since, held_reason), ' ' order by name)
                           from eventbridge.destinations)) as "work!",

@@ -110,9 +110,24 @@ pub(super) fn done(word: Option<&str>) -> Markup {
     html! { p.done role="status" { (text) } }
 }
 
-/// A link to another site, opened apart and told nothing of where it came from.
+/// A link to another site, opened apart and told nothing of where it came from; the text alone where the
+/// link leads to no site, but to a script.
 pub(super) fn outside(href: &str, text: &str) -> Markup {
+    if !is_web(href) {
+        return html! { (text) };
+    }
     html! { a href=(href) target="_blank" rel="noopener noreferrer" { (text) span.arrow aria-hidden="true" { "↗" } span.hidden { " (opens in a new tab)" } } }
+}
+
+/// Whether a link that somebody gave leads to the web, and not to a script.
+pub(super) fn is_web(link: &str) -> bool {
+    link.starts_with("https://") || link.starts_with("http://")
+}
+
+/// A text with its first letter large, as a sentence begins.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A path with a query; pairs without a value are left out.

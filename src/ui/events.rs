@@ -1,20 +1,20 @@
-//! `/events`: what came in, and what became of each.
+//! `/events/{id}`: one event, why it is where it is, and the table of the list.
 
-use super::elements::{
-    Head::Text, address, done, empty, maybe, none, outside, pager, status, table, time, took,
-};
-use super::filters::{EventsWanted, has_blanks, told_at_form, window_note};
+use super::elements::{Head::Text, address, done, empty, maybe, none, outside, status, table, time};
+use super::executions::{self, page_button};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::payload::{self as layout};
-use super::query::{self, Path, Query, ROWS};
+use super::query::{Path, Query};
 use super::refusal::Refusal;
-use super::{Ui, bulk, dashboard_link};
+use super::timeline::{Names, timeline, waits};
+use super::{Ui, dashboard_link};
 use crate::domain::event::EventKey;
-use crate::store::{Cursor, EventFilter, EventRow, ExecutionFilter, ExecutionRow, LIMIT_MAX, RemovedPayload};
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use crate::domain::story::{self, Delivery};
+use crate::store::{EventFilter, EventRow, RemovedPayload};
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -22,57 +22,13 @@ use serde::Deserialize;
 /// How many events of the same object are shown with one.
 const SIBLINGS: u32 = 11;
 
-/// Which events to list.
-#[derive(Debug, Deserialize)]
-pub(super) struct ListQuery {
-    #[serde(flatten)]
-    wanted: EventsWanted,
-    cursor: Option<String>,
-}
-
 /// What was just done.
 #[derive(Debug, Deserialize)]
 pub(super) struct ShowQuery {
     done: Option<String>,
 }
 
-/// The list.
-pub(super) async fn list(
-    State(ui): State<Ui>,
-    visitor: Visitor,
-    RawQuery(raw): RawQuery,
-    Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
-    let wanted = &query.wanted;
-    let here = |cursor: Option<&str>| {
-        let mut pairs = wanted.pairs();
-        pairs.push(("cursor", cursor));
-        address("/events", &pairs)
-    };
-    if has_blanks(raw.as_deref()) {
-        return Ok(Redirect::to(&here(query.cursor.as_deref())).into_response());
-    }
-    let mut ready = wanted.clone();
-    let cursor = query::cursor(query.cursor.as_deref())?;
-    let listed = async { Ok(ui.store.events(&ready.read(&ui).await?, cursor, ROWS).await?) };
-    let (page, told) = told_at_form(listed.await)?;
-    let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
-    let newest = query.cursor.is_some().then(|| here(None));
-    let body = html! {
-        div.head {
-            h1 { "Events" }
-            @if visitor.may_write() && !page.rows.is_empty() { (bulk::replay_link(&ready)) }
-        }
-        (wanted.form(told.as_deref()))
-        (window_note(wanted.received_after.is_some(), ready.received_after.is_some()))
-        @if told.is_none() { div data-part="rows" { (rows(&page.rows)) } }
-        (pager(newest.as_deref(), older.as_deref()))
-    };
-    let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    Ok((status, frame::page(&visitor, Tab::Events, "Events", &body)).into_response())
-}
-
-/// One event: its facts, its deliveries and its body.
+/// One event: its facts, its deliveries, all that happened to it, and its body.
 pub(super) async fn show(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -81,7 +37,6 @@ pub(super) async fn show(
 ) -> Result<Html<String>, Refusal> {
     let missing = || Refusal::not_found("There is no event of this id.");
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
-    let of_event = ExecutionFilter { event: Some(key), ..ExecutionFilter::default() };
     let event = ui.store.event(key).await?.ok_or_else(missing)?;
     let of_object = EventFilter { object_id: event.object_id.clone(), ..EventFilter::default() };
     let siblings = async {
@@ -90,17 +45,30 @@ pub(super) async fn show(
             None => Ok::<_, Refusal>(Vec::new()),
         }
     };
-    let executions = async { Ok(ui.store.executions(&of_event, None, LIMIT_MAX).await?) };
-    let (executions, kept, siblings) = tokio::try_join!(executions, kept(&ui, key), siblings)?;
+    let story = async {
+        let chapters = ui.store.chapters(std::slice::from_ref(&event), &ui.instances);
+        Ok(tokio::try_join!(chapters, ui.store.now())?)
+    };
+    let ((chapters, now), kept, siblings) = tokio::try_join!(story, kept(&ui, key), siblings)?;
+    let deliveries: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.deliveries).collect();
+    let names = Names { destinations: deliveries.len() > 1, ..Names::default() };
     let body = html! {
         (done(query.done.as_deref()))
         div.head {
-            div { p.kicker { "Event" } h1 { (event.event_type) } p.mono.soft { (event.event_id) } }
+            div { p.kicker { "Event" } h1 { (type_of(&event)) } p.mono.soft { (event.event_id) } }
         }
         section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&event)) }
         section data-part="deliveries" aria-labelledby="deliveries" {
             h2 id="deliveries" { "Deliveries" }
-            (deliveries(&executions.rows, &ui.instances))
+            @if deliveries.is_empty() {
+                (empty("Nobody wanted it", "No destination asks for events of this type and mode; it is stored."))
+            } @else {
+                div.cards.wide { @for delivery in deliveries { (card(&visitor, delivery)) } }
+            }
+        }
+        section data-part="timeline" aria-labelledby="timeline-title" {
+            h2 id="timeline-title" { "What happened" }
+            (timeline(&story::tell(&chapters, now), &names))
         }
         (others(&event, &siblings))
         (payload_section(event.id, &kept))
@@ -178,7 +146,8 @@ async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, Refusal> {
     }
 }
 
-fn rows(events: &[EventRow]) -> Markup {
+/// A table of events.
+pub(super) fn rows(events: &[EventRow]) -> Markup {
     html! {
         @if events.is_empty() {
             (empty("No event here", "Nothing matches, or nothing has come in yet."))
@@ -187,7 +156,7 @@ fn rows(events: &[EventRow]) -> Markup {
                 @for event in events {
                     tr {
                         td.when { (time(event.received_at)) }
-                        td { a href=(format!("/events/{}", event.id)) { (if event.event_type.is_empty() { "(no type)" } else { &event.event_type }) } }
+                        td { a href=(format!("/events/{}", event.id)) { (type_of(event)) } }
                         td.mono { (maybe(event.object_id.as_deref())) }
                         td.mono { (event.event_id) }
                         td { (mode(event.livemode)) }
@@ -237,13 +206,16 @@ fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
             section aria-labelledby="siblings" data-part="siblings" {
                 div.head {
                     h2 id="siblings" { "More of this object" }
-                    a href=(address("/events", &[("object", Some(object))])) { "All its events" }
+                    div.links {
+                        a href=(address("/search", &[("q", Some(object))])) { "Its whole story" }
+                        a href=(address("/events", &[("object", Some(object))])) { "All its events" }
+                    }
                 }
                 ul.rows {
                     @for other in others {
                         li {
                             a.row href=(format!("/events/{}", other.id)) {
-                                span.row-main { (other.event_type) }
+                                span.row-main { (type_of(other)) }
                                 span.row-soft.mono { (other.event_id) }
                                 span.row-end { (time(other.received_at)) }
                             }
@@ -255,24 +227,32 @@ fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
     }
 }
 
-fn deliveries(executions: &[ExecutionRow], instances: &[String]) -> Markup {
+/// How one delivery stands, with its buttons for whoever may use them.
+fn card(visitor: &Visitor, delivery: &Delivery) -> Markup {
+    let (id, title) = (delivery.id, format!("delivery-{}", delivery.id));
     html! {
-        @if executions.is_empty() {
-            (empty("Nobody wanted it", "No destination asks for events of this type and mode; it is stored."))
-        } @else {
-            ul.rows {
-                @for execution in executions {
-                    li {
-                        a.row href=(format!("/executions/{}", execution.id)) {
-                            span.row-main { (status(&execution.status)) " " (execution.destination) }
-                            span.row-soft { (execution.why(instances).unwrap_or_default()) }
-                            span.row-end { @if let Some(duration) = execution.duration_ms { (took(duration)) } }
-                        }
-                    }
-                }
+        article.card.delivery aria-labelledby=(title) {
+            div.head {
+                h3 id=(title) { a href=(format!("/executions/{id}")) { (delivery.destination) } }
+                (status(delivery.status.as_str()))
+            }
+            @match (&delivery.waiting, &delivery.reason) {
+                (Some(waiting), _) => p.soft { "It " (waits(waiting)) },
+                (None, Some(reason)) => p.soft { bdi { (reason) } },
+                (None, None) => {},
+            }
+            div.acts {
+                (page_button(delivery.page.as_deref()))
+                a.button href=(format!("/executions/{id}/preview")) { "Preview" }
+                (executions::buttons(visitor, id, delivery.status))
             }
         }
     }
+}
+
+/// What an event is called.
+pub(super) fn type_of(event: &EventRow) -> &str {
+    if event.event_type.is_empty() { "(no type)" } else { &event.event_type }
 }
 
 /// Whether real money is concerned.

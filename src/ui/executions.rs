@@ -1,75 +1,31 @@
-//! `/executions`: each event on its way to a destination, why it is where it is, and another try.
+//! `/executions/{id}`: an event on its way to a destination, why it is where it is, and another try;
+//! and the table of the list.
 
 use super::elements::{
     Head::{Number, Text},
-    address, done, empty, maybe, none, outside, pager, status, table, time, took,
+    done, empty, is_web, none, outside, status, table, time, took,
 };
 use super::events::{kept, payload_section};
-use super::filters::{ExecutionsWanted, has_blanks, told_at_form, window_note};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
-use super::query::{self, Path, Query, ROWS};
+use super::query::{Path, Query};
 use super::refusal::Refusal;
-use super::timeline::timeline;
-use super::{Ui, bulk, dashboard_link};
+use super::timeline::{Names, timeline, waits};
+use super::{Ui, dashboard_link};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
-use crate::store::{Answered, Cancelled, Cursor, EventRow, ExecutionRow};
-use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use crate::domain::story;
+use crate::store::{Answered, Cancelled, EventRow, ExecutionRow};
+use axum::extract::State;
+use axum::response::{Html, Redirect};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::info;
-
-/// Which executions to list.
-#[derive(Debug, Deserialize)]
-pub(super) struct ListQuery {
-    #[serde(flatten)]
-    wanted: ExecutionsWanted,
-    cursor: Option<String>,
-}
 
 /// What was just done.
 #[derive(Debug, Deserialize)]
 pub(super) struct ShowQuery {
     done: Option<String>,
-}
-
-/// The list.
-pub(super) async fn list(
-    State(ui): State<Ui>,
-    visitor: Visitor,
-    RawQuery(raw): RawQuery,
-    Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
-    let wanted = &query.wanted;
-    let here = |cursor: Option<&str>| {
-        let mut pairs = wanted.pairs();
-        pairs.push(("cursor", cursor));
-        address("/executions", &pairs)
-    };
-    if has_blanks(raw.as_deref()) {
-        return Ok(Redirect::to(&here(query.cursor.as_deref())).into_response());
-    }
-    let mut ready = wanted.clone();
-    let cursor = query::cursor(query.cursor.as_deref())?;
-    let listed = async { Ok(ui.store.executions(&ready.read(&ui).await?, cursor, ROWS).await?) };
-    let (page, told) = told_at_form(listed.await)?;
-    let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
-    let newest = query.cursor.is_some().then(|| here(None));
-    let body = html! {
-        div.head {
-            h1 { "Executions" }
-            @if visitor.may_write() && !page.rows.is_empty() { (bulk::retry_link(&ready)) }
-        }
-        (wanted.form(&ui, told.as_deref()))
-        (window_note(wanted.created_after.is_some(), ready.created_after.is_some()))
-        @if told.is_none() { div data-part="rows" { (rows(&page.rows, &ui.instances)) } }
-        (pager(newest.as_deref(), older.as_deref()))
-    };
-    let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    Ok((status, frame::page(&visitor, Tab::Executions, "Executions", &body)).into_response())
 }
 
 /// One execution: where it stands and why, what happened so far, and the body that it delivers.
@@ -81,12 +37,16 @@ pub(super) async fn show(
 ) -> Result<Html<String>, Refusal> {
     let execution = ui.store.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
     let key = EventKey(execution.event_key);
-    let (event, attempts, kept) = tokio::try_join!(
+    let (event, now, kept) = tokio::try_join!(
         async { Ok(ui.store.event(key).await?) },
-        async { Ok(ui.store.attempts(ExecutionId(id)).await?) },
+        async { Ok(ui.store.now().await?) },
         kept(&ui, key),
     )?;
     let event = event.ok_or_else(missing)?;
+    let mut chapters = ui.store.chapters(std::slice::from_ref(&event), &ui.instances).await?;
+    for chapter in &mut chapters {
+        chapter.deliveries.retain(|delivery| delivery.id == ExecutionId(id));
+    }
     let title = format!("Execution {id}");
     let body = html! {
         (done(query.done.as_deref()))
@@ -94,14 +54,12 @@ pub(super) async fn show(
             div {
                 p.kicker { (title) " to " (execution.destination) }
                 h1 { (execution.event_type) " " (status(&execution.status)) }
-                @if let Some(why) = execution.why(&ui.instances) { p.lead { (why) } }
+                @if let Some(why) = why(&execution, &ui.instances) { p.lead { (why) } }
             }
             div.actions {
-                @if let Some(link) = execution.remote_url.as_deref().filter(|link| is_web(link)) {
-                    a.button href=(link) target="_blank" rel="noopener noreferrer" { "Open the page" span.hidden { " (opens in a new tab)" } }
-                }
+                (page_button(execution.remote_url.as_deref()))
                 a.button href=(format!("/executions/{id}/preview")) { "Preview" }
-                (buttons(&visitor, &execution))
+                @if let Ok(status) = execution.status.parse() { (buttons(&visitor, ExecutionId(id), status)) }
             }
         }
         section.card aria-labelledby="facts" data-part="facts" {
@@ -110,7 +68,7 @@ pub(super) async fn show(
         }
         section aria-labelledby="timeline-title" data-part="timeline" {
             h2 id="timeline-title" { "What happened" }
-            (timeline(&event, &execution, &attempts, &ui.instances))
+            (timeline(&story::tell(&chapters, now), &Names::default()))
         }
         (payload_section(event.id, &kept))
     };
@@ -174,7 +132,7 @@ pub(super) fn rows(executions: &[ExecutionRow], instances: &[String]) -> Markup 
                         td { (execution.destination) }
                         td.number { (execution.attempts) }
                         td.number { @match execution.duration_ms { Some(duration) => (took(duration)), None => (none()) } }
-                        td.why { (maybe(execution.why(instances).as_deref())) }
+                        td.why { @match why(execution, instances) { Some(why) => (why), None => (none()) } }
                     }
                 }
             }))
@@ -205,32 +163,43 @@ fn facts(execution: &ExecutionRow, event: &EventRow) -> Markup {
                 dt { "Next try" }
                 dd { @if execution.status == Status::Pending.as_str() { (time(execution.run_at)) } @else { (none()) } }
             }
-            div { dt { "Page" } dd.mono { (maybe(execution.remote_id.as_deref())) } }
+            div { dt { "Page" } dd.mono { @match &execution.remote_id { Some(id) => (id), None => (none()) } } }
         }
     }
 }
 
-fn buttons(visitor: &Visitor, execution: &ExecutionRow) -> Markup {
-    let status = execution.status.parse::<Status>().ok();
-    let is_retryable = status.is_some_and(|status| status.after(Change::Retry).is_some());
-    let is_wanted = status == Some(Status::Failed);
+/// Why an execution is where it is, with times in the reader's zone.
+fn why(execution: &ExecutionRow, instances: &[String]) -> Option<Markup> {
+    match execution.waiting(instances) {
+        Some(waiting) => Some(waits(&waiting)),
+        None => execution.reason.as_ref().map(|reason| html! { bdi { (reason) } }),
+    }
+}
+
+/// What can be done to an execution in this state, for whoever may do it.
+pub(super) fn buttons(visitor: &Visitor, id: ExecutionId, status: Status) -> Markup {
+    let is_retryable = status.after(Change::Retry).is_some();
     html! {
-        @if visitor.may_write() && status == Some(Status::Pending) {
-            (frame::post(visitor, &format!("/executions/{}/cancel", execution.id), &html! {
+        @if visitor.may_write() && status == Status::Pending {
+            (frame::post(visitor, &format!("/executions/{id}/cancel"), &html! {
                 button type="submit" { "Cancel delivery" }
             }))
         }
         @if visitor.may_write() && is_retryable {
-            (frame::post(visitor, &format!("/executions/{}/retry", execution.id), &html! {
-                button.primary[is_wanted] type="submit" { "Retry now" }
+            (frame::post(visitor, &format!("/executions/{id}/retry"), &html! {
+                button.primary[status == Status::Failed] type="submit" { "Retry now" }
             }))
         }
     }
 }
 
-/// Whether a link that a destination gave leads to the web, and not to a script.
-fn is_web(link: &str) -> bool {
-    link.starts_with("https://") || link.starts_with("http://")
+/// The way to what was written, where a destination gave a link to it.
+pub(super) fn page_button(link: Option<&str>) -> Markup {
+    html! {
+        @if let Some(link) = link.filter(|link| is_web(link)) {
+            a.button href=(link) target="_blank" rel="noopener noreferrer" { "Open the page" span.hidden { " (opens in a new tab)" } }
+        }
+    }
 }
 
 fn without_payload() -> Refusal {

@@ -20,6 +20,7 @@ mod forms;
 mod frame;
 mod guard;
 mod history;
+mod list;
 mod live;
 mod login;
 mod overview;
@@ -165,10 +166,10 @@ pub fn guarded_paths() -> impl Iterator<Item = &'static str> {
 fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
     vec![
         ("/", get(overview::overview)),
-        ("/events", get(events::list)),
+        ("/events", get(list::list::<filters::EventsWanted>)),
         ("/events/{id}", get(events::show)),
         ("/events/{id}/payload", get(events::payload)),
-        ("/executions", get(executions::list)),
+        ("/executions", get(list::list::<filters::ExecutionsWanted>)),
         ("/events/replay", get(bulk::plan_replay).post(bulk::replay)),
         ("/executions/retry", get(bulk::plan_retry).post(bulk::retry)),
         ("/acts/{id}", get(bulk::show)),

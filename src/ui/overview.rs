@@ -74,7 +74,7 @@ pub(super) async fn overview(
                 (latest_failures(&failures, now))
             }
         }
-        div.columns {
+        div.columns.three {
             section data-part="rejections" aria-labelledby="rejections" {
                 h2 id="rejections" { "Rejected webhooks" }
                 (rejected(&causes, now))

@@ -1,23 +1,32 @@
-//! `/search`: one box for whatever people have in hand: an id, an e-mail address, a Notion link.
+//! `/search`: one box for whatever people have in hand: an id, an e-mail address, a Notion link. It leads
+//! to the event, or to the story of the object, the customer or whatever else the events have in common.
 
-use super::Ui;
 use super::elements::{
     Head::{Number, Text},
-    address, empty, maybe, none, pager, table, time,
+    address, capital, empty, maybe, none, outside, pager, status, table, time,
 };
+use super::events::{mode, type_of};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
-use super::query::{self, Query, ROWS};
+use super::query::{self, Query};
 use super::refusal::Refusal;
-use crate::domain::search::Sought;
-use crate::store::{Cursor, FoundEvent};
+use super::timeline::{Names, timeline};
+use super::{Ui, dashboard_link};
+use crate::domain::event::EventKey;
+use crate::domain::search::{Sought, term};
+use crate::domain::story::{self, Chapter};
+use crate::store::{Cursor, EventRow, FoundEvent};
 use axum::extract::State;
-use axum::response::Html;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// The longest text that is looked for.
 const CHARACTERS_MAX: usize = 1000;
+
+/// How many events a story tells of at a time.
+const EVENTS: u32 = 20;
 
 /// What is looked for.
 #[derive(Debug, Deserialize)]
@@ -27,45 +36,155 @@ pub(super) struct SearchQuery {
     cursor: Option<String>,
 }
 
-/// What was found.
+/// What was found, and what happened to it.
 pub(super) async fn search(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<SearchQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Response, Refusal> {
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(Sought::read)
         .ok_or_else(|| Refusal::bad_request("Search for 1 to 1000 characters, not only blanks."))?;
-    let page = ui.store.search(&sought, query::cursor(query.cursor.as_deref())?, ROWS).await?;
+    let page = ui.store.search(&sought, query::cursor(query.cursor.as_deref())?, EVENTS).await?;
+    if let [found] = page.rows.as_slice()
+        && found.event.event_id == sought.event_id
+    {
+        return Ok(Redirect::to(&format!("/events/{}", found.event.id)).into_response());
+    }
+    let events: Vec<EventRow> = page.rows.iter().map(|found| found.event.clone()).collect();
+    let (chapters, now) = tokio::try_join!(ui.store.chapters(&events, &ui.instances), ui.store.now())?;
     let here = |cursor: Option<&str>| address("/search", &[("q", Some(&query.q)), ("cursor", cursor)]);
     let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));
+    let subject = Subject::of(&sought, &page.rows);
     let body = html! {
-        div { p.kicker { "Search" } h1 { (query.q.trim()) } }
-        div data-part="rows" { (rows(&page.rows)) }
+        div {
+            p.kicker { (capital(subject.kind())) }
+            h1 { bdi { (query.q.trim()) } }
+            @if older.is_some() { p.lead { "The newest " (EVENTS) " events that know it; there are older ones." } }
+        }
+        (subject.facts())
+        section data-part="rows" aria-labelledby="events-title" {
+            h2 id="events-title" { "Events" }
+            (rows(&page.rows, &chapters, &subject))
+        }
+        @if !chapters.is_empty() {
+            section data-part="timeline" aria-labelledby="timeline-title" {
+                h2 id="timeline-title" { "What happened" }
+                (timeline(&story::tell(&chapters, now), &names(&events, &chapters)))
+            }
+        }
         (pager(newest.as_deref(), older.as_deref()))
     };
-    Ok(frame::page(&visitor, Tab::Search, "Search", &body))
+    Ok(frame::page(&visitor, Tab::Search, query.q.trim(), &body).into_response())
 }
 
-fn rows(found: &[FoundEvent]) -> Markup {
-    html! {
-        @if found.is_empty() {
-            (empty("Nothing was found", "Events are found by their id at once, and by all else a second or two after they came. Give whole ids and addresses."))
-        } @else {
-            (table("Events found", &[Text("Received"), Text("Type"), Number("Amount"), Text("Customer"), Text("Invoice"), Text("Object")], &html! {
-                @for one in found {
-                    tr {
-                        td.when { (time(one.event.received_at)) }
-                        td { a href=(format!("/events/{}", one.event.id)) { (one.event.event_type) } }
-                        td.number { @match &one.amount { Some(amount) => (amount.to_string()), None => (none()) } }
-                        td { (maybe(one.customer_email.as_deref().or(one.customer.as_deref()))) }
-                        td { (maybe(one.invoice_number.as_deref())) }
-                        td.mono { (maybe(one.event.object_id.as_deref())) }
-                    }
-                }
-            }))
+/// What the events that were found have in common.
+#[derive(Debug)]
+enum Subject<'a> {
+    /// An object, as an event of its own tells of it.
+    Object(&'a EventRow),
+    /// A customer, as the newest event tells of them.
+    Customer(&'a FoundEvent),
+    /// Something else.
+    Other,
+}
+
+impl<'a> Subject<'a> {
+    fn of(sought: &Sought, found: &'a [FoundEvent]) -> Self {
+        let is_meant = |text: Option<&String>| text.is_some_and(|text| term(text) == sought.term);
+        let of_customer =
+            |one: &&FoundEvent| is_meant(one.customer.as_ref()) || is_meant(one.customer_email.as_ref());
+        let of_object = |one: &&FoundEvent| is_meant(one.event.object_id.as_ref());
+        if let Some(one) = found.iter().find(of_customer) {
+            return Self::Customer(one);
+        }
+        found.iter().find(of_object).map_or(Self::Other, |one| Self::Object(&one.event))
+    }
+
+    fn kind(&self) -> &str {
+        match self {
+            Self::Object(event) => event.object_type.as_deref().unwrap_or("Object"),
+            Self::Customer(_) => "Customer",
+            Self::Other => "Search",
         }
     }
+
+    fn facts(&self) -> Markup {
+        let (event, customer) = match self {
+            Self::Object(event) => (*event, None),
+            Self::Customer(found) => (&found.event, Some(*found)),
+            Self::Other => return html! {},
+        };
+        let link = |id: Option<&str>| {
+            let in_stripe =
+                id.and_then(|id| dashboard_link::object(id, event.account.as_deref(), event.livemode));
+            html! { @match (id, in_stripe) { (Some(id), Some(link)) => (outside(&link, id)), (id, _) => (maybe(id)) } }
+        };
+        html! {
+            section.card aria-labelledby="facts" {
+                h2.hidden id="facts" { "Facts" }
+                dl.facts {
+                    @if let Some(customer) = customer {
+                        div { dt { "Customer" } dd.mono { (link(customer.customer.as_deref())) } }
+                        div { dt { "E-mail" } dd { (maybe(customer.customer_email.as_deref())) } }
+                    } @else {
+                        div { dt { "Object" } dd.mono { (link(event.object_id.as_deref())) } }
+                        div { dt { "Kind" } dd { (maybe(event.object_type.as_deref())) } }
+                    }
+                    div { dt { "Mode" } dd { (mode(event.livemode)) } }
+                    div { dt { "Account" } dd.mono { (maybe(event.account.as_deref())) } }
+                }
+            }
+        }
+    }
+}
+
+/// What the lines of a story of several events are about. Where one is alone it need not be told.
+fn names(events: &[EventRow], chapters: &[Chapter]) -> Names {
+    let destinations: BTreeSet<_> = chapters
+        .iter()
+        .flat_map(|chapter| &chapter.deliveries)
+        .map(|delivery| &delivery.destination)
+        .collect();
+    Names {
+        events: events.iter().map(|event| (EventKey(event.id), type_of(event).to_owned())).collect(),
+        destinations: destinations.len() > 1,
+    }
+}
+
+fn rows(found: &[FoundEvent], chapters: &[Chapter], subject: &Subject<'_>) -> Markup {
+    if found.is_empty() {
+        return empty(
+            "Nothing was found",
+            "Events are found by their id at once, and by all else a second or two after they came. Give whole ids and addresses.",
+        );
+    }
+    // What the page is about need not be told of each.
+    let (is_object, is_customer) =
+        (matches!(subject, Subject::Object(_)), matches!(subject, Subject::Customer(_)));
+    let mut heads = vec![Text("Received"), Text("Type"), Text("Delivery"), Number("Amount"), Text("Invoice")];
+    heads.extend((!is_customer).then_some(Text("Customer")));
+    heads.extend((!is_object).then_some(Text("Object")));
+    table(
+        "Events found",
+        &heads,
+        &html! {
+            @for (one, chapter) in found.iter().zip(chapters) {
+                tr {
+                    td.when { (time(one.event.received_at)) }
+                    td { a href=(format!("/events/{}", one.event.id)) { (type_of(&one.event)) } }
+                    td {
+                        @if chapter.deliveries.is_empty() { (none()) }
+                        @for delivery in &chapter.deliveries { (status(delivery.status.as_str())) " " }
+                    }
+                    td.number { @match &one.amount { Some(amount) => (amount.to_string()), None => (none()) } }
+                    td { (maybe(one.invoice_number.as_deref())) }
+                    @if !is_customer { td { (maybe(one.customer_email.as_deref().or(one.customer.as_deref()))) } }
+                    @if !is_object { td.mono { (maybe(one.event.object_id.as_deref())) } }
+                }
+            }
+        },
+    )
 }

@@ -1,86 +1,125 @@
-//! What happened to an event on its way to one destination, oldest first.
+//! A story as a timeline: the lines that the domain tells, with their states, links and times.
 
-use super::elements::{status, time, took};
+use super::elements::{capital, outside, status, time, took};
+use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
-use crate::store::{AttemptRow, EventRow, ExecutionRow};
-use chrono::{DateTime, Utc};
+use crate::domain::story::{Act, Line, Moment, Try, What};
+use crate::domain::waiting::Waiting;
 use maud::{Markup, html};
+use std::collections::BTreeMap;
 
-struct Moment {
-    at: Option<DateTime<Utc>>,
-    tone: &'static str,
-    what: Markup,
+/// What lines are about, where that must be told.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// The events by what they are called; empty where the page is about one.
+    pub events: BTreeMap<EventKey, String>,
+    /// Whether the destination is told.
+    pub destinations: bool,
 }
 
-/// The timeline, from Stripe to where the execution stands now. `attempts` are newest first.
-pub(super) fn timeline(
-    event: &EventRow,
-    execution: &ExecutionRow,
-    attempts: &[AttemptRow],
-    instances: &[String],
-) -> Markup {
-    let mut moments = Vec::new();
-    if let Some(created) = event.created {
-        moments.push(moment(created, "past", html! { "It happened, as " (event.source) " says." }));
-    }
-    let received = html! {
-        "It was received, verified with the secret " strong { (event.secret_name) } ", and stored."
-    };
-    moments.push(moment(event.received_at, "past", received));
-    moments.extend(attempts.iter().rev().map(tried));
-    moments.extend(now(execution, instances));
+/// The timeline, oldest first.
+pub(super) fn timeline(lines: &[Line], names: &Names) -> Markup {
     html! {
         ol.timeline {
-            @for moment in &moments {
-                li class=(moment.tone) {
-                    div.what { (moment.what) }
-                    div.at { @if let Some(at) = moment.at { (time(at)) } @else { "now" } }
+            @for line in lines {
+                li class=(tone(&line.what)) {
+                    div.what { (about(line, names)) (what(&line.what)) }
+                    div.at { @match line.at { Moment::At(at) => (time(at)), Moment::Now(_) => "now" } }
                 }
             }
         }
     }
 }
 
-fn moment(at: DateTime<Utc>, tone: &'static str, what: Markup) -> Moment {
-    Moment { at: Some(at), tone, what }
+/// What an execution waits for, its time in the reader's zone and what it waits behind a click away.
+pub(super) fn waits(waiting: &Waiting) -> Markup {
+    match waiting {
+        Waiting::Until { next_try, reason } => html! {
+            "waits for its next try at " (time(*next_try)) @if let Some(reason) = reason { ": " bdi { (reason) } }
+        },
+        Waiting::Behind(first) => html! {
+            "waits for " a href=(format!("/executions/{first}")) { "execution " (first) } " of the same object, which comes first"
+        },
+        other => html! { (other) },
+    }
 }
 
-fn tried(attempt: &AttemptRow) -> Moment {
-    let tone = match attempt.outcome.as_str() {
-        "delivered" => "good",
-        "permanent" | "gone" => "bad",
-        _ => "waits",
-    };
-    let what = html! {
-        "A try of " (took(attempt.duration_ms)) ": " (status(&attempt.outcome))
-        @if let Some(code) = attempt.response_code { span.tag { "HTTP " (code) } }
-        @if let Some(class) = &attempt.error_class { span.tag { (class) } }
-        @if let Some(message) = &attempt.message { p { (message) } }
-        @if let Some(request_id) = &attempt.request_id { p.soft { "Request id " span.mono { (request_id) } } }
-    };
-    moment(attempt.started_at, tone, what)
-}
-
-/// Where it stands, unless the last try said so already.
-fn now(execution: &ExecutionRow, instances: &[String]) -> Option<Moment> {
-    let reason = execution.why(instances);
-    match execution.status.parse() {
-        Ok(Status::Pending) => Some(Moment {
-            at: None,
-            tone: "waits",
-            what: html! {
-                "It waits" @if let Some(reason) = &reason { ": " (reason) }
-                p.soft { "The next try is due " (time(execution.run_at)) "." }
-            },
-        }),
-        Ok(Status::Running) => {
-            Some(Moment { at: None, tone: "runs", what: html! { "A worker has it just now." } })
+/// The event and the destination of a line, as far as the page does not say them.
+fn about(line: &Line, names: &Names) -> Markup {
+    html! {
+        @if let Some(name) = names.events.get(&line.event) {
+            a.chip href=(format!("/events/{}", line.event.0)) { bdi { (name) } }
         }
-        Ok(status @ (Status::Skipped | Status::Superseded | Status::Cancelled)) => Some(Moment {
-            at: execution.finished_at,
-            tone: "past",
-            what: html! { "It ended as " (status.as_str()) @if let Some(reason) = &reason { ": " (reason) } },
-        }),
-        _ => None,
+        @if let Some((id, destination)) = line.delivery.as_ref().filter(|_| names.destinations) {
+            a.chip href=(format!("/executions/{id}")) { (destination) span.hidden { ", execution " (id) } }
+        }
+    }
+}
+
+fn what(what: &What) -> Markup {
+    match what {
+        What::Received { secret } => html! {
+            "Received, signed with the secret " strong { (secret) } ", and stored"
+        },
+        What::Tried { number, one, page } => tried(*number, one, page.as_deref()),
+        What::ByHand { act } => by_hand(act),
+        What::Ended { status: state, reason, page } => html! {
+            "It ended as " (status(state.as_str())) (told(reason.as_deref())) (page_link(page.as_deref()))
+        },
+        What::Waits { waiting } => html! {
+            (status(Status::Pending.as_str())) " It "
+            @match waiting { Some(waiting) => (waits(waiting)), None => "waits" }
+        },
+        What::Runs => html! { (status(Status::Running.as_str())) " A worker has it just now" },
+        // What stands behind the colon is other people's.
+        other => html! { bdi { (capital(&other.to_string())) } },
+    }
+}
+
+fn tried(number: u32, one: &Try, page: Option<&str>) -> Markup {
+    html! {
+        "Try " (number) ": " (status(&one.outcome))
+        @if let Some(code) = one.code { span.tag { "HTTP " (code) } }
+        @if let Some(class) = &one.class { span.tag { (class) } }
+        span.soft { " after " (took(one.duration_ms)) }
+        (told(one.message.as_deref()))
+        @if one.request.is_some() || page.is_some() {
+            p.soft.pieces {
+                @if let Some(request) = &one.request { span { "Request id " span.mono { (request) } } }
+                @if let Some(page) = page { span { (outside(page, "The page")) } }
+            }
+        }
+    }
+}
+
+fn by_hand(act: &Act) -> Markup {
+    html! {
+        (capital(&act.action)) " by " strong { bdi { (act.who) } } @if act.with_others { ", with others" }
+        (told(act.note.as_deref()))
+    }
+}
+
+fn told(text: Option<&str>) -> Markup {
+    html! { @if let Some(text) = text { p { bdi { (text) } } } }
+}
+
+fn page_link(page: Option<&str>) -> Markup {
+    html! { @if let Some(page) = page { p { (outside(page, "The page")) } } }
+}
+
+fn tone(what: &What) -> &'static str {
+    match what {
+        What::Tried { one, .. } => match one.outcome.as_str() {
+            "delivered" => "good",
+            "permanent" | "gone" => "bad",
+            _ => "waits",
+        },
+        What::Ended { status: Status::Success, .. } => "good",
+        What::Ended { status: Status::Failed, .. } => "bad",
+        What::Waits { .. } => "waits",
+        What::Runs => "runs",
+        What::ByHand { .. } => "hand",
+        What::Waited { .. } => "wait",
+        _ => "past",
     }
 }

@@ -1,8 +1,12 @@
-//! A hold that reading cannot prove wrong: a token that may read and not write.
+//! Holds: one that reading cannot prove wrong, of a token that may read and not write; and what is known of
+//! holds and rates afterwards.
 
 use crate::harness::{NOW, Service, within};
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, SandboxHandle, Template};
+use eventbridge::domain::audit::Caller;
+use eventbridge::store::{Hold, Slot};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn payment(object: &str, event: &str, created: i64) -> String {
     json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
@@ -104,4 +108,45 @@ async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
     let restarted = service.replica().start().await;
     service.until_health("the hold ends", |health| health["status"] == "ok").await;
     restarted.stop().await;
+}
+
+#[tokio::test]
+async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let store = service.database.store();
+    let trouble = Hold {
+        class: "unauthorized".to_owned(),
+        reason: "the token is refused".to_owned(),
+        remedy: "set a new NOTION_API_KEY".to_owned(),
+        execution: None,
+    };
+    let caller = Caller::at_command_line("jane");
+    assert!(!store.resume("notion").await.unwrap());
+    store.hold("notion", &trouble, Duration::from_mins(1)).await.unwrap();
+    assert!(store.resume("notion").await.unwrap());
+    store.hold_by_hand("notion", "moving", &caller).await.unwrap();
+    assert!(!store.resume("notion").await.unwrap(), "a person ends it");
+    assert!(store.resume_by_hand("notion", &caller).await.unwrap());
+    let told =
+        "select string_agg(concat_ws(' ', class, reason), ', ' order by id) from eventbridge.past_holds
+                 where destination = 'notion' and since <= until";
+    let told = service.database.text(told).await;
+    assert_eq!(told, "unauthorized the token is refused, by_hand moving (cli:jane)");
+}
+
+#[tokio::test]
+async fn the_calls_of_the_last_minute_are_counted_with_the_slots() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let store = service.database.store();
+    for _ in 0..3 {
+        let slot = store.take_slot("c", Duration::from_millis(1), Duration::from_secs(5)).await.unwrap();
+        assert!(matches!(slot, Slot::In(_)), "{slot:?}");
+    }
+    let calls = async || store.limiters(&["c".to_owned()]).await.unwrap()[0].calls;
+    assert_eq!(calls().await, 3);
+    let shift = "update eventbridge.rate_limits set minute = minute - interval '1 minute'";
+    service.database.execute(shift).await;
+    assert!((0..=3).contains(&calls().await), "as many of them as lie within the last sixty seconds");
+    service.database.execute(shift).await;
+    assert_eq!(calls().await, 0);
 }

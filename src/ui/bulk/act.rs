@@ -9,6 +9,7 @@ use crate::ui::elements::{address, count, status, time};
 use crate::ui::filters::{EventsWanted, ExecutionsWanted, Pairs, in_words};
 use crate::ui::frame::{self, Tab};
 use crate::ui::guard::Visitor;
+use crate::ui::list::Wanted as _;
 use crate::ui::query::{Path, Query};
 use crate::ui::refusal::Refusal;
 use axum::extract::State;

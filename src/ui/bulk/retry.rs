@@ -9,6 +9,7 @@ use crate::ui::filters::{ExecutionsWanted, NotListed};
 use crate::ui::forms::optional_note_of;
 use crate::ui::frame::{self, Tab};
 use crate::ui::guard::Visitor;
+use crate::ui::list::Wanted as _;
 use crate::ui::query::{self, Form, Query};
 use crate::ui::refusal::Refusal;
 use axum::extract::State;

@@ -2,9 +2,11 @@
 
 use super::fields::{select_field, text_field, time_field};
 use super::{NotListed, Pairs, clear, detail, instant, states, status, told, types, written};
-use crate::store::{EventFilter, Window};
-use crate::ui::Ui;
-use crate::ui::query::{filled, last_days};
+use crate::store::{Cursor, EventFilter, EventRow, Page, Window};
+use crate::ui::frame::Tab;
+use crate::ui::list::Wanted;
+use crate::ui::query::{ROWS, filled, last_days};
+use crate::ui::{Ui, bulk, events};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
@@ -31,9 +33,14 @@ pub(in crate::ui) struct EventsWanted {
     pub received_before: Option<String>,
 }
 
-impl EventsWanted {
-    /// The filter by the names and values that stand in an address.
-    pub fn pairs(&self) -> Pairs<'_> {
+impl Wanted for EventsWanted {
+    type Row = EventRow;
+
+    const PATH: &'static str = "/events";
+    const TITLE: &'static str = "Events";
+    const TAB: Tab = Tab::Events;
+
+    fn pairs(&self) -> Pairs<'_> {
         vec![
             ("type", self.event_type.as_deref()),
             ("object", self.object.as_deref()),
@@ -46,6 +53,50 @@ impl EventsWanted {
         ]
     }
 
+    fn since(&self) -> Option<&str> {
+        self.received_after.as_deref()
+    }
+
+    async fn page(&mut self, ui: &Ui, cursor: Option<Cursor>) -> Result<Page<EventRow>, NotListed> {
+        Ok(ui.store.events(&self.read(ui).await?, cursor, ROWS).await?)
+    }
+
+    fn form(&self, _: &Ui, error: Option<&str>) -> Markup {
+        let more = [&self.account, &self.livemode, &self.source, &self.received_after, &self.received_before];
+        html! {
+            form.filters.card method="get" action="/events" role="search" aria-label="Filter the events" {
+                div.fields {
+                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
+                    (text_field("object", "Object", "in_…", self.object.as_deref()))
+                    (select_field("status", "With a delivery that is", "Any state", &states(), self.status.as_deref()))
+                    button.primary type="submit" { "Filter" }
+                    (clear("/events", &self.pairs()))
+                }
+                details.more open[more.into_iter().any(Option::is_some)] {
+                    summary { "More filters" }
+                    div.fields {
+                        (select_field("livemode", "Mode", "Live and test", &[("true", "Live"), ("false", "Test")], self.livemode.as_deref()))
+                        (text_field("account", "Account", "acct_…", self.account.as_deref()))
+                        (text_field("source", "Source", "stripe", self.source.as_deref()))
+                        (time_field("received_after", "Received from", self.received_after.as_deref()))
+                        (time_field("received_before", "Received until", self.received_before.as_deref()))
+                    }
+                }
+                (told(error))
+            }
+        }
+    }
+
+    fn rows(_: &Ui, rows: &[EventRow]) -> Markup {
+        events::rows(rows)
+    }
+
+    fn act(&self) -> Markup {
+        bulk::replay_link(self)
+    }
+}
+
+impl EventsWanted {
     /// The filter as the audit keeps it.
     pub fn detail(&self) -> Value {
         detail(&self.pairs())
@@ -77,32 +128,5 @@ impl EventsWanted {
             self.received_after = filter.received.after.map(written);
         }
         Ok(filter)
-    }
-
-    /// The form.
-    pub fn form(&self, error: Option<&str>) -> Markup {
-        let more = [&self.account, &self.livemode, &self.source, &self.received_after, &self.received_before];
-        html! {
-            form.filters.card method="get" action="/events" role="search" aria-label="Filter the events" {
-                div.fields {
-                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
-                    (text_field("object", "Object", "in_…", self.object.as_deref()))
-                    (select_field("status", "With a delivery that is", "Any state", &states(), self.status.as_deref()))
-                    button.primary type="submit" { "Filter" }
-                    (clear("/events", &self.pairs()))
-                }
-                details.more open[more.into_iter().any(Option::is_some)] {
-                    summary { "More filters" }
-                    div.fields {
-                        (select_field("livemode", "Mode", "Live and test", &[("true", "Live"), ("false", "Test")], self.livemode.as_deref()))
-                        (text_field("account", "Account", "acct_…", self.account.as_deref()))
-                        (text_field("source", "Source", "stripe", self.source.as_deref()))
-                        (time_field("received_after", "Received from", self.received_after.as_deref()))
-                        (time_field("received_before", "Received until", self.received_before.as_deref()))
-                    }
-                }
-                (told(error))
-            }
-        }
     }
 }

@@ -2,9 +2,11 @@
 
 use super::fields::{select_field, text_field, time_field};
 use super::{NotListed, Pairs, clear, detail, event_key, instant, states, status, told, types, written};
-use crate::store::{ExecutionFilter, Window};
-use crate::ui::Ui;
-use crate::ui::query::{filled, last_days};
+use crate::store::{Cursor, ExecutionFilter, ExecutionRow, Page, Window};
+use crate::ui::frame::Tab;
+use crate::ui::list::Wanted;
+use crate::ui::query::{ROWS, filled, last_days};
+use crate::ui::{Ui, bulk, executions};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,9 +35,14 @@ pub(in crate::ui) struct ExecutionsWanted {
     pub created_before: Option<String>,
 }
 
-impl ExecutionsWanted {
-    /// The filter by the names and values that stand in an address.
-    pub fn pairs(&self) -> Pairs<'_> {
+impl Wanted for ExecutionsWanted {
+    type Row = ExecutionRow;
+
+    const PATH: &'static str = "/executions";
+    const TITLE: &'static str = "Executions";
+    const TAB: Tab = Tab::Executions;
+
+    fn pairs(&self) -> Pairs<'_> {
         vec![
             ("status", self.status.as_deref()),
             ("type", self.event_type.as_deref()),
@@ -49,6 +56,53 @@ impl ExecutionsWanted {
         ]
     }
 
+    fn since(&self) -> Option<&str> {
+        self.created_after.as_deref()
+    }
+
+    async fn page(&mut self, ui: &Ui, cursor: Option<Cursor>) -> Result<Page<ExecutionRow>, NotListed> {
+        Ok(ui.store.executions(&self.read(ui).await?, cursor, ROWS).await?)
+    }
+
+    fn form(&self, ui: &Ui, error: Option<&str>) -> Markup {
+        let more = [&self.error_class, &self.event, &self.source, &self.created_after, &self.created_before];
+        let names: Vec<(&str, &str)> =
+            ui.instances.iter().map(|name| (name.as_str(), name.as_str())).collect();
+        html! {
+            form.filters.card method="get" action="/executions" role="search" aria-label="Filter the executions" {
+                @if let Some(failure) = &self.failure { input type="hidden" name="failure" value=(failure); }
+                div.fields {
+                    (select_field("status", "State", "Any state", &states(), self.status.as_deref()))
+                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
+                    (select_field("destination", "Destination", "Any", &names, self.destination.as_deref()))
+                    button.primary type="submit" { "Filter" }
+                    (clear("/executions", &self.pairs()))
+                }
+                details.more open[more.into_iter().any(Option::is_some)] {
+                    summary { "More filters" }
+                    div.fields {
+                        (text_field("error_class", "Error class", "validation_error", self.error_class.as_deref()))
+                        (text_field("event", "Event", "evt_…", self.event.as_deref()))
+                        (text_field("source", "Source", "stripe", self.source.as_deref()))
+                        (time_field("created_after", "Created from", self.created_after.as_deref()))
+                        (time_field("created_before", "Created until", self.created_before.as_deref()))
+                    }
+                }
+                (told(error))
+            }
+        }
+    }
+
+    fn rows(ui: &Ui, rows: &[ExecutionRow]) -> Markup {
+        executions::rows(rows, &ui.instances)
+    }
+
+    fn act(&self) -> Markup {
+        bulk::retry_link(self)
+    }
+}
+
+impl ExecutionsWanted {
     /// The filter as the audit keeps it.
     pub fn detail(&self) -> Value {
         detail(&self.pairs())
@@ -78,35 +132,5 @@ impl ExecutionsWanted {
             self.created_after = filter.created.after.map(written);
         }
         Ok(filter)
-    }
-
-    /// The form.
-    pub fn form(&self, ui: &Ui, error: Option<&str>) -> Markup {
-        let more = [&self.error_class, &self.event, &self.source, &self.created_after, &self.created_before];
-        let names: Vec<(&str, &str)> =
-            ui.instances.iter().map(|name| (name.as_str(), name.as_str())).collect();
-        html! {
-            form.filters.card method="get" action="/executions" role="search" aria-label="Filter the executions" {
-                @if let Some(failure) = &self.failure { input type="hidden" name="failure" value=(failure); }
-                div.fields {
-                    (select_field("status", "State", "Any state", &states(), self.status.as_deref()))
-                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
-                    (select_field("destination", "Destination", "Any", &names, self.destination.as_deref()))
-                    button.primary type="submit" { "Filter" }
-                    (clear("/executions", &self.pairs()))
-                }
-                details.more open[more.into_iter().any(Option::is_some)] {
-                    summary { "More filters" }
-                    div.fields {
-                        (text_field("error_class", "Error class", "validation_error", self.error_class.as_deref()))
-                        (text_field("event", "Event", "evt_…", self.event.as_deref()))
-                        (text_field("source", "Source", "stripe", self.source.as_deref()))
-                        (time_field("created_after", "Created from", self.created_after.as_deref()))
-                        (time_field("created_before", "Created until", self.created_before.as_deref()))
-                    }
-                }
-                (told(error))
-            }
-        }
     }
 }

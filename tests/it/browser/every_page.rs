@@ -162,9 +162,10 @@ async fn with_the_keys_alone_one_skips_to_the_content_searches_and_follows_what_
     page.until("the content has the focus", "document.activeElement.id === 'main'").await;
     page.press("/").await;
     assert_eq!(page.focused().await, "Search");
-    page.write("evt_1").await;
+    page.write("jane@example.com").await;
     page.press("Enter").await;
     page.until_at("/search").await;
+    page.until_shows("What happened").await;
     page.press("/").await;
     while page.focused().await != "invoice.paid" {
         page.press("Tab").await;

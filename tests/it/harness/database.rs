@@ -125,6 +125,12 @@ impl Database {
         let sql = AssertSqlSafe(sql.to_owned());
         sqlx::query_scalar(sql).fetch_one(&mut connect(&self.url).await).await.unwrap()
     }
+
+    /// One text out of the database.
+    pub async fn text(&self, sql: &str) -> String {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::query_scalar(sql).fetch_one(&mut connect(&self.url).await).await.unwrap()
+    }
 }
 
 impl Server {

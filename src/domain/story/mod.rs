@@ -1,0 +1,232 @@
+//! The story of events: all that happened to them, in the order in which it happened, and what they
+//! wait for now.
+//!
+//! Rows go in, lines come out. The lines say what happened and leave it to those who show them how
+//! that looks; as plain text they read by themselves.
+
+mod line;
+mod wait;
+
+pub use line::{Line, Moment, What};
+pub use wait::{PastHold, Wait};
+
+use super::event::EventKey;
+use super::execution::{ExecutionId, Status};
+use super::waiting::Waiting;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// An event and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chapter {
+    /// The event.
+    pub event: EventKey,
+    /// Who sent it, such as `stripe`.
+    pub source: String,
+    /// When the sender says that it happened.
+    pub created: Option<DateTime<Utc>>,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// The name of the secret that it was signed with.
+    pub secret: String,
+    /// When its body was removed, and whether that was because its customer was to be forgotten.
+    pub payload_removed: Option<(DateTime<Utc>, bool)>,
+    /// Its ways to the destinations.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// The way of an event to one destination instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The execution.
+    pub id: ExecutionId,
+    /// The instance.
+    pub destination: String,
+    /// When it was queued.
+    pub created_at: DateTime<Utc>,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it stands there.
+    pub reason: Option<String>,
+    /// What it waits for, while it is pending.
+    pub waiting: Option<Waiting>,
+    /// When it came to its end.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// A link to what was written.
+    pub page: Option<String>,
+    /// How many tries there were before those that are told.
+    pub earlier_tries: u32,
+    /// The tries, oldest first.
+    pub tries: Vec<Try>,
+    /// What people did to it, oldest first.
+    pub acts: Vec<Act>,
+    /// When its instance was held and is no longer.
+    pub holds: Vec<PastHold>,
+}
+
+/// One try to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Try {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: i32,
+    /// How it ended, in a word.
+    pub outcome: String,
+    /// The HTTP status of the answer that decided.
+    pub code: Option<i32>,
+    /// The kind of failure, in a word.
+    pub class: Option<String>,
+    /// What went wrong.
+    pub message: Option<String>,
+    /// The destination's id of the request.
+    pub request: Option<String>,
+}
+
+/// Something that a person did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub who: String,
+    /// What: `retried`, `cancelled`.
+    pub action: String,
+    /// Whether it was done to others as well.
+    pub with_others: bool,
+    /// What they noted.
+    pub note: Option<String>,
+}
+
+/// Tells of all these events in one line of time. `now` stands behind what is so now.
+pub fn tell(chapters: &[Chapter], now: DateTime<Utc>) -> Vec<Line> {
+    let mut chapters: Vec<&Chapter> = chapters.iter().collect();
+    chapters.sort_by_key(|chapter| (chapter.received_at, chapter.event));
+    let mut lines: Vec<Line> = chapters.into_iter().flat_map(|chapter| of_event(chapter, now)).collect();
+    // What happened at one time stays in this order: senders tell times to the second.
+    lines.sort_by_key(|line| line.at);
+    lines
+}
+
+fn of_event(chapter: &Chapter, now: DateTime<Utc>) -> Vec<Line> {
+    let line = |at, what| Line { at: Moment::At(at), event: chapter.event, delivery: None, what };
+    let mut lines = Vec::new();
+    if let Some(created) = chapter.created {
+        lines.push(line(created, What::Created { source: chapter.source.clone() }));
+    }
+    lines.push(line(chapter.received_at, What::Received { secret: chapter.secret.clone() }));
+    if chapter.deliveries.is_empty() {
+        lines.push(line(chapter.received_at, What::Unwanted));
+    }
+    for delivery in &chapter.deliveries {
+        let told = Telling { delivery, received_at: chapter.received_at, now, told: Vec::new() }.tell();
+        lines.extend(told.into_iter().map(|(at, what)| {
+            let delivery = Some((delivery.id, delivery.destination.clone()));
+            Line { at, event: chapter.event, delivery, what }
+        }));
+    }
+    if let Some((at, is_forgotten)) = chapter.payload_removed {
+        lines.push(line(at, What::PayloadRemoved { is_forgotten }));
+    }
+    lines
+}
+
+/// The telling of one delivery.
+struct Telling<'a> {
+    delivery: &'a Delivery,
+    received_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+    told: Vec<(Moment, What)>,
+}
+
+impl Telling<'_> {
+    fn tell(mut self) -> Vec<(Moment, What)> {
+        let delivery = self.delivery;
+        // One statement stores the event and queues it; what a replay queues later is told apart.
+        if delivery.created_at != self.received_at {
+            self.push(delivery.created_at, What::Queued);
+        }
+        if delivery.earlier_tries > 0
+            && let Some(first) = delivery.tries.first()
+        {
+            self.push(first.at, What::EarlierTries { count: delivery.earlier_tries });
+        }
+        for act in &delivery.acts {
+            self.push(act.at, What::ByHand { act: act.clone() });
+        }
+        let mut last = None;
+        for (number, one) in (delivery.earlier_tries + 1..).zip(&delivery.tries) {
+            // How long it waited before the first that is told is not known where others came before.
+            if last.is_some() || delivery.earlier_tries == 0 {
+                self.wait_before(last, one.at);
+            }
+            let page = delivery.page.clone().filter(|_| self.is_told_by(number, one));
+            self.push(one.at, What::Tried { number, one: one.clone(), page });
+            last = Some(one);
+        }
+        self.end();
+        self.told
+    }
+
+    /// What it waited for before a try, where it waited.
+    fn wait_before(&mut self, last: Option<&Try>, until: DateTime<Utc>) {
+        let delivery = self.delivery;
+        let ended = last
+            .map_or(delivery.created_at, |last| last.at + TimeDelta::milliseconds(last.duration_ms.into()));
+        let act = delivery.acts.iter().map(|act| act.at).filter(|at| (ended..=until).contains(at)).max();
+        // What had come to an end waited for nobody, until somebody had it tried again.
+        if act.is_none() && last.is_some_and(|last| is_an_end(&last.outcome)) {
+            return;
+        }
+        let since = act.unwrap_or(ended);
+        let outcome = last.filter(|_| act.is_none()).map(|last| last.outcome.as_str());
+        if let Some(wait) = Wait::between(since, until, outcome, &delivery.holds) {
+            self.push(since, What::Waited { wait });
+        }
+    }
+
+    /// Where it stands, unless its last try says so.
+    fn end(&mut self) {
+        let delivery = self.delivery;
+        let is_told = delivery.tries.last().is_some_and(|last| {
+            let number = delivery.earlier_tries + u32::try_from(delivery.tries.len()).unwrap_or(u32::MAX);
+            self.is_told_by(number, last)
+        });
+        match delivery.status {
+            Status::Pending => {
+                self.told.push((Moment::Now(self.now), What::Waits { waiting: delivery.waiting.clone() }));
+            }
+            Status::Running => self.told.push((Moment::Now(self.now), What::Runs)),
+            Status::Success if is_told => {}
+            status => {
+                let said = delivery.tries.last().and_then(|last| last.message.as_ref());
+                let reason = delivery.reason.clone().filter(|reason| Some(reason) != said);
+                let what = What::Ended { status, reason, page: delivery.page.clone() };
+                self.push(delivery.finished_at.unwrap_or(self.now), what);
+            }
+        }
+    }
+
+    /// Whether this try is the last, and delivered what stands there as delivered.
+    fn is_told_by(&self, number: u32, one: &Try) -> bool {
+        let delivery = self.delivery;
+        let count = u32::try_from(delivery.tries.len()).unwrap_or(u32::MAX);
+        number == delivery.earlier_tries.saturating_add(count)
+            && delivery.status == Status::Success
+            && one.outcome == DELIVERED
+    }
+
+    fn push(&mut self, at: DateTime<Utc>, what: What) {
+        self.told.push((Moment::At(at), what));
+    }
+}
+
+/// The word for a try that delivered.
+const DELIVERED: &str = "delivered";
+
+/// Whether nothing more is done after a try that ended so, unless somebody asks for it.
+fn is_an_end(outcome: &str) -> bool {
+    matches!(outcome, DELIVERED | "permanent" | "gone" | "skipped")
+}
+
+#[cfg(test)]
+mod tests;

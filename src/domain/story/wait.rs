@@ -1,0 +1,89 @@
+//! Why a delivery waited before a try.
+
+use crate::domain::span::length;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::fmt;
+
+/// What is shorter needs no words: a worker takes so long to take something on.
+const WORTH_TELLING: TimeDelta = TimeDelta::seconds(1);
+
+/// An instance was held from one time to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastHold {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Until when.
+    pub until: DateTime<Utc>,
+    /// Why.
+    pub reason: String,
+}
+
+impl PastHold {
+    /// How much of a stretch of time it lasted.
+    fn within(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> TimeDelta {
+        self.until.min(until) - self.since.max(since)
+    }
+}
+
+/// A wait that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// How long it was.
+    pub length: TimeDelta,
+    /// What for.
+    pub cause: Cause,
+}
+
+/// What somebody waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// For most of the time the instance was held, for this reason.
+    Held(String),
+    /// The destination had asked for less.
+    Throttled,
+    /// A write of unknown outcome had to settle, or to be looked for.
+    InDoubt,
+    /// The next try after one that did not come through.
+    NextTry,
+    /// Others came first, or the rate had no slot.
+    Turn,
+}
+
+impl Wait {
+    /// The wait between two times, where it is worth telling. `outcome` is the word for how the try
+    /// before it ended, where there was one.
+    pub fn between(
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        outcome: Option<&str>,
+        holds: &[PastHold],
+    ) -> Option<Self> {
+        let length = until - since;
+        if length < WORTH_TELLING {
+            return None;
+        }
+        let longest = holds.iter().max_by_key(|hold| hold.within(since, until));
+        let hold = longest.filter(|hold| hold.within(since, until) * 2 >= length);
+        let cause = match (hold, outcome) {
+            (Some(hold), _) => Cause::Held(hold.reason.clone()),
+            (None, Some("throttled")) => Cause::Throttled,
+            (None, Some("ambiguous" | "unsettled")) => Cause::InDoubt,
+            (None, Some(_)) => Cause::NextTry,
+            (None, None) => Cause::Turn,
+        };
+        Some(Self { length, cause })
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "waited {}", length(self.length))?;
+        match &self.cause {
+            Cause::Held(reason) => write!(f, " while its destination was held: {reason}"),
+            Cause::Throttled => f.write_str(" because the destination had asked for less"),
+            Cause::InDoubt => f.write_str(" to see whether what may have been written is there"),
+            Cause::NextTry => f.write_str(" for its next try"),
+            Cause::Turn => f.write_str(" for its turn"),
+        }
+    }
+}
