@@ -101,6 +101,7 @@ pub(super) fn done(word: Option<&str>) -> Markup {
         Some("sent") => "The test event was sent and taken.",
         Some("cancelled") => "It is cancelled and will not be delivered, unless it is retried.",
         Some("acknowledged") => "Acknowledged: what fails with this cause from now on is news again.",
+        Some("unacknowledged") => "The acknowledgement is taken back: it counts as unknown again.",
         Some("held") => "It is held: nothing is delivered to it until somebody resumes it.",
         Some("resumed") => {
             "It goes on. If what it was held for is still so, the next delivery holds it again."

@@ -153,6 +153,22 @@ pub(super) async fn acknowledge(
     Ok(Redirect::to("/failures?done=acknowledged"))
 }
 
+/// Takes an acknowledgement back: what is failed in the group is news again.
+pub(super) async fn unacknowledge(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    Path(key): Path<String>,
+) -> Result<Redirect, Refusal> {
+    if !ui.store.unacknowledge(&visitor.who, &key).await? {
+        return Err(Refusal::not_found(
+            "Nobody has acknowledged such a group, or nothing is failed in it any more.",
+        ));
+    }
+    info!(group = key, who = visitor.who.name(), "an acknowledgement was taken back");
+    ui.badge.forget().await;
+    Ok(Redirect::to("/failures?done=unacknowledged"))
+}
+
 async fn groups(
     ui: &Ui,
     acknowledged: bool,
@@ -233,7 +249,11 @@ fn buttons(visitor: &Visitor, group: &FailureGroup) -> Markup {
                 button type="submit" { "Retry the newest" }
             }))
             a.button.quiet href=(format!("/executions/{}/preview", group.sample)) { "Preview" }
-            @if !group.is_acknowledged {
+            @if group.is_acknowledged {
+                (frame::post(visitor, &format!("/failures/{}/unacknowledge", group.key), &html! {
+                    button type="submit" { "Take the acknowledgement back" }
+                }))
+            } @else {
                 details.fold id=(format!("acknowledge-{}", group.key)) {
                     summary { "Acknowledge" }
                     (frame::post(visitor, &format!("/failures/{}/acknowledge", group.key), &html! {

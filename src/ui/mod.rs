@@ -180,6 +180,7 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/failures", get(failures::list)),
         ("/failures/{group}", get(failures::show)),
         ("/failures/{group}/acknowledge", post(failures::acknowledge)),
+        ("/failures/{group}/unacknowledge", post(failures::unacknowledge)),
         ("/destinations", get(destinations::list)),
         ("/destinations/{name}/hold", post(destinations::hold)),
         ("/destinations/{name}/resume", post(destinations::resume)),

@@ -90,6 +90,14 @@ async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
     assert!(!between(&page, "data-part=\"open-failures\"", "</a>").contains('1'), "{page}");
     assert!(ops.open("/failures?known=yes").await.body.contains(&group));
     assert!(ops.open("/audit").await.body.contains("failure.acknowledged"));
+    // Said by mistake, it can be taken back, and the group is open again.
+    let back = ops.submit(&format!("/failures/{group}/unacknowledge"), &token).await;
+    assert_eq!(leads_to(&back), "/failures?done=unacknowledged");
+    let page = ops.open("/failures?done=unacknowledged").await.body;
+    let (open, _) = page.split_once("</main>").expect("a page");
+    assert!(open.contains("taken back") && !open.contains(r#"data-part="known""#), "{page}");
+    let twice = ops.submit(&format!("/failures/{group}/unacknowledge"), &token).await;
+    assert_eq!(twice.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -194,6 +202,7 @@ async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button()
     let token = format!("token={}", board.token("/failures").await);
     for (path, form) in [
         (format!("/failures/{group}/acknowledge"), "note=x"),
+        (format!("/failures/{group}/unacknowledge"), ""),
         ("/executions/retry".to_owned(), "status=failed"),
         ("/executions/1/retry".to_owned(), ""),
         ("/executions/1/cancel".to_owned(), ""),
