@@ -237,7 +237,7 @@ fn card(visitor: &Visitor, delivery: &Delivery) -> Markup {
                 (status(delivery.status.as_str()))
             }
             @match (&delivery.waiting, &delivery.reason) {
-                (Some(waiting), _) => p.soft { "It " (waits(waiting)) },
+                (Some(waiting), _) => p.soft { (waits(waiting)) },
                 (None, Some(reason)) => p.soft { bdi { (reason) } },
                 (None, None) => {},
             }

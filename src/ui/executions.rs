@@ -161,7 +161,7 @@ fn facts(execution: &ExecutionRow, event: &EventRow) -> Markup {
             div { dt { "Last answer" } dd { @match execution.response_code { Some(code) => (code), None => (none()) } } }
             div {
                 dt { "Next try" }
-                dd { @if execution.status == Status::Pending.as_str() { (time(execution.run_at)) } @else { (none()) } }
+                dd { @if execution.is_put_off { (time(execution.run_at)) } @else { (none()) } }
             }
             div { dt { "Page" } dd.mono { @match &execution.remote_id { Some(id) => (id), None => (none()) } } }
         }

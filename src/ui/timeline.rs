@@ -31,16 +31,17 @@ pub(super) fn timeline(lines: &[Line], names: &Names) -> Markup {
     }
 }
 
-/// What an execution waits for, its time in the reader's zone and what it waits behind a click away.
+/// What an execution waits for, in a sentence: its time in the reader's zone, and what it waits behind a
+/// click away.
 pub(super) fn waits(waiting: &Waiting) -> Markup {
     match waiting {
         Waiting::Until { next_try, reason } => html! {
-            "waits for its next try at " (time(*next_try)) @if let Some(reason) = reason { ": " bdi { (reason) } }
+            "Waits for its next try at " (time(*next_try)) @if let Some(reason) = reason { ": " bdi { (reason) } }
         },
         Waiting::Behind(first) => html! {
-            "waits for " a href=(format!("/executions/{first}")) { "execution " (first) } " of the same object, which comes first"
+            "Waits for " a href=(format!("/executions/{first}")) { "execution " (first) } " of the same object, which comes first"
         },
-        other => html! { (other) },
+        other => html! { bdi { (capital(&other.to_string())) } },
     }
 }
 
@@ -67,8 +68,8 @@ fn what(what: &What) -> Markup {
             "It ended as " (status(state.as_str())) (told(reason.as_deref())) (page_link(page.as_deref()))
         },
         What::Waits { waiting } => html! {
-            (status(Status::Pending.as_str())) " It "
-            @match waiting { Some(waiting) => (waits(waiting)), None => "waits" }
+            (status(Status::Pending.as_str())) " "
+            @if let Some(waiting) = waiting { (waits(waiting)) }
         },
         What::Runs => html! { (status(Status::Running.as_str())) " A worker has it just now" },
         // What stands behind the colon is other people's.

@@ -38,7 +38,8 @@ async fn beginnings(site: &Site) -> Vec<String> {
 async fn walk(page: &Page, beginnings: Vec<String>, look: impl AsyncFn(&Page, &str)) -> usize {
     let mut ahead = VecDeque::from(beginnings);
     let mut known: BTreeSet<_> = ahead.iter().map(|path| shape(path)).collect();
-    // These are no pages of the dashboard.
+    // These are no pages of the dashboard. What Swagger UI draws at /docs is not ours to mend: axe objects
+    // to its contrasts, to buttons within buttons and to a field without a label, among others.
     known.extend(["/docs", "/events/{}/payload"].map(str::to_owned));
     let mut seen = 0;
     while let Some(path) = ahead.pop_front() {

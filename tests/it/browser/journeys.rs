@@ -28,7 +28,7 @@ async fn a_failure_is_found_by_the_customers_address_understood_retried_and_seen
     page.until_shows("It is tried again now.").await;
     page.evaluate("window.sameDocument = true").await;
     page.until_shows("HTTP 503").await;
-    page.until_shows("It waits").await;
+    page.until_shows("Waits for its next try").await;
     site.sandbox.clear_faults();
     page.until_shows("success").await;
     page.until_shows("Open the page").await;
