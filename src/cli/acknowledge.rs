@@ -47,16 +47,14 @@ pub(super) async fn run(args: AcknowledgeArgs) -> anyhow::Result<ExitCode> {
     }
     println!("{}\n", said(&args, is_changed));
     let more = if after.count_is_cut { "more than " } else { "" };
-    let known = after.note.filter(|_| after.acknowledged).unwrap_or_else(|| "–".to_owned());
     let row = vec![
         after.group,
         after.destination,
         after.error_class,
         format!("{more}{}", after.count),
         format!("{}", after.last_seen.format("%Y-%m-%d %H:%M UTC")),
-        known,
     ];
-    print!("{}", table::render(&["group", "destination", "class", "failed", "last seen", "note"], &[row]));
+    print!("{}", table::render(&["group", "destination", "class", "failed", "last seen"], &[row]));
     Ok(ExitCode::SUCCESS)
 }
 

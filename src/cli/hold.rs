@@ -2,8 +2,8 @@
 //!
 //! The statement is the API's, and stands in the audit.
 
-use super::environment;
 use super::operator::{self, Operator};
+use super::{environment, paragraph};
 use crate::domain::audit::{self, HOLD_NOTE_MAX};
 use serde_json::json;
 use std::process::ExitCode;
@@ -28,10 +28,11 @@ pub(super) async fn run(args: HoldArgs) -> anyhow::Result<ExitCode> {
     if operator::prints_json(args.json) {
         println!("{}", json!({"destination": name, "state": "held", "waiting": waiting.count}));
     } else {
-        println!(
+        let said = format!(
             "{name} is held: nothing is delivered to it until \"eventbridge resume {name}\". {waiting} by now; \
              what comes in waits too and burns no attempts."
         );
+        println!("{}", paragraph::wrapped(&said, 0, paragraph::columns()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,7 @@ pub(super) struct PruneArgs {
     /// Answers the question with yes
     #[arg(long)]
     yes: bool,
-    /// Prints JSON
+    /// Prints JSON, as is done wherever the output is no terminal
     #[arg(long)]
     json: bool,
 }
@@ -72,7 +72,7 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
         store.audit(&caller, Action::EventsPruned, "events", &detail).await?;
     }
     store.close().await;
-    if args.json {
+    if operator::prints_json(args.json) {
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
         for Pruned { what, removed, kept, dry_run } in &all {

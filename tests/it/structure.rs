@@ -185,3 +185,33 @@ fn every_link_in_the_documents_leads_somewhere() {
     }
     assert!(followed > 50, "only {followed} links were found");
 }
+
+/// The tests of access go by the description of the API and by the list of the dashboard's pages: nothing
+/// else may answer, but for what is listed here.
+#[test]
+fn every_route_is_one_that_the_tests_of_access_know() {
+    let mut beside = BTreeSet::new();
+    for file in rust_files(&root().join("src")) {
+        if module_of(&file) == "devserver" {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let within = file.strip_prefix(root().join("src")).unwrap().display().to_string();
+        for (start, _) in text.match_indices(".route(") {
+            let what = text[start + ".route(".len()..].trim_start();
+            let path = what.split([',', ')']).next().unwrap();
+            beside.insert(format!("{within}: {path}"));
+        }
+    }
+    let expected = [
+        // While settings are missing, or the database is away at the start, and nothing else is there.
+        "cli/setup.rs: \"/\"",
+        "cli/setup.rs: \"/livez\"",
+        "cli/waiting.rs: \"/livez\"",
+        "ui/mod.rs: \"/assets/{name}\"",
+        "ui/mod.rs: \"/login\"",
+        // The pages, which `guarded_paths` lists.
+        "ui/mod.rs: path",
+    ];
+    assert_eq!(beside.into_iter().collect::<Vec<_>>(), expected);
+}
