@@ -108,6 +108,49 @@ async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retri
 }
 
 #[tokio::test]
+async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "'notion lane'").await;
+    queue.database.execute("update eventbridge.executions set in_bulk = true where id = 1").await;
+    let ids = |claimed: &[Claimed]| claimed.iter().map(|claimed| claimed.id.0).collect::<Vec<_>>();
+    let replayed = queue.store.execution(ExecutionId(1)).await.unwrap().unwrap();
+    assert_eq!(replayed.behind, Some(2));
+    let todays = queue.claim(&["notion"], 10).await;
+    assert_eq!(ids(&todays), [2]);
+    let destinations = ["notion".to_owned()];
+    let all = Wanted { limit: 10, late: 10, bulk: true, ..Wanted::nothing(&destinations) };
+    assert!(queue.store.claim(queue.worker, all).await.unwrap().is_empty(), "its lane is being worked on");
+    let verdict = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
+    queue.store.finish(&[verdict]).await.unwrap();
+    assert_eq!(ids(&queue.store.claim(queue.worker, all).await.unwrap()), [3]);
+    // Also where so many wait that lanes are gone through.
+    queue.put(CROWD, "crowded", "'crowded ' || n % 5").await;
+    queue
+        .database
+        .execute("update eventbridge.executions set in_bulk = true where destination = 'crowded'")
+        .await;
+    queue.put(5, "crowded", "'crowded ' || n % 5").await;
+    assert_eq!(lanes(&queue.claim(&["crowded"], 10).await).len(), 5);
+}
+
+#[tokio::test]
+async fn many_retries_of_what_waits_go_behind_what_comes_in() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "null").await;
+    let put_off =
+        "update eventbridge.executions set attempts = 5, run_at = now() + interval '2 hours' where id <= 2";
+    queue.database.execute(put_off).await;
+    let ids = [1, 2, 3].map(ExecutionId);
+    let caller = Caller::with_key("jane", true);
+    let retried = queue.store.retry_many(&ids, "pending", &json!({}), &caller).await.unwrap();
+    assert_eq!(retried.counts["notion"], 3);
+    queue.put(1, "notion", "null").await;
+    let claimed = queue.claim(&["notion"], 10).await;
+    // What had not been tried yet had its place already.
+    assert_eq!(claimed.iter().map(|claimed| claimed.id.0).collect::<BTreeSet<_>>(), BTreeSet::from([3, 4]));
+}
+
+#[tokio::test]
 async fn instances_take_turns_however_much_waits_for_one_of_them() {
     let queue = Queue::new().await;
     queue.put(50, "older", "null").await;

@@ -124,7 +124,7 @@ impl Store {
                  cross join class
                  cross join lateral (
                        select executions.id, executions.lane, executions.run_at
-                         from (select id, lane, run_at
+                         from (select id, lane, run_at, in_bulk
                                  from eventbridge.executions
                                 where status = 'pending' and destination = working.destination
                                   and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
@@ -140,7 +140,9 @@ impl Store {
                                                where earlier.status = 'pending'
                                                  and earlier.destination = working.destination
                                                  and hashtextextended(earlier.lane, 0) = hashtextextended(oldest.lane, 0)
-                                                 and earlier.lane = oldest.lane and earlier.id < oldest.id))
+                                                 and earlier.lane = oldest.lane
+                                                 -- What a replay brings back holds up nothing of today.
+                                                 and (earlier.in_bulk, earlier.id) < (oldest.in_bulk, oldest.id)))
                         order by oldest.run_at, oldest.id
                         limit class.most
                           for update of executions skip locked) as due
@@ -185,7 +187,7 @@ impl Store {
                          from eventbridge.executions
                         where status = 'pending' and destination = lanes.destination
                           and hashtextextended(lane, 0) = lanes.hash and executions.lane = lanes.lane
-                        order by id
+                        order by in_bulk, id
                         limit 1) as head
                   join class on class.name = head.class and class.most > 0
                   join eventbridge.executions on executions.id = head.id and executions.status = 'pending'
@@ -226,7 +228,8 @@ impl Store {
                                         where earlier.status = 'pending'
                                           and earlier.destination = executions.destination
                                           and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
-                                          and earlier.lane = executions.lane and earlier.id < executions.id))
+                                          and earlier.lane = executions.lane
+                                          and (earlier.in_bulk, earlier.id) < (executions.in_bulk, executions.id)))
                    for update skip locked
             ), leased as (
                 insert into eventbridge.leases (key, execution_id, worker_id)
@@ -360,7 +363,8 @@ impl Store {
                                         where earlier.status = 'pending'
                                           and earlier.destination = executions.destination
                                           and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
-                                          and earlier.lane = executions.lane and earlier.id < executions.id))
+                                          and earlier.lane = executions.lane
+                                          and (earlier.in_bulk, earlier.id) < (executions.in_bulk, executions.id)))
             ) as "found!"
             "#,
             destinations
