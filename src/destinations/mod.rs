@@ -50,6 +50,22 @@ pub struct Object<'a> {
     pub written: Option<&'a Value>,
     /// Whether all of it is to be written, whatever was written last: a person asks for it.
     pub is_asked_for: bool,
+    /// Other states of the object, of which some may have been written: what waits, and the last ones.
+    pub others: &'a [StoredEvent],
+}
+
+/// Whether an object's pages may be looked for. Several objects can bear one id; as long as the verdict
+/// on one of them is out, nobody can tell whose a page is that nothing is known of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// They may.
+    Begun {
+        /// How long ago the last write of unknown outcome of another object of this id began, where
+        /// there is one.
+        in_doubt: Option<Duration>,
+    },
+    /// Not now: another object of this id is at it.
+    NotYet,
 }
 
 /// What the service does for a destination: it remembers, and it keeps the rate of a connection.

@@ -49,7 +49,7 @@ impl Attempt<'_> {
     ) -> (Effect, Vec<PreviewRequest>, Map<String, Value>) {
         let written = match self.mode {
             Mode::Event => properties,
-            Mode::Object => self.changes(table, page, properties),
+            Mode::Object => self.changes(table, &page.id, properties),
         };
         if written.is_empty() {
             return (Effect::Nothing, Vec::new(), written);
@@ -65,7 +65,11 @@ impl Attempt<'_> {
         let create = Request::create_page(&table.data_source, properties);
         let mut requests = vec![self.shown(&look, When::Always)];
         if self.mode == Mode::Object || self.delivery.unsettled.is_none() {
-            let mut update = self.shown(&Request::update_page(FOUND, properties), When::Found);
+            let written = match self.mode {
+                Mode::Event => properties.clone(),
+                Mode::Object => self.changes(table, FOUND, properties.clone()),
+            };
+            let mut update = self.shown(&Request::update_page(FOUND, &written), When::Found);
             update.url = update.url.replace("%7Bfound%7D", FOUND);
             requests.push(update);
         }
