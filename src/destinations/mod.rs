@@ -82,6 +82,10 @@ pub trait Desk: Send + Sync {
     /// have lost it, and must not write any more: another one may be at it.
     fn lease_holds(&self) -> bool;
 
+    /// Says that the pages of an object's id are looked for now, and one made where there is none: one
+    /// object of that id does so at a time, until its verdict is recorded. An error where nobody knows.
+    async fn begin_look(&self, object_id: &str) -> Result<Look, Failure>;
+
     /// Those of these places that the instance filled for another object than the one that is delivered.
     /// An error where nobody knows: then none of them is to be touched.
     async fn of_other_objects(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure>;

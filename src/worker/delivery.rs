@@ -276,11 +276,7 @@ pub fn conclude(
             };
             ("ambiguous", conclusion, Settlement::Unsettled { since }, failure)
         }
-        Outcome::Unsettled { wait } => {
-            let message =
-                "an earlier write may still land; it is looked for again before anything is written";
-            ("unsettled", uncounted(wait), Settlement::AsBefore, Failure::local("unsettled", message))
-        }
+        Outcome::Unsettled { failure, wait } => ("unsettled", uncounted(wait), Settlement::AsBefore, failure),
         Outcome::Throttled { failure, wait } => (
             "throttled",
             uncounted(wait.unwrap_or_default().max(THROTTLED_WAIT_MIN)),

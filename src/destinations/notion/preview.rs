@@ -61,7 +61,7 @@ impl Attempt<'_> {
     /// A look, and what follows from it. What an event's write of unknown outcome has made is left as
     /// it is found.
     fn after_a_look(&self, table: &Table, properties: &Map<String, Value>) -> Vec<PreviewRequest> {
-        let look = Request::find_pages(&table.data_source, &self.filter(table));
+        let look = Request::find_pages(&table.data_source, &self.filter(table), None);
         let create = Request::create_page(&table.data_source, properties);
         let mut requests = vec![self.shown(&look, When::Always)];
         if self.mode == Mode::Object || self.delivery.unsettled.is_none() {

@@ -51,7 +51,8 @@ impl Attempt<'_> {
     async fn overwrite(&self, table: Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
         let (table, answer) = match self.send_changes(&table, &page).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                match self.changed(&table).await? {
+                let sent = |table: &Table| self.changes(table, &page.id, self.mapped(table).properties);
+                match self.changed(&table, &refusal, sent).await? {
                     Some(newer) => {
                         let answer = self.send_changes(&newer, &page).await;
                         let outcome =
