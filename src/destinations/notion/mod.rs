@@ -30,7 +30,7 @@ pub use workspace::{Bearer, Shared, Sight, TableSight, Workspace};
 use crate::config::{InstanceName, Reader};
 use crate::destinations::checkup::{Examination, Finding};
 use crate::destinations::{Delivery, Desk, Destination, Probe, Rate};
-use crate::domain::delivery::{Failure, Outcome, Remote};
+use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
 use async_trait::async_trait;
@@ -129,6 +129,13 @@ impl Destination for Notion {
             Outcome::Gone(Failure { message, .. }) => Outcome::Skipped {
                 reason: format!("its page was removed in Notion, so it is not written again ({message})"),
             },
+            // The key of the other mode. Deliveries of the instance's own need no such column, and a hold
+            // for it would end with the next probe.
+            Outcome::NeedsOperator(Trouble { failure, remedy })
+                if mode != self.settings.mode && failure.class == table::COLUMNS =>
+            {
+                Outcome::Permanent(Failure { message: format!("{}; {remedy}", failure.message), ..failure })
+            }
             other => other,
         }
     }

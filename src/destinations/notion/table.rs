@@ -212,8 +212,11 @@ fn undescribed(error: CallError) -> Outcome {
     verdict::outcome(Effect::Describe, error)
 }
 
+/// The class of what is wrong with the columns.
+pub(super) const COLUMNS: &str = "columns";
+
 fn unusable(error: &SchemaError) -> Outcome {
-    operator("columns", error.to_string(), &error.remedy())
+    operator(COLUMNS, error.to_string(), &error.remedy())
 }
 
 /// What happened names things of the user's workspace; the remedy, which anybody may read, does not.
