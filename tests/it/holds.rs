@@ -105,3 +105,18 @@ async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
     service.until_health("the hold ends", |health| health["status"] == "ok").await;
     restarted.stop().await;
 }
+
+#[tokio::test]
+async fn a_try_that_outlasts_the_time_between_two_probes_ends_its_hold() {
+    let service = Service::start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Restricted).on(Route::Create)).unwrap();
+    service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 200 }).on(Route::Create)).unwrap();
+    service.post_event(&payment("pi_1", "evt_0", NOW)).await;
+    let is_held = |executions: &[Value]| executions[0]["error_class"] == "restricted_resource";
+    service.until("it is held", is_held).await;
+    for number in 1..6 {
+        service.post_event(&payment("pi_1", &format!("evt_{number}"), NOW)).await;
+    }
+    service.until_finished(6).await;
+    assert!(service.sandbox.peak_concurrency() >= 2, "they go on together after the first success");
+}

@@ -222,6 +222,8 @@ impl Store {
                   from eventbridge.executions
                  where id = $9 and status = 'pending' and crashes = 0 and run_at <= now()
                    and destination = any ($2)
+                   and not exists (select from eventbridge.destinations
+                                    where name = destination and held_class = 'by_hand')
                    and (lane is null
                         or not exists (select from eventbridge.leases where key = 'lane ' || lane)
                        and not exists (select from eventbridge.executions as earlier
@@ -298,31 +300,46 @@ impl Store {
     }
 
     /// Chooses the execution that is to show whether a held instance works again: the one on which the
-    /// trouble showed, or else one that is due. It is noted as the one on which it shows.
+    /// trouble showed, or else one that is due. It is noted as the one on which it shows. One that cannot
+    /// be claimed, as it is behind the head of its lane, is not chosen, nor any while a person holds it.
     pub async fn choose_trial(&self, instance: &str) -> Result<Trial, StoreError> {
         let row = sqlx::query!(
             r#"
             with held as (
-                select executions.id, coalesce(status = 'running', false) as is_running,
-                       status = 'pending' and crashes = 0 and run_at <= now() as is_due
+                select held_execution as id,
+                       exists (select from eventbridge.executions
+                                where id = held_execution and status = 'running') as is_running
                   from eventbridge.destinations
-                  left join eventbridge.executions on executions.id = held_execution
-                 where name = $1 and held_since is not null
+                 where name = $1 and held_since is not null and held_class is distinct from 'by_hand'
+            ), due as (
+                select id, lane, in_bulk, run_at, 0 as place
+                  from eventbridge.executions
+                 where id = (select id from held) and destination = $1
+                   and status = 'pending' and crashes = 0 and run_at <= now()
+                union all
+                select oldest.id, oldest.lane, oldest.in_bulk, oldest.run_at, class.place
+                  from (values ('fresh', 1), ('late', 2), ('bulk', 3)) as class (name, place)
+                 cross join lateral (
+                       select id, lane, in_bulk, run_at
+                         from eventbridge.executions
+                        where status = 'pending' and destination = $1 and run_at <= now()
+                          and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                   when in_bulk then 'bulk' else 'fresh' end = class.name
+                        order by run_at, id
+                        limit $2) as oldest
             ), chosen as (
                 select is_running,
-                       case when is_due then held.id
-                            when not is_running then (
-                            select first.id
-                              from (values ('fresh', 1), ('late', 2), ('bulk', 3)) as class (name, place)
-                             cross join lateral (
-                                   select id
-                                     from eventbridge.executions
-                                    where status = 'pending' and destination = $1 and run_at <= now()
-                                      and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                                               when in_bulk then 'bulk' else 'fresh' end = class.name
-                                    order by run_at, id
-                                    limit 1) as first
-                             order by class.place
+                       case when not is_running then (
+                            select due.id
+                              from due
+                             where due.lane is null
+                                or not exists (select from eventbridge.leases where key = 'lane ' || due.lane)
+                               and not exists (select from eventbridge.executions as earlier
+                                                where earlier.status = 'pending' and earlier.destination = $1
+                                                  and hashtextextended(earlier.lane, 0) = hashtextextended(due.lane, 0)
+                                                  and earlier.lane = due.lane
+                                                  and (earlier.in_bulk, earlier.id) < (due.in_bulk, due.id))
+                             order by place, run_at, id
                              limit 1) end as id
                   from held
             ), noted as (
@@ -332,7 +349,8 @@ impl Store {
             )
             select id, is_running as "is_running!" from chosen
             "#,
-            instance
+            instance,
+            LOOKED_THROUGH_MAX
         )
         .fetch_optional(&self.pool)
         .await?;
