@@ -195,12 +195,24 @@ impl Store {
                    and not exists (select from eventbridge.leases where key = 'lane ' || lanes.lane)
                  limit $3
                    for update of executions skip locked
+            ), found as (
+                -- Of its class and instance the first, second, and so on, and how many may come before it.
+                select all_found.*, own,
+                       row_number() over (partition by destination, place order by run_at, id) as in_own
+                  from (select * from by_age union select * from by_lane) as all_found
+                  join working using (destination)
+            ), fitting as (
+                -- Late retries take no more room than is meant for them, and first where there is any of their own.
+                select found.*,
+                       row_number() over (partition by place order by in_own > own, in_own, run_at, id) as in_class
+                  from found
             ), in_turn as (
                 -- Its instance's first, second, and so on: the firsts of all instances come before any second.
-                select found.*, own,
+                select destination, id, lane, run_at, place, own,
                        row_number() over (partition by destination order by place, run_at, id) as turn
-                  from (select * from by_age union select * from by_lane) as found
-                  join working using (destination)
+                  from fitting
+                  join class using (place)
+                 where name <> 'late' or in_class <= most
             ), shared_out as (
                 select in_turn.*,
                        row_number() over (partition by turn > own order by place, turn, run_at, id) as in_part
