@@ -6,7 +6,7 @@ use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
 use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
-use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Wanted, Watch, WorkerId};
+use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Trial, Wanted, Watch, WorkerId};
 use eventbridge::worker::conclude;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -391,4 +391,64 @@ async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_wa
     let valid = "select count(*) from pg_index where indisvalid and indexrelid in
         ('eventbridge.executions_in_lane'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
     assert_eq!(database.count(valid).await, 2);
+}
+
+#[tokio::test]
+async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_person_holds_it() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_execution)
+                values ('notion', now(), 'restricted_resource', 2);
+                update eventbridge.executions set run_at = now() + interval '1 hour' where id = 1";
+    queue.database.execute(held).await;
+    let chosen = async || queue.store.choose_trial("notion").await.unwrap();
+    assert_eq!(chosen().await, Trial::NothingWaits, "the second is behind its head, which is not due");
+    queue.put(1, "notion", "null").await;
+    assert_eq!(chosen().await, Trial::With(ExecutionId(3)));
+    queue.database.execute("update eventbridge.executions set run_at = now()").await;
+    assert_eq!(chosen().await, Trial::With(ExecutionId(3)), "it was noted");
+    queue.database.execute("update eventbridge.destinations set held_execution = 1").await;
+    assert_eq!(chosen().await, Trial::With(ExecutionId(1)));
+    queue.store.hold_by_hand("notion", "a break", &Caller::with_key("jane", true)).await.unwrap();
+    assert_eq!(chosen().await, Trial::NotNow);
+    let destinations = ["notion".to_owned()];
+    let trial = Wanted { trial: Some(ExecutionId(1)), ..Wanted::nothing(&destinations) };
+    assert!(queue.store.claim(queue.worker, trial).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances_have_some() {
+    let queue = Queue::new().await;
+    let destinations: Vec<_> = (0..8).map(|number| format!("notion{number}")).collect();
+    for destination in &destinations {
+        queue.put(2, destination, "null").await;
+    }
+    queue.database.execute("update eventbridge.executions set attempts = 1 where id % 2 = 0").await;
+    let wanted = Wanted { limit: 8, own: &[1; 8], late: 1, ..Wanted::nothing(&destinations) };
+    let claimed = queue.store.claim(queue.worker, wanted).await.unwrap();
+    assert_eq!(claimed.len(), 8);
+    assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_written_once_more() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    let shown = "update eventbridge.executions set status = 'success', unsettled_since = now() where id = 2";
+    queue.database.execute(shown).await;
+    let head = queue.claim(&["notion"], 1).await.remove(0);
+    let newest = ExecutionId(2);
+    let event = queue.store.execution(newest).await.unwrap().unwrap().event_key;
+    queue.store.forget(&[event], false).await.unwrap();
+    let in_doubt = "select count(*) from eventbridge.executions where unsettled_since is not null";
+    assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
+    let remote = Remote { id: "page".into(), url: None, place: None };
+    let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
+    let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let fate = Fate::Shown { object, superseded: vec![head.id] };
+    let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate };
+    assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
+    let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
+    assert_eq!((shown.execution, shown.written), (newest, Value::Null));
+    assert_eq!(queue.store.execution(newest).await.unwrap().unwrap().status, "success");
 }
