@@ -2,7 +2,7 @@
 //!
 //! Where the database cannot be asked for a slot, the command keeps to the rate by itself.
 
-use crate::destinations::{Desk, Rate};
+use crate::destinations::{Desk, Look, Rate};
 use crate::domain::delivery::Failure;
 use crate::store::{Slot, Store};
 use async_trait::async_trait;
@@ -48,6 +48,10 @@ impl Desk for CommandDesk {
     async fn remember(&self, _memory: &Value) {}
 
     /// A command delivers no object.
+    async fn begin_look(&self, _object_id: &str) -> Result<Look, Failure> {
+        Ok(Look::Begun { in_doubt: None })
+    }
+
     async fn of_other_objects(&self, _remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
         Ok(HashSet::new())
     }

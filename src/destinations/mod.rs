@@ -50,6 +50,22 @@ pub struct Object<'a> {
     pub written: Option<&'a Value>,
     /// Whether all of it is to be written, whatever was written last: a person asks for it.
     pub is_asked_for: bool,
+    /// Other states of the object, of which some may have been written: what waits, and the last ones.
+    pub others: &'a [StoredEvent],
+}
+
+/// Whether an object's pages may be looked for. Several objects can bear one id; as long as the verdict
+/// on one of them is out, nobody can tell whose a page is that nothing is known of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// They may.
+    Begun {
+        /// How long ago the last write of unknown outcome of another object of this id began, where
+        /// there is one.
+        in_doubt: Option<Duration>,
+    },
+    /// Not now: another object of this id is at it.
+    NotYet,
 }
 
 /// What the service does for a destination: it remembers, and it keeps the rate of a connection.
@@ -65,6 +81,10 @@ pub trait Desk: Send + Sync {
     /// Whether the lease under which this runs holds for certain. A process that stood still may
     /// have lost it, and must not write any more: another one may be at it.
     fn lease_holds(&self) -> bool;
+
+    /// Says that the pages of an object's id are looked for now, and one made where there is none: one
+    /// object of that id does so at a time, until its verdict is recorded. An error where nobody knows.
+    async fn begin_look(&self, object_id: &str) -> Result<Look, Failure>;
 
     /// Those of these places that the instance filled for another object than the one that is delivered.
     /// An error where nobody knows: then none of them is to be touched.

@@ -88,8 +88,11 @@ pub enum Outcome {
         /// How long ago the write was sent.
         since: Duration,
     },
-    /// An earlier write of unknown outcome was looked for and is not there yet; it may still land.
+    /// Nothing may be written yet, as an earlier write of unknown outcome may still land; this is no
+    /// failed attempt.
     Unsettled {
+        /// What is waited for.
+        failure: Failure,
         /// How long until the destination can no longer be holding that write.
         wait: Duration,
     },

@@ -7,10 +7,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The lane of an event: its object, within its account and mode. `None` where it names no object.
+/// The lane of an event: its object by type and id, within its account and mode. `None` where it names
+/// no object.
 ///
-/// A text of at most [`TEXT_BYTES_MAX`] bytes, such as `acct_1/live/in_1`. Different objects have
-/// different lanes: parts that would not fit, or could be mistaken for others, are hashed.
+/// Such as `invoice acct_1/live/in_1`. Different objects have different lanes: parts that would not fit
+/// into [`TEXT_BYTES_MAX`] bytes, or could be mistaken for others, are hashed.
 pub fn lane(facts: &EventFacts) -> Option<String> {
     let object_id = facts.object_id.as_deref().filter(|id| !id.is_empty())?;
     let account = facts.account.as_deref().unwrap_or_default();
@@ -20,8 +21,18 @@ pub fn lane(facts: &EventFacts) -> Option<String> {
         None => "",
     };
     let plain = format!("{account}/{mode}/{object_id}");
-    let is_plain = plain.len() <= TEXT_BYTES_MAX && !account.contains('/');
-    Some(if is_plain { plain } else { hashed(&[account, mode, object_id]) })
+    let is_plain = plain.len() <= TEXT_BYTES_MAX && !account.contains(['/', ' ']);
+    let of_any_type = if is_plain { plain } else { hashed(&[account, mode, object_id]) };
+    Some(match facts.object_type.as_deref().filter(|kind| !kind.is_empty()) {
+        None => of_any_type,
+        Some(kind) if is_word(kind) => format!("{kind} {of_any_type}"),
+        Some(kind) => hashed(&[kind, account, mode, object_id]),
+    })
+}
+
+/// Whether a type is written as Stripe writes them, so that it ends where a blank stands.
+fn is_word(kind: &str) -> bool {
+    kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
 }
 
 /// Why an event cannot bring an object up to date.
@@ -58,7 +69,7 @@ pub fn is_thin(payload: &Value) -> bool {
     !payload.pointer("/data/object").is_some_and(Value::is_object)
 }
 
-/// A text without a slash, so that it equals no plain lane.
+/// A text without a slash or a blank, so that it equals no plain lane.
 fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -83,12 +94,18 @@ mod tests {
         }
     }
 
+    fn of_type(kind: &str, facts: EventFacts) -> EventFacts {
+        EventFacts { object_type: Some(kind.to_owned()), ..facts }
+    }
+
     #[test]
-    fn a_lane_is_an_object_within_its_account_and_mode() {
-        let lane = |account, livemode| lane(&facts(account, livemode, Some("in_1")));
-        assert_eq!(lane(Some("acct_1"), Some(true)).as_deref(), Some("acct_1/live/in_1"));
-        assert_eq!(lane(None, Some(false)).as_deref(), Some("/test/in_1"));
-        assert_eq!(lane(None, None).as_deref(), Some("//in_1"));
+    fn a_lane_is_an_object_of_a_type_within_its_account_and_mode() {
+        let of = |account, livemode| facts(account, livemode, Some("in_1"));
+        let invoice = |account, livemode| lane(&of_type("invoice", of(account, livemode)));
+        assert_eq!(invoice(Some("acct_1"), Some(true)).as_deref(), Some("invoice acct_1/live/in_1"));
+        assert_eq!(invoice(None, Some(false)).as_deref(), Some("invoice /test/in_1"));
+        assert_eq!(lane(&of(None, None)).as_deref(), Some("//in_1"));
+        assert_eq!(lane(&of_type("", of(None, None))).as_deref(), Some("//in_1"));
     }
 
     #[test]
@@ -106,6 +123,9 @@ mod tests {
             lane(&facts(None, Some(true), Some(&long))),
             lane(&facts(Some("a/live"), None, Some("in_1"))),
             lane(&facts(Some("a"), Some(true), Some("/in_1"))),
+            lane(&facts(Some("b a"), Some(true), Some("in_1"))),
+            lane(&of_type("b", facts(Some("a"), Some(true), Some("in_1")))),
+            lane(&of_type("b /", facts(Some("a"), Some(true), Some("in_1")))),
         ]
         .map(|lane| lane.expect("a lane"));
         let distinct: std::collections::BTreeSet<_> = lanes.iter().collect();
@@ -129,9 +149,11 @@ mod tests {
     }
 
     fn any_facts() -> impl Strategy<Value = EventFacts> {
-        let text = || prop::option::of("[a/]{0,3}");
-        (text(), any::<Option<bool>>(), text())
-            .prop_map(|(account, mode, id)| facts(account.as_deref(), mode, id.as_deref()))
+        let text = || prop::option::of("[a/ ]{0,3}");
+        (text(), any::<Option<bool>>(), text(), text()).prop_map(|(account, mode, id, kind)| EventFacts {
+            object_type: kind,
+            ..facts(account.as_deref(), mode, id.as_deref())
+        })
     }
 
     proptest! {
@@ -139,7 +161,10 @@ mod tests {
 
         #[test]
         fn different_objects_have_different_lanes(one in any_facts(), other in any_facts()) {
-            let object = |of: &EventFacts| (of.account.clone().unwrap_or_default(), of.livemode, of.object_id.clone());
+            let object = |of: &EventFacts| {
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                (text(&of.account), of.livemode, of.object_id.clone(), text(&of.object_type))
+            };
             if let (Some(a), Some(b)) = (lane(&one), lane(&other)) {
                 prop_assert_eq!(a == b, object(&one) == object(&other));
             }

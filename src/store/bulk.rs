@@ -56,7 +56,9 @@ impl Store {
             ), retried as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
-                       retried_at = now(), in_bulk = in_bulk or status <> 'pending',
+                       retried_at = now(),
+                       -- What came in and was not tried yet keeps its place; all else would go before it.
+                       in_bulk = in_bulk or status <> 'pending' or attempts > 0 or crashes > 0,
                        reason = 'a retry was asked for, with others', error_class = null, finished_at = null
                  where id = any (array (select id from found))
                 returning destination

@@ -130,8 +130,9 @@ macro_rules! select_executions {
                                 from eventbridge.executions as first
                                where first.status = 'pending' and first.destination = executions.destination
                                  and hashtextextended(first.lane, 0) = hashtextextended(executions.lane, 0)
-                                 and first.lane = executions.lane and first.id < executions.id
-                               order by first.id
+                                 and first.lane = executions.lane
+                                 and (first.in_bulk, first.id) < (executions.in_bulk, executions.id)
+                               order by first.in_bulk, first.id
                                limit 1))
                     end as behind,
                    status = 'pending' and run_at > now() as "is_put_off!"

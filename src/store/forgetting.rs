@@ -137,6 +137,8 @@ impl Store {
                 select id, event_key, status, lane, reason
                   from eventbridge.executions
                  where event_key = any (array (select id from named))
+                 -- In the order in which verdicts lock them, so that nobody waits in a circle.
+                 order by id
                    for update
             ), busy as (
                 select distinct event_key from own where status = 'running'
@@ -155,7 +157,6 @@ impl Store {
                                      then 'the data of its customer was removed' end,
                        -- A page's link can bear its title before its id.
                        remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1'),
-                       unsettled_since = null,
                        finished_at = coalesce(executions.finished_at, now())
                   from doomed_executions
                  where not $2 and executions.id = doomed_executions.id

@@ -227,9 +227,12 @@ impl Store {
                 returning execution_id
             ), newest as (
                 -- Locked, so that what a person did to it meanwhile is seen.
-                select id, status = any ($15) as may_succeed
+                select executions.id,
+                       status = any ($15) and exists (select from eventbridge.events
+                                                       where events.id = event_key
+                                                         and payload_removed_at is null) as may_succeed
                   from eventbridge.executions
-                 where id = $3 and $5 and exists (select from released)
+                 where executions.id = $3 and $5 and exists (select from released)
                    for update
             ), delivered as (
                 update eventbridge.executions

@@ -24,6 +24,7 @@ mod indexing;
 mod interventions;
 mod lanes;
 mod limits;
+mod looks;
 mod migrations;
 mod page;
 mod prospect;
@@ -55,6 +56,7 @@ pub use indexing::{Indexed, Unindexed};
 pub use interventions::{Answered, Cancelled};
 pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
 pub use limits::{LimiterRow, Slot};
+pub use looks::LookTurn;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use prospect::Prospect;
 pub use queue::{

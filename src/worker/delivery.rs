@@ -99,11 +99,15 @@ impl Deliverer {
                 return self.single(claimed, outcome, began);
             }
         };
-        let Turn { newest, superseded, shown, is_asked_for } = *turn;
+        let Turn { newest, superseded, shown, is_asked_for, others } = *turn;
         let subject = Subject {
             event: &newest.event,
             remote: shown.as_ref().map(|shown| &shown.remote),
-            object: Some(Object { written: shown.as_ref().map(|shown| &shown.written), is_asked_for }),
+            object: Some(Object {
+                written: shown.as_ref().map(|shown| &shown.written),
+                is_asked_for,
+                others: &others,
+            }),
         };
         match self.outcome(claimed, subject, leased).await {
             Outcome::Delivered { remote, status, request_id, written } => {
@@ -272,11 +276,7 @@ pub fn conclude(
             };
             ("ambiguous", conclusion, Settlement::Unsettled { since }, failure)
         }
-        Outcome::Unsettled { wait } => {
-            let message =
-                "an earlier write may still land; it is looked for again before anything is written";
-            ("unsettled", uncounted(wait), Settlement::AsBefore, Failure::local("unsettled", message))
-        }
+        Outcome::Unsettled { failure, wait } => ("unsettled", uncounted(wait), Settlement::AsBefore, failure),
         Outcome::Throttled { failure, wait } => (
             "throttled",
             uncounted(wait.unwrap_or_default().max(THROTTLED_WAIT_MIN)),

@@ -2,9 +2,9 @@
 
 use super::held::Held;
 use super::pauses::Pauses;
-use crate::destinations::{Desk, Rate};
+use crate::destinations::{Desk, Look, Rate};
 use crate::domain::delivery::Failure;
-use crate::store::{Fence, Slot, Store};
+use crate::store::{Fence, LookTurn, Slot, Store};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -45,11 +45,23 @@ impl Desk for StoreDesk<'_> {
         }
     }
 
+    async fn begin_look(&self, object_id: &str) -> Result<Look, Failure> {
+        let (Some(lane), Some(fence)) = (self.lane, self.fence) else { return Ok(Look::NotYet) };
+        match self.store.begin_look(self.instance, lane, fence, object_id).await {
+            Ok(LookTurn::Ours { in_doubt }) => Ok(Look::Begun { in_doubt }),
+            Ok(LookTurn::Anothers) => Ok(Look::NotYet),
+            Err(error) => {
+                warn!(%error, instance = self.instance, "could not see whether another object of this id is written");
+                Err(database_away())
+            }
+        }
+    }
+
     async fn of_other_objects(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
         let Some(lane) = self.lane else { return Ok(HashSet::new()) };
         self.store.filled_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
             warn!(%error, instance = self.instance, "could not see which objects' pages these are");
-            Failure::local("database_away", "the database did not answer")
+            database_away()
         })
     }
 
@@ -92,6 +104,10 @@ impl Desk for StoreDesk<'_> {
             warn!(%error, instance = self.instance, "could not tell the other replicas to wait");
         }
     }
+}
+
+fn database_away() -> Failure {
+    Failure::local("database_away", "the database did not answer")
 }
 
 impl StoreDesk<'_> {

@@ -155,6 +155,8 @@ impl Recorder {
                 }
             }
             if !finished.is_empty() {
+                // In one order, as all who lock many of them, so that nobody waits in a circle.
+                finished.sort_by_key(|finished| finished.id.0);
                 self.write(&finished, &tallies).await;
             }
         }

@@ -55,6 +55,20 @@ impl Drop for ProbeGuard {
     }
 }
 
+/// The execution with which a held instance is tried. Dropped, another may be chosen: whether it could
+/// not be claimed, or came to its end without anything being asked of the destination.
+pub(super) struct TrialGuard {
+    instances: Arc<Instances>,
+    name: String,
+    execution: ExecutionId,
+}
+
+impl Drop for TrialGuard {
+    fn drop(&mut self) {
+        self.instances.end_trial(&self.name, self.execution);
+    }
+}
+
 /// An execution that is under way for an instance, until this is dropped.
 pub(super) struct UnderWay {
     instances: Arc<Instances>,
@@ -128,38 +142,44 @@ impl Instances {
         ProbeGuard { instances: self.clone(), name }
     }
 
-    /// Says that a held instance is to be tried with a single execution.
+    /// Says that a held instance is to be tried with a single execution, unless one is under way: its
+    /// end is what tells, however many probes it outlasts.
     pub(super) fn want_trial(&self, name: &str) {
-        if let Some(entry) = self.0.get(name) {
-            entry.set_trial(Trial::Wanted);
+        let Some(entry) = self.0.get(name) else { return };
+        let mut trial = entry.trial();
+        if *trial == Trial::None {
+            *trial = Trial::Wanted;
         }
     }
 
     /// The held instances that are to be tried; each is told once.
     pub(super) fn take_trials(&self) -> Vec<String> {
         let is_wanted = |entry: &Entry| {
-            let wanted = entry.trial() == Trial::Wanted;
-            if wanted {
-                entry.set_trial(Trial::None);
+            let mut trial = entry.trial();
+            let is_wanted = *trial == Trial::Wanted;
+            if is_wanted {
+                *trial = Trial::None;
             }
-            wanted
+            is_wanted
         };
         self.0.iter().filter(|(_, entry)| is_wanted(entry)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Says with which execution a held instance is tried.
-    pub(super) fn begin_trial(&self, name: &str, execution: ExecutionId) {
+    /// Says with which execution a held instance is tried, until what it returns is dropped.
+    pub(super) fn begin_trial(self: &Arc<Self>, name: &str, execution: ExecutionId) -> TrialGuard {
         if let Some(entry) = self.0.get(name) {
-            entry.set_trial(Trial::UnderWay(execution));
+            *entry.trial() = Trial::UnderWay(execution);
         }
+        TrialGuard { instances: self.clone(), name: name.to_owned(), execution }
     }
 
     /// Says that this execution came to an end; whether the instance was tried with it.
     pub(super) fn end_trial(&self, name: &str, execution: ExecutionId) -> bool {
         let Some(entry) = self.0.get(name) else { return false };
-        let was_it = entry.trial() == Trial::UnderWay(execution);
+        let mut trial = entry.trial();
+        let was_it = *trial == Trial::UnderWay(execution);
         if was_it {
-            entry.set_trial(Trial::None);
+            *trial = Trial::None;
         }
         was_it
     }
@@ -177,11 +197,7 @@ impl Entry {
         self.valve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn trial(&self) -> Trial {
-        *self.trial.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_trial(&self, trial: Trial) {
-        *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = trial;
+    fn trial(&self) -> MutexGuard<'_, Trial> {
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

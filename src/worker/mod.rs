@@ -32,7 +32,7 @@ use delivery::Deliverer;
 use finisher::{Finisher, Tally};
 use held::Held;
 use holds::Holds;
-use instances::{Instances, ProbeGuard};
+use instances::{Instances, ProbeGuard, TrialGuard};
 use pauses::Pauses;
 use pulse::Pulse;
 use std::sync::Arc;
@@ -125,6 +125,15 @@ pub async fn run(
     if let Err(error) = probing.await {
         warn!(%error, "the watch over held destinations broke");
     }
+}
+
+/// What an execution proves that is the only one of its instance, until this is dropped.
+#[expect(dead_code, reason = "held for what dropping it does")]
+enum Alone {
+    /// Whether a valve may open.
+    Probe(ProbeGuard),
+    /// Whether a hold may end.
+    Trial(TrialGuard),
 }
 
 struct Pool {
@@ -236,7 +245,7 @@ impl Pool {
         let mut probe = Some(self.instances.begin_probe(name));
         let leased = Instant::now();
         for claimed in self.ask(worker, wanted).await? {
-            self.begin(claimed, leased, slot.pop(), probe.take());
+            self.begin(claimed, leased, slot.pop(), probe.take().map(Alone::Probe));
         }
         Ok(())
     }
@@ -258,16 +267,13 @@ impl Pool {
             }
         };
         // Before it is claimed: its verdict may be there before this line goes on.
-        self.instances.begin_trial(name, execution);
+        let mut trial = Some(self.instances.begin_trial(name, execution));
         let destinations = [name.to_owned()];
         let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };
         let (leased, mut slot) = (Instant::now(), Some(slot));
+        // Where somebody else has taken it meanwhile, the next probe chooses another.
         for claimed in self.ask(worker, wanted).await? {
-            self.begin(claimed, leased, slot.take(), None);
-        }
-        if slot.is_some() {
-            // It cannot be claimed, as one behind the head of its lane: what goes on shows it then.
-            self.holds.resume(name).await;
+            self.begin(claimed, leased, slot.take(), trial.take().map(Alone::Trial));
         }
         Ok(slot)
     }
@@ -343,7 +349,7 @@ impl Pool {
         claimed: Claimed,
         leased: Instant,
         slot: Option<OwnedSemaphorePermit>,
-        probe: Option<ProbeGuard>,
+        alone: Option<Alone>,
     ) {
         let deliverer = self.deliverer.clone();
         let verdicts = self.finisher.verdicts();
@@ -354,7 +360,7 @@ impl Pool {
         let freed = self.freed.clone();
         self.deliveries.spawn(async move {
             let ending = deliverer.deliver(claimed, leased, &cut).await;
-            drop(probe);
+            drop(alone);
             verdicts.send(ending, tally, holding).await;
             drop((slot, under_way));
             freed.notify_one();

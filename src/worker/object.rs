@@ -65,6 +65,8 @@ pub(super) struct Turn {
     pub(super) shown: Option<RemoteObject>,
     /// Whether a person asked for one of these: what is shown is then written whole.
     pub(super) is_asked_for: bool,
+    /// The other states that were compared with it.
+    pub(super) others: Vec<StoredEvent>,
 }
 
 /// Looks at all states of the execution's object.
@@ -97,7 +99,8 @@ pub(super) async fn plan(store: &Store, head: Head<'_>) -> Result<Plan, StoreErr
     if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
         return Ok(Plan::NothingNew { newest: newest.execution, superseded });
     }
-    Ok(Plan::Write(Box::new(Turn { newest, superseded, shown, is_asked_for })))
+    let others = states.into_iter().map(|state| state.event).collect();
+    Ok(Plan::Write(Box::new(Turn { newest, superseded, shown, is_asked_for, others })))
 }
 
 /// The event with the state of its object, where it carries one.

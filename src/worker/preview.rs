@@ -80,8 +80,11 @@ impl Previewer {
             ))),
             Plan::Write(turn) => {
                 let shown = turn.shown.as_ref();
-                let object =
-                    Object { written: shown.map(|shown| &shown.written), is_asked_for: turn.is_asked_for };
+                let object = Object {
+                    written: shown.map(|shown| &shown.written),
+                    is_asked_for: turn.is_asked_for,
+                    others: &turn.others,
+                };
                 let remote = shown.map(|shown| &shown.remote);
                 let preview = self.ask(prospect, &turn.newest.event, remote, Some(object)).await?;
                 Ok(of(prospect, turn.newest.execution, &turn.newest.event, preview))

@@ -155,7 +155,8 @@ mod tests {
         let later = now + REST;
         valve.begin_probe();
         // One that had begun before the valve closed is no word of the probe.
-        valve.learn(&Outcome::Unsettled { wait: Duration::ZERO }, later);
+        let waits = Outcome::Unsettled { failure: Failure::local("x", "x"), wait: Duration::ZERO };
+        valve.learn(&waits, later);
         assert_eq!(valve.allowance(later), Allowance::None);
         valve.end_probe();
         assert_eq!(valve.allowance(later), Allowance::One);

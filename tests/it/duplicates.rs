@@ -119,3 +119,25 @@ async fn a_first_page_that_turns_up_after_a_second_was_made_leaves_one_that_show
         }
     }
 }
+
+#[tokio::test]
+async fn a_page_that_bears_another_key_is_neither_taken_nor_trashed() {
+    for mode in MODES {
+        let service = in_mode(mode).start().await;
+        let other = payment("evt_0", NOW, 900).replace("pi_1", "pi_0");
+        service.post_event(&other).await;
+        service.until_finished(1).await;
+        // What the instance knows of it is lost.
+        let forgotten = "update eventbridge.executions set remote_id = null, lane = null";
+        service.database.execute(forgotten).await;
+        service.sandbox.fault(FaultRule::always(Fault::Unfiltered).on(Route::Query)).unwrap();
+        have_it_look(&service, mode);
+        service.post_event(&payment("evt_1", NOW, 100)).await;
+        let executions = service.until_finished(2).await;
+        assert_eq!(executions[1]["status"], "success", "{mode}");
+        let mut amounts: Vec<_> =
+            standing(&service).iter().map(|page| page.text("Amount").unwrap().to_owned()).collect();
+        amounts.sort();
+        assert_eq!(amounts, ["1", "9"], "{mode}");
+    }
+}

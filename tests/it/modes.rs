@@ -61,3 +61,26 @@ async fn an_object_never_takes_an_events_page_and_an_event_never_an_objects() {
         assert_eq!(pages.len(), 3, "{template:?}");
     }
 }
+
+#[tokio::test]
+async fn an_execution_of_the_other_mode_whose_column_is_gone_fails_and_holds_up_nobody() {
+    let service = Service::builder().template(Template::Full).set("RETRY_ATTEMPTS_MAX", "1").start().await;
+    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
+    service.post_event(&payment("evt_1", NOW, 100)).await;
+    let old = service.until_finished(1).await.remove(0);
+    let next = service.replica().set("NOTION_MODE", "object");
+    service.stop().await;
+    let next = next.start().await;
+    next.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
+    next.post(&format!("/api/v1/executions/{}/retry", old["id"])).await;
+    let executions = next.until_finished(1).await;
+    assert_eq!(
+        (&executions[0]["status"], &executions[0]["error_class"]),
+        (&json!("failed"), &json!("columns"))
+    );
+    assert!(executions[0]["reason"].as_str().unwrap().contains("EventId"), "{executions:?}");
+    let holds = "select count(*) from eventbridge.destinations where held_since is not null";
+    assert_eq!(next.database.count(holds).await, 0);
+    next.post_event(&payment("evt_2", NOW + 1, 200)).await;
+    assert_eq!(next.until_finished(2).await[1]["status"], "success");
+}

@@ -441,31 +441,196 @@ async fn a_state_that_was_delivered_and_is_refused_now_ends_the_try_that_was_ask
     assert_eq!(groups["data"][0]["count"], 1, "{groups}");
 }
 
-#[tokio::test]
-async fn objects_of_one_id_in_both_modes_and_in_two_accounts_have_a_page_each() {
-    let service = Service::builder()
+/// A plan that bears an id which its user chose.
+fn plan(event: &str, account: Option<&str>, livemode: bool, created: i64) -> String {
+    json!({"id": event, "object": "event", "type": "plan.updated", "created": created, "account": account,
+           "livemode": livemode, "data": {"object": {"id": "gold", "object": "plan", "amount": 100,
+           "currency": "eur", "nickname": event, "livemode": livemode}}})
+    .to_string()
+}
+
+async fn in_both_modes() -> Service {
+    Service::builder()
         .set("NOTION_MODE", "object")
         .set("NOTION_LIVEMODE", "all")
         .template(Template::Full)
         .start()
-        .await;
-    let plan = |event: &str, account: Option<&str>, livemode: bool, created: i64, amount: i64| {
-        json!({"id": event, "object": "event", "type": "plan.updated", "created": created, "account": account,
-               "livemode": livemode, "data": {"object": {"id": "gold", "object": "plan", "amount": amount,
-               "currency": "eur", "nickname": event, "livemode": livemode}}})
-        .to_string()
-    };
+        .await
+}
+
+/// Checks that the pages of this id show these events and nothing else, each once, and none is in the trash.
+fn show_these(pages: &[SandboxPage], object: &str, events: &[&str]) {
+    assert!(pages.iter().all(|page| !page.in_trash && page.text("ObjectId") == Some(object)), "{pages:?}");
+    let mut last: Vec<_> = pages.iter().map(|page| page.text("LastEventId").unwrap()).collect();
+    last.sort_unstable();
+    assert_eq!(last, events);
+}
+
+#[tokio::test]
+async fn objects_of_one_id_in_both_modes_and_in_two_accounts_have_a_page_each() {
+    let service = in_both_modes().await;
     let owners = [(None, true), (None, false), (Some("acct_1"), true)];
     for round in 0..2 {
         for (number, (account, livemode)) in (0..).zip(owners) {
             let event = format!("evt_{round}_{number}");
-            service.post_event(&plan(&event, account, livemode, NOW + round, 100)).await;
+            service.post_event(&plan(&event, account, livemode, NOW + round)).await;
             service.until_finished(usize::try_from(round * 3 + number + 1).unwrap()).await;
         }
     }
-    let pages = service.sandbox.pages();
-    assert!(pages.iter().all(|page| !page.in_trash && page.text("ObjectId") == Some("gold")), "{pages:?}");
-    let mut last: Vec<_> = pages.iter().map(|page| page.text("LastEventId").unwrap()).collect();
-    last.sort_unstable();
-    assert_eq!(last, ["evt_1_0", "evt_1_1", "evt_1_2"]);
+    show_these(&service.sandbox.pages(), "gold", &["evt_1_0", "evt_1_1", "evt_1_2"]);
+}
+
+#[tokio::test]
+async fn objects_of_one_id_that_come_at_once_have_a_page_each() {
+    let service = in_both_modes().await;
+    service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 150 }).on(Route::Create)).unwrap();
+    service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 150 }).on(Route::Query)).unwrap();
+    // The first one's page is there, and nobody knows yet that it is the first one's.
+    service.post_event(&plan("evt_0_a", None, true, NOW)).await;
+    within("the first is being made", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    service.post_event(&plan("evt_0_b", None, false, NOW)).await;
+    service.post_event(&plan("evt_0_c", Some("acct_1"), true, NOW)).await;
+    let executions = service.until_finished(3).await;
+    assert_eq!(statuses(&executions), ["success"; 3]);
+    service.sandbox.clear_faults();
+    for (event, account, livemode) in
+        [("evt_1_a", None, true), ("evt_1_b", None, false), ("evt_1_c", Some("acct_1"), true)]
+    {
+        service.post_event(&plan(event, account, livemode, NOW + 1)).await;
+    }
+    service.until_finished(6).await;
+    show_these(&service.sandbox.pages(), "gold", &["evt_1_a", "evt_1_b", "evt_1_c"]);
+}
+
+#[tokio::test]
+async fn a_page_on_which_a_write_may_still_land_is_taken_by_no_other_object_of_its_id() {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .set("NOTION_LIVEMODE", "all")
+        .set("NOTION_SETTLE_SECONDS", "1")
+        .template(Template::Full)
+        .start()
+        .await;
+    service.sandbox.fault(FaultRule::once(Fault::DropThenWrite { delay_ms: 400 }).on(Route::Create)).unwrap();
+    service.post_event(&plan("evt_a", None, true, NOW)).await;
+    within("the first is lost", service.sandbox.until(|sandbox| sandbox.faults().is_empty())).await;
+    service.post_event(&plan("evt_b", None, false, NOW)).await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(statuses(&executions), ["success"; 2]);
+    show_these(&service.sandbox.pages(), "gold", &["evt_a", "evt_b"]);
+}
+
+#[tokio::test]
+async fn objects_of_one_id_and_of_different_types_have_a_page_each() {
+    let service = in_object_mode().await;
+    let types = ["coupon", "plan", "product"];
+    for (number, kind) in types.into_iter().enumerate() {
+        let event = json!({"id": format!("evt_{kind}"), "object": "event", "type": format!("{kind}.created"),
+                           "created": NOW, "livemode": false,
+                           "data": {"object": {"id": "starter", "object": kind}}});
+        service.post_event(&event.to_string()).await;
+        service.until_finished(number + 1).await;
+    }
+    show_these(&service.sandbox.pages(), "starter", &["evt_coupon", "evt_plan", "evt_product"]);
+}
+
+#[tokio::test]
+async fn an_object_of_a_lane_without_a_type_keeps_its_page_when_lanes_get_theirs() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    let as_before = "update eventbridge.executions set lane = replace(lane, ' payment_intent ', ' ');
+        update eventbridge.remote_objects set lane = replace(lane, ' payment_intent ', ' ');
+        delete from eventbridge._sqlx_migrations where version = 18";
+    service.database.execute(as_before).await;
+    let without = "select count(*) from eventbridge.remote_objects where lane = 'notion /test/pi_1'";
+    assert_eq!(service.database.count(without).await, 1);
+    service.database.store().migrate().await.unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    service.until_finished(2).await;
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
+    let looks = service.sandbox.requests().iter().filter(|request| request.path.ends_with("/query")).count();
+    assert_eq!(looks, 1, "what was known of its page is known still");
+}
+
+#[tokio::test]
+async fn a_column_that_is_gone_fails_no_state_whether_it_was_looked_for_or_to_be_cleared() {
+    let service = in_object_mode().await;
+    let described = |event: &str, created: i64, description: Option<&str>| {
+        json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
+               "livemode": false, "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": 100,
+               "currency": "eur", "status": "processing", "description": description}}})
+        .to_string()
+    };
+    service.post_event(&described("evt_1", NOW, Some("a chair"))).await;
+    service.until_finished(1).await;
+    // Nothing of an object stands in it, but the look names it.
+    service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
+    service.post_event(&payment("pi_2", "evt_2", NOW, 100)).await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(statuses(&executions), ["success"; 2], "{executions:?}");
+    service.sandbox.remove_column(DATA_SOURCE_ID, "Description").unwrap();
+    service.post_event(&described("evt_3", NOW + 1, None)).await;
+    let executions = service.until_finished(3).await;
+    assert_eq!(statuses(&executions), ["success"; 3], "{executions:?}");
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("LastEventId"), Some("evt_3"));
+}
+
+#[tokio::test]
+async fn an_object_finds_its_page_behind_many_of_the_same_id() {
+    let service = in_both_modes().await;
+    for number in 0..21 {
+        service
+            .post_event(&plan(&format!("evt_{number:02}"), Some(&format!("acct_{number}")), true, NOW))
+            .await;
+        service.until_finished(number + 1).await;
+    }
+    service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
+    service.post_event(&plan("evt_21", Some("acct_21"), true, NOW)).await;
+    service.until_finished(22).await;
+    let expected: Vec<_> = (0..22).map(|number| format!("evt_{number:02}")).collect();
+    show_these(&service.sandbox.pages(), "gold", &expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_only_a_write_in_doubt_had_set_does_not_stay() {
+    let state = |event: &str, created: i64, description: Option<&str>| {
+        json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
+               "livemode": false, "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": 100,
+               "currency": "eur", "status": "processing", "description": description}}})
+        .to_string()
+    };
+    for lost in [Route::Update, Route::Create] {
+        let service = Service::builder()
+            .set("NOTION_MODE", "object")
+            .set("NOTION_SETTLE_SECONDS", "1")
+            .template(Template::Full)
+            .start()
+            .await;
+        service.sandbox.add_column(DATA_SOURCE_ID, "Notes", "rich_text").unwrap();
+        let mut events = vec![state("evt_2", NOW + 1, Some("a chair")), state("evt_3", NOW + 2, None)];
+        if lost == Route::Update {
+            service.post_event(&state("evt_1", NOW, None)).await;
+            service.until_finished(1).await;
+        }
+        service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(lost)).unwrap();
+        service.post_event(&events.remove(0)).await;
+        within("its answer is lost", service.sandbox.until(|sandbox| sandbox.faults().is_empty())).await;
+        let id = service.sandbox.pages()[0].id;
+        let by_hand = json!({"Notes": {"rich_text": [{"text": {"content": "call them"}}]},
+                             "CustomerEmail": {"email": "jane@example.com"}});
+        service.sandbox.edit_page(id, &by_hand).unwrap();
+        service.post_event(&events.remove(0)).await;
+        service.until_finished(if lost == Route::Update { 3 } else { 2 }).await;
+        let pages = service.sandbox.pages();
+        let page = page_of(&pages, "pi_1");
+        for (column, expected) in [
+            ("LastEventId", Some("evt_3")),
+            ("Description", None),
+            ("Notes", Some("call them")),
+            ("CustomerEmail", Some("jane@example.com")),
+        ] {
+            assert_eq!(page.text(column), expected, "{lost:?}: {column}");
+        }
+    }
 }

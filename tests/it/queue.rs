@@ -6,7 +6,7 @@ use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
 use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
-use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Wanted, Watch, WorkerId};
+use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Trial, Wanted, Watch, WorkerId};
 use eventbridge::worker::conclude;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -108,6 +108,49 @@ async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retri
 }
 
 #[tokio::test]
+async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "'notion lane'").await;
+    queue.database.execute("update eventbridge.executions set in_bulk = true where id = 1").await;
+    let ids = |claimed: &[Claimed]| claimed.iter().map(|claimed| claimed.id.0).collect::<Vec<_>>();
+    let replayed = queue.store.execution(ExecutionId(1)).await.unwrap().unwrap();
+    assert_eq!(replayed.behind, Some(2));
+    let todays = queue.claim(&["notion"], 10).await;
+    assert_eq!(ids(&todays), [2]);
+    let destinations = ["notion".to_owned()];
+    let all = Wanted { limit: 10, late: 10, bulk: true, ..Wanted::nothing(&destinations) };
+    assert!(queue.store.claim(queue.worker, all).await.unwrap().is_empty(), "its lane is being worked on");
+    let verdict = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
+    queue.store.finish(&[verdict]).await.unwrap();
+    assert_eq!(ids(&queue.store.claim(queue.worker, all).await.unwrap()), [3]);
+    // Also where so many wait that lanes are gone through.
+    queue.put(CROWD, "crowded", "'crowded ' || n % 5").await;
+    queue
+        .database
+        .execute("update eventbridge.executions set in_bulk = true where destination = 'crowded'")
+        .await;
+    queue.put(5, "crowded", "'crowded ' || n % 5").await;
+    assert_eq!(lanes(&queue.claim(&["crowded"], 10).await).len(), 5);
+}
+
+#[tokio::test]
+async fn many_retries_of_what_waits_go_behind_what_comes_in() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "null").await;
+    let put_off =
+        "update eventbridge.executions set attempts = 5, run_at = now() + interval '2 hours' where id <= 2";
+    queue.database.execute(put_off).await;
+    let ids = [1, 2, 3].map(ExecutionId);
+    let caller = Caller::with_key("jane", true);
+    let retried = queue.store.retry_many(&ids, "pending", &json!({}), &caller).await.unwrap();
+    assert_eq!(retried.counts["notion"], 3);
+    queue.put(1, "notion", "null").await;
+    let claimed = queue.claim(&["notion"], 10).await;
+    // What had not been tried yet had its place already.
+    assert_eq!(claimed.iter().map(|claimed| claimed.id.0).collect::<BTreeSet<_>>(), BTreeSet::from([3, 4]));
+}
+
+#[tokio::test]
 async fn instances_take_turns_however_much_waits_for_one_of_them() {
     let queue = Queue::new().await;
     queue.put(50, "older", "null").await;
@@ -159,7 +202,7 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
     let suspects = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
     let wait = || Failure::local("x", "x");
     for (outcome, crashes) in [
-        (Outcome::Unsettled { wait: Duration::ZERO }, 1),
+        (Outcome::Unsettled { failure: wait(), wait: Duration::ZERO }, 1),
         (Outcome::Throttled { failure: wait(), wait: None }, 1),
         (Outcome::Ambiguous { failure: wait(), since: Duration::ZERO }, 0),
     ] {
@@ -188,7 +231,8 @@ async fn a_dead_worker_whose_row_is_held_keeps_nobody_else_from_being_buried() {
     let dead = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
     let freed = within("the other is buried", queue.store.rescue(dead)).await.unwrap();
     assert_eq!(freed.iter().map(|execution| execution.id).collect::<Vec<_>>(), [claimed.id]);
-    holder.close().await.unwrap();
+    // A session that ends lets go of its locks only some time later.
+    sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
     assert_eq!(within("it is, too", queue.store.rescue(dead)).await.unwrap().len(), 1);
 }
 
@@ -337,15 +381,75 @@ async fn every_pending_execution_says_what_it_waits_for() {
 #[tokio::test]
 async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_was_broken_off() {
     let database = Database::new().await;
-    let begin_again = "delete from eventbridge._sqlx_migrations where version = 2;
+    let begin_again = "delete from eventbridge._sqlx_migrations where version in (2, 18);
         drop index eventbridge.executions_in_doubt;
-        update pg_index set indisvalid = false where indexrelid = 'eventbridge.executions_waiting_in_lane'::regclass";
+        update pg_index set indisvalid = false where indexrelid = 'eventbridge.executions_in_lane'::regclass";
     database.execute(begin_again).await;
     let stores: Vec<_> = (0..3).map(|_| database.store()).collect();
     let done = futures_util::future::join_all(stores.iter().map(Store::migrate)).await;
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     assert!(stores[0].is_migrated().await.unwrap());
     let valid = "select count(*) from pg_index where indisvalid and indexrelid in
-        ('eventbridge.executions_waiting_in_lane'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
+        ('eventbridge.executions_in_lane'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
     assert_eq!(database.count(valid).await, 2);
+}
+
+#[tokio::test]
+async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_person_holds_it() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_execution)
+                values ('notion', now(), 'restricted_resource', 2);
+                update eventbridge.executions set run_at = now() + interval '1 hour' where id = 1";
+    queue.database.execute(held).await;
+    let chosen = async || queue.store.choose_trial("notion").await.unwrap();
+    assert_eq!(chosen().await, Trial::NothingWaits, "the second is behind its head, which is not due");
+    queue.put(1, "notion", "null").await;
+    assert_eq!(chosen().await, Trial::With(ExecutionId(3)));
+    queue.database.execute("update eventbridge.executions set run_at = now()").await;
+    assert_eq!(chosen().await, Trial::With(ExecutionId(3)), "it was noted");
+    queue.database.execute("update eventbridge.destinations set held_execution = 1").await;
+    assert_eq!(chosen().await, Trial::With(ExecutionId(1)));
+    queue.store.hold_by_hand("notion", "a break", &Caller::with_key("jane", true)).await.unwrap();
+    assert_eq!(chosen().await, Trial::NotNow);
+    let destinations = ["notion".to_owned()];
+    let trial = Wanted { trial: Some(ExecutionId(1)), ..Wanted::nothing(&destinations) };
+    assert!(queue.store.claim(queue.worker, trial).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances_have_some() {
+    let queue = Queue::new().await;
+    let destinations: Vec<_> = (0..8).map(|number| format!("notion{number}")).collect();
+    for destination in &destinations {
+        queue.put(2, destination, "null").await;
+    }
+    queue.database.execute("update eventbridge.executions set attempts = 1 where id % 2 = 0").await;
+    let wanted = Wanted { limit: 8, own: &[1; 8], late: 1, ..Wanted::nothing(&destinations) };
+    let claimed = queue.store.claim(queue.worker, wanted).await.unwrap();
+    assert_eq!(claimed.len(), 8);
+    assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_written_once_more() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    let shown = "update eventbridge.executions set status = 'success', unsettled_since = now() where id = 2";
+    queue.database.execute(shown).await;
+    let head = queue.claim(&["notion"], 1).await.remove(0);
+    let newest = ExecutionId(2);
+    let event = queue.store.execution(newest).await.unwrap().unwrap().event_key;
+    queue.store.forget(&[event], false).await.unwrap();
+    let in_doubt = "select count(*) from eventbridge.executions where unsettled_since is not null";
+    assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
+    let remote = Remote { id: "page".into(), url: None, place: None };
+    let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
+    let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let fate = Fate::Shown { object, superseded: vec![head.id] };
+    let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate };
+    assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
+    let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
+    assert_eq!((shown.execution, shown.written), (newest, Value::Null));
+    assert_eq!(queue.store.execution(newest).await.unwrap().unwrap().status, "success");
 }

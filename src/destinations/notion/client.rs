@@ -88,6 +88,15 @@ impl PageRef {
     }
 }
 
+/// Some of the pages that pass a filter.
+#[derive(Debug, Deserialize)]
+pub struct Found {
+    /// The pages.
+    pub results: Vec<PageRef>,
+    /// Where the next ones begin, if there are more.
+    pub next_cursor: Option<String>,
+}
+
 /// Where a page lies, as far as we need it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ParentRef {
@@ -265,18 +274,14 @@ impl Calls<'_> {
         self.client.bot.get_or_try_init(ask).await.cloned()
     }
 
-    /// Finds the pages that pass a filter, oldest first: the first twenty of them.
+    /// Finds the pages that pass a filter, oldest first: the first ones, or those from a cursor on.
     pub async fn find_pages(
         &self,
         data_source: &str,
         filter: &Value,
-    ) -> Result<Answer<Vec<PageRef>>, CallError> {
-        #[derive(Deserialize)]
-        struct Found {
-            results: Vec<PageRef>,
-        }
-        let found: Answer<Found> = self.call(&Request::find_pages(data_source, filter)).await?;
-        Ok(Answer { value: found.value.results, status: found.status, request_id: found.request_id })
+        from: Option<&str>,
+    ) -> Result<Answer<Found>, CallError> {
+        self.call(&Request::find_pages(data_source, filter, from)).await
     }
 
     /// Makes a page, unless it is too late for it.

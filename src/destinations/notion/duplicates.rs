@@ -3,7 +3,7 @@
 //! Nothing in Notion stops a second page; a first write that lands later than it may makes one. The
 //! oldest counts, whoever made it. Of the others those go to the trash that bear the key and are
 //! certainly ours: made by the token's own bot and edited by nobody else since. All others are left
-//! to a person. What goes wrong here never fails a delivery, and is told in the log.
+//! to a person, and what bears another key is none of them. What goes wrong here never fails a delivery, and is told in the log.
 
 use super::Attempt;
 use super::client::{Answer, CallError, PageRef, UserRef};
@@ -18,18 +18,18 @@ impl Attempt<'_> {
     /// The page that counts of those of one key, after the others that are ours were trashed.
     pub(super) async fn settle_on_one(&self, table: &Table, found: Vec<PageRef>) -> Option<PageRef> {
         let mut pages = found;
+        pages.retain(|page| !self.bears_another_key(table, page));
         pages.sort_by(|one, other| age(one).cmp(&age(other)));
         let mut pages = pages.into_iter();
         let oldest = pages.next()?;
         for page in pages {
-            if self.bears_the_key(table, &page) {
+            if key_of(table, &page).is_some() {
                 self.trash(&page, &oldest).await;
             } else {
-                // Whatever the query is worth: it is no reason to remove a page of another key.
                 warn!(
                     page_id = page.id,
                     kept_id = oldest.id,
-                    "a page was found by a key that it does not bear"
+                    "there is a second page, and it does not tell its key; a person must look at it"
                 );
             }
         }
@@ -51,13 +51,18 @@ impl Attempt<'_> {
         Answer { value: self.settle_on_one(table, found).await.unwrap_or(value), status, request_id }
     }
 
-    /// Whether the page itself says that it is of this try's key.
-    fn bears_the_key(&self, table: &Table, page: &PageRef) -> bool {
+    /// Whether the page itself says that it is of another key. Whatever the query is worth: such a page
+    /// is neither written nor removed.
+    fn bears_another_key(&self, table: &Table, page: &PageRef) -> bool {
         let key = match self.mode {
             Mode::Event => self.facts.event_id.as_str(),
             Mode::Object => self.facts.object_id.as_deref().unwrap_or_default(),
         };
-        page.text(&table.bindings.key.id).is_some_and(|text| text == key_text(key))
+        let is_another = key_of(table, page).is_some_and(|text| text != key_text(key));
+        if is_another {
+            warn!(page_id = page.id, "a page was found by a key that it does not bear; it is left alone");
+        }
+        is_another
     }
 
     async fn trash(&self, page: &PageRef, kept: &PageRef) {
@@ -88,6 +93,11 @@ impl Attempt<'_> {
         let is_bot = |user: Option<&UserRef>| user.is_some_and(|user| user.id == *bot);
         Ok(is_bot(page.created_by.as_ref()) && is_bot(page.last_edited_by.as_ref()))
     }
+}
+
+/// The key that the page says it is of, where it says so.
+fn key_of(table: &Table, page: &PageRef) -> Option<String> {
+    page.text(&table.bindings.key.id).filter(|text| !text.is_empty())
 }
 
 /// What decides which page is the oldest: Notion tells whole minutes, and within one the id decides,

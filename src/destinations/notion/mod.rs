@@ -11,6 +11,7 @@ pub mod design;
 mod duplicates;
 pub mod facts;
 pub mod field;
+mod looks;
 mod lookup;
 pub mod mapping;
 pub mod object;
@@ -29,11 +30,11 @@ pub use workspace::{Bearer, Shared, Sight, TableSight, Workspace};
 use crate::config::{InstanceName, Reader};
 use crate::destinations::checkup::{Examination, Finding};
 use crate::destinations::{Delivery, Desk, Destination, Probe, Rate};
-use crate::domain::delivery::{Failure, Outcome, Remote};
+use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
 use async_trait::async_trait;
-use client::{Answer, CallError, Calls, Client, NotionClientError, PageRef};
+use client::{Answer, CallError, Calls, Client, NotionClientError, PageRef, Refusal};
 use facts::Facts;
 use field::Field;
 use mapping::Mapped;
@@ -128,6 +129,13 @@ impl Destination for Notion {
             Outcome::Gone(Failure { message, .. }) => Outcome::Skipped {
                 reason: format!("its page was removed in Notion, so it is not written again ({message})"),
             },
+            // The key of the other mode. Deliveries of the instance's own need no such column, and a hold
+            // for it would end with the next probe.
+            Outcome::NeedsOperator(Trouble { failure, remedy })
+                if mode != self.settings.mode && failure.class == table::COLUMNS =>
+            {
+                Outcome::Permanent(Failure { message: format!("{}; {remedy}", failure.message), ..failure })
+            }
             other => other,
         }
     }
@@ -215,7 +223,9 @@ impl Attempt<'_> {
     async fn create(&self, table: &Arc<Table>) -> Result<Answer<PageRef>, Outcome> {
         let answer = match self.send_new(table).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let Some(newer) = self.changed(table).await? else {
+                let Some(newer) =
+                    self.changed(table, &refusal, |table| self.mapped(table).properties).await?
+                else {
                     return Err(verdict::outcome(Effect::Create, CallError::Refused(refusal)));
                 };
                 let answer = self.send_new(&newer).await;
@@ -227,12 +237,18 @@ impl Attempt<'_> {
         answer.map_err(|error| verdict::outcome(Effect::Create, error))
     }
 
-    /// The columns as they are now, where something else would be written by them than what Notion
+    /// The columns as they are now, where by them something else would be `sent` than what Notion
     /// refused. A select that has got another option, as our own writes give it one, changes nothing.
-    async fn changed(&self, refused: &Arc<Table>) -> Result<Option<Arc<Table>>, Outcome> {
-        let newer = self.table().newer_than(refused, self.reader()).await.map_err(verdict::after_a_call)?;
-        let is_another = newer.data_source != refused.data_source
-            || self.mapped(&newer).properties != self.mapped(refused).properties;
+    async fn changed<T: PartialEq>(
+        &self,
+        before: &Table,
+        refusal: &Refusal,
+        sent: impl Fn(&Table) -> T,
+    ) -> Result<Option<Arc<Table>>, Outcome> {
+        let now = Instant::now();
+        let sent_at = now.checked_sub(refusal.sent).unwrap_or(now);
+        let newer = self.table().later_than(sent_at, self.reader()).await.map_err(verdict::after_a_call)?;
+        let is_another = newer.data_source != before.data_source || sent(&newer) != sent(before);
         Ok(is_another.then_some(newer))
     }
 
@@ -246,7 +262,7 @@ impl Attempt<'_> {
         let first = self.calls().update_page(page, &self.properties(&table)).await;
         let last = match first {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                match self.changed(&table).await? {
+                match self.changed(&table, &refusal, |table| self.mapped(table).properties).await? {
                     Some(newer) => self.calls().update_page(page, &self.properties(&newer)).await,
                     None => Err(CallError::Refused(refusal)),
                 }
@@ -284,7 +300,7 @@ impl Attempt<'_> {
     /// Whether a write of unknown outcome that began so long ago has landed by now or never will.
     fn wait_until_settled(&self, elapsed: Duration) -> Result<(), Outcome> {
         let wait = self.time_to_settle(elapsed);
-        if wait > Duration::ZERO { Err(Outcome::Unsettled { wait }) } else { Ok(()) }
+        if wait > Duration::ZERO { Err(unsettled(wait)) } else { Ok(()) }
     }
 
     /// Whether such a write can be followed by another one.
@@ -297,55 +313,6 @@ impl Attempt<'_> {
             )));
         }
         Ok(())
-    }
-
-    /// Looks for the page with this try's key; of several the one that counts.
-    async fn find(&self, table: &Arc<Table>) -> Result<Option<Answer<PageRef>>, Outcome> {
-        let Answer { value: found, status, request_id } = self.find_all(table).await?;
-        let page = self.settle_on_one(table, found).await;
-        Ok(page.map(|value| Answer { value, status, request_id }))
-    }
-
-    /// Looks for all pages with this try's key.
-    async fn find_all(&self, table: &Arc<Table>) -> Result<Answer<Vec<PageRef>>, Outcome> {
-        let found = match self.look(table).await {
-            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                match self.changed(table).await? {
-                    Some(newer) => self.look(&newer).await,
-                    None => Err(CallError::Refused(refusal)),
-                }
-            }
-            answer => answer,
-        };
-        let mut found = found.map_err(|error| verdict::outcome(Effect::Look, error))?;
-        if self.mode == Mode::Object && !found.value.is_empty() {
-            self.leave_to_other_objects(&mut found.value).await?;
-        }
-        Ok(found)
-    }
-
-    /// Ids that users choose, as of coupons and plans, may be the same in test and live mode and in
-    /// several accounts: such objects bear one key and have a page each.
-    async fn leave_to_other_objects(&self, found: &mut Vec<PageRef>) -> Result<(), Outcome> {
-        let ids: Vec<_> = found.iter().map(|page| page.id.clone()).collect();
-        let others = self.delivery.desk.of_other_objects(&ids).await;
-        let others = others.map_err(|failure| Outcome::Throttled { failure, wait: None })?;
-        found.retain(|page| !others.contains(&page.id));
-        Ok(())
-    }
-
-    async fn look(&self, table: &Table) -> Result<Answer<Vec<PageRef>>, CallError> {
-        self.calls().find_pages(&table.data_source, &self.filter(table)).await
-    }
-
-    /// The filter for the pages with this try's key.
-    fn filter(&self, table: &Table) -> Value {
-        match self.mode {
-            Mode::Event => table.bindings.pages_of_event(&self.facts.event_id),
-            Mode::Object => {
-                table.bindings.pages_of_object(self.facts.object_id.as_deref().unwrap_or_default())
-            }
-        }
     }
 
     fn properties(&self, table: &Table) -> Map<String, Value> {
@@ -375,6 +342,11 @@ impl Attempt<'_> {
     fn reader(&self) -> TableReader<'_> {
         self.notion.reader(self.mode, self.delivery.desk)
     }
+}
+
+fn unsettled(wait: Duration) -> Outcome {
+    let message = "an earlier write may still land; it is looked for again before anything is written";
+    Outcome::Unsettled { failure: Failure::local("unsettled", message), wait }
 }
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {

@@ -49,7 +49,7 @@ impl Attempt<'_> {
     ) -> (Effect, Vec<PreviewRequest>, Map<String, Value>) {
         let written = match self.mode {
             Mode::Event => properties,
-            Mode::Object => self.changes(table, page, properties),
+            Mode::Object => self.changes(table, &page.id, properties),
         };
         if written.is_empty() {
             return (Effect::Nothing, Vec::new(), written);
@@ -61,11 +61,15 @@ impl Attempt<'_> {
     /// A look, and what follows from it. What an event's write of unknown outcome has made is left as
     /// it is found.
     fn after_a_look(&self, table: &Table, properties: &Map<String, Value>) -> Vec<PreviewRequest> {
-        let look = Request::find_pages(&table.data_source, &self.filter(table));
+        let look = Request::find_pages(&table.data_source, &self.filter(table), None);
         let create = Request::create_page(&table.data_source, properties);
         let mut requests = vec![self.shown(&look, When::Always)];
         if self.mode == Mode::Object || self.delivery.unsettled.is_none() {
-            let mut update = self.shown(&Request::update_page(FOUND, properties), When::Found);
+            let written = match self.mode {
+                Mode::Event => properties.clone(),
+                Mode::Object => self.changes(table, FOUND, properties.clone()),
+            };
+            let mut update = self.shown(&Request::update_page(FOUND, &written), When::Found);
             update.url = update.url.replace("%7Bfound%7D", FOUND);
             requests.push(update);
         }

@@ -9,6 +9,9 @@ use url::Url;
 /// The most pages of one key that are looked at together.
 const PAGES_OF_A_KEY_MAX: usize = 20;
 
+/// The same where a look goes on: then objects of one id are many.
+const FURTHER_PAGES_MAX: usize = 100;
+
 /// A request, without the address of Notion, its token and its version.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
@@ -35,13 +38,18 @@ impl Request {
         Self::get(&["data_sources", id])
     }
 
-    /// Finds the pages that pass a filter, oldest first: the first twenty of them.
-    pub fn find_pages(data_source: &str, filter: &Value) -> Self {
-        let body = json!({
+    /// Finds the pages that pass a filter, oldest first: the first twenty of them, or from a cursor on the
+    /// next hundred.
+    pub fn find_pages(data_source: &str, filter: &Value, from: Option<&str>) -> Self {
+        let mut body = json!({
             "filter": filter,
             "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
             "page_size": PAGES_OF_A_KEY_MAX,
         });
+        if let (Some(cursor), Some(members)) = (from, body.as_object_mut()) {
+            members.insert("start_cursor".to_owned(), json!(cursor));
+            members.insert("page_size".to_owned(), json!(FURTHER_PAGES_MAX));
+        }
         Self::write(Method::POST, &["data_sources", data_source, "query"], body)
     }
 

@@ -2,14 +2,16 @@
 //!
 //! The page is found by the object's id or made; later states change what differs and nothing else.
 //! A write of unknown outcome that landed late could undo a newer one, so nothing is written until it
-//! has settled, and then everything is.
+//! has settled, and then everything is, down to what another state may have left in a column.
 
 use super::client::{Answer, CallError, PageRef};
+use super::facts::Facts;
 use super::object;
 use super::table::Table;
 use super::verdict::{self, Effect};
 use super::{Attempt, delivered, remote};
 use crate::domain::delivery::{Outcome, Remote};
+use crate::domain::event::StoredEvent;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -49,7 +51,8 @@ impl Attempt<'_> {
     async fn overwrite(&self, table: Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
         let (table, answer) = match self.send_changes(&table, &page).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                match self.changed(&table).await? {
+                let sent = |table: &Table| self.changes(table, &page.id, self.mapped(table).properties);
+                match self.changed(&table, &refusal, sent).await? {
                     Some(newer) => {
                         let answer = self.send_changes(&newer, &page).await;
                         let outcome =
@@ -86,7 +89,8 @@ impl Attempt<'_> {
 
     async fn write_all(&self, table: &Table, page: &str) -> Result<Outcome, Outcome> {
         let properties = self.properties(table);
-        match self.calls().overwrite_page(page, &properties).await {
+        let changes = self.changes(table, page, properties.clone());
+        match self.calls().overwrite_page(page, &changes).await {
             Ok(answer) => Ok(showing(delivered(answer), properties)),
             Err(error) => Err(verdict::outcome(Effect::Overwrite, error)),
         }
@@ -94,31 +98,46 @@ impl Attempt<'_> {
 
     /// Sends what is to be written to a page.
     async fn send_changes(&self, table: &Table, page: &Remote) -> Result<Option<Answer<PageRef>>, CallError> {
-        let changes = self.changes(table, page, self.properties(table));
+        let changes = self.changes(table, &page.id, self.properties(table));
         if changes.is_empty() {
             return Ok(None);
         }
         self.calls().overwrite_page(&page.id, &changes).await.map(Some)
     }
 
-    /// What differs from what was written last; all of it where that is not known for sure.
-    pub(super) fn changes(
-        &self,
-        table: &Table,
-        page: &Remote,
-        next: Map<String, Value>,
-    ) -> Map<String, Value> {
+    /// What differs from what was written last. Where that is not known for sure, all of it, and what
+    /// another state may have written and this one has no value for is cleared.
+    pub(super) fn changes(&self, table: &Table, page: &str, next: Map<String, Value>) -> Map<String, Value> {
         let object = self.delivery.object;
         // Of a page that was not known, or lies in another data source, nothing was written here.
-        let written = object.filter(|_| self.known_page(table).is_some_and(|known| known.id == page.id));
-        let Some(written) = written.and_then(|object| object.written).and_then(Value::as_object) else {
-            return next;
-        };
-        let mut changes = object::changes(written, &next, &table.bindings);
-        if self.delivery.unsettled.is_some() || object.is_some_and(|object| object.is_asked_for) {
+        let written = object.filter(|_| self.known_page(table).is_some_and(|known| known.id == page));
+        let written = written.and_then(|object| object.written).and_then(Value::as_object);
+        let is_certain = written.is_some() && self.delivery.unsettled.is_none();
+        let mut changes =
+            written.map(|written| object::changes(written, &next, &table.bindings)).unwrap_or_default();
+        if !is_certain {
+            changes.extend(self.left_by_others(table, &next));
+        }
+        if !is_certain || object.is_some_and(|object| object.is_asked_for) {
             changes.extend(next);
         }
         changes
+    }
+
+    /// The columns, to be cleared, that another state fills and `next` does not. Those that no state of the
+    /// object fills may hold what a person wrote.
+    fn left_by_others(&self, table: &Table, next: &Map<String, Value>) -> Map<String, Value> {
+        let others = self.delivery.object.map(|object| object.others).unwrap_or_default();
+        let filled = |event: &StoredEvent| {
+            let facts = Facts::read(event, self.notion.settings.timezone);
+            Some(object::object_properties(&facts, &table.bindings)?.properties)
+        };
+        others
+            .iter()
+            .filter_map(filled)
+            .flat_map(|written| object::changes(&written, next, &table.bindings))
+            .filter(|(id, _)| !next.contains_key(id))
+            .collect()
     }
 }
 

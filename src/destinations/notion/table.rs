@@ -31,6 +31,8 @@ pub(super) struct Table {
     pub data_source: String,
     /// Which columns hold what.
     pub bindings: Bindings,
+    /// When Notion was asked for it.
+    read_at: Instant,
     fresh_until: Instant,
 }
 
@@ -77,15 +79,12 @@ impl TableCache {
         }
     }
 
-    /// The table read anew, unless somebody has done so since `stale` was read.
-    pub async fn newer_than(
-        &self,
-        stale: &Arc<Table>,
-        reader: TableReader<'_>,
-    ) -> Result<Arc<Table>, Outcome> {
+    /// The table as it was at some time after `then`: read anew, unless somebody has done so since. One that
+    /// goes on because it could not be read again is as old as it was.
+    pub async fn later_than(&self, then: Instant, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
         let _alone = self.reading.lock().await;
         match self.known() {
-            Some(table) if !Arc::ptr_eq(&table, stale) => Ok(table),
+            Some(table) if table.read_at > then => Ok(table),
             known => self.read(reader, known.as_deref()).await,
         }
     }
@@ -129,6 +128,7 @@ impl TableCache {
 
 impl TableReader<'_> {
     async fn read(self, known: Option<&Table>) -> Result<Table, Outcome> {
+        let read_at = Instant::now();
         let (data_source, description) = self.describe(known).await?;
         let previous = match known {
             Some(table) if NotionId::is_same(&table.data_source, &data_source) => {
@@ -151,7 +151,7 @@ impl TableReader<'_> {
                 self.desk.remember(&memory).await;
             }
         }
-        Ok(Table { data_source, bindings, fresh_until: Instant::now() + FRESH_FOR })
+        Ok(Table { data_source, bindings, read_at, fresh_until: Instant::now() + FRESH_FOR })
     }
 
     /// The data source's id and what Notion says of it.
@@ -212,8 +212,11 @@ fn undescribed(error: CallError) -> Outcome {
     verdict::outcome(Effect::Describe, error)
 }
 
+/// The class of what is wrong with the columns.
+pub(super) const COLUMNS: &str = "columns";
+
 fn unusable(error: &SchemaError) -> Outcome {
-    operator("columns", error.to_string(), &error.remedy())
+    operator(COLUMNS, error.to_string(), &error.remedy())
 }
 
 /// What happened names things of the user's workspace; the remedy, which anybody may read, does not.

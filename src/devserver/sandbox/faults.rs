@@ -62,6 +62,8 @@ pub enum Fault {
         /// How much later.
         delay_ms: u64,
     },
+    /// A query finds what its filter leaves out, too.
+    Unfiltered,
     /// The request is done at once and answered late; goes along with other faults.
     Slow {
         /// How late.

@@ -151,6 +151,14 @@ fn suffer(shared: &Arc<Shared>, call: Call, body: &Arc<Value>, misfortune: Misfo
             Outcome::Done(value) => Outcome::Refused(committed(&value)),
             refused => refused,
         },
+        Fault::Unfiltered => {
+            let mut unfiltered = Value::clone(body);
+            unfiltered.as_object_mut().and_then(|members| members.remove("filter"));
+            match shared.execute(call, &unfiltered, lag) {
+                Ok(value) => Outcome::Done(value),
+                Err(refusal) => Outcome::Refused(refusal),
+            }
+        }
         Fault::DropAfterWrite => {
             execute();
             Outcome::Cut

@@ -124,7 +124,7 @@ impl Store {
                  cross join class
                  cross join lateral (
                        select executions.id, executions.lane, executions.run_at
-                         from (select id, lane, run_at
+                         from (select id, lane, run_at, in_bulk
                                  from eventbridge.executions
                                 where status = 'pending' and destination = working.destination
                                   and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
@@ -140,7 +140,9 @@ impl Store {
                                                where earlier.status = 'pending'
                                                  and earlier.destination = working.destination
                                                  and hashtextextended(earlier.lane, 0) = hashtextextended(oldest.lane, 0)
-                                                 and earlier.lane = oldest.lane and earlier.id < oldest.id))
+                                                 and earlier.lane = oldest.lane
+                                                 -- What a replay brings back holds up nothing of today.
+                                                 and (earlier.in_bulk, earlier.id) < (oldest.in_bulk, oldest.id)))
                         order by oldest.run_at, oldest.id
                         limit class.most
                           for update of executions skip locked) as due
@@ -185,7 +187,7 @@ impl Store {
                          from eventbridge.executions
                         where status = 'pending' and destination = lanes.destination
                           and hashtextextended(lane, 0) = lanes.hash and executions.lane = lanes.lane
-                        order by id
+                        order by in_bulk, id
                         limit 1) as head
                   join class on class.name = head.class and class.most > 0
                   join eventbridge.executions on executions.id = head.id and executions.status = 'pending'
@@ -193,12 +195,24 @@ impl Store {
                    and not exists (select from eventbridge.leases where key = 'lane ' || lanes.lane)
                  limit $3
                    for update of executions skip locked
+            ), found as (
+                -- Of its class and instance the first, second, and so on, and how many may come before it.
+                select all_found.*, own,
+                       row_number() over (partition by destination, place order by run_at, id) as in_own
+                  from (select * from by_age union select * from by_lane) as all_found
+                  join working using (destination)
+            ), fitting as (
+                -- Late retries take no more room than is meant for them, and first where there is any of their own.
+                select found.*,
+                       row_number() over (partition by place order by in_own > own, in_own, run_at, id) as in_class
+                  from found
             ), in_turn as (
                 -- Its instance's first, second, and so on: the firsts of all instances come before any second.
-                select found.*, own,
+                select destination, id, lane, run_at, place, own,
                        row_number() over (partition by destination order by place, run_at, id) as turn
-                  from (select * from by_age union select * from by_lane) as found
-                  join working using (destination)
+                  from fitting
+                  join class using (place)
+                 where name <> 'late' or in_class <= most
             ), shared_out as (
                 select in_turn.*,
                        row_number() over (partition by turn > own order by place, turn, run_at, id) as in_part
@@ -220,13 +234,16 @@ impl Store {
                   from eventbridge.executions
                  where id = $9 and status = 'pending' and crashes = 0 and run_at <= now()
                    and destination = any ($2)
+                   and not exists (select from eventbridge.destinations
+                                    where name = destination and held_class = 'by_hand')
                    and (lane is null
                         or not exists (select from eventbridge.leases where key = 'lane ' || lane)
                        and not exists (select from eventbridge.executions as earlier
                                         where earlier.status = 'pending'
                                           and earlier.destination = executions.destination
                                           and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
-                                          and earlier.lane = executions.lane and earlier.id < executions.id))
+                                          and earlier.lane = executions.lane
+                                          and (earlier.in_bulk, earlier.id) < (executions.in_bulk, executions.id)))
                    for update skip locked
             ), leased as (
                 insert into eventbridge.leases (key, execution_id, worker_id)
@@ -295,31 +312,46 @@ impl Store {
     }
 
     /// Chooses the execution that is to show whether a held instance works again: the one on which the
-    /// trouble showed, or else one that is due. It is noted as the one on which it shows.
+    /// trouble showed, or else one that is due. It is noted as the one on which it shows. One that cannot
+    /// be claimed, as it is behind the head of its lane, is not chosen, nor any while a person holds it.
     pub async fn choose_trial(&self, instance: &str) -> Result<Trial, StoreError> {
         let row = sqlx::query!(
             r#"
             with held as (
-                select executions.id, coalesce(status = 'running', false) as is_running,
-                       status = 'pending' and crashes = 0 and run_at <= now() as is_due
+                select held_execution as id,
+                       exists (select from eventbridge.executions
+                                where id = held_execution and status = 'running') as is_running
                   from eventbridge.destinations
-                  left join eventbridge.executions on executions.id = held_execution
-                 where name = $1 and held_since is not null
+                 where name = $1 and held_since is not null and held_class is distinct from 'by_hand'
+            ), due as (
+                select id, lane, in_bulk, run_at, 0 as place
+                  from eventbridge.executions
+                 where id = (select id from held) and destination = $1
+                   and status = 'pending' and crashes = 0 and run_at <= now()
+                union all
+                select oldest.id, oldest.lane, oldest.in_bulk, oldest.run_at, class.place
+                  from (values ('fresh', 1), ('late', 2), ('bulk', 3)) as class (name, place)
+                 cross join lateral (
+                       select id, lane, in_bulk, run_at
+                         from eventbridge.executions
+                        where status = 'pending' and destination = $1 and run_at <= now()
+                          and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                   when in_bulk then 'bulk' else 'fresh' end = class.name
+                        order by run_at, id
+                        limit $2) as oldest
             ), chosen as (
                 select is_running,
-                       case when is_due then held.id
-                            when not is_running then (
-                            select first.id
-                              from (values ('fresh', 1), ('late', 2), ('bulk', 3)) as class (name, place)
-                             cross join lateral (
-                                   select id
-                                     from eventbridge.executions
-                                    where status = 'pending' and destination = $1 and run_at <= now()
-                                      and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                                               when in_bulk then 'bulk' else 'fresh' end = class.name
-                                    order by run_at, id
-                                    limit 1) as first
-                             order by class.place
+                       case when not is_running then (
+                            select due.id
+                              from due
+                             where due.lane is null
+                                or not exists (select from eventbridge.leases where key = 'lane ' || due.lane)
+                               and not exists (select from eventbridge.executions as earlier
+                                                where earlier.status = 'pending' and earlier.destination = $1
+                                                  and hashtextextended(earlier.lane, 0) = hashtextextended(due.lane, 0)
+                                                  and earlier.lane = due.lane
+                                                  and (earlier.in_bulk, earlier.id) < (due.in_bulk, due.id))
+                             order by place, run_at, id
                              limit 1) end as id
                   from held
             ), noted as (
@@ -329,7 +361,8 @@ impl Store {
             )
             select id, is_running as "is_running!" from chosen
             "#,
-            instance
+            instance,
+            LOOKED_THROUGH_MAX
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -360,7 +393,8 @@ impl Store {
                                         where earlier.status = 'pending'
                                           and earlier.destination = executions.destination
                                           and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
-                                          and earlier.lane = executions.lane and earlier.id < executions.id))
+                                          and earlier.lane = executions.lane
+                                          and (earlier.in_bulk, earlier.id) < (executions.in_bulk, executions.id)))
             ) as "found!"
             "#,
             destinations

@@ -70,6 +70,13 @@ impl Store {
                  using orphans
                  where leases.key = orphans.key
                 returning leases.execution_id, leases.fence
+            ), in_order as (
+                -- As all who lock many of them, so that nobody waits in a circle.
+                select id
+                  from eventbridge.executions
+                 where id = any (array (select execution_id from released))
+                 order by id
+                   for update
             ), rescued as (
                 update eventbridge.executions
                    set status = case when given_up then 'failed' else 'pending' end,
@@ -92,7 +99,7 @@ impl Store {
                          from eventbridge.executions as before
                         where before.id = released.execution_id) as verdict
                  where executions.id = released.execution_id
-                   and executions.id = any (array (select execution_id from released))
+                   and executions.id = any (array (select id from in_order))
                 returning executions.id, released.fence, started_at, failure_group, destination
             ), grouped as (
                 insert into eventbridge.failure_groups (key, destination, error_class, pattern)

@@ -1,0 +1,120 @@
+//! Looks for the page of an event or an object, by its key.
+//!
+//! Ids that users choose, as of coupons and plans, may be the same for several objects: in test and live
+//! mode, in several accounts, of several types. Such objects bear one key and have a page each. Which
+//! page is whose stands with the verdicts, so one of them looks at a time, and passes over what is known
+//! to be another's.
+
+use super::Attempt;
+use super::client::{Answer, CallError, Found, PageRef};
+use super::table::Table;
+use super::verdict::{self, Effect};
+use crate::destinations::Look;
+use crate::domain::delivery::{Failure, Outcome};
+use crate::domain::execution::Mode;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon to look again where another object of the same id is being looked for or made.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How often one look goes on behind pages that are all other objects'.
+const LOOKS_MAX: u32 = 20;
+
+impl Attempt<'_> {
+    /// Looks for the page with this try's key; of several the one that counts.
+    pub(super) async fn find(&self, table: &Arc<Table>) -> Result<Option<Answer<PageRef>>, Outcome> {
+        let Answer { value: found, status, request_id } = self.find_all(table).await?;
+        let page = self.settle_on_one(table, found).await;
+        Ok(page.map(|value| Answer { value, status, request_id }))
+    }
+
+    /// Looks for all pages with this try's key.
+    pub(super) async fn find_all(&self, table: &Arc<Table>) -> Result<Answer<Vec<PageRef>>, Outcome> {
+        if self.mode == Mode::Object {
+            self.begin_look().await?;
+        }
+        let (table, first) = match self.look(table, None).await {
+            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
+                match self.changed(table, &refusal, |table| self.filter(table)).await? {
+                    Some(newer) => {
+                        let answer = self.look(&newer, None).await;
+                        (newer, answer)
+                    }
+                    None => (table.clone(), Err(CallError::Refused(refusal))),
+                }
+            }
+            answer => (table.clone(), answer),
+        };
+        let refused = |error| verdict::outcome(Effect::Look, error);
+        let Answer { value: Found { mut results, mut next_cursor }, status, request_id } =
+            first.map_err(refused)?;
+        if self.mode == Mode::Object {
+            self.leave_to_other_objects(&mut results).await?;
+            // As long as all of them are others', this one's may come after them.
+            let mut looks = 1;
+            while let Some(cursor) = next_cursor.take().filter(|_| results.is_empty()) {
+                if looks == LOOKS_MAX {
+                    return Err(too_many_of_this_id());
+                }
+                looks += 1;
+                let more = self.look(&table, Some(&cursor)).await.map_err(refused)?.value;
+                Found { results, next_cursor } = more;
+                self.leave_to_other_objects(&mut results).await?;
+            }
+        }
+        Ok(Answer { value: results, status, request_id })
+    }
+
+    /// Waits while another object of this id is looked for or made: whose a page is that nothing is known
+    /// of shows with the verdicts. Nor is a page taken on which a write of such an object may still land.
+    async fn begin_look(&self) -> Result<(), Outcome> {
+        let object_id = self.delivery.event.facts.object_id.as_deref().unwrap_or_default();
+        let look = self.delivery.desk.begin_look(object_id).await;
+        let wait = match look.map_err(|failure| Outcome::Throttled { failure, wait: None })? {
+            Look::Begun { in_doubt: None } => return Ok(()),
+            Look::Begun { in_doubt: Some(elapsed) } => self.notion.settings.settle.saturating_sub(elapsed),
+            Look::NotYet => LOOK_AGAIN_AFTER,
+        };
+        if wait == Duration::ZERO {
+            return Ok(());
+        }
+        let message = "another object of the same id is being written; whose page is whose shows after that";
+        Err(Outcome::Unsettled { failure: Failure::local("same_id", message), wait })
+    }
+
+    /// Ids that users choose, as of coupons and plans, may be the same in test and live mode and in
+    /// several accounts: such objects bear one key and have a page each.
+    async fn leave_to_other_objects(&self, found: &mut Vec<PageRef>) -> Result<(), Outcome> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = found.iter().map(|page| page.id.clone()).collect();
+        let others = self.delivery.desk.of_other_objects(&ids).await;
+        let others = others.map_err(|failure| Outcome::Throttled { failure, wait: None })?;
+        found.retain(|page| !others.contains(&page.id));
+        Ok(())
+    }
+
+    async fn look(&self, table: &Table, from: Option<&str>) -> Result<Answer<Found>, CallError> {
+        self.calls().find_pages(&table.data_source, &self.filter(table), from).await
+    }
+
+    /// The filter for the pages with this try's key.
+    pub(super) fn filter(&self, table: &Table) -> Value {
+        match self.mode {
+            Mode::Event => table.bindings.pages_of_event(&self.facts.event_id),
+            Mode::Object => {
+                table.bindings.pages_of_object(self.facts.object_id.as_deref().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// "Not there" would be a guess.
+fn too_many_of_this_id() -> Outcome {
+    let message = "so many pages of other objects bear this id that its own could not be looked for among all \
+                   of them; remove those that are not needed";
+    Outcome::Transient { failure: Failure::local("too_many_pages", message), wait: None }
+}
