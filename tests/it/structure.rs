@@ -185,3 +185,14 @@ fn every_link_in_the_documents_leads_somewhere() {
     }
     assert!(followed > 50, "only {followed} links were found");
 }
+
+#[test]
+fn every_operation_of_the_api_has_a_name_of_its_own() {
+    let described = serde_json::to_value(eventbridge::app::openapi()).unwrap();
+    let paths = described["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+    let names: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    // Programs that make clients of the description name functions after them.
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+}
