@@ -194,6 +194,7 @@ pub(super) async fn acknowledge(
 #[utoipa::path(
     delete,
     path = "/api/v1/failures/{group}/acknowledge",
+    operation_id = "unacknowledge_failure",
     tag = "failures",
     params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
     responses(

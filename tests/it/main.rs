@@ -8,6 +8,7 @@ mod another_database;
 mod api;
 mod browser;
 mod cli;
+mod clients;
 mod dashboard;
 mod dashboard_acts;
 mod delivery;
