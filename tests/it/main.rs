@@ -15,6 +15,7 @@ mod delivery;
 mod doctor;
 mod duplicates;
 mod failures;
+mod fuzz;
 mod health;
 mod holds;
 mod ingest;

@@ -3,6 +3,10 @@
 use super::libraries::{Library, Received};
 use super::tools::Tools;
 use crate::harness::{NOW, SECRET, Service, signed};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
 
 const BODY: &str = r#"{"id":"evt_1","object":"event","type":"invoice.paid"}"#;
 
@@ -91,6 +95,44 @@ async fn the_tolerance_is_that_of_stripes_libraries_and_holds_for_a_clock_ahead_
             assert_eq!(found, (here, in_the_libraries), "{library:?}: {}", time - NOW);
         }
     }
+}
+
+/// Headers put together of good parts and bad ones. None has a `t` or `v1` with nothing behind it: that
+/// is passed over here, and Node refuses the whole header.
+fn headers(digest: &str) -> impl Strategy<Value = String> {
+    let good = format!("v1={digest}");
+    let time = prop_oneof![6 => Just(NOW), 1 => Just(NOW - 300), 1 => Just(NOW - 301), 1 => Just(1)];
+    let part = prop_oneof![
+        4 => time.prop_map(|time| format!("t={time}")),
+        4 => Just(good),
+        1 => "[0-9a-f]{64}".prop_map(|wrong| format!("v1={wrong}")),
+        1 => "(t|v0|v1|v2|T| t|x)=[0-9a-fA-F +-]{1,12}",
+        1 => select(vec!["", "=", "x", "t=="]).prop_map(str::to_owned),
+    ];
+    (prop::collection::vec(part, 0..6), select(vec![",", ",", ",", ", ", ";"]))
+        .prop_map(|(parts, between)| parts.join(between))
+}
+
+#[tokio::test]
+async fn whatever_header_passes_here_passes_stripes_library_for_node() {
+    let Some(tools) = Tools::of_this_machine() else { return };
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let signed = Library::Node.sign(&tools, &[BODY], SECRET, NOW).await.remove(0);
+    let digest = signed.split_once("v1=").unwrap().1;
+    let config = Config::default();
+    let count = config.cases;
+    let mut runner = TestRunner::new(config);
+    let strategy = headers(digest);
+    let headers: Vec<_> = (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
+    let received: Vec<_> = headers.iter().map(|header| received(header)).collect();
+    let mut passed = 0;
+    for (header, verified) in headers.iter().zip(Library::Node.verify(&tools, &received).await) {
+        if passes(&service, header).await {
+            assert_eq!(verified["id"], "evt_1", "{header}: {verified}");
+            passed += 1;
+        }
+    }
+    assert!(passed > 5 && passed < count, "{passed} of {count} are no test");
 }
 
 fn received(header: &str) -> Received<'_> {
