@@ -44,8 +44,7 @@ pub struct Audit {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// What was done to this alone.
-    #[param(example = "execution 42")]
+    /// What was done to this alone, such as `execution 42`.
     subject: Option<String>,
     /// How many, at most 200; 50 where nothing is said.
     #[param(minimum = 1, maximum = 200)]
@@ -58,6 +57,7 @@ pub struct AuditQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
+    operation_id = "list_audit",
     tag = "audit",
     params(AuditQuery),
     responses(

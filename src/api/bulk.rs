@@ -60,37 +60,28 @@ pub struct Bulk {
 #[serde(deny_unknown_fields)]
 pub struct RetryQuery {
     /// Executions in this state: failed where nothing is said; also pending, success, skipped or cancelled.
-    #[param(example = "failed")]
     status: Option<String>,
     /// Executions of events of this source. Wants a window of time.
-    #[param(example = "stripe")]
     source: Option<String>,
     /// Executions of events of these types: patterns and presets, separated by commas. Wants a window
     /// of time.
     #[serde(rename = "type")]
-    #[param(example = "invoice.*")]
     event_type: Option<String>,
     /// Executions of this event: our number of it, or the sender's id.
-    #[param(example = "evt_1Q0example")]
     event: Option<String>,
     /// Executions of this destination instance. Wants a window of time.
-    #[param(example = "notion")]
     destination: Option<String>,
-    /// Executions whose last failure was of this class. Wants a window of time.
-    #[param(example = "validation_error")]
+    /// Executions whose last failure was of this class, such as `validation_error`. Wants a window of time.
     error_class: Option<String>,
     /// Failed executions of this group of failures.
     failure: Option<String>,
     /// Executions that were created at this time or later: a date, or a time as in RFC 3339.
-    #[param(example = "2026-11-01T00:00:00Z")]
     created_after: Option<String>,
     /// Executions that were created before this time.
-    #[param(example = "2026-12-01T00:00:00Z")]
     created_before: Option<String>,
     /// Change nothing, and tell what would be done.
     dry_run: Option<bool>,
     /// For the audit: at most 500 characters.
-    #[param(example = "the column is there again")]
     note: Option<String>,
     /// How many executions to look at, at most 5000; 1000 where nothing is said. A dry run looks at all of
     /// them, as far as it comes in a few seconds.
@@ -106,36 +97,27 @@ pub struct RetryQuery {
 #[serde(deny_unknown_fields)]
 pub struct ReplayQuery {
     /// Events of this source. Wants a window of time.
-    #[param(example = "stripe")]
     source: Option<String>,
     /// Events of these types: patterns and presets, separated by commas.
     #[serde(rename = "type")]
-    #[param(example = "invoice.*")]
     event_type: Option<String>,
-    /// Events about the object of this id.
-    #[param(example = "in_1Q0example")]
+    /// Events about the object of this id, such as `in_…`.
     object_id: Option<String>,
-    /// Events of this connected account. Wants a window of time, or an object.
-    #[param(example = "acct_1Q0example")]
+    /// Events of this connected account (`acct_…`). Wants a window of time, or an object.
     account: Option<String>,
     /// Events of real money, or of none. Wants a window of time, or an object.
     livemode: Option<bool>,
     /// Events with an execution in this state. Wants a window of time, or an object.
-    #[param(example = "failed")]
     status: Option<String>,
     /// Events that were received at this time or later: a date, or a time as in RFC 3339.
-    #[param(example = "2026-11-01T00:00:00Z")]
     received_after: Option<String>,
     /// Events that were received before this time.
-    #[param(example = "2026-12-01T00:00:00Z")]
     received_before: Option<String>,
     /// To this destination instance alone.
-    #[param(example = "notion")]
     destination: Option<String>,
     /// Change nothing, and tell what would be done.
     dry_run: Option<bool>,
     /// For the audit: at most 500 characters.
-    #[param(example = "moved to another database")]
     note: Option<String>,
     /// How many events to look at, at most 5000; 1000 where nothing is said. A dry run looks at all of
     /// them, as far as it comes in a few seconds.
@@ -152,6 +134,7 @@ pub struct ReplayQuery {
 #[utoipa::path(
     post,
     path = "/api/v1/executions/retry",
+    operation_id = "retry_executions",
     tag = "executions",
     params(RetryQuery),
     responses(
@@ -233,6 +216,7 @@ pub(super) async fn retry(
 #[utoipa::path(
     post,
     path = "/api/v1/events/replay",
+    operation_id = "replay_events",
     tag = "events",
     params(ReplayQuery),
     responses(

@@ -100,6 +100,7 @@ pub struct HoldRequest {
 #[utoipa::path(
     get,
     path = "/api/v1/destinations",
+    operation_id = "list_destinations",
     tag = "destinations",
     responses(
         (status = 200, description = "The instances", body = Destinations),
@@ -117,6 +118,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Destinations>, P
 #[utoipa::path(
     post,
     path = "/api/v1/destinations/{name}/hold",
+    operation_id = "hold_destination",
     tag = "destinations",
     params(("name" = String, Path, description = "The instance", example = "notion")),
     request_body = HoldRequest,
@@ -148,6 +150,7 @@ pub(super) async fn hold(
 #[utoipa::path(
     post,
     path = "/api/v1/destinations/{name}/resume",
+    operation_id = "resume_destination",
     tag = "destinations",
     params(("name" = String, Path, description = "The instance", example = "notion")),
     responses(

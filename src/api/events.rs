@@ -89,30 +89,23 @@ pub struct Events {
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
     /// Events of this source. Wants a window of time.
-    #[param(example = "stripe")]
     source: Option<String>,
     /// Events of these types: patterns such as `invoice.*` and presets such as `@payments`,
     /// separated by commas.
     #[serde(rename = "type")]
-    #[param(example = "invoice.*")]
     event_type: Option<String>,
-    /// Events about the object of this id.
-    #[param(example = "in_1Q0example")]
+    /// Events about the object of this id, such as `in_…`.
     object_id: Option<String>,
-    /// Events of this connected account. Wants a window of time, or an object.
-    #[param(example = "acct_1Q0example")]
+    /// Events of this connected account (`acct_…`). Wants a window of time, or an object.
     account: Option<String>,
     /// Events of real money, or of none. Wants a window of time, or an object.
     livemode: Option<bool>,
     /// Events with an execution in this state: pending, running, success, failed, skipped, superseded
     /// or cancelled. Wants a window of time, or an object.
-    #[param(example = "failed")]
     status: Option<String>,
     /// Events that were received at this time or later: a date, or a time as in RFC 3339.
-    #[param(example = "2026-11-01T00:00:00Z")]
     received_after: Option<String>,
     /// Events that were received before this time.
-    #[param(example = "2026-12-01T00:00:00Z")]
     received_before: Option<String>,
     /// How many, at most 200; 50 where nothing is said.
     #[param(minimum = 1, maximum = 200)]
@@ -128,6 +121,7 @@ pub struct EventQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/events",
+    operation_id = "list_events",
     tag = "events",
     params(EventQuery),
     responses(
@@ -164,6 +158,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}",
+    operation_id = "get_event",
     tag = "events",
     params(("id" = String, Path, description = "Our number of the event, or the sender's id (evt_…)", example = "42")),
     responses(
@@ -202,6 +197,7 @@ pub(super) async fn show(
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}/payload",
+    operation_id = "get_event_payload",
     tag = "events",
     params(("id" = String, Path, description = "Our number of the event, or the sender's id (evt_…)", example = "42")),
     responses(

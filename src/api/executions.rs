@@ -108,33 +108,25 @@ pub struct Executions {
 #[serde(deny_unknown_fields)]
 pub struct ExecutionQuery {
     /// Executions of events of this source. Wants a window of time.
-    #[param(example = "stripe")]
     source: Option<String>,
     /// Executions of events of these types: patterns such as `invoice.*` and presets such as
     /// `@payments`, separated by commas. Wants a window of time.
     #[serde(rename = "type")]
-    #[param(example = "invoice.*")]
     event_type: Option<String>,
     /// Executions in this state: pending, running, success, failed, skipped, superseded or cancelled.
     /// All but `failed` want a window of time.
-    #[param(example = "failed")]
     status: Option<String>,
     /// Executions of this event: our number of it, or the sender's id.
-    #[param(example = "evt_1Q0example")]
     event: Option<String>,
     /// Executions of this destination instance. Wants a window of time.
-    #[param(example = "notion")]
     destination: Option<String>,
-    /// Executions whose last failure was of this class. Wants a window of time.
-    #[param(example = "validation_error")]
+    /// Executions whose last failure was of this class, such as `validation_error`. Wants a window of time.
     error_class: Option<String>,
     /// Failed executions of this group of failures.
     failure: Option<String>,
     /// Executions that were created at this time or later: a date, or a time as in RFC 3339.
-    #[param(example = "2026-11-01T00:00:00Z")]
     created_after: Option<String>,
     /// Executions that were created before this time.
-    #[param(example = "2026-12-01T00:00:00Z")]
     created_before: Option<String>,
     /// How many, at most 200; 50 where nothing is said.
     #[param(minimum = 1, maximum = 200)]
@@ -150,6 +142,7 @@ pub struct ExecutionQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/executions",
+    operation_id = "list_executions",
     tag = "executions",
     params(ExecutionQuery),
     responses(
@@ -195,6 +188,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/executions/{id}",
+    operation_id = "get_execution",
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
@@ -224,6 +218,7 @@ pub(super) async fn show(
 #[utoipa::path(
     post,
     path = "/api/v1/executions/{id}/retry",
+    operation_id = "retry_execution",
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
@@ -263,6 +258,7 @@ pub(super) async fn retry(
 #[utoipa::path(
     post,
     path = "/api/v1/executions/{id}/cancel",
+    operation_id = "cancel_execution",
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(

@@ -85,7 +85,6 @@ pub struct Failures {
 #[serde(deny_unknown_fields)]
 pub struct FailureQuery {
     /// Groups of this destination instance.
-    #[param(example = "notion")]
     destination: Option<String>,
     /// Groups that are acknowledged, or those that are not.
     acknowledged: Option<bool>,
@@ -109,6 +108,7 @@ pub struct Acknowledgement {
 #[utoipa::path(
     get,
     path = "/api/v1/failures",
+    operation_id = "list_failures",
     tag = "failures",
     params(FailureQuery),
     responses(
@@ -135,6 +135,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/failures/{group}",
+    operation_id = "get_failure",
     tag = "failures",
     params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
     responses(
@@ -157,6 +158,7 @@ pub(super) async fn show(
 #[utoipa::path(
     post,
     path = "/api/v1/failures/{group}/acknowledge",
+    operation_id = "acknowledge_failure",
     tag = "failures",
     params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
     request_body = Acknowledgement,
@@ -192,6 +194,7 @@ pub(super) async fn acknowledge(
 #[utoipa::path(
     delete,
     path = "/api/v1/failures/{group}/acknowledge",
+    operation_id = "unacknowledge_failure",
     tag = "failures",
     params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
     responses(

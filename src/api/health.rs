@@ -126,6 +126,7 @@ struct Standing {
 #[utoipa::path(
     get,
     path = "/api/v1/health",
+    operation_id = "get_health",
     tag = "health",
     responses(
         (status = 200, description = "Events are taken", body = Health),

@@ -84,6 +84,7 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Optio
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "get_metrics",
     tag = "health",
     responses(
         (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"),

@@ -62,6 +62,7 @@ pub struct PreviewRequestView {
 #[utoipa::path(
     get,
     path = "/api/v1/executions/{id}/preview",
+    operation_id = "preview_execution",
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(

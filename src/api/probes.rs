@@ -39,6 +39,7 @@ pub struct Ready {
 #[utoipa::path(
     get,
     path = "/livez",
+    operation_id = "get_livez",
     tag = "health",
     responses((status = 200, description = "It runs", body = Live)),
     security(()),
@@ -54,6 +55,7 @@ pub(super) async fn livez() -> Json<Live> {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "get_readyz",
     tag = "health",
     responses(
         (status = 200, description = "Ready", body = Ready),

@@ -78,6 +78,7 @@ pub struct RejectionView {
 #[utoipa::path(
     get,
     path = "/api/v1/rejections",
+    operation_id = "list_rejections",
     tag = "webhooks",
     responses(
         (status = 200, description = "The last rejections and their causes", body = Rejections),

@@ -62,6 +62,7 @@ pub struct SearchQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/search",
+    operation_id = "search_events",
     tag = "events",
     params(SearchQuery),
     responses(

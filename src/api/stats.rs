@@ -115,13 +115,10 @@ pub struct Bucket {
 #[serde(deny_unknown_fields)]
 pub struct StatsQuery {
     /// `minute` (kept for 48 hours) or `hour` (kept for 400 days); `minute` where nothing is said.
-    #[param(example = "minute")]
     per: Option<String>,
     /// Spans that begin then or later, in RFC 3339; 60 spans before `to` where nothing is said.
-    #[param(example = "2026-11-23T10:00:00Z")]
     from: Option<DateTime<Utc>>,
     /// Spans that begin before then; now where nothing is said. At most 1,500 spans lie between.
-    #[param(example = "2026-11-23T11:00:00Z")]
     to: Option<DateTime<Utc>>,
 }
 
@@ -132,6 +129,7 @@ pub struct StatsQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/stats",
+    operation_id = "get_statistics",
     tag = "health",
     params(StatsQuery),
     responses(

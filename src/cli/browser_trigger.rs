@@ -41,6 +41,7 @@ pub(super) fn routes(sender: Sender) -> OpenApiRouter {
 #[utoipa::path(
     post,
     path = "/api/v1/dev/trigger",
+    operation_id = "trigger_sample",
     tag = "dev",
     request_body = TriggerRequest,
     responses(

@@ -11,20 +11,15 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The secret that `stripe listen` signs with; nothing where there is no CLI or no login.
 pub(super) async fn secret() -> Option<NamedSecret> {
-    // Newer versions of the CLI want to be told which events, older ones do not know the flag.
-    for args in [&["listen", "--print-secret"][..], &["listen", "--print-secret", "--all-snapshot"]] {
-        let output = Command::new("stripe")
-            .args(args)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let output = tokio::time::timeout(TIMEOUT, output).await.ok()?.ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        let printed = text.split_whitespace().find(|word| word.starts_with("whsec_"));
-        if let Some(secret) = printed.filter(|_| output.status.success()) {
-            return Some(NamedSecret { name: "stripe-cli".to_owned(), secret: SecretString::from(secret) });
-        }
-    }
-    None
+    let output = Command::new("stripe")
+        .args(["listen", "--print-secret"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(TIMEOUT, output).await.ok()?.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let printed = text.split_whitespace().find(|word| word.starts_with("whsec_"))?;
+    let secret = output.status.success().then(|| SecretString::from(printed))?;
+    Some(NamedSecret { name: "stripe-cli".to_owned(), secret })
 }

@@ -92,6 +92,7 @@ pub struct Received {
 #[utoipa::path(
     post,
     path = "/api/v1/webhooks/{source}",
+    operation_id = "receive_webhook",
     tag = "webhooks",
     params(
         ("source" = String, Path, description = "The sender, such as stripe", example = "stripe"),

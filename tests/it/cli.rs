@@ -1,6 +1,6 @@
 //! The commands as processes: what they print, how they end, and what they leave behind.
 
-use crate::harness::{Database, eventbridge, output, text, within};
+use crate::harness::{Database, Dev, eventbridge, output, text, within};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -10,13 +10,13 @@ use serde_json::Value;
 use std::fs;
 use std::future::IntoFuture;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::Command;
 use url::Url;
 
 #[tokio::test]
@@ -250,104 +250,6 @@ async fn trigger_says_what_there_is_and_that_nobody_answers() {
 
 async fn is_alive(process: &str) -> bool {
     Command::new("kill").args(["-0", process]).stderr(Stdio::null()).status().await.unwrap().success()
-}
-
-/// A running `dev` of a folder that stands for a checkout.
-struct Dev {
-    process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    webhook: Url,
-    http: reqwest::Client,
-    /// Where root's data lies, which is outside the checkout and so not removed with it.
-    data_dir: Option<PathBuf>,
-}
-
-impl Dev {
-    async fn start(folder: &Path) -> Self {
-        Self::start_on(folder, None).await
-    }
-
-    async fn start_on(folder: &Path, database: Option<&Database>) -> Self {
-        Self::start_by(eventbridge(folder), database).await
-    }
-
-    async fn start_by(mut command: Command, database: Option<&Database>) -> Self {
-        command.arg("dev").env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
-        if let Some(database) = database {
-            command.env("DATABASE_URL", database.url().expose_secret());
-        }
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (mut webhook, mut postgres) = (None, None);
-        within("dev says where everything is", async {
-            while postgres.is_none() {
-                let line = lines.next_line().await.unwrap().expect("dev goes on running");
-                let words: Vec<_> = line.split_whitespace().collect();
-                match words.as_slice() {
-                    ["Webhook", url] => webhook = Some(Url::parse(url).unwrap()),
-                    ["Postgres", place] => postgres = Some((*place).to_owned()),
-                    _ => {}
-                }
-            }
-        })
-        .await;
-        let webhook = webhook.unwrap();
-        let data_dir = match postgres.as_deref() {
-            Some("DATABASE_URL") | None => None,
-            Some(url) => {
-                use sqlx::Connection;
-                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-                let path: String = sqlx::query_scalar("select current_setting('data_directory')")
-                    .fetch_one(&mut connection)
-                    .await
-                    .unwrap();
-                Some(PathBuf::from(path))
-            }
-        };
-        let http = http::client(&webhook, Duration::from_secs(10)).unwrap();
-        Self { process, lines, webhook, http, data_dir }
-    }
-
-    /// Waits until this many executions have succeeded, and returns where their pages are.
-    async fn delivered(&self, count: usize) -> Vec<Value> {
-        let url = self.webhook.join("/api/v1/executions?limit=200").unwrap();
-        within("the deliveries", async {
-            loop {
-                let listing: Value = self.http.get(url.clone()).send().await.unwrap().json().await.unwrap();
-                let rows = listing["data"].as_array().unwrap().iter();
-                let rows: Vec<_> = rows.filter(|row| row["status"] == "success").collect();
-                if rows.len() == count {
-                    return rows.iter().map(|row| row["remote_url"].clone()).collect();
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-    }
-
-    /// Kills the process alone, as `kill -9` does, and tells its server's process id.
-    async fn kill(mut self) -> String {
-        let pid_file = self.data_dir.as_ref().unwrap().join("postmaster.pid");
-        let postmaster = fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
-        self.process.kill().await.unwrap();
-        postmaster
-    }
-
-    /// Stops it as Ctrl-C does, and removes what it kept.
-    async fn stop(mut self) {
-        let pid = self.process.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
-        let status = within("dev stops", self.process.wait()).await.unwrap();
-        assert!(status.success(), "{status}");
-        let mut last = String::new();
-        while let Some(line) = self.lines.next_line().await.unwrap() {
-            last = line;
-        }
-        assert!(last.contains("Stopped"), "{last}");
-        if let Some(home) = self.data_dir.as_ref().and_then(|data| data.parent()) {
-            fs::remove_dir_all(home).unwrap();
-        }
-    }
 }
 
 #[tokio::test]

@@ -215,3 +215,14 @@ fn every_route_is_one_that_the_tests_of_access_know() {
     ];
     assert_eq!(beside.into_iter().collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn every_operation_of_the_api_has_a_name_of_its_own() {
+    let described = serde_json::to_value(eventbridge::app::openapi()).unwrap();
+    let paths = described["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+    let names: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    // Programs that make clients of the description name functions after them.
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+}

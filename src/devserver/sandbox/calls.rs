@@ -138,6 +138,7 @@ fn me() -> Value {
         "bot": {
             "owner": { "type": "workspace", "workspace": true },
             "workspace_id": Uuid::from_u128(0xeb00_0000_0000_4000_8000_0000_0000_05ac),
+            "workspace_limits": { "max_file_upload_size_in_bytes": 5 * 1024 * 1024 },
             "workspace_name": "Sandbox",
         },
     })

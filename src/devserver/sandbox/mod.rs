@@ -44,6 +44,7 @@ mod html;
 mod journal;
 mod kind;
 mod limiter;
+mod options;
 mod pages;
 mod queries;
 mod refusal;

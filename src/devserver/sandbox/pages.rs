@@ -63,6 +63,7 @@ pub fn parent_page(state: &State) -> Value {
         "id": PARENT_PAGE_ID,
         "parent": { "type": "workspace", "workspace": true },
         "in_trash": false,
+        "is_archived": false,
         "is_locked": false,
         "properties": {
             "title": {
@@ -176,6 +177,7 @@ pub fn to_json(state: &State, source: &DataSource, page: &Page) -> Value {
             "database_id": source.database,
         },
         "in_trash": page.in_trash,
+        "is_archived": false,
         "is_locked": false,
         "properties": properties,
         "url": url_of(state, page.id),

@@ -1,6 +1,7 @@
 //! A data source's columns: their types, ids and options, and how requests change them.
 
 use super::kind::Kind;
+use super::options::{self, Choice};
 use super::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -25,17 +26,9 @@ pub struct Property {
     pub kind: Kind,
     /// The options of a select, multi-select or status; empty for the others.
     pub options: Vec<Choice>,
-}
-
-/// One option of a select, multi-select or status column.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Choice {
-    /// The option's id.
-    pub id: String,
-    /// What the user sees.
-    pub name: String,
-    /// One of Notion's colours.
-    pub color: String,
+    /// How a number is shown, where that was set.
+    #[serde(default)]
+    pub format: Option<String>,
 }
 
 /// What one column of a request's `properties` asks for.
@@ -47,12 +40,19 @@ pub enum Alteration {
     Change {
         /// The new name.
         name: Option<String>,
-        /// The type, with the options named along with it.
-        kind: Option<(Kind, Vec<Choice>)>,
+        /// The type.
+        configuration: Option<Configuration>,
     },
 }
 
-const COLORS: &[&str] = &["blue", "green", "orange", "purple", "pink", "yellow", "brown", "red", "gray"];
+/// A type, with what is named along with it.
+#[derive(Debug)]
+pub struct Configuration {
+    kind: Kind,
+    options: Vec<Choice>,
+    format: Option<String>,
+}
+
 const PROPERTIES_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 100;
 const OPTIONS_MAX: usize = 10_000;
@@ -62,7 +62,7 @@ impl Schema {
     pub fn of(columns: &[(&str, Kind)]) -> Self {
         let mut schema = Self::default();
         for (name, kind) in columns {
-            schema.push((*name).to_owned(), *kind, starting_options(*kind));
+            schema.push((*name).to_owned(), Configuration::of(*kind));
         }
         schema
     }
@@ -102,13 +102,13 @@ impl Schema {
     pub fn alter(&mut self, key: &str, alteration: Alteration) -> Result<(), Refusal> {
         let found = self.find(key).map(|property| (property.id.clone(), property.kind));
         match (found, alteration) {
-            (None, Alteration::Remove | Alteration::Change { kind: None, .. }) => {
+            (None, Alteration::Remove | Alteration::Change { configuration: None, .. }) => {
                 Err(Refusal::validation(format!("Could not find property with name or id: {key}")))
             }
-            (None, Alteration::Change { name, kind: Some((kind, options)) }) => {
+            (None, Alteration::Change { name, configuration: Some(configuration) }) => {
                 let name = name.unwrap_or_else(|| key.to_owned());
                 self.check_name(&name, None)?;
-                if kind == Kind::Title && self.title().is_some() {
+                if configuration.kind == Kind::Title && self.title().is_some() {
                     return Err(Refusal::validation("Cannot create new title property"));
                 }
                 if self.properties.len() >= PROPERTIES_MAX {
@@ -116,8 +116,7 @@ impl Schema {
                         "A data source holds {PROPERTIES_MAX} properties at most."
                     )));
                 }
-                let options = if options.is_empty() { starting_options(kind) } else { options };
-                self.push(name, kind, options);
+                self.push(name, configuration);
                 Ok(())
             }
             (Some((_, Kind::Title)), Alteration::Remove) => {
@@ -127,17 +126,16 @@ impl Schema {
                 self.properties.retain(|property| property.id != id);
                 Ok(())
             }
-            (Some((id, old)), Alteration::Change { name, kind }) => {
+            (Some((id, old)), Alteration::Change { name, configuration }) => {
                 if let Some(name) = &name {
                     self.check_name(name, Some(&id))?;
                 }
-                let retyped = kind.as_ref().is_some_and(|(kind, _)| *kind != old);
-                let title_moves = kind.as_ref().is_some_and(|(kind, _)| *kind == Kind::Title);
-                if retyped && (old == Kind::Title || title_moves) {
+                let kind = configuration.as_ref().map_or(old, |configuration| configuration.kind);
+                if kind != old && (old == Kind::Title || kind == Kind::Title) {
                     return Err(Refusal::validation("Cannot change the type of the title property"));
                 }
                 if let Some(property) = self.properties.iter_mut().find(|property| property.id == id) {
-                    property.change(name, kind);
+                    property.change(name, configuration);
                 }
                 Ok(())
             }
@@ -167,9 +165,11 @@ impl Schema {
         self.properties.iter().map(|property| (property.name.clone(), property.to_json())).collect()
     }
 
-    fn push(&mut self, name: String, kind: Kind, options: Vec<Choice>) {
+    fn push(&mut self, name: String, configuration: Configuration) {
+        let Configuration { kind, options, format } = configuration;
         let id = self.fresh_id(&name, kind);
-        self.properties.push(Property { id, name, kind, options });
+        let options = if options.is_empty() { options::starting(kind) } else { options };
+        self.properties.push(Property { id, name, kind, options, format });
     }
 
     /// An id of four characters as Notion gives them out, some of them URL-encoded. It follows from
@@ -219,13 +219,16 @@ impl Property {
         self.options.iter().find(|option| option.name == name)
     }
 
-    fn change(&mut self, name: Option<String>, kind: Option<(Kind, Vec<Choice>)>) {
+    fn change(&mut self, name: Option<String>, configuration: Option<Configuration>) {
         if let Some(name) = name {
             self.name = name;
         }
-        let Some((kind, options)) = kind else { return };
+        let Some(Configuration { kind, options, format }) = configuration else { return };
         if kind != self.kind && !(kind.has_options() && self.kind.has_options()) {
-            self.options = starting_options(kind);
+            self.options = options::starting(kind);
+        }
+        if kind != self.kind || format.is_some() {
+            self.format = format;
         }
         self.kind = kind;
         for option in options {
@@ -239,7 +242,7 @@ impl Property {
         let configuration = match self.kind {
             Kind::Select | Kind::MultiSelect => json!({ "options": self.options_json() }),
             Kind::Status => json!({ "options": self.options_json(), "groups": [] }),
-            Kind::Number => json!({ "format": "number" }),
+            Kind::Number => json!({ "format": self.format.as_deref().unwrap_or("number") }),
             Kind::Formula => json!({ "expression": "" }),
             Kind::UniqueId => json!({ "prefix": null }),
             _ => json!({}),
@@ -263,15 +266,6 @@ impl Property {
     }
 }
 
-impl Choice {
-    /// An option; the colour follows from its place in the list where none is given.
-    pub fn new(name: &str, color: Option<&str>, place: usize) -> Self {
-        let fallback = COLORS.get(place % COLORS.len()).copied().unwrap_or("default");
-        let color = color.unwrap_or(fallback).to_owned();
-        Self { id: uuid::Uuid::new_v4().to_string(), name: name.to_owned(), color }
-    }
-}
-
 impl Alteration {
     /// Reads one entry of `properties`: `null`, a new name, a type, or a type under a new name.
     pub fn parse(definition: &Value, path: &str) -> Result<Self, Refusal> {
@@ -287,81 +281,39 @@ impl Alteration {
             Some(other) => return Err(Refusal::malformed(&format!("{path}.name"), "a string", Some(other))),
         };
         let mut kinds = members.iter().filter_map(|(key, value)| Some((Kind::parse(key)?, value)));
-        let kind = match (kinds.next(), kinds.next()) {
+        let configuration = match (kinds.next(), kinds.next()) {
             (None, _) => None,
-            (Some((kind, configuration)), None) => Some((kind, parse_options(kind, configuration, path)?)),
+            (Some((kind, value)), None) => Some(Configuration::parse(kind, value, path)?),
             (Some(_), Some(_)) => {
                 return Err(Refusal::malformed(path, "of one type", Some(definition)));
             }
         };
-        if name.is_none() && kind.is_none() {
+        if name.is_none() && configuration.is_none() {
             return Err(Refusal::malformed(path, "a property's type or a new name", Some(definition)));
         }
-        Ok(Self::Change { name, kind })
+        Ok(Self::Change { name, configuration })
+    }
+}
+
+impl Configuration {
+    fn of(kind: Kind) -> Self {
+        Self { kind, options: Vec::new(), format: None }
+    }
+
+    fn parse(kind: Kind, value: &Value, path: &str) -> Result<Self, Refusal> {
+        let format = match value.get("format").filter(|_| kind == Kind::Number) {
+            None => None,
+            Some(Value::String(format)) => Some(format.clone()),
+            Some(other) => {
+                return Err(Refusal::malformed(&format!("{path}.number.format"), "a string", Some(other)));
+            }
+        };
+        Ok(Self { kind, options: options::parse(kind, value, path)?, format })
     }
 }
 
 fn hex(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
-}
-
-fn starting_options(kind: Kind) -> Vec<Choice> {
-    let names: &[&str] = if kind == Kind::Status { &["Not started", "In progress", "Done"] } else { &[] };
-    names.iter().enumerate().map(|(place, name)| Choice::new(name, None, place)).collect()
-}
-
-fn parse_options(kind: Kind, configuration: &Value, path: &str) -> Result<Vec<Choice>, Refusal> {
-    if !kind.has_options() {
-        return Ok(Vec::new());
-    }
-    let Some(options) = configuration.get("options") else { return Ok(Vec::new()) };
-    let path = format!("{path}.{}.options", kind.name());
-    let Some(options) = options.as_array() else {
-        return Err(Refusal::malformed(&path, "an array", Some(options)));
-    };
-    if options.len() > 100 {
-        return Err(Refusal::validation(format!(
-            "body failed validation: {path}.length should be ≤ `100`, instead was `{}`.",
-            options.len()
-        )));
-    }
-    options
-        .iter()
-        .enumerate()
-        .map(|(place, option)| {
-            let name = option.get("name").and_then(Value::as_str).unwrap_or_default();
-            check_option_name(name)?;
-            let color = match option.get("color") {
-                None => None,
-                Some(Value::String(color)) if is_color(color) => Some(color.as_str()),
-                Some(other) => {
-                    return Err(Refusal::malformed(
-                        &format!("{path}[{place}].color"),
-                        "a colour",
-                        Some(other),
-                    ));
-                }
-            };
-            Ok(Choice::new(name, color, place))
-        })
-        .collect()
-}
-
-fn is_color(name: &str) -> bool {
-    name == "default" || COLORS.contains(&name)
-}
-
-/// Refuses the names that no option can have.
-pub fn check_option_name(name: &str) -> Result<(), Refusal> {
-    if name.contains(',') {
-        return Err(Refusal::validation(format!("Invalid select option, commas not allowed: {name}")));
-    }
-    if name.is_empty() || name.encode_utf16().count() > NAME_CHARS_MAX {
-        return Err(Refusal::validation(format!(
-            "Invalid select option, a name should have 1 to {NAME_CHARS_MAX} characters."
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

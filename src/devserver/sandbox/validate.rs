@@ -5,8 +5,9 @@
 
 use super::content::{Content, DateRange, FileLink, Moment, Span};
 use super::kind::Kind;
+use super::options;
 use super::refusal::Refusal;
-use super::schema::{Property, Schema, check_option_name};
+use super::schema::{Property, Schema};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -143,7 +144,7 @@ fn choice(property: &Property, value: &Value, path: &str) -> Result<String, Refu
             .ok_or_else(|| Refusal::validation(format!("Could not find option with ID: {id}.")));
     }
     let name = string(value.get("name"), &format!("{path}.name"))?;
-    check_option_name(name)?;
+    options::check_name(name)?;
     if property.kind == Kind::Status && property.option(name).is_none() {
         return Err(Refusal::validation(format!(
             "Invalid status option. Status option \"{name}\" does not exist."

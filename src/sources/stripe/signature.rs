@@ -2,8 +2,9 @@
 //!
 //! <https://docs.stripe.com/webhooks#verify-manually>: HMAC-SHA256 over `t`, a dot and the raw body,
 //! keyed with the whole secret. Any `v1` that matches any of the secrets is enough; other schemes
-//! are ignored. What Stripe's SDKs let pass passes here too, but for one thing: a time ahead of our
-//! clock by more than the tolerance is refused.
+//! are ignored. What Stripe sends and its libraries let pass passes here too. What it never sends is
+//! judged more strictly than by some of them: a time ahead of our clock by more than the tolerance, a
+//! time that is no plain number, and a signature behind sixteen others are refused.
 
 use crate::config::NamedSecret;
 use crate::sources::Rejection;

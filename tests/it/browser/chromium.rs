@@ -4,7 +4,7 @@
 //! the pipes do and takes its profile along, so nothing of it is left however the run ends. It finds
 //! no host but this machine.
 
-use crate::harness::within;
+use crate::harness::{self, within};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -193,13 +193,9 @@ impl Ears {
     }
 }
 
-/// Says that a test was skipped and why, past the capture of its output. Where a browser is wanted
-/// it is a failure.
+/// Says that a test was skipped and why. Where a browser is wanted it is a failure.
 pub fn skip(why: &str) {
-    let is_wanted = std::env::var_os("EVENTBRIDGE_REQUIRE_BROWSER").is_some_and(|wanted| wanted == "1");
-    assert!(!is_wanted, "EVENTBRIDGE_REQUIRE_BROWSER is 1, and {why}");
-    let test = thread::current().name().unwrap_or_default().to_owned();
-    drop(writeln!(std::io::stderr(), "skipped {test}: {why}"));
+    harness::skip("EVENTBRIDGE_REQUIRE_BROWSER", why);
 }
 
 fn find() -> Option<PathBuf> {

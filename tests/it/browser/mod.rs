@@ -14,6 +14,7 @@ mod hostile;
 mod journeys;
 mod pictures;
 mod stories;
+mod swagger;
 
 use chromium::Chromium;
 use page::{Page, Scheme, Width};

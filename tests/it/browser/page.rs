@@ -230,7 +230,7 @@ impl Page {
 
     /// Clicks until the click has come to the element: a part of the page may be replaced by a newer
     /// one between the press and the release.
-    async fn click_at(&self, what: &str, element: &str) {
+    pub async fn click_at(&self, what: &str, element: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let at = self.try_evaluate(&format!("place({element})")).await;

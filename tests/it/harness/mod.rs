@@ -3,15 +3,19 @@
 
 mod command;
 mod database;
+mod dev;
 mod line;
 mod pooler;
 mod service;
+mod skip;
 
 pub use command::{eventbridge, output, text};
 pub use database::Database;
+pub use dev::Dev;
 pub use line::Line;
 pub use pooler::PgBouncer;
 pub use service::{Answer, Listening, NOW, SECRET, Service, ServiceBuilder, signed};
+pub use skip::skip;
 
 use std::future::Future;
 use std::path::PathBuf;

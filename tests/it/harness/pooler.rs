@@ -2,14 +2,12 @@
 //!
 //! Where it is not installed a test is skipped and says so, unless `EVENTBRIDGE_REQUIRE_PGBOUNCER` is 1.
 
-use super::{Database, Line, within};
+use super::{Database, Line, skip, within};
 use secrecy::SecretString;
 use std::fs::{self, Permissions};
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -29,7 +27,7 @@ impl PgBouncer {
     /// One that has two connections to the database, which all clients share.
     pub async fn in_front_of(database: &Database) -> Option<Self> {
         let Some(program) = find() else {
-            skip("there is no pgbouncer: apt-get install pgbouncer");
+            skip("EVENTBRIDGE_REQUIRE_PGBOUNCER", "there is no pgbouncer: apt-get install pgbouncer");
             return None;
         };
         // The server lets nobody in but who started it, so the pooler comes by a line of ours.
@@ -97,12 +95,4 @@ fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())
-}
-
-/// Says that a test was skipped and why, past the capture of its output.
-fn skip(why: &str) {
-    let is_wanted = std::env::var_os("EVENTBRIDGE_REQUIRE_PGBOUNCER").is_some_and(|wanted| wanted == "1");
-    assert!(!is_wanted, "EVENTBRIDGE_REQUIRE_PGBOUNCER is 1, and {why}");
-    let test = thread::current().name().unwrap_or_default().to_owned();
-    drop(writeln!(std::io::stderr(), "skipped {test}: {why}"));
 }

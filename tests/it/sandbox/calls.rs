@@ -163,6 +163,7 @@ async fn a_database_is_made_with_its_columns() {
         "initial_data_source": { "properties": {
             "Name": { "title": {} },
             "Outcome": { "select": { "options": [{ "name": "Paid", "color": "green" }] } },
+            "Amount": { "number": { "format": "euro" } },
         } },
     });
     let database = harness.post("/v1/databases", &body).await;
@@ -170,6 +171,7 @@ async fn a_database_is_made_with_its_columns() {
     let source = database.body["data_sources"][0]["id"].as_str().unwrap();
     let source = harness.get(&format!("/v1/data_sources/{source}")).await.body;
     assert_eq!(source["properties"]["Outcome"]["select"]["options"][0]["color"], "green");
+    assert_eq!(source["properties"]["Amount"]["number"]["format"], "euro");
 
     let mut untitled = body.clone();
     untitled["initial_data_source"]["properties"] = json!({ "Amount": { "number": {} } });

@@ -1,0 +1,24 @@
+//! The real clients of the field against this service and its sandbox: Stripe's CLI, its libraries
+//! for Node and Python, and Notion's client with its types.
+//!
+//! `scripts/install-clients` fetches them. On a machine without them these tests are skipped with a
+//! word about it, unless `EVENTBRIDGE_REQUIRE_CLIENTS` is 1.
+
+mod libraries;
+mod stripe_api;
+mod stripe_cli;
+mod tools;
+
+mod forwarding;
+mod headers;
+mod notion;
+mod signing;
+mod types;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The time by this machine's clock, in Unix seconds.
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}

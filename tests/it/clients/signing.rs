@@ -1,0 +1,183 @@
+//! What Stripe's libraries sign is taken here, and what is signed here is taken by them.
+
+use super::libraries::{Library, Received};
+use super::tools::Tools;
+use super::unix_now;
+use crate::harness::{NOW, SECRET, Service, eventbridge, output, recorded, text};
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use eventbridge::destinations::http;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use url::Url;
+
+/// Bodies that a careless reader would change, and the real ones where they are at hand.
+fn bodies() -> Vec<String> {
+    let text = "Zoë e\u{301} 山田 🧾 \u{2028}\u{feff}\u{202e} \u{10ffff}";
+    let mut bodies = vec![
+        r#"{"id":"evt_short"}"#.to_owned(),
+        format!("{:#}", json!({"id": "evt_unicode", "object": "event", "data": {"object": {"name": text}}})),
+        "{\r\n\t\"id\": \"evt_lines\" ,\n\n \"id\":\"evt_lines\", \"n\":1.0e2}\r\n".to_owned(),
+        r#"{"id":"evt_escapes","name":"\ud83e\uddfe\u0000\/","n":12345678901234567890123}"#.to_owned(),
+        json!({"id": "evt_large", "data": {"object": {"text": "€".repeat(600_000)}}}).to_string(),
+    ];
+    if let Some(folder) = recorded("stripe-events") {
+        let files =
+            fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        bodies.extend(files);
+    }
+    bodies
+}
+
+/// A service that keeps events and delivers none, at a port of its own.
+struct Webhook {
+    service: Service,
+    url: Url,
+    http: reqwest::Client,
+    _listening: crate::harness::Listening,
+}
+
+impl Webhook {
+    async fn start(secrets: &str) -> Self {
+        let service =
+            Service::builder().set("DESTINATIONS", "").set("STRIPE_WEBHOOK_SECRET", secrets).start().await;
+        let listening = service.listen(0).await;
+        let url: Url = format!("http://127.0.0.1:{}/api/v1/webhooks/stripe", listening.port).parse().unwrap();
+        let http = http::client(&url, Duration::from_secs(20)).unwrap();
+        Self { service, url, http, _listening: listening }
+    }
+
+    /// The status and the answer.
+    async fn post(&self, body: &str, header: &str) -> (u16, Value) {
+        let request = self.http.post(self.url.clone()).header("Stripe-Signature", header);
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    async fn assert_kept(&self, body: &str) {
+        let digest = hex::encode(Sha256::digest(body));
+        let kept = format!(
+            "select count(*) from eventbridge.events where encode(sha256(payload), 'hex') = '{digest}'"
+        );
+        assert_eq!(self.service.database.count(&kept).await, 1, "{}", &body[..body.len().min(80)]);
+    }
+}
+
+#[tokio::test]
+async fn what_stripes_libraries_sign_is_taken_and_kept_byte_for_byte() {
+    let Some(tools) = Tools::of_this_machine() else { return };
+    let bodies = bodies();
+    let payloads: Vec<_> = bodies.iter().map(String::as_str).collect();
+    for library in Library::ALL {
+        let webhook = Webhook::start(SECRET).await;
+        let headers = library.sign(&tools, &payloads, SECRET, NOW).await;
+        for (body, header) in payloads.iter().zip(&headers) {
+            let (status, answer) = webhook.post(body, header).await;
+            assert_eq!((status, &answer["accepted"]), (200, &json!(true)), "{library:?}: {answer}");
+            webhook.assert_kept(body).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_a_secret_is_rolled_what_either_signed_is_taken_and_it_is_known_which() {
+    let Some(tools) = Tools::of_this_machine() else { return };
+    for library in Library::ALL {
+        let webhook = Webhook::start("old=whsec_old,new=whsec_new").await;
+        let bodies =
+            ["old", "new", "both", "neither"].map(|id| json!({"id": id, "object": "event"}).to_string());
+        let payloads: Vec<_> = bodies.iter().map(String::as_str).collect();
+        let old = library.sign(&tools, &payloads, "whsec_old", NOW).await;
+        let new = library.sign(&tools, &payloads, "whsec_new", NOW).await;
+        let others = library.sign(&tools, &payloads, "whsec_others", NOW).await;
+        // As Stripe sends it: one time, a signature for each secret.
+        let signature = |header: &str| header.split_once(',').unwrap().1.to_owned();
+        let joined = |one: &str, other: &str| format!("{one},{}", signature(other));
+        for (place, header, secret) in [
+            (0, joined(&others[0], &old[0]), Some("old")),
+            (1, joined(&others[1], &new[1]), Some("new")),
+            (2, joined(&new[2], &old[2]), Some("old")),
+            (3, others[3].clone(), None),
+        ] {
+            let (status, answer) = webhook.post(payloads[place], &header).await;
+            let Some(secret) = secret else {
+                assert_eq!((status, &answer["code"]), (400, &json!("signature_no_match")));
+                continue;
+            };
+            assert_eq!(status, 200, "{library:?}: {answer}");
+            let by = format!(
+                "select count(*) from eventbridge.events where secret_name = '{secret}'
+                                 and convert_from(payload, 'UTF8') = '{}'",
+                payloads[place]
+            );
+            assert_eq!(webhook.service.database.count(&by).await, 1, "{library:?}: {by}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_trigger_sends_passes_stripes_libraries() {
+    let Some(tools) = Tools::of_this_machine() else { return };
+    let caught = Arc::<Mutex<Vec<(HeaderMap, String)>>>::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let catch = async |State(caught): State<Arc<Mutex<Vec<_>>>>, headers: HeaderMap, body: String| {
+        caught.lock().unwrap().push((headers, body));
+        "{}"
+    };
+    let router = Router::new().fallback(catch).with_state(caught.clone());
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let _serving = AbortOnDropHandle::new(serving);
+
+    let folder = TempDir::new().unwrap();
+    let listing = text(&output(eventbridge(folder.path()).arg("trigger")).await.stdout);
+    let names: Vec<_> = listing.lines().skip(1).map(str::trim).collect();
+    let before = unix_now();
+    for name in &names {
+        let args = ["trigger", name, "--url", &url, "--secret", "whsec_of_trigger"];
+        let done = output(eventbridge(folder.path()).args(args)).await;
+        assert!(done.status.success(), "{name}: {}", text(&done.stderr));
+    }
+
+    let caught = std::mem::take(&mut *caught.lock().unwrap());
+    assert!(caught.len() > names.len() && names.len() > 20, "{names:?}");
+    let events: Vec<Value> = caught.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect();
+    let header = |headers: &HeaderMap, name: &str| headers[name].to_str().unwrap().to_owned();
+    for (headers, _) in &caught {
+        assert_eq!(header(headers, "content-type"), "application/json; charset=utf-8");
+        assert!(header(headers, "user-agent").starts_with("Stripe/1.0"));
+    }
+    let signatures: Vec<_> = caught.iter().map(|(headers, _)| header(headers, "stripe-signature")).collect();
+    let received = |secret| {
+        let each = caught.iter().zip(&signatures).zip(&events);
+        let each = each.map(move |(((_, payload), header), event)| Received {
+            payload,
+            header,
+            secret,
+            now: None,
+            thin: event["object"] == "v2.core.event",
+        });
+        each.collect::<Vec<_>>()
+    };
+    for library in Library::ALL {
+        let verified = library.verify(&tools, &received("whsec_of_trigger")).await;
+        for (event, verified) in events.iter().zip(&verified) {
+            assert_eq!(*verified, json!({"id": event["id"], "type": event["type"]}), "{library:?}");
+        }
+        let forged = library.verify(&tools, &received("whsec_of_somebody_else")).await;
+        let errors: BTreeSet<_> = forged.iter().map(|refused| refused["error"].as_str()).collect();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors.iter().all(|error| error.is_some_and(|error| error.contains("SignatureVerification")))
+        );
+    }
+    assert!(unix_now() - before < 300, "the signatures grew old meanwhile");
+}
