@@ -6,7 +6,8 @@
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// Each by its number and name, as its file is called in `migrations/`.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -32,6 +33,9 @@ const LOCK: i64 = 0x6576_656e_7462;
 
 /// How long to wait before asking for the lock again.
 const LOCKED: Duration = Duration::from_millis(200);
+
+/// How often it is told that the lock is waited for.
+const SAY_SO_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a change of a table waits for those who use it. All who come later wait behind it, so it
 /// lets them go first and is tried again.
@@ -81,10 +85,15 @@ fn code(statement: &str) -> String {
 /// Takes the lock, which lasts as long as the connection. It is asked for again and again: whoever
 /// waited for it within a statement would keep an index from being built, which waits for all statements.
 async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut said_at: Option<Instant> = None;
     while !sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK)
         .fetch_one(&mut *connection)
         .await?
     {
+        if said_at.is_none_or(|at| at.elapsed() >= SAY_SO_EVERY) {
+            said_at = Some(Instant::now());
+            warn!("another session applies migrations, or keeps their lock; waiting for it");
+        }
         tokio::time::sleep(LOCKED).await;
     }
     Ok(())

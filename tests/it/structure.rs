@@ -107,9 +107,9 @@ fn every_file_says_what_it_is() {
 }
 
 #[test]
-fn every_setting_that_is_read_stands_in_the_model_and_in_the_readme() {
+fn every_setting_that_is_read_stands_in_the_model_and_in_the_documents() {
     let model = fs::read_to_string(root().join(".env-model")).unwrap();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let told = fs::read_to_string(root().join("docs/settings.md")).unwrap();
     let mut settings = BTreeSet::new();
     for file in [
         "config.rs",
@@ -132,7 +132,7 @@ fn every_setting_that_is_read_stands_in_the_model_and_in_the_readme() {
     assert!(settings.len() > 15, "{settings:?}");
     for setting in settings {
         assert!(model.contains(&setting), "{setting} is not in .env-model");
-        assert!(readme.contains(&setting), "{setting} is not in README.md");
+        assert!(told.contains(&setting), "{setting} is not in docs/settings.md");
     }
 }
 

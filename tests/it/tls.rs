@@ -1,39 +1,99 @@
-//! A database elsewhere that cannot show who it is gets to know nothing.
+//! Whoever cannot show who they are, a database or Notion, gets to know nothing.
 
 use crate::harness::within;
+use eventbridge::destinations::http;
 use eventbridge::store::{MigrateError, Store};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, Stream};
 use secrecy::SecretString;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What a client of Postgres asks first where it wants TLS.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// A server that answers the request for TLS so, and returns what the client says after that.
-async fn answering(answer: &'static [u8]) -> (u16, impl Future<Output = Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// A server that hears one client, in its own way; its port, and what came of it.
+fn listening<T: Send + 'static>(
+    listen: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (u16, impl Future<Output = T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let heard = tokio::spawn(async move {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let mut asked = [0; 8];
-        client.read_exact(&mut asked).await.unwrap();
-        assert_eq!(asked, TLS_REQUEST);
-        client.write_all(answer).await.unwrap();
-        let mut rest = Vec::new();
-        // It may break off.
-        let _ended = client.read_to_end(&mut rest).await;
-        rest
+    let heard = tokio::task::spawn_blocking(move || {
+        let (client, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        listen(client)
     });
     (port, async move { within("the client goes", heard).await.unwrap() })
 }
 
-#[tokio::test]
-async fn a_server_that_has_no_tls_where_it_is_wanted_hears_no_name_and_no_password() {
-    let (port, heard) = answering(b"N").await;
-    let url = format!("postgres://somebody:secret@127.0.0.1:{port}/events?sslmode=verify-full");
+/// What comes through TLS under a certificate that nobody vouches for, and how it ends.
+fn heard_in_tls(mut client: TcpStream) -> (Vec<u8>, String) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key.into())
+        .unwrap();
+    let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut heard = Vec::new();
+    let ended = Stream::new(&mut connection, &mut client).read_to_end(&mut heard);
+    (heard, format!("{ended:?}"))
+}
+
+async fn refusal(port: u16) -> String {
+    let url = format!("postgres://somebody:secret@localhost:{port}/events?sslmode=verify-full");
     let store = Store::connect_lazily(&SecretString::from(url), 4).unwrap();
     let refused = within("it is refused", store.migrate()).await;
     let Err(MigrateError::Refused(why)) = refused else { panic!("{refused:?}") };
-    assert!(why.contains("sslrootcert") && why.contains("127.0.0.1") && !why.contains("secret"), "{why}");
+    assert!(why.contains("sslrootcert") && !why.contains("secret"), "{why}");
+    why
+}
+
+fn asked_for_tls(client: &mut TcpStream) {
+    let mut asked = [0; 8];
+    client.read_exact(&mut asked).unwrap();
+    assert_eq!(asked, TLS_REQUEST);
+}
+
+#[tokio::test]
+async fn a_database_without_tls_where_it_is_wanted_hears_no_name_and_no_password() {
+    let (port, heard) = listening(|mut client| {
+        asked_for_tls(&mut client);
+        client.write_all(b"N").unwrap();
+        let mut rest = Vec::new();
+        // It may break off.
+        let _ended = client.read_to_end(&mut rest);
+        rest
+    });
+    refusal(port).await;
     assert_eq!(heard.await, b"");
+}
+
+#[tokio::test]
+async fn a_database_with_a_certificate_of_its_own_making_hears_no_name_and_no_password() {
+    let (port, heard) = listening(|mut client| {
+        asked_for_tls(&mut client);
+        client.write_all(b"S").unwrap();
+        heard_in_tls(client)
+    });
+    let why = refusal(port).await;
+    assert!(why.contains("certificate"), "{why}");
+    let (heard, ended) = heard.await;
+    assert!(heard.is_empty() && ended.starts_with("Err"), "{heard:?} {ended}");
+}
+
+#[tokio::test]
+async fn a_notion_with_a_certificate_of_its_own_making_hears_no_token() {
+    let (port, heard) = listening(heard_in_tls);
+    let base = format!("https://localhost:{port}").parse().unwrap();
+    let client = http::client(&base, Duration::from_secs(10)).unwrap();
+    let refused = client.get(base).bearer_auth("ntn_secret").send().await.unwrap_err();
+    assert!(format!("{refused:?}").contains("UnknownIssuer"), "{refused:?}");
+    let (heard, ended) = heard.await;
+    assert!(heard.is_empty() && ended.contains("UnknownCA"), "{heard:?} {ended}");
 }

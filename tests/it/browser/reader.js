@@ -39,5 +39,6 @@ function beyond() {
 
 // Where what the page has to say ends.
 function lowest() {
-  return Math.max(...[...document.querySelectorAll('main > *')].map((one) => one.getBoundingClientRect().bottom));
+  const parts = document.querySelector('main') ? 'main > *' : 'body > *';
+  return Math.max(...[...document.querySelectorAll(parts)].map((one) => one.getBoundingClientRect().bottom));
 }
