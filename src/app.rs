@@ -10,16 +10,16 @@ use crate::domain::target::Target;
 use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
 use crate::retention;
-use crate::server::{self, Crowd, Limits};
+use crate::server::{self, Crowd, Limits, PublicByHttps};
 use crate::sources::{Registry, stripe::Stripe};
 use crate::statistics;
 use crate::store::{Store, Wake};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Overseer, Panicked};
 use crate::ui::{self, Playground, Ui};
 use crate::worker::{self, WorkerSettings};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderName, Request, StatusCode};
 use axum::middleware::{Next, from_fn_with_state, map_request, map_response};
 use axum::response::{IntoResponse, Response};
 use std::future::Future;
@@ -33,10 +33,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
-use tower_http::trace::TraceLayer;
-use tracing::{Span, error, info, info_span, warn};
+use tower_http::trace::{DefaultOnFailure, TraceLayer};
+use tracing::{Level, Span, info, info_span, warn};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -102,6 +101,16 @@ pub struct Service {
     limits: Limits,
     crowd: Crowd,
     metrics: Metrics,
+    overseer: Overseer,
+}
+
+/// A part of the service that it cannot do without broke.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the task {task:?} broke on a fault of ours, which the log tells; the service stopped so that it is begun anew"
+)]
+pub struct Broken {
+    task: &'static str,
 }
 
 impl Service {
@@ -115,24 +124,31 @@ impl Service {
         let secrets: Arc<[String]> =
             settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
         let metrics = Metrics::new(names.iter());
+        let overseer = Overseer::new(metrics.clone());
         let limits = Limits::default();
         let crowd = limits.crowd();
         let subject =
             alerts::Subject { instances: names.clone(), secrets: secrets.clone(), clock: clock.clone() };
+        let by_https = PublicByHttps(alerts.public_url.as_ref().is_some_and(|url| url.scheme() == "https"));
         let silence_factor = alerts.thresholds.silence_factor;
         let unhurried = store.unhurried();
-        tasks.spawn(alerts::watch(unhurried.clone(), subject, alerts, stop.clone()));
+        let background = Background { tasks: &tasks, overseer: &overseer, stop: &stop };
+        background.spawn("alerts", {
+            let store = unhurried.clone();
+            move |stop| alerts::watch(store.clone(), subject.clone(), alerts.clone(), stop)
+        });
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
             writer: Writer::start(&store, &wake, &metrics, WriterSettings::default(), &tasks, &stop_writers),
             clock: clock.clone(),
+            log: ingest::Log::default(),
             is_crowded: Arc::new({
                 let crowd = crowd.clone();
                 move || crowd.is_crowded()
             }),
             metrics: metrics.clone(),
-            forensics: Forensics::start(&unhurried, secrets.to_vec(), &tasks, &stop),
+            forensics: Forensics::start(&unhurried, &metrics, secrets.to_vec(), &tasks, &stop),
         };
         let last = (TaskTracker::new(), CancellationToken::new());
         last.0.spawn(statistics::keep(unhurried, metrics.clone(), names.clone(), last.1.clone()));
@@ -157,7 +173,10 @@ impl Service {
             playground,
             stop: stop.clone(),
         });
-        tasks.spawn(ui.clone().run());
+        background.spawn("changes for open pages", {
+            let ui = ui.clone();
+            move |_stop| ui.clone().run()
+        });
         let api = Api {
             store: store.clone(),
             instances: names,
@@ -170,34 +189,63 @@ impl Service {
             looks: api::Looks::default(),
             has_worker: role.delivers() && !instances.is_empty(),
         };
+        let around = Around { metrics: metrics.clone(), access, by_https };
         let router = match role {
-            Role::Worker => router_of_worker(api, settings.metrics_are_open, &metrics, &access),
+            Role::Worker => router_of_worker(api, settings.metrics_are_open, &around),
             Role::All | Role::Web => {
                 let metrics_are_open = settings.metrics_are_open;
-                router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &metrics, &access)
+                router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &around)
             }
         };
-        tasks.spawn(wake.clone().tell(store.clone(), stop.clone()));
+        background.spawn("bell, telling", {
+            let (store, wake) = (store.clone(), wake.clone());
+            move |stop| wake.clone().tell(store.clone(), stop)
+        });
         if role.delivers() {
-            tasks.spawn(wake.clone().hear(store.clone(), stop.clone()));
-            tasks.spawn(worker::index(store.clone(), stop.clone()));
-            let pace = retention::Pace::default();
-            tasks.spawn(retention::keep(store.clone(), settings.retention, pace, stop.clone()));
+            background.spawn("bell, hearing", {
+                let (store, wake) = (store.clone(), wake.clone());
+                move |stop| wake.clone().hear(store.clone(), stop)
+            });
+            background.spawn("index", {
+                let store = store.clone();
+                move |stop| worker::index(store.clone(), stop)
+            });
+            background.spawn("retention", {
+                let store = store.clone();
+                move |stop| {
+                    retention::keep(store.clone(), settings.retention, retention::Pace::default(), stop)
+                }
+            });
         }
         let (recorded, progress) = watch::channel(0);
         if role.delivers() && !instances.is_empty() {
             let worker = WorkerSettings {
                 progress: recorded,
                 metrics: metrics.clone(),
+                overseer: overseer.clone(),
                 concurrency: settings.worker_concurrency,
                 retry: settings.retry,
                 probe_every: settings.probe_every,
                 grace: settings.shutdown_grace,
             };
-            tasks.spawn(worker::run(store.clone(), wake, instances, worker, stop.clone()));
+            let working = worker::run(store.clone(), wake, instances, worker, stop.clone());
+            tasks.spawn(overseer.clone().vital("worker", working));
         }
         let grace = settings.shutdown_grace;
-        Self { router, store, tasks, stop, stop_writers, last, grace, progress, limits, crowd, metrics }
+        Self {
+            router,
+            store,
+            tasks,
+            stop,
+            stop_writers,
+            last,
+            grace,
+            progress,
+            limits,
+            crowd,
+            metrics,
+            overseer,
+        }
     }
 
     /// The routes, for calling them without a network.
@@ -210,11 +258,19 @@ impl Service {
         self.progress.clone()
     }
 
-    /// Serves until `shutdown` resolves, then stops in order.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
+    /// Serves until `shutdown` resolves or something vital breaks, then stops in order.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Broken> {
         let stop = self.stop.clone();
-        let stopping = async move {
-            shutdown.await;
+        let overseer = self.overseer.clone();
+        let stopping = async {
+            tokio::select! {
+                () = shutdown => {}
+                _task = overseer.broken() => {}
+            }
             info!("stopping: no new requests; what runs comes to its end");
             stop.cancel();
         };
@@ -236,6 +292,12 @@ impl Service {
         }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.grace);
         self.stop_by(deadline + LAST_WORDS).await;
+        overseer.broken_task().map_or(Ok(()), |task| Err(Broken { task }))
+    }
+
+    /// What watches over the tasks.
+    pub fn overseer(&self) -> Overseer {
+        self.overseer.clone()
     }
 
     /// Stops in order: what waits to be written is committed and answered, what is being delivered
@@ -264,6 +326,27 @@ impl Service {
     }
 }
 
+/// Where tasks run that begin anew when they break.
+struct Background<'a> {
+    tasks: &'a TaskTracker,
+    overseer: &'a Overseer,
+    stop: &'a CancellationToken,
+}
+
+impl Background<'_> {
+    fn spawn<F>(&self, task: &'static str, begin: impl Fn(CancellationToken) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        let again = {
+            let stop = stop.clone();
+            move || begin(stop.clone())
+        };
+        self.tasks.spawn(self.overseer.clone().renewed(task, stop, again));
+    }
+}
+
 /// What those know of an instance who tell of it.
 pub(crate) fn target(instance: &Instance) -> Target {
     let rate = instance.destination.rate();
@@ -284,6 +367,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     description
 }
 
+/// What holds for every request.
+struct Around {
+    metrics: Metrics,
+    access: Arc<Access>,
+    by_https: PublicByHttps,
+}
+
 /// What the router is made of.
 struct Routes {
     ingest: Ingest,
@@ -293,7 +383,8 @@ struct Routes {
     metrics_are_open: bool,
 }
 
-fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
+fn router(routes: Routes, around: &Around) -> Router {
+    let access = &around.access;
     let Routes { ingest, api, ui, more, metrics_are_open } = routes;
     let mut description = openapi();
     let (more_routes, more_description) = more.split_for_parts();
@@ -314,24 +405,25 @@ fn router(routes: Routes, metrics: &Metrics, access: &Arc<Access>) -> Router {
         .merge(protected)
         .merge(docs)
         .merge(ui::routes(ui));
-    guarded(routes, "There is nothing at this address; /docs lists what there is.", metrics, access)
+    guarded(routes, "There is nothing at this address; /docs lists what there is.", around)
 }
 
 /// What a process answers that only delivers.
-fn router_of_worker(api: Api, metrics_are_open: bool, metrics: &Metrics, access: &Arc<Access>) -> Router {
+fn router_of_worker(api: Api, metrics_are_open: bool, around: &Around) -> Router {
     let of_metrics = Router::from(api::metrics()).with_state(api.clone());
     let of_metrics = if metrics_are_open {
         of_metrics
     } else {
-        of_metrics.route_layer(from_fn_with_state(access.clone(), auth::require_key))
+        of_metrics.route_layer(from_fn_with_state(around.access.clone(), auth::require_key))
     };
     let routes = Router::from(api::open()).with_state(api).merge(of_metrics);
     let nothing_here = "This process only delivers; webhooks, the API and the dashboard are answered by one of the role web.";
-    guarded(routes, nothing_here, metrics, access)
+    guarded(routes, nothing_here, around)
 }
 
 /// The routes, with what holds for every request around them.
-fn guarded(routes: Router, nothing_here: &'static str, metrics: &Metrics, access: &Arc<Access>) -> Router {
+fn guarded(routes: Router, nothing_here: &'static str, around: &Around) -> Router {
+    let Around { metrics, access, by_https } = around;
     let panics = metrics.clone();
     routes
         .fallback(move || async move { Problem::not_found(nothing_here) })
@@ -346,17 +438,18 @@ fn guarded(routes: Router, nothing_here: &'static str, metrics: &Metrics, access
         .layer(from_fn_with_state(access.clone(), auth::require_local_host))
         .layer(
             ServiceBuilder::new()
+                .layer(from_fn_with_state(*by_https, server::with_safe_headers))
                 .layer(map_request(keep_readable_request_id))
                 .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-                .layer(TraceLayer::new_for_http().make_span_with(request_span))
+                .layer(
+                    TraceLayer::new_for_http()
+                        .make_span_with(request_span)
+                        // What fails is told where it fails, and anybody can have a 503 when much comes.
+                        .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
+                )
                 .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-                .layer(SetResponseHeaderLayer::overriding(
-                    header::X_CONTENT_TYPE_OPTIONS,
-                    HeaderValue::from_static("nosniff"),
-                ))
                 .layer(CatchPanicLayer::custom(move |_panic: Box<dyn std::any::Any + Send>| {
-                    panics.panicked();
-                    error!("a handler panicked");
+                    panics.panicked(Panicked::Handler);
                     Problem::internal().into_response()
                 }))
                 .layer(map_response(too_slow))

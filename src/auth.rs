@@ -161,7 +161,7 @@ fn basic_password(headers: &HeaderMap) -> Option<String> {
 }
 
 fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
-    // HTTP/2 has the host in the address, HTTP/1.1 in a header.
+    // An address may bear the host as well, as proxies are asked; then it is that which counts.
     let called = uri.authority().map(Authority::as_str).or_else(|| text(headers, &header::HOST));
     match headers.get(header::ORIGIN) {
         None => is_local(called, None),

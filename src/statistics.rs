@@ -6,7 +6,7 @@
 //! an addition is lost, its numbers may be added twice. How much waits is looked at once a minute.
 
 use crate::store::{Addition, Store, StoreError};
-use crate::telemetry::{Count, Kind, Metrics};
+use crate::telemetry::{Count, Kind, Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,10 @@ pub async fn keep(store: Store, metrics: Metrics, instances: Arc<[String]>, stop
     while !is_last {
         is_last = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none();
         ledger.take(metrics.counts(), Instant::now());
-        add(&store, &mut ledger).await;
+        let added = contained(&metrics, Panicked::Task, add(&store, &mut ledger)).await;
+        if added.is_none() {
+            error!("the statistics broke on a fault of ours; they go on");
+        }
         if !is_last && look_at <= Instant::now() {
             look_at = Instant::now() + LOOK_EVERY;
             let noted = tokio::time::timeout(WRITE_WITHIN, note_backlog(&store, &instances)).await;

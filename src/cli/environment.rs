@@ -53,6 +53,7 @@ pub(super) fn caller() -> Caller {
 /// Starts the log as the settings say.
 pub(super) fn start_log(vars: &Vars, format: LogFormat) {
     telemetry::init(format, vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG")));
+    telemetry::log_panics();
 }
 
 /// Begins the command anew where the environment holds settings of libpq.

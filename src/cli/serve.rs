@@ -71,7 +71,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         more_routes: OpenApiRouter::new(),
         playground: None,
     });
-    service.serve(listener, async move { stop.cancelled().await }).await;
+    service.serve(listener, async move { stop.cancelled().await }).await?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -110,14 +110,14 @@ impl Stack {
     /// and the database that it drains into.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
         let Self { service, listener, sandbox, postgres, .. } = self;
-        service.serve(listener, shutdown).await;
+        let served = service.serve(listener, shutdown).await;
         if let Some(sandbox) = sandbox {
             sandbox.shutdown().await;
         }
         if let Some(postgres) = postgres {
             tokio::task::spawn_blocking(|| postgres.stop()).await??;
         }
-        Ok(())
+        Ok(served?)
     }
 }
 

@@ -164,20 +164,28 @@ pub struct Instance {
 }
 
 /// Reads an instance's own section of the settings; nothing where it cannot be used, which is noted.
-type Configure = fn(&mut Reader<'_>, &InstanceName) -> Option<Arc<dyn Destination>>;
+pub type Configure = fn(&mut Reader<'_>, &InstanceName) -> Option<Arc<dyn Destination>>;
+
+/// A kind: its name in `DESTINATIONS`, and who reads the settings of an instance.
+pub type Kind = (&'static str, Configure);
 
 /// The kinds that there are.
-pub const KINDS: &[(&str, Configure)] = &[("notion", notion::configure)];
+pub const KINDS: &[Kind] = &[("notion", notion::configure)];
 
 /// Reads the settings of all instances; whatever is wrong is noted in the reader.
 pub fn configure(reader: &mut Reader<'_>, names: &[InstanceName]) -> Vec<Instance> {
-    names.iter().filter_map(|name| configure_one(reader, name)).collect()
+    configure_kinds(KINDS, reader, names)
 }
 
-fn configure_one(reader: &mut Reader<'_>, name: &InstanceName) -> Option<Instance> {
+/// The same with other kinds than the program's own.
+pub fn configure_kinds(kinds: &[Kind], reader: &mut Reader<'_>, names: &[InstanceName]) -> Vec<Instance> {
+    names.iter().filter_map(|name| configure_one(kinds, reader, name)).collect()
+}
+
+fn configure_one(kinds: &[Kind], reader: &mut Reader<'_>, name: &InstanceName) -> Option<Instance> {
     let subscription = config::subscription(reader, name);
-    let Some((_, configure)) = KINDS.iter().find(|(kind, _)| *kind == name.kind) else {
-        let known: Vec<_> = KINDS.iter().map(|(kind, _)| *kind).collect();
+    let Some((_, configure)) = kinds.iter().find(|(kind, _)| *kind == name.kind) else {
+        let known: Vec<_> = kinds.iter().map(|(kind, _)| *kind).collect();
         reader.problem(
             "DESTINATIONS",
             format!("{:?} is no kind of destination; the kinds are: {}", name.kind, known.join(", ")),

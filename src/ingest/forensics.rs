@@ -3,6 +3,7 @@
 
 use crate::domain::rejection::{Diagnosis, Sighting, diagnose};
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -40,9 +41,15 @@ struct Gate {
 
 impl Forensics {
     /// Starts the task that writes them down; `secrets` are the names of the configured ones.
-    pub fn start(store: &Store, secrets: Vec<String>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+    pub fn start(
+        store: &Store,
+        metrics: &Metrics,
+        secrets: Vec<String>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         let (kept, waiting) = mpsc::channel(QUEUE_MAX);
-        let scribe = Scribe { store: store.clone(), secrets, told_at: None };
+        let scribe = Scribe { store: store.clone(), metrics: metrics.clone(), secrets, told_at: None };
         tasks.spawn(scribe.run(waiting, stop.clone()));
         Self(Arc::new(Gate {
             began: Instant::now(),
@@ -78,6 +85,7 @@ impl Forensics {
 /// Writes rejections down and tells their cause in the log.
 struct Scribe {
     store: Store,
+    metrics: Metrics,
     secrets: Vec<String>,
     told_at: Option<Instant>,
 }
@@ -85,7 +93,9 @@ struct Scribe {
 impl Scribe {
     async fn run(mut self, mut waiting: mpsc::Receiver<Sighting>, stop: CancellationToken) {
         while let Some(Some(sighting)) = stop.run_until_cancelled(waiting.recv()).await {
-            let written = tokio::time::timeout(WRITE_WITHIN, self.write(&sighting)).await;
+            let metrics = self.metrics.clone();
+            let keeping = tokio::time::timeout(WRITE_WITHIN, self.write(&sighting));
+            let Some(written) = contained(&metrics, Panicked::Task, keeping).await else { continue };
             match written.unwrap_or(Err(StoreError::TimedOut)) {
                 Ok(()) => {}
                 Err(error) => debug!(%error, "a rejection could not be kept"),

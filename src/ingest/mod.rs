@@ -5,6 +5,7 @@
 //! comes in; where there is none left the answer is 503, and the sender comes again.
 
 mod forensics;
+mod room;
 mod writer;
 
 pub use forensics::Forensics;
@@ -15,7 +16,7 @@ use crate::domain::execution::NewExecution;
 use crate::domain::subscription::Subscription;
 use crate::problem::Problem;
 use crate::sources::{Registry, Rejection};
-use crate::telemetry::{Metrics, Webhook};
+use crate::telemetry::{Metrics, Seldom, Webhook};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -62,12 +63,24 @@ pub struct Ingest {
     pub writer: Writer,
     /// The time by which signatures are judged.
     pub clock: Clock,
+    /// Says in the log what strangers can bring about.
+    pub log: Log,
     /// By which slow senders are judged.
     pub is_crowded: IsCrowded,
     /// Counts what comes in.
     pub metrics: Metrics,
     /// Keeps some of what is rejected.
     pub forensics: Forensics,
+}
+
+/// What strangers can bring about as often as they like is told once a second at most.
+#[derive(Debug, Clone, Default)]
+pub struct Log(Arc<Lines>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    rejected: Seldom,
+    turned_away: Seldom,
 }
 
 /// The routes by which events come in; anybody may call them, since what comes in must be signed.
@@ -147,21 +160,64 @@ impl Ingest {
         let source = self.sources.get(source).ok_or_else(no_such_source)?;
         let (parts, body) = request.into_parts();
         refuse_announced_size(&parts.headers)?;
-        let mut reservation = self.writer.reserve().map_err(turned_away)?;
+        let mut reservation = self.writer.reserve().map_err(|error| self.turned_away(error))?;
         let patience = if (self.is_crowded)() { BODY_TIMEOUT_WHEN_CROWDED } else { BODY_TIMEOUT };
-        let body = tokio::time::timeout(patience, read(body, &mut reservation))
+        let body = tokio::time::timeout(patience, self.read(body, &mut reservation))
             .await
             .unwrap_or_else(|_| Err(too_slow(patience)))?;
         let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
             self.forensics.note(|| source.sight(&parts.headers, &body, &rejection));
-            rejected(source.name(), &rejection)
+            self.rejected(source.name(), &rejection)
         })?;
         let event_id = event.event_id.clone();
         let executions = self.executions_for(&event);
-        let stored = reservation.submit(event, executions).await.map_err(turned_away)?;
+        let stored = reservation.submit(event, executions).await.map_err(|error| self.turned_away(error))?;
         let accepted = stored == Stored::New;
         info!(event_id, accepted, "webhook received");
         Ok(Received { status: "webhook received", accepted })
+    }
+
+    /// Reads the body as it comes. Memory is set aside for what has come, not for what was announced:
+    /// else a few senders that announce much and send nothing would keep all others out.
+    async fn read(&self, mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+        let mut whole = BytesMut::new();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = reservation.asked() => return Err(self.turned_away(WriteError::Full)),
+            };
+            let Some(frame) = frame else { break };
+            let broken_off = |_| {
+                let problem = Problem::bad_request("The body broke off before its end.");
+                Refusal::rejected("body_broken_off", problem)
+            };
+            let Ok(piece) = frame.map_err(broken_off)?.into_data() else { continue };
+            let length = whole.len() + piece.len();
+            if length > BODY_BYTES_MAX {
+                return Err(too_large());
+            }
+            reservation.cover(length).await.map_err(|error| self.turned_away(error))?;
+            whole.extend_from_slice(&piece);
+        }
+        reservation.complete().map_err(|error| self.turned_away(error))?;
+        Ok(whole.freeze())
+    }
+
+    fn rejected(&self, source: &'static str, rejection: &Rejection) -> Refusal {
+        if let Some(unsaid) = self.log.0.rejected.turn() {
+            warn!(source, check = rejection.check, unsaid, "webhook rejected: {rejection}");
+        }
+        let (title, detail) = ("The webhook was rejected", rejection.detail.clone());
+        let problem = Problem::new(StatusCode::BAD_REQUEST, rejection.check, title, detail);
+        Refusal::rejected(rejection.check, problem)
+    }
+
+    fn turned_away(&self, error: WriteError) -> Refusal {
+        if let Some(unsaid) = self.log.0.turned_away.turn() {
+            warn!(%error, unsaid, "webhook turned away");
+        }
+        turned_away(error)
     }
 
     fn executions_for(&self, event: &NewEvent) -> Vec<NewExecution> {
@@ -183,26 +239,6 @@ fn refuse_announced_size(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Reads the body as it comes. Memory is set aside for what has come, not for what was announced:
-/// else a few senders that announce much and send nothing would keep all others out.
-async fn read(mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let broken_off = |_| {
-            let problem = Problem::bad_request("The body broke off before its end.");
-            Refusal::rejected("body_broken_off", problem)
-        };
-        let Ok(piece) = frame.map_err(broken_off)?.into_data() else { continue };
-        let length = whole.len() + piece.len();
-        if length > BODY_BYTES_MAX {
-            return Err(too_large());
-        }
-        reservation.cover(length).map_err(turned_away)?;
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.freeze())
-}
-
 fn no_such_source() -> Refusal {
     Refusal::rejected("no_such_source", Problem::not_found("There is no such source of webhooks."))
 }
@@ -221,15 +257,7 @@ fn too_slow(patience: Duration) -> Refusal {
     Refusal::rejected(CODE, problem)
 }
 
-fn rejected(source: &'static str, rejection: &Rejection) -> Refusal {
-    warn!(source, check = rejection.check, "webhook rejected: {rejection}");
-    let (title, detail) = ("The webhook was rejected", rejection.detail.clone());
-    let problem = Problem::new(StatusCode::BAD_REQUEST, rejection.check, title, detail);
-    Refusal::rejected(rejection.check, problem)
-}
-
 fn turned_away(error: WriteError) -> Refusal {
-    warn!(%error, "webhook turned away");
     let (problem, counted) = match error {
         WriteError::Refused => (
             Problem::new(

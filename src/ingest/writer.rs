@@ -4,21 +4,19 @@
 //! writes it with one statement, answers everyone and begins again at once: there is no timer, so a
 //! lone request waits for nobody. The queue is bounded in rows and in bytes.
 
+use super::room::{Room, Share};
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
 use crate::store::{Intake, Store, StoreError, Wake};
-use crate::telemetry::{Metrics, Webhook};
+use crate::telemetry::{Metrics, Panicked, Webhook, contained};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
-
-/// What an event takes in memory besides its body.
-const EVENT_BYTES: usize = 1024;
 
 /// How the queue is bounded.
 #[derive(Debug, Clone, Copy)]
@@ -74,14 +72,13 @@ pub enum WriteError {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Waiting>,
-    bytes: Arc<Semaphore>,
+    room: Room,
 }
 
 /// Memory set aside for one event.
 pub struct Reservation {
     queue: mpsc::Sender<Waiting>,
-    bytes: Arc<Semaphore>,
-    permit: OwnedSemaphorePermit,
+    share: Share,
 }
 
 struct Waiting {
@@ -89,7 +86,7 @@ struct Waiting {
     executions: Vec<NewExecution>,
     verdict: oneshot::Sender<Result<Stored, WriteError>>,
     /// Held until the event is written, so that its bytes stay counted.
-    permit: OwnedSemaphorePermit,
+    share: Share,
 }
 
 impl Writer {
@@ -115,24 +112,29 @@ impl Writer {
             };
             tasks.spawn(task.run(stop.clone()));
         }
-        Self { queue, bytes: Arc::new(Semaphore::new(settings.queue_bytes_max)) }
+        Self { queue, room: Room::new(settings.queue_bytes_max) }
     }
 
     /// Sets memory aside for an event, as yet without a body.
     pub fn reserve(&self) -> Result<Reservation, WriteError> {
-        let permit = take(&self.bytes, EVENT_BYTES)?;
-        Ok(Reservation { queue: self.queue.clone(), bytes: self.bytes.clone(), permit })
+        Ok(Reservation { queue: self.queue.clone(), share: self.room.share()? })
     }
 }
 
 impl Reservation {
-    /// Sets memory aside for so much of the body.
-    pub fn cover(&mut self, body_bytes: usize) -> Result<(), WriteError> {
-        let missing = (body_bytes + EVENT_BYTES).saturating_sub(self.permit.num_permits());
-        if missing > 0 {
-            self.permit.merge(take(&self.bytes, missing)?);
-        }
-        Ok(())
+    /// Sets memory aside for so much of the body, for which a larger one may have to make room.
+    pub async fn cover(&mut self, body_bytes: usize) -> Result<(), WriteError> {
+        self.share.cover(body_bytes).await
+    }
+
+    /// Resolves when it is to be given up, to make room for a smaller one.
+    pub async fn asked(&self) {
+        self.share.asked().await;
+    }
+
+    /// Says that all of the body is there: from now on it makes room for nobody.
+    pub fn complete(&mut self) -> Result<(), WriteError> {
+        self.share.complete()
     }
 
     /// Hands the event to the writers and waits for their verdict.
@@ -140,18 +142,13 @@ impl Reservation {
     /// The event is written even when the caller stops waiting.
     pub async fn submit(self, event: NewEvent, executions: Vec<NewExecution>) -> Result<Stored, WriteError> {
         let (verdict, answer) = oneshot::channel();
-        let waiting = Waiting { event, executions, verdict, permit: self.permit };
+        let waiting = Waiting { event, executions, verdict, share: self.share };
         self.queue.try_send(waiting).map_err(|error| match error {
             TrySendError::Full(_) => WriteError::Full,
             TrySendError::Closed(_) => WriteError::Unavailable,
         })?;
         answer.await.unwrap_or(Err(WriteError::Unavailable))
     }
-}
-
-fn take(bytes: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, WriteError> {
-    let count = u32::try_from(count).map_err(|_| WriteError::Full)?;
-    bytes.clone().try_acquire_many_owned(count).map_err(|_| WriteError::Full)
 }
 
 struct Task {
@@ -166,7 +163,12 @@ impl Task {
     async fn run(self, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(self.settings.batch_rows_max);
         while self.take(&mut batch, &stop).await > 0 {
-            self.write(group(batch.drain(..))).await;
+            let writing = async { self.write(group(batch.drain(..))).await };
+            // Those who wait hear that it is not known to be stored; the writer goes on.
+            if contained(&self.metrics, Panicked::Task, writing).await.is_none() {
+                error!("a batch of events broke on a fault of ours");
+                batch.clear();
+            }
         }
     }
 
@@ -227,7 +229,7 @@ struct Group {
     executions: Vec<NewExecution>,
     verdicts: Vec<oneshot::Sender<Result<Stored, WriteError>>>,
     /// Held until the event is written, so that its bytes stay counted.
-    permits: Vec<OwnedSemaphorePermit>,
+    shares: Vec<Share>,
 }
 
 impl Group {
@@ -261,15 +263,15 @@ fn fail(groups: Vec<Group>, error: WriteError) {
 fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut places: HashMap<(&'static str, String), usize> = HashMap::new();
-    for Waiting { event, executions, verdict, permit } in batch {
+    for Waiting { event, executions, verdict, share } in batch {
         let place = *places.entry((event.source, event.event_id.clone())).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
                 group.verdicts.push(verdict);
-                group.permits.push(permit);
+                group.shares.push(share);
             }
             None => {
-                groups.push(Group { event, executions, verdicts: vec![verdict], permits: vec![permit] });
+                groups.push(Group { event, executions, verdicts: vec![verdict], shares: vec![share] });
             }
         }
     }

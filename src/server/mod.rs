@@ -10,12 +10,14 @@
 
 mod connection;
 mod crowd;
+mod headers;
 mod pulse;
 mod stream;
 
 pub use crowd::Crowd;
+pub use headers::{PublicByHttps, with_safe_headers};
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Panicked, contained};
 use axum::Router;
 use hyper::server::conn::http1;
 use std::future::Future;
@@ -118,14 +120,15 @@ pub async fn serve(
         builder: limits.builder(),
         limits,
         crowd: crowd.clone(),
-        metrics,
+        metrics: metrics.clone(),
         stopping: stopping.clone(),
     });
     let mut door = Door { listener, crowd, said_at: None };
     let accepting = async {
         loop {
             let (stream, place) = door.next().await;
-            connections.spawn(connection::serve(stream, place, shared.clone()));
+            let (metrics, serving) = (metrics.clone(), connection::serve(stream, place, shared.clone()));
+            connections.spawn(async move { contained(&metrics, Panicked::Handler, serving).await });
         }
     };
     tokio::select! {

@@ -50,6 +50,9 @@ const TURNED_AWAY: &[&str] = &["queue_full", "database_away", OTHER];
 /// Why the listener ends a connection.
 const CONNECTION_ENDED: &[&str] = &["idle", "head_too_slow", "reader_too_slow", "sent_on", OTHER];
 
+/// What a fault of ours broke.
+const PANICKED: &[&str] = &["handler", "delivery", "task", OTHER];
+
 /// A try whose worker died with it.
 const CRASHED: &str = "crashed";
 
@@ -84,6 +87,27 @@ pub enum Webhook {
     Rejected(&'static str),
     /// It may come again, for this reason.
     TurnedAway(&'static str),
+}
+
+/// What a fault of ours broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Panicked {
+    /// The answer to a request.
+    Handler,
+    /// A try to deliver.
+    Delivery,
+    /// A task in the background.
+    Task,
+}
+
+impl Panicked {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handler => "handler",
+            Self::Delivery => "delivery",
+            Self::Task => "task",
+        }
+    }
 }
 
 /// How an execution came to its end.
@@ -167,7 +191,7 @@ struct Inner {
     batch: Histogram,
     destinations: BTreeMap<String, Destination>,
     rescued: Counter,
-    panics: Counter,
+    panics: Words,
     connections: Gauge,
     connections_ended: Words,
     /// Milliseconds after `began`, of the worker's last beat; 0 while there was none.
@@ -196,6 +220,8 @@ impl Metrics {
         };
         let ended = Family::<Labels, Counter>::default();
         let connection_ended = |why| ended.get_or_create_owned(&vec![("reason", Cow::Borrowed(why))]);
+        let panics = Family::<Labels, Counter>::default();
+        let panicked = |which| panics.get_or_create_owned(&vec![("where", Cow::Borrowed(which))]);
         let families = Families::register(&mut registry);
         let inner = Inner {
             began: Instant::now(),
@@ -207,13 +233,13 @@ impl Metrics {
             batch: Histogram::of_numbers(BATCH_BOUNDS),
             destinations: destinations.into_iter().map(|name| families.destination(name.into())).collect(),
             rescued: Counter::default(),
-            panics: Counter::default(),
+            panics: Words::new(PANICKED, panicked),
             connections: Gauge::default(),
             connections_ended: Words::new(CONNECTION_ENDED, connection_ended),
             beat_ms: AtomicU64::new(0),
             registry,
         };
-        Self(Arc::new(inner.registered(webhooks, ended)))
+        Self(Arc::new(inner.registered(webhooks, ended, panics)))
     }
 
     /// Counts a request to the webhook.
@@ -281,8 +307,8 @@ impl Metrics {
     }
 
     /// Counts a fault of ours that was caught.
-    pub fn panicked(&self) {
-        self.0.panics.inc();
+    pub fn panicked(&self, which: Panicked) {
+        self.0.panics.count(which.as_str());
     }
 
     /// Counts a connection as open until what this returns is dropped.
@@ -362,7 +388,12 @@ impl Drop for OpenConnection {
 
 impl Inner {
     /// Registers what has no destination.
-    fn registered(mut self, webhooks: Family<Labels, Counter>, ended: Family<Labels, Counter>) -> Self {
+    fn registered(
+        mut self,
+        webhooks: Family<Labels, Counter>,
+        ended: Family<Labels, Counter>,
+        panics: Family<Labels, Counter>,
+    ) -> Self {
         let registry = &mut self.registry;
         registry.register("webhooks", "Requests to the webhook by what became of them", webhooks);
         registry.register_with_unit(
@@ -375,7 +406,7 @@ impl Inner {
         registry.register("rescued_executions", "Executions freed from lost workers", self.rescued.clone());
         registry.register("connections", "Connections that are open", self.connections.clone());
         registry.register("connections_ended", "Connections that the listener ended, by why", ended);
-        registry.register("panics", "Faults of ours that were caught", self.panics.clone());
+        registry.register("panics", "Faults of ours that were caught, by what they broke", panics);
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The program that runs", Info::new(version));
         self

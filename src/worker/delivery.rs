@@ -12,9 +12,7 @@ use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode};
 use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, RemoteObject, Settlement, Store};
-use crate::telemetry::Metrics;
-use futures_util::FutureExt;
-use std::panic::AssertUnwindSafe;
+use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +64,10 @@ impl Deliverer {
                 }
             };
             let ending = tokio::select! {
-                ending = try_once => ending,
+                ending = contained(&self.metrics, Panicked::Delivery, try_once) => match ending {
+                    Some(ending) => ending,
+                    None => self.broken(&claimed, began).await,
+                },
                 () = cut.cancelled() => Ending::Single(broken_off(&claimed, began.elapsed())),
             };
             log(&ending, began.elapsed());
@@ -132,6 +133,15 @@ impl Deliverer {
         }
     }
 
+    /// A try that broke outside of its destination.
+    async fn broken(&self, claimed: &Claimed, began: Instant) -> Ending {
+        let outcome = fault();
+        if self.instances.end_trial(&claimed.destination, claimed.id) {
+            self.holds.learn_from_trial(&claimed.destination, &outcome).await;
+        }
+        self.single(claimed, outcome, began)
+    }
+
     fn single(&self, claimed: &Claimed, outcome: Outcome, began: Instant) -> Ending {
         Ending::Single(conclude(claimed, outcome, began.elapsed(), &self.retry, rand::random()))
     }
@@ -177,13 +187,10 @@ impl Deliverer {
             leased,
             desk: &desk,
         };
-        let attempt = AssertUnwindSafe(destination.deliver(delivery)).catch_unwind();
+        let attempt = contained(&self.metrics, Panicked::Delivery, destination.deliver(delivery));
         let outcome = match tokio::time::timeout(TRY_MAX, attempt).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_panic)) => {
-                self.metrics.panicked();
-                in_doubt("panic", "the delivery broke on a fault of ours; the log has it".to_owned())
-            }
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => fault(),
             Err(_elapsed) => {
                 in_doubt("no_answer", format!("the delivery took more than {} s", TRY_MAX.as_secs()))
             }
@@ -210,6 +217,12 @@ struct Subject<'a> {
 /// A try that ended somewhere: whatever it wrote, it may have written just now.
 fn in_doubt(class: &str, message: String) -> Outcome {
     Outcome::Ambiguous { failure: Failure::local(class, message), since: Duration::ZERO }
+}
+
+/// A try that broke on a fault of ours. The event that brings it about takes nobody with it, so it is
+/// no suspect; it is tried again like any other, and given up when its attempts are used up.
+fn fault() -> Outcome {
+    in_doubt("panic", "the delivery broke on a fault of ours; the log has it".to_owned())
 }
 
 /// A try that the end of the process interrupts: no failure of anybody's.

@@ -4,7 +4,7 @@ use super::POLL;
 use super::held::Holding;
 use crate::domain::execution::ExecutionId;
 use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Store, StoreError, Wake};
-use crate::telemetry::{Ended, Metrics};
+use crate::telemetry::{Ended, Metrics, Overseer};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -23,7 +23,7 @@ const DATABASE_AWAY: Duration = Duration::from_secs(1);
 /// The recorder.
 pub(super) struct Finisher {
     ended: mpsc::Sender<Verdict>,
-    recording: JoinHandle<()>,
+    recording: JoinHandle<Option<()>>,
 }
 
 /// The way to the recorder.
@@ -31,10 +31,19 @@ pub(super) struct Finisher {
 pub(super) struct Verdicts(mpsc::Sender<Verdict>);
 
 impl Finisher {
-    pub(super) fn start(store: Store, wake: Wake, metrics: Metrics, progress: watch::Sender<u64>) -> Self {
+    pub(super) fn start(
+        store: Store,
+        wake: Wake,
+        metrics: Metrics,
+        progress: watch::Sender<u64>,
+        overseer: &Overseer,
+    ) -> Self {
         let (sender, ended) = mpsc::channel(QUEUE_MAX);
         let recorder = Recorder { store, wake, metrics, progress };
-        Self { ended: sender, recording: tokio::spawn(recorder.run(ended)) }
+        Self {
+            ended: sender,
+            recording: tokio::spawn(overseer.clone().vital("recorder", recorder.run(ended))),
+        }
     }
 
     /// The way to it, for one delivery.

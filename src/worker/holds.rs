@@ -11,6 +11,7 @@ use crate::destinations::Probe;
 use crate::domain::delivery::{Outcome, Trouble};
 use crate::domain::execution::ExecutionId;
 use crate::store::{DueProbe, Hold, Store, Wake};
+use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ pub(super) struct Holds {
     pub(super) instances: Arc<Instances>,
     /// The time between two probes of one instance.
     pub(super) probe_every: Duration,
+    pub(super) metrics: Metrics,
 }
 
 /// The longest time between two tries of a held instance with a single execution.
@@ -84,7 +86,8 @@ impl Holds {
                 instance: &instance,
                 lane: None,
             };
-            match destination.probe(&desk, &class).await {
+            let probed = contained(&self.metrics, Panicked::Task, destination.probe(&desk, &class)).await;
+            match probed.unwrap_or(Probe::Unclear) {
                 Probe::Works => self.resume(&instance).await,
                 Probe::TryOne => {
                     self.instances.want_trial(&instance);

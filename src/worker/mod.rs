@@ -27,7 +27,7 @@ pub use preview::Previewer;
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
 use crate::store::{Claimed, Store, StoreError, Trial, Wake, Wanted, WorkerId};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Overseer};
 use delivery::Deliverer;
 use finisher::{Finisher, Tally};
 use held::Held;
@@ -72,6 +72,8 @@ pub struct WorkerSettings {
     pub progress: watch::Sender<u64>,
     /// Counts what becomes of executions.
     pub metrics: Metrics,
+    /// Told when a part of the pool breaks.
+    pub overseer: Overseer,
 }
 
 /// Works the queue for these instances until told to stop; then lets what runs come to its end
@@ -92,12 +94,20 @@ pub async fn run(
         pauses: Pauses::default(),
         instances: instances.clone(),
         probe_every: settings.probe_every,
+        metrics: settings.metrics.clone(),
     };
-    let probing = tokio::spawn(holds.clone().watch(stop.clone()));
+    let overseer = settings.overseer;
+    let probing = tokio::spawn(overseer.clone().vital("probes", holds.clone().watch(stop.clone())));
     let mut pool = Pool {
         holds: holds.clone(),
-        pulse: Pulse::start(store.clone(), wake.clone(), held.clone(), settings.metrics.clone()),
-        finisher: Finisher::start(store.clone(), wake.clone(), settings.metrics.clone(), settings.progress),
+        pulse: Pulse::start(store.clone(), wake.clone(), held.clone(), settings.metrics.clone(), &overseer),
+        finisher: Finisher::start(
+            store.clone(),
+            wake.clone(),
+            settings.metrics.clone(),
+            settings.progress,
+            &overseer,
+        ),
         deliverer: Arc::new(Deliverer {
             instances: instances.clone(),
             holds,

@@ -3,7 +3,7 @@
 
 use super::held::Held;
 use crate::store::{Rescued, Store, StoreError, Wake, Watch, WorkerId};
-use crate::telemetry::{Ended, Metrics};
+use crate::telemetry::{Ended, Metrics, Overseer};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,17 +32,17 @@ const STEADY: Duration = Duration::from_secs(7);
 pub(super) struct Pulse {
     worker: watch::Receiver<Option<WorkerId>>,
     stop: CancellationToken,
-    beating: JoinHandle<()>,
+    beating: JoinHandle<Option<()>>,
     store: Store,
     metrics: Metrics,
 }
 
 impl Pulse {
-    pub(super) fn start(store: Store, wake: Wake, held: Held, metrics: Metrics) -> Self {
+    pub(super) fn start(store: Store, wake: Wake, held: Held, metrics: Metrics, overseer: &Overseer) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
         let beat = Beat { store: store.clone(), wake, held, metrics: metrics.clone(), worker: sender };
-        let beating = tokio::spawn(beat.run(stop.clone()));
+        let beating = tokio::spawn(overseer.clone().vital("beat", beat.run(stop.clone())));
         Self { worker, stop, beating, store, metrics }
     }
 

@@ -353,9 +353,43 @@ async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_
     let (metrics, tasks) = (Metrics::new(["notion"]), TaskTracker::new());
     let writer = Writer::start(&store, &wake, &metrics, settings, &tasks, &CancellationToken::new());
     let mut held = writer.reserve().unwrap();
-    held.cover(5_000).unwrap();
+    held.cover(5_000).await.unwrap();
     let mut next = writer.reserve().unwrap();
-    assert_eq!(next.cover(5_000), Err(WriteError::Full));
+    assert_eq!(next.cover(5_000).await, Err(WriteError::Full));
     drop(held);
-    assert_eq!(next.cover(5_000), Ok(()));
+    assert_eq!(next.cover(5_000).await, Ok(()));
+}
+
+#[tokio::test]
+async fn those_who_hold_much_and_send_no_more_make_room_for_others() {
+    const LARGE: usize = 2 * 1024 * 1024;
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let stalled = || {
+        let mostly = futures_util::StreamExt::chain(
+            stream::iter([Ok::<_, std::io::Error>("x".repeat(LARGE - 1))]),
+            stream::pending(),
+        );
+        Box::pin(service.call(signed("").map(|_| Body::from_stream(mostly))))
+    };
+    // As many as the memory for bodies holds.
+    let mut waiting: Vec<_> = (0..23).map(|_| stalled()).collect();
+    for request in &mut waiting {
+        assert!(futures_util::poll!(request).is_pending());
+    }
+    let padding = " ".repeat(LARGE - 100 * 1024);
+    let answers = join_all((0..2).map(|number| {
+        let body = format!("{}{padding}", event(&format!("evt_{number}")));
+        let service = &service;
+        async move { service.post_event(&body).await }
+    }));
+    let turned_away = async {
+        let (first, ..) = futures_util::future::select_all(waiting.iter_mut()).await;
+        first
+    };
+    let (answers, turned_away) = futures_util::future::join(answers, turned_away).await;
+    for answer in &answers {
+        assert_received(answer, true);
+    }
+    assert_eq!(turned_away.problem(503), "unavailable");
+    assert_eq!(turned_away.headers["retry-after"], "5");
 }

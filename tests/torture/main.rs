@@ -31,7 +31,13 @@
 //! # Rescue
 //!
 //! `--rescue 20` kills replicas and nothing else, and measures how soon their work goes on.
+//!
+//! # Attack
+//!
+//! `--attack` kills nothing. Strangers without a key or a secret do what strangers do, and the honest
+//! events must all arrive beside them.
 
+mod attack;
 mod chaos;
 mod load;
 mod rescue;
@@ -84,6 +90,9 @@ pub struct Options {
     /// Measure this many times how soon the work of a replica goes on that was killed, in event mode
     #[arg(long, conflicts_with_all = ["sabotage", "seconds"], value_parser = clap::value_parser!(u32).range(1..=60))]
     pub rescue: Option<u32>,
+    /// Kill nothing, and let strangers attack both replicas while honest events go on
+    #[arg(long, conflicts_with_all = ["sabotage", "rescue"])]
+    pub attack: bool,
     /// Wait longer for everything, and take no slowness for a breach: for a machine that is busy
     #[arg(long)]
     pub patient: bool,
@@ -156,6 +165,7 @@ impl Options {
     /// How many kills make a run count. Holes are found by fewer.
     pub fn kills_wanted(&self) -> u64 {
         let by_default = match (self.sabotage, self.rescue) {
+            (None, None) if self.attack => 0,
             (None, None) if self.patient => 1,
             (None, None) => self.seconds / 6,
             _ => 0,
@@ -204,12 +214,15 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
     let watch = Watch::start(&world, &plan);
     let ledger = Arc::new(Ledger::new(&plan));
 
-    let chaos = if options.rescue.is_none() { Some(Chaos::start(&world, &watch)?) } else { None };
+    let strikes = options.rescue.is_none() && !options.attack;
+    let chaos = if strikes { Some(Chaos::start(&world, &watch)?) } else { None };
     let mut sending = load::start(&plan, &world, &watch, &ledger)?;
     let report = if let Some(chaos) = chaos {
         tokio::time::sleep(options.duration()).await;
         println!("the time is up: everything is made to work again");
         chaos.finish().await?
+    } else if options.attack {
+        attack::run(&world, &watch).await?
     } else {
         let report = rescue::measure(&world, &watch, options.rescue.unwrap_or_default()).await?;
         sending.enough();
@@ -218,6 +231,9 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
     if tokio::time::timeout(options.bound(LAST_ANSWERS_MAX), sending.join()).await.is_err() {
         watch.breach("an event was not answered 200 though everything works", ledger.unanswered());
         sending.abort();
+    }
+    if options.attack {
+        attack::judge(&world, &watch, &ledger);
     }
     verdict::reach(&world, watch, &ledger, &plan, &report).await
 }

@@ -142,16 +142,7 @@ impl World {
 
     /// The lines of the replicas' logs in which all of these words stand.
     pub fn logged(&self, word: &str, lines_max: usize) -> Vec<String> {
-        let lines = self.replicas.iter().flat_map(|replica| {
-            let text = fs::read(&replica.log).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let found: Vec<_> = text
-                .lines()
-                .filter(|line| line.contains(word))
-                .map(|line| format!("log {}: {line}", replica.name))
-                .collect();
-            found
-        });
+        let lines = self.replicas.iter().flat_map(|replica| replica.logged(word));
         lines.take(lines_max).collect()
     }
 
@@ -284,6 +275,14 @@ impl Replica {
             .spawn()?;
         process.child = Some(child);
         Ok(())
+    }
+
+    /// The lines of its log in which this word stands.
+    pub fn logged(&self, word: &str) -> Vec<String> {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let found = text.lines().filter(|line| line.contains(word));
+        found.map(|line| format!("log {}: {line}", self.name)).collect()
     }
 
     /// How long it has been at work without a break.

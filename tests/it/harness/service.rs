@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use eventbridge::alerts;
 use eventbridge::app::{self, Parts, Role};
 use eventbridge::config::{Reader, Settings, Vars};
-use eventbridge::destinations;
+use eventbridge::destinations::{self, Kind};
 use eventbridge::devserver::sandbox::{
     self, RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, Template,
 };
@@ -67,6 +67,8 @@ pub struct ServiceBuilder {
     store: Option<Store>,
     retry_base: Duration,
     template: Template,
+    kinds: &'static [Kind],
+    more_routes: OpenApiRouter,
     /// Shared with another service, as replicas share them.
     shared: Option<(Arc<Database>, Arc<RunningSandbox>)>,
 }
@@ -85,6 +87,8 @@ impl Service {
             store: None,
             retry_base: Duration::from_millis(1),
             template: Template::Original,
+            kinds: destinations::KINDS,
+            more_routes: OpenApiRouter::new(),
             shared: None,
         }
     }
@@ -205,6 +209,11 @@ impl Service {
         Listening { port, serving: tokio::spawn(serving), stop: stop.drop_guard() }
     }
 
+    /// The service itself, for a test that serves it on its own.
+    pub fn into_app(self) -> app::Service {
+        self.app
+    }
+
     /// Stops the service in order, as SIGTERM does.
     pub async fn stop(self) {
         drop(self.router);
@@ -258,6 +267,18 @@ impl ServiceBuilder {
         self
     }
 
+    /// With these kinds of destinations instead of the program's own.
+    pub fn kinds(mut self, kinds: &'static [Kind]) -> Self {
+        self.kinds = kinds;
+        self
+    }
+
+    /// With routes of the test's own.
+    pub fn more_routes(mut self, routes: OpenApiRouter) -> Self {
+        self.more_routes = routes;
+        self
+    }
+
     /// Where the sandbox answers that is shared with another service.
     pub fn sandbox_url(&self) -> String {
         let (_, sandbox) = self.shared.as_ref().expect("a replica");
@@ -265,7 +286,8 @@ impl ServiceBuilder {
     }
 
     pub async fn start(self) -> Service {
-        let Self { mut vars, role, production, store, retry_base, template, shared } = self;
+        let Self { mut vars, role, production, store, retry_base, template, kinds, more_routes, shared } =
+            self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
             None => (Arc::new(Database::new().await), Arc::new(start_sandbox(template).await)),
@@ -289,7 +311,7 @@ impl ServiceBuilder {
         } else {
             Settings::for_development(&mut reader)
         };
-        let instances = destinations::configure(&mut reader, &settings.instances);
+        let instances = destinations::configure_kinds(kinds, &mut reader, &settings.instances);
         let alerts = alerts::settings(&mut reader);
         let (mut settings, instances, mut alerts) = reader.finish((settings, instances, alerts)).unwrap();
         alerts.look_every = Duration::from_millis(40);
@@ -303,7 +325,7 @@ impl ServiceBuilder {
             alerts,
             instances,
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),
-            more_routes: OpenApiRouter::new(),
+            more_routes,
             playground: None,
         });
         let router = service.router();

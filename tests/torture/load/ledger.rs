@@ -3,11 +3,13 @@
 use super::plan::Plan;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// What was answered to each event.
 pub struct Ledger {
     answers: Mutex<BTreeMap<String, Answers>>,
     figures: Mutex<Figures>,
+    waits: Mutex<Vec<Duration>>,
 }
 
 /// What was answered to the copies of one event.
@@ -46,7 +48,7 @@ impl Ledger {
     /// An empty one.
     pub fn new(plan: &Plan) -> Self {
         let answers = plan.events.iter().map(|event| (event.id.clone(), Answers::default())).collect();
-        Self { answers: Mutex::new(answers), figures: Mutex::default() }
+        Self { answers: Mutex::new(answers), figures: Mutex::default(), waits: Mutex::default() }
     }
 
     /// What was answered, by event.
@@ -63,6 +65,16 @@ impl Ledger {
     pub fn unanswered(&self) -> Vec<String> {
         let answers = self.answers();
         answers.into_iter().filter(|(_, answers)| answers.taken == 0).map(|(id, _)| id).collect()
+    }
+
+    /// For each copy that was taken how long that took, from when it was sent first.
+    pub fn waits(&self) -> Vec<Duration> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how long a copy took until it was taken.
+    pub(super) fn waited(&self, wait: Duration) {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(wait);
     }
 
     /// Notes an answer.

@@ -107,13 +107,13 @@ struct Sender {
 
 impl Sender {
     async fn send_until_taken(&self, copy: &Copy, mut rng: StdRng) {
-        let mut place = copy.replica;
+        let (began, mut place) = (Instant::now(), copy.replica);
         for _ in 0..TRIES_MAX {
             let Some(replica) = self.world.replicas.get(place) else { return };
             let answer = self.send(&replica.webhook(), &copy.event.body).await.unwrap_or(Answer::Nothing);
             self.ledger.note(&copy.event.id, &answer);
             match answer {
-                Answer::Taken { .. } => return,
+                Answer::Taken { .. } => return self.ledger.waited(began.elapsed()),
                 Answer::TurnedAway | Answer::Nothing => {}
                 Answer::Other(answer) => {
                     let evidence = vec![copy.event.id.clone(), answer];

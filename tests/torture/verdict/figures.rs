@@ -36,6 +36,7 @@ impl Judge<'_> {
             "answers       {} taken, {} of them duplicates; {} turned away, {} unanswered",
             sent.taken, sent.duplicates, sent.turned_away, sent.unanswered
         );
+        println!("taken after   {}", quantiles(self.ledger.waits()));
         println!("struck        {}", listed(&chaos.strikes));
         println!("              {} starts failed, Postgres being away", self.watch.failed_starts());
         println!("faults        {}", listed(&chaos.faults));
@@ -62,6 +63,14 @@ fn listed<K: Display, V: Display>(counts: &BTreeMap<K, V>) -> String {
 
 fn took(rescues: &[Rescue]) -> Vec<Duration> {
     rescues.iter().map(|rescue| rescue.took).collect()
+}
+
+/// How long events took until they were taken.
+fn quantiles(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
+    let worst = times.last().copied().unwrap_or_default();
+    format!("median {:.1?}, 95th {:.1?}, 99th {:.1?}, worst {worst:.1?}", at(50), at(95), at(99))
 }
 
 /// Median and worst, by the clock.

@@ -1,0 +1,132 @@
+//! The worked example of `docs/extending.md`, at work: a kind of destination that is not in the program.
+
+mod relay;
+
+use crate::harness::{Service, ServiceBuilder};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use eventbridge::config::{Reader, Vars};
+use eventbridge::destinations::{self, Kind};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+
+const KINDS: &[Kind] = &[("relay", relay::configure)];
+
+/// What came to the receiver: the key and the body.
+type Came = Arc<Mutex<Vec<(String, String)>>>;
+
+/// A status and headers.
+type Answer = (StatusCode, &'static [(&'static str, &'static str)]);
+
+#[derive(Clone, Default)]
+struct Receiver {
+    came: Came,
+    /// How it answers one after the other, and then with 200.
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+}
+
+async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
+    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    receiver.came.lock().unwrap().push((key, String::from_utf8(body.to_vec()).unwrap()));
+    let answer = receiver.answers.lock().unwrap().pop_front();
+    let (status, headers) = answer.unwrap_or_default();
+    let headers: Vec<_> = headers.to_vec();
+    (status, axum::response::AppendHeaders(headers)).into_response()
+}
+
+/// A receiver that answers so at first, and a service that posts to it.
+async fn start(answers: &[Answer]) -> (Service, Came) {
+    let receiver = Receiver::default();
+    receiver.answers.lock().unwrap().extend(answers);
+    let came = receiver.came.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/events", listener.local_addr().unwrap());
+    let router = Router::new().route("/events", post(receive)).with_state(receiver);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let builder: ServiceBuilder = Service::builder().kinds(KINDS);
+    (builder.set("DESTINATIONS", "relay").set("RELAY_URL", &url).start().await, came)
+}
+
+const EVENT: &str = r#"{ "id": "evt_1", "type": "invoice.paid" }"#;
+
+async fn delivered(answers: &[Answer]) -> (Value, Came) {
+    let (service, came) = start(answers).await;
+    service.post_event(EVENT).await;
+    (service.until_finished(1).await.remove(0), came)
+}
+
+#[tokio::test]
+async fn an_event_is_posted_as_it_came_with_its_id_as_the_key() {
+    let (execution, came) = delivered(&[]).await;
+    assert_eq!((&execution["status"], &execution["destination"]), (&json!("success"), &json!("relay")));
+    assert_eq!(*came.lock().unwrap(), [("evt_1".to_owned(), EVENT.to_owned())]);
+}
+
+#[tokio::test]
+async fn what_may_work_later_is_posted_again_under_the_same_key() {
+    let wait: &[_] = &[("retry-after", "0")];
+    let (execution, came) =
+        delivered(&[(StatusCode::BAD_GATEWAY, &[]), (StatusCode::TOO_MANY_REQUESTS, wait)]).await;
+    assert_eq!(execution["status"], "success", "{execution}");
+    let keys: Vec<_> = came.lock().unwrap().iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(keys, ["evt_1"; 3]);
+}
+
+#[tokio::test]
+async fn what_is_refused_fails_and_what_the_operator_must_mend_is_held() {
+    let (execution, _) = delivered(&[(StatusCode::GONE, &[])]).await;
+    assert_eq!((&execution["status"], &execution["response_code"]), (&json!("failed"), &json!(410)));
+
+    let (service, came) = start(&[(StatusCode::FORBIDDEN, &[])]).await;
+    service.post_event(EVENT).await;
+    // Held, tried with this one, and then let go on.
+    service.until_finished(1).await;
+    assert_eq!(came.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_preview_shows_the_request_without_sending_it() {
+    let (service, came) = start(&[]).await;
+    service.post_event(EVENT).await;
+    let execution = service.until_finished(1).await.remove(0);
+    let id = execution["id"].as_i64().unwrap();
+    let preview = service.get(&format!("/api/v1/executions/{id}/preview")).await.json();
+    assert_eq!(preview["requests"][0]["method"], "POST", "{preview}");
+    assert_eq!(preview["requests"][0]["body"]["id"], "evt_1", "{preview}");
+    assert_eq!(came.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_its_settings_is_told_at_the_start() {
+    for (url, expected) in [
+        ("", "RELAY_URL: is missing"),
+        ("no address", "RELAY_URL: is no address"),
+        ("http://example.com", "RELAY_URL: example.com must be reached by https"),
+    ] {
+        let vars: Vars = [("DESTINATIONS", "relay"), ("RELAY_URL", url)].into_iter().collect();
+        let mut reader = Reader::new(&vars);
+        let names = eventbridge::config::instances(&mut reader);
+        let instances = destinations::configure_kinds(KINDS, &mut reader, &names);
+        let problems = reader.finish(instances).map(|found| found.len()).unwrap_err().problems;
+        assert!(problems[0].starts_with(expected), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_document_holds_the_example_word_by_word() {
+    let root = PathBuf::from(env!("EVENTBRIDGE_CHECKOUT"));
+    let document = fs::read_to_string(root.join("docs/extending.md")).unwrap();
+    let example = include_str!("relay.rs");
+    assert!(
+        document.contains(&format!("```rust\n{example}```\n")),
+        "docs/extending.md does not hold tests/it/extending/relay.rs as it is"
+    );
+}

@@ -1,0 +1,148 @@
+//! Faults of ours: they are contained, counted, and end nothing silently.
+
+use crate::harness::{Answer, Service, within};
+use async_trait::async_trait;
+use eventbridge::config::{InstanceName, Reader};
+use eventbridge::destinations::checkup::{Examination, Finding};
+use eventbridge::destinations::{Delivery, Desk, Destination, Kind, Probe};
+use eventbridge::domain::delivery::{Failure, Outcome, Remote};
+use eventbridge::domain::preview::Preview;
+use std::future::pending;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use utoipa_axum::router::OpenApiRouter;
+
+const KINDS: &[Kind] = &[("faulty", configure)];
+
+fn configure(_: &mut Reader<'_>, _: &InstanceName) -> Option<Arc<dyn Destination>> {
+    Some(Arc::new(Faulty))
+}
+
+/// Rings at each probe; one test alone has any.
+static PROBED: Notify = Notify::const_new();
+
+/// Breaks as the event's type says: `first` at the first try, `always` at each, `never` at none.
+struct Faulty;
+
+#[async_trait]
+impl Destination for Faulty {
+    async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
+        let breaks = match delivery.event.facts.event_type.as_str() {
+            "always" => true,
+            "first" => delivery.unsettled.is_none(),
+            _ => false,
+        };
+        assert!(!breaks, "a fault about {}", delivery.event.event_id);
+        let remote = Remote { id: delivery.event.event_id.clone(), url: None, place: None };
+        Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
+    }
+
+    async fn preview(&self, _: Delivery<'_>) -> Result<Preview, Outcome> {
+        panic!("a fault in a preview")
+    }
+
+    async fn probe(&self, _: &dyn Desk, _: &str) -> Probe {
+        PROBED.notify_one();
+        panic!("a fault in a probe")
+    }
+
+    async fn examine(&self, _: &dyn Desk) -> Examination {
+        Examination::default()
+    }
+
+    async fn extend(&self, _: &dyn Desk) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _: &dyn Desk) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    async fn remove(&self, _: &Remote, _: &dyn Desk) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+async fn start() -> Service {
+    let breaks = async || -> &'static str { panic!("a fault in a handler") };
+    let routes = OpenApiRouter::new().route("/breaks", axum::routing::get(breaks));
+    let builder = Service::builder().kinds(KINDS).more_routes(routes).set("DESTINATIONS", "faulty");
+    builder.set("RETRY_ATTEMPTS_MAX", "3").start().await
+}
+
+async fn panics(service: &Service, which: &str) -> u32 {
+    let scrape = service.get("/metrics").await.body;
+    let series = format!("eventbridge_panics_total{{where=\"{which}\"}} ");
+    scrape.lines().find_map(|line| line.strip_prefix(series.as_str())).unwrap().parse().unwrap()
+}
+
+fn event(id: &str, kind: &str) -> String {
+    format!(r#"{{"id":"{id}","type":"{kind}"}}"#)
+}
+
+#[tokio::test]
+async fn a_delivery_that_breaks_is_tried_again_as_one_in_doubt_and_harms_no_other() {
+    let service = start().await;
+    for (id, kind) in [("evt_1", "first"), ("evt_2", "never"), ("evt_3", "always")] {
+        service.post_event(&event(id, kind)).await;
+    }
+    let executions = service.until_finished(3).await;
+    let statuses: Vec<_> = executions.iter().map(|one| one["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["success", "success", "failed"]);
+    // Three attempts, and three looks for what they may have written.
+    assert_eq!(panics(&service, "delivery").await, 1 + 6);
+    let id = executions[2]["id"].as_i64().unwrap();
+    let detail = service.get(&format!("/api/v1/executions/{id}")).await.body;
+    assert!(detail.contains("a fault of ours") && !detail.contains("a fault about"), "{detail}");
+    let crashed = "select count(*) from eventbridge.executions where crashes > 0";
+    assert_eq!(service.database.count(crashed).await, 0, "it took no worker with it");
+}
+
+#[tokio::test]
+async fn a_handler_that_breaks_answers_500_and_the_next_request_is_served() {
+    let service = start().await;
+    let broken: Answer = service.get("/breaks").await;
+    assert_eq!(broken.problem(500), "internal");
+    assert!(!broken.body.contains("a fault in a handler"), "{}", broken.body);
+    service.post_event(&event("evt_1", "never")).await;
+    let id = service.until_finished(1).await[0]["id"].as_i64().unwrap();
+    assert_eq!(service.get(&format!("/api/v1/executions/{id}/preview")).await.problem(500), "internal");
+    assert_eq!(panics(&service, "handler").await, 2);
+    assert_eq!(service.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_probe_that_breaks_leaves_the_hold_and_the_watch_goes_on() {
+    let service = start().await;
+    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_reason, probe_at)
+                values ('faulty', now(), 'unauthorized', 'a test', now())";
+    service.database.execute(held).await;
+    for _ in 0..2 {
+        within("another probe", PROBED.notified()).await;
+    }
+    assert!(panics(&service, "task").await >= 1, "the first of them broke");
+    assert_eq!(
+        service
+            .database
+            .count("select count(*) from eventbridge.destinations where held_since is not null")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn where_something_vital_breaks_the_service_stops_in_order_and_says_what() {
+    let service = start().await;
+    let database = service.database.clone();
+    service.post_event(&event("evt_1", "never")).await;
+    let app = service.into_app();
+    let overseer = app.overseer();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serving = tokio::spawn(app.serve(listener, pending()));
+    overseer.vital("part of the test", async { panic!("a fault in a task") }).await.unwrap_or(());
+    let ended = within("the service stops", serving).await.unwrap();
+    assert!(ended.unwrap_err().to_string().contains("part of the test"));
+    let left = database.count("select count(*) from eventbridge.workers").await;
+    assert_eq!(left, 0, "its worker signed off");
+}

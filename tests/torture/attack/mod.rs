@@ -1,0 +1,133 @@
+//! Strangers attack both replicas while honest senders go on. With `--attack` nothing is killed; what
+//! is sent goes to loopback alone, by a bounded number of connections.
+//!
+//! The honest events are judged as in every run. Besides, no replica may end, grow without a bound or
+//! let strangers fill its log, and nobody honest may wait for long.
+
+mod strangers;
+
+use crate::chaos::Report;
+use crate::load::Ledger;
+use crate::watch::Watch;
+use crate::world::{Replica, World};
+use anyhow::Context;
+use eventbridge::destinations::http;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use strangers::Stranger;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What a replica may take at most: twice what its connections and bodies may hold, and itself.
+const MEMORY_KIB_MAX: u64 = 400 * 1024;
+
+/// The longest that an honest sender may need until its event is taken, sent again as often as needed.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long the replicas may take to come to work, and the time between two looks.
+const START_MAX: Duration = Duration::from_mins(2);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The lines in a second that a replica may write about what strangers bring about: one for each of
+/// two matters, and some slack.
+const LINES_PER_SECOND_MAX: u64 = 4;
+
+/// How often each attack was tried, and what came of it.
+pub type Tally = BTreeMap<&'static str, BTreeMap<String, u64>>;
+
+/// Attacks for as long as the run is to take, and prints what came of it.
+pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
+    let listening = async {
+        while !world.all_replicas_work_since(Duration::ZERO) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(START_MAX, listening).await.context("the replicas do not come to work")?;
+    let before = labels(world).await;
+    let tally = Arc::new(Mutex::new(Tally::new()));
+    let stop = CancellationToken::new();
+    let mut strangers = JoinSet::new();
+    for stranger in strangers::ALL {
+        for number in 0..stranger.count {
+            let Some(replica) = world.replicas.get(number % stranger.replicas) else { continue };
+            strangers.spawn(visit_again_and_again(*stranger, replica.clone(), tally.clone(), stop.clone()));
+        }
+    }
+    tokio::time::sleep(world.options.duration()).await;
+    stop.cancel();
+    while let Some(ended) = strangers.join_next().await {
+        ended?;
+    }
+    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for (attack, outcomes) in &tally {
+        let outcomes: Vec<_> = outcomes.iter().map(|(outcome, times)| format!("{times} {outcome}")).collect();
+        println!("attack        {attack}: {}", outcomes.join(", "));
+    }
+    if labels(world).await != before {
+        watch.breach("a replica ended under attack", labels(world).await);
+    }
+    for replica in &world.replicas {
+        look_at(world, replica, watch).await?;
+    }
+    Ok(Report::default())
+}
+
+/// Holds what honest senders had to bear against the bounds.
+pub fn judge(world: &World, watch: &Watch, ledger: &Ledger) {
+    let worst = ledger.waits().into_iter().max().unwrap_or_default();
+    if worst > world.options.bound(WAIT_MAX) {
+        watch.breach("an honest sender was kept out", vec![format!("{worst:.1?}")]);
+    }
+}
+
+async fn visit_again_and_again(
+    stranger: Stranger,
+    replica: Arc<Replica>,
+    tally: Arc<Mutex<Tally>>,
+    stop: CancellationToken,
+) {
+    while let Some(outcome) = stop.run_until_cancelled((stranger.visit)(replica.address)).await {
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        *tally.entry(stranger.name).or_default().entry(outcome).or_default() += 1;
+    }
+}
+
+async fn labels(world: &World) -> Vec<String> {
+    let mut labels = Vec::new();
+    for replica in &world.replicas {
+        labels.push(replica.process.lock().await.label.clone());
+    }
+    labels
+}
+
+/// What a replica says of itself, what it takes, and what it wrote.
+async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Result<()> {
+    let url = format!("http://{}/metrics", replica.address);
+    let client = http::client(&url.parse()?, Duration::from_secs(30))?;
+    let scrape = client.get(&url).send().await?.text().await?;
+    let ended = scrape.lines().filter_map(|line| {
+        let (reason, times) =
+            line.strip_prefix("eventbridge_connections_ended_total{reason=\"")?.split_once("\"} ")?;
+        (times != "0").then(|| format!("{times} {reason}"))
+    });
+    let ended = ended.collect::<Vec<_>>().join(", ");
+    let pid = replica.process.lock().await.id().context("a replica does not run")?;
+    let status = tokio::fs::read_to_string(format!("/proc/{pid}/status")).await?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next());
+    let peak_kib: u64 = peak.context("no VmHWM")?.parse()?;
+    let of_strangers = replica.logged("webhook rejected").len() + replica.logged("webhook turned away").len();
+    println!(
+        "replica {}     at most {} MiB; {of_strangers} lines of log about strangers; connections ended: {ended}",
+        replica.name,
+        peak_kib / 1024
+    );
+    if peak_kib > MEMORY_KIB_MAX {
+        watch.breach("a replica grew without a bound", vec![format!("{}: {peak_kib} KiB", replica.name)]);
+    }
+    let lines_max = LINES_PER_SECOND_MAX * (world.options.seconds() + 5);
+    if u64::try_from(of_strangers)? > lines_max {
+        watch.breach("strangers filled the log", vec![format!("{}: {of_strangers} lines", replica.name)]);
+    }
+    Ok(())
+}
