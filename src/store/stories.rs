@@ -139,20 +139,24 @@ impl Store {
         Ok(acts)
     }
 
-    /// When the instances of these executions were held since the first of them was made.
+    /// When the instances of these executions were held, from when the first of them was made until the
+    /// last came to its end.
     async fn past_holds(&self, executions: &[ExecutionRow]) -> Result<By<String, PastHold>, StoreError> {
         let destinations: Vec<&str> =
             executions.iter().map(|execution| execution.destination.as_str()).collect();
+        let ends: Option<Vec<_>> = executions.iter().map(|execution| execution.finished_at).collect();
+        let ended_at = ends.and_then(|ends| ends.into_iter().max());
         let rows = sqlx::query!(
             r#"
             select destination, since, until, coalesce(reason, class, '') as "reason!"
               from eventbridge.past_holds
-             where destination = any ($1) and until >= $2
+             where destination = any ($1) and until >= $2 and since <= coalesce($3, now())
              order by until desc
-             limit $3
+             limit $4
             "#,
             &destinations as _,
             executions.iter().map(|execution| execution.created_at).min(),
+            ended_at,
             HOLDS_MAX
         )
         .fetch_all(&self.reading)

@@ -171,7 +171,10 @@ fn points(history: &History, y: impl Fn(&Step) -> Option<i64>) -> Vec<Option<(i6
     (STEP / 2..).step_by(100).zip(&history.steps).map(|(x, step)| y(step).map(|y| (x, y))).collect()
 }
 
-/// A line through these points, broken where there is none; a point alone is a dot.
+/// What is drawn of a point alone: a dash around it, as no line leads there.
+const DASH: &str = "m-30 0h60";
+
+/// A line through these points, broken where there is none; a point alone is a dash.
 fn line(class: &str, points: &[Option<(i64, i64)>]) -> Markup {
     let mut path = String::new();
     for run in points.split(Option::is_none) {
@@ -182,7 +185,7 @@ fn line(class: &str, points: &[Option<(i64, i64)>]) -> Markup {
             letter = 'L';
         }
         if run.len() == 1 {
-            path.push_str("h1");
+            path.push_str(DASH);
         }
     }
     html! { path class=(format!("line {class}")) d=(path) vector-effect="non-scaling-stroke" {} }
@@ -295,7 +298,7 @@ mod tests {
             step.p50_ms = (place != 5 && place < 7).then_some(500);
         }))
         .into_string();
-        assert_eq!(drawn.matches("h1").count(), 1, "the point behind the gap is a dot");
+        assert_eq!(drawn.matches(DASH).count(), 1, "the point behind the gap is a dash");
         assert!(drawn.contains("500 ms"), "{drawn}");
     }
 

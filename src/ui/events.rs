@@ -10,8 +10,9 @@ use super::refusal::Refusal;
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, dashboard_link};
 use crate::domain::event::EventKey;
+use crate::domain::search::Sought;
 use crate::domain::story::{self, Delivery};
-use crate::store::{EventFilter, EventRow, RemovedPayload};
+use crate::store::{EventFilter, EventRow, FoundEvent, LIMIT_MAX, RemovedPayload};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -49,7 +50,12 @@ pub(super) async fn show(
         let chapters = ui.store.chapters(std::slice::from_ref(&event), &ui.instances);
         Ok(tokio::try_join!(chapters, ui.store.now())?)
     };
-    let ((chapters, now), kept, siblings) = tokio::try_join!(story, kept(&ui, key), siblings)?;
+    let found = async {
+        let Some(sought) = Sought::read(&event.event_id) else { return Ok(None) };
+        let page = ui.store.search(&sought, None, LIMIT_MAX).await?;
+        Ok(page.rows.into_iter().find(|found| found.event.id == event.id))
+    };
+    let ((chapters, now), kept, siblings, found) = tokio::try_join!(story, kept(&ui, key), siblings, found)?;
     let deliveries: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.deliveries).collect();
     let names = Names { destinations: deliveries.len() > 1, ..Names::default() };
     let body = html! {
@@ -57,7 +63,7 @@ pub(super) async fn show(
         div.head {
             div { p.kicker { "Event" } h1 { (type_of(&event)) } p.mono.soft { (event.event_id) } }
         }
-        section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&event)) }
+        section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&event, found.as_ref())) }
         section data-part="deliveries" aria-labelledby="deliveries" {
             h2 id="deliveries" { "Deliveries" }
             @if deliveries.is_empty() {
@@ -167,7 +173,8 @@ pub(super) fn rows(events: &[EventRow]) -> Markup {
     }
 }
 
-fn facts(event: &EventRow) -> Markup {
+/// What is known of an event; what its body tells is there once it is indexed.
+fn facts(event: &EventRow, found: Option<&FoundEvent>) -> Markup {
     let (account, livemode) = (event.account.as_deref(), event.livemode);
     let in_stripe = dashboard_link::event(&event.event_id, account, livemode);
     html! {
@@ -191,9 +198,27 @@ fn facts(event: &EventRow) -> Markup {
                     }
                 }
             }
+            @if let Some(found) = found { (of_body(found)) }
             div { dt { "Account" } dd.mono { (maybe(account)) } }
             div { dt { "API version" } dd { (maybe(event.api_version.as_deref())) } }
             div { dt { "In Stripe" } dd { @match in_stripe { Some(link) => (outside(&link, "Open the event")), None => (none()) } } }
+        }
+    }
+}
+
+/// The money and the customer of an event, with the way to the customer's story.
+fn of_body(found: &FoundEvent) -> Markup {
+    let customer = found.customer.as_deref().or(found.customer_email.as_deref());
+    html! {
+        div { dt { "Amount" } dd { @match &found.amount { Some(amount) => (amount.to_string()), None => (none()) } } }
+        div {
+            dt { "Customer" }
+            dd {
+                @match customer {
+                    Some(customer) => a href=(address("/search", &[("q", Some(customer))])) { bdi { (found.customer_email.as_deref().unwrap_or(customer)) } },
+                    None => (none()),
+                }
+            }
         }
     }
 }
