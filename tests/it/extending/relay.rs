@@ -62,14 +62,12 @@ impl Destination for Relay {
             let failure = Failure::local("lease_lost", "this process stood still; another one goes on");
             return Outcome::Throttled { failure, wait: None };
         }
-        match request.send().await {
-            Ok(response) => judge(&event.event_id, &response),
-            Err(_) => {
-                // Words of our own: those of the error can hold the address, and what is secret in it.
-                let failure = Failure::local("no_answer", "the receiver gave no answer");
-                Outcome::Transient { failure, wait: None }
-            }
-        }
+        let Ok(response) = request.send().await else {
+            // Words of our own: those of the error can hold the address, and what is secret in it.
+            let failure = Failure::local("no_answer", "the receiver gave no answer");
+            return Outcome::Transient { failure, wait: None };
+        };
+        judge(&event.event_id, &response)
     }
 
     async fn preview(&self, delivery: Delivery<'_>) -> Result<Preview, Outcome> {
