@@ -12,24 +12,38 @@ create unique index if not exists leases_that_look on eventbridge.leases (looks_
 
 -- Objects of one id and of different types were one lane, such as a plan, a product and a coupon. A
 -- lane that bears its type is left as it is; what has no type, or an odd one, has none in its lane.
-update eventbridge.executions
-   set lane = destination || ' ' || object_type || substr(lane, length(destination) + 1)
-  from eventbridge.events
- where events.id = event_key
-   and starts_with(lane, destination || ' ')
-   and object_type ~ '^[A-Za-z0-9_.]+$'
-   and substr(lane, length(destination) + 2) !~ '^[A-Za-z0-9_.]+ ';
-
--- The page goes to the object whose state it shows. The others of its id get one of their own.
-update eventbridge.remote_objects
-   set lane = executions.lane
-  from eventbridge.executions
- where executions.id = remote_objects.execution_id and executions.lane <> remote_objects.lane;
-
-update eventbridge.leases
-   set key = 'lane ' || executions.lane
-  from eventbridge.executions
- where executions.id = leases.execution_id and leases.key <> 'lane ' || executions.lane;
+-- The page goes to the object whose state it shows; the others of its id get one of their own. A lease
+-- goes along with its execution. The oldest come first, so that a lane's head is never behind others.
+do $$
+declare
+    through bigint := 0;
+    newest  bigint := (select coalesce(max(id), 0) from eventbridge.executions);
+begin
+    while through < newest loop
+        with moved as (
+            update eventbridge.executions
+               set lane = destination || ' ' || object_type || substr(lane, length(destination) + 1)
+              from eventbridge.events
+             where events.id = event_key
+               and executions.id > through and executions.id <= through + 1000
+               and starts_with(lane, destination || ' ')
+               and object_type ~ '^[A-Za-z0-9_.]+$'
+               and substr(lane, length(destination) + 2) !~ '^[A-Za-z0-9_.]+ '
+            returning executions.id, lane
+        ), shown as (
+            update eventbridge.remote_objects set lane = moved.lane
+              from moved
+             where remote_objects.execution_id = moved.id
+        )
+        update eventbridge.leases set key = 'lane ' || moved.lane
+          from moved
+         where leases.execution_id = moved.id;
+        through := through + 1000;
+        -- Whoever waits for these rows goes on.
+        commit;
+    end loop;
+end
+$$;
 
 -- What an earlier run left half built is of no use.
 do $$

@@ -153,7 +153,8 @@ mod tests {
         if is_index && of_large("on ") && !code.contains("concurrently") {
             return Some("builds an index of a large table with a lock");
         }
-        if of_large("update ") || of_large("delete from ") {
+        let is_in_parts = code.starts_with("do ") && code.contains(" loop") && code.contains("commit;");
+        if !is_in_parts && (of_large("update ") || of_large("delete from ")) {
             return Some("goes through a large table");
         }
         let alters = of_large("alter table ") || of_large("alter table only ");
@@ -166,7 +167,8 @@ mod tests {
     fn no_migration_stops_the_service() {
         // The first one makes the tables.
         for (version, name, sql) in MIGRATIONS.iter().skip(1) {
-            for statement in sql.split(';') {
+            let parting = if BESIDE_THE_WORK.contains(version) { "\n\n" } else { ";" };
+            for statement in sql.split(parting) {
                 assert_eq!(harm(statement), None, "migration {version}, {name}: {statement}");
             }
         }
@@ -177,6 +179,11 @@ mod tests {
             ("alter table eventbridge.executions alter column lane type varchar", true),
             ("alter table eventbridge.executions add column x text", false),
             ("update eventbridge.executions set lane = null", true),
+            (
+                "do $$ begin loop update eventbridge.executions set lane = null; commit; end loop; end $$",
+                false,
+            ),
+            ("do $$ begin loop update eventbridge.executions set lane = null; end loop; end $$", true),
         ] {
             assert_eq!(harm(statement).is_some(), is_harmful, "{statement}");
         }
