@@ -190,6 +190,10 @@ async fn goes_on(database: Arc<Database>, version: i64) {
     service.until_count(delivered, 2).await;
     assert_eq!(service.sandbox.page_count(), 2, "from {version}");
 
+    // Lanes bear the type of their object now.
+    let renamed = "select count(*) from eventbridge.executions where lane = 'notion invoice /test/in_5'";
+    assert_eq!(service.database.count(renamed).await, 1, "from {version}");
+
     let events = service.get("/api/v1/events").await.json();
     assert_eq!(events["data"].as_array().unwrap().len(), 6, "from {version}");
     let payload = service.get("/api/v1/events/evt_old_1/payload").await;
