@@ -160,7 +160,7 @@ impl Ingest {
         let source = self.sources.get(source).ok_or_else(no_such_source)?;
         let (parts, body) = request.into_parts();
         refuse_announced_size(&parts.headers)?;
-        let mut reservation = self.writer.reserve().map_err(|error| self.turned_away(error))?;
+        let mut reservation = self.writer.reserve().await.map_err(|error| self.turned_away(error))?;
         let patience = if (self.is_crowded)() { BODY_TIMEOUT_WHEN_CROWDED } else { BODY_TIMEOUT };
         let body = tokio::time::timeout(patience, self.read(body, &mut reservation))
             .await

@@ -53,8 +53,12 @@ impl Room {
     }
 
     /// Memory for an event, as yet without a body.
-    pub(super) fn share(&self) -> Result<Share, WriteError> {
-        let permit = self.take(EVENT_BYTES)?;
+    pub(super) async fn share(&self) -> Result<Share, WriteError> {
+        let permit = match self.take(EVENT_BYTES) {
+            Ok(permit) => permit,
+            Err(_) if self.ask_the_largest(EVENT_BYTES) => self.wait_for(EVENT_BYTES).await?,
+            Err(full) => return Err(full),
+        };
         Ok(Share { room: self.clone(), permit, place: None, asked: Arc::default() })
     }
 
@@ -75,6 +79,16 @@ impl Room {
         true
     }
 
+    /// Waits for what another was asked to free.
+    async fn wait_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {
+        let bytes = u32::try_from(bytes).map_err(|_| WriteError::Full)?;
+        let freed = tokio::time::timeout(ROOM_WITHIN, self.0.bytes.clone().acquire_many_owned(bytes)).await;
+        match freed {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(WriteError::Full),
+        }
+    }
+
     fn coming(&self) -> MutexGuard<'_, Coming> {
         self.0.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,23 +104,14 @@ impl Share {
         }
         let more = match self.room.take(missing) {
             Ok(more) => more,
-            Err(_) if self.room.ask_the_largest(wanted) => self.wait_for(missing).await?,
+            Err(_) if self.room.ask_the_largest(wanted) => tokio::select! {
+                freed = self.room.wait_for(missing) => freed?,
+                () = self.asked() => return Err(WriteError::Full),
+            },
             Err(full) => return Err(full),
         };
         self.permit.merge(more);
         if wanted < LARGE_BYTES { Ok(()) } else { self.stand_at(wanted) }
-    }
-
-    async fn wait_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {
-        let bytes = u32::try_from(bytes).map_err(|_| WriteError::Full)?;
-        let freed = self.room.0.bytes.clone().acquire_many_owned(bytes);
-        tokio::select! {
-            freed = tokio::time::timeout(ROOM_WITHIN, freed) => match freed {
-                Ok(Ok(permit)) => Ok(permit),
-                Ok(Err(_)) | Err(_) => Err(WriteError::Full),
-            },
-            () = self.asked() => Err(WriteError::Full),
-        }
     }
 
     /// Takes its place among the large ones; fails where it was asked to make room meanwhile.
@@ -155,8 +160,12 @@ mod tests {
 
     const KIB: usize = 1024;
 
+    fn share(room: &Room) -> Share {
+        room.share().now_or_never().expect("no wait").expect("room for an event")
+    }
+
     fn covered(room: &Room, bytes: usize) -> Share {
-        let mut share = room.share().expect("room for an event");
+        let mut share = share(room);
         share.cover(bytes).now_or_never().expect("no wait").expect("room for its body");
         share
     }
@@ -172,6 +181,17 @@ mod tests {
         larger.asked().await;
         drop(larger);
         assert_eq!(wanting.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_event_finds_its_place_though_all_is_taken() {
+        let room = Room::new(300 * KIB);
+        let large = covered(&room, 299 * KIB);
+        let mut wanting = Box::pin(room.share());
+        assert!(futures_util::poll!(&mut wanting).is_pending());
+        large.asked().await;
+        drop(large);
+        assert!(wanting.await.is_ok());
     }
 
     #[tokio::test]
@@ -191,7 +211,7 @@ mod tests {
         complete.complete().expect("complete");
         let _small = covered(&room, 20 * KIB);
         let coming = covered(&room, 40 * KIB);
-        let mut next = room.share().expect("room for an event");
+        let mut next = share(&room);
         assert_eq!(next.cover(45 * KIB).now_or_never(), Some(Err(WriteError::Full)));
         drop(coming);
         assert_eq!(next.cover(45 * KIB).now_or_never(), Some(Ok(())));

@@ -116,8 +116,8 @@ impl Writer {
     }
 
     /// Sets memory aside for an event, as yet without a body.
-    pub fn reserve(&self) -> Result<Reservation, WriteError> {
-        Ok(Reservation { queue: self.queue.clone(), share: self.room.share()? })
+    pub async fn reserve(&self) -> Result<Reservation, WriteError> {
+        Ok(Reservation { queue: self.queue.clone(), share: self.room.share().await? })
     }
 }
 

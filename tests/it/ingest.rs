@@ -352,9 +352,9 @@ async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_
     let (store, wake) = (database.store(), Wake::default());
     let (metrics, tasks) = (Metrics::new(["notion"]), TaskTracker::new());
     let writer = Writer::start(&store, &wake, &metrics, settings, &tasks, &CancellationToken::new());
-    let mut held = writer.reserve().unwrap();
+    let mut held = writer.reserve().await.unwrap();
     held.cover(5_000).await.unwrap();
-    let mut next = writer.reserve().unwrap();
+    let mut next = writer.reserve().await.unwrap();
     assert_eq!(next.cover(5_000).await, Err(WriteError::Full));
     drop(held);
     assert_eq!(next.cover(5_000).await, Ok(()));

@@ -39,11 +39,12 @@ pub type Tally = BTreeMap<&'static str, BTreeMap<String, u64>>;
 /// Attacks for as long as the run is to take, and prints what came of it.
 pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
     let listening = async {
-        while !world.all_replicas_work_since(Duration::ZERO) {
-            tokio::time::sleep(LOOK).await;
+        for replica in &world.replicas {
+            until_ready(replica).await?;
         }
+        anyhow::Ok(())
     };
-    tokio::time::timeout(START_MAX, listening).await.context("the replicas do not come to work")?;
+    tokio::time::timeout(START_MAX, listening).await.context("the replicas do not come to work")??;
     let before = labels(world).await;
     let tally = Arc::new(Mutex::new(Tally::new()));
     let stop = CancellationToken::new();
@@ -79,6 +80,16 @@ pub fn judge(world: &World, watch: &Watch, ledger: &Ledger) {
     if worst > world.options.bound(WAIT_MAX) {
         watch.breach("an honest sender was kept out", vec![format!("{worst:.1?}")]);
     }
+}
+
+/// A replica that waits for its database listens already.
+async fn until_ready(replica: &Replica) -> anyhow::Result<()> {
+    let url = format!("http://{}/readyz", replica.address);
+    let client = http::client(&url.parse()?, Duration::from_secs(5))?;
+    while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 async fn visit_again_and_again(
