@@ -26,6 +26,7 @@ impl Fuzz {
 
     /// Has the property hold for each case of the corpus, and for what chance makes. The failure is that
     /// of the simplest case.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever calls it writes the property there and then")]
     fn check<T: Debug>(
         &self,
         file: &'static str,
