@@ -6,6 +6,7 @@ use super::forms::{note_field, note_of};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::query::{Form, Path, Query};
+use super::readings::Reading;
 use super::refusal::Refusal;
 use super::verdict::waiting_words;
 use crate::domain::target::seconds_for;
@@ -68,7 +69,9 @@ pub(super) async fn list(
     visitor: Visitor,
     Query(query): Query<PageQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let (now, standings) = tokio::try_join!(async { Ok(ui.store.now().await?) }, standings(&ui))?;
+    let reading = ui.reading().await?;
+    let standings = standings(&ui, &reading).await?;
+    let now = reading.standing.now;
     let body = html! {
         (done(query.done.as_deref()))
         div {
@@ -112,9 +115,8 @@ pub(super) async fn resume(
 }
 
 /// How each configured instance stands, by name.
-pub(super) async fn standings(ui: &Ui) -> Result<Vec<Standing>, Refusal> {
+pub(super) async fn standings(ui: &Ui, reading: &Reading) -> Result<Vec<Standing>, Refusal> {
     let connections: Vec<_> = ui.targets.iter().filter_map(|target| target.connection.clone()).collect();
-    let reading = ui.reading().await?;
     let (rows, limiters) =
         tokio::try_join!(ui.store.destinations(&ui.instances), ui.store.limiters(&connections))?;
     let standing = |row: DestinationRow| {

@@ -56,7 +56,7 @@ fn framed(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {
                 form.search method="get" action="/search" role="search" aria-label="Search" {
                     label.hidden for="q" { "Search" }
                     input id="q" type="search" name="q" required maxlength="1000" autocomplete="off" spellcheck="false"
-                        placeholder="evt_, in_, cus_, e-mail, Notion link  ( / )";
+                        placeholder="Id, e-mail or link  ( / )";
                 }
                 div.right {
                     span.link-state id="link-state" hidden role="status" { "" }

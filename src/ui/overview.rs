@@ -52,7 +52,7 @@ pub(super) async fn overview(
         },
     )?;
     let (changes, replicas, rejections) = rows;
-    let standings = destinations::standings(&ui).await?;
+    let standings = destinations::standings(&ui, &reading).await?;
     let now = reading.standing.now;
     let verdict = verdict::of(&reading.standing);
     let causes = diagnose(&rejections, reading.standing.arrivals.last_at, &ui.secrets);
