@@ -23,10 +23,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (12, "acts of many", include_str!("../../migrations/0012_acts_of_many.sql")),
     (14, "what people read", include_str!("../../migrations/0014_what_people_read.sql")),
     (18, "heads of lanes", include_str!("../../migrations/0018_heads_of_lanes.sql")),
+    (19, "failed without a group", include_str!("../../migrations/0019_failed_without_a_group.sql")),
 ];
 
 /// Those that are no transaction: their statements, which blank lines part, are run one by one.
-const BESIDE_THE_WORK: &[i64] = &[2, 4, 9, 12, 18];
+const BESIDE_THE_WORK: &[i64] = &[2, 4, 9, 12, 18, 19];
 
 /// Names the lock under which one process at a time applies migrations.
 const LOCK: i64 = 0x6576_656e_7462;
