@@ -52,7 +52,7 @@ const DATABASE_AWAY: Duration = Duration::from_secs(1);
 const CLAIM_WITHIN: Duration = Duration::from_secs(20);
 
 /// The most executions that one statement claims.
-const CLAIM_MAX: usize = 100;
+const CLAIM_MAX: usize = 256;
 
 /// One claimed execution in so many is a late retry, as far as there are any.
 const LATE_SHARE: usize = 5;

@@ -276,8 +276,9 @@ impl Store {
                    object_type, account, livemode, api_version, created, received_at, payload
               from claimed
               join leased on leased.execution_id = claimed.id
-              join eventbridge.events on events.id = claimed.event_key
-             where events.id = any (array (select event_key from claimed))
+             -- One look by key for each: as a plain join it compares every claimed one with every event.
+             cross join lateral (
+                   select * from eventbridge.events where events.id = claimed.event_key limit 1) as events
              order by run_at, claimed.id
             "#,
             worker.0,
