@@ -2,8 +2,8 @@
 //! background.
 //!
 //! One process of all replicas is at it, under a lease that ends with it. All it does can be done
-//! twice without harm. After each batch it rests for as long as that took, so that a long backlog
-//! takes no more than half of one connection from what matters more.
+//! twice without harm. After each batch it rests four times as long as that took, so that a long
+//! backlog takes no more than a fifth of one connection from what matters more.
 
 use crate::domain::event::EventKey;
 use crate::domain::search::Findings;
@@ -26,6 +26,10 @@ const OTHERS_TURN: Duration = Duration::from_secs(5);
 /// The shortest rest after a batch.
 const REST_MIN: Duration = Duration::from_millis(5);
 
+/// How much longer than a batch the rest after it is. Taking events in costs less than indexing them, so
+/// with shorter rests a burst would be taken in at half its speed only to be found some seconds sooner.
+const REST_SHARE: u32 = 4;
+
 /// The most events of a batch, and the most bytes of bodies.
 const EVENTS_MAX: u32 = 200;
 const BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -42,7 +46,7 @@ pub async fn index(store: Store, stop: CancellationToken) {
             let rest = match round(&store, process).await {
                 Ok(Round::OthersTurn) => OTHERS_TURN,
                 Ok(Round::Idle) => IDLE,
-                Ok(Round::Worked) => began.elapsed().max(REST_MIN),
+                Ok(Round::Worked) => (began.elapsed() * REST_SHARE).max(REST_MIN),
                 Err(error) => {
                     warn!(%error, "could not index events; trying again");
                     OTHERS_TURN
