@@ -25,6 +25,9 @@ pub struct WriterSettings {
     pub writers: usize,
     /// The most events in one transaction.
     pub batch_rows_max: usize,
+    /// The most bytes of bodies in one transaction, save for a single event that is larger by itself:
+    /// a statement is put together in memory as a whole.
+    pub batch_bytes_max: usize,
     /// The most events that wait.
     pub queue_rows_max: usize,
     /// The most bytes that wait or are being written, bodies still being read included.
@@ -38,6 +41,7 @@ impl Default for WriterSettings {
         Self {
             writers: 2,
             batch_rows_max: 256,
+            batch_bytes_max: 4 * 1024 * 1024,
             queue_rows_max: 4096,
             queue_bytes_max: 48 * 1024 * 1024,
             write_timeout: Duration::from_secs(10),
@@ -184,7 +188,7 @@ impl Task {
 
     /// Writes a batch; where the database refuses it, halves it until the culprit stands alone.
     async fn write(&self, batch: Vec<Group>) {
-        let mut parts = vec![batch];
+        let mut parts = split(batch, self.settings.batch_bytes_max);
         while let Some(mut part) = parts.pop() {
             match self.insert(&part).await {
                 Ok(inserted) => {
@@ -214,12 +218,18 @@ impl Task {
         }
     }
 
+    /// Writes a part. Where the connection breaks, once more: nothing is written twice by that, and its
+    /// senders need not come again because a server was started anew.
     async fn insert(&self, part: &[Group]) -> Result<HashSet<(String, String)>, StoreError> {
         let rows: Vec<_> =
             part.iter().map(|group| Intake { event: &group.event, executions: &group.executions }).collect();
-        tokio::time::timeout(self.settings.write_timeout, self.store.insert_events(&rows))
-            .await
-            .unwrap_or(Err(StoreError::TimedOut))
+        let writing = async {
+            match self.store.insert_events(&rows).await {
+                Err(error) if error.is_broken_connection() => self.store.insert_events(&rows).await,
+                written => written,
+            }
+        };
+        tokio::time::timeout(self.settings.write_timeout, writing).await.unwrap_or(Err(StoreError::TimedOut))
     }
 }
 
@@ -259,6 +269,23 @@ fn fail(groups: Vec<Group>, error: WriteError) {
     }
 }
 
+/// Cuts a batch into parts of so many bytes at most.
+fn split(batch: Vec<Group>, bytes_max: usize) -> Vec<Vec<Group>> {
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for group in batch {
+        let length = group.event.payload.len();
+        if bytes + length > bytes_max && bytes > 0 {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(part) = parts.last_mut() {
+            part.push(group);
+        }
+    }
+    parts
+}
+
 /// Puts copies of one event together, the first body standing for all.
 fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
@@ -276,4 +303,34 @@ fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::EventFacts;
+
+    fn of_bytes(length: usize) -> Group {
+        let event = NewEvent {
+            source: "stripe",
+            event_id: String::new(),
+            facts: EventFacts::default(),
+            signature: String::new(),
+            secret_name: String::new(),
+            payload: vec![b' '; length].into(),
+        };
+        Group { event, executions: Vec::new(), verdicts: Vec::new(), shares: Vec::new() }
+    }
+
+    #[test]
+    fn a_batch_is_cut_where_it_grows_too_large_and_a_large_event_stands_alone() {
+        let sizes = |lengths: &[usize]| -> Vec<usize> {
+            let batch = lengths.iter().map(|length| of_bytes(*length)).collect();
+            split(batch, 6).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[3, 3, 3]), [2, 1]);
+        assert_eq!(sizes(&[1, 9, 1]), [1, 1, 1]);
+        assert_eq!(sizes(&[9, 6]), [1, 1]);
+        assert_eq!(sizes(&[0, 0, 6]), [3]);
+    }
 }

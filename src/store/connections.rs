@@ -9,8 +9,8 @@
 //!
 //! - When the server refuses a write because it is read-only, every connection made until then is
 //!   closed before it is used again.
-//! - A connection shows that it is alive before it is used and before it is put back, within
-//!   [`ALIVE_WITHIN`].
+//! - A connection shows within [`ALIVE_WITHIN`] that it is alive before it is used and before it is
+//!   put back, unless it has [just answered](super::hand).
 //! - No statement is waited for longer than [`ANSWER_WITHIN`].
 //!
 //! A pooler in transaction mode gives each transaction whichever connection to the server is free. What
@@ -18,6 +18,7 @@
 //! Where one lies between, each statement is a transaction that brings its settings along, no statement
 //! is kept, and what needs a session goes by an address of its own, straight to the server.
 
+use super::hand::{Hand, Lent};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::error::BoxDynError;
@@ -62,6 +63,7 @@ const SESSION_CHANGED: &[&str] = &["26000", "42P05"];
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     pool: PgPool,
+    hand: Hand,
     renewal: Renewal,
     purpose: Purpose,
     /// Where a pooler in transaction mode lies between: the way to the server itself.
@@ -87,11 +89,13 @@ impl Connections {
             };
             let options = as_named(options);
             let options = if direct.is_some() { options.statement_cache_capacity(0) } else { options };
+            let pool = pool
+                .acquire_timeout(purpose.acquire_timeout())
+                .max_connections(most)
+                .connect_lazy_with(options);
             Self {
-                pool: pool
-                    .acquire_timeout(purpose.acquire_timeout())
-                    .max_connections(most)
-                    .connect_lazy_with(options),
+                hand: Hand::over(pool.clone(), purpose.is_pressed_for_time()),
+                pool,
                 renewal: renewal.clone(),
                 purpose,
                 past_the_pooler: direct.map(|direct| Arc::new(as_named(direct))),
@@ -117,12 +121,30 @@ impl Connections {
             .connect_lazy_with(self.direct_options())
     }
 
+    /// A connection that is alive, for one statement.
+    async fn lend(&self) -> Result<Lent, sqlx::Error> {
+        let outdated = *self.renewal.at.borrow();
+        self.hand.lend(outdated).await
+    }
+
+    /// Takes a connection back from the statement that it was lent for.
+    fn take_back<T>(&self, lent: Lent, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        match &answer {
+            Ok(_) => lent.answered(),
+            Err(error) if is_broken(error) => self.hand.let_go(),
+            Err(_) => {}
+        }
+        answer
+    }
+
     async fn rows<'q, E>(self, query: E) -> Result<Vec<Either<PgQueryResult, PgRow>>, sqlx::Error>
     where
         E: 'q + Execute<'q, Postgres>,
     {
         if self.past_the_pooler.is_none() {
-            return self.pool.fetch_many(query).try_collect().await;
+            let mut lent = self.lend().await?;
+            let rows = lent.fetch_many(query).try_collect().await;
+            return self.take_back(lent, rows);
         }
         let mut transaction = self.pool.begin_with(AssertSqlSafe(self.purpose.beginning())).await?;
         let rows = transaction.fetch_many(Unnamed(query)).try_collect().await?;
@@ -135,7 +157,9 @@ impl Connections {
         E: 'q + Execute<'q, Postgres>,
     {
         if self.past_the_pooler.is_none() {
-            return self.pool.fetch_optional(query).await;
+            let mut lent = self.lend().await?;
+            let row = lent.fetch_optional(query).await;
+            return self.take_back(lent, row);
         }
         let mut transaction = self.pool.begin_with(AssertSqlSafe(self.purpose.beginning())).await?;
         let row = transaction.fetch_optional(Unnamed(query)).await?;
@@ -148,6 +172,16 @@ impl Connections {
         let mut renewed = self.renewal.at.subscribe();
         // The sender lives as long as this value.
         let _renewed = renewed.changed().await;
+    }
+
+    /// How many connections nobody uses now.
+    pub(super) fn num_idle(&self) -> usize {
+        self.hand.idle()
+    }
+
+    /// Closes all of them; calls that still wait for one fail.
+    pub(super) async fn close(&self) {
+        self.hand.close().await;
     }
 }
 
@@ -233,6 +267,11 @@ enum Purpose {
 }
 
 impl Purpose {
+    /// Whether a round trip matters. What people read would rather be asked for twice than fail.
+    const fn is_pressed_for_time(self) -> bool {
+        matches!(self, Self::Work)
+    }
+
     const fn acquire_timeout(self) -> Duration {
         match self {
             Self::Work => ACQUIRE_TIMEOUT,
@@ -314,6 +353,17 @@ fn pool_options(renewal: &Renewal, session: Option<Purpose>) -> PgPoolOptions {
 /// Has a connection show that it is alive.
 pub(super) async fn show_life(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     tokio::time::timeout(ALIVE_WITHIN, connection.ping()).await.unwrap_or_else(|_| Err(silence()))
+}
+
+/// Whether the connection broke, or the server ended it, before a statement was answered.
+pub(super) fn is_broken(error: &sqlx::Error) -> bool {
+    /// An administrator ended the session, or another one's crash did.
+    const ENDED: [&str; 2] = ["57P01", "57P02"];
+    match error {
+        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| ENDED.contains(&code.as_ref())),
+        _ => false,
+    }
 }
 
 fn silence() -> sqlx::Error {

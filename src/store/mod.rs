@@ -19,6 +19,7 @@ mod events;
 mod executions;
 mod failures;
 mod forgetting;
+mod hand;
 mod history;
 mod indexing;
 mod interventions;
@@ -106,6 +107,13 @@ pub enum StoreError {
     /// A row is not as it should be, which is a fault of ours.
     #[error("the database holds something unexpected: {0}")]
     Unexpected(String),
+}
+
+impl StoreError {
+    /// Whether the connection broke before the answer came: over another one it may work at once.
+    pub fn is_broken_connection(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if connections::is_broken(error))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
