@@ -94,7 +94,7 @@ fn the_test_of_imports_sees_groups_and_single_names() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    for folder in ["src", "tests"] {
+    for folder in ["src", "tests", "benches"] {
         for file in rust_files(&root().join(folder)) {
             let text = fs::read_to_string(&file).unwrap();
             assert!(

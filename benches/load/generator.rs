@@ -1,0 +1,279 @@
+//! The senders: many connections on one thread, so that they take little from what is measured.
+//!
+//! *Closed*: each connection sends its next event when it has the answer to the last one. That shows
+//! how much gets through. *Open*: events are due at a fixed rate, whatever becomes of those before,
+//! and the time of an answer counts from when its event was due, not from when there was a connection
+//! free to send it. So a stall is paid for by all whom it kept waiting.
+
+use crate::connection::{Answer, Connection};
+use crate::events::Requests;
+use anyhow::{Context, bail};
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
+
+/// How long answers may take once nothing more is sent.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often events that are due are let go in an open loop.
+const TICK: Duration = Duration::from_micros(200);
+
+/// So many broken connections are a result; more are a mistake.
+const BROKEN_MAX: u64 = 10_000;
+
+/// When a connection sends its next event.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// When it has the answer to the last one.
+    Closed,
+    /// When it is due, so many in a second from all connections together.
+    Open {
+        /// The rate.
+        per_second: f64,
+    },
+}
+
+/// A load.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Where it goes.
+    pub address: SocketAddr,
+    /// Over how many connections.
+    pub connections: usize,
+    /// How fast.
+    pub pace: Pace,
+    /// For how long.
+    pub length: Duration,
+}
+
+/// What became of a load.
+pub struct Outcome {
+    /// Answers 200 to what was not there before.
+    pub new: u64,
+    /// Answers 200 to what was.
+    pub known: u64,
+    /// Other answers by their status.
+    pub refused: BTreeMap<u16, u64>,
+    /// Requests whose connection broke.
+    pub broken: u64,
+    /// How long answers 200 took, in microseconds.
+    pub latency: Histogram<u64>,
+    /// From the first request to the last answer.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    fn nothing() -> anyhow::Result<Self> {
+        Ok(Self {
+            new: 0,
+            known: 0,
+            refused: BTreeMap::new(),
+            broken: 0,
+            latency: Histogram::new_with_bounds(1, 120_000_000, 3)?,
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    fn count(&mut self, answer: Answer, took: Duration) {
+        match answer.status {
+            200 if answer.is_new => self.new += 1,
+            200 => self.known += 1,
+            other => {
+                *self.refused.entry(other).or_default() += 1;
+                return;
+            }
+        }
+        self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Answers 200 in a second.
+    pub fn per_second(&self) -> f64 {
+        count(self.new + self.known) / self.elapsed.as_secs_f64()
+    }
+
+    /// A quantile of the latency in milliseconds.
+    pub fn quantile_ms(&self, quantile: f64) -> f64 {
+        count(self.latency.value_at_quantile(quantile)) / 1000.0
+    }
+
+    /// Fails where anything was answered with other than 200.
+    pub fn must_be_whole(&self) -> anyhow::Result<()> {
+        if self.broken > 0 || !self.refused.is_empty() {
+            bail!("{} requests broke, and of the answers were no 200: {:?}", self.broken, self.refused);
+        }
+        Ok(())
+    }
+}
+
+/// A count as a number to reckon with.
+#[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^52")]
+pub fn count(number: u64) -> f64 {
+    number as f64
+}
+
+/// Sends these requests and waits for the answers.
+pub async fn send(load: Load, requests: &Arc<Requests>, what: &str) -> anyhow::Result<Outcome> {
+    let (requests, what) = (requests.clone(), what.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, all(load, requests, what))
+    })
+    .await?
+}
+
+async fn all(load: Load, requests: Arc<Requests>, what: String) -> anyhow::Result<Outcome> {
+    let mut connections = Vec::with_capacity(load.connections);
+    for _ in 0..load.connections {
+        connections.push(Connection::open(load.address).await?);
+    }
+    let sender = Rc::new(Sender {
+        load,
+        requests,
+        outcome: RefCell::new(Outcome::nothing()?),
+        began: Instant::now(),
+        due: Schedule::of(load),
+    });
+    let pacer = sender.due.as_ref().map(|schedule| schedule.run(sender.began));
+    let bar = bar(&sender, what);
+    let sending: Vec<_> = connections
+        .into_iter()
+        .map(|connection| tokio::task::spawn_local(sender.clone().run(connection)))
+        .collect();
+    let answered = async {
+        for sending in sending {
+            sending.await??;
+        }
+        anyhow::Ok(())
+    };
+    let answered = tokio::time::timeout(load.length + LAST_ANSWERS_WITHIN, answered).await;
+    bar.abort();
+    if let Some(pacer) = pacer {
+        pacer.join().map_err(|_| anyhow::anyhow!("the pacer broke"))?;
+    }
+    answered.context("answers did not come in time")??;
+    let elapsed = sender.began.elapsed();
+    let outcome = std::mem::replace(&mut *sender.outcome.borrow_mut(), Outcome::nothing()?);
+    Ok(Outcome { elapsed, ..outcome })
+}
+
+struct Sender {
+    load: Load,
+    requests: Arc<Requests>,
+    outcome: RefCell<Outcome>,
+    began: Instant,
+    due: Option<Schedule>,
+}
+
+impl Sender {
+    async fn run(self: Rc<Self>, mut connection: Connection) -> anyhow::Result<()> {
+        loop {
+            let since = match &self.due {
+                None if self.began.elapsed() >= self.load.length => return Ok(()),
+                None => Instant::now(),
+                Some(schedule) => match schedule.next(self.began).await {
+                    Some(due) => due,
+                    None => return Ok(()),
+                },
+            };
+            let Some(request) = self.requests.take() else { return Ok(()) };
+            let stays_open = match connection.ask(request).await {
+                Ok(answer) => {
+                    self.outcome.borrow_mut().count(answer, since.elapsed());
+                    answer.stays_open
+                }
+                Err(error) => {
+                    let mut outcome = self.outcome.borrow_mut();
+                    outcome.broken += 1;
+                    if outcome.broken > BROKEN_MAX {
+                        return Err(error);
+                    }
+                    false
+                }
+            };
+            if !stays_open {
+                connection = Connection::open(self.load.address).await?;
+            }
+        }
+    }
+}
+
+/// When the events of an open loop are due.
+struct Schedule {
+    per_second: f64,
+    total: u64,
+    length: Duration,
+    taken: Cell<u64>,
+    /// One for each event that was due by now.
+    due: Arc<Semaphore>,
+}
+
+impl Schedule {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of events"
+    )]
+    fn of(load: Load) -> Option<Self> {
+        let Pace::Open { per_second } = load.pace else { return None };
+        let total = (per_second * load.length.as_secs_f64()) as u64;
+        let due = Arc::new(Semaphore::new(0));
+        Some(Self { per_second, total, length: load.length, taken: Cell::new(0), due })
+    }
+
+    /// Lets events go when they are due, on a thread of its own: timers of the runtime are too coarse.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of events"
+    )]
+    fn run(&self, began: Instant) -> thread::JoinHandle<()> {
+        let (per_second, total, length, due) = (self.per_second, self.total, self.length, self.due.clone());
+        thread::spawn(move || {
+            let mut let_go = 0;
+            while let_go < total {
+                let elapsed = began.elapsed();
+                let by_now =
+                    if elapsed >= length { total } else { (elapsed.as_secs_f64() * per_second) as u64 };
+                due.add_permits(usize::try_from(by_now - let_go).unwrap_or_default());
+                let_go = by_now;
+                thread::sleep(TICK);
+            }
+        })
+    }
+
+    /// Waits for the next event and tells when it was due; nothing when all were taken.
+    async fn next(&self, began: Instant) -> Option<Instant> {
+        let number = self.taken.get();
+        if number >= self.total {
+            return None;
+        }
+        self.taken.set(number + 1);
+        self.due.acquire().await.ok()?.forget();
+        Some(began + Duration::from_secs_f64(count(number) / self.per_second))
+    }
+}
+
+/// A bar on a terminal, and nothing anywhere else.
+fn bar(sender: &Rc<Sender>, what: String) -> tokio::task::JoinHandle<()> {
+    let sender = sender.clone();
+    let length = sender.load.length;
+    let bar = ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or_default()).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {prefix} answers") {
+        bar.set_style(style);
+    }
+    tokio::task::spawn_local(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            bar.set_position(u64::try_from(sender.began.elapsed().as_millis()).unwrap_or_default());
+            bar.set_prefix(sender.outcome.borrow().latency.len().to_string());
+        }
+    })
+}

@@ -1,0 +1,173 @@
+//! The tables.
+
+use crate::figures::Results;
+use std::fmt::Write;
+
+/// A row of the table of loads.
+struct Load {
+    scenario: &'static str,
+    what: &'static str,
+}
+
+const LOADS: &[Load] = &[
+    Load {
+        scenario: "nothing",
+        what: "the same HTTP stack, which verifies, parses and answers, and stores nothing",
+    },
+    Load { scenario: "each", what: "a statement and a commit for each request" },
+    Load { scenario: "ingest", what: "**ingest**, 256 connections" },
+    Load { scenario: "one", what: "**ingest**, one connection, one event at a time" },
+    Load { scenario: "half", what: "**ingest** at half of its rate, open loop" },
+    Load { scenario: "beside", what: "**ingest** while the same process delivers what comes in" },
+    Load { scenario: "held", what: "**ingest** while a held destination has 1,000,000 waiting" },
+    Load { scenario: "growth", what: "**ingest** over full tables" },
+];
+
+/// A row of the table of all else.
+struct Other {
+    scenario: &'static str,
+    figure: &'static str,
+    what: &'static str,
+    unit: &'static str,
+}
+
+const OTHERS: &[Other] = &[
+    Other {
+        scenario: "postgres",
+        figure: "per_second",
+        what: "Postgres alone, batches of 256 on two connections",
+        unit: "events/s",
+    },
+    Other {
+        scenario: "drain",
+        figure: "per_second",
+        what: "a backlog out, to a destination that does nothing, `WORKER_CONCURRENCY=256`",
+        unit: "executions/s",
+    },
+    Other {
+        scenario: "drain",
+        figure: "by_default_per_second",
+        what: "the same with 8 at once, as by default",
+        unit: "executions/s",
+    },
+    Other {
+        scenario: "beside",
+        figure: "drained_per_second",
+        what: "delivered beside ingest, in the same seconds",
+        unit: "executions/s",
+    },
+    Other {
+        scenario: "growth",
+        figure: "drained_per_second",
+        what: "delivered over full tables",
+        unit: "executions/s",
+    },
+    Other {
+        scenario: "growth",
+        figure: "list_p50_ms",
+        what: "lists of the API over full tables, median",
+        unit: "ms",
+    },
+    Other {
+        scenario: "growth",
+        figure: "list_max_ms",
+        what: "lists of the API over full tables, longest",
+        unit: "ms",
+    },
+    Other {
+        scenario: "pages",
+        figure: "per_second",
+        what: "from the webhook to a page, at a Notion that answers at once",
+        unit: "pages/s",
+    },
+    Other {
+        scenario: "wake",
+        figure: "p50_ms",
+        what: "at rest: from the answer to a webhook to the request to Notion, median",
+        unit: "ms",
+    },
+    Other {
+        scenario: "wake",
+        figure: "from_webhook_p50_ms",
+        what: "at rest: from the webhook's first byte to the request to Notion, median",
+        unit: "ms",
+    },
+    Other {
+        scenario: "burst",
+        figure: "seconds",
+        what: "600 events over 60 objects, object mode, default rate: until all is shown",
+        unit: "s",
+    },
+    Other { scenario: "burst", figure: "refused", what: "answers 429 meanwhile", unit: "" },
+    Other {
+        scenario: "start",
+        figure: "p50_ms",
+        what: "from the start to the first 200, the schema being up to date, median",
+        unit: "ms",
+    },
+    Other { scenario: "ingest", figure: "memory_mb", what: "memory at full load, at most", unit: "MB" },
+    Other {
+        scenario: "memory",
+        figure: "peak_mb",
+        what: "memory while 256 connections send 2 MiB bodies, at most",
+        unit: "MB",
+    },
+    Other { scenario: "memory", figure: "turned_away", what: "of these turned away with 503", unit: "" },
+    Other { scenario: "memory", figure: "taken", what: "of these taken and stored", unit: "" },
+];
+
+/// Both tables; what was not measured is left out.
+pub fn tables(results: &Results) -> String {
+    let mut text = String::from(
+        "| load | answers/s | of nothing stored | median | p99 | p99.9 | longest | processor time of the program | of the whole machine |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let nothing = results.get("nothing", "per_second");
+    for Load { scenario, what } in LOADS {
+        let figure = |name| results.get(scenario, name);
+        let Some(per_second) = figure("per_second") else { continue };
+        let share =
+            nothing.map_or_else(String::new, |nothing| format!("{:.0} %", per_second / nothing * 100.0));
+        let ms = |name| figure(name).map_or_else(String::new, |ms| format!("{ms:.2} ms"));
+        let us = |name| figure(name).map_or_else(String::new, |us| format!("{us:.0} µs"));
+        // A string takes everything.
+        let _written = writeln!(
+            text,
+            "| {what} | {} | {share} | {} | {} | {} | {} | {} | {} |",
+            grouped(per_second),
+            ms("p50_ms"),
+            ms("p99_ms"),
+            ms("p99_9_ms"),
+            ms("max_ms"),
+            us("program_us"),
+            us("machine_us"),
+        );
+    }
+    text.push_str("\n| what | |\n|---|---|\n");
+    for Other { scenario, figure, what, unit } in OTHERS {
+        let Some(value) = results.get(scenario, figure) else { continue };
+        let value = match *unit {
+            "ms" | "s" => format!("{value:.1}"),
+            _ => grouped(value),
+        };
+        let _written = writeln!(text, "| {what} | {} |", format!("{value} {unit}").trim_end());
+    }
+    if let (Some(events), Some(waiting)) = (results.get("growth", "events"), results.get("growth", "waiting"))
+    {
+        let (events, waiting) = (grouped(events), grouped(waiting));
+        let _written = writeln!(text, "\nFull tables: {events} events, {waiting} of them waiting.");
+    }
+    text
+}
+
+/// A whole number with commas.
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

@@ -1,0 +1,175 @@
+//! The parts that run as processes of their own beside the real program: what bounds it on this
+//! machine, and the service with a destination that does nothing.
+
+use crate::notion;
+use crate::world::SECRET;
+use anyhow::Context;
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use clap::ValueEnum;
+use eventbridge::alerts;
+use eventbridge::app::{Parts, Role, Service};
+use eventbridge::config::{NamedSecret, Reader, Settings, Vars};
+use eventbridge::destinations::checkup::{Examination, Finding};
+use eventbridge::destinations::{Delivery, Desk, Destination, Instance, Probe};
+use eventbridge::domain::delivery::{Failure, Outcome, Remote};
+use eventbridge::domain::execution::Mode;
+use eventbridge::domain::preview::Preview;
+use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
+use eventbridge::ingest::{self, Forensics, Ingest, Received, Writer, WriterSettings};
+use eventbridge::sources::stripe::Stripe;
+use eventbridge::sources::{Registry, Source};
+use eventbridge::store::{Store, Wake};
+use eventbridge::telemetry::{self, LogFormat, Metrics};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The destination that does nothing.
+pub const IDLE: &str = "idle";
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The same HTTP stack, which verifies and parses and answers, and stores nothing
+    Nothing,
+    /// The webhook route with a commit for each request
+    Each,
+    /// The whole service, with a destination that does nothing
+    Idle,
+    /// A stand-in for Notion that answers at once
+    Notion,
+}
+
+/// Plays a part until it is asked to end.
+pub async fn play(part: Part) -> anyhow::Result<()> {
+    let vars: Vars = std::env::vars().collect();
+    let listener = TcpListener::bind(vars.get("LISTEN_ADDR").context("LISTEN_ADDR is not set")?).await?;
+    match part {
+        Part::Nothing => Ok(axum::serve(listener, nothing()).with_graceful_shutdown(told_to_end()?).await?),
+        Part::Notion => notion::serve(listener, None, told_to_end()?).await,
+        Part::Each => each(&vars, listener).await,
+        Part::Idle => idle(&vars, listener).await,
+    }
+}
+
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        terminate.recv().await;
+    })
+}
+
+fn secrets() -> [NamedSecret; 1] {
+    [NamedSecret { name: "secret-1".to_owned(), secret: SECRET.into() }]
+}
+
+fn nothing() -> Router {
+    async fn receive(State(source): State<Arc<Stripe>>, headers: HeaderMap, body: Bytes) -> Response {
+        match source.receive(&headers, body, SystemTime::now().into()) {
+            Ok(_event) => axum::Json(Received { status: "webhook received", accepted: true }).into_response(),
+            Err(_rejection) => StatusCode::BAD_REQUEST.into_response(),
+        }
+    }
+    Router::new()
+        .route("/api/v1/webhooks/stripe", post(receive))
+        .with_state(Arc::new(Stripe::new(&secrets())))
+        .route("/readyz", get(async || "ready"))
+}
+
+/// One statement and one commit for each request, over as many connections as serve it best.
+async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
+    const WRITERS: usize = 16;
+    let url = vars.get("DATABASE_URL").context("DATABASE_URL is not set")?;
+    let store = Store::connect_lazily(&url.into(), 32)?;
+    let (tasks, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), Metrics::new([IDLE]));
+    let settings = WriterSettings { writers: WRITERS, batch_rows_max: 1, ..WriterSettings::default() };
+    let ingest = Ingest {
+        sources: Registry::new(vec![Arc::new(Stripe::new(&secrets()))]),
+        subscriptions: [subscription()].into(),
+        writer: Writer::start(&store, &Wake::default(), &metrics, settings, &tasks, &stop),
+        clock: Arc::new(|| SystemTime::now().into()),
+        log: ingest::Log::default(),
+        is_crowded: Arc::new(|| false),
+        forensics: Forensics::start(&store, &metrics, Vec::new(), &tasks, &stop),
+        metrics,
+    };
+    let router = Router::from(ingest::routes()).with_state(ingest).route("/readyz", get(async || "ready"));
+    Ok(axum::serve(listener, router).with_graceful_shutdown(told_to_end()?).await?)
+}
+
+async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
+    telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
+    let mut reader = Reader::new(vars);
+    let settings = Settings::for_production(&mut reader);
+    let alerts = alerts::settings(&mut reader);
+    let (settings, alerts) = reader.finish((settings, alerts))?;
+    let store = Store::connect_lazily(&settings.database.url, settings.database_connections)?;
+    let service = Service::start(Parts {
+        role: Role::All,
+        store,
+        settings,
+        alerts,
+        instances: vec![Instance { subscription: subscription(), destination: Arc::new(Idle) }],
+        clock: Arc::new(|| SystemTime::now().into()),
+        more_routes: OpenApiRouter::new(),
+        playground: None,
+    });
+    Ok(service.serve(listener, told_to_end()?).await?)
+}
+
+fn subscription() -> Subscription {
+    Subscription {
+        destination: IDLE.to_owned(),
+        types: TypeFilter::all(),
+        livemode: LivemodeFilter::All,
+        mode: Mode::Event,
+    }
+}
+
+/// Takes everything and does nothing with it.
+struct Idle;
+
+#[async_trait]
+impl Destination for Idle {
+    async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
+        let remote = Remote { id: delivery.event.event_id.clone(), url: None, place: None };
+        Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
+    }
+
+    async fn preview(&self, _delivery: Delivery<'_>) -> Result<Preview, Outcome> {
+        Ok(Preview::nothing("it does nothing"))
+    }
+
+    async fn probe(&self, _desk: &dyn Desk, _held_class: &str) -> Probe {
+        Probe::Works
+    }
+
+    async fn examine(&self, _desk: &dyn Desk) -> Examination {
+        Examination::default()
+    }
+
+    async fn extend(&self, _desk: &dyn Desk) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn rehearse(&self, _desk: &dyn Desk) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    async fn remove(&self, _remote: &Remote, _desk: &dyn Desk) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// How long a process may have nothing to do before it counts as idle: its last rest is under way.
+pub const AT_REST_AFTER: Duration = Duration::from_millis(400);

@@ -1,0 +1,109 @@
+//! The same over tables as they are after a long time: much that was delivered, much that waits.
+
+use super::figures;
+use super::ingest::{NOTION, load, must_be_there, of};
+use crate::figures::Figures;
+use crate::generator::{Pace, count};
+use crate::role::IDLE;
+use crate::seed::{Seed, seed};
+use crate::world::{Database, World};
+use anyhow::Context;
+use eventbridge::destinations::http;
+use std::time::{Duration, Instant};
+
+/// One in so many events waits.
+const WAITING_SHARE: u32 = 5;
+
+/// Lists as the API gives them.
+const LISTS: &[&str] = &[
+    "/api/v1/events",
+    "/api/v1/events?type=invoice.paid",
+    "/api/v1/events?object_id=in_seeded000001000",
+    "/api/v1/executions",
+    "/api/v1/executions?status=pending",
+    "/api/v1/executions?status=success",
+];
+
+/// Ingest beside a backlog that is held, the lists meanwhile at rest, then some seconds of draining.
+pub async fn growth(world: &World) -> anyhow::Result<Figures> {
+    let events = world.options.events;
+    let waiting = events / WAITING_SHARE;
+    let name = format!("bench_growth_{events}");
+    let database = if world.has(&name).await? {
+        world.open(&name)?
+    } else {
+        let database = world.database(&name).await?;
+        seed(&database, Seed { events, destination: NOTION, pending: waiting }).await?;
+        database.hold(NOTION).await?;
+        database
+    };
+    let seeded = database.count("events").await?;
+    let program = world.service(&database).start().await?;
+    let lists = lists(program.address).await?;
+    let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "growth").await?;
+    program.stop().await?;
+    must_be_there(&database, seeded, measured.new).await?;
+    let drained = drain_for(world, &database).await?;
+    if world.options.keep {
+        database.pool.close().await;
+    } else {
+        world.finish(database).await?;
+    }
+    let mut found = of(&measured);
+    found.extend(figures([
+        ("events", f64::from(events)),
+        ("waiting", f64::from(waiting)),
+        ("drained_per_second", drained),
+        ("list_p50_ms", lists.0),
+        ("list_max_ms", lists.1),
+    ]));
+    Ok(found)
+}
+
+/// Has what waits delivered to a destination that does nothing, for as long as a load lasts.
+async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
+    sqlx::query("update eventbridge.executions set destination = $1 where status = 'pending'")
+        .bind(IDLE)
+        .execute(&database.pool)
+        .await?;
+    sqlx::raw_sql("vacuum analyze eventbridge.executions").execute(&database.pool).await?;
+    world.settle().await?;
+    let mut launch = world.part("idle", Some(database))?;
+    launch.settings.push(("WORKER_CONCURRENCY".to_owned(), world.options.concurrency.to_string()));
+    let program = launch.start().await?;
+    tokio::time::sleep(world.options.length()).await;
+    program.stop().await?;
+    let (drained, seconds): (i64, f64) = sqlx::query_as(
+        "select count(*), extract(epoch from max(finished_at) - min(started_at))::float8
+           from eventbridge.executions where destination = $1 and status = 'success'",
+    )
+    .bind(IDLE)
+    .fetch_one(&database.pool)
+    .await?;
+    sqlx::query("update eventbridge.executions set destination = $2 where destination = $1")
+        .bind(IDLE)
+        .bind(NOTION)
+        .execute(&database.pool)
+        .await?;
+    Ok(count(u64::try_from(drained)?) / seconds)
+}
+
+/// The median and the longest of all lists, twelve times each.
+async fn lists(address: std::net::SocketAddr) -> anyhow::Result<(f64, f64)> {
+    const ROUNDS: usize = 12;
+    let client = http::client_of_ourselves(Duration::from_secs(10))?;
+    let mut took = Vec::new();
+    for path in LISTS {
+        for round in 0..=ROUNDS {
+            let began = Instant::now();
+            let answer = client.get(format!("http://{address}{path}")).send().await?;
+            answer.error_for_status().with_context(|| (*path).to_owned())?.bytes().await?;
+            if round > 0 {
+                took.push(began.elapsed().as_secs_f64() * 1000.0);
+            }
+        }
+    }
+    took.sort_unstable_by(f64::total_cmp);
+    let at = |place: usize| took.get(place).copied().unwrap_or(f64::NAN);
+    Ok((at(took.len() / 2), at(took.len().saturating_sub(1))))
+}

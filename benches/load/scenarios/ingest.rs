@@ -1,0 +1,180 @@
+//! Events in: the real program, and whether each event that it took is in the database.
+
+use super::figures;
+use crate::events::{Recipe, Requests};
+use crate::figures::Figures;
+use crate::generator::{Load, Outcome, Pace, count, send};
+use crate::program::{Program, processor_seconds_of_all};
+use crate::role::IDLE;
+use crate::seed::{Seed, seed};
+use crate::world::{Database, World};
+use anyhow::{Context, bail};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The destination of the program as people run it.
+pub const NOTION: &str = "notion";
+
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// No machine takes in more, so no more is made ready.
+const PER_SECOND_MAX: f64 = 60_000.0;
+
+/// A quarter more than the warm-up foretells, so that what was made ready lasts.
+const SPARE: f64 = 1.6;
+
+/// What a load came to.
+pub struct Measured {
+    /// The load itself, without its warm-up.
+    pub outcome: Outcome,
+    /// Events that are new to the database, those of the warm-up included.
+    pub new: u64,
+    /// Processor time of the program for an event, in microseconds.
+    pub program_us: f64,
+    /// The same of the whole machine: senders and database included.
+    pub machine_us: f64,
+}
+
+/// Sends a load to a program, after a warm-up by which it is known how much to make ready.
+pub async fn load(
+    world: &World,
+    program: &Program,
+    connections: usize,
+    pace: Pace,
+    what: &str,
+) -> anyhow::Result<Measured> {
+    let recipe = |count: usize| Recipe { duplicates: world.options.duplicates, ..Recipe::of(count) };
+    let load = Load { address: program.address, connections, pace, length: world.options.length() };
+    let ahead = Load { pace: Pace::Closed, length: WARM_UP, ..load };
+    let warm_up = send(ahead, &Arc::new(Requests::make(recipe(as_count(PER_SECOND_MAX)))), what).await?;
+    warm_up.must_be_whole()?;
+    let per_second = match pace {
+        Pace::Closed => (warm_up.per_second() * SPARE).min(PER_SECOND_MAX),
+        Pace::Open { per_second } => per_second + 1.0,
+    };
+    let requests = Arc::new(Requests::make(recipe(as_count(per_second * load.length.as_secs_f64()))));
+    world.settle().await?;
+    let before = (program.processor_seconds(), processor_seconds_of_all());
+    let outcome = send(load, &requests, what).await?;
+    let after = (program.processor_seconds(), processor_seconds_of_all());
+    outcome.must_be_whole()?;
+    let answered = count(outcome.new + outcome.known);
+    let spent = |before: Option<f64>, after: Option<f64>| {
+        before.zip(after).map_or(f64::NAN, |(before, after)| (after - before) * 1e6 / answered)
+    };
+    Ok(Measured {
+        new: warm_up.new + outcome.new,
+        program_us: spent(before.0, after.0),
+        machine_us: spent(before.1, after.1),
+        outcome,
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of events")]
+fn as_count(number: f64) -> usize {
+    number as usize
+}
+
+/// Fails unless the database holds what was answered, each event with its execution.
+pub async fn must_be_there(database: &Database, seeded: u64, new: u64) -> anyhow::Result<()> {
+    let (events, executions) = (database.count("events").await?, database.count("executions").await?);
+    if events != seeded + new || executions != seeded + new {
+        bail!(
+            "{} events were answered as new; there are {events}, with {executions} executions",
+            seeded + new
+        );
+    }
+    Ok(())
+}
+
+/// The figures of a load.
+pub fn of(measured: &Measured) -> Figures {
+    let outcome = &measured.outcome;
+    figures([
+        ("per_second", outcome.per_second()),
+        ("p50_ms", outcome.quantile_ms(0.5)),
+        ("p99_ms", outcome.quantile_ms(0.99)),
+        ("p99_9_ms", outcome.quantile_ms(0.999)),
+        ("max_ms", outcome.quantile_ms(1.0)),
+        ("program_us", measured.program_us),
+        ("machine_us", measured.machine_us),
+    ])
+}
+
+/// As many connections as there are, nothing delivered.
+pub async fn full(world: &World) -> anyhow::Result<Figures> {
+    waiting(world, "bench_ingest", world.options.connections.into(), Pace::Closed).await
+}
+
+/// One connection.
+pub async fn one(world: &World) -> anyhow::Result<Figures> {
+    waiting(world, "bench_one", 1, Pace::Closed).await
+}
+
+/// At half of the rate at which events were taken in.
+pub async fn half(world: &World, taken_in: Option<f64>) -> anyhow::Result<Figures> {
+    let half = taken_in.map(|rate| rate / 2.0);
+    let per_second = world.options.rate.or(half).context("the scenario ingest comes first, or --rate")?;
+    waiting(world, "bench_half", world.options.connections.into(), Pace::Open { per_second }).await
+}
+
+async fn waiting(world: &World, name: &str, connections: usize, pace: Pace) -> anyhow::Result<Figures> {
+    let database = world.database(name).await?;
+    database.hold(NOTION).await?;
+    let program = world.service(&database).start().await?;
+    let measured = load(world, &program, connections, pace, name).await?;
+    let memory = program.memory_peak_mb().unwrap_or(f64::NAN);
+    program.stop().await?;
+    must_be_there(&database, 0, measured.new).await?;
+    world.finish(database).await?;
+    let mut figures = of(&measured);
+    figures.insert("memory_mb".to_owned(), memory);
+    Ok(figures)
+}
+
+/// While a million waits for a destination that is held.
+pub async fn held(world: &World) -> anyhow::Result<Figures> {
+    const WAITING: u32 = 1_000_000;
+    let database = world.database("bench_held").await?;
+    database.hold(NOTION).await?;
+    seed(&database, Seed { events: WAITING, destination: NOTION, pending: WAITING }).await?;
+    let program = world.service(&database).start().await?;
+    let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "held").await?;
+    program.stop().await?;
+    must_be_there(&database, WAITING.into(), measured.new).await?;
+    world.finish(database).await?;
+    Ok(of(&measured))
+}
+
+/// While the same process delivers them to a destination that does nothing.
+pub async fn beside(world: &World) -> anyhow::Result<Figures> {
+    let database = world.database("bench_beside").await?;
+    let mut launch = world.part("idle", Some(&database))?;
+    launch.settings.push(("WORKER_CONCURRENCY".to_owned(), world.options.concurrency.to_string()));
+    let program = launch.start().await?;
+    let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "beside").await?;
+    let drained: i64 = sqlx::query_scalar(
+        "select count(*) from eventbridge.executions
+          where finished_at > now() - $1 * interval '1 second'",
+    )
+    .bind(measured.outcome.elapsed.as_secs_f64())
+    .fetch_one(&database.pool)
+    .await?;
+    let drained = count(u64::try_from(drained)?) / measured.outcome.elapsed.as_secs_f64();
+    database.drained(Duration::from_mins(2)).await?;
+    program.stop().await?;
+    must_be_there(&database, 0, measured.new).await?;
+    let delivered: i64 = sqlx::query_scalar(
+        "select count(*) from eventbridge.executions where status = 'success' and destination = $1",
+    )
+    .bind(IDLE)
+    .fetch_one(&database.pool)
+    .await?;
+    if u64::try_from(delivered)? != measured.new {
+        bail!("{} executions were made, and {delivered} delivered", measured.new);
+    }
+    world.finish(database).await?;
+    let mut figures = of(&measured);
+    figures.insert("drained_per_second".to_owned(), drained);
+    Ok(figures)
+}

@@ -1,0 +1,93 @@
+//! What is measured, one file for each group of scenarios.
+
+mod backlog;
+mod ceilings;
+mod growth;
+mod ingest;
+mod limits;
+mod pages;
+
+use crate::figures::{Figures, Results};
+use crate::world::World;
+use anyhow::Context;
+use clap::ValueEnum;
+
+/// Something that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// The ceiling of HTTP: verified, parsed, answered, stored nowhere
+    Nothing,
+    /// The ceiling of the database: batches of 256 on two connections, no HTTP
+    Postgres,
+    /// A statement and a commit for each request
+    Each,
+    /// Events in, nothing delivered
+    Ingest,
+    /// The same over one connection, one event at a time
+    One,
+    /// Half of what was taken in, at a fixed rate
+    Half,
+    /// Events in, while the same process delivers them
+    Beside,
+    /// A backlog out, to a destination that does nothing
+    Drain,
+    /// From the webhook to a page at a Notion that answers at once
+    Pages,
+    /// From the answer to a webhook to the first byte to Notion, where nothing else goes on
+    Wake,
+    /// Ingest, drain and lists over full tables
+    Growth,
+    /// Ingest while a held destination has a million waiting
+    Held,
+    /// Memory while many send the largest bodies
+    Memory,
+    /// From the start to the first 200
+    Start,
+    /// A burst in object mode, under Notion's limit
+    Burst,
+}
+
+/// Runs what was asked for and keeps the figures of each.
+pub async fn run(world: &World, results: &mut Results) -> anyhow::Result<()> {
+    let asked = match world.options.only.as_slice() {
+        [] => Scenario::value_variants(),
+        some => some,
+    };
+    for scenario in asked {
+        let name = scenario.to_possible_value().context("a scenario has a name")?.get_name().to_owned();
+        eprintln!("{name} …");
+        let figures = measure(*scenario, world, results).await.with_context(|| name.clone())?;
+        for (figure, value) in &figures {
+            println!("{name:<10} {figure:<28} {value:>12.2}");
+        }
+        results.keep(&name, figures)?;
+    }
+    let version = world.postgres_version().await?;
+    let major = version.split(['.', ' ']).next().and_then(|major| major.parse().ok()).unwrap_or_default();
+    results.keep("world", Figures::from([("postgres".to_owned(), major)]))
+}
+
+async fn measure(scenario: Scenario, world: &World, results: &Results) -> anyhow::Result<Figures> {
+    match scenario {
+        Scenario::Nothing => ceilings::nothing(world).await,
+        Scenario::Postgres => ceilings::postgres(world).await,
+        Scenario::Each => ceilings::each(world).await,
+        Scenario::Ingest => ingest::full(world).await,
+        Scenario::One => ingest::one(world).await,
+        Scenario::Half => ingest::half(world, results.get("ingest", "per_second")).await,
+        Scenario::Beside => ingest::beside(world).await,
+        Scenario::Held => ingest::held(world).await,
+        Scenario::Drain => backlog::drain(world).await,
+        Scenario::Pages => pages::pages(world).await,
+        Scenario::Wake => pages::wake(world).await,
+        Scenario::Burst => pages::burst(world).await,
+        Scenario::Growth => growth::growth(world).await,
+        Scenario::Memory => limits::memory(world).await,
+        Scenario::Start => limits::start(world).await,
+    }
+}
+
+/// Figures from names and numbers.
+fn figures<const N: usize>(pairs: [(&str, f64); N]) -> Figures {
+    pairs.map(|(name, value)| (name.to_owned(), value)).into()
+}

@@ -1,0 +1,203 @@
+//! What surrounds the service: a private Postgres whose data outlive a crash, and databases in it.
+
+use crate::Options;
+use crate::figures::folder;
+use crate::program::Launch;
+use anyhow::Context;
+use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
+use eventbridge::devserver::sandbox;
+use eventbridge::store::Store;
+use secrecy::SecretString;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The webhook secret of everything that is measured.
+pub const SECRET: &str = "whsec_of_the_bench";
+
+const BINARY: &str = env!("CARGO_BIN_EXE_eventbridge");
+
+/// A migrated database without rows, from which others are copied.
+const TEMPLATE: &str = "bench_template";
+
+/// Everything that runs for all scenarios.
+pub struct World {
+    /// How the run was asked for.
+    pub options: Options,
+    postgres: PrivatePostgres,
+    admin: PgPool,
+    logs: PathBuf,
+}
+
+/// A database of a scenario.
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Connections of the benchmark's own.
+    pub pool: PgPool,
+}
+
+impl World {
+    /// Starts the database server.
+    pub async fn start(options: &Options) -> anyhow::Result<Self> {
+        let logs = folder().join("logs");
+        fs::create_dir_all(&logs)?;
+        let keep = Keep::Kept { checkout: folder() };
+        let postgres =
+            tokio::task::spawn_blocking(|| PrivatePostgres::start(Path::new(BINARY), keep)).await??;
+        let admin = pool(postgres.url())?;
+        let world = Self { options: options.clone(), postgres, admin, logs };
+        world.make_template().await?;
+        Ok(world)
+    }
+
+    async fn make_template(&self) -> anyhow::Result<()> {
+        self.drop_database(TEMPLATE).await?;
+        self.admin_says(&format!("create database {TEMPLATE}")).await?;
+        let url = SecretString::from(self.postgres.url_of(TEMPLATE));
+        let store = Store::connect_lazily(&url, 4)?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(())
+    }
+
+    /// A database without rows.
+    pub async fn database(&self, name: &str) -> anyhow::Result<Database> {
+        self.drop_database(name).await?;
+        self.admin_says(&format!("create database {name} template {TEMPLATE}")).await?;
+        self.open(name)
+    }
+
+    /// A database that is there already.
+    pub fn open(&self, name: &str) -> anyhow::Result<Database> {
+        let url = self.postgres.url_of(name);
+        Ok(Database { name: name.to_owned(), pool: pool(&url)?, url })
+    }
+
+    /// Whether a database is there.
+    pub async fn has(&self, name: &str) -> anyhow::Result<bool> {
+        let found = sqlx::query_scalar("select exists (select from pg_database where datname = $1)");
+        Ok(found.bind(name).fetch_one(&self.admin).await?)
+    }
+
+    /// Removes a database that is of no more use.
+    pub async fn finish(&self, database: Database) -> anyhow::Result<()> {
+        database.pool.close().await;
+        self.drop_database(&database.name).await
+    }
+
+    /// Has the server write to its disk what waits for it, so that each load begins alike.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        self.admin_says("checkpoint").await
+    }
+
+    async fn drop_database(&self, name: &str) -> anyhow::Result<()> {
+        self.admin_says(&format!("drop database if exists {name} with (force)")).await
+    }
+
+    async fn admin_says(&self, statement: &str) -> anyhow::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&self.admin).await?;
+        Ok(())
+    }
+
+    /// The version of the server.
+    pub async fn postgres_version(&self) -> anyhow::Result<String> {
+        Ok(sqlx::query_scalar("show server_version").fetch_one(&self.admin).await?)
+    }
+
+    /// The program as people run it: `eventbridge serve`.
+    pub fn service(&self, database: &Database) -> Launch {
+        let settings = [
+            ("DATABASE_URL", database.url.as_str()),
+            ("STRIPE_WEBHOOK_SECRET", SECRET),
+            ("AUTH", "off"),
+            ("LOG_LEVEL", "info"),
+            ("NOTION_API_KEY", sandbox::TOKEN),
+            ("NOTION_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+            // Nobody answers there; scenarios in which pages are made say where they go.
+            ("NOTION_API_URL", "http://127.0.0.1:1"),
+            ("NOTION_RATE_PER_MINUTE", "0"),
+        ]
+        .map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Launch {
+            executable: PathBuf::from(BINARY),
+            arguments: vec!["serve".to_owned()],
+            settings: settings.to_vec(),
+            log: self.logs.join(format!("{}.log", database.name)),
+        }
+    }
+
+    /// A part that this program plays in a process of its own.
+    pub fn part(&self, part: &str, database: Option<&Database>) -> anyhow::Result<Launch> {
+        let mut launch = Launch {
+            executable: std::env::current_exe().context("the path of this program")?,
+            arguments: vec!["play".to_owned(), part.to_owned()],
+            settings: Vec::new(),
+            log: self.logs.join(format!("{part}.log")),
+        };
+        if let Some(database) = database {
+            launch.settings = self.service(database).settings;
+        }
+        Ok(launch)
+    }
+
+    /// Stops the server, and removes its data unless they are to be kept.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.admin.close().await;
+        let home = self.postgres.data_dir().parent().map(Path::to_owned);
+        let postgres = self.postgres;
+        tokio::task::spawn_blocking(move || postgres.stop()).await??;
+        if let Some(home) = home.filter(|_| !self.options.keep) {
+            fs::remove_dir_all(&home).with_context(|| format!("removing {}", home.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Database {
+    /// How many rows a table has.
+    pub async fn count(&self, table: &str) -> anyhow::Result<u64> {
+        let query = format!("select count(*) from eventbridge.{table}");
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.pool).await?;
+        Ok(u64::try_from(count)?)
+    }
+
+    /// Holds the destination, so that what comes in waits.
+    pub async fn hold(&self, destination: &str) -> anyhow::Result<()> {
+        sqlx::query(
+            "insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy)
+             values ($1, now(), 'by_hand', 'nothing is to be delivered', 'end the benchmark')",
+        )
+        .bind(destination)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until nothing is to be delivered any more.
+    pub async fn drained(&self, within: Duration) -> anyhow::Result<()> {
+        let drained = async {
+            loop {
+                let is_busy: bool = sqlx::query_scalar(
+                    "select exists (select from eventbridge.executions where status = 'pending')
+                         or exists (select from eventbridge.leases)",
+                )
+                .fetch_one(&self.pool)
+                .await?;
+                if !is_busy {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(within, drained).await.context("the queue does not drain")?
+    }
+}
+
+fn pool(url: &str) -> anyhow::Result<PgPool> {
+    Ok(PgPoolOptions::new().max_connections(2).connect_lazy(url)?)
+}
