@@ -20,8 +20,6 @@ const LISTS: &[&str] = &[
     "/api/v1/events?type=invoice.paid",
     "/api/v1/events?object_id=in_seeded000001000",
     "/api/v1/executions",
-    "/api/v1/executions?status=pending",
-    "/api/v1/executions?status=success",
 ];
 
 /// Ingest beside a backlog that is held, the lists meanwhile at rest, then some seconds of draining.
