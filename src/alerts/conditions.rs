@@ -25,7 +25,7 @@ pub(super) struct Seen {
 /// The conditions that last.
 pub(super) fn conditions(seen: &Seen, thresholds: &Thresholds) -> Vec<Condition> {
     let mut found = held(seen, thresholds.held);
-    found.extend(old_backlogs(seen, thresholds.pending));
+    found.extend(old_backlogs(seen, thresholds));
     if thresholds.failures {
         found.extend(failures(seen));
     }
@@ -50,10 +50,11 @@ fn held(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
     .collect()
 }
 
-/// What waits for an instance that is held is told by the hold.
-fn old_backlogs(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
-    let Some(after) = after else { return Vec::new() };
-    let waiting = seen.backlog.iter().filter(|backlog| backlog.held_since.is_none());
+/// What waits for an instance that is held is told by the hold, if that is told at all.
+fn old_backlogs(seen: &Seen, thresholds: &Thresholds) -> Vec<Condition> {
+    let Some(after) = thresholds.pending else { return Vec::new() };
+    let waiting =
+        seen.backlog.iter().filter(|backlog| backlog.held_since.is_none() || thresholds.held.is_none());
     waiting
         .filter_map(|backlog| {
             let since = before(seen, backlog.oldest.filter(|oldest| *oldest >= after)?);
@@ -245,6 +246,8 @@ mod tests {
         };
         assert!(keys(seen(4), &THRESHOLDS).is_empty());
         assert_eq!(keys(seen(5), &THRESHOLDS), ["held notion columns"]);
+        let untold = Thresholds { held: None, ..THRESHOLDS };
+        assert_eq!(keys(seen(60), &untold), ["backlog notion"], "where no hold is told, what waits is");
         assert!(keys(seen(60), &OFF).is_empty());
     }
 

@@ -118,7 +118,7 @@ pub struct Received {
         (status = 404, description = "No such source", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 2 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not stored: the queue is full or the database is away; come again", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not stored: the queue or the memory for bodies is full, or the database is away; come again", body = Problem, content_type = "application/problem+json"),
     ),
     security(()),
 )]

@@ -9,8 +9,10 @@ use axum::response::Response;
 /// For answers that are no page: nothing that came in may run in them.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// For pages that bring no policy of their own, as those of Swagger UI, which need styles in line.
-const PAGE_POLICY: &str = "frame-ancestors 'none'; object-src 'none'; base-uri 'none'";
+/// For pages that bring no policy of their own, as those of Swagger UI, which need styles in line and
+/// pictures that stand in these.
+const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           frame-ancestors 'none'; object-src 'none'; base-uri 'none'";
 
 /// Half a year, for this host alone: whether its neighbours speak HTTPS is not ours to say.
 const HTTPS_ONLY: &str = "max-age=15768000";

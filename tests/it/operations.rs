@@ -1,4 +1,5 @@
-//! The stories of docs/operations.md, played on the command: from the trouble to mended and seen mended.
+//! Three of the stories of docs/operations.md, played on the command: from the trouble to mended and seen
+//! mended. That of the wrong secret stands in `rejections.rs`, that of the crash in `queue.rs`.
 
 use crate::harness::{Service, eventbridge, output, text, within};
 use eventbridge::devserver::sandbox::{self, DATA_SOURCE_ID, Fault, FaultRule, Route};

@@ -13,6 +13,9 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+/// Bodies that once mattered, a line each.
+const CORPUS: &str = include_str!("envelopes.txt");
+
 /// The names that are looked for in an event and in what it is about.
 const NAMES: &[&str] = &[
     "id",
@@ -199,7 +202,10 @@ fn whatever_is_taken_is_delivered(mode: &str) {
     let fuzz = Fuzz::new(async || {
         Service::builder().set("NOTION_MODE", mode).template(Template::Full).start().await
     });
-    fuzz.check(file!(), [], &body(), async |service, body| is_taken_whole_or_refused(service, body).await);
+    let corpus = CORPUS.lines().map(|body| body.as_bytes().to_vec());
+    fuzz.check(file!(), corpus, &body(), async |service, body| {
+        is_taken_whole_or_refused(service, body).await
+    });
     fuzz.runtime.block_on(async {
         let unfinished = "select count(*) from eventbridge.executions where status in ('pending', 'running')";
         fuzz.service.until_count(unfinished, 0).await;

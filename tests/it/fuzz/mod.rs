@@ -5,6 +5,7 @@
 
 mod envelopes;
 mod queries;
+mod signatures;
 
 use crate::harness::Service;
 use proptest::strategy::Strategy;
