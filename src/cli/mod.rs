@@ -18,6 +18,7 @@ mod notion;
 mod openapi;
 mod operator;
 mod paragraph;
+mod pipe;
 mod progress;
 mod prompt;
 mod prune;
@@ -102,6 +103,7 @@ enum Command {
 
 /// Runs the command that was asked for.
 pub fn main() -> ExitCode {
+    pipe::end_when_it_closes();
     let done = match Cli::parse().command {
         Command::Dev => environment::without_libpq().and_then(|()| run(dev::run())),
         Command::Demo => environment::without_libpq().and_then(|()| run(demo::run())),

@@ -1,14 +1,16 @@
 //! The commands of operators, as processes on a database that a service has filled.
 
-use crate::harness::{NOW, Service, within};
+use crate::harness::{Database, NOW, Service, within};
 use axum::body::Body;
 use axum::http::Request;
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
 use eventbridge::sources::stripe;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use std::process::Output;
+use std::path::Path;
+use std::process::{Output, Stdio};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 /// Runs a command on the service's database, in a folder of its own.
@@ -18,16 +20,20 @@ async fn eventbridge(service: &Service, arguments: &[&str]) -> Output {
 
 async fn run(database: &str, arguments: &[&str]) -> Output {
     let folder = TempDir::new().unwrap();
+    within("the command ends", command(folder.path(), database, arguments).output()).await.unwrap()
+}
+
+fn command(folder: &Path, database: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventbridge"));
     command
         .env_clear()
-        .env("CARGO_MANIFEST_DIR", folder.path())
+        .env("CARGO_MANIFEST_DIR", folder)
         .env("DATABASE_URL", database)
         .env("USER", "jane")
-        .current_dir(folder.path())
+        .current_dir(folder)
         .args(arguments)
         .kill_on_drop(true);
-    within("the command ends", command.output()).await.unwrap()
+    command
 }
 
 fn json_of(output: &Output) -> Value {
@@ -68,6 +74,37 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     let unset = run("", &["status"]).await;
     assert_eq!(unset.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&unset.stderr).contains("DATABASE_URL"), "{unset:?}");
+}
+
+#[tokio::test]
+async fn status_goes_on_looking_until_it_is_told_to_stop() {
+    let (database, folder) = (Database::new().await, TempDir::new().unwrap());
+    let url = database.url();
+    let mut command = command(folder.path(), url.expose_secret(), &["status", "--watch"]);
+    let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut looks = BufReader::new(watching.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let look = within("it looks", looks.next_line()).await.unwrap().expect("a line for each look");
+        assert!(serde_json::from_str::<Value>(&look).unwrap()["verdict"].is_string(), "{look}");
+    }
+    let pid = watching.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    // Nobody delivers and nothing ever came, so whatever it says is as the last look was.
+    let ended = within("it stops", watching.wait()).await.unwrap();
+    assert!(ended.code().is_some_and(|code| code <= 2), "{ended}");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_a_command_without_a_word() {
+    let folder = TempDir::new().unwrap();
+    let mut printing = command(folder.path(), "", &["openapi"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(printing.stdout.take());
+    let ended = within("it ends", printing.wait_with_output()).await.unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(141), ""));
 }
 
 #[tokio::test]
