@@ -204,7 +204,7 @@ fn whatever_is_taken_is_delivered(mode: &str) {
     });
     let corpus = CORPUS.lines().map(|body| body.as_bytes().to_vec());
     fuzz.check(file!(), corpus, &body(), async |service, body| {
-        is_taken_whole_or_refused(service, body).await
+        is_taken_whole_or_refused(service, body).await;
     });
     fuzz.runtime.block_on(async {
         let unfinished = "select count(*) from eventbridge.executions where status in ('pending', 'running')";

@@ -48,9 +48,9 @@ async fn status_of(service: &Service, header: &str) -> u16 {
 
 /// Whether the parts hold the signature, and as their last time the right one.
 fn is_right(header: &str) -> bool {
-    let times = header.split(',').filter_map(|part| part.strip_prefix("t="));
+    let mut times = header.split(',').filter_map(|part| part.strip_prefix("t="));
     let mut signatures = header.split(',').filter_map(|part| part.strip_prefix("v1="));
-    times.last() == Some(&NOW.to_string()) && signatures.any(|given| given == signature())
+    times.next_back() == Some(&NOW.to_string()) && signatures.any(|given| given == signature())
 }
 
 #[test]
