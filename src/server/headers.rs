@@ -29,7 +29,7 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
 #[derive(Debug, Clone, Copy)]
 pub struct PublicByHttps(pub bool);
 
-/// Adds to an answer what it lacks. A browser heeds [`HTTPS_ONLY`] only where it came by HTTPS itself,
+/// Adds to an answer what it lacks. A browser heeds `Strict-Transport-Security` only where it came by HTTPS,
 /// so it does no harm to believe a header that anybody can write.
 pub async fn with_safe_headers(
     State(PublicByHttps(by_https)): State<PublicByHttps>,
