@@ -10,18 +10,18 @@ use crate::domain::target::Target;
 use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::problem::Problem;
 use crate::retention;
-use crate::server::{self, Crowd, Limits, PublicByHttps};
+use crate::server::{self, Around, Crowd, Limits, PublicByHttps};
 use crate::sources::{Registry, stripe::Stripe};
 use crate::statistics;
 use crate::store::{Store, Wake};
-use crate::telemetry::{Metrics, Overseer, Panicked};
+use crate::telemetry::{Metrics, Overseer};
 use crate::ui::{self, Playground, Ui};
 use crate::worker::{self, WorkerSettings};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, Request, StatusCode};
-use axum::middleware::{Next, from_fn_with_state, map_request, map_response};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,23 +30,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::timeout::TimeoutLayer;
-use tower_http::trace::{DefaultOnFailure, TraceLayer};
-use tracing::{Level, Span, info, info_span, warn};
+use tracing::{info, warn};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-/// The longest that an answer may take. Stripe waits longer than this.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Recording verdicts and signing off come after the grace.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Which half of the work a process does. Both halves meet in the database alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -189,7 +179,7 @@ impl Service {
             looks: api::Looks::default(),
             has_worker: role.delivers() && !instances.is_empty(),
         };
-        let around = Around { metrics: metrics.clone(), access, by_https };
+        let around = Arc::new(Around { metrics: metrics.clone(), access, by_https });
         let router = match role {
             Role::Worker => router_of_worker(api, settings.metrics_are_open, &around),
             Role::All | Role::Web => {
@@ -367,13 +357,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     description
 }
 
-/// What holds for every request.
-struct Around {
-    metrics: Metrics,
-    access: Arc<Access>,
-    by_https: PublicByHttps,
-}
-
 /// What the router is made of.
 struct Routes {
     ingest: Ingest,
@@ -383,7 +366,7 @@ struct Routes {
     metrics_are_open: bool,
 }
 
-fn router(routes: Routes, around: &Around) -> Router {
+fn router(routes: Routes, around: &Arc<Around>) -> Router {
     let access = &around.access;
     let Routes { ingest, api, ui, more, metrics_are_open } = routes;
     let mut description = openapi();
@@ -400,7 +383,7 @@ fn router(routes: Routes, around: &Around) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
         .route_layer(from_fn_with_state((ui.clone(), access.clone()), require_reader));
     let routes = Router::from(ingest::routes())
-        .with_state(ingest)
+        .with_state(Arc::new(ingest))
         .merge(open.with_state(api))
         .merge(protected)
         .merge(docs)
@@ -409,7 +392,7 @@ fn router(routes: Routes, around: &Around) -> Router {
 }
 
 /// What a process answers that only delivers.
-fn router_of_worker(api: Api, metrics_are_open: bool, around: &Around) -> Router {
+fn router_of_worker(api: Api, metrics_are_open: bool, around: &Arc<Around>) -> Router {
     let of_metrics = Router::from(api::metrics()).with_state(api.clone());
     let of_metrics = if metrics_are_open {
         of_metrics
@@ -422,9 +405,7 @@ fn router_of_worker(api: Api, metrics_are_open: bool, around: &Around) -> Router
 }
 
 /// The routes, with what holds for every request around them.
-fn guarded(routes: Router, nothing_here: &'static str, around: &Around) -> Router {
-    let Around { metrics, access, by_https } = around;
-    let panics = metrics.clone();
+fn guarded(routes: Router, nothing_here: &'static str, around: &Arc<Around>) -> Router {
     routes
         .fallback(move || async move { Problem::not_found(nothing_here) })
         .method_not_allowed_fallback(|| async {
@@ -435,26 +416,7 @@ fn guarded(routes: Router, nothing_here: &'static str, around: &Around) -> Route
                 "The address exists, but not for this method; /docs lists what there is.",
             )
         })
-        .layer(from_fn_with_state(access.clone(), auth::require_local_host))
-        .layer(
-            ServiceBuilder::new()
-                .layer(from_fn_with_state(*by_https, server::with_safe_headers))
-                .layer(map_request(keep_readable_request_id))
-                .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-                .layer(
-                    TraceLayer::new_for_http()
-                        .make_span_with(request_span)
-                        // What fails is told where it fails, and anybody can have a 503 when much comes.
-                        .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
-                )
-                .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-                .layer(CatchPanicLayer::custom(move |_panic: Box<dyn std::any::Any + Send>| {
-                    panics.panicked(Panicked::Handler);
-                    Problem::internal().into_response()
-                }))
-                .layer(map_response(too_slow))
-                .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT)),
-        )
+        .layer(from_fn_with_state(around.clone(), server::around))
 }
 
 /// Lets the description of the API be read by whoever is logged in to the dashboard, else with a key.
@@ -468,34 +430,4 @@ async fn require_reader(
         return next.run(request).await;
     }
     auth::require_key_of_browser(State(access), request, next).await
-}
-
-/// A caller's id of its request is kept where it is fit for a log; else it gets one of ours.
-async fn keep_readable_request_id(mut request: axum::extract::Request) -> axum::extract::Request {
-    const LENGTH_MAX: usize = 128;
-    let is_readable = request
-        .headers()
-        .get(&REQUEST_ID)
-        .is_some_and(|id| id.len() <= LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic));
-    if !is_readable {
-        request.headers_mut().remove(&REQUEST_ID);
-    }
-    request
-}
-
-/// The path alone: a query can hold what a customer wrote.
-fn request_span<B>(request: &Request<B>) -> Span {
-    let request_id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    info_span!("request", method = %request.method(), path = request.uri().path(), request_id)
-}
-
-/// Gives the bare answer of the time limit the form of every other error.
-async fn too_slow(response: Response) -> Response {
-    match response.status() {
-        StatusCode::GATEWAY_TIMEOUT => {
-            Problem::unavailable("The answer took too long. What was asked may still be done.", 5)
-                .into_response()
-        }
-        _ => response,
-    }
 }

@@ -85,18 +85,20 @@ pub async fn require_key_of_browser(
     }
 }
 
-/// Refuses, in `dev`, requests that a foreign web page or a rebound name made a browser send.
-pub async fn require_local_host(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    if !matches!(*access, Access::LocalOnly) || is_from_here(request.uri(), request.headers()) {
-        return next.run(request).await;
-    }
+/// Whether a request may come at all. In `dev` none may that a foreign web page or a rebound name made
+/// a browser send.
+pub fn is_allowed_here(access: &Access, request: &Request) -> bool {
+    !matches!(access, Access::LocalOnly) || is_from_here(request.uri(), request.headers())
+}
+
+/// The answer to one that may not.
+pub fn not_local() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "not_local",
         "Only for this machine",
         "In dev the service answers only requests whose Host and Origin are localhost or a loopback address.",
     )
-    .into_response()
 }
 
 fn foreign_page() -> Problem {

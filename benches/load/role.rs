@@ -103,7 +103,8 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         forensics: Forensics::start(&store, &metrics, Vec::new(), &tasks, &stop),
         metrics,
     };
-    let router = Router::from(ingest::routes()).with_state(ingest).route("/readyz", get(async || "ready"));
+    let router =
+        Router::from(ingest::routes()).with_state(Arc::new(ingest)).route("/readyz", get(async || "ready"));
     Ok(axum::serve(listener, router).with_graceful_shutdown(told_to_end()?).await?)
 }
 

@@ -3,6 +3,10 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+/// The largest body of an event that is taken, in bytes. Stripe documents no size; its events are a few
+/// kilobytes.
+pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// An event's key in our own database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKey(pub i64);

@@ -8,6 +8,7 @@ mod forensics;
 mod room;
 mod writer;
 
+pub use crate::domain::event::BODY_BYTES_MAX;
 pub use forensics::Forensics;
 pub use writer::{Reservation, Stored, WriteError, Writer, WriterSettings};
 
@@ -34,9 +35,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// The largest body taken. Stripe documents no size; its events are a few kilobytes.
-pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
-
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -53,7 +51,6 @@ pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 pub type IsCrowded = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the webhook route works with.
-#[derive(Clone)]
 pub struct Ingest {
     /// Who verifies and reads.
     pub sources: Registry,
@@ -84,7 +81,7 @@ struct Lines {
 }
 
 /// The routes by which events come in; anybody may call them, since what comes in must be signed.
-pub fn routes() -> OpenApiRouter<Ingest> {
+pub fn routes() -> OpenApiRouter<Arc<Ingest>> {
     OpenApiRouter::new().routes(routes!(receive))
 }
 
@@ -123,7 +120,7 @@ pub struct Received {
     security(()),
 )]
 async fn receive(
-    State(ingest): State<Ingest>,
+    State(ingest): State<Arc<Ingest>>,
     source: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {

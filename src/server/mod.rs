@@ -8,14 +8,16 @@
 //! HTTP/1.1 alone is spoken, as proxies do to what is behind them. How long the body of a request
 //! may take is the matter of those who read it, and how long an answer takes of those who give it.
 
+mod around;
 mod connection;
 mod crowd;
 mod headers;
 mod pulse;
 mod stream;
 
+pub use around::{Around, around};
 pub use crowd::Crowd;
-pub use headers::{PublicByHttps, with_safe_headers};
+pub use headers::PublicByHttps;
 
 use crate::telemetry::{Metrics, Panicked, contained};
 use axum::Router;
