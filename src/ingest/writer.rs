@@ -3,6 +3,10 @@
 //! Handlers hand their event over and wait for the verdict. A writer takes whatever has queued up,
 //! writes it with one statement, answers everyone and begins again at once: there is no timer, so a
 //! lone request waits for nobody. The queue is bounded in rows and in bytes.
+//!
+//! The statement costs as much as writing several events, so writers do not share few events among
+//! themselves: the first takes what there is, and the others help where half a batch waits, or where
+//! the first is held up.
 
 use super::room::{Room, Share};
 use crate::domain::event::NewEvent;
@@ -13,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -49,6 +53,16 @@ impl Default for WriterSettings {
     }
 }
 
+impl WriterSettings {
+    /// From how many waiting events on another writer helps the first.
+    const fn helped_from(&self) -> usize {
+        self.batch_rows_max / 2
+    }
+}
+
+/// How long events wait for the first writer before another one takes them, however few they are.
+const HELD_UP_AFTER: Duration = Duration::from_millis(100);
+
 /// What became of an event that is safely stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
@@ -75,13 +89,22 @@ pub enum WriteError {
 /// The way to the writers. Cheap to clone; when the last clone is gone the writers end, too.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Waiting>,
+    queue: Queue,
     room: Room,
+}
+
+/// Where events wait, as their handlers see it.
+#[derive(Clone)]
+struct Queue {
+    events: mpsc::Sender<Waiting>,
+    /// Told when so many wait that another writer should help.
+    many: Arc<Notify>,
+    helped_from: usize,
 }
 
 /// Memory set aside for one event.
 pub struct Reservation {
-    queue: mpsc::Sender<Waiting>,
+    queue: Queue,
     share: Share,
 }
 
@@ -104,10 +127,12 @@ impl Writer {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let (queue, waiting) = mpsc::channel(settings.queue_rows_max);
+        let (events, waiting) = mpsc::channel(settings.queue_rows_max);
+        let queue = Queue { events, many: Arc::default(), helped_from: settings.helped_from() };
         let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..settings.writers {
+        for position in 0..settings.writers {
             let task = Task {
+                many: (position > 0).then(|| queue.many.clone()),
                 store: store.clone(),
                 wake: wake.clone(),
                 metrics: metrics.clone(),
@@ -147,15 +172,27 @@ impl Reservation {
     pub async fn submit(self, event: NewEvent, executions: Vec<NewExecution>) -> Result<Stored, WriteError> {
         let (verdict, answer) = oneshot::channel();
         let waiting = Waiting { event, executions, verdict, share: self.share };
-        self.queue.try_send(waiting).map_err(|error| match error {
-            TrySendError::Full(_) => WriteError::Full,
-            TrySendError::Closed(_) => WriteError::Unavailable,
-        })?;
+        self.queue.put(waiting)?;
         answer.await.unwrap_or(Err(WriteError::Unavailable))
     }
 }
 
+impl Queue {
+    fn put(&self, waiting: Waiting) -> Result<(), WriteError> {
+        self.events.try_send(waiting).map_err(|error| match error {
+            TrySendError::Full(_) => WriteError::Full,
+            TrySendError::Closed(_) => WriteError::Unavailable,
+        })?;
+        if self.events.max_capacity() - self.events.capacity() >= self.helped_from {
+            self.many.notify_one();
+        }
+        Ok(())
+    }
+}
+
 struct Task {
+    /// Tells a writer that is not the first when to help.
+    many: Option<Arc<Notify>>,
     store: Store,
     wake: Wake,
     metrics: Metrics,
@@ -178,12 +215,34 @@ impl Task {
 
     /// Waits for events and takes what has queued up; none is left when it returns 0.
     async fn take(&self, batch: &mut Vec<Waiting>, stop: &CancellationToken) -> usize {
+        if let Some(many) = &self.many {
+            return tokio::select! {
+                taken = self.help(batch, many) => taken,
+                // The first writer writes what is left.
+                () = stop.cancelled() => 0,
+            };
+        }
         let mut waiting = self.waiting.lock().await;
         tokio::select! {
             taken = waiting.recv_many(batch, self.settings.batch_rows_max) => return taken,
             () = stop.cancelled() => waiting.close(),
         }
         waiting.recv_many(batch, self.settings.batch_rows_max).await
+    }
+
+    /// Takes what has queued up once it is much, or has waited for long.
+    async fn help(&self, batch: &mut Vec<Waiting>, many: &Notify) -> usize {
+        let mut enough = self.settings.helped_from();
+        loop {
+            // While the first waits for the next event it keeps this, and there is nothing to help with.
+            let mut waiting = self.waiting.lock().await;
+            if waiting.len() >= enough.max(1) {
+                return waiting.recv_many(batch, self.settings.batch_rows_max).await;
+            }
+            drop(waiting);
+            let was_told = tokio::time::timeout(HELD_UP_AFTER, many.notified()).await.is_ok();
+            enough = if was_told { self.settings.helped_from() } else { 1 };
+        }
     }
 
     /// Writes a batch; where the database refuses it, halves it until the culprit stands alone.

@@ -1,6 +1,6 @@
 //! From the request to the committed row: what 200 promises, and what everything else does not.
 
-use crate::harness::{Answer, NOW, SECRET, Service, recorded, signed};
+use crate::harness::{Answer, NOW, SECRET, Service, recorded, signed, within};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventbridge::devserver::samples;
@@ -10,6 +10,7 @@ use eventbridge::telemetry::Metrics;
 use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 fn event(id: &str) -> String {
     json!({"id": id, "object": "event", "type": "invoice.paid", "created": 1_800_000_000,
@@ -358,6 +359,32 @@ async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_
     assert_eq!(next.cover(5_000).await, Err(WriteError::Full));
     drop(held);
     assert_eq!(next.cover(5_000).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_event_waits_for_no_writer_that_is_held_up() {
+    let service = Service::start().await;
+    let mut other = PgConnection::connect_with(&service.database.options()).await.unwrap();
+    let mut other = other.begin().await.unwrap();
+    sqlx::query(
+        "insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+         values ('stripe', 'evt_held_up', 'invoice.paid', '', '', '')",
+    )
+    .execute(&mut *other)
+    .await
+    .unwrap();
+    let held_up = event("evt_held_up");
+    let held_up = service.post_event(&held_up);
+    let meanwhile = async {
+        let is_held_up = "select count(*) from pg_stat_activity where datname = current_database()
+                             and wait_event_type = 'Lock' and query like '%incoming%'";
+        within("it waits for the other", async { while service.database.count(is_held_up).await == 0 {} })
+            .await;
+        assert_received(&service.post_event(&event("evt_next")).await, true);
+        other.rollback().await.unwrap();
+    };
+    let (held_up, ()) = futures_util::future::join(held_up, meanwhile).await;
+    assert_received(&held_up, true);
 }
 
 #[tokio::test]
