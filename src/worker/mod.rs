@@ -45,6 +45,14 @@ use tracing::warn;
 /// How long an idle pool waits before it looks for work that nobody announced.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How long to wait after a claim that found nothing, though somebody may ring meanwhile: what comes in
+/// for an instance that is held, or what another process took, is no reason to ask a thousand times a second.
+const REST_AFTER_NOTHING: Duration = Duration::from_millis(20);
+
+/// The shortest time between two looks behind the fresh work, for what is late or in bulk. Only where slots
+/// are free does anybody look there.
+const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(50);
+
 /// How long to wait before asking a database again that did not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
@@ -121,6 +129,9 @@ pub async fn run(
         cut: CancellationToken::new(),
         freed: Arc::default(),
         late_credit: 0,
+        was_rung: false,
+        look_behind_at: Instant::now(),
+        owes_look_behind: false,
         look_for_suspects_at: Instant::now(),
         all_rest_since: None,
         store,
@@ -162,6 +173,11 @@ struct Pool {
     freed: Arc<Notify>,
     /// Claimed executions that have not yet earned a late retry its slot.
     late_credit: usize,
+    /// Whether somebody rang for this round.
+    was_rung: bool,
+    look_behind_at: Instant,
+    /// Whether slots are free, and the look behind the fresh work was put off.
+    owes_look_behind: bool,
     look_for_suspects_at: Instant,
     /// Since when all else rests for a suspect that runs.
     all_rest_since: Option<Instant>,
@@ -182,10 +198,14 @@ impl Pool {
         let wanted = slots.len();
         let rest = match self.claim(worker, slots).await {
             Ok(begun) if begun == wanted => None,
-            Ok(_) => Some(POLL),
+            Ok(0) if self.was_rung => {
+                let _stopped = stop.run_until_cancelled(tokio::time::sleep(REST_AFTER_NOTHING)).await;
+                Some(self.until_next_look())
+            }
+            Ok(_) => Some(self.until_next_look()),
             Err(error) => {
                 warn!(%error, "could not claim work");
-                Some(DATABASE_AWAY)
+                Some(DATABASE_AWAY + jitter())
             }
         };
         if self.look_for_suspects_at <= Instant::now() {
@@ -196,8 +216,16 @@ impl Pool {
             }
         }
         if let Some(at_most) = rest {
-            let _stopped = stop.run_until_cancelled(self.rest(at_most)).await;
+            self.was_rung = stop.run_until_cancelled(self.rest(at_most)).await.unwrap_or_default();
         }
+    }
+
+    /// How long to wait for a ring, where none comes.
+    fn until_next_look(&self) -> Duration {
+        if self.owes_look_behind {
+            return self.look_behind_at.saturating_duration_since(Instant::now());
+        }
+        POLL + jitter()
     }
 
     /// Waits for a free slot, then takes all that are free, up to one claim's worth.
@@ -224,6 +252,7 @@ impl Pool {
             slots.extend(self.try_out(worker, &name, slot).await?);
         }
         let allowances = self.instances.allowances(Instant::now());
+        self.owes_look_behind = false;
         if !allowances.all.is_empty() {
             self.late_credit += wanted;
             let late = self.late_credit / LATE_SHARE;
@@ -231,7 +260,13 @@ impl Pool {
             self.claim_for(worker, &allowances.all, late, false, &mut slots).await?;
             // What the fresh work leaves free is for late retries too, and then for what is in bulk.
             let free = slots.len();
-            self.claim_for(worker, &allowances.all, free, true, &mut slots).await?;
+            self.owes_look_behind = free > 0 && self.look_behind_at > Instant::now();
+            if free > 0
+                && !self.owes_look_behind
+                && self.claim_for(worker, &allowances.all, free, true, &mut slots).await? == 0
+            {
+                self.look_behind_at = Instant::now() + LOOK_BEHIND_EVERY;
+            }
         }
         for name in allowances.one {
             let Some(slot) = slots.pop() else { break };
@@ -377,13 +412,13 @@ impl Pool {
         });
     }
 
-    async fn rest(&self, at_most: Duration) {
-        let jitter = Duration::from_millis(rand::random_range(0..200));
+    /// Waits until somebody rings, there is room again, or the time is over; tells whether somebody rang.
+    async fn rest(&self, at_most: Duration) -> bool {
         tokio::select! {
-            () = self.wake.rung() => {}
+            () = self.wake.rung() => true,
             // An instance may have more that is due, and have had no room for it.
-            () = self.freed.notified(), if self.is_anyone_without_room() => {}
-            () = tokio::time::sleep(at_most + jitter) => {}
+            () = self.freed.notified(), if self.is_anyone_without_room() => false,
+            () = tokio::time::sleep(at_most) => false,
         }
     }
 
@@ -406,6 +441,11 @@ impl Pool {
         self.finisher.close().await;
         self.pulse.stop().await;
     }
+}
+
+/// So that processes which began together do not go on asking together.
+fn jitter() -> Duration {
+    Duration::from_millis(rand::random_range(0..200))
 }
 
 fn whole(count: usize) -> u32 {

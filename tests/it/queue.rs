@@ -73,6 +73,26 @@ async fn what_waits_for_a_held_instance_keeps_nobody_else_waiting() {
 }
 
 #[tokio::test]
+async fn a_claim_that_finds_nothing_writes_nothing() {
+    let queue = Queue::new().await;
+    let was_locked = "select count(*) from eventbridge.workers where xmax <> '0'";
+    assert!(queue.claim(&["notion"], 10).await.is_empty());
+    assert_eq!(queue.database.count(was_locked).await, 0);
+    queue.put(1, "notion", "null").await;
+    assert_eq!(queue.claim(&["notion"], 10).await.len(), 1);
+    assert_eq!(queue.database.count(was_locked).await, 1, "and one that leases holds its worker");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_registered_no_more_claims_nothing() {
+    let queue = Queue::new().await;
+    queue.put(1, "notion", "null").await;
+    queue.database.execute("delete from eventbridge.workers").await;
+    assert!(queue.claim(&["notion"], 10).await.is_empty());
+    assert_eq!(queue.database.count("select count(*) from eventbridge.leases").await, 0);
+}
+
+#[tokio::test]
 async fn a_lane_is_claimed_by_its_head_however_many_wait_behind_the_heads_of_others() {
     let queue = Queue::new().await;
     queue.put(CROWD, "notion", "'notion busy/' || n % 3").await;

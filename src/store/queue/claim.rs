@@ -109,7 +109,8 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             with recursive alive as (
-                -- Held until the claim is through, so that nobody buries the worker meanwhile.
+                -- Held until the claim is through, so that nobody buries the worker meanwhile; and looked at
+                -- only once there is something to lease, since to hold a row is to write.
                 select id from eventbridge.workers where id = $1 for key share
             ), working as (
                 select wanted.name as destination, coalesce(wanted.own, $3) as own
@@ -247,10 +248,13 @@ impl Store {
                    for update skip locked
             ), leased as (
                 insert into eventbridge.leases (key, execution_id, worker_id)
-                -- A lane's name cannot be taken for an execution's number.
-                select coalesce('lane ' || due.lane, due.id::text), due.id, alive.id
-                  from (select * from chosen union select * from trial) as due
-                 cross join alive
+                select key, id, worker_id
+                  from (-- A lane's name cannot be taken for an execution's number.
+                        select coalesce('lane ' || lane, id::text) as key, id, (select id from alive) as worker_id
+                          from (select * from chosen union select * from trial) as due
+                        -- Else the worker would be looked at beforehand.
+                        offset 0) as due
+                 where worker_id is not null
                 on conflict do nothing
                 returning execution_id, fence
             ), claimed as (
