@@ -155,6 +155,14 @@ impl Store {
             .iter()
             .flat_map(|(key, findings)| findings.terms.iter().map(|term| (key.0, term.as_str())))
             .unzip();
+        // Where among all terms those of each event end: a slice of an array costs less than a search in it.
+        let ends: Vec<i32> = found
+            .iter()
+            .scan(0_i32, |end, (_, findings)| {
+                *end = end.saturating_add(i32::try_from(findings.terms.len()).unwrap_or(i32::MAX));
+                Some(*end)
+            })
+            .collect();
         let text = |value: fn(&Findings) -> Option<String>| -> Vec<Option<String>> {
             found.iter().map(|(_, findings)| value(findings)).collect()
         };
@@ -163,22 +171,25 @@ impl Store {
         sqlx::query!(
             r#"
             with read as (
-                select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
-                           as read (event_key, amount_minor, currency, customer, customer_email, invoice_number)
-            ), words as (
-                select * from unnest($7::bigint[], $8::text[]) as words (event_key, term)
+                select *, coalesce(lag(terms_end) over (order by place), 0) + 1 as terms_begin
+                  from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $9::int[])
+                       with ordinality
+                       as read (event_key, amount_minor, currency, customer, customer_email, invoice_number,
+                                terms_end, place)
             ), indexed as (
                 insert into eventbridge.event_facts
                        (event_key, subject, amount_minor, currency, customer, customer_email, invoice_number, terms)
                 select event_key, coalesce(object_id, event_id), amount_minor, currency, customer, customer_email,
-                       invoice_number, array (select term from words where words.event_key = read.event_key)
+                       invoice_number, ($8::text[])[terms_begin:terms_end]
                   from read
                   join eventbridge.events on events.id = event_key and events.id = any ($1)
                 on conflict do nothing
                 returning event_key
             )
             insert into eventbridge.search_terms (term, event_key)
-            select term, event_key from words join indexed using (event_key)
+            select term, event_key
+              from unnest($7::bigint[], $8::text[]) as words (event_key, term)
+              join indexed using (event_key)
             on conflict do nothing
             "#,
             &keys,
@@ -188,7 +199,8 @@ impl Store {
             &text(|findings| findings.customer_email.clone()) as _,
             &text(|findings| findings.invoice_number.clone()) as _,
             &of,
-            &terms as _
+            &terms as _,
+            &ends
         )
         .execute(&self.pool)
         .await?;
