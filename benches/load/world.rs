@@ -90,8 +90,14 @@ impl World {
         self.drop_database(&database.name).await
     }
 
-    /// Has the server write to its disk what waits for it, so that each load begins alike.
+    /// Has the server write to its disk what waits for it, so that each load begins alike. Before that it
+    /// fills its log once: one that has run for a while writes over old files of its log, and one that
+    /// just began has to make them, 16 MiB at a time, while all who commit wait.
     pub async fn settle(&self) -> anyhow::Result<()> {
+        self.admin_says(
+            "select pg_logical_emit_message(false, 'bench', repeat('x', 1000000)) from generate_series(1, 700)",
+        )
+        .await?;
         self.admin_says("checkpoint").await
     }
 
