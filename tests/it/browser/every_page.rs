@@ -61,6 +61,11 @@ fn shape(path: &str) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
+fn picture_name(path: &str, width: Width, scheme: Scheme) -> String {
+    let path: String = path.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    format!("page{path}-{width:?}-{scheme:?}").to_lowercase()
+}
+
 /// Pages that say that something is not there, with the status of each.
 const REFUSALS: [(&str, &str); 4] = [
     ("/events/none", "404"),
@@ -76,9 +81,11 @@ async fn is_open_to_everybody(axe: &Axe, page: &Page, path: &str) {
         page.set_width(width).await;
         page.assert_fits(path).await;
         page.set_scheme(Scheme::Light).await;
+        page.whole_picture(&picture_name(path, width, Scheme::Light)).await;
         let mut violations = axe.violations(page).await;
         // All else is the same in the dark.
         page.set_scheme(Scheme::Dark).await;
+        page.whole_picture(&picture_name(path, width, Scheme::Dark)).await;
         violations.extend(axe.violations_of_colours(page).await);
         assert!(violations.is_empty(), "{path}, {width:?}: {violations:#?}");
     }

@@ -218,11 +218,22 @@ impl Page {
     /// Keeps a picture of what is seen in the window, without the blank below, where
     /// `EVENTBRIDGE_PICTURES` names a folder for it.
     pub async fn picture(&self, name: &str) {
-        let Some(folder) = std::env::var_os("EVENTBRIDGE_PICTURES") else { return };
+        self.keep_picture("EVENTBRIDGE_PICTURES", name, "Math.min(innerHeight, lowest() + 24)").await;
+    }
+
+    /// Keeps a picture of the whole page where `EVENTBRIDGE_EVERY_PICTURE` names a folder for it, for
+    /// somebody who wants to look at all pages in all their forms.
+    pub async fn whole_picture(&self, name: &str) {
+        self.keep_picture("EVENTBRIDGE_EVERY_PICTURE", name, "document.documentElement.scrollHeight").await;
+    }
+
+    async fn keep_picture(&self, variable: &str, name: &str, height: &str) {
+        let Some(folder) = std::env::var_os(variable) else { return };
         self.evaluate("(document.activeElement.blur(), scrollTo(0, 0))").await;
-        let size = self.evaluate("[innerWidth, Math.min(innerHeight, lowest() + 24)]").await;
+        let size = self.evaluate(&format!("[innerWidth, {height}]")).await;
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
-        let picture = self.ask("Page.captureScreenshot", &json!({"format": "png", "clip": clip})).await;
+        let how = json!({"format": "png", "clip": clip, "captureBeyondViewport": true});
+        let picture = self.ask("Page.captureScreenshot", &how).await;
         let bytes = BASE64_STANDARD.decode(text(&picture["data"])).unwrap();
         let path = PathBuf::from(folder).join(format!("{name}.png"));
         std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
