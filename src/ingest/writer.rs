@@ -250,14 +250,15 @@ impl Task {
         let mut parts = split(batch, self.settings.batch_bytes_max);
         while let Some(mut part) = parts.pop() {
             match self.insert(&part).await {
-                Ok(inserted) => {
+                Ok(known) => {
                     self.metrics.batch(part.len());
                     if part.iter().any(|group| !group.executions.is_empty()) {
                         self.wake.ring();
                     }
                     for group in part {
-                        let key = (group.event.source.to_owned(), group.event.event_id.clone());
-                        group.stored(inserted.contains(&key), &self.metrics);
+                        let is_known = !known.is_empty()
+                            && known.contains(&(group.event.source.to_owned(), group.event.event_id.clone()));
+                        group.stored(!is_known, &self.metrics);
                     }
                 }
                 Err(StoreError::Refused(_)) if part.len() > 1 => {
@@ -277,8 +278,9 @@ impl Task {
         }
     }
 
-    /// Writes a part. Where the connection breaks, once more: nothing is written twice by that, and its
-    /// senders need not come again because a server was started anew.
+    /// Writes a part, and tells which of its events were there before. Where the connection breaks, once
+    /// more: nothing is written twice by that, and its senders need not come again because a server was
+    /// started anew.
     async fn insert(&self, part: &[Group]) -> Result<HashSet<(String, String)>, StoreError> {
         let rows: Vec<_> =
             part.iter().map(|group| Intake { event: &group.event, executions: &group.executions }).collect();

@@ -159,8 +159,8 @@ macro_rules! filtered_events {
 impl Store {
     /// Writes events and their executions in one statement, so all of them or none.
     ///
-    /// The batch must not name an event twice. Returns the `(source, event id)` of those that were
-    /// not there before; the others are left as they are.
+    /// The batch must not name an event twice. Returns the `(source, event id)` of those that were there
+    /// before, which are left as they are: mostly there are none, and so nothing to read.
     pub async fn insert_events(&self, batch: &[Intake<'_>]) -> Result<HashSet<(String, String)>, StoreError> {
         // Two writers that insert the same keys in one order cannot wait for each other in a circle.
         let mut sorted: Vec<&Intake<'_>> = batch.iter().collect();
@@ -170,7 +170,7 @@ impl Store {
             .iter()
             .flat_map(|intake| intake.executions.iter().map(|execution| (intake.event, execution)))
             .collect();
-        let inserted = sqlx::query!(
+        let known = sqlx::query!(
             r#"
             with incoming as (
                 select * from unnest(
@@ -194,7 +194,10 @@ impl Store {
                        as wanted (source, event_id, destination, mode, lane)
                   join inserted using (source, event_id)
             )
-            select source as "source!", event_id as "event_id!" from inserted
+            select source as "source!", event_id as "event_id!"
+              from unnest($1, $2) as asked (source, event_id)
+             where not exists (select from inserted
+                                where inserted.source = asked.source and inserted.event_id = asked.event_id)
             "#,
             &column(&events, |event| event.source) as _,
             &column(&events, |event| event.event_id.as_str()) as _,
@@ -216,7 +219,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(inserted.into_iter().map(|row| (row.source, row.event_id)).collect())
+        Ok(known.into_iter().map(|row| (row.source, row.event_id)).collect())
     }
 
     /// One event, without its body.

@@ -63,7 +63,7 @@ pub async fn postgres(world: &World) -> anyhow::Result<Figures> {
                     let Some(batch) = events.get(from..from + BATCH) else { break };
                     let batch: Vec<_> =
                         batch.iter().map(|event| Intake { event, executions: &execution }).collect();
-                    written += store.insert_events(&batch).await?.len();
+                    written += batch.len() - store.insert_events(&batch).await?.len();
                 }
                 anyhow::Ok(written)
             })
