@@ -1,7 +1,7 @@
 //! Holds: one that reading cannot prove wrong, of a token that may read and not write; and what is known of
 //! holds and rates afterwards.
 
-use crate::harness::{NOW, Service, within};
+use crate::harness::{Database, NOW, Service, within};
 use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, SandboxHandle, Template};
 use eventbridge::domain::audit::Caller;
 use eventbridge::store::{Hold, Slot};
@@ -150,6 +150,22 @@ async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
                  where destination = 'notion' and since <= until";
     let told = service.database.text(told).await;
     assert_eq!(told, "unauthorized the token is refused, by_hand moving (cli:jane)");
+}
+
+#[tokio::test]
+async fn after_a_rest_the_slots_of_two_seconds_come_at_once_and_no_more() {
+    const AT_ONCE: Slot = Slot::In(Duration::ZERO);
+    let database = Database::new().await;
+    let store = database.store();
+    let take = async |gap_seconds| {
+        let (gap, patience) = (Duration::from_secs(gap_seconds), Duration::from_secs(5));
+        store.take_slot("c", gap, patience).await.unwrap()
+    };
+    // Those of two, one and no seconds ago; the next one would come in an hour.
+    let slots = [take(1).await, take(1).await, take(3600).await];
+    assert_eq!(slots, [AT_ONCE; 3]);
+    let Slot::NotBefore(wait) = take(1).await else { panic!("there was none left") };
+    assert!(wait > Duration::from_secs(3000), "{wait:?}");
 }
 
 #[tokio::test]
