@@ -9,12 +9,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::ValueEnum;
 use eventbridge::alerts;
 use eventbridge::app::{Parts, Role, Service};
-use eventbridge::config::{NamedSecret, Reader, Settings, Vars};
+use eventbridge::config::{Access, NamedSecret, Reader, Settings, Vars};
 use eventbridge::destinations::checkup::{Examination, Finding};
 use eventbridge::destinations::{Delivery, Desk, Destination, Instance, Probe};
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
@@ -22,6 +23,7 @@ use eventbridge::domain::execution::Mode;
 use eventbridge::domain::preview::Preview;
 use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 use eventbridge::ingest::{self, Forensics, Ingest, Received, Writer, WriterSettings};
+use eventbridge::server::{self, Around, Limits, PublicByHttps};
 use eventbridge::sources::stripe::Stripe;
 use eventbridge::sources::{Registry, Source};
 use eventbridge::store::{Store, Wake};
@@ -86,26 +88,39 @@ fn nothing() -> Router {
         .route("/readyz", get(async || "ready"))
 }
 
-/// One statement and one commit for each request, over as many connections as serve it best.
+/// The webhook route as the service has it, with its listener, its log and what it counts; but with one
+/// statement and one commit for each request, over as many connections as serve it best.
 async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     const WRITERS: usize = 16;
+    telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
     let url = vars.get("DATABASE_URL").context("DATABASE_URL is not set")?;
     let store = Store::connect_lazily(&url.into(), 32)?;
     let (tasks, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), Metrics::new([IDLE]));
     let settings = WriterSettings { writers: WRITERS, batch_rows_max: 1, ..WriterSettings::default() };
+    let (limits, around) = (
+        Limits::default(),
+        Around { metrics: metrics.clone(), access: Arc::new(Access::Open), by_https: PublicByHttps(false) },
+    );
+    let crowd = limits.crowd();
     let ingest = Ingest {
         sources: Registry::new(vec![Arc::new(Stripe::new(&secrets()))]),
         subscriptions: [subscription()].into(),
         writer: Writer::start(&store, &Wake::default(), &metrics, settings, &tasks, &stop),
         clock: Arc::new(|| SystemTime::now().into()),
         log: ingest::Log::default(),
-        is_crowded: Arc::new(|| false),
+        is_crowded: Arc::new({
+            let crowd = crowd.clone();
+            move || crowd.is_crowded()
+        }),
         forensics: Forensics::start(&store, &metrics, Vec::new(), &tasks, &stop),
-        metrics,
+        metrics: metrics.clone(),
     };
-    let router =
-        Router::from(ingest::routes()).with_state(Arc::new(ingest)).route("/readyz", get(async || "ready"));
-    Ok(axum::serve(listener, router).with_graceful_shutdown(told_to_end()?).await?)
+    let router = Router::from(ingest::routes())
+        .with_state(Arc::new(ingest))
+        .route("/readyz", get(async || "ready"))
+        .layer(from_fn_with_state(Arc::new(around), server::around));
+    server::serve(listener, router, limits, crowd, metrics, told_to_end()?).await;
+    Ok(())
 }
 
 async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
