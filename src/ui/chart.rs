@@ -81,10 +81,16 @@ pub(super) fn latency(history: &History) -> Markup {
     figure(history, "latency", "From receipt to page", &legend, &drawing, &says, &table)
 }
 
-/// How much waited; `now` is what waits now, in words.
-pub(super) fn backlog(history: &History, now: &str) -> Markup {
+/// How much waited, and what waits now: how much at least, and in words.
+pub(super) fn backlog(history: &History, at_least: u64, now: &str) -> Markup {
     let of = |step: &Step| step.pending;
-    let highest = history.steps.iter().map(of).max().unwrap_or_default();
+    let highest = history
+        .steps
+        .iter()
+        .map(of)
+        .max()
+        .unwrap_or_default()
+        .max(i64::try_from(at_least).unwrap_or(i64::MAX));
     let top = round_up(highest);
     let drawing = on_grid(&grid_of_counts(top), &canvas(history, &bars(history, "pending", top, of)));
     let legend = html! {
@@ -305,7 +311,7 @@ mod tests {
     #[test]
     fn nothing_at_all_is_drawn_without_a_division_by_nothing() {
         let empty = history(|_, _| {});
-        let all = [flow(&empty), latency(&empty), backlog(&empty, "0")].map(Markup::into_string).concat();
+        let all = [flow(&empty), latency(&empty), backlog(&empty, 0, "0")].map(Markup::into_string).concat();
         assert!(all.contains("Median: –") && !all.contains("NaN"), "{all}");
     }
 

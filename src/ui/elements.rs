@@ -48,6 +48,11 @@ pub(super) fn count(number: i64) -> String {
     format!("{sign}{}", verdict::count(number.unsigned_abs(), false))
 }
 
+/// A text of parts, such as the type of an event, which may be broken behind a dot or an underscore.
+pub(super) fn in_parts(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive(['.', '_']) { (part) wbr; } }
+}
+
 /// Where there is nothing to tell.
 pub(super) fn none() -> Markup {
     html! { span.none aria-label="none" { "–" } }

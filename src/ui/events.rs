@@ -1,6 +1,8 @@
 //! `/events/{id}`: one event, why it is where it is, and the table of the list.
 
-use super::elements::{Head::Text, address, done, empty, maybe, none, outside, status, table, time};
+use super::elements::{
+    Head::Text, address, done, empty, in_parts, maybe, none, outside, status, table, time,
+};
 use super::executions::{self, page_button};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
@@ -240,7 +242,7 @@ fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
                     @for other in others {
                         li {
                             a.row href=(format!("/events/{}", other.id)) {
-                                span.row-main { (type_of(other)) }
+                                span.row-main { (in_parts(type_of(other))) }
                                 span.row-soft.mono { (other.event_id) }
                                 span.row-end { (time(other.received_at)) }
                             }

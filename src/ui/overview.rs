@@ -1,6 +1,6 @@
 //! `/`: whether money flows, and if not, why.
 
-use super::elements::{address, ago, count, empty, length, status};
+use super::elements::{address, ago, count, empty, in_parts, length, status};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::history::{History, Range};
@@ -94,8 +94,8 @@ pub(super) async fn overview(
 
 /// The charts, and the ranges that they can show.
 fn numbers(history: &History, reading: &Reading) -> Markup {
-    let waiting = reading.backlog.iter().map(|of| of.pending).sum();
-    let waiting = waiting_words(waiting, reading.backlog.iter().any(|of| of.is_more));
+    let at_least = reading.backlog.iter().map(|of| of.pending).sum();
+    let waiting = waiting_words(at_least, reading.backlog.iter().any(|of| of.is_more));
     html! {
         section data-part="numbers" aria-labelledby="numbers" {
             div.head {
@@ -111,7 +111,7 @@ fn numbers(history: &History, reading: &Reading) -> Markup {
             div.charts {
                 (chart::flow(history))
                 (chart::latency(history))
-                (chart::backlog(history, &waiting))
+                (chart::backlog(history, at_least, &waiting))
             }
         }
     }
@@ -126,7 +126,7 @@ fn latest_events(events: &[EventRow], now: DateTime<Utc>) -> Markup {
                 @for event in events {
                     li {
                         a.row href=(format!("/events/{}", event.id)) {
-                            span.row-main { (event.event_type) }
+                            span.row-main { (in_parts(&event.event_type)) }
                             span.row-soft.mono { (event.object_id.as_deref().unwrap_or(&event.event_id)) }
                             span.row-end { (ago(event.received_at, now)) }
                         }
@@ -146,7 +146,7 @@ fn latest_failures(failures: &[ExecutionRow], now: DateTime<Utc>) -> Markup {
                 @for failure in failures {
                     li {
                         a.row href=(format!("/executions/{}", failure.id)) {
-                            span.row-main { (failure.event_type) }
+                            span.row-main { (in_parts(&failure.event_type)) }
                             span.row-soft { (failure.reason.as_deref().unwrap_or_default()) }
                             span.row-end { (ago(failure.finished_at.unwrap_or(failure.created_at), now)) }
                         }

@@ -227,6 +227,8 @@ localise(document);
 setInterval(grow, AGO_EVERY_MS);
 const zone = document.getElementById('zone');
 if (zone) zone.textContent = `Times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one for UTC`;
+// On a phone the tabs are wider than the bar.
+document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 copying();
 pointing();
 keys();

@@ -365,7 +365,7 @@ async fn an_event_is_found_by_its_customers_address_and_shows_the_others_of_its_
         (found.status, found.headers["location"].to_str().unwrap()),
         (StatusCode::SEE_OTHER, "/events/2")
     );
-    let page = service.get("/events/evt_2").await.body;
+    let page = service.get("/events/evt_2").await.body.replace("<wbr>", "");
     assert!(page.contains("invoice.finalized") && page.contains("/events?object=in_1"), "{page}");
     assert!(page.contains("EUR 120.00") && page.contains("href=\"/search?q=cus_1\""), "{page}");
     assert_eq!(service.get("/search?q=nobody%40example.com").await.status, StatusCode::OK);

@@ -12,6 +12,7 @@ pub(super) use events::EventsWanted;
 pub(super) use executions::ExecutionsWanted;
 
 use super::Ui;
+use super::elements::{in_parts, time};
 use super::query::DAYS;
 use super::refusal::Refusal;
 use crate::domain::event::EventKey;
@@ -90,8 +91,17 @@ pub(super) fn in_words(pairs: &Pairs<'_>) -> Markup {
     let given = pairs.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
     html! {
         @for (name, value) in given {
-            div { dt { (label(name)) } dd { bdi { (value) } } }
+            div { dt { (label(name)) } dd { (given_value(name, value)) } }
         }
+    }
+}
+
+/// What was given for a field: a moment as everywhere else, all else as it was written.
+fn given_value(name: &str, value: &str) -> Markup {
+    let is_moment = name.ends_with("_after") || name.ends_with("_before");
+    match DateTime::parse_from_rfc3339(value) {
+        Ok(at) if is_moment => time(at.to_utc()),
+        _ => html! { bdi { (in_parts(value)) } },
     }
 }
 
