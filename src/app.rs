@@ -165,7 +165,7 @@ impl Service {
         });
         background.spawn("changes for open pages", {
             let ui = ui.clone();
-            move |_stop| ui.clone().run()
+            move |stop| ui.clone().run(stop)
         });
         let api = Api {
             store: store.clone(),

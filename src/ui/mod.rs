@@ -137,9 +137,10 @@ impl Ui {
         guard::is_logged_in(self, headers)
     }
 
-    /// Tells open pages of changes, until told to stop.
-    pub async fn run(self) {
-        self.live.run(self.store).await;
+    /// Makes ready for who comes first, and tells open pages of changes, until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        let telling = self.live.clone().run(self.store.clone());
+        tokio::join!(stop.run_until_cancelled(overview::prepare(&self)), telling);
     }
 }
 

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::verdict::{banner, waiting_words};
 use super::{Ui, chart, destinations, playground};
 use crate::domain::execution::Status;
-use crate::domain::rejection::{Diagnosis, diagnose};
+use crate::domain::rejection::{Diagnosis, Kept, diagnose};
 use crate::domain::verdict;
 use crate::store::{AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica};
 use axum::extract::State;
@@ -18,7 +18,9 @@ use axum::response::Html;
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
+use tracing::debug;
 
 /// How many of the latest events and failures are shown.
 const LATEST: u32 = 8;
@@ -38,21 +40,8 @@ pub(super) async fn overview(
     visitor: Visitor,
     Query(query): Query<OverviewQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let failed = ExecutionFilter { status: Some(Status::Failed.as_str()), ..ExecutionFilter::default() };
-    let everything = EventFilter::default();
-    let (reading, history, events, failures, rows) = tokio::try_join!(
-        ui.reading(),
-        ui.history(Range::of(query.range.as_deref())),
-        async { Ok::<_, Refusal>(ui.store.events(&everything, None, LATEST).await?.rows) },
-        async { Ok(ui.store.executions(&failed, None, LATEST).await?.rows) },
-        async {
-            let changes = ui.store.audited(None, None, LATEST).await?.rows;
-            let replicas = ui.store.replicas().await?;
-            Ok((changes, replicas, ui.store.rejections().await?))
-        },
-    )?;
-    let (changes, replicas, rejections) = rows;
-    let standings = destinations::standings(&ui, &reading).await?;
+    let Gathered { reading, history, events, failures, changes, replicas, rejections, standings } =
+        gather(&ui, Range::of(query.range.as_deref())).await?;
     let now = reading.standing.now;
     let verdict = verdict::of(&reading.standing);
     let causes = diagnose(&rejections, reading.standing.arrivals.last_at, &ui.secrets);
@@ -90,6 +79,49 @@ pub(super) async fn overview(
         }
     };
     Ok(frame::page(&visitor, Tab::Overview, &verdict.headline, &body))
+}
+
+/// All that the overview shows.
+struct Gathered {
+    reading: Arc<Reading>,
+    history: Arc<History>,
+    events: Vec<EventRow>,
+    failures: Vec<ExecutionRow>,
+    changes: Vec<AuditRow>,
+    replicas: Vec<Replica>,
+    rejections: Vec<Kept>,
+    standings: Vec<destinations::Standing>,
+}
+
+async fn gather(ui: &Ui, range: Range) -> Result<Gathered, Refusal> {
+    let failed = ExecutionFilter { status: Some(Status::Failed.as_str()), ..ExecutionFilter::default() };
+    let everything = EventFilter::default();
+    let (reading, history, events, failures, rows) = tokio::try_join!(
+        ui.reading(),
+        ui.history(range),
+        async { Ok::<_, Refusal>(ui.store.events(&everything, None, LATEST).await?.rows) },
+        async { Ok(ui.store.executions(&failed, None, LATEST).await?.rows) },
+        async {
+            let changes = ui.store.audited(None, None, LATEST).await?.rows;
+            let replicas = ui.store.replicas().await?;
+            Ok((changes, replicas, ui.store.rejections().await?))
+        },
+    )?;
+    let (changes, replicas, rejections) = rows;
+    let standings = destinations::standings(ui, &reading).await?;
+    Ok(Gathered { reading, history, events, failures, changes, replicas, rejections, standings })
+}
+
+/// Reads what the overview shows, for nobody: who comes first then finds connections that are open and
+/// statements that the database knows.
+pub(super) async fn prepare(ui: &Ui) {
+    // What the first round opened is used by the second one in another order.
+    for _ in 0..2 {
+        if gather(ui, Range::of(None)).await.is_err() {
+            debug!("the overview could not be read beforehand; whoever looks waits a little longer");
+            return;
+        }
+    }
 }
 
 /// The charts, and the ranges that they can show.

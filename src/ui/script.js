@@ -22,6 +22,11 @@ function ago(ms) {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
+// On a phone the tabs are wider than the bar.
+function showTab() {
+  document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+}
+
 function localise(root) {
   for (const time of root.querySelectorAll('time[datetime]')) {
     const at = new Date(time.dateTime);
@@ -227,8 +232,8 @@ localise(document);
 setInterval(grow, AGO_EVERY_MS);
 const zone = document.getElementById('zone');
 if (zone) zone.textContent = `Times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one for UTC`;
-// On a phone the tabs are wider than the bar.
-document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+showTab();
+addEventListener('resize', showTab);
 copying();
 pointing();
 keys();

@@ -165,7 +165,7 @@ async fn after_a_rest_the_slots_of_two_seconds_come_at_once_and_no_more() {
     let slots = [take(1).await, take(1).await, take(3600).await];
     assert_eq!(slots, [AT_ONCE; 3]);
     let Slot::NotBefore(wait) = take(1).await else { panic!("there was none left") };
-    assert!(wait > Duration::from_secs(3000), "{wait:?}");
+    assert!(wait > Duration::from_mins(50), "{wait:?}");
 }
 
 #[tokio::test]
