@@ -39,6 +39,12 @@ const OTHERS: &[Other] = &[
         unit: "events/s",
     },
     Other {
+        scenario: "held",
+        figure: "over_delivered_per_second",
+        what: "**ingest** over 1,000,000 that were delivered, beside which the held ones are to be seen",
+        unit: "events/s",
+    },
+    Other {
         scenario: "drain",
         figure: "per_second",
         what: "a backlog out, to a destination that does nothing, `WORKER_CONCURRENCY=256`",
