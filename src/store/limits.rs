@@ -4,9 +4,11 @@ use super::{Store, StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Of how long a rest the slots are kept. A handful of events then shows at once, and a minute has so
-/// few calls more that a rate a little below Notion's limit stays below it: at 170 a minute it is five.
-const CREDIT: Duration = Duration::from_secs(2);
+/// How many slots that nobody took are kept, and of how long a rest at most. A handful of events then
+/// shows at once, and a rate a little below Notion's limit stays below it: no minute has more calls than
+/// its rate and these.
+const KEPT_MAX: u32 = 5;
+const KEPT_FOR: Duration = Duration::from_secs(2);
 
 /// When a call may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl Store {
     }
 
     /// Takes the connection's next slot, if it comes within `patience`. Slots lie `gap` apart; after a rest
-    /// those of the last [`CREDIT`] are there at once.
+    /// the last [`KEPT_MAX`] of them are there at once.
     pub async fn take_slot(
         &self,
         connection: &str,
@@ -95,7 +97,7 @@ impl Store {
                 connection,
                 i64::try_from(gap.as_micros()).unwrap_or(i64::MAX),
                 milliseconds(patience),
-                milliseconds(CREDIT)
+                milliseconds((gap * KEPT_MAX).min(KEPT_FOR))
             )
             .fetch_optional(&self.pool)
             .await?;
@@ -149,7 +151,7 @@ impl Store {
             on conflict do nothing
             "#,
             connection,
-            milliseconds(CREDIT)
+            milliseconds(KEPT_FOR)
         )
         .execute(&self.pool)
         .await?;

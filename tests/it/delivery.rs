@@ -512,10 +512,10 @@ async fn replicas_keep_to_one_rate_and_provoke_no_429() {
         service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
     }
     within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() == 40)).await;
-    // Forty pages and what the replicas read of the columns, 20 ms apart, whoever asks.
+    // Forty pages and what the replicas read of the columns, 20 ms apart save for five, whoever asks.
     let calls = u32::try_from(one.sandbox.request_count()).unwrap();
     assert!(
-        calls >= 42 && began.elapsed() >= Duration::from_millis(20) * (calls - 1),
+        calls >= 42 && began.elapsed() >= Duration::from_millis(20) * (calls - 6),
         "{calls} in {:?}",
         began.elapsed()
     );
@@ -529,6 +529,8 @@ async fn being_told_to_wait_stops_those_too_that_have_a_slot_already() {
     {
         service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
     }
+    // No slot is left of the rest before.
+    service.database.execute("update eventbridge.rate_limits set next_at = now()").await;
     for number in 0..6 {
         service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
     }

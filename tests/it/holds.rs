@@ -153,7 +153,7 @@ async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
 }
 
 #[tokio::test]
-async fn after_a_rest_the_slots_of_two_seconds_come_at_once_and_no_more() {
+async fn after_a_rest_the_slots_of_the_last_two_seconds_come_at_once_and_no_more() {
     const AT_ONCE: Slot = Slot::In(Duration::ZERO);
     let database = Database::new().await;
     let store = database.store();
