@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Takes the connection's next slot, if it comes within `patience`. Slots lie `gap` apart; after a rest
-    /// the last [`KEPT_MAX`] of them are there at once.
+    /// up to five of them are there at once.
     pub async fn take_slot(
         &self,
         connection: &str,
