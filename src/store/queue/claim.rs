@@ -4,8 +4,9 @@ use super::{Fence, WorkerId};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode};
+use crate::store::Store;
+use crate::store::db::{StoreError, of_milliseconds};
 use crate::store::events::stored_event;
-use crate::store::{Store, StoreError, of_milliseconds};
 use std::time::Duration;
 
 /// An execution under a lease, with all that is needed to deliver it.

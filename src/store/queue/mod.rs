@@ -5,15 +5,27 @@
 //! changes nothing, however late it wakes up.
 
 mod claim;
-mod finish;
+mod complete;
+mod execution_snapshot;
+mod lanes;
+mod notifier;
+mod page_lookup_lock;
+mod pauses;
+mod rate_limits;
 mod rescue;
 mod workers;
 
 pub use claim::{Claimed, Trial, Wanted};
-pub use finish::{Conclusion, Finished, Settlement};
+pub use complete::{Conclusion, Finished, Settlement};
+pub use execution_snapshot::Prospect;
+pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
+pub use notifier::Wake;
+pub use page_lookup_lock::LookTurn;
+pub use pauses::{DestinationRow, DueProbe, HeldInstance, Hold};
+pub use rate_limits::{LimiterRow, Slot};
 pub use rescue::{Rescued, Watch};
 pub use workers::{Replica, WorkerId};
 
 /// Tells a lease from every other one that was ever given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fence(pub(super) i64);
+pub struct Fence(i64);

@@ -3,7 +3,8 @@
 use super::{Fence, WorkerId};
 use crate::domain::execution::ExecutionId;
 use crate::domain::failure::pattern;
-use crate::store::{Store, StoreError, milliseconds};
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds};
 use std::time::Duration;
 
 /// What a worker knows when it looks for executions that nobody works on.

@@ -1,7 +1,8 @@
 //! The processes that work the queue: each registers, beats, and signs off.
 
 use super::{Rescued, Watch};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store::db::{StoreError, of_milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use uuid::Uuid;
@@ -48,7 +49,7 @@ impl Store {
             id: row.id,
             version: row.version,
             started_at: row.started_at,
-            silent_for: crate::store::of_milliseconds(row.silent_ms),
+            silent_for: of_milliseconds(row.silent_ms),
             leases: row.leases,
         });
         Ok(replicas.collect())

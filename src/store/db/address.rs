@@ -1,0 +1,100 @@
+//! Where the database is, and how sure of it one must be.
+//!
+//! The driver takes any server at its word unless the address says otherwise: it asks for TLS, and goes
+//! on without where there is none. Inside one machine or a private network that is as it should be. On
+//! the way to a server elsewhere anybody could answer in its place, so there a certificate for its name
+//! is wanted, unless the address says with `sslmode` what will do.
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use url::Url;
+
+/// Names that lead nowhere outside a private network.
+const PRIVATE_SUFFIXES: &[&str] =
+    &[".localhost", ".local", ".internal", ".intranet", ".private", ".lan", ".home.arpa", ".svc", ".flycast"];
+
+/// How to connect to the server of a URL.
+pub(in crate::store) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
+    let options: PgConnectOptions = url.expose_secret().parse()?;
+    let is_left_open = matches!(options.get_ssl_mode(), PgSslMode::Prefer) && !says_how(url);
+    if is_left_open && options.get_socket().is_none() && !is_private(options.get_host()) {
+        return Ok(options.ssl_mode(PgSslMode::VerifyFull));
+    }
+    Ok(options)
+}
+
+/// Whether a connection failed because the server could not show who it is.
+pub(super) fn is_unproven(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        // What rustls says of a certificate comes as an error of the stream.
+        sqlx::Error::Io(cause) => cause.kind() == ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
+fn says_how(url: &SecretString) -> bool {
+    Url::parse(url.expose_secret())
+        .is_ok_and(|url| url.query_pairs().any(|(name, _)| name == "sslmode" || name == "ssl-mode"))
+}
+
+/// Whether a host is this machine, or one of a network of its own.
+fn is_private(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        // The folder of a socket, or a name that a network gives itself, as Docker does.
+        Err(_) if host.starts_with('/') || !host.contains('.') => true,
+        Err(_) => {
+            let host = host.to_ascii_lowercase();
+            PRIVATE_SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_verified(url: &str) -> bool {
+        let options = options(&SecretString::from(url)).expect("a URL");
+        matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
+    }
+
+    #[test]
+    fn a_server_elsewhere_must_show_who_it_is() {
+        for url in [
+            "postgres://u:p@db.example.com/events",
+            "postgres://u:p@203.0.113.7/events",
+            "postgres://u:p@[2001:db8::7]/events",
+            "postgres://u:p@db.internal.example.com/events",
+            "postgres://u:p@db.example.com/events?sslmode=verify-full",
+        ] {
+            assert!(is_verified(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn one_on_a_private_network_need_not_and_the_address_has_the_last_word() {
+        for url in [
+            "postgres://u:p@localhost/events",
+            "postgres://u:p@127.0.0.1/events",
+            "postgres://u:p@[::1]/events",
+            "postgres://u:p@postgres/events",
+            "postgres://u:p@10.1.2.3/events",
+            "postgres://u:p@[fd12::7]/events",
+            "postgres://u:p@events.flycast/events",
+            "postgres://u:p@db.default.svc/events",
+            "postgres://u:p@db.example.com/events?host=%2Frun%2Fpostgresql",
+            "postgres://u:p@db.example.com/events?sslmode=require",
+            "postgres://u:p@db.example.com/events?sslmode=prefer",
+        ] {
+            assert!(!is_verified(url), "{url}");
+        }
+    }
+}

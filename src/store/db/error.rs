@@ -1,0 +1,90 @@
+//! Why a statement or a migration failed.
+
+use super::{address, connections};
+use sqlx::postgres::PgConnectOptions;
+
+/// Why the database did not do what was asked. The cause is part of the message.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached or does not take writes now; the same call may work later.
+    #[error("the database is not available: {0}")]
+    Unavailable(sqlx::Error),
+    /// It did not answer in time; what was asked may have been done.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// It refuses the data; the same call will never work.
+    #[error("the database refuses the data: {0}")]
+    Refused(sqlx::Error),
+    /// A row is not as it should be, which is a fault of ours.
+    #[error("the database holds something unexpected: {0}")]
+    Unexpected(String),
+}
+
+impl StoreError {
+    /// Whether the connection broke before the answer came: over another one it may work at once.
+    pub fn is_broken_connection(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if connections::is_broken(error))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            // A statement that the server broke off because it took too long.
+            sqlx::Error::Database(database) if database.code().as_deref() == Some("57014") => Self::TimedOut,
+            sqlx::Error::Database(database) => match database.code().as_deref().map(|code| code.get(..2)) {
+                // Data exception, integrity, cardinality, and a limit that the data exceeds.
+                Some(Some("21" | "22" | "23" | "54")) => Self::Refused(error),
+                _ => Self::Unavailable(error),
+            },
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+                Self::Unexpected(error.to_string())
+            }
+            sqlx::Error::Encode(_) => Self::Refused(error),
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The server is not there or not ready; it may be in a moment.
+    #[error("the database is not available: {0}")]
+    Away(String),
+    /// Others use what is to be changed, and went first.
+    #[error("others use the database's tables, and go first: {0}")]
+    Busy(String),
+    /// The database refuses to let us in or to be changed.
+    #[error("the database cannot be brought up to date: {0}")]
+    Refused(String),
+}
+
+impl MigrateError {
+    pub(in crate::store) fn of(error: &sqlx::Error, options: &PgConnectOptions) -> Self {
+        let cause = match error {
+            sqlx::Error::Database(database) => database.message().to_owned(),
+            unproven if address::is_unproven(unproven) => format!(
+                "{error}; a server elsewhere is to show a certificate for its name: name its CA in the address \
+                 (sslrootcert=/path/to/ca.pem), or say there what will do (sslmode=require takes any certificate)"
+            ),
+            other => other.to_string(),
+        };
+        let text = format!("{cause} (at {}, port {})", options.get_host(), options.get_port());
+        match error {
+            unproven if address::is_unproven(unproven) => Self::Refused(text),
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
+            // A connection that broke, a server that takes no writes (yet), too many connections, a server
+            // that starts or stops.
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                Some("40P01" | "55P03") => Self::Busy(text),
+                Some(code) if ["08", "25006", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+                    Self::Away(text)
+                }
+                _ => Self::Refused(text),
+            },
+            _ => Self::Refused(text),
+        }
+    }
+}

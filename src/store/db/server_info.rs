@@ -1,0 +1,114 @@
+//! What a check-up of the database reads: version, clock, room, rights and schema.
+
+use super::{MigrateError, migrations};
+use crate::store::Store;
+use chrono::{DateTime, Utc};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use std::time::Duration;
+
+/// How long all of it may take, the connection included.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The state of a database server, as a check-up sees it.
+#[derive(Debug, Clone)]
+pub struct Vitals {
+    /// The server's version, as it writes it.
+    pub version: String,
+    /// The same as a number: 15.4 is 150004.
+    pub version_number: i32,
+    /// The server's clock.
+    pub now: DateTime<Utc>,
+    /// Whether it takes no writes, be it a standby or set so.
+    pub is_read_only: bool,
+    /// Whether it knows how to compress with lz4.
+    pub has_lz4: bool,
+    /// The most connections that it takes.
+    pub connections_max: i64,
+    /// How many of them are in use, by whomever.
+    pub connections_used: i64,
+    /// What is there of our schema.
+    pub schema: Schema,
+}
+
+/// What is there of our schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    /// Nothing yet; `true` where this role may make it.
+    Missing(bool),
+    /// It is older than this program.
+    Behind,
+    /// It is this program's, or a newer one's. Where it cannot be written, the cause.
+    Current(Option<String>),
+}
+
+impl Store {
+    /// Looks at the server on a connection of its own, which tells why it cannot be made.
+    pub async fn vitals(&self) -> Result<Vitals, MigrateError> {
+        let options = self.pool.direct_options();
+        let looked = tokio::time::timeout(TIMEOUT, look(&options)).await;
+        match looked {
+            Ok(looked) => looked.map_err(|error| MigrateError::of(&error, &options)),
+            Err(_) => Err(MigrateError::Away(format!(
+                "no answer within {} s (at {}, port {})",
+                TIMEOUT.as_secs(),
+                options.get_host(),
+                options.get_port()
+            ))),
+        }
+    }
+}
+
+async fn look(options: &PgConnectOptions) -> Result<Vitals, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    let server = sqlx::query!(
+        r#"
+        select current_setting('server_version') as "version!",
+               current_setting('server_version_num')::integer as "version_number!",
+               pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as "is_read_only!",
+               exists (select from pg_settings
+                        where name = 'default_toast_compression' and 'lz4' = any (enumvals)) as "has_lz4!",
+               current_setting('max_connections')::bigint as "connections_max!",
+               (select count(*) from pg_stat_activity where backend_type = 'client backend') as "connections_used!",
+               to_regclass('eventbridge._sqlx_migrations') is not null as "has_schema!",
+               has_database_privilege(current_database(), 'create') as "may_create!",
+               clock_timestamp() as "now!"
+        "#
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    let schema =
+        if server.has_schema { schema(&mut connection).await? } else { Schema::Missing(server.may_create) };
+    // What was read is read, whatever becomes of the connection.
+    let _closed = connection.close().await;
+    Ok(Vitals {
+        version: server.version,
+        version_number: server.version_number,
+        now: server.now,
+        is_read_only: server.is_read_only,
+        has_lz4: server.has_lz4,
+        connections_max: server.connections_max,
+        connections_used: server.connections_used,
+        schema,
+    })
+}
+
+async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
+    let applied = sqlx::query_scalar!(
+        r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if applied.is_none_or(|version| version < migrations::newest()) {
+        return Ok(Schema::Behind);
+    }
+    // Changes no row, and is refused where a change would be.
+    let written = sqlx::query!("update eventbridge.workers set beat_at = beat_at where false")
+        .execute(connection)
+        .await;
+    match written {
+        Ok(_) => Ok(Schema::Current(None)),
+        Err(sqlx::Error::Database(error)) => Ok(Schema::Current(Some(error.message().to_owned()))),
+        Err(error) => Err(error),
+    }
+}

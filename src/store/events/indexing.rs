@@ -1,0 +1,252 @@
+//! The index by which people find events: how far it goes, what is missing, and what is added to it.
+//!
+//! It is filled in the background and never when an event is taken in. Ids become visible out of
+//! order: a statement that took earlier ids may commit later. So every event is looked at twice. What
+//! is new is indexed as it is seen; behind that, up to an id that was the newest one so long ago that
+//! no statement of that time still runs, whatever was missed is indexed too.
+
+use crate::domain::event::{EventFacts, EventKey};
+use crate::domain::search::Findings;
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds};
+use bytes::Bytes;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How old a mark must be before everything up to it has been committed or never will be: longer than
+/// any statement of ours may take.
+const SETTLED_AFTER: Duration = Duration::from_mins(2);
+
+/// How many ids are searched at once for events that were missed.
+const STRETCH: i64 = 10_000;
+
+/// How far the index goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Indexed {
+    seen: i64,
+    settled: i64,
+    mark: i64,
+    /// Whether all that was written before the mark has been committed by now.
+    is_mark_settled: bool,
+}
+
+/// An event that is to be indexed.
+#[derive(Debug, Clone)]
+pub struct Unindexed {
+    /// Our key.
+    pub key: EventKey,
+    /// What is known of it.
+    pub facts: EventFacts,
+    /// Its body.
+    pub payload: Bytes,
+}
+
+impl Store {
+    /// Takes on the indexing for so long, or goes on with it; nothing while another process is at it.
+    pub async fn hold_indexing(
+        &self,
+        process: Uuid,
+        for_so_long: Duration,
+    ) -> Result<Option<Indexed>, StoreError> {
+        let held = sqlx::query_as!(
+            Indexed,
+            r#"
+            update eventbridge.indexing
+               set holder = $1, held_until = now() + $2::bigint * interval '1 millisecond'
+             where holder = $1 or holder is null or held_until < now()
+            returning seen_id as seen, settled_id as settled, mark_id as mark,
+                      mark_at < now() - $3::bigint * interval '1 millisecond' as "is_mark_settled!"
+            "#,
+            process,
+            milliseconds(for_so_long),
+            milliseconds(SETTLED_AFTER)
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(held)
+    }
+
+    /// Leaves the indexing to others.
+    pub async fn leave_indexing(&self, process: Uuid) -> Result<(), StoreError> {
+        sqlx::query!("update eventbridge.indexing set holder = null where holder = $1", process)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The next events that have not been seen yet, oldest first: so many at most, and so many bytes of
+    /// bodies, but one event in any case.
+    pub async fn unseen_events(
+        &self,
+        indexed: Indexed,
+        count_max: u32,
+        bytes_max: u32,
+    ) -> Result<Vec<Unindexed>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            with following as (
+                select id, octet_length(payload) as bytes
+                  from eventbridge.events
+                 where id > $1
+                 order by id
+                 limit $2
+            ), chosen as (
+                select id, row_number() over (order by id) as place, sum(bytes) over (order by id) as bytes
+                  from following
+            )
+            select id, type as event_type, object_id, object_type, payload
+              from eventbridge.events
+             where id = any (array (select id from chosen where place = 1 or bytes <= $3))
+             order by id
+            "#,
+            indexed.seen,
+            i64::from(count_max),
+            i64::from(bytes_max)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let events = rows
+            .into_iter()
+            .map(|row| unindexed(row.id, row.event_type, row.object_id, row.object_type, row.payload));
+        Ok(events.collect())
+    }
+
+    /// Events that were committed after later ones had been seen, oldest first, within the next stretch
+    /// of ids; then also where that stretch ends. Nothing where all is settled.
+    pub async fn missed_events(
+        &self,
+        indexed: Indexed,
+        count_max: u32,
+    ) -> Result<Option<(Vec<Unindexed>, EventKey)>, StoreError> {
+        let end = indexed.mark.min(indexed.seen).min(indexed.settled.saturating_add(STRETCH));
+        if !indexed.is_mark_settled || end <= indexed.settled {
+            return Ok(None);
+        }
+        let rows = sqlx::query!(
+            r#"
+            select id, type as event_type, object_id, object_type, payload
+              from eventbridge.events
+             where id > $1 and id <= $2
+               and not exists (select from eventbridge.event_facts where event_facts.event_key = events.id)
+             order by id
+             limit $3
+            "#,
+            indexed.settled,
+            end,
+            i64::from(count_max)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let missed: Vec<Unindexed> = rows
+            .into_iter()
+            .map(|row| unindexed(row.id, row.event_type, row.object_id, row.object_type, row.payload))
+            .collect();
+        let is_whole = missed.len() < usize::try_from(count_max).unwrap_or(usize::MAX);
+        let end = match missed.last() {
+            Some(last) if !is_whole => last.key,
+            _ => EventKey(end),
+        };
+        Ok(Some((missed, end)))
+    }
+
+    /// Adds events to the index. One that is in it already, or that is gone, is left alone.
+    pub async fn index(&self, found: &[(EventKey, Findings)]) -> Result<(), StoreError> {
+        let keys: Vec<i64> = found.iter().map(|(key, _)| key.0).collect();
+        let (of, terms): (Vec<i64>, Vec<&str>) = found
+            .iter()
+            .flat_map(|(key, findings)| findings.terms.iter().map(|term| (key.0, term.as_str())))
+            .unzip();
+        // Where among all terms those of each event end: a slice of an array costs less than a search in it.
+        let ends: Vec<i32> = found
+            .iter()
+            .scan(0_i32, |end, (_, findings)| {
+                *end = end.saturating_add(i32::try_from(findings.terms.len()).unwrap_or(i32::MAX));
+                Some(*end)
+            })
+            .collect();
+        let text = |value: fn(&Findings) -> Option<String>| -> Vec<Option<String>> {
+            found.iter().map(|(_, findings)| value(findings)).collect()
+        };
+        let amounts: Vec<Option<i64>> =
+            found.iter().map(|(_, findings)| findings.amount.and_then(|amount| amount.minor())).collect();
+        sqlx::query!(
+            r#"
+            with read as (
+                select *, coalesce(lag(terms_end) over (order by place), 0) + 1 as terms_begin
+                  from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $9::int[])
+                       with ordinality
+                       as read (event_key, amount_minor, currency, customer, customer_email, invoice_number,
+                                terms_end, place)
+            ), indexed as (
+                insert into eventbridge.event_facts
+                       (event_key, subject, amount_minor, currency, customer, customer_email, invoice_number, terms)
+                select event_key, coalesce(object_id, event_id), amount_minor, currency, customer, customer_email,
+                       invoice_number, ($8::text[])[terms_begin:terms_end]
+                  from read
+                  join eventbridge.events on events.id = event_key and events.id = any ($1)
+                on conflict do nothing
+                returning event_key
+            )
+            insert into eventbridge.search_terms (term, event_key)
+            select term, event_key
+              from unnest($7::bigint[], $8::text[]) as words (event_key, term)
+              join indexed using (event_key)
+            on conflict do nothing
+            "#,
+            &keys,
+            &amounts as _,
+            &text(|findings| findings.currency.map(|currency| currency.to_string())) as _,
+            &text(|findings| findings.customer.clone()) as _,
+            &text(|findings| findings.customer_email.clone()) as _,
+            &text(|findings| findings.invoice_number.clone()) as _,
+            &of,
+            &terms as _,
+            &ends
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Says that every event up to this one has been seen.
+    pub async fn set_seen(&self, up_to: EventKey) -> Result<(), StoreError> {
+        sqlx::query!("update eventbridge.indexing set seen_id = greatest(seen_id, $1)", up_to.0)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Says that every event up to this one is indexed.
+    pub async fn set_settled(&self, up_to: EventKey) -> Result<(), StoreError> {
+        sqlx::query!("update eventbridge.indexing set settled_id = greatest(settled_id, $1)", up_to.0)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Sets the next mark at the newest event, once everything up to the last one is settled.
+    pub async fn set_mark(&self) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            update eventbridge.indexing
+               set mark_id = newest.id, mark_at = now()
+              from (select max(id) as id from eventbridge.events) as newest
+             where settled_id >= mark_id and newest.id > mark_id
+            "#
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+fn unindexed(
+    id: i64,
+    event_type: String,
+    object_id: Option<String>,
+    object_type: Option<String>,
+    payload: Vec<u8>,
+) -> Unindexed {
+    let facts = EventFacts { event_type, object_id, object_type, ..EventFacts::default() };
+    Unindexed { key: EventKey(id), facts, payload: Bytes::from(payload) }
+}

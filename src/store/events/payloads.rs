@@ -1,0 +1,60 @@
+//! The bodies of events: as they came in, and as a delivery gets them.
+
+use crate::domain::event::EventKey;
+use crate::store::Store;
+use crate::store::db::StoreError;
+use bytes::Bytes;
+
+/// The body of an event, and what it was verified with.
+#[derive(Debug, Clone)]
+pub struct SignedPayload {
+    /// The sender's id of the event.
+    pub event_id: String,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// The signature header as it came.
+    pub signature: String,
+    /// The name of the secret that it was made with.
+    pub secret_name: String,
+}
+
+impl Store {
+    /// The body of an event, byte for byte, and what it was verified with.
+    pub async fn payload(&self, key: EventKey) -> Result<Option<SignedPayload>, StoreError> {
+        let row = sqlx::query!(
+            "select event_id, payload, signature, secret_name from eventbridge.events where id = $1",
+            key.0
+        )
+        .fetch_optional(&self.reading)
+        .await?;
+        Ok(row.map(|row| SignedPayload {
+            event_id: row.event_id,
+            body: Bytes::from(row.payload),
+            signature: row.signature,
+            secret_name: row.secret_name,
+        }))
+    }
+}
+
+/// The stored event that a row holds which has all columns of one.
+macro_rules! stored_event {
+    ($row:expr) => {
+        $crate::domain::event::StoredEvent {
+            key: $crate::domain::event::EventKey($row.event_key),
+            source: $row.source,
+            event_id: $row.event_id,
+            facts: $crate::domain::event::EventFacts {
+                event_type: $row.event_type,
+                object_id: $row.object_id,
+                object_type: $row.object_type,
+                account: $row.account,
+                livemode: $row.livemode,
+                api_version: $row.api_version,
+                created: $row.created,
+            },
+            received_at: $row.received_at,
+            payload: bytes::Bytes::from($row.payload),
+        }
+    };
+}
+pub(in crate::store) use stored_event;

@@ -1,0 +1,88 @@
+//! The ring of the last requests that were rejected.
+
+use crate::domain::rejection::{Kept, Sighting};
+use crate::store::Store;
+use crate::store::db::StoreError;
+use chrono::{DateTime, Utc};
+
+/// How many rejections are kept.
+pub const REJECTIONS_KEPT: i64 = 100;
+
+impl Store {
+    /// Keeps a rejection in the place of the oldest one.
+    pub async fn keep_rejection(&self, sighting: &Sighting) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            with next as (
+                select nextval('eventbridge.rejection_numbers') as number
+            )
+            insert into eventbridge.rejections
+                   (slot, number, source, reason, header_names, by_sender, body_bytes, body_sha256,
+                    body_form, claimed_at, livemode, unseen)
+            select (next.number % $1::bigint)::smallint, next.number, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+              from next
+            on conflict (slot) do update
+               set number = excluded.number, at = excluded.at, source = excluded.source,
+                   reason = excluded.reason, header_names = excluded.header_names,
+                   by_sender = excluded.by_sender, body_bytes = excluded.body_bytes,
+                   body_sha256 = excluded.body_sha256, body_form = excluded.body_form,
+                   claimed_at = excluded.claimed_at, livemode = excluded.livemode,
+                   unseen = excluded.unseen
+            "#,
+            REJECTIONS_KEPT,
+            sighting.source,
+            sighting.reason,
+            &sighting.header_names,
+            sighting.by_sender,
+            i64::try_from(sighting.body_bytes).unwrap_or(i64::MAX),
+            sighting.body_sha256,
+            sighting.form.as_str(),
+            sighting.claimed_at,
+            sighting.livemode,
+            i64::try_from(sighting.unseen).unwrap_or(i64::MAX)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The rejections that are kept, newest first.
+    pub async fn rejections(&self) -> Result<Vec<Kept>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select at, source, reason, header_names, by_sender, body_bytes, body_sha256, body_form,
+                   claimed_at, livemode, unseen
+              from eventbridge.rejections
+             order by number desc
+            "#
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let form = row.body_form.parse();
+                let sighting = Sighting {
+                    source: row.source,
+                    reason: row.reason,
+                    header_names: row.header_names,
+                    by_sender: row.by_sender,
+                    body_bytes: u64::try_from(row.body_bytes).unwrap_or_default(),
+                    body_sha256: row.body_sha256,
+                    form: form.map_err(|_| StoreError::Unexpected(row.body_form))?,
+                    claimed_at: row.claimed_at,
+                    livemode: row.livemode,
+                    unseen: u64::try_from(row.unseen).unwrap_or_default(),
+                };
+                Ok(Kept { at: row.at, sighting })
+            })
+            .collect()
+    }
+
+    /// When the newest event was accepted.
+    pub async fn last_accepted_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at = sqlx::query_scalar!("select received_at from eventbridge.events order by id desc limit 1")
+            .fetch_optional(&self.reading)
+            .await?;
+        Ok(at)
+    }
+}

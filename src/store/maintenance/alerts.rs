@@ -1,0 +1,171 @@
+//! Alerts: which conditions last, and which of them still have to be told. However many processes
+//! see a condition, it has one row, and one of them tells it.
+
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Tries after which nobody is told any more: more than two days.
+const TRIES_MAX: i32 = 60;
+
+/// The most alerts that are told at once.
+const TOLD_AT_ONCE: i64 = 10;
+
+/// The wait after the first failed try; longer than any try. It doubles up to an hour.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
+
+/// A condition that lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// What it is about; the same condition has the same key every time.
+    pub key: String,
+    /// What is the matter, in a line. Nothing that came in is in it.
+    pub summary: String,
+    /// What to do.
+    pub remedy: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// An alert that is to be told now, by the process that got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToTell {
+    /// The condition.
+    pub condition: Condition,
+    /// When it was over, where it is the end that is told.
+    pub resolved_at: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// Takes or keeps a duty for `time`; `false` while it is another's. It is a write either way, so
+    /// it fails where the database takes none.
+    pub async fn take_duty(&self, name: &str, holder: Uuid, time: Duration) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            insert into eventbridge.duties as known (name, holder, until)
+            values ($1, $2, now() + $3::bigint * interval '1 millisecond')
+            on conflict (name) do update set holder = excluded.holder, until = excluded.until
+             where known.holder = excluded.holder or known.until < now()
+            "#,
+            name,
+            holder,
+            milliseconds(time)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Gives a duty back, so that another process need not wait for its end.
+    pub async fn leave_duty(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
+        sqlx::query!("delete from eventbridge.duties where name = $1 and holder = $2", name, holder)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Records which conditions last now, of those kinds that were looked at: a kind is the first word
+    /// of a key. One that is new is to be told, in its newest words; one that is over is to be told as
+    /// well, unless nobody has heard of it. One that comes back before its end was told never ended.
+    pub async fn record_conditions(
+        &self,
+        kinds: &[&str],
+        conditions: &[Condition],
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            with lasting as (
+                select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+                    as lasting (key, summary, remedy, since)
+            ), raised as (
+                insert into eventbridge.alerts as known (key, summary, remedy, since)
+                select key, summary, remedy, since from lasting order by key
+                on conflict (key) do update
+                   set summary = excluded.summary, remedy = excluded.remedy, resolved_at = null,
+                       attempts = case when known.resolved_at is null then known.attempts else 0 end,
+                       next_try_at = case when known.resolved_at is null then known.next_try_at else now() end
+                 where known.resolved_at is not null
+                    or (known.summary, known.remedy) is distinct from (excluded.summary, excluded.remedy)
+            ), ended as (
+                update eventbridge.alerts
+                   set resolved_at = now(), attempts = 0, next_try_at = now()
+                 where told_at is not null and resolved_at is null
+                   and split_part(key, ' ', 1) = any ($6) and key not in (select key from lasting)
+            )
+            delete from eventbridge.alerts
+             where (told_at is null or resolved_at is not null and attempts >= $5)
+               and split_part(key, ' ', 1) = any ($6) and key not in (select key from lasting)
+            "#,
+            &conditions.iter().map(|one| one.key.as_str()).collect::<Vec<_>>() as _,
+            &conditions.iter().map(|one| one.summary.as_str()).collect::<Vec<_>>() as _,
+            &conditions.iter().map(|one| one.remedy.as_str()).collect::<Vec<_>>() as _,
+            &conditions.iter().map(|one| one.since).collect::<Vec<_>>(),
+            TRIES_MAX,
+            kinds as _
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes on what is to be told now. Nobody else gets it until the next try is due, which is when
+    /// this one has long come to its end.
+    pub async fn take_alerts(&self) -> Result<Vec<ToTell>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            update eventbridge.alerts
+               set attempts = attempts + 1,
+                   next_try_at = now() + least($1::bigint * power(2, least(attempts, 10)), 3600000)
+                                         * interval '1 millisecond'
+             where key = any (array (
+                   select key from eventbridge.alerts
+                    where (told_at is null or resolved_at is not null)
+                      and next_try_at <= now() and attempts < $2
+                    order by raised_at, key
+                    limit $3
+                      for update skip locked))
+            returning key, summary, remedy, since, resolved_at
+            "#,
+            milliseconds(TRY_AGAIN),
+            TRIES_MAX,
+            TOLD_AT_ONCE
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let alerts = rows.into_iter().map(|row| ToTell {
+            condition: Condition { key: row.key, summary: row.summary, remedy: row.remedy, since: row.since },
+            resolved_at: row.resolved_at,
+        });
+        Ok(alerts.collect())
+    }
+
+    /// Records that an alert was told. Where its end was told and it has come back meanwhile, it is
+    /// to be told anew.
+    pub async fn told(&self, alert: &ToTell) -> Result<(), StoreError> {
+        if alert.resolved_at.is_none() {
+            sqlx::query!(
+                "update eventbridge.alerts set told_at = now(), attempts = 0, next_try_at = now() where key = $1 and told_at is null",
+                alert.condition.key
+            )
+            .execute(&self.pool)
+            .await?;
+            return Ok(());
+        }
+        sqlx::query!(
+            r#"
+            with gone as (
+                delete from eventbridge.alerts where key = $1 and resolved_at is not null
+            )
+            update eventbridge.alerts
+               set told_at = null, attempts = 0, next_try_at = now()
+             where key = $1 and resolved_at is null
+            "#,
+            alert.condition.key
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

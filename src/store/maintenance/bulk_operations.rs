@@ -1,0 +1,226 @@
+//! What people do to many executions at once: a page of them for each statement.
+//!
+//! What is put into the queue so goes behind all else, so that what comes in meanwhile need not wait.
+//! What runs is never touched, nor what has no payload any more.
+
+use crate::domain::audit::{Action, Caller};
+use crate::domain::event::EventKey;
+use crate::domain::execution::{Change, ExecutionId, NewExecution};
+use crate::store::Store;
+use crate::store::db::{StoreError, value_without_nul};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Executions counted by their destination instance.
+pub type Counts = BTreeMap<String, u64>;
+
+/// What a retry of many does, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Executions that are to be delivered again.
+    pub counts: Counts,
+    /// Its line of the audit, where anything was done.
+    pub line: Option<i64>,
+}
+
+/// What a replay does, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Executions that were not there before.
+    pub created: Counts,
+    /// Executions that are to be delivered again.
+    pub again: Counts,
+    /// Its line of the audit, where anything was done.
+    pub line: Option<i64>,
+}
+
+impl Store {
+    /// Queues those of these executions for another try that are still in this state, one from which
+    /// [`Change::Retry`] is legal. `detail` is what the audit says of it beside the count.
+    pub async fn retry_many(
+        &self,
+        ids: &[ExecutionId],
+        status: &str,
+        detail: &Value,
+        caller: &Caller,
+    ) -> Result<Retried, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            with found as (
+                -- In their order, and none that somebody has just now, so that nobody waits in a circle.
+                select executions.id
+                  from eventbridge.executions
+                  join eventbridge.events on events.id = event_key and payload_removed_at is null
+                 where executions.id = any ($1) and status = $2 and status = any ($3)
+                 order by executions.id
+                   for update of executions skip locked
+            ), retried as (
+                update eventbridge.executions
+                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
+                       retried_at = now(),
+                       -- What came in and was not tried yet keeps its place; all else would go before it.
+                       in_bulk = in_bulk or status <> 'pending' or attempts > 0 or crashes > 0,
+                       reason = 'a retry was asked for, with others', error_class = null, finished_at = null
+                 where id = any (array (select id from found))
+                returning destination
+            ), audited as (
+                insert into eventbridge.audit (who, action, subject, detail)
+                select $4, $5, 'executions', $6::jsonb || jsonb_build_object('count', count(*))
+                  from retried
+                having count(*) > 0
+                returning id
+            )
+            select destination, count(*) as "count!", (select id from audited) as line
+              from retried
+             group by destination
+            "#,
+            &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+            status,
+            &Change::Retry.allowed_from_words(),
+            caller.name(),
+            Action::ExecutionsRetried.as_str(),
+            value_without_nul(detail)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let line = rows.first().and_then(|row| row.line);
+        let counts = rows.into_iter().map(|row| (row.destination, whole(row.count))).collect();
+        Ok(Retried { counts, line })
+    }
+
+    /// What [`retry_many`](Self::retry_many) would do now; nothing is changed.
+    pub async fn would_retry_many(&self, ids: &[ExecutionId], status: &str) -> Result<Retried, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select destination, count(*) as "count!"
+              from eventbridge.executions
+              join eventbridge.events on events.id = event_key and payload_removed_at is null
+             where executions.id = any ($1) and status = $2 and status = any ($3)
+             group by destination
+            "#,
+            &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+            status,
+            &Change::Retry.allowed_from_words()
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let counts = rows.into_iter().map(|row| (row.destination, whole(row.count))).collect();
+        Ok(Retried { counts, line: None })
+    }
+
+    /// Delivers events again: makes the executions that are wanted and not there, and queues those that
+    /// are there and from whose state [`Change::Replay`] is legal. The others are left as they are.
+    pub async fn replay(
+        &self,
+        wanted: &[(EventKey, NewExecution)],
+        detail: &Value,
+        caller: &Caller,
+    ) -> Result<Replayed, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            with wanted as (
+                select event_key, destination, mode, lane
+                  from unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
+                       as wanted (event_key, destination, mode, lane)
+                  join eventbridge.events on events.id = event_key
+                 where payload_removed_at is null
+                 order by events.id
+                   -- An event that is to be delivered must not be removed meanwhile.
+                   for key share of events
+            ), found as (
+                select executions.id
+                  from wanted
+                  join eventbridge.executions using (event_key, destination)
+                 where status = any ($5)
+                 order by executions.id
+                   for update of executions skip locked
+            ), again as (
+                update eventbridge.executions
+                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
+                       retried_at = now(), in_bulk = true,
+                       reason = 'its event is replayed', error_class = null, finished_at = null
+                 where id = any (array (select id from found))
+                returning destination
+            ), created as (
+                insert into eventbridge.executions
+                       (event_key, destination, mode, lane, retried_at, in_bulk, reason)
+                select event_key, destination, mode, lane, now(), true, 'its event is replayed'
+                  from wanted
+                 order by event_key, destination
+                on conflict (event_key, destination) do nothing
+                returning destination
+            ), audited as (
+                insert into eventbridge.audit (who, action, subject, detail)
+                select $6, $7, 'events', $8::jsonb || jsonb_build_object('created', created, 'again', again)
+                  from (select (select count(*) from created) as created, (select count(*) from again) as again) as counts
+                 where created + again > 0
+                returning id
+            )
+            select destination as "destination!", sum(created)::bigint as "created!",
+                   sum(again)::bigint as "again!", (select id from audited) as line
+              from (select destination, 1 as created, 0 as again from created
+                    union all
+                    select destination, 0, 1 from again) as changed
+             group by destination
+            "#,
+            &wanted.iter().map(|(key, _)| key.0).collect::<Vec<_>>(),
+            &wanted.iter().map(|(_, execution)| execution.destination.as_str()).collect::<Vec<_>>() as _,
+            &wanted.iter().map(|(_, execution)| execution.mode.as_str()).collect::<Vec<_>>() as _,
+            &wanted.iter().map(|(_, execution)| execution.lane.as_deref()).collect::<Vec<_>>() as _,
+            &Change::Replay.allowed_from_words(),
+            caller.name(),
+            Action::EventsReplayed.as_str(),
+            value_without_nul(detail)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let line = rows.first().and_then(|row| row.line);
+        let replayed = Replayed::of(rows.into_iter().map(|row| (row.destination, row.created, row.again)));
+        Ok(Replayed { line, ..replayed })
+    }
+
+    /// What [`replay`](Self::replay) would do now; nothing is changed.
+    pub async fn would_replay(&self, wanted: &[(EventKey, NewExecution)]) -> Result<Replayed, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select wanted.destination as "destination!",
+                   count(*) filter (where executions.id is null) as "created!",
+                   count(*) filter (where status = any ($3)) as "again!"
+              from unnest($1::bigint[], $2::text[]) as wanted (event_key, destination)
+              join eventbridge.events on events.id = wanted.event_key and payload_removed_at is null
+              left join eventbridge.executions using (event_key, destination)
+             group by wanted.destination
+            "#,
+            &wanted.iter().map(|(key, _)| key.0).collect::<Vec<_>>(),
+            &wanted.iter().map(|(_, execution)| execution.destination.as_str()).collect::<Vec<_>>() as _,
+            &Change::Replay.allowed_from_words()
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(Replayed::of(rows.into_iter().map(|row| (row.destination, row.created, row.again))))
+    }
+}
+
+impl Replayed {
+    fn of(rows: impl Iterator<Item = (String, i64, i64)>) -> Self {
+        let mut replayed = Self::default();
+        for (destination, created, again) in rows {
+            replayed.created.insert(destination.clone(), whole(created));
+            replayed.again.insert(destination, whole(again));
+        }
+        replayed
+    }
+
+    /// Executions made and queued, by their destination instance.
+    pub fn all(&self) -> Counts {
+        let mut all = self.created.clone();
+        for (destination, count) in &self.again {
+            *all.entry(destination.clone()).or_default() += count;
+        }
+        all
+    }
+}
+
+fn whole(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or_default()
+}

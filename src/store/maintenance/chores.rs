@@ -1,0 +1,44 @@
+//! Work in the background that one replica at a time does, and how far it has come.
+
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds};
+use std::time::Duration;
+
+impl Store {
+    /// Takes a chore on where it is due and nobody is at it, and tells how far it has come. It is the
+    /// caller's for `hold`; [`move_chore`](Self::move_chore) prolongs that.
+    pub async fn take_chore(&self, name: &str, hold: Duration) -> Result<Option<i64>, StoreError> {
+        let position = sqlx::query_scalar!(
+            r#"
+            insert into eventbridge.chores as known (name, due_at)
+            values ($1, now() + $2::bigint * interval '1 millisecond')
+            on conflict (name) do update
+               set due_at = excluded.due_at
+             where known.due_at <= now()
+            returning position
+            "#,
+            name,
+            milliseconds(hold)
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(position)
+    }
+
+    /// Says how far a chore has come, and when it is due for anybody.
+    pub async fn move_chore(&self, name: &str, position: i64, due_in: Duration) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            update eventbridge.chores
+               set position = $2, due_at = now() + $3::bigint * interval '1 millisecond'
+             where name = $1
+            "#,
+            name,
+            position,
+            milliseconds(due_in)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! Forgetting a person: the bodies that name them go, and what was quoted from them.
+//!
+//! Bodies are searched themselves, so that nothing depends on what is indexed. The rows stay, with
+//! ids and states alone: what was delivered where is still known.
+
+use crate::store::Store;
+use crate::store::db::StoreError;
+
+/// Who is to be forgotten, as bodies may name them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The ids that they have as customers.
+    pub customers: Vec<String>,
+    /// Their e-mail address, in ASCII.
+    pub email: Option<String>,
+}
+
+/// How many bodies are searched together.
+const SEARCHED_MAX: i64 = 500;
+
+/// The events of one stretch that name a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The last event that was searched; the next stretch begins behind it.
+    pub position: i64,
+    /// Those that name the person.
+    pub events: Vec<i64>,
+    /// Whether no event lies behind the position.
+    pub is_last: bool,
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Bodies of events.
+    pub payloads: u64,
+    /// Messages that could quote them: of tries, and reasons of executions.
+    pub messages: u64,
+    /// Copies of what objects' pages show.
+    pub shown_objects: u64,
+    /// Terms by which the events were found.
+    pub terms: u64,
+    /// Executions that waited and are cancelled.
+    pub cancelled: u64,
+    /// Events that are being delivered just now, and were left alone.
+    pub busy: Vec<i64>,
+}
+
+/// A page that was written about a customer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WrittenPage {
+    /// The instance that wrote it.
+    pub destination: String,
+    /// The destination's id of it.
+    pub id: String,
+    /// The link to it.
+    pub url: Option<String>,
+}
+
+/// A pattern for an address that is no part of a longer one. In JSON a line's end is written as a
+/// backslash and a letter, which may stand before it.
+fn standing_alone(email: &str) -> String {
+    let escaped: String = email
+        .chars()
+        .flat_map(|c| (!c.is_ascii_alphanumeric()).then_some('\\').into_iter().chain([c]))
+        .collect();
+    format!(r"(?:(?<![a-z0-9._%+\-])|(?<=\\[nrt])){escaped}(?![a-z0-9\-]|\.[a-z0-9])")
+}
+
+impl Store {
+    /// Searches the next bodies behind `position` for a person: for a customer's id as a text of its own,
+    /// for an e-mail address anywhere, whatever its case.
+    pub async fn find_person(&self, person: &Person, position: i64) -> Result<Named, StoreError> {
+        let ids: Vec<Vec<u8>> = person.customers.iter().map(|id| format!("\"{id}\"").into_bytes()).collect();
+        let email = person.email.as_deref().map(str::to_ascii_lowercase);
+        let alone = email.as_deref().map(standing_alone);
+        let row = sqlx::query!(
+            r#"
+            with searched as (
+                select id from eventbridge.events where id > $1 order by id limit $2
+            ), named as (
+                select id
+                  from eventbridge.events
+                 where id = any (array (select id from searched))
+                   and payload_removed_at is null
+                   and (object_id = any ($3)
+                        or exists (select from unnest($4::bytea[]) as quoted where position(quoted in payload) > 0)
+                        -- Read as Latin-1 any bytes are a text, and ASCII stays what it is.
+                        or position($5 in lower(convert_from(payload, 'LATIN1') collate "C")) > 0
+                           and lower(convert_from(payload, 'LATIN1') collate "C") ~ $6)
+            )
+            select coalesce((select max(id) from searched), $1) as "position!",
+                   array (select id from named order by id) as "events!",
+                   (select count(*) from searched) < $2 as "is_last!"
+            "#,
+            position,
+            SEARCHED_MAX,
+            &person.customers,
+            &ids,
+            email,
+            alone
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Named { position: row.position, events: row.events, is_last: row.is_last })
+    }
+
+    /// The pages that were written of these events and of the objects that they are about.
+    pub async fn pages_of(&self, events: &[i64]) -> Result<Vec<WrittenPage>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select destination, remote_id as "id!", min(remote_url) as url
+              from eventbridge.executions
+             where event_key = any ($1) and remote_id <> ''
+             group by destination, remote_id
+             order by destination, remote_id
+            "#,
+            events
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let pages = rows.into_iter().map(|row| WrittenPage {
+            destination: row.destination,
+            id: row.id,
+            url: row.url,
+        });
+        Ok(pages.collect())
+    }
+
+    /// Removes the bodies of these events and whatever quotes them. What waits is cancelled; an event
+    /// that is being delivered just now is left alone as a whole. With `dry_run` it only counts.
+    pub async fn forget(&self, events: &[i64], dry_run: bool) -> Result<Forgotten, StoreError> {
+        let row = sqlx::query!(
+            r#"
+            with named as (
+                select id from eventbridge.events where id = any ($1) and payload_removed_at is null for update
+            ), own as (
+                select id, event_key, status, lane, reason
+                  from eventbridge.executions
+                 where event_key = any (array (select id from named))
+                 -- In the order in which verdicts lock them, so that nobody waits in a circle.
+                 order by id
+                   for update
+            ), busy as (
+                select distinct event_key from own where status = 'running'
+            ), doomed as (
+                select id from named where id not in (select event_key from busy)
+            ), doomed_executions as (
+                select id, status, lane, reason from own where event_key in (select id from doomed)
+            ), emptied as (
+                update eventbridge.events
+                   set payload = '', payload_removed_at = now(), payload_removed_why = 'forgotten'
+                 where not $2 and id = any (array (select id from doomed))
+            ), silenced as (
+                update eventbridge.executions
+                   set status = case executions.status when 'pending' then 'cancelled' else executions.status end,
+                       reason = case when doomed_executions.status = 'pending' or doomed_executions.reason is not null
+                                     then 'the data of its customer was removed' end,
+                       -- A page's link can bear its title before its id.
+                       remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1'),
+                       finished_at = coalesce(executions.finished_at, now())
+                  from doomed_executions
+                 where not $2 and executions.id = doomed_executions.id
+                   and (doomed_executions.status = 'pending' or doomed_executions.reason is not null
+                        or remote_url is not null)
+            ), found_by as (
+                select event_key, unnest(terms) as term
+                  from eventbridge.event_facts
+                 where event_key = any (array (select id from doomed))
+            ), without_terms as (
+                delete from eventbridge.search_terms
+                 using found_by
+                 where not $2 and search_terms.term = found_by.term and search_terms.event_key = found_by.event_key
+            ), without_facts as (
+                -- A row stays, also where there was none yet: whoever read the body before it went and
+                -- has not indexed it yet adds nothing then.
+                insert into eventbridge.event_facts as known (event_key, terms)
+                select id, '{}' from doomed where not $2
+                on conflict (event_key) do update
+                   set customer = null, customer_email = null, invoice_number = null, terms = excluded.terms
+            ), quoting as (
+                select execution_id, fence
+                  from eventbridge.attempts
+                 where execution_id = any (array (select id from doomed_executions)) and message is not null
+            ), unquoted as (
+                update eventbridge.attempts
+                   set message = null
+                 where not $2 and message is not null
+                   and execution_id = any (array (select id from doomed_executions))
+            ), shown as (
+                select lane
+                  from eventbridge.remote_objects
+                 where lane = any (array (select lane from doomed_executions where lane is not null))
+            ), hidden as (
+                delete from eventbridge.remote_objects
+                 where not $2 and lane = any (array (select lane from shown))
+            )
+            select (select count(*) from doomed) as "payloads!",
+                   (select count(*) from quoting)
+                       + (select count(*) from doomed_executions where reason is not null) as "messages!",
+                   (select count(*) from shown) as "shown_objects!",
+                   (select count(*) from found_by) as "terms!",
+                   (select count(*) from doomed_executions where status = 'pending') as "cancelled!",
+                   array (select event_key from busy order by event_key) as "busy!"
+            "#,
+            events,
+            dry_run
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        Ok(Forgotten {
+            payloads: count(row.payloads),
+            messages: count(row.messages),
+            shown_objects: count(row.shown_objects),
+            terms: count(row.terms),
+            cancelled: count(row.cancelled),
+            busy: row.busy,
+        })
+    }
+}

@@ -1,0 +1,326 @@
+//! Retention: old bodies, or old events with all that belongs to them, are removed in small batches.
+//!
+//! Nothing unfinished is ever removed. In object mode the state that is shown of an object stays, and
+//! so do the states of its last second: they decide whether a late event is newer.
+
+use crate::domain::event::EventKey;
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// How many events are looked at together: a fraction of a second's work.
+pub const SWEPT_AT_ONCE: u32 = 500;
+
+/// How many groups of failures are looked at together.
+const GROUPS_AT_ONCE: i64 = 500;
+
+/// Bodies that were removed before are passed over, so many at once.
+const PASSED_OVER_MAX: i64 = 10_000;
+
+/// The newest state of a lane is looked for among so many of its newest executions. Where it is an
+/// older one, more is kept than must be.
+const NEWEST_OF_LANE: i64 = 100;
+
+/// What is removed of an old event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Its body, the words of it by which the event is found, and the messages that could quote it: the
+    /// event and its executions stay, and cannot be delivered again. It is still found by its own id and
+    /// by that of its object.
+    Payloads,
+    /// All of it: the event, its executions, their attempts, what was done to them by hand, and what
+    /// the event is found by.
+    Rows,
+}
+
+/// Which events are old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cutoff {
+    /// Those that came longer ago than this.
+    Age(Duration),
+    /// Those that came before.
+    Before(DateTime<Utc>),
+}
+
+impl Cutoff {
+    /// The time, or the age in milliseconds.
+    fn parts(self) -> (Option<DateTime<Utc>>, Option<i64>) {
+        match self {
+            Self::Before(at) => (Some(at), None),
+            Self::Age(age) => (None, Some(milliseconds(age))),
+        }
+    }
+}
+
+/// What one batch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// The last event that was looked at; the next batch begins behind it.
+    pub position: i64,
+    /// How many events were removed, or their bodies.
+    pub removed: u64,
+    /// How many are old and had to stay.
+    pub kept: u64,
+    /// Whether no old event lies behind the position.
+    pub is_last: bool,
+}
+
+/// That a body was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedPayload {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// `retention` or `forgotten`.
+    pub why: String,
+}
+
+impl Store {
+    /// Looks at the next `events` behind `position`, [`SWEPT_AT_ONCE`] at most, and removes what is old.
+    /// With `dry_run` it only counts.
+    pub async fn sweep(
+        &self,
+        removal: Removal,
+        cutoff: Cutoff,
+        position: i64,
+        events: u32,
+        dry_run: bool,
+    ) -> Result<Swept, StoreError> {
+        let (before, age) = cutoff.parts();
+        let events = i64::from(events.min(SWEPT_AT_ONCE));
+        let row = sqlx::query!(
+            r#"
+            with next as (
+                select id, received_at, payload_removed_at is null as has_payload
+                  from eventbridge.events
+                 where id > $1
+                 order by id
+                 limit $7
+            ), looked_at as (
+                select id, received_at < coalesce($3, now() - $4::bigint * interval '1 millisecond') as is_old
+                  from next
+                 where $5 or has_payload
+                 order by id
+                 limit $2
+            ), old as (
+                -- Whoever brings an event back to life locks it too, and is left alone.
+                select id
+                  from eventbridge.events
+                 where id = any (array (select id from looked_at where is_old))
+                   and ($5 or payload_removed_at is null)
+                   for update skip locked
+            ), own as (
+                select id, event_key, status, lane
+                  from eventbridge.executions
+                 where event_key = any (array (select id from old))
+                   for update skip locked
+            ), lanes as (
+                -- Once for each lane, however many of its states are looked at and however long it is.
+                select lane, max(created) as newest_at
+                  from (select distinct lane from own
+                         where lane is not null and status in ('success', 'superseded')) as of_own
+                 cross join lateral (
+                       select events.created
+                         from eventbridge.executions
+                         join eventbridge.events on events.id = event_key
+                        where executions.lane = of_own.lane
+                          and executions.status in ('pending', 'running', 'success', 'superseded')
+                          and events.type not like 'v1.%' and events.type not like 'v2.%'
+                        order by executions.id desc
+                        limit $8) as newest
+                 group by lane
+            ), needed as (
+                select executions.event_key
+                  from eventbridge.executions
+                  join eventbridge.events on events.id = executions.event_key
+                  left join own on own.id = executions.id
+                  left join lanes on lanes.lane = own.lane
+                 where executions.event_key = any (array (select id from old))
+                   and (own.id is null
+                        or own.status in ('pending', 'running')
+                        or own.lane is not null
+                           and (exists (select from eventbridge.remote_objects
+                                         where remote_objects.lane = own.lane and execution_id = own.id)
+                                or own.status in ('success', 'superseded')
+                                   and (newest_at >= date_trunc('second', events.created) + interval '1 second')
+                                       is not true))
+            ), doomed as (
+                select id from old where id not in (select event_key from needed)
+            ), doomed_executions as (
+                select id from own where event_key in (select id from doomed)
+            ), emptied as (
+                update eventbridge.events
+                   set payload = '', payload_removed_at = now(), payload_removed_why = 'retention'
+                 where not $5 and not $6 and id = any (array (select id from doomed))
+            ), silenced as (
+                -- The messages could quote it, and so can a page's link, which bears its title before its
+                -- id. What messages have in common stays with their group.
+                update eventbridge.executions
+                   set reason = case when status in ('failed', 'skipped') and reason is not null
+                                     then 'what was said of it went with its payload' else reason end,
+                       remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1')
+                 where not $5 and not $6 and id = any (array (select id from doomed_executions))
+                   and (status in ('failed', 'skipped') and reason is not null or remote_url ~ '-[0-9a-f]{32}$')
+            ), unquoted as (
+                update eventbridge.attempts
+                   set message = null
+                 where not $5 and not $6 and message is not null
+                   and execution_id = any (array (select id from doomed_executions))
+            ), without_attempts as (
+                delete from eventbridge.attempts
+                 where $5 and not $6 and execution_id = any (array (select id from doomed_executions))
+            ), without_audit as (
+                delete from eventbridge.audit
+                 where $5 and not $6
+                   and subject = any (array (select 'execution ' || id from doomed_executions))
+            ), words as (
+                -- The object's id stands in the event itself, so it stays as long as that.
+                select event_key, term, not $5 and term = lower(object_id) is true as stays
+                  from eventbridge.event_facts
+                  join eventbridge.events on events.id = event_key
+                 cross join unnest(terms) as term
+                 where event_key = any (array (select id from doomed))
+            ), without_terms as (
+                delete from eventbridge.search_terms
+                 using words
+                 where not $6 and not stays
+                   and search_terms.term = words.term and search_terms.event_key = words.event_key
+            ), without_facts as (
+                delete from eventbridge.event_facts
+                 where $5 and not $6 and event_key = any (array (select id from doomed))
+            ), nameless as (
+                -- A row says that the event is indexed: where there is none yet, none is made of its words.
+                insert into eventbridge.event_facts as known (event_key, terms)
+                select id, array (select term from words where event_key = id and stays)
+                  from doomed
+                 where not $5 and not $6
+                on conflict (event_key) do update
+                   set customer = null, customer_email = null, invoice_number = null, terms = excluded.terms
+            ), without_executions as (
+                delete from eventbridge.executions
+                 where $5 and not $6 and id = any (array (select id from doomed_executions))
+            ), without_events as (
+                delete from eventbridge.events
+                 where $5 and not $6 and id = any (array (select id from doomed))
+            )
+            select coalesce(case when (select count(*) from looked_at) < $2 then (select max(id) from next)
+                                 else (select max(id) from looked_at) end, $1) as "position!",
+                   (select count(*) from doomed) as "removed!",
+                   (select count(*) from looked_at where is_old) - (select count(*) from doomed) as "kept!",
+                   (select count(*) from looked_at) < $2 and (select count(*) from next) < $7
+                       or exists (select from looked_at) and not exists (select from looked_at where is_old) as "is_last!"
+            "#,
+            position,
+            events,
+            before,
+            age,
+            removal == Removal::Rows,
+            dry_run,
+            if removal == Removal::Rows { events } else { events.max(PASSED_OVER_MAX) },
+            NEWEST_OF_LANE
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        Ok(Swept {
+            position: row.position,
+            removed: count(row.removed),
+            kept: count(row.kept),
+            is_last: row.is_last,
+        })
+    }
+
+    /// Removes groups of failures that are old and in which nothing is failed, some hundred at once.
+    /// Returns how many. With `dry_run` it only counts.
+    ///
+    /// A failure that comes at this very moment can be left without its group. It gets a new one as soon
+    /// as [`regroup_lost_failures`](Self::regroup_lost_failures) has looked.
+    pub async fn remove_idle_groups(&self, cutoff: Cutoff, dry_run: bool) -> Result<u64, StoreError> {
+        let (before, age) = cutoff.parts();
+        let removed = sqlx::query_scalar!(
+            r#"
+            with idle as (
+                select key
+                  from eventbridge.failure_groups
+                 where greatest(created_at, acknowledged_at) < coalesce($1, now() - $2::bigint * interval '1 millisecond')
+                   and not exists (select from eventbridge.executions
+                                    where failure_group = failure_groups.key and status = 'failed')
+                 limit $3
+            ), removed as (
+                delete from eventbridge.failure_groups where not $4 and key = any (array (select key from idle))
+            )
+            select count(*) as "count!" from idle
+            "#,
+            before,
+            age,
+            GROUPS_AT_ONCE,
+            dry_run
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(u64::try_from(removed).unwrap_or_default())
+    }
+
+    /// Takes failures out of groups that are not there, some hundred at once, so that they get one anew.
+    pub async fn regroup_lost_failures(&self) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            with recursive named (key) as (
+                -- From one group's first failure to the next one's, however many each has.
+                (select failure_group from eventbridge.executions
+                  where status = 'failed' and failure_group is not null
+                  order by failure_group
+                  limit 1)
+                union all
+                select (select failure_group from eventbridge.executions
+                         where status = 'failed' and failure_group > named.key
+                         order by failure_group
+                         limit 1)
+                  from named
+                 where named.key is not null
+            ), lost as (
+                select executions.id
+                  from named
+                  join eventbridge.executions on failure_group = named.key and status = 'failed'
+                 where not exists (select from eventbridge.failure_groups where failure_groups.key = named.key)
+                 limit $1
+            )
+            update eventbridge.executions
+               set failure_group = null
+             where id = any (array (select id from lost)) and status = 'failed'
+            "#,
+            GROUPS_AT_ONCE
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// When and why the body of an event was removed; nothing where it is there.
+    pub async fn payload_removed(&self, key: EventKey) -> Result<Option<RemovedPayload>, StoreError> {
+        let row = sqlx::query_as!(
+            RemovedPayload,
+            r#"
+            select payload_removed_at as "at!", coalesce(payload_removed_why, '') as "why!"
+              from eventbridge.events
+             where id = $1 and payload_removed_at is not null
+            "#,
+            key.0
+        )
+        .fetch_optional(&self.reading)
+        .await?;
+        Ok(row)
+    }
+
+    /// The lowest and the highest number of an event, by which progress can be told.
+    pub async fn event_range(&self) -> Result<(i64, i64), StoreError> {
+        let row = sqlx::query!(
+            r#"
+            select coalesce(min(id), 0) as "first!", coalesce(max(id), 0) as "last!" from eventbridge.events
+            "#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((row.first, row.last))
+    }
+}

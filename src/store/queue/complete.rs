@@ -1,0 +1,230 @@
+//! How tries end: the verdict changes the execution, and the lease is given back with it.
+
+use super::Fence;
+use crate::domain::delivery::Remote;
+use crate::domain::execution::{ExecutionId, Status};
+use crate::domain::failure::pattern;
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds, whole_milliseconds, without_nul};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// How a try ended, as the queue records it.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The execution.
+    pub id: ExecutionId,
+    /// The lease under which it ran.
+    pub fence: Fence,
+    /// What becomes of the execution.
+    pub conclusion: Conclusion,
+    /// What is known of its writes now.
+    pub settlement: Settlement,
+    /// Whether the try went all the way, so that an execution which may have crashed a worker is
+    /// suspected no longer. One that had to wait, only looked, or was broken off proves nothing.
+    pub came_through: bool,
+    /// How long the try took.
+    pub duration: Duration,
+    /// The verdict in one word, for the list of attempts.
+    pub outcome: &'static str,
+    /// The HTTP status of the answer.
+    pub response_code: Option<u16>,
+    /// The class of the failure.
+    pub error_class: Option<String>,
+    /// What happened, for people.
+    pub message: Option<String>,
+    /// The destination's id of the request.
+    pub request_id: Option<String>,
+}
+
+impl Finished {
+    /// The verdict without the destination's words, which are all that a database can refuse.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        let message = self.message.as_ref().map(|_| "the destination's answer cannot be stored".to_owned());
+        Self {
+            error_class: self.error_class.as_ref().map(|_| "unstorable".to_owned()),
+            message,
+            request_id: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// What becomes of an execution after a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Delivered.
+    Success(Remote),
+    /// Given up.
+    Failed,
+    /// Declined by the destination.
+    Skipped,
+    /// To be tried again.
+    Postponed {
+        /// When, from now.
+        wait: Duration,
+        /// Whether the try counts towards giving up.
+        counts: bool,
+    },
+}
+
+impl Conclusion {
+    fn status(&self) -> Status {
+        match self {
+            Self::Success(_) => Status::Success,
+            Self::Failed => Status::Failed,
+            Self::Skipped => Status::Skipped,
+            Self::Postponed { .. } => Status::Pending,
+        }
+    }
+}
+
+/// Whether a write of this execution may still land unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// What was known before the try still holds.
+    AsBefore,
+    /// A write that was sent this long ago may have happened or may still happen.
+    Unsettled {
+        /// How long ago.
+        since: Duration,
+    },
+    /// No write is under way.
+    Settled,
+}
+
+impl Settlement {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::AsBefore => "as_before",
+            Self::Unsettled { .. } => "unsettled",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+impl Store {
+    /// Records how tries ended and gives their leases back, all in one statement.
+    ///
+    /// Returns the executions that were changed; those whose lease was lost are not among them, and
+    /// nothing of them is recorded.
+    pub async fn finish(&self, batch: &[Finished]) -> Result<HashSet<ExecutionId>, StoreError> {
+        let text = |value: fn(&Finished) -> Option<&str>| -> Vec<Option<String>> {
+            batch.iter().map(|finished| value(finished).map(without_nul)).collect()
+        };
+        let remote = |finished: &Finished| match &finished.conclusion {
+            Conclusion::Success(Remote { id, url, place }) => Some(Remote {
+                id: without_nul(id),
+                url: url.as_deref().map(without_nul),
+                place: place.as_deref().map(without_nul),
+            }),
+            _ => None,
+        };
+        let unsettled = |finished: &Finished| match finished.settlement {
+            Settlement::Unsettled { since } => milliseconds(since),
+            _ => 0,
+        };
+        let wait = |finished: &Finished| match finished.conclusion {
+            Conclusion::Postponed { wait, .. } => milliseconds(wait),
+            _ => 0,
+        };
+        let counts = |finished: &Finished| match finished.conclusion {
+            Conclusion::Postponed { counts, .. } => counts,
+            Conclusion::Failed => true,
+            _ => false,
+        };
+        let alike = |finished: &Finished| {
+            let message = finished.message.as_deref().unwrap_or_default();
+            (finished.conclusion == Conclusion::Failed).then(|| pattern(message))
+        };
+        let rows = sqlx::query_scalar!(
+            r#"
+            with ended as (
+                select * from unnest(
+                    $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
+                    $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
+                    $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::bool[]
+                ) as ended (id, fence, status, wait_ms, counts, settlement,
+                            remote_id, remote_url, duration_ms, outcome, response_code, error_class,
+                            message, request_id, unsettled_ms, remote_place, pattern, came_through)
+            ), released as (
+                delete from eventbridge.leases
+                 using ended
+                 where leases.execution_id = ended.id and leases.fence = ended.fence
+                returning ended.*
+            ), finished as (
+                update eventbridge.executions
+                   set status = released.status,
+                       attempts = attempts + released.counts::int,
+                       crashes = case when came_through then 0 else crashes end,
+                       crashes_alone = case when came_through then 0 else crashes_alone end,
+                       run_at = case when released.status = 'pending'
+                                     then now() + released.wait_ms * interval '1 millisecond'
+                                     else run_at end,
+                       finished_at = case when released.status = 'pending' then null else now() end,
+                       reason = released.message,
+                       error_class = released.error_class,
+                       -- The same key as in `Store::group_failures`.
+                       failure_group = case when released.status = 'failed' then
+                           left(encode(sha256(convert_to(concat_ws(
+                               chr(10), destination, coalesce(released.error_class, ''), released.pattern),
+                               'UTF8')), 'hex'), 16) end,
+                       response_code = released.response_code,
+                       duration_ms = released.duration_ms,
+                       remote_id = coalesce(released.remote_id, executions.remote_id),
+                       remote_url = coalesce(released.remote_url, executions.remote_url),
+                       remote_place = coalesce(released.remote_place, executions.remote_place),
+                       unsettled_since = case released.settlement
+                                              when 'settled' then null
+                                              when 'unsettled'
+                                              then now() - released.unsettled_ms * interval '1 millisecond'
+                                              else unsettled_since end
+                  from released
+                 where executions.id = released.id
+                returning executions.id, released.fence, started_at, released.duration_ms, outcome,
+                          released.response_code, released.error_class, message, request_id,
+                          failure_group, destination, pattern
+            ), grouped as (
+                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                -- In one order, so that two who bring the same groups cannot wait for each other in a circle.
+                select distinct on (failure_group) failure_group, destination, coalesce(error_class, ''), pattern
+                  from finished
+                 where failure_group is not null
+                   and not exists (select from eventbridge.failure_groups as known where known.key = failure_group)
+                 order by failure_group
+                on conflict do nothing
+            ), recorded as (
+                insert into eventbridge.attempts
+                       (execution_id, fence, started_at, duration_ms, outcome,
+                        response_code, error_class, message, request_id)
+                select id, fence, started_at, duration_ms, outcome,
+                       response_code, error_class, message, request_id
+                  from finished
+            )
+            select id as "id!" from finished
+            "#,
+            &batch.iter().map(|finished| finished.id.0).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.fence.0).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.conclusion.status().as_str()).collect::<Vec<_>>() as _,
+            &batch.iter().map(wait).collect::<Vec<_>>(),
+            &batch.iter().map(counts).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.settlement.as_str()).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| remote(finished).map(|remote| remote.id)).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| remote(finished)?.url).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| whole_milliseconds(finished.duration)).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| finished.outcome).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| finished.response_code.map(i32::from)).collect::<Vec<_>>() as _,
+            &text(|finished| finished.error_class.as_deref()) as _,
+            &text(|finished| finished.message.as_deref()) as _,
+            &text(|finished| finished.request_id.as_deref()) as _,
+            &batch.iter().map(unsettled).collect::<Vec<_>>(),
+            &batch.iter().map(|finished| remote(finished)?.place).collect::<Vec<_>>() as _,
+            &batch.iter().map(alike).collect::<Vec<_>>() as _,
+            &batch.iter().map(|finished| finished.came_through).collect::<Vec<_>>(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(ExecutionId).collect())
+    }
+}

@@ -1,0 +1,362 @@
+//! Lanes: the executions of one object at one instance, of which only the newest state is written.
+
+use super::{Fence, Finished};
+use crate::domain::delivery::Remote;
+use crate::domain::event::StoredEvent;
+use crate::domain::execution::{Change, ExecutionId};
+use crate::domain::failure::pattern;
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds, value_without_nul, whole_milliseconds, without_nul};
+use crate::store::events::stored_event;
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// How many states of an object are looked at together; what waits beyond that comes next.
+const STATES_MAX: i64 = 200;
+
+/// How many of a lane's executions that came to an end are considered, the newest ones.
+const SETTLED_MAX: i64 = 1000;
+
+/// How many bytes of bodies are looked at together: thousands of usual ones, two of the largest.
+const BYTES_MAX: i64 = 4 * 1024 * 1024;
+
+/// One event of a lane's object.
+#[derive(Debug, Clone)]
+pub struct LaneState {
+    /// Its execution.
+    pub execution: ExecutionId,
+    /// Whether it still waits to be written, or superseded.
+    pub is_open: bool,
+    /// Whether it waits because a person asked for another try.
+    pub is_asked_for: bool,
+    /// The event.
+    pub event: StoredEvent,
+}
+
+/// What an instance shows of an object.
+#[derive(Debug, Clone)]
+pub struct RemoteObject {
+    /// The execution whose state it is.
+    pub execution: ExecutionId,
+    /// The object's page.
+    pub remote: Remote,
+    /// What was written to it last.
+    pub written: Value,
+}
+
+/// How a lane's head was settled together with what waits behind it.
+#[derive(Debug, Clone)]
+pub struct LaneVerdict {
+    /// The lane.
+    pub lane: String,
+    /// The execution whose state is the newest.
+    pub newest: ExecutionId,
+    /// What became of that state.
+    pub fate: Fate,
+}
+
+/// What became of the newest state.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    /// It was written, and stands for all these.
+    Shown {
+        /// What the object's page shows now.
+        object: RemoteObject,
+        /// The open executions whose states are older.
+        superseded: Vec<ExecutionId>,
+    },
+    /// It had been written before, and stands for all these.
+    ShownBefore {
+        /// The open executions whose states are older.
+        superseded: Vec<ExecutionId>,
+    },
+    /// The destination refuses it for good; the others are to be tried without it.
+    Refused,
+}
+
+impl LaneVerdict {
+    /// The verdict without the destination's words: should a database refuse it, this is what it can
+    /// take. What was written is then not known, so the next state is written whole.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        let mut bare = self.clone();
+        if let Fate::Shown { object, .. } = &mut bare.fate {
+            object.remote.url = None;
+            object.written = Value::Null;
+        }
+        bare
+    }
+}
+
+impl Store {
+    /// The states of a claimed execution's object that are to be compared: its own and those that
+    /// wait with it, what is shown, and those of the last second that were delivered or superseded.
+    ///
+    /// They are no more than 200, nor, beside the first that exceeds it, more than 4 MiB: what waits
+    /// beyond that comes next. Of those that came to an end the newest thousand are considered.
+    pub async fn lane_states(
+        &self,
+        lane: &str,
+        destination: &str,
+        claimed: ExecutionId,
+    ) -> Result<Vec<LaneState>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            with candidates as (
+                select $3::bigint as id
+                union
+                select execution_id from eventbridge.remote_objects where lane = $1
+                union
+                (select id from eventbridge.executions
+                  where status = 'pending' and destination = $2
+                    and hashtextextended(lane, 0) = hashtextextended($1, 0) and lane = $1
+                  order by id
+                  limit $4)
+                union
+                (select id from eventbridge.executions
+                  where lane = $1 and status in ('success', 'superseded')
+                  order by id desc
+                  limit $5)
+            ), known as (
+                select executions.id, event_key, status in ('pending', 'running') as is_open, retried_at, created,
+                       executions.id = (select execution_id from eventbridge.remote_objects
+                                         where remote_objects.lane = $1) as is_shown,
+                       -- Thin events carry no state, so their time says nothing of states.
+                       type like 'v1.%' or type like 'v2.%' as is_thin,
+                       octet_length(payload) as bytes
+                  from eventbridge.executions
+                  join eventbridge.events on events.id = executions.event_key
+                 where executions.id = any (array (select id from candidates))
+                   -- Its own in whatever state: what is asked for may have come to its end.
+                   and (status in ('pending', 'running', 'success', 'superseded') or executions.id = $3)
+                   and payload_removed_at is null
+            ), compared as (
+                select id, event_key, is_open, is_open and retried_at is not null as is_asked_for,
+                       row_number() over by_weight as place,
+                       sum(bytes) over by_weight - bytes as bytes_before
+                  from known
+                 where is_open or is_shown or created is null
+                    or created >= (select date_trunc('second', max(created)) from known where not is_thin)
+                window by_weight as (order by (id = $3) desc, is_shown desc nulls last, is_open desc, id)
+            )
+            select compared.id as "execution!", is_open as "is_open!",
+                   is_asked_for as "is_asked_for!", events.id as "event_key!", source,
+                   event_id, type as event_type, object_id, object_type, account, livemode, api_version,
+                   created, received_at, payload
+              from compared
+              join eventbridge.events on events.id = compared.event_key
+             where place <= $4 and bytes_before < $6
+             order by compared.id
+            "#,
+            lane,
+            destination,
+            claimed.0,
+            STATES_MAX,
+            SETTLED_MAX,
+            BYTES_MAX
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let states = rows.into_iter().map(|row| LaneState {
+            execution: ExecutionId(row.execution),
+            is_open: row.is_open,
+            is_asked_for: row.is_asked_for,
+            event: stored_event!(row),
+        });
+        Ok(states.collect())
+    }
+
+    /// What the instance shows of a lane's object.
+    pub async fn remote_object(&self, lane: &str) -> Result<Option<RemoteObject>, StoreError> {
+        let row = sqlx::query!(
+            r#"
+            select execution_id, remote_id, remote_url, remote_place, written
+              from eventbridge.remote_objects
+             where lane = $1
+            "#,
+            lane
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| RemoteObject {
+            execution: ExecutionId(row.execution_id),
+            remote: Remote { id: row.remote_id, url: row.remote_url, place: row.remote_place },
+            written: row.written,
+        }))
+    }
+
+    /// Those of these pages that the instance wrote for another lane.
+    pub async fn filled_by_other_lanes(
+        &self,
+        destination: &str,
+        lane: &str,
+        remote_ids: &[String],
+    ) -> Result<HashSet<String>, StoreError> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            select distinct remote_id as "remote_id!"
+              from eventbridge.executions
+             where remote_id = any ($1) and destination = $2 and lane <> $3
+            "#,
+            remote_ids,
+            destination,
+            lane
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// Settles a lane's head, all that its newest state stands for, and what is shown of its object,
+    /// in one statement and under the head's lease. `false` where that was lost: nothing is changed.
+    ///
+    /// A newest state that may not become a `success` any more, because a person cancelled it or had it
+    /// forgotten while it was written, keeps its status; its reason says that it is shown.
+    pub async fn finish_lane(&self, head: &Finished, verdict: &LaneVerdict) -> Result<bool, StoreError> {
+        let (shown, superseded) = match &verdict.fate {
+            Fate::Shown { object, superseded } => (Some(object), superseded.as_slice()),
+            Fate::ShownBefore { superseded } => (None, superseded.as_slice()),
+            Fate::Refused => return self.refuse_in_lane(head, verdict.newest).await,
+        };
+        let Fence(fence) = head.fence;
+        let superseded: Vec<i64> = superseded.iter().map(|id| id.0).collect();
+        let released = sqlx::query_scalar!(
+            r#"
+            with released as (
+                delete from eventbridge.leases
+                 where execution_id = $1 and fence = $2
+                returning execution_id
+            ), newest as (
+                -- Locked, so that what a person did to it meanwhile is seen.
+                select executions.id,
+                       status = any ($15) and exists (select from eventbridge.events
+                                                       where events.id = event_key
+                                                         and payload_removed_at is null) as may_succeed
+                  from eventbridge.executions
+                 where executions.id = $3 and $5 and exists (select from released)
+                   for update
+            ), delivered as (
+                update eventbridge.executions
+                   set status = case when may_succeed then 'success' else status end,
+                       reason = case when not may_succeed
+                                     then concat_ws('; ', reason, 'its state was on its way already, and is shown') end,
+                       error_class = null,
+                       response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9, remote_place = $14,
+                       unsettled_since = null, crashes = 0, crashes_alone = 0, superseded_by = null,
+                       started_at = coalesce(started_at, now()), finished_at = now()
+                  from newest
+                 where executions.id = newest.id
+                returning executions.id, started_at
+            ), superseded as (
+                update eventbridge.executions
+                   set status = 'superseded', superseded_by = $3, error_class = null,
+                       reason = 'a newer state of its object was written: execution ' || $3::bigint,
+                       unsettled_since = null, crashes = 0, crashes_alone = 0, finished_at = now()
+                 where id = any ($4) and id <> $3 and status in ('pending', 'running')
+                   and exists (select from released)
+            ), settled as (
+                -- Whatever was in doubt was waited for, and then all was written.
+                update eventbridge.executions
+                   set unsettled_since = null
+                 where lane = $10 and unsettled_since is not null and $5
+                   and id <> $3 and id <> all ($4) and exists (select from released)
+            ), shown as (
+                insert into eventbridge.remote_objects as known
+                       (lane, remote_id, remote_url, remote_place, execution_id, written)
+                -- Of what was cancelled or forgotten meanwhile nothing is kept; the next state is written whole.
+                select $10, $8, $9, $14, $3,
+                       case when exists (select from newest where may_succeed) then $11 else 'null'::jsonb end
+                 where $5 and exists (select from released)
+                on conflict (lane) do update
+                   set remote_id = excluded.remote_id, remote_url = excluded.remote_url,
+                       remote_place = excluded.remote_place,
+                       execution_id = excluded.execution_id, written = excluded.written, updated_at = now()
+            ), recorded as (
+                insert into eventbridge.attempts
+                       (execution_id, fence, started_at, duration_ms, outcome, response_code, request_id)
+                select id, $2, now() - $12::bigint * interval '1 millisecond', $7, 'delivered', $6, $13
+                  from delivered
+            )
+            select exists (select from released) as "released!"
+            "#,
+            head.id.0,
+            fence,
+            verdict.newest.0,
+            &superseded,
+            shown.is_some(),
+            head.response_code.map(i32::from),
+            whole_milliseconds(head.duration),
+            shown.map(|shown| without_nul(&shown.remote.id)),
+            shown.and_then(|shown| shown.remote.url.as_deref()).map(without_nul),
+            verdict.lane,
+            shown.map(|shown| value_without_nul(&shown.written)),
+            milliseconds(head.duration),
+            head.request_id.as_deref().map(without_nul),
+            shown.and_then(|shown| shown.remote.place.as_deref()).map(without_nul),
+            &Change::Deliver.allowed_from_words()
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(released)
+    }
+
+    /// Gives the newest state up, which is not the head's own, and has the head tried again at once.
+    ///
+    /// A newest state that was delivered earlier, or superseded, stays what it is and would be the newest
+    /// again in every try: then it is the head that is given up.
+    async fn refuse_in_lane(&self, head: &Finished, newest: ExecutionId) -> Result<bool, StoreError> {
+        let Fence(fence) = head.fence;
+        let released = sqlx::query_scalar!(
+            r#"
+            with released as (
+                delete from eventbridge.leases
+                 where execution_id = $1 and fence = $2
+                returning execution_id
+            ), given_up as (
+                select case when status in ('success', 'superseded') then $1 else id end as id
+                  from eventbridge.executions
+                 where id = $3 and exists (select from released)
+            ), refused as (
+                update eventbridge.executions
+                   set status = 'failed', attempts = attempts + 1, reason = $4, error_class = $5,
+                       response_code = $6, duration_ms = $7, crashes = 0, crashes_alone = 0,
+                       -- The same key as in `Store::group_failures`.
+                       failure_group = left(encode(sha256(convert_to(concat_ws(
+                           chr(10), destination, coalesce($5, ''), $10::text), 'UTF8')), 'hex'), 16),
+                       started_at = coalesce(started_at, now()), finished_at = now()
+                 where id = (select id from given_up) and status in ('pending', 'running')
+                returning id, failure_group, destination
+            ), grouped as (
+                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                select failure_group, destination, coalesce($5, ''), $10 from refused
+                on conflict do nothing
+            ), again as (
+                update eventbridge.executions
+                   set status = 'pending', run_at = now(), crashes = 0, crashes_alone = 0
+                 where id = $1 and exists (select from released)
+                   and not exists (select from given_up where given_up.id = $1)
+            ), recorded as (
+                insert into eventbridge.attempts
+                       (execution_id, fence, started_at, duration_ms, outcome, response_code, error_class,
+                        message, request_id)
+                select id, $2, now() - $8::bigint * interval '1 millisecond', $7, 'permanent', $6, $5, $4, $9
+                  from refused
+            )
+            select exists (select from released) as "released!"
+            "#,
+            head.id.0,
+            fence,
+            newest.0,
+            head.message.as_deref().map(without_nul),
+            head.error_class.as_deref().map(without_nul),
+            head.response_code.map(i32::from),
+            whole_milliseconds(head.duration),
+            milliseconds(head.duration),
+            head.request_id.as_deref().map(without_nul),
+            pattern(head.message.as_deref().unwrap_or_default())
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(released)
+    }
+}

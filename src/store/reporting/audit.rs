@@ -1,0 +1,77 @@
+//! The audit: who changed what by hand. Nothing in it is ever changed.
+//!
+//! A change that is made here writes its line in its own statement, so that neither is there without
+//! the other; [`Store::audit`] is for changes that others make.
+
+use crate::domain::audit::{Action, Caller};
+use crate::store::Store;
+use crate::store::db::{Cursor, Page, StoreError, value_without_nul, without_nul};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// One thing that was done by hand.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+pub struct AuditRow {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub who: String,
+    pub action: String,
+    pub subject: String,
+    pub detail: Value,
+}
+
+impl Store {
+    /// Writes down that the caller did this to the subject.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        action: Action,
+        subject: &str,
+        detail: &Value,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into eventbridge.audit (who, action, subject, detail) values ($1, $2, $3, $4)",
+            caller.name(),
+            action.as_str(),
+            without_nul(subject),
+            value_without_nul(detail)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// A page of the audit, newest first; of one subject where one is given. What was last done to an
+    /// execution together with others is told among what was done to it.
+    pub async fn audited(
+        &self,
+        subject: Option<&str>,
+        cursor: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<AuditRow>, StoreError> {
+        let execution = subject.and_then(|subject| subject.strip_prefix("execution ")?.parse::<i64>().ok());
+        let rows = sqlx::query_as!(
+            AuditRow,
+            r#"
+            select id, at, who, action, subject, detail
+              from eventbridge.audit
+             where id < $1
+               and ($2::text is null
+                    or subject = $2
+                    -- An act on many and what it did to each bear one time.
+                    or subject in ('executions', 'events')
+                       and at = (select retried_at from eventbridge.executions where executions.id = $4))
+             order by id desc
+             limit $3
+            "#,
+            Cursor::before(cursor),
+            subject,
+            i64::from(limit) + 1,
+            execution
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(Page::cut(rows, limit, |row| row.id))
+    }
+}

@@ -1,0 +1,95 @@
+//! How much waits for each destination, and how the pool of connections is used.
+
+use crate::store::Store;
+use crate::store::db::{StoreError, of_milliseconds};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// Executions of one kind (fresh, late, suspect, in bulk) are counted no further than this for each
+/// destination, so that looking at a large backlog stays cheap.
+pub const BACKLOG_COUNTED_MAX: u32 = 20_000;
+
+/// What waits for one destination instance, whichever replica will deliver it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The instance.
+    pub destination: String,
+    /// Executions that are pending, due or not; counted up to [`BACKLOG_COUNTED_MAX`] of each kind.
+    pub pending: u64,
+    /// Whether there are more than were counted.
+    pub is_more: bool,
+    /// How long the oldest of those counted has waited since it was created or retried by a person;
+    /// nothing where none waits. What was queued with many others by hand waits for all else, and is
+    /// left out.
+    pub oldest: Option<Duration>,
+    /// The one of those counted that was made first.
+    pub oldest_execution: Option<i64>,
+    /// Since when the instance is held, where it is.
+    pub held_since: Option<DateTime<Utc>>,
+}
+
+/// The connections of this process, those for reading included; the one that listens stands beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// In use.
+    pub busy: u32,
+    /// Open and free.
+    pub idle: u32,
+    /// The most that there may be.
+    pub max: u32,
+}
+
+impl Store {
+    /// What waits for each of these instances.
+    ///
+    /// The kinds are counted apart, each along the index by which it is claimed: those that
+    /// have been due longest come first, so what is not counted is not the oldest.
+    pub async fn backlog(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select wanted.name as "destination!", held_since, pending as "pending!", is_more as "is_more!",
+                   (extract(epoch from now() - oldest) * 1000)::bigint as oldest_ms, oldest_execution
+              from unnest($1::text[]) as wanted (name)
+              left join eventbridge.destinations on destinations.name = wanted.name
+             cross join lateral (
+                   select sum(of_class.pending)::bigint as pending,
+                          min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
+                          min(of_class.oldest_execution) filter (where class.name <> 'bulk') as oldest_execution,
+                          bool_or(of_class.pending = $2) as is_more
+                     from (values ('fresh'), ('late'), ('suspect'), ('bulk')) as class (name)
+                    cross join lateral (
+                          select count(*) as pending, min(waits_since) as oldest, min(id) as oldest_execution
+                            from (select id, greatest(created_at, retried_at) as waits_since
+                                    from eventbridge.executions
+                                   where status = 'pending' and destination = wanted.name
+                                     and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                              when in_bulk then 'bulk' else 'fresh' end = class.name
+                                   order by run_at, id
+                                   limit $2) as waiting) as of_class) as counted
+             order by wanted.name
+            "#,
+            instances,
+            i64::from(BACKLOG_COUNTED_MAX)
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let backlog = rows.into_iter().map(|row| Backlog {
+            destination: row.destination,
+            pending: u64::try_from(row.pending).unwrap_or_default(),
+            is_more: row.is_more,
+            oldest: row.oldest_ms.map(of_milliseconds),
+            oldest_execution: row.oldest_execution,
+            held_since: row.held_since,
+        });
+        Ok(backlog.collect())
+    }
+
+    /// How the connections are used now.
+    pub fn pool_use(&self) -> PoolUse {
+        let pools = [&self.pool, &self.reading];
+        let idle = pools.iter().map(|pool| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)).sum();
+        let open: u32 = pools.iter().map(|pool| pool.size()).sum();
+        let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
+        PoolUse { busy: open.saturating_sub(idle), idle, max }
+    }
+}

@@ -1,0 +1,241 @@
+//! Executions as people see them: read one by one or in pages, and tried again by hand.
+
+use crate::domain::event::EventKey;
+use crate::domain::execution::{ExecutionId, Status};
+use crate::domain::subscription::TypeFilter;
+use crate::domain::waiting::Waiting;
+use crate::store::Store;
+use crate::store::db::{Cursor, ListError, Page, StoreError, Window};
+use chrono::{DateTime, Utc};
+
+/// Which executions a listing shows; what is not given does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct ExecutionFilter {
+    /// Executions of events of this source.
+    pub source: Option<String>,
+    /// Executions of events of these types.
+    pub types: Option<TypeFilter>,
+    /// Executions in this state.
+    pub status: Option<&'static str>,
+    /// Executions of this event.
+    pub event: Option<EventKey>,
+    /// Executions of this destination instance.
+    pub destination: Option<String>,
+    /// Executions whose last failure was of this class.
+    pub error_class: Option<String>,
+    /// Failed executions of this group of failures.
+    pub failure_group: Option<String>,
+    /// Executions that were created then.
+    pub created: Window,
+}
+
+impl ExecutionFilter {
+    /// Whether it would have to look at every execution: neither the newest ones, nor those of an
+    /// event, nor those of a group, nor all that failed answer it.
+    pub fn wants_window(&self) -> bool {
+        let asks_for_more = self.source.is_some()
+            || self.types.is_some()
+            || self.status.is_some_and(|status| status != Status::Failed.as_str())
+            || self.destination.is_some()
+            || self.error_class.is_some();
+        asks_for_more && self.event.is_none() && self.failure_group.is_none()
+    }
+}
+
+/// An execution as people see it, with the main words of its event.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+pub struct ExecutionRow {
+    pub id: i64,
+    pub event_key: i64,
+    pub source: String,
+    pub event_id: String,
+    pub event_type: String,
+    pub destination: String,
+    pub status: String,
+    pub reason: Option<String>,
+    pub attempts: i32,
+    pub crashes: i32,
+    pub error_class: Option<String>,
+    pub response_code: Option<i32>,
+    pub duration_ms: Option<i32>,
+    pub remote_id: Option<String>,
+    pub remote_url: Option<String>,
+    pub run_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When a person last had it tried again, by itself or with others.
+    pub retried_at: Option<DateTime<Utc>>,
+    /// While it is pending: why its destination is held, where it is.
+    pub held_reason: Option<String>,
+    /// While it is pending: the execution of its lane that comes first, where there is one.
+    pub behind: Option<i64>,
+    /// Whether it is pending and its next try lies ahead.
+    pub is_put_off: bool,
+}
+
+impl ExecutionRow {
+    /// Why it is where it is: its reason, and while it is pending what it waits for. `configured` are
+    /// the destination instances that there are.
+    pub fn why(&self, configured: &[String]) -> Option<String> {
+        match self.waiting(configured) {
+            Some(waiting) => Some(waiting.to_string()),
+            None => self.reason.clone(),
+        }
+    }
+
+    /// What it waits for, while it is pending.
+    pub fn waiting(&self, configured: &[String]) -> Option<Waiting> {
+        if self.status != Status::Pending.as_str() {
+            return None;
+        }
+        let reason = self.reason.clone();
+        Some(match (&self.held_reason, self.behind) {
+            _ if !configured.contains(&self.destination) => Waiting::NoDestination,
+            (Some(held), _) => Waiting::Held(held.clone()),
+            (None, Some(first)) => Waiting::Behind(ExecutionId(first)),
+            (None, None) if self.is_put_off => Waiting::Until { next_try: self.run_at, reason },
+            (None, None) => Waiting::Worker { reason },
+        })
+    }
+}
+
+/// One try to deliver.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+pub struct AttemptRow {
+    pub started_at: DateTime<Utc>,
+    pub duration_ms: i32,
+    pub outcome: String,
+    pub response_code: Option<i32>,
+    pub error_class: Option<String>,
+    pub message: Option<String>,
+    pub request_id: Option<String>,
+}
+
+/// Executions with what [`ExecutionRow`] tells of them; the argument says which.
+macro_rules! select_executions {
+    ($which:tt, $($value:expr),*) => {
+        sqlx::query_as!(
+            ExecutionRow,
+            r#"
+            select executions.id, event_key, source, event_id, type as event_type, destination,
+                   status, reason, attempts, crashes, error_class, response_code, duration_ms,
+                   remote_id, remote_url, run_at, created_at, started_at, finished_at, retried_at,
+                   case when status = 'pending' and held_since is not null then held_reason end as held_reason,
+                   case when status = 'pending' and lane is not null
+                        then coalesce(
+                             (select execution_id from eventbridge.leases where key = 'lane ' || lane),
+                             (select first.id
+                                from eventbridge.executions as first
+                               where first.status = 'pending' and first.destination = executions.destination
+                                 and hashtextextended(first.lane, 0) = hashtextextended(executions.lane, 0)
+                                 and first.lane = executions.lane
+                                 and (first.in_bulk, first.id) < (executions.in_bulk, executions.id)
+                               order by first.in_bulk, first.id
+                               limit 1))
+                    end as behind,
+                   status = 'pending' and run_at > now() as "is_put_off!"
+              from eventbridge.executions
+              join eventbridge.events on events.id = executions.event_key
+              left join eventbridge.destinations on destinations.name = executions.destination
+            "# + $which,
+            $($value),*
+        )
+    };
+}
+
+impl Store {
+    /// One execution.
+    pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        let row = select_executions!("where executions.id = $1", id.0).fetch_optional(&self.reading).await?;
+        Ok(row)
+    }
+
+    /// A page of executions, newest first.
+    ///
+    /// The newest ones, those of an event, those of a group of failures and all that failed are read
+    /// off an index. All other filters want a window of time, see [`ListError::WindowWanted`].
+    pub async fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        cursor: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<ExecutionRow>, ListError> {
+        let span = self.span_of_executions(filter.created).await?;
+        if filter.wants_window() && !span.is_short {
+            return Err(ListError::WindowWanted { after: "created_after", before: "created_before" });
+        }
+        let span = span.before(cursor);
+        let types = self.types(filter.types.as_ref()).await?;
+        let rows = select_executions!(
+            r#"
+             where executions.id > $1 and executions.id < $2
+               and ($3::timestamptz is null or created_at >= $3)
+               and ($4::timestamptz is null or created_at < $4)
+               and ($5::bigint is null or event_key = $5)
+               and ($6::text is null or status = $6)
+               and ($7::text is null or destination = $7)
+               and ($8::text is null or error_class = $8)
+               and ($9::text is null or failure_group = $9 and status = 'failed')
+               and ($10::text is null or source = $10)
+               and ($11::text[] is null or type = any ($11))
+             order by executions.id desc
+             limit $12
+            "#,
+            span.above,
+            span.below,
+            filter.created.after,
+            filter.created.before,
+            filter.event.map(|key| key.0),
+            filter.status,
+            filter.destination,
+            filter.error_class,
+            filter.failure_group,
+            filter.source,
+            types.as_deref(),
+            i64::from(limit) + 1
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(Page::cut(rows, limit, |row| row.id))
+    }
+
+    /// The executions of these events, in the order in which they were made.
+    pub(in crate::store) async fn executions_of(
+        &self,
+        events: &[i64],
+    ) -> Result<Vec<ExecutionRow>, StoreError> {
+        /// More than there are: an event has one for each destination instance.
+        const READ_MAX: i64 = 1000;
+        let rows = select_executions!(
+            "where event_key = any ($1) order by executions.id limit $2",
+            events,
+            READ_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(rows)
+    }
+
+    /// The newest tries of an execution, newest first.
+    pub async fn attempts(&self, id: ExecutionId) -> Result<Vec<AttemptRow>, StoreError> {
+        const SHOWN_MAX: i64 = 100;
+        let rows = sqlx::query_as!(
+            AttemptRow,
+            r#"
+            select started_at, duration_ms, outcome, response_code, error_class, message, request_id
+              from eventbridge.attempts
+             where execution_id = $1
+             order by fence desc
+             limit $2
+            "#,
+            id.0,
+            SHOWN_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,183 @@
+//! What happened in each minute and hour: added to by every process, read by range.
+
+use crate::domain::silence::BusyHour;
+use crate::store::Store;
+use crate::store::db::{StoreError, milliseconds};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// How long minutes are kept.
+pub const MINUTES_KEPT: Duration = Duration::from_hours(48);
+
+/// How long hours are kept.
+pub const HOURS_KEPT: Duration = Duration::from_hours(400 * 24);
+
+/// The most rows that one removal takes.
+const REMOVED_AT_ONCE: i64 = 5_000;
+
+/// The span of time that a row counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+}
+
+impl Per {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+        }
+    }
+
+    /// How long it is.
+    pub const fn duration(self) -> Duration {
+        match self {
+            Self::Minute => Duration::from_mins(1),
+            Self::Hour => Duration::from_hours(1),
+        }
+    }
+}
+
+/// Something that happened so many times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addition {
+    /// How long ago.
+    pub age: Duration,
+    /// What it was, in a word.
+    pub kind: &'static str,
+    /// The reason or the destination; empty where there is neither.
+    pub name: String,
+    /// The upper bound of a latency's bucket in milliseconds; 0 for what is no latency, and
+    /// [`i64::MAX`] for the bucket without a bound.
+    pub le_ms: i64,
+    /// So many.
+    pub n: i64,
+}
+
+/// A number of one minute or hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statistic {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// What is counted, in a word.
+    pub kind: String,
+    /// The reason or the destination.
+    pub name: String,
+    /// As in [`Addition::le_ms`].
+    pub le_ms: i64,
+    /// So many.
+    pub n: i64,
+}
+
+impl Store {
+    /// Adds these numbers to their minutes and hours, all or none of them.
+    ///
+    /// Rows are taken in one order, so that processes that add at once wait for one another and
+    /// never in a circle. Where the answer is lost it may have been done.
+    pub async fn add_statistics(&self, additions: &[Addition]) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            insert into eventbridge.statistics as known (per, at, kind, name, le_ms, n)
+            select spans.per,
+                   date_trunc(spans.per, now() - added.age_ms * interval '1 millisecond', 'UTC'),
+                   added.kind, added.name, added.le_ms, sum(added.n)
+              from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+                   as added (age_ms, kind, name, le_ms, n)
+             cross join (values ('minute'), ('hour')) as spans (per)
+             group by 1, 2, 3, 4, 5
+             order by 1, 2, 3, 4, 5
+            on conflict (per, at, kind, name, le_ms) do update set n = known.n + excluded.n
+            "#,
+            &additions.iter().map(|one| milliseconds(one.age)).collect::<Vec<_>>(),
+            &additions.iter().map(|one| one.kind).collect::<Vec<_>>() as _,
+            &additions.iter().map(|one| one.name.as_str()).collect::<Vec<_>>() as _,
+            &additions.iter().map(|one| one.le_ms).collect::<Vec<_>>(),
+            &additions.iter().map(|one| one.n).collect::<Vec<_>>()
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The numbers of the spans that begin from `from` on and before `to`, oldest first.
+    pub async fn statistics(
+        &self,
+        per: Per,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<Statistic>, StoreError> {
+        let rows = sqlx::query_as!(
+            Statistic,
+            r#"
+            select at, kind, name, le_ms, n
+              from eventbridge.statistics
+             where per = $1 and at >= $2 and at < $3
+             order by at, kind, name, le_ms
+            "#,
+            per.as_str(),
+            from,
+            to
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(rows)
+    }
+
+    /// The hours from the one of `from` on, and before `to`, in which webhooks brought events, new or
+    /// not, oldest first. Each is looked up by itself: the rows of an hour are many, and these few.
+    pub async fn busy_hours(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<BusyHour>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select hours.at as "at!", counted.n as "count!"
+              from generate_series(date_trunc('hour', $1::timestamptz, 'UTC'), $2::timestamptz, '1 hour') as hours (at)
+             cross join lateral (
+                   select sum(n)::bigint as n
+                     from eventbridge.statistics
+                    where per = 'hour' and statistics.at = hours.at and kind in ('received', 'duplicate')) as counted
+             where hours.at < $2 and counted.n > 0
+             order by hours.at
+            "#,
+            from,
+            to
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let hours = rows.into_iter().map(|row| BusyHour { at: row.at, events: row.count.unsigned_abs() });
+        Ok(hours.collect())
+    }
+
+    /// Removes some of what is older than it is kept; `true` where there may be more. Two processes
+    /// that do so at once take different rows.
+    pub async fn remove_old_statistics(&self) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            delete from eventbridge.statistics
+             where ctid = any (array (
+                   select ctid from eventbridge.statistics
+                    where (per = 'minute' and at < now() - $1::bigint * interval '1 millisecond')
+                       or (per = 'hour' and at < now() - $2::bigint * interval '1 millisecond')
+                    limit $3
+                      for update skip locked))
+            "#,
+            milliseconds(MINUTES_KEPT),
+            milliseconds(HOURS_KEPT),
+            REMOVED_AT_ONCE
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() >= u64::try_from(REMOVED_AT_ONCE).unwrap_or_default())
+    }
+
+    /// The time by the database's clock.
+    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.reading).await?)
+    }
+}

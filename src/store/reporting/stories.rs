@@ -1,0 +1,211 @@
+//! Reads what stories are made of: events with their executions, tries, acts by hand and past holds.
+//!
+//! However many events are asked for, it is six statements.
+
+use super::ExecutionRow;
+use crate::domain::event::EventKey;
+use crate::domain::execution::{ExecutionId, UnknownStatus};
+use crate::domain::story::{Act, Chapter, Delivery, PastHold, Try};
+use crate::store::Store;
+use crate::store::db::StoreError;
+use crate::store::events::EventRow;
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
+/// The newest tries of an execution are told, so many at most.
+const TRIES_MAX: i64 = 50;
+
+/// The most acts by hand, and the most past holds, that are read for one story.
+const ACTS_MAX: i64 = 500;
+const HOLDS_MAX: i64 = 500;
+
+/// Lists by execution, or by destination.
+type By<K, T> = HashMap<K, Vec<T>>;
+
+impl Store {
+    /// What became of these events, in their order. `configured` are the destination instances that
+    /// there are.
+    pub async fn chapters(
+        &self,
+        events: &[EventRow],
+        configured: &[String],
+    ) -> Result<Vec<Chapter>, StoreError> {
+        let keys: Vec<i64> = events.iter().map(|event| event.id).collect();
+        let executions = self.executions_of(&keys).await?;
+        let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
+        let (mut tries, mut acts, holds, removed) = tokio::try_join!(
+            self.tries(&ids),
+            self.acts_by_hand(&executions),
+            self.past_holds(&executions),
+            self.payloads_removed(&keys),
+        )?;
+        let mut deliveries: By<i64, Delivery> = HashMap::new();
+        for execution in executions {
+            let (earlier_tries, tries) = tries.remove(&execution.id).unwrap_or_default();
+            let acts = acts.remove(&execution.id).unwrap_or_default();
+            let holds = holds.get(&execution.destination).cloned().unwrap_or_default();
+            let event = execution.event_key;
+            let delivery = Delivery { earlier_tries, tries, acts, holds, ..delivery(execution, configured)? };
+            deliveries.entry(event).or_default().push(delivery);
+        }
+        let chapter = |event: &EventRow| Chapter {
+            event: EventKey(event.id),
+            source: event.source.clone(),
+            created: event.created,
+            received_at: event.received_at,
+            secret: event.secret_name.clone(),
+            payload_removed: removed.get(&event.id).copied(),
+            deliveries: deliveries.remove(&event.id).unwrap_or_default(),
+        };
+        Ok(events.iter().map(chapter).collect())
+    }
+
+    /// The newest tries of each execution, oldest first, and how many came before those.
+    async fn tries(&self, ids: &[i64]) -> Result<HashMap<i64, (u32, Vec<Try>)>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select wanted.id as "execution!", earlier as "earlier!", newest.*
+              from unnest($1::bigint[]) as wanted (id)
+             cross join lateral (
+                   select greatest(count(*) - $2, 0) as earlier
+                     from eventbridge.attempts
+                    where execution_id = wanted.id) as counted
+             cross join lateral (
+                   select fence, started_at, duration_ms, outcome, response_code, error_class, message, request_id
+                     from eventbridge.attempts
+                    where execution_id = wanted.id
+                    order by fence desc
+                    limit $2) as newest
+             order by wanted.id, fence
+            "#,
+            ids,
+            TRIES_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let mut tries: HashMap<i64, (u32, Vec<Try>)> = HashMap::new();
+        for row in rows {
+            let of_execution = tries.entry(row.execution).or_default();
+            of_execution.0 = u32::try_from(row.earlier).unwrap_or(u32::MAX);
+            of_execution.1.push(Try {
+                at: row.started_at,
+                duration_ms: row.duration_ms,
+                outcome: row.outcome,
+                code: row.response_code,
+                class: row.error_class,
+                message: row.message,
+                request: row.request_id,
+            });
+        }
+        Ok(tries)
+    }
+
+    /// What people did to each of these executions, oldest first; of what was done to it together with
+    /// others, the last.
+    async fn acts_by_hand(&self, executions: &[ExecutionRow]) -> Result<By<i64, Act>, StoreError> {
+        let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
+        let rows = sqlx::query!(
+            r#"
+            with alone as (
+                select wanted.id as execution, audit.id, at, who, action, detail->>'note' as note, false as with_others
+                  from unnest($1::bigint[]) as wanted (id)
+                  join eventbridge.audit on audit.subject = 'execution ' || wanted.id
+            ), together as (
+                -- An act on many and what it did to each bear one time.
+                select executions.id as execution, audit.id, at, who, action, detail->>'note' as note, true as with_others
+                  from eventbridge.executions
+                  join eventbridge.audit on audit.subject in ('executions', 'events') and audit.at = retried_at
+                 where executions.id = any ($2)
+            )
+            select execution as "execution!", at as "at!", who as "who!", action as "action!", note,
+                   with_others as "with_others!"
+              from (select * from alone union all select * from together) as acts
+             order by id desc
+             limit $3
+            "#,
+            &ids,
+            &executions
+                .iter()
+                .filter(|execution| execution.retried_at.is_some())
+                .map(|execution| execution.id)
+                .collect::<Vec<_>>(),
+            ACTS_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let mut acts: By<i64, Act> = HashMap::new();
+        for row in rows.into_iter().rev() {
+            let action = row.action.split_once('.').map_or(&*row.action, |(_, what)| what).to_owned();
+            let act = Act { at: row.at, who: row.who, action, with_others: row.with_others, note: row.note };
+            acts.entry(row.execution).or_default().push(act);
+        }
+        Ok(acts)
+    }
+
+    /// When the instances of these executions were held, from when the first of them was made until the
+    /// last came to its end.
+    async fn past_holds(&self, executions: &[ExecutionRow]) -> Result<By<String, PastHold>, StoreError> {
+        let destinations: Vec<&str> =
+            executions.iter().map(|execution| execution.destination.as_str()).collect();
+        let ends: Option<Vec<_>> = executions.iter().map(|execution| execution.finished_at).collect();
+        let ended_at = ends.and_then(|ends| ends.into_iter().max());
+        let rows = sqlx::query!(
+            r#"
+            select destination, since, until, coalesce(reason, class, '') as "reason!"
+              from eventbridge.past_holds
+             where destination = any ($1) and until >= $2 and since <= coalesce($3, now())
+             order by until desc
+             limit $4
+            "#,
+            &destinations as _,
+            executions.iter().map(|execution| execution.created_at).min(),
+            ended_at,
+            HOLDS_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let mut holds: By<String, PastHold> = HashMap::new();
+        for row in rows {
+            let hold = PastHold { since: row.since, until: row.until, reason: row.reason };
+            holds.entry(row.destination).or_default().push(hold);
+        }
+        Ok(holds)
+    }
+
+    /// Of which of these events the body was removed: when, and whether its customer was forgotten.
+    async fn payloads_removed(
+        &self,
+        keys: &[i64],
+    ) -> Result<HashMap<i64, (DateTime<Utc>, bool)>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select id, payload_removed_at as "at!", payload_removed_why is not distinct from 'forgotten' as "forgotten!"
+              from eventbridge.events
+             where id = any ($1) and payload_removed_at is not null
+            "#,
+            keys
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.id, (row.at, row.forgotten))).collect())
+    }
+}
+
+/// What the row of an execution tells by itself.
+fn delivery(execution: ExecutionRow, configured: &[String]) -> Result<Delivery, StoreError> {
+    let unknown = |error: UnknownStatus| StoreError::Unexpected(error.to_string());
+    Ok(Delivery {
+        id: ExecutionId(execution.id),
+        status: execution.status.parse().map_err(unknown)?,
+        waiting: execution.waiting(configured),
+        created_at: execution.created_at,
+        finished_at: execution.finished_at,
+        destination: execution.destination,
+        reason: execution.reason,
+        page: execution.remote_url,
+        earlier_tries: 0,
+        tries: Vec::new(),
+        acts: Vec::new(),
+        holds: Vec::new(),
+    })
+}
