@@ -58,9 +58,10 @@ pub(super) fn is_wanted(reader: &mut Reader<'_>) -> bool {
 pub(super) async fn run(listen: SocketAddr, wrong: &ConfigError) -> anyhow::Result<ExitCode> {
     let stop = signals::stop_requested()?;
     let listener = bind(listen).await?;
+    let problems: Vec<_> = wrong.problems.iter().map(ToString::to_string).collect();
     warn!(
         address = %listener.local_addr()?,
-        problems = ?wrong.problems,
+        ?problems,
         "not set up: a page at / says what is missing, and nothing is taken before it is there"
     );
     let router = router(wrong.names().into_iter().map(str::to_owned).collect());

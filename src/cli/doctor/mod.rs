@@ -123,7 +123,9 @@ fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
     error
         .problems
         .into_iter()
-        .map(|what| Finding::problem(what, "set it in the environment or in .env; .env-model says how"))
+        .map(|problem| {
+            Finding::problem(problem.to_string(), "set it in the environment or in .env; .env-model says how")
+        })
         .collect()
 }
 

@@ -1,0 +1,102 @@
+//! Webhook secrets and API keys.
+
+use super::is_name;
+use super::reader::Reader;
+use secrecy::{ExposeSecret, SecretString};
+
+/// A webhook secret and the name by which logs and events refer to it.
+#[derive(Debug, Clone)]
+pub struct NamedSecret {
+    /// The name; `secret-1`, `secret-2`, … if none is given.
+    pub name: String,
+    /// The whole secret, including `whsec_`.
+    pub secret: SecretString,
+}
+
+/// What an API key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Read.
+    Read,
+    /// Read, retry, and everything else that changes something.
+    Write,
+}
+
+/// A key of our own API.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// The holder's name, for logs.
+    pub name: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// The key.
+    pub key: SecretString,
+}
+
+/// The webhook secrets of Stripe, from `STRIPE_WEBHOOK_SECRET`.
+pub fn webhook_secrets(reader: &mut Reader<'_>) -> Vec<NamedSecret> {
+    reader.parsed("STRIPE_WEBHOOK_SECRET", Vec::new(), parse_webhook_secrets)
+}
+
+/// Parses `whsec_a,live=whsec_b`.
+fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
+    let mut secrets: Vec<NamedSecret> = Vec::new();
+    for (position, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+        let (name, secret) = match entry.split_once('=') {
+            Some((name, secret)) if !entry.starts_with("whsec_") => (name.trim().to_owned(), secret.trim()),
+            _ => (format!("secret-{}", position + 1), entry),
+        };
+        if !is_name(&name) {
+            return Err(format!(
+                "the name of secret {} may only have letters, digits, - and _",
+                position + 1
+            ));
+        }
+        if secret.strip_prefix("whsec_").is_none_or(str::is_empty) {
+            return Err(format!(
+                "secret {} does not begin with whsec_: copy the signing secret of the endpoint, not an API key",
+                position + 1
+            ));
+        }
+        if secrets.iter().any(|earlier| earlier.name == name) {
+            return Err(format!("the name {name:?} is given twice"));
+        }
+        secrets.push(NamedSecret { name, secret: SecretString::from(secret) });
+    }
+    Ok(secrets)
+}
+
+/// Parses `API_KEYS`: `name:read:key,name:write:key`.
+pub(super) fn parse_api_keys(text: &str) -> Result<Vec<ApiKey>, String> {
+    const KEY_CHARACTERS_MIN: usize = 32;
+    let mut keys: Vec<ApiKey> = Vec::new();
+    for (position, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+        let number = position + 1;
+        let mut parts = entry.splitn(3, ':');
+        let (Some(name), Some(scope), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(format!("key {number} must be written as name:scope:key"));
+        };
+        let scope = match scope {
+            "read" => Scope::Read,
+            "write" => Scope::Write,
+            _ => return Err(format!("the scope of key {number} must be read or write")),
+        };
+        if !is_name(name) || keys.iter().any(|earlier| earlier.name == name) {
+            return Err(format!(
+                "the name of key {number} must be unique and may only have letters, digits, - and _"
+            ));
+        }
+        if key.chars().count() < KEY_CHARACTERS_MIN || !key.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(format!(
+                "key {number} ({name}) must have at least {KEY_CHARACTERS_MIN} ASCII characters without spaces; make one with: openssl rand -hex 32"
+            ));
+        }
+        if keys.iter().any(|earlier| earlier.key.expose_secret() == key) {
+            return Err(format!(
+                "key {number} ({name}) equals an earlier one: give each holder a key of its own"
+            ));
+        }
+        keys.push(ApiKey { name: name.to_owned(), scope, key: SecretString::from(key) });
+    }
+    Ok(keys)
+}

@@ -1,0 +1,338 @@
+//! The settings of the core.
+
+use super::database::{Database, database, required_database};
+use super::instances::{InstanceName, instances};
+use super::reader::Reader;
+use super::secrets::{ApiKey, NamedSecret, parse_api_keys, webhook_secrets};
+use secrecy::ExposeSecret;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// The settings of the core.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the database is.
+    pub database: Database,
+    /// The most connections to the database.
+    pub database_connections: u32,
+    /// The webhook secrets of Stripe.
+    pub stripe_secrets: Vec<NamedSecret>,
+    /// The destination instances.
+    pub instances: Vec<InstanceName>,
+    /// Who may use the API.
+    pub access: Access,
+    /// Whether `/metrics` needs no key.
+    pub metrics_are_open: bool,
+    /// How many executions run at once in this process.
+    pub worker_concurrency: usize,
+    /// When failed deliveries run again.
+    pub retry: RetrySettings,
+    /// The time between two probes of a paused destination.
+    pub probe_every: Duration,
+    /// How long running work may continue after the signal to stop.
+    pub shutdown_grace: Duration,
+    /// How long events are kept.
+    pub retention: Retention,
+}
+
+impl Settings {
+    /// Reads the settings for production. Each one that is missing is a problem.
+    pub fn for_production(reader: &mut Reader<'_>) -> Self {
+        let access = access(reader);
+        let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
+        if settings.stripe_secrets.is_empty() {
+            reader.first_problem(
+                "STRIPE_WEBHOOK_SECRET",
+                "is missing: the signing secret (whsec_…) of your Stripe endpoint",
+            );
+        }
+        settings.database = required_database(reader);
+        settings
+    }
+
+    /// Reads the settings for `dev` and `demo`. The caller fills in what is not set.
+    pub fn for_development(reader: &mut Reader<'_>) -> Self {
+        let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::LOCALHOST), Access::LocalOnly);
+        let is_exposed = reader.switch("DEV_EXPOSE", false);
+        if !is_exposed && !settings.listen.ip().is_loopback() {
+            reader.problem(
+                "LISTEN_ADDR",
+                "is an address that others can reach, and dev asks for no key: use serve, or set DEV_EXPOSE=on if something else keeps others out, such as a container's port published on 127.0.0.1",
+            );
+        }
+        settings.database = database(reader).unwrap_or_default();
+        settings
+    }
+
+    /// Whether a database is configured.
+    pub fn has_database(&self) -> bool {
+        !self.database.url.expose_secret().is_empty()
+    }
+
+    fn read(reader: &mut Reader<'_>, ip: IpAddr, access: Access) -> Self {
+        Self {
+            listen: listen(reader, ip),
+            database: Database::default(),
+            database_connections: reader.number("DATABASE_CONNECTIONS", 10, 4, 500),
+            stripe_secrets: webhook_secrets(reader),
+            instances: instances(reader),
+            access,
+            metrics_are_open: !reader.switch("METRICS_AUTH", true),
+            worker_concurrency: reader.number("WORKER_CONCURRENCY", 8, 1, 1000),
+            retry: retry(reader),
+            probe_every: Duration::from_secs(reader.number("PROBE_SECONDS", 15, 1, 3600)),
+            shutdown_grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 25, 1, 600)),
+            retention: retention(reader),
+        }
+    }
+}
+
+/// Who may use the API.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Those who hold one of these keys.
+    Keys(Vec<ApiKey>),
+    /// Anybody who can reach it: `AUTH=off`.
+    Open,
+    /// Only programs on this machine, by Host and Origin: `dev`.
+    LocalOnly,
+}
+
+/// When failed deliveries run again.
+#[derive(Debug, Clone, Copy)]
+pub struct RetrySettings {
+    /// Attempts until an execution fails for good.
+    pub attempts_max: u32,
+    /// The wait after the first failed attempt. It doubles with each further one.
+    pub base: Duration,
+    /// The longest wait.
+    pub cap: Duration,
+}
+
+impl Default for RetrySettings {
+    /// 24 attempts, with waits from 5 s to 2 h: together more than 24 hours.
+    fn default() -> Self {
+        Self { attempts_max: 24, base: Duration::from_secs(5), cap: Duration::from_hours(2) }
+    }
+}
+
+/// How long events are kept; forever by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, their executions and everything that belongs to these.
+    pub rows: Option<Duration>,
+    /// The bodies of events.
+    pub payloads: Option<Duration>,
+}
+
+/// The fewest days for which rows are kept. An event that arrives again after its row was removed
+/// counts as new, and Stripe can send events again for a month.
+pub const RETENTION_DAYS_MIN: u64 = 30;
+
+/// Where to listen, from `LISTEN_ADDR` and `PORT`; at `ip` if neither names an address.
+pub fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {
+    let port = reader.number("PORT", 8000_u16, 0, u16::MAX);
+    reader.parsed("LISTEN_ADDR", SocketAddr::new(ip, port), |text| {
+        text.parse().map_err(|_| "must be an address and a port, such as 0.0.0.0:8000 or [::]:8000")
+    })
+}
+
+/// How long events are kept, from `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS`.
+pub fn retention(reader: &mut Reader<'_>) -> Retention {
+    const DAYS_MAX: u64 = 36_500;
+    let days = |min: u64, why: &'static str| {
+        move |text: &str| match text.parse::<u64>() {
+            Ok(0) => Ok(None),
+            Ok(days) if (min..=DAYS_MAX).contains(&days) => Ok(Some(Duration::from_hours(24 * days))),
+            _ => Err(format!("must be 0, which keeps everything, or {min} to {DAYS_MAX} days{why}")),
+        }
+    };
+    let why = ": an event that arrives again after its row was removed would count as new, and Stripe can send events again for a month";
+    Retention {
+        rows: reader.parsed("RETENTION_DAYS", None, days(RETENTION_DAYS_MIN, why)),
+        payloads: reader.parsed("RETENTION_PAYLOAD_DAYS", None, days(1, "")),
+    }
+}
+
+fn access(reader: &mut Reader<'_>) -> Access {
+    if !reader.switch("AUTH", true) {
+        return Access::Open;
+    }
+    let keys = reader.parsed("API_KEYS", Vec::new(), parse_api_keys);
+    if keys.is_empty() {
+        reader.first_problem(
+            "API_KEYS",
+            "is missing: name:read:key or name:write:key, keys of at least 32 characters, separated by commas (or AUTH=off)",
+        );
+    }
+    Access::Keys(keys)
+}
+
+fn retry(reader: &mut Reader<'_>) -> RetrySettings {
+    let default = RetrySettings::default();
+    RetrySettings {
+        attempts_max: reader.number("RETRY_ATTEMPTS_MAX", default.attempts_max, 1, 1000),
+        base: Duration::from_secs(reader.number("RETRY_BASE_SECONDS", default.base.as_secs(), 1, 3600)),
+        cap: Duration::from_secs(reader.number("RETRY_CAP_SECONDS", default.cap.as_secs(), 1, 86_400)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ConfigError, Vars};
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    fn complete() -> Vars {
+        [
+            ("DATABASE_URL", "postgres://u:p@db/events"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_a"),
+            ("API_KEYS", &format!("ops:write:{KEY}")),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn read(vars: &Vars) -> Result<Settings, ConfigError> {
+        let mut reader = Reader::new(vars);
+        let settings = Settings::for_production(&mut reader);
+        reader.finish(settings)
+    }
+
+    fn with(name: &str, text: &str) -> Result<Settings, ConfigError> {
+        let mut vars = complete();
+        vars.set(name, text);
+        read(&vars)
+    }
+
+    #[test]
+    fn all_missing_settings_are_reported_together() {
+        let error = read(&Vars::default()).expect_err("nothing is set").to_string();
+        for name in ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "API_KEYS"] {
+            assert!(error.contains(name), "{name} in {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_set_to_nothing_is_missing_but_empty_destinations_store_only() {
+        assert!(with("STRIPE_WEBHOOK_SECRET", " ").is_err());
+        let mut vars = complete();
+        vars.set("DESTINATIONS", "");
+        assert!(read(&vars).expect("store only").instances.is_empty());
+    }
+
+    #[test]
+    fn the_originals_postgres_settings_make_a_url_and_database_url_wins() {
+        let mut vars = complete();
+        vars.set("POSTGRES_HOST", "elsewhere");
+        let settings = read(&vars).expect("valid");
+        assert_eq!(settings.database.url.expose_secret(), "postgres://u:p@db/events");
+        vars.set("DATABASE_URL", "");
+        vars.set("POSTGRES_DB", "events db");
+        vars.set("POSTGRES_USER", "me");
+        vars.set("POSTGRES_PASSWORD", "p@ss/word");
+        let settings = read(&vars).expect("valid");
+        assert_eq!(
+            settings.database.url.expose_secret(),
+            "postgres://me:p%40ss%2Fword@elsewhere:5432/events%20db"
+        );
+    }
+
+    #[test]
+    fn secrets_may_have_names_and_are_hidden_in_debug() {
+        let settings = with("STRIPE_WEBHOOK_SECRET", "whsec_a, live=whsec_b").expect("valid");
+        let names: Vec<_> = settings.stripe_secrets.iter().map(|secret| secret.name.as_str()).collect();
+        assert_eq!(names, ["secret-1", "live"]);
+        let debug = format!("{settings:?}");
+        assert!(!debug.contains("whsec_") && !debug.contains(KEY) && !debug.contains("u:p@"), "{debug}");
+    }
+
+    #[test]
+    fn an_error_never_quotes_a_secret() {
+        for (name, text) in [
+            ("STRIPE_WEBHOOK_SECRET", "sk_live_secret"),
+            ("API_KEYS", "ops:write:short-secret"),
+            ("API_KEYS", "ops:admin:short-secret"),
+            ("DATABASE_URL", "mysql://u:secret@db"),
+        ] {
+            let error = with(name, text).expect_err("refused").to_string();
+            assert!(
+                error.contains(name) && !error.contains("secret@") && !error.contains("short-secret"),
+                "{error}"
+            );
+            assert!(!error.contains("sk_live_secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_and_unknown_words_are_refused() {
+        for (name, text) in [
+            ("PORT", "70000"),
+            ("WORKER_CONCURRENCY", "0"),
+            ("AUTH", "maybe"),
+            ("LISTEN_ADDR", "localhost"),
+            ("DESTINATIONS", "notion,notion"),
+        ] {
+            assert!(with(name, text).is_err(), "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn everything_is_kept_unless_days_are_set_and_rows_for_a_month_at_least() {
+        let kept = |name: &str, text: &str| with(name, text).map(|settings| settings.retention);
+        assert_eq!(kept("RETENTION_DAYS", "0").expect("off"), Retention::default());
+        let month = Some(Duration::from_hours(720));
+        assert_eq!(kept("RETENTION_DAYS", "30").expect("a month").rows, month);
+        assert!(kept("RETENTION_DAYS", "29").expect_err("too few").to_string().contains("events again"));
+        assert_eq!(kept("RETENTION_PAYLOAD_DAYS", "30").expect("a month").payloads, month);
+        for text in ["-1", "many", "40000"] {
+            assert!(kept("RETENTION_PAYLOAD_DAYS", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_missing() {
+        for name in ["STRIPE_WEBHOOK_SECRET", "API_KEYS", "DESTINATIONS"] {
+            assert!(with(name, " , ,").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_database_may_be_at_an_address_or_behind_a_socket() {
+        for (host, expected) in [
+            ("::1", "postgres://postgres@[::1]:5432/postgres"),
+            ("10.0.0.1", "postgres://postgres@10.0.0.1:5432/postgres"),
+            (
+                "/var/run/postgresql",
+                "postgres://postgres@localhost:5432/postgres?host=%2Fvar%2Frun%2Fpostgresql",
+            ),
+        ] {
+            let mut vars = complete();
+            vars.set("DATABASE_URL", "");
+            vars.set("POSTGRES_HOST", host);
+            assert_eq!(read(&vars).expect(host).database.url.expose_secret(), expected);
+        }
+        assert!(with("POSTGRES_HOST", "fine where DATABASE_URL wins").is_ok());
+    }
+
+    #[test]
+    fn dev_listens_to_others_only_when_told_to() {
+        let dev = |vars: Vars| {
+            let mut reader = Reader::new(&vars);
+            let settings = Settings::for_development(&mut reader);
+            reader.finish(settings).is_ok()
+        };
+        assert!(dev([("LISTEN_ADDR", "127.0.0.1:9")].into_iter().collect()));
+        assert!(!dev([("LISTEN_ADDR", "0.0.0.0:9")].into_iter().collect()));
+        assert!(dev([("LISTEN_ADDR", "0.0.0.0:9"), ("DEV_EXPOSE", "on")].into_iter().collect()));
+    }
+
+    #[test]
+    fn the_port_alone_is_enough() {
+        assert_eq!(with("PORT", "9000").expect("valid").listen.to_string(), "0.0.0.0:9000");
+        assert_eq!(with("LISTEN_ADDR", "127.0.0.1:1").expect("valid").listen.to_string(), "127.0.0.1:1");
+    }
+}
