@@ -16,8 +16,8 @@ use clap::ValueEnum;
 use eventbridge::alerts;
 use eventbridge::app::{Parts, Role, Service};
 use eventbridge::config::{Access, NamedSecret, Reader, Settings, Vars};
-use eventbridge::destinations::checkup::{Examination, Finding};
-use eventbridge::destinations::{Delivery, Desk, Destination, Instance, Probe};
+use eventbridge::destinations::check::{CheckReport, Finding};
+use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Instance, Probe};
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::Mode;
 use eventbridge::domain::preview::Preview;
@@ -166,23 +166,23 @@ impl Destination for Idle {
         Ok(Preview::nothing("it does nothing"))
     }
 
-    async fn probe(&self, _desk: &dyn Desk, _held_class: &str) -> Probe {
+    async fn probe(&self, _context: &dyn DeliveryContext, _held_class: &str) -> Probe {
         Probe::Works
     }
 
-    async fn examine(&self, _desk: &dyn Desk) -> Examination {
-        Examination::default()
+    async fn check(&self, _context: &dyn DeliveryContext) -> CheckReport {
+        CheckReport::default()
     }
 
-    async fn extend(&self, _desk: &dyn Desk) -> Result<Vec<String>, Failure> {
+    async fn provision(&self, _context: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
 
-    async fn rehearse(&self, _desk: &dyn Desk) -> Vec<Finding> {
+    async fn dry_run(&self, _context: &dyn DeliveryContext) -> Vec<Finding> {
         Vec::new()
     }
 
-    async fn remove(&self, _remote: &Remote, _desk: &dyn Desk) -> Result<(), Failure> {
+    async fn remove(&self, _remote: &Remote, _context: &dyn DeliveryContext) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ mod acknowledge;
 mod browser_trigger;
 mod cancel;
 mod demo;
-mod desk;
+mod delivery_context;
 mod dev;
 mod doctor;
 mod env_file;

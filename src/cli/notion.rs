@@ -1,6 +1,6 @@
 //! `eventbridge notion init`: shows what the token sees, and makes a database to fill.
 
-use super::desk::CommandDesk;
+use super::delivery_context::CommandDeliveryContext;
 use super::{env_file, environment, prompt, signals};
 use crate::config::{InstanceName, Reader};
 use crate::destinations::notion::{NotionId, Shared, Sight, Workspace};
@@ -86,16 +86,16 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let mut reader = Reader::new(&vars);
     let workspace = Workspace::configure(&mut reader, &instance);
     let workspace = reader.finish(workspace)?.context("the token cannot be used")?;
-    let desk = CommandDesk::new(None, &instance.name);
-    let bearer = workspace.bearer(&desk).await.map_err(|failure| told(&failure))?;
+    let context = CommandDeliveryContext::new(None, &instance.name);
+    let bearer = workspace.bearer(&context).await.map_err(|failure| told(&failure))?;
     eprintln!(
         "The token is that of {} in the workspace {}.",
         prompt::plain(&bearer.name),
         prompt::plain(&bearer.workspace)
     );
     let page = match &args.page {
-        Some(link) => named_page(&workspace, &desk, link).await?,
-        None => chosen_page(&workspace, &desk, &instance, &args).await?,
+        Some(link) => named_page(&workspace, &context, link).await?,
+        None => chosen_page(&workspace, &context, &instance, &args).await?,
     };
     let title = prompt::plain(&page.title);
     if args.page.is_none()
@@ -104,7 +104,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         bail!("nothing was made");
     }
     let made =
-        workspace.make_database(&desk, &page.id, &args.title).await.map_err(|failure| told(&failure))?;
+        workspace.make_database(&context, &page.id, &args.title).await.map_err(|failure| told(&failure))?;
     let id = made.id.replace('-', "");
     let name = instance.setting("DATABASE_ID");
     eprintln!("Made the database {:?}: {}", args.title, made.url);
@@ -135,10 +135,10 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The page that a link leads to.
-async fn named_page(workspace: &Workspace, desk: &CommandDesk, link: &str) -> anyhow::Result<Sight> {
+async fn named_page(workspace: &Workspace, context: &CommandDeliveryContext, link: &str) -> anyhow::Result<Sight> {
     let id = NotionId::parse_page(link)
         .context("--page: this is no link to a page that was copied from Notion, and no id")?;
-    let page = workspace.page(desk, &id).await.map_err(|failure| told(&failure))?;
+    let page = workspace.page(context, &id).await.map_err(|failure| told(&failure))?;
     page.ok_or_else(|| {
         if has_view(link) {
             anyhow!("--page: this link leads to a database; copy the link to the page on which it stands")
@@ -159,11 +159,11 @@ fn has_view(link: &str) -> bool {
 /// The page that is chosen among those shared, after waiting for one.
 async fn chosen_page(
     workspace: &Workspace,
-    desk: &CommandDesk,
+    context: &CommandDeliveryContext,
     instance: &InstanceName,
     args: &InitArgs,
 ) -> anyhow::Result<Sight> {
-    let mut shared = something_shared(workspace, desk, args).await?;
+    let mut shared = something_shared(workspace, context, args).await?;
     show_databases(&shared, instance);
     if shared.pages.is_empty() {
         bail!(
@@ -191,7 +191,7 @@ async fn chosen_page(
 /// What the token sees, as soon as that is anything.
 async fn something_shared(
     workspace: &Workspace,
-    desk: &CommandDesk,
+    context: &CommandDeliveryContext,
     args: &InitArgs,
 ) -> anyhow::Result<Shared> {
     let patience = match args.wait {
@@ -202,7 +202,7 @@ async fn something_shared(
     let began = Instant::now();
     let mut has_said = false;
     loop {
-        let shared = workspace.shared(desk).await.map_err(|failure| told(&failure))?;
+        let shared = workspace.shared(context).await.map_err(|failure| told(&failure))?;
         if !shared.pages.is_empty() || !shared.databases.is_empty() {
             return Ok(shared);
         }

@@ -3,7 +3,7 @@
 //! A *kind* is code: a folder here and one line in [`KINDS`]. An *instance* is configuration: a name,
 //! a kind, its settings and its filter.
 
-pub mod checkup;
+pub mod check;
 pub mod http;
 pub mod notion;
 
@@ -13,7 +13,7 @@ use crate::domain::event::StoredEvent;
 use crate::domain::preview::Preview;
 use crate::domain::subscription::Subscription;
 use async_trait::async_trait;
-use checkup::{Examination, Finding};
+use check::{CheckReport, Finding};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -40,7 +40,7 @@ pub struct Delivery<'a> {
     /// whose outcome stays unknown is taken to have begun about then.
     pub leased: Instant,
     /// What the destination may ask of the service around it.
-    pub desk: &'a dyn Desk,
+    pub context: &'a dyn DeliveryContext,
 }
 
 /// An object whose newest state is to be shown.
@@ -70,7 +70,7 @@ pub enum Look {
 
 /// What the service does for a destination: it remembers, and it keeps the rate of a connection.
 #[async_trait]
-pub trait Desk: Send + Sync {
+pub trait DeliveryContext: Send + Sync {
     /// What the instance remembered last, in this run or an earlier one, here or at a replica: a
     /// hint, never a truth. Nothing where it cannot be read.
     async fn recall(&self) -> Option<Value>;
@@ -138,20 +138,20 @@ pub trait Destination: Send + Sync {
 
     /// Whether what only the operator could mend is mended; `held_class` is the class of the failure
     /// that it is held for.
-    async fn probe(&self, desk: &dyn Desk, held_class: &str) -> Probe;
+    async fn probe(&self, context: &dyn DeliveryContext, held_class: &str) -> Probe;
 
     /// Looks at everything that a person may have to mend, and says how; changes nothing.
-    async fn examine(&self, desk: &dyn Desk) -> Examination;
+    async fn check(&self, context: &dyn DeliveryContext) -> CheckReport;
 
-    /// Adds at the destination what [`examine`](Self::examine) found to be missing, and names it.
-    async fn extend(&self, desk: &dyn Desk) -> Result<Vec<String>, Failure>;
+    /// Adds at the destination what [`check`](Self::check) found to be missing, and names it.
+    async fn provision(&self, context: &dyn DeliveryContext) -> Result<Vec<String>, Failure>;
 
     /// Writes something as a delivery would, reads it back and takes it away again.
-    async fn rehearse(&self, desk: &dyn Desk) -> Vec<Finding>;
+    async fn dry_run(&self, context: &dyn DeliveryContext) -> Vec<Finding>;
 
     /// Takes away what was delivered, so that a person can still take it back. What is gone already
     /// is no failure.
-    async fn remove(&self, remote: &Remote, desk: &dyn Desk) -> Result<(), Failure>;
+    async fn remove(&self, remote: &Remote, context: &dyn DeliveryContext) -> Result<(), Failure>;
 }
 
 /// A configured destination.

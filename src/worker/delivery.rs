@@ -1,7 +1,7 @@
 //! One execution from its claim to its verdict.
 
 use super::backoff::wait_before;
-use super::desk::StoreDesk;
+use super::delivery_context::WorkerDeliveryContext;
 use super::finisher::Ending;
 use super::holds::Holds;
 use super::instances::Instances;
@@ -166,7 +166,7 @@ impl Deliverer {
         let Some(destination) = self.instances.get(&claimed.destination) else {
             return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
         };
-        let desk = StoreDesk {
+        let context = WorkerDeliveryContext {
             store: &self.store,
             held: &self.holds.held,
             pauses: &self.holds.pauses,
@@ -185,7 +185,7 @@ impl Deliverer {
             },
             is_last: claimed.attempts >= self.retry.attempts_max,
             leased,
-            desk: &desk,
+            context: &context,
         };
         let attempt = contained(&self.metrics, Panicked::Delivery, destination.deliver(delivery));
         let outcome = match tokio::time::timeout(TRY_MAX, attempt).await {

@@ -3,7 +3,7 @@
 //! A probe reads. Where reading cannot tell, a single execution is tried while the hold stays; each
 //! such try that fails puts the next one off for longer.
 
-use super::desk::StoreDesk;
+use super::delivery_context::WorkerDeliveryContext;
 use super::held::Held;
 use super::instances::Instances;
 use super::pauses::Pauses;
@@ -78,7 +78,7 @@ impl Holds {
         };
         for DueProbe { instance, class } in due {
             let Some(destination) = self.instances.get(&instance) else { continue };
-            let desk = StoreDesk {
+            let context = WorkerDeliveryContext {
                 store: &self.store,
                 held: &self.held,
                 pauses: &self.pauses,
@@ -86,7 +86,7 @@ impl Holds {
                 instance: &instance,
                 lane: None,
             };
-            let probed = contained(&self.metrics, Panicked::Task, destination.probe(&desk, &class)).await;
+            let probed = contained(&self.metrics, Panicked::Task, destination.probe(&context, &class)).await;
             match probed.unwrap_or(Probe::Unclear) {
                 Probe::Works => self.resume(&instance).await,
                 Probe::TryOne => {

@@ -6,7 +6,7 @@
 
 mod backoff;
 mod delivery;
-mod desk;
+mod delivery_context;
 mod finisher;
 mod held;
 mod holds;

@@ -1,6 +1,6 @@
 //! Previews: what the next try of an execution would send, asked of its destination without a lease.
 
-use super::desk::StoreDesk;
+use super::delivery_context::WorkerDeliveryContext;
 use super::held::Held;
 use super::instances::Instances;
 use super::object::{self, Head, Plan};
@@ -103,7 +103,7 @@ impl Previewer {
         let destination =
             self.instances.get(instance).ok_or_else(|| NoPreview::NoDestination(instance.to_owned()))?;
         // Without a lease nothing can be written, whatever a destination does.
-        let desk = StoreDesk {
+        let context = WorkerDeliveryContext {
             store: &self.store,
             held: &self.held,
             pauses: &self.pauses,
@@ -119,7 +119,7 @@ impl Previewer {
             rewrite_after: Duration::ZERO,
             is_last: false,
             leased: Instant::now(),
-            desk: &desk,
+            context: &context,
         };
         destination.preview(delivery).await.map_err(untold)
     }

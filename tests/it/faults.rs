@@ -3,8 +3,8 @@
 use crate::harness::{Answer, Service, within};
 use async_trait::async_trait;
 use eventbridge::config::{InstanceName, Reader};
-use eventbridge::destinations::checkup::{Examination, Finding};
-use eventbridge::destinations::{Delivery, Desk, Destination, Kind, Probe};
+use eventbridge::destinations::check::{CheckReport, Finding};
+use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Kind, Probe};
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::preview::Preview;
 use std::future::pending;
@@ -43,24 +43,24 @@ impl Destination for Faulty {
         panic!("a fault in a preview")
     }
 
-    async fn probe(&self, _: &dyn Desk, _: &str) -> Probe {
+    async fn probe(&self, _: &dyn DeliveryContext, _: &str) -> Probe {
         PROBED.notify_one();
         panic!("a fault in a probe")
     }
 
-    async fn examine(&self, _: &dyn Desk) -> Examination {
-        Examination::default()
+    async fn check(&self, _: &dyn DeliveryContext) -> CheckReport {
+        CheckReport::default()
     }
 
-    async fn extend(&self, _: &dyn Desk) -> Result<Vec<String>, Failure> {
+    async fn provision(&self, _: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
 
-    async fn rehearse(&self, _: &dyn Desk) -> Vec<Finding> {
+    async fn dry_run(&self, _: &dyn DeliveryContext) -> Vec<Finding> {
         Vec::new()
     }
 
-    async fn remove(&self, _: &Remote, _: &dyn Desk) -> Result<(), Failure> {
+    async fn remove(&self, _: &Remote, _: &dyn DeliveryContext) -> Result<(), Failure> {
         Ok(())
     }
 }

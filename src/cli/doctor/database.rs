@@ -1,6 +1,6 @@
 //! The database looked at, and the clocks: ours, the database's, and Notion's.
 
-use crate::destinations::checkup::Finding;
+use crate::destinations::check::Finding;
 use crate::store::{MigrateError, Schema, Store, Vitals};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -23,7 +23,7 @@ pub(super) struct Looked {
 }
 
 /// Looks at the database. `now` reads this machine's clock, `wanted` is the size of the pool.
-pub(super) async fn examine(store: &Store, wanted: u32, now: impl Fn() -> DateTime<Utc>) -> Looked {
+pub(super) async fn check(store: &Store, wanted: u32, now: impl Fn() -> DateTime<Utc>) -> Looked {
     let asked = now();
     let vitals = match store.vitals().await {
         Ok(vitals) => vitals,
@@ -116,7 +116,7 @@ fn of(vitals: &Vitals, wanted: u32) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destinations::checkup::Level;
+    use crate::destinations::check::Level;
 
     fn vitals() -> Vitals {
         Vitals {

@@ -8,11 +8,11 @@ mod database;
 mod report;
 mod settings;
 
-use super::desk::CommandDesk;
+use super::delivery_context::CommandDeliveryContext;
 use super::{environment, operator, paragraph, prompt};
 use crate::alerts::{self, AlertSettings};
 use crate::config::{InstanceName, Reader, Settings, Vars};
-use crate::destinations::checkup::{Examination, Finding, Level};
+use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
 use crate::domain::rejection::diagnose;
 use crate::store::{Hold, Store};
@@ -62,7 +62,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut store = None;
     if settings.has_database() {
         let opened = operator::connect(&settings.database, 2)?;
-        let looked = database::examine(&opened, settings.database_connections, local_time).await;
+        let looked = database::check(&opened, settings.database_connections, local_time).await;
         clocks.extend(looked.clock);
         sections.push(Section { name: "Database".to_owned(), findings: looked.findings });
         // One that cannot be used would only be waited for, again and again.
@@ -74,14 +74,14 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 
     let mut targets: Vec<(String, String)> = Vec::new();
     for instance in &instances {
-        let (section, examination) = destination(instance, &settings.instances, store.as_ref(), &args).await;
+        let (section, report) = destination(instance, &settings.instances, store.as_ref(), &args).await;
         let name = &instance.subscription.destination;
         sections.push(section);
-        clocks.extend(examination.clock.map(|(theirs, heard)| {
+        clocks.extend(report.clock.map(|(theirs, heard)| {
             let since = TimeDelta::from_std(heard.elapsed()).unwrap_or_default();
             database::clock(&format!("the clock of {name}"), theirs + since - local_time())
         }));
-        targets.extend(examination.target.map(|target| (target, name.clone())));
+        targets.extend(report.target.map(|target| (target, name.clone())));
     }
     sections.extend(doubles(&targets));
     if args.alert_test {
@@ -181,13 +181,13 @@ async fn destination(
     configured: &[InstanceName],
     store: Option<&Store>,
     args: &DoctorArgs,
-) -> (Section, Examination) {
+) -> (Section, CheckReport) {
     let name = &instance.subscription.destination;
-    let desk = CommandDesk::new(store.cloned(), name);
-    let mut examination = instance.destination.examine(&desk).await;
-    let mut findings = std::mem::take(&mut examination.findings);
-    if args.fix && !examination.additions.is_empty() {
-        let listed = examination.additions.join(", ");
+    let context = CommandDeliveryContext::new(store.cloned(), name);
+    let mut report = instance.destination.check(&context).await;
+    let mut findings = std::mem::take(&mut report.findings);
+    if args.fix && !report.additions.is_empty() {
+        let listed = report.additions.join(", ");
         eprintln!("These columns would be added to the table of {name}: {}", prompt::plain(&listed));
         match prompt::agrees("Add them?", args.yes).await {
             Ok(false) => {}
@@ -196,10 +196,10 @@ async fn destination(
                 format!("no columns were added: {error:#}"),
                 "run eventbridge doctor --fix in a terminal, or with --yes",
             )),
-            Ok(true) => match instance.destination.extend(&desk).await {
+            Ok(true) => match instance.destination.provision(&context).await {
                 Ok(added) => {
-                    examination = instance.destination.examine(&desk).await;
-                    findings = std::mem::take(&mut examination.findings);
+                    report = instance.destination.check(&context).await;
+                    findings = std::mem::take(&mut report.findings);
                     findings.push(Finding::good(format!("added: {}", added.join(", "))));
                 }
                 Err(failure) => findings.push(Finding::problem(
@@ -214,8 +214,8 @@ async fn destination(
         findings.extend(hold(store, name, works).await);
     }
     if args.write_test {
-        findings.extend(instance.destination.rehearse(&desk).await);
-    } else if examination.target.is_some() {
+        findings.extend(instance.destination.dry_run(&context).await);
+    } else if report.target.is_some() {
         findings.push(
             Finding::note("whether it may write shows in writing alone")
                 .with_remedy("eventbridge doctor --write-test makes a page and takes it away again"),
@@ -224,7 +224,7 @@ async fn destination(
     let kind = configured.iter().find(|known| known.name == *name).map_or("", |known| known.kind.as_str());
     let title =
         if kind == name { format!("Destination {name}") } else { format!("Destination {name} ({kind})") };
-    (Section { name: title, findings }, examination)
+    (Section { name: title, findings }, report)
 }
 
 /// Sends a test alert; whether a person sees it is for that person to say.

@@ -2,19 +2,19 @@
 
 use crate::cli::paragraph::wrapped;
 use crate::cli::prompt::plain;
-use crate::destinations::checkup::{Finding, Level};
+use crate::destinations::check::{Finding, Level};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 
-/// One part of the check-up.
+/// One part of the check.
 #[derive(Debug, Serialize)]
 pub(super) struct Section {
     pub(super) name: String,
     pub(super) findings: Vec<Finding>,
 }
 
-/// The whole check-up.
+/// The whole check.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// The worst that was found.

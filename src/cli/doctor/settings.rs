@@ -2,7 +2,7 @@
 
 use crate::cli::environment;
 use crate::config::{InstanceName, NamedSecret};
-use crate::destinations::checkup::Finding;
+use crate::destinations::check::Finding;
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
 
@@ -163,7 +163,7 @@ fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destinations::checkup::Level;
+    use crate::destinations::check::Level;
     use secrecy::SecretString;
 
     fn instance(name: &str) -> InstanceName {

@@ -2,7 +2,7 @@
 
 mod person;
 
-use super::desk::CommandDesk;
+use super::delivery_context::CommandDeliveryContext;
 use super::{environment, operator, prompt};
 use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
@@ -197,9 +197,9 @@ async fn throw_away(
             remaining.push(shown(page, Some("its destination is not configured".to_owned())));
             continue;
         };
-        let desk = CommandDesk::new(Some(store.clone()), &page.destination);
+        let context = CommandDeliveryContext::new(Some(store.clone()), &page.destination);
         let remote = Remote { id: page.id.clone(), url: page.url.clone(), place: None };
-        match instance.destination.remove(&remote, &desk).await {
+        match instance.destination.remove(&remote, &context).await {
             Ok(()) => trashed.push(shown(page, None)),
             Err(failure) => remaining.push(shown(page, Some(failure.message))),
         }

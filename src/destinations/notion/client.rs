@@ -6,7 +6,7 @@
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
 use crate::destinations::http::{self, ClientError};
-use crate::destinations::{Desk, Rate};
+use crate::destinations::{DeliveryContext, Rate};
 use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
@@ -53,7 +53,7 @@ type Told = (DateTime<Utc>, Instant);
 #[derive(Clone, Copy)]
 pub struct Calls<'a> {
     client: &'a Client,
-    desk: &'a dyn Desk,
+    context: &'a dyn DeliveryContext,
     /// After this, nothing is written whose landing late would do harm.
     write_until: Instant,
 }
@@ -213,8 +213,8 @@ impl Client {
     }
 
     /// The client for one delivery.
-    pub fn with<'a>(&'a self, desk: &'a dyn Desk, write_until: Instant) -> Calls<'a> {
-        Calls { client: self, desk, write_until }
+    pub fn with<'a>(&'a self, context: &'a dyn DeliveryContext, write_until: Instant) -> Calls<'a> {
+        Calls { client: self, context, write_until }
     }
 
     /// The time at Notion by its last answer, and when that came; nothing before the first one.
@@ -315,7 +315,7 @@ impl Calls<'_> {
     /// Puts a page into the trash, from which a person can take it back, unless the lease may be lost.
     pub async fn trash_page(&self, page: &str) -> Result<Answer<PageRef>, CallError> {
         self.slot().await?;
-        if !self.desk.lease_holds() {
+        if !self.context.lease_holds() {
             return Err(CallError::TooLate);
         }
         self.send(&Request::trash_page(page)).await
@@ -329,14 +329,14 @@ impl Calls<'_> {
     /// Looks at the clock last of all: the wait for a slot comes before.
     async fn call_in_time<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
         self.slot().await?;
-        if Instant::now() > self.write_until || !self.desk.lease_holds() {
+        if Instant::now() > self.write_until || !self.context.lease_holds() {
             return Err(CallError::TooLate);
         }
         self.send(request).await
     }
 
     async fn slot(&self) -> Result<(), CallError> {
-        self.desk.slot(&self.client.rate).await.map_err(CallError::NoSlot)
+        self.context.slot(&self.client.rate).await.map_err(CallError::NoSlot)
     }
 
     async fn send<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
@@ -359,7 +359,7 @@ impl Calls<'_> {
         let told =
             Refusal { sent: began.elapsed(), ..refusal(status.as_u16(), request_id, retry_after, &body) };
         if told.is_throttling() {
-            self.desk.block(&self.client.rate, told.retry_after.unwrap_or(THROTTLE_WAIT)).await;
+            self.context.block(&self.client.rate, told.retry_after.unwrap_or(THROTTLE_WAIT)).await;
         }
         Err(CallError::Refused(Box::new(told)))
     }

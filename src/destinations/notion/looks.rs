@@ -71,7 +71,7 @@ impl Attempt<'_> {
     /// of shows with the verdicts. Nor is a page taken on which a write of such an object may still land.
     async fn begin_look(&self) -> Result<(), Outcome> {
         let object_id = self.delivery.event.facts.object_id.as_deref().unwrap_or_default();
-        let look = self.delivery.desk.begin_look(object_id).await;
+        let look = self.delivery.context.begin_look(object_id).await;
         let wait = match look.map_err(|failure| Outcome::Throttled { failure, wait: None })? {
             Look::Begun { in_doubt: None } => return Ok(()),
             Look::Begun { in_doubt: Some(elapsed) } => self.notion.settings.settle.saturating_sub(elapsed),
@@ -91,7 +91,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let ids: Vec<_> = found.iter().map(|page| page.id.clone()).collect();
-        let others = self.delivery.desk.of_other_objects(&ids).await;
+        let others = self.delivery.context.of_other_objects(&ids).await;
         let others = others.map_err(|failure| Outcome::Throttled { failure, wait: None })?;
         found.retain(|page| !others.contains(&page.id));
         Ok(())

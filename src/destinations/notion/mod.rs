@@ -4,7 +4,7 @@
 //! outcome the page is looked for by the event's id, and written anew only when Notion can no
 //! longer be holding the first write.
 
-mod checkup;
+mod check;
 mod client;
 pub mod column;
 pub mod design;
@@ -28,8 +28,8 @@ pub use settings::{NotionAccess, NotionId, NotionSettings};
 pub use workspace::{Bearer, Shared, Sight, TableSight, Workspace};
 
 use crate::config::{InstanceName, Reader};
-use crate::destinations::checkup::{Examination, Finding};
-use crate::destinations::{Delivery, Desk, Destination, Probe, Rate};
+use crate::destinations::check::{CheckReport, Finding};
+use crate::destinations::{Delivery, DeliveryContext, Destination, Probe, Rate};
 use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
@@ -101,14 +101,14 @@ impl Notion {
         outcome
     }
 
-    fn reader<'a>(&'a self, mode: Mode, desk: &'a dyn Desk) -> TableReader<'a> {
+    fn reader<'a>(&'a self, mode: Mode, context: &'a dyn DeliveryContext) -> TableReader<'a> {
         let key = match mode {
             Mode::Event => Field::EventId,
             Mode::Object => Field::ObjectId,
         };
         // Reading the table writes nothing.
-        let calls = self.client.with(desk, Instant::now());
-        TableReader { calls, settings: &self.settings, desk, key }
+        let calls = self.client.with(context, Instant::now());
+        TableReader { calls, settings: &self.settings, context, key }
     }
 }
 
@@ -144,9 +144,9 @@ impl Destination for Notion {
         self.attempt(delivery).preview().await
     }
 
-    async fn probe(&self, desk: &dyn Desk, held_class: &str) -> Probe {
+    async fn probe(&self, context: &dyn DeliveryContext, held_class: &str) -> Probe {
         let mode = self.settings.mode;
-        match self.table(mode).read_now(self.reader(mode, desk)).await {
+        match self.table(mode).read_now(self.reader(mode, context)).await {
             Ok(_) if verdict::shows_in_a_write_alone(held_class) => Probe::TryOne,
             Ok(_) => Probe::Works,
             Err(Outcome::NeedsOperator(trouble)) => Probe::Held(trouble),
@@ -154,20 +154,20 @@ impl Destination for Notion {
         }
     }
 
-    async fn examine(&self, desk: &dyn Desk) -> Examination {
-        self.look_over(desk).await
+    async fn check(&self, context: &dyn DeliveryContext) -> CheckReport {
+        self.run_check(context).await
     }
 
-    async fn extend(&self, desk: &dyn Desk) -> Result<Vec<String>, Failure> {
-        self.add_missing(desk).await
+    async fn provision(&self, context: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
+        self.add_missing(context).await
     }
 
-    async fn rehearse(&self, desk: &dyn Desk) -> Vec<Finding> {
-        self.test_writing(desk).await
+    async fn dry_run(&self, context: &dyn DeliveryContext) -> Vec<Finding> {
+        self.test_writing(context).await
     }
 
-    async fn remove(&self, remote: &Remote, desk: &dyn Desk) -> Result<(), Failure> {
-        let calls = self.client.with(desk, Instant::now());
+    async fn remove(&self, remote: &Remote, context: &dyn DeliveryContext) -> Result<(), Failure> {
+        let calls = self.client.with(context, Instant::now());
         let trashed = calls.trash_page(&remote.id).await.map(drop);
         match trashed.map_err(|error| verdict::outcome(Effect::Update, error)) {
             Ok(()) | Err(Outcome::Gone(_)) => Ok(()),
@@ -336,11 +336,11 @@ impl Attempt<'_> {
     }
 
     fn calls(&self) -> Calls<'_> {
-        self.notion.client.with(self.delivery.desk, self.delivery.leased + WRITE_WITHIN)
+        self.notion.client.with(self.delivery.context, self.delivery.leased + WRITE_WITHIN)
     }
 
     fn reader(&self) -> TableReader<'_> {
-        self.notion.reader(self.mode, self.delivery.desk)
+        self.notion.reader(self.mode, self.delivery.context)
     }
 }
 

@@ -10,7 +10,7 @@ use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::{NotionId, NotionSettings};
 use super::verdict::{self, Effect};
-use crate::destinations::Desk;
+use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome, Trouble};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,7 +55,7 @@ pub(super) struct TableCache {
 pub(super) struct TableReader<'a> {
     pub calls: Calls<'a>,
     pub settings: &'a NotionSettings,
-    pub desk: &'a dyn Desk,
+    pub context: &'a dyn DeliveryContext,
     /// The column by which pages are found.
     pub key: Field,
 }
@@ -148,7 +148,7 @@ impl TableReader<'_> {
             info!(data_source, columns, "read the columns of the Notion data source");
             let remembered = Remembered { data_source: data_source.clone(), bindings: bindings.clone() };
             if let Ok(memory) = serde_json::to_value(remembered) {
-                self.desk.remember(&memory).await;
+                self.context.remember(&memory).await;
             }
         }
         Ok(Table { data_source, bindings, read_at, fresh_until: Instant::now() + FRESH_FOR })
@@ -203,7 +203,7 @@ impl TableReader<'_> {
 
     /// The bindings of this data source from an earlier run; those of another one say nothing.
     pub(super) async fn remembered(self, data_source: &str) -> Option<Bindings> {
-        let remembered: Remembered = serde_json::from_value(self.desk.recall().await?).ok()?;
+        let remembered: Remembered = serde_json::from_value(self.context.recall().await?).ok()?;
         NotionId::is_same(&remembered.data_source, data_source).then_some(remembered.bindings)
     }
 }

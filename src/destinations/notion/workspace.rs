@@ -6,7 +6,7 @@ use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
 use super::verdict::{self, Effect};
 use crate::config::{InstanceName, Reader};
-use crate::destinations::Desk;
+use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -84,13 +84,13 @@ impl Workspace {
     }
 
     /// Whose the token is.
-    pub async fn bearer(&self, desk: &dyn Desk) -> Result<Bearer, Failure> {
-        Ok(self.calls(desk).bearer().await.map_err(failure)?.value)
+    pub async fn bearer(&self, context: &dyn DeliveryContext) -> Result<Bearer, Failure> {
+        Ok(self.calls(context).bearer().await.map_err(failure)?.value)
     }
 
     /// Everything that the token sees, within a bound.
-    pub async fn shared(&self, desk: &dyn Desk) -> Result<Shared, Failure> {
-        let calls = self.calls(desk);
+    pub async fn shared(&self, context: &dyn DeliveryContext) -> Result<Shared, Failure> {
+        let calls = self.calls(context);
         let pages = calls.search("page").await.map_err(failure)?;
         let tables = calls.search("data_source").await.map_err(failure)?;
         Ok(Shared {
@@ -100,8 +100,8 @@ impl Workspace {
     }
 
     /// The page of this id, where the token sees it and it can hold a database.
-    pub async fn page(&self, desk: &dyn Desk, id: &NotionId) -> Result<Option<Sight>, Failure> {
-        match self.calls(desk).page(id.as_str()).await {
+    pub async fn page(&self, context: &dyn DeliveryContext, id: &NotionId) -> Result<Option<Sight>, Failure> {
+        match self.calls(context).page(id.as_str()).await {
             Ok(answer) => Ok(page_sight(&answer.value)),
             Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 404) => Ok(None),
             Err(error) => Err(failure(error)),
@@ -109,20 +109,20 @@ impl Workspace {
     }
 
     /// Makes a database with a column for every property, and gives its id and link.
-    pub async fn make_database(&self, desk: &dyn Desk, page: &str, title: &str) -> Result<Sight, Failure> {
+    pub async fn make_database(&self, context: &dyn DeliveryContext, page: &str, title: &str) -> Result<Sight, Failure> {
         let body = json!({
             "parent": { "type": "page_id", "page_id": page },
             "title": [{ "type": "text", "text": { "content": title } }],
             "initial_data_source": { "properties": design::whole_table() },
         });
-        let calls = self.calls(desk);
+        let calls = self.calls(context);
         let made: Answer<Value> = calls.call(&Request::create_database(body)).await.map_err(failure)?;
         sight(&made.value, title.to_owned())
             .ok_or_else(|| Failure::local("no_answer", "the answer is not what Notion documents"))
     }
 
-    fn calls<'a>(&'a self, desk: &'a dyn Desk) -> Calls<'a> {
-        self.client.with(desk, Instant::now())
+    fn calls<'a>(&'a self, context: &'a dyn DeliveryContext) -> Calls<'a> {
+        self.client.with(context, Instant::now())
     }
 }
 

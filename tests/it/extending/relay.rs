@@ -5,8 +5,8 @@
 
 use async_trait::async_trait;
 use eventbridge::config::{InstanceName, Reader};
-use eventbridge::destinations::checkup::{Examination, Finding};
-use eventbridge::destinations::{Delivery, Desk, Destination, Probe, http};
+use eventbridge::destinations::check::{CheckReport, Finding};
+use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Probe, http};
 use eventbridge::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use eventbridge::domain::preview::{Effect, Preview, PreviewRequest, When};
 use reqwest::{Client, Response, StatusCode, header};
@@ -58,7 +58,7 @@ impl Destination for Relay {
             .header("idempotency-key", &event.event_id)
             .body(event.payload.clone());
         // A process that stood still may have lost its lease, and another one may be at it.
-        if !delivery.desk.lease_holds() {
+        if !delivery.context.lease_holds() {
             let failure = Failure::local("lease_lost", "this process stood still; another one goes on");
             return Outcome::Throttled { failure, wait: None };
         }
@@ -86,26 +86,26 @@ impl Destination for Relay {
     }
 
     /// Reading tells nothing of whether it takes events, so a single one is tried.
-    async fn probe(&self, _desk: &dyn Desk, _held_class: &str) -> Probe {
+    async fn probe(&self, _context: &dyn DeliveryContext, _held_class: &str) -> Probe {
         Probe::TryOne
     }
 
-    async fn examine(&self, _desk: &dyn Desk) -> Examination {
+    async fn check(&self, _context: &dyn DeliveryContext) -> CheckReport {
         let host = self.url.host_str().unwrap_or_default();
         let findings =
             vec![Finding::note(format!("events are posted to {host}; only one of them shows more"))];
-        Examination { findings, target: Some(self.url.to_string()), ..Examination::default() }
+        CheckReport { findings, target: Some(self.url.to_string()), ..CheckReport::default() }
     }
 
-    async fn extend(&self, _desk: &dyn Desk) -> Result<Vec<String>, Failure> {
+    async fn provision(&self, _context: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
 
-    async fn rehearse(&self, _desk: &dyn Desk) -> Vec<Finding> {
+    async fn dry_run(&self, _context: &dyn DeliveryContext) -> Vec<Finding> {
         vec![Finding::note("nothing is posted to try it out: it could not be taken back")]
     }
 
-    async fn remove(&self, _remote: &Remote, _desk: &dyn Desk) -> Result<(), Failure> {
+    async fn remove(&self, _remote: &Remote, _context: &dyn DeliveryContext) -> Result<(), Failure> {
         Err(Failure::local("not_ours", "what was posted can only be removed where it was posted to"))
     }
 }

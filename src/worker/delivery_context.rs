@@ -2,7 +2,7 @@
 
 use super::held::Held;
 use super::pauses::Pauses;
-use crate::destinations::{Desk, Look, Rate};
+use crate::destinations::{DeliveryContext, Look, Rate};
 use crate::domain::delivery::Failure;
 use crate::store::{Fence, LookTurn, Slot, Store};
 use async_trait::async_trait;
@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait where the database cannot tell when the next slot is.
 const DATABASE_AWAY: Duration = Duration::from_secs(2);
 
-/// The desk of one instance.
+/// The context of one instance.
 #[derive(Clone, Copy)]
-pub(super) struct StoreDesk<'a> {
+pub(super) struct WorkerDeliveryContext<'a> {
     pub(super) store: &'a Store,
     pub(super) held: &'a Held,
     pub(super) pauses: &'a Pauses,
@@ -31,7 +31,7 @@ pub(super) struct StoreDesk<'a> {
 }
 
 #[async_trait]
-impl Desk for StoreDesk<'_> {
+impl DeliveryContext for WorkerDeliveryContext<'_> {
     async fn recall(&self) -> Option<Value> {
         self.store.recall(self.instance).await.unwrap_or_else(|error| {
             warn!(%error, instance = self.instance, "could not read what the destination remembers");
@@ -110,7 +110,7 @@ fn database_away() -> Failure {
     Failure::local("database_away", "the database did not answer")
 }
 
-impl StoreDesk<'_> {
+impl WorkerDeliveryContext<'_> {
     /// Where there is no rate, only what the other side asked for is kept to.
     async fn wait_out_a_pause(&self, rate: &Rate) -> Result<(), Duration> {
         match self.pauses.left(self.store, &rate.connection).await {

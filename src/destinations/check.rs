@@ -1,4 +1,4 @@
-//! What a check-up finds, in words that a stranger understands: for the command `doctor`.
+//! What a check finds, in words that a stranger understands: for the command `doctor`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -58,9 +58,9 @@ impl Finding {
     }
 }
 
-/// What a destination's check-up found.
+/// What a destination's check found.
 #[derive(Debug, Default)]
-pub struct Examination {
+pub struct CheckReport {
     /// Everything that was looked at, in order.
     pub findings: Vec<Finding>,
     /// What could be added at the destination so that more is filled, as a person reads it.

@@ -2,7 +2,7 @@
 //!
 //! Where the database cannot be asked for a slot, the command keeps to the rate by itself.
 
-use crate::destinations::{Desk, Look, Rate};
+use crate::destinations::{DeliveryContext, Look, Rate};
 use crate::domain::delivery::Failure;
 use crate::store::{Slot, Store};
 use async_trait::async_trait;
@@ -16,16 +16,16 @@ use tracing::debug;
 /// How long a command waits for a slot that the running service has taken before.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The desk of one instance, for as long as a command runs.
-pub(super) struct CommandDesk {
+/// The context of one instance, for as long as a command runs.
+pub(super) struct CommandDeliveryContext {
     store: Option<Store>,
     instance: String,
     /// When the next call may begin, where the database does not say.
     next: Mutex<Instant>,
 }
 
-impl CommandDesk {
-    /// A desk that asks this database, where there is one.
+impl CommandDeliveryContext {
+    /// A context that asks this database, where there is one.
     pub(super) fn new(store: Option<Store>, instance: &str) -> Self {
         Self { store, instance: instance.to_owned(), next: Mutex::new(Instant::now()) }
     }
@@ -39,7 +39,7 @@ impl CommandDesk {
 }
 
 #[async_trait]
-impl Desk for CommandDesk {
+impl DeliveryContext for CommandDeliveryContext {
     async fn recall(&self) -> Option<Value> {
         self.store.as_ref()?.recall(&self.instance).await.ok().flatten()
     }

@@ -1,4 +1,4 @@
-//! The check-up of a Notion instance: token, database, data source and columns, and what to do.
+//! The check of a Notion instance: token, database, data source and columns, and what to do.
 //!
 //! Looking changes nothing. Adding columns and the write test are asked for by name.
 
@@ -12,8 +12,8 @@ use super::settings::NotionId;
 use super::verdict::{self, Effect};
 use super::workspace::{self, WIKI, is_wiki, title};
 use super::{Notion, object};
-use crate::destinations::Desk;
-use crate::destinations::checkup::{Examination, Finding};
+use crate::destinations::DeliveryContext;
+use crate::destinations::check::{CheckReport, Finding};
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::event::{EventFacts, EventKey, StoredEvent};
 use crate::domain::execution::Mode;
@@ -40,40 +40,40 @@ struct Found {
 
 impl Notion {
     /// Looks at all of it, up to where the next thing cannot be looked at.
-    pub(super) async fn look_over(&self, desk: &dyn Desk) -> Examination {
-        let mut examination = Examination::default();
-        let found = self.look(desk, &mut examination.findings).await;
+    pub(super) async fn run_check(&self, context: &dyn DeliveryContext) -> CheckReport {
+        let mut report = CheckReport::default();
+        let found = self.look(context, &mut report.findings).await;
         if let Some(found) = &found {
-            examination.additions = found.missing.iter().map(|field| addition(*field)).collect();
-            examination.target = Some(found.data_source.clone());
+            report.additions = found.missing.iter().map(|field| addition(*field)).collect();
+            report.target = Some(found.data_source.clone());
         }
-        examination.clock = self.client.clock();
-        examination
+        report.clock = self.client.clock();
+        report
     }
 
     /// Adds the columns that are missing.
-    pub(super) async fn add_missing(&self, desk: &dyn Desk) -> Result<Vec<String>, Failure> {
-        let found = self.look(desk, &mut Vec::new()).await.ok_or_else(|| {
+    pub(super) async fn add_missing(&self, context: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
+        let found = self.look(context, &mut Vec::new()).await.ok_or_else(|| {
             Failure::local("no_table", "there is no table to add columns to: mend first what stands above")
         })?;
         if found.missing.is_empty() {
             return Ok(Vec::new());
         }
-        let calls = self.client.with(desk, Instant::now());
+        let calls = self.client.with(context, Instant::now());
         let columns = design::definitions(&found.missing);
         calls.add_columns(&found.data_source, &columns).await.map_err(workspace::failure)?;
         Ok(found.missing.iter().map(|field| addition(*field)).collect())
     }
 
     /// Makes a page as a delivery would, reads it back, and throws it away.
-    pub(super) async fn test_writing(&self, desk: &dyn Desk) -> Vec<Finding> {
+    pub(super) async fn test_writing(&self, context: &dyn DeliveryContext) -> Vec<Finding> {
         let mut findings = Vec::new();
         let Some(Found { data_source, bindings: Some(bindings), .. }) =
-            self.look(desk, &mut Vec::new()).await
+            self.look(context, &mut Vec::new()).await
         else {
             return vec![Finding::problem("no page can be written yet", "mend first what stands above")];
         };
-        let calls = self.client.with(desk, Instant::now() + TEST_WITHIN);
+        let calls = self.client.with(context, Instant::now() + TEST_WITHIN);
         let sent = self.test_page(&bindings);
         let made = match calls.create_page(&data_source, &sent.properties).await {
             Ok(answer) => answer.value,
@@ -102,14 +102,14 @@ impl Notion {
         findings
     }
 
-    async fn look(&self, desk: &dyn Desk, findings: &mut Vec<Finding>) -> Option<Found> {
+    async fn look(&self, context: &dyn DeliveryContext, findings: &mut Vec<Finding>) -> Option<Found> {
         if !self.settings.access.has_usual_token() {
             findings.push(Finding::warning(
                 "the token does not begin with ntn_ (or secret_, as old ones do)",
                 "copy the token of the integration from https://www.notion.so/my-integrations",
             ));
         }
-        let calls = self.client.with(desk, Instant::now());
+        let calls = self.client.with(context, Instant::now());
         match calls.bearer().await {
             Ok(answer) => findings.push(whose(&answer.value)),
             // An integration that may not see users is told so, and may be good for all else.
@@ -121,7 +121,7 @@ impl Notion {
                 return None;
             }
         }
-        let data_source = self.find_data_source(desk, findings).await?;
+        let data_source = self.find_data_source(context, findings).await?;
         let described = match calls.data_source(&data_source).await {
             Ok(answer) => answer.value,
             Err(error) => {
@@ -136,7 +136,7 @@ impl Notion {
             ));
             return None;
         }
-        let previous = self.reader(self.settings.mode, desk).remembered(&data_source).await;
+        let previous = self.reader(self.settings.mode, context).remembered(&data_source).await;
         match Schema::parse(&described) {
             Ok(schema) => Some(self.look_at_columns(data_source, &schema, previous.as_ref(), findings)),
             Err(error) => {
@@ -147,13 +147,13 @@ impl Notion {
     }
 
     /// The data source to fill, found by way of the database.
-    async fn find_data_source(&self, desk: &dyn Desk, findings: &mut Vec<Finding>) -> Option<String> {
-        let calls = self.client.with(desk, Instant::now());
+    async fn find_data_source(&self, context: &dyn DeliveryContext, findings: &mut Vec<Finding>) -> Option<String> {
+        let calls = self.client.with(context, Instant::now());
         let id = &self.settings.database;
         let database = match calls.whole_database(id).await {
             Ok(answer) => answer.value,
             Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 404) => {
-                findings.push(self.where_it_leads(desk).await);
+                findings.push(self.where_it_leads(context).await);
                 return None;
             }
             Err(error) => {
@@ -218,8 +218,8 @@ impl Notion {
     }
 
     /// What the setting leads to, where it is no database that can be seen.
-    async fn where_it_leads(&self, desk: &dyn Desk) -> Finding {
-        let calls = self.client.with(desk, Instant::now());
+    async fn where_it_leads(&self, context: &dyn DeliveryContext) -> Finding {
+        let calls = self.client.with(context, Instant::now());
         let id = self.settings.database.as_str();
         if let Ok(page) = calls.page(id).await {
             return Finding::problem(
