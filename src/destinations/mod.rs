@@ -30,7 +30,7 @@ pub struct Delivery<'a> {
     /// What an earlier delivery of it wrote: it is to be updated, never written a second time.
     pub remote: Option<&'a Remote>,
     /// How long ago a write of unknown outcome began: look for it before writing again.
-    pub unsettled: Option<Duration>,
+    pub in_doubt: Option<Duration>,
     /// How long after a write of unknown outcome another one may be tried at the earliest, though
     /// the first be settled: the schedule of retries.
     pub rewrite_after: Duration,

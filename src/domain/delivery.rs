@@ -90,7 +90,7 @@ pub enum Outcome {
     },
     /// Nothing may be written yet, as an earlier write of unknown outcome may still land; this is no
     /// failed attempt.
-    Unsettled {
+    InDoubt {
         /// What is waited for.
         failure: Failure,
         /// How long until the destination can no longer be holding that write.

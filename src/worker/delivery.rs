@@ -178,7 +178,7 @@ impl Deliverer {
             event: subject.event,
             object: subject.object,
             remote: subject.remote,
-            unsettled: claimed.unsettled,
+            in_doubt: claimed.in_doubt,
             rewrite_after: match claimed.attempts {
                 0 => Duration::ZERO,
                 failed => wait_before(&self.retry, failed, 0.0),
@@ -231,7 +231,7 @@ fn broken_off(claimed: &Claimed, duration: Duration) -> Finished {
         id: claimed.id,
         fence: claimed.fence,
         conclusion: Conclusion::Postponed { wait: Duration::ZERO, counts: false },
-        settlement: Settlement::Unsettled { since: Duration::ZERO },
+        settlement: Settlement::InDoubt { since: Duration::ZERO },
         came_through: false,
         duration,
         outcome: "interrupted",
@@ -253,7 +253,7 @@ pub fn conclude(
 ) -> Finished {
     let failed = claimed.attempts.saturating_add(1);
     let again_or_give_up = |wait: Option<Duration>| {
-        let looks = if claimed.unsettled.is_some() { LOOKS_MAX } else { 0 };
+        let looks = if claimed.in_doubt.is_some() { LOOKS_MAX } else { 0 };
         if failed >= retry.attempts_max.saturating_add(looks) {
             return Conclusion::Failed;
         }
@@ -261,7 +261,7 @@ pub fn conclude(
         Conclusion::Postponed { wait: wait.map_or(planned, |asked| planned.max(asked)), counts: true }
     };
     let uncounted = |wait| Conclusion::Postponed { wait, counts: false };
-    let came_through = !matches!(outcome, Outcome::Unsettled { .. } | Outcome::Throttled { .. });
+    let came_through = !matches!(outcome, Outcome::InDoubt { .. } | Outcome::Throttled { .. });
     let (word, conclusion, settlement, failure) = match outcome {
         Outcome::Delivered { remote, status, request_id, .. } => {
             let answer = Failure { class: String::new(), message: String::new(), status, request_id };
@@ -282,14 +282,14 @@ pub fn conclude(
         Outcome::Ambiguous { failure, since } => {
             let conclusion = if failed >= retry.attempts_max.saturating_add(LOOKS_MAX) {
                 Conclusion::Failed
-            } else if claimed.unsettled.is_none() {
+            } else if claimed.in_doubt.is_none() {
                 Conclusion::Postponed { wait: Duration::ZERO, counts: true }
             } else {
                 Conclusion::Postponed { wait: wait_before(retry, failed, jitter), counts: true }
             };
-            ("ambiguous", conclusion, Settlement::Unsettled { since }, failure)
+            ("ambiguous", conclusion, Settlement::InDoubt { since }, failure)
         }
-        Outcome::Unsettled { failure, wait } => ("unsettled", uncounted(wait), Settlement::AsBefore, failure),
+        Outcome::InDoubt { failure, wait } => ("unsettled", uncounted(wait), Settlement::AsBefore, failure),
         Outcome::Throttled { failure, wait } => (
             "throttled",
             uncounted(wait.unwrap_or_default().max(THROTTLED_WAIT_MIN)),

@@ -116,7 +116,7 @@ impl Holds {
             | Outcome::Transient { .. }
             | Outcome::Throttled { .. }
             | Outcome::Ambiguous { .. }
-            | Outcome::Unsettled { .. } => {}
+            | Outcome::InDoubt { .. } => {}
         }
     }
 

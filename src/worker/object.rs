@@ -20,7 +20,7 @@ pub(super) struct Head<'a> {
     /// Its event.
     pub(super) event: &'a StoredEvent,
     /// How long ago a write of unknown outcome began in its lane.
-    pub(super) unsettled: Option<Duration>,
+    pub(super) in_doubt: Option<Duration>,
     /// Whether a person asks for it, beside what its row says of that.
     pub(super) is_asked_for: bool,
 }
@@ -32,7 +32,7 @@ impl<'a> From<&'a Claimed> for Head<'a> {
             destination: &claimed.destination,
             lane: claimed.lane.as_deref(),
             event: &claimed.event,
-            unsettled: claimed.unsettled,
+            in_doubt: claimed.in_doubt,
             is_asked_for: false,
         }
     }
@@ -95,7 +95,7 @@ pub(super) async fn plan(store: &Store, head: Head<'_>) -> Result<Plan, StoreErr
     // A state can turn out to be the newest after it was superseded: a late event may tell how those
     // of one second follow one another. So it is what is shown that decides.
     // Where another state's write is in doubt, it may have landed over the one that was shown.
-    let is_certain = head.unsettled.is_none() && !newest.is_open && !is_asked_for;
+    let is_certain = head.in_doubt.is_none() && !newest.is_open && !is_asked_for;
     if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
         return Ok(Plan::NothingNew { newest: newest.execution, superseded });
     }

@@ -69,7 +69,7 @@ impl Previewer {
             destination: &prospect.destination,
             lane: prospect.lane.as_deref(),
             event: &prospect.event,
-            unsettled: prospect.unsettled,
+            in_doubt: prospect.in_doubt,
             is_asked_for: is_retry,
         };
         let nothing = |reason: String| of(prospect, prospect.id, &prospect.event, Preview::nothing(reason));
@@ -115,7 +115,7 @@ impl Previewer {
             event,
             object,
             remote,
-            unsettled: prospect.unsettled,
+            in_doubt: prospect.in_doubt,
             rewrite_after: Duration::ZERO,
             is_last: false,
             leased: Instant::now(),
@@ -138,7 +138,7 @@ fn untold(outcome: Outcome) -> NoPreview {
         Outcome::Permanent(failure) | Outcome::Gone(failure) | Outcome::Ambiguous { failure, .. } => {
             NoPreview::Unavailable(failure.message, ASK_AGAIN)
         }
-        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::Unsettled { .. } => {
+        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
             NoPreview::Unavailable("the destination gave no preview".to_owned(), ASK_AGAIN)
         }
     }

@@ -65,7 +65,7 @@ impl Valve {
             Outcome::Transient { .. } | Outcome::Ambiguous { .. } => self.fail(now),
             Outcome::Throttled { wait, .. } => self.close(now + wait.unwrap_or(REST)),
             // Nothing was asked of the destination, or it is the store that keeps others away.
-            Outcome::Unsettled { .. } | Outcome::NeedsOperator(_) => {}
+            Outcome::InDoubt { .. } | Outcome::NeedsOperator(_) => {}
             Outcome::Delivered { .. }
             | Outcome::Skipped { .. }
             | Outcome::Permanent(_)
@@ -155,7 +155,7 @@ mod tests {
         let later = now + REST;
         valve.begin_probe();
         // One that had begun before the valve closed is no word of the probe.
-        let waits = Outcome::Unsettled { failure: Failure::local("x", "x"), wait: Duration::ZERO };
+        let waits = Outcome::InDoubt { failure: Failure::local("x", "x"), wait: Duration::ZERO };
         valve.learn(&waits, later);
         assert_eq!(valve.allowance(later), Allowance::None);
         valve.end_probe();

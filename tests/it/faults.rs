@@ -31,7 +31,7 @@ impl Destination for Faulty {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
         let breaks = match delivery.event.facts.event_type.as_str() {
             "always" => true,
-            "first" => delivery.unsettled.is_none(),
+            "first" => delivery.in_doubt.is_none(),
             _ => false,
         };
         assert!(!breaks, "a fault about {}", delivery.event.event_id);

@@ -222,7 +222,7 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
     let suspects = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
     let wait = || Failure::local("x", "x");
     for (outcome, crashes) in [
-        (Outcome::Unsettled { failure: wait(), wait: Duration::ZERO }, 1),
+        (Outcome::InDoubt { failure: wait(), wait: Duration::ZERO }, 1),
         (Outcome::Throttled { failure: wait(), wait: None }, 1),
         (Outcome::Ambiguous { failure: wait(), since: Duration::ZERO }, 0),
     ] {

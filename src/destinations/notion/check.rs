@@ -9,7 +9,7 @@ use super::field::{Field, folded};
 use super::mapping::{self, Mapped};
 use super::schema::{Bindings, Schema, SchemaError, SchemaWarning};
 use super::settings::NotionId;
-use super::verdict::{self, Effect};
+use super::classify::{self, Effect};
 use super::workspace::{self, WIKI, is_wiki, title};
 use super::{Notion, object};
 use crate::destinations::DeliveryContext;
@@ -359,7 +359,7 @@ fn unusable(error: &SchemaError) -> Finding {
 
 /// The finding of a call that failed.
 fn trouble(effect: Effect, error: CallError) -> Finding {
-    match verdict::outcome(effect, error) {
+    match classify::outcome(effect, error) {
         Outcome::NeedsOperator(trouble) => {
             let what = trouble.failure.message;
             let what = what.strip_suffix(&format!("; {}", trouble.remedy)).unwrap_or(&what).to_owned();
@@ -375,7 +375,7 @@ fn trouble(effect: Effect, error: CallError) -> Finding {
             failure.message,
             "try again; if it stays so, see whether this machine reaches the address of NOTION_API_URL",
         ),
-        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::Unsettled { .. } => {
+        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
             Finding::problem("Notion answered with an error after it did what was asked", "try again")
         }
     }

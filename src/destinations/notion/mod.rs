@@ -11,8 +11,8 @@ pub mod design;
 mod duplicates;
 pub mod facts;
 pub mod field;
-mod looks;
-mod lookup;
+mod page_lookup;
+mod key_filter;
 pub mod mapping;
 pub mod object;
 mod preview;
@@ -21,7 +21,7 @@ pub mod schema;
 mod settings;
 mod state;
 mod table;
-mod verdict;
+mod classify;
 mod workspace;
 
 pub use settings::{NotionAccess, NotionId, NotionSettings};
@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
 use tracing::debug;
-use verdict::Effect;
+use classify::Effect;
 
 /// How long after its claim a page may still be made, or a state be written over another. A crash
 /// leaves no other trace of a write than the claim, so this much is added to Notion's own deadline in
@@ -147,7 +147,7 @@ impl Destination for Notion {
     async fn probe(&self, context: &dyn DeliveryContext, held_class: &str) -> Probe {
         let mode = self.settings.mode;
         match self.table(mode).read_now(self.reader(mode, context)).await {
-            Ok(_) if verdict::shows_in_a_write_alone(held_class) => Probe::TryOne,
+            Ok(_) if classify::shows_in_a_write_alone(held_class) => Probe::TryOne,
             Ok(_) => Probe::Works,
             Err(Outcome::NeedsOperator(trouble)) => Probe::Held(trouble),
             Err(_) => Probe::Unclear,
@@ -169,7 +169,7 @@ impl Destination for Notion {
     async fn remove(&self, remote: &Remote, context: &dyn DeliveryContext) -> Result<(), Failure> {
         let calls = self.client.with(context, Instant::now());
         let trashed = calls.trash_page(&remote.id).await.map(drop);
-        match trashed.map_err(|error| verdict::outcome(Effect::Update, error)) {
+        match trashed.map_err(|error| classify::outcome(Effect::Update, error)) {
             Ok(()) | Err(Outcome::Gone(_)) => Ok(()),
             Err(outcome) => Err(workspace::failure_of(outcome)),
         }
@@ -190,7 +190,7 @@ impl Attempt<'_> {
         if let Some(known) = self.known_page(&table) {
             return self.update(table, &known.id).await;
         }
-        let Some(elapsed) = self.delivery.unsettled else {
+        let Some(elapsed) = self.delivery.in_doubt else {
             if self.is_elsewhere()
                 && let Some(found) = self.find(&table).await?
             {
@@ -226,15 +226,15 @@ impl Attempt<'_> {
                 let Some(newer) =
                     self.changed(table, &refusal, |table| self.mapped(table).properties).await?
                 else {
-                    return Err(verdict::outcome(Effect::Create, CallError::Refused(refusal)));
+                    return Err(classify::outcome(Effect::Create, CallError::Refused(refusal)));
                 };
                 let answer = self.send_new(&newer).await;
                 return answer
-                    .map_err(|error| verdict::after_a_call(verdict::outcome(Effect::Create, error)));
+                    .map_err(|error| classify::after_a_call(classify::outcome(Effect::Create, error)));
             }
             answer => answer,
         };
-        answer.map_err(|error| verdict::outcome(Effect::Create, error))
+        answer.map_err(|error| classify::outcome(Effect::Create, error))
     }
 
     /// The columns as they are now, where by them something else would be `sent` than what Notion
@@ -247,7 +247,7 @@ impl Attempt<'_> {
     ) -> Result<Option<Arc<Table>>, Outcome> {
         let now = Instant::now();
         let sent_at = now.checked_sub(refusal.sent).unwrap_or(now);
-        let newer = self.table().later_than(sent_at, self.reader()).await.map_err(verdict::after_a_call)?;
+        let newer = self.table().later_than(sent_at, self.reader()).await.map_err(classify::after_a_call)?;
         let is_another = newer.data_source != before.data_source || sent(&newer) != sent(before);
         Ok(is_another.then_some(newer))
     }
@@ -269,7 +269,7 @@ impl Attempt<'_> {
             }
             answer => answer,
         };
-        match last.map(delivered).map_err(|error| verdict::outcome(Effect::Update, error)) {
+        match last.map(delivered).map_err(|error| classify::outcome(Effect::Update, error)) {
             Err(Outcome::Gone(failure)) => {
                 self.confirm_gone(page, &failure).await?;
                 Err(Outcome::Gone(failure))
@@ -283,12 +283,12 @@ impl Attempt<'_> {
     async fn confirm_gone(&self, page: &str, told: &Failure) -> Result<Arc<Table>, Outcome> {
         let table = self.table().read_now(self.reader()).await?;
         let read = self.calls().page(page).await;
-        if verdict::confirms_gone(&read) {
+        if classify::confirms_gone(&read) {
             return Ok(table);
         }
         Err(match read {
             Ok(_) => Outcome::Transient { failure: told.clone(), wait: None },
-            Err(error) => verdict::after_a_call(verdict::outcome(Effect::Look, error)),
+            Err(error) => classify::after_a_call(classify::outcome(Effect::Look, error)),
         })
     }
 
@@ -300,7 +300,7 @@ impl Attempt<'_> {
     /// Whether a write of unknown outcome that began so long ago has landed by now or never will.
     fn wait_until_settled(&self, elapsed: Duration) -> Result<(), Outcome> {
         let wait = self.time_to_settle(elapsed);
-        if wait > Duration::ZERO { Err(unsettled(wait)) } else { Ok(()) }
+        if wait > Duration::ZERO { Err(in_doubt(wait)) } else { Ok(()) }
     }
 
     /// Whether such a write can be followed by another one.
@@ -344,9 +344,9 @@ impl Attempt<'_> {
     }
 }
 
-fn unsettled(wait: Duration) -> Outcome {
+fn in_doubt(wait: Duration) -> Outcome {
     let message = "an earlier write may still land; it is looked for again before anything is written";
-    Outcome::Unsettled { failure: Failure::local("unsettled", message), wait }
+    Outcome::InDoubt { failure: Failure::local("unsettled", message), wait }
 }
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {

@@ -4,7 +4,7 @@
 
 use crate::destinations::notion::column::ColumnKind;
 use crate::destinations::notion::facts::Facts;
-use crate::destinations::notion::lookup::SEPARATOR;
+use crate::destinations::notion::key_filter::SEPARATOR;
 use crate::destinations::notion::mapping::{self, Mapped};
 use crate::destinations::notion::schema::Bindings;
 use serde_json::{Map, Value, json};

@@ -24,7 +24,7 @@ impl Attempt<'_> {
         let whole = properties.clone();
         let (effect, requests, written) = match self.known_page(&table) {
             Some(page) => self.of_a_known_page(&table, page, properties),
-            None if self.mode == Mode::Object || self.delivery.unsettled.is_some() || self.is_elsewhere() => {
+            None if self.mode == Mode::Object || self.delivery.in_doubt.is_some() || self.is_elsewhere() => {
                 (Effect::LookFirst, self.after_a_look(&table, &properties), properties)
             }
             None => {
@@ -64,7 +64,7 @@ impl Attempt<'_> {
         let look = Request::find_pages(&table.data_source, &self.filter(table), None);
         let create = Request::create_page(&table.data_source, properties);
         let mut requests = vec![self.shown(&look, When::Always)];
-        if self.mode == Mode::Object || self.delivery.unsettled.is_none() {
+        if self.mode == Mode::Object || self.delivery.in_doubt.is_none() {
             let written = match self.mode {
                 Mode::Event => properties.clone(),
                 Mode::Object => self.changes(table, FOUND, properties.clone()),
@@ -94,7 +94,7 @@ impl Attempt<'_> {
 
     /// What has to be waited for before anything is written over a write in doubt.
     fn waits(&self) -> Option<String> {
-        let wait = self.time_to_settle(self.delivery.unsettled?);
+        let wait = self.time_to_settle(self.delivery.in_doubt?);
         Some(match wait.as_secs() {
             0 => "an earlier write had no answer, and has settled by now".to_owned(),
             seconds => format!("an earlier write had no answer: nothing is written in the next {seconds} s"),

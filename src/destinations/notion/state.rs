@@ -8,7 +8,7 @@ use super::client::{Answer, CallError, PageRef};
 use super::facts::Facts;
 use super::object;
 use super::table::Table;
-use super::verdict::{self, Effect};
+use super::classify::{self, Effect};
 use super::{Attempt, delivered, remote};
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 impl Attempt<'_> {
     pub(super) async fn deliver_object(&self) -> Result<Outcome, Outcome> {
         let table = self.table().get(self.reader()).await?;
-        if let Some(elapsed) = self.delivery.unsettled {
+        if let Some(elapsed) = self.delivery.in_doubt {
             // However many attempts it took: the newest state is worth writing until it is given up.
             self.wait_until_settled(elapsed)?;
         }
@@ -35,7 +35,7 @@ impl Attempt<'_> {
     async fn create_state(&self, table: &Arc<Table>) -> Result<Outcome, Outcome> {
         let written = self.properties(table);
         let made = self.create(table).await?;
-        if self.delivery.unsettled.is_none() {
+        if self.delivery.in_doubt.is_none() {
             return Ok(showing(delivered(made), written));
         }
         let id = made.value.id.clone();
@@ -56,13 +56,13 @@ impl Attempt<'_> {
                     Some(newer) => {
                         let answer = self.send_changes(&newer, &page).await;
                         let outcome =
-                            |error| verdict::after_a_call(verdict::outcome(Effect::Overwrite, error));
+                            |error| classify::after_a_call(classify::outcome(Effect::Overwrite, error));
                         (newer, answer.map_err(outcome))
                     }
-                    None => (table, Err(verdict::outcome(Effect::Overwrite, CallError::Refused(refusal)))),
+                    None => (table, Err(classify::outcome(Effect::Overwrite, CallError::Refused(refusal)))),
                 }
             }
-            answer => (table, answer.map_err(|error| verdict::outcome(Effect::Overwrite, error))),
+            answer => (table, answer.map_err(|error| classify::outcome(Effect::Overwrite, error))),
         };
         match answer {
             Ok(Some(answer)) => Ok(showing(delivered(answer), self.properties(&table))),
@@ -92,7 +92,7 @@ impl Attempt<'_> {
         let changes = self.changes(table, page, properties.clone());
         match self.calls().overwrite_page(page, &changes).await {
             Ok(answer) => Ok(showing(delivered(answer), properties)),
-            Err(error) => Err(verdict::outcome(Effect::Overwrite, error)),
+            Err(error) => Err(classify::outcome(Effect::Overwrite, error)),
         }
     }
 
@@ -112,7 +112,7 @@ impl Attempt<'_> {
         // Of a page that was not known, or lies in another data source, nothing was written here.
         let written = object.filter(|_| self.known_page(table).is_some_and(|known| known.id == page));
         let written = written.and_then(|object| object.written).and_then(Value::as_object);
-        let is_certain = written.is_some() && self.delivery.unsettled.is_none();
+        let is_certain = written.is_some() && self.delivery.in_doubt.is_none();
         let mut changes =
             written.map(|written| object::changes(written, &next, &table.bindings)).unwrap_or_default();
         if !is_certain {

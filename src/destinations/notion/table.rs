@@ -9,7 +9,7 @@ use super::client::{CallError, Calls, Database};
 use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::{NotionId, NotionSettings};
-use super::verdict::{self, Effect};
+use super::classify::{self, Effect};
 use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome, Trouble};
 use serde::{Deserialize, Serialize};
@@ -209,7 +209,7 @@ impl TableReader<'_> {
 }
 
 fn undescribed(error: CallError) -> Outcome {
-    verdict::outcome(Effect::Describe, error)
+    classify::outcome(Effect::Describe, error)
 }
 
 /// The class of what is wrong with the columns.

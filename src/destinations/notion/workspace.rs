@@ -4,7 +4,7 @@ use super::client::{Answer, CallError, Calls, Client, NotionClientError};
 use super::design;
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
-use super::verdict::{self, Effect};
+use super::classify::{self, Effect};
 use crate::config::{InstanceName, Reader};
 use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome};
@@ -189,7 +189,7 @@ impl Calls<'_> {
 
 /// What went wrong, in words for the one who called.
 pub(super) fn failure(error: CallError) -> Failure {
-    failure_of(verdict::outcome(Effect::Look, error))
+    failure_of(classify::outcome(Effect::Look, error))
 }
 
 /// The same of an outcome that is none of success.
@@ -201,7 +201,7 @@ pub(super) fn failure_of(outcome: Outcome) -> Failure {
         | Outcome::Transient { failure, .. }
         | Outcome::Throttled { failure, .. }
         | Outcome::Ambiguous { failure, .. } => failure,
-        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::Unsettled { .. } => {
+        Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
             Failure::local("no_answer", "Notion's answer is not understood")
         }
     }

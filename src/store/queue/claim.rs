@@ -27,7 +27,7 @@ pub struct Claimed {
     /// What an earlier delivery wrote.
     pub remote: Option<Remote>,
     /// How long ago a write of unknown outcome began, where there was one.
-    pub unsettled: Option<Duration>,
+    pub in_doubt: Option<Duration>,
     /// How long ago the event was received.
     pub age: Duration,
     /// Whether a person asked for this try, by itself or with others.
@@ -309,7 +309,7 @@ impl Store {
             mode: row.mode.parse().unwrap_or_default(),
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
             remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
-            unsettled: row.unsettled_ms.map(of_milliseconds),
+            in_doubt: row.unsettled_ms.map(of_milliseconds),
             age: of_milliseconds(row.age_ms),
             is_by_hand: row.is_by_hand,
             event: stored_event!(row),

@@ -86,7 +86,7 @@ pub enum Settlement {
     /// What was known before the try still holds.
     AsBefore,
     /// A write that was sent this long ago may have happened or may still happen.
-    Unsettled {
+    InDoubt {
         /// How long ago.
         since: Duration,
     },
@@ -98,7 +98,7 @@ impl Settlement {
     const fn as_str(self) -> &'static str {
         match self {
             Self::AsBefore => "as_before",
-            Self::Unsettled { .. } => "unsettled",
+            Self::InDoubt { .. } => "unsettled",
             Self::Settled => "settled",
         }
     }
@@ -121,8 +121,8 @@ impl Store {
             }),
             _ => None,
         };
-        let unsettled = |finished: &Finished| match finished.settlement {
-            Settlement::Unsettled { since } => milliseconds(since),
+        let in_doubt = |finished: &Finished| match finished.settlement {
+            Settlement::InDoubt { since } => milliseconds(since),
             _ => 0,
         };
         let wait = |finished: &Finished| match finished.conclusion {
@@ -218,7 +218,7 @@ impl Store {
             &text(|finished| finished.error_class.as_deref()) as _,
             &text(|finished| finished.message.as_deref()) as _,
             &text(|finished| finished.request_id.as_deref()) as _,
-            &batch.iter().map(unsettled).collect::<Vec<_>>(),
+            &batch.iter().map(in_doubt).collect::<Vec<_>>(),
             &batch.iter().map(|finished| remote(finished)?.place).collect::<Vec<_>>() as _,
             &batch.iter().map(alike).collect::<Vec<_>>() as _,
             &batch.iter().map(|finished| finished.came_through).collect::<Vec<_>>(),

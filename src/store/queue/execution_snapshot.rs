@@ -24,7 +24,7 @@ pub struct Prospect {
     /// What an earlier delivery wrote.
     pub remote: Option<Remote>,
     /// How long ago a write of unknown outcome began, where there was one: in a lane, the lane's last.
-    pub unsettled: Option<Duration>,
+    pub in_doubt: Option<Duration>,
     /// The event.
     pub event: StoredEvent,
 }
@@ -63,7 +63,7 @@ impl Store {
                 mode: row.mode.parse().unwrap_or_default(),
                 lane: row.lane,
                 remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
-                unsettled: row.unsettled_ms.map(of_milliseconds),
+                in_doubt: row.unsettled_ms.map(of_milliseconds),
                 event: stored_event!(row),
             })
         })

@@ -1,7 +1,7 @@
 //! The readable lines for a title that is not the page's key.
 
 use crate::destinations::notion::facts::{EventOutcome, Facts};
-use crate::destinations::notion::lookup::SEPARATOR;
+use crate::destinations::notion::key_filter::SEPARATOR;
 use crate::domain::object::{ObjectKind, StripeObject};
 use crate::domain::subscription::without_thin_prefix;
 

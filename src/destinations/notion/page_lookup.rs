@@ -8,7 +8,7 @@
 use super::Attempt;
 use super::client::{Answer, CallError, Found, PageRef};
 use super::table::Table;
-use super::verdict::{self, Effect};
+use super::classify::{self, Effect};
 use crate::destinations::Look;
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::Mode;
@@ -47,7 +47,7 @@ impl Attempt<'_> {
             }
             answer => (table.clone(), answer),
         };
-        let refused = |error| verdict::outcome(Effect::Look, error);
+        let refused = |error| classify::outcome(Effect::Look, error);
         let Answer { value: Found { mut results, mut next_cursor }, status, request_id } =
             first.map_err(refused)?;
         if self.mode == Mode::Object {
@@ -81,7 +81,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let message = "another object of the same id is being written; whose page is whose shows after that";
-        Err(Outcome::Unsettled { failure: Failure::local("same_id", message), wait })
+        Err(Outcome::InDoubt { failure: Failure::local("same_id", message), wait })
     }
 
     /// Ids that users choose, as of coupons and plans, may be the same in test and live mode and in

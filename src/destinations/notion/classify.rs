@@ -179,7 +179,7 @@ mod tests {
             Outcome::Transient { .. } => "transient",
             Outcome::Throttled { .. } => "throttled",
             Outcome::Ambiguous { .. } => "ambiguous",
-            Outcome::Unsettled { .. } => "unsettled",
+            Outcome::InDoubt { .. } => "unsettled",
             Outcome::Gone(_) => "gone",
             Outcome::NeedsOperator(_) => "needs operator",
         }
