@@ -1,8 +1,8 @@
-//! The HTTP client for calls to the outside.
+//! The HTTP client for outgoing calls, shared by destinations, alerts and commands.
 //!
-//! It goes to the host it was made for by https (plain http on loopback alone), follows no redirect
-//! with a token in hand, uses no proxy for loopback, and carries its own root certificates, so that
-//! it works in an image without any.
+//! A client accepts plain HTTP only for loopback addresses. It follows no redirect, because a redirect
+//! would receive the token. It uses no proxy for loopback, and it brings its own root certificates, so
+//! that it works in an image that has none.
 
 use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore};
@@ -10,50 +10,50 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::{Host, Url};
 
-/// How long a connection may take to come about.
+/// The longest time in which a connection must be established.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why no client can be made.
+/// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is plain http to another machine.
+    /// The address uses plain HTTP and belongs to another machine.
     #[error("{0} must be reached by https: plain http is for this machine alone")]
     NotEncrypted(String),
-    /// The TLS library refuses its settings.
+    /// The TLS library rejects its settings.
     #[error("the TLS library cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// The HTTP library refuses its settings.
+    /// The HTTP library rejects its settings.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
 }
 
-/// A client for the host of `base`, each of whose requests takes at most `timeout`.
+/// Builds a client for the host of `base`. Each request takes at most `timeout`.
 pub fn client(base: &Url, timeout: Duration) -> Result<reqwest::Client, ClientError> {
     let loopback = is_loopback(base);
     if base.scheme() != "https" && !loopback {
         return Err(ClientError::NotEncrypted(base.host_str().unwrap_or("the address").to_owned()));
     }
-    made(timeout, loopback)
+    build(timeout, loopback)
 }
 
-/// A client for an address of this very service, to which no secret is sent: plain http will do.
-pub fn client_of_ourselves(timeout: Duration) -> Result<reqwest::Client, ClientError> {
-    made(timeout, true)
+/// Builds a client for an address of this service. It sends no secret, so plain HTTP is allowed.
+pub fn local_client(timeout: Duration) -> Result<reqwest::Client, ClientError> {
+    build(timeout, true)
 }
 
-/// `is_own` where it stays within what is this service's own: no proxy is asked, plain http is allowed.
-fn made(timeout: Duration, is_own: bool) -> Result<reqwest::Client, ClientError> {
+/// With `is_local`, the client uses no proxy and accepts plain HTTP.
+fn build(timeout: Duration, is_local: bool) -> Result<reqwest::Client, ClientError> {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("eventbridge/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls()?)
-        .https_only(!is_own)
+        .https_only(!is_local)
         .redirect(Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout);
-    Ok(if is_own { builder.no_proxy() } else { builder }.build()?)
+    Ok(if is_local { builder.no_proxy() } else { builder }.build()?)
 }
 
-/// Whether an address is this machine's own.
+/// Whether an address belongs to this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -77,17 +77,17 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
 mod tests {
     use super::*;
 
-    fn is_made(url: &str) -> bool {
+    fn is_accepted(url: &str) -> bool {
         client(&url.parse().expect("a URL"), Duration::from_secs(1)).is_ok()
     }
 
     #[test]
-    fn plain_http_is_for_loopback_alone() {
+    fn plain_http_is_accepted_only_for_loopback() {
         for url in ["https://api.example.com", "http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"] {
-            assert!(is_made(url), "{url}");
+            assert!(is_accepted(url), "{url}");
         }
         for url in ["http://api.example.com", "http://10.0.0.1", "http://localhost.example.com"] {
-            assert!(!is_made(url), "{url}");
+            assert!(!is_accepted(url), "{url}");
         }
     }
 }

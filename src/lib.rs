@@ -6,6 +6,7 @@ pub mod domain;
 
 pub mod auth;
 pub mod config;
+pub mod http_client;
 pub mod problem;
 pub mod telemetry;
 

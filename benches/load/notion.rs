@@ -8,10 +8,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use eventbridge::destinations::http;
 use eventbridge::devserver::sandbox::{
     DATA_SOURCE_ID, DATABASE_ID, NOTION_VERSION, Sandbox, SandboxOptions, TOKEN, Template,
 };
+use eventbridge::http_client;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ async fn descriptions() -> anyhow::Result<(Bytes, Bytes)> {
     let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     let options = SandboxOptions { template: Template::Full, ..SandboxOptions::default() };
     let sandbox = Sandbox::start(address, options).await?;
-    let client = http::client_of_ourselves(Duration::from_secs(5))?;
+    let client = http_client::local_client(Duration::from_secs(5))?;
     let read = async |path: String| {
         let request = client
             .get(format!("{}{path}", sandbox.base_url()))

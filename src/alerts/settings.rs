@@ -1,7 +1,7 @@
 //! The settings of alerts: where to, in which form, and from when on.
 
 use crate::config::Reader;
-use crate::destinations::http;
+use crate::http_client;
 use reqwest::Client;
 use std::fmt;
 use std::time::Duration;
@@ -95,7 +95,7 @@ impl Address {
         if !matches!(url.scheme(), "http" | "https") {
             return Err("must begin with https://".to_owned());
         }
-        let http = http::client(&url, ANSWER_WITHIN).map_err(|error| error.to_string())?;
+        let http = http_client::client(&url, ANSWER_WITHIN).map_err(|error| error.to_string())?;
         Ok(Self { url, http })
     }
 }

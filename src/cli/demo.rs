@@ -7,9 +7,9 @@ use super::sender::{self, INVOICE_LIFE, Sender, Sent};
 use super::stack::{Stack, StackOptions};
 use super::{signals, table};
 use crate::config::{NamedSecret, Vars};
-use crate::destinations::http;
 use crate::devserver::postgres::Keep;
 use crate::devserver::sandbox::{SandboxHandle, SandboxPage};
+use crate::http_client;
 use crate::telemetry::{self, LogFormat};
 use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
@@ -200,7 +200,7 @@ struct Execution {
 impl Api {
     fn new(base_url: &str) -> anyhow::Result<Self> {
         let executions = Url::parse(base_url)?.join("/api/v1/executions?limit=200")?;
-        Ok(Self { http: http::client(&executions, Duration::from_secs(10))?, executions })
+        Ok(Self { http: http_client::client(&executions, Duration::from_secs(10))?, executions })
     }
 
     /// Waits until there are this many executions and all have come to an end; newest first.

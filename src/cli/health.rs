@@ -2,7 +2,7 @@
 
 use super::environment;
 use crate::config::{self, Reader};
-use crate::destinations::http;
+use crate::http_client;
 use anyhow::Context;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ pub(super) async fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
         Some(url) => url,
         None => readyz_of_this_machine()?,
     };
-    let asked = http::client_of_ourselves(TIMEOUT)?.get(url.clone()).send().await;
+    let asked = http_client::local_client(TIMEOUT)?.get(url.clone()).send().await;
     let answer =
         asked.map_err(reqwest::Error::without_url).with_context(|| format!("no answer from {url}"))?;
     let status = answer.status();

@@ -3,8 +3,8 @@
 mod acknowledge;
 mod browser_trigger;
 mod cancel;
-mod demo;
 mod delivery_context;
+mod demo;
 mod dev;
 mod doctor;
 mod env_file;

@@ -135,7 +135,11 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The page that a link leads to.
-async fn named_page(workspace: &Workspace, context: &CommandDeliveryContext, link: &str) -> anyhow::Result<Sight> {
+async fn named_page(
+    workspace: &Workspace,
+    context: &CommandDeliveryContext,
+    link: &str,
+) -> anyhow::Result<Sight> {
     let id = NotionId::parse_page(link)
         .context("--page: this is no link to a page that was copied from Notion, and no id")?;
     let page = workspace.page(context, &id).await.map_err(|failure| told(&failure))?;

@@ -1,7 +1,7 @@
 //! Sends signed sample events to a service, as Stripe would.
 
-use crate::destinations::http;
 use crate::devserver::samples::{self, Sample};
+use crate::http_client;
 use crate::sources::stripe;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -48,7 +48,7 @@ impl Sent {
 
 impl Sender {
     pub(super) fn new(url: Url, secret: SecretString) -> anyhow::Result<Self> {
-        let http = http::client(&url, TIMEOUT)?;
+        let http = http_client::client(&url, TIMEOUT)?;
         Ok(Self { http, url, secret })
     }
 

@@ -4,7 +4,6 @@
 //! a kind, its settings and its filter.
 
 pub mod check;
-pub mod http;
 pub mod notion;
 
 use crate::config::{self, InstanceName, Reader};

@@ -4,7 +4,7 @@ use crate::harness::{Database, Dev, eventbridge, output, text, within};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use eventbridge::destinations::http;
+use eventbridge::http_client;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::fs;
@@ -173,7 +173,7 @@ async fn serve_says_that_it_lives_and_is_not_ready_until_its_database_is_there()
     let listening = line_with("listening").await;
     let base = Url::parse(&format!("http://{}", listening["address"].as_str().unwrap())).unwrap();
     line_with("waiting for the database").await;
-    let http = http::client(&base, Duration::from_secs(10)).unwrap();
+    let http = http_client::client(&base, Duration::from_secs(10)).unwrap();
     assert_eq!(http.get(base.join("/livez").unwrap()).send().await.unwrap().status(), 200);
     let webhook = http.post(base.join("/api/v1/webhooks/stripe").unwrap()).body("{}").send().await.unwrap();
     assert_eq!(webhook.status(), 503);

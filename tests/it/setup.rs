@@ -30,7 +30,7 @@ async fn started(command: &mut Command) -> (Child, String) {
 }
 
 fn client() -> reqwest::Client {
-    eventbridge::destinations::http::client_of_ourselves(std::time::Duration::from_secs(10)).unwrap()
+    eventbridge::http_client::local_client(std::time::Duration::from_secs(10)).unwrap()
 }
 
 async fn end(mut child: Child) {

@@ -1,7 +1,7 @@
 //! Whoever cannot show who they are, a database or Notion, gets to know nothing.
 
 use crate::harness::within;
-use eventbridge::destinations::http;
+use eventbridge::http_client;
 use eventbridge::store::{MigrateError, Store};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -91,7 +91,7 @@ async fn a_database_with_a_certificate_of_its_own_making_hears_no_name_and_no_pa
 async fn a_notion_with_a_certificate_of_its_own_making_hears_no_token() {
     let (port, heard) = listening(heard_in_tls);
     let base = format!("https://localhost:{port}").parse().unwrap();
-    let client = http::client(&base, Duration::from_secs(10)).unwrap();
+    let client = http_client::client(&base, Duration::from_secs(10)).unwrap();
     let refused = client.get(base).bearer_auth("ntn_secret").send().await.unwrap_err();
     assert!(format!("{refused:?}").contains("UnknownIssuer"), "{refused:?}");
     let (heard, ended) = heard.await;

@@ -8,7 +8,7 @@ use crate::role::IDLE;
 use crate::seed::{Seed, seed};
 use crate::world::{Database, World};
 use anyhow::Context;
-use eventbridge::destinations::http;
+use eventbridge::http_client;
 use std::time::{Duration, Instant};
 
 /// One in so many events waits.
@@ -89,7 +89,7 @@ async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
 /// The median and the longest of all lists, twelve times each.
 async fn lists(address: std::net::SocketAddr) -> anyhow::Result<(f64, f64)> {
     const ROUNDS: usize = 12;
-    let client = http::client_of_ourselves(Duration::from_secs(10))?;
+    let client = http_client::local_client(Duration::from_secs(10))?;
     let mut took = Vec::new();
     for path in LISTS {
         for round in 0..=ROUNDS {

@@ -2,6 +2,7 @@
 //!
 //! Looking changes nothing. Adding columns and the write test are asked for by name.
 
+use super::classify::{self, Effect};
 use super::client::CallError;
 use super::design::{self, Fit};
 use super::facts::Facts;
@@ -9,7 +10,6 @@ use super::field::{Field, folded};
 use super::mapping::{self, Mapped};
 use super::schema::{Bindings, Schema, SchemaError, SchemaWarning};
 use super::settings::NotionId;
-use super::classify::{self, Effect};
 use super::workspace::{self, WIKI, is_wiki, title};
 use super::{Notion, object};
 use crate::destinations::DeliveryContext;
@@ -147,7 +147,11 @@ impl Notion {
     }
 
     /// The data source to fill, found by way of the database.
-    async fn find_data_source(&self, context: &dyn DeliveryContext, findings: &mut Vec<Finding>) -> Option<String> {
+    async fn find_data_source(
+        &self,
+        context: &dyn DeliveryContext,
+        findings: &mut Vec<Finding>,
+    ) -> Option<String> {
         let calls = self.client.with(context, Instant::now());
         let id = &self.settings.database;
         let database = match calls.whole_database(id).await {

@@ -5,8 +5,8 @@
 
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
-use crate::destinations::http::{self, ClientError};
 use crate::destinations::{DeliveryContext, Rate};
+use crate::http_client::{self, ClientError};
 use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
@@ -201,7 +201,7 @@ impl Client {
         let mut token = HeaderValue::from_str(&format!("Bearer {}", access.token.expose_secret()))
             .map_err(|_| NotionClientError::Token)?;
         token.set_sensitive(true);
-        let http = http::client(&access.base, REQUEST_TIMEOUT)?;
+        let http = http_client::client(&access.base, REQUEST_TIMEOUT)?;
         Ok(Self {
             http,
             base: access.base.clone(),

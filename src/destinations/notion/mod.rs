@@ -5,23 +5,23 @@
 //! longer be holding the first write.
 
 mod check;
+mod classify;
 mod client;
 pub mod column;
 pub mod design;
 mod duplicates;
 pub mod facts;
 pub mod field;
-mod page_lookup;
 mod key_filter;
 pub mod mapping;
 pub mod object;
+mod page_lookup;
 mod preview;
 mod request;
 pub mod schema;
 mod settings;
 mod state;
 mod table;
-mod classify;
 mod workspace;
 
 pub use settings::{NotionAccess, NotionId, NotionSettings};
@@ -34,6 +34,7 @@ use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
 use async_trait::async_trait;
+use classify::Effect;
 use client::{Answer, CallError, Calls, Client, NotionClientError, PageRef, Refusal};
 use facts::Facts;
 use field::Field;
@@ -43,7 +44,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
 use tracing::debug;
-use classify::Effect;
 
 /// How long after its claim a page may still be made, or a state be written over another. A crash
 /// leaves no other trace of a write than the claim, so this much is added to Notion's own deadline in

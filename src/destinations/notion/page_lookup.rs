@@ -6,9 +6,9 @@
 //! to be another's.
 
 use super::Attempt;
+use super::classify::{self, Effect};
 use super::client::{Answer, CallError, Found, PageRef};
 use super::table::Table;
-use super::classify::{self, Effect};
 use crate::destinations::Look;
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::Mode;

@@ -2,8 +2,8 @@
 
 use crate::config::{InstanceName, Reader};
 use crate::destinations::Rate;
-use crate::destinations::http::is_loopback;
 use crate::domain::execution::Mode;
+use crate::http_client::is_loopback;
 use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};

@@ -4,11 +4,11 @@
 //! A write of unknown outcome that landed late could undo a newer one, so nothing is written until it
 //! has settled, and then everything is, down to what another state may have left in a column.
 
+use super::classify::{self, Effect};
 use super::client::{Answer, CallError, PageRef};
 use super::facts::Facts;
 use super::object;
 use super::table::Table;
-use super::classify::{self, Effect};
 use super::{Attempt, delivered, remote};
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;

@@ -5,11 +5,11 @@
 //! bindings are remembered, so that it does so after a restart too. While one delivery reads the
 //! columns anew, the others go on with those that are known.
 
+use super::classify::{self, Effect};
 use super::client::{CallError, Calls, Database};
 use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::{NotionId, NotionSettings};
-use super::classify::{self, Effect};
 use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome, Trouble};
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,10 @@
 //! What an operator's commands ask of Notion: whose the token is, what it sees, and new tables.
 
+use super::classify::{self, Effect};
 use super::client::{Answer, CallError, Calls, Client, NotionClientError};
 use super::design;
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
-use super::classify::{self, Effect};
 use crate::config::{InstanceName, Reader};
 use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome};
@@ -109,7 +109,12 @@ impl Workspace {
     }
 
     /// Makes a database with a column for every property, and gives its id and link.
-    pub async fn make_database(&self, context: &dyn DeliveryContext, page: &str, title: &str) -> Result<Sight, Failure> {
+    pub async fn make_database(
+        &self,
+        context: &dyn DeliveryContext,
+        page: &str,
+        title: &str,
+    ) -> Result<Sight, Failure> {
         let body = json!({
             "parent": { "type": "page_id", "page_id": page },
             "title": [{ "type": "text", "text": { "content": title } }],

@@ -7,7 +7,7 @@ use crate::harness::{NOW, SECRET, Service, eventbridge, output, recorded, text};
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use eventbridge::destinations::http;
+use eventbridge::http_client;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -55,7 +55,7 @@ impl Webhook {
             Service::builder().set("DESTINATIONS", "").set("STRIPE_WEBHOOK_SECRET", secrets).start().await;
         let listening = service.listen(0).await;
         let url: Url = format!("http://127.0.0.1:{}/api/v1/webhooks/stripe", listening.port).parse().unwrap();
-        let http = http::client(&url, Duration::from_secs(20)).unwrap();
+        let http = http_client::client(&url, Duration::from_secs(20)).unwrap();
         Self { service, url, http, _listening: listening }
     }
 

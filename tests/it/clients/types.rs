@@ -3,12 +3,12 @@
 use super::tools::{Tools, run};
 use crate::harness::{Database, NOW, Service, eventbridge, output, signed, text};
 use chrono::DateTime;
-use eventbridge::destinations::http;
 use eventbridge::devserver::samples;
 use eventbridge::devserver::sandbox::{
     self, Author, DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, LoggedRequest, NOTION_VERSION, Route,
     Sandbox, SandboxOptions, Template,
 };
+use eventbridge::http_client;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -173,7 +173,7 @@ async fn what_the_sandbox_answers_has_the_types_of_notions_client() {
     }
     let page = handle.add_page(DATA_SOURCE_ID, &properties_of_a_page(), Author::Bot).unwrap();
     let base = sandbox.base_url().parse().unwrap();
-    let client = http::client(&base, Duration::from_secs(10)).unwrap();
+    let client = http_client::client(&base, Duration::from_secs(10)).unwrap();
     let answer = async |name, method: Method, path: &str, body: Value| {
         let request = client.request(method, base.join(path).unwrap()).bearer_auth(sandbox::TOKEN);
         let answer = request.header("Notion-Version", NOTION_VERSION).json(&body).send().await.unwrap();

@@ -6,9 +6,10 @@
 use async_trait::async_trait;
 use eventbridge::config::{InstanceName, Reader};
 use eventbridge::destinations::check::{CheckReport, Finding};
-use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Probe, http};
+use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Probe};
 use eventbridge::domain::delivery::{Failure, Outcome, Remote, Trouble};
 use eventbridge::domain::preview::{Effect, Preview, PreviewRequest, When};
+use eventbridge::http_client;
 use reqwest::{Client, Response, StatusCode, header};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl Relay {
     fn to(text: &str) -> Result<Self, String> {
         let url: Url = text.parse().map_err(|error| format!("is no address: {error}"))?;
         // Refuses plain http, but on loopback, and follows no redirect.
-        let client = http::client(&url, ANSWER_WITHIN).map_err(|error| error.to_string())?;
+        let client = http_client::client(&url, ANSWER_WITHIN).map_err(|error| error.to_string())?;
         Ok(Self { client, url })
     }
 }

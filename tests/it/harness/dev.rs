@@ -1,7 +1,7 @@
 //! `dev` as a process, in a folder that stands for a checkout.
 
 use super::{Database, eventbridge, within};
-use eventbridge::destinations::http;
+use eventbridge::http_client;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::fs;
@@ -66,7 +66,7 @@ impl Dev {
                 Some(PathBuf::from(path))
             }
         };
-        let http = http::client(&webhook, Duration::from_secs(10)).unwrap();
+        let http = http_client::client(&webhook, Duration::from_secs(10)).unwrap();
         Self { process, lines, webhook, http, data_dir }
     }
 

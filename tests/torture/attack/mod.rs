@@ -11,7 +11,7 @@ use crate::load::Ledger;
 use crate::watch::Watch;
 use crate::world::{Replica, World};
 use anyhow::Context;
-use eventbridge::destinations::http;
+use eventbridge::http_client;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -85,7 +85,7 @@ pub fn judge(world: &World, watch: &Watch, ledger: &Ledger) {
 /// A replica that waits for its database listens already.
 async fn until_ready(replica: &Replica) -> anyhow::Result<()> {
     let url = format!("http://{}/readyz", replica.address);
-    let client = http::client(&url.parse()?, Duration::from_secs(5))?;
+    let client = http_client::client(&url.parse()?, Duration::from_secs(5))?;
     while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
         tokio::time::sleep(LOOK).await;
     }
@@ -115,7 +115,7 @@ async fn labels(world: &World) -> Vec<String> {
 /// What a replica says of itself, what it takes, and what it wrote.
 async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Result<()> {
     let url = format!("http://{}/metrics", replica.address);
-    let client = http::client(&url.parse()?, Duration::from_secs(30))?;
+    let client = http_client::client(&url.parse()?, Duration::from_secs(30))?;
     let scrape = client.get(&url).send().await?.text().await?;
     let ended = scrape.lines().filter_map(|line| {
         let (reason, times) =

@@ -11,7 +11,7 @@ pub use plan::{Cells, Plan};
 use crate::watch::Watch;
 use crate::world::{SECRET, World};
 use chrono::{DateTime, Utc};
-use eventbridge::destinations::http;
+use eventbridge::http_client;
 use eventbridge::sources::stripe;
 use ledger::Answer;
 use plan::Copy;
@@ -72,7 +72,7 @@ pub fn start(
     ledger: &Arc<Ledger>,
 ) -> anyhow::Result<Sending> {
     let (copies, seed) = (plan.copies.clone(), plan.seed);
-    let client = http::client(&"http://127.0.0.1".parse()?, ANSWER_MAX)?;
+    let client = http_client::client(&"http://127.0.0.1".parse()?, ANSWER_MAX)?;
     let sender =
         Arc::new(Sender { client, world: world.clone(), watch: watch.clone(), ledger: ledger.clone() });
     let enough = CancellationToken::new();
