@@ -188,13 +188,13 @@ impl Service {
             }
         };
         background.spawn("bell, telling", {
-            let (store, wake) = (store.clone(), wake.clone());
-            move |stop| wake.clone().tell(store.clone(), stop)
+            let (db, wake) = (store.db.clone(), wake.clone());
+            move |stop| wake.clone().tell(db.clone(), stop)
         });
         if role.delivers() {
             background.spawn("bell, hearing", {
-                let (store, wake) = (store.clone(), wake.clone());
-                move |stop| wake.clone().hear(store.clone(), stop)
+                let (db, wake) = (store.db.clone(), wake.clone());
+                move |stop| wake.clone().hear(db.clone(), stop)
             });
             background.spawn("index", {
                 let store = store.clone();
@@ -308,7 +308,7 @@ impl Service {
             stop_last.cancel();
             last_tasks.close();
             last_tasks.wait().await;
-            store.close().await;
+            store.db.close().await;
         };
         if tokio::time::timeout_at(deadline, ended).await.is_err() {
             warn!("some tasks did not end in time; what this process leased is freed by another");

@@ -66,12 +66,18 @@ struct Round<'a> {
 
 impl Round<'_> {
     async fn run(&self) -> Result<(), StoreError> {
-        let Some(mut position) = self.store.take_chore(self.name, HOLD).await? else { return Ok(()) };
+        let Some(mut position) = self.store.named_leases.take_chore(self.name, HOLD).await? else {
+            return Ok(());
+        };
         let mut removed = 0;
         let mut at_once = SWEPT_AT_ONCE;
         loop {
             let began = Instant::now();
-            let swept = self.store.sweep(self.removal, Cutoff::Age(self.age), position, at_once, false).await;
+            let swept = self
+                .store
+                .retention
+                .sweep(self.removal, Cutoff::Age(self.age), position, at_once, false)
+                .await;
             let swept = match swept {
                 // The same batch would take as long for ever; a smaller one gets on.
                 Err(StoreError::TimedOut) if at_once > 1 => {
@@ -93,10 +99,10 @@ impl Round<'_> {
             position = swept.position;
             if swept.is_last {
                 if self.removal == Removal::Rows {
-                    self.store.regroup_lost_failures().await?;
-                    self.store.remove_idle_groups(Cutoff::Age(self.age), false).await?;
+                    self.store.retention.regroup_lost_failures().await?;
+                    self.store.retention.remove_idle_groups(Cutoff::Age(self.age), false).await?;
                 }
-                self.store.move_chore(self.name, 0, self.pace.round_every).await?;
+                self.store.named_leases.move_chore(self.name, 0, self.pace.round_every).await?;
                 if removed > 0 {
                     info!(chore = self.name, removed, "removed what is older than the settings keep");
                 }
@@ -112,12 +118,12 @@ impl Round<'_> {
     /// where it is to stop.
     async fn rest_at(&self, position: i64, began: Instant) -> Result<bool, StoreError> {
         let rest = self.pace.rest.max(began.elapsed() * 2).min(HOLD / 2);
-        self.store.move_chore(self.name, position, HOLD).await?;
+        self.store.named_leases.move_chore(self.name, position, HOLD).await?;
         if self.stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
             return Ok(true);
         }
         // Another process may go on at once.
-        self.store.move_chore(self.name, position, Duration::ZERO).await?;
+        self.store.named_leases.move_chore(self.name, position, Duration::ZERO).await?;
         Ok(false)
     }
 }

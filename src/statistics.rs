@@ -63,7 +63,7 @@ async fn add(store: &Store, ledger: &mut Ledger) {
     if additions.is_empty() {
         return;
     }
-    let added = tokio::time::timeout(WRITE_WITHIN, store.add_statistics(&additions)).await;
+    let added = tokio::time::timeout(WRITE_WITHIN, store.statistics.add_statistics(&additions)).await;
     match added.unwrap_or(Err(StoreError::TimedOut)) {
         Ok(()) => ledger.clear(),
         Err(error @ StoreError::Refused(_)) => {
@@ -75,12 +75,12 @@ async fn add(store: &Store, ledger: &mut Ledger) {
 }
 
 async fn note_backlog(store: &Store, instances: &[String]) -> Result<(), StoreError> {
-    store.note_backlog(&store.backlog(instances).await?).await
+    store.statistics.note_backlog(&store.reports.backlog(instances).await?).await
 }
 
 async fn remove_old(store: &Store) {
     loop {
-        match store.remove_old_statistics().await {
+        match store.statistics.remove_old_statistics().await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {

@@ -60,8 +60,8 @@ impl World {
         self.admin_says(&format!("create database {TEMPLATE}")).await?;
         let url = SecretString::from(self.postgres.url_of(TEMPLATE));
         let store = Store::connect_lazily(&url, 4)?;
-        store.migrate().await?;
-        store.close().await;
+        store.db.migrate().await?;
+        store.db.close().await;
         Ok(())
     }
 

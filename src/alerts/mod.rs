@@ -101,7 +101,7 @@ struct Trouble {
 impl Watch {
     async fn round(&mut self) {
         // A write, also where another process has the duty: a database that takes none is told.
-        let taken = in_time(self.store.take_duty(self.duty(), self.myself, DUTY_FOR)).await;
+        let taken = in_time(self.store.named_leases.take_duty(self.duty(), self.myself, DUTY_FOR)).await;
         match taken {
             Ok(is_ours) => {
                 self.out_of_trouble().await;
@@ -129,10 +129,10 @@ impl Watch {
     async fn look(&self) -> Vec<ToTell> {
         let (seen, kinds) = self.see().await;
         let found = conditions(&seen, &self.settings.thresholds);
-        if let Err(error) = in_time(self.store.record_conditions(&kinds, &found)).await {
+        if let Err(error) = in_time(self.store.alerts.record_conditions(&kinds, &found)).await {
             warn!(%error, "could not record what is to be told");
         }
-        in_time(self.store.take_alerts()).await.unwrap_or_else(|error| {
+        in_time(self.store.alerts.take_alerts()).await.unwrap_or_else(|error| {
             warn!(%error, "could not read what is to be told");
             Vec::new()
         })
@@ -143,25 +143,27 @@ impl Watch {
         let (store, instances) = (&self.store, &self.subject.instances);
         let mut kinds = Vec::new();
         let mut seen = Seen { secrets: self.subject.secrets.to_vec(), ..Seen::default() };
-        let Some(now) = told_if_not("the time", store.now()).await else { return (seen, kinds) };
+        let Some(now) = told_if_not("the time", store.db.now()).await else { return (seen, kinds) };
         seen.now = now;
-        if let Some(held) = told_if_not("held", store.held(instances)).await {
+        if let Some(held) = told_if_not("held", store.destinations.held(instances)).await {
             seen.held = held;
             kinds.push("held");
         }
-        if let Some(backlog) = told_if_not("backlog", store.backlog(instances)).await {
+        if let Some(backlog) = told_if_not("backlog", store.reports.backlog(instances)).await {
             seen.backlog = backlog;
             kinds.push("backlog");
         }
-        if let Some(failures) = told_if_not("failures", store.failures_of_late(FAILURES_OF_LATE)).await {
+        if let Some(failures) =
+            told_if_not("failures", store.reports.failures_of_late(FAILURES_OF_LATE)).await
+        {
             seen.failures = failures;
             kinds.push("failures");
         }
-        let Some(last) = told_if_not("the last event", store.last_accepted_at()).await else {
+        let Some(last) = told_if_not("the last event", store.rejections.last_accepted_at()).await else {
             return (seen, kinds);
         };
         seen.last_accepted_at = last;
-        if let Some(rejections) = told_if_not("rejected", store.rejections()).await {
+        if let Some(rejections) = told_if_not("rejected", store.rejections.rejections()).await {
             seen.rejections = rejections;
             kinds.push("rejected");
         }
@@ -180,7 +182,7 @@ impl Watch {
         now: DateTime<Utc>,
     ) -> Result<Vec<BusyHour>, StoreError> {
         let Some(last) = last.filter(|last| now - silence::SHORTEST > *last) else { return Ok(Vec::new()) };
-        self.store.busy_hours(last - silence::HOURS_LOOKED_AT, now).await
+        self.store.statistics.busy_hours(last - silence::HOURS_LOOKED_AT, now).await
     }
 
     async fn tell(&self, alert: &ToTell) {
@@ -194,7 +196,7 @@ impl Watch {
         match sender::send(receiver, &message).await {
             Ok(()) => {
                 info!(key, resolved = alert.resolved_at.is_some(), "told an alert");
-                if let Err(error) = self.store.told(alert).await {
+                if let Err(error) = self.store.alerts.told(alert).await {
                     warn!(%error, key, "an alert was told and may be told once more");
                 }
             }
@@ -231,7 +233,8 @@ impl Watch {
     }
 
     async fn a_worker_beats(&self) -> bool {
-        let asked = tokio::time::timeout(LOOK_WITHIN, self.store.a_worker_beats(WORKERS_SILENT)).await;
+        let asked =
+            tokio::time::timeout(LOOK_WITHIN, self.store.reports.a_worker_beats(WORKERS_SILENT)).await;
         matches!(asked, Ok(Ok(true)))
     }
 
@@ -286,7 +289,9 @@ impl Watch {
 
     /// Lets another process take the duty at once.
     async fn leave(&self) {
-        let left = tokio::time::timeout(LEAVE_WITHIN, self.store.leave_duty(self.duty(), self.myself)).await;
+        let left =
+            tokio::time::timeout(LEAVE_WITHIN, self.store.named_leases.leave_duty(self.duty(), self.myself))
+                .await;
         if let Ok(Err(error)) = left {
             warn!(%error, "another process looks for what is to be told only later");
         }

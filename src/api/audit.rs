@@ -71,7 +71,8 @@ pub(super) async fn list(
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<Audit>, Problem> {
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
-    let page = api.store.audited(query.subject.as_deref(), cursor, limit).await.map_err(from_store)?;
+    let page =
+        api.store.reports.audited(query.subject.as_deref(), cursor, limit).await.map_err(from_store)?;
     Ok(Json(Audit {
         data: page.rows.into_iter().map(AuditView::from).collect(),
         next_cursor: page.next.map(Cursor::encode),

@@ -183,10 +183,15 @@ pub(super) async fn retry(
     };
     let mut tally = Tally::begin(cursor);
     loop {
-        let page = api.store.executions(&filter, tally.next, limit).await.map_err(from_list)?;
+        let page = api.store.reports.executions(&filter, tally.next, limit).await.map_err(from_list)?;
         let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
         if !dry_run {
-            let done = api.store.retry_many(&ids, status, &detail, &caller).await.map_err(from_store)?;
+            let done = api
+                .store
+                .interventions
+                .retry_many(&ids, status, &detail, &caller)
+                .await
+                .map_err(from_store)?;
             info!(
                 executions = done.counts.values().sum::<u64>(),
                 who = caller.name(),
@@ -196,7 +201,7 @@ pub(super) async fn retry(
             tally.add(done.counts, 0, page.next);
             return Ok(tally.told(&api, dry_run));
         }
-        let would = api.store.would_retry_many(&ids, status).await.map_err(from_store)?;
+        let would = api.store.interventions.would_retry_many(&ids, status).await.map_err(from_store)?;
         tally.add(would.counts, 0, page.next);
         if tally.is_enough() {
             return Ok(tally.told(&api, dry_run));
@@ -256,17 +261,17 @@ pub(super) async fn replay(
     };
     let mut tally = Tally::begin(cursor);
     loop {
-        let page = api.store.events(&filter, tally.next, limit).await.map_err(from_list)?;
+        let page = api.store.events.events(&filter, tally.next, limit).await.map_err(from_list)?;
         let wanted: Vec<_> =
             page.rows.iter().flat_map(|row| wanted_now(&api, row, query.destination.as_deref())).collect();
         if !dry_run {
-            let done = api.store.replay(&wanted, &detail, &caller).await.map_err(from_store)?;
+            let done = api.store.interventions.replay(&wanted, &detail, &caller).await.map_err(from_store)?;
             info!(executions = done.all().values().sum::<u64>(), who = caller.name(), "replayed by hand");
             api.wake.ring();
             tally.add(done.all(), done.created.values().sum(), page.next);
             return Ok(tally.told(&api, dry_run));
         }
-        let would = api.store.would_replay(&wanted).await.map_err(from_store)?;
+        let would = api.store.interventions.would_replay(&wanted).await.map_err(from_store)?;
         tally.add(would.all(), would.created.values().sum(), page.next);
         if tally.is_enough() {
             return Ok(tally.told(&api, dry_run));

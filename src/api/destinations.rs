@@ -140,7 +140,7 @@ pub(super) async fn hold(
     let note = audit::note(&request.note, HOLD_NOTE_MAX).ok_or_else(|| {
         Problem::bad_request(format!("note: must have 1 to {HOLD_NOTE_MAX} characters, not only blanks."))
     })?;
-    api.store.hold_by_hand(&name, note, &caller).await.map_err(from_store)?;
+    api.store.destinations.hold_by_hand(&name, note, &caller).await.map_err(from_store)?;
     info!(instance = name, who = caller.name(), "held by hand");
     view(&api, name).await
 }
@@ -166,7 +166,7 @@ pub(super) async fn resume(
     Path(name): Path<String>,
 ) -> Result<Json<DestinationView>, Problem> {
     let name = configured(&api, name)?;
-    if api.store.resume_by_hand(&name, &caller).await.map_err(from_store)? {
+    if api.store.destinations.resume_by_hand(&name, &caller).await.map_err(from_store)? {
         info!(instance = name, who = caller.name(), "resumed by hand");
         api.wake.ring();
     }
@@ -186,10 +186,10 @@ async fn view(api: &Api, name: String) -> Result<Json<DestinationView>, Problem>
 }
 
 async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Problem> {
-    let rows = api.store.destinations(names).await.map_err(from_store)?;
+    let rows = api.store.destinations.destinations(names).await.map_err(from_store)?;
     let connections: Vec<_> = api.targets.iter().filter_map(|target| target.connection.clone()).collect();
-    let limiters = api.store.limiters(&connections).await.map_err(from_store)?;
-    let backlogs = api.store.backlog(names).await.map_err(from_store)?;
+    let limiters = api.store.rate_limits.limiters(&connections).await.map_err(from_store)?;
+    let backlogs = api.store.reports.backlog(names).await.map_err(from_store)?;
     let backlog_of = |name: &str| backlogs.iter().find(|backlog| backlog.destination == name);
     Ok(rows
         .into_iter()

@@ -147,7 +147,7 @@ pub(super) async fn list(
             ("received_before", query.received_before.as_deref()),
         )?,
     };
-    let page = api.store.events(&filter, cursor, limit).await.map_err(from_list)?;
+    let page = api.store.events.events(&filter, cursor, limit).await.map_err(from_list)?;
     Ok(Json(Events {
         data: page.rows.into_iter().map(EventView::from).collect(),
         next_cursor: page.next.map(crate::store::Cursor::encode),
@@ -173,15 +173,15 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<EventDetail>, Problem> {
     let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
-    let event = api.store.event(key).await.map_err(from_store)?.ok_or_else(missing)?;
-    let payload = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
-    let removed = api.store.payload_removed(key).await.map_err(from_store)?;
+    let event = api.store.events.event(key).await.map_err(from_store)?.ok_or_else(missing)?;
+    let payload = api.store.events.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
+    let removed = api.store.events.payload_removed(key).await.map_err(from_store)?;
     let payload = match &removed {
         None => Some(serde_json::from_slice(&payload.body).map_err(|_| Problem::internal())?),
         Some(_) => None,
     };
     let filter = ExecutionFilter { event: Some(key), ..ExecutionFilter::default() };
-    let executions = api.store.executions(&filter, None, LIMIT_MAX).await.map_err(from_list)?;
+    let executions = api.store.reports.executions(&filter, None, LIMIT_MAX).await.map_err(from_list)?;
     Ok(Json(EventDetail {
         event: event.into(),
         payload,
@@ -217,10 +217,10 @@ pub(super) async fn show(
 )]
 pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
-    if let Some(removed) = api.store.payload_removed(key).await.map_err(from_store)? {
+    if let Some(removed) = api.store.events.payload_removed(key).await.map_err(from_store)? {
         return Err(gone(&removed));
     }
-    let payload = api.store.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
+    let payload = api.store.events.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
     // Our own number makes a safe name for a file, whatever the sender calls the event.
     let file = format!("attachment; filename=\"event-{}.json\"", key.0);
     let headers = [

@@ -177,7 +177,7 @@ pub(super) async fn list(
             ("created_before", query.created_before.as_deref()),
         )?,
     };
-    let page = api.store.executions(&filter, cursor, limit).await.map_err(from_list)?;
+    let page = api.store.reports.executions(&filter, cursor, limit).await.map_err(from_list)?;
     Ok(Json(Executions {
         data: page.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
         next_cursor: page.next.map(crate::store::Cursor::encode),
@@ -203,8 +203,8 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<ExecutionDetail>, Problem> {
     let id = execution_id(&id)?;
-    let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
-    let attempts = api.store.attempts(id).await.map_err(from_store)?;
+    let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
+    let attempts = api.store.reports.attempts(id).await.map_err(from_store)?;
     Ok(Json(ExecutionDetail {
         execution: ExecutionView::new(execution, &api),
         attempts: attempts.into_iter().map(AttemptView::from).collect(),
@@ -235,10 +235,10 @@ pub(super) async fn retry(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<ExecutionView>), Problem> {
     let id = execution_id(&id)?;
-    match api.store.retry(id, &caller).await.map_err(from_store)? {
+    match api.store.interventions.retry(id, &caller).await.map_err(from_store)? {
         Answered::Done => {
             info!(execution_id = id.0, who = caller.name(), "retried by hand");
-            let execution = api.store.execution(id).await.map_err(from_store);
+            let execution = api.store.reports.execution(id).await.map_err(from_store);
             api.wake.ring();
             let execution = execution?.ok_or_else(missing)?;
             Ok((StatusCode::ACCEPTED, Json(ExecutionView::new(execution, &api))))
@@ -275,12 +275,12 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<ExecutionView>, Problem> {
     let id = execution_id(&id)?;
-    match api.store.cancel(id, &caller).await.map_err(from_store)? {
+    match api.store.interventions.cancel(id, &caller).await.map_err(from_store)? {
         Cancelled::Done => {
             info!(execution_id = id.0, who = caller.name(), "cancelled by hand");
             // What waited behind it in its lane may be due now.
             api.wake.ring();
-            let execution = api.store.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
+            let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
             Ok(Json(ExecutionView::new(execution, &api)))
         }
         Cancelled::NotFound => Err(missing()),

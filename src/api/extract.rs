@@ -100,7 +100,7 @@ pub(super) fn status(word: Option<&str>) -> Result<Option<&'static str>, Problem
 pub(super) async fn event_key(api: &Api, id: &str) -> Result<Option<EventKey>, Problem> {
     match id.parse() {
         Ok(number) => Ok(Some(EventKey(number))),
-        Err(_) => api.store.event_key(id).await.map_err(from_store),
+        Err(_) => api.store.events.event_key(id).await.map_err(from_store),
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) async fn list(
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let filter =
         FailureFilter { key: None, destination: query.destination, acknowledged: query.acknowledged };
-    let page = api.store.failures(&filter, cursor, limit).await.map_err(from_store)?;
+    let page = api.store.failure_groups.failures(&filter, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Failures {
         data: page.rows.into_iter().map(FailureView::from).collect(),
         next_cursor: page.next.map(Cursor::encode),
@@ -181,7 +181,7 @@ pub(super) async fn acknowledge(
             "note: must hold 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters, not only blanks."
         ))
     })?;
-    if !api.store.acknowledge(&caller, &group, note).await.map_err(from_store)? {
+    if !api.store.failure_groups.acknowledge(&caller, &group, note).await.map_err(from_store)? {
         return Err(missing());
     }
     info!(group, who = caller.name(), "a group of failures was acknowledged");
@@ -209,7 +209,7 @@ pub(super) async fn unacknowledge(
     Extension(caller): Extension<Caller>,
     Path(group): Path<String>,
 ) -> Result<Json<FailureView>, Problem> {
-    if api.store.unacknowledge(&caller, &group).await.map_err(from_store)? {
+    if api.store.failure_groups.unacknowledge(&caller, &group).await.map_err(from_store)? {
         info!(group, who = caller.name(), "an acknowledgement was taken back");
     }
     one(&api, group).await.map(Json)
@@ -217,7 +217,7 @@ pub(super) async fn unacknowledge(
 
 async fn one(api: &Api, group: String) -> Result<FailureView, Problem> {
     let filter = FailureFilter { key: Some(group), ..FailureFilter::default() };
-    let page = api.store.failures(&filter, None, 1).await.map_err(from_store)?;
+    let page = api.store.failure_groups.failures(&filter, None, 1).await.map_err(from_store)?;
     page.rows.into_iter().next().map(FailureView::from).ok_or_else(missing)
 }
 

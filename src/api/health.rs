@@ -157,7 +157,7 @@ pub(super) async fn database(api: &Api) -> Database {
 }
 
 async fn look_at_database(store: Store) -> Database {
-    let answered = tokio::time::timeout(ANSWER_WITHIN, store.is_migrated()).await;
+    let answered = tokio::time::timeout(ANSWER_WITHIN, store.db.is_migrated()).await;
     match answered.unwrap_or(Err(StoreError::TimedOut)) {
         Ok(true) => Database::Ok,
         Ok(false) => Database::NotMigrated,
@@ -190,7 +190,7 @@ async fn read(api: &Api) -> Result<Standing, StoreError> {
     };
     let ((standing, _), held, (_, _, causes)) = tokio::try_join!(
         api.store.standing(watched),
-        api.store.held(&api.instances),
+        api.store.destinations.held(&api.instances),
         rejections::look(api),
     )?;
     let troubles = verdict::of(&standing).troubles;

@@ -49,7 +49,7 @@ impl Scrape {
     /// What can be seen now. However many ask at once, the database is asked by one of them, at most
     /// every few seconds, and waited for no longer than a scrape can wait.
     async fn gauges(&self) -> Gauges {
-        let pool = self.store.pool_use();
+        let pool = self.store.db.pool_use();
         let connections = Connections { busy: pool.busy, idle: pool.idle, max: pool.max };
         let look = look(self.store.clone(), self.instances.clone());
         let Looked { is_up, destinations } = self.last.get(FRESH_FOR, look).await.unwrap_or_default();
@@ -59,7 +59,8 @@ impl Scrape {
 
 /// Whether the database answers, and what waits: a count that takes long does not mean that it is away.
 async fn look(store: Store, instances: Arc<[String]>) -> Looked {
-    let (answered, backlog) = tokio::join!(in_time(store.is_migrated()), in_time(store.backlog(&instances)));
+    let (answered, backlog) =
+        tokio::join!(in_time(store.db.is_migrated()), in_time(store.reports.backlog(&instances)));
     let gauges = |one: Backlog| DestinationGauges {
         name: one.destination,
         pending: one.pending,

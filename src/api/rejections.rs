@@ -98,8 +98,8 @@ pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections
 pub(super) async fn look(
     api: &Api,
 ) -> Result<(Vec<Kept>, Option<DateTime<Utc>>, Vec<Diagnosis>), StoreError> {
-    let kept = api.store.rejections().await?;
-    let accepted_at = api.store.last_accepted_at().await?;
+    let kept = api.store.rejections.rejections().await?;
+    let accepted_at = api.store.rejections.last_accepted_at().await?;
     let found = diagnose(&kept, accepted_at, &api.secrets);
     Ok((kept, accepted_at, found))
 }

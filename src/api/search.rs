@@ -81,7 +81,7 @@ pub(super) async fn search(
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(Sought::read)
         .ok_or_else(|| Problem::bad_request("q: must hold 1 to 1000 characters, not only blanks."))?;
-    let page = api.store.search(&sought, cursor, limit).await.map_err(from_store)?;
+    let page = api.store.events.search(&sought, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Found {
         data: page.rows.into_iter().map(FoundView::from).collect(),
         next_cursor: page.next.map(Cursor::encode),

@@ -150,7 +150,7 @@ pub(super) async fn stats(
     let span = TimeDelta::from_std(per.duration()).map_err(|_| Problem::internal())?;
     let to = match query.to {
         Some(to) => to,
-        None => api.store.now().await.map_err(from_store)?,
+        None => api.store.db.now().await.map_err(from_store)?,
     };
     let too_far = || Problem::bad_request("from, to: no such time is kept.");
     let default = to.checked_sub_signed(span * SPANS_DEFAULT);
@@ -161,7 +161,7 @@ pub(super) async fn stats(
             per.as_str()
         )));
     }
-    let rows = api.store.statistics(per, from, to).await.map_err(from_store)?;
+    let rows = api.store.statistics.statistics(per, from, to).await.map_err(from_store)?;
     Ok(Json(gathered(per, from, to, &rows)))
 }
 

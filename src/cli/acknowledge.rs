@@ -37,8 +37,8 @@ pub(super) async fn run(args: AcknowledgeArgs) -> anyhow::Result<ExitCode> {
     let store = &operator.store;
     let is_changed = match &args.note {
         _ if args.dry_run => false,
-        Some(note) => store.acknowledge(&caller, &args.group, note).await?,
-        None => store.unacknowledge(&caller, &args.group).await?,
+        Some(note) => store.failure_groups.acknowledge(&caller, &args.group, note).await?,
+        None => store.failure_groups.unacknowledge(&caller, &args.group).await?,
     };
     let after = if is_changed { group(&operator, &args.group).await? } else { before };
     if operator::prints_json(args.json) {
@@ -71,7 +71,7 @@ fn said(args: &AcknowledgeArgs, is_changed: bool) -> &'static str {
 /// The group, as the API shows it.
 async fn group(operator: &Operator, key: &str) -> anyhow::Result<FailureView> {
     let filter = FailureFilter { key: Some(key.to_owned()), ..FailureFilter::default() };
-    let found = operator.store.failures(&filter, None, 1).await?.rows.pop();
+    let found = operator.store.failure_groups.failures(&filter, None, 1).await?.rows.pop();
     found.map(FailureView::from).context("nothing is failed in such a group; eventbridge status names them")
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
         let answer = if args.dry_run {
             would_cancel(&operator, ExecutionId(*id)).await?
         } else {
-            operator.store.cancel(ExecutionId(*id), &caller).await?
+            operator.store.interventions.cancel(ExecutionId(*id), &caller).await?
         };
         match answer {
             Cancelled::Done => cancelled += 1,
@@ -42,7 +42,7 @@ pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
     }
     if cancelled > 0 && !args.dry_run {
         // What waited behind one in its lane may be due now.
-        operator.store.tell_of_work().await;
+        operator.store.queue.tell_of_work().await;
     }
     if operator::prints_json(args.json) {
         println!(
@@ -59,7 +59,7 @@ pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
 
 /// What a cancelling would be answered now.
 async fn would_cancel(operator: &Operator, id: ExecutionId) -> anyhow::Result<Cancelled> {
-    let Some(row) = operator.store.execution(id).await? else { return Ok(Cancelled::NotFound) };
+    let Some(row) = operator.store.reports.execution(id).await? else { return Ok(Cancelled::NotFound) };
     let status: Status = row.status.parse()?;
     Ok(status.after(Change::Cancel).map_or(Cancelled::Refused(status), |_| Cancelled::Done))
 }

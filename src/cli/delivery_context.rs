@@ -41,7 +41,7 @@ impl CommandDeliveryContext {
 #[async_trait]
 impl DeliveryContext for CommandDeliveryContext {
     async fn recall(&self) -> Option<Value> {
-        self.store.as_ref()?.recall(&self.instance).await.ok().flatten()
+        self.store.as_ref()?.destinations.recall(&self.instance).await.ok().flatten()
     }
 
     /// What a command sees is remembered by nobody.
@@ -64,7 +64,7 @@ impl DeliveryContext for CommandDeliveryContext {
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {
         let gap = rate.per_minute.map_or(Duration::ZERO, |calls| Duration::from_mins(1) / calls.get());
         if let Some(store) = &self.store {
-            match store.take_slot(&rate.connection, gap, PATIENCE).await {
+            match store.rate_limits.take_slot(&rate.connection, gap, PATIENCE).await {
                 Ok(Slot::In(wait)) => {
                     tokio::time::sleep(wait).await;
                     return Ok(());
@@ -82,7 +82,7 @@ impl DeliveryContext for CommandDeliveryContext {
     async fn block(&self, rate: &Rate, wait: Duration) {
         *self.next.lock().await = Instant::now() + wait.min(PATIENCE);
         if let Some(store) = &self.store
-            && let Err(error) = store.block(&rate.connection, wait).await
+            && let Err(error) = store.rate_limits.block(&rate.connection, wait).await
         {
             debug!(%error, "the running service could not be told to wait");
         }

@@ -23,7 +23,7 @@ pub(super) struct HoldArgs {
 pub(super) async fn run(args: HoldArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::open_migrated().await?;
     let name = operator.configured(&args.destination)?;
-    operator.store.hold_by_hand(name, &args.note, &environment::caller()).await?;
+    operator.store.destinations.hold_by_hand(name, &args.note, &environment::caller()).await?;
     let waiting = operator.waiting_for(name).await?;
     if operator::prints_json(args.json) {
         println!("{}", json!({"destination": name, "state": "held", "waiting": waiting.count}));

@@ -22,7 +22,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let store = connect(&reader.finish(database)?, 2)?;
     let until = Instant::now() + PATIENCE;
     loop {
-        match store.migrate().await {
+        match store.db.migrate().await {
             Err(error @ MigrateError::Busy(_)) if Instant::now() < until => {
                 warn!(%error, "trying again");
                 tokio::time::sleep(AGAIN_AFTER).await;
@@ -31,6 +31,6 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         }
     }
     println!("the database is up to date");
-    store.close().await;
+    store.db.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -71,7 +71,7 @@ impl Operator {
 
     /// What waits for a destination.
     pub(super) async fn waiting_for(&self, destination: &str) -> anyhow::Result<Waiting> {
-        let backlog = self.store.backlog(&[destination.to_owned()]).await?;
+        let backlog = self.store.reports.backlog(&[destination.to_owned()]).await?;
         let (count, is_more) = backlog.first().map_or((0, false), |of| (of.pending, of.is_more));
         Ok(Waiting { count, is_more })
     }
@@ -127,7 +127,7 @@ impl fmt::Display for Refusals {
 
 /// Fails where the schema is older than this program.
 pub(super) async fn wants_migrated(store: &Store) -> anyhow::Result<()> {
-    if !store.is_migrated().await? {
+    if !store.db.is_migrated().await? {
         bail!("the schema is older than this program: eventbridge migrate brings it up to date");
     }
     Ok(())

@@ -60,7 +60,7 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run {
         // Broken off in the middle, it has removed something all the same.
         let detail = json!({ "is": "begun", "before": args.before });
-        store.audit(&caller, Action::EventsPruned, "events", &detail).await?;
+        store.interventions.audit(&caller, Action::EventsPruned, "events", &detail).await?;
     }
     let mut all = Vec::new();
     for (removal, cutoff) in work {
@@ -69,9 +69,9 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run {
         let removed: u64 = all.iter().map(|pruned| pruned.removed).sum();
         let detail = json!({ "is": "done", "removed": removed, "before": args.before });
-        store.audit(&caller, Action::EventsPruned, "events", &detail).await?;
+        store.interventions.audit(&caller, Action::EventsPruned, "events", &detail).await?;
     }
-    store.close().await;
+    store.db.close().await;
     if operator::prints_json(args.json) {
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
@@ -119,18 +119,18 @@ async fn prune(store: &Store, removal: Removal, cutoff: Cutoff, dry_run: bool) -
         Removal::Rows => "events",
     };
     let mut pruned = Pruned { what, removed: 0, kept: 0, dry_run };
-    let progress = Progress::over(what, store.event_range().await?);
+    let progress = Progress::over(what, store.retention.event_range().await?);
     let mut position = 0;
     loop {
-        let swept = store.sweep(removal, cutoff, position, SWEPT_AT_ONCE, dry_run).await?;
+        let swept = store.retention.sweep(removal, cutoff, position, SWEPT_AT_ONCE, dry_run).await?;
         pruned.removed += swept.removed;
         pruned.kept += swept.kept;
         position = swept.position;
         progress.at(position);
         if swept.is_last {
             if removal == Removal::Rows && !dry_run {
-                store.regroup_lost_failures().await?;
-                store.remove_idle_groups(cutoff, false).await?;
+                store.retention.regroup_lost_failures().await?;
+                store.retention.remove_idle_groups(cutoff, false).await?;
             }
             return Ok(pruned);
         }

@@ -93,10 +93,10 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 async fn one(operator: &Operator, args: &ReplayArgs, event: &str) -> anyhow::Result<Tally> {
     let key = match event.parse() {
         Ok(number) => Some(EventKey(number)),
-        Err(_) => operator.store.event_key(event).await?,
+        Err(_) => operator.store.events.event_key(event).await?,
     };
     let row = match key {
-        Some(key) => operator.store.event(key).await?,
+        Some(key) => operator.store.events.event(key).await?,
         None => None,
     };
     let Some(row) = row else { bail!("there is no event of this id") };
@@ -134,7 +134,8 @@ async fn by_filter(
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
     while !stop.is_cancelled() {
-        let page = operator.store.events(&filter, cursor, LIMIT_MAX).await.map_err(operator::in_flags)?;
+        let page =
+            operator.store.events.events(&filter, cursor, LIMIT_MAX).await.map_err(operator::in_flags)?;
         replay(operator, args, &page.rows, &detail, &mut tally).await?;
         progress.at(tally.events);
         cursor = page.next;
@@ -164,14 +165,14 @@ async fn replay(
         })
         .collect();
     let replayed = if args.dry_run {
-        operator.store.would_replay(&wanted).await?
+        operator.store.interventions.would_replay(&wanted).await?
     } else {
-        operator.store.replay(&wanted, detail, &environment::caller()).await?
+        operator.store.interventions.replay(&wanted, detail, &environment::caller()).await?
     };
     tally.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
     let (created, again) = (replayed.created.values().sum::<u64>(), replayed.again.values().sum::<u64>());
     if created + again > 0 && !args.dry_run {
-        operator.store.tell_of_work().await;
+        operator.store.queue.tell_of_work().await;
     }
     for (destination, count) in replayed.all() {
         *tally.by_destination.entry(destination).or_default() += count;

@@ -20,9 +20,9 @@ pub(super) struct ResumeArgs {
 pub(super) async fn run(args: ResumeArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::open_migrated().await?;
     let name = operator.configured(&args.destination)?;
-    let was_held = operator.store.resume_by_hand(name, &environment::caller()).await?;
+    let was_held = operator.store.destinations.resume_by_hand(name, &environment::caller()).await?;
     if was_held {
-        operator.store.tell_of_work().await;
+        operator.store.queue.tell_of_work().await;
     }
     let waiting = operator.waiting_for(name).await?;
     if operator::prints_json(args.json) {

@@ -122,19 +122,24 @@ async fn by_filter(
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
     loop {
-        let page = operator.store.executions(&filter, cursor, LIMIT_MAX).await.map_err(operator::in_flags)?;
+        let page = operator
+            .store
+            .reports
+            .executions(&filter, cursor, LIMIT_MAX)
+            .await
+            .map_err(operator::in_flags)?;
         if stop.is_cancelled() {
             return Ok(tally);
         }
         let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
         let retried = if args.dry_run {
-            operator.store.would_retry_many(&ids, status).await?
+            operator.store.interventions.would_retry_many(&ids, status).await?
         } else {
-            operator.store.retry_many(&ids, status, &detail, &caller).await?
+            operator.store.interventions.retry_many(&ids, status, &detail, &caller).await?
         };
         let count: u64 = retried.counts.values().sum();
         if count > 0 && !args.dry_run {
-            operator.store.tell_of_work().await;
+            operator.store.queue.tell_of_work().await;
         }
         tally.retried += count;
         for (destination, count) in retried.counts {
@@ -152,10 +157,10 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
     let answer = if is_dry {
         would_retry(operator, id).await?
     } else {
-        operator.store.retry(ExecutionId(id), &environment::caller()).await?
+        operator.store.interventions.retry(ExecutionId(id), &environment::caller()).await?
     };
     if answer == Answered::Done && !is_dry {
-        operator.store.tell_of_work().await;
+        operator.store.queue.tell_of_work().await;
     }
     match answer {
         Answered::Done => tally.retried += 1,
@@ -172,11 +177,13 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
 
 /// What a retry would be answered now.
 async fn would_retry(operator: &Operator, id: i64) -> anyhow::Result<Answered> {
-    let Some(row) = operator.store.execution(ExecutionId(id)).await? else { return Ok(Answered::NotFound) };
+    let Some(row) = operator.store.reports.execution(ExecutionId(id)).await? else {
+        return Ok(Answered::NotFound);
+    };
     let status: Status = row.status.parse()?;
     if status.after(Change::Retry).is_none() {
         return Ok(Answered::Refused(status));
     }
-    let removed = operator.store.payload_removed(EventKey(row.event_key)).await?;
+    let removed = operator.store.events.payload_removed(EventKey(row.event_key)).await?;
     Ok(removed.map_or(Answered::Done, |_| Answered::PayloadRemoved))
 }

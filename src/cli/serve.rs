@@ -48,7 +48,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         connect(&settings.database, settings.database_connections).context("DATABASE_URL cannot be used")?;
     info!(address = %listener.local_addr()?, "listening; nothing is taken before the database is there");
     let (waiting, listener) = Waiting::start(listener)?;
-    store.migrate_when_there(&stop).await?;
+    store.db.migrate_when_there(&stop).await?;
     waiting.end().await;
     if stop.is_cancelled() {
         info!("stopped before the database was there");

@@ -86,7 +86,7 @@ impl Stack {
         let (instances, alerts) = reader.finish((instances, alerts))?;
 
         let store = operator::connect(&settings.database, settings.database_connections)?;
-        store.migrate().await.context(if is_given {
+        store.db.migrate().await.context(if is_given {
             "the database of DATABASE_URL or POSTGRES_HOST cannot be used; without them dev runs a private one"
         } else {
             "the private database cannot be used"

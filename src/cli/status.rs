@@ -97,7 +97,7 @@ async fn show(operator: &Operator, json: bool, before: &str) -> ExitCode {
 async fn look(operator: &Operator) -> Result<Standing, StoreError> {
     // Nobody else reads over a command's connections, and a look at a large backlog may take its time.
     let store = operator.store.unhurried();
-    if !store.is_migrated().await? {
+    if !store.db.is_migrated().await? {
         return Err(StoreError::Unexpected(
             "its schema is older than this program: run eventbridge migrate".into(),
         ));

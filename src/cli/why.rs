@@ -47,13 +47,13 @@ struct Moment {
 pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::open_migrated().await?;
     let sought = Sought::read(&args.what).context("say what to look for")?;
-    let mut found = operator.store.search(&sought, None, EVENTS_MAX).await?;
+    let mut found = operator.store.events.search(&sought, None, EVENTS_MAX).await?;
     if found.rows.is_empty()
         && let Ok(number) = args.what.trim().parse()
-        && let Some(execution) = operator.store.execution(ExecutionId(number)).await?
+        && let Some(execution) = operator.store.reports.execution(ExecutionId(number)).await?
         && let Some(sought) = Sought::read(&execution.event_id)
     {
-        found = operator.store.search(&sought, None, EVENTS_MAX).await?;
+        found = operator.store.events.search(&sought, None, EVENTS_MAX).await?;
     }
     let is_more = found.next.is_some();
     let mut stories = Vec::new();
@@ -83,8 +83,8 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
 
 async fn tell(operator: &Operator, found: FoundEvent) -> anyhow::Result<Story> {
     let event = &found.event;
-    let chapters = operator.store.chapters(std::slice::from_ref(event), &operator.instances).await?;
-    let lines = story::tell(&chapters, operator.store.now().await?);
+    let chapters = operator.store.reports.chapters(std::slice::from_ref(event), &operator.instances).await?;
+    let lines = story::tell(&chapters, operator.store.db.now().await?);
     let moment = |line: Line| Moment { at: line.at.time(), what: line.to_string() };
     Ok(Story {
         event: event.id,

@@ -104,12 +104,13 @@ impl Scribe {
     }
 
     async fn write(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
-        self.store.keep_rejection(sighting).await?;
+        self.store.rejections.keep_rejection(sighting).await?;
         if self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
             return Ok(());
         }
         self.told_at = Some(Instant::now());
-        let (kept, accepted_at) = (self.store.rejections().await?, self.store.last_accepted_at().await?);
+        let (kept, accepted_at) =
+            (self.store.rejections.rejections().await?, self.store.rejections.last_accepted_at().await?);
         let found = diagnose(&kept, accepted_at, &self.secrets);
         for Diagnosis { cause, count, says, remedy, .. } in found.iter().filter(|one| one.is_current) {
             if cause.is_to_be_mended() {

@@ -11,7 +11,7 @@
 use super::room::{Room, Share};
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
-use crate::store::{Intake, Store, StoreError, Wake};
+use crate::store::{IncomingEvent, Store, StoreError, Wake};
 use crate::telemetry::{Metrics, Panicked, Webhook, contained};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -282,11 +282,13 @@ impl Task {
     /// more: nothing is written twice by that, and its senders need not come again because a server was
     /// started anew.
     async fn insert(&self, part: &[Group]) -> Result<HashSet<(String, String)>, StoreError> {
-        let rows: Vec<_> =
-            part.iter().map(|group| Intake { event: &group.event, executions: &group.executions }).collect();
+        let rows: Vec<_> = part
+            .iter()
+            .map(|group| IncomingEvent { event: &group.event, executions: &group.executions })
+            .collect();
         let writing = async {
-            match self.store.insert_events(&rows).await {
-                Err(error) if error.is_broken_connection() => self.store.insert_events(&rows).await,
+            match self.store.intake.insert_events(&rows).await {
+                Err(error) if error.is_broken_connection() => self.store.intake.insert_events(&rows).await,
                 written => written,
             }
         };

@@ -26,7 +26,7 @@ pub(super) async fn list(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let page = ui.store.audited(None, query::cursor(query.cursor.as_deref())?, ROWS).await?;
+    let page = ui.store.reports.audited(None, query::cursor(query.cursor.as_deref())?, ROWS).await?;
     let older = page.next.map(Cursor::encode).map(|cursor| address("/audit", &[("cursor", Some(&cursor))]));
     let newest = query.cursor.is_some().then_some("/audit");
     let body = html! {

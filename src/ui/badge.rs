@@ -34,7 +34,7 @@ impl Badge {
             {
                 return Some(count);
             }
-            match store.open_failures(COUNTED_MAX).await {
+            match store.failure_groups.open_failures(COUNTED_MAX).await {
                 Ok(count) => {
                     *known = Some((Instant::now(), count));
                     Some(count)

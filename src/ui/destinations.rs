@@ -95,7 +95,7 @@ pub(super) async fn hold(
 ) -> Result<Redirect, Refusal> {
     let name = configured(&ui, name)?;
     let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
-    ui.store.hold_by_hand(&name, note, &visitor.who).await?;
+    ui.store.destinations.hold_by_hand(&name, note, &visitor.who).await?;
     info!(instance = name, who = visitor.who.name(), "held by hand");
     Ok(Redirect::to("/destinations?done=held"))
 }
@@ -107,7 +107,7 @@ pub(super) async fn resume(
     Path(name): Path<String>,
 ) -> Result<Redirect, Refusal> {
     let name = configured(&ui, name)?;
-    if ui.store.resume_by_hand(&name, &visitor.who).await? {
+    if ui.store.destinations.resume_by_hand(&name, &visitor.who).await? {
         info!(instance = name, who = visitor.who.name(), "resumed by hand");
         ui.wake.ring();
     }
@@ -117,8 +117,10 @@ pub(super) async fn resume(
 /// How each configured instance stands, by name.
 pub(super) async fn standings(ui: &Ui, reading: &Reading) -> Result<Vec<Standing>, Refusal> {
     let connections: Vec<_> = ui.targets.iter().filter_map(|target| target.connection.clone()).collect();
-    let (rows, limiters) =
-        tokio::try_join!(ui.store.destinations(&ui.instances), ui.store.limiters(&connections))?;
+    let (rows, limiters) = tokio::try_join!(
+        ui.store.destinations.destinations(&ui.instances),
+        ui.store.rate_limits.limiters(&connections)
+    )?;
     let standing = |row: DestinationRow| {
         let backlog = reading.backlog.iter().find(|backlog| backlog.destination == row.name);
         let pending = backlog.map_or(0, |backlog| backlog.pending);

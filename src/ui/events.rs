@@ -40,21 +40,21 @@ pub(super) async fn show(
 ) -> Result<Html<String>, Refusal> {
     let missing = || Refusal::not_found("There is no event of this id.");
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
-    let event = ui.store.event(key).await?.ok_or_else(missing)?;
+    let event = ui.store.events.event(key).await?.ok_or_else(missing)?;
     let of_object = EventFilter { object_id: event.object_id.clone(), ..EventFilter::default() };
     let siblings = async {
         match event.object_id {
-            Some(_) => Ok(ui.store.events(&of_object, None, SIBLINGS).await?.rows),
+            Some(_) => Ok(ui.store.events.events(&of_object, None, SIBLINGS).await?.rows),
             None => Ok::<_, Refusal>(Vec::new()),
         }
     };
     let story = async {
-        let chapters = ui.store.chapters(std::slice::from_ref(&event), &ui.instances);
-        Ok(tokio::try_join!(chapters, ui.store.now())?)
+        let chapters = ui.store.reports.chapters(std::slice::from_ref(&event), &ui.instances);
+        Ok(tokio::try_join!(chapters, ui.store.db.now())?)
     };
     let found = async {
         let Some(sought) = Sought::read(&event.event_id) else { return Ok(None) };
-        let page = ui.store.search(&sought, None, LIMIT_MAX).await?;
+        let page = ui.store.events.search(&sought, None, LIMIT_MAX).await?;
         Ok(page.rows.into_iter().find(|found| found.event.id == event.id))
     };
     let ((chapters, now), kept, siblings, found) = tokio::try_join!(story, kept(&ui, key), siblings, found)?;
@@ -104,10 +104,10 @@ pub(super) enum Kept {
 
 /// The body of an event, or that it was removed.
 pub(super) async fn kept(ui: &Ui, key: EventKey) -> Result<Kept, Refusal> {
-    if let Some(removed) = ui.store.payload_removed(key).await? {
+    if let Some(removed) = ui.store.events.payload_removed(key).await? {
         return Ok(Kept::Removed(removed));
     }
-    Ok(ui.store.payload(key).await?.map_or(Kept::Nothing, |payload| Kept::Whole(payload.body)))
+    Ok(ui.store.events.payload(key).await?.map_or(Kept::Nothing, |payload| Kept::Whole(payload.body)))
 }
 
 /// A body on a page: laid out, as far as it is shown, and a click away as a whole.
@@ -150,7 +150,7 @@ pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
 async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, Refusal> {
     match id.parse() {
         Ok(number) => Ok(Some(EventKey(number))),
-        Err(_) => Ok(ui.store.event_key(id).await?),
+        Err(_) => Ok(ui.store.events.event_key(id).await?),
     }
 }
 

@@ -35,15 +35,15 @@ pub(super) async fn show(
     Path(id): Path<i64>,
     Query(query): Query<ShowQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let execution = ui.store.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
+    let execution = ui.store.reports.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
     let key = EventKey(execution.event_key);
     let (event, now, kept) = tokio::try_join!(
-        async { Ok(ui.store.event(key).await?) },
-        async { Ok(ui.store.now().await?) },
+        async { Ok(ui.store.events.event(key).await?) },
+        async { Ok(ui.store.db.now().await?) },
         kept(&ui, key),
     )?;
     let event = event.ok_or_else(missing)?;
-    let mut chapters = ui.store.chapters(std::slice::from_ref(&event), &ui.instances).await?;
+    let mut chapters = ui.store.reports.chapters(std::slice::from_ref(&event), &ui.instances).await?;
     for chapter in &mut chapters {
         chapter.deliveries.retain(|delivery| delivery.id == ExecutionId(id));
     }
@@ -81,7 +81,7 @@ pub(super) async fn retry(
     visitor: Visitor,
     Path(id): Path<i64>,
 ) -> Result<Redirect, Refusal> {
-    match ui.store.retry(ExecutionId(id), &visitor.who).await? {
+    match ui.store.interventions.retry(ExecutionId(id), &visitor.who).await? {
         Answered::Done => {
             info!(execution_id = id, who = visitor.who.name(), "retried by hand");
             ui.wake.ring();
@@ -102,7 +102,7 @@ pub(super) async fn cancel(
     visitor: Visitor,
     Path(id): Path<i64>,
 ) -> Result<Redirect, Refusal> {
-    match ui.store.cancel(ExecutionId(id), &visitor.who).await? {
+    match ui.store.interventions.cancel(ExecutionId(id), &visitor.who).await? {
         Cancelled::Done => {
             info!(execution_id = id, who = visitor.who.name(), "cancelled by hand");
             // What waited behind it in its lane may be due now.

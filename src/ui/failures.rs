@@ -68,7 +68,7 @@ pub(super) async fn list(
         groups(&ui, true, None, FOLDED).await.map(Some)
     };
     let (now, shown, known) = tokio::try_join!(
-        async { Ok(ui.store.now().await?) },
+        async { Ok(ui.store.db.now().await?) },
         groups(&ui, wants_known, cursor, GROUPS),
         folded
     )?;
@@ -106,14 +106,14 @@ pub(super) async fn show(
     Path(key): Path<String>,
     Query(query): Query<ShowQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let now = ui.store.now().await?;
+    let now = ui.store.db.now().await?;
     let filter = FailureFilter { key: Some(key.clone()), ..FailureFilter::default() };
     let of_group = ExecutionFilter { failure_group: Some(key.clone()), ..ExecutionFilter::default() };
     let cursor = query::cursor(query.cursor.as_deref())?;
-    let (found, failed) =
-        tokio::try_join!(async { Ok::<_, Refusal>(ui.store.failures(&filter, None, 1).await?) }, async {
-            Ok(ui.store.executions(&of_group, cursor, ROWS).await?)
-        },)?;
+    let (found, failed) = tokio::try_join!(
+        async { Ok::<_, Refusal>(ui.store.failure_groups.failures(&filter, None, 1).await?) },
+        async { Ok(ui.store.reports.executions(&of_group, cursor, ROWS).await?) },
+    )?;
     let here = |cursor: Option<&str>| address(&format!("/failures/{key}"), &[("cursor", cursor)]);
     let older = failed.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));
@@ -145,7 +145,7 @@ pub(super) async fn acknowledge(
     Form(form): Form<AcknowledgeForm>,
 ) -> Result<Redirect, Refusal> {
     let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
-    if !ui.store.acknowledge(&visitor.who, &key, note).await? {
+    if !ui.store.failure_groups.acknowledge(&visitor.who, &key, note).await? {
         return Err(Refusal::not_found("Nothing is failed in such a group any more."));
     }
     info!(group = key, who = visitor.who.name(), "a group of failures was acknowledged");
@@ -159,7 +159,7 @@ pub(super) async fn unacknowledge(
     visitor: Visitor,
     Path(key): Path<String>,
 ) -> Result<Redirect, Refusal> {
-    if !ui.store.unacknowledge(&visitor.who, &key).await? {
+    if !ui.store.failure_groups.unacknowledge(&visitor.who, &key).await? {
         return Err(Refusal::not_found(
             "Nobody has acknowledged such a group, or nothing is failed in it any more.",
         ));
@@ -176,7 +176,7 @@ async fn groups(
     limit: u32,
 ) -> Result<Page<FailureGroup>, Refusal> {
     let filter = FailureFilter { acknowledged: Some(acknowledged), ..FailureFilter::default() };
-    Ok(ui.store.failures(&filter, cursor, limit).await?)
+    Ok(ui.store.failure_groups.failures(&filter, cursor, limit).await?)
 }
 
 fn nothing(wants_known: bool) -> Markup {

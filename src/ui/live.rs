@@ -81,7 +81,7 @@ impl Live {
                 if self.changes.receiver_count() == 0 {
                     continue;
                 }
-                match store.tide().await {
+                match store.reports.tide().await {
                     Ok(tide) if tide != last => {
                         self.changes.send_modify(|changes| {
                             changes.all += 1;

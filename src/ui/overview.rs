@@ -99,12 +99,12 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, Refusal> {
     let (reading, history, events, failures, rows) = tokio::try_join!(
         ui.reading(),
         ui.history(range),
-        async { Ok::<_, Refusal>(ui.store.events(&everything, None, LATEST).await?.rows) },
-        async { Ok(ui.store.executions(&failed, None, LATEST).await?.rows) },
+        async { Ok::<_, Refusal>(ui.store.events.events(&everything, None, LATEST).await?.rows) },
+        async { Ok(ui.store.reports.executions(&failed, None, LATEST).await?.rows) },
         async {
-            let changes = ui.store.audited(None, None, LATEST).await?.rows;
-            let replicas = ui.store.replicas().await?;
-            Ok((changes, replicas, ui.store.rejections().await?))
+            let changes = ui.store.reports.audited(None, None, LATEST).await?.rows;
+            let replicas = ui.store.reports.replicas().await?;
+            Ok((changes, replicas, ui.store.rejections.rejections().await?))
         },
     )?;
     let (changes, replicas, rejections) = rows;

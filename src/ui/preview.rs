@@ -24,7 +24,7 @@ pub(super) async fn preview(
     visitor: Visitor,
     Path(id): Path<i64>,
 ) -> Result<Html<String>, Refusal> {
-    let execution = ui.store.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
+    let execution = ui.store.reports.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
     let made = match (ui.previewer)(ExecutionId(id)).await {
         Ok(made) => told(id, &made),
         Err(NoPreview::NotFound) => return Err(missing()),

@@ -46,14 +46,15 @@ pub(super) async fn search(
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(Sought::read)
         .ok_or_else(|| Refusal::bad_request("Search for 1 to 1000 characters, not only blanks."))?;
-    let page = ui.store.search(&sought, query::cursor(query.cursor.as_deref())?, EVENTS).await?;
+    let page = ui.store.events.search(&sought, query::cursor(query.cursor.as_deref())?, EVENTS).await?;
     if let [found] = page.rows.as_slice()
         && found.event.event_id == sought.event_id
     {
         return Ok(Redirect::to(&format!("/events/{}", found.event.id)).into_response());
     }
     let events: Vec<EventRow> = page.rows.iter().map(|found| found.event.clone()).collect();
-    let (chapters, now) = tokio::try_join!(ui.store.chapters(&events, &ui.instances), ui.store.now())?;
+    let (chapters, now) =
+        tokio::try_join!(ui.store.reports.chapters(&events, &ui.instances), ui.store.db.now())?;
     let here = |cursor: Option<&str>| address("/search", &[("q", Some(&query.q)), ("cursor", cursor)]);
     let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));

@@ -33,21 +33,21 @@ pub(super) struct WorkerDeliveryContext<'a> {
 #[async_trait]
 impl DeliveryContext for WorkerDeliveryContext<'_> {
     async fn recall(&self) -> Option<Value> {
-        self.store.recall(self.instance).await.unwrap_or_else(|error| {
+        self.store.destinations.recall(self.instance).await.unwrap_or_else(|error| {
             warn!(%error, instance = self.instance, "could not read what the destination remembers");
             None
         })
     }
 
     async fn remember(&self, memory: &Value) {
-        if let Err(error) = self.store.remember(self.instance, memory).await {
+        if let Err(error) = self.store.destinations.remember(self.instance, memory).await {
             warn!(%error, instance = self.instance, "could not keep what the destination remembers");
         }
     }
 
     async fn begin_look(&self, object_id: &str) -> Result<Look, Failure> {
         let (Some(lane), Some(fence)) = (self.lane, self.fence) else { return Ok(Look::NotYet) };
-        match self.store.begin_look(self.instance, lane, fence, object_id).await {
+        match self.store.queue.begin_look(self.instance, lane, fence, object_id).await {
             Ok(LookTurn::Ours { in_doubt }) => Ok(Look::Begun { in_doubt }),
             Ok(LookTurn::Anothers) => Ok(Look::NotYet),
             Err(error) => {
@@ -59,7 +59,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
 
     async fn of_other_objects(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
         let Some(lane) = self.lane else { return Ok(HashSet::new()) };
-        self.store.filled_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
+        self.store.queue.filled_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
             warn!(%error, instance = self.instance, "could not see which objects' pages these are");
             database_away()
         })
@@ -75,7 +75,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
         let give_up_at = Instant::now() + PATIENCE;
         loop {
             let patience = give_up_at.saturating_duration_since(Instant::now());
-            match self.store.take_slot(&rate.connection, gap, patience).await {
+            match self.store.rate_limits.take_slot(&rate.connection, gap, patience).await {
                 Ok(Slot::In(wait)) => tokio::time::sleep(wait).await,
                 Ok(Slot::NotBefore(wait)) => return Err(wait),
                 // Without the database nobody knows what the other replicas do.
@@ -100,7 +100,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
 
     async fn block(&self, rate: &Rate, wait: Duration) {
         self.pauses.note(&rate.connection, Instant::now() + wait);
-        if let Err(error) = self.store.block(&rate.connection, wait).await {
+        if let Err(error) = self.store.rate_limits.block(&rate.connection, wait).await {
             warn!(%error, instance = self.instance, "could not tell the other replicas to wait");
         }
     }

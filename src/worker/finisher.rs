@@ -189,7 +189,7 @@ impl Recorder {
         tally: &Tally,
     ) -> Result<(), StoreError> {
         loop {
-            match in_time(self.store.finish_lane(head, verdict)).await {
+            match in_time(self.store.queue.finish_lane(head, verdict)).await {
                 Ok(true) => {
                     // What waits behind the head may be due now.
                     self.wake.ring();
@@ -230,7 +230,7 @@ impl Recorder {
     /// lives, so nobody else would end these executions. The error is the refusal.
     async fn record(&self, batch: &[Finished], tallies: &Tallies) -> Result<(), StoreError> {
         loop {
-            match in_time(self.store.finish(batch)).await {
+            match in_time(self.store.queue.finish(batch)).await {
                 Ok(changed) => {
                     for lost in batch.iter().filter(|finished| !changed.contains(&finished.id)) {
                         warn!(

@@ -42,7 +42,7 @@ impl Holds {
             remedy: trouble.remedy.clone(),
             execution,
         };
-        match self.store.hold(instance, &hold, self.probe_every).await {
+        match self.store.destinations.hold(instance, &hold, self.probe_every).await {
             Ok(true) => error!(instance, class = hold.class, remedy = hold.remedy, "held until it is mended"),
             Ok(false) => {}
             Err(error) => warn!(%error, instance, "could not hold it"),
@@ -54,7 +54,7 @@ impl Holds {
         const LOOK_MIN: Duration = Duration::from_millis(10);
         let look_every = (self.probe_every / 4).max(LOOK_MIN);
         let probing = async {
-            if let Err(error) = self.store.probe_now(&self.instances.names()).await {
+            if let Err(error) = self.store.destinations.probe_now(&self.instances.names()).await {
                 warn!(%error, "what is held is probed only later");
             }
             loop {
@@ -69,7 +69,7 @@ impl Holds {
     }
 
     async fn probe_what_is_due(&self) {
-        let due = match self.store.take_probes(&self.instances.names(), self.probe_every).await {
+        let due = match self.store.destinations.take_probes(&self.instances.names(), self.probe_every).await {
             Ok(due) => due,
             Err(error) => {
                 warn!(%error, "could not see what is to be probed");
@@ -103,7 +103,7 @@ impl Holds {
     pub(super) async fn learn_from_trial(&self, instance: &str, outcome: &Outcome) {
         match outcome {
             Outcome::NeedsOperator(_) => {
-                if let Err(error) = self.store.put_off_probe(instance, TRIAL_EVERY_MAX).await {
+                if let Err(error) = self.store.destinations.put_off_probe(instance, TRIAL_EVERY_MAX).await {
                     warn!(%error, instance, "could not put its next probe off");
                 }
             }
@@ -122,7 +122,7 @@ impl Holds {
 
     /// Lets an instance go on.
     pub(super) async fn resume(&self, instance: &str) {
-        match self.store.resume(instance).await {
+        match self.store.destinations.resume(instance).await {
             Ok(true) => {
                 info!(instance, "works again; deliveries go on");
                 self.wake.ring();

@@ -61,7 +61,7 @@ pub async fn index(store: Store, stop: CancellationToken) {
         () = stop.cancelled() => {}
         () = working => {}
     }
-    if let Err(error) = store.leave_indexing(process).await {
+    if let Err(error) = store.search_index.leave_indexing(process).await {
         warn!(%error, "could not leave the indexing to others; they take it on in a while");
     }
 }
@@ -77,34 +77,36 @@ enum Round {
 }
 
 async fn round(store: &Store, process: Uuid) -> Result<Round, StoreError> {
-    let Some(indexed) = store.hold_indexing(process, LEASE).await? else { return Ok(Round::OthersTurn) };
+    let Some(indexed) = store.search_index.hold_indexing(process, LEASE).await? else {
+        return Ok(Round::OthersTurn);
+    };
     let more_unseen = index_unseen(store, indexed).await?;
     let more_missed = index_missed(store, indexed).await?;
-    let more_ungrouped = store.group_failures().await? > 0;
+    let more_ungrouped = store.failure_groups.group_failures().await? > 0;
     let is_behind = more_unseen || more_missed || more_ungrouped;
     Ok(if is_behind { Round::Behind } else { Round::UpToDate })
 }
 
 /// Indexes a batch of what is new, and tells whether there is more.
 async fn index_unseen(store: &Store, indexed: Indexed) -> Result<bool, StoreError> {
-    let events = store.unseen_events(indexed, EVENTS_MAX, BYTES_MAX).await?;
+    let events = store.search_index.unseen_events(indexed, EVENTS_MAX, BYTES_MAX).await?;
     let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
     let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
     // A batch that ends for its bytes lacks less than the largest body.
     let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
     add(store, events).await?;
-    store.set_seen(last).await?;
+    store.search_index.set_seen(last).await?;
     Ok(is_full)
 }
 
 /// Indexes some of what was missed, and tells whether there may be more.
 async fn index_missed(store: &Store, indexed: Indexed) -> Result<bool, StoreError> {
-    let Some((events, end)) = store.missed_events(indexed, MISSED_MAX).await? else {
-        store.set_mark().await?;
+    let Some((events, end)) = store.search_index.missed_events(indexed, MISSED_MAX).await? else {
+        store.search_index.set_mark().await?;
         return Ok(false);
     };
     add(store, events).await?;
-    store.set_settled(end).await?;
+    store.search_index.set_settled(end).await?;
     Ok(true)
 }
 
@@ -120,14 +122,14 @@ async fn add(store: &Store, events: Vec<Unindexed>) -> Result<(), StoreError> {
         // Requests come in between: a batch takes milliseconds to read.
         tokio::task::yield_now().await;
     }
-    match store.index(&found).await {
+    match store.search_index.index(&found).await {
         Err(StoreError::Refused(refusal)) => error!(error = %refusal, "the database refuses an index entry"),
         done => return done,
     }
     for single in found {
         let key = single.0;
-        match store.index(&[single]).await {
-            Err(StoreError::Refused(_)) => store.index(&[(key, Findings::default())]).await?,
+        match store.search_index.index(&[single]).await {
+            Err(StoreError::Refused(_)) => store.search_index.index(&[(key, Findings::default())]).await?,
             done => done?,
         }
     }

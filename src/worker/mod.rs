@@ -303,7 +303,7 @@ impl Pool {
         name: &str,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
-        let execution = match self.store.choose_trial(name).await? {
+        let execution = match self.store.queue.choose_trial(name).await? {
             Trial::With(execution) => execution,
             Trial::NotNow => return Ok(Some(slot)),
             Trial::NothingWaits => {
@@ -356,7 +356,7 @@ impl Pool {
 
     /// Claims, and waits no longer than an answer can take: a lease whose answer was lost is freed.
     async fn ask(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
-        tokio::time::timeout(CLAIM_WITHIN, self.store.claim(worker, wanted))
+        tokio::time::timeout(CLAIM_WITHIN, self.store.queue.claim(worker, wanted))
             .await
             .unwrap_or(Err(StoreError::TimedOut))
     }
@@ -365,7 +365,7 @@ impl Pool {
     /// had to rest for it.
     async fn work_on_a_suspect(&self, worker: WorkerId, stop: &CancellationToken) -> bool {
         let destinations = self.instances.allowances(Instant::now()).all;
-        match self.store.has_suspects(&destinations).await {
+        match self.store.queue.has_suspects(&destinations).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(error) => {

@@ -80,6 +80,7 @@ pub(super) async fn plan(store: &Store, head: Head<'_>) -> Result<Plan, StoreErr
     };
     // Thin events wait in the lane of their object and have their own turn, in which they are declined.
     let (mut states, compared): (Vec<_>, Vec<_>) = store
+        .queue
         .lane_states(lane, head.destination, head.execution)
         .await?
         .into_iter()
@@ -91,7 +92,7 @@ pub(super) async fn plan(store: &Store, head: Head<'_>) -> Result<Plan, StoreErr
     let is_asked_for = head.is_asked_for || states.iter().any(|state| state.is_asked_for);
     let newest = states.swap_remove(place);
     let superseded = states.iter().filter(|state| state.is_open).map(|state| state.execution).collect();
-    let shown = store.remote_object(lane).await?;
+    let shown = store.queue.remote_object(lane).await?;
     // A state can turn out to be the newest after it was superseded: a late event may tell how those
     // of one second follow one another. So it is what is shown that decides.
     // Where another state's write is in doubt, it may have landed over the one that was shown.

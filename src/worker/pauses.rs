@@ -29,7 +29,7 @@ impl Pauses {
     pub(super) async fn left(&self, store: &Store, connection: &str) -> Result<Duration, StoreError> {
         let now = Instant::now();
         if self.is_to_be_read(connection, now) {
-            let pause = store.pause(connection).await?;
+            let pause = store.rate_limits.pause(connection).await?;
             self.note(connection, now + pause);
         }
         Ok(self.until(connection).map_or(Duration::ZERO, |until| until.saturating_duration_since(now)))

@@ -48,8 +48,13 @@ impl Previewer {
     }
 
     async fn make(&self, id: ExecutionId) -> Result<ExecutionPreview, NoPreview> {
-        let prospect =
-            self.store.prospect(id).await.map_err(|error| database(&error))?.ok_or(NoPreview::NotFound)?;
+        let prospect = self
+            .store
+            .queue
+            .prospect(id)
+            .await
+            .map_err(|error| database(&error))?
+            .ok_or(NoPreview::NotFound)?;
         if let Some(reason) = prospect.event.why_empty() {
             return Ok(of(&prospect, id, &prospect.event, Preview::nothing(reason)));
         }

@@ -64,7 +64,7 @@ impl Pulse {
         }
         let last = *self.worker.borrow();
         let Some(worker) = last else { return };
-        match self.store.retire(worker).await {
+        match self.store.queue.retire(worker).await {
             Ok(freed) => count(&self.metrics, &freed),
             Err(error) => warn!(%error, "could not sign off; the leases run out by themselves"),
         }
@@ -121,13 +121,13 @@ impl Beat {
         let began = Instant::now();
         let known = *self.worker.borrow();
         let myself = match known {
-            Some(worker) if self.store.beat(worker).await? => worker,
+            Some(worker) if self.store.queue.beat(worker).await? => worker,
             _ => {
                 if known.is_some() {
                     warn!("this process was taken for dead; it begins anew under another id");
                     self.held.lose_all();
                 }
-                self.store.register_worker().await?
+                self.store.queue.register_worker().await?
             }
         };
         // The beat was recorded after it began, so the silence begins no earlier.
@@ -144,7 +144,7 @@ impl Beat {
     async fn look_for_the_dead(&self, myself: WorkerId, buries_the_dead: bool) {
         let held = self.held.fences();
         let silence = buries_the_dead.then_some(SILENCE);
-        let looking = self.store.rescue(Watch { silence, myself: Some(myself), held: &held });
+        let looking = self.store.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
         match tokio::time::timeout(RESCUE_WITHIN, looking).await.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(rescued) if rescued.is_empty() => {}
             Ok(rescued) => {

@@ -293,7 +293,7 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
         .await;
     let arrival = |age| Addition { age, kind: "received", name: String::new(), le_ms: 0, n: 1 };
     let hours = (20..60).map(|hour| arrival(Duration::from_hours(hour)));
-    store.add_statistics(&hours.collect::<Vec<_>>()).await.unwrap();
+    store.statistics.add_statistics(&hours.collect::<Vec<_>>()).await.unwrap();
     for _ in 0..5 {
         database
             .execute(
@@ -332,7 +332,7 @@ async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
         )
         .await;
     let found = async || {
-        let found = store.failures_of_late(Duration::from_hours(1)).await.unwrap().groups;
+        let found = store.reports.failures_of_late(Duration::from_hours(1)).await.unwrap().groups;
         found.into_iter().map(|one| (one.class, one.group.is_some(), one.count)).collect::<Vec<_>>()
     };
     let ungrouped = (String::new(), false, 1);
@@ -365,12 +365,12 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
         remedy: String::new(),
         since: DateTime::<Utc>::UNIX_EPOCH,
     };
-    store.record_conditions(&["failures"], &[told]).await.unwrap();
+    store.alerts.record_conditions(&["failures"], &[told]).await.unwrap();
     database.execute("update eventbridge.executions set finished_at = now() - interval '2 hours'").await;
     for number in 0..25 {
         database.execute(&fail(&format!("other{number}"), "1 minute")).await;
     }
-    let of_late = async || store.failures_of_late(Duration::from_hours(1)).await.unwrap();
+    let of_late = async || store.reports.failures_of_late(Duration::from_hours(1)).await.unwrap();
     let found = of_late().await;
     assert_eq!((found.groups.len(), found.more), (20, 6));
     assert_eq!(found.groups[0].group.as_deref(), Some("first"), "what was told is not cut off");
@@ -387,32 +387,32 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let since = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
     let condition = Condition { key: "k".to_owned(), summary: "s".to_owned(), remedy: "r".to_owned(), since };
     let lasting = [condition.clone()];
-    store.record_conditions(&["k"], &lasting).await.unwrap();
-    let (a, b) = tokio::join!(store.take_alerts(), store.take_alerts());
+    store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
+    let (a, b) = tokio::join!(store.alerts.take_alerts(), store.alerts.take_alerts());
     let taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].condition, condition);
-    store.told(&taken[0]).await.unwrap();
-    store.record_conditions(&["k"], &lasting).await.unwrap();
-    assert!(store.take_alerts().await.unwrap().is_empty());
+    store.alerts.told(&taken[0]).await.unwrap();
+    store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
+    assert!(store.alerts.take_alerts().await.unwrap().is_empty());
 
     // Over, and back before anybody was told: it never ended.
-    store.record_conditions(&["k"], &[]).await.unwrap();
-    store.record_conditions(&["k"], &lasting).await.unwrap();
-    assert!(store.take_alerts().await.unwrap().is_empty());
+    store.alerts.record_conditions(&["k"], &[]).await.unwrap();
+    store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
+    assert!(store.alerts.take_alerts().await.unwrap().is_empty());
 
     // Over, and back while its end is being told: it is told anew.
-    store.record_conditions(&["k"], &[]).await.unwrap();
-    let over = store.take_alerts().await.unwrap();
+    store.alerts.record_conditions(&["k"], &[]).await.unwrap();
+    let over = store.alerts.take_alerts().await.unwrap();
     assert!(over[0].resolved_at.is_some());
-    store.record_conditions(&["k"], &lasting).await.unwrap();
-    store.told(&over[0]).await.unwrap();
-    let anew = store.take_alerts().await.unwrap();
+    store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
+    store.alerts.told(&over[0]).await.unwrap();
+    let anew = store.alerts.take_alerts().await.unwrap();
     assert_eq!((anew.len(), anew[0].resolved_at), (1, None));
 
     // Nobody takes it: it is given up after a bounded number of tries, and forgotten when it ends.
     database.execute("update eventbridge.alerts set attempts = 60, next_try_at = now()").await;
-    assert!(store.take_alerts().await.unwrap().is_empty());
-    store.record_conditions(&["k"], &[]).await.unwrap();
+    assert!(store.alerts.take_alerts().await.unwrap().is_empty());
+    store.alerts.record_conditions(&["k"], &[]).await.unwrap();
     assert_eq!(database.count("select count(*) from eventbridge.alerts").await, 0);
 }

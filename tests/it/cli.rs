@@ -62,7 +62,7 @@ async fn migrate_brings_a_database_up_to_date_and_may_be_run_again() {
         .await;
         assert!(done.status.success(), "{}", text(&done.stderr));
     }
-    assert!(database.store().is_migrated().await.unwrap());
+    assert!(database.store().db.is_migrated().await.unwrap());
 }
 
 #[tokio::test]

@@ -302,14 +302,14 @@ async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
     other.stop().await;
     service.database.execute("update eventbridge.executions set status = 'pending'").await;
     let store = service.database.store();
-    let worker = store.register_worker().await.unwrap();
-    let claimed = store.claim(worker, wanted(&["notion".to_owned()])).await.unwrap().remove(0);
+    let worker = store.queue.register_worker().await.unwrap();
+    let claimed = store.queue.claim(worker, wanted(&["notion".to_owned()])).await.unwrap().remove(0);
     let known = [claimed.fence];
     let watch = |held| Watch { silence: None, myself: Some(worker), held };
-    assert!(store.rescue(watch(&[])).await.unwrap().is_empty(), "its answer may still be on the way");
+    assert!(store.queue.rescue(watch(&[])).await.unwrap().is_empty(), "its answer may still be on the way");
     service.database.execute("update eventbridge.leases set leased_at = now() - interval '2 minutes'").await;
-    assert!(store.rescue(watch(&known)).await.unwrap().is_empty(), "it is known to be held");
-    assert_eq!(ids(&store.rescue(watch(&[])).await.unwrap()), [claimed.id]);
+    assert!(store.queue.rescue(watch(&known)).await.unwrap().is_empty(), "it is known to be held");
+    assert_eq!(ids(&store.queue.rescue(watch(&[])).await.unwrap()), [claimed.id]);
 }
 
 #[tokio::test]
@@ -456,24 +456,24 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
     let destinations = ["notion".to_owned()];
     let suspects = Wanted { suspects: true, limit: 1, ..wanted(&destinations) };
     let claim = async |wanted| {
-        let worker = store.register_worker().await.unwrap();
-        store.claim(worker, wanted).await.unwrap()
+        let worker = store.queue.register_worker().await.unwrap();
+        store.queue.claim(worker, wanted).await.unwrap()
     };
     // Both run beside each other when their worker dies: both are suspects, and neither is claimed
     // with others.
     assert_eq!(claim(wanted(&destinations)).await.len(), 2);
-    assert_eq!(store.rescue(SILENT).await.unwrap().len(), 2);
+    assert_eq!(store.queue.rescue(SILENT).await.unwrap().len(), 2);
     assert!(claim(wanted(&destinations)).await.is_empty());
     let poison = claim(suspects).await.remove(0);
     for _ in 0..2 {
-        assert_eq!(ids(&store.rescue(SILENT).await.unwrap()), [poison.id]);
+        assert_eq!(ids(&store.queue.rescue(SILENT).await.unwrap()), [poison.id]);
         service
             .database
             .execute("update eventbridge.executions set run_at = now() + interval '1 hour' where crashes = 1")
             .await;
         assert_eq!(claim(suspects).await[0].id, poison.id);
     }
-    store.rescue(SILENT).await.unwrap();
+    store.queue.rescue(SILENT).await.unwrap();
     let executions = service.executions().await;
     assert_eq!(
         (executions[0]["status"].clone(), executions[1]["status"].clone()),
@@ -585,7 +585,7 @@ async fn being_told_to_wait_stops_every_replica() {
 async fn a_dead_workers_execution_is_freed_and_its_page_is_not_doubled() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
-    let dead = store.register_worker().await.unwrap();
+    let dead = store.queue.register_worker().await.unwrap();
     // Stored by a process that has the destination, claimed by one that dies after its write.
     let other = service.replica().start().await;
     let execution = deliver(&other).await;
@@ -594,9 +594,9 @@ async fn a_dead_workers_execution_is_freed_and_its_page_is_not_doubled() {
         .database
         .execute("update eventbridge.executions set status = 'pending', remote_id = null, remote_url = null, finished_at = null")
         .await;
-    let claimed = store.claim(dead, wanted(&["notion".to_owned()])).await.unwrap();
+    let claimed = store.queue.claim(dead, wanted(&["notion".to_owned()])).await.unwrap();
     assert_eq!(claimed.len(), 1);
-    let freed = store.rescue(SILENT).await.unwrap();
+    let freed = store.queue.rescue(SILENT).await.unwrap();
     assert_eq!(ids(&freed), [claimed[0].id]);
 
     let heir = service.replica().start().await;
@@ -620,29 +620,29 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     other.stop().await;
     service.database.execute("update eventbridge.executions set status = 'pending'").await;
     let store = service.database.store();
-    let slow = store.register_worker().await.unwrap();
+    let slow = store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
-    let stale = store.claim(slow, wanted(&destinations)).await.unwrap().remove(0);
-    assert_eq!(store.rescue(SILENT).await.unwrap().len(), 1);
-    let quick = store.register_worker().await.unwrap();
+    let stale = store.queue.claim(slow, wanted(&destinations)).await.unwrap().remove(0);
+    assert_eq!(store.queue.rescue(SILENT).await.unwrap().len(), 1);
+    let quick = store.queue.register_worker().await.unwrap();
     let current =
-        store.claim(quick, Wanted { suspects: true, ..wanted(&destinations) }).await.unwrap().remove(0);
+        store.queue.claim(quick, Wanted { suspects: true, ..wanted(&destinations) }).await.unwrap().remove(0);
 
     let verdict = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None, place: None };
         let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None, written: None };
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
-    assert!(store.finish(&[verdict(&stale)]).await.unwrap().is_empty());
+    assert!(store.queue.finish(&[verdict(&stale)]).await.unwrap().is_empty());
     let untouched =
         "select count(*) from eventbridge.executions where status = 'running' and remote_id <> 'stale'";
     assert_eq!(service.database.count(untouched).await, 1);
-    assert!(!store.beat(slow).await.unwrap());
-    assert!(store.claim(slow, wanted(&destinations)).await.unwrap().is_empty());
+    assert!(!store.queue.beat(slow).await.unwrap());
+    assert!(store.queue.claim(slow, wanted(&destinations)).await.unwrap().is_empty());
 
     let mut current = verdict(&current);
     current.settlement = Settlement::Settled;
-    assert_eq!(store.finish(&[current]).await.unwrap().len(), 1);
+    assert_eq!(store.queue.finish(&[current]).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

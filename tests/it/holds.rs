@@ -139,12 +139,12 @@ async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
         execution: None,
     };
     let caller = Caller::at_command_line("jane");
-    assert!(!store.resume("notion").await.unwrap());
-    store.hold("notion", &trouble, Duration::from_mins(1)).await.unwrap();
-    assert!(store.resume("notion").await.unwrap());
-    store.hold_by_hand("notion", "moving", &caller).await.unwrap();
-    assert!(!store.resume("notion").await.unwrap(), "a person ends it");
-    assert!(store.resume_by_hand("notion", &caller).await.unwrap());
+    assert!(!store.destinations.resume("notion").await.unwrap());
+    store.destinations.hold("notion", &trouble, Duration::from_mins(1)).await.unwrap();
+    assert!(store.destinations.resume("notion").await.unwrap());
+    store.destinations.hold_by_hand("notion", "moving", &caller).await.unwrap();
+    assert!(!store.destinations.resume("notion").await.unwrap(), "a person ends it");
+    assert!(store.destinations.resume_by_hand("notion", &caller).await.unwrap());
     let told =
         "select string_agg(concat_ws(' ', class, reason), ', ' order by id) from eventbridge.past_holds
                  where destination = 'notion' and since <= until";
@@ -159,7 +159,7 @@ async fn after_a_rest_the_slots_of_the_last_two_seconds_come_at_once_and_no_more
     let store = database.store();
     let take = async |gap_seconds| {
         let (gap, patience) = (Duration::from_secs(gap_seconds), Duration::from_secs(5));
-        store.take_slot("c", gap, patience).await.unwrap()
+        store.rate_limits.take_slot("c", gap, patience).await.unwrap()
     };
     // Those of two, one and no seconds ago; the next one would come in an hour.
     let slots = [take(1).await, take(1).await, take(3600).await];
@@ -173,10 +173,11 @@ async fn the_calls_of_the_last_minute_are_counted_with_the_slots() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
     for _ in 0..3 {
-        let slot = store.take_slot("c", Duration::from_millis(1), Duration::from_secs(5)).await.unwrap();
+        let slot =
+            store.rate_limits.take_slot("c", Duration::from_millis(1), Duration::from_secs(5)).await.unwrap();
         assert!(matches!(slot, Slot::In(_)), "{slot:?}");
     }
-    let calls = async || store.limiters(&["c".to_owned()]).await.unwrap()[0].calls;
+    let calls = async || store.rate_limits.limiters(&["c".to_owned()]).await.unwrap()[0].calls;
     assert_eq!(calls().await, 3);
     let shift = "update eventbridge.rate_limits set minute = minute - interval '1 minute'";
     service.database.execute(shift).await;

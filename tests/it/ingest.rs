@@ -43,11 +43,11 @@ async fn the_body_is_kept_byte_for_byte_and_can_be_verified_again() {
         "{ \"id\" : \"evt_odd\",\n\t\"type\":\"x\\u0000y\", \"n\": 1.0e2, \"é\": \"\\ud83d\\ude00\" }\n";
     assert_received(&service.post_event(body).await, true);
     let store = service.database.store();
-    let key = store.event_key("evt_odd").await.unwrap().unwrap();
-    let SignedPayload { body: payload, signature, .. } = store.payload(key).await.unwrap().unwrap();
+    let key = store.events.event_key("evt_odd").await.unwrap().unwrap();
+    let SignedPayload { body: payload, signature, .. } = store.events.payload(key).await.unwrap().unwrap();
     assert_eq!(payload, body);
     assert_eq!(signature, stripe::sign(SECRET, &payload, NOW));
-    let event = store.event(key).await.unwrap().unwrap();
+    let event = store.events.event(key).await.unwrap().unwrap();
     assert_eq!((event.event_type.as_str(), event.secret_name.as_str()), ("xy", "secret-1"));
 }
 

@@ -111,10 +111,11 @@ async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
         remedy: String::new(),
         execution: None,
     };
-    assert!(!store.resume("notion").await.unwrap());
-    assert!(!store.hold("notion", &trouble, std::time::Duration::ZERO).await.unwrap());
+    assert!(!store.destinations.resume("notion").await.unwrap());
+    assert!(!store.destinations.hold("notion", &trouble, std::time::Duration::ZERO).await.unwrap());
     assert_eq!(destination(&service).await["hold"], view["hold"]);
-    let probes = store.take_probes(&["notion".to_owned()], std::time::Duration::ZERO).await.unwrap();
+    let probes =
+        store.destinations.take_probes(&["notion".to_owned()], std::time::Duration::ZERO).await.unwrap();
     assert!(probes.is_empty());
 
     service.post_event(r#"{"id":"evt_1"}"#).await;

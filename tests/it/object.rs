@@ -545,7 +545,7 @@ async fn an_object_of_a_lane_without_a_type_keeps_its_page_when_lanes_get_theirs
     service.database.execute(as_before).await;
     let without = "select count(*) from eventbridge.remote_objects where lane = 'notion /test/pi_1'";
     assert_eq!(service.database.count(without).await, 1);
-    service.database.store().migrate().await.unwrap();
+    service.database.store().db.migrate().await.unwrap();
     service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
     service.until_finished(2).await;
     assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));

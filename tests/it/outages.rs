@@ -64,7 +64,7 @@ async fn a_start_waits_for_a_server_that_takes_no_writes_yet() {
     let database = Database::new().await;
     database.let_new_sessions_write(false).await;
     let (store, stop) = (database.store(), CancellationToken::new());
-    let mut starting = pin!(store.migrate_when_there(&stop));
+    let mut starting = pin!(store.db.migrate_when_there(&stop));
     let too_soon = tokio::time::timeout(Duration::from_millis(300), &mut starting).await;
     assert!(too_soon.is_err(), "{too_soon:?}");
     database.let_new_sessions_write(true).await;

@@ -57,7 +57,7 @@ async fn the_schema_is_made_past_the_pooler() {
     let database = Database::empty().await;
     let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
     let store = Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 4).unwrap();
-    store.migrate().await.unwrap();
-    assert!(store.is_migrated().await.unwrap());
-    assert!(store.vitals().await.is_ok());
+    store.db.migrate().await.unwrap();
+    assert!(store.db.is_migrated().await.unwrap());
+    assert!(store.db.vitals().await.is_ok());
 }

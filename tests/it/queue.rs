@@ -26,7 +26,7 @@ impl Queue {
     async fn new() -> Self {
         let database = Database::new().await;
         let store = database.store();
-        let worker = store.register_worker().await.unwrap();
+        let worker = store.queue.register_worker().await.unwrap();
         Self { database, store, worker }
     }
 
@@ -50,7 +50,7 @@ impl Queue {
     async fn claim(&self, destinations: &[&str], limit: u32) -> Vec<Claimed> {
         let destinations: Vec<_> = destinations.iter().map(|name| (*name).to_owned()).collect();
         let wanted = Wanted { limit, ..Wanted::nothing(&destinations) };
-        self.store.claim(self.worker, wanted).await.unwrap()
+        self.store.queue.claim(self.worker, wanted).await.unwrap()
     }
 }
 
@@ -122,8 +122,15 @@ async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retri
     assert_eq!(queue.claim(&["notion"], 10).await.len(), 1, "the fresh one alone");
     let destinations = ["notion".to_owned()];
     let wanted = Wanted { limit: 2, late: 2, bulk: true, ..Wanted::nothing(&destinations) };
-    let ids: BTreeSet<_> =
-        queue.store.claim(queue.worker, wanted).await.unwrap().iter().map(|claimed| claimed.id.0).collect();
+    let ids: BTreeSet<_> = queue
+        .store
+        .queue
+        .claim(queue.worker, wanted)
+        .await
+        .unwrap()
+        .iter()
+        .map(|claimed| claimed.id.0)
+        .collect();
     assert_eq!(ids, BTreeSet::from([1, 4]), "the late one, and what room is left for those in bulk");
 }
 
@@ -133,16 +140,19 @@ async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
     queue.put(3, "notion", "'notion lane'").await;
     queue.database.execute("update eventbridge.executions set in_bulk = true where id = 1").await;
     let ids = |claimed: &[Claimed]| claimed.iter().map(|claimed| claimed.id.0).collect::<Vec<_>>();
-    let replayed = queue.store.execution(ExecutionId(1)).await.unwrap().unwrap();
+    let replayed = queue.store.reports.execution(ExecutionId(1)).await.unwrap().unwrap();
     assert_eq!(replayed.behind, Some(2));
     let todays = queue.claim(&["notion"], 10).await;
     assert_eq!(ids(&todays), [2]);
     let destinations = ["notion".to_owned()];
     let all = Wanted { limit: 10, late: 10, bulk: true, ..Wanted::nothing(&destinations) };
-    assert!(queue.store.claim(queue.worker, all).await.unwrap().is_empty(), "its lane is being worked on");
+    assert!(
+        queue.store.queue.claim(queue.worker, all).await.unwrap().is_empty(),
+        "its lane is being worked on"
+    );
     let verdict = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
-    queue.store.finish(&[verdict]).await.unwrap();
-    assert_eq!(ids(&queue.store.claim(queue.worker, all).await.unwrap()), [3]);
+    queue.store.queue.finish(&[verdict]).await.unwrap();
+    assert_eq!(ids(&queue.store.queue.claim(queue.worker, all).await.unwrap()), [3]);
     // Also where so many wait that lanes are gone through.
     queue.put(CROWD, "crowded", "'crowded ' || n % 5").await;
     queue
@@ -162,7 +172,7 @@ async fn many_retries_of_what_waits_go_behind_what_comes_in() {
     queue.database.execute(put_off).await;
     let ids = [1, 2, 3].map(ExecutionId);
     let caller = Caller::with_key("jane", true);
-    let retried = queue.store.retry_many(&ids, "pending", &json!({}), &caller).await.unwrap();
+    let retried = queue.store.interventions.retry_many(&ids, "pending", &json!({}), &caller).await.unwrap();
     assert_eq!(retried.counts["notion"], 3);
     queue.put(1, "notion", "null").await;
     let claimed = queue.claim(&["notion"], 10).await;
@@ -186,13 +196,13 @@ async fn instances_take_turns_however_much_waits_for_one_of_them() {
             .into()
     };
     let wanted = Wanted { limit: 9, late: 1, ..Wanted::nothing(&destinations) };
-    let claimed = queue.store.claim(queue.worker, wanted).await.unwrap();
+    let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
     assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1, "one late retry of all");
     let counts = names(claimed);
     assert!(counts.iter().all(|count| (2..=4).contains(count)), "{counts:?}");
     // Two have used up what is theirs.
     let wanted = Wanted { limit: 9, own: &[0, 0, 4], shared: 2, ..Wanted::nothing(&destinations) };
-    let counts = names(queue.store.claim(queue.worker, wanted).await.unwrap());
+    let counts = names(queue.store.queue.claim(queue.worker, wanted).await.unwrap());
     assert_eq!((counts[0] + counts[1], counts[2]), (2, 4));
 }
 
@@ -203,12 +213,12 @@ async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     let destinations = ["notion".to_owned()];
     let suspect = "update eventbridge.executions set crashes = 1 where id = (select max(id) from eventbridge.executions)";
     queue.database.execute(suspect).await;
-    assert!(!queue.store.has_suspects(&destinations).await.unwrap(), "its head comes first");
+    assert!(!queue.store.queue.has_suspects(&destinations).await.unwrap(), "its head comes first");
     let head = queue.claim(&["notion"], 1).await.remove(0);
-    assert!(!queue.store.has_suspects(&destinations).await.unwrap(), "its lane is being worked on");
+    assert!(!queue.store.queue.has_suspects(&destinations).await.unwrap(), "its lane is being worked on");
     let verdict = conclude(&head, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
-    queue.store.finish(&[verdict]).await.unwrap();
-    assert!(queue.store.has_suspects(&destinations).await.unwrap());
+    queue.store.queue.finish(&[verdict]).await.unwrap();
+    assert!(queue.store.queue.has_suspects(&destinations).await.unwrap());
 }
 
 #[tokio::test]
@@ -216,8 +226,8 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
     let queue = Queue::new().await;
     queue.put(1, "notion", "null").await;
     queue.claim(&["notion"], 1).await;
-    queue.store.rescue(Watch { silence: Some(Duration::ZERO), myself: None, held: &[] }).await.unwrap();
-    let worker = queue.store.register_worker().await.unwrap();
+    queue.store.queue.rescue(Watch { silence: Some(Duration::ZERO), myself: None, held: &[] }).await.unwrap();
+    let worker = queue.store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
     let suspects = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
     let wait = || Failure::local("x", "x");
@@ -227,9 +237,9 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
         (Outcome::Ambiguous { failure: wait(), since: Duration::ZERO }, 0),
     ] {
         queue.database.execute("update eventbridge.executions set run_at = now()").await;
-        let claimed = queue.store.claim(worker, suspects).await.unwrap().remove(0);
+        let claimed = queue.store.queue.claim(worker, suspects).await.unwrap().remove(0);
         let verdict = conclude(&claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
-        queue.store.finish(&[verdict]).await.unwrap();
+        queue.store.queue.finish(&[verdict]).await.unwrap();
         let suspected = queue.database.count("select sum(crashes) from eventbridge.executions").await;
         assert_eq!(suspected, crashes);
     }
@@ -241,19 +251,19 @@ async fn a_dead_worker_whose_row_is_held_keeps_nobody_else_from_being_buried() {
     queue.put(2, "notion", "null").await;
     queue.claim(&["notion"], 1).await;
     let first = queue.worker;
-    let worker = queue.store.register_worker().await.unwrap();
+    let worker = queue.store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
     let second = Wanted { limit: 1, ..Wanted::nothing(&destinations) };
-    let claimed = queue.store.claim(worker, second).await.unwrap().remove(0);
+    let claimed = queue.store.queue.claim(worker, second).await.unwrap().remove(0);
     let mut holder = PgConnection::connect_with(&queue.database.options()).await.unwrap();
     let hold = format!("begin; select from eventbridge.workers where id = '{}' for key share", first.0);
     sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut holder).await.unwrap();
     let dead = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
-    let freed = within("the other is buried", queue.store.rescue(dead)).await.unwrap();
+    let freed = within("the other is buried", queue.store.queue.rescue(dead)).await.unwrap();
     assert_eq!(freed.iter().map(|execution| execution.id).collect::<Vec<_>>(), [claimed.id]);
     // A session that ends lets go of its locks only some time later.
     sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
-    assert_eq!(within("it is, too", queue.store.rescue(dead)).await.unwrap().len(), 1);
+    assert_eq!(within("it is, too", queue.store.queue.rescue(dead)).await.unwrap().len(), 1);
 }
 
 fn skipped() -> Outcome {
@@ -276,8 +286,8 @@ async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
     let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![ExecutionId(head.id.0 + 1)] };
     let verdict = LaneVerdict { lane: head.lane.clone().unwrap(), newest: head.id, fate };
-    assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
-    let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
+    assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+    let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!(
         shown.remote,
         Remote { id: "page".into(), url: Some("https://notion".into()), place: Some("source".into()) }
@@ -293,11 +303,11 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
         let head = queue.claim(&["notion"], 1).await.remove(0);
         let newest = ExecutionId(head.id.0 + 1);
         let reason = if is_forgotten {
-            let event = queue.store.execution(newest).await.unwrap().unwrap().event_key;
-            queue.store.forget(&[event], false).await.unwrap();
+            let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
+            queue.store.erasure.forget(&[event], false).await.unwrap();
             "the data of its customer was removed; its state was on its way already, and is shown"
         } else {
-            queue.store.cancel(newest, &Caller::with_key("jane", true)).await.unwrap();
+            queue.store.interventions.cancel(newest, &Caller::with_key("jane", true)).await.unwrap();
             "cancelled by jane; its state was on its way already, and is shown"
         };
         let remote = Remote { id: "page".into(), url: None, place: None };
@@ -305,11 +315,11 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
         let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
         let fate = Fate::Shown { object, superseded: vec![head.id] };
         let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate };
-        assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
-        let row = queue.store.execution(newest).await.unwrap().unwrap();
+        assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+        let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
         assert_eq!((row.status.as_str(), row.reason.as_deref()), ("cancelled", Some(reason)));
         assert_eq!(row.remote_id.as_deref(), Some("page"));
-        let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
+        let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
         assert_eq!((shown.execution, shown.written), (newest, Value::Null));
     }
 }
@@ -324,8 +334,8 @@ async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its
     let finished =
         conclude(&head, Outcome::Permanent(failure), Duration::ZERO, &RetrySettings::default(), 0.0);
     let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate: Fate::Refused };
-    assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
-    let row = queue.store.execution(newest).await.unwrap().unwrap();
+    assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+    let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.reason.as_deref()), ("failed", Some("not this")));
     assert_eq!(queue.claim(&["notion"], 1).await[0].id, head.id);
 }
@@ -363,7 +373,7 @@ async fn the_states_that_are_looked_at_together_are_bounded_by_their_bytes_and_h
     let large = "update eventbridge.events set payload = convert_to(repeat('x', 1500000), 'UTF8')";
     queue.database.execute(large).await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
-    let states = queue.store.lane_states("notion lane", "notion", head.id).await.unwrap();
+    let states = queue.store.queue.lane_states("notion lane", "notion", head.id).await.unwrap();
     let ids: Vec<_> = states.iter().map(|state| state.execution).collect();
     assert_eq!(ids, [head.id, ExecutionId(head.id.0 + 1), ExecutionId(head.id.0 + 2)]);
     assert!(states.iter().all(|state| state.is_open));
@@ -406,9 +416,9 @@ async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_wa
         update pg_index set indisvalid = false where indexrelid = 'eventbridge.executions_in_lane'::regclass";
     database.execute(begin_again).await;
     let stores: Vec<_> = (0..3).map(|_| database.store()).collect();
-    let done = futures_util::future::join_all(stores.iter().map(Store::migrate)).await;
+    let done = futures_util::future::join_all(stores.iter().map(|store| store.db.migrate())).await;
     assert!(done.iter().all(Result::is_ok), "{done:?}");
-    assert!(stores[0].is_migrated().await.unwrap());
+    assert!(stores[0].db.is_migrated().await.unwrap());
     let valid = "select count(*) from pg_index where indisvalid and indexrelid in
         ('eventbridge.executions_in_lane'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
     assert_eq!(database.count(valid).await, 2);
@@ -422,7 +432,7 @@ async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_per
                 values ('notion', now(), 'restricted_resource', 2);
                 update eventbridge.executions set run_at = now() + interval '1 hour' where id = 1";
     queue.database.execute(held).await;
-    let chosen = async || queue.store.choose_trial("notion").await.unwrap();
+    let chosen = async || queue.store.queue.choose_trial("notion").await.unwrap();
     assert_eq!(chosen().await, Trial::NothingWaits, "the second is behind its head, which is not due");
     queue.put(1, "notion", "null").await;
     assert_eq!(chosen().await, Trial::With(ExecutionId(3)));
@@ -430,11 +440,16 @@ async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_per
     assert_eq!(chosen().await, Trial::With(ExecutionId(3)), "it was noted");
     queue.database.execute("update eventbridge.destinations set held_execution = 1").await;
     assert_eq!(chosen().await, Trial::With(ExecutionId(1)));
-    queue.store.hold_by_hand("notion", "a break", &Caller::with_key("jane", true)).await.unwrap();
+    queue
+        .store
+        .destinations
+        .hold_by_hand("notion", "a break", &Caller::with_key("jane", true))
+        .await
+        .unwrap();
     assert_eq!(chosen().await, Trial::NotNow);
     let destinations = ["notion".to_owned()];
     let trial = Wanted { trial: Some(ExecutionId(1)), ..Wanted::nothing(&destinations) };
-    assert!(queue.store.claim(queue.worker, trial).await.unwrap().is_empty());
+    assert!(queue.store.queue.claim(queue.worker, trial).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -446,7 +461,7 @@ async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances
     }
     queue.database.execute("update eventbridge.executions set attempts = 1 where id % 2 = 0").await;
     let wanted = Wanted { limit: 8, own: &[1; 8], late: 1, ..Wanted::nothing(&destinations) };
-    let claimed = queue.store.claim(queue.worker, wanted).await.unwrap();
+    let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
     assert_eq!(claimed.len(), 8);
     assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1);
 }
@@ -459,8 +474,8 @@ async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_writte
     queue.database.execute(shown).await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let newest = ExecutionId(2);
-    let event = queue.store.execution(newest).await.unwrap().unwrap().event_key;
-    queue.store.forget(&[event], false).await.unwrap();
+    let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
+    queue.store.erasure.forget(&[event], false).await.unwrap();
     let in_doubt = "select count(*) from eventbridge.executions where unsettled_since is not null";
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
     let remote = Remote { id: "page".into(), url: None, place: None };
@@ -468,8 +483,8 @@ async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_writte
     let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![head.id] };
     let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate };
-    assert!(queue.store.finish_lane(&finished, &verdict).await.unwrap());
-    let shown = queue.store.remote_object("notion lane").await.unwrap().unwrap();
+    assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+    let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!((shown.execution, shown.written), (newest, Value::Null));
-    assert_eq!(queue.store.execution(newest).await.unwrap().unwrap().status, "success");
+    assert_eq!(queue.store.reports.execution(newest).await.unwrap().unwrap().status, "success");
 }

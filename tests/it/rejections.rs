@@ -137,9 +137,9 @@ async fn the_newest_take_the_place_of_the_oldest() {
             livemode: None,
             unseen: 0,
         };
-        store.keep_rejection(&sighting).await.unwrap();
+        store.rejections.keep_rejection(&sighting).await.unwrap();
     }
-    let kept = store.rejections().await.unwrap();
+    let kept = store.rejections.rejections().await.unwrap();
     let lengths: Vec<_> = kept.iter().map(|one| one.sighting.body_bytes).collect();
     assert_eq!(lengths, (1..=100).rev().collect::<Vec<_>>());
     assert_eq!(database.count("select count(*) from eventbridge.rejections").await, REJECTIONS_KEPT);

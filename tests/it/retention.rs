@@ -39,7 +39,7 @@ async fn age(database: &Database) {
 async fn sweep_all(store: &Store, removal: Removal) -> u64 {
     let (mut removed, mut position) = (0, 0);
     loop {
-        let swept = store.sweep(removal, MONTH, position, SWEPT_AT_ONCE, false).await.unwrap();
+        let swept = store.retention.sweep(removal, MONTH, position, SWEPT_AT_ONCE, false).await.unwrap();
         removed += swept.removed;
         position = swept.position;
         if swept.is_last {
@@ -84,7 +84,7 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfin
     let store = service.database.store();
     until_indexed(&service, 4).await;
 
-    let counted = store.sweep(Removal::Rows, MONTH, 0, SWEPT_AT_ONCE, true).await.unwrap();
+    let counted = store.retention.sweep(Removal::Rows, MONTH, 0, SWEPT_AT_ONCE, true).await.unwrap();
     assert_eq!((counted.removed, counted.kept, counted.is_last), (2, 1, true));
     assert_eq!(rows(&service.database, "events").await, 4);
     assert_eq!(sweep_all(&store, Removal::Rows).await, 2);
@@ -120,10 +120,10 @@ async fn a_long_history_of_one_object_is_not_walked_through_for_each_of_its_stat
     database.execute(&history).await;
     let store = database.store();
     let late = STATES - i64::from(SWEPT_AT_ONCE);
-    let swept = store.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
+    let swept = store.retention.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
     assert_eq!((swept.removed, swept.kept), (u64::from(SWEPT_AT_ONCE) - 1, 1), "the newest state stays");
     // The next round passes over what is empty already.
-    let next = store.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
+    let next = store.retention.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
     assert_eq!((next.position, next.removed, next.kept, next.is_last), (STATES, 0, 1, true));
 }
 
@@ -201,10 +201,10 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
     service.until_finished(2).await;
     age(&service.database).await;
     let store = service.database.store();
-    assert_eq!(store.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(0));
-    assert_eq!(store.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), None);
-    store.move_chore("a chore", 42, Duration::ZERO).await.unwrap();
-    assert_eq!(store.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(42));
+    assert_eq!(store.named_leases.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(0));
+    assert_eq!(store.named_leases.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), None);
+    store.named_leases.move_chore("a chore", 42, Duration::ZERO).await.unwrap();
+    assert_eq!(store.named_leases.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(42));
 
     let stop = CancellationToken::new();
     let keep = Retention { rows: Some(Duration::from_hours(24 * 30)), payloads: None };
@@ -323,8 +323,8 @@ async fn a_customer_is_forgotten_and_nobody_else() {
 
     let store = service.database.store();
     for (event, why) in [("evt_1", Some("forgotten")), ("evt_2", None), ("evt_3", Some("forgotten"))] {
-        let key: EventKey = store.event_key(event).await.unwrap().unwrap();
-        let removed = store.payload_removed(key).await.unwrap();
+        let key: EventKey = store.events.event_key(event).await.unwrap().unwrap();
+        let removed = store.events.payload_removed(key).await.unwrap();
         assert_eq!(removed.map(|removed| removed.why).as_deref(), why, "{event}");
     }
     let left = "select (select count(*) from eventbridge.executions where reason like '%jane@%')
@@ -401,8 +401,8 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
         ("evt_farther", false),
         ("evt_other", false),
     ] {
-        let key = store.event_key(id).await.unwrap().unwrap();
-        assert_eq!(store.payload_removed(key).await.unwrap().is_some(), is_gone, "{id}");
+        let key = store.events.event_key(id).await.unwrap().unwrap();
+        assert_eq!(store.events.payload_removed(key).await.unwrap().is_some(), is_gone, "{id}");
     }
     let audited = "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1'";
     assert_eq!(service.database.count(audited).await, 2);
@@ -429,12 +429,12 @@ async fn a_group_in_which_nothing_is_failed_goes_when_it_is_old_and_a_lost_failu
         )
         .await;
     let store = service.database.store();
-    assert_eq!(store.remove_idle_groups(MONTH, true).await.unwrap(), 1);
-    assert_eq!(store.remove_idle_groups(MONTH, false).await.unwrap(), 1);
-    assert_eq!(store.remove_idle_groups(MONTH, false).await.unwrap(), 0);
+    assert_eq!(store.retention.remove_idle_groups(MONTH, true).await.unwrap(), 1);
+    assert_eq!(store.retention.remove_idle_groups(MONTH, false).await.unwrap(), 1);
+    assert_eq!(store.retention.remove_idle_groups(MONTH, false).await.unwrap(), 0);
     let left = "select count(*) from eventbridge.failure_groups where key in ('known', 'young', 'used')";
     assert_eq!(service.database.count(left).await, 3);
-    store.regroup_lost_failures().await.unwrap();
+    store.retention.regroup_lost_failures().await.unwrap();
     let pattern = "select count(*) from eventbridge.failure_groups
                      join eventbridge.executions on failure_group = key and event_key = 2
                     where pattern = 'lost'";

@@ -79,8 +79,8 @@ async fn numbers_stand_in_the_minute_in_which_they_were_counted_oldest_first() {
         addition(Duration::from_mins(5), "received", 2),
         addition(Duration::from_mins(5), "received", 4),
     ];
-    store.add_statistics(&additions).await.unwrap();
-    store.add_statistics(&additions[..1]).await.unwrap();
+    store.statistics.add_statistics(&additions).await.unwrap();
+    store.statistics.add_statistics(&additions[..1]).await.unwrap();
     let stats = service.get("/api/v1/stats?per=minute").await.json();
     let received: Vec<_> =
         stats["data"].as_array().unwrap().iter().map(|span| span["received"].as_i64().unwrap()).collect();
@@ -112,12 +112,12 @@ async fn old_minutes_go_and_hours_stay() {
     let store = Database::new().await.store();
     let days = |count: u64| Duration::from_hours(24 * count);
     for age in [days(0), days(3), days(500)] {
-        store.add_statistics(&[addition(age, "received", 1)]).await.unwrap();
+        store.statistics.add_statistics(&[addition(age, "received", 1)]).await.unwrap();
     }
-    assert!(!store.remove_old_statistics().await.unwrap());
-    let now = store.now().await.unwrap();
+    assert!(!store.statistics.remove_old_statistics().await.unwrap());
+    let now = store.db.now().await.unwrap();
     for (per, expected) in [(Per::Minute, 1), (Per::Hour, 2)] {
-        let left = store.statistics(per, now - days(1000), now + days(1)).await.unwrap();
+        let left = store.statistics.statistics(per, now - days(1000), now + days(1)).await.unwrap();
         assert_eq!(left.len(), expected, "{per:?}: {left:?}");
     }
 }

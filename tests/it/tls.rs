@@ -48,7 +48,7 @@ fn heard_in_tls(mut client: TcpStream) -> (Vec<u8>, String) {
 async fn refusal(port: u16) -> String {
     let url = format!("postgres://somebody:secret@localhost:{port}/events?sslmode=verify-full");
     let store = Store::connect_lazily(&SecretString::from(url), 4).unwrap();
-    let refused = within("it is refused", store.migrate()).await;
+    let refused = within("it is refused", store.db.migrate()).await;
     let Err(MigrateError::Refused(why)) = refused else { panic!("{refused:?}") };
     assert!(why.contains("sslrootcert") && !why.contains("secret"), "{why}");
     why

@@ -4,7 +4,7 @@
 use crate::harness::{Database, NOW, SECRET, Service, within};
 use eventbridge::devserver::sandbox::Template;
 use eventbridge::sources::stripe;
-use eventbridge::store::{MigrateError, Store};
+use eventbridge::store::{Db, MigrateError};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -113,8 +113,8 @@ fn body(number: i64) -> String {
 async fn left_at(version: i64) -> Arc<Database> {
     let database = Database::empty().await;
     let store = database.store();
-    for step in Store::migrations().filter(|step| *step <= version) {
-        store.migrate_until(step).await.unwrap();
+    for step in Db::migrations().filter(|step| *step <= version) {
+        store.db.migrate_until(step).await.unwrap();
         if step == 1 {
             for number in 1..=6 {
                 let body = body(number);
@@ -133,7 +133,7 @@ async fn left_at(version: i64) -> Arc<Database> {
             database.execute(rows).await;
         }
     }
-    store.close().await;
+    store.db.close().await;
     Arc::new(database)
 }
 
@@ -155,14 +155,14 @@ async fn counts(database: &Database) -> Vec<(&'static str, i64)> {
 
 #[tokio::test]
 async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on() {
-    let newest = Store::migrations().last().unwrap();
+    let newest = Db::migrations().last().unwrap();
     let mut newest_columns = None;
-    for version in Store::migrations() {
+    for version in Db::migrations() {
         let database = left_at(version).await;
         let before = counts(&database).await;
         let store = database.store();
-        store.migrate().await.unwrap();
-        assert!(store.is_migrated().await.unwrap(), "from {version}");
+        store.db.migrate().await.unwrap();
+        assert!(store.db.is_migrated().await.unwrap(), "from {version}");
         let after = counts_of(&database, &before).await;
         assert_eq!(after, before, "from {version} to {newest}");
         // Whatever the way to it, the schema is the same.
@@ -173,7 +173,7 @@ async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on(
             )
             .await;
         assert_eq!(*newest_columns.get_or_insert(columns), columns, "from {version}");
-        store.close().await;
+        store.db.close().await;
         goes_on(database, version).await;
     }
 }
@@ -222,9 +222,9 @@ async fn a_migration_waits_behind_nobody_for_long_and_is_made_when_it_is_tried_a
     let database = left_at(8).await;
     let held = database.hold_lock("eventbridge.executions").await;
     let store = database.store();
-    let refused = within("it gives way", store.migrate()).await;
+    let refused = within("it gives way", store.db.migrate()).await;
     assert!(matches!(refused, Err(MigrateError::Busy(_))), "{refused:?}");
     drop(held);
-    store.migrate().await.unwrap();
-    assert!(store.is_migrated().await.unwrap());
+    store.db.migrate().await.unwrap();
+    assert!(store.db.is_migrated().await.unwrap());
 }

@@ -165,8 +165,8 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
         .connect_lazy(url)
         .context("the private server's address")?;
     let store = Store::connect_lazily(&SecretString::from(url), 1)?;
-    store.migrate().await?;
-    store.close().await;
+    store.db.migrate().await?;
+    store.db.close().await;
     // A throw-away server does not wait for its own log; the service's promises rest on one that
     // does. A setting of the role wins over the server's arguments.
     if options.sabotage == Some(Sabotage::Commit) {

@@ -16,7 +16,7 @@ use eventbridge::domain::event::NewEvent;
 use eventbridge::domain::execution::{Mode, NewExecution};
 use eventbridge::sources::Source;
 use eventbridge::sources::stripe::{HEADER, Stripe};
-use eventbridge::store::{Intake, Store};
+use eventbridge::store::{IncomingEvent, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
@@ -62,8 +62,8 @@ pub async fn postgres(world: &World) -> anyhow::Result<Figures> {
                     let from = taken.fetch_add(BATCH, Ordering::Relaxed);
                     let Some(batch) = events.get(from..from + BATCH) else { break };
                     let batch: Vec<_> =
-                        batch.iter().map(|event| Intake { event, executions: &execution }).collect();
-                    written += batch.len() - store.insert_events(&batch).await?.len();
+                        batch.iter().map(|event| IncomingEvent { event, executions: &execution }).collect();
+                    written += batch.len() - store.intake.insert_events(&batch).await?.len();
                 }
                 anyhow::Ok(written)
             })
@@ -74,7 +74,7 @@ pub async fn postgres(world: &World) -> anyhow::Result<Figures> {
         written += u64::try_from(writer.await??)?;
     }
     let elapsed = began.elapsed();
-    store.close().await;
+    store.db.close().await;
     must_be_there(&database, 0, written).await?;
     world.finish(database).await?;
     Ok(figures([("per_second", count(written) / elapsed.as_secs_f64())]))

@@ -25,7 +25,7 @@ pub(super) struct Looked {
 /// Looks at the database. `now` reads this machine's clock, `wanted` is the size of the pool.
 pub(super) async fn check(store: &Store, wanted: u32, now: impl Fn() -> DateTime<Utc>) -> Looked {
     let asked = now();
-    let vitals = match store.vitals().await {
+    let vitals = match store.db.vitals().await {
         Ok(vitals) => vitals,
         Err(error) => return Looked { findings: vec![unreachable(&error)], clock: None, is_usable: false },
     };

@@ -92,7 +92,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     }
     sections.retain(|section| !section.findings.is_empty());
     if let Some(store) = store {
-        store.close().await;
+        store.db.close().await;
     }
     let report = Report::of(sections);
     if args.json {
@@ -134,7 +134,9 @@ fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
 async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let secrets: Vec<String> = settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
-    if let (Ok(kept), Ok(accepted_at)) = (store.rejections().await, store.last_accepted_at().await) {
+    if let (Ok(kept), Ok(accepted_at)) =
+        (store.rejections.rejections().await, store.rejections.last_accepted_at().await)
+    {
         findings.extend(diagnose(&kept, accepted_at, &secrets).into_iter().map(|found| {
             let requests = operator::counted(found.count, "request");
             let what = format!("{} ({requests}, the last at {})", found.says, at(found.last_at));
@@ -158,7 +160,7 @@ async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
 /// What holds the destination, where anything does. `works` says whether all that can be looked at is
 /// well: then the service goes on by itself, unless a person holds it.
 async fn hold(store: &Store, name: &str, works: bool) -> Option<Finding> {
-    let held = store.held(&[name.to_owned()]).await.ok()?.into_iter().next()?;
+    let held = store.destinations.held(&[name.to_owned()]).await.ok()?.into_iter().next()?;
     let is_by_hand = held.hold.is_by_hand();
     let Hold { reason, remedy, .. } = held.hold;
     // The remedy stands in a line of its own.

@@ -102,7 +102,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     }
     let mut pages = BTreeSet::new();
     for some in events.chunks(500) {
-        pages.extend(store.pages_of(some).await?);
+        pages.extend(store.erasure.pages_of(some).await?);
     }
     if !args.dry_run && !events.is_empty() {
         // Broken off in the middle, it has removed something all the same.
@@ -139,7 +139,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         });
         write_down(&store, &done.customers, &detail).await?;
     }
-    store.close().await;
+    store.db.close().await;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&done)?);
     } else {
@@ -154,7 +154,10 @@ async fn write_down(store: &Store, customers: &[String], detail: &Value) -> anyh
     // An address is what is to be forgotten: the audit keeps the ids alone.
     let unnamed = customers.is_empty().then(|| "customer without an id".to_owned());
     for subject in customers.iter().map(|id| format!("customer {id}")).chain(unnamed) {
-        store.audit(&environment::caller(), Action::CustomerForgotten, &subject, detail).await?;
+        store
+            .interventions
+            .audit(&environment::caller(), Action::CustomerForgotten, &subject, detail)
+            .await?;
     }
     Ok(())
 }
@@ -167,7 +170,7 @@ async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<
     loop {
         let mut busy = Vec::new();
         for some in left.chunks(500) {
-            let forgotten = store.forget(some, dry_run).await?;
+            let forgotten = store.erasure.forget(some, dry_run).await?;
             sum.payloads += forgotten.payloads;
             sum.messages += forgotten.messages;
             sum.shown_objects += forgotten.shown_objects;

@@ -53,7 +53,8 @@ async fn customers(store: &Store, events: &[i64], email: &str) -> anyhow::Result
     let address = term(email);
     let mut customers = Vec::new();
     for key in events.iter().copied().map(EventKey) {
-        let (Some(event), Some(payload)) = (store.event(key).await?, store.payload(key).await?) else {
+        let (Some(event), Some(payload)) = (store.events.event(key).await?, store.events.payload(key).await?)
+        else {
             continue;
         };
         let findings = Findings::read(&event.facts(), &payload.body);
@@ -71,10 +72,10 @@ async fn customers(store: &Store, events: &[i64], email: &str) -> anyhow::Result
 }
 
 async fn search(store: &Store, person: &Person) -> anyhow::Result<Vec<i64>> {
-    let progress = Progress::over("searching", store.event_range().await?);
+    let progress = Progress::over("searching", store.retention.event_range().await?);
     let (mut found, mut position) = (Vec::new(), 0);
     loop {
-        let named = store.find_person(person, position).await?;
+        let named = store.erasure.find_person(person, position).await?;
         found.extend(named.events);
         position = named.position;
         progress.at(position);

@@ -16,7 +16,7 @@ const PRIVATE_SUFFIXES: &[&str] =
     &[".localhost", ".local", ".internal", ".intranet", ".private", ".lan", ".home.arpa", ".svc", ".flycast"];
 
 /// How to connect to the server of a URL.
-pub(in crate::store) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
+pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.expose_secret().parse()?;
     let is_left_open = matches!(options.get_ssl_mode(), PgSslMode::Prefer) && !says_how(url);
     if is_left_open && options.get_socket().is_none() && !is_private(options.get_host()) {

@@ -59,15 +59,18 @@ const READ_ONLY: &str = "25006";
 /// nobody told us of.
 const SESSION_CHANGED: &[&str] = &["26000", "42P05"];
 
-/// A pool. Cheap to clone.
+/// A pool, shared by its clones.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Connections {
+pub(in crate::store) struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     pool: PgPool,
     hand: Hand,
     renewal: Renewal,
     purpose: Purpose,
     /// Where a pooler in transaction mode lies between: the way to the server itself.
-    past_the_pooler: Option<Arc<PgConnectOptions>>,
+    past_the_pooler: Option<PgConnectOptions>,
 }
 
 impl Connections {
@@ -93,29 +96,29 @@ impl Connections {
                 .acquire_timeout(purpose.acquire_timeout())
                 .max_connections(most)
                 .connect_lazy_with(options);
-            Self {
+            Self(Arc::new(Shared {
                 hand: Hand::over(pool.clone(), purpose.is_pressed_for_time()),
                 pool,
                 renewal: renewal.clone(),
                 purpose,
-                past_the_pooler: direct.map(|direct| Arc::new(as_named(direct))),
-            }
+                past_the_pooler: direct.map(as_named),
+            }))
         });
         (work, reading)
     }
 
     /// How to reach the server itself, for what needs a session.
     pub(in crate::store) fn direct_options(&self) -> PgConnectOptions {
-        match &self.past_the_pooler {
-            Some(direct) => (**direct).clone(),
-            None => (*self.pool.connect_options()).clone(),
+        match &self.0.past_the_pooler {
+            Some(direct) => direct.clone(),
+            None => (*self.0.pool.connect_options()).clone(),
         }
     }
 
     /// A pool of one, for a listener that goes on for as long as it hears something. It is not taken
     /// from the others, since a listener that is let go of may hold its dead connection for long.
     pub(in crate::store) fn one_to_listen(&self) -> PgPool {
-        pool_options(&self.renewal, Some(Purpose::Work))
+        pool_options(&self.0.renewal, Some(Purpose::Work))
             .acquire_timeout(Purpose::Work.acquire_timeout())
             .max_connections(1)
             .connect_lazy_with(self.direct_options())
@@ -123,15 +126,15 @@ impl Connections {
 
     /// A connection that is alive, for one statement.
     async fn lend(&self) -> Result<Lent, sqlx::Error> {
-        let outdated = *self.renewal.at.borrow();
-        self.hand.lend(outdated).await
+        let outdated = *self.0.renewal.at.borrow();
+        self.0.hand.lend(outdated).await
     }
 
     /// Takes a connection back from the statement that it was lent for.
     fn take_back<T>(&self, lent: Lent, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         match &answer {
             Ok(_) => lent.answered(),
-            Err(error) if is_broken(error) => self.hand.let_go(),
+            Err(error) if is_broken(error) => self.0.hand.let_go(),
             Err(_) => {}
         }
         answer
@@ -141,12 +144,12 @@ impl Connections {
     where
         E: 'q + Execute<'q, Postgres>,
     {
-        if self.past_the_pooler.is_none() {
+        if self.0.past_the_pooler.is_none() {
             let mut lent = self.lend().await?;
             let rows = lent.fetch_many(query).try_collect().await;
             return self.take_back(lent, rows);
         }
-        let mut transaction = self.pool.begin_with(AssertSqlSafe(self.purpose.beginning())).await?;
+        let mut transaction = self.0.pool.begin_with(AssertSqlSafe(self.0.purpose.beginning())).await?;
         let rows = transaction.fetch_many(Unnamed(query)).try_collect().await?;
         transaction.commit().await?;
         Ok(rows)
@@ -156,12 +159,12 @@ impl Connections {
     where
         E: 'q + Execute<'q, Postgres>,
     {
-        if self.past_the_pooler.is_none() {
+        if self.0.past_the_pooler.is_none() {
             let mut lent = self.lend().await?;
             let row = lent.fetch_optional(query).await;
             return self.take_back(lent, row);
         }
-        let mut transaction = self.pool.begin_with(AssertSqlSafe(self.purpose.beginning())).await?;
+        let mut transaction = self.0.pool.begin_with(AssertSqlSafe(self.0.purpose.beginning())).await?;
         let row = transaction.fetch_optional(Unnamed(query)).await?;
         transaction.commit().await?;
         Ok(row)
@@ -169,19 +172,19 @@ impl Connections {
 
     /// Waits until the connections made so far are to be let go of.
     pub(in crate::store) async fn outdated(&self) {
-        let mut renewed = self.renewal.at.subscribe();
+        let mut renewed = self.0.renewal.at.subscribe();
         // The sender lives as long as this value.
         let _renewed = renewed.changed().await;
     }
 
     /// How many connections nobody uses now.
     pub(in crate::store) fn num_idle(&self) -> usize {
-        self.hand.idle()
+        self.0.hand.idle()
     }
 
     /// Closes all of them; calls that still wait for one fail.
     pub(in crate::store) async fn close(&self) {
-        self.hand.close().await;
+        self.0.hand.close().await;
     }
 }
 
@@ -189,7 +192,7 @@ impl Deref for Connections {
     type Target = PgPool;
 
     fn deref(&self) -> &PgPool {
-        &self.pool
+        &self.0.pool
     }
 }
 
@@ -205,7 +208,7 @@ impl<'p> Executor<'p> for &'_ Connections {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        stream::once(self.renewal.clone().watch(self.clone().rows(query)))
+        stream::once(self.0.renewal.clone().watch(self.clone().rows(query)))
             .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
             .try_flatten()
             .boxed()
@@ -216,7 +219,7 @@ impl<'p> Executor<'p> for &'_ Connections {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        Box::pin(self.renewal.clone().watch(self.clone().row(query)))
+        Box::pin(self.0.renewal.clone().watch(self.clone().row(query)))
     }
 
     fn prepare_with<'e>(
@@ -227,14 +230,14 @@ impl<'p> Executor<'p> for &'_ Connections {
     where
         'p: 'e,
     {
-        Box::pin(self.renewal.clone().watch(self.pool.prepare_with(sql, parameters)))
+        Box::pin(self.0.renewal.clone().watch(self.0.pool.prepare_with(sql, parameters)))
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
     where
         'p: 'e,
     {
-        Box::pin(self.renewal.clone().watch(self.pool.describe(sql)))
+        Box::pin(self.0.renewal.clone().watch(self.0.pool.describe(sql)))
     }
 }
 

@@ -47,7 +47,7 @@ const BESIDE: &[&str] = &["create index concurrently", "drop index concurrently"
 
 /// Applies what has not been applied, up to the migration of this number; processes that do so at once
 /// go one after the other.
-pub(in crate::store) async fn apply(
+pub(super) async fn apply(
     connection: &mut PgConnection,
     last: i64,
 ) -> Result<(), sqlx::migrate::MigrateError> {
@@ -110,7 +110,7 @@ async fn is_applied(connection: &mut PgConnection, version: i64) -> Result<bool,
 }
 
 /// Every migration, as sqlx keeps its record of them in our own schema.
-pub(in crate::store) fn migrator() -> Migrator {
+pub(super) fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
@@ -123,12 +123,12 @@ pub(in crate::store) fn migrator() -> Migrator {
 }
 
 /// The numbers of all migrations, the oldest first.
-pub(in crate::store) fn versions() -> impl Iterator<Item = i64> {
+pub(super) fn versions() -> impl Iterator<Item = i64> {
     MIGRATIONS.iter().map(|(version, ..)| *version)
 }
 
 /// The number of the newest migration.
-pub(in crate::store) fn newest() -> i64 {
+pub(super) fn newest() -> i64 {
     versions().max().unwrap_or_default()
 }
 

@@ -15,11 +15,143 @@ pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use server_info::{Schema, Vitals};
 pub use window::{ListError, WINDOW_DAYS_MAX, Window};
 
-pub(super) use address::options;
 pub(super) use connections::{Connections, show_life};
-pub(super) use migrations::{
-    apply as apply_migrations, newest as newest_migration, versions as migration_versions,
-};
 pub(super) use page::Seen;
 pub(super) use values::{milliseconds, of_milliseconds, value_without_nul, whole_milliseconds, without_nul};
 pub(super) use window::Span;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// The connections to one database, for those who open, migrate, check and close it: `app` and the
+/// commands. The other types of the store share its connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    /// For intake and deliveries.
+    pub(super) pool: Connections,
+    /// For what people read.
+    pub(super) reading: Connections,
+}
+
+/// The connections of this process, those for reading included; the one that listens stands beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// In use.
+    pub busy: u32,
+    /// Open and free.
+    pub idle: u32,
+    /// The most that there may be.
+    pub max: u32,
+}
+
+impl Db {
+    /// Prepares at most `connections`, which are made when they are needed. If `direct_url` is given, `url`
+    /// leads to a pooler in transaction mode, and `direct_url` past it.
+    pub(super) fn connect_lazily(
+        url: &SecretString,
+        direct_url: Option<&SecretString>,
+        connections: u32,
+    ) -> Result<Self, StoreError> {
+        let options = address::options(url)?;
+        let direct = direct_url.map(address::options).transpose()?;
+        let (pool, reading) = Connections::prepare(&options, direct.as_ref(), connections);
+        Ok(Self { pool, reading })
+    }
+
+    /// The same database for those who watch over it: they read over the connections for work, where no
+    /// person's slow filter is before them and a statement may take its time.
+    #[must_use]
+    pub(super) fn unhurried(&self) -> Self {
+        Self { pool: self.pool.clone(), reading: self.pool.clone() }
+    }
+
+    /// Brings the schema up to date; two processes doing so at once wait for one another.
+    ///
+    /// It works on a connection of its own, which may take its time, and which tells at once why it
+    /// cannot be made. A schema that a newer program has brought further is left as it is, so that
+    /// one can go back to this program.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        self.migrate_until(migrations::newest()).await
+    }
+
+    /// The numbers of the migrations, the oldest first.
+    pub fn migrations() -> impl Iterator<Item = i64> {
+        migrations::versions()
+    }
+
+    /// As [`migrate`](Self::migrate), up to the migration of this number: as an earlier program left it.
+    pub async fn migrate_until(&self, last: i64) -> Result<(), MigrateError> {
+        let options = self.pool.direct_options();
+        let mut connection =
+            PgConnection::connect_with(&options).await.map_err(|error| MigrateError::of(&error, &options))?;
+        let migrated = migrations::apply(&mut connection, last).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error, &options),
+            other => MigrateError::Refused(other.to_string()),
+        });
+        // The work is done or not, whatever becomes of the connection.
+        let _closed = connection.close().await;
+        migrated
+    }
+
+    /// As [`migrate`](Self::migrate), but waits for a server that is not there yet, until `stop`.
+    pub async fn migrate_when_there(&self, stop: &CancellationToken) -> Result<(), MigrateError> {
+        const LOOK_AGAIN: Duration = Duration::from_secs(1);
+        loop {
+            match self.migrate().await {
+                Err(error @ (MigrateError::Away(_) | MigrateError::Busy(_))) => {
+                    warn!(%error, "waiting for the database");
+                }
+                done => return done,
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the schema is as new as this program; a database without any has not been migrated either.
+    ///
+    /// It is asked over the connections for work: the answer vouches for these, and readers who hold all
+    /// of theirs must take no process out of service.
+    pub async fn is_migrated(&self) -> Result<bool, StoreError> {
+        const UNDEFINED_TABLE: &str = "42P01";
+        let applied = sqlx::query_scalar!(
+            r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
+        )
+        .fetch_one(&self.pool)
+        .await;
+        match applied {
+            Ok(applied) => Ok(applied.is_some_and(|version| version >= migrations::newest())),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The time by the database's clock.
+    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.reading).await?)
+    }
+
+    /// How the connections are used now.
+    pub fn pool_use(&self) -> PoolUse {
+        let pools = [&self.pool, &self.reading];
+        let idle = pools.iter().map(|pool| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)).sum();
+        let open: u32 = pools.iter().map(|pool| pool.size()).sum();
+        let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
+        PoolUse { busy: open.saturating_sub(idle), idle, max }
+    }
+
+    /// Closes the connections; calls that still wait for one fail.
+    pub async fn close(&self) {
+        self.reading.close().await;
+        self.pool.close().await;
+    }
+}

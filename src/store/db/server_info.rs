@@ -1,7 +1,6 @@
 //! What a check-up of the database reads: version, clock, room, rights and schema.
 
-use super::{MigrateError, migrations};
-use crate::store::Store;
+use super::{Db, MigrateError, migrations};
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -42,7 +41,7 @@ pub enum Schema {
     Current(Option<String>),
 }
 
-impl Store {
+impl Db {
     /// Looks at the server on a connection of its own, which tells why it cannot be made.
     pub async fn vitals(&self) -> Result<Vitals, MigrateError> {
         let options = self.pool.direct_options();

@@ -3,8 +3,7 @@
 //! Rows are listed by id. Ids grow with time, save for statements that overlap, so a window becomes a
 //! range of ids with some slack, found by halving; within it the exact times decide.
 
-use super::{Cursor, StoreError};
-use crate::store::Store;
+use super::{Connections, Cursor, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The longest window of a filter that has no index, in days.
@@ -84,11 +83,14 @@ impl From<Ends> for Span {
     }
 }
 
-impl Store {
+impl Span {
     /// The ids of events that were received in the window.
-    pub(in crate::store) async fn span_of_events(&self, window: Window) -> Result<Span, StoreError> {
+    pub(in crate::store) async fn of_events(
+        reading: &Connections,
+        window: Window,
+    ) -> Result<Self, StoreError> {
         if window.is_open() {
-            return Ok(Span::EVERYTHING);
+            return Ok(Self::EVERYTHING);
         }
         let ends = sqlx::query_as!(
             Ends,
@@ -118,15 +120,18 @@ impl Store {
             window.before,
             days_max()
         )
-        .fetch_one(&self.reading)
+        .fetch_one(reading)
         .await?;
         Ok(ends.into())
     }
 
     /// The ids of executions that were created in the window.
-    pub(in crate::store) async fn span_of_executions(&self, window: Window) -> Result<Span, StoreError> {
+    pub(in crate::store) async fn of_executions(
+        reading: &Connections,
+        window: Window,
+    ) -> Result<Self, StoreError> {
         if window.is_open() {
-            return Ok(Span::EVERYTHING);
+            return Ok(Self::EVERYTHING);
         }
         let ends = sqlx::query_as!(
             Ends,
@@ -155,7 +160,7 @@ impl Store {
             window.before,
             days_max()
         )
-        .fetch_one(&self.reading)
+        .fetch_one(reading)
         .await?;
         Ok(ends.into())
     }

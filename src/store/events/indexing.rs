@@ -5,9 +5,9 @@
 //! is new is indexed as it is seen; behind that, up to an id that was the newest one so long ago that
 //! no statement of that time still runs, whatever was missed is indexed too.
 
+use super::SearchIndex;
 use crate::domain::event::{EventFacts, EventKey};
 use crate::domain::search::Findings;
-use crate::store::Store;
 use crate::store::db::{StoreError, milliseconds};
 use bytes::Bytes;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct Unindexed {
     pub payload: Bytes,
 }
 
-impl Store {
+impl SearchIndex {
     /// Takes on the indexing for so long, or goes on with it; nothing while another process is at it.
     pub async fn hold_indexing(
         &self,

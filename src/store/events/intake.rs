@@ -1,33 +1,36 @@
 //! Intake: events are written in batches, with their executions.
 
+use super::Intake;
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
-use crate::store::Store;
 use crate::store::db::StoreError;
 use std::collections::HashSet;
 
 /// An event to be written, with an execution for each destination instance that wants it.
 #[derive(Debug, Clone, Copy)]
-pub struct Intake<'a> {
+pub struct IncomingEvent<'a> {
     /// The event.
     pub event: &'a NewEvent,
     /// The executions.
     pub executions: &'a [NewExecution],
 }
 
-impl Store {
+impl Intake {
     /// Writes events and their executions in one statement, so all of them or none.
     ///
     /// The batch must not name an event twice. Returns the `(source, event id)` of those that were there
     /// before, which are left as they are: mostly there are none, and so nothing to read.
-    pub async fn insert_events(&self, batch: &[Intake<'_>]) -> Result<HashSet<(String, String)>, StoreError> {
+    pub async fn insert_events(
+        &self,
+        batch: &[IncomingEvent<'_>],
+    ) -> Result<HashSet<(String, String)>, StoreError> {
         // Two writers that insert the same keys in one order cannot wait for each other in a circle.
-        let mut sorted: Vec<&Intake<'_>> = batch.iter().collect();
-        sorted.sort_unstable_by_key(|intake| (intake.event.source, &intake.event.event_id));
-        let events: Vec<&NewEvent> = sorted.iter().map(|intake| intake.event).collect();
+        let mut sorted: Vec<&IncomingEvent<'_>> = batch.iter().collect();
+        sorted.sort_unstable_by_key(|incoming| (incoming.event.source, &incoming.event.event_id));
+        let events: Vec<&NewEvent> = sorted.iter().map(|incoming| incoming.event).collect();
         let wanted: Vec<(&NewEvent, &NewExecution)> = sorted
             .iter()
-            .flat_map(|intake| intake.executions.iter().map(|execution| (intake.event, execution)))
+            .flat_map(|incoming| incoming.executions.iter().map(|execution| (incoming.event, execution)))
             .collect();
         let known = sqlx::query!(
             r#"

@@ -1,9 +1,9 @@
 //! Events as people see them: read one by one or in pages, without their bodies.
 
+use super::Events;
 use crate::domain::event::{EventFacts, EventKey};
 use crate::domain::subscription::TypeFilter;
-use crate::store::Store;
-use crate::store::db::{Cursor, ListError, Page, Span, StoreError, Window};
+use crate::store::db::{Connections, Cursor, ListError, Page, Span, StoreError, Window};
 use chrono::{DateTime, Utc};
 
 /// Which events a listing shows; what is not given does not restrict.
@@ -108,7 +108,7 @@ macro_rules! filtered_events {
     }};
 }
 
-impl Store {
+impl Events {
     /// One event, without its body.
     pub async fn event(&self, key: EventKey) -> Result<Option<EventRow>, StoreError> {
         let row = sqlx::query_as!(
@@ -152,12 +152,12 @@ impl Store {
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<EventRow>, ListError> {
-        let span = self.span_of_events(filter.received).await?;
+        let span = Span::of_events(&self.reading, filter.received).await?;
         if filter.wants_window() && !span.is_short {
             return Err(ListError::WindowWanted { after: "received_after", before: "received_before" });
         }
         let span = span.before(cursor);
-        let types = self.types(filter.types.as_ref()).await?;
+        let types = wanted_types(&self.reading, filter.types.as_ref()).await?;
         let rows = match types {
             Some(types) if filter.object_id.is_none() && !filter.asks_for_what_has_no_index() => {
                 self.events_of_types(filter.received, &types, span, limit).await?
@@ -257,17 +257,18 @@ impl Store {
         .await?;
         Ok(rows)
     }
+}
 
-    /// The types that have come in and that the filter wants; `None` where there is no filter.
-    pub(in crate::store) async fn types(
-        &self,
-        filter: Option<&TypeFilter>,
-    ) -> Result<Option<Vec<String>>, StoreError> {
-        /// More types than any sender has.
-        const TYPES_MAX: i64 = 2000;
-        let Some(filter) = filter else { return Ok(None) };
-        let known = sqlx::query_scalar!(
-            r#"
+/// The types that have come in and that the filter wants; `None` where there is no filter.
+pub(in crate::store) async fn wanted_types(
+    reading: &Connections,
+    filter: Option<&TypeFilter>,
+) -> Result<Option<Vec<String>>, StoreError> {
+    /// More types than any sender has.
+    const TYPES_MAX: i64 = 2000;
+    let Some(filter) = filter else { return Ok(None) };
+    let known = sqlx::query_scalar!(
+        r#"
             with recursive known (type) as (
                 -- From each type to the next one in the index, over all the events between them.
                 (select type from eventbridge.events order by type limit 1)
@@ -279,10 +280,9 @@ impl Store {
             )
             select type as "type!" from known where type is not null limit $1
             "#,
-            TYPES_MAX
-        )
-        .fetch_all(&self.reading)
-        .await?;
-        Ok(Some(known.into_iter().filter(|kind| filter.matches(kind)).collect()))
-    }
+        TYPES_MAX
+    )
+    .fetch_all(reading)
+    .await?;
+    Ok(Some(known.into_iter().filter(|kind| filter.matches(kind)).collect()))
 }

@@ -1,9 +1,10 @@
 //! The bodies of events: as they came in, and as a delivery gets them.
 
+use super::Events;
 use crate::domain::event::EventKey;
-use crate::store::Store;
 use crate::store::db::StoreError;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 
 /// The body of an event, and what it was verified with.
 #[derive(Debug, Clone)]
@@ -18,7 +19,16 @@ pub struct SignedPayload {
     pub secret_name: String,
 }
 
-impl Store {
+/// That a body was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedPayload {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// `retention` or `forgotten`.
+    pub why: String,
+}
+
+impl Events {
     /// The body of an event, byte for byte, and what it was verified with.
     pub async fn payload(&self, key: EventKey) -> Result<Option<SignedPayload>, StoreError> {
         let row = sqlx::query!(
@@ -33,6 +43,22 @@ impl Store {
             signature: row.signature,
             secret_name: row.secret_name,
         }))
+    }
+
+    /// When and why the body of an event was removed; nothing where it is there.
+    pub async fn payload_removed(&self, key: EventKey) -> Result<Option<RemovedPayload>, StoreError> {
+        let row = sqlx::query_as!(
+            RemovedPayload,
+            r#"
+            select payload_removed_at as "at!", coalesce(payload_removed_why, '') as "why!"
+              from eventbridge.events
+             where id = $1 and payload_removed_at is not null
+            "#,
+            key.0
+        )
+        .fetch_optional(&self.reading)
+        .await?;
+        Ok(row)
     }
 }
 

@@ -1,14 +1,14 @@
 //! The ring of the last requests that were rejected.
 
+use super::Rejections;
 use crate::domain::rejection::{Kept, Sighting};
-use crate::store::Store;
 use crate::store::db::StoreError;
 use chrono::{DateTime, Utc};
 
 /// How many rejections are kept.
 pub const REJECTIONS_KEPT: i64 = 100;
 
-impl Store {
+impl Rejections {
     /// Keeps a rejection in the place of the oldest one.
     pub async fn keep_rejection(&self, sighting: &Sighting) -> Result<(), StoreError> {
         sqlx::query!(

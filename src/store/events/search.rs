@@ -1,9 +1,8 @@
 //! Finds events by what people know of them.
 
-use super::EventRow;
+use super::{EventRow, Events};
 use crate::domain::money::Money;
 use crate::domain::search::Sought;
-use crate::store::Store;
 use crate::store::db::{Cursor, Page, StoreError};
 use chrono::{DateTime, Utc};
 
@@ -43,7 +42,7 @@ struct Row {
     invoice_number: Option<String>,
 }
 
-impl Store {
+impl Events {
     /// A page of the events that are meant, newest first: by the sender's id of them, by a word of
     /// theirs, or by a page that was written for them.
     pub async fn search(

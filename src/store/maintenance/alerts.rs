@@ -1,11 +1,10 @@
 //! Alerts: which conditions last, and which of them still have to be told. However many processes
 //! see a condition, it has one row, and one of them tells it.
 
-use crate::store::Store;
+use super::Alerts;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Tries after which nobody is told any more: more than two days.
 const TRIES_MAX: i32 = 60;
@@ -38,34 +37,7 @@ pub struct ToTell {
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
-impl Store {
-    /// Takes or keeps a duty for `time`; `false` while it is another's. It is a write either way, so
-    /// it fails where the database takes none.
-    pub async fn take_duty(&self, name: &str, holder: Uuid, time: Duration) -> Result<bool, StoreError> {
-        let done = sqlx::query!(
-            r#"
-            insert into eventbridge.duties as known (name, holder, until)
-            values ($1, $2, now() + $3::bigint * interval '1 millisecond')
-            on conflict (name) do update set holder = excluded.holder, until = excluded.until
-             where known.holder = excluded.holder or known.until < now()
-            "#,
-            name,
-            holder,
-            milliseconds(time)
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// Gives a duty back, so that another process need not wait for its end.
-    pub async fn leave_duty(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
-        sqlx::query!("delete from eventbridge.duties where name = $1 and holder = $2", name, holder)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
+impl Alerts {
     /// Records which conditions last now, of those kinds that were looked at: a kind is the first word
     /// of a key. One that is new is to be told, in its newest words; one that is over is to be told as
     /// well, unless nobody has heard of it. One that comes back before its end was told never ended.

@@ -3,10 +3,10 @@
 //! What is put into the queue so goes behind all else, so that what comes in meanwhile need not wait.
 //! What runs is never touched, nor what has no payload any more.
 
+use super::Interventions;
 use crate::domain::audit::{Action, Caller};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, NewExecution};
-use crate::store::Store;
 use crate::store::db::{StoreError, value_without_nul};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub struct Replayed {
     pub line: Option<i64>,
 }
 
-impl Store {
+impl Interventions {
     /// Queues those of these executions for another try that are still in this state, one from which
     /// [`Change::Retry`] is legal. `detail` is what the audit says of it beside the count.
     pub async fn retry_many(

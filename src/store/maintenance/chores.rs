@@ -1,10 +1,38 @@
 //! Work in the background that one replica at a time does, and how far it has come.
 
-use crate::store::Store;
+use super::NamedLeases;
 use crate::store::db::{StoreError, milliseconds};
 use std::time::Duration;
+use uuid::Uuid;
 
-impl Store {
+impl NamedLeases {
+    /// Takes or keeps a duty for `time`; `false` while it is another's. It is a write either way, so
+    /// it fails where the database takes none.
+    pub async fn take_duty(&self, name: &str, holder: Uuid, time: Duration) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            insert into eventbridge.duties as known (name, holder, until)
+            values ($1, $2, now() + $3::bigint * interval '1 millisecond')
+            on conflict (name) do update set holder = excluded.holder, until = excluded.until
+             where known.holder = excluded.holder or known.until < now()
+            "#,
+            name,
+            holder,
+            milliseconds(time)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Gives a duty back, so that another process need not wait for its end.
+    pub async fn leave_duty(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
+        sqlx::query!("delete from eventbridge.duties where name = $1 and holder = $2", name, holder)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Takes a chore on where it is due and nobody is at it, and tells how far it has come. It is the
     /// caller's for `hold`; [`move_chore`](Self::move_chore) prolongs that.
     pub async fn take_chore(&self, name: &str, hold: Duration) -> Result<Option<i64>, StoreError> {

@@ -3,7 +3,7 @@
 //! Bodies are searched themselves, so that nothing depends on what is indexed. The rows stay, with
 //! ids and states alone: what was delivered where is still known.
 
-use crate::store::Store;
+use super::Erasure;
 use crate::store::db::StoreError;
 
 /// Who is to be forgotten, as bodies may name them.
@@ -67,7 +67,7 @@ fn standing_alone(email: &str) -> String {
     format!(r"(?:(?<![a-z0-9._%+\-])|(?<=\\[nrt])){escaped}(?![a-z0-9\-]|\.[a-z0-9])")
 }
 
-impl Store {
+impl Erasure {
     /// Searches the next bodies behind `position` for a person: for a customer's id as a text of its own,
     /// for an e-mail address anywhere, whatever its case.
     pub async fn find_person(&self, person: &Person, position: i64) -> Result<Named, StoreError> {

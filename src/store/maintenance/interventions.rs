@@ -3,10 +3,11 @@
 //! Each is one statement, which asks the table of transitions whether it is legal and writes its line
 //! of the audit.
 
+use super::Interventions;
 use crate::domain::audit::{Action, Caller};
 use crate::domain::execution::{Change, ExecutionId, Status, UnknownStatus};
-use crate::store::Store;
-use crate::store::db::StoreError;
+use crate::store::db::{StoreError, value_without_nul, without_nul};
+use serde_json::Value;
 
 /// What became of a retry that a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub enum Cancelled {
     Refused(Status),
 }
 
-impl Store {
+impl Interventions {
     /// Queues an execution for another try now, whatever its attempts; legal from the states that
     /// [`Change::Retry`] names. What it delivered earlier stays known, so that it is updated.
     /// That a person asked stays known as well: the state of an object is then written whole.
@@ -110,6 +111,26 @@ impl Store {
             Some(row) => Ok(Cancelled::Refused(state(&row.status)?)),
             None => Ok(Cancelled::NotFound),
         }
+    }
+
+    /// Writes down that the caller did this to the subject.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        action: Action,
+        subject: &str,
+        detail: &Value,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into eventbridge.audit (who, action, subject, detail) values ($1, $2, $3, $4)",
+            caller.name(),
+            action.as_str(),
+            without_nul(subject),
+            value_without_nul(detail)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 }
 

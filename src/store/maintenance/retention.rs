@@ -3,8 +3,7 @@
 //! Nothing unfinished is ever removed. In object mode the state that is shown of an object stays, and
 //! so do the states of its last second: they decide whether a late event is newer.
 
-use crate::domain::event::EventKey;
-use crate::store::Store;
+use super::Retention;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -66,16 +65,7 @@ pub struct Swept {
     pub is_last: bool,
 }
 
-/// That a body was removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemovedPayload {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// `retention` or `forgotten`.
-    pub why: String,
-}
-
-impl Store {
+impl Retention {
     /// Looks at the next `events` behind `position`, [`SWEPT_AT_ONCE`] at most, and removes what is old.
     /// With `dry_run` it only counts.
     pub async fn sweep(
@@ -294,22 +284,6 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-
-    /// When and why the body of an event was removed; nothing where it is there.
-    pub async fn payload_removed(&self, key: EventKey) -> Result<Option<RemovedPayload>, StoreError> {
-        let row = sqlx::query_as!(
-            RemovedPayload,
-            r#"
-            select payload_removed_at as "at!", coalesce(payload_removed_why, '') as "why!"
-              from eventbridge.events
-             where id = $1 and payload_removed_at is not null
-            "#,
-            key.0
-        )
-        .fetch_optional(&self.reading)
-        .await?;
-        Ok(row)
     }
 
     /// The lowest and the highest number of an event, by which progress can be told.

@@ -1,10 +1,9 @@
 //! Claiming: executions that are due get a lease, as many as there is room for.
 
-use super::{Fence, WorkerId};
+use super::{Fence, Queue, WorkerId};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode};
-use crate::store::Store;
 use crate::store::db::{StoreError, of_milliseconds};
 use crate::store::events::stored_event;
 use std::time::Duration;
@@ -87,7 +86,7 @@ impl<'a> Wanted<'a> {
 /// How many executions of an instance, and how many of its lanes, one claim looks through.
 const LOOKED_THROUGH_MAX: i64 = 1000;
 
-impl Store {
+impl Queue {
     /// Claims up to `wanted.limit` executions that are due, and leases them.
     ///
     /// Instances take turns, whatever waits for one of them. Fresh work goes first, but `wanted.late` of

@@ -1,10 +1,9 @@
 //! How tries end: the verdict changes the execution, and the lease is given back with it.
 
-use super::Fence;
+use super::{Fence, Queue};
 use crate::domain::delivery::Remote;
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::failure::pattern;
-use crate::store::Store;
 use crate::store::db::{StoreError, milliseconds, whole_milliseconds, without_nul};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -104,7 +103,7 @@ impl Settlement {
     }
 }
 
-impl Store {
+impl Queue {
     /// Records how tries ended and gives their leases back, all in one statement.
     ///
     /// Returns the executions that were changed; those whose lease was lost are not among them, and

@@ -1,9 +1,9 @@
 //! An execution as its next try would find it, read without a lease.
 
+use super::Queue;
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode, Status, UnknownStatus};
-use crate::store::Store;
 use crate::store::db::{StoreError, of_milliseconds};
 use crate::store::events::stored_event;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct Prospect {
     pub event: StoredEvent,
 }
 
-impl Store {
+impl Queue {
     /// An execution in whatever state, as its next try would find it.
     pub async fn prospect(&self, id: ExecutionId) -> Result<Option<Prospect>, StoreError> {
         let row = sqlx::query!(

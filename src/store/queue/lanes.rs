@@ -1,11 +1,10 @@
 //! Lanes: the executions of one object at one instance, of which only the newest state is written.
 
-use super::{Fence, Finished};
+use super::{Fence, Finished, Queue};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Change, ExecutionId};
 use crate::domain::failure::pattern;
-use crate::store::Store;
 use crate::store::db::{StoreError, milliseconds, value_without_nul, whole_milliseconds, without_nul};
 use crate::store::events::stored_event;
 use serde_json::Value;
@@ -88,7 +87,7 @@ impl LaneVerdict {
     }
 }
 
-impl Store {
+impl Queue {
     /// The states of a claimed execution's object that are to be compared: its own and those that
     /// wait with it, what is shown, and those of the last second that were delivered or superseded.
     ///

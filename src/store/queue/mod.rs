@@ -24,7 +24,52 @@ pub use page_lookup_lock::LookTurn;
 pub use pauses::{DestinationRow, DueProbe, HeldInstance, Hold};
 pub use rate_limits::{LimiterRow, Slot};
 pub use rescue::{Rescued, Watch};
-pub use workers::{Replica, WorkerId};
+pub use workers::WorkerId;
+
+use super::db::{Connections, Db};
+
+/// The queue of executions, for the worker: claim, complete, rescue, and the state of lanes. A worker that
+/// lost its lease changes nothing. It writes over the connections for work; only a preview's snapshot is read
+/// over those for reading.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    pool: Connections,
+    reading: Connections,
+}
+
+impl Queue {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone(), reading: db.reading.clone() }
+    }
+}
+
+/// What is known of destination instances across all replicas: pauses, probes, and what an instance
+/// remembers. For the worker, and for people who pause and resume.
+#[derive(Debug, Clone)]
+pub struct Destinations {
+    pool: Connections,
+    reading: Connections,
+}
+
+impl Destinations {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone(), reading: db.reading.clone() }
+    }
+}
+
+/// The rate limits of connections to receivers, kept by all replicas together. For the worker and for
+/// commands that call a receiver.
+#[derive(Debug, Clone)]
+pub struct RateLimits {
+    pool: Connections,
+    reading: Connections,
+}
+
+impl RateLimits {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone(), reading: db.reading.clone() }
+    }
+}
 
 /// Tells a lease from every other one that was ever given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

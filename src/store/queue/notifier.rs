@@ -4,8 +4,8 @@
 //! next poll. NOTIFY stays out of the ingest transaction, where it would make commits wait for one
 //! another, and is debounced.
 
-use crate::store::Store;
-use crate::store::db::show_life;
+use super::Queue;
+use crate::store::db::{Db, show_life};
 use sqlx::Acquire;
 use sqlx::postgres::PgListener;
 use std::pin::pin;
@@ -27,7 +27,7 @@ const RECONNECT: Duration = Duration::from_secs(2);
 /// After so long without a notification, the connection must show that it is alive.
 const QUIET_MAX: Duration = Duration::from_secs(30);
 
-impl Store {
+impl Queue {
     /// Says once to all processes that there is work, for a command, in which no bell hangs. Where it
     /// is not heard, the work is found by polling.
     pub async fn tell_of_work(&self) {
@@ -69,20 +69,20 @@ impl Wake {
     }
 
     /// Passes rings on to other processes, until told to stop.
-    pub async fn tell(self, store: Store, stop: CancellationToken) {
-        let _stopped = stop.run_until_cancelled(self.tell_others(&store)).await;
+    pub async fn tell(self, db: Db, stop: CancellationToken) {
+        let _stopped = stop.run_until_cancelled(self.tell_others(&db)).await;
     }
 
     /// Takes up the rings of other processes, until told to stop.
-    pub async fn hear(self, store: Store, stop: CancellationToken) {
-        let _stopped = stop.run_until_cancelled(self.hear_others(&store)).await;
+    pub async fn hear(self, db: Db, stop: CancellationToken) {
+        let _stopped = stop.run_until_cancelled(self.hear_others(&db)).await;
     }
 
-    async fn tell_others(&self, store: &Store) {
+    async fn tell_others(&self, db: &Db) {
         loop {
             self.0.elsewhere.notified().await;
             let told =
-                sqlx::query!("select pg_notify($1, $2)", CHANNEL, self.0.process).execute(&store.pool).await;
+                sqlx::query!("select pg_notify($1, $2)", CHANNEL, self.0.process).execute(&db.pool).await;
             if let Err(error) = told {
                 debug!(%error, "could not notify other processes; they will find the work by polling");
             }
@@ -90,9 +90,9 @@ impl Wake {
         }
     }
 
-    async fn hear_others(&self, store: &Store) {
+    async fn hear_others(&self, db: &Db) {
         loop {
-            if let Err(error) = self.listen(store).await {
+            if let Err(error) = self.listen(db).await {
                 warn!(%error, "lost the connection that listens for work; polling goes on");
             }
             tokio::time::sleep(RECONNECT).await;
@@ -100,12 +100,12 @@ impl Wake {
     }
 
     /// Listens until the connection is lost, dead, or leads to the wrong server.
-    async fn listen(&self, store: &Store) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(&store.pool.one_to_listen()).await?;
+    async fn listen(&self, db: &Db) -> Result<(), sqlx::Error> {
+        let mut listener = PgListener::connect_with(&db.pool.one_to_listen()).await?;
         listener.listen(CHANNEL).await?;
         // Work may have come while nobody listened.
         self.0.here.notify_one();
-        let mut outdated = pin!(store.pool.outdated());
+        let mut outdated = pin!(db.pool.outdated());
         loop {
             let heard = tokio::select! {
                 heard = tokio::time::timeout(QUIET_MAX, listener.try_recv()) => heard,

@@ -3,8 +3,7 @@
 //! Ids that users choose, as of coupons and plans, may be the same in both modes and in several
 //! accounts. Their pages bear one key, and whose a page is stands with the verdict alone.
 
-use super::Fence;
-use crate::store::Store;
+use super::{Fence, Queue};
 use crate::store::db::{StoreError, of_milliseconds};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ pub enum LookTurn {
     Anothers,
 }
 
-impl Store {
+impl Queue {
     /// Notes in the lease of a lane that it looks for the pages of an object's id, unless another lane
     /// of the instance does. It ends with the lease, so with the verdict that says whose page is whose.
     pub async fn begin_look(

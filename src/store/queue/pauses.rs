@@ -1,8 +1,8 @@
 //! Destination instances: what each remembers between runs, and which ones wait for the operator.
 
+use super::Destinations;
 use crate::domain::audit::{Action, Caller};
 use crate::domain::execution::ExecutionId;
-use crate::store::Store;
 use crate::store::db::{StoreError, milliseconds, without_nul};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -65,7 +65,7 @@ const BY_HAND: &str = "by_hand";
 /// For so many days it is known when an instance was held.
 const PAST_HOLDS_DAYS: i32 = 400;
 
-impl Store {
+impl Destinations {
     /// What the instance remembers.
     pub async fn recall(&self, instance: &str) -> Result<Option<Value>, StoreError> {
         let memory =

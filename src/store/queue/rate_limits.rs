@@ -1,6 +1,6 @@
 //! The rate of a connection, shared by all replicas through one row.
 
-use crate::store::Store;
+use super::RateLimits;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct LimiterRow {
     pub calls: i64,
 }
 
-impl Store {
+impl RateLimits {
     /// Where the rates of these connections stand; one that was never used is not among them.
     pub async fn limiters(&self, connections: &[String]) -> Result<Vec<LimiterRow>, StoreError> {
         let rows = sqlx::query_as!(

@@ -1,9 +1,8 @@
 //! What nobody works on any more is freed: the leases of the dead, and those whose claim was lost.
 
-use super::{Fence, WorkerId};
+use super::{Fence, Queue, WorkerId};
 use crate::domain::execution::ExecutionId;
 use crate::domain::failure::pattern;
-use crate::store::Store;
 use crate::store::db::{StoreError, milliseconds};
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 /// What is said of an execution that is given up so.
 const GIVEN_UP: &str = "its worker died with it for the third time while nothing ran beside it";
 
-impl Store {
+impl Queue {
     /// Buries workers that have not beaten for `watch.silence`, and frees what nobody works on: each
     /// such execution is pending again at once, marked as one whose write may have happened.
     pub async fn rescue(&self, watch: Watch<'_>) -> Result<Vec<Rescued>, StoreError> {

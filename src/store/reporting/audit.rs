@@ -1,11 +1,10 @@
 //! The audit: who changed what by hand. Nothing in it is ever changed.
 //!
 //! A change that is made here writes its line in its own statement, so that neither is there without
-//! the other; [`Store::audit`] is for changes that others make.
+//! the other; `Interventions::audit` is for changes that others make.
 
-use crate::domain::audit::{Action, Caller};
-use crate::store::Store;
-use crate::store::db::{Cursor, Page, StoreError, value_without_nul, without_nul};
+use super::Reports;
+use crate::store::db::{Cursor, Page, StoreError};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -21,27 +20,7 @@ pub struct AuditRow {
     pub detail: Value,
 }
 
-impl Store {
-    /// Writes down that the caller did this to the subject.
-    pub async fn audit(
-        &self,
-        caller: &Caller,
-        action: Action,
-        subject: &str,
-        detail: &Value,
-    ) -> Result<(), StoreError> {
-        sqlx::query!(
-            "insert into eventbridge.audit (who, action, subject, detail) values ($1, $2, $3, $4)",
-            caller.name(),
-            action.as_str(),
-            without_nul(subject),
-            value_without_nul(detail)
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
+impl Reports {
     /// A page of the audit, newest first; of one subject where one is given. What was last done to an
     /// execution together with others is told among what was done to it.
     pub async fn audited(

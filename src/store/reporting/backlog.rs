@@ -1,6 +1,6 @@
 //! How much waits for each destination, and how the pool of connections is used.
 
-use crate::store::Store;
+use super::Reports;
 use crate::store::db::{StoreError, of_milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -28,18 +28,7 @@ pub struct Backlog {
     pub held_since: Option<DateTime<Utc>>,
 }
 
-/// The connections of this process, those for reading included; the one that listens stands beside them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// In use.
-    pub busy: u32,
-    /// Open and free.
-    pub idle: u32,
-    /// The most that there may be.
-    pub max: u32,
-}
-
-impl Store {
+impl Reports {
     /// What waits for each of these instances.
     ///
     /// The kinds are counted apart, each along the index by which it is claimed: those that
@@ -82,14 +71,5 @@ impl Store {
             held_since: row.held_since,
         });
         Ok(backlog.collect())
-    }
-
-    /// How the connections are used now.
-    pub fn pool_use(&self) -> PoolUse {
-        let pools = [&self.pool, &self.reading];
-        let idle = pools.iter().map(|pool| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)).sum();
-        let open: u32 = pools.iter().map(|pool| pool.size()).sum();
-        let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
-        PoolUse { busy: open.saturating_sub(idle), idle, max }
     }
 }

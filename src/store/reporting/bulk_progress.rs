@@ -3,9 +3,8 @@
 //! An execution that is retried or replayed bears the time of the statement that did it, which is
 //! that of its line in the audit. So an act is known by its lines, and its executions by their times.
 
-use super::AuditRow;
+use super::{AuditRow, Reports};
 use crate::domain::audit::Action;
-use crate::store::Store;
 use crate::store::db::StoreError;
 
 /// The executions of an act are counted no further than this.
@@ -36,7 +35,7 @@ pub struct ActState {
     pub count: u64,
 }
 
-impl Store {
+impl Reports {
     /// The act that begins with one line of the audit and ends with another: what the same person did
     /// in the same way to the same things. `None` where the first line is no retry and no replay of many.
     /// An execution that was retried once more since belongs to that act and no longer to this.

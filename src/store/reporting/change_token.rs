@@ -1,6 +1,6 @@
 //! Marks that change whenever something happens, for those who show it live.
 
-use crate::store::Store;
+use super::Reports;
 use crate::store::db::StoreError;
 
 /// How far things have come, at all replicas.
@@ -13,7 +13,7 @@ pub struct Tide {
     pub numbers: String,
 }
 
-impl Store {
+impl Reports {
     /// Reads the marks. It costs the same however large the tables: four sequences, the leases that
     /// run, the destinations, and the last two minutes of the statistics.
     pub async fn tide(&self) -> Result<Tide, StoreError> {

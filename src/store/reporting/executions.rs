@@ -1,11 +1,12 @@
 //! Executions as people see them: read one by one or in pages, and tried again by hand.
 
+use super::Reports;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::subscription::TypeFilter;
 use crate::domain::waiting::Waiting;
-use crate::store::Store;
-use crate::store::db::{Cursor, ListError, Page, StoreError, Window};
+use crate::store::db::{Cursor, ListError, Page, Span, StoreError, Window};
+use crate::store::events::wanted_types;
 use chrono::{DateTime, Utc};
 
 /// Which executions a listing shows; what is not given does not restrict.
@@ -146,7 +147,7 @@ macro_rules! select_executions {
     };
 }
 
-impl Store {
+impl Reports {
     /// One execution.
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
         let row = select_executions!("where executions.id = $1", id.0).fetch_optional(&self.reading).await?;
@@ -163,12 +164,12 @@ impl Store {
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<ExecutionRow>, ListError> {
-        let span = self.span_of_executions(filter.created).await?;
+        let span = Span::of_executions(&self.reading, filter.created).await?;
         if filter.wants_window() && !span.is_short {
             return Err(ListError::WindowWanted { after: "created_after", before: "created_before" });
         }
         let span = span.before(cursor);
-        let types = self.types(filter.types.as_ref()).await?;
+        let types = wanted_types(&self.reading, filter.types.as_ref()).await?;
         let rows = select_executions!(
             r#"
              where executions.id > $1 and executions.id < $2
@@ -203,10 +204,7 @@ impl Store {
     }
 
     /// The executions of these events, in the order in which they were made.
-    pub(in crate::store) async fn executions_of(
-        &self,
-        events: &[i64],
-    ) -> Result<Vec<ExecutionRow>, StoreError> {
+    pub(super) async fn executions_of(&self, events: &[i64]) -> Result<Vec<ExecutionRow>, StoreError> {
         /// More than there are: an event has one for each destination instance.
         const READ_MAX: i64 = 1000;
         let rows = select_executions!(

@@ -3,10 +3,10 @@
 //! An execution gets its group in the statement that makes it failed. Its key is a hash, so that no
 //! row is written, nor looked at, for a group that is known.
 
+use super::FailureGroups;
 use crate::domain::audit::{Action, Caller};
 use crate::domain::failure::pattern;
 use crate::domain::money::Money;
-use crate::store::Store;
 use crate::store::db::{Cursor, Page, Seen, StoreError, without_nul};
 use chrono::{DateTime, Utc};
 
@@ -77,7 +77,7 @@ struct Row {
     place: DateTime<Utc>,
 }
 
-impl Store {
+impl FailureGroups {
     /// A page of the groups in which something is failed now, the one that was last seen first.
     ///
     /// They stand where they stood when the first page was read: what fails meanwhile moves no group,

@@ -39,17 +39,17 @@ impl Store {
     pub async fn standing(&self, watched: Watched<'_>) -> Result<(Standing, Vec<Backlog>), StoreError> {
         let unknown = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
         let (backlog, now, last_at, held, is_worked, unknown_failures, failing, rejections) = tokio::try_join!(
-            self.backlog(watched.instances),
-            self.now(),
-            self.last_accepted_at(),
-            self.held(watched.instances),
-            self.a_worker_beats(WORKER_SILENT),
-            self.open_failures(FAILURES_MAX),
-            self.failures(&unknown, None, FAILURES_TOLD),
-            self.rejections(),
+            self.reports.backlog(watched.instances),
+            self.db.now(),
+            self.rejections.last_accepted_at(),
+            self.destinations.held(watched.instances),
+            self.reports.a_worker_beats(WORKER_SILENT),
+            self.failure_groups.open_failures(FAILURES_MAX),
+            self.failure_groups.failures(&unknown, None, FAILURES_TOLD),
+            self.rejections.rejections(),
         )?;
         let hours = match last_at {
-            Some(last) => self.busy_hours(last - silence::HOURS_LOOKED_AT, now).await?,
+            Some(last) => self.statistics.busy_hours(last - silence::HOURS_LOOKED_AT, now).await?,
             None => Vec::new(),
         };
         let standing = Standing {

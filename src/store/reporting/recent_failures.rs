@@ -1,6 +1,6 @@
 //! What alerts are judged by, besides backlogs, holds and rejections.
 
-use crate::store::Store;
+use super::Reports;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct FailuresOfLate {
     pub sample: i64,
 }
 
-impl Store {
+impl Reports {
     /// What failed, by group, without what somebody has acknowledged: groups in which something failed
     /// within `time`, and those that an alert has told of, for as long as anything in them is failed.
     pub async fn failures_of_late(&self, time: Duration) -> Result<Failing, StoreError> {

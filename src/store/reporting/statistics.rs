@@ -1,7 +1,7 @@
 //! What happened in each minute and hour: added to by every process, read by range.
 
+use super::Statistics;
 use crate::domain::silence::BusyHour;
-use crate::store::Store;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct Statistic {
     pub n: i64,
 }
 
-impl Store {
+impl Statistics {
     /// Adds these numbers to their minutes and hours, all or none of them.
     ///
     /// Rows are taken in one order, so that processes that add at once wait for one another and
@@ -174,10 +174,5 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() >= u64::try_from(REMOVED_AT_ONCE).unwrap_or_default())
-    }
-
-    /// The time by the database's clock.
-    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.reading).await?)
     }
 }

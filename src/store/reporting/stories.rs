@@ -2,11 +2,10 @@
 //!
 //! However many events are asked for, it is six statements.
 
-use super::ExecutionRow;
+use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, UnknownStatus};
 use crate::domain::story::{Act, Chapter, Delivery, PastHold, Try};
-use crate::store::Store;
 use crate::store::db::StoreError;
 use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
@@ -22,7 +21,7 @@ const HOLDS_MAX: i64 = 500;
 /// Lists by execution, or by destination.
 type By<K, T> = HashMap<K, Vec<T>>;
 
-impl Store {
+impl Reports {
     /// What became of these events, in their order. `configured` are the destination instances that
     /// there are.
     pub async fn chapters(

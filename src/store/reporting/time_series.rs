@@ -1,7 +1,6 @@
 //! What happened over a stretch of time, in steps, for charts; and how much waited.
 
-use super::{Backlog, Per};
-use crate::store::Store;
+use super::{Backlog, Per, Statistics};
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -23,7 +22,7 @@ pub struct Bin {
     pub n: i64,
 }
 
-impl Store {
+impl Statistics {
     /// The numbers from `from` on and before `to`, put together in steps of this length. Numbers of
     /// zero are left out.
     pub async fn history(

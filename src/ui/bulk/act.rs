@@ -34,7 +34,7 @@ pub(in crate::ui) async fn show(
     Query(query): Query<ActQuery>,
 ) -> Result<Html<String>, Refusal> {
     let missing = || Refusal::not_found("The audit has no act on many of this number.");
-    let act = ui.store.act(first, query.last.unwrap_or(first)).await?.ok_or_else(missing)?;
+    let act = ui.store.reports.act(first, query.last.unwrap_or(first)).await?.ok_or_else(missing)?;
     let is_replay = act.first.action == Action::EventsReplayed.as_str();
     let note = act.first.detail.get("note").and_then(Value::as_str);
     let asked = Asked::of(&act, is_replay);

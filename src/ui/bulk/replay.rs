@@ -137,15 +137,15 @@ async fn step(
     cursor: Option<Cursor>,
     deed: Option<Deed<'_>>,
 ) -> Result<Step, NotListed> {
-    let page = ui.store.events(filter, cursor, ROWS_AT_ONCE).await?;
+    let page = ui.store.events.events(filter, cursor, ROWS_AT_ONCE).await?;
     let mut wanted = Vec::new();
     for row in &page.rows {
         let facts = row.facts();
         wanted.extend(wanted_of(&ui.targets, only, &facts).map(|execution| (EventKey(row.id), execution)));
     }
     let replayed = match deed {
-        None => ui.store.would_replay(&wanted).await?,
-        Some(Deed { detail, caller }) => ui.store.replay(&wanted, detail, caller).await?,
+        None => ui.store.interventions.would_replay(&wanted).await?,
+        Some(Deed { detail, caller }) => ui.store.interventions.replay(&wanted, detail, caller).await?,
     };
     Ok(Step {
         created: replayed.created.values().sum(),

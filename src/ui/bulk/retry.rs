@@ -125,11 +125,13 @@ async fn step(
     cursor: Option<Cursor>,
     deed: Option<Deed<'_>>,
 ) -> Result<Step, NotListed> {
-    let page = ui.store.executions(filter, cursor, ROWS_AT_ONCE).await?;
+    let page = ui.store.reports.executions(filter, cursor, ROWS_AT_ONCE).await?;
     let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
     let retried = match deed {
-        None => ui.store.would_retry_many(&ids, status.as_str()).await?,
-        Some(Deed { detail, caller }) => ui.store.retry_many(&ids, status.as_str(), detail, caller).await?,
+        None => ui.store.interventions.would_retry_many(&ids, status.as_str()).await?,
+        Some(Deed { detail, caller }) => {
+            ui.store.interventions.retry_many(&ids, status.as_str(), detail, caller).await?
+        }
     };
     Ok(Step { counts: retried.counts, created: 0, line: retried.line, next: page.next })
 }

@@ -58,7 +58,7 @@ impl Wanted for EventsWanted {
     }
 
     async fn page(&mut self, ui: &Ui, cursor: Option<Cursor>) -> Result<Page<EventRow>, NotListed> {
-        Ok(ui.store.events(&self.read(ui).await?, cursor, ROWS).await?)
+        Ok(ui.store.events.events(&self.read(ui).await?, cursor, ROWS).await?)
     }
 
     fn form(&self, _: &Ui, error: Option<&str>) -> Markup {
@@ -124,7 +124,7 @@ impl EventsWanted {
             },
         };
         if filter.wants_window() && filter.received == Window::default() {
-            filter.received = last_days(ui.store.now().await?);
+            filter.received = last_days(ui.store.db.now().await?);
             self.received_after = filter.received.after.map(written);
         }
         Ok(filter)

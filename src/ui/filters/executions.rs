@@ -61,7 +61,7 @@ impl Wanted for ExecutionsWanted {
     }
 
     async fn page(&mut self, ui: &Ui, cursor: Option<Cursor>) -> Result<Page<ExecutionRow>, NotListed> {
-        Ok(ui.store.executions(&self.read(ui).await?, cursor, ROWS).await?)
+        Ok(ui.store.reports.executions(&self.read(ui).await?, cursor, ROWS).await?)
     }
 
     fn form(&self, ui: &Ui, error: Option<&str>) -> Markup {
@@ -128,7 +128,7 @@ impl ExecutionsWanted {
             },
         };
         if filter.wants_window() && filter.created == Window::default() {
-            filter.created = last_days(ui.store.now().await?);
+            filter.created = last_days(ui.store.db.now().await?);
             self.created_after = filter.created.after.map(written);
         }
         Ok(filter)

@@ -167,7 +167,7 @@ fn written(at: DateTime<Utc>) -> String {
 async fn event_key(ui: &Ui, id: &str) -> Result<EventKey, NotListed> {
     match id.parse() {
         Ok(number) => Ok(EventKey(number)),
-        Err(_) => match ui.store.event_key(id).await? {
+        Err(_) => match ui.store.events.event_key(id).await? {
             Some(key) => Ok(key),
             None => Err(NotListed::Told("Event: there is none of this id.".to_owned())),
         },

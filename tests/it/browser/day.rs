@@ -133,5 +133,5 @@ async fn count_a_day(site: &Site) {
             add("latency", "notion", le_ms, received * n);
         }
     }
-    site.database.store().add_statistics(&additions).await.unwrap();
+    site.database.store().statistics.add_statistics(&additions).await.unwrap();
 }

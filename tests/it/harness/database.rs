@@ -63,8 +63,8 @@ impl Database {
         let url: Url = private.url().parse().unwrap();
         let database = Self { url: url.clone(), beside: named(&url, "postgres"), _private: Some(private) };
         let store = database.store();
-        store.migrate().await.unwrap();
-        store.close().await;
+        store.db.migrate().await.unwrap();
+        store.db.close().await;
         database
     }
 
@@ -177,8 +177,8 @@ impl Server {
         execute(&mut admin, format!("create database {}", name_of("template"))).await;
         let url = SecretString::from(named(&self.url, &name_of("template")).as_str());
         let store = Store::connect_lazily(&url, 1).unwrap();
-        store.migrate().await.unwrap();
-        store.close().await;
+        store.db.migrate().await.unwrap();
+        store.db.close().await;
     }
 }
 

@@ -1,0 +1,52 @@
+//! The processes that work the queue, as people see them.
+
+use super::Reports;
+use crate::store::db::{StoreError, of_milliseconds};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A process that works the queue, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its id.
+    pub id: Uuid,
+    /// The version of its program.
+    pub version: String,
+    /// When it registered.
+    pub started_at: DateTime<Utc>,
+    /// How long ago it said that it lives.
+    pub silent_for: Duration,
+    /// How many executions it has in hand.
+    pub leases: i64,
+}
+
+/// More processes than anybody runs.
+const REPLICAS_MAX: i64 = 100;
+
+impl Reports {
+    /// The processes that work the queue, the oldest first. One that died stands among them until
+    /// another one has freed what it leased.
+    pub async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select id, version, started_at, (extract(epoch from now() - beat_at) * 1000)::bigint as "silent_ms!",
+                   (select count(*) from eventbridge.leases where worker_id = workers.id) as "leases!"
+              from eventbridge.workers
+             order by started_at, id
+             limit $1
+            "#,
+            REPLICAS_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let replicas = rows.into_iter().map(|row| Replica {
+            id: row.id,
+            version: row.version,
+            started_at: row.started_at,
+            silent_for: of_milliseconds(row.silent_ms),
+            leases: row.leases,
+        });
+        Ok(replicas.collect())
+    }
+}
