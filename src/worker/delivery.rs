@@ -1,8 +1,8 @@
-//! One execution from its claim to its verdict.
+//! One attempt of an execution, from its claim to its completion.
 
 use super::backoff::wait_before;
+use super::completer::Completion;
 use super::delivery_context::WorkerDeliveryContext;
-use super::finisher::Ending;
 use super::holds::Holds;
 use super::instances::Instances;
 use super::object::{self, Plan, Turn};
@@ -44,7 +44,12 @@ impl Deliverer {
     /// never answers gets any further than here. The lease was asked for at `leased`.
     ///
     /// When `cut` is cancelled the try is broken off: what it may have written is looked for later.
-    pub(super) async fn deliver(&self, claimed: Claimed, leased: Instant, cut: &CancellationToken) -> Ending {
+    pub(super) async fn deliver(
+        &self,
+        claimed: Claimed,
+        leased: Instant,
+        cut: &CancellationToken,
+    ) -> Completion {
         let span = info_span!(
             "delivery",
             execution_id = claimed.id.0,
@@ -63,28 +68,28 @@ impl Deliverer {
                     Mode::Object => self.deliver_object(&claimed, leased, began).await,
                 }
             };
-            let ending = tokio::select! {
-                ending = contained(&self.metrics, Panicked::Delivery, try_once) => match ending {
-                    Some(ending) => ending,
+            let completion = tokio::select! {
+                completion = contained(&self.metrics, Panicked::Delivery, try_once) => match completion {
+                    Some(completion) => completion,
                     None => self.broken(&claimed, began).await,
                 },
-                () = cut.cancelled() => Ending::Single(broken_off(&claimed, began.elapsed())),
+                () = cut.cancelled() => Completion::Single(broken_off(&claimed, began.elapsed())),
             };
-            log(&ending, began.elapsed());
-            ending
+            log(&completion, began.elapsed());
+            completion
         }
         .instrument(span)
         .await
     }
 
-    async fn deliver_event(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Ending {
+    async fn deliver_event(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completion {
         let subject = Subject { event: &claimed.event, remote: claimed.remote.as_ref(), object: None };
         let outcome = self.outcome(claimed, subject, leased).await;
         self.single(claimed, outcome, began)
     }
 
     /// Writes the newest state of the claimed execution's object, whichever event brought it.
-    async fn deliver_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Ending {
+    async fn deliver_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completion {
         let turn = match object::plan(&self.store, claimed.into()).await {
             Ok(Plan::Write(turn)) => turn,
             Ok(Plan::Decline(reason)) => {
@@ -127,14 +132,14 @@ impl Deliverer {
                     newest: newest.execution,
                     fate: Fate::Refused,
                 };
-                Ending::Lane(head, verdict)
+                Completion::Lane(head, verdict)
             }
             outcome => self.single(claimed, outcome, began),
         }
     }
 
     /// A try that broke outside of its destination.
-    async fn broken(&self, claimed: &Claimed, began: Instant) -> Ending {
+    async fn broken(&self, claimed: &Claimed, began: Instant) -> Completion {
         let outcome = fault();
         if self.instances.end_trial(&claimed.destination, claimed.id) {
             self.holds.learn_from_trial(&claimed.destination, &outcome).await;
@@ -142,8 +147,8 @@ impl Deliverer {
         self.single(claimed, outcome, began)
     }
 
-    fn single(&self, claimed: &Claimed, outcome: Outcome, began: Instant) -> Ending {
-        Ending::Single(conclude(claimed, outcome, began.elapsed(), &self.retry, rand::random()))
+    fn single(&self, claimed: &Claimed, outcome: Outcome, began: Instant) -> Completion {
+        Completion::Single(conclude(claimed, outcome, began.elapsed(), &self.retry, rand::random()))
     }
 
     fn lane(
@@ -153,13 +158,13 @@ impl Deliverer {
         fate: Fate,
         answer: Option<(Option<u16>, Option<String>)>,
         began: Instant,
-    ) -> Ending {
+    ) -> Completion {
         let (status, request_id) = answer.unwrap_or_default();
         let remote = Remote { id: String::new(), url: None, place: None };
         let outcome = Outcome::Delivered { remote, status, request_id, written: None };
         let head = conclude(claimed, outcome, began.elapsed(), &self.retry, 0.0);
         let lane = claimed.lane.clone().unwrap_or_default();
-        Ending::Lane(head, LaneVerdict { lane, newest, fate })
+        Completion::Lane(head, LaneVerdict { lane, newest, fate })
     }
 
     async fn outcome(&self, claimed: &Claimed, subject: Subject<'_>, leased: Instant) -> Outcome {
@@ -318,10 +323,10 @@ pub fn conclude(
 }
 
 /// Messages can quote what a customer wrote, so the log has class and code only.
-fn log(ending: &Ending, duration: Duration) {
-    let finished = match ending {
-        Ending::Single(finished) => finished,
-        Ending::Lane(head, LaneVerdict { newest, fate, .. }) => {
+fn log(completion: &Completion, duration: Duration) {
+    let finished = match completion {
+        Completion::Single(finished) => finished,
+        Completion::Lane(head, LaneVerdict { newest, fate, .. }) => {
             let newest_execution_id = newest.0;
             let request_id = head.request_id.as_deref();
             match fate {

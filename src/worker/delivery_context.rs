@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait where the database cannot tell when the next slot is.
 const DATABASE_AWAY: Duration = Duration::from_secs(2);
 
-/// The context of one instance.
+/// The desk of one instance.
 #[derive(Clone, Copy)]
 pub(super) struct WorkerDeliveryContext<'a> {
     pub(super) store: &'a Store,

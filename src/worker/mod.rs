@@ -5,9 +5,9 @@
 //! held while a destination is called.
 
 mod backoff;
+mod completer;
 mod delivery;
 mod delivery_context;
-mod finisher;
 mod held;
 mod holds;
 mod indexer;
@@ -28,8 +28,8 @@ use crate::config::RetrySettings;
 use crate::destinations::Instance;
 use crate::store::{Claimed, Store, StoreError, Trial, Wake, Wanted, WorkerId};
 use crate::telemetry::{Metrics, Overseer};
+use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
-use finisher::{Finisher, Tally};
 use held::Held;
 use holds::Holds;
 use instances::{Instances, ProbeGuard, TrialGuard};
@@ -109,7 +109,7 @@ pub async fn run(
     let mut pool = Pool {
         holds: holds.clone(),
         pulse: Pulse::start(store.clone(), wake.clone(), held.clone(), settings.metrics.clone(), &overseer),
-        finisher: Finisher::start(
+        completer: Completer::start(
             store.clone(),
             wake.clone(),
             settings.metrics.clone(),
@@ -182,7 +182,7 @@ struct Pool {
     /// Since when all else rests for a suspect that runs.
     all_rest_since: Option<Instant>,
     pulse: Pulse,
-    finisher: Finisher,
+    completer: Completer,
 }
 
 impl Pool {
@@ -397,16 +397,16 @@ impl Pool {
         alone: Option<Alone>,
     ) {
         let deliverer = self.deliverer.clone();
-        let verdicts = self.finisher.verdicts();
+        let completions = self.completer.completions();
         let cut = self.cut.clone();
         let holding = self.held.hold(claimed.fence);
-        let tally = Tally::of(&claimed, leased);
+        let stats = CompletionStats::of(&claimed, leased);
         let under_way = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
         self.deliveries.spawn(async move {
-            let ending = deliverer.deliver(claimed, leased, &cut).await;
+            let completion = deliverer.deliver(claimed, leased, &cut).await;
             drop(alone);
-            verdicts.send(ending, tally, holding).await;
+            completions.send(completion, stats, holding).await;
             drop((slot, under_way));
             freed.notify_one();
         });
@@ -438,7 +438,7 @@ impl Pool {
             self.cut.cancel();
             self.deliveries.wait().await;
         }
-        self.finisher.close().await;
+        self.completer.close().await;
         self.pulse.stop().await;
     }
 }

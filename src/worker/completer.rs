@@ -1,0 +1,280 @@
+//! Records completions in batches: one statement records all that ended while the previous one ran.
+//!
+//! A completion is written again until the database accepts or refuses it. A lease stays valid as long as
+//! its process lives, so no other process would end these executions. If the database refuses the
+//! destination's texts, the completion is recorded without them.
+
+use super::POLL;
+use super::held::Holding;
+use crate::domain::execution::ExecutionId;
+use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Store, StoreError, Wake};
+use crate::telemetry::{Ended, Metrics, Overseer};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+
+/// The most completions that wait to be recorded; a delivery that ends then waits too.
+const QUEUE_MAX: usize = 1024;
+
+/// The most completions that one statement records.
+const BATCH_MAX: usize = 256;
+
+/// How long a statement may take. A completion that the database recorded without an answer is not
+/// recorded again: its lease is gone by then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// The wait before a statement is sent again that the database did not answer.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Owns the task that records completions.
+pub(super) struct Completer {
+    sender: mpsc::Sender<Queued>,
+    recording: JoinHandle<Option<()>>,
+}
+
+impl Completer {
+    pub(super) fn start(
+        store: Store,
+        wake: Wake,
+        metrics: Metrics,
+        progress: watch::Sender<u64>,
+        overseer: &Overseer,
+    ) -> Self {
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let recorder = Recorder { store, wake, metrics, progress };
+        Self { sender, recording: tokio::spawn(overseer.clone().vital("recorder", recorder.run(queue))) }
+    }
+
+    /// A sender for one delivery.
+    pub(super) fn completions(&self) -> Completions {
+        Completions(self.sender.clone())
+    }
+
+    /// Records what was sent and ends. Call it when no delivery runs any more.
+    pub(super) async fn close(self) {
+        drop(self.sender);
+        if let Err(error) = self.recording.await {
+            warn!(%error, "the task that records completions failed");
+        }
+    }
+}
+
+/// Sends completions to the [`Completer`].
+#[derive(Clone)]
+pub(super) struct Completions(mpsc::Sender<Queued>);
+
+impl Completions {
+    /// Sends one; waits while the queue is full.
+    pub(super) async fn send(&self, completion: Completion, stats: CompletionStats, holding: Holding) {
+        if self.0.send(Queued { completion, stats, holding }).await.is_err() {
+            warn!("completion discarded after shutdown; its execution will be rescued");
+        }
+    }
+}
+
+/// A completion that waits to be recorded, with the lease that it needs until then.
+struct Queued {
+    completion: Completion,
+    stats: CompletionStats,
+    holding: Holding,
+}
+
+/// How an attempt ended, for its execution and for those that ended with it.
+#[derive(Debug)]
+pub(super) enum Completion {
+    /// It concerns this execution alone.
+    Single(Finished),
+    /// It concerns the execution that headed its lane, and those that wait in the lane.
+    Lane(Finished, LaneVerdict),
+}
+
+/// What the metrics need of an execution once its completion is recorded.
+#[derive(Debug)]
+pub(super) struct CompletionStats {
+    destination: String,
+    /// When its event was received, by this machine's steady clock; none if that was before the
+    /// machine started.
+    received: Option<Instant>,
+    /// Whether nothing was written before and no operator queued it. Only then does the time since
+    /// the receipt measure this service.
+    is_first: bool,
+}
+
+impl CompletionStats {
+    /// What is known when it is claimed.
+    pub(super) fn of(claimed: &Claimed, leased: Instant) -> Self {
+        Self {
+            destination: claimed.destination.clone(),
+            received: leased.checked_sub(claimed.age),
+            is_first: claimed.remote.is_none() && !claimed.is_by_hand,
+        }
+    }
+
+    fn count(&self, finished: &Finished, metrics: &Metrics) {
+        metrics.attempt(&self.destination, finished.outcome, finished.duration);
+        match finished.conclusion {
+            Conclusion::Success(_) => self.count_success(metrics),
+            Conclusion::Failed => metrics.ended(&self.destination, Ended::Failed, 1),
+            Conclusion::Skipped => metrics.ended(&self.destination, Ended::Skipped, 1),
+            Conclusion::Postponed { .. } => {}
+        }
+    }
+
+    fn count_lane(&self, head: &Finished, fate: &Fate, metrics: &Metrics) {
+        metrics.attempt(&self.destination, head.outcome, head.duration);
+        match fate {
+            Fate::Shown { superseded, .. } => {
+                self.count_success(metrics);
+                metrics.ended(&self.destination, Ended::Superseded, superseded.len());
+            }
+            Fate::ShownBefore { superseded } => {
+                metrics.ended(&self.destination, Ended::Superseded, superseded.len());
+            }
+            Fate::Refused => metrics.ended(&self.destination, Ended::Failed, 1),
+        }
+    }
+
+    fn count_success(&self, metrics: &Metrics) {
+        metrics.ended(&self.destination, Ended::Success, 1);
+        if let Some(received) = self.received.filter(|_| self.is_first) {
+            metrics.page_after(&self.destination, received.elapsed());
+        }
+    }
+}
+
+type StatsById = HashMap<ExecutionId, CompletionStats>;
+
+/// The task behind the [`Completer`].
+struct Recorder {
+    store: Store,
+    wake: Wake,
+    metrics: Metrics,
+    progress: watch::Sender<u64>,
+}
+
+impl Recorder {
+    async fn run(self, mut queue: mpsc::Receiver<Queued>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let (mut finished, mut holdings, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
+            for Queued { completion, stats, holding } in batch.drain(..) {
+                holdings.push(holding);
+                match completion {
+                    Completion::Single(single) => {
+                        stats_by_id.insert(single.id, stats);
+                        finished.push(single);
+                    }
+                    Completion::Lane(head, lane) => self.complete_lane(&head, &lane, &stats).await,
+                }
+            }
+            if !finished.is_empty() {
+                // All statements lock executions in the order of their ids, so that none deadlocks.
+                finished.sort_by_key(|finished| finished.id.0);
+                self.complete(&finished, &stats_by_id).await;
+            }
+        }
+    }
+
+    /// Records a batch; if the database refuses it, each completion by itself.
+    async fn complete(&self, batch: &[Finished], stats: &StatsById) {
+        let Err(error) = self.record(batch, stats).await else { return };
+        warn!(%error, completions = batch.len(), "database refused a batch of completions");
+        for finished in batch {
+            let Err(error) = self.record(std::slice::from_ref(finished), stats).await else { continue };
+            error!(%error, execution_id = finished.id.0, "database refused a completion");
+            let bare = finished.without_texts();
+            if let Err(error) = self.record(std::slice::from_ref(&bare), stats).await {
+                error!(%error, execution_id = finished.id.0, "completion discarded; its lease will be rescued");
+            }
+        }
+    }
+
+    /// Records a lane's completion; if the database refuses it, the same without the destination's texts.
+    async fn complete_lane(&self, head: &Finished, lane: &LaneVerdict, stats: &CompletionStats) {
+        let Err(error) = self.record_lane(head, lane, stats).await else { return };
+        error!(%error, execution_id = head.id.0, "database refused a completion");
+        if let Err(error) = self.record_lane(&head.without_texts(), &lane.without_texts(), stats).await {
+            error!(%error, execution_id = head.id.0, "completion discarded; its lease will be rescued");
+        }
+    }
+
+    /// Tries until the database accepts or refuses the completions. The error is the refusal.
+    async fn record(&self, batch: &[Finished], stats: &StatsById) -> Result<(), StoreError> {
+        loop {
+            match in_time(self.store.queue.finish(batch)).await {
+                Ok(changed) => {
+                    for finished in batch {
+                        if !changed.contains(&finished.id) {
+                            warn!(execution_id = finished.id.0, "lease lost; result discarded");
+                        } else if let Some(stats) = stats.get(&finished.id) {
+                            stats.count(finished, &self.metrics);
+                        }
+                    }
+                    self.wake_for_short_waits(batch);
+                    self.progress.send_modify(|recorded| *recorded += changed.len() as u64);
+                    return Ok(());
+                }
+                Err(error @ StoreError::Refused(_)) => return Err(error),
+                Err(error) => {
+                    warn!(%error, completions = batch.len(), "recording completions failed; trying again");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// As [`record`](Self::record), for a lane.
+    async fn record_lane(
+        &self,
+        head: &Finished,
+        lane: &LaneVerdict,
+        stats: &CompletionStats,
+    ) -> Result<(), StoreError> {
+        loop {
+            match in_time(self.store.queue.finish_lane(head, lane)).await {
+                Ok(true) => {
+                    // An execution that waits behind the head may be due now.
+                    self.wake.ring();
+                    stats.count_lane(head, &lane.fate, &self.metrics);
+                    self.progress.send_modify(|recorded| *recorded += 1);
+                    return Ok(());
+                }
+                Ok(false) => {
+                    warn!(execution_id = head.id.0, "lease lost; result discarded");
+                    return Ok(());
+                }
+                Err(error @ StoreError::Refused(_)) => return Err(error),
+                Err(error) => {
+                    warn!(%error, completions = 1, "recording completions failed; trying again");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// An execution that is due before the next poll gets a wake-up of its own.
+    fn wake_for_short_waits(&self, batch: &[Finished]) {
+        let waits = batch.iter().filter_map(|finished| match finished.conclusion {
+            Conclusion::Postponed { wait, .. } => Some(wait),
+            _ => None,
+        });
+        match waits.min() {
+            Some(Duration::ZERO) => self.wake.ring(),
+            Some(wait) if wait < POLL => {
+                let wake = self.wake.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    wake.ring();
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Bounds the wait for an answer: a connection that died silently would block for much longer.
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(StoreError::TimedOut))
+}
