@@ -8,6 +8,7 @@ mod backoff;
 mod completer;
 mod delivery;
 mod delivery_context;
+mod heartbeat;
 mod held;
 mod holds;
 mod indexer;
@@ -15,7 +16,6 @@ mod instances;
 mod object;
 mod pauses;
 mod preview;
-mod pulse;
 mod shares;
 mod valve;
 
@@ -30,11 +30,11 @@ use crate::store::{Claimed, Store, StoreError, Trial, Wake, Wanted, WorkerId};
 use crate::telemetry::{Metrics, Overseer};
 use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
+use heartbeat::Heartbeat;
 use held::Held;
 use holds::Holds;
 use instances::{Instances, ProbeGuard, TrialGuard};
 use pauses::Pauses;
-use pulse::Pulse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -108,7 +108,13 @@ pub async fn run(
     let probing = tokio::spawn(overseer.clone().vital("probes", holds.clone().watch(stop.clone())));
     let mut pool = Pool {
         holds: holds.clone(),
-        pulse: Pulse::start(store.clone(), wake.clone(), held.clone(), settings.metrics.clone(), &overseer),
+        heartbeat: Heartbeat::start(
+            store.clone(),
+            wake.clone(),
+            held.clone(),
+            settings.metrics.clone(),
+            &overseer,
+        ),
         completer: Completer::start(
             store.clone(),
             wake.clone(),
@@ -181,7 +187,7 @@ struct Pool {
     look_for_suspects_at: Instant,
     /// Since when all else rests for a suspect that runs.
     all_rest_since: Option<Instant>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     completer: Completer,
 }
 
@@ -189,7 +195,7 @@ impl Pool {
     /// One round: waits for room, claims, begins. Waits end when a stop is asked for; a claim that is
     /// under way does not, so that no lease is taken whose execution nobody knows.
     async fn work(&mut self, stop: &CancellationToken) {
-        let Some(worker) = stop.run_until_cancelled(self.pulse.worker()).await else { return };
+        let Some(worker) = stop.run_until_cancelled(self.heartbeat.worker()).await else { return };
         let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await else { return };
         if let Some(since) = self.all_rest_since.take() {
             // For as long as all else rested it goes on now: suspects take half of the time at most.
@@ -439,7 +445,7 @@ impl Pool {
             self.deliveries.wait().await;
         }
         self.completer.close().await;
-        self.pulse.stop().await;
+        self.heartbeat.stop().await;
     }
 }
 

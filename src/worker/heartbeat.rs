@@ -1,5 +1,8 @@
-//! A process's sign of life. As long as it beats, its leases hold; when it has been silent for
-//! [`SILENCE`], any process frees them.
+//! The heartbeat of this process, and the rescue of executions whose process died.
+//!
+//! Every [`BEAT`] a process records that it lives. Its leases are valid as long as it does so. When it has
+//! been silent for [`SILENCE`], any other process frees them. After each beat a process frees the leases of
+//! dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
 use super::held::Held;
 use crate::store::{Rescued, Store, StoreError, Wake, Watch, WorkerId};
@@ -10,26 +13,26 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// The time between two beats, and between two looks for the dead.
+/// The time between two beats, and between two looks for leases to rescue.
 const BEAT: Duration = Duration::from_secs(3);
 
-/// How long a look for the dead may take: with the beat and the rest between two beats it stays
-/// within the silence that makes others take this process for dead.
+/// How long a look for leases to rescue may take. With the beat and the rest between two beats it stays
+/// within the silence after which others rescue the leases of this process.
 const RESCUE_WITHIN: Duration = Duration::from_secs(3);
 
-/// The silence after which a worker is taken for dead. With the time between two looks it keeps
-/// the leases of a dead process from standing for 20 s.
+/// The silence after which a worker counts as dead. With the time between two looks, the leases of a
+/// dead process are free within 20 s.
 const SILENCE: Duration = Duration::from_secs(12);
 
-/// How much sooner than others this process stops trusting its leases: a request must be on its way.
+/// How much sooner than others this process stops trusting its leases: it must send a request before.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a process must have beaten without a miss before it takes others for dead: as long as
-/// those who survived an outage of the database need to say so.
+/// How long a process must have beaten without a miss before it declares others dead. After an outage of
+/// the database the survivors need this long to record that they live.
 const STEADY: Duration = Duration::from_secs(7);
 
 /// Keeps this process registered.
-pub(super) struct Pulse {
+pub(super) struct Heartbeat {
     worker: watch::Receiver<Option<WorkerId>>,
     stop: CancellationToken,
     beating: JoinHandle<Option<()>>,
@@ -37,7 +40,7 @@ pub(super) struct Pulse {
     metrics: Metrics,
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(super) fn start(store: Store, wake: Wake, held: Held, metrics: Metrics, overseer: &Overseer) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
@@ -51,27 +54,28 @@ impl Pulse {
         let mut worker = self.worker.clone();
         match worker.wait_for(Option::is_some).await.map(|known| *known) {
             Ok(Some(worker)) => worker,
-            // Nobody beats any more: the process is stopping, and nothing is to be claimed.
+            // The heartbeat has ended: the process stops and claims nothing more.
             _ => std::future::pending().await,
         }
     }
 
-    /// Stops beating and signs off, which frees at once what is still leased.
+    /// Stops beating and unregisters this process, which frees at once what it still leases.
     pub(super) async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.beating.await {
-            warn!(%error, "the beat broke");
+            warn!(%error, "the heartbeat failed");
         }
         let last = *self.worker.borrow();
         let Some(worker) = last else { return };
         match self.store.queue.retire(worker).await {
             Ok(freed) => count(&self.metrics, &freed),
-            Err(error) => warn!(%error, "could not sign off; the leases run out by themselves"),
+            Err(error) => warn!(%error, "unregistering this worker failed; its leases will be rescued"),
         }
     }
 }
 
-/// Counts what was freed, with the try that its worker's death was, and what was given up so.
+/// Counts rescued executions, each with the attempt that the death of its worker ended, and those that
+/// failed with it.
 fn count(metrics: &Metrics, freed: &[Rescued]) {
     for execution in freed {
         metrics.crashed(&execution.destination);
@@ -82,7 +86,7 @@ fn count(metrics: &Metrics, freed: &[Rescued]) {
     metrics.rescued(freed.len());
 }
 
-/// Beats, and looks for executions that nobody works on.
+/// The task behind the [`Heartbeat`].
 struct Beat {
     store: Store,
     wake: Wake,
@@ -93,19 +97,19 @@ struct Beat {
 
 impl Beat {
     async fn run(self, stop: CancellationToken) {
-        // After an outage of the database nobody has beaten for a while: whoever is the first to
-        // come back must not take the others for dead.
+        // After an outage of the database no process has beaten for a while: the first to come back
+        // must not declare the others dead.
         let mut steady_since = Instant::now();
         loop {
-            let buries_the_dead = steady_since.elapsed() >= STEADY;
+            let is_steady = steady_since.elapsed() >= STEADY;
             match tokio::time::timeout(BEAT, self.beat()).await {
-                Ok(Ok(myself)) => self.look_for_the_dead(myself, buries_the_dead).await,
+                Ok(Ok(myself)) => self.rescue(myself, is_steady).await,
                 Ok(Err(error)) => {
-                    warn!(%error, "could not tell the database that this process lives");
+                    warn!(%error, "heartbeat not recorded");
                     steady_since = Instant::now();
                 }
                 Err(_elapsed) => {
-                    warn!("the database takes too long to hear that this process lives");
+                    warn!(error = %StoreError::TimedOut, "heartbeat not recorded");
                     steady_since = Instant::now();
                 }
             }
@@ -116,7 +120,7 @@ impl Beat {
         }
     }
 
-    /// Tells the database that this process lives, and under which id.
+    /// Records that this process lives, and returns the id under which it does.
     async fn beat(&self) -> Result<WorkerId, StoreError> {
         let began = Instant::now();
         let known = *self.worker.borrow();
@@ -124,7 +128,7 @@ impl Beat {
             Some(worker) if self.store.queue.beat(worker).await? => worker,
             _ => {
                 if known.is_some() {
-                    warn!("this process was taken for dead; it begins anew under another id");
+                    warn!("this worker was declared dead; its leases are lost and it registers again");
                     self.held.lose_all();
                 }
                 self.store.queue.register_worker().await?
@@ -133,26 +137,26 @@ impl Beat {
         // The beat was recorded after it began, so the silence begins no earlier.
         self.held.renew_until(began + SILENCE.saturating_sub(MARGIN));
         self.metrics.beat();
-        // Claims begin once the id is known, and what they lease must hold by then.
+        // Claims begin once the id is known, and their leases must be valid by then.
         if known != Some(myself) {
             self.worker.send_replace(Some(myself));
         }
         Ok(myself)
     }
 
-    /// Frees what nobody works on. Where that fails or takes too long, this process lives all the same.
-    async fn look_for_the_dead(&self, myself: WorkerId, buries_the_dead: bool) {
+    /// Frees the leases on which no process works. A failure or a timeout does not end the heartbeat.
+    async fn rescue(&self, myself: WorkerId, is_steady: bool) {
         let held = self.held.fences();
-        let silence = buries_the_dead.then_some(SILENCE);
-        let looking = self.store.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
-        match tokio::time::timeout(RESCUE_WITHIN, looking).await.unwrap_or(Err(StoreError::TimedOut)) {
+        let silence = is_steady.then_some(SILENCE);
+        let rescuing = self.store.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
+        match tokio::time::timeout(RESCUE_WITHIN, rescuing).await.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(rescued) if rescued.is_empty() => {}
             Ok(rescued) => {
                 count(&self.metrics, &rescued);
-                info!(executions = rescued.len(), "freed executions that nobody works on");
+                info!(executions = rescued.len(), "rescued executions on which no worker worked");
                 self.wake.ring();
             }
-            Err(error) => warn!(%error, "could not look for executions that nobody works on"),
+            Err(error) => warn!(%error, "rescue failed"),
         }
     }
 }
