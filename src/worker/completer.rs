@@ -5,7 +5,7 @@
 //! destination's texts, the completion is recorded without them.
 
 use super::POLL;
-use super::held::Holding;
+use super::lease_registry::RegisteredLease;
 use crate::domain::execution::ExecutionId;
 use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Store, StoreError, Wake};
 use crate::telemetry::{Ended, Metrics, Overseer};
@@ -67,8 +67,8 @@ pub(super) struct Completions(mpsc::Sender<Queued>);
 
 impl Completions {
     /// Sends one; waits while the queue is full.
-    pub(super) async fn send(&self, completion: Completion, stats: CompletionStats, holding: Holding) {
-        if self.0.send(Queued { completion, stats, holding }).await.is_err() {
+    pub(super) async fn send(&self, completion: Completion, stats: CompletionStats, lease: RegisteredLease) {
+        if self.0.send(Queued { completion, stats, lease }).await.is_err() {
             warn!("completion discarded after shutdown; its execution will be rescued");
         }
     }
@@ -78,7 +78,7 @@ impl Completions {
 struct Queued {
     completion: Completion,
     stats: CompletionStats,
-    holding: Holding,
+    lease: RegisteredLease,
 }
 
 /// How an attempt ended, for its execution and for those that ended with it.
@@ -158,9 +158,9 @@ impl Recorder {
     async fn run(self, mut queue: mpsc::Receiver<Queued>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (mut finished, mut holdings, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
-            for Queued { completion, stats, holding } in batch.drain(..) {
-                holdings.push(holding);
+            let (mut finished, mut leases, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
+            for Queued { completion, stats, lease } in batch.drain(..) {
+                leases.push(lease);
                 match completion {
                     Completion::Single(single) => {
                         stats_by_id.insert(single.id, stats);

@@ -173,7 +173,7 @@ impl Deliverer {
         };
         let context = WorkerDeliveryContext {
             store: &self.store,
-            held: &self.holds.held,
+            leases: &self.holds.leases,
             pauses: &self.holds.pauses,
             fence: Some(claimed.fence),
             instance: &claimed.destination,

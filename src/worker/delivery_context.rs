@@ -1,6 +1,6 @@
 //! What the service does for a destination, done by the store.
 
-use super::held::Held;
+use super::lease_registry::LeaseRegistry;
 use super::pauses::Pauses;
 use crate::destinations::{DeliveryContext, Look, Rate};
 use crate::domain::delivery::Failure;
@@ -21,7 +21,7 @@ const DATABASE_AWAY: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy)]
 pub(super) struct WorkerDeliveryContext<'a> {
     pub(super) store: &'a Store,
-    pub(super) held: &'a Held,
+    pub(super) leases: &'a LeaseRegistry,
     pub(super) pauses: &'a Pauses,
     /// The lease of the delivery; a probe has none, and writes nothing.
     pub(super) fence: Option<Fence>,
@@ -66,7 +66,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     }
 
     fn lease_holds(&self) -> bool {
-        self.fence.is_some_and(|fence| self.held.is_valid(fence))
+        self.fence.is_some_and(|fence| self.leases.is_valid(fence))
     }
 
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {

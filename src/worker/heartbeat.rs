@@ -4,7 +4,7 @@
 //! been silent for [`SILENCE`], any other process frees them. After each beat a process frees the leases of
 //! dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
-use super::held::Held;
+use super::lease_registry::LeaseRegistry;
 use crate::store::{Rescued, Store, StoreError, Wake, Watch, WorkerId};
 use crate::telemetry::{Ended, Metrics, Overseer};
 use std::time::{Duration, Instant};
@@ -41,10 +41,16 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(super) fn start(store: Store, wake: Wake, held: Held, metrics: Metrics, overseer: &Overseer) -> Self {
+    pub(super) fn start(
+        store: Store,
+        wake: Wake,
+        leases: LeaseRegistry,
+        metrics: Metrics,
+        overseer: &Overseer,
+    ) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
-        let beat = Beat { store: store.clone(), wake, held, metrics: metrics.clone(), worker: sender };
+        let beat = Beat { store: store.clone(), wake, leases, metrics: metrics.clone(), worker: sender };
         let beating = tokio::spawn(overseer.clone().vital("beat", beat.run(stop.clone())));
         Self { worker, stop, beating, store, metrics }
     }
@@ -90,7 +96,7 @@ fn count(metrics: &Metrics, freed: &[Rescued]) {
 struct Beat {
     store: Store,
     wake: Wake,
-    held: Held,
+    leases: LeaseRegistry,
     metrics: Metrics,
     worker: watch::Sender<Option<WorkerId>>,
 }
@@ -129,13 +135,13 @@ impl Beat {
             _ => {
                 if known.is_some() {
                     warn!("this worker was declared dead; its leases are lost and it registers again");
-                    self.held.lose_all();
+                    self.leases.clear();
                 }
                 self.store.queue.register_worker().await?
             }
         };
         // The beat was recorded after it began, so the silence begins no earlier.
-        self.held.renew_until(began + SILENCE.saturating_sub(MARGIN));
+        self.leases.trust_until(began + SILENCE.saturating_sub(MARGIN));
         self.metrics.beat();
         // Claims begin once the id is known, and their leases must be valid by then.
         if known != Some(myself) {
@@ -146,7 +152,7 @@ impl Beat {
 
     /// Frees the leases on which no process works. A failure or a timeout does not end the heartbeat.
     async fn rescue(&self, myself: WorkerId, is_steady: bool) {
-        let held = self.held.fences();
+        let held = self.leases.fences();
         let silence = is_steady.then_some(SILENCE);
         let rescuing = self.store.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
         match tokio::time::timeout(RESCUE_WITHIN, rescuing).await.unwrap_or(Err(StoreError::TimedOut)) {

@@ -4,8 +4,8 @@
 //! such try that fails puts the next one off for longer.
 
 use super::delivery_context::WorkerDeliveryContext;
-use super::held::Held;
 use super::instances::Instances;
+use super::lease_registry::LeaseRegistry;
 use super::pauses::Pauses;
 use crate::destinations::Probe;
 use crate::domain::delivery::{Outcome, Trouble};
@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 pub(super) struct Holds {
     pub(super) store: Store,
     pub(super) wake: Wake,
-    pub(super) held: Held,
+    pub(super) leases: LeaseRegistry,
     pub(super) pauses: Pauses,
     pub(super) instances: Arc<Instances>,
     /// The time between two probes of one instance.
@@ -80,7 +80,7 @@ impl Holds {
             let Some(destination) = self.instances.get(&instance) else { continue };
             let context = WorkerDeliveryContext {
                 store: &self.store,
-                held: &self.held,
+                leases: &self.leases,
                 pauses: &self.pauses,
                 fence: None,
                 instance: &instance,

@@ -9,10 +9,10 @@ mod completer;
 mod delivery;
 mod delivery_context;
 mod heartbeat;
-mod held;
 mod holds;
 mod indexer;
 mod instances;
+mod lease_registry;
 mod object;
 mod pauses;
 mod preview;
@@ -31,9 +31,9 @@ use crate::telemetry::{Metrics, Overseer};
 use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
 use heartbeat::Heartbeat;
-use held::Held;
 use holds::Holds;
 use instances::{Instances, ProbeGuard, TrialGuard};
+use lease_registry::LeaseRegistry;
 use pauses::Pauses;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,12 +93,12 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) {
-    let held = Held::default();
+    let leases = LeaseRegistry::default();
     let instances = Arc::new(Instances::new(instances));
     let holds = Holds {
         store: store.clone(),
         wake: wake.clone(),
-        held: held.clone(),
+        leases: leases.clone(),
         pauses: Pauses::default(),
         instances: instances.clone(),
         probe_every: settings.probe_every,
@@ -111,7 +111,7 @@ pub async fn run(
         heartbeat: Heartbeat::start(
             store.clone(),
             wake.clone(),
-            held.clone(),
+            leases.clone(),
             settings.metrics.clone(),
             &overseer,
         ),
@@ -142,7 +142,7 @@ pub async fn run(
         all_rest_since: None,
         store,
         wake,
-        held,
+        leases,
         instances,
     };
     while !stop.is_cancelled() {
@@ -166,7 +166,7 @@ enum Alone {
 struct Pool {
     store: Store,
     wake: Wake,
-    held: Held,
+    leases: LeaseRegistry,
     instances: Arc<Instances>,
     holds: Holds,
     deliverer: Arc<Deliverer>,
@@ -405,14 +405,14 @@ impl Pool {
         let deliverer = self.deliverer.clone();
         let completions = self.completer.completions();
         let cut = self.cut.clone();
-        let holding = self.held.hold(claimed.fence);
+        let lease = self.leases.register(claimed.fence);
         let stats = CompletionStats::of(&claimed, leased);
         let under_way = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
         self.deliveries.spawn(async move {
             let completion = deliverer.deliver(claimed, leased, &cut).await;
             drop(alone);
-            completions.send(completion, stats, holding).await;
+            completions.send(completion, stats, lease).await;
             drop((slot, under_way));
             freed.notify_one();
         });

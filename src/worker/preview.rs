@@ -1,8 +1,8 @@
 //! Previews: what the next try of an execution would send, asked of its destination without a lease.
 
 use super::delivery_context::WorkerDeliveryContext;
-use super::held::Held;
 use super::instances::Instances;
+use super::lease_registry::LeaseRegistry;
 use super::object::{self, Head, Plan};
 use super::pauses::Pauses;
 use crate::destinations::{Delivery, Instance, Object};
@@ -27,14 +27,14 @@ pub struct Previewer {
     store: Store,
     instances: Arc<Instances>,
     pauses: Pauses,
-    held: Held,
+    leases: LeaseRegistry,
 }
 
 impl Previewer {
     /// Previews for these instances.
     pub fn new(store: Store, instances: Vec<Instance>) -> Self {
         let instances = Arc::new(Instances::new(instances));
-        Self { store, instances, pauses: Pauses::default(), held: Held::default() }
+        Self { store, instances, pauses: Pauses::default(), leases: LeaseRegistry::default() }
     }
 
     /// What the next try of an execution would send; of one that came to its end, what a retry would.
@@ -110,7 +110,7 @@ impl Previewer {
         // Without a lease nothing can be written, whatever a destination does.
         let context = WorkerDeliveryContext {
             store: &self.store,
-            held: &self.held,
+            leases: &self.leases,
             pauses: &self.pauses,
             fence: None,
             instance,
