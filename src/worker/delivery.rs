@@ -174,7 +174,7 @@ impl Deliverer {
         let context = WorkerDeliveryContext {
             store: &self.store,
             leases: &self.holds.leases,
-            pauses: &self.holds.pauses,
+            backoff: &self.holds.backoff,
             fence: Some(claimed.fence),
             instance: &claimed.destination,
             lane: claimed.lane.as_deref(),

@@ -1,7 +1,7 @@
 //! What the service does for a destination, done by the store.
 
 use super::lease_registry::LeaseRegistry;
-use super::pauses::Pauses;
+use super::rate_limit_backoff::RateLimitBackoff;
 use crate::destinations::{DeliveryContext, Look, Rate};
 use crate::domain::delivery::Failure;
 use crate::store::{Fence, LookTurn, Slot, Store};
@@ -22,7 +22,7 @@ const DATABASE_AWAY: Duration = Duration::from_secs(2);
 pub(super) struct WorkerDeliveryContext<'a> {
     pub(super) store: &'a Store,
     pub(super) leases: &'a LeaseRegistry,
-    pub(super) pauses: &'a Pauses,
+    pub(super) backoff: &'a RateLimitBackoff,
     /// The lease of the delivery; a probe has none, and writes nothing.
     pub(super) fence: Option<Fence>,
     pub(super) instance: &'a str,
@@ -70,7 +70,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     }
 
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {
-        let Some(per_minute) = rate.per_minute else { return self.wait_out_a_pause(rate).await };
+        let Some(per_minute) = rate.per_minute else { return self.wait_for_backoff(rate).await };
         let gap = Duration::from_mins(1) / per_minute.get();
         let give_up_at = Instant::now() + PATIENCE;
         loop {
@@ -86,7 +86,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
             }
             // The other side may have asked to be left alone since the slot was given out: it is let go then,
             // and the next one comes after the pause.
-            match self.pauses.left(self.store, &rate.connection).await {
+            match self.backoff.remaining(self.store, &rate.connection).await {
                 Ok(Duration::ZERO) => return Ok(()),
                 Ok(wait) if Instant::now() + wait > give_up_at => return Err(wait),
                 Ok(_) => {}
@@ -99,7 +99,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     }
 
     async fn block(&self, rate: &Rate, wait: Duration) {
-        self.pauses.note(&rate.connection, Instant::now() + wait);
+        self.backoff.extend(&rate.connection, Instant::now() + wait);
         if let Err(error) = self.store.rate_limits.block(&rate.connection, wait).await {
             warn!(%error, instance = self.instance, "could not tell the other replicas to wait");
         }
@@ -112,8 +112,8 @@ fn database_away() -> Failure {
 
 impl WorkerDeliveryContext<'_> {
     /// Where there is no rate, only what the other side asked for is kept to.
-    async fn wait_out_a_pause(&self, rate: &Rate) -> Result<(), Duration> {
-        match self.pauses.left(self.store, &rate.connection).await {
+    async fn wait_for_backoff(&self, rate: &Rate) -> Result<(), Duration> {
+        match self.backoff.remaining(self.store, &rate.connection).await {
             Ok(wait) if wait > PATIENCE => Err(wait),
             Ok(wait) => {
                 tokio::time::sleep(wait).await;

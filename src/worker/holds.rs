@@ -6,7 +6,7 @@
 use super::delivery_context::WorkerDeliveryContext;
 use super::instances::Instances;
 use super::lease_registry::LeaseRegistry;
-use super::pauses::Pauses;
+use super::rate_limit_backoff::RateLimitBackoff;
 use crate::destinations::Probe;
 use crate::domain::delivery::{Outcome, Trouble};
 use crate::domain::execution::ExecutionId;
@@ -23,7 +23,7 @@ pub(super) struct Holds {
     pub(super) store: Store,
     pub(super) wake: Wake,
     pub(super) leases: LeaseRegistry,
-    pub(super) pauses: Pauses,
+    pub(super) backoff: RateLimitBackoff,
     pub(super) instances: Arc<Instances>,
     /// The time between two probes of one instance.
     pub(super) probe_every: Duration,
@@ -81,7 +81,7 @@ impl Holds {
             let context = WorkerDeliveryContext {
                 store: &self.store,
                 leases: &self.leases,
-                pauses: &self.pauses,
+                backoff: &self.backoff,
                 fence: None,
                 instance: &instance,
                 lane: None,

@@ -14,8 +14,8 @@ mod indexer;
 mod instances;
 mod lease_registry;
 mod object;
-mod pauses;
 mod preview;
+mod rate_limit_backoff;
 mod shares;
 mod valve;
 
@@ -34,7 +34,7 @@ use heartbeat::Heartbeat;
 use holds::Holds;
 use instances::{Instances, ProbeGuard, TrialGuard};
 use lease_registry::LeaseRegistry;
-use pauses::Pauses;
+use rate_limit_backoff::RateLimitBackoff;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -99,7 +99,7 @@ pub async fn run(
         store: store.clone(),
         wake: wake.clone(),
         leases: leases.clone(),
-        pauses: Pauses::default(),
+        backoff: RateLimitBackoff::default(),
         instances: instances.clone(),
         probe_every: settings.probe_every,
         metrics: settings.metrics.clone(),

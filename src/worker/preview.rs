@@ -4,7 +4,7 @@ use super::delivery_context::WorkerDeliveryContext;
 use super::instances::Instances;
 use super::lease_registry::LeaseRegistry;
 use super::object::{self, Head, Plan};
-use super::pauses::Pauses;
+use super::rate_limit_backoff::RateLimitBackoff;
 use crate::destinations::{Delivery, Instance, Object};
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;
@@ -26,7 +26,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 pub struct Previewer {
     store: Store,
     instances: Arc<Instances>,
-    pauses: Pauses,
+    backoff: RateLimitBackoff,
     leases: LeaseRegistry,
 }
 
@@ -34,7 +34,7 @@ impl Previewer {
     /// Previews for these instances.
     pub fn new(store: Store, instances: Vec<Instance>) -> Self {
         let instances = Arc::new(Instances::new(instances));
-        Self { store, instances, pauses: Pauses::default(), leases: LeaseRegistry::default() }
+        Self { store, instances, backoff: RateLimitBackoff::default(), leases: LeaseRegistry::default() }
     }
 
     /// What the next try of an execution would send; of one that came to its end, what a retry would.
@@ -111,7 +111,7 @@ impl Previewer {
         let context = WorkerDeliveryContext {
             store: &self.store,
             leases: &self.leases,
-            pauses: &self.pauses,
+            backoff: &self.backoff,
             fence: None,
             instance,
             lane: prospect.lane.as_deref(),
