@@ -1,4 +1,4 @@
-//! What the service does for a destination, done by the store.
+//! What the service does for a destination during a delivery, by means of the store.
 
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
@@ -11,22 +11,22 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
-/// The longest wait for a slot while an execution is held; it is given back where it takes longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest wait for a slot while an execution runs; after that the execution is postponed.
+const SLOT_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long to wait where the database cannot tell when the next slot is.
+/// The wait that a destination is given if the database cannot say when the next slot is.
 const DATABASE_AWAY: Duration = Duration::from_secs(2);
 
-/// The desk of one instance.
+/// The context of a call to one instance.
 #[derive(Clone, Copy)]
 pub(super) struct WorkerDeliveryContext<'a> {
     pub(super) store: &'a Store,
     pub(super) leases: &'a LeaseRegistry,
     pub(super) backoff: &'a RateLimitBackoff,
-    /// The lease of the delivery; a probe has none, and writes nothing.
+    /// The lease of the delivery. A probe has none, and writes nothing.
     pub(super) fence: Option<Fence>,
     pub(super) instance: &'a str,
-    /// The lane of what is delivered, where it has one.
+    /// The lane of the execution, if it has one.
     pub(super) lane: Option<&'a str>,
 }
 
@@ -34,14 +34,14 @@ pub(super) struct WorkerDeliveryContext<'a> {
 impl DeliveryContext for WorkerDeliveryContext<'_> {
     async fn recall(&self) -> Option<Value> {
         self.store.destinations.recall(self.instance).await.unwrap_or_else(|error| {
-            warn!(%error, instance = self.instance, "could not read what the destination remembers");
+            warn!(%error, instance = self.instance, "reading a destination's memory failed");
             None
         })
     }
 
     async fn remember(&self, memory: &Value) {
         if let Err(error) = self.store.destinations.remember(self.instance, memory).await {
-            warn!(%error, instance = self.instance, "could not keep what the destination remembers");
+            warn!(%error, instance = self.instance, "storing a destination's memory failed");
         }
     }
 
@@ -51,7 +51,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
             Ok(LookTurn::Ours { in_doubt }) => Ok(Look::Begun { in_doubt }),
             Ok(LookTurn::Anothers) => Ok(Look::NotYet),
             Err(error) => {
-                warn!(%error, instance = self.instance, "could not see whether another object of this id is written");
+                warn!(%error, instance = self.instance, "locking the page lookup of an object id failed");
                 Err(database_away())
             }
         }
@@ -60,7 +60,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     async fn of_other_objects(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
         let Some(lane) = self.lane else { return Ok(HashSet::new()) };
         self.store.queue.filled_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
-            warn!(%error, instance = self.instance, "could not see which objects' pages these are");
+            warn!(%error, instance = self.instance, "reading the owners of pages failed");
             database_away()
         })
     }
@@ -72,26 +72,26 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {
         let Some(per_minute) = rate.per_minute else { return self.wait_for_backoff(rate).await };
         let gap = Duration::from_mins(1) / per_minute.get();
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + SLOT_WAIT_MAX;
         loop {
-            let patience = give_up_at.saturating_duration_since(Instant::now());
-            match self.store.rate_limits.take_slot(&rate.connection, gap, patience).await {
+            let wait_max = give_up_at.saturating_duration_since(Instant::now());
+            match self.store.rate_limits.take_slot(&rate.connection, gap, wait_max).await {
                 Ok(Slot::In(wait)) => tokio::time::sleep(wait).await,
                 Ok(Slot::NotBefore(wait)) => return Err(wait),
-                // Without the database nobody knows what the other replicas do.
+                // Without the database no replica knows what the others do.
                 Err(error) => {
-                    warn!(%error, instance = self.instance, "could not take a slot of the rate limit");
+                    warn!(%error, instance = self.instance, "taking a rate limit slot failed");
                     return Err(DATABASE_AWAY);
                 }
             }
-            // The other side may have asked to be left alone since the slot was given out: it is let go then,
-            // and the next one comes after the pause.
+            // The other side may have asked for a backoff since the slot was given out. Then this slot
+            // is abandoned, and the next one comes after the backoff.
             match self.backoff.remaining(self.store, &rate.connection).await {
                 Ok(Duration::ZERO) => return Ok(()),
                 Ok(wait) if Instant::now() + wait > give_up_at => return Err(wait),
                 Ok(_) => {}
                 Err(error) => {
-                    warn!(%error, instance = self.instance, "could not read whether the connection wants to be left alone");
+                    warn!(%error, instance = self.instance, "reading the rate limit backoff failed");
                     return Err(DATABASE_AWAY);
                 }
             }
@@ -101,28 +101,28 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     async fn block(&self, rate: &Rate, wait: Duration) {
         self.backoff.extend(&rate.connection, Instant::now() + wait);
         if let Err(error) = self.store.rate_limits.block(&rate.connection, wait).await {
-            warn!(%error, instance = self.instance, "could not tell the other replicas to wait");
+            warn!(%error, instance = self.instance, "storing the rate limit backoff failed");
+        }
+    }
+}
+
+impl WorkerDeliveryContext<'_> {
+    /// Without a rate, only the backoff that the other side asked for delays a call.
+    async fn wait_for_backoff(&self, rate: &Rate) -> Result<(), Duration> {
+        match self.backoff.remaining(self.store, &rate.connection).await {
+            Ok(wait) if wait > SLOT_WAIT_MAX => Err(wait),
+            Ok(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Err(error) => {
+                warn!(%error, instance = self.instance, "reading the rate limit backoff failed");
+                Err(DATABASE_AWAY)
+            }
         }
     }
 }
 
 fn database_away() -> Failure {
     Failure::local("database_away", "the database did not answer")
-}
-
-impl WorkerDeliveryContext<'_> {
-    /// Where there is no rate, only what the other side asked for is kept to.
-    async fn wait_for_backoff(&self, rate: &Rate) -> Result<(), Duration> {
-        match self.backoff.remaining(self.store, &rate.connection).await {
-            Ok(wait) if wait > PATIENCE => Err(wait),
-            Ok(wait) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-            Err(error) => {
-                warn!(%error, instance = self.instance, "could not read whether the connection wants to be left alone");
-                Err(DATABASE_AWAY)
-            }
-        }
-    }
 }
