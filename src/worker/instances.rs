@@ -1,6 +1,6 @@
 //! The destination instances of this process, each with its valve and what it has under way.
 
-use super::shares::{Left, Shares};
+use super::slot_quota::{FreeSlots, SlotQuota};
 use super::valve::{Allowance, Valve};
 use crate::destinations::{Destination, Instance};
 use crate::domain::delivery::Outcome;
@@ -111,13 +111,16 @@ impl Instances {
         UnderWay { instances: self.clone(), name }
     }
 
-    /// What these instances may begin now in a pool of so many slots: so many each of their own, in
-    /// their order, and so many together beyond that.
-    pub(super) fn left(&self, names: &[String], slots: usize) -> Left {
+    /// The slots that these instances may fill now, in a pool of so many.
+    pub(super) fn free_slots(&self, names: &[String], slots: usize) -> FreeSlots {
         let running: Vec<_> = self.0.values().map(|entry| entry.running.load(Ordering::Relaxed)).collect();
-        let Left { own, common } = Shares::of(slots, running.len()).left(&running);
-        let of = |name: &String| self.0.keys().position(|known| known == name).and_then(|at| own.get(at));
-        Left { own: names.iter().map(|name| of(name).copied().unwrap_or_default()).collect(), common }
+        let FreeSlots { reserved, shared } = SlotQuota::of(slots, running.len()).free(&running);
+        let of =
+            |name: &String| self.0.keys().position(|known| known == name).and_then(|at| reserved.get(at));
+        FreeSlots {
+            reserved: names.iter().map(|name| of(name).copied().unwrap_or_default()).collect(),
+            shared,
+        }
     }
 
     /// For which of them to claim now.

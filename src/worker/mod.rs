@@ -16,7 +16,7 @@ mod lease_registry;
 mod object;
 mod preview;
 mod rate_limit_backoff;
-mod shares;
+mod slot_quota;
 mod valve;
 
 pub use backoff::wait_before;
@@ -340,12 +340,12 @@ impl Pool {
         if slots.is_empty() {
             return Ok(0);
         }
-        let left = self.instances.left(destinations, self.concurrency);
-        let own: Vec<_> = left.own.into_iter().map(count).collect();
+        let free = self.instances.free_slots(destinations, self.concurrency);
+        let own: Vec<_> = free.reserved.into_iter().map(count).collect();
         let wanted = Wanted {
             limit: whole(slots.len()),
             own: &own,
-            shared: count(left.common),
+            shared: count(free.shared),
             late: whole(late),
             bulk,
             ..Wanted::nothing(destinations)
@@ -430,8 +430,8 @@ impl Pool {
 
     /// Whether an instance has as much under way as it may, though there may be free slots.
     fn is_anyone_without_room(&self) -> bool {
-        let left = self.instances.left(&self.instances.names(), self.concurrency);
-        left.common == 0 && left.own.contains(&0)
+        let free = self.instances.free_slots(&self.instances.names(), self.concurrency);
+        free.shared == 0 && free.reserved.contains(&0)
     }
 
     async fn drain(self, grace: Duration) {
