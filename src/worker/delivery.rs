@@ -141,8 +141,8 @@ impl Deliverer {
     /// A try that broke outside of its destination.
     async fn broken(&self, claimed: &Claimed, began: Instant) -> Completion {
         let outcome = fault();
-        if self.instances.end_trial(&claimed.destination, claimed.id) {
-            self.holds.learn_from_trial(&claimed.destination, &outcome).await;
+        if self.instances.end_canary(&claimed.destination, claimed.id) {
+            self.holds.learn_from_canary(&claimed.destination, &outcome).await;
         }
         self.single(claimed, outcome, began)
     }
@@ -204,8 +204,8 @@ impl Deliverer {
         if let Outcome::NeedsOperator(trouble) = &outcome {
             self.holds.hold(&claimed.destination, trouble, Some(claimed.id)).await;
         }
-        if self.instances.end_trial(&claimed.destination, claimed.id) {
-            self.holds.learn_from_trial(&claimed.destination, &outcome).await;
+        if self.instances.end_canary(&claimed.destination, claimed.id) {
+            self.holds.learn_from_canary(&claimed.destination, &outcome).await;
         }
         outcome
     }

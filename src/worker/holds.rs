@@ -31,7 +31,7 @@ pub(super) struct Holds {
 }
 
 /// The longest time between two tries of a held instance with a single execution.
-const TRIAL_EVERY_MAX: Duration = Duration::from_mins(5);
+const CANARY_EVERY_MAX: Duration = Duration::from_mins(5);
 
 impl Holds {
     /// Holds an instance for this trouble, which may have shown on an execution.
@@ -90,7 +90,7 @@ impl Holds {
             match probed.unwrap_or(Probe::Unclear) {
                 Probe::Works => self.resume(&instance).await,
                 Probe::TryOne => {
-                    self.instances.want_trial(&instance);
+                    self.instances.want_canary(&instance);
                     self.wake.ring();
                 }
                 Probe::Held(trouble) => self.hold(&instance, &trouble, None).await,
@@ -100,10 +100,10 @@ impl Holds {
     }
 
     /// Learns from the one execution with which a held instance was tried.
-    pub(super) async fn learn_from_trial(&self, instance: &str, outcome: &Outcome) {
+    pub(super) async fn learn_from_canary(&self, instance: &str, outcome: &Outcome) {
         match outcome {
             Outcome::NeedsOperator(_) => {
-                if let Err(error) = self.store.destinations.put_off_probe(instance, TRIAL_EVERY_MAX).await {
+                if let Err(error) = self.store.destinations.put_off_probe(instance, CANARY_EVERY_MAX).await {
                     warn!(%error, instance, "could not put its next probe off");
                 }
             }

@@ -16,18 +16,18 @@ pub(super) struct Instances(BTreeMap<String, Entry>);
 struct Entry {
     instance: Instance,
     valve: Mutex<Valve>,
-    trial: Mutex<Trial>,
+    canary: Mutex<Canary>,
     running: AtomicUsize,
 }
 
-/// Where an instance stands that is held and can be proved to work by a delivery alone.
+/// Whether a paused instance is tried with a single execution, as only a delivery can prove that it works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Trial {
+enum Canary {
     #[default]
     None,
-    /// A single execution is to be claimed for it.
+    /// A canary is to be claimed.
     Wanted,
-    /// This execution runs.
+    /// This execution runs as the canary.
     UnderWay(ExecutionId),
 }
 
@@ -55,17 +55,17 @@ impl Drop for ProbeGuard {
     }
 }
 
-/// The execution with which a held instance is tried. Dropped, another may be chosen: whether it could
-/// not be claimed, or came to its end without anything being asked of the destination.
-pub(super) struct TrialGuard {
+/// The canary of a paused instance. Dropping it lets another one be chosen, if it could not be claimed or
+/// ended without a call to the destination.
+pub(super) struct CanaryGuard {
     instances: Arc<Instances>,
     name: String,
     execution: ExecutionId,
 }
 
-impl Drop for TrialGuard {
+impl Drop for CanaryGuard {
     fn drop(&mut self) {
-        self.instances.end_trial(&self.name, self.execution);
+        self.instances.end_canary(&self.name, self.execution);
     }
 }
 
@@ -87,8 +87,8 @@ impl Instances {
     pub(super) fn new(instances: Vec<Instance>) -> Self {
         let entry = |instance: Instance| {
             let name = instance.subscription.destination.clone();
-            let (valve, trial, running) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-            (name, Entry { instance, valve, trial, running })
+            let (valve, canary, running) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+            (name, Entry { instance, valve, canary, running })
         };
         Self(instances.into_iter().map(entry).collect())
     }
@@ -145,44 +145,44 @@ impl Instances {
         ProbeGuard { instances: self.clone(), name }
     }
 
-    /// Says that a held instance is to be tried with a single execution, unless one is under way: its
-    /// end is what tells, however many probes it outlasts.
-    pub(super) fn want_trial(&self, name: &str) {
+    /// Asks for a canary for a paused instance, unless one runs: its end decides, however many probes it
+    /// outlasts.
+    pub(super) fn want_canary(&self, name: &str) {
         let Some(entry) = self.0.get(name) else { return };
-        let mut trial = entry.trial();
-        if *trial == Trial::None {
-            *trial = Trial::Wanted;
+        let mut canary = entry.canary();
+        if *canary == Canary::None {
+            *canary = Canary::Wanted;
         }
     }
 
-    /// The held instances that are to be tried; each is told once.
-    pub(super) fn take_trials(&self) -> Vec<String> {
+    /// The paused instances for which a canary is to be claimed; each is returned once.
+    pub(super) fn take_canaries(&self) -> Vec<String> {
         let is_wanted = |entry: &Entry| {
-            let mut trial = entry.trial();
-            let is_wanted = *trial == Trial::Wanted;
+            let mut canary = entry.canary();
+            let is_wanted = *canary == Canary::Wanted;
             if is_wanted {
-                *trial = Trial::None;
+                *canary = Canary::None;
             }
             is_wanted
         };
         self.0.iter().filter(|(_, entry)| is_wanted(entry)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Says with which execution a held instance is tried, until what it returns is dropped.
-    pub(super) fn begin_trial(self: &Arc<Self>, name: &str, execution: ExecutionId) -> TrialGuard {
+    /// This execution is the canary of the instance until the guard is dropped.
+    pub(super) fn begin_canary(self: &Arc<Self>, name: &str, execution: ExecutionId) -> CanaryGuard {
         if let Some(entry) = self.0.get(name) {
-            *entry.trial() = Trial::UnderWay(execution);
+            *entry.canary() = Canary::UnderWay(execution);
         }
-        TrialGuard { instances: self.clone(), name: name.to_owned(), execution }
+        CanaryGuard { instances: self.clone(), name: name.to_owned(), execution }
     }
 
-    /// Says that this execution came to an end; whether the instance was tried with it.
-    pub(super) fn end_trial(&self, name: &str, execution: ExecutionId) -> bool {
+    /// This execution ended; returns whether it was the canary of the instance.
+    pub(super) fn end_canary(&self, name: &str, execution: ExecutionId) -> bool {
         let Some(entry) = self.0.get(name) else { return false };
-        let mut trial = entry.trial();
-        let was_it = *trial == Trial::UnderWay(execution);
+        let mut canary = entry.canary();
+        let was_it = *canary == Canary::UnderWay(execution);
         if was_it {
-            *trial = Trial::None;
+            *canary = Canary::None;
         }
         was_it
     }
@@ -200,7 +200,7 @@ impl Entry {
         self.valve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn trial(&self) -> MutexGuard<'_, Trial> {
-        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
+    fn canary(&self) -> MutexGuard<'_, Canary> {
+        self.canary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

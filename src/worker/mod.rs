@@ -32,7 +32,7 @@ use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
 use heartbeat::Heartbeat;
 use holds::Holds;
-use instances::{Instances, ProbeGuard, TrialGuard};
+use instances::{CanaryGuard, Instances, ProbeGuard};
 use lease_registry::LeaseRegistry;
 use rate_limit_backoff::RateLimitBackoff;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ pub async fn run(
         was_rung: false,
         look_behind_at: Instant::now(),
         owes_look_behind: false,
-        look_for_suspects_at: Instant::now(),
+        quarantine_check_at: Instant::now(),
         all_rest_since: None,
         store,
         wake,
@@ -159,8 +159,8 @@ pub async fn run(
 enum Alone {
     /// Whether a valve may open.
     Probe(ProbeGuard),
-    /// Whether a hold may end.
-    Trial(TrialGuard),
+    /// It is the canary of a paused instance.
+    Canary(CanaryGuard),
 }
 
 struct Pool {
@@ -184,8 +184,8 @@ struct Pool {
     look_behind_at: Instant,
     /// Whether slots are free, and the look behind the fresh work was put off.
     owes_look_behind: bool,
-    look_for_suspects_at: Instant,
-    /// Since when all else rests for a suspect that runs.
+    quarantine_check_at: Instant,
+    /// Since when all else rests because a quarantined execution runs alone.
     all_rest_since: Option<Instant>,
     heartbeat: Heartbeat,
     completer: Completer,
@@ -198,8 +198,8 @@ impl Pool {
         let Some(worker) = stop.run_until_cancelled(self.heartbeat.worker()).await else { return };
         let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await else { return };
         if let Some(since) = self.all_rest_since.take() {
-            // For as long as all else rested it goes on now: suspects take half of the time at most.
-            self.look_for_suspects_at = Instant::now() + since.elapsed().max(POLL);
+            // All else now runs for as long as it rested: quarantined executions take at most half of the time.
+            self.quarantine_check_at = Instant::now() + since.elapsed().max(POLL);
         }
         let wanted = slots.len();
         let rest = match self.claim(worker, slots).await {
@@ -214,10 +214,10 @@ impl Pool {
                 Some(DATABASE_AWAY + jitter())
             }
         };
-        if self.look_for_suspects_at <= Instant::now() {
+        if self.quarantine_check_at <= Instant::now() {
             let since = Instant::now();
-            self.look_for_suspects_at = since + POLL;
-            if self.work_on_a_suspect(worker, stop).await {
+            self.quarantine_check_at = since + POLL;
+            if self.run_quarantined(worker, stop).await {
                 self.all_rest_since = Some(since);
             }
         }
@@ -253,9 +253,9 @@ impl Pool {
         mut slots: Vec<OwnedSemaphorePermit>,
     ) -> Result<usize, StoreError> {
         let wanted = slots.len();
-        for name in self.instances.take_trials() {
+        for name in self.instances.take_canaries() {
             let Some(slot) = slots.pop() else { break };
-            slots.extend(self.try_out(worker, &name, slot).await?);
+            slots.extend(self.claim_canary(worker, &name, slot).await?);
         }
         let allowances = self.instances.allowances(Instant::now());
         self.owes_look_behind = false;
@@ -301,9 +301,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Tries a held instance with a single execution; gives the slot back where none was begun. Where
-    /// nothing waits, the instance goes on, and the next execution shows whether it works.
-    async fn try_out(
+    /// Claims a canary for a paused instance; returns the slot if none was begun. If nothing waits, the
+    /// instance is resumed, and its next execution shows whether it works.
+    async fn claim_canary(
         &self,
         worker: WorkerId,
         name: &str,
@@ -318,13 +318,13 @@ impl Pool {
             }
         };
         // Before it is claimed: its verdict may be there before this line goes on.
-        let mut trial = Some(self.instances.begin_trial(name, execution));
+        let mut canary = Some(self.instances.begin_canary(name, execution));
         let destinations = [name.to_owned()];
         let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };
         let (leased, mut slot) = (Instant::now(), Some(slot));
-        // Where somebody else has taken it meanwhile, the next probe chooses another.
+        // If another process has claimed it meanwhile, the next probe chooses another.
         for claimed in self.ask(worker, wanted).await? {
-            self.begin(claimed, leased, slot.take(), trial.take().map(Alone::Trial));
+            self.begin(claimed, leased, slot.take(), canary.take().map(Alone::Canary));
         }
         Ok(slot)
     }
@@ -367,15 +367,15 @@ impl Pool {
             .unwrap_or(Err(StoreError::TimedOut))
     }
 
-    /// Runs one execution that may have crashed a worker, with nothing beside it. Whether all else
-    /// had to rest for it.
-    async fn work_on_a_suspect(&self, worker: WorkerId, stop: &CancellationToken) -> bool {
+    /// Runs one quarantined execution, which may have crashed a worker, with nothing beside it. Returns
+    /// whether all else had to rest for it.
+    async fn run_quarantined(&self, worker: WorkerId, stop: &CancellationToken) -> bool {
         let destinations = self.instances.allowances(Instant::now()).all;
         match self.store.queue.has_suspects(&destinations).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(error) => {
-                warn!(%error, "could not look for suspects");
+                warn!(%error, "looking for quarantined executions failed");
                 return false;
             }
         }
@@ -390,7 +390,7 @@ impl Pool {
                     self.begin(claimed, leased, slots.take(), None);
                 }
             }
-            Err(error) => warn!(%error, "could not claim a suspect"),
+            Err(error) => warn!(%error, "claiming a quarantined execution failed"),
         }
         true
     }
