@@ -200,7 +200,7 @@ impl Deliverer {
                 in_doubt("no_answer", format!("the delivery took more than {} s", TRY_MAX.as_secs()))
             }
         };
-        self.instances.learn(&claimed.destination, &outcome, Instant::now());
+        self.instances.record(&claimed.destination, &outcome, Instant::now());
         if let Outcome::NeedsOperator(trouble) = &outcome {
             self.holds.hold(&claimed.destination, trouble, Some(claimed.id)).await;
         }

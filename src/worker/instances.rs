@@ -1,7 +1,8 @@
-//! The destination instances of this process, each with its valve and what it has under way.
+//! The destination instances of this process, each with its circuit breaker, its canary and the number of
+//! its running executions.
 
+use super::circuit_breaker::{Allowance, CircuitBreaker};
 use super::slot_quota::{FreeSlots, SlotQuota};
-use super::valve::{Allowance, Valve};
 use crate::destinations::{Destination, Instance};
 use crate::domain::delivery::Outcome;
 use crate::domain::execution::ExecutionId;
@@ -15,7 +16,7 @@ pub(super) struct Instances(BTreeMap<String, Entry>);
 
 struct Entry {
     instance: Instance,
-    valve: Mutex<Valve>,
+    breaker: Mutex<CircuitBreaker>,
     canary: Mutex<Canary>,
     running: AtomicUsize,
 }
@@ -28,29 +29,29 @@ enum Canary {
     /// A canary is to be claimed.
     Wanted,
     /// This execution runs as the canary.
-    UnderWay(ExecutionId),
+    Running(ExecutionId),
 }
 
 /// For which instances to claim.
 #[derive(Debug, Default)]
 pub(super) struct Allowances {
-    /// As much as there is room for.
+    /// As much as there are slots for.
     pub(super) all: Vec<String>,
     /// A single execution each.
     pub(super) one: Vec<String>,
 }
 
-/// The probe of a valve that is not open. Dropped, the next one may begin: whether there was nothing
-/// to claim, or the execution came to its end without anything being asked of the destination.
-pub(super) struct ProbeGuard {
+/// The trial of a half-open circuit breaker. Dropping it lets the next trial begin, if there was nothing
+/// to claim or the execution ended without a call to the destination.
+pub(super) struct TrialGuard {
     instances: Arc<Instances>,
     name: String,
 }
 
-impl Drop for ProbeGuard {
+impl Drop for TrialGuard {
     fn drop(&mut self) {
         if let Some(entry) = self.instances.0.get(&self.name) {
-            entry.valve().end_probe();
+            entry.breaker().end_trial();
         }
     }
 }
@@ -69,13 +70,13 @@ impl Drop for CanaryGuard {
     }
 }
 
-/// An execution that is under way for an instance, until this is dropped.
-pub(super) struct UnderWay {
+/// An execution of an instance that runs until this is dropped.
+pub(super) struct RunningGuard {
     instances: Arc<Instances>,
     name: String,
 }
 
-impl Drop for UnderWay {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
         if let Some(entry) = self.instances.0.get(&self.name) {
             entry.running.fetch_sub(1, Ordering::Relaxed);
@@ -87,8 +88,8 @@ impl Instances {
     pub(super) fn new(instances: Vec<Instance>) -> Self {
         let entry = |instance: Instance| {
             let name = instance.subscription.destination.clone();
-            let (valve, canary, running) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-            (name, Entry { instance, valve, canary, running })
+            let (breaker, canary, running) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+            (name, Entry { instance, breaker, canary, running })
         };
         Self(instances.into_iter().map(entry).collect())
     }
@@ -103,12 +104,12 @@ impl Instances {
         self.0.get(name).map(|entry| entry.instance.destination.as_ref())
     }
 
-    /// Says that an execution begins, which ends when what it returns is dropped.
-    pub(super) fn begin(self: &Arc<Self>, name: String) -> UnderWay {
+    /// An execution of the instance runs until the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>, name: String) -> RunningGuard {
         if let Some(entry) = self.0.get(&name) {
             entry.running.fetch_add(1, Ordering::Relaxed);
         }
-        UnderWay { instances: self.clone(), name }
+        RunningGuard { instances: self.clone(), name }
     }
 
     /// The slots that these instances may fill now, in a pool of so many.
@@ -127,7 +128,7 @@ impl Instances {
     pub(super) fn allowances(&self, now: Instant) -> Allowances {
         let mut allowances = Allowances::default();
         for (name, entry) in &self.0 {
-            match entry.valve().allowance(now) {
+            match entry.breaker().allowance(now) {
                 Allowance::All => allowances.all.push(name.clone()),
                 Allowance::One => allowances.one.push(name.clone()),
                 Allowance::None => {}
@@ -136,13 +137,12 @@ impl Instances {
         allowances
     }
 
-    /// Says that a single execution is being claimed for an instance that gets no more, until what
-    /// it returns is dropped.
-    pub(super) fn begin_probe(self: &Arc<Self>, name: String) -> ProbeGuard {
+    /// The trial of an instance whose breaker is half-open runs until the guard is dropped.
+    pub(super) fn begin_trial(self: &Arc<Self>, name: String) -> TrialGuard {
         if let Some(entry) = self.0.get(&name) {
-            entry.valve().begin_probe();
+            entry.breaker().begin_trial();
         }
-        ProbeGuard { instances: self.clone(), name }
+        TrialGuard { instances: self.clone(), name }
     }
 
     /// Asks for a canary for a paused instance, unless one runs: its end decides, however many probes it
@@ -171,7 +171,7 @@ impl Instances {
     /// This execution is the canary of the instance until the guard is dropped.
     pub(super) fn begin_canary(self: &Arc<Self>, name: &str, execution: ExecutionId) -> CanaryGuard {
         if let Some(entry) = self.0.get(name) {
-            *entry.canary() = Canary::UnderWay(execution);
+            *entry.canary() = Canary::Running(execution);
         }
         CanaryGuard { instances: self.clone(), name: name.to_owned(), execution }
     }
@@ -180,24 +180,24 @@ impl Instances {
     pub(super) fn end_canary(&self, name: &str, execution: ExecutionId) -> bool {
         let Some(entry) = self.0.get(name) else { return false };
         let mut canary = entry.canary();
-        let was_it = *canary == Canary::UnderWay(execution);
+        let was_it = *canary == Canary::Running(execution);
         if was_it {
             *canary = Canary::None;
         }
         was_it
     }
 
-    /// Has the instance's valve learn from an outcome.
-    pub(super) fn learn(&self, name: &str, outcome: &Outcome, now: Instant) {
+    /// Has the instance's circuit breaker take an outcome into account.
+    pub(super) fn record(&self, name: &str, outcome: &Outcome, now: Instant) {
         if let Some(entry) = self.0.get(name) {
-            entry.valve().learn(outcome, now);
+            entry.breaker().record(outcome, now);
         }
     }
 }
 
 impl Entry {
-    fn valve(&self) -> MutexGuard<'_, Valve> {
-        self.valve.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breaker(&self) -> MutexGuard<'_, CircuitBreaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn canary(&self) -> MutexGuard<'_, Canary> {

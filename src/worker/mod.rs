@@ -5,6 +5,7 @@
 //! held while a destination is called.
 
 mod backoff;
+mod circuit_breaker;
 mod completer;
 mod delivery;
 mod delivery_context;
@@ -17,7 +18,6 @@ mod object;
 mod preview;
 mod rate_limit_backoff;
 mod slot_quota;
-mod valve;
 
 pub use backoff::wait_before;
 pub use delivery::conclude;
@@ -32,7 +32,7 @@ use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
 use heartbeat::Heartbeat;
 use holds::Holds;
-use instances::{CanaryGuard, Instances, ProbeGuard};
+use instances::{CanaryGuard, Instances, TrialGuard};
 use lease_registry::LeaseRegistry;
 use rate_limit_backoff::RateLimitBackoff;
 use std::sync::Arc;
@@ -157,8 +157,8 @@ pub async fn run(
 /// What an execution proves that is the only one of its instance, until this is dropped.
 #[expect(dead_code, reason = "held for what dropping it does")]
 enum Alone {
-    /// Whether a valve may open.
-    Probe(ProbeGuard),
+    /// It is the trial of a half-open circuit breaker.
+    Trial(TrialGuard),
     /// It is the canary of a paused instance.
     Canary(CanaryGuard),
 }
@@ -277,14 +277,14 @@ impl Pool {
         for name in allowances.one {
             let Some(slot) = slots.pop() else { break };
             let mut single = vec![slot];
-            self.claim_a_probe(worker, name, &mut single).await?;
+            self.claim_trial(worker, name, &mut single).await?;
             slots.append(&mut single);
         }
         Ok(wanted - slots.len())
     }
 
-    /// Claims a single execution for an instance whose valve is not open.
-    async fn claim_a_probe(
+    /// Claims the trial of an instance whose circuit breaker is half-open.
+    async fn claim_trial(
         &self,
         worker: WorkerId,
         name: String,
@@ -292,11 +292,11 @@ impl Pool {
     ) -> Result<(), StoreError> {
         let destinations = [name.clone()];
         let wanted = Wanted { limit: 1, late: 1, bulk: true, ..Wanted::nothing(&destinations) };
-        // Before it is claimed: its verdict may be there before this line goes on.
-        let mut probe = Some(self.instances.begin_probe(name));
+        // Before it is claimed: it may have ended before this line continues.
+        let mut trial = Some(self.instances.begin_trial(name));
         let leased = Instant::now();
         for claimed in self.ask(worker, wanted).await? {
-            self.begin(claimed, leased, slot.pop(), probe.take().map(Alone::Probe));
+            self.begin(claimed, leased, slot.pop(), trial.take().map(Alone::Trial));
         }
         Ok(())
     }
@@ -317,7 +317,7 @@ impl Pool {
                 return Ok(Some(slot));
             }
         };
-        // Before it is claimed: its verdict may be there before this line goes on.
+        // Before it is claimed: it may have ended before this line continues.
         let mut canary = Some(self.instances.begin_canary(name, execution));
         let destinations = [name.to_owned()];
         let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };

@@ -1,4 +1,5 @@
-//! A destination that fails again and again is left alone, and tried with one execution at a time.
+//! A destination that fails again and again: its circuit breaker opens, and then lets one trial through at
+//! a time. Beside it, other instances keep slots of their own.
 
 use crate::harness::{Database, NOW, Service, within};
 use eventbridge::devserver::sandbox::{DATABASE_ID, Fault, FaultRule, TOKEN, Template};
@@ -20,8 +21,8 @@ fn status_of(executions: &[Value], event: &str) -> String {
     found.map_or_else(String::new, |execution| execution["status"].as_str().unwrap().to_owned())
 }
 
-/// A service that delivers objects and whose valve has closed; `pi_shown` was delivered before.
-async fn with_a_closed_valve() -> Service {
+/// A service that delivers objects and whose circuit breaker has opened; `pi_shown` was delivered before.
+async fn with_an_open_circuit_breaker() -> Service {
     let service = Service::builder()
         .set("NOTION_MODE", "object")
         .retry_base(Duration::from_hours(1))
@@ -43,8 +44,8 @@ async fn with_a_closed_valve() -> Service {
 }
 
 #[tokio::test]
-async fn a_probe_that_asks_nothing_of_the_destination_leaves_room_for_the_next_one() {
-    let service = with_a_closed_valve().await;
+async fn a_trial_that_asks_nothing_of_the_destination_is_followed_by_the_next_one() {
+    let service = with_an_open_circuit_breaker().await;
     let nameless =
         r#"{"id":"evt_nameless","type":"invoice.upcoming","data":{"object":{"object":"invoice"}}}"#;
     let thin =
