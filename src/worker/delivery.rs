@@ -3,7 +3,7 @@
 use super::backoff::wait_before;
 use super::completer::Completion;
 use super::delivery_context::WorkerDeliveryContext;
-use super::holds::Holds;
+use super::destination_pause::DestinationPause;
 use super::instances::Instances;
 use super::object::{self, Plan, Turn};
 use crate::config::RetrySettings;
@@ -33,7 +33,7 @@ const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
 /// Hands executions to their destinations.
 pub(super) struct Deliverer {
     pub(super) instances: Arc<Instances>,
-    pub(super) holds: Holds,
+    pub(super) pauses: DestinationPause,
     pub(super) retry: RetrySettings,
     pub(super) store: Store,
     pub(super) metrics: Metrics,
@@ -142,7 +142,7 @@ impl Deliverer {
     async fn broken(&self, claimed: &Claimed, began: Instant) -> Completion {
         let outcome = fault();
         if self.instances.end_canary(&claimed.destination, claimed.id) {
-            self.holds.learn_from_canary(&claimed.destination, &outcome).await;
+            self.pauses.record_canary(&claimed.destination, &outcome).await;
         }
         self.single(claimed, outcome, began)
     }
@@ -173,8 +173,8 @@ impl Deliverer {
         };
         let context = WorkerDeliveryContext {
             store: &self.store,
-            leases: &self.holds.leases,
-            backoff: &self.holds.backoff,
+            leases: &self.pauses.leases,
+            backoff: &self.pauses.backoff,
             fence: Some(claimed.fence),
             instance: &claimed.destination,
             lane: claimed.lane.as_deref(),
@@ -202,10 +202,10 @@ impl Deliverer {
         };
         self.instances.record(&claimed.destination, &outcome, Instant::now());
         if let Outcome::NeedsOperator(trouble) = &outcome {
-            self.holds.hold(&claimed.destination, trouble, Some(claimed.id)).await;
+            self.pauses.pause(&claimed.destination, trouble, Some(claimed.id)).await;
         }
         if self.instances.end_canary(&claimed.destination, claimed.id) {
-            self.holds.learn_from_canary(&claimed.destination, &outcome).await;
+            self.pauses.record_canary(&claimed.destination, &outcome).await;
         }
         outcome
     }
@@ -301,7 +301,7 @@ pub fn conclude(
             Settlement::AsBefore,
             failure,
         ),
-        // Its instance is held now, so it is due whenever that goes on.
+        // Its instance is paused now, so it is due as soon as that is resumed.
         Outcome::NeedsOperator(trouble) => {
             ("needs_operator", uncounted(Duration::ZERO), Settlement::AsBefore, trouble.failure)
         }

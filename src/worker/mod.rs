@@ -9,8 +9,8 @@ mod circuit_breaker;
 mod completer;
 mod delivery;
 mod delivery_context;
+mod destination_pause;
 mod heartbeat;
-mod holds;
 mod indexer;
 mod instances;
 mod lease_registry;
@@ -30,8 +30,8 @@ use crate::store::{Claimed, Store, StoreError, Trial, Wake, Wanted, WorkerId};
 use crate::telemetry::{Metrics, Overseer};
 use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
+use destination_pause::DestinationPause;
 use heartbeat::Heartbeat;
-use holds::Holds;
 use instances::{CanaryGuard, Instances, TrialGuard};
 use lease_registry::LeaseRegistry;
 use rate_limit_backoff::RateLimitBackoff;
@@ -45,8 +45,8 @@ use tracing::warn;
 /// How long an idle pool waits before it looks for work that nobody announced.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long to wait after a claim that found nothing, though somebody may ring meanwhile: what comes in
-/// for an instance that is held, or what another process took, is no reason to ask a thousand times a second.
+/// How long to wait after a claim that found nothing, though somebody may ring meanwhile: events
+/// for a paused instance, or work that another process claimed, are no reason to ask a thousand times a second.
 const REST_AFTER_NOTHING: Duration = Duration::from_millis(20);
 
 /// The shortest time between two looks behind the fresh work, for what is late or in bulk. Only where slots
@@ -72,7 +72,7 @@ pub struct WorkerSettings {
     pub concurrency: usize,
     /// How failed tries are repeated.
     pub retry: RetrySettings,
-    /// The time between two probes of an instance that is held.
+    /// The time between two probes of a paused instance.
     pub probe_every: Duration,
     /// How long running work may go on after the signal to stop.
     pub grace: Duration,
@@ -95,7 +95,7 @@ pub async fn run(
 ) {
     let leases = LeaseRegistry::default();
     let instances = Arc::new(Instances::new(instances));
-    let holds = Holds {
+    let pauses = DestinationPause {
         store: store.clone(),
         wake: wake.clone(),
         leases: leases.clone(),
@@ -105,9 +105,9 @@ pub async fn run(
         metrics: settings.metrics.clone(),
     };
     let overseer = settings.overseer;
-    let probing = tokio::spawn(overseer.clone().vital("probes", holds.clone().watch(stop.clone())));
+    let probing = tokio::spawn(overseer.clone().vital("probes", pauses.clone().probe_until(stop.clone())));
     let mut pool = Pool {
-        holds: holds.clone(),
+        pauses: pauses.clone(),
         heartbeat: Heartbeat::start(
             store.clone(),
             wake.clone(),
@@ -124,7 +124,7 @@ pub async fn run(
         ),
         deliverer: Arc::new(Deliverer {
             instances: instances.clone(),
-            holds,
+            pauses,
             retry: settings.retry,
             store: store.clone(),
             metrics: settings.metrics,
@@ -150,7 +150,7 @@ pub async fn run(
     }
     pool.drain(settings.grace).await;
     if let Err(error) = probing.await {
-        warn!(%error, "the watch over held destinations broke");
+        warn!(%error, "the task that probes paused destinations failed");
     }
 }
 
@@ -168,7 +168,7 @@ struct Pool {
     wake: Wake,
     leases: LeaseRegistry,
     instances: Arc<Instances>,
-    holds: Holds,
+    pauses: DestinationPause,
     deliverer: Arc<Deliverer>,
     slots: Arc<Semaphore>,
     concurrency: usize,
@@ -313,7 +313,7 @@ impl Pool {
             Trial::With(execution) => execution,
             Trial::NotNow => return Ok(Some(slot)),
             Trial::NothingWaits => {
-                self.holds.resume(name).await;
+                self.pauses.resume(name).await;
                 return Ok(Some(slot));
             }
         };

@@ -1,7 +1,8 @@
-//! Holds: what only the operator can mend stops an instance on all replicas, and a probe lets it go on.
+//! Pauses of destination instances, and the probes that end them.
 //!
-//! A probe reads. Where reading cannot tell, a single execution is tried while the hold stays; each
-//! such try that fails puts the next one off for longer.
+//! If only the operator can fix what is wrong, the instance is paused on all replicas. A probe resumes it
+//! once that is fixed. A probe only reads. If reading cannot tell, one execution is tried while the pause
+//! lasts, the canary; each canary that fails delays the next one.
 
 use super::delivery_context::WorkerDeliveryContext;
 use super::instances::Instances;
@@ -17,9 +18,15 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// Holds instances and probes those that are held.
+/// The longest time between two canaries of a paused instance.
+const CANARY_EVERY_MAX: Duration = Duration::from_mins(5);
+
+/// The shortest time between two looks for probes that are due.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
+
+/// Pauses, probes and resumes instances.
 #[derive(Clone)]
-pub(super) struct Holds {
+pub(super) struct DestinationPause {
     pub(super) store: Store,
     pub(super) wake: Wake,
     pub(super) leases: LeaseRegistry,
@@ -30,36 +37,45 @@ pub(super) struct Holds {
     pub(super) metrics: Metrics,
 }
 
-/// The longest time between two tries of a held instance with a single execution.
-const CANARY_EVERY_MAX: Duration = Duration::from_mins(5);
-
-impl Holds {
-    /// Holds an instance for this trouble, which may have shown on an execution.
-    pub(super) async fn hold(&self, instance: &str, trouble: &Trouble, execution: Option<ExecutionId>) {
-        let hold = Hold {
+impl DestinationPause {
+    /// Pauses an instance because of `trouble`, which may have shown on an execution.
+    pub(super) async fn pause(&self, instance: &str, trouble: &Trouble, execution: Option<ExecutionId>) {
+        let pause = Hold {
             class: trouble.failure.class.clone(),
             reason: trouble.failure.message.clone(),
             remedy: trouble.remedy.clone(),
             execution,
         };
-        match self.store.destinations.hold(instance, &hold, self.probe_every).await {
-            Ok(true) => error!(instance, class = hold.class, remedy = hold.remedy, "held until it is mended"),
+        match self.store.destinations.hold(instance, &pause, self.probe_every).await {
+            Ok(true) => error!(instance, class = pause.class, remedy = pause.remedy, "destination paused"),
             Ok(false) => {}
-            Err(error) => warn!(%error, instance, "could not hold it"),
+            Err(error) => warn!(%error, instance, "pausing a destination failed"),
         }
     }
 
-    /// Probes what is held, until told to stop; once at the start, however far off the next probe is.
-    pub(super) async fn watch(self, stop: CancellationToken) {
-        const LOOK_MIN: Duration = Duration::from_millis(10);
-        let look_every = (self.probe_every / 4).max(LOOK_MIN);
+    /// Resumes an instance.
+    pub(super) async fn resume(&self, instance: &str) {
+        match self.store.destinations.resume(instance).await {
+            Ok(true) => {
+                info!(instance, "destination resumed");
+                self.wake.ring();
+            }
+            Ok(false) => {}
+            Err(error) => warn!(%error, instance, "resuming a destination failed"),
+        }
+    }
+
+    /// Probes paused instances until `stop` is cancelled. The first probe comes at once, whenever the next
+    /// one is due.
+    pub(super) async fn probe_until(self, stop: CancellationToken) {
+        let look_every = (self.probe_every / 4).max(LOOK_EVERY_MIN);
         let probing = async {
             if let Err(error) = self.store.destinations.probe_now(&self.instances.names()).await {
-                warn!(%error, "what is held is probed only later");
+                warn!(%error, "scheduling the first probes failed");
             }
             loop {
                 tokio::time::sleep(look_every).await;
-                self.probe_what_is_due().await;
+                self.run_due_probes().await;
             }
         };
         tokio::select! {
@@ -68,11 +84,11 @@ impl Holds {
         }
     }
 
-    async fn probe_what_is_due(&self) {
+    async fn run_due_probes(&self) {
         let due = match self.store.destinations.take_probes(&self.instances.names(), self.probe_every).await {
             Ok(due) => due,
             Err(error) => {
-                warn!(%error, "could not see what is to be probed");
+                warn!(%error, "reading the probes that are due failed");
                 return;
             }
         };
@@ -93,18 +109,18 @@ impl Holds {
                     self.instances.want_canary(&instance);
                     self.wake.ring();
                 }
-                Probe::Held(trouble) => self.hold(&instance, &trouble, None).await,
+                Probe::Held(trouble) => self.pause(&instance, &trouble, None).await,
                 Probe::Unclear => {}
             }
         }
     }
 
-    /// Learns from the one execution with which a held instance was tried.
-    pub(super) async fn learn_from_canary(&self, instance: &str, outcome: &Outcome) {
+    /// Decides after a canary whether its instance is resumed.
+    pub(super) async fn record_canary(&self, instance: &str, outcome: &Outcome) {
         match outcome {
             Outcome::NeedsOperator(_) => {
                 if let Err(error) = self.store.destinations.put_off_probe(instance, CANARY_EVERY_MAX).await {
-                    warn!(%error, instance, "could not put its next probe off");
+                    warn!(%error, instance, "delaying the next probe failed");
                 }
             }
             Outcome::Delivered { status: Some(_), .. }
@@ -117,18 +133,6 @@ impl Holds {
             | Outcome::Throttled { .. }
             | Outcome::Ambiguous { .. }
             | Outcome::InDoubt { .. } => {}
-        }
-    }
-
-    /// Lets an instance go on.
-    pub(super) async fn resume(&self, instance: &str) {
-        match self.store.destinations.resume(instance).await {
-            Ok(true) => {
-                info!(instance, "works again; deliveries go on");
-                self.wake.ring();
-            }
-            Ok(false) => {}
-            Err(error) => warn!(%error, instance, "works again, but could not be resumed"),
         }
     }
 }
