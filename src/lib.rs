@@ -28,4 +28,3 @@ pub mod server;
 
 pub mod app;
 pub mod cli;
-pub mod devserver;

@@ -13,7 +13,6 @@ use eventbridge::destinations::notion::facts::Facts;
 use eventbridge::destinations::notion::field::Field;
 use eventbridge::destinations::notion::mapping;
 use eventbridge::destinations::notion::schema::{Bindings, Schema};
-use eventbridge::devserver::samples;
 use eventbridge::domain::event::{EventFacts, EventKey, StoredEvent};
 use eventbridge::sources::Source;
 use eventbridge::sources::stripe::{HEADER, Stripe, sign};
@@ -28,7 +27,7 @@ const ROUNDS: u32 = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let now = DateTime::from_timestamp(1_760_000_000, 0).ok_or("a time")?;
-    let sample = samples::make("invoice.paid", 7, now).ok_or("a sample")?;
+    let sample = stripe_samples::make("invoice.paid", 7, now).ok_or("a sample")?;
     let body = Bytes::from(sample.body);
     let source = source();
     let signed = headers(&sign(SECRET, &body, now.timestamp()))?;

@@ -8,10 +8,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use eventbridge::devserver::sandbox::{
-    DATA_SOURCE_ID, DATABASE_ID, NOTION_VERSION, Sandbox, SandboxOptions, TOKEN, Template,
-};
 use eventbridge::http_client;
+use notion_sandbox::{DATA_SOURCE_ID, DATABASE_ID, NOTION_VERSION, Sandbox, SandboxOptions, TOKEN, Template};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

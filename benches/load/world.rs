@@ -4,9 +4,8 @@ use crate::Options;
 use crate::figures::folder;
 use crate::program::Launch;
 use anyhow::Context;
-use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
-use eventbridge::devserver::sandbox;
 use eventbridge::store::Store;
+use private_postgres::{DataLifetime, PrivatePostgres};
 use secrecy::SecretString;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
@@ -46,9 +45,9 @@ impl World {
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
         let logs = folder().join("logs");
         fs::create_dir_all(&logs)?;
-        let keep = Keep::Kept { checkout: folder() };
+        let lifetime = DataLifetime::Persistent { checkout: folder() };
         let postgres =
-            tokio::task::spawn_blocking(|| PrivatePostgres::start(Path::new(BINARY), keep)).await??;
+            tokio::task::spawn_blocking(|| PrivatePostgres::start(Path::new(BINARY), lifetime)).await??;
         let admin = pool(postgres.url())?;
         let world = Self { options: options.clone(), postgres, admin, logs };
         world.make_template().await?;
@@ -122,8 +121,8 @@ impl World {
             ("STRIPE_WEBHOOK_SECRET", SECRET),
             ("AUTH", "off"),
             ("LOG_LEVEL", "info"),
-            ("NOTION_API_KEY", sandbox::TOKEN),
-            ("NOTION_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN),
+            ("NOTION_DATABASE_ID", &notion_sandbox::DATABASE_ID.to_string()),
             // Nobody answers there; scenarios in which pages are made say where they go.
             ("NOTION_API_URL", "http://127.0.0.1:1"),
             ("NOTION_RATE_PER_MINUTE", "0"),

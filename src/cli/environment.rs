@@ -7,9 +7,7 @@ use crate::telemetry::{self, LogFormat};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 /// The file of settings, in the folder that the command runs in.
 pub(super) const FILE: &str = ".env";
@@ -54,27 +52,6 @@ pub(super) fn caller() -> Caller {
 pub(super) fn start_log(vars: &Vars, format: LogFormat) {
     telemetry::init(format, vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG")));
     telemetry::log_panics();
-}
-
-/// Begins the command anew where the environment holds settings of libpq.
-///
-/// The database driver reads `PGOPTIONS` and its like by itself, and a private server must be
-/// reached as it is, whatever else its user works with.
-pub(super) fn without_libpq() -> anyhow::Result<()> {
-    let of_libpq: Vec<_> = std::env::vars_os()
-        .map(|(name, _)| name)
-        .filter(|name| name.to_str().is_some_and(|name| name.starts_with("PG") && name != "PG_BIN_DIR"))
-        .collect();
-    if of_libpq.is_empty() {
-        return Ok(());
-    }
-    let mut command =
-        Command::new(std::env::current_exe().context("the path of this program cannot be found")?);
-    command.args(std::env::args_os().skip(1));
-    for name in of_libpq {
-        command.env_remove(name);
-    }
-    Err(command.exec()).context("this program cannot be started anew")
 }
 
 fn file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {

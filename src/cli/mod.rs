@@ -1,11 +1,10 @@
 //! The command line: one file for each subcommand.
 
 mod acknowledge;
-mod browser_trigger;
 mod cancel;
 mod delivery_context;
-mod demo;
-mod dev;
+#[cfg(feature = "dev")]
+mod development;
 mod doctor;
 mod env_file;
 mod environment;
@@ -26,19 +25,14 @@ mod replay;
 mod resume;
 mod retry;
 mod secret_files;
-mod sender;
 mod serve;
 mod setup;
 mod signals;
-mod stack;
 mod status;
-mod stripe_cli;
 mod table;
-mod trigger;
 mod waiting;
 mod why;
 
-use crate::devserver::postgres::guardian;
 use clap::{Parser, Subcommand};
 use std::future::Future;
 use std::process::ExitCode;
@@ -53,12 +47,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs everything on this machine: a private Postgres, the service, and a stand-in for Notion
-    Dev,
-    /// Sends sample events all the way to pages in the Notion sandbox, and checks and shows them
-    Demo,
-    /// Sends signed sample events to a running service
-    Trigger(trigger::TriggerArgs),
+    #[cfg(feature = "dev")]
+    #[command(flatten)]
+    Development(development::Command),
     /// Runs the service in production
     Serve(serve::ServeArgs),
     /// Brings the database's schema up to date
@@ -96,18 +87,14 @@ enum Command {
     Forget(forget::ForgetArgs),
     /// Prints the description of the API
     Openapi,
-    /// Guards a private Postgres server; started by other commands
-    #[command(hide = true)]
-    PostgresGuardian(guardian::GuardianArgs),
 }
 
 /// Runs the command that was asked for.
 pub fn main() -> ExitCode {
     pipe::end_when_it_closes();
     let done = match Cli::parse().command {
-        Command::Dev => environment::without_libpq().and_then(|()| run(dev::run())),
-        Command::Demo => environment::without_libpq().and_then(|()| run(demo::run())),
-        Command::Trigger(args) => run(trigger::run(args)),
+        #[cfg(feature = "dev")]
+        Command::Development(command) => command.run(),
         Command::Serve(args) => run(serve::run(args)),
         Command::Migrate => run(migrate::run()),
         Command::Health(args) => run(health::run(args)),
@@ -124,7 +111,6 @@ pub fn main() -> ExitCode {
         Command::Prune(args) => run(prune::run(args)),
         Command::Forget(args) => run(forget::run(args)),
         Command::Openapi => openapi::run(),
-        Command::PostgresGuardian(args) => return guardian::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("eventbridge: {error:#}");

@@ -2,7 +2,7 @@
 //! from then on goes to the new one.
 
 use crate::harness::{NOW, Service};
-use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, DATABASE_ID, SandboxPage, Template};
+use notion_sandbox::{DATA_SOURCE_ID, DATABASE_ID, SandboxPage, Template};
 use serde_json::json;
 use uuid::Uuid;
 

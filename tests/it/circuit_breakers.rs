@@ -2,7 +2,7 @@
 //! a time. Beside it, other instances keep slots of their own.
 
 use crate::harness::{Database, NOW, Service, within};
-use eventbridge::devserver::sandbox::{DATABASE_ID, Fault, FaultRule, TOKEN, Template};
+use notion_sandbox::{DATABASE_ID, Fault, FaultRule, TOKEN, Template};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

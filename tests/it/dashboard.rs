@@ -4,8 +4,8 @@
 use crate::harness::{Answer, Service, within};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
 use http_body_util::BodyExt;
+use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::json;
 use tower::ServiceExt;
 

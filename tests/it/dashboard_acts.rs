@@ -4,7 +4,7 @@
 use crate::dashboard::{Browser, READ_KEY, WRITE_KEY};
 use crate::harness::{Answer, Service, ServiceBuilder, within};
 use axum::http::StatusCode;
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
+use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::json;
 use std::time::Duration;
 

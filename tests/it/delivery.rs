@@ -3,12 +3,9 @@
 use crate::harness::{NOW, Service, within};
 use eventbridge::app::Role;
 use eventbridge::config::RetrySettings;
-use eventbridge::devserver::samples;
-use eventbridge::devserver::sandbox::{
-    DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template,
-};
 use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{Rescued, Settlement, Wanted, Watch};
+use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,8 +20,9 @@ fn ids(freed: &[Rescued]) -> Vec<ExecutionId> {
     freed.iter().map(|execution| execution.id).collect()
 }
 
-fn payment() -> samples::Sample {
-    samples::make("payment_intent.succeeded", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap()).unwrap()
+fn payment() -> stripe_samples::Sample {
+    stripe_samples::make("payment_intent.succeeded", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap())
+        .unwrap()
 }
 
 /// Sends one payment and waits for its execution to come to an end.

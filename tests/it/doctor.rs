@@ -4,10 +4,8 @@ use crate::harness::{Database, NOW, Service, eventbridge, output, signed, text, 
 use axum::Router;
 use axum::http::Request;
 use axum::routing::post;
-use eventbridge::devserver::sandbox::{
-    self, Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template,
-};
 use eventbridge::sources::stripe;
+use notion_sandbox::{Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::fs;
@@ -38,8 +36,8 @@ impl SetUp {
         let mut command = eventbridge(self.folder.path());
         command.args(args).envs([
             ("NOTION_API_URL", self.sandbox.base_url()),
-            ("NOTION_API_KEY", sandbox::TOKEN),
-            ("NOTION_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN),
+            ("NOTION_DATABASE_ID", &notion_sandbox::DATABASE_ID.to_string()),
             ("NOTION_RATE_PER_MINUTE", "0"),
             ("STRIPE_WEBHOOK_SECRET", SECRET),
             ("AUTH", "off"),
@@ -107,7 +105,7 @@ async fn doctor_finds_nothing_to_mend_where_all_is_well_and_writes_nothing() {
         said.contains("✓ PostgreSQL") && said.contains("All is well.") && !said.contains('\u{1b}'),
         "{said}"
     );
-    assert!(!said.contains(SECRET) && !said.contains(sandbox::TOKEN));
+    assert!(!said.contains(SECRET) && !said.contains(notion_sandbox::TOKEN));
 }
 
 #[tokio::test]
@@ -169,7 +167,7 @@ async fn doctor_adds_the_missing_columns_only_when_told_to() {
 #[tokio::test]
 async fn a_missing_key_column_is_a_problem_that_can_be_mended() {
     let set_up = SetUp::new(Template::Plain).await;
-    set_up.sandbox.handle().remove_column(sandbox::DATA_SOURCE_ID, "EventId").unwrap();
+    set_up.sandbox.handle().remove_column(notion_sandbox::DATA_SOURCE_ID, "EventId").unwrap();
     let checked = set_up.doctor(&[]).await;
     assert_eq!(checked.code, Some(2));
     assert!(checked.remedy("problem", "no column EventId").contains("--fix"));
@@ -180,9 +178,9 @@ async fn a_missing_key_column_is_a_problem_that_can_be_mended() {
 #[tokio::test]
 async fn a_column_that_cannot_hold_its_property_is_a_warning() {
     let set_up = SetUp::new(Template::Original).await;
-    set_up.sandbox.handle().retype_column(sandbox::DATA_SOURCE_ID, "Amount", "date").unwrap();
-    set_up.sandbox.handle().retype_column(sandbox::DATA_SOURCE_ID, "Currency", "formula").unwrap();
-    set_up.sandbox.handle().retype_column(sandbox::DATA_SOURCE_ID, "Status", "status").unwrap();
+    set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Amount", "date").unwrap();
+    set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Currency", "formula").unwrap();
+    set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Status", "status").unwrap();
     let checked = set_up.doctor(&[]).await;
     assert_eq!(checked.code, Some(1), "{:#}", checked.report);
     assert!(checked.remedy("warning", "Amount is left out").contains("number"));
@@ -214,18 +212,20 @@ async fn the_write_test_leaves_nothing_behind_and_shows_what_may_not_be_done() {
 async fn whatever_the_database_setting_leads_to_is_named() {
     let set_up = SetUp::new(Template::Original).await;
     let sandbox = set_up.sandbox.handle();
-    let page = format!("https://www.notion.so/Finance-{}", sandbox::PARENT_PAGE_ID.simple());
+    let page = format!("https://www.notion.so/Finance-{}", notion_sandbox::PARENT_PAGE_ID.simple());
     let checked = set_up.doctor_with("NOTION_DATABASE_ID", &page).await;
     assert!(checked.remedy("problem", "leads to a page (\"Finance\")").contains("notion init"));
-    let source = sandbox::DATA_SOURCE_ID.to_string();
+    let source = notion_sandbox::DATA_SOURCE_ID.to_string();
     let checked = set_up.doctor_with("NOTION_DATABASE_ID", &source).await;
-    assert!(checked.remedy("problem", "id of a data source").contains(&sandbox::DATABASE_ID.to_string()));
+    assert!(
+        checked.remedy("problem", "id of a data source").contains(&notion_sandbox::DATABASE_ID.to_string())
+    );
     let checked = set_up.doctor_with("NOTION_DATABASE_ID", &"0".repeat(32)).await;
     assert!(checked.remedy("problem", "not there for the integration").contains("Connections"));
     let checked = set_up.doctor_with("NOTION_API_KEY", "ntn_revoked").await;
     assert!(checked.remedy("problem", "API token is invalid").contains("NOTION_API_KEY"));
 
-    let other = sandbox.add_data_source(sandbox::DATABASE_ID, Template::Full).unwrap().to_string();
+    let other = sandbox.add_data_source(notion_sandbox::DATABASE_ID, Template::Full).unwrap().to_string();
     let checked = set_up.doctor(&[]).await;
     assert!(checked.remedy("problem", "2 data sources").contains(&other));
     let checked = set_up.doctor_with("NOTION_DATA_SOURCE_ID", &other).await;
@@ -237,7 +237,11 @@ async fn whatever_the_database_setting_leads_to_is_named() {
 #[tokio::test]
 async fn a_wiki_is_named_as_what_cannot_be_filled() {
     let set_up = SetUp::new(Template::Original).await;
-    set_up.sandbox.handle().add_column(sandbox::DATA_SOURCE_ID, "Verification", "verification").unwrap();
+    set_up
+        .sandbox
+        .handle()
+        .add_column(notion_sandbox::DATA_SOURCE_ID, "Verification", "verification")
+        .unwrap();
     let checked = set_up.doctor(&[]).await;
     assert!(checked.remedy("problem", "it is a wiki").contains("notion init"));
 }
@@ -249,8 +253,8 @@ async fn two_instances_that_fill_one_table_are_a_warning() {
     command.envs([
         ("DESTINATIONS", "notion,team-b:notion"),
         ("TEAM_B_API_URL", set_up.sandbox.base_url()),
-        ("TEAM_B_API_KEY", sandbox::TOKEN),
-        ("TEAM_B_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+        ("TEAM_B_API_KEY", notion_sandbox::TOKEN),
+        ("TEAM_B_DATABASE_ID", &notion_sandbox::DATABASE_ID.to_string()),
     ]);
     Checked::of(command).await.remedy("warning", "notion and team-b fill the same table");
 }
@@ -298,7 +302,7 @@ async fn notion_init_waits_until_something_is_shared() {
 #[tokio::test]
 async fn notion_init_says_where_a_link_leads_that_is_no_page() {
     let set_up = SetUp::new(Template::Original).await;
-    let database = sandbox::DATABASE_ID.simple();
+    let database = notion_sandbox::DATABASE_ID.simple();
     let view = "f".repeat(32);
     for (link, said) in [
         (format!("https://www.notion.so/acme/{database}?v={view}"), "leads to a database"),
@@ -309,7 +313,7 @@ async fn notion_init_says_where_a_link_leads_that_is_no_page() {
         let told = text(&done.stderr);
         assert!(!done.status.success() && told.contains(said), "{link}: {told}");
     }
-    let page = format!("https://acme.notion.site/Finance-{}?pvs=4", sandbox::PARENT_PAGE_ID.simple());
+    let page = format!("https://acme.notion.site/Finance-{}?pvs=4", notion_sandbox::PARENT_PAGE_ID.simple());
     let done = output(&mut set_up.command(&["notion", "init", "--page", &page])).await;
     assert!(done.status.success() && text(&done.stdout).starts_with("NOTION_DATABASE_ID="));
     assert!(!set_up.folder.path().join(".env").exists());

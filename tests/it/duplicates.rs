@@ -1,9 +1,7 @@
 //! A second page of one key: the oldest stays, ours goes to the trash, a person's is left alone.
 
 use crate::harness::{NOW, Service, ServiceBuilder, within};
-use eventbridge::devserver::sandbox::{
-    Author, DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template,
-};
+use notion_sandbox::{Author, DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

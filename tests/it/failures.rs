@@ -3,7 +3,7 @@
 use crate::harness::{Answer, Service, within};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Health and probes: one judgement with the verdict, open to all, and cheap however many ask.
 
 use crate::harness::{Service, within};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

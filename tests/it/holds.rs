@@ -2,9 +2,9 @@
 //! holds and rates afterwards.
 
 use crate::harness::{Database, NOW, Service, within};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, SandboxHandle, Template};
 use eventbridge::domain::audit::Caller;
 use eventbridge::store::{Hold, Slot};
+use notion_sandbox::{Fault, FaultRule, Route, SandboxHandle, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 

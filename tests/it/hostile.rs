@@ -26,9 +26,7 @@ fn ok(answer: &Answer) {
 #[tokio::test]
 async fn a_signed_event_that_is_absurdly_deep_is_stored_shown_and_delivered_as_far_as_it_tells() {
     for mode in ["event", "object"] {
-        let service = Service::builder()
-            .set("NOTION_MODE", mode)
-            .template(eventbridge::devserver::sandbox::Template::Full);
+        let service = Service::builder().set("NOTION_MODE", mode).template(notion_sandbox::Template::Full);
         let service = service.start().await;
         let bodies = [
             format!(r#"{{"id":"evt_1","type":"invoice.paid","data":{{"object":{}}}}}"#, lists(DEEP)),

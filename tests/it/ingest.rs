@@ -3,7 +3,6 @@
 use crate::harness::{Answer, NOW, SECRET, Service, recorded, signed, within};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use eventbridge::devserver::samples;
 use eventbridge::sources::stripe;
 use eventbridge::store::SignedPayload;
 use eventbridge::telemetry::Metrics;
@@ -290,7 +289,7 @@ async fn an_unknown_source_is_not_found() {
 
 #[tokio::test]
 async fn every_recorded_event_and_object_goes_in_and_becomes_a_page() {
-    let service = Service::builder().template(eventbridge::devserver::sandbox::Template::Full).start().await;
+    let service = Service::builder().template(notion_sandbox::Template::Full).start().await;
     let bodies = every_body();
     for chunk in bodies.chunks(20) {
         for answer in join_all(chunk.iter().map(|body| service.post_event(body))).await {
@@ -312,7 +311,7 @@ async fn every_recorded_event_and_object_goes_in_and_becomes_a_page() {
 fn every_body() -> Vec<String> {
     let created = chrono::DateTime::from_timestamp(NOW, 0).unwrap();
     let mut bodies: Vec<_> =
-        samples::names().map(|name| samples::make(name, 1, created).unwrap().body).collect();
+        stripe_samples::names().map(|name| stripe_samples::make(name, 1, created).unwrap().body).collect();
     if let Some(folder) = recorded("stripe-events") {
         let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
         files.sort();

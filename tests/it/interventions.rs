@@ -3,7 +3,7 @@
 use crate::harness::{Answer, NOW, Service, within};
 use axum::body::Body;
 use axum::http::Request;
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
+use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
 
 async fn post_json(service: &Service, path: &str, body: &Value) -> Answer {

@@ -8,7 +8,6 @@ use eventbridge::destinations::notion::field::Field;
 use eventbridge::destinations::notion::mapping::{self, Mapped};
 use eventbridge::destinations::notion::object::{changes, object_properties};
 use eventbridge::destinations::notion::schema::{Bindings, Schema};
-use eventbridge::devserver::samples;
 use eventbridge::domain::event::{EventFacts, EventKey, StoredEvent};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -72,7 +71,7 @@ fn created() -> DateTime<Utc> {
 }
 
 fn sample(name: &str) -> Value {
-    let sample = samples::make(name, 42, created()).expect(name);
+    let sample = stripe_samples::make(name, 42, created()).expect(name);
     serde_json::from_str(&sample.body).expect("JSON")
 }
 
@@ -105,8 +104,8 @@ fn recorded_events() -> Vec<(String, Value)> {
 }
 
 fn all_events() -> Vec<(String, Value)> {
-    let samples = samples::names().map(|name| (name.to_owned(), sample(name)));
-    let life = samples::invoice_life(9, created())
+    let samples = stripe_samples::names().map(|name| (name.to_owned(), sample(name)));
+    let life = stripe_samples::invoice_life(9, created())
         .into_iter()
         .map(|sample| (sample.event_type.clone(), serde_json::from_str(&sample.body).expect("JSON")));
     samples.chain(life).chain(recorded_events()).collect()
@@ -230,7 +229,7 @@ fn an_invoices_page_changes_with_each_step_of_its_life_and_says_how_it_stands() 
     let bindings = bindings(Field::ObjectId, best_kind);
     let mut shown = Map::new();
     let mut titles = Vec::new();
-    for sample in samples::invoice_life(42, created()) {
+    for sample in stripe_samples::invoice_life(42, created()) {
         let event = serde_json::from_str(&sample.body).expect("JSON");
         let facts = Facts::read(&stored(&sample.event_id, &event), Tz::UTC);
         let next = object_properties(&facts, &bindings).expect("an object").properties;

@@ -1,9 +1,7 @@
 //! Pages of events and pages of objects in one table: neither is taken for the other.
 
 use crate::harness::{NOW, Service};
-use eventbridge::devserver::sandbox::{
-    DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, Route, SandboxPage, TOKEN, Template,
-};
+use notion_sandbox::{DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, Route, SandboxPage, TOKEN, Template};
 use serde_json::json;
 
 /// An instance in event mode and one in object mode, on one table.

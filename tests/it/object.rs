@@ -1,17 +1,17 @@
 //! Object mode: one page for each object, which ends up showing its newest state.
 
 use crate::harness::{NOW, Service, within};
-use eventbridge::devserver::samples::{self, Sample};
-use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
+use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
+use stripe_samples::Sample;
 
 async fn in_object_mode() -> Service {
     Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await
 }
 
 fn invoice_life(seed: u64) -> Vec<Sample> {
-    samples::invoice_life(seed, chrono::DateTime::from_timestamp(NOW, 0).unwrap())
+    stripe_samples::invoice_life(seed, chrono::DateTime::from_timestamp(NOW, 0).unwrap())
 }
 
 /// A state of a payment: its amount tells which one.
@@ -138,8 +138,8 @@ async fn a_late_event_that_tells_how_a_second_went_brings_back_a_superseded_stat
 #[tokio::test]
 async fn events_without_a_state_of_an_object_are_skipped_with_the_reason() {
     let service = in_object_mode().await;
-    let thin =
-        samples::make("v1.invoice.paid", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap()).unwrap();
+    let thin = stripe_samples::make("v1.invoice.paid", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap())
+        .unwrap();
     service.post_event(&thin.body).await;
     service
         .post_event(

@@ -2,7 +2,7 @@
 //! mended. That of the wrong secret stands in `rejections.rs`, that of the crash in `queue.rs`.
 
 use crate::harness::{Service, eventbridge, output, text, within};
-use eventbridge::devserver::sandbox::{self, DATA_SOURCE_ID, Fault, FaultRule, Route};
+use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::process::Output;
@@ -25,7 +25,7 @@ impl<'a> Desk<'a> {
             ("DATABASE_URL", self.service.database.url().expose_secret().to_owned()),
             ("NOTION_API_URL", self.service.notion_url()),
             ("NOTION_API_KEY", token.to_owned()),
-            ("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string()),
+            ("NOTION_DATABASE_ID", notion_sandbox::DATABASE_ID.to_string()),
             ("STRIPE_WEBHOOK_SECRET", "whsec_of_the_tests".to_owned()),
             ("AUTH", "off".to_owned()),
         ]);
@@ -34,7 +34,7 @@ impl<'a> Desk<'a> {
 
     /// What `status` says, with its exit code.
     async fn status(&self) -> (Option<i32>, String) {
-        let done = self.type_in(sandbox::TOKEN, &["status"]).await;
+        let done = self.type_in(notion_sandbox::TOKEN, &["status"]).await;
         let said: Value = serde_json::from_str(&text(&done.stdout)).unwrap();
         let sentences = said["sentences"].as_array().unwrap().iter().filter_map(Value::as_str);
         (done.status.code(), sentences.collect::<Vec<_>>().join(" "))
@@ -70,7 +70,7 @@ async fn a_token_that_is_revoked_is_told_tried_and_replaced() {
     pay(&service, "evt_1").await;
     let desk = Desk::of(&service);
     desk.until_status(2, "set a new NOTION_API_KEY and restart").await;
-    let before = desk.type_in(sandbox::TOKEN, &["doctor"]).await;
+    let before = desk.type_in(notion_sandbox::TOKEN, &["doctor"]).await;
     assert_eq!(before.status.code(), Some(2), "{before:?}");
     let after = text(&desk.type_in("ntn_new", &["doctor"]).await.stdout);
     assert!(after.contains("the token works") && after.contains("that is mended"), "{after}");
@@ -82,12 +82,12 @@ async fn a_token_that_is_revoked_is_told_tried_and_replaced() {
 
 #[tokio::test]
 async fn a_key_column_that_is_deleted_is_named_and_made_again() {
-    let service = Service::builder().template(sandbox::Template::Full).start().await;
+    let service = Service::builder().template(notion_sandbox::Template::Full).start().await;
     service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     pay(&service, "evt_1").await;
     let desk = Desk::of(&service);
     desk.until_status(2, "add a text column EventId").await;
-    let fixed = text(&desk.type_in(sandbox::TOKEN, &["doctor", "--fix", "--yes"]).await.stdout);
+    let fixed = text(&desk.type_in(notion_sandbox::TOKEN, &["doctor", "--fix", "--yes"]).await.stdout);
     assert!(fixed.contains("added: EventId"), "{fixed}");
     until_pages(&service, 1).await;
     desk.until_status(0, "Nothing waits").await;
@@ -111,10 +111,10 @@ async fn an_event_that_notion_refuses_is_told_with_what_to_type_and_the_others_g
         let place = words.iter().position(|one| *one == word).unwrap_or_else(|| panic!("{said}"));
         words[place + 1]
     };
-    let why = text(&desk.type_in(sandbox::TOKEN, &["why", after("why")]).await.stdout);
+    let why = text(&desk.type_in(notion_sandbox::TOKEN, &["why", after("why")]).await.stdout);
     assert!(why.contains("evt_2") && why.contains("Amount is expected to be number"), "{why}");
     service.sandbox.clear_faults();
-    let retried = desk.type_in(sandbox::TOKEN, &["retry", "--failure", after("--failure")]).await;
+    let retried = desk.type_in(notion_sandbox::TOKEN, &["retry", "--failure", after("--failure")]).await;
     assert!(retried.status.success(), "{retried:?}");
     until_pages(&service, 3).await;
     desk.until_status(0, "Nothing waits").await;

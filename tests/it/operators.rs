@@ -3,8 +3,8 @@
 use crate::harness::{Database, NOW, Service, within};
 use axum::body::Body;
 use axum::http::Request;
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
 use eventbridge::sources::stripe;
+use notion_sandbox::{Fault, FaultRule, Route};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::path::Path;

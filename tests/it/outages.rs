@@ -2,8 +2,8 @@
 //! ingest answers 503 meanwhile, workers wait and go on, and nothing needs a restart.
 
 use crate::harness::{Answer, Database, Line, Service, within};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
 use futures_util::future::join_all;
+use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::json;
 use sqlx::error::DatabaseError;
 use sqlx::{Connection, PgConnection};

@@ -1,7 +1,7 @@
 //! A preview shows the very requests that go out, and sends none of them.
 
 use crate::harness::{NOW, Service};
-use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, LoggedRequest, Route, Template};
+use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, LoggedRequest, Route, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The private Postgres, with real servers: it comes up anywhere, lets nobody else in, leaves
 //! nothing behind, and loses nothing that is to be kept.
 
-use eventbridge::devserver::postgres::{GUARDIAN_SUBCOMMAND, Keep, PrivatePostgres};
+use private_postgres::{DataLifetime, PrivatePostgres, SUPERVISOR_SUBCOMMAND};
 use sqlx::{Connection, PgConnection};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -13,12 +13,12 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const GUARDIAN: &str = env!("CARGO_BIN_EXE_eventbridge");
+const SUPERVISOR: &str = env!("CARGO_BIN_EXE_eventbridge");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn it_answers_in_utf8_and_makes_no_tcp_port() {
-    let server = start(Keep::ThrowAway);
+    let server = start(DataLifetime::Temporary);
     let settings =
         "SELECT concat_ws(' ', current_user, current_database(), current_setting('server_encoding'),
         current_setting('jit'), '[' || current_setting('listen_addresses') || ']', 'é€😀')";
@@ -32,7 +32,7 @@ fn it_answers_in_utf8_and_makes_no_tcp_port() {
 
 #[test]
 fn a_throw_away_cluster_is_gone_after_its_stop() {
-    let server = start(Keep::ThrowAway);
+    let server = start(DataLifetime::Temporary);
     let (data, socket) = (server.data_dir().to_owned(), server.socket_dir().to_owned());
     let postmaster = postmaster_of(&data);
     server.stop().unwrap();
@@ -41,7 +41,7 @@ fn a_throw_away_cluster_is_gone_after_its_stop() {
 
 #[test]
 fn two_servers_run_side_by_side() {
-    let (one, other) = (start(Keep::ThrowAway), start(Keep::ThrowAway));
+    let (one, other) = (start(DataLifetime::Temporary), start(DataLifetime::Temporary));
     assert_ne!(one.url(), other.url());
     run(one.url(), "CREATE TABLE only_here ()");
     assert_eq!(ask(other.url(), "SELECT coalesce(to_regclass('only_here')::text, 'absent')"), "absent");
@@ -81,8 +81,9 @@ fn a_killed_owner_leaves_no_server_behind() {
 
 #[test]
 fn an_owner_that_is_gone_before_the_server_is_up_is_no_failure() {
-    let guardian = Command::new(GUARDIAN).arg(GUARDIAN_SUBCOMMAND).stdin(Stdio::null()).output().unwrap();
-    assert!(guardian.status.success() && guardian.stdout.is_empty(), "{guardian:?}");
+    let supervisor =
+        Command::new(SUPERVISOR).arg(SUPERVISOR_SUBCOMMAND).stdin(Stdio::null()).output().unwrap();
+    assert!(supervisor.status.success() && supervisor.stdout.is_empty(), "{supervisor:?}");
 }
 
 #[test]
@@ -92,8 +93,8 @@ fn data_of_another_major_version_are_refused_and_left_alone() {
     let version = server.data_dir().join("PG_VERSION");
     server.stop().unwrap();
     fs::write(&version, "10\n").unwrap();
-    let keep = Keep::Kept { checkout: checkout.path.clone() };
-    let error = PrivatePostgres::start(Path::new(GUARDIAN), keep).unwrap_err().to_string();
+    let lifetime = DataLifetime::Persistent { checkout: checkout.path.clone() };
+    let error = PrivatePostgres::start(Path::new(SUPERVISOR), lifetime).unwrap_err().to_string();
     assert!(error.contains("made by PostgreSQL 10"), "{error}");
     assert_eq!(fs::read_to_string(&version).unwrap(), "10\n");
 }
@@ -105,8 +106,8 @@ fn a_server_that_cannot_start_says_why() {
     let settings = server.data_dir().join("postgresql.conf");
     server.stop().unwrap();
     fs::write(&settings, "no_such_setting = 1\n").unwrap();
-    let keep = Keep::Kept { checkout: checkout.path.clone() };
-    let error = PrivatePostgres::start(Path::new(GUARDIAN), keep).unwrap_err().to_string();
+    let lifetime = DataLifetime::Persistent { checkout: checkout.path.clone() };
+    let error = PrivatePostgres::start(Path::new(SUPERVISOR), lifetime).unwrap_err().to_string();
     assert!(error.contains("no_such_setting"), "{error}");
 }
 
@@ -125,7 +126,7 @@ fn an_orphan_of_a_kept_cluster_is_stopped_by_the_next_start() {
 }
 
 #[test]
-fn kept_data_survive_a_kill_of_guardian_and_server() {
+fn kept_data_survive_a_kill_of_supervisor_and_server() {
     let checkout = Checkout::new();
     let server = checkout.start();
     remember(server.url());
@@ -163,7 +164,7 @@ fn a_stale_pid_file_that_names_a_living_stranger_is_seen_through() {
 
 #[test]
 fn a_server_that_dies_comes_back_with_its_data_at_the_same_place() {
-    let server = start(Keep::ThrowAway);
+    let server = start(DataLifetime::Temporary);
     remember(server.url());
     run(server.url(), "CHECKPOINT");
     let postmaster = postmaster_of(server.data_dir());
@@ -175,13 +176,13 @@ fn a_server_that_dies_comes_back_with_its_data_at_the_same_place() {
 }
 
 #[test]
-fn what_a_killed_guardian_left_is_swept_by_the_next_start() {
-    let lost = start(Keep::ThrowAway);
+fn what_a_killed_supervisor_left_is_swept_by_the_next_start() {
+    let lost = start(DataLifetime::Temporary);
     let data = lost.data_dir().to_owned();
     let orphan = postmaster_of(&data);
     kill("-KILL", parent_of(orphan));
     drop(lost);
-    let _next = start(Keep::ThrowAway);
+    let _next = start(DataLifetime::Temporary);
     until("the leftover is gone", || !lives(orphan) && !data.parent().unwrap().exists());
 }
 
@@ -215,7 +216,7 @@ fn a_checkout_deep_down_is_no_obstacle() {
 
 #[test]
 fn another_user_of_the_system_cannot_connect() {
-    let server = start(Keep::ThrowAway);
+    let server = start(DataLifetime::Temporary);
     let (ours, theirs) = (owner_of(server.socket_dir().parent().unwrap()), owner_of(server.data_dir()));
     if ours.0 != 0 {
         return; // Only root can be somebody else.
@@ -237,8 +238,12 @@ fn another_user_of_the_system_cannot_connect() {
 #[ignore = "part of other tests, which start it"]
 fn owner() {
     let Ok(checkout) = std::env::var("PRIVATE_POSTGRES_CHECKOUT") else { return };
-    let keep = if checkout.is_empty() { Keep::ThrowAway } else { Keep::Kept { checkout: checkout.into() } };
-    let server = start(keep);
+    let lifetime = if checkout.is_empty() {
+        DataLifetime::Temporary
+    } else {
+        DataLifetime::Persistent { checkout: checkout.into() }
+    };
+    let server = start(lifetime);
     println!("\nSERVER {} {}", server.url(), server.data_dir().display());
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
@@ -308,7 +313,7 @@ impl Checkout {
     }
 
     fn start(&self) -> PrivatePostgres {
-        let server = start(Keep::Kept { checkout: self.path.clone() });
+        let server = start(DataLifetime::Persistent { checkout: self.path.clone() });
         self.home.get_or_init(|| server.data_dir().parent().unwrap().to_owned());
         server
     }
@@ -322,8 +327,8 @@ impl Drop for Checkout {
     }
 }
 
-fn start(keep: Keep) -> PrivatePostgres {
-    PrivatePostgres::start(Path::new(GUARDIAN), keep).unwrap()
+fn start(lifetime: DataLifetime) -> PrivatePostgres {
+    PrivatePostgres::start(Path::new(SUPERVISOR), lifetime).unwrap()
 }
 
 fn remember(url: &str) {

@@ -2,12 +2,12 @@
 
 use crate::harness::{Database, NOW, Service, within};
 use eventbridge::config::RetrySettings;
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
 use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Trial, Wanted, Watch, WorkerId};
 use eventbridge::worker::conclude;
+use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::BTreeSet;

@@ -2,10 +2,10 @@
 
 use crate::harness::{Database, NOW, Service, eventbridge, output, text, within};
 use eventbridge::config::Retention;
-use eventbridge::devserver::sandbox::{self, Template};
 use eventbridge::domain::event::EventKey;
 use eventbridge::retention::{self, Pace};
 use eventbridge::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store};
+use notion_sandbox::Template;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::process::Output;
@@ -300,8 +300,8 @@ async fn a_customer_is_forgotten_and_nobody_else() {
         let mut command = command(&service, &folder, &[&["forget", "cus_Jane1"], args].concat());
         command.envs([
             ("NOTION_API_URL", service.notion_url()),
-            ("NOTION_API_KEY", sandbox::TOKEN.to_owned()),
-            ("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string()),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN.to_owned()),
+            ("NOTION_DATABASE_ID", notion_sandbox::DATABASE_ID.to_string()),
         ]);
         output(&mut command).await
     };

@@ -2,9 +2,9 @@
 //! is lost, and the service goes on with it.
 
 use crate::harness::{Database, NOW, SECRET, Service, within};
-use eventbridge::devserver::sandbox::Template;
 use eventbridge::sources::stripe;
 use eventbridge::store::{Db, MigrateError};
+use notion_sandbox::Template;
 use serde_json::json;
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
 //! The newest state of an object, among whole events as Stripe sends them.
 
 use chrono::{DateTime, Utc};
-use eventbridge::devserver::samples::{self, Sample};
 use eventbridge::domain::event::EventFacts;
 use eventbridge::domain::version::{EventState, is_newer, newest};
 use proptest::prelude::*;
 use serde_json::Value;
+use stripe_samples::Sample;
 
 fn second() -> DateTime<Utc> {
     DateTime::from_timestamp(1_764_000_000, 0).expect("a time")
@@ -23,11 +23,11 @@ fn state(sample: &Sample) -> EventState {
 }
 
 fn states(names: &[&str], seed: u64) -> Vec<EventState> {
-    names.iter().map(|name| state(&samples::make(name, seed, second()).expect(name))).collect()
+    names.iter().map(|name| state(&stripe_samples::make(name, seed, second()).expect(name))).collect()
 }
 
 fn invoice_life(seed: u64) -> Vec<EventState> {
-    samples::invoice_life(seed, second()).iter().map(state).collect()
+    stripe_samples::invoice_life(seed, second()).iter().map(state).collect()
 }
 
 /// Each of these lists is the life of one object.
@@ -69,7 +69,7 @@ fn of_any_two_events_in_a_life_the_later_one_is_newer() {
 #[test]
 fn the_states_that_are_stored_are_read_as_those_that_are_parsed() {
     use eventbridge::domain::event::{EventKey, StoredEvent};
-    let sample = samples::make("invoice.paid", 1, second()).expect("a sample");
+    let sample = stripe_samples::make("invoice.paid", 1, second()).expect("a sample");
     let stored = StoredEvent {
         key: EventKey(1),
         source: "stripe".to_owned(),

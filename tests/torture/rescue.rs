@@ -9,7 +9,7 @@ use crate::chaos::{Report, Rescue};
 use crate::watch::Watch;
 use crate::world::{Replica, World};
 use anyhow::bail;
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use notion_sandbox::{Fault, FaultRule, Route};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::ops::Range;

@@ -3,9 +3,9 @@
 
 use crate::{Mode, Options, Sabotage};
 use anyhow::{Context, bail};
-use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
-use eventbridge::devserver::sandbox::{self, RunningSandbox, Sandbox, SandboxOptions, Template};
 use eventbridge::store::Store;
+use notion_sandbox::{RunningSandbox, Sandbox, SandboxOptions, Template};
+use private_postgres::{DataLifetime, PrivatePostgres};
 use secrecy::SecretString;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::fs::{self, File};
@@ -59,9 +59,10 @@ pub struct World {
 impl World {
     /// Starts everything.
     pub async fn start(options: &Options) -> anyhow::Result<Arc<Self>> {
-        let guardian = Path::new(BINARY);
+        let supervisor = Path::new(BINARY);
         let postgres =
-            tokio::task::spawn_blocking(|| PrivatePostgres::start(guardian, Keep::ThrowAway)).await??;
+            tokio::task::spawn_blocking(|| PrivatePostgres::start(supervisor, DataLifetime::Temporary))
+                .await??;
         let database = prepare(postgres.url(), options).await?;
         let template = match options.mode {
             Mode::Event => Template::Original,
@@ -90,8 +91,8 @@ impl World {
             // What is held is under no strain: it must not be held for long.
             ("PROBE_SECONDS", "2".to_owned()),
             ("NOTION_API_URL", sandbox.base_url().to_owned()),
-            ("NOTION_API_KEY", sandbox::TOKEN.to_owned()),
-            ("NOTION_DATABASE_ID", sandbox::DATABASE_ID.to_string()),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN.to_owned()),
+            ("NOTION_DATABASE_ID", notion_sandbox::DATABASE_ID.to_string()),
             ("NOTION_SETTLE_SECONDS", settle(options).as_secs().to_string()),
             ("NOTION_RATE_PER_MINUTE", if options.limited { RATE_KEPT } else { 0 }.to_string()),
         ];
@@ -122,7 +123,7 @@ impl World {
         Ok(Arc::new(Self { options, replicas, sandbox, database, postgres, logs, _folder: folder }))
     }
 
-    /// Kills the postmaster; its guardian starts another one.
+    /// Kills the postmaster; its supervisor starts another one.
     pub async fn kill_postgres(&self) -> anyhow::Result<()> {
         let path = self.postgres.data_dir().join("postmaster.pid");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

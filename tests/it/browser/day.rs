@@ -3,7 +3,6 @@
 use super::Site;
 use super::site::invoice_at;
 use chrono::{DateTime, TimeDelta, Utc};
-use eventbridge::devserver::samples;
 use eventbridge::store::Addition;
 use std::time::{Duration, SystemTime};
 
@@ -64,7 +63,7 @@ async fn deliver(site: &Site) {
     for (number, name) in TYPES.iter().cycle().take(EVENTS).enumerate() {
         let ago = TimeDelta::minutes(4) * i32::try_from(EVENTS - number + 4).unwrap();
         let seed = u64::try_from(number / TYPES.len()).unwrap() + 40;
-        let sample = samples::make(name, seed, now() - ago).unwrap();
+        let sample = stripe_samples::make(name, seed, now() - ago).unwrap();
         assert_eq!(site.post_event(&sample.body).await.status, 200);
     }
     let delivered = "select count(*) from eventbridge.executions where status = 'success'";

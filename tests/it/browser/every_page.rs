@@ -4,7 +4,7 @@
 use super::axe::Axe;
 use super::site::{WRITE_KEY, invoice};
 use super::{Page, Scheme, Site, Width, day};
-use eventbridge::devserver::sandbox::DATA_SOURCE_ID;
+use notion_sandbox::DATA_SOURCE_ID;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Fills the site, and gives the pages to begin with: those that differ by more than their shape.

@@ -2,7 +2,7 @@
 
 use super::Site;
 use super::site::{READ_KEY, WRITE_KEY, invoice};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use notion_sandbox::{Fault, FaultRule, Route};
 
 #[tokio::test]
 async fn a_failure_is_found_by_the_customers_address_understood_retried_and_seen_to_succeed() {

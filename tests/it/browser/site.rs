@@ -3,7 +3,7 @@
 use super::{Chromium, Page};
 use crate::harness::{Listening, SECRET, Service, ServiceBuilder};
 use chrono::{DateTime, Utc};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route, Template};
+use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
 use std::ops::Deref;
 use std::sync::Arc;

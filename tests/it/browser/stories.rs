@@ -4,7 +4,7 @@
 use super::site::{WRITE_KEY, invoice_at};
 use super::{Page, Site, day};
 use crate::harness::SECRET;
-use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
+use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 
 /// The overview in the state in which somebody sees it who was just woken.
 async fn at_three_in_the_morning(site: &Site) -> Page {

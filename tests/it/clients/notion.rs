@@ -2,7 +2,7 @@
 
 use super::tools::{Tools, run};
 use crate::harness::text;
-use eventbridge::devserver::sandbox::{
+use notion_sandbox::{
     DATA_SOURCE_ID, DATABASE_ID, PARENT_PAGE_ID, Sandbox, SandboxHandle, SandboxOptions, TOKEN,
 };
 use serde_json::{Value, json};

@@ -3,12 +3,11 @@
 use super::tools::{Tools, run};
 use crate::harness::{Database, NOW, Service, eventbridge, output, signed, text};
 use chrono::DateTime;
-use eventbridge::devserver::samples;
-use eventbridge::devserver::sandbox::{
-    self, Author, DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, LoggedRequest, NOTION_VERSION, Route,
-    Sandbox, SandboxOptions, Template,
-};
 use eventbridge::http_client;
+use notion_sandbox::{
+    Author, DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, LoggedRequest, NOTION_VERSION, Route, Sandbox,
+    SandboxOptions, Template,
+};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -175,7 +174,7 @@ async fn what_the_sandbox_answers_has_the_types_of_notions_client() {
     let base = sandbox.base_url().parse().unwrap();
     let client = http_client::client(&base, Duration::from_secs(10)).unwrap();
     let answer = async |name, method: Method, path: &str, body: Value| {
-        let request = client.request(method, base.join(path).unwrap()).bearer_auth(sandbox::TOKEN);
+        let request = client.request(method, base.join(path).unwrap()).bearer_auth(notion_sandbox::TOKEN);
         let answer = request.header("Notion-Version", NOTION_VERSION).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let mut value: Value = answer.json().await.unwrap();
@@ -184,7 +183,7 @@ async fn what_the_sandbox_answers_has_the_types_of_notions_client() {
         Typed { name, value }
     };
     let page = format!("v1/pages/{}", page["id"].as_str().unwrap());
-    let new_database = json!({"parent": {"page_id": sandbox::PARENT_PAGE_ID},
+    let new_database = json!({"parent": {"page_id": notion_sandbox::PARENT_PAGE_ID},
         "initial_data_source": {"properties": {"Name": {"title": {}}}}});
     let answers = [
         answer("GetSelfResponse", Method::GET, "v1/users/me", json!({})).await,
@@ -227,8 +226,8 @@ fn properties_of_a_page() -> Value {
 async fn delivered(mode: &str, template: Template) -> Vec<Typed> {
     let service = Service::builder().set("NOTION_MODE", mode).template(template).start().await;
     let mut events: Vec<_> =
-        samples::names().map(|name| samples::make(name, 7, at(NOW)).unwrap().body).collect();
-    events.extend(samples::invoice_life(8, at(NOW)).into_iter().map(|sample| sample.body));
+        stripe_samples::names().map(|name| stripe_samples::make(name, 7, at(NOW)).unwrap().body).collect();
+    events.extend(stripe_samples::invoice_life(8, at(NOW)).into_iter().map(|sample| sample.body));
     let invoice = |id: &str, name: &str, amount: i64| {
         json!({"id": id, "object": "event", "type": "invoice.paid", "created": NOW, "livemode": true, "account": "acct_1",
             "data": {"object": {"id": format!("in_{id}"), "object": "invoice", "total": amount, "currency": "kwd",
@@ -276,7 +275,7 @@ async fn sent_by_commands() -> Vec<Typed> {
         let mut command = eventbridge(folder.path());
         command.args(&args).envs([
             ("NOTION_API_URL", sandbox.base_url()),
-            ("NOTION_API_KEY", sandbox::TOKEN),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN),
             ("NOTION_RATE_PER_MINUTE", "0"),
             ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdefghijklmnopqrstuv"),
             ("AUTH", "off"),
@@ -292,7 +291,7 @@ async fn sent_by_commands() -> Vec<Typed> {
     requests.iter().flatten().filter_map(Typed::of_request).collect()
 }
 
-async fn start_sandbox(template: Template) -> sandbox::RunningSandbox {
+async fn start_sandbox(template: Template) -> notion_sandbox::RunningSandbox {
     let options = SandboxOptions { template, rate_per_minute: None, ..SandboxOptions::default() };
     Sandbox::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap()
 }

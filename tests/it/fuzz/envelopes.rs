@@ -5,9 +5,8 @@ use crate::harness::{NOW, SECRET, Service};
 use axum::body::Body;
 use axum::http::Request;
 use chrono::DateTime;
-use eventbridge::devserver::samples;
-use eventbridge::devserver::sandbox::Template;
 use eventbridge::sources::stripe;
+use notion_sandbox::Template;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
@@ -146,11 +145,13 @@ fn around() -> impl Strategy<Value = Vec<u8>> {
 
 /// A sample with some of its bytes changed, left out or added.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
-    let names: Vec<_> = samples::names().collect();
+    let names: Vec<_> = stripe_samples::names().collect();
     let change = (any::<Index>(), 0_usize..20, select(PIECES), any::<bool>());
     (select(names), any::<u64>(), prop::collection::vec(change, 0..4)).prop_map(|(name, seed, changes)| {
-        let mut body =
-            samples::make(name, seed, DateTime::from_timestamp(NOW, 0).unwrap()).unwrap().body.into_bytes();
+        let mut body = stripe_samples::make(name, seed, DateTime::from_timestamp(NOW, 0).unwrap())
+            .unwrap()
+            .body
+            .into_bytes();
         for (at, length, piece, puts) in changes {
             let at = at.index(body.len());
             let end = body.len().min(at + length);

@@ -2,8 +2,8 @@
 //!
 //! The server is a private throw-away one, or the one that `TEST_DATABASE_URL` names.
 
-use eventbridge::devserver::postgres::{Keep, PrivatePostgres};
 use eventbridge::store::Store;
+use private_postgres::{DataLifetime, PrivatePostgres};
 use secrecy::SecretString;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions, postgres::PgListener,
@@ -183,7 +183,7 @@ impl Server {
 }
 
 fn private_server() -> PrivatePostgres {
-    PrivatePostgres::start(Path::new(env!("CARGO_BIN_EXE_eventbridge")), Keep::ThrowAway).unwrap()
+    PrivatePostgres::start(Path::new(env!("CARGO_BIN_EXE_eventbridge")), DataLifetime::Temporary).unwrap()
 }
 
 fn named(server: &Url, database: &str) -> Url {

@@ -9,14 +9,12 @@ use eventbridge::alerts;
 use eventbridge::app::{self, Parts, Role};
 use eventbridge::config::{Reader, Settings, Vars};
 use eventbridge::destinations::{self, Kind};
-use eventbridge::devserver::sandbox::{
-    self, RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, Template,
-};
 use eventbridge::server::{self, Limits};
 use eventbridge::sources::stripe;
 use eventbridge::store::Store;
 use eventbridge::telemetry::Metrics;
 use http_body_util::BodyExt;
+use notion_sandbox::{RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, Template};
 use secrecy::SecretString;
 use serde_json::Value;
 use std::sync::Arc;
@@ -294,8 +292,8 @@ impl ServiceBuilder {
         };
         for (name, text) in [
             ("NOTION_API_URL", sandbox.base_url()),
-            ("NOTION_API_KEY", sandbox::TOKEN),
-            ("NOTION_DATABASE_ID", &sandbox::DATABASE_ID.to_string()),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN),
+            ("NOTION_DATABASE_ID", &notion_sandbox::DATABASE_ID.to_string()),
             ("NOTION_SETTLE_SECONDS", "0"),
             ("NOTION_RATE_PER_MINUTE", "0"),
             ("STRIPE_WEBHOOK_SECRET", SECRET),

@@ -1,7 +1,7 @@
 //! Each call does what it does at Notion and answers in its shape.
 
 use super::{Harness, new_page, titled};
-use eventbridge::devserver::sandbox::{
+use notion_sandbox::{
     DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, PARENT_PAGE_ID, SandboxOptions, Template,
 };
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! What Notion refuses, the sandbox refuses, with the same status, code and wording.
 
 use super::{Answer, Harness, new_page, titled};
-use eventbridge::devserver::sandbox::{DATABASE_ID, NOTION_VERSION, SandboxOptions, TOKEN, Template};
+use notion_sandbox::{DATABASE_ID, NOTION_VERSION, SandboxOptions, TOKEN, Template};
 use reqwest::Method;
 use serde_json::{Value, json};
 

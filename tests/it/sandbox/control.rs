@@ -1,7 +1,7 @@
 //! Another process can drive the sandbox over HTTP as the handle does within one.
 
 use super::Harness;
-use eventbridge::devserver::sandbox::DATA_SOURCE_ID;
+use notion_sandbox::DATA_SOURCE_ID;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! The sandbox misbehaves as it was told, and says truthfully afterwards what was written.
 
 use super::{Harness, new_page, titled};
-use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
+use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 use reqwest::Method;
 use serde_json::json;
 use std::time::{Duration, Instant};

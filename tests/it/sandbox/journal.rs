@@ -1,7 +1,7 @@
 //! What a sandbox with a journal holds outlives it, and a crash costs no more than the last line.
 
 use super::{Harness, titled};
-use eventbridge::devserver::sandbox::{DATA_SOURCE_ID, JournalError, Sandbox, SandboxError, SandboxOptions};
+use notion_sandbox::{DATA_SOURCE_ID, JournalError, Sandbox, SandboxError, SandboxOptions};
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::Write as _;

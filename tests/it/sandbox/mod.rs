@@ -7,7 +7,7 @@ mod faults;
 mod journal;
 mod table;
 
-use eventbridge::devserver::sandbox::{
+use notion_sandbox::{
     DATA_SOURCE_ID, NOTION_VERSION, RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, TOKEN,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};

@@ -1,7 +1,7 @@
 //! A person sees the tables in a browser, and nothing that was written can act there.
 
 use super::Harness;
-use eventbridge::devserver::sandbox::Template;
+use notion_sandbox::Template;
 use serde_json::json;
 
 const ATTACK: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";

@@ -2,7 +2,7 @@
 
 use crate::Sabotage;
 use crate::world::LATE_MS_MAX;
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use notion_sandbox::{Fault, FaultRule, Route};
 use rand::RngExt;
 use rand::rngs::StdRng;
 

@@ -5,7 +5,7 @@ use super::faults;
 use super::{Blow, Report};
 use crate::watch::Watch;
 use crate::world::{END_MAX, Process, Replica, World};
-use eventbridge::devserver::sandbox::{Fault, FaultRule, Route};
+use notion_sandbox::{Fault, FaultRule, Route};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// How many calls in a row are refused.
 const REFUSALS_MAX: u32 = 5;
 
-/// The guardian of Postgres gives up after ten restarts of a server that never stayed up for a
+/// The supervisor of Postgres gives up after ten restarts of a server that never stayed up for a
 /// minute, starts that failed included.
 const POSTGRES_KILLS_IN_A_ROW: u32 = 3;
 const POSTGRES_STEADY: Duration = Duration::from_secs(62);

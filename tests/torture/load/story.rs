@@ -3,7 +3,6 @@
 use super::plan::{Cells, Copy, Event, Plan};
 use crate::Options;
 use chrono::{DateTime, Utc};
-use eventbridge::devserver::samples;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -44,15 +43,15 @@ impl Writer {
 
     /// Any of the samples, alone.
     fn sample(&mut self) {
-        let names: Vec<_> = samples::names().collect();
+        let names: Vec<_> = stripe_samples::names().collect();
         let name = names.get(self.rng.random_range(0..names.len())).copied().unwrap_or_default();
-        let Some(sample) = samples::make(name, self.next, self.time()) else { return };
+        let Some(sample) = stripe_samples::make(name, self.next, self.time()) else { return };
         self.tell(vec![(sample.event_id, sample.event_type, sample.body, Cells::new())]);
     }
 
     /// An invoice from draft to paid, a minute between any two events.
     fn invoice(&mut self) {
-        let life = samples::invoice_life(self.next, self.time());
+        let life = stripe_samples::invoice_life(self.next, self.time());
         let paid = Cells::from([("ObjectStatus", "paid".to_owned())]);
         let events =
             life.into_iter().map(|sample| (sample.event_id, sample.event_type, sample.body, paid.clone()));
@@ -130,7 +129,7 @@ impl Writer {
             data.insert("previous_attributes".to_owned(), previous);
         }
         let body = json!({
-            "id": id, "object": "event", "api_version": samples::API_VERSION, "created": created,
+            "id": id, "object": "event", "api_version": stripe_samples::API_VERSION, "created": created,
             "livemode": false, "pending_webhooks": 1, "request": null, "type": event_type, "data": data,
         });
         // Whitespace is part of the body as well.

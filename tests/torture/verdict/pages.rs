@@ -4,7 +4,7 @@ use super::Judge;
 use super::events::Execution;
 use crate::Mode;
 use crate::load::Cells;
-use eventbridge::devserver::sandbox::SandboxPage;
+use notion_sandbox::SandboxPage;
 use std::collections::BTreeMap;
 
 impl Judge<'_> {

@@ -1,0 +1,86 @@
+//! `eventbridge dev`: everything on this machine, with nothing to set up, and kept between runs.
+
+use super::dev_environment::{DevEnvironment, Options};
+use super::{stripe_cli, trigger};
+use crate::cli::local::LocalState;
+use crate::cli::{environment, signals};
+use crate::config::NamedSecret;
+use crate::telemetry::LogFormat;
+use private_postgres::{DataLifetime, PrivatePostgres};
+use secrecy::ExposeSecret;
+use std::process::ExitCode;
+
+const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
+
+pub(super) async fn run() -> anyhow::Result<ExitCode> {
+    let vars = environment::vars()?;
+    environment::start_log(&vars, LogFormat::Text);
+    let stop = signals::stop_requested()?;
+    let local = LocalState::here()?;
+    let secret = NamedSecret { name: "dev".to_owned(), secret: local.webhook_secret()? };
+    let of_cli = if vars.is_meant("STRIPE_WEBHOOK_SECRET") { None } else { stripe_cli::secret().await };
+    let has_cli = of_cli.is_some();
+    let starting = DevEnvironment::start(Options {
+        vars,
+        data_lifetime: DataLifetime::Persistent { checkout: local.checkout.clone() },
+        sandbox_journal: Some(local.sandbox_journal()?),
+        fallback_secrets: std::iter::once(secret).chain(of_cli).collect(),
+        free_ports: false,
+    });
+    let environment = tokio::select! {
+        started = starting => started?,
+        // Dropping what has started so far stops it.
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    print!("{}", welcome(&environment, has_cli));
+    local.record_database(environment.postgres.as_ref().map(PrivatePostgres::url))?;
+    let served = environment.serve(async move { stop.cancelled().await }).await;
+    local.record_database(None)?;
+    served?;
+    println!("Stopped; everything is kept for the next run.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where everything is, and what to paste next.
+fn welcome(environment: &DevEnvironment, has_cli: bool) -> String {
+    let base = &environment.base_url;
+    let secret = environment.secret.expose_secret();
+    let notion = environment.sandbox.as_ref().map_or_else(
+        || "the database of NOTION_DATABASE_ID".to_owned(),
+        |sandbox| {
+            format!("{}  (a stand-in; set NOTION_API_KEY for the real one)", local_name(sandbox.base_url()))
+        },
+    );
+    let database = environment.postgres.as_ref().map_or("DATABASE_URL", |postgres| postgres.url());
+    let webhook = format!("{base}{WEBHOOK_PATH}");
+    let trigger = match webhook.as_str() {
+        trigger::DEFAULT_URL => "trigger invoice.paid".to_owned(),
+        other => format!("trigger invoice.paid --url {other}"),
+    };
+    let cli = if has_cli {
+        "  (its secret is accepted already)"
+    } else {
+        "\n                 (start it first, then this again with STRIPE_WEBHOOK_SECRET=<the secret that it prints>)"
+    };
+    format!(
+        "
+  EventBridge is ready. Ctrl-C stops it.
+
+  Dashboard      {base}
+  API docs       {base}/docs   (POST /api/v1/dev/trigger sends a sample from the browser)
+  Webhook        {webhook}
+  Notion         {notion}
+  Postgres       {database}
+  Secret         {secret}
+
+  Send a sample  eventbridge {trigger}
+                 (or: cargo run -- {trigger})
+  Stripe CLI     stripe listen --all-snapshot --forward-to {webhook}{cli}
+
+"
+    )
+}
+
+fn local_name(url: &str) -> String {
+    url.replace("127.0.0.1", "localhost").replace("0.0.0.0", "localhost")
+}

@@ -1,0 +1,198 @@
+//! The development environment: a private Postgres, the service and the Notion sandbox on this machine.
+//!
+//! `dev` and `demo` both run one. They differ in what they keep and in what they print.
+
+use super::browser_trigger;
+use super::sender::{self, Sender};
+use crate::alerts;
+use crate::app::{Parts, Role, Service};
+use crate::cli::operator;
+use crate::config::{NamedSecret, Reader, Settings, Vars};
+use crate::destinations;
+use crate::ui::{Playground, SampleError, SendSample};
+use anyhow::Context;
+use notion_sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxOptions, Template};
+use private_postgres::{DataLifetime, PrivatePostgres};
+use secrecy::SecretString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use url::Url;
+
+/// What to start.
+pub(super) struct Options {
+    /// The user's settings, or none.
+    pub vars: Vars,
+    /// Whether a private server's data outlive it.
+    pub data_lifetime: DataLifetime,
+    /// Where the sandbox keeps its pages.
+    pub sandbox_journal: Option<PathBuf>,
+    /// Secrets that are accepted where the settings name none; the first one signs samples.
+    pub fallback_secrets: Vec<NamedSecret>,
+    /// Take any free ports instead of the usual ones.
+    pub free_ports: bool,
+}
+
+/// A started environment, ready to serve.
+pub(super) struct DevEnvironment {
+    service: Service,
+    listener: TcpListener,
+    /// Where the service answers, as people write it.
+    pub base_url: String,
+    /// The secret that samples are signed with.
+    pub secret: SecretString,
+    /// Sends samples to the service.
+    pub sender: Sender,
+    /// The stand-in for Notion, where no real one is configured.
+    pub sandbox: Option<RunningSandbox>,
+    /// The private server, where no other is configured.
+    pub postgres: Option<PrivatePostgres>,
+}
+
+impl DevEnvironment {
+    /// Starts all parts in order. If one fails, those that were started stop.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let Options { mut vars, data_lifetime, sandbox_journal, fallback_secrets, free_ports } = options;
+        let mut settings = development_settings(&vars)?;
+        if free_ports {
+            settings.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        }
+        if settings.stripe_secrets.is_empty() {
+            settings.stripe_secrets = fallback_secrets;
+        }
+        let secret = settings
+            .stripe_secrets
+            .first()
+            .map(|first| first.secret.clone())
+            .context("there is no webhook secret")?;
+
+        let listener = listen(settings.listen).await?;
+        let address = listener.local_addr()?;
+        let is_given = settings.has_database();
+        let postgres =
+            if settings.has_database() { None } else { Some(start_postgres(data_lifetime).await?) };
+        if let Some(postgres) = &postgres {
+            settings.database.url = SecretString::from(postgres.url());
+        }
+        let sandbox = if vars.is_meant("NOTION_API_KEY") {
+            None
+        } else {
+            Some(start_sandbox(&mut vars, address, sandbox_journal).await?)
+        };
+        let mut reader = Reader::new(&vars);
+        let instances = destinations::configure(&mut reader, &settings.instances);
+        let alerts = alerts::settings(&mut reader);
+        let (instances, alerts) = reader.finish((instances, alerts))?;
+
+        let store = operator::connect(&settings.database, settings.database_connections)?;
+        store.db.migrate().await.context(if is_given {
+            "the database of DATABASE_URL or POSTGRES_HOST cannot be used; without them dev runs a private one"
+        } else {
+            "the private database cannot be used"
+        })?;
+        let sender = Sender::new(webhook_url(address)?, secret.clone())?;
+        let service = Service::start(Parts {
+            role: Role::All,
+            store,
+            settings,
+            alerts,
+            instances,
+            clock: Arc::new(|| SystemTime::now().into()),
+            more_routes: browser_trigger::routes(sender.clone()),
+            playground: Some(playground(sender.clone(), sandbox.as_ref())),
+        });
+        let base_url = format!("http://localhost:{}", address.port());
+        Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres })
+    }
+
+    /// Serves until `shutdown` resolves; then drains the service, and only then stops the sandbox
+    /// and the database that it drains into.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        let Self { service, listener, sandbox, postgres, .. } = self;
+        let served = service.serve(listener, shutdown).await;
+        if let Some(sandbox) = sandbox {
+            sandbox.shutdown().await;
+        }
+        if let Some(postgres) = postgres {
+            tokio::task::spawn_blocking(|| postgres.stop()).await??;
+        }
+        Ok(served?)
+    }
+}
+
+/// The dashboard's test events, and where the sandbox shows its table.
+fn playground(sender: Sender, sandbox: Option<&RunningSandbox>) -> Playground {
+    let send: SendSample = Arc::new(move |sample| {
+        let sender = sender.clone();
+        Box::pin(async move {
+            let samples = sender::samples_of(&sample, rand::random());
+            let mut last = None;
+            for sample in samples.map_err(|error| SampleError(format!("{error:#}")))? {
+                let sent = sender.send(sample).await.map_err(|error| SampleError(format!("{error:#}")))?;
+                if !sent.is_accepted() {
+                    return Err(SampleError(format!("the webhook answered {}", sent.status)));
+                }
+                last = Some(sent.event_id);
+            }
+            last.ok_or_else(|| SampleError("the sample has no events".to_owned()))
+        })
+    });
+    let table_url = sandbox.map(|sandbox| sandbox.base_url().replace("127.0.0.1", "localhost"));
+    Playground { samples: sender::names().collect(), send, table_url }
+}
+
+fn development_settings(vars: &Vars) -> anyhow::Result<Settings> {
+    let mut reader = Reader::new(vars);
+    let settings = Settings::for_development(&mut reader);
+    Ok(reader.finish(settings)?)
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; is another dev running? PORT=… takes another port")
+    })
+}
+
+async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePostgres> {
+    /// A database that is there already is ready sooner than this.
+    const SAY_SO_AFTER: Duration = Duration::from_millis(1500);
+    let program = std::env::current_exe().context("the path of this program cannot be found")?;
+    let mut starting = tokio::task::spawn_blocking(move || PrivatePostgres::start(&program, data_lifetime));
+    if let Ok(started) = tokio::time::timeout(SAY_SO_AFTER, &mut starting).await {
+        return Ok(started??);
+    }
+    eprintln!(
+        "The private database is not ready yet: it is being made, or another dev of this folder has it. Waiting …"
+    );
+    Ok(starting.await??)
+}
+
+/// Starts the sandbox beside the service and points the settings at it.
+async fn start_sandbox(
+    vars: &mut Vars,
+    service: SocketAddr,
+    journal: Option<PathBuf>,
+) -> anyhow::Result<RunningSandbox> {
+    let options = SandboxOptions { template: Template::Full, journal, ..SandboxOptions::default() };
+    // The port next to the service's, so that links to pages hold from one run to the next.
+    let beside = SocketAddr::new(service.ip(), service.port().checked_add(1).unwrap_or_default());
+    let running = match Sandbox::start(beside, options.clone()).await {
+        Err(SandboxError::Bind { .. }) => Sandbox::start(SocketAddr::new(service.ip(), 0), options).await?,
+        other => other?,
+    };
+    let port = Url::parse(running.base_url())?.port().unwrap_or_default();
+    running.handle().set_public_url(Some(format!("http://localhost:{port}")));
+    vars.set("NOTION_API_URL", format!("http://127.0.0.1:{port}"));
+    vars.set("NOTION_API_KEY", notion_sandbox::TOKEN);
+    vars.set("NOTION_DATABASE_ID", notion_sandbox::DATABASE_ID.to_string());
+    vars.set("NOTION_DATA_SOURCE_ID", "");
+    Ok(running)
+}
+
+fn webhook_url(service: SocketAddr) -> anyhow::Result<Url> {
+    let ip = if service.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { service.ip() };
+    let reachable = SocketAddr::new(ip, service.port());
+    Ok(Url::parse(&format!("http://{reachable}/api/v1/webhooks/stripe"))?)
+}

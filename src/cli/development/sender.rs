@@ -1,0 +1,99 @@
+//! Sends signed sample events to a service, as Stripe would.
+
+use crate::http_client;
+use crate::sources::stripe;
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use std::time::{Duration, SystemTime};
+use stripe_samples::Sample;
+use url::Url;
+use utoipa::ToSchema;
+
+/// The name that stands for one invoice through its life.
+pub(super) const INVOICE_LIFE: &str = "invoice:life";
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Posts samples to one webhook, signed with one secret.
+#[derive(Clone)]
+pub(super) struct Sender {
+    http: reqwest::Client,
+    url: Url,
+    secret: SecretString,
+}
+
+/// What a service said of one sample.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Sent {
+    /// The event's id.
+    pub event_id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The answer's body.
+    #[schema(value_type = Object)]
+    pub answer: serde_json::Value,
+}
+
+impl Sent {
+    /// Whether the service took it.
+    pub(super) fn is_accepted(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl Sender {
+    pub(super) fn new(url: Url, secret: SecretString) -> anyhow::Result<Self> {
+        let http = http_client::client(&url, TIMEOUT)?;
+        Ok(Self { http, url, secret })
+    }
+
+    /// Signs a sample as of now, posts it and hears the answer.
+    pub(super) async fn send(&self, sample: Sample) -> anyhow::Result<Sent> {
+        let signature = stripe::sign(self.secret.expose_secret(), sample.body.as_bytes(), now().timestamp());
+        let response = self
+            .http
+            .post(self.url.clone())
+            .header("Content-Type", "application/json; charset=utf-8")
+            .header("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
+            .header("Stripe-Signature", signature)
+            .body(sample.body)
+            .send()
+            .await
+            .with_context(|| {
+                format!("nothing answers at {}; is the service running? --url names another place", self.url)
+            })?;
+        let status = response.status().as_u16();
+        let text = response.text().await.context("the answer broke off")?;
+        let answer = serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
+        Ok(Sent { event_id: sample.event_id, event_type: sample.event_type, status, answer })
+    }
+}
+
+/// The samples that a name stands for: one event, or a whole life of them.
+pub(super) fn samples_of(name: &str, seed: u64) -> anyhow::Result<Vec<Sample>> {
+    if name == INVOICE_LIFE {
+        return Ok(stripe_samples::invoice_life(seed, now()));
+    }
+    match stripe_samples::make(name, seed, now()) {
+        Some(sample) => Ok(vec![sample]),
+        None => bail!(
+            "there is no sample of {name:?}; there are:\n  {}",
+            names().collect::<Vec<_>>().join("\n  ")
+        ),
+    }
+}
+
+/// Every name that [`samples_of`] knows.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    stripe_samples::names().chain([INVOICE_LIFE])
+}
+
+/// The time by this machine's clock: what a sender signs with.
+pub(super) fn now() -> DateTime<Utc> {
+    SystemTime::now().into()
+}

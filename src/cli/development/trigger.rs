@@ -1,0 +1,90 @@
+//! `eventbridge trigger`: sends signed samples to a running service and says what came back.
+
+use super::sender;
+use crate::cli::environment;
+use crate::cli::local::LocalState;
+use crate::config::{self, Reader};
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitCode;
+use url::Url;
+
+/// Where `dev` listens by itself.
+pub(super) const DEFAULT_URL: &str = "http://localhost:8000/api/v1/webhooks/stripe";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct TriggerArgs {
+    /// The type of event, such as invoice.paid; without it the types are listed
+    #[arg(value_name = "EVENT TYPE")]
+    name: Option<String>,
+    /// How many to send, each about other objects
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    count: u32,
+    /// The webhook's address; else the one at which dev listens by the settings `LISTEN_ADDR` and `PORT`
+    #[arg(long)]
+    url: Option<Url>,
+    /// The secret to sign with; else the first of the setting `STRIPE_WEBHOOK_SECRET`, else the one that dev has made
+    #[arg(long)]
+    secret: Option<String>,
+    /// Makes the same objects again: events of one seed are about the same customer, invoice and payment
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
+    let Some(name) = args.name else {
+        println!("Samples that can be sent:");
+        for name in sender::names() {
+            println!("  {name}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let first_seed = args.seed.unwrap_or_else(rand::random);
+    let samples = (0..u64::from(args.count))
+        .map(|offset| sender::samples_of(&name, first_seed.wrapping_add(offset)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let url = args.url.map_or_else(url_by_settings, Ok)?;
+    let sender = sender::Sender::new(url, secret(args.secret)?)?;
+    let mut refused = 0;
+    for sample in samples.into_iter().flatten() {
+        let sent = sender.send(sample).await?;
+        println!("{} {} {} {}", sent.status, sent.event_id, sent.event_type, sent.answer);
+        refused += u32::from(!sent.is_accepted());
+    }
+    if refused > 0 {
+        bail!("events not taken: {refused}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where `dev` listens by the settings that this command sees.
+fn url_by_settings() -> anyhow::Result<Url> {
+    let vars = environment::vars()?;
+    let mut reader = Reader::new(&vars);
+    let listen = config::listen(&mut reader, IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let listen = reader.finish(listen)?;
+    if listen.port() == 0 {
+        bail!("with port 0 any free port is taken: give the address that dev prints as --url");
+    }
+    let mut url = Url::parse(DEFAULT_URL)?;
+    let is_here = listen.ip().is_loopback() || listen.ip().is_unspecified();
+    let is_set =
+        (is_here || url.set_ip_host(listen.ip()).is_ok()) && url.set_port(Some(listen.port())).is_ok();
+    is_set.then_some(url).context("LISTEN_ADDR gives no address to send to: give --url")
+}
+
+fn secret(given: Option<String>) -> anyhow::Result<SecretString> {
+    if let Some(secret) = given {
+        return Ok(SecretString::from(secret));
+    }
+    let vars = environment::vars()?;
+    let mut reader = Reader::new(&vars);
+    let secrets = config::webhook_secrets(&mut reader);
+    if let Some(first) = reader.finish(secrets)?.into_iter().next() {
+        return Ok(first.secret);
+    }
+    LocalState::here()?
+        .known_webhook_secret()?
+        .context("no secret to sign with: start eventbridge dev first, or give --secret")
+}
