@@ -13,7 +13,7 @@ use crate::retention;
 use crate::server::{self, Around, Crowd, Limits, PublicByHttps};
 use crate::sources::{Registry, stripe::Stripe};
 use crate::statistics;
-use crate::store::{Store, Wake};
+use crate::store::{Notifier, Store};
 use crate::telemetry::{Metrics, Overseer};
 use crate::ui::{self, Playground, Ui};
 use crate::worker::{self, WorkerSettings};
@@ -107,7 +107,7 @@ impl Service {
     /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
     pub fn start(parts: Parts) -> Self {
         let Parts { role, store, settings, alerts, instances, clock, more_routes, playground } = parts;
-        let (tasks, wake) = (TaskTracker::new(), Wake::default());
+        let (tasks, notifier) = (TaskTracker::new(), Notifier::default());
         let (stop, stop_writers) = (CancellationToken::new(), CancellationToken::new());
         let names: Arc<[String]> =
             instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
@@ -130,7 +130,14 @@ impl Service {
         let ingest = Ingest {
             sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
-            writer: Writer::start(&store, &wake, &metrics, WriterSettings::default(), &tasks, &stop_writers),
+            writer: Writer::start(
+                &store.intake,
+                &notifier,
+                &metrics,
+                WriterSettings::default(),
+                &tasks,
+                &stop_writers,
+            ),
             clock: clock.clone(),
             log: ingest::Log::default(),
             is_crowded: Arc::new({
@@ -138,10 +145,16 @@ impl Service {
                 move || crowd.is_crowded()
             }),
             metrics: metrics.clone(),
-            forensics: Forensics::start(&unhurried, &metrics, secrets.to_vec(), &tasks, &stop),
+            forensics: Forensics::start(&unhurried.rejections, &metrics, secrets.to_vec(), &tasks, &stop),
         };
         let last = (TaskTracker::new(), CancellationToken::new());
-        last.0.spawn(statistics::keep(unhurried, metrics.clone(), names.clone(), last.1.clone()));
+        last.0.spawn(statistics::keep(
+            unhurried.statistics,
+            unhurried.reports,
+            metrics.clone(),
+            names.clone(),
+            last.1.clone(),
+        ));
         let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
         let previewer = worker::Previewer::new(store.clone(), instances.clone());
         let previewer: Previewer = Arc::new(move |id| {
@@ -157,7 +170,7 @@ impl Service {
             secrets: secrets.clone(),
             previewer: previewer.clone(),
             silence_factor,
-            wake: wake.clone(),
+            notifier: notifier.clone(),
             access: access.clone(),
             clock,
             playground,
@@ -172,7 +185,7 @@ impl Service {
             instances: names,
             targets,
             secrets,
-            wake: wake.clone(),
+            notifier: notifier.clone(),
             scrape,
             previewer,
             silence_factor,
@@ -187,23 +200,25 @@ impl Service {
                 router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &around)
             }
         };
-        background.spawn("bell, telling", {
-            let (db, wake) = (store.db.clone(), wake.clone());
-            move |stop| wake.clone().tell(db.clone(), stop)
+        background.spawn("publishing of notifications", {
+            let (db, notifier) = (store.db.clone(), notifier.clone());
+            move |stop| notifier.clone().publish(db.clone(), stop)
         });
         if role.delivers() {
-            background.spawn("bell, hearing", {
-                let (db, wake) = (store.db.clone(), wake.clone());
-                move |stop| wake.clone().hear(db.clone(), stop)
+            background.spawn("listening for notifications", {
+                let (db, notifier) = (store.db.clone(), notifier.clone());
+                move |stop| notifier.clone().listen(db.clone(), stop)
             });
             background.spawn("index", {
-                let store = store.clone();
-                move |stop| worker::index(store.clone(), stop)
+                let (search_index, failure_groups) =
+                    (store.search_index.clone(), store.failure_groups.clone());
+                move |stop| worker::index(search_index.clone(), failure_groups.clone(), stop)
             });
             background.spawn("retention", {
-                let store = store.clone();
+                let (leases, retention) = (store.named_leases.clone(), store.retention.clone());
                 move |stop| {
-                    retention::keep(store.clone(), settings.retention, retention::Pace::default(), stop)
+                    let pace = retention::Pace::default();
+                    retention::keep(leases.clone(), retention.clone(), settings.retention, pace, stop)
                 }
             });
         }
@@ -218,7 +233,7 @@ impl Service {
                 probe_every: settings.probe_every,
                 grace: settings.shutdown_grace,
             };
-            let working = worker::run(store.clone(), wake, instances, worker, stop.clone());
+            let working = worker::run(store.clone(), notifier, instances, worker, stop.clone());
             tasks.spawn(overseer.clone().vital("worker", working));
         }
         let grace = settings.shutdown_grace;

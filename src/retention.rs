@@ -4,8 +4,8 @@
 //! It works in small batches and rests at least twice as long as each took, so that ingest and
 //! deliveries notice nothing of it.
 
-use crate::config::Retention;
-use crate::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store, StoreError};
+use crate::config;
+use crate::store::{Cutoff, NamedLeases, Removal, Retention, SWEPT_AT_ONCE, StoreError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -35,10 +35,16 @@ impl Default for Pace {
 const HOLD: Duration = Duration::from_mins(2);
 
 /// Removes what is old until told to stop; where nothing is to be removed, it returns at once.
-pub async fn keep(store: Store, retention: Retention, pace: Pace, stop: CancellationToken) {
+pub async fn keep(
+    leases: NamedLeases,
+    retention: Retention,
+    settings: config::Retention,
+    pace: Pace,
+    stop: CancellationToken,
+) {
     let chores = [
-        ("remove old payloads", Removal::Payloads, retention.payloads),
-        ("remove old events", Removal::Rows, retention.rows),
+        ("remove old payloads", Removal::Payloads, settings.payloads),
+        ("remove old events", Removal::Rows, settings.rows),
     ];
     if chores.iter().all(|(_, _, age)| age.is_none()) {
         return;
@@ -46,7 +52,8 @@ pub async fn keep(store: Store, retention: Retention, pace: Pace, stop: Cancella
     while stop.run_until_cancelled(tokio::time::sleep(pace.look_every)).await.is_some() {
         for (name, removal, age) in chores {
             let Some(age) = age else { continue };
-            let round = Round { store: &store, name, removal, age, pace, stop: &stop };
+            let round =
+                Round { leases: &leases, retention: &retention, name, removal, age, pace, stop: &stop };
             if let Err(error) = round.run().await {
                 warn!(%error, chore = name, "old data could not be removed; it is tried again");
             }
@@ -56,7 +63,8 @@ pub async fn keep(store: Store, retention: Retention, pace: Pace, stop: Cancella
 
 /// One round through all events, or what another process left of one.
 struct Round<'a> {
-    store: &'a Store,
+    leases: &'a NamedLeases,
+    retention: &'a Retention,
     name: &'static str,
     removal: Removal,
     age: Duration,
@@ -66,18 +74,15 @@ struct Round<'a> {
 
 impl Round<'_> {
     async fn run(&self) -> Result<(), StoreError> {
-        let Some(mut position) = self.store.named_leases.take_chore(self.name, HOLD).await? else {
+        let Some(mut position) = self.leases.take_chore(self.name, HOLD).await? else {
             return Ok(());
         };
         let mut removed = 0;
         let mut at_once = SWEPT_AT_ONCE;
         loop {
             let began = Instant::now();
-            let swept = self
-                .store
-                .retention
-                .sweep(self.removal, Cutoff::Age(self.age), position, at_once, false)
-                .await;
+            let swept =
+                self.retention.sweep(self.removal, Cutoff::Age(self.age), position, at_once, false).await;
             let swept = match swept {
                 // The same batch would take as long for ever; a smaller one gets on.
                 Err(StoreError::TimedOut) if at_once > 1 => {
@@ -99,10 +104,10 @@ impl Round<'_> {
             position = swept.position;
             if swept.is_last {
                 if self.removal == Removal::Rows {
-                    self.store.retention.regroup_lost_failures().await?;
-                    self.store.retention.remove_idle_groups(Cutoff::Age(self.age), false).await?;
+                    self.retention.regroup_lost_failures().await?;
+                    self.retention.remove_idle_groups(Cutoff::Age(self.age), false).await?;
                 }
-                self.store.named_leases.move_chore(self.name, 0, self.pace.round_every).await?;
+                self.leases.move_chore(self.name, 0, self.pace.round_every).await?;
                 if removed > 0 {
                     info!(chore = self.name, removed, "removed what is older than the settings keep");
                 }
@@ -118,12 +123,12 @@ impl Round<'_> {
     /// where it is to stop.
     async fn rest_at(&self, position: i64, began: Instant) -> Result<bool, StoreError> {
         let rest = self.pace.rest.max(began.elapsed() * 2).min(HOLD / 2);
-        self.store.named_leases.move_chore(self.name, position, HOLD).await?;
+        self.leases.move_chore(self.name, position, HOLD).await?;
         if self.stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
             return Ok(true);
         }
         // Another process may go on at once.
-        self.store.named_leases.move_chore(self.name, position, Duration::ZERO).await?;
+        self.leases.move_chore(self.name, position, Duration::ZERO).await?;
         Ok(false)
     }
 }

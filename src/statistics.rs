@@ -5,7 +5,7 @@
 //! and never an event: statistics are counted beside the events, not from them. Where the answer to
 //! an addition is lost, its numbers may be added twice. How much waits is looked at once a minute.
 
-use crate::store::{Addition, Store, StoreError};
+use crate::store::{Addition, Reports, Statistics, StoreError};
 use crate::telemetry::{Count, Kind, Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,13 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// Keeps the statistics until told to stop, and adds the last numbers then. What waits for these
 /// instances is among them.
-pub async fn keep(store: Store, metrics: Metrics, instances: Arc<[String]>, stop: CancellationToken) {
+pub async fn keep(
+    statistics: Statistics,
+    reports: Reports,
+    metrics: Metrics,
+    instances: Arc<[String]>,
+    stop: CancellationToken,
+) {
     let mut ledger = Ledger::default();
     let mut look_at = Instant::now();
     let mut remove_at = Instant::now() + REMOVE_EVERY;
@@ -40,30 +46,31 @@ pub async fn keep(store: Store, metrics: Metrics, instances: Arc<[String]>, stop
     while !is_last {
         is_last = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none();
         ledger.take(metrics.counts(), Instant::now());
-        let added = contained(&metrics, Panicked::Task, add(&store, &mut ledger)).await;
+        let added = contained(&metrics, Panicked::Task, add(&statistics, &mut ledger)).await;
         if added.is_none() {
             error!("the statistics broke on a fault of ours; they go on");
         }
         if !is_last && look_at <= Instant::now() {
             look_at = Instant::now() + LOOK_EVERY;
-            let noted = tokio::time::timeout(WRITE_WITHIN, note_backlog(&store, &instances)).await;
+            let noted =
+                tokio::time::timeout(WRITE_WITHIN, note_backlog(&statistics, &reports, &instances)).await;
             if let Err(error) = noted.unwrap_or(Err(StoreError::TimedOut)) {
                 debug!(%error, "how much waits is not noted this time");
             }
         }
         if !is_last && remove_at <= Instant::now() {
             remove_at = Instant::now() + REMOVE_EVERY;
-            remove_old(&store).await;
+            remove_old(&statistics).await;
         }
     }
 }
 
-async fn add(store: &Store, ledger: &mut Ledger) {
+async fn add(statistics: &Statistics, ledger: &mut Ledger) {
     let additions = ledger.additions(Instant::now());
     if additions.is_empty() {
         return;
     }
-    let added = tokio::time::timeout(WRITE_WITHIN, store.statistics.add_statistics(&additions)).await;
+    let added = tokio::time::timeout(WRITE_WITHIN, statistics.add_statistics(&additions)).await;
     match added.unwrap_or(Err(StoreError::TimedOut)) {
         Ok(()) => ledger.clear(),
         Err(error @ StoreError::Refused(_)) => {
@@ -74,13 +81,17 @@ async fn add(store: &Store, ledger: &mut Ledger) {
     }
 }
 
-async fn note_backlog(store: &Store, instances: &[String]) -> Result<(), StoreError> {
-    store.statistics.note_backlog(&store.reports.backlog(instances).await?).await
+async fn note_backlog(
+    statistics: &Statistics,
+    reports: &Reports,
+    instances: &[String],
+) -> Result<(), StoreError> {
+    statistics.note_backlog(&reports.backlog(instances).await?).await
 }
 
-async fn remove_old(store: &Store) {
+async fn remove_old(statistics: &Statistics) {
     loop {
-        match store.statistics.remove_old_statistics().await {
+        match statistics.remove_old_statistics().await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {

@@ -26,7 +26,7 @@ use eventbridge::ingest::{self, Forensics, Ingest, Received, Writer, WriterSetti
 use eventbridge::server::{self, Around, Limits, PublicByHttps};
 use eventbridge::sources::stripe::Stripe;
 use eventbridge::sources::{Registry, Source};
-use eventbridge::store::{Store, Wake};
+use eventbridge::store::{Notifier, Store};
 use eventbridge::telemetry::{self, LogFormat, Metrics};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -105,14 +105,14 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     let ingest = Ingest {
         sources: Registry::new(vec![Arc::new(Stripe::new(&secrets()))]),
         subscriptions: [subscription()].into(),
-        writer: Writer::start(&store, &Wake::default(), &metrics, settings, &tasks, &stop),
+        writer: Writer::start(&store.intake, &Notifier::default(), &metrics, settings, &tasks, &stop),
         clock: Arc::new(|| SystemTime::now().into()),
         log: ingest::Log::default(),
         is_crowded: Arc::new({
             let crowd = crowd.clone();
             move || crowd.is_crowded()
         }),
-        forensics: Forensics::start(&store, &metrics, Vec::new(), &tasks, &stop),
+        forensics: Forensics::start(&store.rejections, &metrics, Vec::new(), &tasks, &stop),
         metrics: metrics.clone(),
     };
     let router = Router::from(ingest::routes())

@@ -143,7 +143,7 @@ impl Watch {
         let (store, instances) = (&self.store, &self.subject.instances);
         let mut kinds = Vec::new();
         let mut seen = Seen { secrets: self.subject.secrets.to_vec(), ..Seen::default() };
-        let Some(now) = told_if_not("the time", store.db.now()).await else { return (seen, kinds) };
+        let Some(now) = told_if_not("the time", store.reports.now()).await else { return (seen, kinds) };
         seen.now = now;
         if let Some(held) = told_if_not("held", store.destinations.held(instances)).await {
             seen.held = held;

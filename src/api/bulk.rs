@@ -197,7 +197,7 @@ pub(super) async fn retry(
                 who = caller.name(),
                 "retried many by hand"
             );
-            api.wake.ring();
+            api.notifier.notify();
             tally.add(done.counts, 0, page.next);
             return Ok(tally.told(&api, dry_run));
         }
@@ -267,7 +267,7 @@ pub(super) async fn replay(
         if !dry_run {
             let done = api.store.interventions.replay(&wanted, &detail, &caller).await.map_err(from_store)?;
             info!(executions = done.all().values().sum::<u64>(), who = caller.name(), "replayed by hand");
-            api.wake.ring();
+            api.notifier.notify();
             tally.add(done.all(), done.created.values().sum(), page.next);
             return Ok(tally.told(&api, dry_run));
         }

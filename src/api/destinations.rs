@@ -168,7 +168,7 @@ pub(super) async fn resume(
     let name = configured(&api, name)?;
     if api.store.destinations.resume_by_hand(&name, &caller).await.map_err(from_store)? {
         info!(instance = name, who = caller.name(), "resumed by hand");
-        api.wake.ring();
+        api.notifier.notify();
     }
     view(&api, name).await
 }

@@ -239,7 +239,7 @@ pub(super) async fn retry(
         Answered::Done => {
             info!(execution_id = id.0, who = caller.name(), "retried by hand");
             let execution = api.store.reports.execution(id).await.map_err(from_store);
-            api.wake.ring();
+            api.notifier.notify();
             let execution = execution?.ok_or_else(missing)?;
             Ok((StatusCode::ACCEPTED, Json(ExecutionView::new(execution, &api))))
         }
@@ -279,7 +279,7 @@ pub(super) async fn cancel(
         Cancelled::Done => {
             info!(execution_id = id.0, who = caller.name(), "cancelled by hand");
             // What waited behind it in its lane may be due now.
-            api.wake.ring();
+            api.notifier.notify();
             let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
             Ok(Json(ExecutionView::new(execution, &api)))
         }

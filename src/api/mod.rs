@@ -30,7 +30,7 @@ pub use search::{Found, FoundView};
 use crate::domain::preview::Previewer;
 use crate::domain::target::Target;
 use crate::problem::Problem;
-use crate::store::{ListError, Store, StoreError, Wake};
+use crate::store::{ListError, Notifier, Store, StoreError};
 use axum::http::StatusCode;
 use std::sync::Arc;
 use tracing::error;
@@ -51,7 +51,7 @@ pub struct Api {
     /// The same instances, with what they want and how fast they can be served.
     pub targets: Arc<[Target]>,
     /// Wakes the workers after a retry.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// What `/metrics` tells.
     pub scrape: Scrape,
     /// Makes previews.

@@ -150,7 +150,7 @@ pub(super) async fn stats(
     let span = TimeDelta::from_std(per.duration()).map_err(|_| Problem::internal())?;
     let to = match query.to {
         Some(to) => to,
-        None => api.store.db.now().await.map_err(from_store)?,
+        None => api.store.reports.now().await.map_err(from_store)?,
     };
     let too_far = || Problem::bad_request("from, to: no such time is kept.");
     let default = to.checked_sub_signed(span * SPANS_DEFAULT);

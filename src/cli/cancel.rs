@@ -42,7 +42,7 @@ pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
     }
     if cancelled > 0 && !args.dry_run {
         // What waited behind one in its lane may be due now.
-        operator.store.queue.tell_of_work().await;
+        operator.store.queue.notify_workers().await;
     }
     if operator::prints_json(args.json) {
         println!(

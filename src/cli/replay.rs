@@ -172,7 +172,7 @@ async fn replay(
     tally.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
     let (created, again) = (replayed.created.values().sum::<u64>(), replayed.again.values().sum::<u64>());
     if created + again > 0 && !args.dry_run {
-        operator.store.queue.tell_of_work().await;
+        operator.store.queue.notify_workers().await;
     }
     for (destination, count) in replayed.all() {
         *tally.by_destination.entry(destination).or_default() += count;

@@ -22,7 +22,7 @@ pub(super) async fn run(args: ResumeArgs) -> anyhow::Result<ExitCode> {
     let name = operator.configured(&args.destination)?;
     let was_held = operator.store.destinations.resume_by_hand(name, &environment::caller()).await?;
     if was_held {
-        operator.store.queue.tell_of_work().await;
+        operator.store.queue.notify_workers().await;
     }
     let waiting = operator.waiting_for(name).await?;
     if operator::prints_json(args.json) {

@@ -139,7 +139,7 @@ async fn by_filter(
         };
         let count: u64 = retried.counts.values().sum();
         if count > 0 && !args.dry_run {
-            operator.store.queue.tell_of_work().await;
+            operator.store.queue.notify_workers().await;
         }
         tally.retried += count;
         for (destination, count) in retried.counts {
@@ -160,7 +160,7 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
         operator.store.interventions.retry(ExecutionId(id), &environment::caller()).await?
     };
     if answer == Answered::Done && !is_dry {
-        operator.store.queue.tell_of_work().await;
+        operator.store.queue.notify_workers().await;
     }
     match answer {
         Answered::Done => tally.retried += 1,

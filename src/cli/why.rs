@@ -84,7 +84,7 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
 async fn tell(operator: &Operator, found: FoundEvent) -> anyhow::Result<Story> {
     let event = &found.event;
     let chapters = operator.store.reports.chapters(std::slice::from_ref(event), &operator.instances).await?;
-    let lines = story::tell(&chapters, operator.store.db.now().await?);
+    let lines = story::tell(&chapters, operator.store.reports.now().await?);
     let moment = |line: Line| Moment { at: line.at.time(), what: line.to_string() };
     Ok(Story {
         event: event.id,

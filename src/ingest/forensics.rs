@@ -2,7 +2,7 @@
 //! most one a second is looked at, and what finds no room is only counted.
 
 use crate::domain::rejection::{Diagnosis, Sighting, diagnose};
-use crate::store::{Store, StoreError};
+use crate::store::{Rejections, StoreError};
 use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,14 +42,15 @@ struct Gate {
 impl Forensics {
     /// Starts the task that writes them down; `secrets` are the names of the configured ones.
     pub fn start(
-        store: &Store,
+        rejections: &Rejections,
         metrics: &Metrics,
         secrets: Vec<String>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (kept, waiting) = mpsc::channel(QUEUE_MAX);
-        let scribe = Scribe { store: store.clone(), metrics: metrics.clone(), secrets, told_at: None };
+        let scribe =
+            Scribe { rejections: rejections.clone(), metrics: metrics.clone(), secrets, told_at: None };
         tasks.spawn(scribe.run(waiting, stop.clone()));
         Self(Arc::new(Gate {
             began: Instant::now(),
@@ -84,7 +85,7 @@ impl Forensics {
 
 /// Writes rejections down and tells their cause in the log.
 struct Scribe {
-    store: Store,
+    rejections: Rejections,
     metrics: Metrics,
     secrets: Vec<String>,
     told_at: Option<Instant>,
@@ -104,13 +105,13 @@ impl Scribe {
     }
 
     async fn write(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
-        self.store.rejections.keep_rejection(sighting).await?;
+        self.rejections.keep_rejection(sighting).await?;
         if self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
             return Ok(());
         }
         self.told_at = Some(Instant::now());
         let (kept, accepted_at) =
-            (self.store.rejections.rejections().await?, self.store.rejections.last_accepted_at().await?);
+            (self.rejections.rejections().await?, self.rejections.last_accepted_at().await?);
         let found = diagnose(&kept, accepted_at, &self.secrets);
         for Diagnosis { cause, count, says, remedy, .. } in found.iter().filter(|one| one.is_current) {
             if cause.is_to_be_mended() {

@@ -11,7 +11,7 @@
 use super::room::{Room, Share};
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
-use crate::store::{IncomingEvent, Store, StoreError, Wake};
+use crate::store::{IncomingEvent, Intake, Notifier, StoreError};
 use crate::telemetry::{Metrics, Panicked, Webhook, contained};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -120,8 +120,8 @@ impl Writer {
     /// Starts the writers on `tasks`. When `stop` is cancelled they take nothing more on, write what
     /// waits, and end.
     pub fn start(
-        store: &Store,
-        wake: &Wake,
+        intake: &Intake,
+        notifier: &Notifier,
         metrics: &Metrics,
         settings: WriterSettings,
         tasks: &TaskTracker,
@@ -133,8 +133,8 @@ impl Writer {
         for position in 0..settings.writers {
             let task = Task {
                 many: (position > 0).then(|| queue.many.clone()),
-                store: store.clone(),
-                wake: wake.clone(),
+                intake: intake.clone(),
+                notifier: notifier.clone(),
                 metrics: metrics.clone(),
                 settings,
                 waiting: waiting.clone(),
@@ -193,8 +193,8 @@ impl Queue {
 struct Task {
     /// Tells a writer that is not the first when to help.
     many: Option<Arc<Notify>>,
-    store: Store,
-    wake: Wake,
+    intake: Intake,
+    notifier: Notifier,
     metrics: Metrics,
     settings: WriterSettings,
     waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
@@ -253,7 +253,7 @@ impl Task {
                 Ok(known) => {
                     self.metrics.batch(part.len());
                     if part.iter().any(|group| !group.executions.is_empty()) {
-                        self.wake.ring();
+                        self.notifier.notify();
                     }
                     for group in part {
                         let is_known = !known.is_empty()
@@ -287,8 +287,8 @@ impl Task {
             .map(|group| IncomingEvent { event: &group.event, executions: &group.executions })
             .collect();
         let writing = async {
-            match self.store.intake.insert_events(&rows).await {
-                Err(error) if error.is_broken_connection() => self.store.intake.insert_events(&rows).await,
+            match self.intake.insert_events(&rows).await {
+                Err(error) if error.is_broken_connection() => self.intake.insert_events(&rows).await,
                 written => written,
             }
         };

@@ -109,7 +109,7 @@ pub(super) async fn resume(
     let name = configured(&ui, name)?;
     if ui.store.destinations.resume_by_hand(&name, &visitor.who).await? {
         info!(instance = name, who = visitor.who.name(), "resumed by hand");
-        ui.wake.ring();
+        ui.notifier.notify();
     }
     Ok(Redirect::to("/destinations?done=resumed"))
 }

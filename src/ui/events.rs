@@ -50,7 +50,7 @@ pub(super) async fn show(
     };
     let story = async {
         let chapters = ui.store.reports.chapters(std::slice::from_ref(&event), &ui.instances);
-        Ok(tokio::try_join!(chapters, ui.store.db.now())?)
+        Ok(tokio::try_join!(chapters, ui.store.reports.now())?)
     };
     let found = async {
         let Some(sought) = Sought::read(&event.event_id) else { return Ok(None) };

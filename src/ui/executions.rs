@@ -39,7 +39,7 @@ pub(super) async fn show(
     let key = EventKey(execution.event_key);
     let (event, now, kept) = tokio::try_join!(
         async { Ok(ui.store.events.event(key).await?) },
-        async { Ok(ui.store.db.now().await?) },
+        async { Ok(ui.store.reports.now().await?) },
         kept(&ui, key),
     )?;
     let event = event.ok_or_else(missing)?;
@@ -84,7 +84,7 @@ pub(super) async fn retry(
     match ui.store.interventions.retry(ExecutionId(id), &visitor.who).await? {
         Answered::Done => {
             info!(execution_id = id, who = visitor.who.name(), "retried by hand");
-            ui.wake.ring();
+            ui.notifier.notify();
             Ok(Redirect::to(&format!("/executions/{id}?done=retried")))
         }
         Answered::NotFound => Err(missing()),
@@ -106,7 +106,7 @@ pub(super) async fn cancel(
         Cancelled::Done => {
             info!(execution_id = id, who = visitor.who.name(), "cancelled by hand");
             // What waited behind it in its lane may be due now.
-            ui.wake.ring();
+            ui.notifier.notify();
             Ok(Redirect::to(&format!("/executions/{id}?done=cancelled")))
         }
         Cancelled::NotFound => Err(missing()),

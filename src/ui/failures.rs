@@ -68,7 +68,7 @@ pub(super) async fn list(
         groups(&ui, true, None, FOLDED).await.map(Some)
     };
     let (now, shown, known) = tokio::try_join!(
-        async { Ok(ui.store.db.now().await?) },
+        async { Ok(ui.store.reports.now().await?) },
         groups(&ui, wants_known, cursor, GROUPS),
         folded
     )?;
@@ -106,7 +106,7 @@ pub(super) async fn show(
     Path(key): Path<String>,
     Query(query): Query<ShowQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let now = ui.store.db.now().await?;
+    let now = ui.store.reports.now().await?;
     let filter = FailureFilter { key: Some(key.clone()), ..FailureFilter::default() };
     let of_group = ExecutionFilter { failure_group: Some(key.clone()), ..ExecutionFilter::default() };
     let cursor = query::cursor(query.cursor.as_deref())?;

@@ -40,7 +40,7 @@ pub use playground::{Playground, SampleError, SendSample};
 use crate::config::Access;
 use crate::domain::preview::Previewer;
 use crate::domain::target::Target;
-use crate::store::{Store, Wake};
+use crate::store::{Notifier, Store};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -68,7 +68,7 @@ pub struct Parts {
     /// Silence is strange from so many times the usual gap between events; never for 0.
     pub silence_factor: u32,
     /// Wakes the workers after a retry.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// Who may log in.
     pub access: Arc<Access>,
     /// The time now: how long ago things were, and whether a session is over.
@@ -88,7 +88,7 @@ pub struct Ui {
     secrets: Arc<[String]>,
     previewer: Previewer,
     silence_factor: u32,
-    wake: Wake,
+    notifier: Notifier,
     access: Arc<Access>,
     clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     playground: Option<Arc<Playground>>,
@@ -108,7 +108,7 @@ impl Ui {
             secrets,
             silence_factor,
             previewer,
-            wake,
+            notifier,
             access,
             clock,
             playground,
@@ -121,7 +121,7 @@ impl Ui {
             secrets,
             previewer,
             silence_factor,
-            wake,
+            notifier,
             access,
             clock,
             playground: playground.map(Arc::new),

@@ -48,7 +48,7 @@ impl Ui {
         let changes = self.live.changes().numbers;
         let fresh_for = if self.live.is_looking() { NUMBERS_FRESH_FOR } else { FRESH_FOR };
         let read = async {
-            let now = self.store.db.now().await?;
+            let now = self.store.reports.now().await?;
             let (from, to) = range.bounds(now);
             let bins = self.store.statistics.history(range.per(), from, to, range.step()).await?;
             Ok(History::of(range, from, &bins))

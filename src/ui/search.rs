@@ -54,7 +54,7 @@ pub(super) async fn search(
     }
     let events: Vec<EventRow> = page.rows.iter().map(|found| found.event.clone()).collect();
     let (chapters, now) =
-        tokio::try_join!(ui.store.reports.chapters(&events, &ui.instances), ui.store.db.now())?;
+        tokio::try_join!(ui.store.reports.chapters(&events, &ui.instances), ui.store.reports.now())?;
     let here = |cursor: Option<&str>| address("/search", &[("q", Some(&query.q)), ("cursor", cursor)]);
     let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));

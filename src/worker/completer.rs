@@ -7,7 +7,7 @@
 use super::POLL;
 use super::lease_registry::RegisteredLease;
 use crate::domain::execution::ExecutionId;
-use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Store, StoreError, Wake};
+use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Notifier, Store, StoreError};
 use crate::telemetry::{Ended, Metrics, Overseer};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -37,13 +37,13 @@ pub(super) struct Completer {
 impl Completer {
     pub(super) fn start(
         store: Store,
-        wake: Wake,
+        notifier: Notifier,
         metrics: Metrics,
         progress: watch::Sender<u64>,
         overseer: &Overseer,
     ) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
-        let recorder = Recorder { store, wake, metrics, progress };
+        let recorder = Recorder { store, notifier, metrics, progress };
         Self { sender, recording: tokio::spawn(overseer.clone().vital("recorder", recorder.run(queue))) }
     }
 
@@ -149,7 +149,7 @@ type StatsById = HashMap<ExecutionId, CompletionStats>;
 /// The task behind the [`Completer`].
 struct Recorder {
     store: Store,
-    wake: Wake,
+    notifier: Notifier,
     metrics: Metrics,
     progress: watch::Sender<u64>,
 }
@@ -236,7 +236,7 @@ impl Recorder {
             match in_time(self.store.queue.finish_lane(head, lane)).await {
                 Ok(true) => {
                     // An execution that waits behind the head may be due now.
-                    self.wake.ring();
+                    self.notifier.notify();
                     stats.count_lane(head, &lane.fate, &self.metrics);
                     self.progress.send_modify(|recorded| *recorded += 1);
                     return Ok(());
@@ -261,12 +261,12 @@ impl Recorder {
             _ => None,
         });
         match waits.min() {
-            Some(Duration::ZERO) => self.wake.ring(),
+            Some(Duration::ZERO) => self.notifier.notify(),
             Some(wait) if wait < POLL => {
-                let wake = self.wake.clone();
+                let notifier = self.notifier.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
-                    wake.ring();
+                    notifier.notify();
                 });
             }
             _ => {}

@@ -11,7 +11,7 @@ use super::rate_limit_backoff::RateLimitBackoff;
 use crate::destinations::Probe;
 use crate::domain::delivery::{Outcome, Trouble};
 use crate::domain::execution::ExecutionId;
-use crate::store::{DueProbe, Hold, Store, Wake};
+use crate::store::{DueProbe, Hold, Notifier, Store};
 use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(super) struct DestinationPause {
     pub(super) store: Store,
-    pub(super) wake: Wake,
+    pub(super) notifier: Notifier,
     pub(super) leases: LeaseRegistry,
     pub(super) backoff: RateLimitBackoff,
     pub(super) instances: Arc<Instances>,
@@ -58,7 +58,7 @@ impl DestinationPause {
         match self.store.destinations.resume(instance).await {
             Ok(true) => {
                 info!(instance, "destination resumed");
-                self.wake.ring();
+                self.notifier.notify();
             }
             Ok(false) => {}
             Err(error) => warn!(%error, instance, "resuming a destination failed"),
@@ -107,7 +107,7 @@ impl DestinationPause {
                 Probe::Works => self.resume(&instance).await,
                 Probe::TryOne => {
                     self.instances.want_canary(&instance);
-                    self.wake.ring();
+                    self.notifier.notify();
                 }
                 Probe::Held(trouble) => self.pause(&instance, &trouble, None).await,
                 Probe::Unclear => {}

@@ -5,7 +5,7 @@
 //! dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
 use super::lease_registry::LeaseRegistry;
-use crate::store::{Rescued, Store, StoreError, Wake, Watch, WorkerId};
+use crate::store::{Notifier, Rescued, Store, StoreError, Watch, WorkerId};
 use crate::telemetry::{Ended, Metrics, Overseer};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -43,14 +43,14 @@ pub(super) struct Heartbeat {
 impl Heartbeat {
     pub(super) fn start(
         store: Store,
-        wake: Wake,
+        notifier: Notifier,
         leases: LeaseRegistry,
         metrics: Metrics,
         overseer: &Overseer,
     ) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
-        let beat = Beat { store: store.clone(), wake, leases, metrics: metrics.clone(), worker: sender };
+        let beat = Beat { store: store.clone(), notifier, leases, metrics: metrics.clone(), worker: sender };
         let beating = tokio::spawn(overseer.clone().vital("beat", beat.run(stop.clone())));
         Self { worker, stop, beating, store, metrics }
     }
@@ -95,7 +95,7 @@ fn count(metrics: &Metrics, freed: &[Rescued]) {
 /// The task behind the [`Heartbeat`].
 struct Beat {
     store: Store,
-    wake: Wake,
+    notifier: Notifier,
     leases: LeaseRegistry,
     metrics: Metrics,
     worker: watch::Sender<Option<WorkerId>>,
@@ -160,7 +160,7 @@ impl Beat {
             Ok(rescued) => {
                 count(&self.metrics, &rescued);
                 info!(executions = rescued.len(), "rescued executions on which no worker worked");
-                self.wake.ring();
+                self.notifier.notify();
             }
             Err(error) => warn!(%error, "rescue failed"),
         }

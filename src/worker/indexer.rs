@@ -8,7 +8,7 @@
 
 use crate::domain::event::{BODY_BYTES_MAX, EventKey};
 use crate::domain::search::Findings;
-use crate::store::{Indexed, Store, StoreError, Unindexed};
+use crate::store::{FailureGroups, Indexed, SearchIndex, StoreError, Unindexed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -40,12 +40,12 @@ const BYTES_MAX: u32 = 4 * 1024 * 1024;
 const MISSED_MAX: u32 = 16;
 
 /// Indexes events until told to stop.
-pub async fn index(store: Store, stop: CancellationToken) {
+pub async fn index(search_index: SearchIndex, failure_groups: FailureGroups, stop: CancellationToken) {
     let process = Uuid::new_v4();
     let working = async {
         loop {
             let began = Instant::now();
-            let rest = match round(&store, process).await {
+            let rest = match round(&search_index, &failure_groups, process).await {
                 Ok(Round::OthersTurn) => OTHERS_TURN,
                 Ok(Round::UpToDate) => IDLE,
                 Ok(Round::Behind) => (began.elapsed() * REST_SHARE).max(REST_MIN),
@@ -61,7 +61,7 @@ pub async fn index(store: Store, stop: CancellationToken) {
         () = stop.cancelled() => {}
         () = working => {}
     }
-    if let Err(error) = store.search_index.leave_indexing(process).await {
+    if let Err(error) = search_index.leave_indexing(process).await {
         warn!(%error, "could not leave the indexing to others; they take it on in a while");
     }
 }
@@ -76,43 +76,47 @@ enum Round {
     Behind,
 }
 
-async fn round(store: &Store, process: Uuid) -> Result<Round, StoreError> {
-    let Some(indexed) = store.search_index.hold_indexing(process, LEASE).await? else {
+async fn round(
+    search_index: &SearchIndex,
+    failure_groups: &FailureGroups,
+    process: Uuid,
+) -> Result<Round, StoreError> {
+    let Some(indexed) = search_index.hold_indexing(process, LEASE).await? else {
         return Ok(Round::OthersTurn);
     };
-    let more_unseen = index_unseen(store, indexed).await?;
-    let more_missed = index_missed(store, indexed).await?;
-    let more_ungrouped = store.failure_groups.group_failures().await? > 0;
+    let more_unseen = index_unseen(search_index, indexed).await?;
+    let more_missed = index_missed(search_index, indexed).await?;
+    let more_ungrouped = failure_groups.group_failures().await? > 0;
     let is_behind = more_unseen || more_missed || more_ungrouped;
     Ok(if is_behind { Round::Behind } else { Round::UpToDate })
 }
 
 /// Indexes a batch of what is new, and tells whether there is more.
-async fn index_unseen(store: &Store, indexed: Indexed) -> Result<bool, StoreError> {
-    let events = store.search_index.unseen_events(indexed, EVENTS_MAX, BYTES_MAX).await?;
+async fn index_unseen(search_index: &SearchIndex, indexed: Indexed) -> Result<bool, StoreError> {
+    let events = search_index.unseen_events(indexed, EVENTS_MAX, BYTES_MAX).await?;
     let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
     let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
     // A batch that ends for its bytes lacks less than the largest body.
     let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
-    add(store, events).await?;
-    store.search_index.set_seen(last).await?;
+    add(search_index, events).await?;
+    search_index.set_seen(last).await?;
     Ok(is_full)
 }
 
 /// Indexes some of what was missed, and tells whether there may be more.
-async fn index_missed(store: &Store, indexed: Indexed) -> Result<bool, StoreError> {
-    let Some((events, end)) = store.search_index.missed_events(indexed, MISSED_MAX).await? else {
-        store.search_index.set_mark().await?;
+async fn index_missed(search_index: &SearchIndex, indexed: Indexed) -> Result<bool, StoreError> {
+    let Some((events, end)) = search_index.missed_events(indexed, MISSED_MAX).await? else {
+        search_index.set_mark().await?;
         return Ok(false);
     };
-    add(store, events).await?;
-    store.search_index.set_settled(end).await?;
+    add(search_index, events).await?;
+    search_index.set_settled(end).await?;
     Ok(true)
 }
 
 /// Reads the events and adds them; where the database refuses the batch, one by one, and a refused one
 /// as if its body told nothing.
-async fn add(store: &Store, events: Vec<Unindexed>) -> Result<(), StoreError> {
+async fn add(search_index: &SearchIndex, events: Vec<Unindexed>) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }
@@ -122,14 +126,14 @@ async fn add(store: &Store, events: Vec<Unindexed>) -> Result<(), StoreError> {
         // Requests come in between: a batch takes milliseconds to read.
         tokio::task::yield_now().await;
     }
-    match store.search_index.index(&found).await {
+    match search_index.index(&found).await {
         Err(StoreError::Refused(refusal)) => error!(error = %refusal, "the database refuses an index entry"),
         done => return done,
     }
     for single in found {
         let key = single.0;
-        match store.search_index.index(&[single]).await {
-            Err(StoreError::Refused(_)) => store.search_index.index(&[(key, Findings::default())]).await?,
+        match search_index.index(&[single]).await {
+            Err(StoreError::Refused(_)) => search_index.index(&[(key, Findings::default())]).await?,
             done => done?,
         }
     }

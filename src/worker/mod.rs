@@ -26,7 +26,7 @@ pub use preview::Previewer;
 
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
-use crate::store::{Claimed, Store, StoreError, Trial, Wake, Wanted, WorkerId};
+use crate::store::{Claimed, Notifier, Store, StoreError, Trial, Wanted, WorkerId};
 use crate::telemetry::{Metrics, Overseer};
 use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
@@ -88,7 +88,7 @@ pub struct WorkerSettings {
 /// within the grace, and gives back what does not.
 pub async fn run(
     store: Store,
-    wake: Wake,
+    notifier: Notifier,
     instances: Vec<Instance>,
     settings: WorkerSettings,
     stop: CancellationToken,
@@ -97,7 +97,7 @@ pub async fn run(
     let instances = Arc::new(Instances::new(instances));
     let pauses = DestinationPause {
         store: store.clone(),
-        wake: wake.clone(),
+        notifier: notifier.clone(),
         leases: leases.clone(),
         backoff: RateLimitBackoff::default(),
         instances: instances.clone(),
@@ -110,14 +110,14 @@ pub async fn run(
         pauses: pauses.clone(),
         heartbeat: Heartbeat::start(
             store.clone(),
-            wake.clone(),
+            notifier.clone(),
             leases.clone(),
             settings.metrics.clone(),
             &overseer,
         ),
         completer: Completer::start(
             store.clone(),
-            wake.clone(),
+            notifier.clone(),
             settings.metrics.clone(),
             settings.progress,
             &overseer,
@@ -141,7 +141,7 @@ pub async fn run(
         quarantine_check_at: Instant::now(),
         all_rest_since: None,
         store,
-        wake,
+        notifier,
         leases,
         instances,
     };
@@ -165,7 +165,7 @@ enum Alone {
 
 struct Pool {
     store: Store,
-    wake: Wake,
+    notifier: Notifier,
     leases: LeaseRegistry,
     instances: Arc<Instances>,
     pauses: DestinationPause,
@@ -421,7 +421,7 @@ impl Pool {
     /// Waits until somebody rings, there is room again, or the time is over; tells whether somebody rang.
     async fn rest(&self, at_most: Duration) -> bool {
         tokio::select! {
-            () = self.wake.rung() => true,
+            () = self.notifier.notified() => true,
             // An instance may have more that is due, and have had no room for it.
             () = self.freed.notified(), if self.is_anyone_without_room() => false,
             () = tokio::time::sleep(at_most) => false,

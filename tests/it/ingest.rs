@@ -343,15 +343,16 @@ fn id_of(body: &str) -> String {
 #[tokio::test]
 async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_left() {
     use eventbridge::ingest::{WriteError, Writer, WriterSettings};
-    use eventbridge::store::Wake;
+    use eventbridge::store::Notifier;
     use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     let database = crate::harness::Database::new().await;
     let settings = WriterSettings { queue_bytes_max: 10_000, ..WriterSettings::default() };
-    let (store, wake) = (database.store(), Wake::default());
+    let (store, notifier) = (database.store(), Notifier::default());
     let (metrics, tasks) = (Metrics::new(["notion"]), TaskTracker::new());
-    let writer = Writer::start(&store, &wake, &metrics, settings, &tasks, &CancellationToken::new());
+    let writer =
+        Writer::start(&store.intake, &notifier, &metrics, settings, &tasks, &CancellationToken::new());
     let mut held = writer.reserve().await.unwrap();
     held.cover(5_000).await.unwrap();
     let mut next = writer.reserve().await.unwrap();

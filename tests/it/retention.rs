@@ -214,7 +214,10 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
         ..Pace::default()
     };
     let replicas: Vec<_> = (0..2)
-        .map(|_| tokio::spawn(retention::keep(service.database.store(), keep, pace, stop.clone())))
+        .map(|_| {
+            let store = service.database.store();
+            tokio::spawn(retention::keep(store.named_leases, store.retention, keep, pace, stop.clone()))
+        })
         .collect();
     within("the old events are gone", async {
         while rows(&service.database, "events").await > 0 {

@@ -115,7 +115,7 @@ async fn old_minutes_go_and_hours_stay() {
         store.statistics.add_statistics(&[addition(age, "received", 1)]).await.unwrap();
     }
     assert!(!store.statistics.remove_old_statistics().await.unwrap());
-    let now = store.db.now().await.unwrap();
+    let now = store.reports.now().await.unwrap();
     for (per, expected) in [(Per::Minute, 1), (Per::Hour, 2)] {
         let left = store.statistics.statistics(per, now - days(1000), now + days(1)).await.unwrap();
         assert_eq!(left.len(), expected, "{per:?}: {left:?}");

@@ -20,7 +20,6 @@ pub(super) use page::Seen;
 pub(super) use values::{milliseconds, of_milliseconds, value_without_nul, whole_milliseconds, without_nul};
 pub(super) use window::Span;
 
-use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -133,11 +132,6 @@ impl Db {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The time by the database's clock.
-    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.reading).await?)
     }
 
     /// How the connections are used now.

@@ -19,7 +19,7 @@ pub use claim::{Claimed, Trial, Wanted};
 pub use complete::{Conclusion, Finished, Settlement};
 pub use execution_snapshot::Prospect;
 pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
-pub use notifier::Wake;
+pub use notifier::Notifier;
 pub use page_lookup_lock::LookTurn;
 pub use pauses::{DestinationRow, DueProbe, HeldInstance, Hold};
 pub use rate_limits::{LimiterRow, Slot};

@@ -40,7 +40,7 @@ impl Store {
         let unknown = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
         let (backlog, now, last_at, held, is_worked, unknown_failures, failing, rejections) = tokio::try_join!(
             self.reports.backlog(watched.instances),
-            self.db.now(),
+            self.reports.now(),
             self.rejections.last_accepted_at(),
             self.destinations.held(watched.instances),
             self.reports.a_worker_beats(WORKER_SILENT),

@@ -25,7 +25,8 @@ pub use replicas::Replica;
 pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
 pub use time_series::{Bin, PENDING};
 
-use super::db::{Connections, Db};
+use super::db::{Connections, Db, StoreError};
+use chrono::{DateTime, Utc};
 
 /// What people and monitoring read about executions and workers, for the API, the dashboard, alerts and the
 /// commands. It reads over the connections for reading alone, where a statement ends soon.
@@ -37,6 +38,11 @@ pub struct Reports {
 impl Reports {
     pub(super) fn new(db: &Db) -> Self {
         Self { reading: db.reading.clone() }
+    }
+
+    /// The time by the database's clock.
+    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.reading).await?)
     }
 }
 

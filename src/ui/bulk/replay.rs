@@ -89,7 +89,7 @@ pub(in crate::ui) async fn replay(
     let only = destination.as_deref();
     let tally = tally(&ui, &mut wanted, only, cursor, deed).await.map_err(NotListed::refusal)?;
     info!(executions = tally.count(), who = visitor.who.name(), "replayed by hand");
-    ui.wake.ring();
+    ui.notifier.notify();
     ui.badge.forget().await;
     tally.watched()
 }

@@ -89,7 +89,7 @@ pub(in crate::ui) async fn retry(
     let deed = Some((note, &visitor));
     let tally = tally(&ui, &mut wanted, cursor, deed).await.map_err(NotListed::refusal)?;
     info!(executions = tally.count(), who = visitor.who.name(), "retried many by hand");
-    ui.wake.ring();
+    ui.notifier.notify();
     ui.badge.forget().await;
     tally.watched()
 }

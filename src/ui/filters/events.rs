@@ -124,7 +124,7 @@ impl EventsWanted {
             },
         };
         if filter.wants_window() && filter.received == Window::default() {
-            filter.received = last_days(ui.store.db.now().await?);
+            filter.received = last_days(ui.store.reports.now().await?);
             self.received_after = filter.received.after.map(written);
         }
         Ok(filter)

@@ -128,7 +128,7 @@ impl ExecutionsWanted {
             },
         };
         if filter.wants_window() && filter.created == Window::default() {
-            filter.created = last_days(ui.store.db.now().await?);
+            filter.created = last_days(ui.store.reports.now().await?);
             self.created_after = filter.created.after.map(written);
         }
         Ok(filter)
