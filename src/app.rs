@@ -16,7 +16,7 @@ use crate::statistics;
 use crate::store::{Notifier, Store};
 use crate::telemetry::{Metrics, Overseer};
 use crate::ui::{self, Playground, Ui};
-use crate::worker::{self, WorkerSettings};
+use crate::worker::{self, WorkerSettings, WorkerStore};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -156,7 +156,12 @@ impl Service {
             last.1.clone(),
         ));
         let scrape = Scrape::new(metrics.clone(), store.clone(), names.clone());
-        let previewer = worker::Previewer::new(store.clone(), instances.clone());
+        let worker_store = WorkerStore {
+            queue: store.queue.clone(),
+            destinations: store.destinations.clone(),
+            rate_limits: store.rate_limits.clone(),
+        };
+        let previewer = worker::Previewer::new(worker_store.clone(), instances.clone());
         let previewer: Previewer = Arc::new(move |id| {
             let previewer = previewer.clone();
             Box::pin(async move { previewer.preview(id).await })
@@ -233,7 +238,7 @@ impl Service {
                 probe_every: settings.probe_every,
                 grace: settings.shutdown_grace,
             };
-            let working = worker::run(store.clone(), notifier, instances, worker, stop.clone());
+            let working = worker::run(worker_store, notifier, instances, worker, stop.clone());
             tasks.spawn(overseer.clone().vital("worker", working));
         }
         let grace = settings.shutdown_grace;

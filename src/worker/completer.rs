@@ -7,7 +7,7 @@
 use super::POLL;
 use super::lease_registry::RegisteredLease;
 use crate::domain::execution::ExecutionId;
-use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Notifier, Store, StoreError};
+use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Notifier, Queue, StoreError};
 use crate::telemetry::{Ended, Metrics, Overseer};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -36,15 +36,15 @@ pub(super) struct Completer {
 
 impl Completer {
     pub(super) fn start(
-        store: Store,
+        queue: Queue,
         notifier: Notifier,
         metrics: Metrics,
         progress: watch::Sender<u64>,
         overseer: &Overseer,
     ) -> Self {
-        let (sender, queue) = mpsc::channel(QUEUE_MAX);
-        let recorder = Recorder { store, notifier, metrics, progress };
-        Self { sender, recording: tokio::spawn(overseer.clone().vital("recorder", recorder.run(queue))) }
+        let (sender, queued) = mpsc::channel(QUEUE_MAX);
+        let recorder = Recorder { queue, notifier, metrics, progress };
+        Self { sender, recording: tokio::spawn(overseer.clone().vital("recorder", recorder.run(queued))) }
     }
 
     /// A sender for one delivery.
@@ -148,16 +148,16 @@ type StatsById = HashMap<ExecutionId, CompletionStats>;
 
 /// The task behind the [`Completer`].
 struct Recorder {
-    store: Store,
+    queue: Queue,
     notifier: Notifier,
     metrics: Metrics,
     progress: watch::Sender<u64>,
 }
 
 impl Recorder {
-    async fn run(self, mut queue: mpsc::Receiver<Queued>) {
+    async fn run(self, mut queued: mpsc::Receiver<Queued>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        while queued.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let (mut finished, mut leases, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
             for Queued { completion, stats, lease } in batch.drain(..) {
                 leases.push(lease);
@@ -203,7 +203,7 @@ impl Recorder {
     /// Tries until the database accepts or refuses the completions. The error is the refusal.
     async fn record(&self, batch: &[Finished], stats: &StatsById) -> Result<(), StoreError> {
         loop {
-            match in_time(self.store.queue.finish(batch)).await {
+            match in_time(self.queue.finish(batch)).await {
                 Ok(changed) => {
                     for finished in batch {
                         if !changed.contains(&finished.id) {
@@ -233,7 +233,7 @@ impl Recorder {
         stats: &CompletionStats,
     ) -> Result<(), StoreError> {
         loop {
-            match in_time(self.store.queue.finish_lane(head, lane)).await {
+            match in_time(self.queue.finish_lane(head, lane)).await {
                 Ok(true) => {
                     // An execution that waits behind the head may be due now.
                     self.notifier.notify();

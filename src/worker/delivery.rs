@@ -1,5 +1,6 @@
 //! One attempt of an execution, from its claim to its completion.
 
+use super::WorkerStore;
 use super::backoff::wait_before;
 use super::completer::Completion;
 use super::delivery_context::WorkerDeliveryContext;
@@ -11,7 +12,7 @@ use crate::destinations::{Delivery, Object};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode};
-use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, RemoteObject, Settlement, Store};
+use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, RemoteObject, Settlement};
 use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ pub(super) struct Deliverer {
     pub(super) instances: Arc<Instances>,
     pub(super) pauses: DestinationPause,
     pub(super) retry: RetrySettings,
-    pub(super) store: Store,
+    pub(super) store: WorkerStore,
     pub(super) metrics: Metrics,
 }
 
@@ -90,7 +91,7 @@ impl Deliverer {
 
     /// Writes the newest state of the claimed execution's object, whichever event brought it.
     async fn deliver_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completion {
-        let turn = match object::plan(&self.store, claimed.into()).await {
+        let turn = match object::plan(&self.store.queue, claimed.into()).await {
             Ok(Plan::Write(turn)) => turn,
             Ok(Plan::Decline(reason)) => {
                 return self.single(claimed, Outcome::Skipped { reason: reason.to_string() }, began);

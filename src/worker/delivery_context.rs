@@ -1,10 +1,11 @@
 //! What the service does for a destination during a delivery, by means of the store.
 
+use super::WorkerStore;
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
 use crate::destinations::{DeliveryContext, Look, Rate};
 use crate::domain::delivery::Failure;
-use crate::store::{Fence, LookTurn, Slot, Store};
+use crate::store::{Fence, LookTurn, Slot};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -20,7 +21,7 @@ const DATABASE_AWAY: Duration = Duration::from_secs(2);
 /// The context of a call to one instance.
 #[derive(Clone, Copy)]
 pub(super) struct WorkerDeliveryContext<'a> {
-    pub(super) store: &'a Store,
+    pub(super) store: &'a WorkerStore,
     pub(super) leases: &'a LeaseRegistry,
     pub(super) backoff: &'a RateLimitBackoff,
     /// The lease of the delivery. A probe has none, and writes nothing.
@@ -86,7 +87,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
             }
             // The other side may have asked for a backoff since the slot was given out. Then this slot
             // is abandoned, and the next one comes after the backoff.
-            match self.backoff.remaining(self.store, &rate.connection).await {
+            match self.backoff.remaining(&self.store.rate_limits, &rate.connection).await {
                 Ok(Duration::ZERO) => return Ok(()),
                 Ok(wait) if Instant::now() + wait > give_up_at => return Err(wait),
                 Ok(_) => {}
@@ -109,7 +110,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
 impl WorkerDeliveryContext<'_> {
     /// Without a rate, only the backoff that the other side asked for delays a call.
     async fn wait_for_backoff(&self, rate: &Rate) -> Result<(), Duration> {
-        match self.backoff.remaining(self.store, &rate.connection).await {
+        match self.backoff.remaining(&self.store.rate_limits, &rate.connection).await {
             Ok(wait) if wait > SLOT_WAIT_MAX => Err(wait),
             Ok(wait) => {
                 tokio::time::sleep(wait).await;

@@ -4,6 +4,7 @@
 //! once that is fixed. A probe only reads. If reading cannot tell, one execution is tried while the pause
 //! lasts, the canary; each canary that fails delays the next one.
 
+use super::WorkerStore;
 use super::delivery_context::WorkerDeliveryContext;
 use super::instances::Instances;
 use super::lease_registry::LeaseRegistry;
@@ -11,7 +12,7 @@ use super::rate_limit_backoff::RateLimitBackoff;
 use crate::destinations::Probe;
 use crate::domain::delivery::{Outcome, Trouble};
 use crate::domain::execution::ExecutionId;
-use crate::store::{DueProbe, Hold, Notifier, Store};
+use crate::store::{DueProbe, Hold, Notifier};
 use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
 /// Pauses, probes and resumes instances.
 #[derive(Clone)]
 pub(super) struct DestinationPause {
-    pub(super) store: Store,
+    pub(super) store: WorkerStore,
     pub(super) notifier: Notifier,
     pub(super) leases: LeaseRegistry,
     pub(super) backoff: RateLimitBackoff,

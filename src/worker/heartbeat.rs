@@ -5,7 +5,7 @@
 //! dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
 use super::lease_registry::LeaseRegistry;
-use crate::store::{Notifier, Rescued, Store, StoreError, Watch, WorkerId};
+use crate::store::{Notifier, Queue, Rescued, StoreError, Watch, WorkerId};
 use crate::telemetry::{Ended, Metrics, Overseer};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -36,13 +36,13 @@ pub(super) struct Heartbeat {
     worker: watch::Receiver<Option<WorkerId>>,
     stop: CancellationToken,
     beating: JoinHandle<Option<()>>,
-    store: Store,
+    queue: Queue,
     metrics: Metrics,
 }
 
 impl Heartbeat {
     pub(super) fn start(
-        store: Store,
+        queue: Queue,
         notifier: Notifier,
         leases: LeaseRegistry,
         metrics: Metrics,
@@ -50,9 +50,9 @@ impl Heartbeat {
     ) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
-        let beat = Beat { store: store.clone(), notifier, leases, metrics: metrics.clone(), worker: sender };
+        let beat = Beat { queue: queue.clone(), notifier, leases, metrics: metrics.clone(), worker: sender };
         let beating = tokio::spawn(overseer.clone().vital("beat", beat.run(stop.clone())));
-        Self { worker, stop, beating, store, metrics }
+        Self { worker, stop, beating, queue, metrics }
     }
 
     /// This process's id; waits until it has one.
@@ -73,7 +73,7 @@ impl Heartbeat {
         }
         let last = *self.worker.borrow();
         let Some(worker) = last else { return };
-        match self.store.queue.retire(worker).await {
+        match self.queue.retire(worker).await {
             Ok(freed) => count(&self.metrics, &freed),
             Err(error) => warn!(%error, "unregistering this worker failed; its leases will be rescued"),
         }
@@ -94,7 +94,7 @@ fn count(metrics: &Metrics, freed: &[Rescued]) {
 
 /// The task behind the [`Heartbeat`].
 struct Beat {
-    store: Store,
+    queue: Queue,
     notifier: Notifier,
     leases: LeaseRegistry,
     metrics: Metrics,
@@ -131,13 +131,13 @@ impl Beat {
         let began = Instant::now();
         let known = *self.worker.borrow();
         let myself = match known {
-            Some(worker) if self.store.queue.beat(worker).await? => worker,
+            Some(worker) if self.queue.beat(worker).await? => worker,
             _ => {
                 if known.is_some() {
                     warn!("this worker was declared dead; its leases are lost and it registers again");
                     self.leases.clear();
                 }
-                self.store.queue.register_worker().await?
+                self.queue.register_worker().await?
             }
         };
         // The beat was recorded after it began, so the silence begins no earlier.
@@ -154,7 +154,7 @@ impl Beat {
     async fn rescue(&self, myself: WorkerId, is_steady: bool) {
         let held = self.leases.fences();
         let silence = is_steady.then_some(SILENCE);
-        let rescuing = self.store.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
+        let rescuing = self.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
         match tokio::time::timeout(RESCUE_WITHIN, rescuing).await.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(rescued) if rescued.is_empty() => {}
             Ok(rescued) => {

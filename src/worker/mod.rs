@@ -26,7 +26,7 @@ pub use preview::Previewer;
 
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
-use crate::store::{Claimed, Notifier, Store, StoreError, Trial, Wanted, WorkerId};
+use crate::store::{Claimed, Destinations, Notifier, Queue, RateLimits, StoreError, Trial, Wanted, WorkerId};
 use crate::telemetry::{Metrics, Overseer};
 use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
@@ -65,6 +65,17 @@ const CLAIM_MAX: usize = 256;
 /// One claimed execution in so many is a late retry, as far as there are any.
 const LATE_SHARE: usize = 5;
 
+/// The parts of the store that a worker uses. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct WorkerStore {
+    /// To claim and complete executions.
+    pub queue: Queue,
+    /// To pause, probe and resume destination instances.
+    pub destinations: Destinations,
+    /// To keep to the rate limits that all replicas share.
+    pub rate_limits: RateLimits,
+}
+
 /// What a pool works with.
 #[derive(Clone)]
 pub struct WorkerSettings {
@@ -87,7 +98,7 @@ pub struct WorkerSettings {
 /// Works the queue for these instances until told to stop; then lets what runs come to its end
 /// within the grace, and gives back what does not.
 pub async fn run(
-    store: Store,
+    store: WorkerStore,
     notifier: Notifier,
     instances: Vec<Instance>,
     settings: WorkerSettings,
@@ -109,14 +120,14 @@ pub async fn run(
     let mut pool = Pool {
         pauses: pauses.clone(),
         heartbeat: Heartbeat::start(
-            store.clone(),
+            store.queue.clone(),
             notifier.clone(),
             leases.clone(),
             settings.metrics.clone(),
             &overseer,
         ),
         completer: Completer::start(
-            store.clone(),
+            store.queue.clone(),
             notifier.clone(),
             settings.metrics.clone(),
             settings.progress,
@@ -140,7 +151,7 @@ pub async fn run(
         owes_look_behind: false,
         quarantine_check_at: Instant::now(),
         all_rest_since: None,
-        store,
+        queue: store.queue,
         notifier,
         leases,
         instances,
@@ -164,7 +175,7 @@ enum Alone {
 }
 
 struct Pool {
-    store: Store,
+    queue: Queue,
     notifier: Notifier,
     leases: LeaseRegistry,
     instances: Arc<Instances>,
@@ -309,7 +320,7 @@ impl Pool {
         name: &str,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
-        let execution = match self.store.queue.choose_trial(name).await? {
+        let execution = match self.queue.choose_trial(name).await? {
             Trial::With(execution) => execution,
             Trial::NotNow => return Ok(Some(slot)),
             Trial::NothingWaits => {
@@ -362,7 +373,7 @@ impl Pool {
 
     /// Claims, and waits no longer than an answer can take: a lease whose answer was lost is freed.
     async fn ask(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
-        tokio::time::timeout(CLAIM_WITHIN, self.store.queue.claim(worker, wanted))
+        tokio::time::timeout(CLAIM_WITHIN, self.queue.claim(worker, wanted))
             .await
             .unwrap_or(Err(StoreError::TimedOut))
     }
@@ -371,7 +382,7 @@ impl Pool {
     /// whether all else had to rest for it.
     async fn run_quarantined(&self, worker: WorkerId, stop: &CancellationToken) -> bool {
         let destinations = self.instances.allowances(Instant::now()).all;
-        match self.store.queue.has_suspects(&destinations).await {
+        match self.queue.has_suspects(&destinations).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(error) => {

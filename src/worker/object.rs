@@ -4,7 +4,7 @@ use crate::domain::event::StoredEvent;
 use crate::domain::execution::ExecutionId;
 use crate::domain::lane::{WithoutState, is_thin};
 use crate::domain::version::{EventState, newest};
-use crate::store::{Claimed, LaneState, RemoteObject, Store, StoreError};
+use crate::store::{Claimed, LaneState, Queue, RemoteObject, StoreError};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(super) struct Turn {
 }
 
 /// Looks at all states of the execution's object.
-pub(super) async fn plan(store: &Store, head: Head<'_>) -> Result<Plan, StoreError> {
+pub(super) async fn plan(queue: &Queue, head: Head<'_>) -> Result<Plan, StoreError> {
     let payload: Value = serde_json::from_slice(&head.event.payload).unwrap_or_default();
     if let Some(reason) = WithoutState::of(&head.event.facts, &payload) {
         return Ok(Plan::Decline(reason));
@@ -79,8 +79,7 @@ pub(super) async fn plan(store: &Store, head: Head<'_>) -> Result<Plan, StoreErr
         return Ok(Plan::Decline(WithoutState::NoObjectId));
     };
     // Thin events wait in the lane of their object and have their own turn, in which they are declined.
-    let (mut states, compared): (Vec<_>, Vec<_>) = store
-        .queue
+    let (mut states, compared): (Vec<_>, Vec<_>) = queue
         .lane_states(lane, head.destination, head.execution)
         .await?
         .into_iter()
@@ -92,7 +91,7 @@ pub(super) async fn plan(store: &Store, head: Head<'_>) -> Result<Plan, StoreErr
     let is_asked_for = head.is_asked_for || states.iter().any(|state| state.is_asked_for);
     let newest = states.swap_remove(place);
     let superseded = states.iter().filter(|state| state.is_open).map(|state| state.execution).collect();
-    let shown = store.queue.remote_object(lane).await?;
+    let shown = queue.remote_object(lane).await?;
     // A state can turn out to be the newest after it was superseded: a late event may tell how those
     // of one second follow one another. So it is what is shown that decides.
     // Where another state's write is in doubt, it may have landed over the one that was shown.

@@ -1,5 +1,6 @@
 //! Previews: what the next try of an execution would send, asked of its destination without a lease.
 
+use super::WorkerStore;
 use super::delivery_context::WorkerDeliveryContext;
 use super::instances::Instances;
 use super::lease_registry::LeaseRegistry;
@@ -10,7 +11,7 @@ use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Change, ExecutionId, Mode};
 use crate::domain::preview::{ExecutionPreview, NoPreview, Preview};
-use crate::store::{Prospect, Store, StoreError};
+use crate::store::{Prospect, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -24,7 +25,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// Makes previews; cheap to clone.
 #[derive(Clone)]
 pub struct Previewer {
-    store: Store,
+    store: WorkerStore,
     instances: Arc<Instances>,
     backoff: RateLimitBackoff,
     leases: LeaseRegistry,
@@ -32,7 +33,7 @@ pub struct Previewer {
 
 impl Previewer {
     /// Previews for these instances.
-    pub fn new(store: Store, instances: Vec<Instance>) -> Self {
+    pub fn new(store: WorkerStore, instances: Vec<Instance>) -> Self {
         let instances = Arc::new(Instances::new(instances));
         Self { store, instances, backoff: RateLimitBackoff::default(), leases: LeaseRegistry::default() }
     }
@@ -78,7 +79,7 @@ impl Previewer {
             is_asked_for: is_retry,
         };
         let nothing = |reason: String| of(prospect, prospect.id, &prospect.event, Preview::nothing(reason));
-        match object::plan(&self.store, head).await.map_err(|error| database(&error))? {
+        match object::plan(&self.store.queue, head).await.map_err(|error| database(&error))? {
             Plan::Decline(reason) => Ok(nothing(format!("it would be skipped: {reason}"))),
             Plan::NothingNew { newest, .. } => Ok(nothing(format!(
                 "the newest state of its object was written before, by execution {newest}"

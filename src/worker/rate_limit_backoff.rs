@@ -4,7 +4,7 @@
 //! was given out. So this process reads the connection's row now and then, and knows at once what it was
 //! told itself.
 
-use crate::store::{Store, StoreError};
+use crate::store::{RateLimits, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,10 +27,14 @@ impl RateLimitBackoff {
     /// How long the connection must not be called.
     ///
     /// If what is known is too old, one caller reads it again; meanwhile the others use what is known.
-    pub(super) async fn remaining(&self, store: &Store, connection: &str) -> Result<Duration, StoreError> {
+    pub(super) async fn remaining(
+        &self,
+        rate_limits: &RateLimits,
+        connection: &str,
+    ) -> Result<Duration, StoreError> {
         let now = Instant::now();
         if self.begin_read(connection, now) {
-            let remaining = store.rate_limits.pause(connection).await?;
+            let remaining = rate_limits.pause(connection).await?;
             self.extend(connection, now + remaining);
         }
         Ok(self.until(connection).map_or(Duration::ZERO, |until| until.saturating_duration_since(now)))
