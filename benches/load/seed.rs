@@ -79,7 +79,7 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
     }
     // The words of what was seeded are not looked for: it counts as indexed.
     sqlx::raw_sql(
-        "update eventbridge.indexing
+        "update eventbridge.search_index_progress
             set seen_id = (select max(id) from eventbridge.events),
                 settled_id = (select max(id) from eventbridge.events),
                 mark_id = (select max(id) from eventbridge.events)",

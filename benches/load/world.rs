@@ -174,7 +174,7 @@ impl Database {
     /// Holds the destination, so that what comes in waits.
     pub async fn hold(&self, destination: &str) -> anyhow::Result<()> {
         sqlx::query(
-            "insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy)
+            "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy)
              values ($1, now(), 'by_hand', 'nothing is to be delivered', 'end the benchmark')",
         )
         .bind(destination)

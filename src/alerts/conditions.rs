@@ -40,6 +40,8 @@ fn held(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
     late.map(|held| Condition {
         // What is to be done hangs on the class: when that changes, it is told anew.
         key: format!("held {} {}", held.name, held.hold.class),
+kind: "held".to_owned(),
+failure_group: None,
         summary: format!("Deliveries to {} are held ({}).", held.name, held.hold.class),
         remedy: format!(
             "{}. What waits is not lost and burns no attempt; \"eventbridge doctor\" tells whether all is mended.",
@@ -60,6 +62,8 @@ fn old_backlogs(seen: &Seen, thresholds: &Thresholds) -> Vec<Condition> {
             let since = before(seen, backlog.oldest.filter(|oldest| *oldest >= after)?);
             Some(Condition {
                 key: format!("backlog {}", backlog.destination),
+kind: "backlog".to_owned(),
+failure_group: None,
                 summary: format!(
                     "Events wait for {} for longer than {}.",
                     backlog.destination,
@@ -106,6 +110,8 @@ fn failures(seen: &Seen) -> Vec<Condition> {
         };
         Condition {
             key: format!("failures {destination} {class}{of_group}"),
+            kind: "failures".to_owned(),
+            failure_group: group.clone(),
             summary: format!("Deliveries to {destination} were given up: {class} ({count} so far)."),
             remedy: format!(
                 "{page} (/failures in the dashboard) tells what they have in common, the money concerned and \
@@ -117,6 +123,8 @@ fn failures(seen: &Seen) -> Vec<Condition> {
     };
     let more = (seen.failures.more > 0).then(|| Condition {
         key: "failures more".to_owned(),
+        kind: "failures".to_owned(),
+        failure_group: None,
         summary: format!(
             "Deliveries are given up for {} reasons more than are told one by one.",
             seen.failures.more
@@ -135,6 +143,8 @@ fn rejected(seen: &Seen, in_a_row: u64) -> Option<Condition> {
         rejected_in_a_row(&seen.rejections, seen.last_accepted_at, &seen.secrets, seen.now)?;
     (in_a_row > 0 && count >= in_a_row).then(|| Condition {
         key: "rejected webhooks".to_owned(),
+        kind: "rejected".to_owned(),
+        failure_group: None,
         summary: format!("The last {count} webhooks were rejected. {}", newest.says),
         remedy: newest.remedy,
         since: newest.first_at,
@@ -146,6 +156,8 @@ fn silent(seen: &Seen, factor: u32) -> Option<Condition> {
     let limit = silence::limit(&seen.hours, factor)?;
     (age(seen, last) > limit).then(|| Condition {
         key: "silence".to_owned(),
+kind: "silence".to_owned(),
+failure_group: None,
         summary: format!(
             "No webhook has come for longer than {}, far beyond what is usual.",
             in_words(limit)

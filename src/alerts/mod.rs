@@ -211,7 +211,7 @@ impl Watch {
             summary: condition.summary.clone(),
             remedy: condition.remedy.clone(),
             since: condition.since,
-            link: self.settings.public_url.as_ref().and_then(|base| page(base, &condition.key)),
+            link: self.settings.public_url.as_ref().and_then(|base| page(base, &condition.kind)),
         }
     }
 
@@ -270,6 +270,8 @@ impl Watch {
         let (Some(receiver), Some(trouble)) = (&self.settings.receiver, &self.trouble) else { return };
         let condition = Condition {
             key: "database".to_owned(),
+            kind: "database".to_owned(),
+            failure_group: None,
             summary: "A process cannot work with its database, so webhooks are answered 503.".to_owned(),
             remedy: "See whether the database runs, takes writes and connections, and has room on its disk; the log says what it answers. Nothing is lost: Stripe sends again what was not taken, for up to three days.".to_owned(),
             since: trouble.since,
@@ -311,13 +313,13 @@ async fn told_if_not<T>(what: &str, look: impl Future<Output = Result<T, StoreEr
         .ok()
 }
 
-/// Where people see what is the matter, by what the condition is about.
-fn page(public_url: &Url, key: &str) -> Option<Url> {
+/// Where people see what is the matter, by the kind of condition.
+fn page(public_url: &Url, kind: &str) -> Option<Url> {
     let mut base = public_url.clone();
     if !base.path().ends_with('/') {
         base.set_path(&format!("{}/", base.path()));
     }
-    let path = match key.split(' ').next()? {
+    let path = match kind {
         "failures" => "failures",
         "backlog" => "executions?status=pending",
         "rejected" => "api/v1/rejections",
@@ -335,15 +337,15 @@ mod tests {
     #[test]
     fn each_message_links_to_where_its_matter_is_seen() {
         let base: Url = "https://eventbridge.example.com/app".parse().expect("a URL");
-        let link = |key: &str| page(&base, key).expect("a link").to_string();
-        for (key, path) in [
-            ("failures notion validation_error 3f2a", "failures"),
-            ("backlog notion", "executions?status=pending"),
-            ("rejected webhooks", "api/v1/rejections"),
-            ("held notion", ""),
+        let link = |kind: &str| page(&base, kind).expect("a link").to_string();
+        for (kind, path) in [
+            ("failures", "failures"),
+            ("backlog", "executions?status=pending"),
+            ("rejected", "api/v1/rejections"),
+            ("held", ""),
             ("database", "api/v1/health"),
         ] {
-            assert_eq!(link(key), format!("https://eventbridge.example.com/app/{path}"), "{key}");
+            assert_eq!(link(kind), format!("https://eventbridge.example.com/app/{path}"), "{kind}");
         }
     }
 }

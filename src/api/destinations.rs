@@ -36,7 +36,7 @@ pub struct DestinationView {
 pub struct HoldView {
     /// Since when.
     pub since: DateTime<Utc>,
-    /// The kind of trouble in a word; `by_hand` where a person holds it.
+    /// The kind of trouble in a word; `manual` where a person holds it.
     #[schema(example = "unauthorized")]
     pub class: String,
     /// What happened, or the note of whoever holds it.

@@ -69,7 +69,7 @@ pub struct EventDetail {
 pub struct PayloadRemoved {
     /// When it was removed.
     pub at: DateTime<Utc>,
-    /// `retention`: it was older than is kept; `forgotten`: its customer was forgotten.
+    /// `retention`: it was older than is kept; `erasure`: the data of its customer was erased.
     #[schema(example = "retention")]
     pub why: String,
 }
@@ -241,7 +241,7 @@ pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> R
 
 fn gone(removed: &RemovedPayload) -> Problem {
     let why = match removed.why.as_str() {
-        "forgotten" => "its customer was forgotten",
+        "erasure" => "its customer was forgotten",
         _ => "it was older than is kept",
     };
     Problem::new(

@@ -60,7 +60,7 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run {
         // Broken off in the middle, it has removed something all the same.
         let detail = json!({ "is": "begun", "before": args.before });
-        store.interventions.audit(&caller, Action::EventsPruned, "events", &detail).await?;
+        store.interventions.audit(&caller, Action::EventsPruned, "events".into(), &detail).await?;
     }
     let mut all = Vec::new();
     for (removal, cutoff) in work {
@@ -69,7 +69,7 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run {
         let removed: u64 = all.iter().map(|pruned| pruned.removed).sum();
         let detail = json!({ "is": "done", "removed": removed, "before": args.before });
-        store.interventions.audit(&caller, Action::EventsPruned, "events", &detail).await?;
+        store.interventions.audit(&caller, Action::EventsPruned, "events".into(), &detail).await?;
     }
     store.db.close().await;
     if operator::prints_json(args.json) {

@@ -88,3 +88,22 @@ impl Action {
         }
     }
 }
+
+/// What an audit entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// `execution`, `destination`, `failure` or `customer`; `executions` or `events` if there were many.
+    pub kind: &'a str,
+    /// Which one, if it is a single one.
+    pub id: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Subject<'a> {
+    /// Reads it from a text such as `execution 42` or `events`, as the API writes it.
+    fn from(text: &'a str) -> Self {
+        match text.split_once(' ') {
+            Some((kind, id)) => Self { kind, id: Some(id) },
+            None => Self { kind: text, id: None },
+        }
+    }
+}

@@ -13,8 +13,8 @@ mod queue;
 mod reporting;
 
 pub use db::{
-    Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Page, PoolUse, Schema, StoreError,
-    UnknownCursor, Vitals, WINDOW_DAYS_MAX, Window,
+    Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration, Page, PoolUse, Schema,
+    StoreError, UnknownCursor, Vitals, WINDOW_DAYS_MAX, Window,
 };
 pub use events::{
     EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,

@@ -117,7 +117,7 @@ pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
         Kept::Nothing => return html! {},
         Kept::Removed(removed) => {
             let why = match removed.why.as_str() {
-                "forgotten" => "its customer was forgotten",
+                "erasure" => "its customer was forgotten",
                 _ => "it was older than is kept",
             };
             return html! {

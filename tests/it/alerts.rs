@@ -94,12 +94,12 @@ async fn several_rounds() {
 }
 
 async fn hold(database: &Database) {
-    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy, probe_at)
+    let held = "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy, probe_at)
                 values ('notion', now() - interval '6 minutes', 'columns', 'jane@example.com', 'add a text column', null)";
     database.execute(held).await;
 }
 
-const RESUME: &str = "update eventbridge.destinations set held_since = null";
+const RESUME: &str = "update eventbridge.destinations set paused_since = null";
 
 #[tokio::test]
 async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
@@ -143,7 +143,7 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
 async fn the_other_replica_takes_over_at_once_when_the_one_that_looks_stops() {
     let receiver = Receiver::start().await;
     let one = Service::builder().set("ALERT_URL", &receiver.url).start().await;
-    let has_duty = "select count(*) from eventbridge.duties where name = 'alerts'";
+    let has_duty = "select count(*) from eventbridge.named_leases where name = 'alerts'";
     within("it has the duty", async {
         while one.database.count(has_duty).await == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -361,6 +361,8 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
     let key = "failures notion validation_error first";
     let told = Condition {
         key: key.to_owned(),
+        kind: "failures".to_owned(),
+        failure_group: Some("first".to_owned()),
         summary: String::new(),
         remedy: String::new(),
         since: DateTime::<Utc>::UNIX_EPOCH,
@@ -385,7 +387,14 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let database = Database::new().await;
     let store = database.store();
     let since = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
-    let condition = Condition { key: "k".to_owned(), summary: "s".to_owned(), remedy: "r".to_owned(), since };
+    let condition = Condition {
+        key: "k".to_owned(),
+        kind: "k".to_owned(),
+        failure_group: None,
+        summary: "s".to_owned(),
+        remedy: "r".to_owned(),
+        since,
+    };
     let lasting = [condition.clone()];
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     let (a, b) = tokio::join!(store.alerts.take_alerts(), store.alerts.take_alerts());

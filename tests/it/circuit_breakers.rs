@@ -62,13 +62,13 @@ async fn a_trial_that_asks_nothing_of_the_destination_is_followed_by_the_next_on
     // A body that is removed before its execution is claimed.
     let held = |since: &str| {
         format!(
-            "insert into eventbridge.destinations (name, held_since) values ('notion', {since})
-        on conflict (name) do update set held_since = excluded.held_since"
+            "insert into eventbridge.destinations (name, paused_since) values ('notion', {since})
+        on conflict (name) do update set paused_since = excluded.paused_since"
         )
     };
     service.database.execute(&held("now()")).await;
     service.post_event(&payment("pi_empty", "evt_empty", NOW)).await;
-    let empty = "update eventbridge.events set payload = '', payload_removed_at = now(), payload_removed_why = 'retention'
+    let empty = "update eventbridge.events set payload = '', payload_removed_at = now(), payload_removed_by = 'retention'
                   where event_id = 'evt_empty'";
     service.database.execute(empty).await;
     service.database.execute(&held("null")).await;

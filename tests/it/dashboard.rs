@@ -387,7 +387,7 @@ async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_r
             "update eventbridge.events set received_at = received_at - interval '61 minutes';
              update eventbridge.executions set created_at = created_at - interval '61 minutes';
              update eventbridge.attempts set started_at = started_at - interval '1 minute' where outcome <> 'delivered';
-             insert into eventbridge.past_holds (destination, since, until, reason)
+             insert into eventbridge.past_pauses (destination, since, until, reason)
              values ('notion', now() - interval '55 minutes', now() - interval '2 minutes', 'the <b>token</b> is refused')",
         )
         .await;

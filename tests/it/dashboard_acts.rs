@@ -140,7 +140,7 @@ async fn an_act_on_very_many_takes_the_newest_and_is_gone_on_with() {
     service
         .database
         .execute(
-            "insert into eventbridge.destinations (name, held_since, held_class) values ('notion', now(), 'by_hand');
+            "insert into eventbridge.destinations (name, paused_since, paused_class) values ('notion', now(), 'manual');
              with made as (
                  insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
                  select 'stripe', 'evt_' || n, 'invoice.paid', '', 'x', '{}' from generate_series(1, 10050) as n

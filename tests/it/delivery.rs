@@ -496,7 +496,9 @@ async fn suspects_are_worked_off_one_by_one_and_are_under_suspicion_no_longer() 
     let executions = heir.until_finished(3).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
     assert_eq!(
-        heir.database.count("select count(*) from eventbridge.executions where crashes = 0 and alone").await,
+        heir.database
+            .count("select count(*) from eventbridge.executions where crashes = 0 and ran_alone")
+            .await,
         3
     );
 }

@@ -116,7 +116,8 @@ async fn a_handler_that_breaks_answers_500_and_the_next_request_is_served() {
 #[tokio::test]
 async fn a_probe_that_breaks_leaves_the_hold_and_the_watch_goes_on() {
     let service = start().await;
-    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_reason, probe_at)
+    let held =
+        "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, probe_at)
                 values ('faulty', now(), 'unauthorized', 'a test', now())";
     service.database.execute(held).await;
     for _ in 0..2 {
@@ -126,7 +127,7 @@ async fn a_probe_that_breaks_leaves_the_hold_and_the_watch_goes_on() {
     assert_eq!(
         service
             .database
-            .count("select count(*) from eventbridge.destinations where held_since is not null")
+            .count("select count(*) from eventbridge.destinations where paused_since is not null")
             .await,
         1
     );

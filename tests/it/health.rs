@@ -22,7 +22,7 @@ async fn while_nobody_delivers_health_is_degraded_and_says_what_to_do() {
     let told = within("nobody beats", async {
         loop {
             // The worker goes on beating, so it is silent for a moment at a time.
-            let silent = "update eventbridge.workers set beat_at = now() - interval '1 minute'";
+            let silent = "update eventbridge.workers set heartbeat_at = now() - interval '1 minute'";
             service.database.execute(silent).await;
             let health = service.get("/api/v1/health").await;
             assert_eq!(health.status, 200);

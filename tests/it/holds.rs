@@ -24,8 +24,8 @@ async fn stays_held(service: &Service, route: &str, tries: usize) {
         };
         sandbox.requests().iter().filter(|request| of_route(&request.path, &request.method)).count()
     };
-    let since = "select coalesce(extract(epoch from max(held_since))::bigint, 0) * 1000000
-                        + coalesce(extract(microseconds from max(held_since))::bigint, 0)
+    let since = "select coalesce(extract(epoch from max(paused_since))::bigint, 0) * 1000000
+                        + coalesce(extract(microseconds from max(paused_since))::bigint, 0)
                    from eventbridge.destinations";
     let is_held = |executions: &[Value]| {
         executions.iter().any(|execution| {
@@ -33,10 +33,10 @@ async fn stays_held(service: &Service, route: &str, tries: usize) {
         })
     };
     service.until("it is held", is_held).await;
-    let held_since = service.database.count(since).await;
+    let paused_since = service.database.count(since).await;
     let before = refused(&service.sandbox);
     within("it is tried", service.sandbox.until(|sandbox| refused(sandbox) >= before + tries)).await;
-    assert_eq!(service.database.count(since).await, held_since, "one hold, and no other");
+    assert_eq!(service.database.count(since).await, paused_since, "one hold, and no other");
     let executions = service.executions().await;
     assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
 }
@@ -86,7 +86,7 @@ async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whethe
     service.post_event(&payment("pi_1", "evt_1", NOW)).await;
     stays_held(&service, "create", 1).await;
     let cancel = "update eventbridge.executions set status = 'cancelled' where status = 'pending'";
-    let held = "select count(*) from eventbridge.destinations where held_since is not null";
+    let held = "select count(*) from eventbridge.destinations where paused_since is not null";
     within("the hold ends", async {
         while service.database.count(held).await > 0 {
             // Once more, since a try that was under way leaves it pending.
@@ -101,7 +101,7 @@ async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whethe
 #[tokio::test]
 async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
     let service = Service::start().await;
-    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy, probe_at)
+    let held = "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy, probe_at)
                 values ('notion', now(), 'unauthorized', 'no', 'set a new NOTION_API_KEY', now() + interval '1 day')";
     // While nobody runs: whoever has just started would look as well.
     let (database, replica) = (service.database.clone(), service.replica());
@@ -109,7 +109,7 @@ async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
     database.execute(held).await;
     let restarted = replica.start().await;
     restarted.until_health("the hold ends", |health| health["status"] == "ok").await;
-    let holds = "select count(*) from eventbridge.destinations where held_since is not null";
+    let holds = "select count(*) from eventbridge.destinations where paused_since is not null";
     assert_eq!(database.count(holds).await, 0);
 }
 
@@ -146,10 +146,10 @@ async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
     assert!(!store.destinations.resume("notion").await.unwrap(), "a person ends it");
     assert!(store.destinations.resume_by_hand("notion", &caller).await.unwrap());
     let told =
-        "select string_agg(concat_ws(' ', class, reason), ', ' order by id) from eventbridge.past_holds
+        "select string_agg(concat_ws(' ', class, reason), ', ' order by id) from eventbridge.past_pauses
                  where destination = 'notion' and since <= until";
     let told = service.database.text(told).await;
-    assert_eq!(told, "unauthorized the token is refused, by_hand moving (cli:jane)");
+    assert_eq!(told, "unauthorized the token is refused, manual moving (cli:jane)");
 }
 
 #[tokio::test]

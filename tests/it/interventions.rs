@@ -99,7 +99,7 @@ async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
     let held = hold(&service, " moving house ").await;
     assert_eq!(held.status, 200, "{held:?}");
     let view = held.json();
-    assert_eq!((&view["state"], &view["hold"]["class"]), (&json!("held"), &json!("by_hand")));
+    assert_eq!((&view["state"], &view["hold"]["class"]), (&json!("held"), &json!("manual")));
     assert!(view["hold"]["reason"].as_str().unwrap().starts_with("moving house"), "{view}");
     assert!(view["hold"]["next_probe_at"].is_null());
     // Neither a probe that passes nor a delivery that fails, both of which other replicas may have

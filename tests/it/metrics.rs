@@ -72,12 +72,12 @@ async fn an_execution_that_is_given_up_with_its_worker_is_counted_as_failed() {
              returning id
          ), execution as (
              insert into eventbridge.executions
-                    (event_key, destination, status, alone, crashes, crashes_alone, started_at)
+                    (event_key, destination, status, ran_alone, crashes, crashes_alone, started_at)
              select id, 'notion', 'running', true, 2, 2, now() from event
              returning id
          )
-         insert into eventbridge.leases (key, execution_id, worker_id)
-         select 'execution ' || id, id, gen_random_uuid() from execution";
+         insert into eventbridge.leases (execution_id, worker_id)
+         select id, gen_random_uuid() from execution";
     service.database.execute(died_alone_twice).await;
     let counted = within("it is given up", async {
         loop {
@@ -102,7 +102,7 @@ async fn what_waits_is_told_with_its_age_and_whether_it_is_held() {
     let service = Service::start().await;
     service
         .database
-        .execute("insert into eventbridge.destinations (name, held_since) values ('notion', now())")
+        .execute("insert into eventbridge.destinations (name, paused_since) values ('notion', now())")
         .await;
     service.post_event(&event("evt_1")).await;
     let aged = "update eventbridge.executions set created_at = now() - interval '1 hour', status = 'pending'";
@@ -181,8 +181,8 @@ async fn the_process_is_live_without_a_database_and_ready_only_with_one_and_a_be
     );
 
     for broken in [
-        "update eventbridge._sqlx_migrations set success = false",
-        "alter table eventbridge._sqlx_migrations rename to gone",
+        "update eventbridge.migrations set success = false",
+        "alter table eventbridge.migrations rename to gone",
     ] {
         service.database.execute(broken).await;
         // One that has not looked yet: the answer may be a second old.

@@ -77,7 +77,7 @@ async fn an_execution_of_the_other_mode_whose_column_is_gone_fails_and_holds_up_
         (&json!("failed"), &json!("columns"))
     );
     assert!(executions[0]["reason"].as_str().unwrap().contains("EventId"), "{executions:?}");
-    let holds = "select count(*) from eventbridge.destinations where held_since is not null";
+    let holds = "select count(*) from eventbridge.destinations where paused_since is not null";
     assert_eq!(next.database.count(holds).await, 0);
     next.post_event(&payment("evt_2", NOW + 1, 200)).await;
     assert_eq!(next.until_finished(2).await[1]["status"], "success");

@@ -535,25 +535,6 @@ async fn objects_of_one_id_and_of_different_types_have_a_page_each() {
 }
 
 #[tokio::test]
-async fn an_object_of_a_lane_without_a_type_keeps_its_page_when_lanes_get_theirs() {
-    let service = in_object_mode().await;
-    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
-    service.until_finished(1).await;
-    let as_before = "update eventbridge.executions set lane = replace(lane, ' payment_intent ', ' ');
-        update eventbridge.remote_objects set lane = replace(lane, ' payment_intent ', ' ');
-        delete from eventbridge._sqlx_migrations where version = 18";
-    service.database.execute(as_before).await;
-    let without = "select count(*) from eventbridge.remote_objects where lane = 'notion /test/pi_1'";
-    assert_eq!(service.database.count(without).await, 1);
-    service.database.store().db.migrate().await.unwrap();
-    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
-    service.until_finished(2).await;
-    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
-    let looks = service.sandbox.requests().iter().filter(|request| request.path.ends_with("/query")).count();
-    assert_eq!(looks, 1, "what was known of its page is known still");
-}
-
-#[tokio::test]
 async fn a_column_that_is_gone_fails_no_state_whether_it_was_looked_for_or_to_be_cleared() {
     let service = in_object_mode().await;
     let described = |event: &str, created: i64, description: Option<&str>| {

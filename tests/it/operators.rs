@@ -62,7 +62,7 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     let database = service.database.clone();
     service.stop().await;
     database
-        .execute("insert into eventbridge.destinations (name, held_since, held_class, held_reason, held_remedy) values ('notion', now() - interval '1 minute', 'unauthorized', 'no', 'set a new NOTION_API_KEY') on conflict (name) do update set held_since = excluded.held_since, held_remedy = excluded.held_remedy, held_class = excluded.held_class, held_reason = excluded.held_reason")
+        .execute("insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy) values ('notion', now() - interval '1 minute', 'unauthorized', 'no', 'set a new NOTION_API_KEY') on conflict (name) do update set paused_since = excluded.paused_since, paused_remedy = excluded.paused_remedy, paused_class = excluded.paused_class, paused_reason = excluded.paused_reason")
         .await;
     let held = run(database.url().expose_secret(), &["status", "--json"]).await;
     let said = json_of(&held);
@@ -237,7 +237,7 @@ async fn hold_and_resume_stop_and_start_the_deliveries_and_are_written_down() {
     post(&service, "evt_1").await;
     let listed = service.get("/api/v1/destinations").await.json();
     let told = &listed["data"][0]["hold"];
-    assert_eq!((&told["class"], &told["reason"]), (&json!("by_hand"), &json!("moving house (cli:jane)")));
+    assert_eq!((&told["class"], &told["reason"]), (&json!("manual"), &json!("moving house (cli:jane)")));
     let going_on = eventbridge(&service, &["resume", "notion"]).await;
     assert_eq!(json_of(&going_on)["was_held"], true, "{going_on:?}");
     service.until_finished(1).await;

@@ -65,7 +65,7 @@ async fn what_waits_for_a_held_instance_keeps_nobody_else_waiting() {
     queue.put(3, "works", "null").await;
     queue
         .database
-        .execute("insert into eventbridge.destinations (name, held_since) values ('held', now())")
+        .execute("insert into eventbridge.destinations (name, paused_since) values ('held', now())")
         .await;
     let claimed = queue.claim(&["held", "works"], 10).await;
     assert_eq!(claimed.len(), 3);
@@ -400,7 +400,7 @@ async fn every_pending_execution_says_what_it_waits_for() {
     assert_eq!(reason(1), behind);
     service
         .database
-        .execute("update eventbridge.destinations set held_since = now(), held_reason = 'its token is refused', probe_at = null")
+        .execute("update eventbridge.destinations set paused_since = now(), paused_reason = 'its token is refused', probe_at = null")
         .await;
     let held = service.executions().await;
     assert!(
@@ -409,26 +409,10 @@ async fn every_pending_execution_says_what_it_waits_for() {
 }
 
 #[tokio::test]
-async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_was_broken_off() {
-    let database = Database::new().await;
-    let begin_again = "delete from eventbridge._sqlx_migrations where version in (2, 18);
-        drop index eventbridge.executions_in_doubt;
-        update pg_index set indisvalid = false where indexrelid = 'eventbridge.executions_in_lane'::regclass";
-    database.execute(begin_again).await;
-    let stores: Vec<_> = (0..3).map(|_| database.store()).collect();
-    let done = futures_util::future::join_all(stores.iter().map(|store| store.db.migrate())).await;
-    assert!(done.iter().all(Result::is_ok), "{done:?}");
-    assert!(stores[0].db.is_migrated().await.unwrap());
-    let valid = "select count(*) from pg_index where indisvalid and indexrelid in
-        ('eventbridge.executions_in_lane'::regclass, 'eventbridge.executions_in_doubt'::regclass)";
-    assert_eq!(database.count(valid).await, 2);
-}
-
-#[tokio::test]
 async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_person_holds_it() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
-    let held = "insert into eventbridge.destinations (name, held_since, held_class, held_execution)
+    let held = "insert into eventbridge.destinations (name, paused_since, paused_class, paused_execution)
                 values ('notion', now(), 'restricted_resource', 2);
                 update eventbridge.executions set run_at = now() + interval '1 hour' where id = 1";
     queue.database.execute(held).await;
@@ -438,7 +422,7 @@ async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_per
     assert_eq!(chosen().await, Trial::With(ExecutionId(3)));
     queue.database.execute("update eventbridge.executions set run_at = now()").await;
     assert_eq!(chosen().await, Trial::With(ExecutionId(3)), "it was noted");
-    queue.database.execute("update eventbridge.destinations set held_execution = 1").await;
+    queue.database.execute("update eventbridge.destinations set paused_execution = 1").await;
     assert_eq!(chosen().await, Trial::With(ExecutionId(1)));
     queue
         .store
@@ -470,13 +454,13 @@ async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances
 async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_written_once_more() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
-    let shown = "update eventbridge.executions set status = 'success', unsettled_since = now() where id = 2";
+    let shown = "update eventbridge.executions set status = 'success', in_doubt_since = now() where id = 2";
     queue.database.execute(shown).await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let newest = ExecutionId(2);
     let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
     queue.store.erasure.forget(&[event], false).await.unwrap();
-    let in_doubt = "select count(*) from eventbridge.executions where unsettled_since is not null";
+    let in_doubt = "select count(*) from eventbridge.executions where in_doubt_since is not null";
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
     let remote = Remote { id: "page".into(), url: None, place: None };
     let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };

@@ -325,7 +325,7 @@ async fn a_customer_is_forgotten_and_nobody_else() {
     assert_eq!(service.sandbox.page_count(), 1);
 
     let store = service.database.store();
-    for (event, why) in [("evt_1", Some("forgotten")), ("evt_2", None), ("evt_3", Some("forgotten"))] {
+    for (event, why) in [("evt_1", Some("erasure")), ("evt_2", None), ("evt_3", Some("erasure"))] {
         let key: EventKey = store.events.event_key(event).await.unwrap().unwrap();
         let removed = store.events.payload_removed(key).await.unwrap();
         assert_eq!(removed.map(|removed| removed.why).as_deref(), why, "{event}");
@@ -341,8 +341,7 @@ async fn a_customer_is_forgotten_and_nobody_else() {
     assert_eq!(service.database.count(waited).await, 1);
     let again: Value = serde_json::from_slice(&forget(&["--yes", "--json"]).await.stdout).unwrap();
     assert_eq!(again["payloads_removed"], 0);
-    let audited =
-        "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1' and who = 'cli:jo'";
+    let audited = "select count(*) from eventbridge.audit where subject_kind = 'customer' and subject_id = 'cus_Jane1' and who = 'cli:jo'";
     assert_eq!(
         service.database.count(audited).await,
         3,
@@ -407,7 +406,8 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
         let key = store.events.event_key(id).await.unwrap().unwrap();
         assert_eq!(store.events.payload_removed(key).await.unwrap().is_some(), is_gone, "{id}");
     }
-    let audited = "select count(*) from eventbridge.audit where subject = 'customer cus_Jane1'";
+    let audited =
+        "select count(*) from eventbridge.audit where subject_kind = 'customer' and subject_id = 'cus_Jane1'";
     assert_eq!(service.database.count(audited).await, 2);
     let kept = "select count(*) from eventbridge.audit where audit::text ilike '%jane@%'";
     assert_eq!(service.database.count(kept).await, 0, "the audit does not keep what is forgotten");

@@ -111,19 +111,24 @@ async fn an_event_that_is_committed_after_later_ones_were_indexed_is_found_too()
         .execute(
             "delete from eventbridge.event_facts where event_key = 2;
              delete from eventbridge.search_terms where event_key = 2;
-             update eventbridge.indexing set mark_id = 3, settled_id = 1, mark_at = now()",
+             update eventbridge.search_index_progress set mark_id = 3, settled_id = 1, mark_at = now()",
         )
         .await;
     post(&service, &invoice(4)).await;
     until_found(&service, "in_4", &["evt_4"]).await;
     assert!(found(&service, "in_2").await.is_empty(), "a mark is trusted only when it is old");
-    service.database.execute("update eventbridge.indexing set mark_at = now() - interval '3 minutes'").await;
+    service
+        .database
+        .execute("update eventbridge.search_index_progress set mark_at = now() - interval '3 minutes'")
+        .await;
     until_found(&service, "in_2", &["evt_2"]).await;
     assert_eq!(found(&service, "cus_1").await, ["evt_4", "evt_3", "evt_2", "evt_1"]);
     within("all is settled and a new mark is set", async {
         while service
             .database
-            .count("select count(*) from eventbridge.indexing where settled_id = 3 and mark_id = 4")
+            .count(
+                "select count(*) from eventbridge.search_index_progress where settled_id = 3 and mark_id = 4",
+            )
             .await
             == 0
         {

@@ -1,12 +1,73 @@
-//! A database that an earlier program left, with data in it, is brought to the newest schema: nothing
-//! is lost, and the service goes on with it.
+//! Migrations: later ones keep the data while the service works, and a schema from before the first
+//! release is refused.
+//!
+//! Only one migration was released, so the later ones here are made up for the tests.
 
-use crate::harness::{Database, NOW, SECRET, Service, within};
+use crate::harness::{Database, NOW, SECRET, Service, eventbridge, output, text, within};
 use eventbridge::sources::stripe;
-use eventbridge::store::{Db, MigrateError};
+use eventbridge::store::{Db, MigrateError, Migration};
 use notion_sandbox::Template;
+use private_postgres::{DataLifetime, PrivatePostgres};
+use secrecy::ExposeSecret;
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use tempfile::TempDir;
+
+/// What a later program could bring: a column and a table, an index that is built while the service works,
+/// and a change of rows that is committed in parts.
+const LATER: &[Migration] = &[
+    Migration {
+        version: 2,
+        name: "a column and a table",
+        sql: "alter table eventbridge.executions add column later_note text;
+              create table eventbridge.later (id bigint primary key);",
+    },
+    Migration {
+        version: 4,
+        name: "an index",
+        sql: "-- no-transaction
+
+-- An interrupted build leaves an index that cannot be used.
+do $$
+declare broken regclass;
+begin
+    for broken in
+        select indexrelid::regclass from pg_index
+         where not indisvalid and indrelid = 'eventbridge.executions'::regclass
+    loop
+        execute format('drop index %s', broken);
+    end loop;
+end
+$$;
+
+create index concurrently if not exists executions_by_later_note on eventbridge.executions (later_note);",
+    },
+    Migration {
+        version: 5,
+        name: "rows",
+        sql: "-- no-transaction
+
+do $$
+declare through bigint := 0;
+begin
+    while through < (select coalesce(max(id), 0) from eventbridge.executions) loop
+        update eventbridge.executions set later_note = 'as before'
+         where id > through and id <= through + 2 and later_note is null;
+        through := through + 2;
+        commit;
+    end loop;
+end
+$$;",
+    },
+];
+
+/// The migrations of this program and the first of the later ones.
+fn with_later(count: usize) -> Vec<Migration> {
+    [Db::migrations(), &LATER[..count]].concat()
+}
 
 /// Tables whose rows are counted before and after.
 const TABLES: &[&str] = &[
@@ -21,86 +82,67 @@ const TABLES: &[&str] = &[
     "failure_groups",
     "event_facts",
     "search_terms",
+    "search_index_progress",
     "statistics",
     "rejections",
     "audit",
-    "duties",
+    "named_leases",
     "alerts",
-    "chores",
-    "past_holds",
+    "background_jobs",
+    "past_pauses",
 ];
 
-/// What each migration made room for, as a program of its time filled it. Events and executions bear the
-/// same numbers: 1 is delivered, 2 waits, 3 failed, 4 was skipped, 5 is the state of an object that waits,
-/// 6 ran when its process died.
-const ROWS: &[(i64, &str)] = &[
-    (
-        1,
-        "insert into eventbridge.executions (event_key, destination, status, attempts, reason, error_class,
-             response_code, duration_ms, remote_id, remote_url, started_at, finished_at)
-         values (1, 'notion', 'success', 1, null, null, 200, 120, 'eb000000-0000-4000-8000-00000000aaaa',
-                 'https://www.notion.so/a', now(), now()),
-                (2, 'notion', 'pending', 0, null, null, null, null, null, null, null, null),
-                (3, 'notion', 'failed', 24, 'Notion refuses the page', 'validation_error', 400, 80, null, null,
-                 now(), now()),
-                (4, 'notion', 'skipped', 1, 'its page was removed in Notion', null, null, 80, null, null, now(), now());
-         insert into eventbridge.executions (event_key, destination, mode, lane)
-         values (5, 'notion', 'object', 'notion /test/in_5');
-         insert into eventbridge.executions (event_key, destination, status, started_at)
-         values (6, 'notion', 'running', now());
-         insert into eventbridge.workers (id, version, beat_at)
-         values ('11111111-1111-4111-8111-111111111111', '0.0.1', now() - interval '1 hour');
-         insert into eventbridge.leases (key, execution_id, worker_id)
-         values ('6', 6, '11111111-1111-4111-8111-111111111111');
-         insert into eventbridge.attempts (execution_id, fence, started_at, duration_ms, outcome, response_code)
-         values (1, nextval('eventbridge.fences'), now(), 120, 'delivered', 200),
-                (3, nextval('eventbridge.fences'), now(), 80, 'permanent', 400);
-         insert into eventbridge.destinations (name, memory, held_since, held_class, held_reason, held_remedy, probe_at)
-         values ('former', '{\"columns\": {}}', now(), 'unauthorized', 'the token is not valid', 'set another', now());
-         insert into eventbridge.remote_objects (lane, remote_id, execution_id, written)
-         values ('notion /test/in_1', 'eb000000-0000-4000-8000-00000000aaaa', 1, '{}');
-         insert into eventbridge.rate_limits (connection) values ('notion-0123456789abcdef')",
-    ),
-    (
-        3,
-        "update eventbridge.executions set remote_place = 'eb000000-0000-4000-8000-000000000003' where id = 1;
-         update eventbridge.executions set retried_at = now() where id = 3;
-         update eventbridge.destinations set held_execution = 3",
-    ),
-    (
-        4,
-        "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-         values ('00ff', 'notion', 'validation_error', 'Notion refuses the page');
-         update eventbridge.executions set failure_group = '00ff' where id = 3;
-         insert into eventbridge.event_facts (event_key, amount_minor, currency, terms)
-         values (1, 1700, 'eur', '{in_1,evt_old_1}');
-         insert into eventbridge.search_terms (term, event_key) values ('in_1', 1), ('evt_old_1', 1)",
-    ),
-    (
-        5,
-        "insert into eventbridge.statistics (per, at, kind, name, le_ms, n)
-         values ('hour', date_trunc('hour', now()), 'received', '', 0, 6);
-         insert into eventbridge.rejections (slot, number, source, reason, header_names, by_sender, body_bytes,
-             body_sha256, body_form, unseen)
-         values (1, nextval('eventbridge.rejection_numbers'), 'stripe', 'signature_no_match', '{host}', true, 12,
-                 '00', 'as_sent', 0)",
-    ),
-    (6, "insert into eventbridge.audit (who, action, subject) values ('ops', 'execution.retried', 'execution 3')"),
-    (
-        7,
-        "insert into eventbridge.duties (name, holder, until)
-         values ('alerts', '11111111-1111-4111-8111-111111111111', now());
-         insert into eventbridge.alerts (key, summary, remedy, since) values ('held former', 'held', 'mend it', now())",
-    ),
-    (
-        8,
-        "insert into eventbridge.chores (name, position) values ('retention', 3);
-         update eventbridge.events set payload = '', payload_removed_at = now(), payload_removed_why = 'forgotten'
-          where id = 4",
-    ),
-    (9, "update eventbridge.executions set in_bulk = true where id = 2"),
-    (14, "insert into eventbridge.past_holds (destination, since, class) values ('former', now(), 'unauthorized')"),
-];
+/// Rows as the first program leaves them. Events and executions have the same numbers: 1 is delivered, 2
+/// waits, 3 failed, 4 was skipped, 5 is the state of an object that waits, 6 ran when its process died.
+const ROWS: &str = "
+    insert into eventbridge.executions (event_key, destination, status, attempts, reason, error_class,
+        response_code, duration_ms, remote_id, remote_url, remote_place, started_at, finished_at)
+    values (1, 'notion', 'success', 1, null, null, 200, 120, 'eb000000-0000-4000-8000-00000000aaaa',
+            'https://www.notion.so/a', 'eb000000-0000-4000-8000-000000000003', now(), now()),
+           (2, 'notion', 'pending', 0, null, null, null, null, null, null, null, null, null),
+           (3, 'notion', 'failed', 24, 'Notion refuses the page', 'validation_error', 400, 80, null, null, null,
+            now(), now()),
+           (4, 'notion', 'skipped', 1, 'its page was removed in Notion', null, null, 80, null, null, null, now(),
+            now());
+    insert into eventbridge.executions (event_key, destination, mode, lane)
+    values (5, 'notion', 'object', 'notion invoice /test/in_5');
+    insert into eventbridge.executions (event_key, destination, status, started_at)
+    values (6, 'notion', 'running', now());
+    update eventbridge.executions set in_bulk = true where id = 2;
+    insert into eventbridge.workers (id, version, heartbeat_at)
+    values ('11111111-1111-4111-8111-111111111111', '0.0.1', now() - interval '1 hour');
+    insert into eventbridge.leases (execution_id, worker_id) values (6, '11111111-1111-4111-8111-111111111111');
+    insert into eventbridge.attempts (execution_id, fence, started_at, duration_ms, outcome, response_code)
+    values (1, nextval('eventbridge.fences'), now(), 120, 'delivered', 200),
+           (3, nextval('eventbridge.fences'), now(), 80, 'permanent', 400);
+    insert into eventbridge.destinations (name, memory, paused_since, paused_class, paused_reason, paused_remedy,
+        paused_execution, probe_at)
+    values ('former', '{\"columns\": {}}', now(), 'unauthorized', 'the token is not valid', 'set another', 3, now());
+    insert into eventbridge.past_pauses (destination, since, class) values ('former', now(), 'unauthorized');
+    insert into eventbridge.remote_objects (lane, remote_id, execution_id, written)
+    values ('notion invoice /test/in_1', 'eb000000-0000-4000-8000-00000000aaaa', 1, '{}');
+    insert into eventbridge.rate_limits (connection) values ('notion-0123456789abcdef');
+    insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+    values ('00ff', 'notion', 'validation_error', 'Notion refuses the page');
+    update eventbridge.executions set failure_group = '00ff', retried_at = now() where id = 3;
+    insert into eventbridge.event_facts (event_key, amount_minor, currency, terms)
+    values (1, 1700, 'eur', '{in_1,evt_old_1}');
+    insert into eventbridge.search_terms (term, event_key) values ('in_1', 1), ('evt_old_1', 1);
+    insert into eventbridge.statistics (per, at, kind, name, le_ms, n)
+    values ('hour', date_trunc('hour', now()), 'received', '', 0, 6);
+    insert into eventbridge.rejections (slot, number, source, reason, header_names, by_sender, body_bytes,
+        body_sha256, body_form, unseen)
+    values (1, nextval('eventbridge.rejection_numbers'), 'stripe', 'signature_no_match', '{host}', true, 12,
+            '00', 'as_sent', 0);
+    insert into eventbridge.audit (who, action, subject_kind, subject_id)
+    values ('ops', 'execution.retried', 'execution', '3');
+    insert into eventbridge.named_leases (name, holder, held_until)
+    values ('alerts', '11111111-1111-4111-8111-111111111111', now());
+    insert into eventbridge.alerts (key, kind, summary, remedy, since)
+    values ('held former', 'held', 'held', 'mend it', now());
+    insert into eventbridge.background_jobs (name, position) values ('retention', 3);
+    update eventbridge.events set payload = '', payload_removed_at = now(), payload_removed_by = 'erasure'
+     where id = 4;";
 
 fn body(number: i64) -> String {
     json!({"id": format!("evt_old_{number}"), "object": "event", "type": "invoice.paid", "created": NOW - 60,
@@ -109,62 +151,51 @@ fn body(number: i64) -> String {
     .to_string()
 }
 
-/// Brings a database to where a program of that time left it, and fills it as that did.
-async fn left_at(version: i64) -> Arc<Database> {
+/// A database as the program of so many later migrations leaves it, with data in it.
+async fn left_at(later: usize) -> Arc<Database> {
     let database = Database::empty().await;
     let store = database.store();
-    for step in Db::migrations().filter(|step| *step <= version) {
-        store.db.migrate_until(step).await.unwrap();
-        if step == 1 {
-            for number in 1..=6 {
-                let body = body(number);
-                let signature = stripe::sign(SECRET, body.as_bytes(), NOW);
-                let insert = format!(
-                    "insert into eventbridge.events (source, event_id, type, object_id, object_type, livemode,
-                         created, signature, secret_name, payload)
-                     values ('stripe', 'evt_old_{number}', 'invoice.paid', 'in_{number}', 'invoice', false,
-                             to_timestamp({}), '{signature}', 'secret-1', convert_to('{body}', 'UTF8'))",
-                    NOW - 60
-                );
-                database.execute(&insert).await;
-            }
-        }
-        for (_, rows) in ROWS.iter().filter(|(of, _)| *of == step) {
-            database.execute(rows).await;
-        }
+    store.db.apply(Db::migrations()).await.unwrap();
+    for number in 1..=6 {
+        let body = body(number);
+        let signature = stripe::sign(SECRET, body.as_bytes(), NOW);
+        let insert = format!(
+            "insert into eventbridge.events (source, event_id, type, object_id, object_type, livemode,
+                 created, signature, secret_name, payload)
+             values ('stripe', 'evt_old_{number}', 'invoice.paid', 'in_{number}', 'invoice', false,
+                     to_timestamp({}), '{signature}', 'secret-1', convert_to('{body}', 'UTF8'))",
+            NOW - 60
+        );
+        database.execute(&insert).await;
     }
+    database.execute(ROWS).await;
+    store.db.apply(&with_later(later)).await.unwrap();
     store.db.close().await;
     Arc::new(database)
 }
 
-/// How many rows each table has; nothing for one that is not there.
+/// How many rows each table has.
 async fn counts(database: &Database) -> Vec<(&'static str, i64)> {
     let mut counted = Vec::new();
     for table in TABLES {
-        let is_there = format!(
-            "select count(*) from pg_tables where schemaname = 'eventbridge' and tablename = '{table}'"
-        );
-        if database.count(&is_there).await == 1 {
-            let rows = database.count(&format!("select count(*) from eventbridge.{table}")).await;
-            assert!(rows > 0, "{table} has no rows, so nothing of it is tested");
-            counted.push((*table, rows));
-        }
+        let rows = database.count(&format!("select count(*) from eventbridge.{table}")).await;
+        assert!(rows > 0, "{table} has no rows, so nothing of it is tested");
+        counted.push((*table, rows));
     }
     counted
 }
 
 #[tokio::test]
 async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on() {
-    let newest = Db::migrations().last().unwrap();
+    let all = with_later(LATER.len());
     let mut newest_columns = None;
-    for version in Db::migrations() {
-        let database = left_at(version).await;
+    for later in 0..=LATER.len() {
+        let database = left_at(later).await;
         let before = counts(&database).await;
         let store = database.store();
-        store.db.migrate().await.unwrap();
-        assert!(store.db.is_migrated().await.unwrap(), "from {version}");
-        let after = counts_of(&database, &before).await;
-        assert_eq!(after, before, "from {version} to {newest}");
+        store.db.apply(&all).await.unwrap();
+        assert!(store.db.is_migrated().await.unwrap(), "from {later}");
+        assert_eq!(counts(&database).await, before, "from {later}");
         // Whatever the way to it, the schema is the same.
         let columns = database
             .count(
@@ -172,59 +203,170 @@ async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on(
                       from information_schema.columns where table_schema = 'eventbridge'",
             )
             .await;
-        assert_eq!(*newest_columns.get_or_insert(columns), columns, "from {version}");
+        assert_eq!(*newest_columns.get_or_insert(columns), columns, "from {later}");
+        let changed = "select count(*) from eventbridge.executions where later_note = 'as before'";
+        assert_eq!(database.count(changed).await, 6, "from {later}");
+        // This program leaves what a later one has brought.
+        store.db.migrate().await.unwrap();
+        assert_eq!(database.count("select max(version) from eventbridge.migrations").await, 5);
         store.db.close().await;
-        goes_on(database, version).await;
+        goes_on(database, later).await;
     }
 }
 
-async fn counts_of(database: &Database, tables: &[(&'static str, i64)]) -> Vec<(&'static str, i64)> {
-    let mut counted = Vec::new();
-    for (table, _) in tables {
-        counted.push((*table, database.count(&format!("select count(*) from eventbridge.{table}")).await));
-    }
-    counted
-}
-
-async fn goes_on(database: Arc<Database>, version: i64) {
+async fn goes_on(database: Arc<Database>, later: usize) {
     let service = Service::builder().template(Template::Full).on(database).await.start().await;
     let delivered = "select count(*) from eventbridge.executions where status = 'success' and id in (2, 5)";
     service.until_count(delivered, 2).await;
-    assert_eq!(service.sandbox.page_count(), 2, "from {version}");
-
-    // Lanes bear the type of their object now.
-    let renamed = "select count(*) from eventbridge.executions where lane = 'notion invoice /test/in_5'";
-    assert_eq!(service.database.count(renamed).await, 1, "from {version}");
+    assert_eq!(service.sandbox.page_count(), 2, "from {later}");
 
     let events = service.get("/api/v1/events").await.json();
-    assert_eq!(events["data"].as_array().unwrap().len(), 6, "from {version}");
+    assert_eq!(events["data"].as_array().unwrap().len(), 6, "from {later}");
     let payload = service.get("/api/v1/events/evt_old_1/payload").await;
-    assert_eq!((payload.status.as_u16(), payload.body), (200, body(1)), "from {version}");
-    let removed = service.get("/api/v1/events/4/payload").await.status;
-    assert_eq!(removed, if version >= 8 { 410 } else { 200 }, "from {version}");
+    assert_eq!((payload.status.as_u16(), payload.body), (200, body(1)), "from {later}");
+    assert_eq!(service.get("/api/v1/events/4/payload").await.status, 410, "from {later}");
     let statuses: Vec<_> = service.executions().await.iter().map(|one| one["status"].clone()).collect();
-    assert_eq!(statuses, ["success", "success", "failed", "skipped", "success", "running"], "from {version}");
+    assert_eq!(statuses, ["success", "success", "failed", "skipped", "success", "running"], "from {later}");
     let failed = service.get("/api/v1/executions/3").await.json();
     assert_eq!(failed["error_class"], "validation_error", "{failed}");
     assert_eq!(failed["attempts"].as_array().map(Vec::len), Some(1), "{failed}");
 
     // A copy of an old event is still known, and what had failed can be tried again.
     let copy = service.post_event(&body(3)).await.json();
-    assert_eq!(copy["accepted"], false, "from {version}: {copy}");
-    assert_eq!(service.post("/api/v1/executions/3/retry").await.status, 202, "from {version}");
+    assert_eq!(copy["accepted"], false, "from {later}: {copy}");
+    assert_eq!(service.post("/api/v1/executions/3/retry").await.status, 202, "from {later}");
     service.until_count("select count(*) from eventbridge.executions where status = 'success'", 4).await;
-    assert_eq!(service.get("/api/v1/health").await.json()["database"], "ok", "from {version}");
+    assert_eq!(service.get("/api/v1/health").await.json()["database"], "ok", "from {later}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_later_program_migrates_while_replicas_of_this_one_work() {
+    let service = Service::start().await;
+    let store = service.database.store();
+    let all = with_later(LATER.len());
+    let post = async {
+        for number in 1..=6 {
+            assert_eq!(service.post_event(&body(number)).await.json()["accepted"], true);
+        }
+    };
+    let (migrated, ()) = tokio::join!(store.db.apply(&all), post);
+    migrated.unwrap();
+    service.until_finished(6).await;
+    assert_eq!(service.post_event(&body(7)).await.json()["accepted"], true);
+    service.until_finished(7).await;
     service.stop().await;
 }
 
 #[tokio::test]
 async fn a_migration_waits_behind_nobody_for_long_and_is_made_when_it_is_tried_again() {
-    let database = left_at(8).await;
+    let database = left_at(0).await;
     let held = database.hold_lock("eventbridge.executions").await;
     let store = database.store();
-    let refused = within("it gives way", store.db.migrate()).await;
+    let all = with_later(LATER.len());
+    let refused = within("it gives way", store.db.apply(&all)).await;
     assert!(matches!(refused, Err(MigrateError::Busy(_))), "{refused:?}");
     drop(held);
-    store.db.migrate().await.unwrap();
+    store.db.apply(&all).await.unwrap();
     assert!(store.db.is_migrated().await.unwrap());
+}
+
+#[tokio::test]
+async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_was_broken_off() {
+    let database = left_at(LATER.len()).await;
+    database
+        .execute(
+            "delete from eventbridge.migrations where version = 4;
+             update pg_index set indisvalid = false
+              where indexrelid = 'eventbridge.executions_by_later_note'::regclass",
+        )
+        .await;
+    let all = with_later(LATER.len());
+    let stores: Vec<_> = (0..3).map(|_| database.store()).collect();
+    let done = futures_util::future::join_all(stores.iter().map(|store| store.db.apply(&all))).await;
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    let valid = "select count(*) from pg_index
+                  where indisvalid and indexrelid = 'eventbridge.executions_by_later_note'::regclass";
+    assert_eq!(database.count(valid).await, 1);
+    assert_eq!(database.count("select count(*) from eventbridge.migrations where success").await, 4);
+}
+
+/// What a version from before the first release left.
+const BEFORE_RELEASE: &str = "create schema eventbridge;
+    create table eventbridge._sqlx_migrations (version bigint primary key, success boolean not null);
+    insert into eventbridge._sqlx_migrations values (19, true);
+    create table eventbridge.events (id bigint primary key)";
+
+const THERE: &str = "select string_agg(tablename::text, ' ' order by tablename)
+    from pg_tables where schemaname = 'eventbridge'";
+
+#[tokio::test]
+async fn a_schema_from_before_the_first_release_is_named_with_what_to_do_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::empty().await;
+    database.execute(BEFORE_RELEASE).await;
+    let url = database.url();
+    let settings = [
+        ("DATABASE_URL", url.expose_secret()),
+        ("LISTEN_ADDR", "127.0.0.1:0"),
+        ("PORT", "0"),
+        ("AUTH", "off"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_x"),
+        ("DESTINATIONS", ""),
+    ];
+    let options = database.options();
+    let name = options.get_database().unwrap();
+    for command in ["serve", "migrate", "dev"] {
+        let done = output(eventbridge(folder.path()).arg(command).envs(settings)).await;
+        assert!(!done.status.success(), "{command}");
+        let said = text(&done.stderr);
+        for words in [name, "before the first release", "drop schema eventbridge cascade", "another database"]
+        {
+            assert!(said.contains(words), "{command} does not say {words:?}: {said}");
+        }
+        assert_eq!(database.text(THERE).await, "_sqlx_migrations events", "{command}");
+    }
+    assert!(!database.store().db.is_migrated().await.unwrap());
+}
+
+#[tokio::test]
+async fn dev_names_the_folder_of_a_private_database_from_before_the_first_release() {
+    let folder = TempDir::new().unwrap();
+    let checkout = folder.path().to_owned();
+    let start = move || {
+        let lifetime = DataLifetime::Persistent { checkout: checkout.clone() };
+        PrivatePostgres::start(Path::new(env!("CARGO_BIN_EXE_eventbridge")), lifetime).unwrap()
+    };
+    let private = tokio::task::spawn_blocking(start).await.unwrap();
+    let mut connection = PgConnection::connect(private.url()).await.unwrap();
+    sqlx::raw_sql(BEFORE_RELEASE).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let home = private.data_dir().parent().unwrap().to_owned();
+    tokio::task::spawn_blocking(|| private.stop()).await.unwrap().unwrap();
+    let done = output(eventbridge(folder.path()).arg("dev").env("PORT", "0")).await;
+    assert!(!done.status.success());
+    let said = text(&done.stderr);
+    assert!(said.contains("before the first release"), "{said}");
+    assert!(said.contains(&format!("remove the folder {}", home.display())), "{said}");
+    fs::remove_dir_all(home).unwrap();
+}
+
+#[tokio::test]
+async fn a_first_migration_that_was_edited_since_is_refused_as_one_from_before_the_release() {
+    let database = Database::new().await;
+    database.execute("update eventbridge.migrations set checksum = '\\x00'").await;
+    let refused = database.store().db.migrate().await;
+    assert!(matches!(refused, Err(MigrateError::BeforeRelease { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn every_table_and_index_has_a_comment() {
+    let database = Database::new().await;
+    let without = "select coalesce(string_agg(relname::text, ' '), '')
+        from pg_class
+        left join pg_index on indexrelid = pg_class.oid
+       where relnamespace = 'eventbridge'::regnamespace and relkind in ('r', 'i', 'S')
+         and indisprimary is not true and relname not like '%\\_id\\_seq'
+         and obj_description(pg_class.oid, 'pg_class') is null";
+    assert_eq!(database.text(without).await, "");
 }

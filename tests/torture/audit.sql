@@ -5,7 +5,7 @@ create schema torture;
 
 create table torture.holders (worker_id uuid primary key, process text);
 
-create table torture.leases (execution_id bigint, key text, fence bigint, process text);
+create table torture.leases (execution_id bigint, lane text, fence bigint, process text);
 
 create table torture.breaches (
     id            bigint generated always as identity primary key,
@@ -26,10 +26,11 @@ create trigger torture_on_worker after insert on eventbridge.workers
 create function torture.on_lease() returns trigger language plpgsql as $$
 begin
     insert into torture.leases
-    values (new.execution_id, new.key, new.fence, current_setting('torture.process', true));
-    if (select count(*) from eventbridge.leases where key = new.key) > 1 then
+    values (new.execution_id, new.lane, new.fence, current_setting('torture.process', true));
+    if (select count(*) from eventbridge.leases
+         where coalesce(lane, execution_id::text) = coalesce(new.lane, new.execution_id::text)) > 1 then
         insert into torture.breaches (what, execution_id, detail)
-        values ('two ran at once in a lane', new.execution_id, 'lane ' || new.key);
+        values ('two ran at once in a lane', new.execution_id, 'lane ' || coalesce(new.lane, 'of its own'));
     end if;
     return null;
 end $$;

@@ -180,7 +180,7 @@ impl Seen {
 async fn watch_database(world: Arc<World>, seen: Arc<Seen>) {
     loop {
         let doubled = sqlx::query_scalar::<_, String>(
-            "select key from eventbridge.leases group by key having count(*) > 1",
+            "select coalesce(lane, execution_id::text) from eventbridge.leases group by 1 having count(*) > 1",
         )
         .fetch_all(&world.database);
         match tokio::time::timeout(DATABASE_WAIT_MAX, doubled).await {

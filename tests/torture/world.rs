@@ -187,8 +187,8 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
              alter table eventbridge.attempts drop constraint attempts_pkey;"
         }
         Some(Sabotage::Lane) => {
-            "alter table eventbridge.leases drop constraint leases_pkey,
-                                            drop constraint leases_execution_id_key;
+            "alter table eventbridge.leases drop constraint leases_pkey;
+             drop index eventbridge.leases_by_lane;
              create function torture.stay_pending() returns trigger language plpgsql as
                  $$ begin
                      if random() < 0.2 then new.status := 'pending'; end if;

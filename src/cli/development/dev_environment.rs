@@ -9,6 +9,7 @@ use crate::app::{Parts, Role, Service};
 use crate::cli::operator;
 use crate::config::{NamedSecret, Reader, Settings, Vars};
 use crate::destinations;
+use crate::store::MigrateError;
 use crate::ui::{Playground, SampleError, SendSample};
 use anyhow::Context;
 use notion_sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxOptions, Template};
@@ -70,7 +71,6 @@ impl DevEnvironment {
 
         let listener = listen(settings.listen).await?;
         let address = listener.local_addr()?;
-        let is_given = settings.has_database();
         let postgres =
             if settings.has_database() { None } else { Some(start_postgres(data_lifetime).await?) };
         if let Some(postgres) = &postgres {
@@ -87,11 +87,10 @@ impl DevEnvironment {
         let (instances, alerts) = reader.finish((instances, alerts))?;
 
         let store = operator::connect(&settings.database, settings.database_connections)?;
-        store.db.migrate().await.context(if is_given {
-            "the database of DATABASE_URL or POSTGRES_HOST cannot be used; without them dev runs a private one"
-        } else {
-            "the private database cannot be used"
-        })?;
+        if let Err(error) = store.db.migrate().await {
+            let advice = advice(&error, postgres.as_ref());
+            return Err(anyhow::Error::new(error).context(advice));
+        }
         let sender = Sender::new(webhook_url(address)?, secret.clone())?;
         let service = Service::start(Parts {
             role: Role::All,
@@ -123,6 +122,21 @@ impl DevEnvironment {
 }
 
 /// The dashboard's test events, and where the sandbox shows its table.
+/// What to do if the schema of the database cannot be brought up to date.
+fn advice(error: &MigrateError, private: Option<&PrivatePostgres>) -> String {
+    match (error, private.and_then(|postgres| postgres.data_dir().parent())) {
+        (MigrateError::BeforeRelease { .. }, Some(folder)) => format!(
+            "the private database cannot be used; to start over without its data, remove the folder {}",
+            folder.display()
+        ),
+        (_, Some(_)) => "the private database cannot be used".to_owned(),
+        (_, None) => {
+            "the database of DATABASE_URL or POSTGRES_HOST cannot be used; without them dev runs a private one"
+                .to_owned()
+        }
+    }
+}
+
 fn playground(sender: Sender, sandbox: Option<&RunningSandbox>) -> Playground {
     let send: SendSample = Arc::new(move |sample| {
         let sender = sender.clone();

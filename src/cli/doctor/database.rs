@@ -58,7 +58,7 @@ fn unreachable(error: &MigrateError) -> Finding {
         MigrateError::Away(_) | MigrateError::Busy(_) => {
             "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); see whether a firewall lies between"
         }
-        MigrateError::Refused(_) => {
+        MigrateError::Refused(_) | MigrateError::BeforeRelease { .. } => {
             "correct the name, user and password in DATABASE_URL (or POSTGRES_…), and see that the database exists"
         }
     };
@@ -84,6 +84,10 @@ fn of(vitals: &Vitals, wanted: u32) -> Vec<Finding> {
         Schema::Missing(false) => Finding::problem(
             "the schema is not there, and this user may not make it",
             "grant it: grant create on database … to …; or run eventbridge migrate as one who may",
+        ),
+        Schema::BeforeRelease => Finding::problem(
+            "the schema eventbridge is from before the first release and cannot be migrated",
+            "drop schema eventbridge cascade removes it with its data; to keep them, use another database",
         ),
         Schema::Behind => Finding::warning(
             "the schema is older than this program",
@@ -143,6 +147,7 @@ mod tests {
             (Vitals { is_read_only: true, ..vitals() }, Level::Problem),
             (Vitals { schema: Schema::Missing(false), ..vitals() }, Level::Problem),
             (Vitals { schema: Schema::Missing(true), ..vitals() }, Level::Note),
+            (Vitals { schema: Schema::BeforeRelease, ..vitals() }, Level::Problem),
             (Vitals { schema: Schema::Behind, ..vitals() }, Level::Warning),
             (Vitals { schema: Schema::Current(Some("no".into())), ..vitals() }, Level::Problem),
             (Vitals { connections_used: 95, ..vitals() }, Level::Warning),

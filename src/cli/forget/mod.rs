@@ -156,7 +156,7 @@ async fn write_down(store: &Store, customers: &[String], detail: &Value) -> anyh
     for subject in customers.iter().map(|id| format!("customer {id}")).chain(unnamed) {
         store
             .interventions
-            .audit(&environment::caller(), Action::CustomerForgotten, &subject, detail)
+            .audit(&environment::caller(), Action::CustomerForgotten, (&*subject).into(), detail)
             .await?;
     }
     Ok(())

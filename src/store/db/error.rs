@@ -1,5 +1,6 @@
 //! Why a statement or a migration failed.
 
+use super::migrations::ApplyError;
 use super::{address, connections};
 use sqlx::postgres::PgConnectOptions;
 
@@ -59,9 +60,34 @@ pub enum MigrateError {
     /// The database refuses to let us in or to be changed.
     #[error("the database cannot be brought up to date: {0}")]
     Refused(String),
+    /// Its schema is from before the first release. No migration leads from there to this version, and
+    /// nothing was changed.
+    #[error(
+        "the schema eventbridge in {database} is from before the first release and cannot be migrated; nothing \
+         was changed. To start over without its data: drop schema eventbridge cascade. To keep the data: use \
+         another database"
+    )]
+    BeforeRelease {
+        /// The database, with its server.
+        database: String,
+    },
 }
 
 impl MigrateError {
+    pub(super) fn of_migration(error: ApplyError, options: &PgConnectOptions) -> Self {
+        match error {
+            ApplyError::BeforeRelease => {
+                let name = options.get_database().unwrap_or(options.get_username());
+                Self::BeforeRelease { database: format!("database {name} ({})", place(options)) }
+            }
+            ApplyError::Sqlx(
+                sqlx::migrate::MigrateError::Execute(error)
+                | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
+            ) => Self::of(&error, options),
+            ApplyError::Sqlx(other) => Self::Refused(other.to_string()),
+        }
+    }
+
     pub(in crate::store) fn of(error: &sqlx::Error, options: &PgConnectOptions) -> Self {
         let cause = match error {
             sqlx::Error::Database(database) => database.message().to_owned(),
@@ -71,7 +97,7 @@ impl MigrateError {
             ),
             other => other.to_string(),
         };
-        let text = format!("{cause} (at {}, port {})", options.get_host(), options.get_port());
+        let text = format!("{cause} ({})", place(options));
         match error {
             unproven if address::is_unproven(unproven) => Self::Refused(text),
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
@@ -87,4 +113,9 @@ impl MigrateError {
             _ => Self::Refused(text),
         }
     }
+}
+
+/// Where a server is.
+fn place(options: &PgConnectOptions) -> String {
+    format!("at {}, port {}", options.get_host(), options.get_port())
 }

@@ -1,79 +1,131 @@
-//! The migrations, built into the program, and how they are applied to a service that works.
+//! The migrations, built into the program, and how they are applied while the service works.
 //!
-//! Most are a transaction each. Indexes of large tables are built beside the work that goes on, which
-//! no transaction can do: such a migration is broken off anywhere without harm, and run again whole.
+//! - A migration is one transaction. One that begins with `-- no-transaction` is not: its statements,
+//!   which blank lines separate, run one by one. Only such a migration can build an index concurrently. If
+//!   it is interrupted, all its statements run again.
+//! - A change of a table waits 5 s for its lock, because every later statement queues behind it. It then
+//!   gives way, and the caller tries again. A concurrent index build blocks nobody and waits without limit.
+//! - The next version of the program migrates while replicas of this one still run, so a migration may add
+//!   tables, columns and indexes, but never removes or renames what this version uses. A schema that a newer
+//!   program has migrated further is left as it is, so that the operator can go back to this program.
+//! - Migrations are append-only: sqlx compares the checksum of each one that was applied. Its record is the
+//!   table `eventbridge.migrations`. Versions before the first release had a schema of their own and kept
+//!   the record in `_sqlx_migrations`. No migration leads from there to here, so such a schema is refused.
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use std::time::{Duration, Instant};
 use tracing::warn;
 
-/// Each by its number and name, as its file is called in `migrations/`.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (1, "events and executions", include_str!("../../../migrations/0001_events_and_executions.sql")),
-    (2, "indexes of the queue", include_str!("../../../migrations/0002_indexes_of_the_queue.sql")),
-    (3, "places retries and trials", include_str!("../../../migrations/0003_places_retries_and_trials.sql")),
-    (4, "reading and search", include_str!("../../../migrations/0004_reading_and_search.sql")),
-    (5, "statistics and rejections", include_str!("../../../migrations/0005_statistics_and_rejections.sql")),
-    (6, "audit", include_str!("../../../migrations/0006_audit.sql")),
-    (7, "alerts", include_str!("../../../migrations/0007_alerts.sql")),
-    (8, "retention", include_str!("../../../migrations/0008_retention.sql")),
-    (9, "work of many", include_str!("../../../migrations/0009_work_of_many.sql")),
-    (12, "acts of many", include_str!("../../../migrations/0012_acts_of_many.sql")),
-    (14, "what people read", include_str!("../../../migrations/0014_what_people_read.sql")),
-    (18, "heads of lanes", include_str!("../../../migrations/0018_heads_of_lanes.sql")),
-    (19, "failed without a group", include_str!("../../../migrations/0019_failed_without_a_group.sql")),
-];
-
-/// Those that are no transaction: their statements, which blank lines part, are run one by one.
-const BESIDE_THE_WORK: &[i64] = &[2, 4, 9, 12, 18, 19];
-
-/// Names the lock under which one process at a time applies migrations.
-const LOCK: i64 = 0x6576_656e_7462;
-
-/// How long to wait before asking for the lock again.
-const LOCKED: Duration = Duration::from_millis(200);
-
-/// How often it is told that the lock is waited for.
-const SAY_SO_EVERY: Duration = Duration::from_secs(10);
-
-/// How long a change of a table waits for those who use it. All who come later wait behind it, so it
-/// lets them go first and is tried again.
-const LOCK_TIMEOUT: &str = "5s";
-
-/// What is built beside the work keeps nobody waiting, and may wait itself for as long as others take.
-const BESIDE: &[&str] = &["create index concurrently", "drop index concurrently"];
-
-/// Applies what has not been applied, up to the migration of this number; processes that do so at once
-/// go one after the other.
-pub(super) async fn apply(
-    connection: &mut PgConnection,
-    last: i64,
-) -> Result<(), sqlx::migrate::MigrateError> {
-    lock(connection).await?;
-    wait_for_locks(connection, LOCK_TIMEOUT).await?;
-    let migrator = migrator();
-    for version in BESIDE_THE_WORK.iter().filter(|version| **version <= last) {
-        migrator.run_to(version - 1, &mut *connection).await?;
-        if is_applied(connection, *version).await? {
-            continue;
-        }
-        let sql = MIGRATIONS.iter().filter(|(number, ..)| number == version).map(|(.., sql)| *sql);
-        for statement in sql.flat_map(|sql| sql.split("\n\n")) {
-            let is_beside = BESIDE.iter().any(|beginning| code(statement).starts_with(beginning));
-            wait_for_locks(connection, if is_beside { "0" } else { LOCK_TIMEOUT }).await?;
-            sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await?;
-        }
-        // What was done is written down, and not done once more.
-        migrator.skip(&mut *connection, Some(*version)).await?;
-    }
-    wait_for_locks(connection, LOCK_TIMEOUT).await?;
-    migrator.run_to(last, &mut *connection).await
+/// A step that brings the schema from one version to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    /// Its number: the version of the schema that it leads to.
+    pub version: i64,
+    /// Its name, as in the name of its file.
+    pub name: &'static str,
+    /// Its statements.
+    pub sql: &'static str,
 }
 
-async fn wait_for_locks(connection: &mut PgConnection, at_most: &str) -> Result<(), sqlx::Error> {
-    let sql = AssertSqlSafe(format!("set lock_timeout = '{at_most}'"));
+/// All migrations, the oldest first.
+pub(super) const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "schema", sql: include_str!("../../../migrations/0001_schema.sql") }];
+
+/// How a migration that is not a transaction begins.
+const NO_TRANSACTION: &str = "-- no-transaction";
+
+/// The record of the migrations that were applied.
+const RECORD: &str = "eventbridge.migrations";
+
+/// The lock under which one process at a time applies migrations.
+const LOCK: i64 = 0x6576_656e_7462;
+
+/// How long to wait before asking for that lock again.
+const LOCK_RETRY: Duration = Duration::from_millis(200);
+
+/// How often the log says that the lock is waited for.
+const LOCK_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a statement waits for the lock of a table.
+const TABLE_LOCK_TIMEOUT: &str = "5s";
+
+/// How a statement begins that blocks nobody, and so may wait without limit.
+const CONCURRENT: &[&str] = &["create index concurrently", "drop index concurrently"];
+
+/// Why migrations were not applied.
+#[derive(Debug)]
+pub(super) enum ApplyError {
+    /// The schema is from before the first release. Nothing was changed.
+    BeforeRelease,
+    /// Whatever sqlx reports.
+    Sqlx(MigrateError),
+}
+
+impl From<MigrateError> for ApplyError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            // A version 1 that is not ours was edited before the release; later ones are never edited.
+            MigrateError::VersionMismatch(1) => Self::BeforeRelease,
+            other => Self::Sqlx(other),
+        }
+    }
+}
+
+impl From<sqlx::Error> for ApplyError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlx(error.into())
+    }
+}
+
+impl Migration {
+    fn is_transaction(&self) -> bool {
+        !self.sql.starts_with(NO_TRANSACTION)
+    }
+}
+
+/// Applies those of these migrations that have not been applied. Processes that do so at the same time
+/// wait for one another.
+pub(super) async fn apply(connection: &mut PgConnection, migrations: &[Migration]) -> Result<(), ApplyError> {
+    lock(connection).await?;
+    if is_before_release(connection).await? {
+        return Err(ApplyError::BeforeRelease);
+    }
+    set_lock_timeout(connection, TABLE_LOCK_TIMEOUT).await?;
+    let migrator = migrator(migrations);
+    for migration in migrations.iter().filter(|migration| !migration.is_transaction()) {
+        migrator.run_to(migration.version - 1, &mut *connection).await?;
+        if is_applied(connection, migration.version).await? {
+            continue;
+        }
+        for statement in migration.sql.split("\n\n") {
+            let is_concurrent = CONCURRENT.iter().any(|beginning| code(statement).starts_with(beginning));
+            let timeout = if is_concurrent { "0" } else { TABLE_LOCK_TIMEOUT };
+            set_lock_timeout(connection, timeout).await?;
+            sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await?;
+        }
+        // Records that it was applied, without running it again.
+        migrator.skip(&mut *connection, Some(migration.version)).await?;
+        set_lock_timeout(connection, TABLE_LOCK_TIMEOUT).await?;
+    }
+    Ok(migrator.run(&mut *connection).await?)
+}
+
+/// Whether the database has a schema from before the first release.
+pub(super) async fn is_before_release(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select to_regclass('eventbridge._sqlx_migrations') is not null as "found!""#)
+        .fetch_one(connection)
+        .await
+}
+
+/// The version of the newest migration.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+async fn set_lock_timeout(connection: &mut PgConnection, timeout: &str) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(format!("set lock_timeout = '{timeout}'"));
     sqlx::raw_sql(sql).execute(connection).await.map(|_| ())
 }
 
@@ -83,60 +135,57 @@ fn code(statement: &str) -> String {
     lines.collect::<Vec<_>>().join("\n").trim_start().to_lowercase()
 }
 
-/// Takes the lock, which lasts as long as the connection. It is asked for again and again: whoever
-/// waited for it within a statement would keep an index from being built, which waits for all statements.
+/// Takes the lock, which lasts as long as the connection. It polls: a session that waited within a
+/// statement would block a concurrent index build, which waits for every statement that runs.
 async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let mut said_at: Option<Instant> = None;
+    let mut logged_at: Option<Instant> = None;
     while !sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK)
         .fetch_one(&mut *connection)
         .await?
     {
-        if said_at.is_none_or(|at| at.elapsed() >= SAY_SO_EVERY) {
-            said_at = Some(Instant::now());
-            warn!("another session applies migrations, or keeps their lock; waiting for it");
+        if logged_at.is_none_or(|at| at.elapsed() >= LOCK_LOG_INTERVAL) {
+            logged_at = Some(Instant::now());
+            warn!("another session applies migrations; waiting for its lock");
         }
-        tokio::time::sleep(LOCKED).await;
+        tokio::time::sleep(LOCK_RETRY).await;
     }
     Ok(())
 }
 
 async fn is_applied(connection: &mut PgConnection, version: i64) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (select from eventbridge._sqlx_migrations where version = $1 and success) as "applied!""#,
+        r#"select exists (select from eventbridge.migrations where version = $1 and success) as "applied!""#,
         version
     )
     .fetch_one(connection)
     .await
 }
 
-/// Every migration, as sqlx keeps its record of them in our own schema.
-pub(super) fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
-        Migration::new(*version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
+/// These migrations as sqlx applies and records them.
+fn migrator(migrations: &[Migration]) -> Migrator {
+    let migrations = migrations.iter().map(|migration| {
+        let sql = AssertSqlSafe(migration.sql).into_sql_str();
+        sqlx::migrate::Migration::new(
+            migration.version,
+            migration.name.into(),
+            MigrationType::Simple,
+            sql,
+            false,
+        )
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
-    migrator.dangerous_set_table_name("eventbridge._sqlx_migrations");
+    migrator.dangerous_set_table_name(RECORD);
     migrator.create_schema("eventbridge");
     migrator.set_ignore_missing(true);
     migrator.set_locking(false);
     migrator
 }
 
-/// The numbers of all migrations, the oldest first.
-pub(super) fn versions() -> impl Iterator<Item = i64> {
-    MIGRATIONS.iter().map(|(version, ..)| *version)
-}
-
-/// The number of the newest migration.
-pub(super) fn newest() -> i64 {
-    versions().max().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Tables that grow with what comes in: rewriting one, or building an index on it with a lock, would
+    /// Tables that grow with what comes in: to rewrite one, or to build an index on it under a lock, would
     /// stop the service.
     const LARGE: &[&str] = &["events", "executions", "attempts", "event_facts", "search_terms"];
 
@@ -166,11 +215,11 @@ mod tests {
 
     #[test]
     fn no_migration_stops_the_service() {
-        // The first one makes the tables.
-        for (version, name, sql) in MIGRATIONS.iter().skip(1) {
-            let parting = if BESIDE_THE_WORK.contains(version) { "\n\n" } else { ";" };
-            for statement in sql.split(parting) {
-                assert_eq!(harm(statement), None, "migration {version}, {name}: {statement}");
+        // The first one creates the tables.
+        for migration in MIGRATIONS.iter().skip(1) {
+            let separator = if migration.is_transaction() { ";" } else { "\n\n" };
+            for statement in migration.sql.split(separator) {
+                assert_eq!(harm(statement), None, "{migration:?}: {statement}");
             }
         }
         for (statement, is_harmful) in [
@@ -199,7 +248,7 @@ mod tests {
         files.sort();
         let named: Vec<_> = MIGRATIONS
             .iter()
-            .map(|(version, description, _)| format!("{version:04}_{}.sql", description.replace(' ', "_")))
+            .map(|Migration { version, name, .. }| format!("{version:04}_{}.sql", name.replace(' ', "_")))
             .collect();
         assert_eq!(files, named);
     }

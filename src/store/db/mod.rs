@@ -11,6 +11,7 @@ mod values;
 mod window;
 
 pub use error::{MigrateError, StoreError};
+pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub use server_info::{Schema, Vitals};
 pub use window::{ListError, WINDOW_DAYS_MAX, Window};
@@ -75,24 +76,22 @@ impl Db {
     /// cannot be made. A schema that a newer program has brought further is left as it is, so that
     /// one can go back to this program.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        self.migrate_until(migrations::newest()).await
+        self.apply(migrations::MIGRATIONS).await
     }
 
-    /// The numbers of the migrations, the oldest first.
-    pub fn migrations() -> impl Iterator<Item = i64> {
-        migrations::versions()
+    /// The migrations of this program, the oldest first.
+    pub const fn migrations() -> &'static [Migration] {
+        migrations::MIGRATIONS
     }
 
-    /// As [`migrate`](Self::migrate), up to the migration of this number: as an earlier program left it.
-    pub async fn migrate_until(&self, last: i64) -> Result<(), MigrateError> {
+    /// As [`migrate`](Self::migrate), with these migrations: those of an earlier program, or of a later one.
+    pub async fn apply(&self, migrations: &[Migration]) -> Result<(), MigrateError> {
         let options = self.pool.direct_options();
         let mut connection =
             PgConnection::connect_with(&options).await.map_err(|error| MigrateError::of(&error, &options))?;
-        let migrated = migrations::apply(&mut connection, last).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error)
-            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => MigrateError::of(&error, &options),
-            other => MigrateError::Refused(other.to_string()),
-        });
+        let migrated = migrations::apply(&mut connection, migrations)
+            .await
+            .map_err(|error| MigrateError::of_migration(error, &options));
         // The work is done or not, whatever becomes of the connection.
         let _closed = connection.close().await;
         migrated
@@ -121,7 +120,7 @@ impl Db {
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
         const UNDEFINED_TABLE: &str = "42P01";
         let applied = sqlx::query_scalar!(
-            r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
+            r#"select max(version) as "version" from eventbridge.migrations where success"#
         )
         .fetch_one(&self.pool)
         .await;

@@ -35,6 +35,8 @@ pub struct Vitals {
 pub enum Schema {
     /// Nothing yet; `true` where this role may make it.
     Missing(bool),
+    /// It is from before the first release: no migration leads from there to this program.
+    BeforeRelease,
     /// It is older than this program.
     Behind,
     /// It is this program's, or a newer one's. Where it cannot be written, the cause.
@@ -69,15 +71,20 @@ async fn look(options: &PgConnectOptions) -> Result<Vitals, sqlx::Error> {
                         where name = 'default_toast_compression' and 'lz4' = any (enumvals)) as "has_lz4!",
                current_setting('max_connections')::bigint as "connections_max!",
                (select count(*) from pg_stat_activity where backend_type = 'client backend') as "connections_used!",
-               to_regclass('eventbridge._sqlx_migrations') is not null as "has_schema!",
+               to_regclass('eventbridge.migrations') is not null as "has_schema!",
                has_database_privilege(current_database(), 'create') as "may_create!",
                clock_timestamp() as "now!"
         "#
     )
     .fetch_one(&mut connection)
     .await?;
-    let schema =
-        if server.has_schema { schema(&mut connection).await? } else { Schema::Missing(server.may_create) };
+    let schema = if migrations::is_before_release(&mut connection).await? {
+        Schema::BeforeRelease
+    } else if server.has_schema {
+        schema(&mut connection).await?
+    } else {
+        Schema::Missing(server.may_create)
+    };
     // What was read is read, whatever becomes of the connection.
     let _closed = connection.close().await;
     Ok(Vitals {
@@ -93,16 +100,15 @@ async fn look(options: &PgConnectOptions) -> Result<Vitals, sqlx::Error> {
 }
 
 async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
-    let applied = sqlx::query_scalar!(
-        r#"select max(version) as "version" from eventbridge._sqlx_migrations where success"#
-    )
-    .fetch_one(&mut *connection)
-    .await?;
+    let applied =
+        sqlx::query_scalar!(r#"select max(version) as "version" from eventbridge.migrations where success"#)
+            .fetch_one(&mut *connection)
+            .await?;
     if applied.is_none_or(|version| version < migrations::newest()) {
         return Ok(Schema::Behind);
     }
     // Changes no row, and is refused where a change would be.
-    let written = sqlx::query!("update eventbridge.workers set beat_at = beat_at where false")
+    let written = sqlx::query!("update eventbridge.workers set heartbeat_at = heartbeat_at where false")
         .execute(connection)
         .await;
     match written {

@@ -13,6 +13,9 @@ use bytes::Bytes;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// The lease of the process that indexes.
+const LEASE: &str = "search index";
+
 /// How old a mark must be before everything up to it has been committed or never will be: longer than
 /// any statement of ours may take.
 const SETTLED_AFTER: Duration = Duration::from_mins(2);
@@ -48,30 +51,26 @@ impl SearchIndex {
         process: Uuid,
         for_so_long: Duration,
     ) -> Result<Option<Indexed>, StoreError> {
-        let held = sqlx::query_as!(
+        if !self.leases.take_duty(LEASE, process, for_so_long).await? {
+            return Ok(None);
+        }
+        let indexed = sqlx::query_as!(
             Indexed,
             r#"
-            update eventbridge.indexing
-               set holder = $1, held_until = now() + $2::bigint * interval '1 millisecond'
-             where holder = $1 or holder is null or held_until < now()
-            returning seen_id as seen, settled_id as settled, mark_id as mark,
-                      mark_at < now() - $3::bigint * interval '1 millisecond' as "is_mark_settled!"
+            select seen_id as seen, settled_id as settled, mark_id as mark,
+                   mark_at < now() - $1::bigint * interval '1 millisecond' as "is_mark_settled!"
+              from eventbridge.search_index_progress
             "#,
-            process,
-            milliseconds(for_so_long),
             milliseconds(SETTLED_AFTER)
         )
-        .fetch_optional(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
-        Ok(held)
+        Ok(Some(indexed))
     }
 
     /// Leaves the indexing to others.
     pub async fn leave_indexing(&self, process: Uuid) -> Result<(), StoreError> {
-        sqlx::query!("update eventbridge.indexing set holder = null where holder = $1", process)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        self.leases.leave_duty(LEASE, process).await
     }
 
     /// The next events that have not been seen yet, oldest first: so many at most, and so many bytes of
@@ -210,7 +209,7 @@ impl SearchIndex {
 
     /// Says that every event up to this one has been seen.
     pub async fn set_seen(&self, up_to: EventKey) -> Result<(), StoreError> {
-        sqlx::query!("update eventbridge.indexing set seen_id = greatest(seen_id, $1)", up_to.0)
+        sqlx::query!("update eventbridge.search_index_progress set seen_id = greatest(seen_id, $1)", up_to.0)
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -218,9 +217,12 @@ impl SearchIndex {
 
     /// Says that every event up to this one is indexed.
     pub async fn set_settled(&self, up_to: EventKey) -> Result<(), StoreError> {
-        sqlx::query!("update eventbridge.indexing set settled_id = greatest(settled_id, $1)", up_to.0)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query!(
+            "update eventbridge.search_index_progress set settled_id = greatest(settled_id, $1)",
+            up_to.0
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -228,7 +230,7 @@ impl SearchIndex {
     pub async fn set_mark(&self) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
-            update eventbridge.indexing
+            update eventbridge.search_index_progress
                set mark_id = newest.id, mark_at = now()
               from (select max(id) as id from eventbridge.events) as newest
              where settled_id >= mark_id and newest.id > mark_id

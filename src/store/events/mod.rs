@@ -16,6 +16,7 @@ pub use payloads::{RemovedPayload, SignedPayload};
 pub use rejections::REJECTIONS_KEPT;
 pub use search::FoundEvent;
 
+use super::NamedLeases;
 use super::db::{Connections, Db};
 
 /// Writes what comes in, for `ingest`. An event and its executions are committed together or not at all;
@@ -49,11 +50,12 @@ impl Events {
 #[derive(Debug, Clone)]
 pub struct SearchIndex {
     pool: Connections,
+    leases: NamedLeases,
 }
 
 impl SearchIndex {
     pub(super) fn new(db: &Db) -> Self {
-        Self { pool: db.pool.clone() }
+        Self { pool: db.pool.clone(), leases: NamedLeases::new(db) }
     }
 }
 

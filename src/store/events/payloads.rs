@@ -50,7 +50,7 @@ impl Events {
         let row = sqlx::query_as!(
             RemovedPayload,
             r#"
-            select payload_removed_at as "at!", coalesce(payload_removed_why, '') as "why!"
+            select payload_removed_at as "at!", coalesce(payload_removed_by, '') as "why!"
               from eventbridge.events
              where id = $1 and payload_removed_at is not null
             "#,

@@ -20,6 +20,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(30);
 pub struct Condition {
     /// What it is about; the same condition has the same key every time.
     pub key: String,
+    /// What kind of condition it is, such as `failures`.
+    pub kind: String,
+    /// The failure group, if it is about one.
+    pub failure_group: Option<String>,
     /// What is the matter, in a line. Nothing that came in is in it.
     pub summary: String,
     /// What to do.
@@ -38,9 +42,9 @@ pub struct ToTell {
 }
 
 impl Alerts {
-    /// Records which conditions last now, of those kinds that were looked at: a kind is the first word
-    /// of a key. One that is new is to be told, in its newest words; one that is over is to be told as
-    /// well, unless nobody has heard of it. One that comes back before its end was told never ended.
+    /// Records which conditions last now, of those kinds that were looked at. One that is new is to
+    /// be told, in its newest words; one that is over is to be told as well, unless nobody has heard of it.
+    /// One that comes back before its end was told never ended.
     pub async fn record_conditions(
         &self,
         kinds: &[&str],
@@ -49,11 +53,11 @@ impl Alerts {
         sqlx::query!(
             r#"
             with lasting as (
-                select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
-                    as lasting (key, summary, remedy, since)
+                select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $7::text[], $8::text[])
+                    as lasting (key, summary, remedy, since, kind, failure_group)
             ), raised as (
-                insert into eventbridge.alerts as known (key, summary, remedy, since)
-                select key, summary, remedy, since from lasting order by key
+                insert into eventbridge.alerts as known (key, kind, failure_group, summary, remedy, since)
+                select key, kind, failure_group, summary, remedy, since from lasting order by key
                 on conflict (key) do update
                    set summary = excluded.summary, remedy = excluded.remedy, resolved_at = null,
                        attempts = case when known.resolved_at is null then known.attempts else 0 end,
@@ -63,19 +67,21 @@ impl Alerts {
             ), ended as (
                 update eventbridge.alerts
                    set resolved_at = now(), attempts = 0, next_try_at = now()
-                 where told_at is not null and resolved_at is null
-                   and split_part(key, ' ', 1) = any ($6) and key not in (select key from lasting)
+                 where notified_at is not null and resolved_at is null
+                   and kind = any ($6) and key not in (select key from lasting)
             )
             delete from eventbridge.alerts
-             where (told_at is null or resolved_at is not null and attempts >= $5)
-               and split_part(key, ' ', 1) = any ($6) and key not in (select key from lasting)
+             where (notified_at is null or resolved_at is not null and attempts >= $5)
+               and kind = any ($6) and key not in (select key from lasting)
             "#,
             &conditions.iter().map(|one| one.key.as_str()).collect::<Vec<_>>() as _,
             &conditions.iter().map(|one| one.summary.as_str()).collect::<Vec<_>>() as _,
             &conditions.iter().map(|one| one.remedy.as_str()).collect::<Vec<_>>() as _,
             &conditions.iter().map(|one| one.since).collect::<Vec<_>>(),
             TRIES_MAX,
-            kinds as _
+            kinds as _,
+            &conditions.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>() as _,
+            &conditions.iter().map(|one| one.failure_group.as_deref()).collect::<Vec<_>>() as _
         )
         .execute(&self.pool)
         .await?;
@@ -93,12 +99,12 @@ impl Alerts {
                                          * interval '1 millisecond'
              where key = any (array (
                    select key from eventbridge.alerts
-                    where (told_at is null or resolved_at is not null)
+                    where (notified_at is null or resolved_at is not null)
                       and next_try_at <= now() and attempts < $2
                     order by raised_at, key
                     limit $3
                       for update skip locked))
-            returning key, summary, remedy, since, resolved_at
+            returning key, kind, failure_group, summary, remedy, since, resolved_at
             "#,
             milliseconds(TRY_AGAIN),
             TRIES_MAX,
@@ -107,7 +113,14 @@ impl Alerts {
         .fetch_all(&self.pool)
         .await?;
         let alerts = rows.into_iter().map(|row| ToTell {
-            condition: Condition { key: row.key, summary: row.summary, remedy: row.remedy, since: row.since },
+            condition: Condition {
+                key: row.key,
+                kind: row.kind,
+                failure_group: row.failure_group,
+                summary: row.summary,
+                remedy: row.remedy,
+                since: row.since,
+            },
             resolved_at: row.resolved_at,
         });
         Ok(alerts.collect())
@@ -118,7 +131,7 @@ impl Alerts {
     pub async fn told(&self, alert: &ToTell) -> Result<(), StoreError> {
         if alert.resolved_at.is_none() {
             sqlx::query!(
-                "update eventbridge.alerts set told_at = now(), attempts = 0, next_try_at = now() where key = $1 and told_at is null",
+                "update eventbridge.alerts set notified_at = now(), attempts = 0, next_try_at = now() where key = $1 and notified_at is null",
                 alert.condition.key
             )
             .execute(&self.pool)
@@ -131,7 +144,7 @@ impl Alerts {
                 delete from eventbridge.alerts where key = $1 and resolved_at is not null
             )
             update eventbridge.alerts
-               set told_at = null, attempts = 0, next_try_at = now()
+               set notified_at = null, attempts = 0, next_try_at = now()
              where key = $1 and resolved_at is null
             "#,
             alert.condition.key

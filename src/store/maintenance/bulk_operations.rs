@@ -64,7 +64,7 @@ impl Interventions {
                  where id = any (array (select id from found))
                 returning destination
             ), audited as (
-                insert into eventbridge.audit (who, action, subject, detail)
+                insert into eventbridge.audit (who, action, subject_kind, detail)
                 select $4, $5, 'executions', $6::jsonb || jsonb_build_object('count', count(*))
                   from retried
                 having count(*) > 0
@@ -150,7 +150,7 @@ impl Interventions {
                 on conflict (event_key, destination) do nothing
                 returning destination
             ), audited as (
-                insert into eventbridge.audit (who, action, subject, detail)
+                insert into eventbridge.audit (who, action, subject_kind, detail)
                 select $6, $7, 'events', $8::jsonb || jsonb_build_object('created', created, 'again', again)
                   from (select (select count(*) from created) as created, (select count(*) from again) as again) as counts
                  where created + again > 0

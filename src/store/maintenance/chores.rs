@@ -11,10 +11,10 @@ impl NamedLeases {
     pub async fn take_duty(&self, name: &str, holder: Uuid, time: Duration) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
-            insert into eventbridge.duties as known (name, holder, until)
+            insert into eventbridge.named_leases as known (name, holder, held_until)
             values ($1, $2, now() + $3::bigint * interval '1 millisecond')
-            on conflict (name) do update set holder = excluded.holder, until = excluded.until
-             where known.holder = excluded.holder or known.until < now()
+            on conflict (name) do update set holder = excluded.holder, held_until = excluded.held_until
+             where known.holder = excluded.holder or known.held_until < now()
             "#,
             name,
             holder,
@@ -27,7 +27,7 @@ impl NamedLeases {
 
     /// Gives a duty back, so that another process need not wait for its end.
     pub async fn leave_duty(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
-        sqlx::query!("delete from eventbridge.duties where name = $1 and holder = $2", name, holder)
+        sqlx::query!("delete from eventbridge.named_leases where name = $1 and holder = $2", name, holder)
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -38,7 +38,7 @@ impl NamedLeases {
     pub async fn take_chore(&self, name: &str, hold: Duration) -> Result<Option<i64>, StoreError> {
         let position = sqlx::query_scalar!(
             r#"
-            insert into eventbridge.chores as known (name, due_at)
+            insert into eventbridge.background_jobs as known (name, due_at)
             values ($1, now() + $2::bigint * interval '1 millisecond')
             on conflict (name) do update
                set due_at = excluded.due_at
@@ -57,7 +57,7 @@ impl NamedLeases {
     pub async fn move_chore(&self, name: &str, position: i64, due_in: Duration) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
-            update eventbridge.chores
+            update eventbridge.background_jobs
                set position = $2, due_at = now() + $3::bigint * interval '1 millisecond'
              where name = $1
             "#,

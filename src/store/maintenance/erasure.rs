@@ -149,7 +149,7 @@ impl Erasure {
                 select id, status, lane, reason from own where event_key in (select id from doomed)
             ), emptied as (
                 update eventbridge.events
-                   set payload = '', payload_removed_at = now(), payload_removed_why = 'forgotten'
+                   set payload = '', payload_removed_at = now(), payload_removed_by = 'erasure'
                  where not $2 and id = any (array (select id from doomed))
             ), silenced as (
                 update eventbridge.executions

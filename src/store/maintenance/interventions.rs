@@ -4,7 +4,7 @@
 //! of the audit.
 
 use super::Interventions;
-use crate::domain::audit::{Action, Caller};
+use crate::domain::audit::{Action, Caller, Subject};
 use crate::domain::execution::{Change, ExecutionId, Status, UnknownStatus};
 use crate::store::db::{StoreError, value_without_nul, without_nul};
 use serde_json::Value;
@@ -43,7 +43,7 @@ impl Interventions {
             with found as (
                 -- Locked, so that the state told is the one that decided.
                 select id, status,
-                       (select payload_removed_why from eventbridge.events where events.id = event_key) as removed
+                       (select payload_removed_by from eventbridge.events where events.id = event_key) as removed
                   from eventbridge.executions
                  where id = $1
                    for update
@@ -56,8 +56,8 @@ impl Interventions {
                  where executions.id = found.id and found.status = any($2) and found.removed is null
                 returning executions.id
             ), audited as (
-                insert into eventbridge.audit (who, action, subject, detail)
-                select $3, $4, 'execution ' || id, jsonb_build_object('was', status)
+                insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+                select $3, $4, 'execution', id::text, jsonb_build_object('was', status)
                   from found
                  where exists (select from retried)
             )
@@ -92,8 +92,8 @@ impl Interventions {
                  where executions.id = found.id and found.status = any($2)
                 returning executions.id
             ), audited as (
-                insert into eventbridge.audit (who, action, subject, detail)
-                select $3, $4, 'execution ' || id, jsonb_build_object('was', status)
+                insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+                select $3, $4, 'execution', id::text, jsonb_build_object('was', status)
                   from found
                  where exists (select from cancelled)
             )
@@ -118,14 +118,18 @@ impl Interventions {
         &self,
         caller: &Caller,
         action: Action,
-        subject: &str,
+        subject: Subject<'_>,
         detail: &Value,
     ) -> Result<(), StoreError> {
         sqlx::query!(
-            "insert into eventbridge.audit (who, action, subject, detail) values ($1, $2, $3, $4)",
+            r#"
+            insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+            values ($1, $2, $3, $4, $5)
+            "#,
             caller.name(),
             action.as_str(),
-            without_nul(subject),
+            without_nul(subject.kind),
+            subject.id.map(without_nul),
             value_without_nul(detail)
         )
         .execute(&self.pool)

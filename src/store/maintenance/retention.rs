@@ -140,7 +140,7 @@ impl Retention {
                 select id from own where event_key in (select id from doomed)
             ), emptied as (
                 update eventbridge.events
-                   set payload = '', payload_removed_at = now(), payload_removed_why = 'retention'
+                   set payload = '', payload_removed_at = now(), payload_removed_by = 'retention'
                  where not $5 and not $6 and id = any (array (select id from doomed))
             ), silenced as (
                 -- The messages could quote it, and so can a page's link, which bears its title before its
@@ -162,7 +162,8 @@ impl Retention {
             ), without_audit as (
                 delete from eventbridge.audit
                  where $5 and not $6
-                   and subject = any (array (select 'execution ' || id from doomed_executions))
+                   and subject_kind = 'execution'
+                   and subject_id = any (array (select id::text from doomed_executions))
             ), words as (
                 -- The object's id stands in the event itself, so it stays as long as that.
                 select event_key, term, not $5 and term = lower(object_id) is true as stays

@@ -100,10 +100,10 @@ impl Queue {
     pub async fn claim(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
         let limit = i64::from(wanted.limit);
         let classes = if wanted.suspects {
-            vec![("suspect", limit)]
+            vec![("quarantined", limit)]
         } else {
             let bulk = if wanted.bulk { limit } else { 0 };
-            vec![("late", i64::from(wanted.late).min(limit)), ("fresh", limit), ("bulk", bulk)]
+            vec![("retry", i64::from(wanted.late).min(limit)), ("fresh", limit), ("bulk", bulk)]
         };
         let (names, most): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
         let rows = sqlx::query!(
@@ -116,7 +116,7 @@ impl Queue {
                 select wanted.name as destination, coalesce(wanted.own, $3) as own
                   from unnest($2::text[], $10::bigint[]) as wanted (name, own)
                  where not exists (select from eventbridge.destinations
-                                    where destinations.name = wanted.name and held_since is not null)
+                                    where destinations.name = wanted.name and paused_since is not null)
             ), class as (
                 select * from unnest($4::text[], $5::bigint[]) with ordinality as class (name, most, place)
             ), by_age as (
@@ -128,7 +128,7 @@ impl Queue {
                          from (select id, lane, run_at, in_bulk
                                  from eventbridge.executions
                                 where status = 'pending' and destination = working.destination
-                                  and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                  and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
                                            when in_bulk then 'bulk' else 'fresh' end = class.name
                                   and run_at <= now()
                                 order by run_at, id
@@ -136,7 +136,7 @@ impl Queue {
                          join eventbridge.executions using (id)
                         where executions.status = 'pending'
                           and (oldest.lane is null
-                               or not exists (select from eventbridge.leases where key = 'lane ' || oldest.lane)
+                               or not exists (select from eventbridge.leases where leases.lane = oldest.lane)
                               and not exists (select from eventbridge.executions as earlier
                                                where earlier.status = 'pending'
                                                  and earlier.destination = working.destination
@@ -183,7 +183,7 @@ impl Queue {
                 select lanes.destination, executions.id, executions.lane, executions.run_at, class.place
                   from (select * from lanes limit $7) as lanes
                  cross join lateral (
-                       select id, run_at, case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                       select id, run_at, case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
                                                when in_bulk then 'bulk' else 'fresh' end as class
                          from eventbridge.executions
                         where status = 'pending' and destination = lanes.destination
@@ -193,7 +193,7 @@ impl Queue {
                   join class on class.name = head.class and class.most > 0
                   join eventbridge.executions on executions.id = head.id and executions.status = 'pending'
                  where head.run_at <= now()
-                   and not exists (select from eventbridge.leases where key = 'lane ' || lanes.lane)
+                   and not exists (select from eventbridge.leases where leases.lane = lanes.lane)
                  limit $3
                    for update of executions skip locked
             ), found as (
@@ -213,7 +213,7 @@ impl Queue {
                        row_number() over (partition by destination order by place, run_at, id) as turn
                   from fitting
                   join class using (place)
-                 where name <> 'late' or in_class <= most
+                 where name <> 'retry' or in_class <= most
             ), shared_out as (
                 select in_turn.*,
                        row_number() over (partition by turn > own order by place, turn, run_at, id) as in_part
@@ -236,9 +236,9 @@ impl Queue {
                  where id = $9 and status = 'pending' and crashes = 0 and run_at <= now()
                    and destination = any ($2)
                    and not exists (select from eventbridge.destinations
-                                    where name = destination and held_class = 'by_hand')
+                                    where name = destination and paused_class = 'manual')
                    and (lane is null
-                        or not exists (select from eventbridge.leases where key = 'lane ' || lane)
+                        or not exists (select from eventbridge.leases where leases.lane = executions.lane)
                        and not exists (select from eventbridge.executions as earlier
                                         where earlier.status = 'pending'
                                           and earlier.destination = executions.destination
@@ -247,10 +247,9 @@ impl Queue {
                                           and (earlier.in_bulk, earlier.id) < (executions.in_bulk, executions.id)))
                    for update skip locked
             ), leased as (
-                insert into eventbridge.leases (key, execution_id, worker_id)
-                select key, id, worker_id
-                  from (-- A lane's name cannot be taken for an execution's number.
-                        select coalesce('lane ' || lane, id::text) as key, id, (select id from alive) as worker_id
+                insert into eventbridge.leases (execution_id, lane, worker_id)
+                select id, lane, worker_id
+                  from (select id, lane, (select id from alive) as worker_id
                           from (select * from chosen union select * from trial) as due
                         -- Else the worker would be looked at beforehand.
                         offset 0) as due
@@ -260,10 +259,10 @@ impl Queue {
             ), claimed as (
                 -- By an array, here and below: a join may read the whole of a large table instead.
                 update eventbridge.executions
-                   set status = 'running', started_at = now(), reason = null, alone = $8
+                   set status = 'running', started_at = now(), reason = null, ran_alone = $8
                  where id = any (array (select execution_id from leased))
                 returning id, event_key, destination, mode, lane, attempts, run_at,
-                          remote_id, remote_url, remote_place, unsettled_since, retried_at
+                          remote_id, remote_url, remote_place, in_doubt_since, retried_at
             )
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
                    mode as "mode!", lane,
@@ -271,9 +270,9 @@ impl Queue {
                    retried_at is not null as "is_by_hand!",
                    -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
                    (extract(epoch from now() - case
-                       when lane is null then unsettled_since
-                       else (select max(of_lane.unsettled_since) from eventbridge.executions as of_lane
-                              where of_lane.lane = claimed.lane and of_lane.unsettled_since is not null)
+                       when lane is null then in_doubt_since
+                       else (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
+                              where of_lane.lane = claimed.lane and of_lane.in_doubt_since is not null)
                     end) * 1000)::bigint as unsettled_ms,
                    (extract(epoch from now() - received_at) * 1000)::bigint as "age_ms!",
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
@@ -323,11 +322,11 @@ impl Queue {
         let row = sqlx::query!(
             r#"
             with held as (
-                select held_execution as id,
+                select paused_execution as id,
                        exists (select from eventbridge.executions
-                                where id = held_execution and status = 'running') as is_running
+                                where id = paused_execution and status = 'running') as is_running
                   from eventbridge.destinations
-                 where name = $1 and held_since is not null and held_class is distinct from 'by_hand'
+                 where name = $1 and paused_since is not null and paused_class is distinct from 'manual'
             ), due as (
                 select id, lane, in_bulk, run_at, 0 as place
                   from eventbridge.executions
@@ -335,12 +334,12 @@ impl Queue {
                    and status = 'pending' and crashes = 0 and run_at <= now()
                 union all
                 select oldest.id, oldest.lane, oldest.in_bulk, oldest.run_at, class.place
-                  from (values ('fresh', 1), ('late', 2), ('bulk', 3)) as class (name, place)
+                  from (values ('fresh', 1), ('retry', 2), ('bulk', 3)) as class (name, place)
                  cross join lateral (
                        select id, lane, in_bulk, run_at
                          from eventbridge.executions
                         where status = 'pending' and destination = $1 and run_at <= now()
-                          and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                          and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
                                    when in_bulk then 'bulk' else 'fresh' end = class.name
                         order by run_at, id
                         limit $2) as oldest
@@ -350,7 +349,7 @@ impl Queue {
                             select due.id
                               from due
                              where due.lane is null
-                                or not exists (select from eventbridge.leases where key = 'lane ' || due.lane)
+                                or not exists (select from eventbridge.leases where leases.lane = due.lane)
                                and not exists (select from eventbridge.executions as earlier
                                                 where earlier.status = 'pending' and earlier.destination = $1
                                                   and hashtextextended(earlier.lane, 0) = hashtextextended(due.lane, 0)
@@ -360,7 +359,7 @@ impl Queue {
                              limit 1) end as id
                   from held
             ), noted as (
-                update eventbridge.destinations set held_execution = chosen.id
+                update eventbridge.destinations set paused_execution = chosen.id
                   from chosen
                  where name = $1 and chosen.id is not null
             )
@@ -387,13 +386,13 @@ impl Queue {
             select exists (
                 select from eventbridge.executions
                  where status = 'pending' and destination = any($1)
-                   and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
-                            when in_bulk then 'bulk' else 'fresh' end = 'suspect'
+                   and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
+                            when in_bulk then 'bulk' else 'fresh' end = 'quarantined'
                    and run_at <= now()
                    and not exists (select from eventbridge.destinations
-                                    where destinations.name = executions.destination and held_since is not null)
+                                    where destinations.name = executions.destination and paused_since is not null)
                    and (lane is null
-                        or not exists (select from eventbridge.leases where key = 'lane ' || lane)
+                        or not exists (select from eventbridge.leases where leases.lane = executions.lane)
                        and not exists (select from eventbridge.executions as earlier
                                         where earlier.status = 'pending'
                                           and earlier.destination = executions.destination

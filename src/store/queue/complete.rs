@@ -174,11 +174,11 @@ impl Queue {
                        remote_id = coalesce(released.remote_id, executions.remote_id),
                        remote_url = coalesce(released.remote_url, executions.remote_url),
                        remote_place = coalesce(released.remote_place, executions.remote_place),
-                       unsettled_since = case released.settlement
+                       in_doubt_since = case released.settlement
                                               when 'settled' then null
                                               when 'unsettled'
                                               then now() - released.unsettled_ms * interval '1 millisecond'
-                                              else unsettled_since end
+                                              else in_doubt_since end
                   from released
                  where executions.id = released.id
                 returning executions.id, released.fence, started_at, released.duration_ms, outcome,

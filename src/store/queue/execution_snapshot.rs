@@ -37,9 +37,9 @@ impl Queue {
             select executions.id, status, destination, mode, lane, remote_id, remote_url, remote_place,
                    -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
                    (extract(epoch from now() - case
-                       when lane is null then unsettled_since
-                       else (select max(of_lane.unsettled_since) from eventbridge.executions as of_lane
-                              where of_lane.lane = executions.lane and of_lane.unsettled_since is not null)
+                       when lane is null then in_doubt_since
+                       else (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
+                              where of_lane.lane = executions.lane and of_lane.in_doubt_since is not null)
                     end) * 1000)::bigint as unsettled_ms,
                    events.id as event_key, source, event_id, type as event_type, object_id,
                    object_type, account, livemode, api_version, created, received_at, payload

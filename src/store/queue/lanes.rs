@@ -241,7 +241,7 @@ impl Queue {
                                      then concat_ws('; ', reason, 'its state was on its way already, and is shown') end,
                        error_class = null,
                        response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9, remote_place = $14,
-                       unsettled_since = null, crashes = 0, crashes_alone = 0, superseded_by = null,
+                       in_doubt_since = null, crashes = 0, crashes_alone = 0, superseded_by = null,
                        started_at = coalesce(started_at, now()), finished_at = now()
                   from newest
                  where executions.id = newest.id
@@ -250,14 +250,14 @@ impl Queue {
                 update eventbridge.executions
                    set status = 'superseded', superseded_by = $3, error_class = null,
                        reason = 'a newer state of its object was written: execution ' || $3::bigint,
-                       unsettled_since = null, crashes = 0, crashes_alone = 0, finished_at = now()
+                       in_doubt_since = null, crashes = 0, crashes_alone = 0, finished_at = now()
                  where id = any ($4) and id <> $3 and status in ('pending', 'running')
                    and exists (select from released)
             ), settled as (
                 -- Whatever was in doubt was waited for, and then all was written.
                 update eventbridge.executions
-                   set unsettled_since = null
-                 where lane = $10 and unsettled_since is not null and $5
+                   set in_doubt_since = null
+                 where lane = $10 and in_doubt_since is not null and $5
                    and id <> $3 and id <> all ($4) and exists (select from released)
             ), shown as (
                 insert into eventbridge.remote_objects as known

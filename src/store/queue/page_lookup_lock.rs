@@ -33,18 +33,18 @@ impl Queue {
             r#"
             with begun as (
                 update eventbridge.leases
-                   set looks_for = $1::text || ' ' || $4::text
-                 where key = 'lane ' || $2::text and fence = $3
+                   set lookup_destination = $1, lookup_key = $4
+                 where lane = $2 and fence = $3
                    and not exists (select from eventbridge.leases as other
-                                    where other.looks_for = $1::text || ' ' || $4::text
-                                      and other.key <> leases.key)
+                                    where other.lookup_destination = $1 and other.lookup_key = $4
+                                      and other.execution_id <> leases.execution_id)
                 returning fence
             )
             select exists (select from begun) as "is_begun!",
-                   (select (extract(epoch from now() - max(unsettled_since)) * 1000)::bigint
+                   (select (extract(epoch from now() - max(in_doubt_since)) * 1000)::bigint
                       from eventbridge.executions
                       join eventbridge.events on events.id = event_key
-                     where lane is not null and unsettled_since is not null
+                     where lane is not null and in_doubt_since is not null
                        and destination = $1 and lane <> $2 and object_id = $4) as in_doubt_ms
             "#,
             destination,

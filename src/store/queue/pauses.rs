@@ -60,7 +60,7 @@ impl Hold {
 }
 
 /// The class of a hold that a person asked for.
-const BY_HAND: &str = "by_hand";
+const BY_HAND: &str = "manual";
 
 /// For so many days it is known when an instance was held.
 const PAST_HOLDS_DAYS: i32 = 400;
@@ -96,17 +96,17 @@ impl Destinations {
         let newly = sqlx::query_scalar!(
             r#"
             insert into eventbridge.destinations as known
-                   (name, held_since, held_class, held_reason, held_remedy, held_execution, probe_at)
+                   (name, paused_since, paused_class, paused_reason, paused_remedy, paused_execution, probe_at)
             values ($1, now(), $2, $3, $4, $6, now() + $5::bigint * interval '1 millisecond')
             on conflict (name) do update
-               set held_since = coalesce(known.held_since, excluded.held_since),
-                   held_class = excluded.held_class,
-                   held_reason = excluded.held_reason,
-                   held_remedy = excluded.held_remedy,
-                   held_execution = coalesce(excluded.held_execution, known.held_execution),
-                   probe_at = case when known.held_since is null then excluded.probe_at else known.probe_at end
-             where known.held_class is distinct from $7
-            returning held_since = now() as "newly!"
+               set paused_since = coalesce(known.paused_since, excluded.paused_since),
+                   paused_class = excluded.paused_class,
+                   paused_reason = excluded.paused_reason,
+                   paused_remedy = excluded.paused_remedy,
+                   paused_execution = coalesce(excluded.paused_execution, known.paused_execution),
+                   probe_at = case when known.paused_since is null then excluded.probe_at else known.probe_at end
+             where known.paused_class is distinct from $7
+            returning paused_since = now() as "newly!"
             "#,
             instance,
             without_nul(&hold.class),
@@ -126,21 +126,21 @@ impl Destinations {
         let done = sqlx::query!(
             r#"
             with held as (
-                select name, held_since, held_class, held_reason
+                select name, paused_since, paused_class, paused_reason
                   from eventbridge.destinations
-                 where name = $1 and held_since is not null and held_class is distinct from $2
+                 where name = $1 and paused_since is not null and paused_class is distinct from $2
                    for update
             ), resumed as (
                 update eventbridge.destinations
-                   set held_since = null, held_class = null, held_reason = null, held_remedy = null,
-                       held_execution = null, probe_at = null
+                   set paused_since = null, paused_class = null, paused_reason = null, paused_remedy = null,
+                       paused_execution = null, probe_at = null
                   from held
                  where destinations.name = held.name
             ), forgotten as (
-                delete from eventbridge.past_holds where until < now() - $3::int * interval '1 day'
+                delete from eventbridge.past_pauses where until < now() - $3::int * interval '1 day'
             )
-            insert into eventbridge.past_holds (destination, since, class, reason)
-            select name, held_since, held_class, held_reason from held
+            insert into eventbridge.past_pauses (destination, since, class, reason)
+            select name, paused_since, paused_class, paused_reason from held
             "#,
             instance,
             BY_HAND,
@@ -157,16 +157,16 @@ impl Destinations {
             r#"
             with held as (
                 insert into eventbridge.destinations as known
-                       (name, held_since, held_class, held_reason, held_remedy)
+                       (name, paused_since, paused_class, paused_reason, paused_remedy)
                 values ($1, now(), $2, $3, $4)
                 on conflict (name) do update
-                   set held_since = coalesce(known.held_since, excluded.held_since),
-                       held_class = excluded.held_class, held_reason = excluded.held_reason,
-                       held_remedy = excluded.held_remedy, held_execution = null, probe_at = null
+                   set paused_since = coalesce(known.paused_since, excluded.paused_since),
+                       paused_class = excluded.paused_class, paused_reason = excluded.paused_reason,
+                       paused_remedy = excluded.paused_remedy, paused_execution = null, probe_at = null
                 returning name
             )
-            insert into eventbridge.audit (who, action, subject, detail)
-            select $5, $6, 'destination ' || name, jsonb_build_object('note', $7::text)
+            insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+            select $5, $6, 'destination', name, jsonb_build_object('note', $7::text)
               from held
             "#,
             instance,
@@ -188,23 +188,23 @@ impl Destinations {
         let done = sqlx::query!(
             r#"
             with held as (
-                select name, held_since, held_class, held_reason
+                select name, paused_since, paused_class, paused_reason
                   from eventbridge.destinations
-                 where name = $1 and held_since is not null
+                 where name = $1 and paused_since is not null
                    for update
             ), resumed as (
                 update eventbridge.destinations
-                   set held_since = null, held_class = null, held_reason = null, held_remedy = null,
-                       held_execution = null, probe_at = null
+                   set paused_since = null, paused_class = null, paused_reason = null, paused_remedy = null,
+                       paused_execution = null, probe_at = null
                   from held
                  where destinations.name = held.name
             ), remembered as (
-                insert into eventbridge.past_holds (destination, since, class, reason)
-                select name, held_since, held_class, held_reason from held
+                insert into eventbridge.past_pauses (destination, since, class, reason)
+                select name, paused_since, paused_class, paused_reason from held
             )
-            insert into eventbridge.audit (who, action, subject, detail)
-            select $2, $3, 'destination ' || name,
-                   jsonb_build_object('was_held_for', held_class, 'reason', held_reason)
+            insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+            select $2, $3, 'destination', name,
+                   jsonb_build_object('was_held_for', paused_class, 'reason', paused_reason)
               from held
             "#,
             instance,
@@ -223,7 +223,7 @@ impl Destinations {
             r#"
             select wanted.name as "name!", probe_at as "probe_at?"
               from unnest($1::text[]) as wanted (name)
-              left join eventbridge.destinations on destinations.name = wanted.name and held_since is not null
+              left join eventbridge.destinations on destinations.name = wanted.name and paused_since is not null
              order by wanted.name
             "#,
             instances
@@ -251,8 +251,8 @@ impl Destinations {
             r#"
             update eventbridge.destinations
                set probe_at = now() + $2::bigint * interval '1 millisecond'
-             where name = any($1) and held_since is not null and probe_at <= now()
-            returning name, coalesce(held_class, '') as "class!"
+             where name = any($1) and paused_since is not null and probe_at <= now()
+            returning name, coalesce(paused_class, '') as "class!"
             "#,
             instances,
             milliseconds(again_after)
@@ -280,9 +280,9 @@ impl Destinations {
         sqlx::query!(
             r#"
             update eventbridge.destinations
-               set probe_at = greatest(probe_at, now() + least((now() - held_since) / 4,
+               set probe_at = greatest(probe_at, now() + least((now() - paused_since) / 4,
                                                                $2::bigint * interval '1 millisecond'))
-             where name = $1 and held_since is not null
+             where name = $1 and paused_since is not null
             "#,
             instance,
             milliseconds(at_most)
@@ -296,11 +296,11 @@ impl Destinations {
     pub async fn held(&self, instances: &[String]) -> Result<Vec<HeldInstance>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select name, held_since as "since!", coalesce(held_class, '') as "class!",
-                   coalesce(held_reason, '') as "reason!", coalesce(held_remedy, '') as "remedy!",
-                   held_execution as execution
+            select name, paused_since as "since!", coalesce(paused_class, '') as "class!",
+                   coalesce(paused_reason, '') as "reason!", coalesce(paused_remedy, '') as "remedy!",
+                   paused_execution as execution
               from eventbridge.destinations
-             where held_since is not null and name = any ($1)
+             where paused_since is not null and name = any ($1)
              order by name
             "#,
             instances

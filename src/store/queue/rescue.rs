@@ -50,14 +50,14 @@ impl Queue {
             with silent as (
                 -- One whose row somebody holds is left to the next look: it must not keep the others waiting.
                 select id from eventbridge.workers
-                 where beat_at < now() - $1::bigint * interval '1 millisecond'
+                 where heartbeat_at < now() - $1::bigint * interval '1 millisecond'
                    for update skip locked
             ), dead as (
                 delete from eventbridge.workers
                  where id = any (array (select id from silent))
                 returning id
             ), orphans as (
-                select key, execution_id, fence
+                select execution_id, fence
                   from eventbridge.leases
                  where worker_id in (select id from dead)
                     or not exists (select from eventbridge.workers where workers.id = leases.worker_id)
@@ -68,7 +68,7 @@ impl Queue {
             ), released as (
                 delete from eventbridge.leases
                  using orphans
-                 where leases.key = orphans.key
+                 where leases.execution_id = orphans.execution_id
                 returning leases.execution_id, leases.fence
             ), in_order as (
                 -- As all who lock many of them, so that nobody waits in a circle.
@@ -83,8 +83,8 @@ impl Queue {
                        run_at = now(),
                        finished_at = case when given_up then now() end,
                        crashes = crashes + 1,
-                       crashes_alone = crashes_alone + alone::integer,
-                       unsettled_since = now(),
+                       crashes_alone = crashes_alone + ran_alone::integer,
+                       in_doubt_since = now(),
                        error_class = 'worker_lost',
                        -- The same key as in `Store::group_failures`.
                        failure_group = case when given_up then
@@ -95,7 +95,7 @@ impl Queue {
                                      else 'its worker died or stood still; it is tried again, alone' end
                   from released
                   cross join lateral (
-                       select crashes_alone + alone::integer >= $5 as given_up
+                       select crashes_alone + ran_alone::integer >= $5 as given_up
                          from eventbridge.executions as before
                         where before.id = released.execution_id) as verdict
                  where executions.id = released.execution_id

@@ -24,9 +24,10 @@ impl Queue {
 
     /// Says that a worker lives; `false` when it was taken for dead and must register anew.
     pub async fn beat(&self, worker: WorkerId) -> Result<bool, StoreError> {
-        let done = sqlx::query!("update eventbridge.workers set beat_at = now() where id = $1", worker.0)
-            .execute(&self.pool)
-            .await?;
+        let done =
+            sqlx::query!("update eventbridge.workers set heartbeat_at = now() where id = $1", worker.0)
+                .execute(&self.pool)
+                .await?;
         Ok(done.rows_affected() == 1)
     }
 

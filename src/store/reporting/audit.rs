@@ -4,6 +4,7 @@
 //! the other; `Interventions::audit` is for changes that others make.
 
 use super::Reports;
+use crate::domain::audit::Subject;
 use crate::store::db::{Cursor, Page, StoreError};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -29,25 +30,28 @@ impl Reports {
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<AuditRow>, StoreError> {
-        let execution = subject.and_then(|subject| subject.strip_prefix("execution ")?.parse::<i64>().ok());
+        let subject = subject.map(Subject::from);
+        let execution = subject.filter(|subject| subject.kind == "execution").and_then(|subject| subject.id);
+        let execution = execution.and_then(|id| id.parse::<i64>().ok());
         let rows = sqlx::query_as!(
             AuditRow,
             r#"
-            select id, at, who, action, subject, detail
+            select id, at, who, action, concat_ws(' ', subject_kind, subject_id) as "subject!", detail
               from eventbridge.audit
              where id < $1
                and ($2::text is null
-                    or subject = $2
+                    or subject_kind = $2 and ($5::text is null or subject_id = $5)
                     -- An act on many and what it did to each bear one time.
-                    or subject in ('executions', 'events')
+                    or subject_kind in ('executions', 'events')
                        and at = (select retried_at from eventbridge.executions where executions.id = $4))
              order by id desc
              limit $3
             "#,
             Cursor::before(cursor),
-            subject,
+            subject.map(|subject| subject.kind),
             i64::from(limit) + 1,
-            execution
+            execution,
+            subject.and_then(|subject| subject.id)
         )
         .fetch_all(&self.reading)
         .await?;

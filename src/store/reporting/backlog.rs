@@ -36,7 +36,7 @@ impl Reports {
     pub async fn backlog(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select wanted.name as "destination!", held_since, pending as "pending!", is_more as "is_more!",
+            select wanted.name as "destination!", paused_since, pending as "pending!", is_more as "is_more!",
                    (extract(epoch from now() - oldest) * 1000)::bigint as oldest_ms, oldest_execution
               from unnest($1::text[]) as wanted (name)
               left join eventbridge.destinations on destinations.name = wanted.name
@@ -45,13 +45,13 @@ impl Reports {
                           min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
                           min(of_class.oldest_execution) filter (where class.name <> 'bulk') as oldest_execution,
                           bool_or(of_class.pending = $2) as is_more
-                     from (values ('fresh'), ('late'), ('suspect'), ('bulk')) as class (name)
+                     from (values ('fresh'), ('retry'), ('quarantined'), ('bulk')) as class (name)
                     cross join lateral (
                           select count(*) as pending, min(waits_since) as oldest, min(id) as oldest_execution
                             from (select id, greatest(created_at, retried_at) as waits_since
                                     from eventbridge.executions
                                    where status = 'pending' and destination = wanted.name
-                                     and case when crashes > 0 then 'suspect' when attempts > 0 then 'late'
+                                     and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
                                               when in_bulk then 'bulk' else 'fresh' end = class.name
                                    order by run_at, id
                                    limit $2) as waiting) as of_class) as counted
@@ -68,7 +68,7 @@ impl Reports {
             is_more: row.is_more,
             oldest: row.oldest_ms.map(of_milliseconds),
             oldest_execution: row.oldest_execution,
-            held_since: row.held_since,
+            held_since: row.paused_since,
         });
         Ok(backlog.collect())
     }

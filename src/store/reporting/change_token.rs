@@ -26,9 +26,9 @@ impl Reports {
                        (select concat_ws('/', last_value, is_called) from eventbridge.fences),
                        (select concat_ws('/', last_value, is_called) from eventbridge.audit_id_seq),
                        (select concat_ws('/', last_value, is_called) from eventbridge.rejection_numbers),
-                       (select seen_id from eventbridge.indexing),
+                       (select seen_id from eventbridge.search_index_progress),
                        (select concat_ws('/', count(*), sum(fence)) from eventbridge.leases),
-                       (select string_agg(concat_ws('/', name, held_since, held_reason), ' ' order by name)
+                       (select string_agg(concat_ws('/', name, paused_since, paused_reason), ' ' order by name)
                           from eventbridge.destinations)) as "work!",
                    (select concat_ws('/', max(at), sum(n))
                       from eventbridge.statistics

@@ -124,10 +124,10 @@ macro_rules! select_executions {
             select executions.id, event_key, source, event_id, type as event_type, destination,
                    status, reason, attempts, crashes, error_class, response_code, duration_ms,
                    remote_id, remote_url, run_at, created_at, started_at, finished_at, retried_at,
-                   case when status = 'pending' and held_since is not null then held_reason end as held_reason,
+                   case when status = 'pending' and paused_since is not null then paused_reason end as held_reason,
                    case when status = 'pending' and lane is not null
                         then coalesce(
-                             (select execution_id from eventbridge.leases where key = 'lane ' || lane),
+                             (select execution_id from eventbridge.leases where leases.lane = executions.lane),
                              (select first.id
                                 from eventbridge.executions as first
                                where first.status = 'pending' and first.destination = executions.destination

@@ -236,8 +236,8 @@ impl FailureGroups {
                  where key = $1 and last.finished_at is not null
                 returning key
             ), written as (
-                insert into eventbridge.audit (who, action, subject, detail)
-                select $2, $4, 'failure ' || key, jsonb_build_object('note', $3::text) from acknowledged
+                insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+                select $2, $4, 'failure', key, jsonb_build_object('note', $3::text) from acknowledged
             )
             select exists (select from acknowledged) as "done!"
             "#,
@@ -267,8 +267,8 @@ impl FailureGroups {
                   from known
                  where failure_groups.key = known.key
             )
-            insert into eventbridge.audit (who, action, subject, detail)
-            select $2, $3, 'failure ' || key, jsonb_build_object('was_by', acknowledged_by, 'was_noted', note)
+            insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+            select $2, $3, 'failure', key, jsonb_build_object('was_by', acknowledged_by, 'was_noted', note)
               from known
             "#,
             key,

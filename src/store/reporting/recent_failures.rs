@@ -53,10 +53,9 @@ impl Reports {
                         order by finished_at desc
                         limit 1) as last
                  cross join lateral (
-                       -- The key of such an alert ends with the group's.
                        select exists (select from eventbridge.alerts
-                                       where resolved_at is null and split_part(alerts.key, ' ', 1) = 'failures'
-                                         and split_part(alerts.key, ' ', 4) = failure_groups.key) as is_told) as told
+                                       where resolved_at is null and kind = 'failures'
+                                         and alerts.failure_group = failure_groups.key) as is_told) as told
                  where (acknowledged_through is null or last.finished_at > acknowledged_through)
                    and (is_told or last.finished_at > now() - $1::bigint * interval '1 millisecond')
             ), grouped as (
@@ -114,7 +113,7 @@ impl Reports {
         let beats = sqlx::query_scalar!(
             r#"
             select exists (select from eventbridge.workers
-                            where beat_at > now() - $1::bigint * interval '1 millisecond') as "beats!"
+                            where heartbeat_at > now() - $1::bigint * interval '1 millisecond') as "beats!"
             "#,
             milliseconds(time)
         )

@@ -30,7 +30,7 @@ impl Reports {
     pub async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select id, version, started_at, (extract(epoch from now() - beat_at) * 1000)::bigint as "silent_ms!",
+            select id, version, started_at, (extract(epoch from now() - heartbeat_at) * 1000)::bigint as "silent_ms!",
                    (select count(*) from eventbridge.leases where worker_id = workers.id) as "leases!"
               from eventbridge.workers
              order by started_at, id

@@ -108,12 +108,12 @@ impl Reports {
             with alone as (
                 select wanted.id as execution, audit.id, at, who, action, detail->>'note' as note, false as with_others
                   from unnest($1::bigint[]) as wanted (id)
-                  join eventbridge.audit on audit.subject = 'execution ' || wanted.id
+                  join eventbridge.audit on audit.subject_kind = 'execution' and audit.subject_id = wanted.id::text
             ), together as (
                 -- An act on many and what it did to each bear one time.
                 select executions.id as execution, audit.id, at, who, action, detail->>'note' as note, true as with_others
                   from eventbridge.executions
-                  join eventbridge.audit on audit.subject in ('executions', 'events') and audit.at = retried_at
+                  join eventbridge.audit on audit.subject_kind in ('executions', 'events') and audit.at = retried_at
                  where executions.id = any ($2)
             )
             select execution as "execution!", at as "at!", who as "who!", action as "action!", note,
@@ -151,7 +151,7 @@ impl Reports {
         let rows = sqlx::query!(
             r#"
             select destination, since, until, coalesce(reason, class, '') as "reason!"
-              from eventbridge.past_holds
+              from eventbridge.past_pauses
              where destination = any ($1) and until >= $2 and since <= coalesce($3, now())
              order by until desc
              limit $4
@@ -178,7 +178,7 @@ impl Reports {
     ) -> Result<HashMap<i64, (DateTime<Utc>, bool)>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select id, payload_removed_at as "at!", payload_removed_why is not distinct from 'forgotten' as "forgotten!"
+            select id, payload_removed_at as "at!", payload_removed_by is not distinct from 'erasure' as "forgotten!"
               from eventbridge.events
              where id = any ($1) and payload_removed_at is not null
             "#,

@@ -87,8 +87,8 @@ pub async fn let_wait(site: &Site, minutes: u32) {
                from shift where shift.event_key = executions.event_key;
              update eventbridge.attempts set started_at = attempts.started_at - by
                from shift join eventbridge.executions using (event_key) where executions.id = execution_id;
-             update eventbridge.destinations set held_since = held_since - interval '{minutes} minutes', probe_at = now()
-              where held_since is not null",
+             update eventbridge.destinations set paused_since = paused_since - interval '{minutes} minutes', probe_at = now()
+              where paused_since is not null",
         ))
         .await;
 }

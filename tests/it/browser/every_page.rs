@@ -14,7 +14,7 @@ async fn beginnings(site: &Site) -> Vec<String> {
     let delivered = site.database.count(delivered).await;
     site.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     assert_eq!(site.post_event(&invoice("evt_1QxWaits", "invoice.paid").to_string()).await.status, 200);
-    site.until_count("select count(*) from eventbridge.destinations where held_since is not null", 1).await;
+    site.until_count("select count(*) from eventbridge.destinations where paused_since is not null", 1).await;
     let waits = "select max(id) from eventbridge.executions where status = 'pending'";
     let waits = site.database.count(waits).await;
     let mut pages: Vec<_> = [

@@ -26,7 +26,7 @@ async fn send(site: &Site, count: usize) {
         let event = invoice_at(&format!("evt_1QxWaits{number}"), "invoice.paid", day::now());
         assert_eq!(site.post_event(&event.to_string()).await.status, 200);
     }
-    site.until_count("select count(*) from eventbridge.destinations where held_since is not null", 1).await;
+    site.until_count("select count(*) from eventbridge.destinations where paused_since is not null", 1).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,483 @@
+-- The schema, by topic: events, executions, the queue, destinations, failures, search, statistics,
+-- operations. `comment on` describes each table and index, SQL comments describe the columns.
+--
+-- An event is identified by `event_key`, our own number, because `event_id` is the sender's text.
+-- There are no foreign keys: ADR 0004 tells why.
+
+comment on table eventbridge.migrations is
+    'The migrations that were applied to this schema. Later ones are added in files of their own.';
+
+
+-- Events ------------------------------------------------------------------------------------------
+
+create table eventbridge.events (
+    id                   bigint generated always as identity primary key,
+    source               text not null,
+    -- The sender's id of the event.
+    event_id             text not null,
+    type                 text not null,
+    -- The object that the event is about, if it names one.
+    object_id            text,
+    object_type          text,
+    -- The sender's account to which the event belongs, if it is a connected one.
+    account              text,
+    livemode             boolean,
+    api_version          text,
+    -- When the sender created the event, by its own clock.
+    created              timestamptz,
+    received_at          timestamptz not null default now(),
+    -- The signature header and the body, byte for byte: the event can be verified again.
+    signature            text not null,
+    secret_name          text not null,
+    -- Empty once the payload was removed.
+    payload              bytea not null,
+    payload_removed_at   timestamptz,
+    payload_removed_by   text check (payload_removed_by in ('retention', 'erasure')),
+    unique (event_id, source)
+);
+
+create index events_by_type on eventbridge.events (type, id);
+
+create index events_by_object on eventbridge.events (object_id, id) where object_id is not null;
+
+-- lz4 takes a fraction of pglz's time. A server that was built without it keeps pglz.
+do $$
+begin
+    alter table eventbridge.events alter column payload set compression lz4;
+exception when feature_not_supported then
+    raise notice 'this server has no lz4: payloads are compressed with pglz';
+end
+$$;
+
+comment on table eventbridge.events is
+    'Every event that was received. Only retention removes a row.';
+comment on index eventbridge.events_event_id_source_key is
+    'One event per sender and id. In this order it also finds an event by its id alone.';
+comment on index eventbridge.events_by_type is
+    'The events of a type, newest first, and the list of the types that were received.';
+comment on index eventbridge.events_by_object is
+    'All events of an object, newest first.';
+
+
+-- Executions --------------------------------------------------------------------------------------
+
+create table eventbridge.executions (
+    id              bigint generated always as identity primary key,
+    event_key       bigint not null,
+    -- The destination instance.
+    destination     text not null,
+    -- What it delivers: the event, or the state of the event's object. Fixed on creation.
+    mode            text not null default 'event' check (mode in ('event', 'object')),
+    -- The executions of a lane run one at a time; null if this one stands alone.
+    lane            text,
+    status          text not null default 'pending' check (status in
+                    ('pending', 'running', 'success', 'failed', 'skipped', 'superseded', 'cancelled')),
+    -- Why it has this status, for the operator; null if there is nothing to explain.
+    reason          text,
+    -- Failed attempts since it was created or since an operator last retried it.
+    attempts        integer not null default 0,
+    -- It is claimed no earlier than this.
+    run_at          timestamptz not null default now(),
+    -- A bulk operation queued it: work that comes in meanwhile goes first.
+    in_bulk         boolean not null default false,
+    -- Workers that died while they ran it, since its last completion. After one it is quarantined: it
+    -- runs alone in its process.
+    crashes         integer not null default 0,
+    -- Whether it runs, or last ran, alone in its process.
+    ran_alone       boolean not null default false,
+    -- Workers that died while they ran it alone, so that no other execution can be the cause.
+    crashes_alone   integer not null default 0,
+    -- A write whose outcome is unknown was sent then: look for its page before writing again.
+    in_doubt_since  timestamptz,
+    -- The last completed attempt.
+    error_class     text,
+    response_code   integer,
+    duration_ms     integer,
+    -- The row of failure_groups to which a failed execution belongs.
+    failure_group   text,
+    -- What it wrote: the destination's id, a link, and the part of the destination that holds it, such
+    -- as a Notion data source. If the settings name another part, the page is not there.
+    remote_id       text,
+    remote_url      text,
+    remote_place    text,
+    -- The execution whose newer state was written instead.
+    superseded_by   bigint,
+    created_at      timestamptz not null default now(),
+    -- When an operator last retried or replayed it: the object's state is then written in full.
+    retried_at      timestamptz,
+    started_at      timestamptz,
+    finished_at     timestamptz,
+    unique (event_key, destination)
+);
+
+create index executions_due on eventbridge.executions
+    (destination, (case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry' when in_bulk then 'bulk' else 'fresh' end), run_at, id)
+    where status = 'pending';
+
+create index executions_in_lane on eventbridge.executions
+    (destination, hashtextextended(lane, 0), lane, in_bulk, id)
+    where status = 'pending' and lane is not null;
+
+create index executions_by_lane on eventbridge.executions (lane, id) where lane is not null;
+
+create index executions_in_doubt on eventbridge.executions (lane)
+    where lane is not null and in_doubt_since is not null;
+
+create index executions_failed on eventbridge.executions (id) where status = 'failed';
+
+create index executions_by_failure_group on eventbridge.executions (failure_group, finished_at, id)
+    where status = 'failed';
+
+create index executions_without_group on eventbridge.executions (id)
+    where status = 'failed' and failure_group is null;
+
+create index executions_by_retry on eventbridge.executions (retried_at) where retried_at is not null;
+
+create index executions_by_remote on eventbridge.executions (remote_id) where remote_id is not null;
+
+comment on table eventbridge.executions is
+    'The delivery of one event to one destination instance.';
+comment on index eventbridge.executions_event_key_destination_key is
+    'One execution per event and destination; also finds the executions of an event.';
+comment on index eventbridge.executions_due is
+    'The claim reads what is due per destination and class, oldest first. The class is in the index, so a '
+    'backlog of one class or destination delays no other.';
+comment on index eventbridge.executions_in_lane is
+    'The claim reads the head of a lane, and by the hashes it can walk through the lanes from any of them.';
+comment on index eventbridge.executions_by_lane is
+    'The executions of a lane, whatever their status.';
+comment on index eventbridge.executions_in_doubt is
+    'The writes in doubt of a lane: few, however long the history of the lane is.';
+comment on index eventbridge.executions_failed is
+    'The list of all failed executions.';
+comment on index eventbridge.executions_by_failure_group is
+    'The failures of a group, by the time at which they failed.';
+comment on index eventbridge.executions_without_group is
+    'Failures that have no group yet. It is almost always empty.';
+comment on index eventbridge.executions_by_retry is
+    'The executions that one bulk operation queued: they all have its time. New work never touches it.';
+comment on index eventbridge.executions_by_remote is
+    'The executions that wrote a page. New work never touches it.';
+
+create table eventbridge.attempts (
+    execution_id   bigint not null,
+    -- The lease under which it ran; later attempts have greater fences.
+    fence          bigint not null,
+    started_at     timestamptz not null,
+    duration_ms    integer not null,
+    outcome        text not null,
+    response_code  integer,
+    error_class    text,
+    message        text,
+    -- The destination's id of the request.
+    request_id     text,
+    primary key (execution_id, fence)
+);
+
+comment on table eventbridge.attempts is
+    'Every attempt that ended: a worker completed it, or died during it.';
+
+
+-- The queue ---------------------------------------------------------------------------------------
+
+create table eventbridge.workers (
+    id            uuid primary key,
+    version       text not null,
+    started_at    timestamptz not null default now(),
+    heartbeat_at  timestamptz not null default now()
+);
+
+comment on table eventbridge.workers is
+    'The processes that claim executions. A process whose heartbeat stops loses its row, and its leases with it.';
+
+create sequence eventbridge.fences;
+
+comment on sequence eventbridge.fences is
+    'Numbers the leases.';
+
+create table eventbridge.leases (
+    execution_id        bigint primary key,
+    -- The lane of the execution; null if it stands alone.
+    lane                text,
+    worker_id           uuid not null,
+    -- Tells this lease from an earlier one of the same execution.
+    fence               bigint not null default nextval('eventbridge.fences'),
+    leased_at           timestamptz not null default now(),
+    -- The lock for a page lookup: until this execution completes, no other one of the destination may
+    -- look up or create a page under this key. Most leases hold none.
+    lookup_destination  text,
+    lookup_key          text,
+    check ((lookup_destination is null) = (lookup_key is null))
+);
+
+create unique index leases_by_lane on eventbridge.leases (lane) where lane is not null;
+
+create unique index leases_by_lookup on eventbridge.leases (lookup_destination, lookup_key)
+    where lookup_key is not null;
+
+create index leases_by_worker on eventbridge.leases (worker_id);
+
+comment on table eventbridge.leases is
+    'The executions that run. The primary key allows one lease per execution; only the holder of the fence can complete it.';
+comment on index eventbridge.leases_by_lane is
+    'At most one execution of a lane runs at a time.';
+comment on index eventbridge.leases_by_lookup is
+    'At most one execution of a destination looks up or creates the page of a key at a time.';
+comment on index eventbridge.leases_by_worker is
+    'The leases of a worker, which end when it dies.';
+
+create table eventbridge.rate_limits (
+    -- A name for the credentials that share the rate.
+    connection     text primary key,
+    -- The next call may begin then.
+    next_at        timestamptz not null default now(),
+    -- The other side asked for no calls until then.
+    blocked_until  timestamptz not null default now(),
+    -- How many calls began in this minute, and how many in the minute before it.
+    minute         timestamptz,
+    calls          integer not null default 0,
+    calls_before   integer not null default 0
+);
+
+comment on table eventbridge.rate_limits is
+    'The rate of each connection, which all its destination instances and all replicas share.';
+
+
+-- Destinations ------------------------------------------------------------------------------------
+
+create table eventbridge.destinations (
+    name              text primary key,
+    -- What the instance remembers between runs; only its kind knows the content.
+    memory            jsonb,
+    -- Set while it is paused: nothing is claimed for it.
+    paused_since      timestamptz,
+    -- The class of the failure, or `manual` if an operator paused it.
+    paused_class      text,
+    paused_reason     text,
+    paused_remedy     text,
+    -- The execution that failed. If a read cannot tell whether the cause is gone, this one is the canary.
+    paused_execution  bigint,
+    probe_at          timestamptz
+);
+
+comment on table eventbridge.destinations is
+    'The state of each destination instance; an instance without state has no row.';
+
+create table eventbridge.past_pauses (
+    id           bigint generated always as identity primary key,
+    destination  text not null,
+    since        timestamptz not null,
+    until        timestamptz not null default now(),
+    class        text,
+    reason       text
+);
+
+create index past_pauses_by_destination on eventbridge.past_pauses (destination, until);
+
+comment on table eventbridge.past_pauses is
+    'The pauses that ended. They explain why an execution was late.';
+comment on index eventbridge.past_pauses_by_destination is
+    'The pauses of a destination during a period.';
+
+create table eventbridge.remote_objects (
+    lane          text primary key,
+    remote_id     text not null,
+    remote_url    text,
+    remote_place  text,
+    -- The execution whose state is shown.
+    execution_id  bigint not null,
+    -- The properties as they were last written; the next change is found by comparison.
+    written       jsonb not null,
+    updated_at    timestamptz not null default now()
+);
+
+comment on table eventbridge.remote_objects is
+    'What a destination shows of an object: its page, and the state that was last written to it.';
+
+
+-- Failures ----------------------------------------------------------------------------------------
+
+create table eventbridge.failure_groups (
+    -- A hash of destination, class and pattern.
+    key                   text primary key,
+    -- In the order in which the groups first appeared.
+    id                    bigint generated always as identity,
+    destination           text not null,
+    error_class           text not null,
+    -- The message without its ids, numbers, quoted texts and addresses.
+    pattern               text not null,
+    created_at            timestamptz not null default now(),
+    -- The failures up to this time are acknowledged, later ones are not.
+    acknowledged_through  timestamptz,
+    acknowledged_at       timestamptz,
+    acknowledged_by       text,
+    note                  text
+);
+
+comment on table eventbridge.failure_groups is
+    'Failures with the same cause: one destination, one class, one message except for ids and numbers.';
+
+
+-- Search ------------------------------------------------------------------------------------------
+
+create table eventbridge.event_facts (
+    event_key       bigint primary key,
+    -- The object that the amount belongs to, or the event if it has no object.
+    subject         text,
+    -- In minor units; null if there is no amount, or no whole one.
+    amount_minor    bigint,
+    currency        text,
+    customer        text,
+    customer_email  text,
+    invoice_number  text,
+    -- The event's rows in search_terms, so that they can be removed with the event.
+    terms           text[] not null
+);
+
+comment on table eventbridge.event_facts is
+    'What an event''s payload contains. The search indexer writes it later; a row means that the event is indexed.';
+
+create table eventbridge.search_terms (
+    -- An id, an e-mail address or a number, in lower case.
+    term       text collate "C" not null,
+    event_key  bigint not null,
+    primary key (term, event_key)
+);
+
+comment on table eventbridge.search_terms is
+    'The words by which events are found.';
+
+create table eventbridge.search_index_progress (
+    only_row    boolean primary key default true check (only_row),
+    -- Every event up to here that was visible is indexed; one that was committed late may be missing.
+    seen_id     bigint not null default 0,
+    -- Every event up to here is indexed.
+    settled_id  bigint not null default 0,
+    -- The newest event at a time. No statement that wrote an earlier event runs much longer than that.
+    mark_id     bigint not null default 0,
+    mark_at     timestamptz not null default now()
+);
+
+insert into eventbridge.search_index_progress default values;
+
+comment on table eventbridge.search_index_progress is
+    'How far the search indexer has come: one row.';
+
+
+-- Statistics --------------------------------------------------------------------------------------
+
+create table eventbridge.statistics (
+    per    text not null check (per in ('minute', 'hour')),
+    at     timestamptz not null,
+    kind   text not null,
+    -- The reason or the destination; empty if there is neither.
+    name   text not null,
+    -- The upper bound of a latency bucket in milliseconds: 0 if it is not a latency, the greatest number
+    -- for the bucket without a bound.
+    le_ms  bigint not null,
+    n      bigint not null,
+    primary key (per, at, kind, name, le_ms)
+    -- Processes update rows every few seconds, so a page has room for the new version of a row.
+) with (fillfactor = 70);
+
+comment on table eventbridge.statistics is
+    'What happened in each minute and hour. A number of zero has no row.';
+
+
+-- Operations --------------------------------------------------------------------------------------
+
+create sequence eventbridge.rejection_numbers;
+
+comment on sequence eventbridge.rejection_numbers is
+    'Numbers the rejected requests that are logged.';
+
+create table eventbridge.rejections (
+    slot          smallint primary key,
+    number        bigint not null,
+    at            timestamptz not null default now(),
+    source        text not null,
+    reason        text not null,
+    header_names  text[] not null,
+    -- Whether the request claims to come from the sender.
+    by_sender     boolean not null,
+    body_bytes    bigint not null,
+    body_sha256   text not null,
+    body_form     text not null,
+    -- The time in its signature, in Unix seconds.
+    claimed_at    bigint,
+    livemode      boolean,
+    -- How many rejections before this one were not logged.
+    unseen        bigint not null
+);
+
+comment on table eventbridge.rejections is
+    'The last rejected requests. It is a ring: the newest replaces the oldest. No body, no signature and no header value is kept.';
+
+create table eventbridge.audit (
+    id            bigint generated always as identity primary key,
+    at            timestamptz not null default now(),
+    -- The name of the API key, or cli:<user>.
+    who           text not null,
+    -- Such as execution.retried.
+    action        text not null,
+    -- What was changed: `execution`, `destination`, `failure` or `customer` with an id, or `executions` or
+    -- `events` if there were many.
+    subject_kind  text not null,
+    subject_id    text,
+    -- The filter, the counts, the note.
+    detail        jsonb not null default '{}'
+);
+
+create index audit_by_subject on eventbridge.audit (subject_kind, subject_id, id);
+
+comment on table eventbridge.audit is
+    'What operators did, and when. It is written by the statement that makes the change.';
+comment on index eventbridge.audit_by_subject is
+    'What was done to an execution, a destination or a failure group.';
+
+create table eventbridge.alerts (
+    -- Identifies the condition.
+    key            text primary key,
+    -- The kind of condition, such as `failures`.
+    kind           text not null,
+    -- The failure group, if the condition is about one.
+    failure_group  text,
+    summary        text not null,
+    remedy         text not null,
+    -- Since when the condition lasts.
+    since          timestamptz not null,
+    raised_at      timestamptz not null default now(),
+    -- When a receiver accepted the alert.
+    notified_at    timestamptz,
+    -- When the condition ended. The row is deleted once a receiver has accepted that.
+    resolved_at    timestamptz,
+    -- Failed attempts to send it.
+    attempts       integer not null default 0,
+    -- The process that sends it moves this ahead first, so that no other one does.
+    next_try_at    timestamptz not null default now()
+);
+
+comment on table eventbridge.alerts is
+    'The conditions that last, and those whose end was not sent yet.';
+
+create table eventbridge.named_leases (
+    name        text primary key,
+    -- The process that holds it.
+    holder      uuid not null,
+    -- It ends then unless the holder renews it.
+    held_until  timestamptz not null
+);
+
+comment on table eventbridge.named_leases is
+    'Work that one process at a time does: whoever holds the lease of that name.';
+
+create table eventbridge.background_jobs (
+    name      text primary key,
+    -- The next step may begin then.
+    due_at    timestamptz not null default now(),
+    -- How far the current round has come, as an event's id.
+    position  bigint not null default 0
+);
+
+comment on table eventbridge.background_jobs is
+    'The progress of periodic work, such as retention.';
