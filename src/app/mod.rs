@@ -1,0 +1,104 @@
+//! Wiring: builds the parts of the service, starts its tasks, and stops them in the right order.
+//!
+//! - `parts`: which part gets what
+//! - `routes`: the routes, and what surrounds them
+//! - `tasks`: the background tasks
+//! - `shutdown`: serving, and the order in which everything stops
+
+mod parts;
+mod routes;
+mod shutdown;
+mod tasks;
+
+pub use parts::Parts;
+pub(crate) use parts::target;
+pub use routes::openapi;
+pub use shutdown::Broken;
+
+use crate::server::{Crowd, Limits};
+use crate::store::Store;
+use crate::telemetry::{Metrics, Overseer};
+use axum::Router;
+use parts::Shared;
+use routes::Routes;
+use tasks::Tasks;
+use tokio::sync::watch;
+
+/// Which part of the work a process does. Processes of different roles share only the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// Takes webhooks and requests, and delivers nothing.
+    Web,
+    /// Delivers, and answers only health, probes and metrics.
+    Worker,
+}
+
+impl Role {
+    const fn delivers(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+}
+
+/// The service: its routes, and the tasks behind them.
+pub struct Service {
+    router: Router,
+    store: Store,
+    tasks: Tasks,
+    progress: watch::Receiver<u64>,
+    limits: Limits,
+    crowd: Crowd,
+    metrics: Metrics,
+}
+
+impl Service {
+    /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
+    pub fn start(parts: Parts) -> Self {
+        let Parts { role, store, settings, alerts, instances, clock, more_routes, playground } = parts;
+        let limits = Limits::default();
+        let crowd = limits.crowd();
+        let shared = Shared::new(store, &settings, &instances, &alerts, clock);
+        let tasks = Tasks::new(&shared.metrics, settings.shutdown_grace);
+
+        tasks.start_statistics(&shared);
+        tasks.start_alerts(&shared, alerts);
+        tasks.start_publisher(&shared);
+        let ingest = shared.ingest(&settings, &instances, &tasks, &crowd);
+        let ui = shared.ui(playground, &tasks);
+        let api = shared.api(role.delivers() && !instances.is_empty());
+        let around = shared.around();
+        if role.delivers() {
+            tasks.start_listener(&shared);
+            tasks.start_indexer(&shared);
+            tasks.start_retention(&shared, settings.retention);
+        }
+        let progress = tasks.start_worker(&shared, role, &settings, instances);
+
+        let metrics_are_open = settings.metrics_are_open;
+        let router = match role {
+            Role::Worker => routes::of_worker(api, metrics_are_open, &around),
+            Role::All | Role::Web => {
+                tasks.start_change_stream(&ui);
+                routes::router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &around)
+            }
+        };
+        Self { router, store: shared.store, tasks, progress, limits, crowd, metrics: shared.metrics }
+    }
+
+    /// The routes, for calling them without a network.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Counts the completions that this process has recorded.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.clone()
+    }
+
+    /// What supervises the tasks.
+    pub fn overseer(&self) -> Overseer {
+        self.tasks.overseer()
+    }
+}

@@ -1,0 +1,187 @@
+//! Which part of the service gets what.
+
+use super::Role;
+use super::tasks::Tasks;
+use crate::alerts::{self, AlertSettings};
+use crate::api::{self, Api, Scrape};
+use crate::config::{Access, Settings};
+use crate::destinations::Instance;
+use crate::domain::preview::Previewer;
+use crate::domain::target::Target;
+use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
+use crate::server::{Around, Crowd, PublicByHttps};
+use crate::sources::{Registry, stripe::Stripe};
+use crate::store::{Notifier, Store};
+use crate::telemetry::Metrics;
+use crate::ui::{self, Playground, Ui};
+use crate::worker::{self, WorkerStore};
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+
+/// What a service is made of.
+pub struct Parts {
+    /// Which part of the work it does.
+    pub role: Role,
+    /// The database, migrated.
+    pub store: Store,
+    /// The settings of the core.
+    pub settings: Settings,
+    /// What alerts report, and to whom.
+    pub alerts: AlertSettings,
+    /// The destinations.
+    pub instances: Vec<Instance>,
+    /// The time by which signatures are judged.
+    pub clock: Clock,
+    /// Routes that only this command has, such as those of `dev`.
+    pub more_routes: OpenApiRouter,
+    /// What only the dashboard of `dev` has.
+    pub playground: Option<Playground>,
+}
+
+/// What more than one part needs.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    /// The same database, for work that can wait.
+    pub(super) unhurried: Store,
+    pub(super) notifier: Notifier,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
+    /// The names of the destination instances.
+    pub(super) names: Arc<[String]>,
+    targets: Arc<[Target]>,
+    /// The names of the webhook secrets.
+    pub(super) secrets: Arc<[String]>,
+    previewer: Previewer,
+    access: Arc<Access>,
+    by_https: PublicByHttps,
+    silence_factor: u32,
+}
+
+impl Shared {
+    pub(super) fn new(
+        store: Store,
+        settings: &Settings,
+        instances: &[Instance],
+        alerts: &AlertSettings,
+        clock: Clock,
+    ) -> Self {
+        let names: Arc<[String]> =
+            instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
+        Self {
+            unhurried: store.unhurried(),
+            notifier: Notifier::default(),
+            metrics: Metrics::new(names.iter()),
+            clock,
+            names,
+            targets: instances.iter().map(target).collect(),
+            secrets: settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect(),
+            previewer: previewer(&store, instances),
+            access: Arc::new(settings.access.clone()),
+            by_https: PublicByHttps(alerts.public_url.as_ref().is_some_and(|url| url.scheme() == "https")),
+            silence_factor: alerts.thresholds.silence_factor,
+            store,
+        }
+    }
+
+    /// The webhook route, with the tasks that write events and rejected requests.
+    pub(super) fn ingest(
+        &self,
+        settings: &Settings,
+        instances: &[Instance],
+        tasks: &Tasks,
+        crowd: &Crowd,
+    ) -> Ingest {
+        let Self { store, notifier, metrics, .. } = self;
+        let (others, crowd) = (&tasks.tracker, crowd.clone());
+        Ingest {
+            sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
+            subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
+            writer: Writer::start(
+                &store.intake,
+                notifier,
+                metrics,
+                WriterSettings::default(),
+                others,
+                &tasks.stop_writers,
+            ),
+            clock: self.clock.clone(),
+            log: ingest::Log::default(),
+            is_crowded: Arc::new(move || crowd.is_crowded()),
+            metrics: metrics.clone(),
+            forensics: Forensics::start(&self.unhurried, metrics, self.secrets.to_vec(), others, &tasks.stop),
+        }
+    }
+
+    pub(super) fn api(&self, has_worker: bool) -> Api {
+        Api {
+            store: self.store.clone(),
+            instances: self.names.clone(),
+            targets: self.targets.clone(),
+            secrets: self.secrets.clone(),
+            notifier: self.notifier.clone(),
+            scrape: Scrape::new(self.metrics.clone(), self.store.clone(), self.names.clone()),
+            previewer: self.previewer.clone(),
+            silence_factor: self.silence_factor,
+            looks: api::Looks::default(),
+            has_worker,
+        }
+    }
+
+    pub(super) fn ui(&self, playground: Option<Playground>, tasks: &Tasks) -> Ui {
+        Ui::new(ui::Parts {
+            store: self.store.clone(),
+            instances: self.names.clone(),
+            targets: self.targets.clone(),
+            secrets: self.secrets.clone(),
+            previewer: self.previewer.clone(),
+            silence_factor: self.silence_factor,
+            notifier: self.notifier.clone(),
+            access: self.access.clone(),
+            clock: self.clock.clone(),
+            playground,
+            stop: tasks.stop.clone(),
+        })
+    }
+
+    /// What applies to every request.
+    pub(super) fn around(&self) -> Arc<Around> {
+        let Self { metrics, access, by_https, .. } = self;
+        Arc::new(Around { metrics: metrics.clone(), access: access.clone(), by_https: *by_https })
+    }
+
+    /// What alerts watch.
+    pub(super) fn subject_of_alerts(&self) -> alerts::Subject {
+        alerts::Subject {
+            instances: self.names.clone(),
+            secrets: self.secrets.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+/// A destination instance, as API, dashboard and commands describe it.
+pub(crate) fn target(instance: &Instance) -> Target {
+    let rate = instance.destination.rate();
+    Target {
+        subscription: instance.subscription.clone(),
+        connection: rate.map(|rate| rate.connection.clone()),
+        per_minute: rate.and_then(|rate| rate.per_minute),
+    }
+}
+
+/// The parts of the store that deliveries use.
+pub(super) fn worker_store(store: &Store) -> WorkerStore {
+    WorkerStore {
+        queue: store.queue.clone(),
+        destinations: store.destinations.clone(),
+        rate_limits: store.rate_limits.clone(),
+    }
+}
+
+fn previewer(store: &Store, instances: &[Instance]) -> Previewer {
+    let previewer = worker::Previewer::new(worker_store(store), instances.to_vec());
+    Arc::new(move |id| {
+        let previewer = previewer.clone();
+        Box::pin(async move { previewer.preview(id).await })
+    })
+}

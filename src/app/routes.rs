@@ -1,0 +1,105 @@
+//! The routes of each role, and what surrounds them.
+
+use crate::api::{self, Api};
+use crate::auth;
+use crate::config::Access;
+use crate::ingest::{self, Ingest};
+use crate::problem::Problem;
+use crate::server::{self, Around};
+use crate::ui::{self, Ui};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+/// The description of the API: the routes that every command has.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut description = api::Description::openapi();
+    description.merge(ingest::routes().into_openapi());
+    description.merge(api::protected().into_openapi());
+    description.merge(api::open().into_openapi());
+    description.merge(api::metrics().into_openapi());
+    description
+}
+
+/// What the router is made of.
+pub(super) struct Routes {
+    pub(super) ingest: Ingest,
+    pub(super) api: Api,
+    pub(super) ui: Ui,
+    pub(super) more: OpenApiRouter,
+    pub(super) metrics_are_open: bool,
+}
+
+/// What a process answers that takes webhooks and requests.
+pub(super) fn router(routes: Routes, around: &Arc<Around>) -> Router {
+    let access = &around.access;
+    let Routes { ingest, api, ui, more, metrics_are_open } = routes;
+    let mut description = openapi();
+    let (more_routes, more_description) = more.split_for_parts();
+    description.merge(more_description);
+    let (mut protected, mut open) = (Router::from(api::protected()), Router::from(api::open()));
+    let place = if metrics_are_open { &mut open } else { &mut protected };
+    *place = std::mem::take(place).merge(api::metrics());
+    let protected = protected
+        .with_state(api.clone())
+        .merge(more_routes)
+        .route_layer(from_fn_with_state(access.clone(), auth::require_key));
+    let docs = Router::new()
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
+        .route_layer(from_fn_with_state((ui.clone(), access.clone()), require_reader));
+    let routes = Router::from(ingest::routes())
+        .with_state(Arc::new(ingest))
+        .merge(open.with_state(api))
+        .merge(protected)
+        .merge(docs)
+        .merge(ui::routes(ui));
+    guarded(routes, "There is nothing at this address; /docs lists what there is.", around)
+}
+
+/// What a process answers that only delivers.
+pub(super) fn of_worker(api: Api, metrics_are_open: bool, around: &Arc<Around>) -> Router {
+    let of_metrics = Router::from(api::metrics()).with_state(api.clone());
+    let of_metrics = if metrics_are_open {
+        of_metrics
+    } else {
+        of_metrics.route_layer(from_fn_with_state(around.access.clone(), auth::require_key))
+    };
+    let routes = Router::from(api::open()).with_state(api).merge(of_metrics);
+    let nothing_here =
+        "This process only delivers; a process of the role web answers webhooks, the API and the dashboard.";
+    guarded(routes, nothing_here, around)
+}
+
+/// The routes, with what applies to every request.
+fn guarded(routes: Router, nothing_here: &'static str, around: &Arc<Around>) -> Router {
+    routes
+        .fallback(move || async move { Problem::not_found(nothing_here) })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Not with this method",
+                "The address exists, but not for this method; /docs lists what there is.",
+            )
+        })
+        .layer(from_fn_with_state(around.clone(), server::around))
+}
+
+/// Shows the description of the API to anybody who is logged in to the dashboard, otherwise with a key.
+/// The API itself takes no cookie.
+async fn require_reader(
+    State((ui, access)): State<(Ui, Arc<Access>)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if ui.is_logged_in(request.headers()) {
+        return next.run(request).await;
+    }
+    auth::require_key_of_browser(State(access), request, next).await
+}

@@ -1,0 +1,151 @@
+//! The background tasks: which there are, and what happens when one of them panics.
+
+use super::Role;
+use super::parts::{Shared, worker_store};
+use crate::alerts::{self, AlertSettings};
+use crate::config::{Retention, Settings};
+use crate::destinations::Instance;
+use crate::store::Store;
+use crate::telemetry::{Metrics, Overseer};
+use crate::ui::Ui;
+use crate::worker::{self, WorkerSettings};
+use crate::{retention, statistics};
+use std::future::Future;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The running tasks, and the signals that stop them.
+pub(super) struct Tasks {
+    pub(super) tracker: TaskTracker,
+    /// Cancelled when the service begins to stop.
+    pub(super) stop: CancellationToken,
+    /// Cancelled when no request runs any more. The writers then finish what waits.
+    pub(super) stop_writers: CancellationToken,
+    /// What runs as long as anything is counted.
+    pub(super) last: TaskTracker,
+    pub(super) stop_last: CancellationToken,
+    pub(super) overseer: Overseer,
+    /// How long running work may continue after the signal to stop.
+    pub(super) grace: Duration,
+}
+
+impl Tasks {
+    pub(super) fn new(metrics: &Metrics, grace: Duration) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            stop_writers: CancellationToken::new(),
+            last: TaskTracker::new(),
+            stop_last: CancellationToken::new(),
+            overseer: Overseer::new(metrics.clone()),
+            grace,
+        }
+    }
+
+    pub(super) fn overseer(&self) -> Overseer {
+        self.overseer.clone()
+    }
+
+    /// Adds what was counted to the statistics. It ends after all other tasks, whose counts it writes too.
+    pub(super) fn start_statistics(&self, shared: &Shared) {
+        let Shared { unhurried, metrics, names, .. } = shared;
+        self.last.spawn(statistics::keep(
+            unhurried.statistics.clone(),
+            unhurried.reports.clone(),
+            metrics.clone(),
+            names.clone(),
+            self.stop_last.clone(),
+        ));
+    }
+
+    /// Evaluates and sends alerts.
+    pub(super) fn start_alerts(&self, shared: &Shared, settings: AlertSettings) {
+        let (store, subject) = (shared.unhurried.clone(), shared.subject_of_alerts());
+        self.restartable("alerts", move |stop| {
+            alerts::watch(store.clone(), subject.clone(), settings.clone(), stop)
+        });
+    }
+
+    /// Publishes to the workers of all replicas that there is work.
+    pub(super) fn start_publisher(&self, shared: &Shared) {
+        let (db, notifier) = (shared.store.db.clone(), shared.notifier.clone());
+        self.restartable("publishing of notifications", move |stop| {
+            notifier.clone().publish(db.clone(), stop)
+        });
+    }
+
+    /// Listens for work that other replicas publish.
+    pub(super) fn start_listener(&self, shared: &Shared) {
+        let (db, notifier) = (shared.store.db.clone(), shared.notifier.clone());
+        self.restartable("listening for notifications", move |stop| {
+            notifier.clone().listen(db.clone(), stop)
+        });
+    }
+
+    /// Builds the index by which events are found.
+    pub(super) fn start_indexer(&self, shared: &Shared) {
+        let Store { search_index, failure_groups, .. } = shared.store.clone();
+        self.restartable("index", move |stop| {
+            worker::index(search_index.clone(), failure_groups.clone(), stop)
+        });
+    }
+
+    /// Removes what is older than the settings keep.
+    pub(super) fn start_retention(&self, shared: &Shared, settings: Retention) {
+        let (leases, retention) = (shared.store.named_leases.clone(), shared.store.retention.clone());
+        self.restartable("retention", move |stop| {
+            let pace = retention::Pace::default();
+            retention::keep(leases.clone(), retention.clone(), settings, pace, stop)
+        });
+    }
+
+    /// Tells open pages of the dashboard about changes.
+    pub(super) fn start_change_stream(&self, ui: &Ui) {
+        let ui = ui.clone();
+        self.restartable("changes for open pages", move |stop| ui.clone().run(stop));
+    }
+
+    /// Delivers, if the role says so and there is a destination. Returns the count of recorded completions.
+    pub(super) fn start_worker(
+        &self,
+        shared: &Shared,
+        role: Role,
+        settings: &Settings,
+        instances: Vec<Instance>,
+    ) -> watch::Receiver<u64> {
+        let (recorded, progress) = watch::channel(0);
+        if role.delivers() && !instances.is_empty() {
+            let worker = WorkerSettings {
+                progress: recorded,
+                metrics: shared.metrics.clone(),
+                overseer: self.overseer(),
+                concurrency: settings.worker_concurrency,
+                retry: settings.retry,
+                probe_every: settings.probe_every,
+                grace: self.grace,
+            };
+            let (store, notifier) = (worker_store(&shared.store), shared.notifier.clone());
+            let working = worker::run(store, notifier, instances, worker, self.stop.clone());
+            self.tracker.spawn(self.overseer().vital("worker", working));
+        }
+        progress
+    }
+
+    /// Runs a task that begins again after a panic.
+    fn restartable<F>(
+        &self,
+        name: &'static str,
+        begin: impl Fn(CancellationToken) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        let again = {
+            let stop = stop.clone();
+            move || begin(stop.clone())
+        };
+        self.tracker.spawn(self.overseer().renewed(name, stop, again));
+    }
+}
