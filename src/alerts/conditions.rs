@@ -1,6 +1,7 @@
 //! What is worth an alert. Pure: what was seen goes in, conditions come out.
 
 use super::settings::Thresholds;
+use crate::domain::humanize::humanize;
 use crate::domain::rejection::{InARow, Kept, rejected_in_a_row};
 use crate::domain::silence::{self, BusyHour};
 use crate::store::{Backlog, Condition, Failing, FailuresOfLate, HeldInstance};
@@ -67,7 +68,7 @@ failure_group: None,
                 summary: format!(
                     "Events wait for {} for longer than {}.",
                     backlog.destination,
-                    in_words(after)
+                    humanize(after)
                 ),
                 remedy: format!(
                     "\"eventbridge why {}\" tells what the first of them waits for, and {} lists those of that \
@@ -160,7 +161,7 @@ kind: "silence".to_owned(),
 failure_group: None,
         summary: format!(
             "No webhook has come for longer than {}, far beyond what is usual.",
-            in_words(limit)
+            humanize(limit)
         ),
         remedy: "See in the Stripe dashboard whether the endpoint is enabled and its deliveries succeed, and whether its address leads here.".to_owned(),
         since: last,
@@ -173,16 +174,6 @@ fn age(seen: &Seen, at: DateTime<Utc>) -> Duration {
 
 fn before(seen: &Seen, age: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(age).ok().and_then(|age| seen.now.checked_sub_signed(age)).unwrap_or(seen.now)
-}
-
-/// A duration to the minute.
-pub(super) fn in_words(duration: Duration) -> String {
-    let minutes = duration.as_secs() / 60;
-    match (minutes / 60, minutes % 60) {
-        (0, minutes) => format!("{minutes} min"),
-        (hours, 0) => format!("{hours} h"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
 }
 
 #[cfg(test)]
@@ -311,11 +302,5 @@ mod tests {
         ]) {
             assert!(where_to_look.iter().all(|place| told.remedy.contains(place)), "{}", told.remedy);
         }
-    }
-
-    #[test]
-    fn durations_are_told_in_hours_and_minutes() {
-        let told = |minutes| in_words(Duration::from_mins(minutes));
-        assert_eq!([told(15), told(60), told(75)], ["15 min", "1 h", "1 h 15 min"]);
     }
 }

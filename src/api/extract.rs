@@ -3,7 +3,7 @@
 use super::{Api, from_store};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
-use crate::domain::moment::{self, YEARS};
+use crate::domain::parse_time::parse_time;
 use crate::domain::subscription::TypeFilter;
 use crate::problem::Problem;
 use crate::store::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Window};
@@ -117,14 +117,8 @@ pub(super) fn window(after: (&str, Option<&str>), before: (&str, Option<&str>)) 
 /// An instant, or a date, which stands for its beginning.
 fn time((name, text): (&str, Option<&str>)) -> Result<Option<DateTime<Utc>>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    moment::read(text).map(Some).ok_or_else(|| {
-        Problem::bad_request(format!(
-            "{name}: must be a date or a time such as 2026-11-23T10:00:00Z (a + in it is written %2B), of the \
-             years {} to {}.",
-            YEARS.start(),
-            YEARS.end()
-        ))
-    })
+    let parsed = parse_time(text).map(Some);
+    parsed.map_err(|error| Problem::bad_request(format!("{name}: {error}. Write a + as %2B.")))
 }
 
 #[cfg(test)]

@@ -5,12 +5,11 @@ use super::local::LocalState;
 use crate::app;
 use crate::config::{self, Database, InstanceName, Reader, Vars};
 use crate::destinations;
-use crate::domain::moment::{self, YEARS};
+use crate::domain::humanize::humanize;
 use crate::domain::subscription::Subscription;
 use crate::domain::target::Target;
 use crate::store::{ListError, Store, StoreError, WINDOW_DAYS_MAX};
-use anyhow::{Context, anyhow, bail};
-use chrono::{DateTime, Utc};
+use anyhow::{anyhow, bail};
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::IsTerminal;
@@ -152,17 +151,6 @@ pub(super) fn connect(database: &Database, connections: u32) -> Result<Store, St
     Store::connect_lazily_past(&database.url, database.direct_url.as_ref(), connections)
 }
 
-/// A time as it is typed.
-pub(super) fn moment(text: &str) -> anyhow::Result<DateTime<Utc>> {
-    moment::read(text).with_context(|| {
-        format!(
-            "must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z, of the years {} to {}",
-            YEARS.start(),
-            YEARS.end()
-        )
-    })
-}
-
 /// Why a listing was not read, with parameters called as the flags of a command are.
 pub(super) fn in_flags(error: ListError) -> anyhow::Error {
     match error {
@@ -187,7 +175,7 @@ pub(super) fn prints_json(asked: bool) -> bool {
 /// tell.
 pub(super) fn that_takes(seconds: Option<u64>) -> String {
     let told = |seconds| {
-        format!(" At the rate of their connections that takes {}.", roughly(Duration::from_secs(seconds)))
+        format!(" At the rate of their connections that takes {}.", humanize(Duration::from_secs(seconds)))
     };
     seconds.filter(|seconds| *seconds > 0).map(told).unwrap_or_default()
 }
@@ -215,36 +203,14 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// A stretch of time in its largest unit: `12 s`, `5 min`, `3 h`, `2 days`.
-pub(super) fn roughly(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds @ 0..100 => format!("{seconds} s"),
-        seconds @ 100..6_000 => format!("{} min", seconds / 60),
-        seconds @ 6_000..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_that_no_database_knows_is_refused_with_the_years_that_it_knows() {
-        let said = moment("9999999-01-01").unwrap_err().to_string();
-        assert!(said.contains("of the years 1970 to 9999"), "{said}");
-    }
 
     #[test]
     fn a_window_that_is_wanted_is_named_by_its_flags() {
         let wanted = ListError::WindowWanted { after: "created_after", before: "created_before" };
         let said = in_flags(wanted).to_string();
         assert!(said.contains("--created-after") && said.contains("--created-before"), "{said}");
-    }
-
-    #[test]
-    fn a_duration_is_told_in_its_largest_unit() {
-        let told = [0, 99, 100, 5_999, 6_000, 172_799, 172_800].map(|s| roughly(Duration::from_secs(s)));
-        assert_eq!(told, ["0 s", "99 s", "1 min", "99 min", "1 h", "47 h", "2 days"]);
     }
 }

@@ -4,6 +4,7 @@ use super::progress::Progress;
 use super::{environment, operator, prompt};
 use crate::config::{self, RETENTION_DAYS_MIN, Reader};
 use crate::domain::audit::Action;
+use crate::domain::parse_time::parse_time;
 use crate::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
@@ -18,7 +19,7 @@ use std::time::{Duration, SystemTime};
 pub(super) struct PruneArgs {
     /// Removes what came before this date (2026-01-31) or time (RFC 3339); else what the settings
     /// `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS` say
-    #[arg(long, value_name = "DATE", value_parser = operator::moment)]
+    #[arg(long, value_name = "DATE", value_parser = parse_time)]
     before: Option<DateTime<Utc>>,
     /// With --before: removes the payloads alone, and leaves the events
     #[arg(long, requires = "before")]

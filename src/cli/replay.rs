@@ -8,6 +8,7 @@ use super::progress::Count;
 use super::{environment, signals};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
+use crate::domain::parse_time::parse_time;
 use crate::domain::subscription::TypeFilter;
 use crate::domain::target::seconds_for;
 use crate::store::{Counts, Cursor, EventFilter, EventRow, LIMIT_MAX, Window};
@@ -34,10 +35,10 @@ pub(super) struct ReplayArgs {
     #[arg(long, conflicts_with = "event")]
     status: Option<Status>,
     /// Events that were received at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
-    #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = operator::moment)]
+    #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = parse_time)]
     received_after: Option<DateTime<Utc>>,
     /// Events that were received before this time
-    #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = operator::moment)]
+    #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = parse_time)]
     received_before: Option<DateTime<Utc>>,
     /// To this destination alone
     #[arg(long)]

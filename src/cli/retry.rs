@@ -8,6 +8,7 @@ use super::progress::Count;
 use super::{environment, signals};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
+use crate::domain::parse_time::parse_time;
 use crate::domain::subscription::TypeFilter;
 use crate::domain::target::seconds_for;
 use crate::store::{Answered, Counts, Cursor, ExecutionFilter, LIMIT_MAX, Window};
@@ -38,10 +39,10 @@ pub(super) struct RetryArgs {
     #[arg(long, conflicts_with = "ids")]
     error_class: Option<String>,
     /// Only what was created at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
-    #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = operator::moment)]
+    #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = parse_time)]
     created_after: Option<DateTime<Utc>>,
     /// Only what was created before this time
-    #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = operator::moment)]
+    #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = parse_time)]
     created_before: Option<DateTime<Utc>>,
     /// Changes nothing, and tells how many there are
     #[arg(long)]

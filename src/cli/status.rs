@@ -3,11 +3,12 @@
 //! It speaks to the database directly, so it also works while the service is down. Its exit codes are
 //! those of monitoring plugins.
 
-use super::operator::{self, Operator, roughly};
+use super::operator::{self, Operator};
 use super::prompt::plain;
 use super::{environment, paragraph, signals, table};
 use crate::alerts;
 use crate::config::Reader;
+use crate::domain::humanize::humanize_age;
 use crate::domain::verdict::{self, Standing, Verdict};
 use crate::store::{StoreError, Watched};
 use chrono::TimeDelta;
@@ -191,15 +192,14 @@ impl Found {
 }
 
 fn destinations(standing: &Standing) -> String {
-    let in_words = |span: TimeDelta| roughly(span.to_std().unwrap_or_default());
-    let or_dash = |span: Option<TimeDelta>| span.map_or_else(|| "–".to_owned(), in_words);
+    let or_dash = |span: Option<TimeDelta>| span.map_or_else(|| "–".to_owned(), humanize_age);
     let rows: Vec<Vec<String>> = standing
         .destinations
         .iter()
         .map(|of| {
             let state = of.held.as_ref().map_or_else(
                 || "works".to_owned(),
-                |(since, _)| format!("held for {}", in_words(standing.now - *since)),
+                |(since, _)| format!("held for {}", humanize_age(standing.now - *since)),
             );
             let more = if of.is_more { "more than " } else { "" };
             vec![

@@ -2,9 +2,9 @@
 //!
 //! Pure, and one for all who tell it: the dashboard and the command line never contradict each other.
 
+use super::humanize::humanize_age;
 use super::money::Money;
 use super::rejection::InARow;
-use super::span::{exact, length};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -206,7 +206,7 @@ impl Piece {
             Self::Words(words) => words.clone(),
             Self::At(at) if at.date_naive() == now.date_naive() => at.format("%H:%M UTC").to_string(),
             Self::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
-            Self::Ago(at) => format!("{} ago", length(now - *at)),
+            Self::Ago(at) => format!("{} ago", humanize_age(now - *at)),
             Self::Way { command, .. } => command.clone(),
         }
     }
@@ -272,7 +272,7 @@ fn behind(of: &Destination) -> Option<Trouble> {
         level,
         headline: format!("{name} is behind"),
         sentence: vec![
-            words(format!("{name} is behind: {waiting} wait, the oldest for {}; ", length(oldest))),
+            words(format!("{name} is behind: {waiting} wait, the oldest for {}; ", humanize_age(oldest))),
             why(of.oldest_execution.unwrap_or_default()),
             words(" tells for what."),
         ],
@@ -308,10 +308,10 @@ fn silent(standing: &Standing) -> Option<Trouble> {
     Some(Trouble {
         matter: Matter::Silent,
         level: Level::Warning,
-        headline: format!("No event for {}", length(standing.now - last_at)),
+        headline: format!("No event for {}", humanize_age(standing.now - last_at)),
         sentence: vec![words(format!(
             "Nothing has come in for longer than {}, far beyond what is usual: {remedy}.",
-            length(limit)
+            humanize_age(limit)
         ))],
         remedy: remedy.to_owned(),
     })
@@ -383,7 +383,7 @@ fn last_event(arrivals: &Arrivals) -> Sentence {
         arrivals.usual_gap.and_then(|gap| TimeDelta::from_std(gap).ok()).map(|gap| match gap.num_seconds() {
             0 => ", usually several in a second".to_owned(),
             1 => ", usually every second".to_owned(),
-            _ => format!(", usually every {}", length(gap)),
+            _ => format!(", usually every {}", humanize_age(gap)),
         });
     vec![words("The last event came "), Piece::Ago(last_at), words(usual.unwrap_or_default()), words(".")]
 }
@@ -396,7 +396,8 @@ fn waiting(standing: &Standing) -> Option<Sentence> {
     }
     let number = capitalised(&count(pending, destinations.iter().any(|of| of.is_more)));
     let oldest = destinations.iter().filter_map(|of| of.oldest).max();
-    let oldest = oldest.map(|oldest| format!(", the oldest for {}", length(oldest))).unwrap_or_default();
+    let oldest =
+        oldest.map(|oldest| format!(", the oldest for {}", humanize_age(oldest))).unwrap_or_default();
     // Where it is not known of one, nobody can tell of all.
     let clears: Option<Vec<TimeDelta>> =
         destinations.iter().filter(|of| of.pending > 0).map(|of| of.clears_in).collect();
@@ -404,7 +405,7 @@ fn waiting(standing: &Standing) -> Option<Sentence> {
     let once = if is_held { " once it goes on" } else { "" };
     let clears = clears
         .and_then(|clears| clears.into_iter().max())
-        .map(|longest| format!("; that clears in {}{once}", exact(longest)))
+        .map(|longest| format!("; that clears in {}{once}", humanize_age(longest)))
         .unwrap_or_default();
     Some(vec![words(format!("{number} pending{oldest}{clears}."))])
 }

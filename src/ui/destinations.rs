@@ -1,7 +1,7 @@
 //! `/destinations`: how each instance stands, what keeps it, and holding and resuming it by hand.
 
 use super::Ui;
-use super::elements::{ago, count, done, empty, length, span, status, time, took};
+use super::elements::{ago, count, done, empty, humanize, humanize_age, span, status, time};
 use super::forms::{note_field, note_of};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
@@ -184,7 +184,7 @@ fn reason(held: &HeldInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<Ut
                 p.soft { (held.hold.reason) }
                 p.soft {
                     "Held since " (time(held.since)) ", " (ago(held.since, now)) ". It goes on by itself once it works"
-                    @if let Some(at) = probe_at { @if at > now { "; it is looked at again in " (length(at - now)) } }
+                    @if let Some(at) = probe_at { @if at > now { "; it is looked at again in " (humanize_age(at - now)) } }
                     "."
                 }
             }
@@ -231,7 +231,7 @@ fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
             p.soft {
                 @match (rate.blocked_until, next) {
                     (Some(until), _) => { "It asked to be left alone until " (time(until)) "; no call is made before." },
-                    (None, Some(at)) => { "The next call may begin in " (length_to_the_tenth(at - now)) "." },
+                    (None, Some(at)) => { "The next call may begin in " (humanize((at - now).to_std().unwrap_or_default())) "." },
                     (None, None) => "The next call may begin at once.",
                 }
             }
@@ -243,13 +243,8 @@ fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// A short length of time: slots lie fractions of a second apart.
-fn length_to_the_tenth(time: TimeDelta) -> String {
-    took(i32::try_from(time.num_milliseconds().max(0)).unwrap_or(i32::MAX))
-}
-
 fn or_dash(time: Option<TimeDelta>) -> String {
-    time.map_or_else(|| "–".to_owned(), length)
+    time.map_or_else(|| "–".to_owned(), humanize_age)
 }
 
 fn configured(ui: &Ui, name: String) -> Result<String, Refusal> {

@@ -1,9 +1,10 @@
 //! The small parts that pages share: states, times, lengths of time, ids, notes, the pager.
 
-pub(super) use crate::domain::span::length;
+pub(super) use crate::domain::humanize::{humanize, humanize_age};
 use crate::domain::verdict;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
+use std::time::Duration;
 use url::form_urlencoded;
 
 /// A state, told by its word and not by its colour alone.
@@ -24,7 +25,7 @@ pub(super) fn time(at: DateTime<Utc>) -> Markup {
 pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! {
         time data-ago="" datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
-            (length(now - at)) " ago"
+            (humanize_age(now - at)) " ago"
         }
     }
 }
@@ -34,12 +35,9 @@ pub(super) fn span(seconds: u64) -> Option<TimeDelta> {
     i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds)
 }
 
-/// A short length of time: `85 ms`, `1.2 s`.
+/// How long an attempt took.
 pub(super) fn took(duration_ms: i32) -> String {
-    match duration_ms {
-        ..1000 => format!("{duration_ms} ms"),
-        _ => format!("{}.{} s", duration_ms / 1000, duration_ms % 1000 / 100),
-    }
+    humanize(Duration::from_millis(duration_ms.try_into().unwrap_or_default()))
 }
 
 /// A number with its thousands apart.
@@ -176,8 +174,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_counts_read_as_people_say_them() {
-        for (ms, said) in [(85, "85 ms"), (999, "999 ms"), (1250, "1.2 s"), (61_000, "61.0 s")] {
+    fn durations_and_counts_read_as_people_write_them() {
+        for (ms, said) in
+            [(85, "85 ms"), (999, "999 ms"), (1250, "1.2 s"), (61_000, "1 min 1 s"), (-1, "0 s")]
+        {
             assert_eq!(took(ms), said);
         }
         for (number, said) in

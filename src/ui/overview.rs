@@ -1,6 +1,6 @@
 //! `/`: whether money flows, and if not, why.
 
-use super::elements::{address, ago, count, empty, in_parts, length, status};
+use super::elements::{address, ago, count, empty, humanize_age, in_parts, status};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::history::{History, Range};
@@ -245,8 +245,8 @@ fn processes(replicas: &[Replica], now: DateTime<Utc>) -> Markup {
                         span.row-soft { span.mono { (replica.id.to_string().get(..8).unwrap_or_default()) } " · version " (replica.version) " · " (count(replica.leases)) " in hand" }
                         span.row-end {
                             @match TimeDelta::from_std(replica.silent_for) {
-                                Ok(silent) if !beats => { "beat " (length(silent)) " ago" },
-                                _ => { "up " (length(now - replica.started_at)) },
+                                Ok(silent) if !beats => { "beat " (humanize_age(silent)) " ago" },
+                                _ => { "up " (humanize_age(now - replica.started_at)) },
                             }
                         }
                     }

@@ -13,13 +13,12 @@ const LISTEN_AGAIN_MS = 5000;
 
 function ago(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
-  if (seconds < 60) return `${seconds} s ago`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86400) {
-    const minutes = Math.floor((seconds % 3600) / 60);
-    return `${Math.floor(seconds / 3600)} h${minutes ? ` ${minutes} min` : ''} ago`;
-  }
-  return `${Math.floor(seconds / 86400)} d ago`;
+  const units = [[86400, 'd', 3600, 'h'], [3600, 'h', 60, 'min'], [60, 'min', 1, 's']];
+  const unit = units.find(([length]) => seconds >= length);
+  if (!unit) return `${seconds} s ago`;
+  const [length, name, nextLength, nextName] = unit;
+  const rest = Math.floor((seconds % length) / nextLength);
+  return `${Math.floor(seconds / length)} ${name}${rest ? ` ${rest} ${nextName}` : ''} ago`;
 }
 
 // On a phone the tabs are wider than the bar.

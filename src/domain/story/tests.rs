@@ -97,8 +97,8 @@ fn each_wait_is_told_with_its_length_and_what_it_was_for() {
             "waited 29 s for its next try",
             "waited 29 s because the destination had asked for less",
             "waited 29 s to see whether what may have been written is there",
-            "waited 7 min while its destination was held: the token is refused",
-            "waited 3 min for its next try",
+            "waited 7 min 29 s while its destination was held: the token is refused",
+            "waited 3 min 19 s for its next try",
         ]
     );
 }

@@ -1,6 +1,6 @@
 //! Why a delivery waited before a try.
 
-use crate::domain::span::length;
+use crate::domain::humanize::humanize_age;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
 
@@ -77,7 +77,7 @@ impl Wait {
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "waited {}", length(self.length))?;
+        write!(f, "waited {}", humanize_age(self.length))?;
         match &self.cause {
             Cause::Held(reason) => write!(f, " while its destination was held: {reason}"),
             Cause::Throttled => f.write_str(" because the destination had asked for less"),

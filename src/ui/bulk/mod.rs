@@ -12,7 +12,7 @@ pub(super) use replay::{plan as plan_replay, replay, replay_link};
 pub(super) use retry::{plan as plan_retry, retry, retry_link};
 
 use super::Ui;
-use super::elements::{address, count, empty, length, span};
+use super::elements::{address, count, empty, humanize_age, span};
 use super::filters::{NotListed, Pairs, hidden, in_words};
 use super::forms::optional_note_field;
 use super::frame;
@@ -195,7 +195,7 @@ fn plan_page(
 /// How long so many take at the rate of their connections; nothing where there is none.
 fn takes(ui: &Ui, counts: &Counts) -> Option<String> {
     let time = seconds_for(&ui.targets, counts).and_then(span)?;
-    Some(if time.is_zero() { "a moment".to_owned() } else { length(time) })
+    Some(if time.is_zero() { "a moment".to_owned() } else { humanize_age(time) })
 }
 
 /// The note and the filter, as the audit keeps them.

@@ -17,9 +17,10 @@ use super::query::DAYS;
 use super::refusal::Refusal;
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
+use crate::domain::parse_time::parse_form_time;
 use crate::domain::subscription::TypeFilter;
 use crate::store::{ListError, Page, StoreError, WINDOW_DAYS_MAX};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
@@ -184,20 +185,11 @@ fn types(list: Option<&str>) -> Result<Option<TypeFilter>, NotListed> {
     read.map_err(|error| NotListed::Told(format!("Type: {error}.")))
 }
 
-/// An instant; a date stands for its beginning, and a time without a zone is UTC.
+/// The time in a field.
 fn instant(label: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, NotListed> {
     let Some(text) = text else { return Ok(None) };
-    let zoned = || DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok();
-    let bare = || {
-        let read = |form| NaiveDateTime::parse_from_str(text, form).ok();
-        read("%Y-%m-%dT%H:%M").or_else(|| read("%Y-%m-%dT%H:%M:%S")).map(|at| at.and_utc())
-    };
-    let date = || text.parse::<NaiveDate>().ok().map(|date| date.and_time(NaiveTime::MIN).and_utc());
-    zoned().or_else(bare).or_else(date).map(Some).ok_or_else(|| {
-        NotListed::Told(format!(
-            "{label}: {text:?} is no date and no time such as 2026-11-23T10:00 (in UTC)."
-        ))
-    })
+    let parsed = parse_form_time(text).map(Some);
+    parsed.map_err(|error| NotListed::Told(format!("{label}: {text:?} {error}.")))
 }
 
 #[cfg(test)]
