@@ -8,6 +8,7 @@ pub mod auth;
 pub mod config;
 pub mod http_client;
 pub mod problem;
+pub mod single_flight;
 pub mod telemetry;
 
 pub mod ingest;

@@ -4,9 +4,9 @@
 //! It is the verdict of the command line and the dashboard, but for webhooks that are rejected: anybody
 //! can send these, and nobody shall make a service look ill.
 
-use super::recent::Recent;
 use super::{Api, rejections};
 use crate::domain::verdict::{self, Matter, Trouble};
+use crate::single_flight::SingleFlight;
 use crate::store::{HeldInstance, Store, StoreError, Watched};
 use axum::Json;
 use axum::extract::State;
@@ -96,8 +96,8 @@ pub struct Warning {
 /// What health and probes saw last. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Looks {
-    database: Recent<Database>,
-    standing: Recent<Standing>,
+    database: SingleFlight<Database>,
+    standing: SingleFlight<Standing>,
 }
 
 /// What there is of the database.
@@ -152,7 +152,8 @@ pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>)
 
 /// What there is of the database, as of a moment ago.
 pub(super) async fn database(api: &Api) -> Database {
-    let look = look_at_database(api.store.clone());
+    let store = api.store.clone();
+    let look = async move { Ok(look_at_database(store).await) };
     api.looks.database.get(DATABASE_FRESH_FOR, look).await.unwrap_or(Database::Unavailable)
 }
 
@@ -172,13 +173,13 @@ async fn standing(api: &Api) -> Standing {
     let look = {
         let api = api.clone();
         async move {
-            read(&api).await.unwrap_or_else(|error| {
+            Ok(read(&api).await.unwrap_or_else(|error| {
                 warn!(%error, "how things stand cannot be read");
                 Standing::unknown()
-            })
+            }))
         }
     };
-    api.looks.standing.get(STANDING_FRESH_FOR, look).await.unwrap_or_else(Standing::unknown)
+    api.looks.standing.get(STANDING_FRESH_FOR, look).await.unwrap_or_else(|_| Standing::unknown())
 }
 
 async fn read(api: &Api) -> Result<Standing, StoreError> {

@@ -1,8 +1,8 @@
 //! `/metrics`: what the service counts, for Prometheus. It answers without a database, too.
 
 use super::Api;
-use super::recent::Recent;
 use crate::problem::Problem;
+use crate::single_flight::SingleFlight;
 use crate::store::{Backlog, Store, StoreError};
 use crate::telemetry::{CONTENT_TYPE, Connections, DestinationGauges, Gauges, Metrics};
 use axum::extract::State;
@@ -24,7 +24,7 @@ pub struct Scrape {
     metrics: Metrics,
     store: Store,
     instances: Arc<[String]>,
-    last: Recent<Looked>,
+    last: SingleFlight<Looked>,
 }
 
 /// What was found at a look at the database.
@@ -38,7 +38,7 @@ struct Looked {
 impl Scrape {
     /// Reads these counts, and the backlogs of these instances.
     pub fn new(metrics: Metrics, store: Store, instances: Arc<[String]>) -> Self {
-        Self { metrics, store, instances, last: Recent::default() }
+        Self { metrics, store, instances, last: SingleFlight::default() }
     }
 
     /// How long ago this process's worker has beaten; nothing where it never has.
@@ -51,7 +51,10 @@ impl Scrape {
     async fn gauges(&self) -> Gauges {
         let pool = self.store.db.pool_use();
         let connections = Connections { busy: pool.busy, idle: pool.idle, max: pool.max };
-        let look = look(self.store.clone(), self.instances.clone());
+        let look = {
+            let (store, instances) = (self.store.clone(), self.instances.clone());
+            async move { Ok(look(store, instances).await) }
+        };
         let Looked { is_up, destinations } = self.last.get(FRESH_FOR, look).await.unwrap_or_default();
         Gauges { connections, is_database_up: is_up, destinations }
     }

@@ -13,7 +13,6 @@ mod health;
 mod metrics;
 mod preview;
 mod probes;
-mod recent;
 mod rejections;
 mod search;
 mod stats;

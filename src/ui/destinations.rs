@@ -5,8 +5,8 @@ use super::elements::{ago, count, done, empty, humanize, humanize_age, span, sta
 use super::forms::{note_field, note_of};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
+use super::overview_cache::Reading;
 use super::query::{Form, Path, Query};
-use super::readings::Reading;
 use super::refusal::Refusal;
 use super::verdict::waiting_words;
 use crate::domain::target::seconds_for;

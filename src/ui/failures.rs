@@ -149,7 +149,7 @@ pub(super) async fn acknowledge(
         return Err(Refusal::not_found("Nothing is failed in such a group any more."));
     }
     info!(group = key, who = visitor.who.name(), "a group of failures was acknowledged");
-    ui.badge.forget().await;
+    ui.badge.invalidate();
     Ok(Redirect::to("/failures?done=acknowledged"))
 }
 
@@ -165,7 +165,7 @@ pub(super) async fn unacknowledge(
         ));
     }
     info!(group = key, who = visitor.who.name(), "an acknowledgement was taken back");
-    ui.badge.forget().await;
+    ui.badge.invalidate();
     Ok(Redirect::to("/failures?done=unacknowledged"))
 }
 

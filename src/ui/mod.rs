@@ -24,11 +24,11 @@ mod list;
 mod live;
 mod login;
 mod overview;
+mod overview_cache;
 mod payload;
 mod playground;
 mod preview;
 mod query;
-mod readings;
 mod refusal;
 mod search;
 mod session;
@@ -94,7 +94,7 @@ pub struct Ui {
     playground: Option<Arc<Playground>>,
     live: live::Live,
     badge: badge::Badge,
-    readings: readings::Readings,
+    overview_cache: overview_cache::OverviewCache,
     wrong_keys: Arc<Semaphore>,
 }
 
@@ -127,7 +127,7 @@ impl Ui {
             playground: playground.map(Arc::new),
             live: live::Live::new(stop),
             badge: badge::Badge::default(),
-            readings: readings::Readings::default(),
+            overview_cache: overview_cache::OverviewCache::default(),
             wrong_keys: Arc::new(Semaphore::new(login::WRONG_KEYS_MAX)),
         }
     }

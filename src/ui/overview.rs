@@ -4,8 +4,8 @@ use super::elements::{address, ago, count, empty, humanize_age, in_parts, status
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::history::{History, Range};
+use super::overview_cache::Reading;
 use super::query::Query;
-use super::readings::Reading;
 use super::refusal::Refusal;
 use super::verdict::{banner, waiting_words};
 use super::{Ui, chart, destinations, playground};

@@ -1,6 +1,7 @@
 //! What a page says when it cannot be shown, or when what was asked is not done.
 
 use super::frame;
+use crate::single_flight::Aborted;
 use crate::store::{ListError, StoreError};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,7 +10,7 @@ use std::borrow::Cow;
 use tracing::error;
 
 /// A page that says what is wrong and what to do. Causes go to the log alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     status: StatusCode,
     title: &'static str,
@@ -92,6 +93,13 @@ impl From<StoreError> for Refusal {
             ),
             StoreError::Refused(_) | StoreError::Unexpected(_) => Self::internal(),
         }
+    }
+}
+
+impl From<Aborted> for Refusal {
+    /// The panic is in the log already.
+    fn from(Aborted: Aborted) -> Self {
+        Self::internal()
     }
 }
 

@@ -90,7 +90,7 @@ pub(in crate::ui) async fn retry(
     let tally = tally(&ui, &mut wanted, cursor, deed).await.map_err(NotListed::refusal)?;
     info!(executions = tally.count(), who = visitor.who.name(), "retried many by hand");
     ui.notifier.notify();
-    ui.badge.forget().await;
+    ui.badge.invalidate();
     tally.watched()
 }
 
