@@ -108,7 +108,13 @@ impl Shared {
             log: ingest::Log::default(),
             is_crowded: Arc::new(move || crowd.is_crowded()),
             metrics: metrics.clone(),
-            forensics: Forensics::start(&self.unhurried, metrics, self.secrets.to_vec(), others, &tasks.stop),
+            forensics: Forensics::start(
+                &self.unhurried.rejections,
+                metrics,
+                self.secrets.to_vec(),
+                others,
+                &tasks.stop,
+            ),
         }
     }
 

@@ -1,9 +1,9 @@
-//! `eventbridge acknowledge`: says that somebody knows of what failed in a group, or takes that back.
+//! `eventbridge acknowledge`: acknowledges a failure group, or revokes that.
 //!
-//! The statements are the API's, and stand in the audit.
+//! It runs the same statements as the API and is recorded in the audit log.
 
-use super::operator::{self, Operator};
-use super::{environment, table};
+use super::command_context::CommandContext;
+use super::{environment, output, table};
 use crate::api::FailureView;
 use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX};
 use crate::store::FailureFilter;
@@ -13,39 +13,39 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct AcknowledgeArgs {
-    /// The group of failures, as status, alerts and /api/v1/failures name it
+    /// The failure group's key, as in status, alerts and /api/v1/failures
     #[arg(value_name = "GROUP")]
     group: String,
-    /// What is known or done about it
+    /// What is known about the cause, or done about it
     #[arg(long, value_parser = note, required_unless_present = "revoke")]
     note: Option<String>,
-    /// Takes the acknowledgement back: what failed is news again
+    /// Revokes the acknowledgement: alerts and status report the group again
     #[arg(long, conflicts_with = "note")]
     revoke: bool,
-    /// Changes nothing, and shows the group
+    /// Shows the group and changes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(args: AcknowledgeArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open_migrated().await?;
-    let before = group(&operator, &args.group).await?;
+    let context = CommandContext::open_migrated().await?;
+    let before = group(&context, &args.group).await?;
     let caller = environment::caller();
-    let store = &operator.store;
+    let store = &context.store;
     let is_changed = match &args.note {
         _ if args.dry_run => false,
         Some(note) => store.failure_groups.acknowledge(&caller, &args.group, note).await?,
         None => store.failure_groups.unacknowledge(&caller, &args.group).await?,
     };
-    let after = if is_changed { group(&operator, &args.group).await? } else { before };
-    if operator::prints_json(args.json) {
+    let after = if is_changed { group(&context, &args.group).await? } else { before };
+    if output::prints_json(args.json) {
         println!("{}", json!({"dry_run": args.dry_run, "changed": is_changed, "failure": after}));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}\n", said(&args, is_changed));
+    println!("{}\n", summary(&args, is_changed));
     let more = if after.count_is_cut { "more than " } else { "" };
     let row = vec![
         after.group,
@@ -58,24 +58,28 @@ pub(super) async fn run(args: AcknowledgeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn said(args: &AcknowledgeArgs, is_changed: bool) -> &'static str {
+fn summary(args: &AcknowledgeArgs, is_changed: bool) -> &'static str {
     match (args.dry_run, args.revoke, is_changed) {
-        (true, false, _) => "This would be acknowledged; nothing was changed.",
-        (true, true, _) => "The acknowledgement of this would be taken back; nothing was changed.",
-        (false, false, _) => "Acknowledged: alerts and status tell of it again once more fails.",
-        (false, true, true) => "The acknowledgement is taken back: alerts and status tell of it again.",
-        (false, true, false) => "Nobody had acknowledged this; nothing was changed.",
+        (true, false, _) => "The group would be acknowledged. Nothing was changed.",
+        (true, true, _) => "The acknowledgement would be revoked. Nothing was changed.",
+        (false, false, _) => {
+            "Acknowledged. Alerts and status report the group again if more executions fail."
+        }
+        (false, true, true) => "Acknowledgement revoked. Alerts and status report the group again.",
+        (false, true, false) => "The group was not acknowledged. Nothing was changed.",
     }
 }
 
 /// The group, as the API shows it.
-async fn group(operator: &Operator, key: &str) -> anyhow::Result<FailureView> {
+async fn group(context: &CommandContext, key: &str) -> anyhow::Result<FailureView> {
     let filter = FailureFilter { key: Some(key.to_owned()), ..FailureFilter::default() };
-    let found = operator.store.failure_groups.failures(&filter, None, 1).await?.rows.pop();
-    found.map(FailureView::from).context("nothing is failed in such a group; eventbridge status names them")
+    let found = context.store.failure_groups.failures(&filter, None, 1).await?.rows.pop();
+    found
+        .map(FailureView::from)
+        .context("no failed execution has this group; eventbridge status lists the groups")
 }
 
 fn note(text: &str) -> Result<String, String> {
     let note = audit::note(text, ACKNOWLEDGEMENT_NOTE_MAX).map(str::to_owned);
-    note.ok_or_else(|| format!("must have 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters, not only blanks"))
+    note.ok_or_else(|| format!("must have 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters that are not all blank"))
 }

@@ -1,9 +1,10 @@
-//! `eventbridge cancel`: has executions that wait not delivered.
+//! `eventbridge cancel`: cancels pending executions.
 //!
-//! The statements are the API's, and stand in the audit.
+//! It runs the same statements as the API and is recorded in the audit log.
 
-use super::environment;
-use super::operator::{self, Operator, Refusals};
+use super::command_context::CommandContext;
+use super::output::Refusals;
+use super::{environment, output};
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::store::Cancelled;
 use serde_json::json;
@@ -11,26 +12,26 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CancelArgs {
-    /// The numbers of executions
+    /// The ids of the executions
     #[arg(value_name = "EXECUTION", required = true)]
     ids: Vec<i64>,
-    /// Changes nothing, and tells what would be done
+    /// Shows what would be done and changes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open_migrated().await?;
+    let context = CommandContext::open_migrated().await?;
     let caller = environment::caller();
     let (mut cancelled, mut refused) = (0, Refusals::default());
     for id in &args.ids {
         let answer = if args.dry_run {
-            would_cancel(&operator, ExecutionId(*id)).await?
+            would_cancel(&context, ExecutionId(*id)).await?
         } else {
-            operator.store.interventions.cancel(ExecutionId(*id), &caller).await?
+            context.store.interventions.cancel(ExecutionId(*id), &caller).await?
         };
         match answer {
             Cancelled::Done => cancelled += 1,
@@ -41,25 +42,25 @@ pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
         }
     }
     if cancelled > 0 && !args.dry_run {
-        // What waited behind one in its lane may be due now.
-        operator.store.queue.notify_workers().await;
+        // An execution that waited behind one of them in its lane may be due now.
+        context.store.queue.notify_workers().await;
     }
-    if operator::prints_json(args.json) {
+    if output::prints_json(args.json) {
         println!(
             "{}",
             json!({"dry_run": args.dry_run, "cancelled": cancelled, "refused": refused.as_json()})
         );
     } else {
-        let verb = operator::would_be(args.dry_run, cancelled);
-        println!("{} {verb} cancelled.", operator::counted(cancelled, "execution"));
+        let verb = output::would_be(args.dry_run, cancelled);
+        println!("{} {verb} cancelled.", output::counted(cancelled, "execution"));
         print!("{refused}");
     }
     Ok(refused.exit_code())
 }
 
-/// What a cancelling would be answered now.
-async fn would_cancel(operator: &Operator, id: ExecutionId) -> anyhow::Result<Cancelled> {
-    let Some(row) = operator.store.reports.execution(id).await? else { return Ok(Cancelled::NotFound) };
+/// What cancelling the execution would result in now.
+async fn would_cancel(context: &CommandContext, id: ExecutionId) -> anyhow::Result<Cancelled> {
+    let Some(row) = context.store.reports.execution(id).await? else { return Ok(Cancelled::NotFound) };
     let status: Status = row.status.parse()?;
     Ok(status.after(Change::Cancel).map_or(Cancelled::Refused(status), |_| Cancelled::Done))
 }

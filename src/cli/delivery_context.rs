@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::debug;
 
-/// How long a command waits for a slot that the running service has taken before.
+/// How long a command waits for a slot while the running service takes them.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The context of one instance, for as long as a command runs.

@@ -1,4 +1,4 @@
-//! Writes one setting into a `.env` file and leaves everything else in it as it is.
+//! Writes one setting to a `.env` file and keeps everything else in it.
 
 use anyhow::Context;
 use std::fs;
@@ -6,8 +6,8 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// Sets a name in the file, which is made, closed to others, where it is not there yet. The file is
-/// replaced as a whole: whoever reads it sees the old one or the new one.
+/// Sets a name in the file. A missing file is created with mode 0600. The file is replaced atomically, so
+/// that a reader sees the old one or the new one.
 pub(super) fn set(path: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let path = match fs::canonicalize(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
@@ -28,7 +28,7 @@ pub(super) fn set(path: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The file's text with the setting: in place of the last line that sets it, or at the end.
+/// The file's text with the setting, in place of the last line that sets it, or at the end.
 fn with(before: &str, name: &str, text: &str) -> String {
     let line = format!("{name}={text}");
     let sets_it = |line: &str| {

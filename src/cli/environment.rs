@@ -1,4 +1,4 @@
-//! Settings as the user gives them: the environment, and under it a `.env` file in this folder.
+//! Where settings come from: the environment, then a `.env` file in this folder.
 
 use super::secret_files;
 use crate::config::Vars;
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// The file of settings, in the folder that the command runs in.
+/// The settings file, in the folder that the command runs in.
 pub(super) const FILE: &str = ".env";
 
-/// Reads the environment and `.env`; the environment wins, also where it sets a name to nothing.
+/// Reads the environment and `.env`. The environment wins, even if it sets a name to nothing.
 pub(super) fn vars() -> anyhow::Result<Vars> {
     let mut vars = file(Path::new(FILE))?;
     vars.extend(of_process());
@@ -21,7 +21,7 @@ pub(super) fn vars() -> anyhow::Result<Vars> {
     Ok(vars)
 }
 
-/// The environment alone, and the names that stand in it.
+/// Only the environment, and its names.
 pub(super) fn of_environment() -> (Vars, Vec<String>) {
     let vars: Vec<_> = of_process().collect();
     let names = vars.iter().map(|(name, _)| name.clone()).collect();
@@ -30,17 +30,17 @@ pub(super) fn of_environment() -> (Vars, Vec<String>) {
     (vars, names)
 }
 
-/// The names that stand in `.env`.
+/// The names in `.env`.
 pub(super) fn names_in_file() -> anyhow::Result<Vec<String>> {
     Ok(file(Path::new(FILE))?.into_keys().collect())
 }
 
-/// Names and texts that are no Unicode are none of ours.
+/// The process's environment, without names and texts that are not Unicode.
 fn of_process() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
 }
 
-/// Who types the command, for the audit.
+/// Who runs the command, for the audit log.
 pub(super) fn caller() -> Caller {
     // With sudo the person's own name, not root's.
     let names = ["SUDO_USER", "USER", "LOGNAME"];
@@ -48,7 +48,7 @@ pub(super) fn caller() -> Caller {
     Caller::at_command_line(user.as_deref().unwrap_or("unknown"))
 }
 
-/// Starts the log as the settings say.
+/// Starts the log with the level from the settings.
 pub(super) fn start_log(vars: &Vars, format: LogFormat) {
     telemetry::init(format, vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG")));
     telemetry::log_panics();

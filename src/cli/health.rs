@@ -1,4 +1,4 @@
-//! `eventbridge health`: asks the service on this machine whether it is ready; for checks of containers.
+//! `eventbridge health`: checks whether the service on this machine is ready; for container health checks.
 
 use super::environment;
 use crate::config::{self, Reader};
@@ -13,12 +13,12 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HealthArgs {
-    /// What to ask; else the port of this machine that the settings tell
+    /// The address to check; by default /readyz at the port from the settings
     #[arg(long)]
     url: Option<Url>,
 }
 
-/// Exits 0 when the answer is 200, and else 1 with the answer on stderr.
+/// Exits 0 if the answer is 2xx, otherwise 1 with the answer on stderr.
 pub(super) async fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
     let url = match args.url {
         Some(url) => url,

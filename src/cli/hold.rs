@@ -1,43 +1,43 @@
-//! `eventbridge hold`: nothing is delivered to a destination until a person resumes it.
+//! `eventbridge hold`: stops deliveries to a destination until it is resumed.
 //!
-//! The statement is the API's, and stands in the audit.
+//! It runs the same statement as the API and is recorded in the audit log.
 
-use super::operator::{self, Operator};
-use super::{environment, paragraph};
+use super::command_context::CommandContext;
+use super::{environment, output, paragraph};
 use crate::domain::audit::{self, HOLD_NOTE_MAX};
 use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HoldArgs {
-    /// The destination, such as notion
+    /// The destination's name, such as notion
     destination: String,
-    /// Why, for those who wonder that nothing is delivered
+    /// The reason, shown wherever the destination is shown
     #[arg(long, value_parser = note)]
     note: String,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(args: HoldArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open_migrated().await?;
-    let name = operator.configured(&args.destination)?;
-    operator.store.destinations.hold_by_hand(name, &args.note, &environment::caller()).await?;
-    let waiting = operator.waiting_for(name).await?;
-    if operator::prints_json(args.json) {
+    let context = CommandContext::open_migrated().await?;
+    let name = context.destination(&args.destination)?;
+    context.store.destinations.hold_by_hand(name, &args.note, &environment::caller()).await?;
+    let waiting = context.waiting_for(name).await?;
+    if output::prints_json(args.json) {
         println!("{}", json!({"destination": name, "state": "held", "waiting": waiting.count}));
     } else {
-        let said = format!(
-            "{name} is held: nothing is delivered to it until \"eventbridge resume {name}\". {waiting} by now; \
-             what comes in waits too and burns no attempts."
+        let text = format!(
+            "{name} is held until \"eventbridge resume {name}\". {waiting}. New executions wait too and use no \
+             attempts."
         );
-        println!("{}", paragraph::wrapped(&said, 0, paragraph::columns()));
+        println!("{}", paragraph::wrapped(&text, 0, paragraph::columns()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn note(text: &str) -> Result<String, String> {
     let note = audit::note(text, HOLD_NOTE_MAX).map(str::to_owned);
-    note.ok_or_else(|| format!("must have 1 to {HOLD_NOTE_MAX} characters, not only blanks"))
+    note.ok_or_else(|| format!("must have 1 to {HOLD_NOTE_MAX} characters that are not all blank"))
 }

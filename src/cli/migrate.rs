@@ -1,7 +1,7 @@
-//! `eventbridge migrate`: brings the database's schema up to date.
+//! `eventbridge migrate`: updates the schema of the database.
 
+use super::command_context::connect;
 use super::environment;
-use super::operator::connect;
 use crate::config::{Reader, required_database};
 use crate::store::MigrateError;
 use crate::telemetry::LogFormat;
@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
-/// How long a service that works is let go first.
+/// How long it waits for a busy database.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// The time between two attempts.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
@@ -24,13 +25,13 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     loop {
         match store.db.migrate().await {
             Err(error @ MigrateError::Busy(_)) if Instant::now() < until => {
-                warn!(%error, "trying again");
-                tokio::time::sleep(AGAIN_AFTER).await;
+                warn!(%error, "the database is busy; migration will be retried");
+                tokio::time::sleep(RETRY_EVERY).await;
             }
             done => break done?,
         }
     }
-    println!("the database is up to date");
+    println!("The schema is up to date.");
     store.db.close().await;
     Ok(ExitCode::SUCCESS)
 }

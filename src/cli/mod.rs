@@ -1,7 +1,10 @@
 //! The command line: one file for each subcommand.
 
 mod acknowledge;
+mod broken_pipe;
+mod bulk_filter;
 mod cancel;
+mod command_context;
 mod delivery_context;
 #[cfg(feature = "dev")]
 mod development;
@@ -11,13 +14,12 @@ mod environment;
 mod forget;
 mod health;
 mod hold;
-mod local;
+mod local_state;
 mod migrate;
 mod notion;
 mod openapi;
-mod operator;
+mod output;
 mod paragraph;
-mod pipe;
 mod progress;
 mod prompt;
 mod prune;
@@ -28,9 +30,9 @@ mod secret_files;
 mod serve;
 mod setup;
 mod signals;
+mod startup_responder;
 mod status;
 mod table;
-mod waiting;
 mod why;
 
 use clap::{Parser, Subcommand};
@@ -50,48 +52,48 @@ enum Command {
     #[cfg(feature = "dev")]
     #[command(flatten)]
     Development(development::Command),
-    /// Runs the service in production
+    /// Run the service in production
     Serve(serve::ServeArgs),
-    /// Brings the database's schema up to date
+    /// Update the schema of the database
     Migrate,
-    /// Asks the service on this machine whether it is ready: exits 0 when it is
+    /// Check whether the service on this machine is ready; exits 0 if it is
     #[command(alias = "ready")]
     Health(health::HealthArgs),
-    /// Checks settings, database, secrets, Notion and its columns, and says what to do
+    /// Check settings, database, secrets, Notion and its columns, and say how to fix problems
     ///
-    /// Exits 0 when all is well, 1 when there are warnings, 2 when something does not work.
+    /// Exits 0 if everything works, 1 if there are warnings, 2 if something does not work.
     Doctor(doctor::DoctorArgs),
-    /// Says in one sentence whether events arrive and get through, and how each destination stands
+    /// Show whether events arrive and are delivered, and the state of each destination
     ///
-    /// Exits 0 when all is well, 1 for a warning, 2 when it is critical, 3 when nothing can be told.
+    /// Exits 0 if everything works, 1 for a warning, 2 if it is critical, 3 if the state is unknown.
     Status(status::StatusArgs),
-    /// Tells all that happened to an event or an object, in the order in which it happened
+    /// Show everything that happened to an event or an object, in order
     Why(why::WhyArgs),
-    /// Has executions tried again, by their numbers or by what they have in common
+    /// Retry failed executions, by id or by filter
     Retry(retry::RetryArgs),
-    /// Delivers events again, also to destinations that want them only now
+    /// Deliver events again, including to destinations that were added since
     Replay(replay::ReplayArgs),
-    /// Has executions that wait not delivered, by their numbers
+    /// Cancel pending executions
     Cancel(cancel::CancelArgs),
-    /// Says that somebody knows of a group of failures, so that it is told no more, or takes that back
+    /// Acknowledge a failure group, so that alerts no longer report it
     Acknowledge(acknowledge::AcknowledgeArgs),
-    /// Has nothing delivered to a destination until it is resumed; what comes in waits
+    /// Hold a destination: its executions wait until it is resumed
     Hold(hold::HoldArgs),
-    /// Lets a destination go on, whatever it is held for
+    /// Resume a destination, whatever it is held for
     Resume(resume::ResumeArgs),
-    /// Sets up Notion
+    /// Set up Notion
     Notion(notion::NotionArgs),
-    /// Removes what is older than the settings keep, or than a date
+    /// Remove what is older than the retention settings allow, or than a date
     Prune(prune::PruneArgs),
-    /// Removes a person's data: the payloads that name them, and what was quoted from these
+    /// Erase a person's data: the payloads that name them, and quotes from those
     Forget(forget::ForgetArgs),
-    /// Prints the description of the API
+    /// Print the description of the API (OpenAPI)
     Openapi,
 }
 
-/// Runs the command that was asked for.
+/// Runs the command of the command line.
 pub fn main() -> ExitCode {
-    pipe::end_when_it_closes();
+    broken_pipe::exit_quietly();
     let done = match Cli::parse().command {
         #[cfg(feature = "dev")]
         Command::Development(command) => command.run(),

@@ -109,7 +109,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let name = instance.setting("DATABASE_ID");
     eprintln!("Made the database {:?}: {}", args.title, made.url);
     let is_wanted = args.yes
-        || (prompt::is_answered() && prompt::agrees(&format!("Write {name} to .env?"), false).await?);
+        || (prompt::is_interactive() && prompt::agrees(&format!("Write {name} to .env?"), false).await?);
     if is_wanted {
         env_file::set(Path::new(environment::FILE), &name, &id)?;
         eprintln!("Written to .env.");
@@ -186,7 +186,7 @@ async fn chosen_page(
     }
     let place = match shared.pages.len() {
         1 => 0,
-        _ if !prompt::is_answered() => bail!("several pages are shared: name one by --page <link>"),
+        _ if !prompt::is_interactive() => bail!("several pages are shared: name one by --page <link>"),
         count => prompt::choice("Which one?", count).await?,
     };
     shared.pages.into_iter().nth(place).context("there is no such page")
@@ -200,7 +200,7 @@ async fn something_shared(
 ) -> anyhow::Result<Shared> {
     let patience = match args.wait {
         Some(seconds) => Some(Duration::from_secs(seconds)),
-        None if prompt::is_answered() => None,
+        None if prompt::is_interactive() => None,
         None => Some(Duration::ZERO),
     };
     let began = Instant::now();

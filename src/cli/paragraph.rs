@@ -1,18 +1,17 @@
-//! Texts for people at a terminal, broken between words where the terminal ends.
+//! Wraps texts between words at the width of the terminal.
 
 use console::{Term, measure_text_width};
 
-/// Nobody reads in fewer columns.
+/// The least width that texts are wrapped at.
 const COLUMNS_MIN: usize = 20;
 
-/// How wide the terminal is that stdout leads to; nothing where it leads elsewhere.
+/// The width of the terminal on stdout, in columns; `None` if stdout is no terminal.
 pub(super) fn columns() -> Option<usize> {
     Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }
 
-/// The text in lines of at most so many columns. The first line begins behind `indent` columns that are
-/// there already; the others are moved in by as many. A word that is longer stays whole, so that a link
-/// can be copied.
+/// The text in lines of at most `columns`. The first line begins after `indent` columns that are already
+/// filled; the others are indented by as many. A longer word stays whole, so that a link can be copied.
 pub(super) fn wrapped(text: &str, indent: usize, columns: Option<usize>) -> String {
     let Some(columns) = columns else { return text.to_owned() };
     let room = columns.saturating_sub(indent).max(COLUMNS_MIN);

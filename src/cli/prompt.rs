@@ -1,43 +1,42 @@
-//! Questions to the person at the terminal, and lines that no title can break.
+//! Questions at the terminal, and texts that cannot control it.
 
 use anyhow::{Context, bail};
 use std::io::{self, IsTerminal, Write};
 
-/// Whether somebody is there to answer.
-pub(super) fn is_answered() -> bool {
+/// Whether stdin and stderr are a terminal, so that somebody can answer.
+pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks for a yes; `--yes` has said it already. Where nobody can answer, that is an error which
-/// names the flag.
+/// Asks for a yes, unless `--yes` was given. If nobody can answer, the error names the flag.
 pub(super) async fn agrees(question: &str, is_agreed: bool) -> anyhow::Result<bool> {
     if is_agreed {
         return Ok(true);
     }
-    if !is_answered() {
-        bail!("{question} Nobody is there to answer: give --yes");
+    if !is_interactive() {
+        bail!("{question} The input is no terminal: give --yes to answer");
     }
     let answer = ask(format!("{question} [y/N] ")).await?;
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Asks for one of so many, counted from one.
+/// Asks for a number from 1 to `count`, and returns it as an index.
 pub(super) async fn choice(question: &str, count: usize) -> anyhow::Result<usize> {
     loop {
         let answer = ask(format!("{question} [1-{count}] ")).await?;
         match answer.parse::<usize>() {
             Ok(number) if (1..=count).contains(&number) => return Ok(number - 1),
-            _ => eprintln!("That is none of them."),
+            _ => eprintln!("Enter a number from 1 to {count}."),
         }
     }
 }
 
-/// A text of somebody else's, fit for a terminal.
+/// A text from elsewhere without control characters, which could control the terminal.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Reads one line, on a thread of its own: reading a terminal blocks.
+/// Reads one line on a thread of its own, because reading a terminal blocks.
 async fn ask(question: String) -> anyhow::Result<String> {
     tokio::task::spawn_blocking(move || {
         eprint!("{question}");

@@ -1,7 +1,7 @@
-//! `eventbridge prune`: removes by hand what retention would remove in the background.
+//! `eventbridge prune`: removes now what retention would remove in the background.
 
 use super::progress::Progress;
-use super::{environment, operator, prompt};
+use super::{command_context, environment, output, prompt};
 use crate::config::{self, RETENTION_DAYS_MIN, Reader};
 use crate::domain::audit::Action;
 use crate::domain::parse_time::parse_time;
@@ -17,20 +17,20 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct PruneArgs {
-    /// Removes what came before this date (2026-01-31) or time (RFC 3339); else what the settings
-    /// `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS` say
+    /// Removes events received before this date (2026-01-31) or time (RFC 3339); by default those that the
+    /// settings `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS` name
     #[arg(long, value_name = "DATE", value_parser = parse_time)]
     before: Option<DateTime<Utc>>,
-    /// With --before: removes the payloads alone, and leaves the events
+    /// With --before: removes only the payloads and keeps the events
     #[arg(long, requires = "before")]
     payloads: bool,
-    /// Counts what would go, and removes nothing
+    /// Counts what would be removed and removes nothing
     #[arg(long)]
     dry_run: bool,
     /// Answers the question with yes
     #[arg(long)]
     yes: bool,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +40,7 @@ pub(super) struct PruneArgs {
 struct Pruned {
     what: &'static str,
     removed: u64,
-    /// Old ones that had to stay: unfinished, or what an object's page shows.
+    /// Old ones that stay: unfinished, or shown by an object's page.
     kept: u64,
     dry_run: bool,
 }
@@ -52,14 +52,14 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     let retention = config::retention(&mut reader);
     let retention = reader.finish(retention)?;
     let work = work(&args, retention)?;
-    let store = operator::connect(&operator::database(&vars)?, 2)?;
-    operator::wants_migrated(&store).await?;
-    if !args.dry_run && !prompt::agrees("Remove them for good?", args.yes).await? {
+    let store = command_context::connect(&command_context::database(&vars)?, 2)?;
+    command_context::require_schema(&store).await?;
+    if !args.dry_run && !prompt::agrees("Remove them permanently?", args.yes).await? {
         bail!("nothing was removed");
     }
     let caller = environment::caller();
     if !args.dry_run {
-        // Broken off in the middle, it has removed something all the same.
+        // If it is interrupted, it has removed something all the same.
         let detail = json!({ "is": "begun", "before": args.before });
         store.interventions.audit(&caller, Action::EventsPruned, "events".into(), &detail).await?;
     }
@@ -73,12 +73,12 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
         store.interventions.audit(&caller, Action::EventsPruned, "events".into(), &detail).await?;
     }
     store.db.close().await;
-    if operator::prints_json(args.json) {
+    if output::prints_json(args.json) {
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
         for Pruned { what, removed, kept, dry_run } in &all {
             let verb = if *dry_run { "would be removed" } else { "removed" };
-            println!("{what}: {removed} {verb}, {kept} old ones kept (unfinished, or still needed)");
+            println!("{what}: {removed} {verb}, {kept} old ones kept (unfinished or still needed)");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -91,9 +91,7 @@ fn work(args: &PruneArgs, retention: config::Retention) -> anyhow::Result<Vec<(R
         let work: Vec<_> =
             by_settings.into_iter().filter_map(|(removal, age)| Some((removal, Cutoff::Age(age?)))).collect();
         if work.is_empty() {
-            bail!(
-                "nothing says what is old: set RETENTION_DAYS or RETENTION_PAYLOAD_DAYS, or give --before <date>"
-            );
+            bail!("no age is set: set RETENTION_DAYS or RETENTION_PAYLOAD_DAYS, or give --before <date>");
         }
         return Ok(work);
     };
@@ -104,16 +102,16 @@ fn work(args: &PruneArgs, retention: config::Retention) -> anyhow::Result<Vec<(R
     let newest = now - TimeDelta::from_std(Duration::from_hours(24 * RETENTION_DAYS_MIN))?;
     if before > newest {
         bail!(
-            "--before must lie {RETENTION_DAYS_MIN} days back at least: an event that comes again after its row \
-             was removed would count as new, and Stripe lets events be sent again for a month. --payloads \
-             removes the payloads alone, of any age"
+            "--before must be at least {RETENTION_DAYS_MIN} days ago: an event that arrives again after its row \
+             was removed would count as new, and Stripe can send events again for a month. --payloads removes \
+             only the payloads, of any age"
         );
     }
     Ok(vec![(Removal::Rows, Cutoff::Before(before))])
 }
 
 async fn prune(store: &Store, removal: Removal, cutoff: Cutoff, dry_run: bool) -> anyhow::Result<Pruned> {
-    /// Leaves room for ingest between two batches.
+    /// Time for ingest between two batches.
     const REST: Duration = Duration::from_millis(20);
     let what = match removal {
         Removal::Payloads => "payloads",

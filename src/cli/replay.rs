@@ -1,11 +1,11 @@
-//! `eventbridge replay`: delivers events again, by a filter, to the destinations that want them now.
+//! `eventbridge replay`: delivers events again, by id or by a filter, to the destinations that match now.
 //!
-//! The statements are the API's, and stand in the audit. Broken off, it can be begun anew: an execution
-//! that waits or runs is left as it is.
+//! It runs the same statements as the API and is recorded in the audit log. It can be interrupted and run
+//! again: executions that are pending or running stay unchanged.
 
-use super::operator::{self, Operator};
+use super::command_context::CommandContext;
 use super::progress::Count;
-use super::{environment, signals};
+use super::{bulk_filter, environment, output, signals};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
 use crate::domain::parse_time::parse_time;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplayArgs {
-    /// The id of one event: ours or the sender's
+    /// The id of an event: the service's own or the sender's
     #[arg(value_name = "EVENT")]
     event: Option<String>,
     /// Events of these types, such as invoice.*
@@ -34,24 +34,24 @@ pub(super) struct ReplayArgs {
     /// Events with an execution in this state
     #[arg(long, conflicts_with = "event")]
     status: Option<Status>,
-    /// Events that were received at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
+    /// Events received at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
     #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = parse_time)]
     received_after: Option<DateTime<Utc>>,
-    /// Events that were received before this time
+    /// Events received before this time
     #[arg(long, conflicts_with = "event", value_name = "TIME", value_parser = parse_time)]
     received_before: Option<DateTime<Utc>>,
-    /// To this destination alone
+    /// Only to this destination
     #[arg(long)]
     destination: Option<String>,
-    /// Changes nothing, and tells how many there are
+    /// Counts the events and changes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Default)]
 struct Tally {
     events: u64,
@@ -61,15 +61,15 @@ struct Tally {
 }
 
 pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open_migrated().await?;
-    args.destination.as_deref().map(|name| operator.configured(name)).transpose()?;
+    let context = CommandContext::open_migrated().await?;
+    args.destination.as_deref().map(|name| context.destination(name)).transpose()?;
     let stop = signals::stop_requested()?;
     let tally = match &args.event {
-        Some(event) => one(&operator, &args, event).await?,
-        None => by_filter(&operator, &args, &stop).await?,
+        Some(event) => one(&context, &args, event).await?,
+        None => by_filter(&context, &args, &stop).await?,
     };
-    let seconds = seconds_for(&operator.targets, &tally.by_destination);
-    if operator::prints_json(args.json) {
+    let seconds = seconds_for(&context.targets, &tally.by_destination);
+    if output::prints_json(args.json) {
         let Tally { events, created, again, .. } = tally;
         println!(
             "{}",
@@ -78,44 +78,44 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     } else {
         let would = if args.dry_run { "would be " } else { "" };
         println!(
-            "{}: {} {would}made, {} {would}delivered again.{}",
-            operator::counted(tally.events, "event"),
-            operator::counted(tally.created, "execution"),
+            "{}: {} {would}created, {} {would}retried.{}",
+            output::counted(tally.events, "event"),
+            output::counted(tally.created, "execution"),
             tally.again,
-            operator::that_takes(seconds)
+            output::delivery_time(seconds)
         );
     }
     if stop.is_cancelled() {
-        bail!("stopped before the end; the same command goes on with what is left");
+        bail!("stopped before the end; run the same command again for the remaining events");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn one(operator: &Operator, args: &ReplayArgs, event: &str) -> anyhow::Result<Tally> {
+async fn one(context: &CommandContext, args: &ReplayArgs, event: &str) -> anyhow::Result<Tally> {
     let key = match event.parse() {
         Ok(number) => Some(EventKey(number)),
-        Err(_) => operator.store.events.event_key(event).await?,
+        Err(_) => context.store.events.event_key(event).await?,
     };
     let row = match key {
-        Some(key) => operator.store.events.event(key).await?,
+        Some(key) => context.store.events.event(key).await?,
         None => None,
     };
-    let Some(row) = row else { bail!("there is no event of this id") };
+    let Some(row) = row else { bail!("there is no event with this id") };
     let mut tally = Tally::default();
-    replay(operator, args, &[row], &json!({"filter": {"event": event}}), &mut tally).await?;
+    replay(context, args, &[row], &json!({"filter": {"event": event}}), &mut tally).await?;
     Ok(tally)
 }
 
-/// Replays all that the filter finds, page by page.
+/// Replays everything the filter finds, page by page.
 async fn by_filter(
-    operator: &Operator,
+    context: &CommandContext,
     args: &ReplayArgs,
     stop: &tokio_util::sync::CancellationToken,
 ) -> anyhow::Result<Tally> {
-    let asks = args.types.is_some() || args.object_id.is_some() || args.received_after.is_some();
-    if !asks && args.account.is_none() && args.status.is_none() {
+    let is_filtered = args.types.is_some() || args.object_id.is_some() || args.received_after.is_some();
+    if !is_filtered && args.account.is_none() && args.status.is_none() {
         bail!(
-            "say what to replay: an event's id, --type, --object-id, --status, --account or --received-after"
+            "specify what to replay: the id of an event, --type, --object-id, --status, --account or --received-after"
         );
     }
     let filter = EventFilter {
@@ -126,7 +126,7 @@ async fn by_filter(
         received: Window { after: args.received_after, before: args.received_before },
         ..EventFilter::default()
     };
-    let detail = operator::filter_for_audit(json!({
+    let detail = bulk_filter::for_audit(json!({
         "type": args.types, "object_id": args.object_id, "account": args.account, "status": filter.status,
         "received_after": args.received_after, "received_before": args.received_before,
         "destination": args.destination,
@@ -136,8 +136,8 @@ async fn by_filter(
     let mut cursor: Option<Cursor> = None;
     while !stop.is_cancelled() {
         let page =
-            operator.store.events.events(&filter, cursor, LIMIT_MAX).await.map_err(operator::in_flags)?;
-        replay(operator, args, &page.rows, &detail, &mut tally).await?;
+            context.store.events.events(&filter, cursor, LIMIT_MAX).await.map_err(bulk_filter::with_flags)?;
+        replay(context, args, &page.rows, &detail, &mut tally).await?;
         progress.at(tally.events);
         cursor = page.next;
         if cursor.is_none() {
@@ -149,14 +149,14 @@ async fn by_filter(
 }
 
 async fn replay(
-    operator: &Operator,
+    context: &CommandContext,
     args: &ReplayArgs,
     events: &[EventRow],
     detail: &Value,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let to = |name: &str| args.destination.as_deref().is_none_or(|only| only == name);
-    let subscriptions: Vec<_> = operator.subscriptions.iter().filter(|of| to(&of.destination)).collect();
+    let subscriptions: Vec<_> = context.subscriptions.iter().filter(|of| to(&of.destination)).collect();
     let wanted: Vec<_> = events
         .iter()
         .flat_map(|row| {
@@ -166,14 +166,14 @@ async fn replay(
         })
         .collect();
     let replayed = if args.dry_run {
-        operator.store.interventions.would_replay(&wanted).await?
+        context.store.interventions.would_replay(&wanted).await?
     } else {
-        operator.store.interventions.replay(&wanted, detail, &environment::caller()).await?
+        context.store.interventions.replay(&wanted, detail, &environment::caller()).await?
     };
     tally.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
     let (created, again) = (replayed.created.values().sum::<u64>(), replayed.again.values().sum::<u64>());
     if created + again > 0 && !args.dry_run {
-        operator.store.queue.notify_workers().await;
+        context.store.queue.notify_workers().await;
     }
     for (destination, count) in replayed.all() {
         *tally.by_destination.entry(destination).or_default() += count;

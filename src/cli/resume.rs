@@ -1,37 +1,37 @@
-//! `eventbridge resume`: lets a destination go on, whatever it is held for.
+//! `eventbridge resume`: resumes a destination, whatever it is held for.
 //!
-//! The statement is the API's, and stands in the audit. Where it was trouble that held the destination
-//! and the trouble is still there, the next delivery holds it again.
+//! It runs the same statement as the API and is recorded in the audit log. If the cause persists, the next
+//! delivery holds the destination again.
 
-use super::environment;
-use super::operator::{self, Operator};
+use super::command_context::CommandContext;
+use super::{environment, output};
 use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ResumeArgs {
-    /// The destination, such as notion
+    /// The destination's name, such as notion
     destination: String,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(args: ResumeArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open_migrated().await?;
-    let name = operator.configured(&args.destination)?;
-    let was_held = operator.store.destinations.resume_by_hand(name, &environment::caller()).await?;
+    let context = CommandContext::open_migrated().await?;
+    let name = context.destination(&args.destination)?;
+    let was_held = context.store.destinations.resume_by_hand(name, &environment::caller()).await?;
     if was_held {
-        operator.store.queue.notify_workers().await;
+        context.store.queue.notify_workers().await;
     }
-    let waiting = operator.waiting_for(name).await?;
-    if operator::prints_json(args.json) {
+    let waiting = context.waiting_for(name).await?;
+    if output::prints_json(args.json) {
         println!(
             "{}",
             json!({"destination": name, "state": "working", "was_held": was_held, "waiting": waiting.count})
         );
     } else if was_held {
-        println!("{name} goes on. {waiting}.");
+        println!("{name} is resumed. {waiting}.");
     } else {
         println!("{name} was not held. {waiting}.");
     }

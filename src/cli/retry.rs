@@ -1,11 +1,12 @@
-//! `eventbridge retry`: has executions tried again, by their numbers or by a filter.
+//! `eventbridge retry`: retries failed executions, by id or by a filter.
 //!
-//! The statements are the API's, and stand in the audit. It can be broken off anywhere and begun anew:
-//! what was retried is no longer among what failed.
+//! It runs the same statements as the API and is recorded in the audit log. It can be interrupted and run
+//! again: executions that were retried are no longer failed.
 
-use super::operator::{self, Operator, Refusals};
+use super::command_context::CommandContext;
+use super::output::Refusals;
 use super::progress::Count;
-use super::{environment, signals};
+use super::{bulk_filter, environment, output, signals};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::parse_time::parse_time;
@@ -20,39 +21,39 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RetryArgs {
-    /// The numbers of executions
+    /// The ids of the executions
     #[arg(value_name = "EXECUTION")]
     ids: Vec<i64>,
-    /// All that failed
+    /// All failed executions
     #[arg(long, conflicts_with = "ids")]
     failed: bool,
-    /// What failed in this group of failures
+    /// The failed executions of this failure group
     #[arg(long, conflicts_with = "ids", value_name = "GROUP")]
     failure: Option<String>,
-    /// Only what failed at this destination
+    /// Only those of this destination
     #[arg(long, conflicts_with = "ids")]
     destination: Option<String>,
-    /// Only what failed of these types, such as invoice.*
+    /// Only those of events of these types, such as invoice.*
     #[arg(long = "type", conflicts_with = "ids")]
     types: Option<String>,
-    /// Only what failed with this class of error
+    /// Only those with this error class
     #[arg(long, conflicts_with = "ids")]
     error_class: Option<String>,
-    /// Only what was created at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
+    /// Only those created at this time or later, such as 2026-11-23 or 2026-11-23T10:00:00Z
     #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = parse_time)]
     created_after: Option<DateTime<Utc>>,
-    /// Only what was created before this time
+    /// Only those created before this time
     #[arg(long, conflicts_with = "ids", value_name = "TIME", value_parser = parse_time)]
     created_before: Option<DateTime<Utc>>,
-    /// Changes nothing, and tells how many there are
+    /// Counts the executions and changes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Default)]
 struct Tally {
     retried: u64,
@@ -61,49 +62,50 @@ struct Tally {
 }
 
 pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open_migrated().await?;
+    let context = CommandContext::open_migrated().await?;
     let stop = signals::stop_requested()?;
     let progress = Count::of("executions");
     let tally = if args.ids.is_empty() {
-        by_filter(&operator, &args, &progress, &stop).await?
+        by_filter(&context, &args, &progress, &stop).await?
     } else {
         let mut tally = Tally::default();
         for id in &args.ids {
-            retry(&operator, *id, args.dry_run, &mut tally).await?;
+            retry(&context, *id, args.dry_run, &mut tally).await?;
         }
         tally
     };
     drop(progress);
-    let seconds = seconds_for(&operator.targets, &tally.by_destination);
-    if operator::prints_json(args.json) {
+    let seconds = seconds_for(&context.targets, &tally.by_destination);
+    if output::prints_json(args.json) {
         let refused = tally.refused.as_json();
         println!(
             "{}",
             json!({"dry_run": args.dry_run, "retried": tally.retried, "seconds": seconds, "refused": refused})
         );
     } else {
-        let takes = operator::that_takes(seconds);
-        let executions = operator::counted(tally.retried, "execution");
-        let verb = operator::would_be(args.dry_run, tally.retried);
-        println!("{executions} {verb} tried again.{takes}");
+        let takes = output::delivery_time(seconds);
+        let executions = output::counted(tally.retried, "execution");
+        let verb = output::would_be(args.dry_run, tally.retried);
+        println!("{executions} {verb} retried.{takes}");
         print!("{}", tally.refused);
     }
     if stop.is_cancelled() {
-        bail!("stopped before the end; what is left can be retried by the same command");
+        bail!("stopped before the end; run the same command again for the remaining executions");
     }
     Ok(tally.refused.exit_code())
 }
 
-/// Retries all that the filter finds, page by page.
+/// Retries everything the filter finds, page by page.
 async fn by_filter(
-    operator: &Operator,
+    context: &CommandContext,
     args: &RetryArgs,
     progress: &Count,
     stop: &CancellationToken,
 ) -> anyhow::Result<Tally> {
-    let asks = args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
-    if !asks && args.error_class.is_none() && args.created_after.is_none() {
-        bail!("say what to retry: numbers of executions, --failure GROUP, or --failed");
+    let is_filtered =
+        args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
+    if !is_filtered && args.error_class.is_none() && args.created_after.is_none() {
+        bail!("specify what to retry: ids of executions, --failure GROUP, or --failed");
     }
     let filter = ExecutionFilter {
         status: Some(Status::Failed.as_str()),
@@ -115,7 +117,7 @@ async fn by_filter(
         ..ExecutionFilter::default()
     };
     let status = Status::Failed.as_str();
-    let detail = operator::filter_for_audit(json!({
+    let detail = bulk_filter::for_audit(json!({
         "status": status, "failure": args.failure, "destination": args.destination, "type": args.types,
         "error_class": args.error_class, "created_after": args.created_after, "created_before": args.created_before,
     }));
@@ -123,24 +125,24 @@ async fn by_filter(
     let mut tally = Tally::default();
     let mut cursor: Option<Cursor> = None;
     loop {
-        let page = operator
+        let page = context
             .store
             .reports
             .executions(&filter, cursor, LIMIT_MAX)
             .await
-            .map_err(operator::in_flags)?;
+            .map_err(bulk_filter::with_flags)?;
         if stop.is_cancelled() {
             return Ok(tally);
         }
         let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
         let retried = if args.dry_run {
-            operator.store.interventions.would_retry_many(&ids, status).await?
+            context.store.interventions.would_retry_many(&ids, status).await?
         } else {
-            operator.store.interventions.retry_many(&ids, status, &detail, &caller).await?
+            context.store.interventions.retry_many(&ids, status, &detail, &caller).await?
         };
         let count: u64 = retried.counts.values().sum();
         if count > 0 && !args.dry_run {
-            operator.store.queue.notify_workers().await;
+            context.store.queue.notify_workers().await;
         }
         tally.retried += count;
         for (destination, count) in retried.counts {
@@ -154,20 +156,20 @@ async fn by_filter(
     }
 }
 
-async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) -> anyhow::Result<()> {
+async fn retry(context: &CommandContext, id: i64, is_dry: bool, tally: &mut Tally) -> anyhow::Result<()> {
     let answer = if is_dry {
-        would_retry(operator, id).await?
+        would_retry(context, id).await?
     } else {
-        operator.store.interventions.retry(ExecutionId(id), &environment::caller()).await?
+        context.store.interventions.retry(ExecutionId(id), &environment::caller()).await?
     };
     if answer == Answered::Done && !is_dry {
-        operator.store.queue.notify_workers().await;
+        context.store.queue.notify_workers().await;
     }
     match answer {
         Answered::Done => tally.retried += 1,
         Answered::NotFound => tally.refused.add_missing(id),
         Answered::PayloadRemoved => {
-            tally.refused.add(id, "the payload of its event was removed: there is nothing to deliver");
+            tally.refused.add(id, "the payload of its event was removed");
         }
         Answered::Refused(status) => {
             tally.refused.add(id, format!("it is {status}: {}", status.why_not_retryable()));
@@ -176,15 +178,15 @@ async fn retry(operator: &Operator, id: i64, is_dry: bool, tally: &mut Tally) ->
     Ok(())
 }
 
-/// What a retry would be answered now.
-async fn would_retry(operator: &Operator, id: i64) -> anyhow::Result<Answered> {
-    let Some(row) = operator.store.reports.execution(ExecutionId(id)).await? else {
+/// What retrying the execution would result in now.
+async fn would_retry(context: &CommandContext, id: i64) -> anyhow::Result<Answered> {
+    let Some(row) = context.store.reports.execution(ExecutionId(id)).await? else {
         return Ok(Answered::NotFound);
     };
     let status: Status = row.status.parse()?;
     if status.after(Change::Retry).is_none() {
         return Ok(Answered::Refused(status));
     }
-    let removed = operator.store.events.payload_removed(EventKey(row.event_key)).await?;
+    let removed = context.store.events.payload_removed(EventKey(row.event_key)).await?;
     Ok(removed.map_or(Answered::Done, |_| Answered::PayloadRemoved))
 }

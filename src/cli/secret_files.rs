@@ -1,8 +1,7 @@
-//! Secrets in files of their own: `NAME_FILE` names the file that holds what `NAME` would say.
+//! Secrets in files: `NAME_FILE` names a file with the text of `NAME`.
 //!
-//! So they come from Docker, Kubernetes and systemd, and never stand in an environment that others can
-//! read. What is wrong with a file is told by the name of the setting and of the file; what is in it
-//! never is.
+//! Docker, Kubernetes and systemd provide secrets this way, so that they are not in an environment that
+//! others can read. An error names the setting and the file, and never quotes the content.
 
 use crate::config::{self, Reader, Vars};
 use std::fs::File;
@@ -19,15 +18,15 @@ const SECRETS: &[&str] = &[
     "STRIPE_WEBHOOK_SECRET",
 ];
 
-/// Those that each destination instance has under its own name.
+/// Those that each destination instance has, with its name before them.
 const SECRETS_OF_INSTANCES: &[&str] = &["API_KEY"];
 
-/// No secret of ours comes near it.
+/// The largest file. Every secret is far smaller.
 const BYTES_MAX: u64 = 64 * 1024;
 
-/// Sets what stands in the files that are named; what cannot be read is noted at the setting.
+/// Sets the secrets whose files are named. A file that cannot be read becomes a problem of its setting.
 pub(super) fn read_into(vars: &mut Vars) {
-    // What is wrong with the instances themselves is told by whoever needs them.
+    // Whoever needs the instances reports the problems of their names.
     let instances = config::instances(&mut Reader::new(vars));
     let of_instances = instances
         .iter()
@@ -37,7 +36,7 @@ pub(super) fn read_into(vars: &mut Vars) {
         let of_file = format!("{name}_FILE");
         let Some(path) = vars.get(&of_file).map(str::to_owned) else { continue };
         if vars.get(&name).is_some() {
-            vars.set_unreadable(&name, format!("is set, and so is {of_file}: take one of them away"));
+            vars.set_unreadable(&name, format!("is set, and so is {of_file}: remove one of them"));
             continue;
         }
         match secret(&path) {
@@ -47,19 +46,19 @@ pub(super) fn read_into(vars: &mut Vars) {
     }
 }
 
-/// What a file holds, without the newline at its end.
+/// The text of a file, without the newline at its end.
 fn secret(path: &str) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    // Before it is opened: a pipe that nobody writes to would be waited for.
+    // Before it is opened: opening a pipe without a writer would wait.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err("is no file".to_owned());
+        return Err("is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > BYTES_MAX {
-        return Err(format!("holds more than {BYTES_MAX} bytes, so it is no secret of ours"));
+        return Err(format!("has more than {BYTES_MAX} bytes, so it is not a secret"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| "holds something that is no text".to_owned())?;
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.trim().is_empty() {
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// What `name` is with its file holding these bytes, or the problem that is told.
+    /// The text of `name` if its file has these bytes, or the problem.
     fn read(name: &str, bytes: &[u8], more: &[(&str, &str)]) -> Result<Option<String>, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn both_at_once_are_an_error_that_says_so() {
+    fn setting_both_is_an_error() {
         let told = read("API_KEYS", b"content of the file", &[("API_KEYS", "content of the text")])
             .expect_err("both");
         assert!(told.contains("API_KEYS: is set, and so is API_KEYS_FILE"), "{told}");
@@ -122,7 +121,7 @@ mod tests {
         let too_large = [b"secret".as_slice(), &vec![b'x'; 64 * 1024]].concat();
         for (bytes, why) in [
             (too_large.as_slice(), "more than 65536 bytes"),
-            (b"secret \xff".as_slice(), "no text"),
+            (b"secret \xff".as_slice(), "not UTF-8 text"),
             (b" \n".as_slice(), "is empty"),
         ] {
             let told = read("DATABASE_URL", bytes, &[]).expect_err(why);
@@ -132,11 +131,11 @@ mod tests {
         let told = read_path("DATABASE_URL", "/nowhere/secret", &[]).expect_err("not there");
         assert!(told.contains("/nowhere/secret") && told.contains("cannot be read"), "{told}");
         let told = read_path("DATABASE_URL", "/", &[]).expect_err("a folder");
-        assert!(told.contains("is no file"), "{told}");
+        assert!(told.contains("is not a regular file"), "{told}");
     }
 
     #[test]
-    fn every_file_stands_in_the_model_of_the_settings() {
+    fn every_file_setting_is_in_the_model() {
         let model = include_str!("../../.env-model");
         let of_instances = SECRETS_OF_INSTANCES.iter().map(|suffix| format!("NOTION_{suffix}"));
         for name in SECRETS.iter().map(|name| (*name).to_owned()).chain(of_instances) {

@@ -1,8 +1,8 @@
-//! `eventbridge serve`: production. It refuses to start with anything missing, and says all of it; with
-//! `SETUP=1` it says so on a page instead.
+//! `eventbridge serve`: production. If settings are missing, it reports all of them and does not start; with
+//! `SETUP=1` it shows them on a page instead.
 
-use super::operator::connect;
-use super::waiting::Waiting;
+use super::command_context::connect;
+use super::startup_responder::StartupResponder;
 use super::{environment, setup, signals};
 use crate::alerts;
 use crate::app::{Parts, Role, Service};
@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
-    /// What this process does: all of it, or one half, so that the halves scale apart
+    /// Which part of the work this process does, so that the parts scale separately
     #[arg(long, value_enum, default_value_t)]
     role: Role,
 }
@@ -33,7 +33,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let instances = destinations::configure(&mut reader, &settings.instances);
     let alerts = alerts::settings(&mut reader);
     let sets_up = setup::is_wanted(&mut reader);
-    // Where nobody knows where to listen, there is no page either.
+    // Without an address to listen on there is no page either.
     let can_show_a_page = !["LISTEN_ADDR", "PORT"].iter().any(|name| reader.has_problem(name));
     let listen = settings.listen;
     let (settings, instances, alerts) = match reader.finish((settings, instances, alerts)) {
@@ -46,12 +46,12 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let listener = bind(listen).await?;
     let store =
         connect(&settings.database, settings.database_connections).context("DATABASE_URL cannot be used")?;
-    info!(address = %listener.local_addr()?, "listening; nothing is taken before the database is there");
-    let (waiting, listener) = Waiting::start(listener)?;
+    info!(address = %listener.local_addr()?, "listening; waiting for the database");
+    let (responder, listener) = StartupResponder::start(listener)?;
     store.db.migrate_when_there(&stop).await?;
-    waiting.end().await;
+    responder.end().await;
     if stop.is_cancelled() {
-        info!("stopped before the database was there");
+        info!("stopped while waiting for the database");
         return Ok(ExitCode::SUCCESS);
     }
     info!(
@@ -76,7 +76,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes the address that the settings tell.
+/// Listens on the address from the settings.
 pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (LISTEN_ADDR)"))
 }

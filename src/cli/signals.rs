@@ -1,9 +1,9 @@
-//! Being asked to stop: the first signal asks, a second one insists.
+//! Signals to stop: the first stops in order, the second at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by Ctrl-C, SIGTERM or SIGHUP; a second signal ends the process at once.
+/// A token that Ctrl-C, SIGTERM or SIGHUP cancels. A second signal ends the process at once.
 pub(super) fn stop_requested() -> std::io::Result<CancellationToken> {
     let mut signals = Signals {
         interrupt: signal(SignalKind::interrupt())?,

@@ -3,9 +3,9 @@
 //! It speaks to the database directly, so it also works while the service is down. Its exit codes are
 //! those of monitoring plugins.
 
-use super::operator::{self, Operator};
+use super::command_context::CommandContext;
 use super::prompt::plain;
-use super::{environment, paragraph, signals, table};
+use super::{environment, output, paragraph, signals, table};
 use crate::alerts;
 use crate::config::Reader;
 use crate::domain::humanize::humanize_age;
@@ -33,15 +33,15 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn run(args: StatusArgs) -> ExitCode {
-    let operator = match Operator::open() {
-        Ok(operator) => operator,
+    let context = match CommandContext::open() {
+        Ok(context) => context,
         Err(error) => {
             eprintln!("eventbridge: {error:#}");
             return ExitCode::from(UNKNOWN);
         }
     };
     if !args.watch {
-        return show(&operator, args.json, "").await;
+        return show(&context, args.json, "").await;
     }
     let stop = match signals::stop_requested() {
         Ok(stop) => stop,
@@ -52,8 +52,8 @@ pub(super) async fn run(args: StatusArgs) -> ExitCode {
     };
     loop {
         // Clears the screen of a terminal before each look.
-        let before = if operator::prints_json(args.json) { "" } else { "\u{1b}[2J\u{1b}[H" };
-        let code = show(&operator, args.json, before).await;
+        let before = if output::prints_json(args.json) { "" } else { "\u{1b}[2J\u{1b}[H" };
+        let code = show(&context, args.json, before).await;
         if stop.run_until_cancelled(tokio::time::sleep(WATCH_EVERY)).await.is_none() {
             return code;
         }
@@ -67,8 +67,8 @@ enum Found {
     Nothing(String),
 }
 
-async fn show(operator: &Operator, json: bool, before: &str) -> ExitCode {
-    let found = match look(operator).await {
+async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
+    let found = match look(context).await {
         Ok(standing) => {
             let verdict = verdict::of(&standing);
             Found::Standing(Box::new(standing), verdict)
@@ -78,7 +78,7 @@ async fn show(operator: &Operator, json: bool, before: &str) -> ExitCode {
         Err(error @ StoreError::TimedOut) => Found::NoDatabase(error.to_string()),
         Err(error) => Found::Nothing(error.to_string()),
     };
-    if operator::prints_json(json) {
+    if output::prints_json(json) {
         println!("{}", found.as_json());
     } else {
         println!("{before}{}.", found.headline());
@@ -95,18 +95,18 @@ async fn show(operator: &Operator, json: bool, before: &str) -> ExitCode {
     ExitCode::from(found.exit_code())
 }
 
-async fn look(operator: &Operator) -> Result<Standing, StoreError> {
+async fn look(context: &CommandContext) -> Result<Standing, StoreError> {
     // Nobody else reads over a command's connections, and a look at a large backlog may take its time.
-    let store = operator.store.unhurried();
+    let store = context.store.unhurried();
     if !store.db.is_migrated().await? {
         return Err(StoreError::Unexpected(
             "its schema is older than this program: run eventbridge migrate".into(),
         ));
     }
     let watched = Watched {
-        instances: &operator.instances,
-        targets: &operator.targets,
-        secrets: &operator.secrets,
+        instances: &context.instances,
+        targets: &context.targets,
+        secrets: &context.secrets,
         silence_factor: silence_factor(),
     };
     Ok(store.standing(watched).await?.0)

@@ -1,4 +1,4 @@
-//! Tables for people at a terminal: columns as wide as what they hold.
+//! Tables for the terminal, with columns as wide as their content.
 
 use console::measure_text_width;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 /// The widest a cell may be, in characters.
 const CELL_MAX: usize = 44;
 
-/// A table with a line under its head, ready to print.
+/// A table with a line under its header.
 pub(super) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let cells = |row: &[String]| row.iter().map(|cell| clean(cell)).collect::<Vec<_>>();
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
@@ -31,7 +31,7 @@ pub(super) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Control characters could drive the terminal; long texts would break the lines.
+/// Without control characters, which could control the terminal, and cut to the widest cell.
 fn clean(cell: &str) -> String {
     let plain: String = cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match plain.char_indices().nth(CELL_MAX) {

@@ -1,6 +1,7 @@
-//! `eventbridge why`: all that happened to an event or an object, in the order in which it happened.
+//! `eventbridge why`: everything that happened to an event or an object, in order.
 
-use super::operator::{self, Operator};
+use super::command_context::CommandContext;
+use super::output;
 use super::paragraph::{self, wrapped};
 use super::prompt::plain;
 use crate::domain::execution::ExecutionId;
@@ -12,16 +13,16 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use std::process::ExitCode;
 
-/// The most events that are told of.
+/// The most events that are shown.
 const EVENTS_MAX: u32 = 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WhyArgs {
-    /// An event's id, an object's or customer's, an e-mail address, an invoice's number, a Notion
-    /// page's link, or the number of an execution
+    /// The id of an event, object, customer or execution, an e-mail address, an invoice number, or the
+    /// link of a Notion page
     #[arg(value_name = "ANYTHING")]
     what: String,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
@@ -37,7 +38,7 @@ struct Story {
     timeline: Vec<Moment>,
 }
 
-/// Something that happened.
+/// One line of a story.
 #[derive(Debug, Serialize)]
 struct Moment {
     at: DateTime<Utc>,
@@ -45,22 +46,22 @@ struct Moment {
 }
 
 pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
-    let operator = Operator::open_migrated().await?;
-    let sought = Sought::read(&args.what).context("say what to look for")?;
-    let mut found = operator.store.events.search(&sought, None, EVENTS_MAX).await?;
+    let context = CommandContext::open_migrated().await?;
+    let sought = Sought::read(&args.what).context("specify what to look for")?;
+    let mut found = context.store.events.search(&sought, None, EVENTS_MAX).await?;
     if found.rows.is_empty()
         && let Ok(number) = args.what.trim().parse()
-        && let Some(execution) = operator.store.reports.execution(ExecutionId(number)).await?
+        && let Some(execution) = context.store.reports.execution(ExecutionId(number)).await?
         && let Some(sought) = Sought::read(&execution.event_id)
     {
-        found = operator.store.events.search(&sought, None, EVENTS_MAX).await?;
+        found = context.store.events.search(&sought, None, EVENTS_MAX).await?;
     }
     let is_more = found.next.is_some();
     let mut stories = Vec::new();
     for event in found.rows {
-        stories.push(tell(&operator, event).await?);
+        stories.push(tell(&context, event).await?);
     }
-    if operator::prints_json(args.json) {
+    if output::prints_json(args.json) {
         println!("{}", serde_json::to_string(&stories)?);
     } else {
         let columns = paragraph::columns();
@@ -70,21 +71,21 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     }
     if is_more {
         eprintln!(
-            "eventbridge: there are more events than the newest {EVENTS_MAX} told here; the dashboard's search and \
-             /api/v1/search tell of all"
+            "eventbridge: only the newest {EVENTS_MAX} events are shown; the dashboard's search and /api/v1/search \
+             show all"
         );
     }
     if stories.is_empty() {
-        eprintln!("eventbridge: nothing is known of {}", plain(&args.what));
+        eprintln!("eventbridge: nothing was found for {}", plain(&args.what));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn tell(operator: &Operator, found: FoundEvent) -> anyhow::Result<Story> {
+async fn tell(context: &CommandContext, found: FoundEvent) -> anyhow::Result<Story> {
     let event = &found.event;
-    let chapters = operator.store.reports.chapters(std::slice::from_ref(event), &operator.instances).await?;
-    let lines = story::tell(&chapters, operator.store.reports.now().await?);
+    let chapters = context.store.reports.chapters(std::slice::from_ref(event), &context.instances).await?;
+    let lines = story::tell(&chapters, context.store.reports.now().await?);
     let moment = |line: Line| Moment { at: line.at.time(), what: line.to_string() };
     Ok(Story {
         event: event.id,

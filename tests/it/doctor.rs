@@ -102,7 +102,7 @@ async fn doctor_finds_nothing_to_mend_where_all_is_well_and_writes_nothing() {
     let said = output(&mut set_up.command(&["doctor"])).await;
     let said = text(&said.stdout);
     assert!(
-        said.contains("✓ PostgreSQL") && said.contains("All is well.") && !said.contains('\u{1b}'),
+        said.contains("✓ PostgreSQL") && said.contains("All checks passed.") && !said.contains('\u{1b}'),
         "{said}"
     );
     assert!(!said.contains(SECRET) && !said.contains(notion_sandbox::TOKEN));
@@ -140,7 +140,7 @@ async fn doctor_says_why_the_database_cannot_be_used() {
     assert!(nobody.remedy("problem", "127.0.0.1, port 9").contains("start it"));
     set_up.database.execute("do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$").await;
     let read_only = set_up.doctor(&[]).await;
-    assert!(read_only.remedy("problem", "takes no writes").contains("primary"));
+    assert!(read_only.remedy("problem", "accepts no writes").contains("primary"));
     assert_eq!(read_only.code, Some(2));
 }
 
@@ -256,7 +256,7 @@ async fn two_instances_that_fill_one_table_are_a_warning() {
         ("TEAM_B_API_KEY", notion_sandbox::TOKEN),
         ("TEAM_B_DATABASE_ID", &notion_sandbox::DATABASE_ID.to_string()),
     ]);
-    Checked::of(command).await.remedy("warning", "notion and team-b fill the same table");
+    Checked::of(command).await.remedy("warning", "notion and team-b write to the same table");
 }
 
 #[tokio::test]
@@ -372,7 +372,7 @@ async fn doctor_sends_a_test_alert_and_says_who_took_it() {
         command.envs([("ALERT_URL", url), ("ALERT_KIND", "json")]);
         Checked::of(command).await
     };
-    test(&url).await.remedy("good", "took a test alert");
+    test(&url).await.remedy("good", "accepted a test alert");
     assert!(heard.recv().await.unwrap().contains("A test."));
     let refused = test(&url.replace("/hook", "/secret-elsewhere")).await;
     assert!(refused.remedy("problem", "no test alert was sent").contains("ALERT_URL"));

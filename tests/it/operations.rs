@@ -73,7 +73,7 @@ async fn a_token_that_is_revoked_is_told_tried_and_replaced() {
     let before = desk.type_in(notion_sandbox::TOKEN, &["doctor"]).await;
     assert_eq!(before.status.code(), Some(2), "{before:?}");
     let after = text(&desk.type_in("ntn_new", &["doctor"]).await.stdout);
-    assert!(after.contains("the token works") && after.contains("that is mended"), "{after}");
+    assert!(after.contains("the token works") && after.contains("find no problem any more"), "{after}");
     let restarted = service.replica().set("NOTION_API_KEY", "ntn_new").start().await;
     until_pages(&service, 1).await;
     desk.until_status(0, "Nothing waits").await;

@@ -217,7 +217,7 @@ async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
     assert_eq!(again, json!({"dry_run": false, "events": 3, "created": 0, "again": 3, "seconds": null}));
     for (arguments, said) in [
         (&["replay"][..], "--type"),
-        (&["replay", "evt_none"], "no event"),
+        (&["replay", "evt_none"], "no event with this id"),
         (&["replay", "--type", "a b"], "pattern"),
         (&["replay", "--status", "failed"], "--received-after"),
         (&["replay", "evt_1", "--destination", "elsewhere"], "notion"),

@@ -207,7 +207,7 @@ fn every_route_is_one_that_the_tests_of_access_know() {
         // While settings are missing, or the database is away at the start, and nothing else is there.
         "cli/setup.rs: \"/\"",
         "cli/setup.rs: \"/livez\"",
-        "cli/waiting.rs: \"/livez\"",
+        "cli/startup_responder.rs: \"/livez\"",
         "ui/mod.rs: \"/assets/{name}\"",
         "ui/mod.rs: \"/login\"",
         // The pages, which `guarded_paths` lists.

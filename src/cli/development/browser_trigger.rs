@@ -1,5 +1,4 @@
-//! `POST /api/v1/dev/trigger`, in `dev` alone: sends signed samples from the browser, so that a
-//! newcomer can play in Swagger UI.
+//! `POST /api/v1/dev/trigger`, only in `dev`: sends signed samples from Swagger UI.
 
 use super::sender::{self, Sender, Sent};
 use crate::api;
@@ -32,7 +31,7 @@ fn one() -> u32 {
     1
 }
 
-/// The routes, whose samples go out by this sender.
+/// The routes. They send samples with this sender.
 pub(super) fn routes(sender: Sender) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(trigger)).with_state(sender)
 }

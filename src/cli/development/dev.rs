@@ -2,7 +2,7 @@
 
 use super::dev_environment::{DevEnvironment, Options};
 use super::{stripe_cli, trigger};
-use crate::cli::local::LocalState;
+use crate::cli::local_state::LocalState;
 use crate::cli::{environment, signals};
 use crate::config::NamedSecret;
 use crate::telemetry::LogFormat;

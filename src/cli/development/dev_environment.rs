@@ -6,7 +6,7 @@ use super::browser_trigger;
 use super::sender::{self, Sender};
 use crate::alerts;
 use crate::app::{Parts, Role, Service};
-use crate::cli::operator;
+use crate::cli::command_context;
 use crate::config::{NamedSecret, Reader, Settings, Vars};
 use crate::destinations;
 use crate::store::MigrateError;
@@ -86,7 +86,7 @@ impl DevEnvironment {
         let alerts = alerts::settings(&mut reader);
         let (instances, alerts) = reader.finish((instances, alerts))?;
 
-        let store = operator::connect(&settings.database, settings.database_connections)?;
+        let store = command_context::connect(&settings.database, settings.database_connections)?;
         if let Err(error) = store.db.migrate().await {
             let advice = advice(&error, postgres.as_ref());
             return Err(anyhow::Error::new(error).context(advice));
@@ -121,7 +121,6 @@ impl DevEnvironment {
     }
 }
 
-/// The dashboard's test events, and where the sandbox shows its table.
 /// What to do if the schema of the database cannot be brought up to date.
 fn advice(error: &MigrateError, private: Option<&PrivatePostgres>) -> String {
     match (error, private.and_then(|postgres| postgres.data_dir().parent())) {
@@ -137,6 +136,7 @@ fn advice(error: &MigrateError, private: Option<&PrivatePostgres>) -> String {
     }
 }
 
+/// The dashboard's test events, and where the sandbox shows its table.
 fn playground(sender: Sender, sandbox: Option<&RunningSandbox>) -> Playground {
     let send: SendSample = Arc::new(move |sample| {
         let sender = sender.clone();

@@ -1,7 +1,7 @@
 //! What `dev` keeps between runs in the folder `.eventbridge`: the webhook secret, the sandbox's
 //! journal, and the address of the database while it runs.
 
-use crate::cli::local::LocalState;
+use crate::cli::local_state::LocalState;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -21,13 +21,13 @@ use std::process::{self, ExitCode};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Runs everything on this machine: a private Postgres, the service, and a stand-in for Notion
+    /// Run everything on this machine: a private Postgres, the service, and a Notion sandbox
     Dev,
-    /// Sends sample events all the way to pages in the Notion sandbox, and checks and shows them
+    /// Deliver sample events to pages in the Notion sandbox, then check and show the pages
     Demo,
-    /// Sends signed sample events to a running service
+    /// Send signed sample events to a running service
     Trigger(trigger::TriggerArgs),
-    /// Supervises a private Postgres server; started by other commands
+    /// Supervise a private Postgres server; started by other commands
     #[command(hide = true)]
     PostgresSupervisor(supervisor::SupervisorArgs),
 }

@@ -11,12 +11,12 @@ use stripe_samples::Sample;
 use url::Url;
 use utoipa::ToSchema;
 
-/// The name that stands for one invoice through its life.
+/// The name of the samples of one invoice, from draft to paid.
 pub(super) const INVOICE_LIFE: &str = "invoice:life";
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Posts samples to one webhook, signed with one secret.
+/// Posts samples to a webhook, signed with one secret.
 #[derive(Clone)]
 pub(super) struct Sender {
     http: reqwest::Client,
@@ -24,7 +24,7 @@ pub(super) struct Sender {
     secret: SecretString,
 }
 
-/// What a service said of one sample.
+/// The answer to one sample.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Sent {
     /// The event's id.
@@ -40,7 +40,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Whether the service took it.
+    /// Whether the service accepted it.
     pub(super) fn is_accepted(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -52,7 +52,7 @@ impl Sender {
         Ok(Self { http, url, secret })
     }
 
-    /// Signs a sample as of now, posts it and hears the answer.
+    /// Signs a sample with the present time, posts it and returns the answer.
     pub(super) async fn send(&self, sample: Sample) -> anyhow::Result<Sent> {
         let signature = stripe::sign(self.secret.expose_secret(), sample.body.as_bytes(), now().timestamp());
         let response = self
@@ -65,16 +65,19 @@ impl Sender {
             .send()
             .await
             .with_context(|| {
-                format!("nothing answers at {}; is the service running? --url names another place", self.url)
+                format!(
+                    "nothing answers at {}; is the service running? --url names another address",
+                    self.url
+                )
             })?;
         let status = response.status().as_u16();
-        let text = response.text().await.context("the answer broke off")?;
+        let text = response.text().await.context("the answer ended early")?;
         let answer = serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
         Ok(Sent { event_id: sample.event_id, event_type: sample.event_type, status, answer })
     }
 }
 
-/// The samples that a name stands for: one event, or a whole life of them.
+/// The samples of a name: one event, or the whole life of an invoice.
 pub(super) fn samples_of(name: &str, seed: u64) -> anyhow::Result<Vec<Sample>> {
     if name == INVOICE_LIFE {
         return Ok(stripe_samples::invoice_life(seed, now()));
@@ -82,7 +85,7 @@ pub(super) fn samples_of(name: &str, seed: u64) -> anyhow::Result<Vec<Sample>> {
     match stripe_samples::make(name, seed, now()) {
         Some(sample) => Ok(vec![sample]),
         None => bail!(
-            "there is no sample of {name:?}; there are:\n  {}",
+            "there is no sample named {name:?}; there are:\n  {}",
             names().collect::<Vec<_>>().join("\n  ")
         ),
     }
@@ -93,7 +96,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     stripe_samples::names().chain([INVOICE_LIFE])
 }
 
-/// The time by this machine's clock: what a sender signs with.
+/// The time of this machine's clock, which a sender signs with.
 pub(super) fn now() -> DateTime<Utc> {
     SystemTime::now().into()
 }

@@ -1,4 +1,4 @@
-//! The Stripe CLI's own webhook secret, where the CLI is installed and logged in.
+//! The Stripe CLI's own webhook secret, if the CLI is installed and logged in.
 
 use crate::config::NamedSecret;
 use secrecy::SecretString;
@@ -6,10 +6,10 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// How long the CLI may take: it asks Stripe.
+/// How long the CLI may take. It asks Stripe.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The secret that `stripe listen` signs with; nothing where there is no CLI or no login.
+/// The secret that `stripe listen` signs with; `None` without the CLI or a login.
 pub(super) async fn secret() -> Option<NamedSecret> {
     let output = Command::new("stripe")
         .args(["listen", "--print-secret"])

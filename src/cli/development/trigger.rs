@@ -1,8 +1,8 @@
-//! `eventbridge trigger`: sends signed samples to a running service and says what came back.
+//! `eventbridge trigger`: sends signed samples to a running service and prints the answers.
 
 use super::sender;
 use crate::cli::environment;
-use crate::cli::local::LocalState;
+use crate::cli::local_state::LocalState;
 use crate::config::{self, Reader};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
@@ -10,31 +10,31 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use url::Url;
 
-/// Where `dev` listens by itself.
+/// The webhook of `dev` with its default address.
 pub(super) const DEFAULT_URL: &str = "http://localhost:8000/api/v1/webhooks/stripe";
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TriggerArgs {
-    /// The type of event, such as invoice.paid; without it the types are listed
+    /// The event type, such as invoice.paid; without it the types are listed
     #[arg(value_name = "EVENT TYPE")]
     name: Option<String>,
-    /// How many to send, each about other objects
+    /// How many to send, each with objects of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
-    /// The webhook's address; else the one at which dev listens by the settings `LISTEN_ADDR` and `PORT`
+    /// The webhook's address; by default that of dev, from the settings `LISTEN_ADDR` and `PORT`
     #[arg(long)]
     url: Option<Url>,
-    /// The secret to sign with; else the first of the setting `STRIPE_WEBHOOK_SECRET`, else the one that dev has made
+    /// The secret to sign with; by default the first of the setting `STRIPE_WEBHOOK_SECRET`, or the one that dev created
     #[arg(long)]
     secret: Option<String>,
-    /// Makes the same objects again: events of one seed are about the same customer, invoice and payment
+    /// Creates the same objects again: events of one seed have the same customer, invoice and payment
     #[arg(long)]
     seed: Option<u64>,
 }
 
 pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
     let Some(name) = args.name else {
-        println!("Samples that can be sent:");
+        println!("Samples:");
         for name in sender::names() {
             println!("  {name}");
         }
@@ -53,25 +53,25 @@ pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
         refused += u32::from(!sent.is_accepted());
     }
     if refused > 0 {
-        bail!("events not taken: {refused}");
+        bail!("{refused} events were not accepted");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where `dev` listens by the settings that this command sees.
+/// The webhook of `dev`, from the settings of this command.
 fn url_by_settings() -> anyhow::Result<Url> {
     let vars = environment::vars()?;
     let mut reader = Reader::new(&vars);
     let listen = config::listen(&mut reader, IpAddr::V4(Ipv4Addr::LOCALHOST));
     let listen = reader.finish(listen)?;
     if listen.port() == 0 {
-        bail!("with port 0 any free port is taken: give the address that dev prints as --url");
+        bail!("with port 0 dev uses any free port: give the address that it prints as --url");
     }
     let mut url = Url::parse(DEFAULT_URL)?;
     let is_here = listen.ip().is_loopback() || listen.ip().is_unspecified();
     let is_set =
         (is_here || url.set_ip_host(listen.ip()).is_ok()) && url.set_port(Some(listen.port())).is_ok();
-    is_set.then_some(url).context("LISTEN_ADDR gives no address to send to: give --url")
+    is_set.then_some(url).context("LISTEN_ADDR is not an address to send to: give --url")
 }
 
 fn secret(given: Option<String>) -> anyhow::Result<SecretString> {

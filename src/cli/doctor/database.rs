@@ -1,71 +1,72 @@
-//! The database looked at, and the clocks: ours, the database's, and Notion's.
+//! Checks the database, and compares the clocks of this machine, the database and the destinations.
 
 use crate::destinations::check::Finding;
 use crate::store::{MigrateError, Schema, Store, Vitals};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The oldest server that has all that we use.
+/// The oldest supported server: PostgreSQL 14.
 const VERSION_MIN: i32 = 140_000;
 
-/// From here on a difference of clocks is told.
+/// A difference of clocks from which on there is a warning.
 const SKEW_NOTED: TimeDelta = TimeDelta::seconds(30);
 
-/// Stripe's signatures are taken within 300 s; from here on they are at risk.
+/// A difference of clocks from which on there is a problem: signatures are valid for 300 s.
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(240);
 
-/// What was found of the database.
-pub(super) struct Looked {
+/// The result of checking the database.
+pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
-    /// What its clock says beside ours.
+    /// How its clock differs from this machine's.
     pub(super) clock: Option<Finding>,
-    /// Whether our tables are there and can be written.
+    /// Whether the tables exist and are writable.
     pub(super) is_usable: bool,
 }
 
-/// Looks at the database. `now` reads this machine's clock, `wanted` is the size of the pool.
-pub(super) async fn check(store: &Store, wanted: u32, now: impl Fn() -> DateTime<Utc>) -> Looked {
+/// Checks the database. `now` reads this machine's clock; `pool_size` is the number of connections that one
+/// process uses.
+pub(super) async fn check(store: &Store, pool_size: u32, now: impl Fn() -> DateTime<Utc>) -> Checked {
     let asked = now();
     let vitals = match store.db.vitals().await {
         Ok(vitals) => vitals,
-        Err(error) => return Looked { findings: vec![unreachable(&error)], clock: None, is_usable: false },
+        Err(error) => return Checked { findings: vec![unreachable(&error)], clock: None, is_usable: false },
     };
     let answered = now();
-    // The server looked at its clock at some time in between.
+    // The server read its clock at some time in between.
     let local = asked + (answered - asked) / 2;
-    Looked {
-        findings: of(&vitals, wanted),
+    Checked {
+        findings: of(&vitals, pool_size),
         clock: Some(clock("the database's clock", vitals.now - local)),
         is_usable: vitals.schema == Schema::Current(None) && !vitals.is_read_only,
     }
 }
 
-/// What a difference of clocks means; a clock that is ahead of this machine's gives one above zero.
+/// The finding for a clock that is `ahead` of this machine's, or behind if that is negative.
 pub(super) fn clock(whose: &str, ahead: TimeDelta) -> Finding {
     let seconds = ahead.num_seconds().abs();
     let which = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
     let what = format!("{whose} is {seconds} s {which} this machine's");
     if ahead.abs() >= SKEW_MAX {
-        Finding::problem(what, "set the clocks (NTP): signatures are taken within 300 s alone")
+        Finding::problem(what, "synchronize the clocks (NTP): signatures are only valid for 300 s")
     } else if ahead.abs() >= SKEW_NOTED {
-        Finding::warning(what, "set the clocks (NTP) before signatures are refused, at 300 s")
+        Finding::warning(what, "synchronize the clocks (NTP): from 300 s on, signatures are rejected")
     } else {
-        Finding::good(format!("{whose} and this machine's agree"))
+        Finding::good(format!("{whose} and this machine's clock agree"))
     }
 }
 
 fn unreachable(error: &MigrateError) -> Finding {
     let remedy = match error {
         MigrateError::Away(_) | MigrateError::Busy(_) => {
-            "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); see whether a firewall lies between"
+            "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); check whether a firewall is in between"
         }
         MigrateError::Refused(_) | MigrateError::BeforeRelease { .. } => {
-            "correct the name, user and password in DATABASE_URL (or POSTGRES_…), and see that the database exists"
+            "correct the name, user and password in DATABASE_URL (or POSTGRES_…), and check that the database exists"
         }
     };
     Finding::problem(error.to_string(), remedy)
 }
 
-fn of(vitals: &Vitals, wanted: u32) -> Vec<Finding> {
+fn of(vitals: &Vitals, pool_size: u32) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(if vitals.version_number >= VERSION_MIN {
         Finding::good(format!("PostgreSQL {} answers", vitals.version))
@@ -74,16 +75,16 @@ fn of(vitals: &Vitals, wanted: u32) -> Vec<Finding> {
     });
     if vitals.is_read_only {
         findings.push(Finding::problem(
-            "it takes no writes: it is a standby, or set to be read-only",
-            "point DATABASE_URL at the primary, or lift default_transaction_read_only",
+            "it accepts no writes: it is a standby, or set to be read-only",
+            "point DATABASE_URL at the primary, or unset default_transaction_read_only",
         ));
     }
     findings.push(match &vitals.schema {
-        Schema::Missing(true) => Finding::note("the schema is not there yet")
-            .with_remedy("serve makes it, or: eventbridge migrate"),
+        Schema::Missing(true) => Finding::note("the schema does not exist yet")
+            .with_remedy("serve creates it, or: eventbridge migrate"),
         Schema::Missing(false) => Finding::problem(
-            "the schema is not there, and this user may not make it",
-            "grant it: grant create on database … to …; or run eventbridge migrate as one who may",
+            "the schema does not exist, and this user may not create it",
+            "grant it: grant create on database … to …; or run eventbridge migrate as a user who may",
         ),
         Schema::BeforeRelease => Finding::problem(
             "the schema eventbridge is from before the first release and cannot be migrated",
@@ -91,25 +92,25 @@ fn of(vitals: &Vitals, wanted: u32) -> Vec<Finding> {
         ),
         Schema::Behind => Finding::warning(
             "the schema is older than this program",
-            "serve brings it up to date when it starts, or: eventbridge migrate",
+            "serve updates it at its start, or: eventbridge migrate",
         ),
-        Schema::Current(None) => Finding::good("the schema is up to date and can be written"),
+        Schema::Current(None) => Finding::good("the schema is up to date and writable"),
         Schema::Current(Some(cause)) => Finding::problem(
-            format!("the schema cannot be written: {cause}"),
-            "use the user that made it, or grant this one all on the tables of schema eventbridge",
+            format!("the schema is not writable: {cause}"),
+            "use the user that created it, or grant this one all on the tables of schema eventbridge",
         ),
     });
     if !vitals.has_lz4 {
-        findings.push(Finding::note("it has no lz4, so payloads are compressed with pglz, which is slower"));
+        findings.push(Finding::note("it has no lz4; payloads are compressed with pglz, which is slower"));
     }
     let free = vitals.connections_max - vitals.connections_used;
-    findings.push(if free < i64::from(wanted) {
+    findings.push(if free < i64::from(pool_size) {
         Finding::warning(
             format!(
-                "{free} of its {} connections are free, and one process wants {wanted}",
+                "{free} of its {} connections are free, and one process uses {pool_size}",
                 vitals.connections_max
             ),
-            "lower DATABASE_CONNECTIONS, or raise max_connections; a service that runs already has its own",
+            "lower DATABASE_CONNECTIONS, or raise max_connections; a running service has its connections already",
         )
     } else {
         Finding::good(format!("{free} of its {} connections are free", vitals.connections_max))
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_stop_the_service_is_a_problem() {
+    fn what_stops_the_service_is_a_problem() {
         assert_eq!(worst(&vitals()), Level::Good);
         for (broken, level) in [
             (Vitals { version_number: 130_000, ..vitals() }, Level::Problem),
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_may_differ_a_little() {
+    fn small_differences_of_clocks_are_fine() {
         for (seconds, level) in
             [(0, Level::Good), (-29, Level::Good), (31, Level::Warning), (-241, Level::Problem)]
         {

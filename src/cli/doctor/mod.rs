@@ -1,15 +1,15 @@
-//! `eventbridge doctor`: looks at everything that can be wrong before and beside the running
-//! service, and says what to do.
+//! `eventbridge doctor`: checks everything that can be wrong with a service, running or not, and says how
+//! to fix it.
 //!
-//! It changes nothing unless it is told to: `--fix` adds missing columns, `--write-test` makes a page
-//! and takes it away again.
+//! It changes nothing by default. `--fix` adds missing columns, and `--write-test` creates a page and
+//! removes it.
 
 mod database;
 mod report;
 mod settings;
 
 use super::delivery_context::CommandDeliveryContext;
-use super::{environment, operator, paragraph, prompt};
+use super::{command_context, environment, output, paragraph, prompt};
 use crate::alerts::{self, AlertSettings};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations::check::{CheckReport, Finding, Level};
@@ -24,10 +24,10 @@ use std::time::SystemTime;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct DoctorArgs {
-    /// Adds the columns that are missing in Notion, after asking
+    /// Adds the missing columns in Notion, after asking
     #[arg(long)]
     fix: bool,
-    /// Makes a page in Notion, reads it back and throws it away
+    /// Creates a page in Notion, reads it back and moves it to the trash
     #[arg(long)]
     write_test: bool,
     /// Sends a test alert to the receiver of `ALERT_URL`
@@ -43,30 +43,30 @@ pub(super) struct DoctorArgs {
 
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut sections = Vec::new();
-    let (vars, mut of_settings) = read_settings();
+    let (vars, mut setting_findings) = read_settings();
     let mut reader = Reader::new(&vars);
     let settings = Settings::for_production(&mut reader);
     let instances = destinations::configure(&mut reader, &settings.instances);
     let alerts = alerts::settings(&mut reader);
-    of_settings.extend(wrong_settings(reader));
-    of_settings.extend(settings::names(&settings.instances));
-    of_settings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
-    if of_settings.is_empty() {
-        of_settings.push(Finding::good("all that is needed is set, and can be read"));
+    setting_findings.extend(wrong_settings(reader));
+    setting_findings.extend(settings::names(&settings.instances));
+    setting_findings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
+    if setting_findings.is_empty() {
+        setting_findings.push(Finding::good("all required settings are set and valid"));
     }
-    sections.push(Section { name: "Settings".to_owned(), findings: of_settings });
+    sections.push(Section { name: "Settings".to_owned(), findings: setting_findings });
     sections
         .push(Section { name: "Stripe".to_owned(), findings: settings::secrets(&settings.stripe_secrets) });
 
     let mut clocks = Vec::new();
     let mut store = None;
     if settings.has_database() {
-        let opened = operator::connect(&settings.database, 2)?;
-        let looked = database::check(&opened, settings.database_connections, local_time).await;
-        clocks.extend(looked.clock);
-        sections.push(Section { name: "Database".to_owned(), findings: looked.findings });
-        // One that cannot be used would only be waited for, again and again.
-        store = looked.is_usable.then_some(opened);
+        let opened = command_context::connect(&settings.database, 2)?;
+        let checked = database::check(&opened, settings.database_connections, local_time).await;
+        clocks.extend(checked.clock);
+        sections.push(Section { name: "Database".to_owned(), findings: checked.findings });
+        // Each further query would only wait for a database that cannot be used.
+        store = checked.is_usable.then_some(opened);
     }
     if let Some(store) = &store {
         sections.push(Section { name: "Service".to_owned(), findings: service(store, &settings).await });
@@ -83,7 +83,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         }));
         targets.extend(report.target.map(|target| (target, name.clone())));
     }
-    sections.extend(doubles(&targets));
+    sections.extend(duplicates(&targets));
     if args.alert_test {
         sections.push(Section { name: "Alerts".to_owned(), findings: vec![test_alert(&alerts).await] });
     }
@@ -103,7 +103,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(report.exit_code()))
 }
 
-/// The settings; where `.env` cannot be read, those of the environment.
+/// The settings; if `.env` cannot be read, only those of the environment.
 fn read_settings() -> (Vars, Vec<Finding>) {
     match environment::vars() {
         Ok(vars) => (vars, Vec::new()),
@@ -111,7 +111,7 @@ fn read_settings() -> (Vars, Vec<Finding>) {
             let (vars, _) = environment::of_environment();
             let finding = Finding::problem(
                 format!("{error:#}"),
-                "mend that line; what follows here knows the environment alone",
+                "fix that line; the checks below only use the environment",
             );
             (vars, vec![finding])
         }
@@ -124,13 +124,16 @@ fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
         .problems
         .into_iter()
         .map(|problem| {
-            Finding::problem(problem.to_string(), "set it in the environment or in .env; .env-model says how")
+            Finding::problem(
+                problem.to_string(),
+                "set it in the environment or in .env; .env-model describes it",
+            )
         })
         .collect()
 }
 
-/// What the running service has written down of webhooks: which it rejected, and when one came.
-/// Nothing where its tables are not there, which is told of the database.
+/// What the running service recorded about webhooks: which it rejected, and when it accepted the last one.
+/// Empty without its tables, which the database section reports.
 async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let secrets: Vec<String> = settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
@@ -138,46 +141,47 @@ async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
         (store.rejections.rejections().await, store.rejections.last_accepted_at().await)
     {
         findings.extend(diagnose(&kept, accepted_at, &secrets).into_iter().map(|found| {
-            let requests = operator::counted(found.count, "request");
+            let requests = output::counted(found.count, "request");
             let what = format!("{} ({requests}, the last at {})", found.says, at(found.last_at));
             match found.cause.is_to_be_mended() {
                 true if found.is_current => Finding::problem(what, found.remedy),
                 true => {
                     Finding::note(format!("{what}; events were accepted since")).with_remedy(found.remedy)
                 }
-                // Anybody can call this address.
+                // Anybody can call this address, so this need not be an operator's problem.
                 false => Finding::note(what).with_remedy(found.remedy),
             }
         }));
         if let (true, Some(last)) = (kept.is_empty(), accepted_at.map(at)) {
-            findings
-                .push(Finding::good(format!("no webhook was rejected, and the last event came at {last}")));
+            findings.push(Finding::good(format!(
+                "no webhook was rejected, and the last event arrived at {last}"
+            )));
         }
     }
     findings
 }
 
-/// What holds the destination, where anything does. `works` says whether all that can be looked at is
-/// well: then the service goes on by itself, unless a person holds it.
+/// Why the destination is held, if it is. If `works`, no check found a problem, so the service resumes by
+/// itself unless an operator holds it.
 async fn hold(store: &Store, name: &str, works: bool) -> Option<Finding> {
     let held = store.destinations.held(&[name.to_owned()]).await.ok()?.into_iter().next()?;
     let is_by_hand = held.hold.is_by_hand();
     let Hold { reason, remedy, .. } = held.hold;
-    // The remedy stands in a line of its own.
+    // The remedy has a line of its own.
     let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
     let what = format!("it is held since {}: {reason}", at(held.since));
     Some(if works && !is_by_hand {
         Finding::warning(
-            format!("{what}. By what is seen here that is mended"),
-            "nothing: the service looks every PROBE_SECONDS and goes on by itself. It knows new settings once it is \
-             restarted",
+            format!("{what}. The checks here find no problem any more"),
+            "nothing: the service probes it every PROBE_SECONDS and resumes by itself. Restart the service if you \
+             changed its settings",
         )
     } else {
         Finding::problem(what, remedy)
     })
 }
 
-/// Looks at one destination, and does what was asked for.
+/// Checks one destination, and does what the flags ask for.
 async fn destination(
     instance: &Instance,
     configured: &[InstanceName],
@@ -190,10 +194,10 @@ async fn destination(
     let mut findings = std::mem::take(&mut report.findings);
     if args.fix && !report.additions.is_empty() {
         let listed = report.additions.join(", ");
-        eprintln!("These columns would be added to the table of {name}: {}", prompt::plain(&listed));
+        eprintln!("Columns to add to the table of {name}: {}", prompt::plain(&listed));
         match prompt::agrees("Add them?", args.yes).await {
             Ok(false) => {}
-            // What was found so far is told all the same.
+            // The findings so far are reported all the same.
             Err(error) => findings.push(Finding::problem(
                 format!("no columns were added: {error:#}"),
                 "run eventbridge doctor --fix in a terminal, or with --yes",
@@ -206,7 +210,7 @@ async fn destination(
                 }
                 Err(failure) => findings.push(Finding::problem(
                     format!("the columns could not be added: {}", failure.message),
-                    "give the integration the capability to update content, or add them by hand",
+                    "give the integration the capability to update content, or add them manually",
                 )),
             },
         }
@@ -219,8 +223,8 @@ async fn destination(
         findings.extend(instance.destination.dry_run(&context).await);
     } else if report.target.is_some() {
         findings.push(
-            Finding::note("whether it may write shows in writing alone")
-                .with_remedy("eventbridge doctor --write-test makes a page and takes it away again"),
+            Finding::note("write access is untested")
+                .with_remedy("eventbridge doctor --write-test creates a page and removes it"),
         );
     }
     let kind = configured.iter().find(|known| known.name == *name).map_or("", |known| known.kind.as_str());
@@ -229,26 +233,26 @@ async fn destination(
     (Section { name: title, findings }, report)
 }
 
-/// Sends a test alert; whether a person sees it is for that person to say.
+/// Sends a test alert. Only a person can say whether it arrived.
 async fn test_alert(alerts: &AlertSettings) -> Finding {
     match alerts::send_test_alert(alerts, local_time()).await {
-        Ok(host) => Finding::good(format!("{host} took a test alert: see whether it arrived")),
+        Ok(host) => Finding::good(format!("{host} accepted a test alert: check that it arrived")),
         Err(error) => Finding::problem(
             format!("no test alert was sent: {error}"),
-            "set ALERT_URL to the webhook's whole address, and ALERT_KIND where that does not tell its kind",
+            "set ALERT_URL to the webhook's full address, and ALERT_KIND if the address does not show its kind",
         ),
     }
 }
 
-/// Instances that fill one table: each event has a page from each.
-fn doubles(targets: &[(String, String)]) -> Option<Section> {
+/// Instances that write to one table, so that each event has a page from each.
+fn duplicates(targets: &[(String, String)]) -> Option<Section> {
     let findings: Vec<_> = targets
         .iter()
         .enumerate()
         .filter_map(|(place, (target, name))| {
             let (_, other) = targets.iter().take(place).find(|(earlier, _)| earlier == target)?;
             Some(Finding::warning(
-                format!("{other} and {name} fill the same table, so each event gets two pages"),
+                format!("{other} and {name} write to the same table, so each event gets two pages"),
                 "give each instance a database of its own",
             ))
         })

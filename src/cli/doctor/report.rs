@@ -1,5 +1,6 @@
-//! What was found, as a checklist for people or as JSON for programs.
+//! The findings, as a checklist or as JSON.
 
+use crate::cli::output::counted;
 use crate::cli::paragraph::wrapped;
 use crate::cli::prompt::plain;
 use crate::destinations::check::{Finding, Level};
@@ -7,17 +8,17 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 
-/// One part of the check.
+/// The findings about one part.
 #[derive(Debug, Serialize)]
 pub(super) struct Section {
     pub(super) name: String,
     pub(super) findings: Vec<Finding>,
 }
 
-/// The whole check.
+/// All findings.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// The worst that was found.
+    /// The worst level.
     verdict: &'static str,
     sections: Vec<Section>,
 }
@@ -32,7 +33,7 @@ impl Report {
         Self { verdict, sections }
     }
 
-    /// 0 when all is well, 1 with warnings, 2 when something does not work.
+    /// 0 if everything works, 1 with warnings, 2 if something does not work.
     pub(super) fn exit_code(&self) -> u8 {
         match worst(&self.sections) {
             Level::Good | Level::Note => 0,
@@ -45,7 +46,7 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// The checklist; in colours where they are wanted, and as wide as the terminal.
+    /// The checklist, wrapped at `columns`.
     pub(super) fn to_text(&self, in_colour: bool, columns: Option<usize>) -> String {
         let mut text = String::new();
         for section in &self.sections {
@@ -70,35 +71,28 @@ impl Report {
             }
             text.push('\n');
         }
-        text.push_str(&self.sum());
+        text.push_str(&self.summary());
         text.push('\n');
         text
     }
 
-    fn sum(&self) -> String {
+    fn summary(&self) -> String {
         let count = |level: Level| {
-            self.sections
-                .iter()
-                .flat_map(|section| &section.findings)
-                .filter(|finding| finding.level == level)
-                .count()
-        };
-        let counted = |number: usize, word: &str| match number {
-            1 => format!("1 {word}"),
-            more => format!("{more} {word}s"),
+            let findings = self.sections.iter().flat_map(|section| &section.findings);
+            findings.map(|finding| u64::from(finding.level == level)).sum::<u64>()
         };
         match (count(Level::Problem), count(Level::Warning)) {
-            (0, 0) => "All is well.".to_owned(),
-            (0, warnings) => format!("It works, with {}.", counted(warnings, "warning")),
-            (problems, 0) => format!("{} to mend.", counted(problems, "problem")),
+            (0, 0) => "All checks passed.".to_owned(),
+            (0, warnings) => format!("Everything works, with {}.", counted(warnings, "warning")),
+            (problems, 0) => format!("{} to fix.", counted(problems, "problem")),
             (problems, warnings) => {
-                format!("{} to mend, and {}.", counted(problems, "problem"), counted(warnings, "warning"))
+                format!("{} to fix, and {}.", counted(problems, "problem"), counted(warnings, "warning"))
             }
         }
     }
 }
 
-/// Colours are for terminals, and for those who did not ask to be spared (no-color.org).
+/// Whether to use colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
 pub(super) fn wants_colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -121,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_decides_and_nothing_can_drive_the_terminal() {
+    fn the_worst_level_decides_and_nothing_can_control_the_terminal() {
         let good = report(vec![Finding::good("a"), Finding::note("b")]);
         assert_eq!((good.exit_code(), good.verdict), (0, "good"));
         let mixed = report(vec![
@@ -131,7 +125,7 @@ mod tests {
         ]);
         assert_eq!((mixed.exit_code(), mixed.verdict), (2, "broken"));
         let text = mixed.to_text(false, Some(80));
-        assert!(text.contains("1 problem to mend, and 1 warning.") && text.contains("→ do that"), "{text}");
+        assert!(text.contains("1 problem to fix, and 1 warning.") && text.contains("→ do that"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         assert_eq!(report(vec![Finding::warning("a", "b")]).exit_code(), 1);
     }

@@ -1,4 +1,4 @@
-//! The settings looked at: all that is wrong, names that are mistyped, the log's level, the secrets.
+//! Checks the settings: mistyped names, the log level, and the form of the secrets.
 
 use crate::cli::environment;
 use crate::config::{InstanceName, NamedSecret};
@@ -6,19 +6,19 @@ use crate::destinations::check::Finding;
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
 
-/// Every setting stands in the model of `.env`, which a test holds to be so.
+/// The model of `.env`. A test checks that it has every setting.
 const MODEL: &str = include_str!("../../../.env-model");
 
-/// Read though it is not in the model: from the environment alone, or in place of another.
+/// Settings outside the model: only from the environment, or in place of another.
 const MORE_NAMES: &[&str] = &["PG_BIN_DIR", "RUST_LOG"];
 
-/// Settings of docker compose, which reads the same file.
+/// Prefixes of the settings of Docker Compose, which reads the same file.
 const OF_OTHERS: &[&str] = &["COMPOSE_", "DOCKER_", "BUILDKIT_"];
 
-/// Shorter names are too easily near one another.
+/// Shorter names are too similar to each other.
 const NAME_LENGTH_MIN: usize = 5;
 
-/// The names that nobody reads though they look like settings.
+/// Names that look like settings and are not.
 pub(super) fn names(instances: &[InstanceName]) -> Vec<Finding> {
     let known = known_names(instances);
     let (_, in_environment) = environment::of_environment();
@@ -31,7 +31,7 @@ pub(super) fn names(instances: &[InstanceName]) -> Vec<Finding> {
     from_file.chain(from_environment).collect()
 }
 
-/// Whether the log's level says what its author thinks it says.
+/// A log level that is invalid.
 pub(super) fn log_level(directives: Option<&str>) -> Option<Finding> {
     const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace", "0", "1", "2", "3", "4", "5"];
     let directives = directives?;
@@ -41,12 +41,12 @@ pub(super) fn log_level(directives: Option<&str>) -> Option<Finding> {
         None => !is_level(directive),
     })?;
     Some(Finding::warning(
-        format!("LOG_LEVEL: {wrong:?} is no level, so the log may say nothing or everything"),
-        "write a level (error, warn, info, debug, trace), or more of them: info,eventbridge=debug",
+        format!("LOG_LEVEL: {wrong:?} is not a level, so the log may have nothing or everything"),
+        "use a level (error, warn, info, debug, trace), or several: info,eventbridge=debug",
     ))
 }
 
-/// The webhook secrets, by their form alone.
+/// The webhook secrets, by their form.
 pub(super) fn secrets(secrets: &[NamedSecret]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = secrets.iter().map(secret).collect();
     for (place, one) in secrets.iter().enumerate() {
@@ -54,14 +54,14 @@ pub(super) fn secrets(secrets: &[NamedSecret]) -> Vec<Finding> {
         if let Some(other) = secrets.iter().take(place).find(is_same) {
             findings.push(Finding::warning(
                 format!("the secrets {:?} and {:?} are the same", other.name, one.name),
-                "each endpoint has a secret of its own: copy the other one too, or drop one of them",
+                "each endpoint has a secret of its own: copy the missing one, or remove one of these",
             ));
         }
     }
     if !secrets.is_empty() && secrets.iter().all(|secret| is_of_cli(secret.secret.expose_secret())) {
         findings.push(Finding::warning(
             "every webhook secret looks like one of the Stripe CLI",
-            "what an endpoint of the dashboard sends is refused: add the endpoint's own secret (Developers › \
+            "webhooks of an endpoint in the Stripe dashboard are rejected: add the endpoint's own secret (Developers › \
              Webhooks › the endpoint › Signing secret)",
         ));
     }
@@ -73,35 +73,35 @@ fn secret(named: &NamedSecret) -> Finding {
     let body = text.strip_prefix("whsec_").unwrap_or_default();
     if !body.chars().all(|c| c.is_ascii_alphanumeric() || "_-+/=".contains(c)) {
         return Finding::warning(
-            format!("the webhook secret {name:?} holds characters that no secret of Stripe's has"),
-            "copy it once more, without blanks and quotes",
+            format!("the webhook secret {name:?} has characters that are not in Stripe's secrets"),
+            "copy it again, without blanks and quotes",
         );
     }
     if body.len() < 24 {
         return Finding::warning(
-            format!("the webhook secret {name:?} is shorter than those of Stripe"),
-            "copy it once more, to its end",
+            format!("the webhook secret {name:?} is shorter than Stripe's secrets"),
+            "copy it again, to its end",
         );
     }
     let old = ["old", "previous", "expired", "former"].iter().any(|word| name.to_lowercase().contains(word));
-    let whose = if is_of_cli(text) { "one of the Stripe CLI" } else { "one of an endpoint" };
-    let finding = Finding::good(format!("the webhook secret {name:?} has the form of {whose}"));
+    let origin = if is_of_cli(text) { "one of the Stripe CLI" } else { "one of an endpoint" };
+    let finding = Finding::good(format!("the webhook secret {name:?} has the form of {origin}"));
     if old {
-        Finding::note(format!("the webhook secret {name:?} is called an old one"))
-            .with_remedy("Stripe lets a rolled secret live for 24 hours at most: remove it after that")
+        Finding::note(format!("the name of the webhook secret {name:?} says that it is an old one"))
+            .with_remedy("Stripe keeps a rolled secret valid for at most 24 hours: remove it after that")
     } else {
         finding
     }
 }
 
-/// The CLI's secrets are long and of hex digits; those of the dashboard are of letters and digits.
+/// The CLI's secrets are long and have hex digits; those of the dashboard have letters and digits.
 fn is_of_cli(secret: &str) -> bool {
     const LENGTH: usize = 64;
     let body = secret.strip_prefix("whsec_").unwrap_or_default();
     body.len() == LENGTH && body.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Every name that is read, for these instances.
+/// Every setting, including those of these instances.
 fn known_names(instances: &[InstanceName]) -> BTreeSet<String> {
     let of_model = || {
         MODEL.lines().filter_map(|line| {
@@ -122,40 +122,39 @@ fn is_setting(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// All that stands in the file is meant for us.
+/// Every name in the file is meant to be a setting.
 fn of_file(name: &str, known: &BTreeSet<String>) -> Option<Finding> {
     if known.contains(name) || OF_OTHERS.iter().any(|prefix| name.starts_with(prefix)) {
         return None;
     }
-    let what = format!("{name} in .env is no setting, so nobody reads it");
+    let what = format!("{name} in .env is not a setting and has no effect");
     let remedy = match nearest(name, known) {
         Some(meant) => format!("did you mean {meant}?"),
-        None => "remove it, or see .env-model for what there is".to_owned(),
+        None => "remove it; .env-model lists all settings".to_owned(),
     };
     Some(Finding::warning(what, remedy))
 }
 
-/// In the environment there is much that is others'; only what is nearly ours is told.
+/// The environment has many names of other programs. Only those similar to a setting are reported.
 fn of_environment(name: &str, known: &BTreeSet<String>) -> Option<Finding> {
     if known.contains(name) || name.len() < NAME_LENGTH_MIN {
         return None;
     }
     let meant = nearest(name, known)?;
-    // A name that is set as well was not mistyped.
     Some(Finding::warning(
-        format!("{name} in the environment is no setting, so nobody reads it"),
+        format!("{name} in the environment is not a setting and has no effect"),
         format!("did you mean {meant}?"),
     ))
 }
 
-/// The known name that differs by a slip or two of the fingers.
+/// The setting whose name differs by one or two typing errors.
 fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
-    let slips_max = if name.len() < 10 { 1 } else { 2 };
+    let errors_max = if name.len() < 10 { 1 } else { 2 };
     let upper = name.to_uppercase();
     known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(&upper, candidate), candidate.as_str()))
-        .filter(|(slips, _)| *slips <= slips_max)
+        .filter(|(errors, _)| *errors <= errors_max)
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_name_is_told_with_what_was_meant() {
+    fn a_mistyped_name_is_reported_with_the_setting_that_was_meant() {
         let known = known_names(&[instance("notion"), instance("team-b")]);
         for (name, meant) in [
             ("NOTION_DATABSE_ID", "NOTION_DATABASE_ID"),
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_is_none_is_told() {
+    fn an_invalid_log_level_is_reported() {
         for fine in ["info", "info,eventbridge=debug", "OFF", "warn, sqlx::query=trace"] {
             assert_eq!(log_level(Some(fine)), None, "{fine}");
         }

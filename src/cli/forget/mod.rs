@@ -1,9 +1,9 @@
-//! `eventbridge forget`: removes a person's data, and says what is left to do in Notion.
+//! `eventbridge forget`: erases a person's data, and lists the pages that remain at the destinations.
 
 mod person;
 
 use super::delivery_context::CommandDeliveryContext;
-use super::{environment, operator, prompt};
+use super::{command_context, environment, prompt};
 use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
 use crate::domain::audit::Action;
@@ -18,10 +18,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long to wait for deliveries that are under way.
+/// How long to wait for running deliveries.
 const BUSY_MAX: Duration = Duration::from_secs(30);
 
-/// How often to look whether they are done.
+/// The time between two checks whether they have ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
@@ -30,10 +30,10 @@ pub(super) struct ForgetArgs {
     /// The customer's id in Stripe (`cus_…`), or an e-mail address
     #[arg(value_name = "CUSTOMER")]
     person: String,
-    /// Throws the pages that were written about them into Notion's trash too
+    /// Also moves the pages about them to Notion's trash
     #[arg(long)]
     pages: bool,
-    /// Counts what would go, and removes nothing
+    /// Counts what would be removed and removes nothing
     #[arg(long)]
     dry_run: bool,
     /// Answers the question with yes
@@ -47,12 +47,12 @@ pub(super) struct ForgetArgs {
 /// What was done, or would be.
 #[derive(Debug, Serialize)]
 struct Done {
-    /// How many events name whom, in words.
+    /// How many events name whom, as a sentence without its full stop.
     #[serde(skip)]
     found: String,
-    /// Who was looked for, as it was typed.
+    /// The person, as typed.
     person: String,
-    /// The ids that they have as customers, as far as events tell.
+    /// Their customer ids, as far as events show them.
     customers: Vec<String>,
     events: usize,
     dry_run: bool,
@@ -61,10 +61,10 @@ struct Done {
     shown_objects_removed: u64,
     search_terms_removed: u64,
     executions_cancelled: u64,
-    /// Events whose delivery did not end in time; they were left as they are.
+    /// Events whose delivery did not end in time. They stay unchanged.
     busy_events: Vec<i64>,
     pages_trashed: Vec<ShownPage>,
-    /// Pages that are left to a person.
+    /// Pages that must be removed manually.
     pages_remaining: Vec<ShownPage>,
 }
 
@@ -74,7 +74,7 @@ struct ShownPage {
     destination: String,
     id: String,
     url: Option<String>,
-    /// Why it could not be thrown away.
+    /// Why it could not be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
@@ -84,7 +84,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
     environment::start_log(&vars, LogFormat::Text);
     let mut reader = Reader::new(&vars);
-    // Only throwing pages away needs the destinations.
+    // Only removing pages needs the destinations.
     let instances = if args.pages {
         let names = config::instances(&mut reader);
         destinations::configure(&mut reader, &names)
@@ -92,11 +92,11 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         Vec::new()
     };
     let instances = reader.finish(instances)?;
-    let store = operator::connect(&operator::database(&vars)?, 2)?;
-    operator::wants_migrated(&store).await?;
+    let store = command_context::connect(&command_context::database(&vars)?, 2)?;
+    command_context::require_schema(&store).await?;
     let (known, events) = person::find(&store, wanted).await?;
-    let found = person::told(&known, events.len());
-    let question = format!("{found}. Remove their data for good?");
+    let found = person::summary(&known, events.len());
+    let question = format!("{found}. Remove their data permanently?");
     if !args.dry_run && !events.is_empty() && !prompt::agrees(&question, args.yes).await? {
         bail!("nothing was removed");
     }
@@ -105,13 +105,13 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         pages.extend(store.erasure.pages_of(some).await?);
     }
     if !args.dry_run && !events.is_empty() {
-        // Broken off in the middle, it has removed something all the same.
-        write_down(&store, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
+        // If it is interrupted, it has removed something all the same.
+        record(&store, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
     }
     let forgotten = forget(&store, &events, args.dry_run).await?;
     let is_trashed = args.pages && !args.dry_run;
     let (trashed, remaining) = if is_trashed {
-        throw_away(&store, &instances, pages).await
+        remove_pages(&store, &instances, pages).await
     } else {
         (Vec::new(), pages.into_iter().map(|page| shown(page, None)).collect())
     };
@@ -137,21 +137,21 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
             "cancelled": done.executions_cancelled,
             "pages_trashed": done.pages_trashed.len(),
         });
-        write_down(&store, &done.customers, &detail).await?;
+        record(&store, &done.customers, &detail).await?;
     }
     store.db.close().await;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&done)?);
     } else {
-        print!("{}", told(&done));
+        print!("{}", report(&done));
     }
     let has_failed = is_trashed && !done.pages_remaining.is_empty();
     Ok(if done.busy_events.is_empty() && !has_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Writes into the audit that these customers are forgotten.
-async fn write_down(store: &Store, customers: &[String], detail: &Value) -> anyhow::Result<()> {
-    // An address is what is to be forgotten: the audit keeps the ids alone.
+/// Records the erasure of these customers in the audit log.
+async fn record(store: &Store, customers: &[String], detail: &Value) -> anyhow::Result<()> {
+    // The address itself must be erased, so the audit log has only the ids.
     let unnamed = customers.is_empty().then(|| "customer without an id".to_owned());
     for subject in customers.iter().map(|id| format!("customer {id}")).chain(unnamed) {
         store
@@ -162,7 +162,7 @@ async fn write_down(store: &Store, customers: &[String], detail: &Value) -> anyh
     Ok(())
 }
 
-/// Removes the data of all these events, and waits for those that are being delivered.
+/// Removes the data of these events, and waits for those that are being delivered.
 async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<Forgotten> {
     let mut sum = Forgotten::default();
     let until = Instant::now() + BUSY_MAX;
@@ -187,8 +187,8 @@ async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<
     }
 }
 
-/// Throws pages away; those of an instance that is configured no more remain.
-async fn throw_away(
+/// Removes pages. Those of an instance that is no longer configured remain.
+async fn remove_pages(
     store: &Store,
     instances: &[Instance],
     pages: BTreeSet<WrittenPage>,
@@ -197,7 +197,7 @@ async fn throw_away(
     for page in pages {
         let instance = instances.iter().find(|known| known.subscription.destination == page.destination);
         let Some(instance) = instance else {
-            remaining.push(shown(page, Some("its destination is not configured".to_owned())));
+            remaining.push(shown(page, Some("its destination is no longer configured".to_owned())));
             continue;
         };
         let context = CommandDeliveryContext::new(Some(store.clone()), &page.destination);
@@ -215,20 +215,20 @@ fn shown(page: WrittenPage, failure: Option<String>) -> ShownPage {
     ShownPage { destination, id, url, failure }
 }
 
-fn told(done: &Done) -> String {
+fn report(done: &Done) -> String {
     let mut lines = vec![format!("{}.", done.found)];
     let did = if done.dry_run { "would be removed" } else { "removed" };
     lines.push(format!("Payloads {did}: {}", done.payloads_removed));
-    lines.push(format!("Messages that could quote them {did}: {}", done.messages_removed));
-    lines.push(format!("Copies of what pages show {did}: {}", done.shown_objects_removed));
+    lines.push(format!("Error messages that could quote them {did}: {}", done.messages_removed));
+    lines.push(format!("Copies of shown objects {did}: {}", done.shown_objects_removed));
     lines.push(format!("Search terms {did}: {}", done.search_terms_removed));
     let cancelled = if done.dry_run { "would be cancelled" } else { "cancelled" };
-    lines.push(format!("Executions that waited {cancelled}: {}", done.executions_cancelled));
+    lines.push(format!("Pending executions {cancelled}: {}", done.executions_cancelled));
     if !done.pages_trashed.is_empty() {
-        lines.push(format!("Pages thrown into Notion's trash: {}", done.pages_trashed.len()));
+        lines.push(format!("Pages moved to Notion's trash: {}", done.pages_trashed.len()));
     }
     if !done.pages_remaining.is_empty() {
-        let how = if done.dry_run { " (--pages throws them into Notion's trash)" } else { "" };
+        let how = if done.dry_run { " (--pages moves them to Notion's trash)" } else { "" };
         lines.push(format!("Pages that remain in Notion{how}: {}", done.pages_remaining.len()));
         lines.extend(done.pages_remaining.iter().map(|page| {
             let place = page.url.as_deref().unwrap_or(&page.id);
@@ -239,7 +239,7 @@ fn told(done: &Done) -> String {
     if !done.busy_events.is_empty() {
         let numbers: Vec<_> = done.busy_events.iter().map(ToString::to_string).collect();
         lines.push(format!(
-            "Left alone, as they are being delivered just now: events {}. Run this again.",
+            "Unchanged, because they are being delivered: events {}. Run this command again.",
             numbers.join(", ")
         ));
     }

@@ -1,5 +1,5 @@
-//! Whom `eventbridge forget` is about: a customer by their id, or a person by an e-mail address and by
-//! the customers' ids that stand beside it.
+//! The person that `eventbridge forget` erases: a customer id, or an e-mail address and the customer ids
+//! found with it.
 
 use crate::cli::progress::Progress;
 use crate::cli::prompt::plain;
@@ -8,11 +8,11 @@ use crate::domain::search::{Findings, term};
 use crate::store::{Person, Store};
 use anyhow::bail;
 
-/// More customers than this do not share an address by being one person.
+/// An address with more customers than this does not belong to one person.
 const CUSTOMERS_MAX: usize = 50;
 
-/// Reads what was typed: an id as Stripe gives them, of customers and of guests, or an e-mail address.
-/// Nothing else may be searched for, as it could stand in everybody's events.
+/// Parses what was typed: a Stripe id of a customer or guest, or an e-mail address. Anything else is
+/// refused, because it could be in everybody's events.
 pub(super) fn read(text: &str) -> anyhow::Result<Person> {
     let text = text.trim();
     if is_customer(text) {
@@ -22,13 +22,13 @@ pub(super) fn read(text: &str) -> anyhow::Result<Person> {
         return Ok(Person { customers: Vec::new(), email: Some(text.to_owned()) });
     }
     bail!(
-        "{:?} is neither a customer's id, which begins with cus_, nor an e-mail address in plain letters",
+        "{:?} is neither a customer id, which begins with cus_, nor an e-mail address in ASCII",
         plain(text)
     );
 }
 
-/// The events that name the person. Where an address is known, the ids of the customers whom these
-/// events are about are searched for as well.
+/// The events that name the person. With an address, the ids of the customers in these events are
+/// searched for too.
 pub(super) async fn find(store: &Store, named: Person) -> anyhow::Result<(Person, Vec<i64>)> {
     let events = search(store, &named).await?;
     let Some(email) = &named.email else { return Ok((named, events)) };
@@ -41,14 +41,14 @@ pub(super) async fn find(store: &Store, named: Person) -> anyhow::Result<(Person
     Ok((person, events))
 }
 
-/// How many events name whom, in words.
-pub(super) fn told(person: &Person, events: usize) -> String {
+/// How many events name whom, as a sentence without its full stop.
+pub(super) fn summary(person: &Person, events: usize) -> String {
     let names: Vec<&str> = person.email.iter().chain(&person.customers).map(String::as_str).collect();
     let verb = if events == 1 { "event names" } else { "events name" };
     format!("{events} {verb} {}", names.join(" or "))
 }
 
-/// The customers whom those of the events are about that bear the address.
+/// The customers of those events that have the address.
 async fn customers(store: &Store, events: &[i64], email: &str) -> anyhow::Result<Vec<String>> {
     let address = term(email);
     let mut customers = Vec::new();
@@ -64,7 +64,7 @@ async fn customers(store: &Store, events: &[i64], email: &str) -> anyhow::Result
         }
         if customers.len() > CUSTOMERS_MAX {
             bail!(
-                "more than {CUSTOMERS_MAX} customers have this address: it is nobody's own. Forget them by their ids"
+                "more than {CUSTOMERS_MAX} customers have this address, so it does not belong to one person; use their ids"
             );
         }
     }
@@ -93,7 +93,7 @@ fn is_customer(text: &str) -> bool {
     })
 }
 
-/// In ASCII, as bodies may write other letters in more than one way.
+/// Only ASCII, because bodies may encode other letters in more than one way.
 fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let is_word = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>(),;:@".contains(&byte);
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ids_of_customers_and_addresses_may_be_searched_for() {
+    fn only_customer_ids_and_addresses_are_accepted() {
         for (text, is_id) in [("cus_Jane1", true), (" gcus_1Q0a ", true), ("Jane+x@Example.co.uk", false)] {
             let person = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(
@@ -139,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_found_is_told_with_every_name() {
+    fn the_summary_has_every_name_of_the_person() {
         let person =
             Person { customers: vec!["cus_1".into(), "cus_2".into()], email: Some("j@x.com".into()) };
-        assert_eq!(told(&person, 1), "1 event names j@x.com or cus_1 or cus_2");
-        assert_eq!(told(&person, 3), "3 events name j@x.com or cus_1 or cus_2");
+        assert_eq!(summary(&person, 1), "1 event names j@x.com or cus_1 or cus_2");
+        assert_eq!(summary(&person, 3), "3 events name j@x.com or cus_1 or cus_2");
     }
 }

@@ -1,7 +1,6 @@
-//! What answers while `serve` waits for its database: alive, and ready for nothing yet.
+//! Answers requests while `serve` waits for its database: alive, but not ready.
 //!
-//! It listens on the very socket that the service takes over, so no request between the two finds
-//! the port closed.
+//! It listens on the socket that the service takes over, so that no request finds the port closed.
 
 use crate::problem::Problem;
 use crate::server::{self, Limits};
@@ -17,33 +16,33 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How soon to ask again.
+/// When the sender should ask again.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
-/// How long an answer that is under way may take when the service is ready.
+/// How long a running request may take once the service is ready.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A server that says that the service is not ready.
-pub(super) struct Waiting {
+/// A server that answers that the service is not ready.
+pub(super) struct StartupResponder {
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
 
-impl Waiting {
-    /// Begins to answer, and gives back the listener for the service itself.
+impl StartupResponder {
+    /// Starts to answer, and returns a listener for the service itself.
     pub(super) fn start(listener: TcpListener) -> io::Result<(Self, TcpListener)> {
         let kept = listener.into_std()?;
         let listener = TcpListener::from_std(kept.try_clone()?)?;
         let stop = CancellationToken::new();
         let limits = Limits::default();
-        // Nobody reads what is counted before the service itself is there.
+        // Nothing reads these counts before the service itself runs.
         let metrics = Metrics::new(None::<String>);
         let asked = stop.clone().cancelled_owned();
         let server = tokio::spawn(server::serve(listener, router(), limits, limits.crowd(), metrics, asked));
         Ok((Self { stop, server }, TcpListener::from_std(kept)?))
     }
 
-    /// Leaves the socket to the service.
+    /// Stops answering, so that the service takes over.
     pub(super) async fn end(mut self) {
         self.stop.cancel();
         if tokio::time::timeout(GRACE, &mut self.server).await.is_err() {
@@ -52,7 +51,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for StartupResponder {
     fn drop(&mut self) {
         self.server.abort();
     }

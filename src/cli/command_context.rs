@@ -1,0 +1,118 @@
+//! What commands need of the service: its database, its destinations and its webhook secrets.
+
+use super::environment;
+use super::local_state::LocalState;
+use crate::app;
+use crate::config::{self, Database, InstanceName, Reader, Vars};
+use crate::destinations;
+use crate::domain::subscription::Subscription;
+use crate::domain::target::Target;
+use crate::store::{Store, StoreError};
+use anyhow::bail;
+use std::fmt;
+
+/// How many connections a command makes at most.
+const CONNECTIONS: u32 = 4;
+
+/// The service, as its settings describe it to a command.
+pub(super) struct CommandContext {
+    pub(super) store: Store,
+    pub(super) instances: Vec<String>,
+    /// What each of them receives now.
+    pub(super) subscriptions: Vec<Subscription>,
+    /// The names of the webhook secrets.
+    pub(super) secrets: Vec<String>,
+    /// The instances with their rates; empty if their settings are not available, such as those of the
+    /// sandbox that `dev` runs.
+    pub(super) targets: Vec<Target>,
+}
+
+impl CommandContext {
+    /// Reads the settings of the service, or finds the database of the `dev` that runs in this folder.
+    pub(super) fn open() -> anyhow::Result<Self> {
+        let vars = environment::vars()?;
+        let mut reader = Reader::new(&vars);
+        let instances: Vec<InstanceName> = config::instances(&mut reader);
+        let subscriptions = instances.iter().map(|of| config::subscription(&mut reader, of)).collect();
+        let secrets = config::webhook_secrets(&mut reader).into_iter().map(|secret| secret.name).collect();
+        let (instances, subscriptions) = reader.finish((instances, subscriptions))?;
+        let mut reader = Reader::new(&vars);
+        let configured = destinations::configure(&mut reader, &instances);
+        let targets = reader.finish(configured).unwrap_or_default().iter().map(app::target).collect();
+        Ok(Self {
+            store: connect(&database(&vars)?, CONNECTIONS)?,
+            instances: instances.into_iter().map(|instance| instance.name).collect(),
+            subscriptions,
+            secrets,
+            targets,
+        })
+    }
+
+    /// As [`open`](Self::open), and requires a database with the schema of this program.
+    pub(super) async fn open_migrated() -> anyhow::Result<Self> {
+        let context = Self::open()?;
+        require_schema(&context.store).await?;
+        Ok(context)
+    }
+
+    /// The destination with this name, if it is configured.
+    pub(super) fn destination<'a>(&self, name: &'a str) -> anyhow::Result<&'a str> {
+        if !self.instances.iter().any(|known| known == name) {
+            bail!("no destination has this name; there are: {}", self.instances.join(", "));
+        }
+        Ok(name)
+    }
+
+    /// How many executions wait for a destination.
+    pub(super) async fn waiting_for(&self, destination: &str) -> anyhow::Result<Waiting> {
+        let backlog = self.store.reports.backlog(&[destination.to_owned()]).await?;
+        let (count, is_more) = backlog.first().map_or((0, false), |of| (of.pending, of.is_more));
+        Ok(Waiting { count, is_more })
+    }
+}
+
+/// How many executions wait. It is displayed as a sentence without its full stop.
+pub(super) struct Waiting {
+    pub(super) count: u64,
+    is_more: bool,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => f.write_str("Nothing waits for it"),
+            1 => f.write_str("1 execution waits for it"),
+            count => {
+                let more = if self.is_more { "More than " } else { "" };
+                write!(f, "{more}{count} executions wait for it")
+            }
+        }
+    }
+}
+
+/// Fails if the schema is older than this program.
+pub(super) async fn require_schema(store: &Store) -> anyhow::Result<()> {
+    if !store.db.is_migrated().await? {
+        bail!("the schema is older than this program; to update it, run: eventbridge migrate");
+    }
+    Ok(())
+}
+
+/// The service's database from the settings; otherwise that of the `dev` that runs in this folder.
+pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
+    let mut reader = Reader::new(vars);
+    let database = config::required_database(&mut reader);
+    let is_set = ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_meant(name));
+    match reader.finish(database) {
+        Err(missing) if !is_set => {
+            let url = LocalState::here()?.known_database()?.ok_or(missing)?;
+            Ok(Database { url, direct_url: None })
+        }
+        read => Ok(read?),
+    }
+}
+
+/// A store on this database. Connections are made when they are needed.
+pub(super) fn connect(database: &Database, connections: u32) -> Result<Store, StoreError> {
+    Store::connect_lazily_past(&database.url, database.direct_url.as_ref(), connections)
+}
