@@ -15,12 +15,10 @@ use axum::routing::{get, post};
 use clap::ValueEnum;
 use eventbridge::alerts;
 use eventbridge::app::{Parts, Role, Service};
-use eventbridge::config::{Access, NamedSecret, Reader, Settings, Vars};
-use eventbridge::destinations::check::{CheckReport, Finding};
-use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Instance, Probe};
-use eventbridge::domain::delivery::{Failure, Outcome, Remote};
+use eventbridge::config::{Access, InstanceName, NamedSecret, Reader, Settings, Vars};
+use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Instance, Kind, Probe};
+use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::execution::Mode;
-use eventbridge::domain::preview::Preview;
 use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 use eventbridge::ingest::{self, Forensics, Ingest, Received, Writer, WriterSettings};
 use eventbridge::server::{self, Around, Limits, PublicByHttps};
@@ -135,7 +133,12 @@ async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         store,
         settings,
         alerts,
-        instances: vec![Instance { subscription: subscription(), destination: Arc::new(Idle) }],
+        instances: vec![Instance {
+            name: InstanceName { name: IDLE.to_owned(), kind: IDLE.to_owned() },
+            kind: Kind::new(IDLE, |_reader, _name| Some(Arc::new(Idle))),
+            subscription: subscription(),
+            destination: Arc::new(Idle),
+        }],
         clock: Arc::new(|| SystemTime::now().into()),
         more_routes: OpenApiRouter::new(),
         playground: None,
@@ -162,28 +165,8 @@ impl Destination for Idle {
         Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
     }
 
-    async fn preview(&self, _delivery: Delivery<'_>) -> Result<Preview, Outcome> {
-        Ok(Preview::nothing("it does nothing"))
-    }
-
-    async fn probe(&self, _context: &dyn DeliveryContext, _held_class: &str) -> Probe {
+    async fn probe(&self, _context: &dyn DeliveryContext, _class: &str) -> Probe {
         Probe::Works
-    }
-
-    async fn check(&self, _context: &dyn DeliveryContext) -> CheckReport {
-        CheckReport::default()
-    }
-
-    async fn provision(&self, _context: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn dry_run(&self, _context: &dyn DeliveryContext) -> Vec<Finding> {
-        Vec::new()
-    }
-
-    async fn remove(&self, _remote: &Remote, _context: &dyn DeliveryContext) -> Result<(), Failure> {
-        Ok(())
     }
 }
 

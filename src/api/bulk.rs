@@ -6,9 +6,9 @@
 use super::extract::{self, Query};
 use super::{Api, NotDone, from_list, from_store};
 use crate::domain::audit::Caller;
+use crate::domain::destination_summary::{seconds_for, wanted_of};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, NewExecution, Status};
-use crate::domain::target::{seconds_for, wanted_of};
 use crate::problem::Problem;
 use crate::store::{Counts, Cursor, EventFilter, EventRow, ExecutionFilter};
 use axum::extract::State;
@@ -282,7 +282,7 @@ pub(super) async fn replay(
 /// The executions that the configured instances want of an event now.
 fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, NewExecution)> {
     let facts = row.facts();
-    wanted_of(&api.targets, only, &facts).map(|execution| (EventKey(row.id), execution)).collect()
+    wanted_of(&api.destinations, only, &facts).map(|execution| (EventKey(row.id), execution)).collect()
 }
 
 /// What the pages of a call came to.
@@ -317,7 +317,7 @@ impl Tally {
             count: self.counts.values().sum(),
             at_least: dry_run && self.next.is_some(),
             created: self.created,
-            seconds: seconds_for(&api.targets, &self.counts),
+            seconds: seconds_for(&api.destinations, &self.counts),
             next_cursor: self.next.map(Cursor::encode),
         })
     }

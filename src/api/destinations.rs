@@ -3,7 +3,7 @@
 use super::extract::{Json as Body, Path};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, Caller, HOLD_NOTE_MAX};
-use crate::domain::target::seconds_for;
+use crate::domain::destination_summary::seconds_for;
 use crate::problem::Problem;
 use crate::store::{Backlog, DestinationRow, LimiterRow};
 use axum::extract::State;
@@ -187,7 +187,8 @@ async fn view(api: &Api, name: String) -> Result<Json<DestinationView>, Problem>
 
 async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Problem> {
     let rows = api.store.destinations.destinations(names).await.map_err(from_store)?;
-    let connections: Vec<_> = api.targets.iter().filter_map(|target| target.connection.clone()).collect();
+    let connections: Vec<_> =
+        api.destinations.iter().filter_map(|target| target.connection.clone()).collect();
     let limiters = api.store.rate_limits.limiters(&connections).await.map_err(from_store)?;
     let backlogs = api.store.reports.backlog(names).await.map_err(from_store)?;
     let backlog_of = |name: &str| backlogs.iter().find(|backlog| backlog.destination == name);
@@ -218,7 +219,7 @@ impl HoldView {
 
 impl LimiterView {
     fn of(api: &Api, name: &str, limiters: &[LimiterRow]) -> Option<Self> {
-        let target = api.targets.iter().find(|target| target.name() == name)?;
+        let target = api.destinations.iter().find(|target| target.name() == name)?;
         let connection = target.connection.clone()?;
         let known = limiters.iter().find(|limiter| limiter.connection == connection);
         Some(Self {
@@ -239,7 +240,7 @@ impl BacklogView {
             pending,
             is_more,
             oldest_seconds: backlog.and_then(|backlog| backlog.oldest).map(|age| age.as_secs()),
-            seconds_to_drain: seconds_for(&api.targets, &counts),
+            seconds_to_drain: seconds_for(&api.destinations, &counts),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::extract::{self, Json as JsonBody, Path, Query};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX, Caller};
-use crate::domain::failure::remedy;
+use crate::domain::destination_summary::{DestinationSummary, remedy};
 use crate::domain::money::Money;
 use crate::problem::Problem;
 use crate::store::{Cursor, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup};
@@ -29,7 +29,7 @@ pub struct FailureView {
     /// What they have in common: the message without ids, numbers, quoted texts and addresses.
     pub pattern: String,
     /// What to do, in plain words.
-    pub remedy: &'static str,
+    pub remedy: String,
     /// How many executions are failed so now, counted up to 10000.
     #[schema(example = 12)]
     pub count: i64,
@@ -126,7 +126,7 @@ pub(super) async fn list(
         FailureFilter { key: None, destination: query.destination, acknowledged: query.acknowledged };
     let page = api.store.failure_groups.failures(&filter, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Failures {
-        data: page.rows.into_iter().map(FailureView::from).collect(),
+        data: page.rows.into_iter().map(|group| FailureView::of(group, &api.destinations)).collect(),
         next_cursor: page.next.map(Cursor::encode),
     }))
 }
@@ -218,17 +218,19 @@ pub(super) async fn unacknowledge(
 async fn one(api: &Api, group: String) -> Result<FailureView, Problem> {
     let filter = FailureFilter { key: Some(group), ..FailureFilter::default() };
     let page = api.store.failure_groups.failures(&filter, None, 1).await.map_err(from_store)?;
-    page.rows.into_iter().next().map(FailureView::from).ok_or_else(missing)
+    let group = page.rows.into_iter().next().ok_or_else(missing)?;
+    Ok(FailureView::of(group, &api.destinations))
 }
 
 fn missing() -> Problem {
     Problem::not_found("Nothing is failed in such a group; /api/v1/failures lists the groups.")
 }
 
-impl From<FailureGroup> for FailureView {
-    fn from(group: FailureGroup) -> Self {
+impl FailureView {
+    /// A group, with the remedy that its destination knows.
+    pub(crate) fn of(group: FailureGroup, destinations: &[DestinationSummary]) -> Self {
         Self {
-            remedy: remedy(&group.error_class),
+            remedy: remedy(destinations, &group.destination, &group.error_class),
             group: group.key,
             destination: group.destination,
             error_class: group.error_class,

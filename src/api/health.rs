@@ -185,7 +185,7 @@ async fn standing(api: &Api) -> Standing {
 async fn read(api: &Api) -> Result<Standing, StoreError> {
     let watched = Watched {
         instances: &api.instances,
-        targets: &api.targets,
+        destinations: &api.destinations,
         secrets: &api.secrets,
         silence_factor: api.silence_factor,
     };

@@ -26,8 +26,8 @@ pub use metrics::Scrape;
 pub use preview::PreviewView;
 pub use search::{Found, FoundView};
 
+use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
-use crate::domain::target::Target;
 use crate::problem::Problem;
 use crate::store::{ListError, Notifier, Store, StoreError};
 use axum::http::StatusCode;
@@ -48,7 +48,7 @@ pub struct Api {
     /// The names of the webhook secrets that are configured.
     pub secrets: Arc<[String]>,
     /// The same instances, with what they want and how fast they can be served.
-    pub targets: Arc<[Target]>,
+    pub destinations: Arc<[DestinationSummary]>,
     /// Wakes the workers after a retry.
     pub notifier: Notifier,
     /// What `/metrics` tells.

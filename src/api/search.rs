@@ -46,7 +46,7 @@ pub struct Found {
 #[serde(deny_unknown_fields)]
 pub struct SearchQuery {
     /// An event's id, the id of an object that it names, a customer's id or e-mail address, an invoice's
-    /// number, or a Notion page's link or id. Case does not count, save in an event's id.
+    /// number, or a link to what a destination wrote, or its id. Case counts only in an event's id.
     #[param(example = "jane@example.com", min_length = 1, max_length = 1000)]
     q: String,
     /// How many, at most 200; 50 where nothing is said.
@@ -79,7 +79,7 @@ pub(super) async fn search(
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
-        .and_then(Sought::read)
+        .and_then(|text| Sought::read(text, &api.destinations))
         .ok_or_else(|| Problem::bad_request("q: must hold 1 to 1000 characters, not only blanks."))?;
     let page = api.store.events.search(&sought, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Found {

@@ -66,7 +66,7 @@ pub struct Happened {
     pub skipped: i64,
     /// Executions whose object had a newer state.
     pub superseded: i64,
-    /// From receipt to page.
+    /// From receipt to delivery.
     pub latency: Latency,
     /// The same by destination.
     pub destinations: BTreeMap<String, ByDestination>,
@@ -83,11 +83,11 @@ pub struct ByDestination {
     pub skipped: i64,
     /// Executions whose object had a newer state.
     pub superseded: i64,
-    /// From receipt to page.
+    /// From receipt to delivery.
     pub latency: Latency,
 }
 
-/// How long events took from receipt to page; an update of an earlier page is not counted.
+/// How long events took from receipt to first delivery; an update of an earlier one is not counted.
 #[derive(Debug, Default, Clone, Serialize, ToSchema)]
 pub struct Latency {
     /// Half of them took no longer; null where there are none.

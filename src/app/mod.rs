@@ -11,7 +11,6 @@ mod shutdown;
 mod tasks;
 
 pub use parts::Parts;
-pub(crate) use parts::target;
 pub use routes::openapi;
 pub use shutdown::Broken;
 

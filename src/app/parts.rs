@@ -6,8 +6,8 @@ use crate::alerts::{self, AlertSettings};
 use crate::api::{self, Api, Scrape};
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
+use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
-use crate::domain::target::Target;
 use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
 use crate::server::{Around, Crowd, PublicByHttps};
 use crate::sources::{Registry, stripe::Stripe};
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// The names of the destination instances.
     pub(super) names: Arc<[String]>,
-    targets: Arc<[Target]>,
+    destinations: Arc<[DestinationSummary]>,
     /// The names of the webhook secrets.
     pub(super) secrets: Arc<[String]>,
     previewer: Previewer,
@@ -73,7 +73,7 @@ impl Shared {
             metrics: Metrics::new(names.iter()),
             clock,
             names,
-            targets: instances.iter().map(target).collect(),
+            destinations: instances.iter().map(Instance::summary).collect(),
             secrets: settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect(),
             previewer: previewer(&store, instances),
             access: Arc::new(settings.access.clone()),
@@ -122,7 +122,7 @@ impl Shared {
         Api {
             store: self.store.clone(),
             instances: self.names.clone(),
-            targets: self.targets.clone(),
+            destinations: self.destinations.clone(),
             secrets: self.secrets.clone(),
             notifier: self.notifier.clone(),
             scrape: Scrape::new(self.metrics.clone(), self.store.clone(), self.names.clone()),
@@ -137,7 +137,7 @@ impl Shared {
         Ui::new(ui::Parts {
             store: self.store.clone(),
             instances: self.names.clone(),
-            targets: self.targets.clone(),
+            destinations: self.destinations.clone(),
             secrets: self.secrets.clone(),
             previewer: self.previewer.clone(),
             silence_factor: self.silence_factor,
@@ -162,16 +162,6 @@ impl Shared {
             secrets: self.secrets.clone(),
             clock: self.clock.clone(),
         }
-    }
-}
-
-/// A destination instance, as API, dashboard and commands describe it.
-pub(crate) fn target(instance: &Instance) -> Target {
-    let rate = instance.destination.rate();
-    Target {
-        subscription: instance.subscription.clone(),
-        connection: rate.map(|rate| rate.connection.clone()),
-        per_minute: rate.and_then(|rate| rate.per_minute),
     }
 }
 

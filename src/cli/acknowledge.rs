@@ -74,9 +74,8 @@ fn summary(args: &AcknowledgeArgs, is_changed: bool) -> &'static str {
 async fn group(context: &CommandContext, key: &str) -> anyhow::Result<FailureView> {
     let filter = FailureFilter { key: Some(key.to_owned()), ..FailureFilter::default() };
     let found = context.store.failure_groups.failures(&filter, None, 1).await?.rows.pop();
-    found
-        .map(FailureView::from)
-        .context("no failed execution has this group; eventbridge status lists the groups")
+    let found = found.context("no failed execution has this group; eventbridge status lists the groups")?;
+    Ok(FailureView::of(found, &context.destinations))
 }
 
 fn note(text: &str) -> Result<String, String> {

@@ -2,11 +2,10 @@
 
 use super::environment;
 use super::local_state::LocalState;
-use crate::app;
 use crate::config::{self, Database, InstanceName, Reader, Vars};
 use crate::destinations;
+use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::subscription::Subscription;
-use crate::domain::target::Target;
 use crate::store::{Store, StoreError};
 use anyhow::bail;
 use std::fmt;
@@ -22,9 +21,9 @@ pub(super) struct CommandContext {
     pub(super) subscriptions: Vec<Subscription>,
     /// The names of the webhook secrets.
     pub(super) secrets: Vec<String>,
-    /// The instances with their rates; empty if their settings are not available, such as those of the
-    /// sandbox that `dev` runs.
-    pub(super) targets: Vec<Target>,
+    /// The instances as their kinds describe them. Their rates are known only if their settings are
+    /// available, which those of the sandbox of `dev` are not.
+    pub(super) destinations: Vec<DestinationSummary>,
 }
 
 impl CommandContext {
@@ -35,16 +34,23 @@ impl CommandContext {
         let instances: Vec<InstanceName> = config::instances(&mut reader);
         let subscriptions = instances.iter().map(|of| config::subscription(&mut reader, of)).collect();
         let secrets = config::webhook_secrets(&mut reader).into_iter().map(|secret| secret.name).collect();
-        let (instances, subscriptions) = reader.finish((instances, subscriptions))?;
+        let (instances, subscriptions): (_, Vec<_>) = reader.finish((instances, subscriptions))?;
         let mut reader = Reader::new(&vars);
         let configured = destinations::configure(&mut reader, &instances);
-        let targets = reader.finish(configured).unwrap_or_default().iter().map(app::target).collect();
+        let configured = reader.finish(configured).unwrap_or_default();
+        let summarized = instances.iter().zip(&subscriptions).filter_map(|(name, subscription)| {
+            match configured.iter().find(|instance| instance.name == *name) {
+                Some(instance) => Some(instance.summary()),
+                None => destinations::kind_of(name).map(|kind| kind.summary(name, subscription.clone())),
+            }
+        });
+        let destinations = summarized.collect();
         Ok(Self {
             store: connect(&database(&vars)?, CONNECTIONS)?,
             instances: instances.into_iter().map(|instance| instance.name).collect(),
             subscriptions,
             secrets,
-            targets,
+            destinations,
         })
     }
 

@@ -1,9 +1,9 @@
-//! What a command gives a destination: the rate of its connection, kept with the running service.
+//! The delivery context of a command: it shares the rate of the connection with the running service.
 //!
-//! Where the database cannot be asked for a slot, the command keeps to the rate by itself.
+//! If the database gives no slot, the command keeps to the rate by itself.
 
-use crate::destinations::{DeliveryContext, Look, Rate};
-use crate::domain::delivery::Failure;
+use crate::destinations::{DeliveryContext, Rate};
+use crate::domain::delivery::{Failure, KeyLock};
 use crate::store::{Slot, Store};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use tracing::debug;
 /// How long a command waits for a slot while the running service takes them.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The context of one instance, for as long as a command runs.
+/// The delivery context of one instance, for the time of a command.
 pub(super) struct CommandDeliveryContext {
     store: Option<Store>,
     instance: String,
@@ -25,7 +25,7 @@ pub(super) struct CommandDeliveryContext {
 }
 
 impl CommandDeliveryContext {
-    /// A context that asks this database, where there is one.
+    /// A context that uses this database, if there is one.
     pub(super) fn new(store: Option<Store>, instance: &str) -> Self {
         Self { store, instance: instance.to_owned(), next: Mutex::new(Instant::now()) }
     }
@@ -44,19 +44,19 @@ impl DeliveryContext for CommandDeliveryContext {
         self.store.as_ref()?.destinations.recall(&self.instance).await.ok().flatten()
     }
 
-    /// What a command sees is remembered by nobody.
+    /// A command remembers nothing.
     async fn remember(&self, _memory: &Value) {}
 
-    /// A command delivers no object.
-    async fn begin_look(&self, _object_id: &str) -> Result<Look, Failure> {
-        Ok(Look::Begun { in_doubt: None })
+    /// A command delivers no object, so no lane competes with it.
+    async fn lock_key(&self, _key: &str) -> Result<KeyLock, Failure> {
+        Ok(KeyLock::Acquired { in_doubt: None })
     }
 
-    async fn of_other_objects(&self, _remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
+    async fn owned_by_others(&self, _remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
         Ok(HashSet::new())
     }
 
-    /// A command works without a lease, at the word of a person.
+    /// A command works without a lease, because a person started it.
     fn lease_holds(&self) -> bool {
         true
     }

@@ -6,11 +6,11 @@
 use super::command_context::CommandContext;
 use super::progress::Count;
 use super::{bulk_filter, environment, output, signals};
+use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
 use crate::domain::parse_time::parse_time;
 use crate::domain::subscription::TypeFilter;
-use crate::domain::target::seconds_for;
 use crate::store::{Counts, Cursor, EventFilter, EventRow, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -68,7 +68,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         Some(event) => one(&context, &args, event).await?,
         None => by_filter(&context, &args, &stop).await?,
     };
-    let seconds = seconds_for(&context.targets, &tally.by_destination);
+    let seconds = seconds_for(&context.destinations, &tally.by_destination);
     if output::prints_json(args.json) {
         let Tally { events, created, again, .. } = tally;
         println!(

@@ -7,11 +7,11 @@ use super::command_context::CommandContext;
 use super::output::Refusals;
 use super::progress::Count;
 use super::{bulk_filter, environment, output, signals};
+use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::parse_time::parse_time;
 use crate::domain::subscription::TypeFilter;
-use crate::domain::target::seconds_for;
 use crate::store::{Answered, Counts, Cursor, ExecutionFilter, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -75,7 +75,7 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
         tally
     };
     drop(progress);
-    let seconds = seconds_for(&context.targets, &tally.by_destination);
+    let seconds = seconds_for(&context.destinations, &tally.by_destination);
     if output::prints_json(args.json) {
         let refused = tally.refused.as_json();
         println!(

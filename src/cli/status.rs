@@ -105,7 +105,7 @@ async fn look(context: &CommandContext) -> Result<Standing, StoreError> {
     }
     let watched = Watched {
         instances: &context.instances,
-        targets: &context.targets,
+        destinations: &context.destinations,
         secrets: &context.secrets,
         silence_factor: silence_factor(),
     };

@@ -18,8 +18,8 @@ const EVENTS_MAX: u32 = 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WhyArgs {
-    /// The id of an event, object, customer or execution, an e-mail address, an invoice number, or the
-    /// link of a Notion page
+    /// The id of an event, object, customer or execution, an e-mail address, an invoice number, or a link to
+    /// what a destination wrote
     #[arg(value_name = "ANYTHING")]
     what: String,
     /// Prints JSON, which is the default if the output is not a terminal
@@ -47,12 +47,12 @@ struct Moment {
 
 pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
-    let sought = Sought::read(&args.what).context("specify what to look for")?;
+    let sought = Sought::read(&args.what, &context.destinations).context("specify what to look for")?;
     let mut found = context.store.events.search(&sought, None, EVENTS_MAX).await?;
     if found.rows.is_empty()
         && let Ok(number) = args.what.trim().parse()
         && let Some(execution) = context.store.reports.execution(ExecutionId(number)).await?
-        && let Some(sought) = Sought::read(&execution.event_id)
+        && let Some(sought) = Sought::read(&execution.event_id, &[])
     {
         found = context.store.events.search(&sought, None, EVENTS_MAX).await?;
     }
@@ -85,7 +85,7 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
 async fn tell(context: &CommandContext, found: FoundEvent) -> anyhow::Result<Story> {
     let event = &found.event;
     let chapters = context.store.reports.chapters(std::slice::from_ref(event), &context.instances).await?;
-    let lines = story::tell(&chapters, context.store.reports.now().await?);
+    let lines = story::tell(&chapters, &context.destinations, context.store.reports.now().await?);
     let moment = |line: Line| Moment { at: line.at.time(), what: line.to_string() };
     Ok(Story {
         event: event.id,

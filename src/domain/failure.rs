@@ -1,4 +1,5 @@
-//! Failures that are alike: the message without what differs from event to event, and what to do.
+//! Failures of one cause: the message without what differs from event to event, and the remedies for the
+//! service's own classes. A destination knows the remedies for its classes.
 
 /// The longest pattern, in characters.
 const PATTERN_CHARACTERS_MAX: usize = 300;
@@ -33,43 +34,20 @@ pub fn pattern(message: &str) -> String {
     pattern.chars().filter(|c| *c != '\0').take(PATTERN_CHARACTERS_MAX).collect()
 }
 
-/// What a person can do about failures of this class, in a sentence.
-pub fn remedy(error_class: &str) -> &'static str {
+/// What to do about failures whose class no destination explains.
+pub const REMEDY_UNKNOWN: &str = "The message says what happened. Mend that, then retry.";
+
+/// What to do about failures of the service's own classes, in a sentence.
+pub(super) fn own_remedy(error_class: &str) -> Option<&'static str> {
     match error_class {
-        "validation_error" | "invalid_request" | "invalid_json" => {
-            "Notion refuses the page as it is mapped: the message names the column. Correct its type in Notion, then retry."
-        }
-        "unauthorized" => "The token is not valid (any more): set a new NOTION_API_KEY, restart, then retry.",
-        "restricted_resource" => {
-            "The integration may not do this: give it the capabilities to read, insert and update content, then retry."
-        }
-        "object_not_found" => {
-            "The page or the database is not there for the integration: restore or share it, then retry."
-        }
-        "conflict_error"
-        | "rate_limited"
-        | "service_overload"
-        | "service_unavailable"
-        | "database_connection_unavailable"
-        | "gateway_timeout"
-        | "internal_server_error"
-        | "bad_gateway" => {
-            "Notion did not cope, for longer than all the attempts lasted. Retry when it works again."
-        }
-        "no_answer" | "unreachable" => {
-            "Notion could not be reached, for longer than all the attempts lasted. See to the network and NOTION_API_URL, then retry."
-        }
-        "attempts_used_up" => {
-            "No write was ever confirmed. Look in Notion whether the page is there, then retry: what is found is not written twice."
-        }
-        "worker_lost" => {
-            "Three workers died with it while nothing ran beside it. See the log of that time; retry once the cause is mended."
-        }
+        "worker_lost" => Some(
+            "Three workers died with it while nothing ran beside it. See the log of that time; retry once the cause is mended.",
+        ),
         "panic" => {
-            "The delivery broke on a fault of this program; the log has it. Retry with a newer version."
+            Some("The delivery broke on a fault of this program; the log has it. Retry with a newer version.")
         }
-        "no_destination" => "Its destination is not among DESTINATIONS: configure it, then retry.",
-        _ => "The message says what happened. Mend that, then retry.",
+        "no_destination" => Some("Its destination is not among DESTINATIONS: configure it, then retry."),
+        _ => None,
     }
 }
 
@@ -181,14 +159,6 @@ mod tests {
             missing("00000000-0000-4000-8000-000000000002")
         );
         assert_ne!(pattern("Amount is expected to be number."), pattern("Status is expected to be select."));
-    }
-
-    #[test]
-    fn every_class_has_a_remedy_that_is_a_sentence() {
-        for class in ["validation_error", "worker_lost", "no_answer", "what nobody knows", ""] {
-            let remedy = remedy(class);
-            assert!(remedy.ends_with('.') && remedy.len() > 20, "{class}: {remedy}");
-        }
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod delivery;
+pub mod destination_summary;
 pub mod event;
 pub mod execution;
 pub mod failure;
@@ -19,7 +20,6 @@ pub mod search;
 pub mod silence;
 pub mod story;
 pub mod subscription;
-pub mod target;
 pub mod verdict;
 pub mod version;
 pub mod waiting;

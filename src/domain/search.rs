@@ -1,5 +1,6 @@
 //! Under which words an event is found, and what a person who searches may mean.
 
+use crate::domain::destination_summary::{DestinationSummary, remote_ids};
 use crate::domain::event::{EventFacts, bounded};
 use crate::domain::money::{Currency, Money};
 use crate::domain::object::{StripeObject, amount, currency};
@@ -7,12 +8,6 @@ use serde_json::Value;
 
 /// The most words under which one event is found.
 const TERMS_MAX: usize = 16;
-
-/// The most pages that one search can name.
-const PAGES_MAX: usize = 4;
-
-/// The digits of a page's id, dashes aside.
-const PAGE_DIGITS: usize = 32;
 
 /// What an event's body tells to those who look for it and to those who count money.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,42 +73,20 @@ pub struct Sought {
     pub event_id: String,
     /// A word under which events are found.
     pub term: String,
-    /// The pages that it names, each id with its dashes and without them.
-    pub pages: Vec<String>,
+    /// The remote ids that it names, such as a link to what a destination wrote.
+    pub remote_ids: Vec<String>,
 }
 
 impl Sought {
-    /// Reads what was typed or pasted; nothing where it is blank.
-    pub fn read(text: &str) -> Option<Self> {
+    /// Reads what was typed or pasted; nothing if it is blank. These destinations know their own links.
+    pub fn read(text: &str, destinations: &[DestinationSummary]) -> Option<Self> {
         let text = text.trim();
-        (!text.is_empty()).then(|| Self { event_id: bounded(text), term: term(text), pages: pages(text) })
-    }
-}
-
-/// The ids of pages in a text: 32 hexadecimal digits, with dashes or without, at the end of a part of
-/// a link, where a page's title may stand before them.
-fn pages(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-        .filter_map(|part| {
-            let letters: Vec<char> = part.chars().filter(|c| *c != '-').collect();
-            let id: String = letters.get(letters.len().checked_sub(PAGE_DIGITS)?..)?.iter().collect();
-            id.chars().all(|c| c.is_ascii_hexdigit()).then(|| id.to_lowercase())
+        (!text.is_empty()).then(|| Self {
+            event_id: bounded(text),
+            term: term(text),
+            remote_ids: remote_ids(destinations, text),
         })
-        .take(PAGES_MAX)
-        .flat_map(|id| [with_dashes(&id), id])
-        .collect()
-}
-
-/// 8, 4, 4, 4 and 12 digits.
-fn with_dashes(id: &str) -> String {
-    let mut dashed = String::with_capacity(PAGE_DIGITS + 4);
-    for (place, digit) in id.chars().enumerate() {
-        if matches!(place, 8 | 12 | 16 | 20) {
-            dashed.push('-');
-        }
-        dashed.push(digit);
     }
-    dashed
 }
 
 #[cfg(test)]
@@ -171,23 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_may_be_an_id_a_word_or_a_link() {
-        let sought = |text: &str| Sought::read(text).expect("not blank");
-        assert_eq!(Sought::read(" \t"), None);
+    fn what_is_typed_may_be_an_id_or_a_word() {
+        let sought = |text: &str| Sought::read(text, &[]).expect("not blank");
+        assert_eq!(Sought::read(" \t", &[]), None);
         let email = sought(" Jane@Example.com ");
-        assert_eq!((email.term.as_str(), email.pages.len()), ("jane@example.com", 0));
+        assert_eq!((email.term.as_str(), email.remote_ids.len()), ("jane@example.com", 0));
         assert_eq!(sought("evt_1Q0a").event_id, "evt_1Q0a");
-        let dashed = "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0ff";
-        let plain = dashed.replace('-', "");
-        for link in [
-            dashed.to_owned(),
-            plain.to_uppercase(),
-            format!("https://www.notion.so/acme/Invoice-Feed-0042-paid-{plain}?pvs=4"),
-            format!("https://www.notion.so/{dashed}#block"),
-            format!("https://www.notion.so/acme/db?p={plain}&pm=s"),
-        ] {
-            assert_eq!(sought(&link).pages, [dashed.to_owned(), plain.clone()], "{link}");
-        }
-        assert!(sought("https://www.notion.so/not-a-page").pages.is_empty());
     }
 }

@@ -26,8 +26,8 @@ pub use maintenance::{
 };
 pub use queue::{
     Claimed, Conclusion, DestinationRow, Destinations, DueProbe, Fate, Fence, Finished, HeldInstance, Hold,
-    LaneState, LaneVerdict, LimiterRow, LookTurn, Notifier, Prospect, Queue, RateLimits, RemoteObject,
-    Rescued, Settlement, Slot, Trial, Wanted, Watch, WorkerId,
+    LaneState, LaneVerdict, LimiterRow, Notifier, Prospect, Queue, RateLimits, RemoteObject, Rescued,
+    Settlement, Slot, Trial, Wanted, Watch, WorkerId,
 };
 pub use reporting::{
     ACT_COUNTED_MAX, Act, ActState, Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, Backlog, Bin,

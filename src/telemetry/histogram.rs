@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bounds of the buckets from receipt to page, in milliseconds. What took longer than the
+/// The upper bounds of the buckets from receipt to delivery, in milliseconds. What took longer than the
 /// last one stands in a bucket without a bound.
 pub const LATENCY_BOUNDS_MS: &[u64] = &[
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000, 21_600_000,

@@ -142,7 +142,7 @@ pub enum Kind {
     Skipped,
     /// Executions that a newer state stood for, by destination.
     Superseded,
-    /// Executions by destination and by the time from receipt to page.
+    /// Executions by destination and by the time from receipt to delivery.
     Latency,
 }
 
@@ -439,7 +439,7 @@ impl Families {
         );
         registry.register_with_unit(
             "receipt_to_page",
-            "From the receipt of an event to the record of its page",
+            "From the receipt of an event to the record of its first delivery",
             Unit::Seconds,
             families.latency.clone(),
         );

@@ -5,6 +5,7 @@
 
 use super::elements::{count, humanize, none, time};
 use super::history::{History, Step};
+use crate::domain::destination_summary::Noun;
 use maud::{Markup, html};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -54,8 +55,8 @@ pub(super) fn flow(history: &History) -> Markup {
     figure(history, "flow", "Events", &legend, &drawing, &says, &table(history, &head, row))
 }
 
-/// How long it took from receipt to page.
-pub(super) fn latency(history: &History) -> Markup {
+/// How long it took from receipt to delivery, with the noun of all destinations if they share one.
+pub(super) fn latency(history: &History, noun: Option<Noun>) -> Markup {
     let highest = history.steps.iter().filter_map(|step| step.p95_ms.max(step.p50_ms)).max().unwrap_or(1);
     let top = DECADES_MS.into_iter().find(|decade| *decade >= highest.max(1_000)).unwrap_or(highest);
     let y = |ms: Option<u64>| ms.map(|ms| HEIGHT - on_decades(ms, top));
@@ -78,7 +79,8 @@ pub(super) fn latency(history: &History) -> Markup {
     let cell = |ms: Option<u64>| ms.map_or_else(none, |ms| html! { (latency_text(ms)) });
     let row = |step: &Step| vec![cell(step.p50_ms), cell(step.p95_ms)];
     let table = table(history, &["Median", "95 % within"], row);
-    figure(history, "latency", "From receipt to page", &legend, &drawing, &says, &table)
+    let title = format!("From receipt to {}", noun.map_or("delivery", |noun| noun.one));
+    figure(history, "latency", &title, &legend, &drawing, &says, &table)
 }
 
 /// How much waited, and what waits now: how much at least, and in words.
@@ -294,9 +296,12 @@ mod tests {
             (0, 500, 1000)
         );
         assert_eq!((on_decades(0, 1_000), on_decades(u64::MAX, 1_000)), (0, 1000));
-        let drawn = latency(&history(|place, step| {
-            step.p50_ms = (place != 5 && place < 7).then_some(500);
-        }))
+        let drawn = latency(
+            &history(|place, step| {
+                step.p50_ms = (place != 5 && place < 7).then_some(500);
+            }),
+            None,
+        )
         .into_string();
         assert_eq!(drawn.matches(DASH).count(), 1, "the point behind the gap is a dash");
         assert!(drawn.contains("500 ms"), "{drawn}");
@@ -305,7 +310,8 @@ mod tests {
     #[test]
     fn nothing_at_all_is_drawn_without_a_division_by_nothing() {
         let empty = history(|_, _| {});
-        let all = [flow(&empty), latency(&empty), backlog(&empty, 0, "0")].map(Markup::into_string).concat();
+        let all =
+            [flow(&empty), latency(&empty, None), backlog(&empty, 0, "0")].map(Markup::into_string).concat();
         assert!(all.contains("Median: –") && !all.contains("NaN"), "{all}");
     }
 }

@@ -9,7 +9,7 @@ use super::overview_cache::Reading;
 use super::query::{Form, Path, Query};
 use super::refusal::Refusal;
 use super::verdict::waiting_words;
-use crate::domain::target::seconds_for;
+use crate::domain::destination_summary::seconds_for;
 use crate::store::{DestinationRow, HeldInstance, LimiterRow};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
@@ -116,7 +116,7 @@ pub(super) async fn resume(
 
 /// How each configured instance stands, by name.
 pub(super) async fn standings(ui: &Ui, reading: &Reading) -> Result<Vec<Standing>, Refusal> {
-    let connections: Vec<_> = ui.targets.iter().filter_map(|target| target.connection.clone()).collect();
+    let connections: Vec<_> = ui.destinations.iter().filter_map(|target| target.connection.clone()).collect();
     let (rows, limiters) = tokio::try_join!(
         ui.store.destinations.destinations(&ui.instances),
         ui.store.rate_limits.limiters(&connections)
@@ -125,7 +125,7 @@ pub(super) async fn standings(ui: &Ui, reading: &Reading) -> Result<Vec<Standing
         let backlog = reading.backlog.iter().find(|backlog| backlog.destination == row.name);
         let pending = backlog.map_or(0, |backlog| backlog.pending);
         let is_more = backlog.is_some_and(|backlog| backlog.is_more);
-        let seconds = seconds_for(&ui.targets, &BTreeMap::from([(row.name.clone(), pending)]));
+        let seconds = seconds_for(&ui.destinations, &BTreeMap::from([(row.name.clone(), pending)]));
         Standing {
             rate: Rate::of(ui, &row.name, &limiters),
             oldest: backlog
@@ -257,10 +257,10 @@ fn configured(ui: &Ui, name: String) -> Result<String, Refusal> {
 
 impl Rate {
     fn of(ui: &Ui, name: &str, limiters: &[LimiterRow]) -> Self {
-        let Some(target) = ui.targets.iter().find(|target| target.name() == name) else {
+        let Some(target) = ui.destinations.iter().find(|target| target.name() == name) else {
             return Self::default();
         };
-        let sharing = ui.targets.iter().filter(|other| other.connection == target.connection).count();
+        let sharing = ui.destinations.iter().filter(|other| other.connection == target.connection).count();
         let known = limiters.iter().find(|row| Some(&row.connection) == target.connection.as_ref());
         Self {
             per_minute: target.per_minute.map(u32::from),

@@ -3,7 +3,7 @@
 use super::elements::{
     Head::Text, address, done, empty, in_parts, maybe, none, outside, status, table, time,
 };
-use super::executions::{self, page_button};
+use super::executions::{self, remote_button};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::payload::{self as layout};
@@ -11,6 +11,7 @@ use super::query::{Path, Query};
 use super::refusal::Refusal;
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, dashboard_link};
+use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::search::Sought;
 use crate::domain::story::{self, Delivery};
@@ -53,7 +54,7 @@ pub(super) async fn show(
         Ok(tokio::try_join!(chapters, ui.store.reports.now())?)
     };
     let found = async {
-        let Some(sought) = Sought::read(&event.event_id) else { return Ok(None) };
+        let Some(sought) = Sought::read(&event.event_id, &[]) else { return Ok(None) };
         let page = ui.store.events.search(&sought, None, LIMIT_MAX).await?;
         Ok(page.rows.into_iter().find(|found| found.event.id == event.id))
     };
@@ -71,12 +72,12 @@ pub(super) async fn show(
             @if deliveries.is_empty() {
                 (empty("Nobody wanted it", "No destination asks for events of this type and mode; it is stored."))
             } @else {
-                div.cards.wide { @for delivery in deliveries { (card(&visitor, delivery)) } }
+                div.cards.wide { @for delivery in deliveries { (card(&visitor, noun(&ui.destinations, &delivery.destination), delivery)) } }
             }
         }
         section data-part="timeline" aria-labelledby="timeline-title" {
             h2 id="timeline-title" { "What happened" }
-            (timeline(&story::tell(&chapters, now), &names))
+            (timeline(&story::tell(&chapters, &ui.destinations, now), &names))
         }
         (others(&event, &siblings))
         (payload_section(event.id, &kept))
@@ -255,7 +256,7 @@ fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
 }
 
 /// How one delivery stands, with its buttons for whoever may use them.
-fn card(visitor: &Visitor, delivery: &Delivery) -> Markup {
+fn card(visitor: &Visitor, noun: Noun, delivery: &Delivery) -> Markup {
     let (id, title) = (delivery.id, format!("delivery-{}", delivery.id));
     html! {
         article.card.delivery aria-labelledby=(title) {
@@ -269,7 +270,7 @@ fn card(visitor: &Visitor, delivery: &Delivery) -> Markup {
                 (None, None) => {},
             }
             div.acts {
-                (page_button(delivery.page.as_deref()))
+                (remote_button(noun, delivery.remote_url.as_deref()))
                 a.button href=(format!("/executions/{id}/preview")) { "Preview" }
                 (executions::buttons(visitor, id, delivery.status))
             }

@@ -12,6 +12,7 @@ use super::query::{Path, Query};
 use super::refusal::Refusal;
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, dashboard_link};
+use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::story;
@@ -57,7 +58,7 @@ pub(super) async fn show(
                 @if let Some(why) = why(&execution, &ui.instances) { p.lead { (why) } }
             }
             div.actions {
-                (page_button(execution.remote_url.as_deref()))
+                (remote_button(noun(&ui.destinations, &execution.destination), execution.remote_url.as_deref()))
                 a.button href=(format!("/executions/{id}/preview")) { "Preview" }
                 @if let Ok(status) = execution.status.parse() { (buttons(&visitor, ExecutionId(id), status)) }
             }
@@ -68,7 +69,7 @@ pub(super) async fn show(
         }
         section aria-labelledby="timeline-title" data-part="timeline" {
             h2 id="timeline-title" { "What happened" }
-            (timeline(&story::tell(&chapters, now), &Names::default()))
+            (timeline(&story::tell(&chapters, &ui.destinations, now), &Names::default()))
         }
         (payload_section(event.id, &kept))
     };
@@ -193,11 +194,11 @@ pub(super) fn buttons(visitor: &Visitor, id: ExecutionId, status: Status) -> Mar
     }
 }
 
-/// The way to what was written, where a destination gave a link to it.
-pub(super) fn page_button(link: Option<&str>) -> Markup {
+/// The button that opens what was written, if the destination gave a link to it.
+pub(super) fn remote_button(noun: Noun, link: Option<&str>) -> Markup {
     html! {
         @if let Some(link) = link.filter(|link| is_web(link)) {
-            a.button href=(link) target="_blank" rel="noopener noreferrer" { "Open the page" span.hidden { " (opens in a new tab)" } }
+            a.button href=(link) target="_blank" rel="noopener noreferrer" { "Open the " (noun.one) span.hidden { " (opens in a new tab)" } }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::query::{self, Form, Path, Query, ROWS};
 use super::refusal::Refusal;
-use crate::domain::failure::remedy;
+use crate::domain::destination_summary::remedy;
 use crate::domain::money::Money;
 use crate::store::{Cursor, ExecutionFilter, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, Page};
 use axum::extract::State;
@@ -85,13 +85,13 @@ pub(super) async fn list(
         }
         div.stack-wide data-part="open" {
             @if shown.rows.is_empty() { (nothing(wants_known)) }
-            @for group in &shown.rows { (card(&visitor, group, now, Some(heading(group)))) }
+            @for group in &shown.rows { (card(&ui, &visitor, group, now, Some(heading(group)))) }
         }
         (pager(newest.as_deref(), older.as_deref()))
         @if let Some(known) = known.filter(|known| !known.rows.is_empty()) {
             details.fold id="known" {
                 summary { "Acknowledged" span.tag data-part="known-count" { (at_least(&known)) } }
-                div.stack-wide data-part="known" { @for group in &known.rows { (card(&visitor, group, now, Some(heading(group)))) } }
+                div.stack-wide data-part="known" { @for group in &known.rows { (card(&ui, &visitor, group, now, Some(heading(group)))) } }
                 @if known.next.is_some() { p { a href="/failures?known=yes" { "All acknowledged failures" } } }
             }
         }
@@ -124,7 +124,7 @@ pub(super) async fn show(
         }
         div.stack-wide data-part="group" {
             @match found.rows.first() {
-                Some(group) => (card(&visitor, group, now, None)),
+                Some(group) => (card(&ui, &visitor, group, now, None)),
                 None => (empty("Nothing is failed in this group any more", "What was retried and succeeded is no longer listed; a failure of the same cause comes back here.")),
             }
         }
@@ -203,7 +203,13 @@ fn heading(group: &FailureGroup) -> Markup {
 
 /// A group: how many, what, what to do, and the buttons for whoever may use them. Where its page says
 /// what they have in common, it has no heading.
-fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>, heading: Option<Markup>) -> Markup {
+fn card(
+    ui: &Ui,
+    visitor: &Visitor,
+    group: &FailureGroup,
+    now: DateTime<Utc>,
+    heading: Option<Markup>,
+) -> Markup {
     let title = heading.is_some().then(|| format!("group-{}", group.key));
     html! {
         article.card.failure.known[group.is_acknowledged] aria-labelledby=[title] {
@@ -216,7 +222,7 @@ fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>, heading: Op
                 span.soft { "last " (ago(group.last_seen, now)) }
             }
             @if let Some(heading) = heading { (heading) }
-            p.remedy { (remedy(&group.error_class)) }
+            p.remedy { (remedy(&ui.destinations, &group.destination, &group.error_class)) }
             dl.figures.small {
                 div { dt { "Money concerned" } dd { (money(&group.money)) @if group.is_money_cut { " and more" } } }
                 div { dt { "First failed" } dd { (time(group.first_seen)) } }

@@ -98,7 +98,7 @@ pub(super) struct History {
     pub range: Range,
     from: DateTime<Utc>,
     pub steps: Vec<Step>,
-    /// Half of what was delivered took no longer from receipt to page.
+    /// Half of what was delivered took no longer from receipt to delivery.
     pub p50_ms: Option<u64>,
     /// Nineteen of twenty took no longer.
     pub p95_ms: Option<u64>,

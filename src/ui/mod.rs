@@ -38,8 +38,8 @@ mod verdict;
 pub use playground::{Playground, SampleError, SendSample};
 
 use crate::config::Access;
+use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
-use crate::domain::target::Target;
 use crate::store::{Notifier, Store};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -60,7 +60,7 @@ pub struct Parts {
     /// The names of the destination instances that are configured.
     pub instances: Arc<[String]>,
     /// The same instances, with what they want and how fast they can be served.
-    pub targets: Arc<[Target]>,
+    pub destinations: Arc<[DestinationSummary]>,
     /// The names of the webhook secrets that are configured.
     pub secrets: Arc<[String]>,
     /// Makes previews.
@@ -84,7 +84,7 @@ pub struct Parts {
 pub struct Ui {
     store: Store,
     instances: Arc<[String]>,
-    targets: Arc<[Target]>,
+    destinations: Arc<[DestinationSummary]>,
     secrets: Arc<[String]>,
     previewer: Previewer,
     silence_factor: u32,
@@ -104,7 +104,7 @@ impl Ui {
         let Parts {
             store,
             instances,
-            targets,
+            destinations,
             secrets,
             silence_factor,
             previewer,
@@ -117,7 +117,7 @@ impl Ui {
         Self {
             store,
             instances,
-            targets,
+            destinations,
             secrets,
             previewer,
             silence_factor,

@@ -9,6 +9,7 @@ use super::query::Query;
 use super::refusal::Refusal;
 use super::verdict::{banner, waiting_words};
 use super::{Ui, chart, destinations, playground};
+use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
 use crate::domain::rejection::{Diagnosis, Kept, diagnose};
 use crate::domain::verdict;
@@ -48,7 +49,7 @@ pub(super) async fn overview(
     let body = html! {
         (banner(&verdict, now))
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }
-        (numbers(&history, &reading))
+        (numbers(&history, &reading, common_noun(&ui.destinations)))
         section data-part="destinations" aria-labelledby="destinations" {
             div.head { h2 id="destinations" { "Destinations" } a href="/destinations" { "Details" } }
             (destinations::cards(&visitor, &standings, now))
@@ -125,7 +126,7 @@ pub(super) async fn prepare(ui: &Ui) {
 }
 
 /// The charts, and the ranges that they can show.
-fn numbers(history: &History, reading: &Reading) -> Markup {
+fn numbers(history: &History, reading: &Reading, noun: Option<Noun>) -> Markup {
     let at_least = reading.backlog.iter().map(|of| of.pending).sum();
     let waiting = waiting_words(at_least, reading.backlog.iter().any(|of| of.is_more));
     html! {
@@ -142,7 +143,7 @@ fn numbers(history: &History, reading: &Reading) -> Markup {
             }
             div.charts {
                 (chart::flow(history))
-                (chart::latency(history))
+                (chart::latency(history, noun))
                 (chart::backlog(history, at_least, &waiting))
             }
         }

@@ -66,7 +66,7 @@ impl Ui {
     async fn read(&self) -> Result<Reading, Refusal> {
         let watched = Watched {
             instances: &self.instances,
-            targets: &self.targets,
+            destinations: &self.destinations,
             secrets: &self.secrets,
             silence_factor: self.silence_factor,
         };

@@ -10,6 +10,7 @@ use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::query::Path;
 use super::refusal::Refusal;
+use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::execution::ExecutionId;
 use crate::domain::preview::{
     Effect, ExecutionPreview, NoPreview, Preview, PreviewColumn, PreviewRequest, When,
@@ -26,7 +27,7 @@ pub(super) async fn preview(
 ) -> Result<Html<String>, Refusal> {
     let execution = ui.store.reports.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
     let made = match (ui.previewer)(ExecutionId(id)).await {
-        Ok(made) => told(id, &made),
+        Ok(made) => told(id, noun(&ui.destinations, &execution.destination), &made),
         Err(NoPreview::NotFound) => return Err(missing()),
         Err(NoPreview::NoDestination(name)) => empty(
             "Its destination is not configured",
@@ -53,11 +54,11 @@ pub(super) async fn preview(
     Ok(frame::still(&visitor, Tab::Executions, &title, &body))
 }
 
-fn told(id: i64, made: &ExecutionPreview) -> Markup {
+fn told(id: i64, noun: Noun, made: &ExecutionPreview) -> Markup {
     let preview = &made.preview;
     html! {
         section.card aria-labelledby="effect" {
-            h2 id="effect" { (effect(preview)) }
+            h2 id="effect" { (effect(noun, preview)) }
             @if made.writes != ExecutionId(id) {
                 p.soft {
                     "The newest state of its object is that of "
@@ -67,21 +68,22 @@ fn told(id: i64, made: &ExecutionPreview) -> Markup {
             }
             @if !preview.notes.is_empty() { ul.plain { @for note in &preview.notes { li { bdi { (note) } } } } }
         }
-        @if !preview.columns.is_empty() { (columns(preview)) }
-        @if !preview.requests.is_empty() { (requests(&preview.requests)) }
+        @if !preview.columns.is_empty() { (columns(noun, preview)) }
+        @if !preview.requests.is_empty() { (requests(noun, &preview.requests)) }
     }
 }
 
-const fn effect(preview: &Preview) -> &'static str {
+fn effect(noun: Noun, preview: &Preview) -> String {
+    let noun = noun.one;
     match preview.effect {
-        Effect::Create => "A new page would be made",
-        Effect::Update => "Its page would be updated",
-        Effect::LookFirst => "It would be looked for first; then its page is updated, or made",
-        Effect::Nothing => "Nothing would be written",
+        Effect::Create => format!("A new {noun} would be made"),
+        Effect::Update => format!("Its {noun} would be updated"),
+        Effect::LookFirst => format!("It would be looked for first; then its {noun} is updated, or made"),
+        Effect::Nothing => "Nothing would be written".to_owned(),
     }
 }
 
-fn columns(preview: &Preview) -> Markup {
+fn columns(noun: Noun, preview: &Preview) -> Markup {
     let shown = Shown {
         last: preview.columns.iter().any(|column| column.last.is_some()),
         fate: preview.columns.iter().any(|column| !column.is_written || column.now.is_none()),
@@ -90,7 +92,7 @@ fn columns(preview: &Preview) -> Markup {
         section aria-labelledby="columns" {
             h2 id="columns" { "Column by column" }
             @if !shown.last && preview.effect == Effect::Update {
-                p.soft.above { "What was written last is kept of objects alone, not of single events; the page itself shows it." }
+                p.soft.above { "What was written last is kept of objects alone, not of single events; the " (noun.one) " itself shows it." }
             }
             div.scroll tabindex="0" role="region" aria-label="Columns" {
                 table.columns-table {
@@ -141,14 +143,14 @@ fn value(text: Option<&str>) -> Markup {
 }
 
 /// The requests themselves, folded away.
-fn requests(requests: &[PreviewRequest]) -> Markup {
+fn requests(noun: Noun, requests: &[PreviewRequest]) -> Markup {
     html! {
         details.fold {
             summary { (if requests.len() == 1 { "The request" } else { "The requests, in their order" }) }
             div.stack-wide {
                 @for request in requests {
                     div {
-                        p { strong.mono { (request.method) " " (request.url) } span.soft { (when(request.when)) } }
+                        p { strong.mono { (request.method) " " (request.url) } span.soft { (when(noun, request.when)) } }
                         @if let Some(body) = &request.body {
                             pre.code tabindex="0" aria-label="Body of the request" { code { (format!("{body:#}")) } }
                         }
@@ -159,10 +161,10 @@ fn requests(requests: &[PreviewRequest]) -> Markup {
     }
 }
 
-const fn when(when: When) -> &'static str {
+fn when(noun: Noun, when: When) -> String {
     match when {
-        When::Always => "",
-        When::Found => " where the look finds a page",
-        When::NotFound => " where the look finds none",
+        When::Always => String::new(),
+        When::Found => format!(" where the look finds a {}", noun.one),
+        When::NotFound => " where the look finds none".to_owned(),
     }
 }

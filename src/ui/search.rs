@@ -1,5 +1,5 @@
-//! `/search`: one box for whatever people have in hand: an id, an e-mail address, a Notion link. It leads
-//! to the event, or to the story of the object, the customer or whatever else the events have in common.
+//! `/search`: one box for an id, an e-mail address or a link to what a destination wrote. It leads to the
+//! event, or to the story of the object, the customer or whatever else the events have in common.
 
 use super::elements::{
     Head::{Number, Text},
@@ -44,7 +44,7 @@ pub(super) async fn search(
 ) -> Result<Response, Refusal> {
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
-        .and_then(Sought::read)
+        .and_then(|text| Sought::read(text, &ui.destinations))
         .ok_or_else(|| Refusal::bad_request("Search for 1 to 1000 characters, not only blanks."))?;
     let page = ui.store.events.search(&sought, query::cursor(query.cursor.as_deref())?, EVENTS).await?;
     if let [found] = page.rows.as_slice()
@@ -73,7 +73,7 @@ pub(super) async fn search(
         @if !chapters.is_empty() {
             section data-part="timeline" aria-labelledby="timeline-title" {
                 h2 id="timeline-title" { "What happened" }
-                (timeline(&story::tell(&chapters, now), &names(&events, &chapters)))
+                (timeline(&story::tell(&chapters, &ui.destinations, now), &names(&events, &chapters)))
             }
         }
         (pager(newest.as_deref(), older.as_deref()))

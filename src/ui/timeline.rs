@@ -3,7 +3,7 @@
 use super::elements::{capital, outside, status, time, took};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
-use crate::domain::story::{Act, Line, Moment, Try, What};
+use crate::domain::story::{Act, Line, Moment, Try, What, Written};
 use crate::domain::waiting::Waiting;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
@@ -62,10 +62,11 @@ fn what(what: &What) -> Markup {
         What::Received { secret } => html! {
             "Received, signed with the secret " strong { (secret) } ", and stored"
         },
-        What::Tried { number, one, page } => tried(*number, one, page.as_deref()),
+        What::Tried { number, one, written } => tried(*number, one, written.as_ref()),
         What::ByHand { act } => by_hand(act),
-        What::Ended { status: state, reason, page } => html! {
-            "It ended as " (status(state.as_str())) (told(reason.as_deref())) (page_link(page.as_deref()))
+        What::Ended { status: state, reason, remedy, written } => html! {
+            "It ended as " (status(state.as_str())) (told(reason.as_deref())) (told(remedy.as_deref()))
+            @if let Some(written) = written { p { (link(written)) } }
         },
         What::Waits { waiting } => html! {
             (status(Status::Pending.as_str())) " "
@@ -77,17 +78,17 @@ fn what(what: &What) -> Markup {
     }
 }
 
-fn tried(number: u32, one: &Try, page: Option<&str>) -> Markup {
+fn tried(number: u32, one: &Try, written: Option<&Written>) -> Markup {
     html! {
         "Try " (number) ": " (status(&one.outcome))
         @if let Some(code) = one.code { span.tag { "HTTP " (code) } }
         @if let Some(class) = &one.class { span.tag { (class) } }
         span.soft { " after " (took(one.duration_ms)) }
         (told(one.message.as_deref()))
-        @if one.request.is_some() || page.is_some() {
+        @if one.request.is_some() || written.is_some() {
             p.soft.pieces {
                 @if let Some(request) = &one.request { span { "Request id " span.mono { (request) } } }
-                @if let Some(page) = page { span { (outside(page, "The page")) } }
+                @if let Some(written) = written { span { (link(written)) } }
             }
         }
     }
@@ -104,8 +105,8 @@ fn told(text: Option<&str>) -> Markup {
     html! { @if let Some(text) = text { p { bdi { (text) } } } }
 }
 
-fn page_link(page: Option<&str>) -> Markup {
-    html! { @if let Some(page) = page { p { (outside(page, "The page")) } } }
+fn link(written: &Written) -> Markup {
+    outside(&written.url, &format!("The {}", written.noun))
 }
 
 fn tone(what: &What) -> &'static str {

@@ -202,8 +202,8 @@ impl Deliverer {
             }
         };
         self.instances.record(&claimed.destination, &outcome, Instant::now());
-        if let Outcome::NeedsOperator(trouble) = &outcome {
-            self.pauses.pause(&claimed.destination, trouble, Some(claimed.id)).await;
+        if let Outcome::NeedsOperator(failure) = &outcome {
+            self.pauses.pause(&claimed.destination, failure, Some(claimed.id)).await;
         }
         if self.instances.end_canary(&claimed.destination, claimed.id) {
             self.pauses.record_canary(&claimed.destination, &outcome).await;
@@ -270,12 +270,11 @@ pub fn conclude(
     let came_through = !matches!(outcome, Outcome::InDoubt { .. } | Outcome::Throttled { .. });
     let (word, conclusion, settlement, failure) = match outcome {
         Outcome::Delivered { remote, status, request_id, .. } => {
-            let answer = Failure { class: String::new(), message: String::new(), status, request_id };
+            let answer = Failure { code: status, request_id, ..Failure::local("", "") };
             ("delivered", Conclusion::Success(remote), Settlement::Settled, answer)
         }
         Outcome::Skipped { reason } => {
-            let declined =
-                Failure { class: "skipped".into(), message: reason, status: None, request_id: None };
+            let declined = Failure::local("skipped", reason);
             ("skipped", Conclusion::Skipped, Settlement::Settled, declined)
         }
         Outcome::Permanent(failure) => ("permanent", Conclusion::Failed, Settlement::AsBefore, failure),
@@ -303,8 +302,8 @@ pub fn conclude(
             failure,
         ),
         // Its instance is paused now, so it is due as soon as that is resumed.
-        Outcome::NeedsOperator(trouble) => {
-            ("needs_operator", uncounted(Duration::ZERO), Settlement::AsBefore, trouble.failure)
+        Outcome::NeedsOperator(failure) => {
+            ("needs_operator", uncounted(Duration::ZERO), Settlement::AsBefore, failure)
         }
     };
     let said = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -316,7 +315,7 @@ pub fn conclude(
         came_through,
         duration,
         outcome: word,
-        response_code: failure.status,
+        response_code: failure.code,
         error_class: said(failure.class),
         message: said(failure.message),
         request_id: failure.request_id,

@@ -1,11 +1,11 @@
-//! What the service does for a destination during a delivery, by means of the store.
+//! The delivery context of the worker: what a destination may ask of the service, answered by the store.
 
 use super::WorkerStore;
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
-use crate::destinations::{DeliveryContext, Look, Rate};
-use crate::domain::delivery::Failure;
-use crate::store::{Fence, LookTurn, Slot};
+use crate::destinations::{DeliveryContext, Rate};
+use crate::domain::delivery::{Failure, KeyLock};
+use crate::store::{Fence, Slot};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ const SLOT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// The wait that a destination is given if the database cannot say when the next slot is.
 const DATABASE_AWAY: Duration = Duration::from_secs(2);
 
-/// The context of a call to one instance.
+/// The delivery context of one instance.
 #[derive(Clone, Copy)]
 pub(super) struct WorkerDeliveryContext<'a> {
     pub(super) store: &'a WorkerStore,
@@ -46,22 +46,18 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
         }
     }
 
-    async fn begin_look(&self, object_id: &str) -> Result<Look, Failure> {
-        let (Some(lane), Some(fence)) = (self.lane, self.fence) else { return Ok(Look::NotYet) };
-        match self.store.queue.begin_look(self.instance, lane, fence, object_id).await {
-            Ok(LookTurn::Ours { in_doubt }) => Ok(Look::Begun { in_doubt }),
-            Ok(LookTurn::Anothers) => Ok(Look::NotYet),
-            Err(error) => {
-                warn!(%error, instance = self.instance, "locking the page lookup of an object id failed");
-                Err(database_away())
-            }
-        }
+    async fn lock_key(&self, key: &str) -> Result<KeyLock, Failure> {
+        let (Some(lane), Some(fence)) = (self.lane, self.fence) else { return Ok(KeyLock::Busy) };
+        self.store.queue.lock_key(self.instance, lane, fence, key).await.map_err(|error| {
+            warn!(%error, instance = self.instance, "locking a key failed");
+            database_away()
+        })
     }
 
-    async fn of_other_objects(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
+    async fn owned_by_others(&self, remote_ids: &[String]) -> Result<HashSet<String>, Failure> {
         let Some(lane) = self.lane else { return Ok(HashSet::new()) };
-        self.store.queue.filled_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
-            warn!(%error, instance = self.instance, "reading the owners of pages failed");
+        self.store.queue.owned_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
+            warn!(%error, instance = self.instance, "reading the owners of remote ids failed");
             database_away()
         })
     }

@@ -10,8 +10,9 @@ use super::instances::Instances;
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
 use crate::destinations::Probe;
-use crate::domain::delivery::{Outcome, Trouble};
+use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::ExecutionId;
+use crate::domain::failure::REMEDY_UNKNOWN;
 use crate::store::{DueProbe, Hold, Notifier};
 use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
@@ -39,12 +40,12 @@ pub(super) struct DestinationPause {
 }
 
 impl DestinationPause {
-    /// Pauses an instance because of `trouble`, which may have shown on an execution.
-    pub(super) async fn pause(&self, instance: &str, trouble: &Trouble, execution: Option<ExecutionId>) {
+    /// Pauses an instance because of a failure, which may have occurred on an execution.
+    pub(super) async fn pause(&self, instance: &str, failure: &Failure, execution: Option<ExecutionId>) {
         let pause = Hold {
-            class: trouble.failure.class.clone(),
-            reason: trouble.failure.message.clone(),
-            remedy: trouble.remedy.clone(),
+            class: failure.class.clone(),
+            reason: failure.message.clone(),
+            remedy: failure.remedy.clone().unwrap_or_else(|| REMEDY_UNKNOWN.to_owned()),
             execution,
         };
         match self.store.destinations.hold(instance, &pause, self.probe_every).await {
@@ -106,11 +107,11 @@ impl DestinationPause {
             let probed = contained(&self.metrics, Panicked::Task, destination.probe(&context, &class)).await;
             match probed.unwrap_or(Probe::Unclear) {
                 Probe::Works => self.resume(&instance).await,
-                Probe::TryOne => {
+                Probe::NeedsCanary => {
                     self.instances.want_canary(&instance);
                     self.notifier.notify();
                 }
-                Probe::Held(trouble) => self.pause(&instance, &trouble, None).await,
+                Probe::StillFails(failure) => self.pause(&instance, &failure, None).await,
                 Probe::Unclear => {}
             }
         }

@@ -137,7 +137,7 @@ fn of(prospect: &Prospect, writes: ExecutionId, event: &StoredEvent, preview: Pr
 
 fn untold(outcome: Outcome) -> NoPreview {
     match outcome {
-        Outcome::NeedsOperator(trouble) => NoPreview::NeedsOperator(trouble.failure.message),
+        Outcome::NeedsOperator(failure) => NoPreview::NeedsOperator(failure.message),
         Outcome::Throttled { failure, wait } | Outcome::Transient { failure, wait } => {
             NoPreview::Unavailable(failure.message, wait.unwrap_or(ASK_AGAIN))
         }

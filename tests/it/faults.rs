@@ -3,9 +3,8 @@
 use crate::harness::{Answer, Service, within};
 use async_trait::async_trait;
 use eventbridge::config::{InstanceName, Reader};
-use eventbridge::destinations::check::{CheckReport, Finding};
 use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Kind, Probe};
-use eventbridge::domain::delivery::{Failure, Outcome, Remote};
+use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::preview::Preview;
 use std::future::pending;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
-const KINDS: &[Kind] = &[("faulty", configure)];
+const KINDS: &[Kind] = &[Kind::new("faulty", configure)];
 
 #[expect(clippy::unnecessary_wraps, reason = "every kind may find that it cannot be used")]
 fn configure(_: &mut Reader<'_>, _: &InstanceName) -> Option<Arc<dyn Destination>> {
@@ -46,22 +45,6 @@ impl Destination for Faulty {
     async fn probe(&self, _: &dyn DeliveryContext, _: &str) -> Probe {
         PROBED.notify_one();
         panic!("a fault in a probe")
-    }
-
-    async fn check(&self, _: &dyn DeliveryContext) -> CheckReport {
-        CheckReport::default()
-    }
-
-    async fn provision(&self, _: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn dry_run(&self, _: &dyn DeliveryContext) -> Vec<Finding> {
-        Vec::new()
-    }
-
-    async fn remove(&self, _: &Remote, _: &dyn DeliveryContext) -> Result<(), Failure> {
-        Ok(())
     }
 }
 

@@ -1,9 +1,9 @@
 //! The check of a Notion instance: token, database, data source and columns, and what to do.
 //!
-//! Looking changes nothing. Adding columns and the write test are asked for by name.
+//! A check changes nothing. The operator asks for added columns and for the write test by flags.
 
-use super::classify::{self, Effect};
-use super::client::CallError;
+use super::classify::Effect;
+use super::client::{CallError, Calls};
 use super::design::{self, Fit};
 use super::facts::Facts;
 use super::field::{Field, folded};
@@ -12,6 +12,7 @@ use super::schema::{Bindings, Schema, SchemaError, SchemaWarning};
 use super::settings::NotionId;
 use super::workspace::{self, WIKI, is_wiki, title};
 use super::{Notion, object};
+use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
 use crate::destinations::check::{CheckReport, Finding};
 use crate::domain::delivery::{Failure, Outcome};
@@ -61,7 +62,7 @@ impl Notion {
         }
         let calls = self.client.with(context, Instant::now());
         let columns = design::definitions(&found.missing);
-        calls.add_columns(&found.data_source, &columns).await.map_err(workspace::failure)?;
+        calls.add_columns(&found.data_source, &columns).await.map_err(|error| calls.failure(error))?;
         Ok(found.missing.iter().map(|field| addition(*field)).collect())
     }
 
@@ -78,18 +79,18 @@ impl Notion {
         let made = match calls.create_page(&data_source, &sent.properties).await {
             Ok(answer) => answer.value,
             Err(error) => {
-                findings.push(trouble(Effect::Create, error));
+                findings.push(self.problem(&calls, Effect::Create, error));
                 return findings;
             }
         };
         match calls.page(&made.id).await {
             Ok(page) => findings.push(read_back(&sent, &page.value, &bindings)),
-            Err(error) => findings.push(trouble(Effect::Look, error)),
+            Err(error) => findings.push(self.problem(&calls, Effect::Look, error)),
         }
         match calls.trash_page(&made.id).await {
             Ok(_) => findings.push(Finding::good("the test page was taken away again")),
             Err(error) => {
-                let failure = workspace::failure(error);
+                let failure = calls.failure(error);
                 let place = made.url.unwrap_or(made.id);
                 findings.push(Finding::warning(
                     format!("the test page could not be taken away: {}", failure.message),
@@ -117,7 +118,7 @@ impl Notion {
                 findings.push(Finding::note("Notion does not tell whose the token is"));
             }
             Err(error) => {
-                findings.push(trouble(Effect::Describe, error));
+                findings.push(self.problem(&calls, Effect::Describe, error));
                 return None;
             }
         }
@@ -125,14 +126,14 @@ impl Notion {
         let described = match calls.data_source(&data_source).await {
             Ok(answer) => answer.value,
             Err(error) => {
-                findings.push(trouble(Effect::Describe, error));
+                findings.push(self.problem(&calls, Effect::Describe, error));
                 return None;
             }
         };
         if is_wiki(&described) {
             findings.push(Finding::problem(
                 format!("the database cannot be filled: {WIKI}"),
-                "take a database that is no wiki, or make one: eventbridge notion init",
+                format!("take a database that is no wiki, or make one: {}", self.init_command()),
             ));
             return None;
         }
@@ -161,7 +162,7 @@ impl Notion {
                 return None;
             }
             Err(error) => {
-                findings.push(trouble(Effect::Describe, error));
+                findings.push(self.problem(&calls, Effect::Describe, error));
                 return None;
             }
         };
@@ -194,15 +195,18 @@ impl Notion {
                 findings.push(Finding::problem(
                     "the database shows no data source: it is a linked view, which Notion's API cannot write \
                      to, or its source is not shared with the integration",
-                    "open the original database (click its title in the linked view), share it (••• › \
-                     Connections), and copy its own link to NOTION_DATABASE_ID",
+                    format!(
+                        "open the original database (click its title in the linked view), share it (••• › \
+                         Connections), and copy its own link to {}",
+                        self.setting("DATABASE_ID")
+                    ),
                 ));
                 None
             }
             (Some(_), sources) => {
                 let Some((id, name)) = sources.iter().find(is_configured) else {
                     findings.push(Finding::problem(
-                        "NOTION_DATA_SOURCE_ID names no data source of the database",
+                        format!("{} names no data source of the database", self.setting("DATA_SOURCE_ID")),
                         format!("set it to one of: {}", listed()),
                     ));
                     return None;
@@ -214,7 +218,7 @@ impl Notion {
             (None, several) => {
                 findings.push(Finding::problem(
                     format!("the database has {} data sources", several.len()),
-                    format!("set NOTION_DATA_SOURCE_ID to one of: {}", listed()),
+                    format!("set {} to one of: {}", self.setting("DATA_SOURCE_ID"), listed()),
                 ));
                 None
             }
@@ -224,28 +228,30 @@ impl Notion {
     /// What the setting leads to, where it is no database that can be seen.
     async fn where_it_leads(&self, context: &dyn DeliveryContext) -> Finding {
         let calls = self.client.with(context, Instant::now());
-        let id = self.settings.database.as_str();
+        let (id, setting) = (self.settings.database.as_str(), self.setting("DATABASE_ID"));
         if let Ok(page) = calls.page(id).await {
             return Finding::problem(
+                format!("{setting} leads to a page ({:?}) and not to a database", title(&page.value)),
                 format!(
-                    "NOTION_DATABASE_ID leads to a page ({:?}) and not to a database",
-                    title(&page.value)
+                    "open the database itself as a full page and copy its link, or make one under that page: \
+                     {} --page <link>",
+                    self.init_command()
                 ),
-                "open the database itself as a full page and copy its link, or make one under that page: \
-                 eventbridge notion init --page <link>",
             );
         }
         if let Ok(source) = calls.data_source(id).await {
             let of = source.value.pointer("/parent/database_id").and_then(Value::as_str);
             return Finding::problem(
-                "NOTION_DATABASE_ID holds the id of a data source",
+                format!("{setting} holds the id of a data source"),
                 format!("set it to that of the database: {}", of.unwrap_or("copy the link to the database")),
             );
         }
         Finding::problem(
-            "the database of NOTION_DATABASE_ID is not there for the integration",
-            "open the database in Notion, ••• › Connections, and choose the integration; a linked view has to \
-             be opened at its original first. Else correct NOTION_DATABASE_ID",
+            format!("the database of {setting} is not there for the integration"),
+            format!(
+                "open the database in Notion, ••• › Connections, and choose the integration; a linked view has \
+                 to be opened at its original first. Else correct {setting}"
+            ),
         )
     }
 
@@ -323,6 +329,26 @@ impl Notion {
         Found { data_source, bindings: Some(bindings), missing }
     }
 
+    /// The finding of a call that failed.
+    fn problem(&self, calls: &Calls<'_>, effect: Effect, error: CallError) -> Finding {
+        failed_call(&self.settings.access.instance, calls.outcome(effect, error))
+    }
+
+    /// The full name of one of the instance's settings.
+    fn setting(&self, suffix: &str) -> String {
+        self.settings.access.instance.setting(suffix)
+    }
+
+    /// The command that creates a database for this instance.
+    fn init_command(&self) -> String {
+        let instance = &self.settings.access.instance;
+        if instance.name == instance.kind {
+            "eventbridge notion init".to_owned()
+        } else {
+            format!("eventbridge notion init --instance {}", instance.name)
+        }
+    }
+
     /// A page of every property, as an event would give it.
     fn test_page(&self, bindings: &Bindings) -> Mapped {
         let event = test_event(self.client.clock().map(|(at, _)| at));
@@ -361,14 +387,14 @@ fn unusable(error: &SchemaError) -> Finding {
     Finding::problem(what, remedy)
 }
 
-/// The finding of a call that failed.
-fn trouble(effect: Effect, error: CallError) -> Finding {
-    match classify::outcome(effect, error) {
-        Outcome::NeedsOperator(trouble) => {
-            let what = trouble.failure.message;
-            let what = what.strip_suffix(&format!("; {}", trouble.remedy)).unwrap_or(&what).to_owned();
-            Finding::problem(what, trouble.remedy)
+/// The finding of a call of this instance that failed.
+fn failed_call(instance: &InstanceName, outcome: Outcome) -> Finding {
+    match outcome {
+        Outcome::NeedsOperator(Failure { message, remedy: Some(remedy), .. }) => {
+            let what = message.strip_suffix(&format!("; {remedy}")).unwrap_or(&message).to_owned();
+            Finding::problem(what, remedy)
         }
+        Outcome::NeedsOperator(failure) => Finding::problem(failure.message, "see what Notion says"),
         Outcome::Permanent(failure) | Outcome::Gone(failure) => {
             Finding::problem(failure.message, "see what Notion says, and the columns of the database")
         }
@@ -377,7 +403,10 @@ fn trouble(effect: Effect, error: CallError) -> Finding {
         }
         Outcome::Transient { failure, .. } | Outcome::Ambiguous { failure, .. } => Finding::problem(
             failure.message,
-            "try again; if it stays so, see whether this machine reaches the address of NOTION_API_URL",
+            format!(
+                "try again; if it stays so, see whether this machine reaches the address of {}",
+                instance.setting("API_URL")
+            ),
         ),
         Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
             Finding::problem("Notion answered with an error after it did what was asked", "try again")

@@ -1,10 +1,12 @@
-//! What an error of Notion's means for a delivery: the one place where that is decided.
+//! Error classification: the one place that decides what an error of Notion means for a delivery.
 //!
-//! After Notion's reference of status codes and its advice on retries: reads are repeated freely, a
-//! page's creation only once it is known not to have happened.
+//! It follows Notion's reference of status codes and its advice on retries. Reads are repeated freely; the
+//! creation of a page only if it certainly did not happen.
 
 use super::client::{Answer, CallError, Refusal, THROTTLE_WAIT, page_url};
-use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
+use super::remedies;
+use crate::config::InstanceName;
+use crate::domain::delivery::{Failure, Outcome, Remote};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -29,8 +31,26 @@ impl Effect {
     }
 }
 
-/// The outcome of a delivery whose call failed.
-pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
+/// The outcome of a delivery of this instance whose call failed.
+pub(super) fn outcome(instance: &InstanceName, effect: Effect, error: CallError) -> Outcome {
+    with_remedy(instance, outcome_of(instance, effect, error))
+}
+
+/// Adds the remedy of its class to a failure that will end the execution.
+fn with_remedy(instance: &InstanceName, outcome: Outcome) -> Outcome {
+    let add = |mut failure: Failure| {
+        failure.remedy = remedies::of_class(instance, &failure.class);
+        failure
+    };
+    match outcome {
+        Outcome::Permanent(failure) => Outcome::Permanent(add(failure)),
+        Outcome::Transient { failure, wait } => Outcome::Transient { failure: add(failure), wait },
+        Outcome::Ambiguous { failure, since } => Outcome::Ambiguous { failure: add(failure), since },
+        other => other,
+    }
+}
+
+fn outcome_of(instance: &InstanceName, effect: Effect, error: CallError) -> Outcome {
     match error {
         CallError::NoSlot(wait) => Outcome::Throttled {
             failure: Failure::local("rate_limit", "the token's rate allows no call just now"),
@@ -45,20 +65,20 @@ pub(super) fn outcome(effect: Effect, error: CallError) -> Outcome {
         CallError::NoAnswer { message, sent } => {
             unanswered(effect, Failure::local("no_answer", message), sent, None)
         }
-        CallError::Refused(refusal) => refused(effect, *refusal),
+        CallError::Refused(refusal) => refused(instance, effect, *refusal),
     }
 }
 
-/// The outcome where Notion was asked for something in this try before. What found no slot then, or came
-/// too late, counts as an attempt: what Notion refuses would go on for ever in a backlog otherwise.
+/// The outcome of a try that called Notion before. A call that then finds no slot, or comes too late, counts
+/// as an attempt: otherwise an entry that Notion refuses would be tried without end in a backlog.
 pub(super) fn after_a_call(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Throttled { failure, wait } if failure.status.is_none() => transient(failure, wait),
+        Outcome::Throttled { failure, wait } if failure.code.is_none() => transient(failure, wait),
         other => other,
     }
 }
 
-fn refused(effect: Effect, refusal: Refusal) -> Outcome {
+fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome {
     if let (Effect::Create | Effect::Update | Effect::Overwrite, Some(page)) =
         (effect, refusal.committed_page.clone())
     {
@@ -77,18 +97,13 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
         429 | 529 => Outcome::Throttled { failure: failure(refusal), wait: wait.or(Some(THROTTLE_WAIT)) },
         // Whoever said so knows nothing of pages and tokens.
         400..=407 | 409..=499 if !refusal.is_notions_own => transient(failure(refusal), wait),
-        401 => {
-            needs_operator(refusal, "the token is not valid (any more): set a new NOTION_API_KEY and restart")
-        }
+        401 => needs_operator(refusal, &remedies::new_token(instance)),
         403 => needs_operator(
             refusal,
             "the integration may not do this: give it the capabilities to read, insert and update content",
         ),
         404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
-        404 => needs_operator(
-            refusal,
-            "the database is not there for the integration: share it with the integration (••• › Connections), or correct NOTION_DATABASE_ID and restart",
-        ),
+        404 => needs_operator(refusal, &remedies::share_database(instance)),
         400 if is_about_trash(&refusal) && effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         400 if is_about_trash(&refusal) => {
             needs_operator(refusal, "the database is in Notion's trash: restore it")
@@ -98,25 +113,19 @@ fn refused(effect: Effect, refusal: Refusal) -> Outcome {
             let sent = refusal.sent;
             unanswered(effect, failure(refusal), sent, wait)
         }
-        300..=399 => needs_operator(
-            refusal,
-            "the address answers with a redirect, which is not followed with a token: correct NOTION_API_URL and restart",
-        ),
-        _ if effect == Effect::Describe => needs_operator(
-            refusal,
-            "NOTION_DATABASE_ID does not lead to a database: copy the link to the database itself, and restart",
-        ),
+        300..=399 => needs_operator(refusal, &remedies::correct_address(instance)),
+        _ if effect == Effect::Describe => needs_operator(refusal, &remedies::copy_database_link(instance)),
         _ => Outcome::Permanent(failure(refusal)),
     }
 }
 
-/// Whether reading cannot tell that what such a failure holds is mended: a capability to write, or a
-/// database in the trash, which can still be read.
-pub(super) fn shows_in_a_write_alone(class: &str) -> bool {
+/// Whether only a write can show that the problem behind such a failure is solved: a capability to write,
+/// or a database in the trash, which can still be read.
+pub(super) fn shows_only_in_a_write(class: &str) -> bool {
     matches!(class, "restricted_resource" | "http_403" | "validation_error")
 }
 
-/// Nobody knows whether it was done; what may be done twice is simply done again.
+/// It is unknown whether the call was carried out. A call that may be carried out twice is repeated.
 fn unanswered(effect: Effect, failure: Failure, sent: Duration, wait: Option<Duration>) -> Outcome {
     match effect {
         Effect::Create | Effect::Overwrite => Outcome::Ambiguous { failure, since: sent },
@@ -131,14 +140,15 @@ fn transient(failure: Failure, wait: Option<Duration>) -> Outcome {
 fn needs_operator(refusal: Refusal, remedy: &str) -> Outcome {
     let mut failure = failure(refusal);
     failure.message = format!("{}; {remedy}", failure.message.trim_end_matches('.'));
-    Outcome::NeedsOperator(Trouble { failure, remedy: remedy.to_owned() })
+    Outcome::NeedsOperator(failure.with_remedy(remedy))
 }
 
 fn failure(refusal: Refusal) -> Failure {
     Failure {
         message: format!("Notion: {}", refusal.message),
         class: refusal.code,
-        status: Some(refusal.status),
+        remedy: None,
+        code: Some(refusal.status),
         request_id: refusal.request_id,
     }
 }
@@ -164,6 +174,11 @@ fn is_about_trash(refusal: &Refusal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn outcome(effect: Effect, error: CallError) -> Outcome {
+        let instance = InstanceName { name: "team-b".to_owned(), kind: "notion".to_owned() };
+        super::outcome(&instance, effect, error)
+    }
 
     fn of(effect: Effect, status: u16, message: &str) -> &'static str {
         let refusal =
@@ -283,5 +298,17 @@ mod tests {
             name(&outcome(Effect::Create, refusal(Some("public_api_request_blocked")))),
             "needs operator"
         );
+    }
+
+    #[test]
+    fn the_remedy_names_the_settings_of_the_instance_itself() {
+        let refusal = Refusal { status: 401, is_notions_own: true, ..Refusal::default() };
+        match outcome(Effect::Create, CallError::Refused(Box::new(refusal))) {
+            Outcome::NeedsOperator(Failure { remedy: Some(remedy), message, .. }) => {
+                assert!(remedy.contains("TEAM_B_API_KEY"), "{remedy}");
+                assert!(message.ends_with(&remedy), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

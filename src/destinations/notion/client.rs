@@ -3,9 +3,12 @@
 //! The version header and the shapes follow Notion's reference of 2026-03-11, in which pages belong
 //! to a data source and a database is a container of these.
 
+use super::classify::{self, Effect};
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
+use crate::config::InstanceName;
 use crate::destinations::{DeliveryContext, Rate};
+use crate::domain::delivery::Outcome;
 use crate::http_client::{self, ClientError};
 use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
@@ -36,6 +39,7 @@ const MESSAGE_CHARACTERS_MAX: usize = 500;
 /// Talks to Notion with one token.
 #[derive(Debug, Clone)]
 pub struct Client {
+    instance: InstanceName,
     http: reqwest::Client,
     base: Url,
     token: HeaderValue,
@@ -203,6 +207,7 @@ impl Client {
         token.set_sensitive(true);
         let http = http_client::client(&access.base, REQUEST_TIMEOUT)?;
         Ok(Self {
+            instance: access.instance.clone(),
             http,
             base: access.base.clone(),
             token,
@@ -248,6 +253,11 @@ impl Client {
 }
 
 impl Calls<'_> {
+    /// The outcome of a delivery whose call failed.
+    pub(super) fn outcome(&self, effect: Effect, error: CallError) -> Outcome {
+        classify::outcome(&self.client.instance, effect, error)
+    }
+
     /// Reads a database: its data sources.
     pub async fn database(&self, id: &NotionId) -> Result<Answer<Database>, CallError> {
         self.call(&Request::database(id.as_str())).await

@@ -1,15 +1,15 @@
-//! Several pages of one key: which of them counts, and what becomes of the others.
+//! Several pages of one key: which of them counts, and what happens to the others.
 //!
-//! Nothing in Notion stops a second page; a first write that lands later than it may makes one. The
-//! oldest counts, whoever made it. Of the others those go to the trash that bear the key and are
-//! certainly ours: made by the token's own bot and edited by nobody else since. All others are left
-//! to a person, and what bears another key is none of them. What goes wrong here never fails a delivery, and is told in the log.
+//! Notion does not prevent a second page; a first write that lands too late creates one. The oldest page
+//! counts, whoever created it. Of the others, this module trashes those that hold the key and are
+//! certainly ours: the token's own bot created them and nobody else has edited them since. All others are
+//! left to a person. A page that holds another key is not touched. A problem here never fails a
+//! delivery; it is logged.
 
 use super::Attempt;
 use super::client::{Answer, CallError, PageRef, UserRef};
 use super::mapping::key_text;
 use super::table::Table;
-use crate::domain::execution::Mode;
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -54,11 +54,7 @@ impl Attempt<'_> {
     /// Whether the page itself says that it is of another key. Whatever the query is worth: such a page
     /// is neither written nor removed.
     fn bears_another_key(&self, table: &Table, page: &PageRef) -> bool {
-        let key = match self.mode {
-            Mode::Event => self.facts.event_id.as_str(),
-            Mode::Object => self.facts.object_id.as_deref().unwrap_or_default(),
-        };
-        let is_another = key_of(table, page).is_some_and(|text| text != key_text(key));
+        let is_another = key_of(table, page).is_some_and(|text| text != key_text(&self.key));
         if is_another {
             warn!(page_id = page.id, "a page was found by a key that it does not bear; it is left alone");
         }

@@ -1,8 +1,8 @@
-//! Notion: one page for each event, or, in object mode, one for each object.
+//! Notion: one page for each event or, in object mode, one for each object.
 //!
-//! A page is made with one request. Whether it was made is never guessed: after a write of unknown
-//! outcome the page is looked for by the event's id, and written anew only when Notion can no
-//! longer be holding the first write.
+//! One request creates a page. Its outcome is never guessed: after a write of unknown outcome the
+//! destination looks for the page by the event's id, and writes it again only when the first write
+//! can no longer land.
 
 mod check;
 mod classify;
@@ -13,10 +13,12 @@ mod duplicates;
 pub mod facts;
 pub mod field;
 mod key_filter;
+mod links;
 pub mod mapping;
 pub mod object;
 mod page_lookup;
 mod preview;
+mod remedies;
 mod request;
 pub mod schema;
 mod settings;
@@ -29,8 +31,9 @@ pub use workspace::{Bearer, Shared, Sight, TableSight, Workspace};
 
 use crate::config::{InstanceName, Reader};
 use crate::destinations::check::{CheckReport, Finding};
-use crate::destinations::{Delivery, DeliveryContext, Destination, Probe, Rate};
-use crate::domain::delivery::{Failure, Outcome, Remote, Trouble};
+use crate::destinations::{Delivery, DeliveryContext, Destination, Kind, Probe, Rate};
+use crate::domain::delivery::{Failure, Outcome, Remote};
+use crate::domain::destination_summary::Noun;
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
 use async_trait::async_trait;
@@ -45,21 +48,32 @@ use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
 use tracing::debug;
 
-/// How long after its claim a page may still be made, or a state be written over another. A crash
-/// leaves no other trace of a write than the claim, so this much is added to Notion's own deadline in
-/// the settle time.
+/// The kind, as the rest of the service knows it.
+pub const KIND: Kind = Kind {
+    noun: Noun { one: "page", many: "pages" },
+    required_settings: &[
+        ("API_KEY", "the token (ntn_…) of your Notion integration"),
+        ("DATABASE_ID", "the link to your Notion database, or its id"),
+    ],
+    remote_ids: links::page_ids,
+    remedy: remedies::of_class,
+    ..Kind::new("notion", configure)
+};
+
+/// How long after its claim a page may still be created, or a state be written over another. A crash
+/// leaves no other trace of a write than the claim, so the settle time is Notion's own deadline plus this.
 const WRITE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fills one Notion data source.
 pub struct Notion {
     settings: NotionSettings,
     client: Client,
-    /// The table as event mode sees it, and as object mode does: their keys differ.
+    /// The table as event mode and as object mode see it: their keys differ.
     event_table: TableCache,
     object_table: TableCache,
 }
 
-/// Reads an instance's section of the settings and makes the destination.
+/// Reads an instance's section of the settings and builds the destination.
 pub fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Arc<dyn Destination>> {
     let settings = NotionSettings::read(reader, instance)?;
     match Notion::new(settings) {
@@ -72,16 +86,22 @@ pub fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Arc
 }
 
 impl Notion {
-    /// A destination of these settings; nothing is called yet.
+    /// A destination with these settings; it calls nothing yet.
     pub fn new(settings: NotionSettings) -> Result<Self, NotionClientError> {
         let client = Client::new(&settings.access)?;
         Ok(Self { settings, client, event_table: TableCache::default(), object_table: TableCache::default() })
     }
 
-    fn attempt<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
+    fn attempt<'a>(&'a self, delivery: Delivery<'a>) -> Result<Attempt<'a>, Outcome> {
         let facts = Facts::read(delivery.event, self.settings.timezone);
-        let mode = if delivery.object.is_some() { Mode::Object } else { Mode::Event };
-        Attempt { notion: self, delivery, mode, facts }
+        let (mode, key) = if delivery.object.is_some() {
+            let without_id = || Failure::local("no_object_id", "the event does not name its object");
+            let id = facts.object_id.clone().ok_or_else(|| Outcome::Permanent(without_id()))?;
+            (Mode::Object, id)
+        } else {
+            (Mode::Event, facts.event_id.clone())
+        };
+        Ok(Attempt { notion: self, delivery, mode, key, facts })
     }
 
     fn table(&self, mode: Mode) -> &TableCache {
@@ -91,7 +111,7 @@ impl Notion {
         }
     }
 
-    /// The outcome, with the place of what was delivered where Notion did not tell it.
+    /// The outcome, with the place of what was delivered if Notion's answer lacks it.
     fn in_place(&self, mode: Mode, mut outcome: Outcome) -> Outcome {
         if let Outcome::Delivered { remote, .. } = &mut outcome
             && remote.place.is_none()
@@ -119,7 +139,10 @@ impl Destination for Notion {
     }
 
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let attempt = self.attempt(delivery);
+        let attempt = match self.attempt(delivery) {
+            Ok(attempt) => attempt,
+            Err(outcome) => return outcome,
+        };
         let mode = attempt.mode;
         let outcome = match mode {
             Mode::Event => attempt.deliver_event().await,
@@ -129,27 +152,29 @@ impl Destination for Notion {
             Outcome::Gone(Failure { message, .. }) => Outcome::Skipped {
                 reason: format!("its page was removed in Notion, so it is not written again ({message})"),
             },
-            // The key of the other mode. Deliveries of the instance's own need no such column, and a hold
-            // for it would end with the next probe.
-            Outcome::NeedsOperator(Trouble { failure, remedy })
+            // The key of the other mode is missing. The instance's own deliveries need no such column, and the
+            // next probe would end a pause for it.
+            Outcome::NeedsOperator(failure)
                 if mode != self.settings.mode && failure.class == table::COLUMNS =>
             {
-                Outcome::Permanent(Failure { message: format!("{}; {remedy}", failure.message), ..failure })
+                let remedy = failure.remedy.as_deref().map(|remedy| format!("; {remedy}"));
+                let message = failure.message + remedy.as_deref().unwrap_or_default();
+                Outcome::Permanent(Failure { message, ..failure })
             }
             other => other,
         }
     }
 
     async fn preview(&self, delivery: Delivery<'_>) -> Result<Preview, Outcome> {
-        self.attempt(delivery).preview().await
+        self.attempt(delivery)?.preview().await
     }
 
-    async fn probe(&self, context: &dyn DeliveryContext, held_class: &str) -> Probe {
+    async fn probe(&self, context: &dyn DeliveryContext, class: &str) -> Probe {
         let mode = self.settings.mode;
         match self.table(mode).read_now(self.reader(mode, context)).await {
-            Ok(_) if classify::shows_in_a_write_alone(held_class) => Probe::TryOne,
+            Ok(_) if classify::shows_only_in_a_write(class) => Probe::NeedsCanary,
             Ok(_) => Probe::Works,
-            Err(Outcome::NeedsOperator(trouble)) => Probe::Held(trouble),
+            Err(Outcome::NeedsOperator(failure)) => Probe::StillFails(failure),
             Err(_) => Probe::Unclear,
         }
     }
@@ -169,7 +194,7 @@ impl Destination for Notion {
     async fn remove(&self, remote: &Remote, context: &dyn DeliveryContext) -> Result<(), Failure> {
         let calls = self.client.with(context, Instant::now());
         let trashed = calls.trash_page(&remote.id).await.map(drop);
-        match trashed.map_err(|error| classify::outcome(Effect::Update, error)) {
+        match trashed.map_err(|error| calls.outcome(Effect::Update, error)) {
             Ok(()) | Err(Outcome::Gone(_)) => Ok(()),
             Err(outcome) => Err(workspace::failure_of(outcome)),
         }
@@ -181,6 +206,8 @@ struct Attempt<'a> {
     notion: &'a Notion,
     delivery: Delivery<'a>,
     mode: Mode,
+    /// The id in the key column: the event's, or in object mode the object's.
+    key: String,
     facts: Facts,
 }
 
@@ -226,15 +253,15 @@ impl Attempt<'_> {
                 let Some(newer) =
                     self.changed(table, &refusal, |table| self.mapped(table).properties).await?
                 else {
-                    return Err(classify::outcome(Effect::Create, CallError::Refused(refusal)));
+                    return Err(self.calls().outcome(Effect::Create, CallError::Refused(refusal)));
                 };
                 let answer = self.send_new(&newer).await;
                 return answer
-                    .map_err(|error| classify::after_a_call(classify::outcome(Effect::Create, error)));
+                    .map_err(|error| classify::after_a_call(self.calls().outcome(Effect::Create, error)));
             }
             answer => answer,
         };
-        answer.map_err(|error| classify::outcome(Effect::Create, error))
+        answer.map_err(|error| self.calls().outcome(Effect::Create, error))
     }
 
     /// The columns as they are now, where by them something else would be `sent` than what Notion
@@ -269,7 +296,7 @@ impl Attempt<'_> {
             }
             answer => answer,
         };
-        match last.map(delivered).map_err(|error| classify::outcome(Effect::Update, error)) {
+        match last.map(delivered).map_err(|error| self.calls().outcome(Effect::Update, error)) {
             Err(Outcome::Gone(failure)) => {
                 self.confirm_gone(page, &failure).await?;
                 Err(Outcome::Gone(failure))
@@ -288,7 +315,7 @@ impl Attempt<'_> {
         }
         Err(match read {
             Ok(_) => Outcome::Transient { failure: told.clone(), wait: None },
-            Err(error) => classify::after_a_call(classify::outcome(Effect::Look, error)),
+            Err(error) => classify::after_a_call(self.calls().outcome(Effect::Look, error)),
         })
     }
 

@@ -1,25 +1,24 @@
 //! Looks for the page of an event or an object, by its key.
 //!
-//! Ids that users choose, as of coupons and plans, may be the same for several objects: in test and live
-//! mode, in several accounts, of several types. Such objects bear one key and have a page each. Which
-//! page is whose stands with the verdicts, so one of them looks at a time, and passes over what is known
-//! to be another's.
+//! Ids that users choose, such as those of coupons and plans, can belong to several objects: in test and
+//! live mode, in several accounts, of several types. Such objects have one key and a page each. The owner
+//! of a page is recorded only on completion, so one of them looks at a time, and skips the pages that are
+//! known to belong to others.
 
 use super::Attempt;
-use super::classify::{self, Effect};
+use super::classify::Effect;
 use super::client::{Answer, CallError, Found, PageRef};
 use super::table::Table;
-use crate::destinations::Look;
-use crate::domain::delivery::{Failure, Outcome};
+use crate::domain::delivery::{Failure, KeyLock, Outcome};
 use crate::domain::execution::Mode;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How soon to look again where another object of the same id is being looked for or made.
+/// How soon to look again while another object of the same id is looked for or created.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often one look goes on behind pages that are all other objects'.
+/// How many result pages one look reads while every hit belongs to another object.
 const LOOKS_MAX: u32 = 20;
 
 impl Attempt<'_> {
@@ -33,7 +32,7 @@ impl Attempt<'_> {
     /// Looks for all pages with this try's key.
     pub(super) async fn find_all(&self, table: &Arc<Table>) -> Result<Answer<Vec<PageRef>>, Outcome> {
         if self.mode == Mode::Object {
-            self.begin_look().await?;
+            self.lock_object().await?;
         }
         let (table, first) = match self.look(table, None).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
@@ -47,12 +46,12 @@ impl Attempt<'_> {
             }
             answer => (table.clone(), answer),
         };
-        let refused = |error| classify::outcome(Effect::Look, error);
+        let refused = |error| self.calls().outcome(Effect::Look, error);
         let Answer { value: Found { mut results, mut next_cursor }, status, request_id } =
             first.map_err(refused)?;
         if self.mode == Mode::Object {
             self.leave_to_other_objects(&mut results).await?;
-            // As long as all of them are others', this one's may come after them.
+            // While all hits belong to others, the own page may follow.
             let mut looks = 1;
             while let Some(cursor) = next_cursor.take().filter(|_| results.is_empty()) {
                 if looks == LOOKS_MAX {
@@ -67,15 +66,16 @@ impl Attempt<'_> {
         Ok(Answer { value: results, status, request_id })
     }
 
-    /// Waits while another object of this id is looked for or made: whose a page is that nothing is known
-    /// of shows with the verdicts. Nor is a page taken on which a write of such an object may still land.
-    async fn begin_look(&self) -> Result<(), Outcome> {
-        let object_id = self.delivery.event.facts.object_id.as_deref().unwrap_or_default();
-        let look = self.delivery.context.begin_look(object_id).await;
-        let wait = match look.map_err(|failure| Outcome::Throttled { failure, wait: None })? {
-            Look::Begun { in_doubt: None } => return Ok(()),
-            Look::Begun { in_doubt: Some(elapsed) } => self.notion.settings.settle.saturating_sub(elapsed),
-            Look::NotYet => LOOK_AGAIN_AFTER,
+    /// Waits while another object of this id is looked for or created: the owner of a page is known only
+    /// when that delivery completes. It also waits until a write of such an object has settled.
+    async fn lock_object(&self) -> Result<(), Outcome> {
+        let lock = self.delivery.context.lock_key(&self.key).await;
+        let wait = match lock.map_err(|failure| Outcome::Throttled { failure, wait: None })? {
+            KeyLock::Acquired { in_doubt: None } => return Ok(()),
+            KeyLock::Acquired { in_doubt: Some(elapsed) } => {
+                self.notion.settings.settle.saturating_sub(elapsed)
+            }
+            KeyLock::Busy => LOOK_AGAIN_AFTER,
         };
         if wait == Duration::ZERO {
             return Ok(());
@@ -91,7 +91,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let ids: Vec<_> = found.iter().map(|page| page.id.clone()).collect();
-        let others = self.delivery.context.of_other_objects(&ids).await;
+        let others = self.delivery.context.owned_by_others(&ids).await;
         let others = others.map_err(|failure| Outcome::Throttled { failure, wait: None })?;
         found.retain(|page| !others.contains(&page.id));
         Ok(())
@@ -104,15 +104,13 @@ impl Attempt<'_> {
     /// The filter for the pages with this try's key.
     pub(super) fn filter(&self, table: &Table) -> Value {
         match self.mode {
-            Mode::Event => table.bindings.pages_of_event(&self.facts.event_id),
-            Mode::Object => {
-                table.bindings.pages_of_object(self.facts.object_id.as_deref().unwrap_or_default())
-            }
+            Mode::Event => table.bindings.pages_of_event(&self.key),
+            Mode::Object => table.bindings.pages_of_object(&self.key),
         }
     }
 }
 
-/// "Not there" would be a guess.
+/// To call the page absent would be a guess.
 fn too_many_of_this_id() -> Outcome {
     let message = "so many pages of other objects bear this id that its own could not be looked for among all \
                    of them; remove those that are not needed";

@@ -3,6 +3,7 @@
 //! The user's schema decides. A column is found by its name once and by its id from then on, so that
 //! renaming it in Notion changes nothing. Only the column of the key must exist.
 
+use crate::config::InstanceName;
 use crate::destinations::notion::column::{Column, ColumnKind};
 use crate::destinations::notion::field::{Field, folded};
 use serde::{Deserialize, Serialize};
@@ -163,12 +164,13 @@ pub enum SchemaError {
 }
 
 impl SchemaError {
-    /// What to do, without a word of what the user's columns are called.
-    pub fn remedy(&self) -> String {
+    /// What to do, without the names of the user's columns.
+    pub fn remedy(&self, instance: &InstanceName) -> String {
         match self {
-            Self::NotADataSource => {
-                "NOTION_DATABASE_ID does not lead to a database: correct it and restart".to_owned()
-            }
+            Self::NotADataSource => format!(
+                "{} does not lead to a database: correct it and restart",
+                instance.setting("DATABASE_ID")
+            ),
             Self::NoKeyColumn { field, .. } => {
                 let name = field.name();
                 format!("add a text column {name} to the Notion database; eventbridge doctor --fix does it")

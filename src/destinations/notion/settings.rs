@@ -19,6 +19,8 @@ const API_URL: &str = "https://api.notion.com";
 /// Where Notion is, and with which token it is asked.
 #[derive(Debug, Clone)]
 pub struct NotionAccess {
+    /// The instance, by which its settings are named.
+    pub instance: InstanceName,
     /// The base address, without `/v1`.
     pub base: Url,
     /// The integration's token.
@@ -105,7 +107,7 @@ impl NotionAccess {
         let per_minute = reader.number(&instance.setting("RATE_PER_MINUTE"), RATE_PER_MINUTE, 0, 100_000);
         let (base, token) = (base?, token?);
         let rate = Rate { connection: connection(&token), per_minute: NonZeroU32::new(per_minute) };
-        Some(Self { base, token, rate })
+        Some(Self { instance: instance.clone(), base, token, rate })
     }
 
     /// Whether the token begins as Notion's tokens do.

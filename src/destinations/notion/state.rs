@@ -56,13 +56,15 @@ impl Attempt<'_> {
                     Some(newer) => {
                         let answer = self.send_changes(&newer, &page).await;
                         let outcome =
-                            |error| classify::after_a_call(classify::outcome(Effect::Overwrite, error));
+                            |error| classify::after_a_call(self.calls().outcome(Effect::Overwrite, error));
                         (newer, answer.map_err(outcome))
                     }
-                    None => (table, Err(classify::outcome(Effect::Overwrite, CallError::Refused(refusal)))),
+                    None => {
+                        (table, Err(self.calls().outcome(Effect::Overwrite, CallError::Refused(refusal))))
+                    }
                 }
             }
-            answer => (table, answer.map_err(|error| classify::outcome(Effect::Overwrite, error))),
+            answer => (table, answer.map_err(|error| self.calls().outcome(Effect::Overwrite, error))),
         };
         match answer {
             Ok(Some(answer)) => Ok(showing(delivered(answer), self.properties(&table))),
@@ -92,7 +94,7 @@ impl Attempt<'_> {
         let changes = self.changes(table, page, properties.clone());
         match self.calls().overwrite_page(page, &changes).await {
             Ok(answer) => Ok(showing(delivered(answer), properties)),
-            Err(error) => Err(classify::outcome(Effect::Overwrite, error)),
+            Err(error) => Err(self.calls().outcome(Effect::Overwrite, error)),
         }
     }
 

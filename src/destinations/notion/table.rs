@@ -5,13 +5,14 @@
 //! bindings are remembered, so that it does so after a restart too. While one delivery reads the
 //! columns anew, the others go on with those that are known.
 
-use super::classify::{self, Effect};
+use super::classify::Effect;
 use super::client::{CallError, Calls, Database};
 use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::{NotionId, NotionSettings};
+use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
-use crate::domain::delivery::{Failure, Outcome, Trouble};
+use crate::domain::delivery::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -138,7 +139,7 @@ impl TableReader<'_> {
         };
         let resolution = Schema::parse(&description)
             .and_then(|schema| schema.resolve(self.key, previous.as_ref()))
-            .map_err(|error| unusable(&error))?;
+            .map_err(|error| unusable(&self.settings.access.instance, &error))?;
         for warning in &resolution.warnings {
             warn!("Notion's columns: {warning}");
         }
@@ -168,16 +169,17 @@ impl TableReader<'_> {
                 if refusal.status == 404 && known.is_some() && self.settings.data_source.is_none() =>
             {
                 let id = self.find().await?;
-                let answer = self.calls.data_source(&id).await.map_err(undescribed)?;
+                let answer = self.calls.data_source(&id).await.map_err(|error| self.undescribed(error))?;
                 Ok((id, answer.value))
             }
-            Err(error) => Err(undescribed(error)),
+            Err(error) => Err(self.undescribed(error)),
         }
     }
 
     /// The one data source of the database; where there are several, the operator must say which.
     async fn find(self) -> Result<String, Outcome> {
-        let answer = self.calls.database(&self.settings.database).await.map_err(undescribed)?;
+        let answer = self.calls.database(&self.settings.database).await;
+        let answer = answer.map_err(|error| self.undescribed(error))?;
         let Database { data_sources } = answer.value;
         match data_sources.as_slice() {
             [only] => Ok(only.id.clone()),
@@ -187,18 +189,23 @@ impl TableReader<'_> {
                 "share the Notion database and its data source with the integration",
             )),
             several => {
+                let setting = self.settings.access.instance.setting("DATA_SOURCE_ID");
                 let listed: Vec<_> =
                     several.iter().map(|source| format!("{} ({})", source.id, source.name)).collect();
                 Err(operator(
                     "several_data_sources",
                     format!(
-                        "the Notion database has several data sources; set NOTION_DATA_SOURCE_ID to one of: {}",
+                        "the Notion database has several data sources; set {setting} to one of: {}",
                         listed.join(", ")
                     ),
-                    "set NOTION_DATA_SOURCE_ID and restart: the executions that wait list the choices",
+                    &format!("set {setting} and restart: the executions that wait list the choices"),
                 ))
             }
         }
+    }
+
+    fn undescribed(self, error: CallError) -> Outcome {
+        self.calls.outcome(Effect::Describe, error)
     }
 
     /// The bindings of this data source from an earlier run; those of another one say nothing.
@@ -208,18 +215,14 @@ impl TableReader<'_> {
     }
 }
 
-fn undescribed(error: CallError) -> Outcome {
-    classify::outcome(Effect::Describe, error)
-}
-
 /// The class of what is wrong with the columns.
 pub(super) const COLUMNS: &str = "columns";
 
-fn unusable(error: &SchemaError) -> Outcome {
-    operator(COLUMNS, error.to_string(), &error.remedy())
+fn unusable(instance: &InstanceName, error: &SchemaError) -> Outcome {
+    operator(COLUMNS, error.to_string(), &error.remedy(instance))
 }
 
-/// What happened names things of the user's workspace; the remedy, which anybody may read, does not.
+/// The message names things of the user's workspace; the remedy, which anybody may read, does not.
 fn operator(class: &str, message: String, remedy: &str) -> Outcome {
-    Outcome::NeedsOperator(Trouble { failure: Failure::local(class, message), remedy: remedy.to_owned() })
+    Outcome::NeedsOperator(Failure::local(class, message).with_remedy(remedy))
 }

@@ -1,6 +1,6 @@
 //! What an operator's commands ask of Notion: whose the token is, what it sees, and new tables.
 
-use super::classify::{self, Effect};
+use super::classify::Effect;
 use super::client::{Answer, CallError, Calls, Client, NotionClientError};
 use super::design;
 use super::request::Request;
@@ -85,14 +85,15 @@ impl Workspace {
 
     /// Whose the token is.
     pub async fn bearer(&self, context: &dyn DeliveryContext) -> Result<Bearer, Failure> {
-        Ok(self.calls(context).bearer().await.map_err(failure)?.value)
+        let calls = self.calls(context);
+        Ok(calls.bearer().await.map_err(|error| calls.failure(error))?.value)
     }
 
     /// Everything that the token sees, within a bound.
     pub async fn shared(&self, context: &dyn DeliveryContext) -> Result<Shared, Failure> {
         let calls = self.calls(context);
-        let pages = calls.search("page").await.map_err(failure)?;
-        let tables = calls.search("data_source").await.map_err(failure)?;
+        let pages = calls.search("page").await.map_err(|error| calls.failure(error))?;
+        let tables = calls.search("data_source").await.map_err(|error| calls.failure(error))?;
         Ok(Shared {
             pages: pages.iter().filter(|page| !is_row(page)).filter_map(page_sight).collect(),
             databases: tables.iter().filter_map(table_sight).collect(),
@@ -101,10 +102,11 @@ impl Workspace {
 
     /// The page of this id, where the token sees it and it can hold a database.
     pub async fn page(&self, context: &dyn DeliveryContext, id: &NotionId) -> Result<Option<Sight>, Failure> {
-        match self.calls(context).page(id.as_str()).await {
+        let calls = self.calls(context);
+        match calls.page(id.as_str()).await {
             Ok(answer) => Ok(page_sight(&answer.value)),
             Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 404) => Ok(None),
-            Err(error) => Err(failure(error)),
+            Err(error) => Err(calls.failure(error)),
         }
     }
 
@@ -121,7 +123,8 @@ impl Workspace {
             "initial_data_source": { "properties": design::whole_table() },
         });
         let calls = self.calls(context);
-        let made: Answer<Value> = calls.call(&Request::create_database(body)).await.map_err(failure)?;
+        let made = calls.call(&Request::create_database(body)).await;
+        let made: Answer<Value> = made.map_err(|error| calls.failure(error))?;
         sight(&made.value, title.to_owned())
             .ok_or_else(|| Failure::local("no_answer", "the answer is not what Notion documents"))
     }
@@ -163,6 +166,11 @@ impl Calls<'_> {
         self.call(&Request::add_columns(data_source, columns)).await
     }
 
+    /// The failure of a call that an operator's command made.
+    pub(super) fn failure(&self, error: CallError) -> Failure {
+        failure_of(self.outcome(Effect::Look, error))
+    }
+
     /// Everything of one kind that the token sees: `page` or `data_source`.
     async fn search(&self, kind: &str) -> Result<Vec<Value>, CallError> {
         #[derive(Deserialize)]
@@ -192,16 +200,11 @@ impl Calls<'_> {
     }
 }
 
-/// What went wrong, in words for the one who called.
-pub(super) fn failure(error: CallError) -> Failure {
-    failure_of(classify::outcome(Effect::Look, error))
-}
-
-/// The same of an outcome that is none of success.
+/// The failure of an outcome that is not a success.
 pub(super) fn failure_of(outcome: Outcome) -> Failure {
     match outcome {
-        Outcome::NeedsOperator(trouble) => trouble.failure,
-        Outcome::Permanent(failure)
+        Outcome::NeedsOperator(failure)
+        | Outcome::Permanent(failure)
         | Outcome::Gone(failure)
         | Outcome::Transient { failure, .. }
         | Outcome::Throttled { failure, .. }

@@ -38,6 +38,21 @@ impl Moment {
     }
 }
 
+/// Something that a destination wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// What the destination calls it, such as `page`.
+    pub noun: &'static str,
+    /// A link that a person can open.
+    pub url: String,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} is {}", self.noun, self.url)
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
@@ -71,8 +86,8 @@ pub enum What {
         number: u32,
         /// How it went.
         one: Try,
-        /// A link to what this try wrote, where it stands as delivered.
-        page: Option<String>,
+        /// What this try wrote, if it is still delivered.
+        written: Option<Written>,
     },
     /// A person did something.
     ByHand {
@@ -85,8 +100,10 @@ pub enum What {
         status: Status,
         /// Why, where no try said so before.
         reason: Option<String>,
-        /// A link to what was written.
-        page: Option<String>,
+        /// What to do about it, if it failed and that is known.
+        remedy: Option<String>,
+        /// What was written.
+        written: Option<Written>,
     },
     /// It waits.
     Waits {
@@ -125,15 +142,16 @@ impl fmt::Display for What {
             Self::EarlierTries { count: 1 } => f.write_str("one earlier try is not told here"),
             Self::EarlierTries { count } => write!(f, "{count} earlier tries are not told here"),
             Self::Waited { wait } => wait.fmt(f),
-            Self::Tried { number, one, page } => {
+            Self::Tried { number, one, written } => {
                 write!(f, "try {number}: {one}")?;
-                told(f, ", the page is ", page.as_ref())
+                told(f, ", ", written.as_ref())
             }
             Self::ByHand { act } => act.fmt(f),
-            Self::Ended { status, reason, page } => {
+            Self::Ended { status, reason, remedy, written } => {
                 f.write_str(status.as_str())?;
-                told(f, ": ", reason.as_ref())?;
-                told(f, ", the page is ", page.as_ref())
+                told(f, ": ", reason.as_deref().map(|reason| reason.trim_end_matches('.')).as_ref())?;
+                told(f, ", ", written.as_ref())?;
+                told(f, ". What to do: ", remedy.as_ref())
             }
             Self::Waits { waiting } => {
                 f.write_str("pending")?;

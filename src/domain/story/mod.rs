@@ -7,9 +7,10 @@
 mod line;
 mod wait;
 
-pub use line::{Line, Moment, What};
+pub use line::{Line, Moment, What, Written};
 pub use wait::{PastHold, Wait};
 
+use super::destination_summary::{DestinationSummary, known_remedy, noun};
 use super::event::EventKey;
 use super::execution::{ExecutionId, Status};
 use super::waiting::Waiting;
@@ -52,7 +53,7 @@ pub struct Delivery {
     /// When it came to its end.
     pub finished_at: Option<DateTime<Utc>>,
     /// A link to what was written.
-    pub page: Option<String>,
+    pub remote_url: Option<String>,
     /// How many tries there were before those that are told.
     pub earlier_tries: u32,
     /// The tries, oldest first.
@@ -97,17 +98,19 @@ pub struct Act {
     pub note: Option<String>,
 }
 
-/// Tells of all these events in one line of time. `now` stands behind what is so now.
-pub fn tell(chapters: &[Chapter], now: DateTime<Utc>) -> Vec<Line> {
+/// Tells of all these events in one line of time. `now` stands behind what is so now; the destinations
+/// name what they wrote and know remedies.
+pub fn tell(chapters: &[Chapter], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
     let mut chapters: Vec<&Chapter> = chapters.iter().collect();
     chapters.sort_by_key(|chapter| (chapter.received_at, chapter.event));
-    let mut lines: Vec<Line> = chapters.into_iter().flat_map(|chapter| of_event(chapter, now)).collect();
+    let mut lines: Vec<Line> =
+        chapters.into_iter().flat_map(|chapter| of_event(chapter, destinations, now)).collect();
     // What happened at one time stays in this order: senders tell times to the second.
     lines.sort_by_key(|line| line.at);
     lines
 }
 
-fn of_event(chapter: &Chapter, now: DateTime<Utc>) -> Vec<Line> {
+fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
     let line = |at, what| Line { at: Moment::At(at), event: chapter.event, delivery: None, what };
     let mut lines = Vec::new();
     if let Some(created) = chapter.created {
@@ -118,7 +121,8 @@ fn of_event(chapter: &Chapter, now: DateTime<Utc>) -> Vec<Line> {
         lines.push(line(chapter.received_at, What::Unwanted));
     }
     for delivery in &chapter.deliveries {
-        let told = Telling { delivery, received_at: chapter.received_at, now, told: Vec::new() }.tell();
+        let received_at = chapter.received_at;
+        let told = Telling { delivery, destinations, received_at, now, told: Vec::new() }.tell();
         lines.extend(told.into_iter().map(|(at, what)| {
             let delivery = Some((delivery.id, delivery.destination.clone()));
             Line { at, event: chapter.event, delivery, what }
@@ -133,6 +137,7 @@ fn of_event(chapter: &Chapter, now: DateTime<Utc>) -> Vec<Line> {
 /// The telling of one delivery.
 struct Telling<'a> {
     delivery: &'a Delivery,
+    destinations: &'a [DestinationSummary],
     received_at: DateTime<Utc>,
     now: DateTime<Utc>,
     told: Vec<(Moment, What)>,
@@ -159,8 +164,8 @@ impl Telling<'_> {
             if last.is_some() || delivery.earlier_tries == 0 {
                 self.wait_before(last, one.at);
             }
-            let page = delivery.page.clone().filter(|_| self.is_told_by(number, one));
-            self.push(one.at, What::Tried { number, one: one.clone(), page });
+            let written = self.written().filter(|_| self.is_told_by(number, one));
+            self.push(one.at, What::Tried { number, one: one.clone(), written });
             last = Some(one);
         }
         self.end();
@@ -200,10 +205,23 @@ impl Telling<'_> {
             status => {
                 let said = delivery.tries.last().and_then(|last| last.message.as_ref());
                 let reason = delivery.reason.clone().filter(|reason| Some(reason) != said);
-                let what = What::Ended { status, reason, page: delivery.page.clone() };
+                let what = What::Ended { status, reason, remedy: self.remedy(), written: self.written() };
                 self.push(delivery.finished_at.unwrap_or(self.now), what);
             }
         }
+    }
+
+    /// What to do about a failed delivery, if that is known.
+    fn remedy(&self) -> Option<String> {
+        let delivery = self.delivery;
+        let class = delivery.tries.last().filter(|_| delivery.status == Status::Failed)?.class.as_deref()?;
+        known_remedy(self.destinations, &delivery.destination, class)
+    }
+
+    /// What was written, if a person can open it.
+    fn written(&self) -> Option<Written> {
+        let url = self.delivery.remote_url.clone()?;
+        Some(Written { noun: noun(self.destinations, &self.delivery.destination).one, url })
     }
 
     /// Whether this try is the last, and delivered what stands there as delivered.

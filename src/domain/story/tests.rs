@@ -1,6 +1,9 @@
 //! What stories tell, line by line.
 
 use super::*;
+use crate::domain::destination_summary::{Noun, Remedies};
+use crate::domain::execution::Mode;
+use crate::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
@@ -27,11 +30,27 @@ fn delivery(status: Status, tries: Vec<Try>) -> Delivery {
         reason: None,
         waiting: None,
         finished_at: status.is_terminal().then(|| at(900)),
-        page: (status == Status::Success).then(|| "https://notion.so/p".to_owned()),
+        remote_url: (status == Status::Success).then(|| "https://notion.so/p".to_owned()),
         earlier_tries: 0,
         tries,
         acts: Vec::new(),
         holds: Vec::new(),
+    }
+}
+
+fn notion() -> DestinationSummary {
+    DestinationSummary {
+        subscription: Subscription {
+            destination: "notion".to_owned(),
+            types: TypeFilter::all(),
+            livemode: LivemodeFilter::All,
+            mode: Mode::Event,
+        },
+        connection: None,
+        per_minute: None,
+        noun: Noun { one: "page", many: "pages" },
+        remote_ids: |_text| Vec::new(),
+        remedies: Remedies::new(|class| (class == "unauthorized").then(|| "Set a new token.".to_owned())),
     }
 }
 
@@ -48,7 +67,7 @@ fn chapter(deliveries: Vec<Delivery>) -> Chapter {
 }
 
 fn told(chapters: &[Chapter]) -> Vec<String> {
-    tell(chapters, at(1000)).iter().map(ToString::to_string).collect()
+    tell(chapters, &[notion()], at(1000)).iter().map(ToString::to_string).collect()
 }
 
 /// The lines about one delivery, without what they begin with.
@@ -186,10 +205,22 @@ fn the_events_of_an_object_are_told_in_one_line_of_time() {
     let first = chapter(vec![delivery(Status::Success, vec![attempt(100, "delivered")])]);
     let mut second = chapter(vec![delivery(Status::Success, vec![attempt(60, "delivered")])]);
     (second.event, second.created, second.received_at) = (EventKey(4), Some(at(50)), at(51));
-    let lines = tell(&[second, first], at(1000));
+    let lines = tell(&[second, first], &[notion()], at(1000));
     let order: Vec<_> = lines.iter().map(|line| line.event.0).collect();
     assert!(lines.is_sorted_by_key(|line| line.at), "{lines:#?}");
     assert_eq!(order.first(), Some(&3));
     assert_eq!(order.last(), Some(&3));
     assert!(order.contains(&4));
+}
+
+#[test]
+fn a_failed_delivery_ends_with_what_to_do() {
+    let refused = Try { class: Some("unauthorized".to_owned()), ..attempt(10, "permanent") };
+    let mut failed = delivery(Status::Failed, vec![refused]);
+    failed.reason = Some("it was refused.".to_owned());
+    let lines = of(failed);
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some("failed: it was refused. What to do: Set a new token.")
+    );
 }

@@ -44,7 +44,7 @@ struct Row {
 
 impl Events {
     /// A page of the events that are meant, newest first: by the sender's id of them, by a word of
-    /// theirs, or by a page that was written for them.
+    /// theirs, or by what a destination wrote for them.
     pub async fn search(
         &self,
         sought: &Sought,
@@ -85,7 +85,7 @@ impl Events {
             Cursor::before(cursor),
             sought.event_id,
             sought.term,
-            &sought.pages,
+            &sought.remote_ids,
             i64::from(limit) + 1
         )
         .fetch_all(&self.reading)

@@ -184,8 +184,8 @@ impl Queue {
         }))
     }
 
-    /// Those of these pages that the instance wrote for another lane.
-    pub async fn filled_by_other_lanes(
+    /// Those of these remote ids that the instance wrote for another lane.
+    pub async fn owned_by_other_lanes(
         &self,
         destination: &str,
         lane: &str,

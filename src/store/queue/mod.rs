@@ -7,9 +7,9 @@
 mod claim;
 mod complete;
 mod execution_snapshot;
+mod key_lock;
 mod lanes;
 mod notifier;
-mod page_lookup_lock;
 mod pauses;
 mod rate_limits;
 mod rescue;
@@ -20,7 +20,6 @@ pub use complete::{Conclusion, Finished, Settlement};
 pub use execution_snapshot::Prospect;
 pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
 pub use notifier::Notifier;
-pub use page_lookup_lock::LookTurn;
 pub use pauses::{DestinationRow, DueProbe, HeldInstance, Hold};
 pub use rate_limits::{LimiterRow, Slot};
 pub use rescue::{Rescued, Watch};

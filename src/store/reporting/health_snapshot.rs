@@ -1,9 +1,9 @@
 //! Reads how things stand, for the verdict.
 
 use super::{Backlog, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup};
+use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::rejection::rejected_in_a_row;
 use crate::domain::silence;
-use crate::domain::target::{Target, seconds_for};
 use crate::domain::verdict::{Arrivals, Destination, Failing, Standing};
 use crate::store::Store;
 use crate::store::db::StoreError;
@@ -27,7 +27,7 @@ pub struct Watched<'a> {
     /// The destination instances.
     pub instances: &'a [String],
     /// What is known of them; where nothing is, nobody can tell when what waits is delivered.
-    pub targets: &'a [Target],
+    pub destinations: &'a [DestinationSummary],
     /// The names of the webhook secrets.
     pub secrets: &'a [String],
     /// Silence is strange from so many times the usual gap; never for 0.
@@ -71,7 +71,7 @@ impl Store {
 
 fn destination(watched: Watched<'_>, of: &Backlog, held: &[HeldInstance]) -> Destination {
     let counts = BTreeMap::from([(of.destination.clone(), of.pending)]);
-    let seconds = seconds_for(watched.targets, &counts).filter(|_| of.pending > 0 && !of.is_more);
+    let seconds = seconds_for(watched.destinations, &counts).filter(|_| of.pending > 0 && !of.is_more);
     let span = |seconds: u64| i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds);
     Destination {
         name: of.destination.clone(),

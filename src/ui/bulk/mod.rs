@@ -19,7 +19,7 @@ use super::frame;
 use super::guard::Visitor;
 use super::refusal::Refusal;
 use crate::domain::audit::Caller;
-use crate::domain::target::seconds_for;
+use crate::domain::destination_summary::seconds_for;
 use crate::store::{Counts, Cursor};
 use axum::response::Redirect;
 use maud::{Markup, html};
@@ -194,7 +194,7 @@ fn plan_page(
 
 /// How long so many take at the rate of their connections; nothing where there is none.
 fn takes(ui: &Ui, counts: &Counts) -> Option<String> {
-    let time = seconds_for(&ui.targets, counts).and_then(span)?;
+    let time = seconds_for(&ui.destinations, counts).and_then(span)?;
     Some(if time.is_zero() { "a moment".to_owned() } else { humanize_age(time) })
 }
 

@@ -1,8 +1,8 @@
 //! `/events/replay`: many events delivered again, to whoever wants them now.
 
 use super::{Deed, NOTE_CHARACTERS_MAX, ROWS_AT_ONCE, Step, Tally, Words, detail, plan_page};
+use crate::domain::destination_summary::wanted_of;
 use crate::domain::event::EventKey;
-use crate::domain::target::wanted_of;
 use crate::store::{Cursor, EventFilter};
 use crate::ui::Ui;
 use crate::ui::elements::address;
@@ -141,7 +141,8 @@ async fn step(
     let mut wanted = Vec::new();
     for row in &page.rows {
         let facts = row.facts();
-        wanted.extend(wanted_of(&ui.targets, only, &facts).map(|execution| (EventKey(row.id), execution)));
+        wanted
+            .extend(wanted_of(&ui.destinations, only, &facts).map(|execution| (EventKey(row.id), execution)));
     }
     let replayed = match deed {
         None => ui.store.interventions.would_replay(&wanted).await?,

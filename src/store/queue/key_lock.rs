@@ -1,34 +1,24 @@
-//! Looks for an object's pages: of the lanes of one id, one at a time looks and makes a page.
+//! Key locks: of the lanes of one instance that lock the same key, one at a time looks for its entry at
+//! the destination and writes one.
 //!
-//! Ids that users choose, as of coupons and plans, may be the same in both modes and in several
-//! accounts. Their pages bear one key, and whose a page is stands with the verdict alone.
+//! Ids that users choose, such as those of coupons and plans, can be the same in both modes and in several
+//! accounts. The entries of such objects cannot be told apart at the destination, and ownership of an entry
+//! is recorded only on completion. So a lane holds the lock of its object's id until its lease ends.
 
 use super::{Fence, Queue};
+use crate::domain::delivery::KeyLock;
 use crate::store::db::{StoreError, of_milliseconds};
-use std::time::Duration;
-
-/// Whose turn it is to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LookTurn {
-    /// The one's who asks, as long as its lease lasts.
-    Ours {
-        /// How long ago the last write of unknown outcome in another lane of this id began.
-        in_doubt: Option<Duration>,
-    },
-    /// Another lane's; or the lease of the one who asks is lost.
-    Anothers,
-}
 
 impl Queue {
-    /// Notes in the lease of a lane that it looks for the pages of an object's id, unless another lane
-    /// of the instance does. It ends with the lease, so with the verdict that says whose page is whose.
-    pub async fn begin_look(
+    /// Locks a key of the instance for a lane until its lease ends, unless another lane holds the lock.
+    /// `in_doubt` is about the lanes whose object has this id.
+    pub async fn lock_key(
         &self,
         destination: &str,
         lane: &str,
         fence: Fence,
-        object_id: &str,
-    ) -> Result<LookTurn, StoreError> {
+        key: &str,
+    ) -> Result<KeyLock, StoreError> {
         let asked = sqlx::query!(
             r#"
             with begun as (
@@ -50,15 +40,17 @@ impl Queue {
             destination,
             lane,
             fence.0,
-            object_id
+            key
         )
         .fetch_one(&self.pool)
         .await;
         match asked {
-            Ok(row) if row.is_begun => Ok(LookTurn::Ours { in_doubt: row.in_doubt_ms.map(of_milliseconds) }),
-            Ok(_) => Ok(LookTurn::Anothers),
-            // Both saw nobody: the unique index has let one of them be the first.
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(LookTurn::Anothers),
+            Ok(row) if row.is_begun => {
+                Ok(KeyLock::Acquired { in_doubt: row.in_doubt_ms.map(of_milliseconds) })
+            }
+            Ok(_) => Ok(KeyLock::Busy),
+            // Neither saw the other's lock: the unique index let one of them be first.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(KeyLock::Busy),
             Err(error) => Err(error.into()),
         }
     }

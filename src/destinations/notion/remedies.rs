@@ -1,0 +1,96 @@
+//! What to do about failures, in the setting names of the instance that has them.
+//!
+//! Anybody may read a remedy, so it names nothing of the operator's workspace.
+
+use crate::config::InstanceName;
+
+/// What to do about failures of this class that ended a delivery, in a sentence. Nothing for a class that is
+/// not Notion's.
+pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
+    let fixed = |text: &str| Some(text.to_owned());
+    match class {
+        "validation_error" | "invalid_request" | "invalid_json" => fixed(
+            "Notion refuses the page as it is mapped: the message names the column. Correct its type in Notion, then retry.",
+        ),
+        "unauthorized" => Some(format!(
+            "The token is not valid (any more): set a new {}, restart, then retry.",
+            instance.setting("API_KEY")
+        )),
+        "restricted_resource" => fixed(
+            "The integration may not do this: give it the capabilities to read, insert and update content, then retry.",
+        ),
+        "object_not_found" => fixed(
+            "The page or the database is not there for the integration: restore or share it, then retry.",
+        ),
+        "conflict_error"
+        | "rate_limited"
+        | "service_overload"
+        | "service_unavailable"
+        | "database_connection_unavailable"
+        | "gateway_timeout"
+        | "internal_server_error"
+        | "bad_gateway" => {
+            fixed("Notion did not cope, for longer than all the attempts lasted. Retry when it works again.")
+        }
+        "no_answer" | "unreachable" => Some(format!(
+            "Notion could not be reached, for longer than all the attempts lasted. See to the network and {}, then retry.",
+            instance.setting("API_URL")
+        )),
+        "attempts_used_up" => fixed(
+            "No write was ever confirmed. Look in Notion whether the page is there, then retry: what is found is not written twice.",
+        ),
+        _ => None,
+    }
+}
+
+/// The token is refused.
+pub(super) fn new_token(instance: &InstanceName) -> String {
+    format!("the token is not valid (any more): set a new {} and restart", instance.setting("API_KEY"))
+}
+
+/// The database is not visible to the integration.
+pub(super) fn share_database(instance: &InstanceName) -> String {
+    format!(
+        "the database is not there for the integration: share it with the integration (••• › Connections), or correct {} and restart",
+        instance.setting("DATABASE_ID")
+    )
+}
+
+/// The configured id is not that of a database.
+pub(super) fn copy_database_link(instance: &InstanceName) -> String {
+    format!(
+        "{} does not lead to a database: copy the link to the database itself, and restart",
+        instance.setting("DATABASE_ID")
+    )
+}
+
+/// The configured address redirects.
+pub(super) fn correct_address(instance: &InstanceName) -> String {
+    format!(
+        "the address answers with a redirect, which is not followed with a token: correct {} and restart",
+        instance.setting("API_URL")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_is_a_sentence_that_names_the_settings_of_its_own_instance() {
+        let instance = InstanceName { name: "team-b".to_owned(), kind: "notion".to_owned() };
+        for (class, setting) in [
+            ("validation_error", "column"),
+            ("unauthorized", "TEAM_B_API_KEY"),
+            ("no_answer", "TEAM_B_API_URL"),
+            ("attempts_used_up", "retry"),
+        ] {
+            let remedy = of_class(&instance, class).expect("a class of Notion's");
+            assert!(remedy.ends_with('.') && remedy.contains(setting), "{class}: {remedy}");
+        }
+        assert_eq!(of_class(&instance, "what nobody knows"), None);
+        for remedy in [new_token(&instance), share_database(&instance), copy_database_link(&instance)] {
+            assert!(remedy.contains("TEAM_B_") && !remedy.contains("NOTION_"), "{remedy}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A destination instance as the API, the dashboard and the commands see it.
+//!
+//! They know no kinds of destinations. What they show of one comes from here: what it receives, how fast it
+//! can be served, what it calls the things it writes, and what to do about its failures.
+
+use super::event::EventFacts;
+use super::execution::NewExecution;
+use super::failure;
+use super::subscription::Subscription;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// A configured instance.
+#[derive(Debug, Clone)]
+pub struct DestinationSummary {
+    /// Which events it receives, under its name.
+    pub subscription: Subscription,
+    /// The connection whose rate it keeps to, named without its token; none if it has no rate, or if its
+    /// settings are not at hand.
+    pub connection: Option<String>,
+    /// The calls per minute that the connection allows; none if there is no limit.
+    pub per_minute: Option<NonZeroU32>,
+    /// What one delivery writes.
+    pub noun: Noun,
+    /// Finds the remote ids that a text names.
+    pub remote_ids: fn(&str) -> Vec<String>,
+    /// What to do about its failures.
+    pub remedies: Remedies,
+}
+
+/// What a destination calls the thing that one delivery writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noun {
+    /// One of them, in lower case: `page`.
+    pub one: &'static str,
+    /// Several of them: `pages`.
+    pub many: &'static str,
+}
+
+/// What to do about failures of a class, as the instance's kind knows it. Cheap to clone.
+#[derive(Clone)]
+pub struct Remedies(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+
+impl DestinationSummary {
+    /// The instance's name.
+    pub fn name(&self) -> &str {
+        &self.subscription.destination
+    }
+}
+
+impl Noun {
+    /// For what is written by instances of different kinds, or by one that is no longer configured.
+    pub const ENTRY: Self = Self { one: "entry", many: "entries" };
+
+    /// The singular for 1, otherwise the plural.
+    pub const fn of(self, count: usize) -> &'static str {
+        if count == 1 { self.one } else { self.many }
+    }
+}
+
+impl Remedies {
+    /// Remedies that this function knows.
+    pub fn new(of_class: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(of_class))
+    }
+}
+
+impl fmt::Debug for Remedies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remedies").finish_non_exhaustive()
+    }
+}
+
+/// What to do about failures of this class at this instance, in a sentence.
+pub fn remedy(destinations: &[DestinationSummary], name: &str, class: &str) -> String {
+    known_remedy(destinations, name, class).unwrap_or_else(|| failure::REMEDY_UNKNOWN.to_owned())
+}
+
+/// The same, but nothing if neither the service nor the instance's kind knows the class.
+pub fn known_remedy(destinations: &[DestinationSummary], name: &str, class: &str) -> Option<String> {
+    let of_kind = || (find(destinations, name)?.remedies.0)(class);
+    failure::own_remedy(class).map(str::to_owned).or_else(of_kind)
+}
+
+/// What this instance calls the things it writes.
+pub fn noun(destinations: &[DestinationSummary], name: &str) -> Noun {
+    find(destinations, name).map_or(Noun::ENTRY, |known| known.noun)
+}
+
+/// What all instances call the things they write; nothing if they differ.
+pub fn common_noun(destinations: &[DestinationSummary]) -> Option<Noun> {
+    let (first, others) = destinations.split_first()?;
+    others.iter().all(|other| other.noun == first.noun).then_some(first.noun)
+}
+
+/// The remote ids that a text names at any of these instances, without duplicates.
+pub fn remote_ids(destinations: &[DestinationSummary], text: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    for id in destinations.iter().flat_map(|known| (known.remote_ids)(text)) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
+}
+
+fn find<'a>(destinations: &'a [DestinationSummary], name: &str) -> Option<&'a DestinationSummary> {
+    destinations.iter().find(|known| known.name() == name)
+}
+
+/// The executions that these instances want of an event now; with `only`, those of that instance.
+pub fn wanted_of<'a>(
+    destinations: &'a [DestinationSummary],
+    only: Option<&'a str>,
+    facts: &'a EventFacts,
+) -> impl Iterator<Item = NewExecution> + 'a {
+    let named = destinations.iter().filter(move |known| only.is_none_or(|only| only == known.name()));
+    named.filter_map(|known| known.subscription.execution_for(facts))
+}
+
+/// How many seconds it takes, at one call per execution, to deliver these many executions to each
+/// instance. Instances of one connection wait for each other, connections do not. Returns nothing if an
+/// instance has no rate or is not configured.
+pub fn seconds_for(destinations: &[DestinationSummary], counts: &BTreeMap<String, u64>) -> Option<u64> {
+    let mut by_connection: BTreeMap<&str, (u64, NonZeroU32)> = BTreeMap::new();
+    for (name, count) in counts.iter().filter(|(_, count)| **count > 0) {
+        let known = find(destinations, name)?;
+        let (connection, per_minute) = (known.connection.as_deref()?, known.per_minute?);
+        by_connection.entry(connection).or_insert((0, per_minute)).0 += count;
+    }
+    let seconds = |(count, rate): &(u64, NonZeroU32)| count.saturating_mul(60).div_ceil(rate.get().into());
+    Some(by_connection.values().map(seconds).max().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::execution::Mode;
+    use crate::domain::subscription::{LivemodeFilter, TypeFilter};
+
+    fn summary(name: &str, connection: Option<&str>, per_minute: u32) -> DestinationSummary {
+        let subscription = Subscription {
+            destination: name.to_owned(),
+            types: TypeFilter::all(),
+            livemode: LivemodeFilter::All,
+            mode: Mode::Event,
+        };
+        let connection = connection.map(str::to_owned);
+        DestinationSummary {
+            subscription,
+            connection,
+            per_minute: NonZeroU32::new(per_minute),
+            noun: Noun { one: "row", many: "rows" },
+            remote_ids: |text| text.strip_prefix("row:").map(str::to_owned).into_iter().collect(),
+            remedies: Remedies::new(|class| (class == "full").then(|| "Empty it.".to_owned())),
+        }
+    }
+
+    #[test]
+    fn instances_of_one_connection_wait_for_one_another_and_others_do_not() {
+        let known = [
+            summary("a", Some("x"), 60),
+            summary("b", Some("x"), 60),
+            summary("c", Some("y"), 6),
+            summary("d", None, 0),
+        ];
+        let seconds = |counts: &[(&str, u64)]| {
+            let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+            seconds_for(&known, &counts)
+        };
+        assert_eq!(seconds(&[]), Some(0));
+        assert_eq!(seconds(&[("a", 30), ("b", 31)]), Some(61));
+        assert_eq!(seconds(&[("a", 30), ("c", 7)]), Some(70));
+        assert_eq!(seconds(&[("a", 30), ("d", 1)]), None);
+        assert_eq!(seconds(&[("a", 30), ("d", 0)]), Some(30));
+        assert_eq!(seconds(&[("gone", 1)]), None);
+    }
+
+    #[test]
+    fn what_a_kind_does_not_know_has_a_general_answer() {
+        let known = [summary("a", None, 0), summary("b", None, 0)];
+        for (name, class, expected) in [
+            ("a", "full", "Empty it."),
+            ("a", "worker_lost", failure::own_remedy("worker_lost").expect("a class of our own")),
+            ("a", "what nobody knows", failure::REMEDY_UNKNOWN),
+            ("gone", "full", failure::REMEDY_UNKNOWN),
+        ] {
+            assert_eq!(remedy(&known, name, class), expected, "{name} {class}");
+        }
+        assert_eq!((noun(&known, "a").one, noun(&known, "gone")), ("row", Noun::ENTRY));
+        assert_eq!(common_noun(&known).map(|noun| noun.of(2)), Some("rows"));
+        assert_eq!(common_noun(&[]), None);
+        assert_eq!(remote_ids(&known, "row:7"), ["7"]);
+    }
+}
