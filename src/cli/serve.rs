@@ -35,10 +35,10 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let sets_up = setup::is_wanted(&mut reader);
     // Without an address to listen on there is no page either.
     let can_show_a_page = !["LISTEN_ADDR", "PORT"].iter().any(|name| reader.has_problem(name));
-    let listen = settings.listen;
+    let (listen, named) = (settings.listen, settings.instances.clone());
     let (settings, instances, alerts) = match reader.finish((settings, instances, alerts)) {
         Ok(read) => read,
-        Err(wrong) if sets_up && can_show_a_page => return setup::run(listen, &wrong).await,
+        Err(wrong) if sets_up && can_show_a_page => return setup::run(listen, &wrong, &named).await,
         Err(wrong) => return Err(wrong.into()),
     };
 

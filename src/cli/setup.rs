@@ -1,12 +1,13 @@
-//! What `serve` shows with `SETUP=1` while settings are missing: a page that names them.
+//! The setup page, which `serve` shows with `SETUP=1` while settings are missing.
 //!
-//! So a first deploy comes up and says what it waits for, instead of crashing again and again. The page
-//! is open to whoever finds the address, so it tells names and never what is set. Nothing is taken:
-//! a webhook is answered 503, and its sender comes again.
+//! A first deploy then starts and lists what it needs, instead of crashing again and again. Anybody who has
+//! the address can read the page, so it shows names of settings and no values. The service accepts
+//! nothing: it answers a webhook with 503, and the sender repeats it.
 
 use super::serve::bind;
 use super::signals;
-use crate::config::{ConfigError, Reader};
+use crate::config::{ConfigError, InstanceName, Reader};
+use crate::destinations;
 use crate::problem::Problem;
 use crate::server::{self, Limits};
 use crate::telemetry::Metrics;
@@ -30,22 +31,40 @@ const STYLE: &str = "body{font:16px/1.6 system-ui,sans-serif;max-width:44rem;mar
                      @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}\
                      pre{background:#242424}a{color:#8ab4f8}}";
 
-/// How soon a sender should come again.
+/// After how many seconds a sender should try again.
 const RETRY_AFTER_SECONDS: u64 = 60;
 
-/// Where each of the settings that are needed comes from.
+/// Where the operator finds each required setting, those of destinations aside.
 const SOURCES: &[(&str, &str)] = &[
     ("DATABASE_URL", "the address of your Postgres: postgres://user:password@host:5432/database"),
     (
         "STRIPE_WEBHOOK_SECRET",
         "the signing secret (whsec_…) of the endpoint that you add at Stripe, see below",
     ),
-    ("NOTION_API_KEY", "the token (ntn_…) of your Notion integration"),
-    ("NOTION_DATABASE_ID", "the link to your Notion database, or its id"),
     ("API_KEYS", "you:write: and then what this prints: openssl rand -hex 32"),
 ];
 
-/// Whether the page is wanted.
+/// A setting that is missing or cannot be used.
+#[derive(Debug)]
+struct Missing {
+    name: String,
+    /// Where the operator finds its value.
+    source: Option<&'static str>,
+}
+
+impl Missing {
+    fn of(name: &str, instances: &[InstanceName]) -> Self {
+        let of_core = SOURCES.iter().find(|(known, _)| *known == name).map(|(_, source)| *source);
+        let of_kind = |instance: &InstanceName| {
+            let kind = destinations::kind_of(instance)?;
+            let mut required = kind.required_settings.iter();
+            required.find(|(suffix, _)| instance.setting(suffix) == name).map(|(_, source)| *source)
+        };
+        Self { name: name.to_owned(), source: of_core.or_else(|| instances.iter().find_map(of_kind)) }
+    }
+}
+
+/// Whether the operator wants the page.
 pub(super) fn is_wanted(reader: &mut Reader<'_>) -> bool {
     reader.parsed("SETUP", false, |text| match text {
         "1" | "on" => Ok(true),
@@ -54,8 +73,12 @@ pub(super) fn is_wanted(reader: &mut Reader<'_>) -> bool {
     })
 }
 
-/// Shows the page until told to stop.
-pub(super) async fn run(listen: SocketAddr, wrong: &ConfigError) -> anyhow::Result<ExitCode> {
+/// Serves the page until the process is asked to stop.
+pub(super) async fn run(
+    listen: SocketAddr,
+    wrong: &ConfigError,
+    instances: &[InstanceName],
+) -> anyhow::Result<ExitCode> {
     let stop = signals::stop_requested()?;
     let listener = bind(listen).await?;
     let problems: Vec<_> = wrong.problems.iter().map(ToString::to_string).collect();
@@ -64,16 +87,16 @@ pub(super) async fn run(listen: SocketAddr, wrong: &ConfigError) -> anyhow::Resu
         ?problems,
         "not set up: a page at / says what is missing, and nothing is taken before it is there"
     );
-    let router = router(wrong.names().into_iter().map(str::to_owned).collect());
+    let router = router(wrong.names().into_iter().map(|name| Missing::of(name, instances)).collect());
     let (limits, metrics) = (Limits::default(), Metrics::new(None::<String>));
     server::serve(listener, router, limits, limits.crowd(), metrics, stop.cancelled_owned()).await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-fn router(names: Arc<[String]>) -> Router {
+fn router(missing: Arc<[Missing]>) -> Router {
     let alive = || async { ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": "alive" }))) };
-    let shown = move |headers: HeaderMap| async move { answer(&page(&names, &host(&headers))) };
+    let shown = move |headers: HeaderMap| async move { answer(&page(&missing, &host(&headers))) };
     Router::new().route("/", get(shown)).route("/livez", get(alive)).fallback(|| async {
         Problem::unavailable(
             "The service is not set up yet; the page at / says what is missing.",
@@ -83,7 +106,7 @@ fn router(names: Arc<[String]>) -> Router {
     })
 }
 
-/// Where the reader found the page, as far as their browser tells.
+/// The host by which the browser reached the page.
 fn host(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.unwrap_or("<your host>").to_owned()
@@ -110,9 +133,8 @@ fn answer(page: &Markup) -> Response {
     (headers, page.0.clone()).into_response()
 }
 
-fn page(names: &[String], host: &str) -> Markup {
-    let known = |name: &str| SOURCES.iter().find(|(of, _)| *of == name).map(|(_, source)| *source);
-    let assignments: Vec<_> = names.iter().map(|name| format!("{name}='…'")).collect();
+fn page(missing: &[Missing], host: &str) -> Markup {
+    let assignments: Vec<_> = missing.iter().map(|setting| format!("{}='…'", setting.name)).collect();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -130,11 +152,11 @@ fn page(names: &[String], host: &str) -> Markup {
                          its log says what is the matter with each:"
                     }
                     ul {
-                        @for name in names {
-                            li { code { (name) } @if let Some(source) = known(name) { ": " (source) } }
+                        @for setting in missing {
+                            li { code { (setting.name) } @if let Some(source) = setting.source { ": " (source) } }
                         }
                     }
-                    @if names.iter().any(|name| name == "STRIPE_WEBHOOK_SECRET") {
+                    @if missing.iter().any(|setting| setting.name == "STRIPE_WEBHOOK_SECRET") {
                         p {
                             "At Stripe, under Developers › Webhooks, add an endpoint with this URL, and copy its \
                              signing secret:"
@@ -163,9 +185,17 @@ mod tests {
 
     #[test]
     fn the_page_names_what_is_missing_and_escapes_what_it_was_asked_by() {
-        let names = ["STRIPE_WEBHOOK_SECRET".to_owned(), "RETRY_CAP_SECONDS".to_owned()];
-        let page = page(&names, "a.example\"><script>").into_string();
+        let missing = ["STRIPE_WEBHOOK_SECRET", "RETRY_CAP_SECONDS"].map(|name| Missing::of(name, &[]));
+        let page = page(&missing, "a.example\"><script>").into_string();
         assert!(page.contains("fly secrets set STRIPE_WEBHOOK_SECRET='…' RETRY_CAP_SECONDS='…'"), "{page}");
         assert!(page.contains("https://a.example") && !page.contains("<script>"), "{page}");
+    }
+
+    #[test]
+    fn a_setting_of_a_destination_is_explained_by_its_kind() {
+        let instance = InstanceName { name: "team-b".to_owned(), kind: "notion".to_owned() };
+        let missing = Missing::of("TEAM_B_API_KEY", &[instance]);
+        assert!(missing.source.is_some_and(|source| source.contains("Notion integration")), "{missing:?}");
+        assert!(Missing::of("NOTION_API_KEY", &[]).source.is_none());
     }
 }

@@ -41,7 +41,9 @@ pub struct Noun {
 
 /// What to do about failures of a class, as the instance's kind knows it. Cheap to clone.
 #[derive(Clone)]
-pub struct Remedies(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Remedies(Arc<OfClass>);
+
+type OfClass = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl DestinationSummary {
     /// The instance's name.
