@@ -161,7 +161,7 @@ struct Idle;
 #[async_trait]
 impl Destination for Idle {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let remote = Remote { id: delivery.event.event_id.clone(), url: None, place: None };
+        let remote = Remote { id: delivery.summary.event_id.clone(), url: None, place: None };
         Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
     }
 

@@ -64,7 +64,7 @@ impl Service {
         tasks.start_statistics(&shared);
         tasks.start_alerts(&shared, alerts);
         tasks.start_publisher(&shared);
-        let ingest = shared.ingest(&settings, &instances, &tasks, &crowd);
+        let ingest = shared.ingest(&instances, &tasks, &crowd);
         let ui = shared.ui(playground, &tasks);
         let api = shared.api(role.delivers() && !instances.is_empty());
         let around = shared.around();

@@ -51,6 +51,8 @@ pub(super) struct Shared {
     destinations: Arc<[DestinationSummary]>,
     /// The names of the webhook secrets.
     pub(super) secrets: Arc<[String]>,
+    /// The sources.
+    pub(super) sources: Registry,
     previewer: Previewer,
     access: Arc<Access>,
     by_https: PublicByHttps,
@@ -67,6 +69,7 @@ impl Shared {
     ) -> Self {
         let names: Arc<[String]> =
             instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
+        let sources = Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]);
         Self {
             unhurried: store.unhurried(),
             notifier: Notifier::default(),
@@ -75,7 +78,8 @@ impl Shared {
             names,
             destinations: instances.iter().map(Instance::summary).collect(),
             secrets: settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect(),
-            previewer: previewer(&store, instances),
+            previewer: previewer(&store, &sources, instances),
+            sources,
             access: Arc::new(settings.access.clone()),
             by_https: PublicByHttps(alerts.public_url.as_ref().is_some_and(|url| url.scheme() == "https")),
             silence_factor: alerts.thresholds.silence_factor,
@@ -84,17 +88,11 @@ impl Shared {
     }
 
     /// The webhook route, with the tasks that write events and rejected requests.
-    pub(super) fn ingest(
-        &self,
-        settings: &Settings,
-        instances: &[Instance],
-        tasks: &Tasks,
-        crowd: &Crowd,
-    ) -> Ingest {
+    pub(super) fn ingest(&self, instances: &[Instance], tasks: &Tasks, crowd: &Crowd) -> Ingest {
         let Self { store, notifier, metrics, .. } = self;
         let (others, crowd) = (&tasks.tracker, crowd.clone());
         Ingest {
-            sources: Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]),
+            sources: self.sources.clone(),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
             writer: Writer::start(
                 &store.intake,
@@ -174,8 +172,8 @@ pub(super) fn worker_store(store: &Store) -> WorkerStore {
     }
 }
 
-fn previewer(store: &Store, instances: &[Instance]) -> Previewer {
-    let previewer = worker::Previewer::new(worker_store(store), instances.to_vec());
+fn previewer(store: &Store, sources: &Registry, instances: &[Instance]) -> Previewer {
+    let previewer = worker::Previewer::new(worker_store(store), sources.clone(), instances.to_vec());
     Arc::new(move |id| {
         let previewer = previewer.clone();
         Box::pin(async move { previewer.preview(id).await })

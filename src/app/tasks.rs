@@ -87,8 +87,9 @@ impl Tasks {
     /// Builds the index by which events are found.
     pub(super) fn start_indexer(&self, shared: &Shared) {
         let Store { search_index, failure_groups, .. } = shared.store.clone();
+        let sources = shared.sources.clone();
         self.restartable("index", move |stop| {
-            worker::index(search_index.clone(), failure_groups.clone(), stop)
+            worker::index(search_index.clone(), failure_groups.clone(), sources.clone(), stop)
         });
     }
 
@@ -127,7 +128,8 @@ impl Tasks {
                 grace: self.grace,
             };
             let (store, notifier) = (worker_store(&shared.store), shared.notifier.clone());
-            let working = worker::run(store, notifier, instances, worker, self.stop.clone());
+            let sources = shared.sources.clone();
+            let working = worker::run(store, notifier, sources, instances, worker, self.stop.clone());
             self.tracker.spawn(self.overseer().vital("worker", working));
         }
         progress

@@ -15,10 +15,11 @@ pub use kind::{Configure, Kind};
 use crate::config::{self, InstanceName, Reader};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::destination_summary::DestinationSummary;
-use crate::domain::event::StoredEvent;
 use crate::domain::preview::Preview;
 use crate::domain::subscription::Subscription;
+use crate::domain::summary::EventSummary;
 use async_trait::async_trait;
+use bytes::Bytes;
 use check::{CheckReport, Finding};
 use serde_json::Value;
 use std::sync::Arc;
@@ -78,8 +79,10 @@ pub trait Destination: Send + Sync {
 /// What a worker asks a destination to deliver.
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
-    /// The event.
-    pub event: &'a StoredEvent,
+    /// What the event says, and the state of its object.
+    pub summary: &'a EventSummary,
+    /// The event's body, byte for byte. A destination may forward it and never parses it.
+    pub body: &'a Bytes,
     /// Set in object mode: the event then stands for the newest state of its object.
     pub object: Option<Object<'a>>,
     /// What an earlier delivery wrote. It is updated and never written a second time.
@@ -106,7 +109,7 @@ pub struct Object<'a> {
     /// Whether to write everything, whatever was written last, because a person asked for it.
     pub is_asked_for: bool,
     /// Other states of the object, some of which may have been written: those that wait, and the last ones.
-    pub others: &'a [StoredEvent],
+    pub others: &'a [EventSummary],
 }
 
 /// What a probe of a paused instance found.

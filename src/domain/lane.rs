@@ -3,15 +3,14 @@
 //! Also which events have no place in one, and why.
 
 use crate::domain::event::{EventFacts, TEXT_BYTES_MAX};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The lane of an event: its object by type and id, within its account and mode. `None` where it names
-/// no object.
+/// The lane of an event: its object by type and id, within its account and mode. `None` if it names no
+/// object.
 ///
-/// Such as `invoice acct_1/live/in_1`. Different objects have different lanes: parts that would not fit
-/// into [`TEXT_BYTES_MAX`] bytes, or could be mistaken for others, are hashed.
+/// An example is `invoice acct_1/live/in_1`. Different objects have different lanes: parts that would
+/// not fit into [`TEXT_BYTES_MAX`] bytes, or could be mistaken for others, are hashed.
 pub fn lane(facts: &EventFacts) -> Option<String> {
     let object_id = facts.object_id.as_deref().filter(|id| !id.is_empty())?;
     let account = facts.account.as_deref().unwrap_or_default();
@@ -30,7 +29,7 @@ pub fn lane(facts: &EventFacts) -> Option<String> {
     })
 }
 
-/// Whether a type is written as Stripe writes them, so that it ends where a blank stands.
+/// Whether a type is one word, so that it ends at the blank.
 fn is_word(kind: &str) -> bool {
     kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
 }
@@ -41,32 +40,21 @@ pub enum WithoutState {
     /// Its object has no id, so nothing can be found again under it.
     NoObjectId,
     /// It only refers to its object.
-    Thin,
-}
-
-impl WithoutState {
-    /// The reason, where there is one: the event has no lane, or its body no state.
-    pub fn of(facts: &EventFacts, payload: &Value) -> Option<Self> {
-        match lane(facts) {
-            None => Some(Self::NoObjectId),
-            Some(_) if is_thin(payload) => Some(Self::Thin),
-            Some(_) => None,
-        }
-    }
+    NotCarried,
+    /// No source is configured that could say which of two states is newer.
+    NoSource,
 }
 
 impl fmt::Display for WithoutState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoObjectId => "this event's object has no id, so it cannot be told from others",
-            Self::Thin => "this event does not carry its object's state",
+            Self::NotCarried => "this event does not carry its object's state",
+            Self::NoSource => {
+                "the source of this event is not configured, so the states of its object cannot be compared"
+            }
         })
     }
-}
-
-/// Whether a body lacks the state of its object, as those of thin events do.
-pub fn is_thin(payload: &Value) -> bool {
-    !payload.pointer("/data/object").is_some_and(Value::is_object)
 }
 
 /// A text without a slash or a blank, so that it equals no plain lane.
@@ -83,7 +71,6 @@ fn hashed(parts: &[&str]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
 
     fn facts(account: Option<&str>, livemode: Option<bool>, object_id: Option<&str>) -> EventFacts {
         EventFacts {
@@ -131,21 +118,6 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = lanes.iter().collect();
         assert_eq!(distinct.len(), lanes.len());
         assert!(lanes.iter().all(|lane| lane.len() <= TEXT_BYTES_MAX));
-    }
-
-    #[test]
-    fn an_event_that_cannot_bring_an_object_up_to_date_says_why() {
-        let known = facts(None, Some(true), Some("in_1"));
-        let snapshot = json!({"data": {"object": {"id": "in_1"}}});
-        let thin = json!({"related_object": {"id": "in_1", "type": "invoice"}});
-        assert_eq!(WithoutState::of(&known, &snapshot), None);
-        let reason = WithoutState::of(&known, &thin).expect("a reason");
-        assert_eq!(reason.to_string(), "this event does not carry its object's state");
-        let nameless = facts(None, Some(true), None);
-        assert_eq!(WithoutState::of(&nameless, &snapshot), Some(WithoutState::NoObjectId));
-        for odd in [json!(null), json!({"data": {"object": "in_1"}}), json!({"data": []})] {
-            assert!(is_thin(&odd), "{odd}");
-        }
     }
 
     fn any_facts() -> impl Strategy<Value = EventFacts> {

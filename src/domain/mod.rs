@@ -1,6 +1,6 @@
 //! The words of the business and their rules: events, executions, deliveries, money.
 //!
-//! Nothing here does I/O, reads a clock or knows of HTTP, SQL or Notion.
+//! Nothing here does I/O, reads a clock or knows HTTP, SQL, a source or a destination.
 
 pub mod audit;
 pub mod delivery;
@@ -12,7 +12,6 @@ pub mod humanize;
 pub mod lane;
 pub mod local;
 pub mod money;
-pub(crate) mod object;
 pub mod parse_time;
 pub mod preview;
 pub mod rejection;
@@ -20,6 +19,6 @@ pub mod search;
 pub mod silence;
 pub mod story;
 pub mod subscription;
+pub mod summary;
 pub mod verdict;
-pub mod version;
 pub mod waiting;

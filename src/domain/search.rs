@@ -1,17 +1,16 @@
-//! Under which words an event is found, and what a person who searches may mean.
+//! The words under which an event is found, and what a person who searches may mean.
 
 use crate::domain::destination_summary::{DestinationSummary, remote_ids};
 use crate::domain::event::{EventFacts, bounded};
 use crate::domain::money::{Currency, Money};
-use crate::domain::object::{StripeObject, amount, currency};
-use serde_json::Value;
 
 /// The most words under which one event is found.
 const TERMS_MAX: usize = 16;
 
-/// What an event's body tells to those who look for it and to those who count money.
+/// What the search index keeps of an event: the words that find it, and what it says about money. Its
+/// source builds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Findings {
+pub struct IndexEntry {
     /// The amount that it is about.
     pub amount: Option<Money>,
     /// The currency, also where there is no amount.
@@ -26,40 +25,23 @@ pub struct Findings {
     pub terms: Vec<String>,
 }
 
-impl Findings {
-    /// Reads a body leniently: what is not there is not found, and nothing panics.
-    pub fn read(facts: &EventFacts, body: &[u8]) -> Self {
-        let payload: Value = serde_json::from_slice(body).unwrap_or_default();
-        let object = StripeObject::of(&payload, facts.object_type.as_deref(), &facts.event_type);
-        let mut found = Self {
-            amount: amount(&object),
-            currency: currency(&object),
-            customer: object.customer().map(|id| bounded(&id)),
-            customer_email: object.customer_email().map(|email| bounded(&email)),
-            invoice_number: object.invoice_number().map(|number| bounded(&number)),
-            terms: Vec::new(),
-        };
-        let known = [&facts.object_id, &found.customer, &found.invoice_number].map(Clone::clone);
-        let references = REFERENCES.iter().map(|places| object.reference(places));
-        let words = known.into_iter().chain(references).flatten().chain(object.customer_emails());
-        for word in words.map(|word| term(&word)).filter(|word| !word.is_empty()) {
-            if found.terms.len() < TERMS_MAX && !found.terms.contains(&word) {
-                found.terms.push(word);
+impl IndexEntry {
+    /// The entry of an event of whose body nothing is known: its object's id finds it.
+    pub fn from_facts(facts: &EventFacts) -> Self {
+        let mut entry = Self::default();
+        entry.add_terms(facts.object_id.clone());
+        entry
+    }
+
+    /// Adds words that find the event, as far as there is room: each once, as [`term`] writes it.
+    pub fn add_terms(&mut self, words: impl IntoIterator<Item = String>) {
+        for word in words.into_iter().map(|word| term(&word)).filter(|word| !word.is_empty()) {
+            if self.terms.len() < TERMS_MAX && !self.terms.contains(&word) {
+                self.terms.push(word);
             }
         }
-        found
     }
 }
-
-/// Where an object names others that people know it by.
-const REFERENCES: &[&[&str]] = &[
-    &["/invoice", "/charge/invoice", "/payment_intent/invoice"],
-    &["/payment_intent", "/charge/payment_intent"],
-    &["/charge", "/latest_charge", "/payment_intent/latest_charge"],
-    &["/subscription", "/parent/subscription_details/subscription"],
-    &["/payment_link"],
-    &["/payout"],
-];
 
 /// A word as it is looked up: without blanks around it, in lower case, bounded, without NUL.
 pub fn term(word: &str) -> String {
@@ -92,55 +74,15 @@ impl Sought {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::TEXT_BYTES_MAX;
-    use serde_json::json;
-
-    fn read(object: &Value) -> Findings {
-        let facts = EventFacts {
-            event_type: "invoice.paid".into(),
-            object_id: object["id"].as_str().map(str::to_owned),
-            object_type: object["object"].as_str().map(str::to_owned),
-            ..EventFacts::default()
-        };
-        Findings::read(&facts, json!({"data": {"object": object}}).to_string().as_bytes())
-    }
 
     #[test]
-    fn an_invoice_is_found_by_all_that_people_know_it_by() {
-        let found = read(&json!({
-            "id": "in_1A", "object": "invoice", "customer": {"id": "cus_9"}, "customer_email": "Jane@Example.com",
-            "number": "ACME-0042", "currency": "eur", "status": "paid", "amount_paid": 12_000, "total": 99,
-            "payment_intent": "pi_3", "charge": {"id": "ch_4"},
-            "parent": {"subscription_details": {"subscription": "sub_5"}}
-        }));
-        assert_eq!(found.terms, ["in_1a", "cus_9", "acme-0042", "pi_3", "ch_4", "sub_5", "jane@example.com"]);
-        assert_eq!(found.amount.and_then(|amount| amount.minor()), Some(12_000));
-        assert_eq!(found.customer_email.as_deref(), Some("Jane@Example.com"));
-        assert_eq!(found.invoice_number.as_deref(), Some("ACME-0042"));
-    }
-
-    #[test]
-    fn a_customer_is_its_own_customer_and_named_once() {
-        let found = read(&json!({"id": "cus_1", "object": "customer", "email": " a@b.c "}));
-        assert_eq!(found.terms, ["cus_1", "a@b.c"]);
-    }
-
-    #[test]
-    fn odd_bodies_have_bounded_terms_and_no_nul() {
+    fn an_entry_names_each_word_once_and_bounded() {
         let long = "É".repeat(300);
-        let found =
-            read(&json!({"id": long, "object": "charge", "receipt_email": "a\0b@c.d", "customer": " "}));
-        assert!(found.terms.iter().all(|term| term.len() <= TEXT_BYTES_MAX && !term.contains('\0')));
-        assert_eq!(found.terms.last().map(String::as_str), Some("ab@c.d"));
-        for body in
-            ["", "null", "[1]", "{\"data\":7}", "{\"data\":{\"object\":{\"customer\":{\"id\":{}}}}}", "\u{0}"]
-        {
-            assert_eq!(
-                Findings::read(&EventFacts::default(), body.as_bytes()),
-                Findings::default(),
-                "{body}"
-            );
-        }
+        let mut entry = IndexEntry::default();
+        entry.add_terms([" A ", "a", "", long.as_str(), "b\0"].map(str::to_owned));
+        assert_eq!((entry.terms[0].as_str(), entry.terms[2].as_str(), entry.terms.len()), ("a", "b", 3));
+        entry.add_terms((0..100).map(|number| number.to_string()));
+        assert_eq!(entry.terms.len(), TERMS_MAX);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl TypeFilter {
 }
 
 /// The type as snapshot events spell it: thin events put `v1.` in front.
-pub fn without_thin_prefix(event_type: &str) -> &str {
+fn without_thin_prefix(event_type: &str) -> &str {
     event_type.strip_prefix("v1.").unwrap_or(event_type)
 }
 

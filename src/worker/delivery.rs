@@ -10,10 +10,12 @@ use super::object::{self, Plan, Turn};
 use crate::config::RetrySettings;
 use crate::destinations::{Delivery, Object};
 use crate::domain::delivery::{Failure, Outcome, Remote};
-use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode};
+use crate::domain::summary::EventSummary;
+use crate::sources::Registry;
 use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, RemoteObject, Settlement};
 use crate::telemetry::{Metrics, Panicked, contained};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,7 @@ const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
 /// Hands executions to their destinations.
 pub(super) struct Deliverer {
     pub(super) instances: Arc<Instances>,
+    pub(super) sources: Registry,
     pub(super) pauses: DestinationPause,
     pub(super) retry: RetrySettings,
     pub(super) store: WorkerStore,
@@ -84,14 +87,20 @@ impl Deliverer {
     }
 
     async fn deliver_event(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completion {
-        let subject = Subject { event: &claimed.event, remote: claimed.remote.as_ref(), object: None };
+        let summary = self.sources.summarize(&claimed.event);
+        let subject = Subject {
+            summary: &summary,
+            body: &claimed.event.payload,
+            remote: claimed.remote.as_ref(),
+            object: None,
+        };
         let outcome = self.outcome(claimed, subject, leased).await;
         self.single(claimed, outcome, began)
     }
 
     /// Writes the newest state of the claimed execution's object, whichever event brought it.
     async fn deliver_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completion {
-        let turn = match object::plan(&self.store.queue, claimed.into()).await {
+        let turn = match object::plan(&self.store.queue, &self.sources, claimed.into()).await {
             Ok(Plan::Write(turn)) => turn,
             Ok(Plan::Decline(reason)) => {
                 return self.single(claimed, Outcome::Skipped { reason: reason.to_string() }, began);
@@ -106,9 +115,10 @@ impl Deliverer {
                 return self.single(claimed, outcome, began);
             }
         };
-        let Turn { newest, superseded, shown, is_asked_for, others } = *turn;
+        let Turn { newest, summary, superseded, shown, is_asked_for, others } = *turn;
         let subject = Subject {
-            event: &newest.event,
+            summary: &summary,
+            body: &newest.event.payload,
             remote: shown.as_ref().map(|shown| &shown.remote),
             object: Some(Object {
                 written: shown.as_ref().map(|shown| &shown.written),
@@ -181,7 +191,8 @@ impl Deliverer {
             lane: claimed.lane.as_deref(),
         };
         let delivery = Delivery {
-            event: subject.event,
+            summary: subject.summary,
+            body: subject.body,
             object: subject.object,
             remote: subject.remote,
             in_doubt: claimed.in_doubt,
@@ -215,7 +226,8 @@ impl Deliverer {
 /// What a try is about: the claimed event, or the newest one of its object.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
-    event: &'a StoredEvent,
+    summary: &'a EventSummary,
+    body: &'a Bytes,
     remote: Option<&'a Remote>,
     object: Option<Object<'a>>,
 }

@@ -7,7 +7,8 @@
 //! looks twice a second, so that few events are one batch, and not a commit for each.
 
 use crate::domain::event::{BODY_BYTES_MAX, EventKey};
-use crate::domain::search::Findings;
+use crate::domain::search::IndexEntry;
+use crate::sources::Registry;
 use crate::store::{FailureGroups, Indexed, SearchIndex, StoreError, Unindexed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -40,12 +41,17 @@ const BYTES_MAX: u32 = 4 * 1024 * 1024;
 const MISSED_MAX: u32 = 16;
 
 /// Indexes events until told to stop.
-pub async fn index(search_index: SearchIndex, failure_groups: FailureGroups, stop: CancellationToken) {
+pub async fn index(
+    search_index: SearchIndex,
+    failure_groups: FailureGroups,
+    sources: Registry,
+    stop: CancellationToken,
+) {
     let process = Uuid::new_v4();
     let working = async {
         loop {
             let began = Instant::now();
-            let rest = match round(&search_index, &failure_groups, process).await {
+            let rest = match round(&search_index, &failure_groups, &sources, process).await {
                 Ok(Round::OthersTurn) => OTHERS_TURN,
                 Ok(Round::UpToDate) => IDLE,
                 Ok(Round::Behind) => (began.elapsed() * REST_SHARE).max(REST_MIN),
@@ -79,50 +85,63 @@ enum Round {
 async fn round(
     search_index: &SearchIndex,
     failure_groups: &FailureGroups,
+    sources: &Registry,
     process: Uuid,
 ) -> Result<Round, StoreError> {
     let Some(indexed) = search_index.hold_indexing(process, LEASE).await? else {
         return Ok(Round::OthersTurn);
     };
-    let more_unseen = index_unseen(search_index, indexed).await?;
-    let more_missed = index_missed(search_index, indexed).await?;
+    let more_unseen = index_unseen(search_index, sources, indexed).await?;
+    let more_missed = index_missed(search_index, sources, indexed).await?;
     let more_ungrouped = failure_groups.group_failures().await? > 0;
     let is_behind = more_unseen || more_missed || more_ungrouped;
     Ok(if is_behind { Round::Behind } else { Round::UpToDate })
 }
 
 /// Indexes a batch of what is new, and tells whether there is more.
-async fn index_unseen(search_index: &SearchIndex, indexed: Indexed) -> Result<bool, StoreError> {
+async fn index_unseen(
+    search_index: &SearchIndex,
+    sources: &Registry,
+    indexed: Indexed,
+) -> Result<bool, StoreError> {
     let events = search_index.unseen_events(indexed, EVENTS_MAX, BYTES_MAX).await?;
     let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
     let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
     // A batch that ends for its bytes lacks less than the largest body.
     let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
-    add(search_index, events).await?;
+    add(search_index, sources, events).await?;
     search_index.set_seen(last).await?;
     Ok(is_full)
 }
 
 /// Indexes some of what was missed, and tells whether there may be more.
-async fn index_missed(search_index: &SearchIndex, indexed: Indexed) -> Result<bool, StoreError> {
+async fn index_missed(
+    search_index: &SearchIndex,
+    sources: &Registry,
+    indexed: Indexed,
+) -> Result<bool, StoreError> {
     let Some((events, end)) = search_index.missed_events(indexed, MISSED_MAX).await? else {
         search_index.set_mark().await?;
         return Ok(false);
     };
-    add(search_index, events).await?;
+    add(search_index, sources, events).await?;
     search_index.set_settled(end).await?;
     Ok(true)
 }
 
 /// Reads the events and adds them; where the database refuses the batch, one by one, and a refused one
 /// as if its body told nothing.
-async fn add(search_index: &SearchIndex, events: Vec<Unindexed>) -> Result<(), StoreError> {
+async fn add(
+    search_index: &SearchIndex,
+    sources: &Registry,
+    events: Vec<Unindexed>,
+) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }
-    let mut found: Vec<(EventKey, Findings)> = Vec::with_capacity(events.len());
+    let mut found: Vec<(EventKey, IndexEntry)> = Vec::with_capacity(events.len());
     for event in &events {
-        found.push((event.key, read(event)));
+        found.push((event.key, read(sources, event)));
         // Requests come in between: a batch takes milliseconds to read.
         tokio::task::yield_now().await;
     }
@@ -133,7 +152,7 @@ async fn add(search_index: &SearchIndex, events: Vec<Unindexed>) -> Result<(), S
     for single in found {
         let key = single.0;
         match search_index.index(&[single]).await {
-            Err(StoreError::Refused(_)) => search_index.index(&[(key, Findings::default())]).await?,
+            Err(StoreError::Refused(_)) => search_index.index(&[(key, IndexEntry::default())]).await?,
             done => done?,
         }
     }
@@ -141,9 +160,10 @@ async fn add(search_index: &SearchIndex, events: Vec<Unindexed>) -> Result<(), S
 }
 
 /// What an event tells; nothing where reading it breaks, so that one event keeps no other out.
-fn read(event: &Unindexed) -> Findings {
-    catch_unwind(AssertUnwindSafe(|| Findings::read(&event.facts, &event.payload))).unwrap_or_else(|_panic| {
-        error!(event_key = event.key.0, "the body of an event could not be read for the index");
-        Findings::default()
-    })
+fn read(sources: &Registry, event: &Unindexed) -> IndexEntry {
+    catch_unwind(AssertUnwindSafe(|| sources.index_entry(&event.source, &event.facts, &event.payload)))
+        .unwrap_or_else(|_panic| {
+            error!(event_key = event.key.0, "the body of an event could not be read for the index");
+            IndexEntry::default()
+        })
 }

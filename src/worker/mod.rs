@@ -26,6 +26,7 @@ pub use preview::Previewer;
 
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
+use crate::sources::Registry;
 use crate::store::{Claimed, Destinations, Notifier, Queue, RateLimits, StoreError, Trial, Wanted, WorkerId};
 use crate::telemetry::{Metrics, Overseer};
 use completer::{Completer, CompletionStats};
@@ -100,6 +101,7 @@ pub struct WorkerSettings {
 pub async fn run(
     store: WorkerStore,
     notifier: Notifier,
+    sources: Registry,
     instances: Vec<Instance>,
     settings: WorkerSettings,
     stop: CancellationToken,
@@ -135,6 +137,7 @@ pub async fn run(
         ),
         deliverer: Arc::new(Deliverer {
             instances: instances.clone(),
+            sources,
             pauses,
             retry: settings.retry,
             store: store.clone(),

@@ -2,10 +2,10 @@
 
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::ExecutionId;
-use crate::domain::lane::{WithoutState, is_thin};
-use crate::domain::version::{EventState, newest};
+use crate::domain::lane::{WithoutState, lane};
+use crate::domain::summary::EventSummary;
+use crate::sources::Registry;
 use crate::store::{Claimed, LaneState, Queue, RemoteObject, StoreError};
-use serde_json::Value;
 use std::time::Duration;
 
 /// The execution of an object that is worked on, or would be.
@@ -59,6 +59,8 @@ pub(super) enum Plan {
 pub(super) struct Turn {
     /// The newest state, which need not be the one that was claimed.
     pub(super) newest: LaneState,
+    /// What its event says.
+    pub(super) summary: EventSummary,
     /// The open executions for which it stands, itself left out.
     pub(super) superseded: Vec<ExecutionId>,
     /// What is shown of the object now.
@@ -66,49 +68,39 @@ pub(super) struct Turn {
     /// Whether a person asked for one of these: what is shown is then written whole.
     pub(super) is_asked_for: bool,
     /// The other states that were compared with it.
-    pub(super) others: Vec<StoredEvent>,
+    pub(super) others: Vec<EventSummary>,
 }
 
 /// Looks at all states of the execution's object.
-pub(super) async fn plan(queue: &Queue, head: Head<'_>) -> Result<Plan, StoreError> {
-    let payload: Value = serde_json::from_slice(&head.event.payload).unwrap_or_default();
-    if let Some(reason) = WithoutState::of(&head.event.facts, &payload) {
-        return Ok(Plan::Decline(reason));
-    }
-    let Some(lane) = head.lane else {
+pub(super) async fn plan(queue: &Queue, sources: &Registry, head: Head<'_>) -> Result<Plan, StoreError> {
+    let (Some(_), Some(in_lane)) = (lane(&head.event.facts), head.lane) else {
         return Ok(Plan::Decline(WithoutState::NoObjectId));
     };
-    // Thin events wait in the lane of their object and have their own turn, in which they are declined.
-    let (mut states, compared): (Vec<_>, Vec<_>) = queue
-        .lane_states(lane, head.destination, head.execution)
-        .await?
-        .into_iter()
-        .filter_map(with_its_state)
-        .unzip();
-    let Some(place) = newest(&compared).filter(|place| *place < states.len()) else {
-        return Ok(Plan::Decline(WithoutState::Thin));
+    let Some(source) = sources.get(&head.event.source) else {
+        return Ok(Plan::Decline(WithoutState::NoSource));
+    };
+    if !source.carries_state(head.event) {
+        return Ok(Plan::Decline(WithoutState::NotCarried));
+    }
+    let mut states = queue.lane_states(in_lane, head.destination, head.execution).await?;
+    // Events that carry no state wait in the lane of their object and are declined when it is their turn.
+    states.retain(|state| source.carries_state(&state.event));
+    let events: Vec<&StoredEvent> = states.iter().map(|state| &state.event).collect();
+    let Some(place) = source.newest(&events).filter(|place| *place < states.len()) else {
+        return Ok(Plan::Decline(WithoutState::NotCarried));
     };
     let is_asked_for = head.is_asked_for || states.iter().any(|state| state.is_asked_for);
     let newest = states.swap_remove(place);
     let superseded = states.iter().filter(|state| state.is_open).map(|state| state.execution).collect();
-    let shown = queue.remote_object(lane).await?;
-    // A state can turn out to be the newest after it was superseded: a late event may tell how those
-    // of one second follow one another. So it is what is shown that decides.
-    // Where another state's write is in doubt, it may have landed over the one that was shown.
+    let shown = queue.remote_object(in_lane).await?;
+    // A state can turn out to be the newest after it was superseded: a late event may say how those of
+    // one second follow one another. So what is shown decides. If another state's write is in doubt, it
+    // may have landed over the one that was shown.
     let is_certain = head.in_doubt.is_none() && !newest.is_open && !is_asked_for;
     if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
         return Ok(Plan::NothingNew { newest: newest.execution, superseded });
     }
-    let others = states.into_iter().map(|state| state.event).collect();
-    Ok(Plan::Write(Box::new(Turn { newest, superseded, shown, is_asked_for, others })))
-}
-
-/// The event with the state of its object, where it carries one.
-fn with_its_state(state: LaneState) -> Option<(LaneState, EventState)> {
-    let payload: Value = serde_json::from_slice(&state.event.payload).unwrap_or_default();
-    if is_thin(&payload) {
-        return None;
-    }
-    let read = EventState::from_payload(&state.event.event_id, &state.event.facts, payload);
-    Some((state, read))
+    let summary = source.summarize(&newest.event);
+    let others = states.iter().map(|state| source.summarize(&state.event)).collect();
+    Ok(Plan::Write(Box::new(Turn { newest, summary, superseded, shown, is_asked_for, others })))
 }

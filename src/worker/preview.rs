@@ -11,7 +11,10 @@ use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Change, ExecutionId, Mode};
 use crate::domain::preview::{ExecutionPreview, NoPreview, Preview};
+use crate::domain::summary::EventSummary;
+use crate::sources::Registry;
 use crate::store::{Prospect, StoreError};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -26,16 +29,23 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Previewer {
     store: WorkerStore,
+    sources: Registry,
     instances: Arc<Instances>,
     backoff: RateLimitBackoff,
     leases: LeaseRegistry,
 }
 
 impl Previewer {
-    /// Previews for these instances.
-    pub fn new(store: WorkerStore, instances: Vec<Instance>) -> Self {
+    /// Previews of what these instances would write about events of these sources.
+    pub fn new(store: WorkerStore, sources: Registry, instances: Vec<Instance>) -> Self {
         let instances = Arc::new(Instances::new(instances));
-        Self { store, instances, backoff: RateLimitBackoff::default(), leases: LeaseRegistry::default() }
+        Self {
+            store,
+            sources,
+            instances,
+            backoff: RateLimitBackoff::default(),
+            leases: LeaseRegistry::default(),
+        }
     }
 
     /// What the next try of an execution would send; of one that came to its end, what a retry would.
@@ -61,7 +71,9 @@ impl Previewer {
         }
         match prospect.mode {
             Mode::Event => {
-                let preview = self.ask(&prospect, &prospect.event, prospect.remote.as_ref(), None).await?;
+                let summary = self.sources.summarize(&prospect.event);
+                let told = (&summary, &prospect.event.payload);
+                let preview = self.ask(&prospect, told, prospect.remote.as_ref(), None).await?;
                 Ok(of(&prospect, id, &prospect.event, preview))
             }
             Mode::Object => self.of_object(&prospect).await,
@@ -79,7 +91,7 @@ impl Previewer {
             is_asked_for: is_retry,
         };
         let nothing = |reason: String| of(prospect, prospect.id, &prospect.event, Preview::nothing(reason));
-        match object::plan(&self.store.queue, head).await.map_err(|error| database(&error))? {
+        match object::plan(&self.store.queue, &self.sources, head).await.map_err(|error| database(&error))? {
             Plan::Decline(reason) => Ok(nothing(format!("it would be skipped: {reason}"))),
             Plan::NothingNew { newest, .. } => Ok(nothing(format!(
                 "the newest state of its object was written before, by execution {newest}"
@@ -92,7 +104,8 @@ impl Previewer {
                     others: &turn.others,
                 };
                 let remote = shown.map(|shown| &shown.remote);
-                let preview = self.ask(prospect, &turn.newest.event, remote, Some(object)).await?;
+                let told = (&turn.summary, &turn.newest.event.payload);
+                let preview = self.ask(prospect, told, remote, Some(object)).await?;
                 Ok(of(prospect, turn.newest.execution, &turn.newest.event, preview))
             }
         }
@@ -101,7 +114,7 @@ impl Previewer {
     async fn ask(
         &self,
         prospect: &Prospect,
-        event: &StoredEvent,
+        (summary, body): (&EventSummary, &Bytes),
         remote: Option<&Remote>,
         object: Option<Object<'_>>,
     ) -> Result<Preview, NoPreview> {
@@ -118,7 +131,8 @@ impl Previewer {
             lane: prospect.lane.as_deref(),
         };
         let delivery = Delivery {
-            event,
+            summary,
+            body,
             object,
             remote,
             in_doubt: prospect.in_doubt,

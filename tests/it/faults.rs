@@ -28,13 +28,13 @@ struct Faulty;
 #[async_trait]
 impl Destination for Faulty {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let breaks = match delivery.event.facts.event_type.as_str() {
+        let breaks = match delivery.summary.event_type.as_str() {
             "always" => true,
             "first" => delivery.in_doubt.is_none(),
             _ => false,
         };
-        assert!(!breaks, "a fault about {}", delivery.event.event_id);
-        let remote = Remote { id: delivery.event.event_id.clone(), url: None, place: None };
+        assert!(!breaks, "a fault about {}", delivery.summary.event_id);
+        let remote = Remote { id: delivery.summary.event_id.clone(), url: None, place: None };
         Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
     }
 

@@ -3,12 +3,12 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use eventbridge::destinations::notion::facts::Facts;
 use eventbridge::destinations::notion::field::Field;
 use eventbridge::destinations::notion::mapping::{self, Mapped};
 use eventbridge::destinations::notion::object::{changes, object_properties};
 use eventbridge::destinations::notion::schema::{Bindings, Schema};
 use eventbridge::domain::event::{EventFacts, EventKey, StoredEvent};
+use eventbridge::sources::stripe::summarize;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ fn stored(event_id: &str, payload: &Value) -> StoredEvent {
 
 fn map(payload: &Value, bindings: &Bindings) -> Mapped {
     let id = payload["id"].as_str().unwrap_or("evt_without");
-    mapping::properties(&Facts::read(&stored(id, payload), Tz::UTC), bindings)
+    mapping::properties(&summarize(&stored(id, payload)), Tz::UTC, bindings)
 }
 
 /// The text of a written text property.
@@ -209,11 +209,23 @@ fn samples_read_as_a_person_would_tell_them() {
 }
 
 #[test]
+fn the_document_lists_every_property_in_words_of_the_table() {
+    let path = Path::new(env!("EVENTBRIDGE_CHECKOUT")).join("docs/notion.md");
+    let document = std::fs::read_to_string(path).expect("readable");
+    for field in Field::ALL {
+        let (name, about) = (field.name(), field.about());
+        let is_row = |line: &&str| line.starts_with(&format!("| {name} | "));
+        let row = document.lines().find(is_row).unwrap_or_else(|| panic!("docs/notion.md lacks {name}"));
+        assert!(row.ends_with(&format!(" | {about} |")), "docs/notion.md: {row}\nthe table: {about}");
+    }
+}
+
+#[test]
 fn every_known_object_maps_within_limits_and_with_its_key() {
     let bindings = bindings(Field::ObjectId, best_kind);
     for (name, event) in all_events() {
-        let facts = Facts::read(&stored("evt_1", &event), Tz::UTC);
-        let mapped = object_properties(&facts, &bindings);
+        let summary = summarize(&stored("evt_1", &event));
+        let mapped = object_properties(&summary, Tz::UTC, &bindings);
         let object_id = event.pointer("/data/object/id").or_else(|| event.pointer("/related_object/id"));
         assert_eq!(mapped.is_some(), object_id.is_some(), "{name}");
         let Some(mapped) = mapped else { continue };
@@ -231,8 +243,8 @@ fn an_invoices_page_changes_with_each_step_of_its_life_and_says_how_it_stands() 
     let mut titles = Vec::new();
     for sample in stripe_samples::invoice_life(42, created()) {
         let event = serde_json::from_str(&sample.body).expect("JSON");
-        let facts = Facts::read(&stored(&sample.event_id, &event), Tz::UTC);
-        let next = object_properties(&facts, &bindings).expect("an object").properties;
+        let summary = summarize(&stored(&sample.event_id, &event));
+        let next = object_properties(&summary, Tz::UTC, &bindings).expect("an object").properties;
         for (id, value) in changes(&shown, &next, &bindings) {
             assert!(titles.is_empty() || !["ObjectId", "Amount", "Currency"].contains(&id.as_str()), "{id}");
             shown.insert(id, value);
@@ -443,7 +455,7 @@ proptest! {
     ) {
         let bindings = bindings(Field::EventId, |field| KINDS[(field as usize + shift) % KINDS.len()]);
         let event = stored(&event_id, &payload);
-        let mapped = mapping::properties(&Facts::read(&event, zone), &bindings);
+        let mapped = mapping::properties(&summarize(&event), zone, &bindings);
         check_limits(&mapped.properties);
         prop_assert_eq!(text(&mapped, "EventId"), Some(mapping::key_text(&event_id)));
         prop_assert!(mapped.properties.contains_key("title"));
@@ -461,7 +473,7 @@ proptest! {
             if let Some(object) = event.pointer_mut(place).and_then(Value::as_object_mut) {
                 object.insert("id".to_owned(), "in_1".into());
             }
-            object_properties(&Facts::read(&stored("evt_1", &event), Tz::UTC), &bindings)
+            object_properties(&summarize(&stored("evt_1", &event)), Tz::UTC, &bindings)
         });
         let (Some(before), Some(after)) = (before, after) else { return Ok(()) };
         check_limits(&after.properties);
@@ -479,7 +491,7 @@ proptest! {
     #[test]
     fn any_bytes_map_within_limits(payload in prop::collection::vec(any::<u8>(), 0..200)) {
         let event = StoredEvent { payload: payload.into(), ..stored("evt_1", &Value::Null) };
-        let mapped = mapping::properties(&Facts::read(&event, Tz::UTC), &full_bindings());
+        let mapped = mapping::properties(&summarize(&event), Tz::UTC, &full_bindings());
         check_limits(&mapped.properties);
         prop_assert_eq!(text(&mapped, "EventId"), Some("evt_1".to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use eventbridge::domain::event::EventFacts;
-use eventbridge::domain::version::{EventState, is_newer, newest};
+use eventbridge::sources::stripe::ordering::{EventState, is_newer, newest};
 use proptest::prelude::*;
 use serde_json::Value;
 use stripe_samples::Sample;

@@ -8,6 +8,7 @@ use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
 use crate::domain::audit::Action;
 use crate::domain::delivery::Remote;
+use crate::sources::{Registry, stripe::Stripe};
 use crate::store::{Forgotten, Store, WrittenPage};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -94,7 +96,9 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     let instances = reader.finish(instances)?;
     let store = command_context::connect(&command_context::database(&vars)?, 2)?;
     command_context::require_schema(&store).await?;
-    let (known, events) = person::find(&store, wanted).await?;
+    // Reading stored events needs no secrets.
+    let sources = Registry::new(vec![Arc::new(Stripe::new(&[]))]);
+    let (known, events) = person::find(&store, &sources, wanted).await?;
     let found = person::summary(&known, events.len());
     let question = format!("{found}. Remove their data permanently?");
     if !args.dry_run && !events.is_empty() && !prompt::agrees(&question, args.yes).await? {

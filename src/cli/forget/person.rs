@@ -4,7 +4,8 @@
 use crate::cli::progress::Progress;
 use crate::cli::prompt::plain;
 use crate::domain::event::EventKey;
-use crate::domain::search::{Findings, term};
+use crate::domain::search::term;
+use crate::sources::Registry;
 use crate::store::{Person, Store};
 use anyhow::bail;
 
@@ -29,10 +30,14 @@ pub(super) fn read(text: &str) -> anyhow::Result<Person> {
 
 /// The events that name the person. With an address, the ids of the customers in these events are
 /// searched for too.
-pub(super) async fn find(store: &Store, named: Person) -> anyhow::Result<(Person, Vec<i64>)> {
+pub(super) async fn find(
+    store: &Store,
+    sources: &Registry,
+    named: Person,
+) -> anyhow::Result<(Person, Vec<i64>)> {
     let events = search(store, &named).await?;
     let Some(email) = &named.email else { return Ok((named, events)) };
-    let customers = customers(store, &events, email).await?;
+    let customers = customers(store, sources, &events, email).await?;
     if customers.is_empty() {
         return Ok((named, events));
     }
@@ -49,7 +54,12 @@ pub(super) fn summary(person: &Person, events: usize) -> String {
 }
 
 /// The customers of those events that have the address.
-async fn customers(store: &Store, events: &[i64], email: &str) -> anyhow::Result<Vec<String>> {
+async fn customers(
+    store: &Store,
+    sources: &Registry,
+    events: &[i64],
+    email: &str,
+) -> anyhow::Result<Vec<String>> {
     let address = term(email);
     let mut customers = Vec::new();
     for key in events.iter().copied().map(EventKey) {
@@ -57,9 +67,9 @@ async fn customers(store: &Store, events: &[i64], email: &str) -> anyhow::Result
         else {
             continue;
         };
-        let findings = Findings::read(&event.facts(), &payload.body);
-        let Some(customer) = findings.customer.filter(|id| is_customer(id)) else { continue };
-        if findings.terms.contains(&address) && !customers.contains(&customer) {
+        let entry = sources.index_entry(&event.source, &event.facts(), &payload.body);
+        let Some(customer) = entry.customer.filter(|id| is_customer(id)) else { continue };
+        if entry.terms.contains(&address) && !customers.contains(&customer) {
             customers.push(customer);
         }
         if customers.len() > CUSTOMERS_MAX {

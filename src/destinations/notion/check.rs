@@ -5,7 +5,7 @@
 use super::classify::Effect;
 use super::client::{CallError, Calls};
 use super::design::{self, Fit};
-use super::facts::Facts;
+use super::example::example;
 use super::field::{Field, folded};
 use super::mapping::{self, Mapped};
 use super::schema::{Bindings, Schema, SchemaError, SchemaWarning};
@@ -16,16 +16,9 @@ use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
 use crate::destinations::check::{CheckReport, Finding};
 use crate::domain::delivery::{Failure, Outcome};
-use crate::domain::event::{EventFacts, EventKey, StoredEvent};
 use crate::domain::execution::Mode;
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, Instant};
-
-/// The event and the object of the write test: no sender gives out such ids.
-const TEST_EVENT: &str = "evt_eventbridge_write_test";
-const TEST_OBJECT: &str = "in_eventbridge_write_test";
 
 /// How long the write test may take to its write.
 const TEST_WITHIN: Duration = Duration::from_mins(2);
@@ -294,7 +287,7 @@ impl Notion {
                 ),
                 Fit::Nothing(reason) => Finding::warning(
                     format!("{} is left out: {reason} ({:?})", field.name(), column.name),
-                    format!("change the column's type in Notion, best to {}", design::kind(*field)),
+                    format!("change the column's type in Notion, best to {}", field.row().kind),
                 ),
             });
         }
@@ -351,18 +344,18 @@ impl Notion {
 
     /// A page of every property, as an event would give it.
     fn test_page(&self, bindings: &Bindings) -> Mapped {
-        let event = test_event(self.client.clock().map(|(at, _)| at));
-        let facts = Facts::read(&event, self.settings.timezone);
+        let event = example(self.client.clock().map(|(at, _)| at));
+        let zone = self.settings.timezone;
         match self.settings.mode {
-            Mode::Event => mapping::properties(&facts, bindings),
-            Mode::Object => object::object_properties(&facts, bindings)
-                .unwrap_or_else(|| mapping::properties(&facts, bindings)),
+            Mode::Event => mapping::properties(&event, zone, bindings),
+            Mode::Object => object::object_properties(&event, zone, bindings)
+                .unwrap_or_else(|| mapping::properties(&event, zone, bindings)),
         }
     }
 }
 
 fn addition(field: Field) -> String {
-    format!("{} ({})", field.name(), design::kind(field))
+    format!("{} ({})", field.name(), field.row().kind)
 }
 
 fn whose(bearer: &workspace::Bearer) -> Finding {
@@ -444,44 +437,5 @@ fn read_back(sent: &Mapped, page: &Value, bindings: &Bindings) -> Finding {
             format!("a test page was written; these columns came back empty: {}", lost.join(", ")),
             "see whether an automation or a rule of the database changes them",
         )
-    }
-}
-
-/// A paid invoice of nobody's, of an hour that Notion itself told.
-fn test_event(at: Option<DateTime<Utc>>) -> StoredEvent {
-    let payload = json!({
-        "id": TEST_EVENT,
-        "object": "event",
-        "type": "invoice.paid",
-        "livemode": false,
-        "data": { "object": {
-            "id": TEST_OBJECT,
-            "object": "invoice",
-            "number": "WRITE-TEST",
-            "status": "paid",
-            "currency": "eur",
-            "total": 0,
-            "amount_paid": 0,
-            "customer": "cus_eventbridge_write_test",
-            "customer_email": "write-test@example.com",
-            "customer_name": "EventBridge write test",
-            "description": "A test of writing; this page is taken away again.",
-            "hosted_invoice_url": "https://example.com/write-test",
-        }},
-    });
-    StoredEvent {
-        key: EventKey(0),
-        source: "stripe".to_owned(),
-        event_id: TEST_EVENT.to_owned(),
-        facts: EventFacts {
-            event_type: "invoice.paid".to_owned(),
-            object_id: Some(TEST_OBJECT.to_owned()),
-            object_type: Some("invoice".to_owned()),
-            livemode: Some(false),
-            created: at,
-            ..EventFacts::default()
-        },
-        received_at: at.unwrap_or(DateTime::UNIX_EPOCH),
-        payload: Bytes::from(payload.to_string()),
     }
 }

@@ -1,11 +1,11 @@
-//! The columns as we would make them, and what a column of the user's can hold of its property.
+//! The columns of a new database, and how much of its property a user's column can hold.
 
 use super::column::{Column, ColumnKind};
-use super::facts::FactValue;
-use super::field::Field;
+use super::example::example;
+use super::field::{Field, FieldValue, Values};
 use super::mapping::write;
-use crate::domain::money::Money;
 use chrono::DateTime;
+use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 /// What a column can hold of its property.
@@ -19,65 +19,18 @@ pub enum Fit {
     Nothing(String),
 }
 
-/// The words of `Status` with their colours.
-const STATUSES: &[(&str, &str)] = &[("success", "green"), ("failed", "red"), ("pending", "yellow")];
-
-/// The words of `Outcome` with their colours.
-const OUTCOMES: &[(&str, &str)] = &[
-    ("Paid", "green"),
-    ("Failed", "red"),
-    ("Refunded", "orange"),
-    ("Partly refunded", "yellow"),
-    ("Disputed", "purple"),
-    ("Won", "green"),
-    ("Lost", "red"),
-    ("Canceled", "gray"),
-    ("Past due", "orange"),
-    ("Info", "blue"),
-];
-
-/// The type that a new column for a property gets.
-pub fn kind(field: Field) -> ColumnKind {
-    match field {
-        Field::EventId
-        | Field::LastEventId
-        | Field::Customer
-        | Field::CustomerName
-        | Field::InvoiceNumber
-        | Field::ObjectId
-        | Field::Description
-        | Field::AmountText
-        | Field::Account => ColumnKind::RichText,
-        Field::EventType
-        | Field::Source
-        | Field::Status
-        | Field::Currency
-        | Field::ObjectType
-        | Field::ObjectStatus
-        | Field::Outcome
-        | Field::Month => ColumnKind::Select,
-        Field::CustomerEmail => ColumnKind::Email,
-        Field::Amount | Field::AmountRefunded => ColumnKind::Number,
-        Field::OccurredAt => ColumnKind::Date,
-        Field::Livemode => ColumnKind::Checkbox,
-        Field::InvoiceUrl | Field::ReceiptUrl | Field::DashboardUrl => ColumnKind::Url,
-    }
-}
-
 /// The definition of a new column for a property, as Notion takes it.
 pub fn definition(field: Field) -> Value {
-    let options = |words: &[(&str, &str)]| {
-        let options: Vec<_> =
-            words.iter().map(|(name, color)| json!({ "name": name, "color": color })).collect();
-        json!({ "options": options })
-    };
-    let settings = match field {
-        Field::Status => options(STATUSES),
-        Field::Outcome => options(OUTCOMES),
-        Field::Amount | Field::AmountRefunded => json!({ "format": "number_with_commas" }),
+    let row = field.row();
+    let settings = match (row.values, &row.kind) {
+        (Values::Options(words), _) => {
+            let option = |(name, color): &(&str, &str)| json!({ "name": name, "color": color });
+            json!({ "options": words.iter().map(option).collect::<Vec<_>>() })
+        }
+        (_, ColumnKind::Number) => json!({ "format": "number_with_commas" }),
         _ => json!({}),
     };
-    json!({ (kind(field).as_str()): settings })
+    json!({ (row.kind.as_str()): settings })
 }
 
 /// The definitions of new columns, by their names.
@@ -104,37 +57,21 @@ pub fn fit(field: Field, column: &Column) -> Fit {
 }
 
 /// Values of every sort that a property has.
-fn samples(field: Field) -> Vec<FactValue<'static>> {
-    let words = |words: &[&'static str]| words.iter().map(|word| FactValue::Text((*word).into())).collect();
-    match field {
-        Field::EventId | Field::LastEventId => words(&["evt_1"]),
-        Field::EventType => words(&["invoice.paid"]),
-        Field::Source => words(&["stripe"]),
-        Field::Status => STATUSES.iter().map(|(word, _)| FactValue::Text((*word).into())).collect(),
-        Field::Outcome => OUTCOMES.iter().map(|(word, _)| FactValue::Text((*word).into())).collect(),
-        Field::CustomerEmail => words(&["jane@example.com"]),
-        Field::Customer => words(&["cus_1"]),
-        Field::CustomerName => words(&["Jane Doe"]),
-        Field::InvoiceNumber => words(&["A-0042"]),
-        Field::Currency => words(&["EUR"]),
-        Field::AmountText => words(&["EUR 17.45"]),
-        Field::ObjectId => words(&["in_1"]),
-        Field::ObjectType => words(&["invoice"]),
-        Field::ObjectStatus => words(&["paid"]),
-        Field::Description => words(&["A subscription"]),
-        Field::Month => words(&["2026-11"]),
-        Field::Account => words(&["acct_1"]),
-        Field::InvoiceUrl | Field::ReceiptUrl | Field::DashboardUrl => words(&["https://stripe.com/x"]),
-        Field::OccurredAt => vec![FactValue::Time(DateTime::UNIX_EPOCH)],
-        Field::Amount | Field::AmountRefunded => "eur"
-            .parse()
-            .map(|currency| vec![FactValue::Money(Money::from_minor(1745, currency))])
-            .unwrap_or_default(),
-        Field::Livemode => [(true, "live"), (false, "test")]
-            .into_iter()
-            .map(|(set, word)| FactValue::Flag { set, word })
-            .collect(),
+fn samples(field: Field) -> Vec<FieldValue<'static>> {
+    if let Values::Options(words) = field.row().values {
+        return words.iter().map(|(word, _)| FieldValue::Text((*word).into())).collect();
     }
+    let mut event = example(Some(DateTime::UNIX_EPOCH));
+    let mut samples = Vec::new();
+    for livemode in [true, false] {
+        event.livemode = Some(livemode);
+        if let Some(value) = field.value(&event, Tz::UTC).map(FieldValue::into_owned)
+            && !samples.contains(&value)
+        {
+            samples.push(value);
+        }
+    }
+    samples
 }
 
 #[cfg(test)]
@@ -149,7 +86,7 @@ mod tests {
     #[test]
     fn the_columns_that_we_make_hold_all_of_their_properties() {
         for field in Field::ALL {
-            assert_eq!(fit(*field, &column(kind(*field), &[])), Fit::Whole, "{}", field.name());
+            assert_eq!(fit(*field, &column(field.row().kind.clone(), &[])), Fit::Whole, "{}", field.name());
         }
         assert_eq!(whole_table().len(), Field::ALL.len() + 1);
     }

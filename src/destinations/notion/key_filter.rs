@@ -2,16 +2,14 @@
 //!
 //! Both modes may fill one data source, and pages of events bear their object's id as well. What
 //! tells them apart is the column in which event mode keeps its key: in pages of objects it holds no
-//! event's id. A text column is left empty there; a title gets a line with [`SEPARATOR`] in it, which
-//! no event's id can have, since none has a space.
+//! event's id. A text column is left empty there. A title gets a line with [`TITLE_SEPARATOR`] in it,
+//! which no event's id can have, since none has a blank.
 
 use super::column::ColumnKind;
 use super::mapping::key_text;
 use super::schema::Bindings;
+use crate::domain::summary::TITLE_SEPARATOR;
 use serde_json::{Value, json};
-
-/// What stands between the parts of a readable line.
-pub(super) const SEPARATOR: &str = " · ";
 
 impl Bindings {
     /// The filter for the pages of an event.
@@ -27,7 +25,7 @@ impl Bindings {
         };
         let is_no_event = match event_key.kind {
             ColumnKind::RichText => json!({ "is_empty": true }),
-            ColumnKind::Title => json!({ "contains": SEPARATOR }),
+            ColumnKind::Title => json!({ "contains": TITLE_SEPARATOR }),
             // Event mode cannot keep its key there.
             _ => return of_object,
         };

@@ -1,12 +1,13 @@
-//! An event's facts as the properties of a Notion page.
+//! An event's summary as the properties of a Notion page.
 //!
 //! Each value takes the type that its column has and keeps to Notion's limits, so that Notion never
 //! refuses a page for what a customer wrote. What a type cannot express is left out with a note.
 
 use crate::destinations::notion::column::{Column, ColumnKind};
-use crate::destinations::notion::facts::{FactValue, Facts, rfc3339};
-use crate::destinations::notion::field::{Field, folded};
+use crate::destinations::notion::field::{Field, FieldValue, folded, rfc3339};
 use crate::destinations::notion::schema::Bindings;
+use crate::domain::summary::EventSummary;
+use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use url::Url;
@@ -25,7 +26,7 @@ pub const OPTION_UNITS_MAX: usize = 100;
 pub struct Mapped {
     /// Values by the id of their property, as `POST /v1/pages` takes them.
     pub properties: Map<String, Value>,
-    /// What was left out although the event tells it.
+    /// What was left out although the event has it.
     pub notes: Vec<Note>,
 }
 
@@ -46,18 +47,19 @@ impl fmt::Display for Note {
     }
 }
 
-/// The page of an event: every fact that has a column. What the event does not tell is left out
-/// rather than null, so that nothing that a person typed there is ever erased.
-pub fn properties(facts: &Facts, bindings: &Bindings) -> Mapped {
-    page(facts, bindings, &facts.event_id, &facts.title)
+/// The page of an event: every known property that has a column. A value that the event does not have is
+/// left out rather than null, so that nothing that a person typed there is ever erased. `zone` decides
+/// to which month the event belongs.
+pub fn properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) -> Mapped {
+    page(summary, zone, bindings, &summary.event_id, &summary.title)
 }
 
-/// Every fact that has a column, under `key`, with `line` in a title that does not hold the key.
-pub(super) fn page(facts: &Facts, bindings: &Bindings, key: &str, line: &str) -> Mapped {
+/// Every known property that has a column, under `key`, with `line` in a title that does not hold the key.
+pub(super) fn page(summary: &EventSummary, zone: Tz, bindings: &Bindings, key: &str, line: &str) -> Mapped {
     let mut properties = Map::new();
     let mut notes = Vec::new();
     for (field, column) in &bindings.columns {
-        let Some(value) = facts.value(*field) else { continue };
+        let Some(value) = field.value(summary, zone) else { continue };
         match write(*field, &value, column) {
             Ok(Some(written)) => {
                 properties.insert(column.id.clone(), written);
@@ -80,21 +82,21 @@ pub fn key_text(key: &str) -> String {
 }
 
 /// The value in the column's type; `None` where nothing of it is left, or the reason why it cannot be.
-pub(super) fn write(field: Field, value: &FactValue<'_>, column: &Column) -> Result<Option<Value>, String> {
+pub(super) fn write(field: Field, value: &FieldValue<'_>, column: &Column) -> Result<Option<Value>, String> {
     let text = cleaned(&value.to_text());
     if text.is_empty() {
         return Ok(None);
     }
     let written = match (&column.kind, value) {
         (ColumnKind::Title | ColumnKind::RichText, _) => text_property(&column.kind, &text),
-        (ColumnKind::Number, FactValue::Money(money)) => {
+        (ColumnKind::Number, FieldValue::Money(money)) => {
             let number = money.json_number().ok_or(
                 "the amount has more digits than a number in Notion keeps exactly; AmountText has them all",
             )?;
             json!({ "number": number })
         }
-        (ColumnKind::Date, FactValue::Time(at)) => json!({ "date": { "start": rfc3339(*at) } }),
-        (ColumnKind::Checkbox, FactValue::Flag { set, .. }) => json!({ "checkbox": set }),
+        (ColumnKind::Date, FieldValue::Time(at)) => json!({ "date": { "start": rfc3339(*at) } }),
+        (ColumnKind::Checkbox, FieldValue::Flag { set, .. }) => json!({ "checkbox": set }),
         (ColumnKind::Select, _) => json!({ "select": { "name": option(&text, column) } }),
         (ColumnKind::MultiSelect, _) => json!({ "multi_select": [{ "name": option(&text, column) }] }),
         (ColumnKind::Status, _) => json!({ "status": { "name": status_option(field, &text, column)? } }),
@@ -197,15 +199,15 @@ mod tests {
         }
     }
 
-    fn write_as(kind: &str, value: &FactValue<'_>) -> Result<Option<Value>, String> {
+    fn write_as(kind: &str, value: &FieldValue<'_>) -> Result<Option<Value>, String> {
         write(Field::Status, value, &column(kind, &["Done", "Success"]))
     }
 
-    fn text(text: &str) -> FactValue<'_> {
-        FactValue::Text(text.into())
+    fn text(text: &str) -> FieldValue<'_> {
+        FieldValue::Text(text.into())
     }
 
-    fn written(kind: &str, value: &FactValue<'_>) -> Value {
+    fn written(kind: &str, value: &FieldValue<'_>) -> Value {
         write_as(kind, value).expect("expressible").expect("a value")
     }
 
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn money_is_an_exact_number_or_its_decimal() {
-        let amount = |minor| FactValue::Money(Money::from_minor(minor, "eur".parse().expect("a currency")));
+        let amount = |minor| FieldValue::Money(Money::from_minor(minor, "eur".parse().expect("a currency")));
         assert_eq!(written("number", &amount(1_010)).to_string(), r#"{"number":10.1}"#);
         assert_eq!(written("number", &amount(12_000)).to_string(), r#"{"number":120}"#);
         assert_eq!(written("rich_text", &amount(1_010))["rich_text"][0]["text"]["content"], "10.10");
@@ -240,10 +242,10 @@ mod tests {
 
     #[test]
     fn instants_and_flags_fit_their_types_and_text() {
-        let at = FactValue::Time(DateTime::UNIX_EPOCH);
+        let at = FieldValue::Time(DateTime::UNIX_EPOCH);
         assert_eq!(written("date", &at), json!({"date": {"start": "1970-01-01T00:00:00Z"}}));
         assert_eq!(written("rich_text", &at)["rich_text"][0]["text"]["content"], "1970-01-01T00:00:00Z");
-        let live = FactValue::Flag { set: true, word: "live" };
+        let live = FieldValue::Flag { set: true, word: "live" };
         assert_eq!(written("checkbox", &live), json!({"checkbox": true}));
         assert_eq!(written("select", &live), json!({"select": {"name": "live"}}));
         assert!(write_as("number", &live).is_err());

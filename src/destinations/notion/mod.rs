@@ -10,7 +10,7 @@ mod client;
 pub mod column;
 pub mod design;
 mod duplicates;
-pub mod facts;
+mod example;
 pub mod field;
 mod key_filter;
 mod links;
@@ -37,9 +37,9 @@ use crate::domain::destination_summary::Noun;
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use classify::Effect;
 use client::{Answer, CallError, Calls, Client, NotionClientError, PageRef, Refusal};
-use facts::Facts;
 use field::Field;
 use mapping::Mapped;
 use serde_json::{Map, Value};
@@ -93,15 +93,14 @@ impl Notion {
     }
 
     fn attempt<'a>(&'a self, delivery: Delivery<'a>) -> Result<Attempt<'a>, Outcome> {
-        let facts = Facts::read(delivery.event, self.settings.timezone);
         let (mode, key) = if delivery.object.is_some() {
             let without_id = || Failure::local("no_object_id", "the event does not name its object");
-            let id = facts.object_id.clone().ok_or_else(|| Outcome::Permanent(without_id()))?;
+            let id = delivery.summary.object.id.clone().ok_or_else(|| Outcome::Permanent(without_id()))?;
             (Mode::Object, id)
         } else {
-            (Mode::Event, facts.event_id.clone())
+            (Mode::Event, delivery.summary.event_id.clone())
         };
-        Ok(Attempt { notion: self, delivery, mode, key, facts })
+        Ok(Attempt { notion: self, delivery, mode, key })
     }
 
     fn table(&self, mode: Mode) -> &TableCache {
@@ -208,7 +207,6 @@ struct Attempt<'a> {
     mode: Mode,
     /// The id in the key column: the event's, or in object mode the object's.
     key: String,
-    facts: Facts,
 }
 
 impl Attempt<'_> {
@@ -351,11 +349,17 @@ impl Attempt<'_> {
     }
 
     fn mapped(&self, table: &Table) -> Mapped {
+        let (summary, zone) = (self.delivery.summary, self.zone());
         match self.mode {
-            Mode::Event => mapping::properties(&self.facts, &table.bindings),
-            Mode::Object => object::object_properties(&self.facts, &table.bindings)
-                .unwrap_or_else(|| mapping::properties(&self.facts, &table.bindings)),
+            Mode::Event => mapping::properties(summary, zone, &table.bindings),
+            Mode::Object => object::object_properties(summary, zone, &table.bindings)
+                .unwrap_or_else(|| mapping::properties(summary, zone, &table.bindings)),
         }
+    }
+
+    /// The zone of the reports, which decides to which month an event belongs.
+    fn zone(&self) -> Tz {
+        self.notion.settings.timezone
     }
 
     fn table(&self) -> &TableCache {

@@ -3,26 +3,26 @@
 //! Only what we wrote ourselves is ever changed or cleared.
 
 use crate::destinations::notion::column::ColumnKind;
-use crate::destinations::notion::facts::Facts;
-use crate::destinations::notion::key_filter::SEPARATOR;
 use crate::destinations::notion::mapping::{self, Mapped};
 use crate::destinations::notion::schema::Bindings;
+use crate::domain::summary::{EventSummary, TITLE_SEPARATOR};
+use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 /// The page of the event's object, with the object's id as its key: the state that it is in now, and
-/// the event that told of it. Where event mode keeps its key, nothing is written that could be taken
-/// for an event's id. `None` where the event names no object: its page could not be found
-/// again.
+/// the event that brought it. Where event mode keeps its key, nothing is written that could be taken
+/// for an event's id. `None` if the event names no object: its page could not be found again.
 ///
 /// `bindings` are those of [`Field::ObjectId`](super::field::Field::ObjectId) as the key.
-pub fn object_properties(facts: &Facts, bindings: &Bindings) -> Option<Mapped> {
-    let object_id = facts.object_id.as_deref().filter(|id| !mapping::key_text(id).is_empty())?;
-    let line = &facts.object_title;
+pub fn object_properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) -> Option<Mapped> {
+    let object_id = summary.object.id.as_deref().filter(|id| !mapping::key_text(id).is_empty())?;
+    let line = &summary.object.title;
     let holds_events = bindings.event_key.as_ref().is_some_and(|column| column.id == bindings.title.id);
-    if holds_events && !line.contains(SEPARATOR) {
-        return Some(mapping::page(facts, bindings, object_id, &format!("{line}{SEPARATOR}{object_id}")));
+    if holds_events && !line.contains(TITLE_SEPARATOR) {
+        let line = format!("{line}{TITLE_SEPARATOR}{object_id}");
+        return Some(mapping::page(summary, zone, bindings, object_id, &line));
     }
-    Some(mapping::page(facts, bindings, object_id, line))
+    Some(mapping::page(summary, zone, bindings, object_id, line))
 }
 
 /// What is to be written so that a page with the properties `written` shows `next`; empty where it
@@ -70,11 +70,11 @@ fn empty(kind: &ColumnKind) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destinations::notion::example::example;
     use crate::destinations::notion::field::Field;
     use crate::destinations::notion::schema::Schema;
-    use crate::domain::event::{EventFacts, EventKey, StoredEvent};
-    use chrono::DateTime;
-    use chrono_tz::Tz;
+    use crate::domain::money::Money;
+    use crate::domain::summary::{EventStatus, ObjectSummary, Person};
 
     /// A data source of these columns, each with its name as its id.
     fn bindings(columns: &[(&str, &str)]) -> Bindings {
@@ -99,21 +99,24 @@ mod tests {
         ])
     }
 
-    fn facts(event_id: &str, event_type: &str, object: &Value) -> Facts {
-        let event = StoredEvent {
-            key: EventKey(1),
-            source: "stripe".to_owned(),
+    fn event(event_id: &str, event_type: &str, object: ObjectSummary) -> EventSummary {
+        let livemode = object.amount.is_some().then_some(true);
+        EventSummary {
             event_id: event_id.to_owned(),
-            facts: EventFacts::default(),
-            received_at: DateTime::UNIX_EPOCH,
-            payload: json!({"type": event_type, "data": {"object": object}}).to_string().into(),
-        };
-        Facts::read(&event, Tz::UTC)
+            event_type: event_type.to_owned(),
+            status: EventStatus::Pending,
+            livemode,
+            object,
+            ..example(None)
+        }
     }
 
-    fn page(event_id: &str, event_type: &str, object: &Value) -> Map<String, Value> {
-        let facts = facts(event_id, event_type, object);
-        object_properties(&facts, &invoices()).expect("an object").properties
+    fn shown(event: &EventSummary, bindings: &Bindings) -> Mapped {
+        object_properties(event, Tz::UTC, bindings).expect("an object")
+    }
+
+    fn page(event_id: &str, event_type: &str, object: ObjectSummary) -> Map<String, Value> {
+        shown(&event(event_id, event_type, object), &invoices()).properties
     }
 
     fn content(property: &Value) -> &Value {
@@ -121,16 +124,28 @@ mod tests {
         &parts[0]["text"]["content"]
     }
 
-    fn open() -> Value {
-        json!({
-            "object": "invoice", "id": "in_1", "number": "0042", "status": "open", "currency": "eur",
-            "total": 12_000, "amount_paid": 0, "customer_email": "jane@example.com", "livemode": true,
-        })
+    fn of(minor: i64) -> ObjectSummary {
+        let amount = Money::from_minor(minor, "eur".parse().expect("a currency"));
+        ObjectSummary {
+            id: Some("in_1".to_owned()),
+            title: format!("Invoice 0042 open · {amount} · jane@example.com"),
+            amount: Some(amount),
+            person: Person { email: Some("jane@example.com".to_owned()), ..Person::default() },
+            ..ObjectSummary::default()
+        }
+    }
+
+    fn open() -> ObjectSummary {
+        of(12_000)
+    }
+
+    fn bare(id: Option<&str>, title: &str) -> ObjectSummary {
+        ObjectSummary { id: id.map(str::to_owned), title: title.to_owned(), ..ObjectSummary::default() }
     }
 
     #[test]
     fn a_page_has_the_objects_key_and_state_and_the_last_event() {
-        let page = page("evt_7", "invoice.updated", &open());
+        let page = page("evt_7", "invoice.updated", open());
         assert_eq!(content(&page["ObjectId"]), "in_1");
         assert_eq!(content(&page["Name"]), "Invoice 0042 open · EUR 120.00 · jane@example.com");
         assert_eq!(content(&page["LastEventId"]), "evt_7");
@@ -141,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_title_called_object_id_holds_the_key() {
-        let facts = facts("evt_1", "invoice.updated", &open());
-        let mapped = object_properties(&facts, &bindings(&[("ObjectId", "title")])).expect("an object");
+        let event = event("evt_1", "invoice.updated", open());
+        let mapped = shown(&event, &bindings(&[("ObjectId", "title")]));
         assert_eq!(content(&mapped.properties["ObjectId"]), "in_1");
         assert_eq!(mapped.properties.len(), 1);
     }
@@ -150,32 +165,26 @@ mod tests {
     #[test]
     fn a_title_that_holds_the_ids_of_events_gets_a_line_that_cannot_be_one() {
         let bindings = bindings(&[("EventId", "title"), ("ObjectId", "rich_text")]);
-        let title = |event_type: &str, object: &Value| {
-            let mapped =
-                object_properties(&facts("evt_1", event_type, object), &bindings).expect("an object");
+        let title = |object: ObjectSummary| {
+            let mapped = shown(&event("evt_1", "customer.created", object), &bindings);
             content(&mapped.properties["EventId"]).clone()
         };
-        assert_eq!(title("invoice.updated", &open()), "Invoice 0042 open · EUR 120.00 · jane@example.com");
-        assert_eq!(
-            title("customer.created", &json!({"object": "customer", "id": "cus_1"})),
-            "Customer · cus_1"
-        );
+        assert_eq!(title(open()), "Invoice 0042 open · EUR 120.00 · jane@example.com");
+        assert_eq!(title(bare(Some("cus_1"), "Customer")), "Customer · cus_1");
     }
 
     #[test]
     fn an_event_that_names_no_object_has_no_page() {
-        for object in [json!({"object": "invoice"}), json!({"id": "\u{1}"}), json!(null)] {
-            let facts = facts("evt_1", "invoice.upcoming", &object);
-            assert_eq!(object_properties(&facts, &invoices()), None, "{object}");
+        for id in [None, Some(""), Some("\u{1}")] {
+            let event = event("evt_1", "invoice.upcoming", bare(id, "Invoice"));
+            assert_eq!(object_properties(&event, Tz::UTC, &invoices()), None, "{id:?}");
         }
     }
 
     #[test]
     fn a_later_event_writes_what_it_changes_and_nothing_else() {
-        let written = page("evt_1", "invoice.finalized", &open());
-        let mut object = open();
-        object["total"] = json!(13_000);
-        let next = page("evt_2", "invoice.updated", &object);
+        let written = page("evt_1", "invoice.finalized", open());
+        let next = page("evt_2", "invoice.updated", of(13_000));
         let changes = changes(&written, &next, &invoices());
         let ids: Vec<_> = changes.keys().map(String::as_str).collect();
         assert_eq!(ids, ["Amount", "EventType", "LastEventId", "Name"]);
@@ -184,19 +193,19 @@ mod tests {
 
     #[test]
     fn a_page_that_shows_it_already_needs_no_write() {
-        let page = page("evt_1", "invoice.finalized", &open());
+        let page = page("evt_1", "invoice.finalized", open());
         assert_eq!(changes(&page, &page, &invoices()), Map::new());
     }
 
     #[test]
     fn all_of_it_is_written_where_nothing_was_written_before() {
-        let page = page("evt_1", "invoice.finalized", &open());
+        let page = page("evt_1", "invoice.finalized", open());
         assert_eq!(changes(&Map::new(), &page, &invoices()), page);
     }
 
     #[test]
     fn what_has_no_value_any_more_is_cleared_and_a_checkbox_stays() {
-        let written = page("evt_1", "invoice.finalized", &open());
+        let written = page("evt_1", "invoice.finalized", open());
         let mut next = written.clone();
         for id in ["Amount", "CustomerEmail", "EventType", "LastEventId", "Livemode"] {
             next.remove(id);
@@ -212,28 +221,23 @@ mod tests {
 
     #[test]
     fn nothing_that_we_did_not_write_is_touched() {
-        let mut bare = open();
-        for key in ["customer_email", "total", "livemode"] {
-            bare[key] = Value::Null;
-        }
-        let written = page("evt_1", "invoice.finalized", &bare);
-        let next = page("evt_2", "invoice.finalized", &bare);
+        let page = |event_id| page(event_id, "invoice.finalized", bare(Some("in_1"), "Invoice 0042 open"));
+        let (written, next) = (page("evt_1"), page("evt_2"));
         let changes = changes(&written, &next, &invoices());
         assert_eq!(changes.keys().collect::<Vec<_>>(), ["LastEventId"]);
     }
 
     #[test]
     fn a_column_that_is_gone_is_not_cleared_and_one_of_a_new_type_is_written_in_it() {
-        let written = page("evt_1", "invoice.finalized", &open());
+        let written = page("evt_1", "invoice.finalized", open());
         let now = bindings(&[("Name", "title"), ("ObjectId", "rich_text"), ("Amount", "rich_text")]);
-        let shown =
-            object_properties(&facts("evt_1", "invoice.finalized", &open()), &now).expect("an object");
-        let changed = changes(&written, &shown.properties, &now);
+        let next = shown(&event("evt_1", "invoice.finalized", open()), &now);
+        let changed = changes(&written, &next.properties, &now);
         assert_eq!(changed.keys().collect::<Vec<_>>(), ["Amount"]);
         assert_eq!(content(&changed["Amount"]), "120.00");
 
-        let untold = object_properties(&facts("evt_1", "invoice.x", &json!({"id": "in_1"})), &now);
-        let cleared = changes(&written, &untold.expect("an object").properties, &now);
+        let untold = shown(&event("evt_1", "invoice.x", bare(Some("in_1"), "Invoice")), &now);
+        let cleared = changes(&written, &untold.properties, &now);
         assert_eq!(cleared["Amount"], json!({"rich_text": []}), "in the type that the column has now");
     }
 }

@@ -6,12 +6,11 @@
 
 use super::classify::{self, Effect};
 use super::client::{Answer, CallError, PageRef};
-use super::facts::Facts;
 use super::object;
 use super::table::Table;
 use super::{Attempt, delivered, remote};
 use crate::domain::delivery::{Outcome, Remote};
-use crate::domain::event::StoredEvent;
+use crate::domain::summary::EventSummary;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -130,9 +129,8 @@ impl Attempt<'_> {
     /// object fills may hold what a person wrote.
     fn left_by_others(&self, table: &Table, next: &Map<String, Value>) -> Map<String, Value> {
         let others = self.delivery.object.map(|object| object.others).unwrap_or_default();
-        let filled = |event: &StoredEvent| {
-            let facts = Facts::read(event, self.notion.settings.timezone);
-            Some(object::object_properties(&facts, &table.bindings)?.properties)
+        let filled = |state: &EventSummary| {
+            Some(object::object_properties(state, self.zone(), &table.bindings)?.properties)
         };
         others
             .iter()

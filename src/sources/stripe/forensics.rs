@@ -1,6 +1,6 @@
 //! What can be told of a rejected request without keeping it.
 
-use super::event;
+use super::envelope;
 use super::signature::{HEADER, claimed_time};
 use crate::domain::rejection::{BodyForm, Sighting};
 use axum::http::{HeaderMap, HeaderName, header};
@@ -48,7 +48,7 @@ fn form(body: &[u8]) -> (BodyForm, Option<bool>) {
     if text.trim().is_empty() {
         return (BodyForm::Empty, None);
     }
-    let Ok((_, facts)) = event::read(body) else {
+    let Ok((_, facts)) = envelope::read(body) else {
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
         return (if is_json { BodyForm::NotAnEvent } else { BodyForm::NotJson }, None);
     };

@@ -1,14 +1,24 @@
-//! Stripe: verifies the signature first, reads the event after.
+//! Stripe: verifies the signature first and reads the event after that; knows Stripe's objects, their
+//! states and links.
 
-mod event;
+mod envelope;
+mod event_type;
 mod forensics;
+mod links;
+mod object;
+pub mod ordering;
+mod search_terms;
 mod signature;
+mod summary;
 
 pub use signature::{HEADER, TOLERANCE_SECONDS, sign};
+pub use summary::summarize;
 
 use crate::config::NamedSecret;
-use crate::domain::event::NewEvent;
+use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
 use crate::domain::rejection::Sighting;
+use crate::domain::search::IndexEntry;
+use crate::domain::summary::EventSummary;
 use crate::sources::{Rejection, Source};
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -37,7 +47,7 @@ impl Source for Stripe {
 
     fn receive(&self, headers: &HeaderMap, body: Bytes, now: DateTime<Utc>) -> Result<NewEvent, Rejection> {
         let verified = self.verifier.verify(headers, &body, now.timestamp())?;
-        let (event_id, facts) = event::read(&body)?;
+        let (event_id, facts) = envelope::read(&body)?;
         Ok(NewEvent {
             source: NAME,
             event_id,
@@ -50,5 +60,21 @@ impl Source for Stripe {
 
     fn sight(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> Sighting {
         forensics::sight(headers, body, rejection.check)
+    }
+
+    fn summarize(&self, event: &StoredEvent) -> EventSummary {
+        summarize(event)
+    }
+
+    fn carries_state(&self, event: &StoredEvent) -> bool {
+        ordering::carries_state(event)
+    }
+
+    fn newest(&self, events: &[&StoredEvent]) -> Option<usize> {
+        ordering::newest_event(events)
+    }
+
+    fn index_entry(&self, facts: &EventFacts, body: &[u8]) -> IndexEntry {
+        search_terms::index_entry(facts, body)
     }
 }

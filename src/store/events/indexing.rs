@@ -7,7 +7,7 @@
 
 use super::SearchIndex;
 use crate::domain::event::{EventFacts, EventKey};
-use crate::domain::search::Findings;
+use crate::domain::search::IndexEntry;
 use crate::store::db::{StoreError, milliseconds};
 use bytes::Bytes;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub struct Indexed {
 pub struct Unindexed {
     /// Our key.
     pub key: EventKey,
+    /// The name of its source.
+    pub source: String,
     /// What is known of it.
     pub facts: EventFacts,
     /// Its body.
@@ -93,7 +95,7 @@ impl SearchIndex {
                 select id, row_number() over (order by id) as place, sum(bytes) over (order by id) as bytes
                   from following
             )
-            select id, type as event_type, object_id, object_type, payload
+            select id, source, type as event_type, object_id, object_type, payload
               from eventbridge.events
              where id = any (array (select id from chosen where place = 1 or bytes <= $3))
              order by id
@@ -104,9 +106,9 @@ impl SearchIndex {
         )
         .fetch_all(&self.pool)
         .await?;
-        let events = rows
-            .into_iter()
-            .map(|row| unindexed(row.id, row.event_type, row.object_id, row.object_type, row.payload));
+        let events = rows.into_iter().map(|row| {
+            unindexed(row.id, row.source, row.event_type, row.object_id, row.object_type, row.payload)
+        });
         Ok(events.collect())
     }
 
@@ -123,7 +125,7 @@ impl SearchIndex {
         }
         let rows = sqlx::query!(
             r#"
-            select id, type as event_type, object_id, object_type, payload
+            select id, source, type as event_type, object_id, object_type, payload
               from eventbridge.events
              where id > $1 and id <= $2
                and not exists (select from eventbridge.event_facts where event_facts.event_key = events.id)
@@ -138,7 +140,9 @@ impl SearchIndex {
         .await?;
         let missed: Vec<Unindexed> = rows
             .into_iter()
-            .map(|row| unindexed(row.id, row.event_type, row.object_id, row.object_type, row.payload))
+            .map(|row| {
+                unindexed(row.id, row.source, row.event_type, row.object_id, row.object_type, row.payload)
+            })
             .collect();
         let is_whole = missed.len() < usize::try_from(count_max).unwrap_or(usize::MAX);
         let end = match missed.last() {
@@ -149,25 +153,25 @@ impl SearchIndex {
     }
 
     /// Adds events to the index. One that is in it already, or that is gone, is left alone.
-    pub async fn index(&self, found: &[(EventKey, Findings)]) -> Result<(), StoreError> {
+    pub async fn index(&self, found: &[(EventKey, IndexEntry)]) -> Result<(), StoreError> {
         let keys: Vec<i64> = found.iter().map(|(key, _)| key.0).collect();
         let (of, terms): (Vec<i64>, Vec<&str>) = found
             .iter()
-            .flat_map(|(key, findings)| findings.terms.iter().map(|term| (key.0, term.as_str())))
+            .flat_map(|(key, entry)| entry.terms.iter().map(|term| (key.0, term.as_str())))
             .unzip();
         // Where among all terms those of each event end: a slice of an array costs less than a search in it.
         let ends: Vec<i32> = found
             .iter()
-            .scan(0_i32, |end, (_, findings)| {
-                *end = end.saturating_add(i32::try_from(findings.terms.len()).unwrap_or(i32::MAX));
+            .scan(0_i32, |end, (_, entry)| {
+                *end = end.saturating_add(i32::try_from(entry.terms.len()).unwrap_or(i32::MAX));
                 Some(*end)
             })
             .collect();
-        let text = |value: fn(&Findings) -> Option<String>| -> Vec<Option<String>> {
-            found.iter().map(|(_, findings)| value(findings)).collect()
+        let text = |value: fn(&IndexEntry) -> Option<String>| -> Vec<Option<String>> {
+            found.iter().map(|(_, entry)| value(entry)).collect()
         };
         let amounts: Vec<Option<i64>> =
-            found.iter().map(|(_, findings)| findings.amount.and_then(|amount| amount.minor())).collect();
+            found.iter().map(|(_, entry)| entry.amount.and_then(|amount| amount.minor())).collect();
         sqlx::query!(
             r#"
             with read as (
@@ -194,10 +198,10 @@ impl SearchIndex {
             "#,
             &keys,
             &amounts as _,
-            &text(|findings| findings.currency.map(|currency| currency.to_string())) as _,
-            &text(|findings| findings.customer.clone()) as _,
-            &text(|findings| findings.customer_email.clone()) as _,
-            &text(|findings| findings.invoice_number.clone()) as _,
+            &text(|entry| entry.currency.map(|currency| currency.to_string())) as _,
+            &text(|entry| entry.customer.clone()) as _,
+            &text(|entry| entry.customer_email.clone()) as _,
+            &text(|entry| entry.invoice_number.clone()) as _,
             &of,
             &terms as _,
             &ends
@@ -244,11 +248,12 @@ impl SearchIndex {
 
 fn unindexed(
     id: i64,
+    source: String,
     event_type: String,
     object_id: Option<String>,
     object_type: Option<String>,
     payload: Vec<u8>,
 ) -> Unindexed {
     let facts = EventFacts { event_type, object_id, object_type, ..EventFacts::default() };
-    Unindexed { key: EventKey(id), facts, payload: Bytes::from(payload) }
+    Unindexed { key: EventKey(id), source, facts, payload: Bytes::from(payload) }
 }

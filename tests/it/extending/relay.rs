@@ -37,15 +37,15 @@ fn configure(reader: &mut Reader<'_>, name: &InstanceName) -> Option<Arc<dyn Des
 #[async_trait]
 impl Destination for Relay {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let event = delivery.event;
+        let event_id = &delivery.summary.event_id;
         let request = self.client.post(self.url.clone()).header("content-type", "application/json");
-        let request = request.header("idempotency-key", &event.event_id).body(event.payload.clone());
+        let request = request.header("idempotency-key", event_id).body(delivery.body.clone());
         if !delivery.context.lease_holds() {
             let failure = Failure::local("lease_lost", "another process has this delivery now");
             return Outcome::Throttled { failure, wait: None };
         }
         match request.send().await {
-            Ok(response) => self.outcome(&event.event_id, &response),
+            Ok(response) => self.outcome(event_id, &response),
             // The error is not quoted: it contains the address, which can be a secret.
             Err(_) => {
                 Outcome::Transient { failure: Failure::local("no_answer", "no answer came"), wait: None }

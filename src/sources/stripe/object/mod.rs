@@ -4,14 +4,14 @@
 
 mod amount;
 
-pub(crate) use amount::{amount, currency, refunded};
+pub(super) use amount::{amount, currency, refunded};
 
-use crate::domain::subscription::without_thin_prefix;
+use super::event_type::without_thin_prefix;
 use serde_json::Value;
 
 /// The kinds whose fields we know how to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ObjectKind {
+pub(super) enum ObjectKind {
     Charge,
     CheckoutSession,
     Customer,
@@ -27,15 +27,15 @@ pub(crate) enum ObjectKind {
 /// An event's object: `data.object`, or in a thin event the `related_object`, of which only id and
 /// type are known.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StripeObject<'a> {
-    pub(crate) kind: ObjectKind,
-    pub(crate) value: &'a Value,
+pub(super) struct StripeObject<'a> {
+    pub(super) kind: ObjectKind,
+    pub(super) value: &'a Value,
     type_name: Option<&'a str>,
 }
 
 impl<'a> StripeObject<'a> {
     /// Finds the object; where it does not say what it is, `known_type` does, or the event's type.
-    pub(crate) fn of(payload: &'a Value, known_type: Option<&'a str>, event_type: &str) -> Self {
+    pub(super) fn of(payload: &'a Value, known_type: Option<&'a str>, event_type: &str) -> Self {
         let snapshot = payload.pointer("/data/object").filter(|object| object.is_object());
         let value = snapshot.or_else(|| payload.get("related_object")).unwrap_or(&Value::Null);
         let type_name = match snapshot {
@@ -47,16 +47,16 @@ impl<'a> StripeObject<'a> {
         Self { kind, value, type_name }
     }
 
-    pub(crate) fn id(&self) -> Option<String> {
+    pub(super) fn id(&self) -> Option<String> {
         self.text("/id")
     }
 
-    pub(crate) fn type_name(&self) -> Option<String> {
+    pub(super) fn type_name(&self) -> Option<String> {
         self.type_name.map(str::to_owned)
     }
 
     /// The object's own status; shapes of before 2018 have flags in its place.
-    pub(crate) fn status(&self) -> Option<String> {
+    pub(super) fn status(&self) -> Option<String> {
         self.text("/status").or_else(|| match self.kind {
             ObjectKind::Invoice if self.is("/paid") => Some("paid".to_owned()),
             ObjectKind::Customer if self.is("/delinquent") => Some("delinquent".to_owned()),
@@ -64,19 +64,19 @@ impl<'a> StripeObject<'a> {
         })
     }
 
-    pub(crate) fn customer(&self) -> Option<String> {
+    pub(super) fn customer(&self) -> Option<String> {
         if self.kind == ObjectKind::Customer {
             return self.id();
         }
         self.reference(&["/customer", "/charge/customer", "/payment_intent/customer"])
     }
 
-    pub(crate) fn customer_email(&self) -> Option<String> {
+    pub(super) fn customer_email(&self) -> Option<String> {
         self.customer_emails().next()
     }
 
     /// Every e-mail address of the customer that the object tells, the likeliest first.
-    pub(crate) fn customer_emails(&self) -> impl Iterator<Item = String> {
+    pub(super) fn customer_emails(&self) -> impl Iterator<Item = String> {
         let places: &[&str] = match self.kind {
             ObjectKind::Customer => &["/email"],
             _ => &[
@@ -93,7 +93,7 @@ impl<'a> StripeObject<'a> {
         places.iter().filter_map(|place| self.text(place))
     }
 
-    pub(crate) fn customer_name(&self) -> Option<String> {
+    pub(super) fn customer_name(&self) -> Option<String> {
         if self.kind == ObjectKind::Customer {
             return self.text("/name");
         }
@@ -106,26 +106,34 @@ impl<'a> StripeObject<'a> {
         ])
     }
 
-    pub(crate) fn invoice_number(&self) -> Option<String> {
+    pub(super) fn invoice_number(&self) -> Option<String> {
         match self.kind {
             ObjectKind::Invoice => self.first_text(&["/number", "/id"]),
             _ => self.text("/invoice/number").or_else(|| self.reference(&["/invoice", "/charge/invoice"])),
         }
     }
 
-    /// What it was for; else why it failed; else the reason that was given.
-    pub(crate) fn description(&self) -> Option<String> {
+    /// What it was for.
+    pub(super) fn purpose(&self) -> Option<String> {
+        self.text("/description")
+    }
+
+    /// What its first line was for: an invoice without a description has one there.
+    pub(super) fn purpose_of_first_line(&self) -> Option<String> {
+        self.text("/lines/data/0/description")
+    }
+
+    /// Why it failed; otherwise the reason that was given.
+    pub(super) fn reason(&self) -> Option<String> {
         self.first_text(&[
-            "/description",
             "/last_payment_error/message",
             "/failure_message",
             "/last_finalization_error/message",
             "/reason",
-            "/lines/data/0/description",
         ])
     }
 
-    pub(crate) fn invoice_url(&self) -> Option<String> {
+    pub(super) fn invoice_url(&self) -> Option<String> {
         self.first_text(&[
             "/hosted_invoice_url",
             "/invoice_pdf",
@@ -134,7 +142,7 @@ impl<'a> StripeObject<'a> {
         ])
     }
 
-    pub(crate) fn receipt_url(&self) -> Option<String> {
+    pub(super) fn receipt_url(&self) -> Option<String> {
         self.first_text(&[
             "/receipt_url",
             "/latest_charge/receipt_url",
@@ -144,23 +152,23 @@ impl<'a> StripeObject<'a> {
     }
 
     /// The id behind the first of these places that holds a reference.
-    pub(crate) fn reference(&self, places: &[&str]) -> Option<String> {
+    pub(super) fn reference(&self, places: &[&str]) -> Option<String> {
         places.iter().find_map(|place| {
             let value = self.value.pointer(place)?;
             non_blank(value.as_str()).or_else(|| text(value, "/id")).map(str::to_owned)
         })
     }
 
-    pub(crate) fn text(&self, place: &str) -> Option<String> {
+    pub(super) fn text(&self, place: &str) -> Option<String> {
         text(self.value, place).map(str::to_owned)
     }
 
-    pub(crate) fn integer(&self, place: &str) -> Option<i64> {
+    pub(super) fn integer(&self, place: &str) -> Option<i64> {
         self.value.pointer(place)?.as_i64()
     }
 
     /// Whether a flag is set.
-    pub(crate) fn is(&self, place: &str) -> bool {
+    pub(super) fn is(&self, place: &str) -> bool {
         flag(self.value, place) == Some(true)
     }
 
@@ -170,12 +178,12 @@ impl<'a> StripeObject<'a> {
 }
 
 /// The text at a JSON pointer, without blanks around it; `None` where there is none.
-pub(crate) fn text<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
     non_blank(value.pointer(place)?.as_str())
 }
 
 /// The flag at a JSON pointer.
-pub(crate) fn flag(value: &Value, place: &str) -> Option<bool> {
+pub(super) fn flag(value: &Value, place: &str) -> Option<bool> {
     value.pointer(place)?.as_bool()
 }
 

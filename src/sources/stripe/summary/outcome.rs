@@ -1,69 +1,26 @@
 //! What an event means for the money, in one of ten words.
 //!
-//! The type speaks first, for it is what happened; the object's status speaks where the type tells
-//! no end of it.
+//! The type decides first, since it is what happened. If it reports no end, the object's status decides.
 
-use crate::domain::object::{ObjectKind, StripeObject};
-use crate::domain::subscription::without_thin_prefix;
+use crate::domain::summary::EventOutcome;
+use crate::sources::stripe::event_type::parents_and_verb;
+use crate::sources::stripe::object::{ObjectKind, StripeObject};
 
-/// What an event means for the money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventOutcome {
-    /// Money came in, or a payout arrived.
-    Paid,
-    /// A payment, refund or payout failed.
-    Failed,
-    /// All of it was given back.
-    Refunded,
-    /// A part of it was given back.
-    PartlyRefunded,
-    /// A customer disputes it and nothing is decided.
-    Disputed,
-    /// A dispute was won.
-    Won,
-    /// A dispute was lost.
-    Lost,
-    /// It was called off.
-    Canceled,
-    /// It is due and not paid.
-    PastDue,
-    /// Nothing of these: good to know.
-    Info,
-}
-
-impl EventOutcome {
-    /// What an event of this type about this object means.
-    pub(super) fn of(event_type: &str, object: &StripeObject<'_>) -> Self {
-        let verb = without_thin_prefix(event_type).rsplit('.').next().unwrap_or_default();
-        let status = object.status();
-        let status = status.as_deref().unwrap_or_default();
-        match object.kind {
-            ObjectKind::Charge => charge(verb, status, object),
-            ObjectKind::CheckoutSession => checkout_session(verb, status, object),
-            ObjectKind::Dispute => dispute(status),
-            ObjectKind::Invoice => invoice(verb, status),
-            ObjectKind::PaymentIntent => payment_intent(verb, status),
-            ObjectKind::Payout => payout(verb, status),
-            ObjectKind::Refund => refund(verb, status),
-            ObjectKind::Subscription => subscription(verb, status),
-            ObjectKind::Customer | ObjectKind::Other => other(verb),
-        }
-    }
-
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Paid => "Paid",
-            Self::Failed => "Failed",
-            Self::Refunded => "Refunded",
-            Self::PartlyRefunded => "Partly refunded",
-            Self::Disputed => "Disputed",
-            Self::Won => "Won",
-            Self::Lost => "Lost",
-            Self::Canceled => "Canceled",
-            Self::PastDue => "Past due",
-            Self::Info => "Info",
-        }
+/// What an event of this type about this object means.
+pub(super) fn of(event_type: &str, object: &StripeObject<'_>) -> EventOutcome {
+    let (_, verb) = parents_and_verb(event_type);
+    let status = object.status();
+    let status = status.as_deref().unwrap_or_default();
+    match object.kind {
+        ObjectKind::Charge => charge(verb, status, object),
+        ObjectKind::CheckoutSession => checkout_session(verb, status, object),
+        ObjectKind::Dispute => dispute(status),
+        ObjectKind::Invoice => invoice(verb, status),
+        ObjectKind::PaymentIntent => payment_intent(verb, status),
+        ObjectKind::Payout => payout(verb, status),
+        ObjectKind::Refund => refund(verb, status),
+        ObjectKind::Subscription => subscription(verb, status),
+        ObjectKind::Customer | ObjectKind::Other => other(verb),
     }
 }
 

@@ -1,10 +1,11 @@
-//! What is read off bodies of every age and shape.
+//! What is read from bodies of every age and shape.
 
 use super::*;
 use crate::domain::event::{EventFacts, EventKey};
+use crate::domain::summary::{EventOutcome, EventStatus};
 use serde_json::json;
 
-fn read_in(zone: Tz, payload: &Value) -> Facts {
+fn read_body(payload: &Value) -> EventSummary {
     let event = StoredEvent {
         key: EventKey(1),
         source: "stripe".to_owned(),
@@ -13,44 +14,45 @@ fn read_in(zone: Tz, payload: &Value) -> Facts {
         received_at: DateTime::UNIX_EPOCH,
         payload: payload.to_string().into(),
     };
-    Facts::read(&event, zone)
+    summarize(&event)
 }
 
-fn read(event_type: &str, object: &Value) -> Facts {
-    read_in(Tz::UTC, &json!({"type": event_type, "created": 1_700_000_000, "data": {"object": object}}))
+fn read(event_type: &str, object: &Value) -> EventSummary {
+    read_body(&json!({"type": event_type, "created": 1_700_000_000, "data": {"object": object}}))
 }
 
 fn amount_of(event_type: &str, object: &Value) -> Option<String> {
-    read(event_type, object).amount.map(|amount| amount.decimal())
+    read(event_type, object).object.amount.map(|amount| amount.decimal())
 }
 
 #[test]
 fn an_invoice_of_today_tells_all_of_it() {
-    let facts = read_in(
-        chrono_tz::Asia::Tokyo,
-        &json!({
-            "type": "invoice.paid", "created": 1_701_399_600, "livemode": false, "account": "acct_9",
-            "data": {"object": {
-                "object": "invoice", "id": "in_1", "number": "0042", "status": "paid", "currency": "eur",
-                "total": 15_000, "amount_paid": 12_000, "customer": "cus_1", "customer_email": "jane@example.com",
-                "customer_name": "Jane", "hosted_invoice_url": "https://invoice.example.com/1",
-                "lines": {"data": [{"description": "Tea, monthly"}]},
-            }},
-        }),
-    );
-    assert_eq!(facts.title, "Invoice 0042 paid · EUR 120.00 · jane@example.com");
-    assert_eq!((facts.status, facts.outcome), (EventStatus::Success, EventOutcome::Paid));
-    assert_eq!(facts.month.as_deref(), Some("2023-12"), "it is December in Tokyo already");
-    assert_eq!(facts.description.as_deref(), Some("Tea, monthly"));
-    assert_eq!(facts.customer.as_deref(), Some("cus_1"));
+    let told = read_body(&json!({
+        "type": "invoice.paid", "created": 1_701_399_600, "livemode": false, "account": "acct_9",
+        "data": {"object": {
+            "object": "invoice", "id": "in_1", "number": "0042", "status": "paid", "currency": "eur",
+            "total": 15_000, "amount_paid": 12_000, "customer": "cus_1", "customer_email": "jane@example.com",
+            "customer_name": "Jane", "hosted_invoice_url": "https://invoice.example.com/1",
+            "lines": {"data": [{"description": "Tea, monthly"}]},
+        }},
+    }));
+    assert_eq!(told.title, "Invoice 0042 paid · EUR 120.00 · jane@example.com");
+    assert_eq!((told.status, told.outcome), (EventStatus::Success, EventOutcome::Paid));
+    assert_eq!(told.occurred_at.map(|at| at.timestamp()), Some(1_701_399_600));
+    assert_eq!(told.object.description.as_deref(), Some("Tea, monthly"));
+    assert_eq!(told.object.person.id.as_deref(), Some("cus_1"));
     assert_eq!(
-        facts.dashboard_url.as_deref(),
+        told.object.links.dashboard.as_deref(),
         Some("https://dashboard.stripe.com/acct_9/test/invoices/in_1")
     );
-    for field in Field::ALL {
-        let untold = [Field::AmountRefunded, Field::ReceiptUrl].contains(field);
-        assert_eq!(facts.value(*field).is_none(), untold, "{field:?}");
-    }
+    let object = &told.object;
+    let is_told = [object.kind.is_some(), object.id.is_some(), object.status.is_some()];
+    assert_eq!((is_told, object.currency.is_some(), object.amount.is_some()), ([true; 3], true, true));
+    assert_eq!(object.document_number.as_deref(), Some("0042"));
+    assert_eq!((object.person.name.as_deref(), told.livemode), (Some("Jane"), Some(false)));
+    assert_eq!((told.account.as_deref(), told.reason.as_deref()), (Some("acct_9"), None));
+    assert_eq!(object.links.invoice.as_deref(), Some("https://invoice.example.com/1"));
+    assert_eq!((object.amount_refunded, object.links.receipt.as_deref()), (None, None));
 }
 
 #[test]
@@ -59,9 +61,9 @@ fn an_invoice_counts_its_total_until_it_is_paid() {
         json!({"object": "invoice", "status": "open", "total": 500, "amount_paid": 0, "currency": "eur"});
     assert_eq!(amount_of("invoice.finalized", &open).as_deref(), Some("5.00"));
     let old = json!({"object": "invoice", "paid": true, "total": 700, "currency": "usd"});
-    let facts = read("invoice.payment_succeeded", &old);
-    assert_eq!(facts.amount.map(|amount| amount.decimal()).as_deref(), Some("7.00"));
-    assert_eq!(facts.object_status.as_deref(), Some("paid"));
+    let told = read("invoice.payment_succeeded", &old);
+    assert_eq!(told.object.amount.map(|amount| amount.decimal()).as_deref(), Some("7.00"));
+    assert_eq!(told.object.status.as_deref(), Some("paid"));
 }
 
 #[test]
@@ -137,13 +139,13 @@ fn a_reference_may_be_an_id_an_object_or_null() {
         (json!(null), None, None),
         (json!(7), None, None),
     ] {
-        let facts = read("charge.succeeded", &json!({"object": "charge", "customer": customer}));
-        assert_eq!((facts.customer.as_deref(), facts.customer_email.as_deref()), (id, email));
+        let told = read("charge.succeeded", &json!({"object": "charge", "customer": customer}));
+        assert_eq!((told.object.person.id.as_deref(), told.object.person.email.as_deref()), (id, email));
     }
     let by_charge = json!({"object": "dispute", "charge": {"id": "ch_1", "customer": "cus_2"}});
-    let facts = read("charge.dispute.created", &by_charge);
-    assert_eq!(facts.customer.as_deref(), Some("cus_2"));
-    assert_eq!(facts.dashboard_url.as_deref(), Some("https://dashboard.stripe.com/payments/ch_1"));
+    let told = read("charge.dispute.created", &by_charge);
+    assert_eq!(told.object.person.id.as_deref(), Some("cus_2"));
+    assert_eq!(told.object.links.dashboard.as_deref(), Some("https://dashboard.stripe.com/payments/ch_1"));
 }
 
 #[test]
@@ -160,33 +162,32 @@ fn the_nearest_email_wins() {
         (4, "customer_details"),
         (5, "customer"),
     ] {
-        let email = read("charge.succeeded", &object).customer_email;
+        let email = read("charge.succeeded", &object).object.person.email;
         assert_eq!(email, Some(format!("{number}@example.com")));
         object[place] = Value::Null;
     }
     let customer = json!({"object": "customer", "id": "cus_1", "email": "own@example.com"});
-    let facts = read("customer.created", &customer);
-    assert_eq!(facts.title, "Customer created · own@example.com");
-    assert_eq!(facts.customer.as_deref(), Some("cus_1"));
+    let told = read("customer.created", &customer);
+    assert_eq!(told.title, "Customer created · own@example.com");
+    assert_eq!(told.object.person.id.as_deref(), Some("cus_1"));
 }
 
 #[test]
 fn a_thin_event_tells_what_its_reference_does() {
-    let facts = read_in(
-        Tz::UTC,
-        &json!({
-            "id": "evt_1", "object": "v2.core.event", "type": "v1.invoice.paid", "livemode": true,
-            "created": "2026-11-23T10:00:00.123Z", "context": "acct_7",
-            "related_object": {"id": "in_9", "type": "invoice", "url": "/v1/invoices/in_9"},
-        }),
+    let told = read_body(&json!({
+        "id": "evt_1", "object": "v2.core.event", "type": "v1.invoice.paid", "livemode": true,
+        "created": "2026-11-23T10:00:00.123Z", "context": "acct_7",
+        "related_object": {"id": "in_9", "type": "invoice", "url": "/v1/invoices/in_9"},
+    }));
+    assert_eq!((told.status, told.outcome), (EventStatus::Success, EventOutcome::Paid));
+    assert_eq!(told.object.id.as_deref(), Some("in_9"));
+    assert_eq!(told.object.kind.as_deref(), Some("invoice"));
+    assert_eq!(told.title, "Invoice in_9 paid");
+    assert_eq!(told.occurred_at.map(|at| at.timestamp()), Some(1_795_428_000));
+    assert_eq!(
+        told.object.links.dashboard.as_deref(),
+        Some("https://dashboard.stripe.com/acct_7/invoices/in_9")
     );
-    assert_eq!((facts.status, facts.outcome), (EventStatus::Success, EventOutcome::Paid));
-    assert_eq!(facts.object_id.as_deref(), Some("in_9"));
-    assert_eq!(facts.object_type.as_deref(), Some("invoice"));
-    assert_eq!(facts.title, "Invoice in_9 paid");
-    assert_eq!(facts.month.as_deref(), Some("2026-11"));
-    assert_eq!(facts.occurred_at.map(rfc3339).as_deref(), Some("2026-11-23T10:00:00Z"));
-    assert_eq!(facts.dashboard_url.as_deref(), Some("https://dashboard.stripe.com/acct_7/invoices/in_9"));
 }
 
 #[test]
@@ -241,6 +242,21 @@ fn the_outcome_is_one_of_ten_words() {
 }
 
 #[test]
+fn a_failure_has_a_reason_which_describes_what_has_no_description() {
+    let failed = json!({
+        "object": "payment_intent", "last_payment_error": {"message": "The card was declined."},
+    });
+    let told = read("payment_intent.payment_failed", &failed);
+    assert_eq!(told.reason.as_deref(), Some("The card was declined."));
+    assert_eq!(told.object.description, told.reason);
+    let mut named = failed;
+    named["description"] = json!("Tea");
+    let told = read("payment_intent.payment_failed", &named);
+    assert_eq!(told.object.description.as_deref(), Some("Tea"));
+    assert_eq!(told.reason.as_deref(), Some("The card was declined."));
+}
+
+#[test]
 fn headlines_read_like_sentences() {
     for (event_type, object, title) in [
         ("payment_intent.payment_failed", json!({"object": "payment_intent"}), "Payment failed"),
@@ -257,7 +273,7 @@ fn headlines_read_like_sentences() {
 
 #[test]
 fn a_link_falls_back_to_the_event_and_holds_no_strange_id() {
-    let url = |object: Value| read("x.y", &object).dashboard_url;
+    let url = |object: Value| read("x.y", &object).object.links.dashboard;
     let event = Some("https://dashboard.stripe.com/events/evt_1".to_owned());
     assert_eq!(url(json!({"object": "price", "id": "price_1"})), event);
     assert_eq!(url(json!({"object": "invoice", "id": "../evil?x=1"})), event);
@@ -269,10 +285,10 @@ fn a_link_falls_back_to_the_event_and_holds_no_strange_id() {
 #[test]
 fn a_body_that_is_no_event_still_has_its_key() {
     for body in [json!(null), json!([1, 2]), json!("text"), json!({"data": 1, "created": i64::MAX})] {
-        let facts = read_in(chrono_tz::Pacific::Kiritimati, &body);
-        assert_eq!(facts.event_id, "evt_1");
-        assert_eq!(facts.title, "Event");
-        assert_eq!(facts.occurred_at, None);
+        let told = read_body(&body);
+        assert_eq!(told.event_id, "evt_1");
+        assert_eq!(told.title, "Event");
+        assert_eq!(told.occurred_at, None);
     }
 }
 
@@ -293,10 +309,10 @@ fn what_the_store_knows_comes_before_the_body() {
         received_at: DateTime::UNIX_EPOCH,
         payload: bytes::Bytes::from_static(b"not JSON"),
     };
-    let facts = Facts::read(&event, Tz::UTC);
-    assert_eq!((facts.status, facts.livemode), (EventStatus::Success, Some(true)));
-    assert_eq!(facts.month.as_deref(), Some("1970-01"));
-    assert_eq!(facts.object_id.as_deref(), Some("in_1"));
+    let told = summarize(&event);
+    assert_eq!((told.status, told.livemode), (EventStatus::Success, Some(true)));
+    assert_eq!(told.occurred_at, Some(DateTime::UNIX_EPOCH));
+    assert_eq!(told.object.id.as_deref(), Some("in_1"));
 }
 
 #[test]
@@ -340,6 +356,6 @@ fn a_line_about_an_object_says_how_it_stands() {
         ("x", json!({"status": "active"}), "Active"),
         ("", json!({}), "Object"),
     ] {
-        assert_eq!(read(event_type, &object).object_title, line, "{event_type} {object}");
+        assert_eq!(read(event_type, &object).object.title, line, "{event_type} {object}");
     }
 }

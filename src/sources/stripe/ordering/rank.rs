@@ -3,7 +3,7 @@
 //! It decides only where neither the clock nor `previous_attributes` do. A status that can still
 //! turn into another ranks below those that cannot.
 
-use crate::domain::subscription::without_thin_prefix;
+use crate::sources::stripe::event_type::parents_and_verb;
 use serde_json::Value;
 
 /// How far an object has come; a later one compares greater.
@@ -33,8 +33,7 @@ enum Stage {
 impl Rank {
     /// The rank of an object in an event of this type.
     pub(super) fn of(event_type: &str, known_type: Option<&str>, object: &Value) -> Self {
-        let event_type = without_thin_prefix(event_type);
-        let (parents, verb) = event_type.rsplit_once('.').unwrap_or(("", event_type));
+        let (parents, verb) = parents_and_verb(event_type);
         let kind = text(object, "object").or(known_type).unwrap_or_else(|| kind_of(parents));
         let stage = match verb {
             "deleted" => Stage::Deleted,

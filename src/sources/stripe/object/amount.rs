@@ -5,7 +5,7 @@ use crate::domain::money::{Currency, Money};
 use serde_json::Value;
 
 /// The amount; `None` where the kind has none or the object does not tell it.
-pub(crate) fn amount(object: &StripeObject<'_>) -> Option<Money> {
+pub(in crate::sources::stripe) fn amount(object: &StripeObject<'_>) -> Option<Money> {
     let minor = match object.kind {
         ObjectKind::PaymentIntent
         | ObjectKind::Charge
@@ -23,8 +23,8 @@ pub(crate) fn amount(object: &StripeObject<'_>) -> Option<Money> {
     Some(Money::from_minor(minor?, currency(object)?))
 }
 
-/// What was given back: of a charge so far, or by a refund that was not called off.
-pub(crate) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
+/// What was given back: of a charge so far, or by a refund that was not canceled.
+pub(in crate::sources::stripe) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
     let minor = match object.kind {
         ObjectKind::Charge => object.integer("/amount_refunded"),
         ObjectKind::Refund if !matches!(object.status().as_deref(), Some("failed" | "canceled")) => {
@@ -36,7 +36,7 @@ pub(crate) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
 }
 
 /// The currency; subscriptions of older shapes name it in their prices only.
-pub(crate) fn currency(object: &StripeObject<'_>) -> Option<Currency> {
+pub(in crate::sources::stripe) fn currency(object: &StripeObject<'_>) -> Option<Currency> {
     ["/currency", "/items/data/0/price/currency", "/items/data/0/plan/currency", "/plan/currency"]
         .iter()
         .find_map(|place| text(object.value, place)?.parse().ok())

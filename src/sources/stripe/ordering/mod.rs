@@ -1,9 +1,9 @@
 //! Which of several events of one object shows its newest state.
 //!
-//! Stripe delivers in no promised order, and its clock counts whole seconds. So: the later second
-//! wins; within a second, what the events say of one another (see `chain`); then how far the object
-//! has come (see `rank`); then the event's id. The answer depends on which events are compared and
-//! never on their order, also where what they say makes no sense.
+//! Stripe delivers in no promised order, and its clock counts whole seconds. So the later second wins.
+//! Within a second, what the events say about one another decides (see `chain`), then how far the
+//! object has come (see `rank`), then the event's id. The result depends on which events are compared
+//! and never on their order, even if what they say makes no sense.
 
 mod chain;
 mod rank;
@@ -11,6 +11,27 @@ mod rank;
 use crate::domain::event::{EventFacts, StoredEvent};
 use rank::Rank;
 use serde_json::Value;
+
+/// Whether an event carries its object's state. Thin events do not: they only refer to their object.
+pub(super) fn carries_state(event: &StoredEvent) -> bool {
+    let payload: Value = serde_json::from_slice(&event.payload).unwrap_or_default();
+    is_state(payload.pointer("/data/object"))
+}
+
+/// The place of the newest of these events of one object; `None` if none of them carries a state.
+pub(super) fn newest_event(events: &[&StoredEvent]) -> Option<usize> {
+    let (places, states): (Vec<usize>, Vec<EventState>) = events
+        .iter()
+        .map(|event| EventState::read(event))
+        .enumerate()
+        .filter(|(_, state)| is_state(Some(&state.object)))
+        .unzip();
+    places.get(newest(&states)?).copied()
+}
+
+fn is_state(object: Option<&Value>) -> bool {
+    object.is_some_and(Value::is_object)
+}
 
 /// How many states of one second are compared by what they say of one another: those that have come
 /// furthest. It bounds the work, which grows with the square.
@@ -27,7 +48,7 @@ pub struct EventState {
 }
 
 impl EventState {
-    /// Reads the state off a stored event. A body that tells none still has a place in the order.
+    /// Reads the state of a stored event's object. A body without one still has a place in the order.
     pub fn read(event: &StoredEvent) -> Self {
         let payload = serde_json::from_slice(&event.payload).unwrap_or_default();
         Self::from_payload(&event.event_id, &event.facts, payload)

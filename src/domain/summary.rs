@@ -1,0 +1,251 @@
+//! What an event says, in typed fields that name neither its sender nor its receiver.
+//!
+//! A source builds an [`EventSummary`] from the stored bytes; a destination shows it. So a destination
+//! never parses a body, and a new source or destination needs no change in the other. What a source
+//! cannot tell is `None`: no field is made up.
+
+use super::event::StoredEvent;
+use super::money::{Currency, Money};
+use chrono::{DateTime, Datelike, Utc};
+
+/// Joins the parts of a title line. No event id contains it, since none has a blank.
+pub const TITLE_SEPARATOR: &str = " · ";
+
+/// What happened, and the state of the object that it happened to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventSummary {
+    /// The sender's id of the event.
+    pub event_id: String,
+    /// The type, such as `invoice.paid`; empty if the sender gave none.
+    pub event_type: String,
+    /// The name of the source instance that received it.
+    pub source: String,
+    /// One line about what happened: `Invoice 0042 paid · EUR 120.00 · jane@example.com`.
+    pub title: String,
+    /// Whether the type reports a success or a failure.
+    pub status: EventStatus,
+    /// What it means for the money.
+    pub outcome: EventOutcome,
+    /// Why it failed, or the reason that was given for it.
+    pub reason: Option<String>,
+    /// When it happened, between the years 2 and 9998.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// When this service received it.
+    pub received_at: DateTime<Utc>,
+    /// Whether real money is concerned.
+    pub livemode: Option<bool>,
+    /// The account at the sender on whose behalf the event was sent.
+    pub account: Option<String>,
+    /// The object that it happened to.
+    pub object: ObjectSummary,
+}
+
+/// The state of an object after an event.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ObjectSummary {
+    /// The sender's word for its kind, such as `invoice`.
+    pub kind: Option<String>,
+    /// The sender's id of it.
+    pub id: Option<String>,
+    /// The sender's word for its status, such as `past_due`.
+    pub status: Option<String>,
+    /// One line about its state, whatever led there: `Invoice 0042 open · EUR 120.00 · jane@example.com`.
+    pub title: String,
+    /// The currency, also if there is no amount.
+    pub currency: Option<Currency>,
+    /// The amount that it is about.
+    pub amount: Option<Money>,
+    /// How much of it was given back.
+    pub amount_refunded: Option<Money>,
+    /// The person or company that it concerns.
+    pub person: Person,
+    /// The number of its document, such as an invoice's, or the document's id if it has no number.
+    pub document_number: Option<String>,
+    /// What it was for; otherwise why it failed.
+    pub description: Option<String>,
+    /// Pages about it.
+    pub links: Links,
+}
+
+/// A customer, as far as the object names one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Person {
+    /// The sender's id.
+    pub id: Option<String>,
+    /// The name.
+    pub name: Option<String>,
+    /// The e-mail address.
+    pub email: Option<String>,
+}
+
+/// Addresses of pages about an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Links {
+    /// The invoice, as its recipient sees it.
+    pub invoice: Option<String>,
+    /// The receipt of the payment.
+    pub receipt: Option<String>,
+    /// The object or the event in the sender's dashboard.
+    pub dashboard: Option<String>,
+}
+
+/// Whether an event's type reports a success or a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventStatus {
+    /// A success.
+    Success,
+    /// A failure.
+    Failed,
+    /// Neither, or not yet.
+    Pending,
+}
+
+/// What an event means for the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// Money came in, or a payout arrived.
+    Paid,
+    /// A payment, refund or payout failed.
+    Failed,
+    /// All of it was given back.
+    Refunded,
+    /// A part of it was given back.
+    PartlyRefunded,
+    /// A customer disputes it and nothing is decided.
+    Disputed,
+    /// A dispute was won.
+    Won,
+    /// A dispute was lost.
+    Lost,
+    /// It was called off.
+    Canceled,
+    /// It is due and not paid.
+    PastDue,
+    /// None of these: good to know.
+    Info,
+}
+
+impl EventSummary {
+    /// What the stored columns of an event say, without its body: for an event whose source has no
+    /// code for it, or is no longer configured.
+    pub fn from_envelope(event: &StoredEvent) -> Self {
+        let facts = &event.facts;
+        let name = if facts.event_type.is_empty() { "Event" } else { &facts.event_type };
+        let title = |name: &str| {
+            let parts = [Some(name), facts.object_id.as_deref()];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(TITLE_SEPARATOR)
+        };
+        Self {
+            event_id: event.event_id.clone(),
+            event_type: facts.event_type.clone(),
+            source: event.source.clone(),
+            title: title(name),
+            status: EventStatus::of_type(&facts.event_type),
+            outcome: EventOutcome::Info,
+            reason: None,
+            occurred_at: facts.created.filter(|at| is_writable(*at)),
+            received_at: event.received_at,
+            livemode: facts.livemode,
+            account: facts.account.clone(),
+            object: ObjectSummary {
+                kind: facts.object_type.clone(),
+                id: facts.object_id.clone(),
+                title: title(facts.object_type.as_deref().unwrap_or("Object")),
+                ..ObjectSummary::default()
+            },
+        }
+    }
+}
+
+impl EventStatus {
+    /// The rule of the original service: the last segment of the type decides, by its end.
+    pub fn of_type(event_type: &str) -> Self {
+        let last = event_type.rsplit('.').next().unwrap_or_default();
+        match last {
+            _ if last.ends_with("succeeded") => Self::Success,
+            _ if last.ends_with("failed") => Self::Failed,
+            _ => Self::Pending,
+        }
+    }
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+impl EventOutcome {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Paid => "Paid",
+            Self::Failed => "Failed",
+            Self::Refunded => "Refunded",
+            Self::PartlyRefunded => "Partly refunded",
+            Self::Disputed => "Disputed",
+            Self::Won => "Won",
+            Self::Lost => "Lost",
+            Self::Canceled => "Canceled",
+            Self::PastDue => "Past due",
+            Self::Info => "Info",
+        }
+    }
+}
+
+/// Whether RFC 3339 can write the year, whatever the time zone makes of its first and last day.
+pub fn is_writable(at: DateTime<Utc>) -> bool {
+    (2..=9998).contains(&at.year())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{EventFacts, EventKey};
+
+    fn summary(facts: EventFacts) -> EventSummary {
+        EventSummary::from_envelope(&StoredEvent {
+            key: EventKey(1),
+            source: "gone".to_owned(),
+            event_id: "1".to_owned(),
+            facts,
+            received_at: DateTime::UNIX_EPOCH,
+            payload: "not JSON".into(),
+        })
+    }
+
+    #[test]
+    fn an_envelope_alone_makes_a_summary() {
+        let told = summary(EventFacts {
+            event_type: "issue.import_failed".to_owned(),
+            object_id: Some("42".to_owned()),
+            object_type: Some("issue".to_owned()),
+            created: Some(DateTime::UNIX_EPOCH),
+            ..EventFacts::default()
+        });
+        assert_eq!((told.title.as_str(), told.status), ("issue.import_failed · 42", EventStatus::Failed));
+        assert_eq!(told.object.title, "issue · 42");
+        assert_eq!(told.occurred_at, Some(DateTime::UNIX_EPOCH));
+        let untold = summary(EventFacts::default());
+        assert_eq!((untold.title.as_str(), untold.object.title.as_str()), ("Event", "Object"));
+        assert_eq!((untold.status, untold.outcome), (EventStatus::Pending, EventOutcome::Info));
+    }
+
+    #[test]
+    fn the_end_of_the_last_segment_decides_the_status() {
+        for (event_type, status) in [
+            ("payment_intent.succeeded", "success"),
+            ("checkout.session.async_payment_succeeded", "success"),
+            ("succeeded", "success"),
+            ("invoice.finalization_failed", "failed"),
+            ("failed.created", "pending"),
+            ("charge.Succeeded", "pending"),
+            ("", "pending"),
+        ] {
+            assert_eq!(EventStatus::of_type(event_type).as_str(), status, "{event_type}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! How Stripe writes the types of events: `invoice.paid`, and in thin events `v1.invoice.paid`.
+
+/// The type as snapshot events write it: thin events put `v1.` in front.
+pub(super) fn without_thin_prefix(event_type: &str) -> &str {
+    event_type.strip_prefix("v1.").unwrap_or(event_type)
+}
+
+/// What comes before the last dot of the type, and what comes after it: `customer.subscription` and `deleted`.
+pub(super) fn parents_and_verb(event_type: &str) -> (&str, &str) {
+    let event_type = without_thin_prefix(event_type);
+    event_type.rsplit_once('.').unwrap_or(("", event_type))
+}
