@@ -8,13 +8,13 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use eventbridge::config::NamedSecret;
+use eventbridge::config::InstanceName;
 use eventbridge::destinations::notion::field::Field;
 use eventbridge::destinations::notion::mapping;
 use eventbridge::destinations::notion::schema::{Bindings, Schema};
 use eventbridge::domain::event::{EventFacts, EventKey, StoredEvent};
 use eventbridge::sources::Source;
-use eventbridge::sources::stripe::{HEADER, Stripe, sign, summarize};
+use eventbridge::sources::stripe::{HEADER, NamedSecret, Stripe, sign, summarize};
 use serde_json::{Map, json};
 use std::error::Error;
 use std::hint::black_box;
@@ -58,7 +58,8 @@ fn counted(work: &mut dyn FnMut() -> bool) {
 }
 
 fn source() -> Stripe {
-    Stripe::new(&[NamedSecret { name: "secret-1".to_owned(), secret: SECRET.into() }])
+    let secret = NamedSecret { name: "secret-1".to_owned(), secret: SECRET.into() };
+    Stripe::new(&InstanceName::of_kind("stripe"), vec![secret])
 }
 
 fn headers(signature: &str) -> Result<HeaderMap, Box<dyn Error>> {
@@ -74,7 +75,7 @@ fn stored(
     let event = source.receive(headers, body.clone(), now)?;
     Ok(StoredEvent {
         key: EventKey(1),
-        source: event.source.to_owned(),
+        source: event.source.to_string(),
         event_id: event.event_id,
         facts: EventFacts { ..event.facts },
         received_at: now,

@@ -15,14 +15,14 @@ use axum::routing::{get, post};
 use clap::ValueEnum;
 use eventbridge::alerts;
 use eventbridge::app::{Parts, Role, Service};
-use eventbridge::config::{Access, InstanceName, NamedSecret, Reader, Settings, Vars};
+use eventbridge::config::{Access, InstanceName, Reader, Settings, Vars};
 use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Instance, Kind, Probe};
 use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::execution::Mode;
 use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
-use eventbridge::ingest::{self, Forensics, Ingest, Received, Writer, WriterSettings};
+use eventbridge::ingest::{self, Ingest, Received, RejectionLog, Writer, WriterSettings};
 use eventbridge::server::{self, Around, Limits, PublicByHttps};
-use eventbridge::sources::stripe::Stripe;
+use eventbridge::sources::stripe::{NamedSecret, Stripe};
 use eventbridge::sources::{Registry, Source};
 use eventbridge::store::{Notifier, Store};
 use eventbridge::telemetry::{self, LogFormat, Metrics};
@@ -69,8 +69,14 @@ fn told_to_end() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-fn secrets() -> [NamedSecret; 1] {
-    [NamedSecret { name: "secret-1".to_owned(), secret: SECRET.into() }]
+fn stripe() -> Stripe {
+    let secret = NamedSecret { name: "secret-1".to_owned(), secret: SECRET.into() };
+    Stripe::new(&InstanceName::of_kind("stripe"), vec![secret])
+}
+
+fn sources() -> Registry {
+    let vars: Vars = [("STRIPE_WEBHOOK_SECRET", SECRET)].into_iter().collect();
+    Registry::configure(&mut Reader::new(&vars), &[InstanceName::of_kind("stripe")])
 }
 
 fn nothing() -> Router {
@@ -82,7 +88,7 @@ fn nothing() -> Router {
     }
     Router::new()
         .route("/api/v1/webhooks/stripe", post(receive))
-        .with_state(Arc::new(Stripe::new(&secrets())))
+        .with_state(Arc::new(stripe()))
         .route("/readyz", get(async || "ready"))
 }
 
@@ -101,7 +107,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     );
     let crowd = limits.crowd();
     let ingest = Ingest {
-        sources: Registry::new(vec![Arc::new(Stripe::new(&secrets()))]),
+        sources: sources(),
         subscriptions: [subscription()].into(),
         writer: Writer::start(&store.intake, &Notifier::default(), &metrics, settings, &tasks, &stop),
         clock: Arc::new(|| SystemTime::now().into()),
@@ -110,7 +116,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
             let crowd = crowd.clone();
             move || crowd.is_crowded()
         }),
-        forensics: Forensics::start(&store.rejections, &metrics, Vec::new(), &tasks, &stop),
+        rejection_log: RejectionLog::start(&store.rejections, &metrics, Registry::default(), &tasks, &stop),
         metrics: metrics.clone(),
     };
     let router = Router::from(ingest::routes())
@@ -133,6 +139,7 @@ async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         store,
         settings,
         alerts,
+        sources: sources(),
         instances: vec![Instance {
             name: InstanceName { name: IDLE.to_owned(), kind: IDLE.to_owned() },
             kind: Kind::new(IDLE, |_reader, _name| Some(Arc::new(Idle))),

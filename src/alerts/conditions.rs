@@ -2,7 +2,7 @@
 
 use super::settings::Thresholds;
 use crate::domain::humanize::humanize;
-use crate::domain::rejection::{InARow, Kept, rejected_in_a_row};
+use crate::domain::rejection::InARow;
 use crate::domain::silence::{self, BusyHour};
 use crate::store::{Backlog, Condition, Failing, FailuresOfLate, HeldInstance};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,10 +15,8 @@ pub(super) struct Seen {
     pub(super) held: Vec<HeldInstance>,
     pub(super) backlog: Vec<Backlog>,
     pub(super) failures: Failing,
-    pub(super) rejections: Vec<Kept>,
+    pub(super) rejected: Option<InARow>,
     pub(super) last_accepted_at: Option<DateTime<Utc>>,
-    /// The names of the webhook secrets.
-    pub(super) secrets: Vec<String>,
     /// The hours before the last event in which something came in.
     pub(super) hours: Vec<BusyHour>,
 }
@@ -140,8 +138,7 @@ fn failures(seen: &Seen) -> Vec<Condition> {
 }
 
 fn rejected(seen: &Seen, in_a_row: u64) -> Option<Condition> {
-    let InARow { count, newest } =
-        rejected_in_a_row(&seen.rejections, seen.last_accepted_at, &seen.secrets, seen.now)?;
+    let InARow { count, newest } = seen.rejected.clone()?;
     (in_a_row > 0 && count >= in_a_row).then(|| Condition {
         key: "rejected webhooks".to_owned(),
         kind: "rejected".to_owned(),
@@ -179,7 +176,7 @@ fn before(seen: &Seen, age: Duration) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::rejection::{BodyForm, Sighting};
+    use crate::domain::rejection::{Cause, Diagnosis};
     use crate::store::Hold;
 
     const THRESHOLDS: Thresholds = Thresholds {
@@ -219,20 +216,17 @@ mod tests {
         }
     }
 
-    fn rejection(minutes: i64, unseen: u64) -> Kept {
-        let sighting = Sighting {
-            source: "stripe".into(),
-            reason: "signature_no_match".into(),
-            header_names: Vec::new(),
-            by_sender: true,
-            body_bytes: 0,
-            body_sha256: String::new(),
-            form: BodyForm::AsSent,
-            claimed_at: None,
-            livemode: None,
-            unseen,
+    fn rejected(count: u64) -> InARow {
+        let newest = Diagnosis {
+            cause: Cause::WrongSecret,
+            count,
+            first_at: ago(1),
+            last_at: ago(1),
+            is_current: true,
+            says: "said".into(),
+            remedy: "mend it".into(),
         };
-        Kept { at: ago(minutes), sighting }
+        InARow { count, newest }
     }
 
     fn keys(seen: Seen, thresholds: &Thresholds) -> Vec<String> {
@@ -267,18 +261,11 @@ mod tests {
     }
 
     #[test]
-    fn rejections_count_since_the_last_event_was_accepted_and_within_a_day() {
-        let seen = |accepted: Option<i64>, rejections| Seen {
-            rejections,
-            last_accepted_at: accepted.map(ago),
-            ..Seen::default()
-        };
-        assert!(keys(seen(None, vec![rejection(1, 1)]), &THRESHOLDS).is_empty());
-        assert_eq!(keys(seen(None, vec![rejection(1, 2)]), &THRESHOLDS), ["rejected webhooks"]);
-        assert_eq!(keys(seen(Some(9), vec![rejection(8, 2)]), &THRESHOLDS), ["rejected webhooks"]);
-        assert!(keys(seen(Some(7), vec![rejection(8, 2)]), &THRESHOLDS).is_empty());
-        assert!(keys(seen(None, vec![rejection(25 * 60, 9)]), &THRESHOLDS).is_empty());
-        assert!(keys(seen(None, vec![rejection(1, 9)]), &OFF).is_empty());
+    fn many_rejections_in_a_row_are_told() {
+        let seen = |count| Seen { rejected: Some(rejected(count)), ..Seen::default() };
+        assert!(keys(seen(2), &THRESHOLDS).is_empty());
+        assert_eq!(keys(seen(3), &THRESHOLDS), ["rejected webhooks"]);
+        assert!(keys(seen(10), &OFF).is_empty());
     }
 
     #[test]

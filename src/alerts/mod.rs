@@ -12,7 +12,9 @@ mod settings;
 pub use sender::{AlertError, send_test_alert};
 pub use settings::{Address, AlertSettings, Format, Receiver, Thresholds, settings};
 
+use crate::domain::rejection::rejected_in_a_row;
 use crate::domain::silence::{self, BusyHour};
+use crate::domain::source::SourceCatalog;
 use crate::store::{Condition, Store, StoreError, ToTell};
 use chrono::{DateTime, Utc};
 use conditions::{Seen, conditions};
@@ -57,8 +59,8 @@ const FAILURES_OF_LATE: Duration = Duration::from_hours(1);
 pub struct Subject {
     /// The destination instances of this process.
     pub instances: Arc<[String]>,
-    /// The names of the webhook secrets.
-    pub secrets: Arc<[String]>,
+    /// The sources, which find the causes of rejected requests.
+    pub sources: Arc<dyn SourceCatalog>,
     /// The time that is told where the database cannot tell it.
     pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
 }
@@ -142,7 +144,7 @@ impl Watch {
     async fn see(&self) -> (Seen, Vec<&'static str>) {
         let (store, instances) = (&self.store, &self.subject.instances);
         let mut kinds = Vec::new();
-        let mut seen = Seen { secrets: self.subject.secrets.to_vec(), ..Seen::default() };
+        let mut seen = Seen::default();
         let Some(now) = told_if_not("the time", store.reports.now()).await else { return (seen, kinds) };
         seen.now = now;
         if let Some(held) = told_if_not("held", store.destinations.held(instances)).await {
@@ -164,7 +166,7 @@ impl Watch {
         };
         seen.last_accepted_at = last;
         if let Some(rejections) = told_if_not("rejected", store.rejections.rejections()).await {
-            seen.rejections = rejections;
+            seen.rejected = rejected_in_a_row(&rejections, last, self.subject.sources.as_ref(), now);
             kinds.push("rejected");
         }
         if let Some(hours) = told_if_not("silence", self.hours(last, now)).await {

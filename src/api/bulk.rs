@@ -170,7 +170,7 @@ pub(super) async fn retry(
     };
     let filter = ExecutionFilter {
         source: query.source,
-        types: extract::types(query.event_type.as_deref())?,
+        types: extract::types(&api, query.event_type.as_deref())?,
         status: Some(status),
         event,
         destination: query.destination,
@@ -249,7 +249,7 @@ pub(super) async fn replay(
     )?;
     let filter = EventFilter {
         source: query.source,
-        types: extract::types(query.event_type.as_deref())?,
+        types: extract::types(&api, query.event_type.as_deref())?,
         object_id: query.object_id,
         account: query.account,
         livemode: query.livemode,

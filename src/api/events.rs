@@ -137,7 +137,7 @@ pub(super) async fn list(
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let filter = EventFilter {
         source: query.source,
-        types: extract::types(query.event_type.as_deref())?,
+        types: extract::types(&api, query.event_type.as_deref())?,
         object_id: query.object_id,
         account: query.account,
         livemode: query.livemode,

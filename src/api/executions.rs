@@ -166,7 +166,7 @@ pub(super) async fn list(
     };
     let filter = ExecutionFilter {
         source: query.source,
-        types: extract::types(query.event_type.as_deref())?,
+        types: extract::types(&api, query.event_type.as_deref())?,
         status: extract::status(query.status.as_deref())?,
         event,
         destination: query.destination,

@@ -105,8 +105,9 @@ pub(super) async fn event_key(api: &Api, id: &str) -> Result<Option<EventKey>, P
 }
 
 /// The types asked for, by a list of patterns.
-pub(super) fn types(list: Option<&str>) -> Result<Option<TypeFilter>, Problem> {
-    list.map(TypeFilter::parse).transpose().map_err(|error| Problem::bad_request(format!("type: {error}.")))
+pub(super) fn types(api: &Api, list: Option<&str>) -> Result<Option<TypeFilter>, Problem> {
+    let read = list.map(|list| TypeFilter::parse(list, api.sources.types())).transpose();
+    read.map_err(|error| Problem::bad_request(format!("type: {error}.")))
 }
 
 /// The window of time between two parameters, each with its name.

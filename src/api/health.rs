@@ -186,7 +186,7 @@ async fn read(api: &Api) -> Result<Standing, StoreError> {
     let watched = Watched {
         instances: &api.instances,
         destinations: &api.destinations,
-        secrets: &api.secrets,
+        sources: api.sources.as_ref(),
         silence_factor: api.silence_factor,
     };
     let ((standing, _), held, (_, _, causes)) = tokio::try_join!(

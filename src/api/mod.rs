@@ -28,6 +28,7 @@ pub use search::{Found, FoundView};
 
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
+use crate::domain::source::SourceCatalog;
 use crate::problem::Problem;
 use crate::store::{ListError, Notifier, Store, StoreError};
 use axum::http::StatusCode;
@@ -45,8 +46,8 @@ pub struct Api {
     pub store: Store,
     /// The names of the destination instances that are configured.
     pub instances: Arc<[String]>,
-    /// The names of the webhook secrets that are configured.
-    pub secrets: Arc<[String]>,
+    /// The sources that are configured.
+    pub sources: Arc<dyn SourceCatalog>,
     /// The same instances, with what they want and how fast they can be served.
     pub destinations: Arc<[DestinationSummary]>,
     /// Wakes the workers after a retry.

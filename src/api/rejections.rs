@@ -1,7 +1,7 @@
 //! `/api/v1/rejections`: which webhooks were rejected of late, and why, in plain words.
 
 use super::{Api, NotRead, from_store};
-use crate::domain::rejection::{Diagnosis, Kept, diagnose};
+use crate::domain::rejection::{Diagnosis, Kept};
 use crate::problem::Problem;
 use crate::store::StoreError;
 use axum::Json;
@@ -100,7 +100,7 @@ pub(super) async fn look(
 ) -> Result<(Vec<Kept>, Option<DateTime<Utc>>, Vec<Diagnosis>), StoreError> {
     let kept = api.store.rejections.rejections().await?;
     let accepted_at = api.store.rejections.last_accepted_at().await?;
-    let found = diagnose(&kept, accepted_at, &api.secrets);
+    let found = api.sources.diagnose(&kept, accepted_at);
     Ok((kept, accepted_at, found))
 }
 
@@ -119,19 +119,19 @@ impl From<Diagnosis> for CauseView {
 }
 
 impl From<Kept> for RejectionView {
-    fn from(Kept { at, sighting }: Kept) -> Self {
+    fn from(Kept { at, sample }: Kept) -> Self {
         Self {
             at,
-            source: sighting.source,
-            reason: sighting.reason,
-            header_names: sighting.header_names,
-            by_sender: sighting.by_sender,
-            body_bytes: sighting.body_bytes,
-            body_sha256: sighting.body_sha256,
-            body_form: sighting.form.as_str(),
-            claimed_at: sighting.claimed_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-            livemode: sighting.livemode,
-            unseen: sighting.unseen,
+            source: sample.source,
+            reason: sample.reason,
+            header_names: sample.header_names,
+            by_sender: sample.by_sender,
+            body_bytes: sample.body_bytes,
+            body_sha256: sample.body_sha256,
+            body_form: sample.form.as_str(),
+            claimed_at: sample.claimed_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+            livemode: sample.livemode,
+            unseen: sample.unseen,
         }
     }
 }

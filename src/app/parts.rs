@@ -8,9 +8,10 @@ use crate::config::{Access, Settings};
 use crate::destinations::Instance;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
-use crate::ingest::{self, Clock, Forensics, Ingest, Writer, WriterSettings};
+use crate::domain::source::SourceCatalog;
+use crate::ingest::{self, Clock, Ingest, RejectionLog, Writer, WriterSettings};
 use crate::server::{Around, Crowd, PublicByHttps};
-use crate::sources::{Registry, stripe::Stripe};
+use crate::sources::Registry;
 use crate::store::{Notifier, Store};
 use crate::telemetry::Metrics;
 use crate::ui::{self, Playground, Ui};
@@ -28,6 +29,8 @@ pub struct Parts {
     pub settings: Settings,
     /// What alerts report, and to whom.
     pub alerts: AlertSettings,
+    /// The sources.
+    pub sources: Registry,
     /// The destinations.
     pub instances: Vec<Instance>,
     /// The time by which signatures are judged.
@@ -49,10 +52,9 @@ pub(super) struct Shared {
     /// The names of the destination instances.
     pub(super) names: Arc<[String]>,
     destinations: Arc<[DestinationSummary]>,
-    /// The names of the webhook secrets.
-    pub(super) secrets: Arc<[String]>,
     /// The sources.
     pub(super) sources: Registry,
+    catalog: Arc<dyn SourceCatalog>,
     previewer: Previewer,
     access: Arc<Access>,
     by_https: PublicByHttps,
@@ -63,13 +65,13 @@ impl Shared {
     pub(super) fn new(
         store: Store,
         settings: &Settings,
+        sources: Registry,
         instances: &[Instance],
         alerts: &AlertSettings,
         clock: Clock,
     ) -> Self {
         let names: Arc<[String]> =
             instances.iter().map(|instance| instance.subscription.destination.clone()).collect();
-        let sources = Registry::new(vec![Arc::new(Stripe::new(&settings.stripe_secrets))]);
         Self {
             unhurried: store.unhurried(),
             notifier: Notifier::default(),
@@ -77,7 +79,7 @@ impl Shared {
             clock,
             names,
             destinations: instances.iter().map(Instance::summary).collect(),
-            secrets: settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect(),
+            catalog: Arc::new(sources.clone()),
             previewer: previewer(&store, &sources, instances),
             sources,
             access: Arc::new(settings.access.clone()),
@@ -106,10 +108,10 @@ impl Shared {
             log: ingest::Log::default(),
             is_crowded: Arc::new(move || crowd.is_crowded()),
             metrics: metrics.clone(),
-            forensics: Forensics::start(
+            rejection_log: RejectionLog::start(
                 &self.unhurried.rejections,
                 metrics,
-                self.secrets.to_vec(),
+                self.sources.clone(),
                 others,
                 &tasks.stop,
             ),
@@ -121,7 +123,7 @@ impl Shared {
             store: self.store.clone(),
             instances: self.names.clone(),
             destinations: self.destinations.clone(),
-            secrets: self.secrets.clone(),
+            sources: self.catalog.clone(),
             notifier: self.notifier.clone(),
             scrape: Scrape::new(self.metrics.clone(), self.store.clone(), self.names.clone()),
             previewer: self.previewer.clone(),
@@ -136,7 +138,7 @@ impl Shared {
             store: self.store.clone(),
             instances: self.names.clone(),
             destinations: self.destinations.clone(),
-            secrets: self.secrets.clone(),
+            sources: self.catalog.clone(),
             previewer: self.previewer.clone(),
             silence_factor: self.silence_factor,
             notifier: self.notifier.clone(),
@@ -157,7 +159,7 @@ impl Shared {
     pub(super) fn subject_of_alerts(&self) -> alerts::Subject {
         alerts::Subject {
             instances: self.names.clone(),
-            secrets: self.secrets.clone(),
+            sources: self.catalog.clone(),
             clock: self.clock.clone(),
         }
     }

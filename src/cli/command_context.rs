@@ -1,11 +1,13 @@
-//! What commands need of the service: its database, its destinations and its webhook secrets.
+//! What commands need of the service: its database, its sources and its destinations.
 
 use super::environment;
 use super::local_state::LocalState;
 use crate::config::{self, Database, InstanceName, Reader, Vars};
 use crate::destinations;
 use crate::domain::destination_summary::DestinationSummary;
-use crate::domain::subscription::Subscription;
+use crate::domain::source::SourceCatalog;
+use crate::domain::subscription::{Subscription, TypeFilter};
+use crate::sources::Registry;
 use crate::store::{Store, StoreError};
 use anyhow::bail;
 use std::fmt;
@@ -19,8 +21,8 @@ pub(super) struct CommandContext {
     pub(super) instances: Vec<String>,
     /// What each of them receives now.
     pub(super) subscriptions: Vec<Subscription>,
-    /// The names of the webhook secrets.
-    pub(super) secrets: Vec<String>,
+    /// The sources, for reading what is stored: a missing secret is no problem here.
+    pub(super) sources: Registry,
     /// The instances as their kinds describe them. Their rates are known only if their settings are
     /// available, which those of the sandbox of `dev` are not.
     pub(super) destinations: Vec<DestinationSummary>,
@@ -32,11 +34,12 @@ impl CommandContext {
         let vars = environment::vars()?;
         let mut reader = Reader::new(&vars);
         let instances: Vec<InstanceName> = config::instances(&mut reader);
-        let subscriptions = instances.iter().map(|of| config::subscription(&mut reader, of)).collect();
-        let secrets = config::webhook_secrets(&mut reader).into_iter().map(|secret| secret.name).collect();
+        let sources = sources(&vars);
+        let types = sources.types();
+        let subscriptions = instances.iter().map(|of| config::subscription(&mut reader, of, types)).collect();
         let (instances, subscriptions): (_, Vec<_>) = reader.finish((instances, subscriptions))?;
         let mut reader = Reader::new(&vars);
-        let configured = destinations::configure(&mut reader, &instances);
+        let configured = destinations::configure(&mut reader, &instances, types);
         let configured = reader.finish(configured).unwrap_or_default();
         let summarized = instances.iter().zip(&subscriptions).filter_map(|(name, subscription)| {
             match configured.iter().find(|instance| instance.name == *name) {
@@ -49,7 +52,7 @@ impl CommandContext {
             store: connect(&database(&vars)?, CONNECTIONS)?,
             instances: instances.into_iter().map(|instance| instance.name).collect(),
             subscriptions,
-            secrets,
+            sources,
             destinations,
         })
     }
@@ -69,12 +72,25 @@ impl CommandContext {
         Ok(name)
     }
 
+    /// The types of events that a list of patterns and presets names.
+    pub(super) fn types(&self, list: Option<&str>) -> anyhow::Result<Option<TypeFilter>> {
+        Ok(list.map(|list| TypeFilter::parse(list, self.sources.types())).transpose()?)
+    }
+
     /// How many executions wait for a destination.
     pub(super) async fn waiting_for(&self, destination: &str) -> anyhow::Result<Waiting> {
         let backlog = self.store.reports.backlog(&[destination.to_owned()]).await?;
         let (count, is_more) = backlog.first().map_or((0, false), |of| (of.pending, of.is_more));
         Ok(Waiting { count, is_more })
     }
+}
+
+/// The configured sources, for reading what is stored. Reading needs no secret, so a missing or wrong one
+/// is no problem here.
+pub(super) fn sources(vars: &Vars) -> Registry {
+    let mut reader = Reader::new(vars);
+    let names = config::sources(&mut reader);
+    Registry::configure(&mut reader, &names)
 }
 
 /// How many executions wait. It is displayed as a sentence without its full stop.

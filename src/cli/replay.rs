@@ -10,7 +10,6 @@ use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
 use crate::domain::parse_time::parse_time;
-use crate::domain::subscription::TypeFilter;
 use crate::store::{Counts, Cursor, EventFilter, EventRow, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -119,7 +118,7 @@ async fn by_filter(
         );
     }
     let filter = EventFilter {
-        types: args.types.as_deref().map(TypeFilter::parse).transpose()?,
+        types: context.types(args.types.as_deref())?,
         object_id: args.object_id.clone(),
         account: args.account.clone(),
         status: args.status.map(Status::as_str),

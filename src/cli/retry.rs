@@ -11,7 +11,6 @@ use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::parse_time::parse_time;
-use crate::domain::subscription::TypeFilter;
 use crate::store::{Answered, Counts, Cursor, ExecutionFilter, LIMIT_MAX, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -111,7 +110,7 @@ async fn by_filter(
         status: Some(Status::Failed.as_str()),
         failure_group: args.failure.clone(),
         destination: args.destination.clone(),
-        types: args.types.as_deref().map(TypeFilter::parse).transpose()?,
+        types: context.types(args.types.as_deref())?,
         error_class: args.error_class.clone(),
         created: Window { after: args.created_after, before: args.created_before },
         ..ExecutionFilter::default()

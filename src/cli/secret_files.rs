@@ -4,21 +4,15 @@
 //! others can read. An error names the setting and the file, and never quotes the content.
 
 use crate::config::{self, Reader, Vars};
+use crate::sources;
 use std::fs::File;
 use std::io::Read;
 
 /// The settings that are secrets.
-const SECRETS: &[&str] = &[
-    "ALERT_URL",
-    "API_KEYS",
-    "DATABASE_DIRECT_URL",
-    "DATABASE_URL",
-    "HEARTBEAT_URL",
-    "POSTGRES_PASSWORD",
-    "STRIPE_WEBHOOK_SECRET",
-];
+const SECRETS: &[&str] =
+    &["ALERT_URL", "API_KEYS", "DATABASE_DIRECT_URL", "DATABASE_URL", "HEARTBEAT_URL", "POSTGRES_PASSWORD"];
 
-/// Those that each destination instance has, with its name before them.
+/// Those that each destination instance has, with its name before them. A kind of source names its own.
 const SECRETS_OF_INSTANCES: &[&str] = &["API_KEY"];
 
 /// The largest file. Every secret is far smaller.
@@ -27,11 +21,17 @@ const BYTES_MAX: u64 = 64 * 1024;
 /// Sets the secrets whose files are named. A file that cannot be read becomes a problem of its setting.
 pub(super) fn read_into(vars: &mut Vars) {
     // Whoever needs the instances reports the problems of their names.
-    let instances = config::instances(&mut Reader::new(vars));
-    let of_instances = instances
+    let destinations = config::instances(&mut Reader::new(vars));
+    let of_destinations = destinations
         .iter()
         .flat_map(|instance| SECRETS_OF_INSTANCES.iter().map(|suffix| instance.setting(suffix)));
-    let secrets: Vec<_> = SECRETS.iter().map(|name| (*name).to_owned()).chain(of_instances).collect();
+    let sources = config::sources(&mut Reader::new(vars));
+    let of_sources = sources.iter().flat_map(|instance| {
+        let kinds = sources::KINDS.iter().filter(|kind| kind.name == instance.kind);
+        kinds.flat_map(|kind| kind.secrets.iter().map(|(suffix, _)| instance.setting(suffix)))
+    });
+    let secrets: Vec<_> =
+        SECRETS.iter().map(|name| (*name).to_owned()).chain(of_sources).chain(of_destinations).collect();
     for name in secrets {
         let of_file = format!("{name}_FILE");
         let Some(path) = vars.get(&of_file).map(str::to_owned) else { continue };
@@ -99,6 +99,9 @@ mod tests {
 
     #[test]
     fn each_instance_has_a_file_of_its_own() {
+        let sources = [("SOURCES", "stripe-eu:stripe")];
+        let of_source = read("STRIPE_EU_WEBHOOK_SECRET", b"whsec_a", &sources);
+        assert_eq!(of_source.expect("readable").as_deref(), Some("whsec_a"));
         let instances = [("DESTINATIONS", "notion,team-b:notion")];
         for name in ["NOTION_API_KEY", "TEAM_B_API_KEY"] {
             assert_eq!(read(name, b"ntn_x\n", &instances).expect("readable").as_deref(), Some("ntn_x"));
@@ -138,7 +141,11 @@ mod tests {
     fn every_file_setting_is_in_the_model() {
         let model = include_str!("../../.env-model");
         let of_instances = SECRETS_OF_INSTANCES.iter().map(|suffix| format!("NOTION_{suffix}"));
-        for name in SECRETS.iter().map(|name| (*name).to_owned()).chain(of_instances) {
+        let of_sources = sources::KINDS.iter().flat_map(|kind| {
+            let instance = config::InstanceName::of_kind(kind.name);
+            kind.secrets.iter().map(move |(suffix, _)| instance.setting(suffix))
+        });
+        for name in SECRETS.iter().map(|name| (*name).to_owned()).chain(of_instances).chain(of_sources) {
             assert!(model.contains(&format!("#{name}_FILE=")), "{name}_FILE is not in .env-model");
         }
     }

@@ -8,6 +8,8 @@ use crate::alerts;
 use crate::app::{Parts, Role, Service};
 use crate::config::{Reader, Settings};
 use crate::destinations;
+use crate::domain::source::SourceCatalog;
+use crate::sources::Registry;
 use crate::telemetry::LogFormat;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -30,15 +32,19 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     environment::start_log(&vars, LogFormat::Json);
     let mut reader = Reader::new(&vars);
     let settings = Settings::for_production(&mut reader);
-    let instances = destinations::configure(&mut reader, &settings.instances);
+    let sources = Registry::configure(&mut reader, &settings.sources);
+    let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);
     let sets_up = setup::is_wanted(&mut reader);
     // Without an address to listen on there is no page either.
     let can_show_a_page = !["LISTEN_ADDR", "PORT"].iter().any(|name| reader.has_problem(name));
-    let (listen, named) = (settings.listen, settings.instances.clone());
+    let listen = settings.listen;
+    let named = (settings.sources.clone(), settings.instances.clone());
     let (settings, instances, alerts) = match reader.finish((settings, instances, alerts)) {
         Ok(read) => read,
-        Err(wrong) if sets_up && can_show_a_page => return setup::run(listen, &wrong, &named).await,
+        Err(wrong) if sets_up && can_show_a_page => {
+            return setup::run(listen, &wrong, &named.0, &named.1).await;
+        }
         Err(wrong) => return Err(wrong.into()),
     };
 
@@ -66,6 +72,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         store,
         settings,
         alerts,
+        sources,
         instances,
         clock: Arc::new(|| SystemTime::now().into()),
         more_routes: OpenApiRouter::new(),

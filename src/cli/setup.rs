@@ -10,6 +10,7 @@ use crate::config::{ConfigError, InstanceName, Reader};
 use crate::destinations;
 use crate::problem::Problem;
 use crate::server::{self, Limits};
+use crate::sources::KINDS;
 use crate::telemetry::Metrics;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -34,13 +35,9 @@ const STYLE: &str = "body{font:16px/1.6 system-ui,sans-serif;max-width:44rem;mar
 /// After how many seconds a sender should try again.
 const RETRY_AFTER_SECONDS: u64 = 60;
 
-/// Where the operator finds each required setting, those of destinations aside.
-const SOURCES: &[(&str, &str)] = &[
+/// Where the operator finds each required setting, those of sources and destinations aside.
+const ORIGINS: &[(&str, &str)] = &[
     ("DATABASE_URL", "the address of your Postgres: postgres://user:password@host:5432/database"),
-    (
-        "STRIPE_WEBHOOK_SECRET",
-        "the signing secret (whsec_…) of the endpoint that you add at Stripe, see below",
-    ),
     ("API_KEYS", "you:write: and then what this prints: openssl rand -hex 32"),
 ];
 
@@ -49,18 +46,27 @@ const SOURCES: &[(&str, &str)] = &[
 struct Missing {
     name: String,
     /// Where the operator finds its value.
-    source: Option<&'static str>,
+    origin: Option<&'static str>,
+    /// What to do at the sender, if a source needs the setting, and the name that ends the source's address.
+    set_up: Option<(&'static str, String)>,
 }
 
 impl Missing {
-    fn of(name: &str, instances: &[InstanceName]) -> Self {
-        let of_core = SOURCES.iter().find(|(known, _)| *known == name).map(|(_, source)| *source);
-        let of_kind = |instance: &InstanceName| {
+    fn of(name: &str, sources: &[InstanceName], destinations: &[InstanceName]) -> Self {
+        let of_core = ORIGINS.iter().find(|(known, _)| *known == name).map(|(_, origin)| *origin);
+        let of_destination = |instance: &InstanceName| {
             let kind = destinations::kind_of(instance)?;
             let mut required = kind.required_settings.iter();
-            required.find(|(suffix, _)| instance.setting(suffix) == name).map(|(_, source)| *source)
+            required.find(|(suffix, _)| instance.setting(suffix) == name).map(|(_, origin)| *origin)
         };
-        Self { name: name.to_owned(), source: of_core.or_else(|| instances.iter().find_map(of_kind)) }
+        let of_source = |instance: &InstanceName| {
+            let kind = KINDS.iter().find(|kind| kind.name == instance.kind)?;
+            let (_, origin) = kind.secrets.iter().find(|(suffix, _)| instance.setting(suffix) == name)?;
+            Some((*origin, (kind.set_up, instance.name.clone())))
+        };
+        let (of_source, set_up) = sources.iter().find_map(of_source).unzip();
+        let origin = of_core.or(of_source).or_else(|| destinations.iter().find_map(of_destination));
+        Self { name: name.to_owned(), origin, set_up }
     }
 }
 
@@ -77,7 +83,8 @@ pub(super) fn is_wanted(reader: &mut Reader<'_>) -> bool {
 pub(super) async fn run(
     listen: SocketAddr,
     wrong: &ConfigError,
-    instances: &[InstanceName],
+    sources: &[InstanceName],
+    destinations: &[InstanceName],
 ) -> anyhow::Result<ExitCode> {
     let stop = signals::stop_requested()?;
     let listener = bind(listen).await?;
@@ -87,7 +94,8 @@ pub(super) async fn run(
         ?problems,
         "not set up: a page at / says what is missing, and nothing is taken before it is there"
     );
-    let router = router(wrong.names().into_iter().map(|name| Missing::of(name, instances)).collect());
+    let missing = |name| Missing::of(name, sources, destinations);
+    let router = router(wrong.names().into_iter().map(missing).collect());
     let (limits, metrics) = (Limits::default(), Metrics::new(None::<String>));
     server::serve(listener, router, limits, limits.crowd(), metrics, stop.cancelled_owned()).await;
     info!("stopped");
@@ -153,15 +161,12 @@ fn page(missing: &[Missing], host: &str) -> Markup {
                     }
                     ul {
                         @for setting in missing {
-                            li { code { (setting.name) } @if let Some(source) = setting.source { ": " (source) } }
+                            li { code { (setting.name) } @if let Some(origin) = setting.origin { ": " (origin) } }
                         }
                     }
-                    @if missing.iter().any(|setting| setting.name == "STRIPE_WEBHOOK_SECRET") {
-                        p {
-                            "At Stripe, under Developers › Webhooks, add an endpoint with this URL, and copy its \
-                             signing secret:"
-                        }
-                        pre { "https://" (host) "/api/v1/webhooks/stripe" }
+                    @for (set_up, source) in missing.iter().filter_map(|setting| setting.set_up.as_ref()) {
+                        p { (set_up) }
+                        pre { "https://" (host) "/api/v1/webhooks/" (source) }
                     }
                     p { "Then set them where the service runs, and start it again:" }
                     pre {
@@ -170,7 +175,7 @@ fn page(missing: &[Missing], host: &str) -> Markup {
                         "\n\n# systemd: write them to /etc/eventbridge/env, then\nsystemctl restart eventbridge"
                     }
                     p {
-                        "What Stripe sends meanwhile is answered 503, and Stripe sends it again. Afterwards "
+                        "What is sent meanwhile is answered 503, and its sender sends it again. Afterwards "
                         code { "eventbridge doctor" } " says whether all is well."
                     }
                 }
@@ -185,8 +190,10 @@ mod tests {
 
     #[test]
     fn the_page_names_what_is_missing_and_escapes_what_it_was_asked_by() {
-        let missing = ["STRIPE_WEBHOOK_SECRET", "RETRY_CAP_SECONDS"].map(|name| Missing::of(name, &[]));
+        let missing = ["STRIPE_WEBHOOK_SECRET", "RETRY_CAP_SECONDS"]
+            .map(|name| Missing::of(name, &[InstanceName::of_kind("stripe")], &[]));
         let page = page(&missing, "a.example\"><script>").into_string();
+        assert!(page.contains("/api/v1/webhooks/stripe</pre>"), "{page}");
         assert!(page.contains("fly secrets set STRIPE_WEBHOOK_SECRET='…' RETRY_CAP_SECONDS='…'"), "{page}");
         assert!(page.contains("https://a.example") && !page.contains("<script>"), "{page}");
     }
@@ -194,8 +201,8 @@ mod tests {
     #[test]
     fn a_setting_of_a_destination_is_explained_by_its_kind() {
         let instance = InstanceName { name: "team-b".to_owned(), kind: "notion".to_owned() };
-        let missing = Missing::of("TEAM_B_API_KEY", &[instance]);
-        assert!(missing.source.is_some_and(|source| source.contains("Notion integration")), "{missing:?}");
-        assert!(Missing::of("NOTION_API_KEY", &[]).source.is_none());
+        let missing = Missing::of("TEAM_B_API_KEY", &[], &[instance]);
+        assert!(missing.origin.is_some_and(|origin| origin.contains("Notion integration")), "{missing:?}");
+        assert!(Missing::of("NOTION_API_KEY", &[], &[]).origin.is_none());
     }
 }

@@ -106,7 +106,7 @@ async fn look(context: &CommandContext) -> Result<Standing, StoreError> {
     let watched = Watched {
         instances: &context.instances,
         destinations: &context.destinations,
-        secrets: &context.secrets,
+        sources: &context.sources,
         silence_factor: silence_factor(),
     };
     Ok(store.standing(watched).await?.0)

@@ -1,24 +1,38 @@
-//! The destination instances and the events that each one receives.
+//! The instances of sources and destinations, and the events that each destination receives.
 
 use super::is_name;
 use super::reader::Reader;
 use crate::domain::execution::Mode;
-use crate::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
+use crate::domain::subscription::{LivemodeFilter, Subscription, TypeFilter, TypeVocabulary};
 
-/// A configured destination instance. Executions carry its name.
+/// A configured instance of a source or a destination. Events and executions carry its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceName {
     /// The instance's name.
     pub name: String,
-    /// The kind that serves it, such as `notion`.
+    /// The kind that serves it, such as `stripe` or `notion`.
     pub kind: String,
 }
 
 impl InstanceName {
+    /// The instance of a kind that is called as its kind.
+    pub fn of_kind(kind: &str) -> Self {
+        Self { name: kind.to_owned(), kind: kind.to_owned() }
+    }
+
     /// The full name of one of the instance's settings: `notion` and `API_KEY` give `NOTION_API_KEY`.
     pub fn setting(&self, suffix: &str) -> String {
         format!("{}_{suffix}", self.name.to_uppercase().replace('-', "_"))
     }
+}
+
+/// The instances of `SOURCES`: `stripe` by default.
+pub fn sources(reader: &mut Reader<'_>) -> Vec<InstanceName> {
+    let default = vec![InstanceName::of_kind("stripe")];
+    reader.parsed("SOURCES", default, |text| match parse_instances(text) {
+        Ok(instances) if instances.is_empty() => Err("names no instance".to_owned()),
+        read => read,
+    })
 }
 
 /// The instances of `DESTINATIONS`: `notion` by default; none if it is set to nothing, which only stores events.
@@ -26,13 +40,24 @@ pub fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
     if reader.is_given("DESTINATIONS") && reader.text("DESTINATIONS").is_none() {
         return Vec::new();
     }
-    let default = vec![InstanceName { name: "notion".to_owned(), kind: "notion".to_owned() }];
-    reader.parsed("DESTINATIONS", default, parse_instances)
+    let default = vec![InstanceName::of_kind("notion")];
+    reader.parsed("DESTINATIONS", default, |text| match parse_instances(text) {
+        Ok(instances) if instances.is_empty() => {
+            Err("names no instance; to store events without delivering them, set it to nothing".to_owned())
+        }
+        read => read,
+    })
 }
 
-/// What an instance receives, from its `…_EVENT_TYPES`, `…_LIVEMODE` and `…_MODE`.
-pub fn subscription(reader: &mut Reader<'_>, instance: &InstanceName) -> Subscription {
-    let types = reader.parsed(&instance.setting("EVENT_TYPES"), TypeFilter::all(), TypeFilter::parse);
+/// What an instance receives, from its `…_EVENT_TYPES`, `…_LIVEMODE` and `…_MODE`. `types` are those of
+/// the sources.
+pub fn subscription(
+    reader: &mut Reader<'_>,
+    instance: &InstanceName,
+    types: &TypeVocabulary,
+) -> Subscription {
+    let parse = |text: &str| TypeFilter::parse(text, types);
+    let types = reader.parsed(&instance.setting("EVENT_TYPES"), TypeFilter::all(), parse);
     let livemode = reader.parsed(&instance.setting("LIVEMODE"), LivemodeFilter::All, |text| match text {
         "all" => Ok(LivemodeFilter::All),
         "live" => Ok(LivemodeFilter::Live),
@@ -52,11 +77,6 @@ fn parse_instances(text: &str) -> Result<Vec<InstanceName>, String> {
             return Err(format!("{name:?} is given twice, or has more than letters, digits, - and _"));
         }
         instances.push(InstanceName { name: name.to_owned(), kind: kind.to_owned() });
-    }
-    if instances.is_empty() {
-        return Err(
-            "names no instance; to store events without delivering them, set it to nothing".to_owned()
-        );
     }
     Ok(instances)
 }

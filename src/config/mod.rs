@@ -12,14 +12,14 @@ mod settings;
 mod vars;
 
 pub use database::{Database, required_database};
-pub use instances::{InstanceName, instances, subscription};
+pub use instances::{InstanceName, instances, sources, subscription};
 pub use reader::{ConfigError, Reader, SettingError};
-pub use secrets::{ApiKey, NamedSecret, Scope, webhook_secrets};
+pub use secrets::{ApiKey, Scope};
 pub use settings::{Access, RETENTION_DAYS_MIN, Retention, RetrySettings, Settings, listen, retention};
 pub use vars::Vars;
 
-/// Whether a text may name a secret, an API key's holder or a destination instance.
-fn is_name(text: &str) -> bool {
+/// Whether a text may name a secret, an API key's holder or an instance.
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 40
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')

@@ -1,17 +1,7 @@
-//! Webhook secrets and API keys.
+//! API keys.
 
 use super::is_name;
-use super::reader::Reader;
 use secrecy::{ExposeSecret, SecretString};
-
-/// A webhook secret and the name by which logs and events refer to it.
-#[derive(Debug, Clone)]
-pub struct NamedSecret {
-    /// The name; `secret-1`, `secret-2`, … if none is given.
-    pub name: String,
-    /// The whole secret, including `whsec_`.
-    pub secret: SecretString,
-}
 
 /// What an API key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,39 +21,6 @@ pub struct ApiKey {
     pub scope: Scope,
     /// The key.
     pub key: SecretString,
-}
-
-/// The webhook secrets of Stripe, from `STRIPE_WEBHOOK_SECRET`.
-pub fn webhook_secrets(reader: &mut Reader<'_>) -> Vec<NamedSecret> {
-    reader.parsed("STRIPE_WEBHOOK_SECRET", Vec::new(), parse_webhook_secrets)
-}
-
-/// Parses `whsec_a,live=whsec_b`.
-fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
-    let mut secrets: Vec<NamedSecret> = Vec::new();
-    for (position, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
-        let (name, secret) = match entry.split_once('=') {
-            Some((name, secret)) if !entry.starts_with("whsec_") => (name.trim().to_owned(), secret.trim()),
-            _ => (format!("secret-{}", position + 1), entry),
-        };
-        if !is_name(&name) {
-            return Err(format!(
-                "the name of secret {} may only have letters, digits, - and _",
-                position + 1
-            ));
-        }
-        if secret.strip_prefix("whsec_").is_none_or(str::is_empty) {
-            return Err(format!(
-                "secret {} does not begin with whsec_: copy the signing secret of the endpoint, not an API key",
-                position + 1
-            ));
-        }
-        if secrets.iter().any(|earlier| earlier.name == name) {
-            return Err(format!("the name {name:?} is given twice"));
-        }
-        secrets.push(NamedSecret { name, secret: SecretString::from(secret) });
-    }
-    Ok(secrets)
 }
 
 /// Parses `API_KEYS`: `name:read:key,name:write:key`.

@@ -1,9 +1,9 @@
 //! The settings of the core.
 
 use super::database::{Database, database, required_database};
-use super::instances::{InstanceName, instances};
+use super::instances::{InstanceName, instances, sources};
 use super::reader::Reader;
-use super::secrets::{ApiKey, NamedSecret, parse_api_keys, webhook_secrets};
+use super::secrets::{ApiKey, parse_api_keys};
 use secrecy::ExposeSecret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct Settings {
     pub database: Database,
     /// The most connections to the database.
     pub database_connections: u32,
-    /// The webhook secrets of Stripe.
-    pub stripe_secrets: Vec<NamedSecret>,
+    /// The source instances.
+    pub sources: Vec<InstanceName>,
     /// The destination instances.
     pub instances: Vec<InstanceName>,
     /// Who may use the API.
@@ -42,12 +42,6 @@ impl Settings {
     pub fn for_production(reader: &mut Reader<'_>) -> Self {
         let access = access(reader);
         let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
-        if settings.stripe_secrets.is_empty() {
-            reader.first_problem(
-                "STRIPE_WEBHOOK_SECRET",
-                "is missing: the signing secret (whsec_…) of your Stripe endpoint",
-            );
-        }
         settings.database = required_database(reader);
         settings
     }
@@ -76,7 +70,7 @@ impl Settings {
             listen: listen(reader, ip),
             database: Database::default(),
             database_connections: reader.number("DATABASE_CONNECTIONS", 10, 4, 500),
-            stripe_secrets: webhook_secrets(reader),
+            sources: sources(reader),
             instances: instances(reader),
             access,
             metrics_are_open: !reader.switch("METRICS_AUTH", true),
@@ -187,13 +181,9 @@ mod tests {
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
     fn complete() -> Vars {
-        [
-            ("DATABASE_URL", "postgres://u:p@db/events"),
-            ("STRIPE_WEBHOOK_SECRET", "whsec_a"),
-            ("API_KEYS", &format!("ops:write:{KEY}")),
-        ]
-        .into_iter()
-        .collect()
+        [("DATABASE_URL", "postgres://u:p@db/events"), ("API_KEYS", &format!("ops:write:{KEY}"))]
+            .into_iter()
+            .collect()
     }
 
     fn read(vars: &Vars) -> Result<Settings, ConfigError> {
@@ -211,14 +201,14 @@ mod tests {
     #[test]
     fn all_missing_settings_are_reported_together() {
         let error = read(&Vars::default()).expect_err("nothing is set").to_string();
-        for name in ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "API_KEYS"] {
+        for name in ["DATABASE_URL", "API_KEYS"] {
             assert!(error.contains(name), "{name} in {error}");
         }
     }
 
     #[test]
     fn a_name_set_to_nothing_is_missing_but_empty_destinations_store_only() {
-        assert!(with("STRIPE_WEBHOOK_SECRET", " ").is_err());
+        assert!(with("API_KEYS", " ").is_err());
         let mut vars = complete();
         vars.set("DESTINATIONS", "");
         assert!(read(&vars).expect("store only").instances.is_empty());
@@ -242,18 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn secrets_may_have_names_and_are_hidden_in_debug() {
-        let settings = with("STRIPE_WEBHOOK_SECRET", "whsec_a, live=whsec_b").expect("valid");
-        let names: Vec<_> = settings.stripe_secrets.iter().map(|secret| secret.name.as_str()).collect();
-        assert_eq!(names, ["secret-1", "live"]);
-        let debug = format!("{settings:?}");
-        assert!(!debug.contains("whsec_") && !debug.contains(KEY) && !debug.contains("u:p@"), "{debug}");
+    fn secrets_are_hidden_in_debug() {
+        let debug = format!("{:?}", read(&complete()).expect("valid"));
+        assert!(!debug.contains(KEY) && !debug.contains("u:p@"), "{debug}");
     }
 
     #[test]
     fn an_error_never_quotes_a_secret() {
         for (name, text) in [
-            ("STRIPE_WEBHOOK_SECRET", "sk_live_secret"),
             ("API_KEYS", "ops:write:short-secret"),
             ("API_KEYS", "ops:admin:short-secret"),
             ("DATABASE_URL", "mysql://u:secret@db"),
@@ -263,7 +249,6 @@ mod tests {
                 error.contains(name) && !error.contains("secret@") && !error.contains("short-secret"),
                 "{error}"
             );
-            assert!(!error.contains("sk_live_secret"), "{error}");
         }
     }
 
@@ -275,6 +260,7 @@ mod tests {
             ("AUTH", "maybe"),
             ("LISTEN_ADDR", "localhost"),
             ("DESTINATIONS", "notion,notion"),
+            ("SOURCES", "stripe,stripe"),
         ] {
             assert!(with(name, text).is_err(), "{name}={text}");
         }
@@ -295,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_list_of_nothing_is_missing() {
-        for name in ["STRIPE_WEBHOOK_SECRET", "API_KEYS", "DESTINATIONS"] {
+        for name in ["API_KEYS", "DESTINATIONS", "SOURCES"] {
             assert!(with(name, " , ,").is_err(), "{name}");
         }
     }

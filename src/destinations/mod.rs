@@ -16,7 +16,7 @@ use crate::config::{self, InstanceName, Reader};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Preview;
-use crate::domain::subscription::Subscription;
+use crate::domain::subscription::{Subscription, TypeVocabulary};
 use crate::domain::summary::EventSummary;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -150,14 +150,19 @@ impl Instance {
     }
 }
 
-/// Reads the settings of all instances. The reader collects the problems.
-pub fn configure(reader: &mut Reader<'_>, names: &[InstanceName]) -> Vec<Instance> {
-    configure_kinds(KINDS, reader, names)
+/// Reads the settings of all instances. The reader collects the problems. `types` are those of the sources.
+pub fn configure(reader: &mut Reader<'_>, names: &[InstanceName], types: &TypeVocabulary) -> Vec<Instance> {
+    configure_kinds(KINDS, reader, names, types)
 }
 
 /// Reads the settings of all instances, which are of these kinds.
-pub fn configure_kinds(kinds: &[Kind], reader: &mut Reader<'_>, names: &[InstanceName]) -> Vec<Instance> {
-    names.iter().filter_map(|name| configure_one(kinds, reader, name)).collect()
+pub fn configure_kinds(
+    kinds: &[Kind],
+    reader: &mut Reader<'_>,
+    names: &[InstanceName],
+    types: &TypeVocabulary,
+) -> Vec<Instance> {
+    names.iter().filter_map(|name| configure_one(kinds, reader, name, types)).collect()
 }
 
 /// The kind of this instance, if the program has it.
@@ -165,8 +170,13 @@ pub fn kind_of(name: &InstanceName) -> Option<Kind> {
     KINDS.iter().copied().find(|kind| kind.name == name.kind)
 }
 
-fn configure_one(kinds: &[Kind], reader: &mut Reader<'_>, name: &InstanceName) -> Option<Instance> {
-    let subscription = config::subscription(reader, name);
+fn configure_one(
+    kinds: &[Kind],
+    reader: &mut Reader<'_>,
+    name: &InstanceName,
+    types: &TypeVocabulary,
+) -> Option<Instance> {
+    let subscription = config::subscription(reader, name, types);
     let Some(kind) = kinds.iter().copied().find(|kind| kind.name == name.kind) else {
         let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
         reader.problem(

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use std::sync::Arc;
 
 /// The largest body of an event that is taken, in bytes. Stripe documents no size; its events are a few
 /// kilobytes.
@@ -17,9 +18,9 @@ pub struct EventKey(pub i64);
 /// the exact bytes of the request stay in `payload`.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    /// The source's name, such as `stripe`.
-    pub source: &'static str,
-    /// The sender's id of the event; unique within the source.
+    /// The name of the source instance, such as `stripe`.
+    pub source: Arc<str>,
+    /// The sender's id of the event; unique within the source. It has no blanks.
     pub event_id: String,
     /// The event's facts, as far as the body tells them.
     pub facts: EventFacts,

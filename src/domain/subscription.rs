@@ -6,31 +6,61 @@
 use crate::domain::event::EventFacts;
 use crate::domain::execution::{Mode, NewExecution};
 use crate::domain::lane::lane;
+use std::sync::Arc;
 use wildmatch::WildMatch;
 
-/// The presets and what they stand for.
-pub const PRESETS: &[(&str, &[&str])] = &[
-    ("@all", &["*"]),
-    ("@payments", &["payment_intent.*", "charge.*", "refund.*", "checkout.session.*", "payment_link.*"]),
-    ("@invoices", &["invoice.*", "invoiceitem.*", "invoice_payment.*", "credit_note.*"]),
-    ("@subscriptions", &["customer.subscription.*", "subscription_schedule.*"]),
-    ("@disputes", &["charge.dispute.*", "radar.early_fraud_warning.*", "review.*"]),
-    ("@customers", &["customer.created", "customer.updated", "customer.deleted"]),
-    ("@payouts", &["payout.*", "transfer.*", "balance.*"]),
-];
+/// A preset that any source has: every type.
+const ALL: Preset = ("@all", &["*"]);
+
+/// A named list of patterns.
+pub type Preset = (&'static str, &'static [&'static str]);
+
+/// Another spelling of a type under which patterns match it as well; the type itself if there is none.
+pub type Spelling = fn(&str) -> &str;
+
+/// How the sources write the types of events, and which lists of types have names.
+#[derive(Debug, Clone, Default)]
+pub struct TypeVocabulary {
+    presets: Vec<Preset>,
+    spellings: Arc<[Spelling]>,
+}
+
+impl TypeVocabulary {
+    /// The presets and spellings of several sources together.
+    pub fn new(
+        presets: impl IntoIterator<Item = Preset>,
+        spellings: impl IntoIterator<Item = Spelling>,
+    ) -> Self {
+        Self { presets: presets.into_iter().collect(), spellings: spellings.into_iter().collect() }
+    }
+
+    fn presets(&self) -> impl Iterator<Item = Preset> {
+        std::iter::once(ALL).chain(self.presets.iter().copied())
+    }
+
+    fn preset_names(&self) -> String {
+        self.presets().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+    }
+}
 
 /// A list of type patterns; an event matches when any of them does.
 #[derive(Debug, Clone)]
 pub struct TypeFilter {
     patterns: Vec<WildMatch>,
+    spellings: Arc<[Spelling]>,
 }
 
 /// Why a list of patterns could not be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TypeFilterError {
     /// A word with `@` that is no preset.
-    #[error("{0:?} is no preset; the presets are {presets}", presets = preset_names())]
-    UnknownPreset(String),
+    #[error("{word:?} is no preset; the presets are {presets}")]
+    UnknownPreset {
+        /// The word.
+        word: String,
+        /// The presets that there are.
+        presets: String,
+    },
     /// A pattern with characters that no event type has.
     #[error("{0:?} is no pattern of event types; write for instance invoice.*,charge.refunded or @payments")]
     BadPattern(String),
@@ -39,18 +69,17 @@ pub enum TypeFilterError {
 impl TypeFilter {
     /// Every type.
     pub fn all() -> Self {
-        Self { patterns: vec![WildMatch::new("*")] }
+        Self { patterns: vec![WildMatch::new("*")], spellings: Arc::default() }
     }
 
     /// Reads a comma-separated list of patterns and presets; an empty list means every type.
-    pub fn parse(list: &str) -> Result<Self, TypeFilterError> {
+    pub fn parse(list: &str, types: &TypeVocabulary) -> Result<Self, TypeFilterError> {
         let mut patterns = Vec::new();
         for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             if word.starts_with('@') {
-                let (_, preset) = PRESETS
-                    .iter()
-                    .find(|(name, _)| *name == word)
-                    .ok_or_else(|| TypeFilterError::UnknownPreset(word.to_owned()))?;
+                let (_, preset) = types.presets().find(|(name, _)| *name == word).ok_or_else(|| {
+                    TypeFilterError::UnknownPreset { word: word.to_owned(), presets: types.preset_names() }
+                })?;
                 patterns.extend(preset.iter().map(|pattern| WildMatch::new(pattern)));
             } else if word.chars().all(|c| c.is_ascii_alphanumeric() || "._-*".contains(c)) {
                 patterns.push(WildMatch::new(word));
@@ -58,19 +87,18 @@ impl TypeFilter {
                 return Err(TypeFilterError::BadPattern(word.to_owned()));
             }
         }
-        Ok(if patterns.is_empty() { Self::all() } else { Self { patterns } })
+        if patterns.is_empty() {
+            return Ok(Self::all());
+        }
+        Ok(Self { patterns, spellings: types.spellings.clone() })
     }
 
-    /// Whether the filter wants this type. A thin event's `v1.` in front is ignored.
+    /// Whether the filter wants this type, in any of its spellings.
     pub fn matches(&self, event_type: &str) -> bool {
-        let bare = without_thin_prefix(event_type);
-        self.patterns.iter().any(|pattern| pattern.matches(bare) || pattern.matches(event_type))
+        let is_wanted = |spelt: &str| self.patterns.iter().any(|pattern| pattern.matches(spelt));
+        let others = self.spellings.iter().map(|spelling| spelling(event_type));
+        is_wanted(event_type) || others.filter(|spelt| *spelt != event_type).any(is_wanted)
     }
-}
-
-/// The type as snapshot events spell it: thin events put `v1.` in front.
-fn without_thin_prefix(event_type: &str) -> &str {
-    event_type.strip_prefix("v1.").unwrap_or(event_type)
 }
 
 /// Whether events of real money, of tests, or both are wanted.
@@ -123,24 +151,26 @@ impl Subscription {
     }
 }
 
-fn preset_names() -> String {
-    PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(list: &str) -> Result<TypeFilter, TypeFilterError> {
+        let without_prefix: Spelling = |event_type| event_type.strip_prefix("v1.").unwrap_or(event_type);
+        let invoices: Preset = ("@invoices", &["invoice.*", "credit_note.*"]);
+        TypeFilter::parse(list, &TypeVocabulary::new([invoices], [without_prefix]))
+    }
+
     #[test]
     fn an_empty_list_wants_every_type() {
-        let filter = TypeFilter::parse(" , ").expect("valid");
+        let filter = parse(" , ").expect("valid");
         assert!(filter.matches("invoice.paid") && filter.matches(""));
     }
 
     #[test]
     fn patterns_and_presets_may_be_mixed() {
-        let filter = TypeFilter::parse("@invoices, *.failed").expect("valid");
-        for wanted in ["invoice.paid", "payout.failed", "v1.invoice.paid"] {
+        let filter = parse("@invoices, *.failed").expect("valid");
+        for wanted in ["invoice.paid", "payout.failed", "v1.invoice.paid", "v1.payout.failed"] {
             assert!(filter.matches(wanted), "{wanted}");
         }
         assert!(!filter.matches("customer.created"));
@@ -148,9 +178,9 @@ mod tests {
 
     #[test]
     fn an_unknown_preset_names_those_that_exist() {
-        let error = TypeFilter::parse("@money").expect_err("unknown").to_string();
-        assert!(error.contains("@payments"), "{error}");
-        assert!(TypeFilter::parse("invoice paid").is_err());
+        let error = parse("@money").expect_err("unknown").to_string();
+        assert!(error.contains("@all, @invoices"), "{error}");
+        assert!(parse("invoice paid").is_err());
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! waits, so a client that goes away cannot interrupt a transaction. Memory is set aside as a body
 //! comes in; where there is none left the answer is 503, and the sender comes again.
 
-mod forensics;
+mod rejection_log;
 mod room;
 mod writer;
 
 pub use crate::domain::event::BODY_BYTES_MAX;
-pub use forensics::Forensics;
+pub use rejection_log::RejectionLog;
 pub use writer::{Reservation, Stored, WriteError, Writer, WriterSettings};
 
 use crate::domain::event::NewEvent;
@@ -67,7 +67,7 @@ pub struct Ingest {
     /// Counts what comes in.
     pub metrics: Metrics,
     /// Keeps some of what is rejected.
-    pub forensics: Forensics,
+    pub rejection_log: RejectionLog,
 }
 
 /// What strangers can bring about as often as they like is told once a second at most.
@@ -105,10 +105,9 @@ pub struct Received {
     operation_id = "receive_webhook",
     tag = "webhooks",
     params(
-        ("source" = String, Path, description = "The sender, such as stripe", example = "stripe"),
-        ("Stripe-Signature" = String, Header, description = "Stripe's signature of the body"),
+        ("source" = String, Path, description = "The name of the source, such as stripe", example = "stripe"),
     ),
-    request_body(content = serde_json::Value, description = "A Stripe event, snapshot or thin, at most 2 MiB", content_type = "application/json"),
+    request_body(content = serde_json::Value, description = "An event as its sender sends it, with its signature in a header such as Stripe-Signature; at most 2 MiB", content_type = "application/json"),
     responses(
         (status = 200, description = "Committed, now or earlier", body = Received),
         (status = 400, description = "Not signed by a known secret, or no event; nothing is stored", body = Problem, content_type = "application/problem+json"),
@@ -163,7 +162,7 @@ impl Ingest {
             .await
             .unwrap_or_else(|_| Err(too_slow(patience)))?;
         let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
-            self.forensics.note(|| source.sight(&parts.headers, &body, &rejection));
+            self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
             self.rejected(source.name(), &rejection)
         })?;
         let event_id = event.event_id.clone();
@@ -201,7 +200,7 @@ impl Ingest {
         Ok(whole.freeze())
     }
 
-    fn rejected(&self, source: &'static str, rejection: &Rejection) -> Refusal {
+    fn rejected(&self, source: &str, rejection: &Rejection) -> Refusal {
         if let Some(unsaid) = self.log.0.rejected.turn() {
             warn!(source, check = rejection.check, unsaid, "webhook rejected: {rejection}");
         }

@@ -257,7 +257,8 @@ impl Task {
                     }
                     for group in part {
                         let is_known = !known.is_empty()
-                            && known.contains(&(group.event.source.to_owned(), group.event.event_id.clone()));
+                            && known
+                                .contains(&(group.event.source.to_string(), group.event.event_id.clone()));
                         group.stored(!is_known, &self.metrics);
                     }
                 }
@@ -352,9 +353,9 @@ fn split(batch: Vec<Group>, bytes_max: usize) -> Vec<Vec<Group>> {
 /// Puts copies of one event together, the first body standing for all.
 fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<(&'static str, String), usize> = HashMap::new();
+    let mut places: HashMap<(Arc<str>, String), usize> = HashMap::new();
     for Waiting { event, executions, verdict, share } in batch {
-        let place = *places.entry((event.source, event.event_id.clone())).or_insert(groups.len());
+        let place = *places.entry((event.source.clone(), event.event_id.clone())).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
                 group.verdicts.push(verdict);
@@ -375,7 +376,7 @@ mod tests {
 
     fn of_bytes(length: usize) -> Group {
         let event = NewEvent {
-            source: "stripe",
+            source: "stripe".into(),
             event_id: String::new(),
             facts: EventFacts::default(),
             signature: String::new(),

@@ -10,7 +10,7 @@ use super::payload::{self as layout};
 use super::query::{Path, Query};
 use super::refusal::Refusal;
 use super::timeline::{Names, timeline, waits};
-use super::{Ui, dashboard_link};
+use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::search::Sought;
@@ -66,7 +66,7 @@ pub(super) async fn show(
         div.head {
             div { p.kicker { "Event" } h1 { (type_of(&event)) } p.mono.soft { (event.event_id) } }
         }
-        section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&event, found.as_ref())) }
+        section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&ui, &event, found.as_ref())) }
         section data-part="deliveries" aria-labelledby="deliveries" {
             h2 id="deliveries" { "Deliveries" }
             @if deliveries.is_empty() {
@@ -177,21 +177,21 @@ pub(super) fn rows(events: &[EventRow]) -> Markup {
 }
 
 /// What is known of an event; what its body tells is there once it is indexed.
-fn facts(event: &EventRow, found: Option<&FoundEvent>) -> Markup {
-    let (account, livemode) = (event.account.as_deref(), event.livemode);
-    let in_stripe = dashboard_link::event(&event.event_id, account, livemode);
+fn facts(ui: &Ui, event: &EventRow, found: Option<&FoundEvent>) -> Markup {
+    let at_sender = ui.sources.event_link(&event.event_id, origin(event));
+    let sender = ui.sources.sender_of(&event.source);
     html! {
         dl.facts {
             div { dt { "Created" } dd { @match event.created { Some(at) => (time(at)), None => (none()) } } }
             div { dt { "Received" } dd { (time(event.received_at)) } }
-            div { dt { "Mode" } dd { (mode(livemode)) } }
+            div { dt { "Mode" } dd { (mode(event.livemode)) } }
             div { dt { "Verified by" } dd { (event.secret_name) } }
             div {
                 dt { "Object" }
                 dd {
                     @match event.object_id.as_deref() {
                         Some(id) => {
-                            @match dashboard_link::object(id, account, livemode) {
+                            @match ui.sources.object_link(id, origin(event)) {
                                 Some(link) => span.mono { (outside(&link, id)) },
                                 None => span.mono { (id) },
                             }
@@ -202,9 +202,9 @@ fn facts(event: &EventRow, found: Option<&FoundEvent>) -> Markup {
                 }
             }
             @if let Some(found) = found { (of_body(found)) }
-            div { dt { "Account" } dd.mono { (maybe(account)) } }
+            div { dt { "Account" } dd.mono { (maybe(event.account.as_deref())) } }
             div { dt { "API version" } dd { (maybe(event.api_version.as_deref())) } }
-            div { dt { "In Stripe" } dd { @match in_stripe { Some(link) => (outside(&link, "Open the event")), None => (none()) } } }
+            div { dt { "In " (sender) } dd { @match at_sender { Some(link) => (outside(&link, "Open the event")), None => (none()) } } }
         }
     }
 }

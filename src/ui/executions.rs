@@ -11,7 +11,7 @@ use super::guard::Visitor;
 use super::query::{Path, Query};
 use super::refusal::Refusal;
 use super::timeline::{Names, timeline, waits};
-use super::{Ui, dashboard_link};
+use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
@@ -65,7 +65,7 @@ pub(super) async fn show(
         }
         section.card aria-labelledby="facts" data-part="facts" {
             h2.hidden id="facts" { "Facts" }
-            (facts(&execution, &event))
+            (facts(&ui, &execution, &event))
         }
         section aria-labelledby="timeline-title" data-part="timeline" {
             h2 id="timeline-title" { "What happened" }
@@ -141,8 +141,7 @@ pub(super) fn rows(executions: &[ExecutionRow], instances: &[String]) -> Markup 
     }
 }
 
-fn facts(execution: &ExecutionRow, event: &EventRow) -> Markup {
-    let (account, livemode) = (event.account.as_deref(), event.livemode);
+fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
     html! {
         dl.facts {
             div { dt { "Event" } dd { a.mono href=(format!("/events/{}", event.id)) { (event.event_id) } } }
@@ -150,7 +149,7 @@ fn facts(execution: &ExecutionRow, event: &EventRow) -> Markup {
                 dt { "Object" }
                 dd.mono {
                     @match event.object_id.as_deref() {
-                        Some(id) => @match dashboard_link::object(id, account, livemode) {
+                        Some(id) => @match ui.sources.object_link(id, origin(event)) {
                             Some(link) => (outside(&link, id)),
                             None => (id),
                         },

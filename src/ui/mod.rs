@@ -9,7 +9,6 @@ mod audit;
 mod badge;
 mod bulk;
 mod chart;
-mod dashboard_link;
 mod destinations;
 mod elements;
 mod events;
@@ -40,7 +39,8 @@ pub use playground::{Playground, SampleError, SendSample};
 use crate::config::Access;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
-use crate::store::{Notifier, Store};
+use crate::domain::source::{Origin, SourceCatalog};
+use crate::store::{EventRow, Notifier, Store};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -61,8 +61,8 @@ pub struct Parts {
     pub instances: Arc<[String]>,
     /// The same instances, with what they want and how fast they can be served.
     pub destinations: Arc<[DestinationSummary]>,
-    /// The names of the webhook secrets that are configured.
-    pub secrets: Arc<[String]>,
+    /// The sources that are configured.
+    pub sources: Arc<dyn SourceCatalog>,
     /// Makes previews.
     pub previewer: Previewer,
     /// Silence is strange from so many times the usual gap between events; never for 0.
@@ -85,7 +85,7 @@ pub struct Ui {
     store: Store,
     instances: Arc<[String]>,
     destinations: Arc<[DestinationSummary]>,
-    secrets: Arc<[String]>,
+    sources: Arc<dyn SourceCatalog>,
     previewer: Previewer,
     silence_factor: u32,
     notifier: Notifier,
@@ -98,6 +98,11 @@ pub struct Ui {
     wrong_keys: Arc<Semaphore>,
 }
 
+/// Where an event came from, for a link to its sender.
+fn origin(event: &EventRow) -> Origin<'_> {
+    Origin { source: &event.source, account: event.account.as_deref(), livemode: event.livemode }
+}
+
 impl Ui {
     /// Puts it together.
     pub fn new(parts: Parts) -> Self {
@@ -105,7 +110,7 @@ impl Ui {
             store,
             instances,
             destinations,
-            secrets,
+            sources,
             silence_factor,
             previewer,
             notifier,
@@ -118,7 +123,7 @@ impl Ui {
             store,
             instances,
             destinations,
-            secrets,
+            sources,
             previewer,
             silence_factor,
             notifier,

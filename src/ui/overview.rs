@@ -11,7 +11,7 @@ use super::verdict::{banner, waiting_words};
 use super::{Ui, chart, destinations, playground};
 use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
-use crate::domain::rejection::{Diagnosis, Kept, diagnose};
+use crate::domain::rejection::{Diagnosis, Kept};
 use crate::domain::verdict;
 use crate::store::{AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica};
 use axum::extract::State;
@@ -45,7 +45,7 @@ pub(super) async fn overview(
         gather(&ui, Range::of(query.range.as_deref())).await?;
     let now = reading.standing.now;
     let verdict = verdict::of(&reading.standing);
-    let causes = diagnose(&rejections, reading.standing.arrivals.last_at, &ui.secrets);
+    let causes = ui.sources.diagnose(&rejections, reading.standing.arrivals.last_at);
     let body = html! {
         (banner(&verdict, now))
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }

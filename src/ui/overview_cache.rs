@@ -67,7 +67,7 @@ impl Ui {
         let watched = Watched {
             instances: &self.instances,
             destinations: &self.destinations,
-            secrets: &self.secrets,
+            sources: self.sources.as_ref(),
             silence_factor: self.silence_factor,
         };
         let (standing, backlog) = self.store.standing(watched).await?;

@@ -11,7 +11,7 @@ use super::guard::Visitor;
 use super::query::{self, Query};
 use super::refusal::Refusal;
 use super::timeline::{Names, timeline};
-use super::{Ui, dashboard_link};
+use super::{Ui, origin};
 use crate::domain::event::EventKey;
 use crate::domain::search::{Sought, term};
 use crate::domain::story::{self, Chapter};
@@ -65,7 +65,7 @@ pub(super) async fn search(
             h1 { bdi { (query.q.trim()) } }
             @if older.is_some() { p.lead { "The newest " (EVENTS) " events that know it; there are older ones." } }
         }
-        (subject.facts())
+        (subject.facts(&ui))
         section data-part="rows" aria-labelledby="events-title" {
             h2 id="events-title" { "Events" }
             (rows(&page.rows, &chapters, &subject))
@@ -112,16 +112,15 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn facts(&self) -> Markup {
+    fn facts(&self, ui: &Ui) -> Markup {
         let (event, customer) = match self {
             Self::Object(event) => (*event, None),
             Self::Customer(found) => (&found.event, Some(*found)),
             Self::Other => return html! {},
         };
         let link = |id: Option<&str>| {
-            let in_stripe =
-                id.and_then(|id| dashboard_link::object(id, event.account.as_deref(), event.livemode));
-            html! { @match (id, in_stripe) { (Some(id), Some(link)) => (outside(&link, id)), (id, _) => (maybe(id)) } }
+            let at_sender = id.and_then(|id| ui.sources.object_link(id, origin(event)));
+            html! { @match (id, at_sender) { (Some(id), Some(link)) => (outside(&link, id)), (id, _) => (maybe(id)) } }
         };
         html! {
             section.card aria-labelledby="facts" {

@@ -3,7 +3,7 @@
 use crate::harness::{Answer, Database, NOW, SECRET, Service, within};
 use axum::body::Body;
 use axum::http::Request;
-use eventbridge::domain::rejection::{BodyForm, Sighting};
+use eventbridge::domain::rejection::{BodyForm, RejectionSample};
 use eventbridge::sources::stripe;
 use eventbridge::store::REJECTIONS_KEPT;
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ async fn the_newest_take_the_place_of_the_oldest() {
     let database = Database::new().await;
     let store = database.store();
     for number in 0..=u64::try_from(REJECTIONS_KEPT).unwrap() {
-        let sighting = Sighting {
+        let sample = RejectionSample {
             source: "stripe".to_owned(),
             reason: "signature_missing".to_owned(),
             header_names: vec!["host".to_owned()],
@@ -137,10 +137,10 @@ async fn the_newest_take_the_place_of_the_oldest() {
             livemode: None,
             unseen: 0,
         };
-        store.rejections.keep_rejection(&sighting).await.unwrap();
+        store.rejections.keep_rejection(&sample).await.unwrap();
     }
     let kept = store.rejections.rejections().await.unwrap();
-    let lengths: Vec<_> = kept.iter().map(|one| one.sighting.body_bytes).collect();
+    let lengths: Vec<_> = kept.iter().map(|one| one.sample.body_bytes).collect();
     assert_eq!(lengths, (1..=100).rev().collect::<Vec<_>>());
     assert_eq!(database.count("select count(*) from eventbridge.rejections").await, REJECTIONS_KEPT);
 }

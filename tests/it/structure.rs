@@ -115,6 +115,7 @@ fn every_setting_that_is_read_stands_in_the_model_and_in_the_documents() {
         "config/database.rs",
         "config/instances.rs",
         "config/secrets.rs",
+        "sources/stripe/settings.rs",
         "config/settings.rs",
         "alerts/settings.rs",
         "cli/environment.rs",
@@ -129,7 +130,8 @@ fn every_setting_that_is_read_stands_in_the_model_and_in_the_documents() {
             settings.extend(text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
         }
         let suffixes = text.split("setting(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-        settings.extend(suffixes.map(|suffix| format!("NOTION_{suffix}")));
+        let kind = if file.starts_with("sources/stripe") { "STRIPE" } else { "NOTION" };
+        settings.extend(suffixes.map(|suffix| format!("{kind}_{suffix}")));
     }
     settings.remove("RUST_LOG");
     assert!(settings.len() > 15, "{settings:?}");

@@ -11,11 +11,11 @@ use crate::world::{SECRET, World};
 use anyhow::Context;
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use eventbridge::config::NamedSecret;
+use eventbridge::config::InstanceName;
 use eventbridge::domain::event::NewEvent;
 use eventbridge::domain::execution::{Mode, NewExecution};
 use eventbridge::sources::Source;
-use eventbridge::sources::stripe::{HEADER, Stripe};
+use eventbridge::sources::stripe::{HEADER, NamedSecret, Stripe};
 use eventbridge::store::{IncomingEvent, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,7 +83,7 @@ pub async fn postgres(world: &World) -> anyhow::Result<Figures> {
 /// Events as the source hands them over.
 fn events(wanted: usize) -> anyhow::Result<Vec<NewEvent>> {
     let secret = NamedSecret { name: "secret-1".to_owned(), secret: SECRET.into() };
-    let source = Stripe::new(&[secret]);
+    let source = Stripe::new(&InstanceName::of_kind("stripe"), vec![secret]);
     let requests = Requests::make(Recipe::of(wanted));
     let mut events = Vec::with_capacity(wanted);
     while let Some(request) = requests.take() {

@@ -6,8 +6,9 @@
 use super::dev_environment::{DevEnvironment, Options};
 use super::sender::{self, INVOICE_LIFE, Sender, Sent};
 use crate::cli::{signals, table};
-use crate::config::{NamedSecret, Vars};
+use crate::config::Vars;
 use crate::http_client;
+use crate::sources::stripe::NamedSecret;
 use crate::telemetry::{self, LogFormat};
 use anyhow::{Context, bail, ensure};
 use notion_sandbox::{SandboxHandle, SandboxPage};

@@ -4,7 +4,7 @@ use super::dev_environment::{DevEnvironment, Options};
 use super::{stripe_cli, trigger};
 use crate::cli::local_state::LocalState;
 use crate::cli::{environment, signals};
-use crate::config::NamedSecret;
+use crate::sources::stripe::NamedSecret;
 use crate::telemetry::LogFormat;
 use private_postgres::{DataLifetime, PrivatePostgres};
 use secrecy::ExposeSecret;

@@ -7,14 +7,17 @@ use super::sender::{self, Sender};
 use crate::alerts;
 use crate::app::{Parts, Role, Service};
 use crate::cli::command_context;
-use crate::config::{NamedSecret, Reader, Settings, Vars};
+use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations;
+use crate::domain::source::SourceCatalog;
+use crate::sources::Registry;
+use crate::sources::stripe::{self, NamedSecret};
 use crate::store::MigrateError;
 use crate::ui::{Playground, SampleError, SendSample};
 use anyhow::Context;
 use notion_sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxOptions, Template};
 use private_postgres::{DataLifetime, PrivatePostgres};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,14 +63,7 @@ impl DevEnvironment {
         if free_ports {
             settings.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         }
-        if settings.stripe_secrets.is_empty() {
-            settings.stripe_secrets = fallback_secrets;
-        }
-        let secret = settings
-            .stripe_secrets
-            .first()
-            .map(|first| first.secret.clone())
-            .context("there is no webhook secret")?;
+        let secret = signing_secret(&mut vars, &fallback_secrets)?;
 
         let listener = listen(settings.listen).await?;
         let address = listener.local_addr()?;
@@ -82,7 +78,8 @@ impl DevEnvironment {
             Some(start_sandbox(&mut vars, address, sandbox_journal).await?)
         };
         let mut reader = Reader::new(&vars);
-        let instances = destinations::configure(&mut reader, &settings.instances);
+        let sources = Registry::configure(&mut reader, &settings.sources);
+        let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
         let alerts = alerts::settings(&mut reader);
         let (instances, alerts) = reader.finish((instances, alerts))?;
 
@@ -97,6 +94,7 @@ impl DevEnvironment {
             store,
             settings,
             alerts,
+            sources,
             instances,
             clock: Arc::new(|| SystemTime::now().into()),
             more_routes: browser_trigger::routes(sender.clone()),
@@ -119,6 +117,22 @@ impl DevEnvironment {
         }
         Ok(served?)
     }
+}
+
+/// The secret that samples are signed with: the first one of the settings. If they name none, `fallback`
+/// becomes the setting.
+fn signing_secret(vars: &mut Vars, fallback: &[NamedSecret]) -> anyhow::Result<SecretString> {
+    let instance = InstanceName::of_kind(stripe::KIND.name);
+    let setting = instance.setting("WEBHOOK_SECRET");
+    if !vars.is_meant(&setting) {
+        let texts: Vec<_> =
+            fallback.iter().map(|one| format!("{}={}", one.name, one.secret.expose_secret())).collect();
+        vars.set(&setting, texts.join(","));
+    }
+    let mut reader = Reader::new(vars);
+    let secrets = stripe::webhook_secrets(&mut reader, &instance);
+    let secrets = reader.finish(secrets)?;
+    secrets.into_iter().next().map(|first| first.secret).context("there is no webhook secret")
 }
 
 /// What to do if the schema of the database cannot be brought up to date.

@@ -1,6 +1,6 @@
 //! The Stripe CLI's own webhook secret, if the CLI is installed and logged in.
 
-use crate::config::NamedSecret;
+use crate::sources::stripe::NamedSecret;
 use secrecy::SecretString;
 use std::process::Stdio;
 use std::time::Duration;

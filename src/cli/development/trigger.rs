@@ -3,7 +3,8 @@
 use super::sender;
 use crate::cli::environment;
 use crate::cli::local_state::LocalState;
-use crate::config::{self, Reader};
+use crate::config::{self, InstanceName, Reader};
+use crate::sources::stripe;
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -80,7 +81,7 @@ fn secret(given: Option<String>) -> anyhow::Result<SecretString> {
     }
     let vars = environment::vars()?;
     let mut reader = Reader::new(&vars);
-    let secrets = config::webhook_secrets(&mut reader);
+    let secrets = stripe::webhook_secrets(&mut reader, &InstanceName::of_kind(stripe::KIND.name));
     if let Some(first) = reader.finish(secrets)?.into_iter().next() {
         return Ok(first.secret);
     }

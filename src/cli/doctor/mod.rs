@@ -14,7 +14,8 @@ use crate::alerts::{self, AlertSettings};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
-use crate::domain::rejection::diagnose;
+use crate::domain::source::SourceCatalog;
+use crate::sources::Registry;
 use crate::store::{Hold, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use report::{Report, Section};
@@ -46,17 +47,17 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let (vars, mut setting_findings) = read_settings();
     let mut reader = Reader::new(&vars);
     let settings = Settings::for_production(&mut reader);
-    let instances = destinations::configure(&mut reader, &settings.instances);
+    let sources = Registry::configure(&mut reader, &settings.sources);
+    let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);
     setting_findings.extend(wrong_settings(reader));
-    setting_findings.extend(settings::names(&settings.instances));
+    setting_findings.extend(settings::names(&settings.sources, &settings.instances));
     setting_findings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
     if setting_findings.is_empty() {
         setting_findings.push(Finding::good("all required settings are set and valid"));
     }
     sections.push(Section { name: "Settings".to_owned(), findings: setting_findings });
-    sections
-        .push(Section { name: "Stripe".to_owned(), findings: settings::secrets(&settings.stripe_secrets) });
+    sections.extend(sources.check().map(|(name, findings)| Section { name, findings }));
 
     let mut clocks = Vec::new();
     let mut store = None;
@@ -69,7 +70,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         store = checked.is_usable.then_some(opened);
     }
     if let Some(store) = &store {
-        sections.push(Section { name: "Service".to_owned(), findings: service(store, &settings).await });
+        sections.push(Section { name: "Service".to_owned(), findings: service(store, &sources).await });
     }
 
     let mut targets: Vec<(String, String)> = Vec::new();
@@ -134,13 +135,12 @@ fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
 
 /// What the running service recorded about webhooks: which it rejected, and when it accepted the last one.
 /// Empty without its tables, which the database section reports.
-async fn service(store: &Store, settings: &Settings) -> Vec<Finding> {
+async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let secrets: Vec<String> = settings.stripe_secrets.iter().map(|secret| secret.name.clone()).collect();
     if let (Ok(kept), Ok(accepted_at)) =
         (store.rejections.rejections().await, store.rejections.last_accepted_at().await)
     {
-        findings.extend(diagnose(&kept, accepted_at, &secrets).into_iter().map(|found| {
+        findings.extend(sources.diagnose(&kept, accepted_at).into_iter().map(|found| {
             let requests = output::counted(found.count, "request");
             let what = format!("{} ({requests}, the last at {})", found.says, at(found.last_at));
             match found.cause.is_to_be_mended() {

@@ -8,7 +8,7 @@ use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
 use crate::domain::audit::Action;
 use crate::domain::delivery::Remote;
-use crate::sources::{Registry, stripe::Stripe};
+use crate::domain::source::SourceCatalog;
 use crate::store::{Forgotten, Store, WrittenPage};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
@@ -16,7 +16,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -89,15 +88,14 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     // Only removing pages needs the destinations.
     let instances = if args.pages {
         let names = config::instances(&mut reader);
-        destinations::configure(&mut reader, &names)
+        destinations::configure(&mut reader, &names, command_context::sources(&vars).types())
     } else {
         Vec::new()
     };
     let instances = reader.finish(instances)?;
     let store = command_context::connect(&command_context::database(&vars)?, 2)?;
     command_context::require_schema(&store).await?;
-    // Reading stored events needs no secrets.
-    let sources = Registry::new(vec![Arc::new(Stripe::new(&[]))]);
+    let sources = command_context::sources(&vars);
     let (known, events) = person::find(&store, &sources, wanted).await?;
     let found = person::summary(&known, events.len());
     let question = format!("{found}. Remove their data permanently?");

@@ -1,13 +1,10 @@
-//! What the rejections of late have in common, in plain words. Pure: a list goes in, causes come out.
+//! What rejected requests have in common: the causes, and how many were rejected in a row.
 
-use super::{BodyForm, Kept};
+use super::Kept;
+use crate::domain::source::SourceCatalog;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeMap;
 
-/// Claimed times that are off by about the same are a clock's; others are delays.
-const CLOCK_SPREAD_SECONDS: i64 = 60;
-
-/// Rejections that are older say nothing of today.
+/// Rejections that are older say nothing about today.
 const OF_LATE: TimeDelta = TimeDelta::hours(24);
 
 /// Why requests are rejected.
@@ -74,38 +71,6 @@ pub struct Diagnosis {
     pub remedy: String,
 }
 
-/// Finds the causes of these rejections, the newest first. `accepted_at` is when the newest event
-/// was accepted; `secrets` are the names of the configured ones.
-pub fn diagnose(kept: &[Kept], accepted_at: Option<DateTime<Utc>>, secrets: &[String]) -> Vec<Diagnosis> {
-    let mut groups: BTreeMap<Cause, Vec<&Kept>> = BTreeMap::new();
-    let first_mismatch =
-        kept.iter().filter(|one| one.sighting.reason == "signature_no_match").map(|one| one.at).min();
-    let some_pass = accepted_at.is_some_and(|at| first_mismatch.is_some_and(|first| at > first));
-    let offsets = offsets_of_late(kept);
-    for one in kept {
-        groups.entry(cause_of(one, some_pass, &offsets)).or_default().push(one);
-    }
-    let mut found: Vec<_> = groups
-        .into_iter()
-        .filter_map(|(cause, group)| {
-            let first_at = group.iter().map(|one| one.at).min()?;
-            let last_at = group.iter().map(|one| one.at).max()?;
-            let (says, remedy) = words(cause, &group, secrets, &offsets);
-            Some(Diagnosis {
-                cause,
-                count: group.iter().map(|one| one.sighting.unseen.saturating_add(1)).sum(),
-                first_at,
-                last_at,
-                is_current: accepted_at.is_none_or(|at| at < last_at),
-                says,
-                remedy,
-            })
-        })
-        .collect();
-    found.sort_by_key(|one| std::cmp::Reverse(one.last_at));
-    found
-}
-
 /// Requests that were rejected with none accepted between or after them, for causes that are to be mended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InARow {
@@ -115,12 +80,11 @@ pub struct InARow {
     pub newest: Diagnosis,
 }
 
-/// What is rejected in a row now: since an event was accepted, and within a day. Arguments as of
-/// [`diagnose`].
+/// What is rejected in a row now: since an event was accepted at `accepted_at`, and within a day.
 pub fn rejected_in_a_row(
     kept: &[Kept],
     accepted_at: Option<DateTime<Utc>>,
-    secrets: &[String],
+    sources: &dyn SourceCatalog,
     now: DateTime<Utc>,
 ) -> Option<InARow> {
     let is_after = |at: DateTime<Utc>| accepted_at.is_none_or(|accepted| at > accepted);
@@ -129,228 +93,68 @@ pub fn rejected_in_a_row(
         .filter(|one| is_after(one.at) && now.signed_duration_since(one.at) < OF_LATE)
         .cloned()
         .collect();
-    let causes = diagnose(&of_late, accepted_at, secrets);
+    let causes = sources.diagnose(&of_late, accepted_at);
     let to_be_mended = || causes.iter().filter(|found| found.cause.is_to_be_mended());
     let count = to_be_mended().map(|found| found.count).sum();
     Some(InARow { count, newest: to_be_mended().next()?.clone() })
 }
 
-fn cause_of(one: &Kept, some_pass: bool, offsets: &[i64]) -> Cause {
-    let sighting = &one.sighting;
-    let is_event = matches!(sighting.form, BodyForm::AsSent | BodyForm::Rewritten | BodyForm::Unclear);
-    match sighting.reason.as_str() {
-        "signature_missing" if sighting.by_sender && is_event => Cause::HeaderDropped,
-        "signature_malformed" if is_event => Cause::HeaderChanged,
-        "signature_no_match" if sighting.form == BodyForm::Rewritten => Cause::BodyRewritten,
-        "signature_no_match" if is_event && some_pass => Cause::AnotherSecret,
-        "signature_no_match" if is_event => Cause::WrongSecret,
-        "signature_clock_ahead" => Cause::Clock,
-        "signature_too_old" if spread(offsets) <= CLOCK_SPREAD_SECONDS => Cause::Clock,
-        "signature_too_old" => Cause::Delayed,
-        // These were signed with a secret of ours.
-        "body_not_an_event" | "event_id_invalid" => Cause::NotAnEvent,
-        _ => Cause::Stranger,
-    }
-}
-
-/// By how many seconds the claimed times of well-signed requests lie behind ours.
-fn offsets_of_late(kept: &[Kept]) -> Vec<i64> {
-    kept.iter()
-        .filter(|one| matches!(one.sighting.reason.as_str(), "signature_too_old" | "signature_clock_ahead"))
-        .filter_map(|one| Some(one.at.timestamp().saturating_sub(one.sighting.claimed_at?)))
-        .collect()
-}
-
-fn spread(offsets: &[i64]) -> i64 {
-    let (least, most) = (offsets.iter().min(), offsets.iter().max());
-    most.zip(least).map_or(0, |(most, least)| most.saturating_sub(*least))
-}
-
-fn words(cause: Cause, group: &[&Kept], secrets: &[String], offsets: &[i64]) -> (String, String) {
-    let text = |says: &str, remedy: &str| (says.to_owned(), remedy.to_owned());
-    match cause {
-        Cause::WrongSecret => (
-            format!("Requests are signed with none of the configured secrets ({}), and nothing was accepted since.{}", listing(secrets), mode(group, secrets)),
-            "Set STRIPE_WEBHOOK_SECRET to the signing secret of the endpoint that sends, and restart. Test mode, live mode, the Stripe CLI and each endpoint have one of their own; several are separated by commas.".to_owned(),
-        ),
-        Cause::AnotherSecret => (
-            format!("Some requests are accepted, and others are signed with none of the configured secrets ({}): a second endpoint or the other mode sends here too.{}", listing(secrets), mode(group, secrets)),
-            "Add the signing secret of the other endpoint to STRIPE_WEBHOOK_SECRET, separated by a comma, and restart; or remove that endpoint in the Stripe dashboard.".to_owned(),
-        ),
-        Cause::BodyRewritten => text(
-            "No signature matches, and the body is an event that is not written as Stripe writes it, so something on the way has read it and written it anew.",
-            "Let the proxy, gateway or function in between pass the raw bytes of the body on, without parsing JSON, and without changing blanks or the encoding.",
-        ),
-        Cause::HeaderDropped => text(
-            "Stripe's events come without their Stripe-Signature header, so something on the way drops it.",
-            "Let the proxy or gateway in between pass the header Stripe-Signature on.",
-        ),
-        Cause::HeaderChanged => text(
-            "Events come with a Stripe-Signature header that cannot be read, so something on the way changes it.",
-            "Let the proxy or gateway in between pass the header Stripe-Signature on as it is, once.",
-        ),
-        Cause::Clock => {
-            let offset = median(offsets);
-            let direction = if offset > 0 { "ahead of" } else { "behind" };
-            (
-                format!("The signatures are right, but this machine's clock is about {} s {direction} Stripe's.", offset.abs()),
-                "Set this machine's clock by NTP.".to_owned(),
-            )
-        }
-        Cause::Delayed => text(
-            "The signatures are right but old, by times that differ: the requests were held up on the way, or recorded and sent again.",
-            "See what queues or repeats requests in between. Stripe signs each of its own repetitions anew.",
-        ),
-        Cause::NotAnEvent => text(
-            "Requests are signed with a configured secret and are no events.",
-            "See what sends them: it signs with your secret and is not Stripe, or an endpoint of another kind.",
-        ),
-        Cause::Stranger => text(
-            "Requests come that are no signed events: somebody else has found this address.",
-            "Nothing needs to be done; they are refused before anything is stored.",
-        ),
-    }
-}
-
-/// A hint that is told only where the names of the secrets say something of their modes.
-fn mode(group: &[&Kept], secrets: &[String]) -> String {
-    let is_named = |word: &str| secrets.iter().any(|name| name.to_lowercase().contains(word));
-    let all = |live: bool| group.iter().all(|one| one.sighting.livemode == Some(live));
-    let (live, test) = (is_named("live"), is_named("test") || is_named("cli"));
-    match () {
-        () if all(true) && test && !live => {
-            " They are of live mode, and the secrets are named as if they were not."
-        }
-        () if all(false) && live && !test => {
-            " They are of test mode, and the secrets are named as if they were not."
-        }
-        () if all(true) => " They are of live mode.",
-        () if all(false) => " They are of test mode.",
-        () => "",
-    }
-    .to_owned()
-}
-
-fn listing(secrets: &[String]) -> String {
-    if secrets.is_empty() { "none is known here".to_owned() } else { secrets.join(", ") }
-}
-
-fn median(offsets: &[i64]) -> i64 {
-    let mut sorted = offsets.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Sighting;
     use super::*;
+    use crate::domain::rejection::RejectionSample;
+    use crate::domain::source::Origin;
+    use crate::domain::subscription::TypeVocabulary;
 
-    const NOW: i64 = 1_800_000_000;
+    /// Takes each rejection for a wrong secret.
+    struct WrongSecrets(TypeVocabulary);
 
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(NOW + seconds, 0).expect("a time")
+    impl SourceCatalog for WrongSecrets {
+        fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
+            let Some(at) = rejections.iter().map(|kept| kept.at).max() else { return Vec::new() };
+            vec![Diagnosis {
+                cause: Cause::WrongSecret,
+                count: rejections.iter().map(|kept| kept.sample.unseen + 1).sum(),
+                first_at: at,
+                last_at: at,
+                is_current: accepted_at.is_none_or(|accepted| accepted < at),
+                says: String::new(),
+                remedy: String::new(),
+            }]
+        }
+
+        fn sender_of(&self, source: &str) -> String {
+            source.to_owned()
+        }
+
+        fn event_link(&self, _: &str, _: Origin<'_>) -> Option<String> {
+            None
+        }
+
+        fn object_link(&self, _: &str, _: Origin<'_>) -> Option<String> {
+            None
+        }
+
+        fn types(&self) -> &TypeVocabulary {
+            &self.0
+        }
     }
 
-    fn kept(seconds: i64, reason: &str, form: BodyForm) -> Kept {
-        let sighting = Sighting {
-            source: "stripe".to_owned(),
-            reason: reason.to_owned(),
-            header_names: Vec::new(),
-            by_sender: true,
-            body_bytes: 10,
-            body_sha256: String::new(),
-            form,
-            claimed_at: Some(NOW + seconds),
-            livemode: Some(true),
-            unseen: 0,
+    #[test]
+    fn rejections_count_since_the_last_event_was_accepted_and_within_a_day() {
+        let ago = |minutes| DateTime::UNIX_EPOCH + TimeDelta::days(9) - TimeDelta::minutes(minutes);
+        let count = |accepted: Option<i64>, minutes: i64, unseen: u64| {
+            let sample = RejectionSample {
+                unseen,
+                ..RejectionSample::new("stripe", "signature_no_match", Vec::new(), b"")
+            };
+            let kept = [Kept { at: ago(minutes), sample }];
+            let sources = WrongSecrets(TypeVocabulary::default());
+            rejected_in_a_row(&kept, accepted.map(ago), &sources, ago(0)).map(|found| found.count)
         };
-        Kept { at: at(seconds), sighting }
-    }
-
-    fn causes(kept: &[Kept], accepted_at: Option<i64>) -> Vec<Cause> {
-        let found = diagnose(kept, accepted_at.map(at), &["test".to_owned()]);
-        found.into_iter().map(|one| one.cause).collect()
-    }
-
-    #[test]
-    fn nothing_rejected_is_nothing_found() {
-        assert!(causes(&[], Some(0)).is_empty());
-    }
-
-    #[test]
-    fn where_nothing_passes_the_secret_is_wrong_and_the_mode_is_told() {
-        let mut rejections = [
-            kept(0, "signature_no_match", BodyForm::AsSent),
-            kept(60, "signature_no_match", BodyForm::Unclear),
-        ];
-        rejections[1].sighting.unseen = 5;
-        assert_eq!(causes(&rejections, None), [Cause::WrongSecret]);
-        let found = diagnose(&rejections, Some(at(-60)), &["test".to_owned()]);
-        assert_eq!((found[0].cause, found[0].count, found[0].is_current), (Cause::WrongSecret, 7, true));
-        assert!(
-            found[0].says.contains("(test)") && found[0].says.contains("live mode, and"),
-            "{}",
-            found[0].says
-        );
-        let found = diagnose(&rejections, None, &["secret-1".to_owned()]);
-        assert!(found[0].says.ends_with("They are of live mode."), "{}", found[0].says);
-    }
-
-    #[test]
-    fn where_others_pass_a_second_endpoint_sends() {
-        let rejections = [
-            kept(0, "signature_no_match", BodyForm::AsSent),
-            kept(60, "signature_no_match", BodyForm::AsSent),
-        ];
-        assert_eq!(causes(&rejections, Some(30)), [Cause::AnotherSecret]);
-        let found = diagnose(&rejections, Some(at(90)), &[]);
-        assert!(!found[0].is_current);
-    }
-
-    #[test]
-    fn an_event_in_another_layout_was_rewritten_on_its_way() {
-        assert_eq!(
-            causes(&[kept(0, "signature_no_match", BodyForm::Rewritten)], None),
-            [Cause::BodyRewritten]
-        );
-    }
-
-    #[test]
-    fn a_missing_header_is_a_proxys_fault_only_for_what_stripe_sent() {
-        let mut rejection = kept(0, "signature_missing", BodyForm::AsSent);
-        assert_eq!(causes(std::slice::from_ref(&rejection), None), [Cause::HeaderDropped]);
-        rejection.sighting.by_sender = false;
-        assert_eq!(causes(std::slice::from_ref(&rejection), None), [Cause::Stranger]);
-        assert_eq!(causes(&[kept(0, "signature_malformed", BodyForm::AsSent)], None), [Cause::HeaderChanged]);
-        assert_eq!(causes(&[kept(0, "signature_malformed", BodyForm::NotJson)], None), [Cause::Stranger]);
-        assert!(!Cause::Stranger.is_to_be_mended());
-    }
-
-    #[test]
-    fn times_off_by_the_same_are_a_clock_and_others_a_delay() {
-        let late = |seconds, by| {
-            let mut one = kept(seconds, "signature_too_old", BodyForm::AsSent);
-            one.sighting.claimed_at = Some(NOW + seconds - by);
-            one
-        };
-        assert_eq!(causes(&[late(0, 3600), late(500, 3610)], None), [Cause::Clock]);
-        let found = diagnose(&[late(0, 3600)], None, &[]);
-        assert!(found[0].says.contains("3600 s ahead"), "{}", found[0].says);
-        assert_eq!(causes(&[late(0, 400), late(500, 9000)], None), [Cause::Delayed]);
-        let mut ahead = kept(0, "signature_clock_ahead", BodyForm::AsSent);
-        ahead.sighting.claimed_at = Some(NOW + 400);
-        let found = diagnose(&[ahead], None, &[]);
-        assert!(found[0].says.contains("400 s behind"), "{}", found[0].says);
-    }
-
-    #[test]
-    fn what_was_signed_and_is_no_event_is_told_apart_from_strangers() {
-        assert_eq!(causes(&[kept(0, "body_not_an_event", BodyForm::NotJson)], None), [Cause::NotAnEvent]);
-        let both = [
-            kept(0, "event_id_invalid", BodyForm::NotAnEvent),
-            kept(9, "signature_no_match", BodyForm::NotJson),
-        ];
-        assert_eq!(causes(&both, None), [Cause::Stranger, Cause::NotAnEvent]);
+        assert_eq!(count(None, 1, 2), Some(3));
+        assert_eq!(count(Some(9), 8, 2), Some(3));
+        assert_eq!(count(Some(7), 8, 2), None);
+        assert_eq!(count(None, 25 * 60, 9), None);
     }
 }

@@ -5,14 +5,16 @@
 
 mod diagnosis;
 
-pub use diagnosis::{Cause, Diagnosis, InARow, diagnose, rejected_in_a_row};
+pub use diagnosis::{Cause, Diagnosis, InARow, rejected_in_a_row};
 
 use chrono::{DateTime, Utc};
+use serde::de::IgnoredAny;
+use sha2::{Digest, Sha256};
 use std::str::FromStr;
 
 /// What is kept of a rejected request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct RejectionSample {
     /// The source that it was sent to.
     pub source: String,
     /// The check that failed, as a stable word.
@@ -35,13 +37,32 @@ pub struct Sighting {
     pub unseen: u64,
 }
 
-/// A sighting as it was kept.
+/// A sample as it was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// When it came.
     pub at: DateTime<Utc>,
     /// What it was.
-    pub sighting: Sighting,
+    pub sample: RejectionSample,
+}
+
+impl RejectionSample {
+    /// A request to `source` that failed `check`, of whose sender nothing is known. `header_names` are
+    /// sorted and bounded.
+    pub fn new(source: &str, check: &str, header_names: Vec<String>, body: &[u8]) -> Self {
+        Self {
+            source: source.to_owned(),
+            reason: check.to_owned(),
+            header_names,
+            by_sender: false,
+            body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
+            body_sha256: hex::encode(Sha256::digest(body)),
+            form: BodyForm::of(body),
+            claimed_at: None,
+            livemode: None,
+            unseen: 0,
+        }
+    }
 }
 
 /// How a body is written, as far as that tells who wrote it.
@@ -57,13 +78,22 @@ pub enum BodyForm {
     AsSent,
     /// An event in another layout than its source's: something has written it anew.
     Rewritten,
-    /// An event of a kind whose layout tells nothing.
+    /// JSON whose layout tells nothing.
     Unclear,
 }
 
 impl BodyForm {
     const ALL: [Self; 6] =
         [Self::Empty, Self::NotJson, Self::NotAnEvent, Self::AsSent, Self::Rewritten, Self::Unclear];
+
+    /// The form of a body by JSON alone: whether it is an event only its source can tell.
+    fn of(body: &[u8]) -> Self {
+        match std::str::from_utf8(body) {
+            Ok(text) if text.trim().is_empty() => Self::Empty,
+            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => Self::Unclear,
+            _ => Self::NotJson,
+        }
+    }
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {

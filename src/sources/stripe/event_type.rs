@@ -1,5 +1,17 @@
 //! How Stripe writes the types of events: `invoice.paid`, and in thin events `v1.invoice.paid`.
 
+use crate::domain::subscription::Preset;
+
+/// Lists of types that have a name in filters.
+pub(super) const PRESETS: &[Preset] = &[
+    ("@payments", &["payment_intent.*", "charge.*", "refund.*", "checkout.session.*", "payment_link.*"]),
+    ("@invoices", &["invoice.*", "invoiceitem.*", "invoice_payment.*", "credit_note.*"]),
+    ("@subscriptions", &["customer.subscription.*", "subscription_schedule.*"]),
+    ("@disputes", &["charge.dispute.*", "radar.early_fraud_warning.*", "review.*"]),
+    ("@customers", &["customer.created", "customer.updated", "customer.deleted"]),
+    ("@payouts", &["payout.*", "transfer.*", "balance.*"]),
+];
+
 /// The type as snapshot events write it: thin events put `v1.` in front.
 pub(super) fn without_thin_prefix(event_type: &str) -> &str {
     event_type.strip_prefix("v1.").unwrap_or(event_type)

@@ -1,65 +1,94 @@
 //! Stripe: verifies the signature first and reads the event after that; knows Stripe's objects, their
 //! states and links.
 
+mod diagnosis;
 mod envelope;
 mod event_type;
-mod forensics;
 mod links;
 mod object;
 pub mod ordering;
+mod sample;
 mod search_terms;
+mod settings;
 mod signature;
 mod summary;
 
+pub use settings::{NamedSecret, webhook_secrets};
 pub use signature::{HEADER, TOLERANCE_SECONDS, sign};
 pub use summary::summarize;
 
-use crate::config::NamedSecret;
+use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
-use crate::domain::rejection::Sighting;
+use crate::domain::finding::Finding;
+use crate::domain::rejection::{Diagnosis, Kept, RejectionSample};
 use crate::domain::search::IndexEntry;
+use crate::domain::source::Origin;
 use crate::domain::summary::EventSummary;
-use crate::sources::{Rejection, Source};
+use crate::sources::{Kind, Rejection, Source};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use diagnosis::Configured;
 use signature::Verifier;
+use std::sync::Arc;
 
-/// The name of this source.
-pub const NAME: &str = "stripe";
+/// This kind of source.
+pub const KIND: Kind = Kind {
+    secrets: &[(
+        "WEBHOOK_SECRET",
+        "the signing secret (whsec_…) of the endpoint that you add at Stripe, see below",
+    )],
+    set_up: "At Stripe, under Developers › Webhooks, add an endpoint with this URL, and copy its signing secret:",
+    presets: event_type::PRESETS,
+    spelling: Some(event_type::without_thin_prefix),
+    ..Kind::new("stripe", "Stripe", configure)
+};
 
 /// Webhooks signed with any of the configured secrets.
 pub struct Stripe {
+    name: Arc<str>,
+    /// The full name of the setting that holds the secrets.
+    setting: String,
+    secrets: Vec<NamedSecret>,
+    secret_names: Vec<String>,
     verifier: Verifier,
 }
 
 impl Stripe {
-    /// Accepts what one of these secrets has signed.
-    pub fn new(secrets: &[NamedSecret]) -> Self {
-        Self { verifier: Verifier::new(secrets) }
+    /// An instance that accepts what one of these secrets has signed.
+    pub fn new(instance: &InstanceName, secrets: Vec<NamedSecret>) -> Self {
+        let setting = settings::setting(instance);
+        let verifier = Verifier::new(&setting, &secrets);
+        let secret_names = secrets.iter().map(|secret| secret.name.clone()).collect();
+        Self { name: instance.name.as_str().into(), setting, secrets, secret_names, verifier }
     }
 }
 
+fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Arc<dyn Source> {
+    let secrets = webhook_secrets(reader, instance);
+    if secrets.is_empty() {
+        let message = "is missing: the signing secret (whsec_…) of your Stripe endpoint";
+        reader.first_problem(&settings::setting(instance), message);
+    }
+    Arc::new(Stripe::new(instance, secrets))
+}
+
 impl Source for Stripe {
-    fn name(&self) -> &'static str {
-        NAME
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn receive(&self, headers: &HeaderMap, body: Bytes, now: DateTime<Utc>) -> Result<NewEvent, Rejection> {
         let verified = self.verifier.verify(headers, &body, now.timestamp())?;
         let (event_id, facts) = envelope::read(&body)?;
         Ok(NewEvent {
-            source: NAME,
+            source: self.name.clone(),
             event_id,
             facts,
             signature: verified.header.to_owned(),
             secret_name: verified.secret_name.to_owned(),
             payload: body,
         })
-    }
-
-    fn sight(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> Sighting {
-        forensics::sight(headers, body, rejection.check)
     }
 
     fn summarize(&self, event: &StoredEvent) -> EventSummary {
@@ -76,5 +105,26 @@ impl Source for Stripe {
 
     fn index_entry(&self, facts: &EventFacts, body: &[u8]) -> IndexEntry {
         search_terms::index_entry(facts, body)
+    }
+
+    fn sample(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> RejectionSample {
+        sample::sample(&self.name, headers, body, rejection.check)
+    }
+
+    fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
+        let configured = Configured { setting: &self.setting, secrets: &self.secret_names };
+        diagnosis::diagnose(rejections, accepted_at, configured)
+    }
+
+    fn check(&self) -> Vec<Finding> {
+        settings::check(&self.secrets)
+    }
+
+    fn event_link(&self, event_id: &str, origin: Origin<'_>) -> Option<String> {
+        links::of_event(event_id, origin.account, origin.livemode)
+    }
+
+    fn object_link(&self, object_id: &str, origin: Origin<'_>) -> Option<String> {
+        links::of_object(object_id, origin.account, origin.livemode)
     }
 }

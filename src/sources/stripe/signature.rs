@@ -6,7 +6,7 @@
 //! judged more strictly than by some of them: a time ahead of our clock by more than the tolerance, a
 //! time that is no plain number, and a signature behind sixteen others are refused.
 
-use crate::config::NamedSecret;
+use super::settings::NamedSecret;
 use crate::sources::Rejection;
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
@@ -40,6 +40,8 @@ pub(super) fn claimed_time(header: &str) -> Option<i64> {
 /// Checks signatures against a set of secrets.
 pub(super) struct Verifier {
     keys: Vec<(String, Hmac<Sha256>)>,
+    /// The full name of the setting that holds the secrets.
+    setting: String,
 }
 
 /// What a successful check tells.
@@ -53,12 +55,12 @@ pub(super) struct Verified<'a> {
 
 impl Verifier {
     /// Prepares the keys, so that a check only hashes.
-    pub fn new(secrets: &[NamedSecret]) -> Self {
+    pub fn new(setting: &str, secrets: &[NamedSecret]) -> Self {
         let keys = secrets
             .iter()
             .map(|secret| (secret.name.clone(), keyed(secret.secret.expose_secret())))
             .collect();
-        Self { keys }
+        Self { keys, setting: setting.to_owned() }
     }
 
     /// Checks the header against the body and the time now (Unix seconds).
@@ -72,7 +74,7 @@ impl Verifier {
         let header = value.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).ok_or(MALFORMED)?;
         let parsed = Parsed::read(header).ok_or(MALFORMED)?;
         // The signature is checked before the time, so that nobody learns our clock without a secret.
-        let secret_name = self.matching_secret(&parsed, body).ok_or(NO_MATCH)?;
+        let secret_name = self.matching_secret(&parsed, body).ok_or_else(|| no_match(&self.setting))?;
         let age = now.saturating_sub(parsed.seconds);
         if age > TOLERANCE_SECONDS {
             return Err(too_old(age));
@@ -151,14 +153,19 @@ const MALFORMED: Rejection = rejection(
     "signature_malformed",
     "The Stripe-Signature header cannot be read: it must hold t=<unix seconds> and at least one v1=<hex>.",
 );
-const NO_MATCH: Rejection = rejection(
-    "signature_no_match",
-    "No signature matches: STRIPE_WEBHOOK_SECRET is not the secret of the endpoint that sent this (test mode, \
-     live mode, the Stripe CLI and each endpoint have their own), or the body was changed on its way.",
-);
-
 const fn rejection(check: &'static str, detail: &'static str) -> Rejection {
     Rejection { check, detail: std::borrow::Cow::Borrowed(detail) }
+}
+
+fn no_match(setting: &str) -> Rejection {
+    Rejection {
+        check: "signature_no_match",
+        detail: format!(
+            "No signature matches: {setting} is not the secret of the endpoint that sent this (test mode, live \
+             mode, the Stripe CLI and each endpoint have their own), or the body was changed on its way."
+        )
+        .into(),
+    }
 }
 
 fn too_old(age: i64) -> Rejection {
@@ -198,7 +205,7 @@ mod tests {
                 secret: SecretString::from(*secret),
             })
             .collect();
-        Verifier::new(&secrets)
+        Verifier::new("STRIPE_WEBHOOK_SECRET", &secrets)
     }
 
     fn check(header: &str, now: i64) -> Result<String, &'static str> {

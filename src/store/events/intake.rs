@@ -26,7 +26,7 @@ impl Intake {
     ) -> Result<HashSet<(String, String)>, StoreError> {
         // Two writers that insert the same keys in one order cannot wait for each other in a circle.
         let mut sorted: Vec<&IncomingEvent<'_>> = batch.iter().collect();
-        sorted.sort_unstable_by_key(|incoming| (incoming.event.source, &incoming.event.event_id));
+        sorted.sort_unstable_by_key(|incoming| (&incoming.event.source, &incoming.event.event_id));
         let events: Vec<&NewEvent> = sorted.iter().map(|incoming| incoming.event).collect();
         let wanted: Vec<(&NewEvent, &NewExecution)> = sorted
             .iter()
@@ -61,7 +61,7 @@ impl Intake {
              where not exists (select from inserted
                                 where inserted.source = asked.source and inserted.event_id = asked.event_id)
             "#,
-            &column(&events, |event| event.source) as _,
+            &column(&events, |event| event.source.as_ref()) as _,
             &column(&events, |event| event.event_id.as_str()) as _,
             &column(&events, |event| event.facts.event_type.as_str()) as _,
             &column(&events, |event| event.facts.object_id.as_deref()) as _,
@@ -73,7 +73,7 @@ impl Intake {
             &column(&events, |event| event.signature.as_str()) as _,
             &column(&events, |event| event.secret_name.as_str()) as _,
             &column(&events, |event| event.payload.as_ref()) as _,
-            &column(&wanted, |(event, _)| event.source) as _,
+            &column(&wanted, |(event, _)| event.source.as_ref()) as _,
             &column(&wanted, |(event, _)| event.event_id.as_str()) as _,
             &column(&wanted, |(_, execution)| execution.destination.as_str()) as _,
             &column(&wanted, |(_, execution)| execution.mode.as_str()) as _,

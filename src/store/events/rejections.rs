@@ -1,7 +1,7 @@
 //! The ring of the last requests that were rejected.
 
 use super::Rejections;
-use crate::domain::rejection::{Kept, Sighting};
+use crate::domain::rejection::{Kept, RejectionSample};
 use crate::store::db::StoreError;
 use chrono::{DateTime, Utc};
 
@@ -10,7 +10,7 @@ pub const REJECTIONS_KEPT: i64 = 100;
 
 impl Rejections {
     /// Keeps a rejection in the place of the oldest one.
-    pub async fn keep_rejection(&self, sighting: &Sighting) -> Result<(), StoreError> {
+    pub async fn keep_rejection(&self, sample: &RejectionSample) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
             with next as (
@@ -30,16 +30,16 @@ impl Rejections {
                    unseen = excluded.unseen
             "#,
             REJECTIONS_KEPT,
-            sighting.source,
-            sighting.reason,
-            &sighting.header_names,
-            sighting.by_sender,
-            i64::try_from(sighting.body_bytes).unwrap_or(i64::MAX),
-            sighting.body_sha256,
-            sighting.form.as_str(),
-            sighting.claimed_at,
-            sighting.livemode,
-            i64::try_from(sighting.unseen).unwrap_or(i64::MAX)
+            sample.source,
+            sample.reason,
+            &sample.header_names,
+            sample.by_sender,
+            i64::try_from(sample.body_bytes).unwrap_or(i64::MAX),
+            sample.body_sha256,
+            sample.form.as_str(),
+            sample.claimed_at,
+            sample.livemode,
+            i64::try_from(sample.unseen).unwrap_or(i64::MAX)
         )
         .execute(&self.pool)
         .await?;
@@ -61,7 +61,7 @@ impl Rejections {
         rows.into_iter()
             .map(|row| {
                 let form = row.body_form.parse();
-                let sighting = Sighting {
+                let sample = RejectionSample {
                     source: row.source,
                     reason: row.reason,
                     header_names: row.header_names,
@@ -73,7 +73,7 @@ impl Rejections {
                     livemode: row.livemode,
                     unseen: u64::try_from(row.unseen).unwrap_or_default(),
                 };
-                Ok(Kept { at: row.at, sighting })
+                Ok(Kept { at: row.at, sample })
             })
             .collect()
     }

@@ -4,6 +4,7 @@ use super::{Backlog, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup};
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::rejection::rejected_in_a_row;
 use crate::domain::silence;
+use crate::domain::source::SourceCatalog;
 use crate::domain::verdict::{Arrivals, Destination, Failing, Standing};
 use crate::store::Store;
 use crate::store::db::StoreError;
@@ -22,14 +23,14 @@ const FAILURES_TOLD: u32 = 3;
 const WORKER_SILENT: Duration = Duration::from_secs(15);
 
 /// What a verdict is about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Watched<'a> {
     /// The destination instances.
     pub instances: &'a [String],
     /// What is known of them; where nothing is, nobody can tell when what waits is delivered.
     pub destinations: &'a [DestinationSummary],
-    /// The names of the webhook secrets.
-    pub secrets: &'a [String],
+    /// The sources, which find the causes of rejected requests.
+    pub sources: &'a dyn SourceCatalog,
     /// Silence is strange from so many times the usual gap; never for 0.
     pub silence_factor: u32,
 }
@@ -63,7 +64,7 @@ impl Store {
             is_worked,
             unknown_failures: usize::try_from(unknown_failures).unwrap_or_default(),
             failing: failing.rows.into_iter().map(self::failing).collect(),
-            rejected: rejected_in_a_row(&rejections, last_at, watched.secrets, now),
+            rejected: rejected_in_a_row(&rejections, last_at, watched.sources, now),
         };
         Ok((standing, backlog))
     }

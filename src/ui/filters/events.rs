@@ -106,7 +106,7 @@ impl EventsWanted {
     pub async fn read(&mut self, ui: &Ui) -> Result<EventFilter, NotListed> {
         let mut filter = EventFilter {
             source: self.source.clone(),
-            types: types(self.event_type.as_deref())?,
+            types: types(ui, self.event_type.as_deref())?,
             object_id: self.object.clone(),
             account: self.account.clone(),
             livemode: match self.livemode.as_deref() {

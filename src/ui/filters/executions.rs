@@ -116,7 +116,7 @@ impl ExecutionsWanted {
         };
         let mut filter = ExecutionFilter {
             source: self.source.clone(),
-            types: types(self.event_type.as_deref())?,
+            types: types(ui, self.event_type.as_deref())?,
             status: status(self.status.as_deref())?,
             event,
             destination: self.destination.clone(),

@@ -180,8 +180,8 @@ fn status(word: Option<&str>) -> Result<Option<&'static str>, NotListed> {
     read.map_err(|error| NotListed::Told(format!("State: {error}.")))
 }
 
-fn types(list: Option<&str>) -> Result<Option<TypeFilter>, NotListed> {
-    let read = list.map(TypeFilter::parse).transpose();
+fn types(ui: &Ui, list: Option<&str>) -> Result<Option<TypeFilter>, NotListed> {
+    let read = list.map(|list| TypeFilter::parse(list, ui.sources.types())).transpose();
     read.map_err(|error| NotListed::Told(format!("Type: {error}.")))
 }
 

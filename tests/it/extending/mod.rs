@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use eventbridge::config::{Reader, Vars};
 use eventbridge::destinations::{self, Kind};
+use eventbridge::domain::subscription::TypeVocabulary;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs;
@@ -119,7 +120,7 @@ fn what_is_wrong_with_its_settings_is_told_at_the_start() {
         let vars: Vars = [("DESTINATIONS", "relay"), ("RELAY_URL", url)].into_iter().collect();
         let mut reader = Reader::new(&vars);
         let names = eventbridge::config::instances(&mut reader);
-        let instances = destinations::configure_kinds(KINDS, &mut reader, &names);
+        let instances = destinations::configure_kinds(KINDS, &mut reader, &names, &TypeVocabulary::default());
         let problems = reader.finish(instances).map(|found| found.len()).unwrap_err().problems;
         assert!(
             problems[0].setting == "RELAY_URL" && problems[0].message.starts_with(expected),

@@ -9,8 +9,9 @@ use eventbridge::alerts;
 use eventbridge::app::{self, Parts, Role};
 use eventbridge::config::{Reader, Settings, Vars};
 use eventbridge::destinations::{self, Kind};
+use eventbridge::domain::source::SourceCatalog;
 use eventbridge::server::{self, Limits};
-use eventbridge::sources::stripe;
+use eventbridge::sources::{self, Registry, stripe};
 use eventbridge::store::Store;
 use eventbridge::telemetry::Metrics;
 use http_body_util::BodyExt;
@@ -66,6 +67,7 @@ pub struct ServiceBuilder {
     retry_base: Duration,
     template: Template,
     kinds: &'static [Kind],
+    source_kinds: &'static [sources::Kind],
     more_routes: OpenApiRouter,
     /// Shared with another service, as replicas share them.
     shared: Option<(Arc<Database>, Arc<RunningSandbox>)>,
@@ -86,6 +88,7 @@ impl Service {
             retry_base: Duration::from_millis(1),
             template: Template::Original,
             kinds: destinations::KINDS,
+            source_kinds: sources::KINDS,
             more_routes: OpenApiRouter::new(),
             shared: None,
         }
@@ -271,6 +274,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// With these kinds of sources instead of the program's own.
+    pub fn source_kinds(mut self, kinds: &'static [sources::Kind]) -> Self {
+        self.source_kinds = kinds;
+        self
+    }
+
     /// With routes of the test's own.
     pub fn more_routes(mut self, routes: OpenApiRouter) -> Self {
         self.more_routes = routes;
@@ -284,8 +293,18 @@ impl ServiceBuilder {
     }
 
     pub async fn start(self) -> Service {
-        let Self { mut vars, role, production, store, retry_base, template, kinds, more_routes, shared } =
-            self;
+        let Self {
+            mut vars,
+            role,
+            production,
+            store,
+            retry_base,
+            template,
+            kinds,
+            source_kinds,
+            more_routes,
+            shared,
+        } = self;
         let (database, sandbox) = match shared {
             Some(shared) => shared,
             None => (Arc::new(Database::new().await), Arc::new(start_sandbox(template).await)),
@@ -309,7 +328,9 @@ impl ServiceBuilder {
         } else {
             Settings::for_development(&mut reader)
         };
-        let instances = destinations::configure_kinds(kinds, &mut reader, &settings.instances);
+        let sources = Registry::of_kinds(source_kinds, &mut reader, &settings.sources);
+        let instances =
+            destinations::configure_kinds(kinds, &mut reader, &settings.instances, sources.types());
         let alerts = alerts::settings(&mut reader);
         let (mut settings, instances, mut alerts) = reader.finish((settings, instances, alerts)).unwrap();
         alerts.look_every = Duration::from_millis(40);
@@ -321,6 +342,7 @@ impl ServiceBuilder {
             store: store.unwrap_or_else(|| database.store()),
             settings,
             alerts,
+            sources,
             instances,
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),
             more_routes,

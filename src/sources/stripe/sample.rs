@@ -2,10 +2,10 @@
 
 use super::envelope;
 use super::signature::{HEADER, claimed_time};
-use crate::domain::rejection::{BodyForm, Sighting};
-use axum::http::{HeaderMap, HeaderName, header};
+use crate::domain::rejection::{BodyForm, RejectionSample};
+use crate::sources::names_of;
+use axum::http::{HeaderMap, header};
 use serde::de::IgnoredAny;
-use sha2::{Digest, Sha256};
 
 /// Stripe writes snapshot events over several lines, two blanks deeper at each level.
 const LAYOUT: &str = "{\n  \"";
@@ -13,32 +13,16 @@ const LAYOUT: &str = "{\n  \"";
 /// Thin events bear this word, and how they are laid out is not known.
 const THIN: &str = "\"v2.core.event\"";
 
-const HEADERS_MAX: usize = 60;
-const NAME_BYTES_MAX: usize = 64;
-
-/// Notes what tells why the request was rejected for `reason`.
-pub(super) fn sight(headers: &HeaderMap, body: &[u8], reason: &str) -> Sighting {
-    let mut header_names: Vec<_> = headers
-        .keys()
-        .map(HeaderName::as_str)
-        .filter(|name| name.len() <= NAME_BYTES_MAX)
-        .map(str::to_owned)
-        .collect();
-    header_names.sort_unstable();
-    header_names.truncate(HEADERS_MAX);
+/// Notes why the request was rejected for `check`.
+pub(super) fn sample(source: &str, headers: &HeaderMap, body: &[u8], check: &str) -> RejectionSample {
     let (form, livemode) = form(body);
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    Sighting {
-        source: super::NAME.to_owned(),
-        reason: reason.to_owned(),
-        header_names,
+    RejectionSample {
         by_sender: user_agent.is_some_and(|agent| agent.starts_with("Stripe/")),
-        body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
-        body_sha256: hex::encode(Sha256::digest(body)),
         form,
         claimed_at: headers.get(HEADER).and_then(|value| claimed_time(value.to_str().ok()?)),
         livemode,
-        unseen: 0,
+        ..RejectionSample::new(source, check, names_of(headers), body)
     }
 }
 
@@ -98,11 +82,11 @@ mod tests {
         headers.insert(header::COOKIE, "session=hidden".parse().expect("value"));
         let long: axum::http::HeaderName = "x".repeat(65).parse().expect("name");
         headers.insert(long, "1".parse().expect("value"));
-        let sighting = sight(&headers, b"{}", "signature_no_match");
-        assert_eq!(sighting.header_names, ["cookie", "stripe-signature", "user-agent"]);
-        assert!(sighting.by_sender);
-        assert_eq!(sighting.claimed_at, Some(1_700_000_000));
-        let debug = format!("{sighting:?}");
+        let sample = sample("stripe", &headers, b"{}", "signature_no_match");
+        assert_eq!(sample.header_names, ["cookie", "stripe-signature", "user-agent"]);
+        assert!(sample.by_sender);
+        assert_eq!(sample.claimed_at, Some(1_700_000_000));
+        let debug = format!("{sample:?}");
         assert!(!debug.contains("hidden") && !debug.contains("secret-looking"), "{debug}");
     }
 }

@@ -1,7 +1,9 @@
-//! Keeps a few of the rejected requests, so that their cause can be told. Never in anybody's way: at
-//! most one a second is looked at, and what finds no room is only counted.
+//! Keeps samples of rejected requests, so that their cause can be found. It delays no request: at most
+//! one a second is looked at, and one that finds no room is only counted.
 
-use crate::domain::rejection::{Diagnosis, Sighting, diagnose};
+use crate::domain::rejection::{Diagnosis, RejectionSample};
+use crate::domain::source::SourceCatalog;
+use crate::sources::Registry;
 use crate::store::{Rejections, StoreError};
 use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
@@ -29,29 +31,29 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// Takes rejections. Cheap to clone.
 #[derive(Clone)]
-pub struct Forensics(Arc<Gate>);
+pub struct RejectionLog(Arc<Gate>);
 
 struct Gate {
     began: Instant,
     /// When the next one is kept, in milliseconds after `began`.
     next_ms: AtomicU64,
     unseen: AtomicU64,
-    kept: mpsc::Sender<Sighting>,
+    kept: mpsc::Sender<RejectionSample>,
 }
 
-impl Forensics {
-    /// Starts the task that writes them down; `secrets` are the names of the configured ones.
+impl RejectionLog {
+    /// Starts the task that stores the samples and logs the cause, which the sources find.
     pub fn start(
         rejections: &Rejections,
         metrics: &Metrics,
-        secrets: Vec<String>,
+        sources: Registry,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (kept, waiting) = mpsc::channel(QUEUE_MAX);
-        let scribe =
-            Scribe { rejections: rejections.clone(), metrics: metrics.clone(), secrets, told_at: None };
-        tasks.spawn(scribe.run(waiting, stop.clone()));
+        let recorder =
+            Recorder { rejections: rejections.clone(), metrics: metrics.clone(), sources, logged_at: None };
+        tasks.spawn(recorder.run(waiting, stop.clone()));
         Self(Arc::new(Gate {
             began: Instant::now(),
             next_ms: AtomicU64::new(0),
@@ -60,8 +62,8 @@ impl Forensics {
         }))
     }
 
-    /// Notes a rejection; `sight` is called only where this one is kept.
-    pub(super) fn note(&self, sight: impl FnOnce() -> Sighting) {
+    /// Notes a rejection. `take` is called only if this one is kept.
+    pub(super) fn note(&self, take: impl FnOnce() -> RejectionSample) {
         let gate = &self.0;
         let unseen = || {
             gate.unseen.fetch_add(1, Ordering::Relaxed);
@@ -76,26 +78,26 @@ impl Forensics {
         }
         // With nowhere to put it, nothing is looked at.
         let Ok(place) = gate.kept.try_reserve() else { return unseen() };
-        let mut sighting = sight();
-        sighting.header_names.retain(|name| name != OF_OURS);
-        sighting.unseen = gate.unseen.swap(0, Ordering::Relaxed);
-        place.send(sighting);
+        let mut sample = take();
+        sample.header_names.retain(|name| name != OF_OURS);
+        sample.unseen = gate.unseen.swap(0, Ordering::Relaxed);
+        place.send(sample);
     }
 }
 
-/// Writes rejections down and tells their cause in the log.
-struct Scribe {
+/// Stores samples and logs their cause.
+struct Recorder {
     rejections: Rejections,
     metrics: Metrics,
-    secrets: Vec<String>,
-    told_at: Option<Instant>,
+    sources: Registry,
+    logged_at: Option<Instant>,
 }
 
-impl Scribe {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Sighting>, stop: CancellationToken) {
-        while let Some(Some(sighting)) = stop.run_until_cancelled(waiting.recv()).await {
+impl Recorder {
+    async fn run(mut self, mut waiting: mpsc::Receiver<RejectionSample>, stop: CancellationToken) {
+        while let Some(Some(sample)) = stop.run_until_cancelled(waiting.recv()).await {
             let metrics = self.metrics.clone();
-            let keeping = tokio::time::timeout(WRITE_WITHIN, self.write(&sighting));
+            let keeping = tokio::time::timeout(WRITE_WITHIN, self.write(&sample));
             let Some(written) = contained(&metrics, Panicked::Task, keeping).await else { continue };
             match written.unwrap_or(Err(StoreError::TimedOut)) {
                 Ok(()) => {}
@@ -104,15 +106,15 @@ impl Scribe {
         }
     }
 
-    async fn write(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
-        self.rejections.keep_rejection(sighting).await?;
-        if self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+    async fn write(&mut self, sample: &RejectionSample) -> Result<(), StoreError> {
+        self.rejections.keep_rejection(sample).await?;
+        if self.logged_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
             return Ok(());
         }
-        self.told_at = Some(Instant::now());
+        self.logged_at = Some(Instant::now());
         let (kept, accepted_at) =
             (self.rejections.rejections().await?, self.rejections.last_accepted_at().await?);
-        let found = diagnose(&kept, accepted_at, &self.secrets);
+        let found = self.sources.diagnose(&kept, accepted_at);
         for Diagnosis { cause, count, says, remedy, .. } in found.iter().filter(|one| one.is_current) {
             if cause.is_to_be_mended() {
                 warn!(cause = cause.as_str(), count, remedy, "webhooks are rejected: {says}");

@@ -1,0 +1,37 @@
+//! What those who show events and judge rejected requests ask of the sources, without knowing any of them.
+//!
+//! `app` hands the sources' registry in as a [`SourceCatalog`].
+
+use super::rejection::{Diagnosis, Kept};
+use super::subscription::TypeVocabulary;
+use chrono::{DateTime, Utc};
+
+/// The configured sources, for those who must not import them.
+pub trait SourceCatalog: Send + Sync {
+    /// The causes of these rejected requests, the newest first. `accepted_at` is when the newest event
+    /// was accepted.
+    fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis>;
+
+    /// What people call the sender behind a source: `Stripe`.
+    fn sender_of(&self, source: &str) -> String;
+
+    /// The page of an event at its sender.
+    fn event_link(&self, event_id: &str, origin: Origin<'_>) -> Option<String>;
+
+    /// The page of an object, such as an invoice or a customer, at its sender.
+    fn object_link(&self, object_id: &str, origin: Origin<'_>) -> Option<String>;
+
+    /// How the sources write the types of events, and which lists of types have names.
+    fn types(&self) -> &TypeVocabulary;
+}
+
+/// Where an event came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The name of its source.
+    pub source: &'a str,
+    /// The account at the sender.
+    pub account: Option<&'a str>,
+    /// Whether real money is concerned.
+    pub livemode: Option<bool>,
+}

@@ -1,0 +1,295 @@
+//! Why requests to Stripe's webhook are rejected, in plain words. Pure: a list goes in, causes come out.
+
+use crate::domain::rejection::{BodyForm, Cause, Diagnosis, Kept};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+/// Claimed times that are off by about the same are a clock's; others are delays.
+const CLOCK_SPREAD_SECONDS: i64 = 60;
+
+/// The secrets of an instance, as its operator knows them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Configured<'a> {
+    /// The full name of the setting.
+    pub(super) setting: &'a str,
+    /// The names of the secrets.
+    pub(super) secrets: &'a [String],
+}
+
+/// Finds the causes of these rejections, the newest first. `accepted_at` is when the newest event
+/// was accepted.
+pub(super) fn diagnose(
+    kept: &[Kept],
+    accepted_at: Option<DateTime<Utc>>,
+    configured: Configured<'_>,
+) -> Vec<Diagnosis> {
+    let mut groups: BTreeMap<Cause, Vec<&Kept>> = BTreeMap::new();
+    let first_mismatch =
+        kept.iter().filter(|one| one.sample.reason == "signature_no_match").map(|one| one.at).min();
+    let some_pass = accepted_at.is_some_and(|at| first_mismatch.is_some_and(|first| at > first));
+    let offsets = offsets_of_late(kept);
+    for one in kept {
+        groups.entry(cause_of(one, some_pass, &offsets)).or_default().push(one);
+    }
+    let mut found: Vec<_> = groups
+        .into_iter()
+        .filter_map(|(cause, group)| {
+            let first_at = group.iter().map(|one| one.at).min()?;
+            let last_at = group.iter().map(|one| one.at).max()?;
+            let (says, remedy) = words(cause, &group, configured, &offsets);
+            Some(Diagnosis {
+                cause,
+                count: group.iter().map(|one| one.sample.unseen.saturating_add(1)).sum(),
+                first_at,
+                last_at,
+                is_current: accepted_at.is_none_or(|at| at < last_at),
+                says,
+                remedy,
+            })
+        })
+        .collect();
+    found.sort_by_key(|one| std::cmp::Reverse(one.last_at));
+    found
+}
+
+fn cause_of(one: &Kept, some_pass: bool, offsets: &[i64]) -> Cause {
+    let sample = &one.sample;
+    let is_event = matches!(sample.form, BodyForm::AsSent | BodyForm::Rewritten | BodyForm::Unclear);
+    match sample.reason.as_str() {
+        "signature_missing" if sample.by_sender && is_event => Cause::HeaderDropped,
+        "signature_malformed" if is_event => Cause::HeaderChanged,
+        "signature_no_match" if sample.form == BodyForm::Rewritten => Cause::BodyRewritten,
+        "signature_no_match" if is_event && some_pass => Cause::AnotherSecret,
+        "signature_no_match" if is_event => Cause::WrongSecret,
+        "signature_clock_ahead" => Cause::Clock,
+        "signature_too_old" if spread(offsets) <= CLOCK_SPREAD_SECONDS => Cause::Clock,
+        "signature_too_old" => Cause::Delayed,
+        // These were signed with a secret of ours.
+        "body_not_an_event" | "event_id_invalid" => Cause::NotAnEvent,
+        _ => Cause::Stranger,
+    }
+}
+
+/// By how many seconds the claimed times of well-signed requests lie behind ours.
+fn offsets_of_late(kept: &[Kept]) -> Vec<i64> {
+    kept.iter()
+        .filter(|one| matches!(one.sample.reason.as_str(), "signature_too_old" | "signature_clock_ahead"))
+        .filter_map(|one| Some(one.at.timestamp().saturating_sub(one.sample.claimed_at?)))
+        .collect()
+}
+
+fn spread(offsets: &[i64]) -> i64 {
+    let (least, most) = (offsets.iter().min(), offsets.iter().max());
+    most.zip(least).map_or(0, |(most, least)| most.saturating_sub(*least))
+}
+
+fn words(cause: Cause, group: &[&Kept], configured: Configured<'_>, offsets: &[i64]) -> (String, String) {
+    let Configured { setting, secrets } = configured;
+    let text = |says: &str, remedy: &str| (says.to_owned(), remedy.to_owned());
+    match cause {
+        Cause::WrongSecret => (
+            format!(
+                "Requests are signed with none of the configured secrets ({}), and nothing was accepted since.{}",
+                listing(secrets),
+                mode(group, secrets)
+            ),
+            format!(
+                "Set {setting} to the signing secret of the endpoint that sends, and restart. Test mode, live mode, the Stripe CLI and each endpoint have one of their own; several are separated by commas."
+            ),
+        ),
+        Cause::AnotherSecret => (
+            format!(
+                "Some requests are accepted, and others are signed with none of the configured secrets ({}): a second endpoint or the other mode sends here too.{}",
+                listing(secrets),
+                mode(group, secrets)
+            ),
+            format!(
+                "Add the signing secret of the other endpoint to {setting}, separated by a comma, and restart; or remove that endpoint in the Stripe dashboard."
+            ),
+        ),
+        Cause::BodyRewritten => text(
+            "No signature matches, and the body is an event that is not written as Stripe writes it, so something on the way has read it and written it anew.",
+            "Let the proxy, gateway or function in between pass the raw bytes of the body on, without parsing JSON, and without changing blanks or the encoding.",
+        ),
+        Cause::HeaderDropped => text(
+            "Stripe's events come without their Stripe-Signature header, so something on the way drops it.",
+            "Let the proxy or gateway in between pass the header Stripe-Signature on.",
+        ),
+        Cause::HeaderChanged => text(
+            "Events come with a Stripe-Signature header that cannot be read, so something on the way changes it.",
+            "Let the proxy or gateway in between pass the header Stripe-Signature on as it is, once.",
+        ),
+        Cause::Clock => {
+            let offset = median(offsets);
+            let direction = if offset > 0 { "ahead of" } else { "behind" };
+            (
+                format!(
+                    "The signatures are right, but this machine's clock is about {} s {direction} Stripe's.",
+                    offset.abs()
+                ),
+                "Set this machine's clock by NTP.".to_owned(),
+            )
+        }
+        Cause::Delayed => text(
+            "The signatures are right but old, by times that differ: the requests were held up on the way, or recorded and sent again.",
+            "See what queues or repeats requests in between. Stripe signs each of its own repetitions anew.",
+        ),
+        Cause::NotAnEvent => text(
+            "Requests are signed with a configured secret and are no events.",
+            "See what sends them: it signs with your secret and is not Stripe, or an endpoint of another kind.",
+        ),
+        Cause::Stranger => text(
+            "Requests come that are no signed events: somebody else has found this address.",
+            "Nothing needs to be done; they are refused before anything is stored.",
+        ),
+    }
+}
+
+/// A hint that is told only where the names of the secrets say something of their modes.
+fn mode(group: &[&Kept], secrets: &[String]) -> String {
+    let is_named = |word: &str| secrets.iter().any(|name| name.to_lowercase().contains(word));
+    let all = |live: bool| group.iter().all(|one| one.sample.livemode == Some(live));
+    let (live, test) = (is_named("live"), is_named("test") || is_named("cli"));
+    match () {
+        () if all(true) && test && !live => {
+            " They are of live mode, and the secrets are named as if they were not."
+        }
+        () if all(false) && live && !test => {
+            " They are of test mode, and the secrets are named as if they were not."
+        }
+        () if all(true) => " They are of live mode.",
+        () if all(false) => " They are of test mode.",
+        () => "",
+    }
+    .to_owned()
+}
+
+fn listing(secrets: &[String]) -> String {
+    if secrets.is_empty() { "none is known here".to_owned() } else { secrets.join(", ") }
+}
+
+fn median(offsets: &[i64]) -> i64 {
+    let mut sorted = offsets.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rejection::RejectionSample;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(NOW + seconds, 0).expect("a time")
+    }
+
+    fn kept(seconds: i64, reason: &str, form: BodyForm) -> Kept {
+        let sample = RejectionSample {
+            source: "stripe".to_owned(),
+            reason: reason.to_owned(),
+            header_names: Vec::new(),
+            by_sender: true,
+            body_bytes: 10,
+            body_sha256: String::new(),
+            form,
+            claimed_at: Some(NOW + seconds),
+            livemode: Some(true),
+            unseen: 0,
+        };
+        Kept { at: at(seconds), sample }
+    }
+
+    fn diagnosed(kept: &[Kept], accepted_at: Option<DateTime<Utc>>, secrets: &[&str]) -> Vec<Diagnosis> {
+        let secrets: Vec<_> = secrets.iter().map(|name| (*name).to_owned()).collect();
+        diagnose(kept, accepted_at, Configured { setting: "STRIPE_EU_WEBHOOK_SECRET", secrets: &secrets })
+    }
+
+    fn causes(kept: &[Kept], accepted_at: Option<i64>) -> Vec<Cause> {
+        let found = diagnosed(kept, accepted_at.map(at), &["test"]);
+        found.into_iter().map(|one| one.cause).collect()
+    }
+
+    #[test]
+    fn nothing_rejected_is_nothing_found() {
+        assert!(causes(&[], Some(0)).is_empty());
+    }
+
+    #[test]
+    fn where_nothing_passes_the_secret_is_wrong_and_the_mode_is_told() {
+        let mut rejections = [
+            kept(0, "signature_no_match", BodyForm::AsSent),
+            kept(60, "signature_no_match", BodyForm::Unclear),
+        ];
+        rejections[1].sample.unseen = 5;
+        assert_eq!(causes(&rejections, None), [Cause::WrongSecret]);
+        let found = diagnosed(&rejections, Some(at(-60)), &["test"]);
+        assert_eq!((found[0].cause, found[0].count, found[0].is_current), (Cause::WrongSecret, 7, true));
+        assert!(
+            found[0].says.contains("(test)") && found[0].says.contains("live mode, and"),
+            "{}",
+            found[0].says
+        );
+        let found = diagnosed(&rejections, None, &["secret-1"]);
+        assert!(found[0].says.ends_with("They are of live mode."), "{}", found[0].says);
+        assert!(found[0].remedy.starts_with("Set STRIPE_EU_WEBHOOK_SECRET to"), "{}", found[0].remedy);
+    }
+
+    #[test]
+    fn where_others_pass_a_second_endpoint_sends() {
+        let rejections = [
+            kept(0, "signature_no_match", BodyForm::AsSent),
+            kept(60, "signature_no_match", BodyForm::AsSent),
+        ];
+        assert_eq!(causes(&rejections, Some(30)), [Cause::AnotherSecret]);
+        let found = diagnosed(&rejections, Some(at(90)), &[]);
+        assert!(!found[0].is_current);
+    }
+
+    #[test]
+    fn an_event_in_another_layout_was_rewritten_on_its_way() {
+        assert_eq!(
+            causes(&[kept(0, "signature_no_match", BodyForm::Rewritten)], None),
+            [Cause::BodyRewritten]
+        );
+    }
+
+    #[test]
+    fn a_missing_header_is_a_proxys_fault_only_for_what_stripe_sent() {
+        let mut rejection = kept(0, "signature_missing", BodyForm::AsSent);
+        assert_eq!(causes(std::slice::from_ref(&rejection), None), [Cause::HeaderDropped]);
+        rejection.sample.by_sender = false;
+        assert_eq!(causes(std::slice::from_ref(&rejection), None), [Cause::Stranger]);
+        assert_eq!(causes(&[kept(0, "signature_malformed", BodyForm::AsSent)], None), [Cause::HeaderChanged]);
+        assert_eq!(causes(&[kept(0, "signature_malformed", BodyForm::NotJson)], None), [Cause::Stranger]);
+        assert!(!Cause::Stranger.is_to_be_mended());
+    }
+
+    #[test]
+    fn times_off_by_the_same_are_a_clock_and_others_a_delay() {
+        let late = |seconds, by| {
+            let mut one = kept(seconds, "signature_too_old", BodyForm::AsSent);
+            one.sample.claimed_at = Some(NOW + seconds - by);
+            one
+        };
+        assert_eq!(causes(&[late(0, 3600), late(500, 3610)], None), [Cause::Clock]);
+        let found = diagnosed(&[late(0, 3600)], None, &[]);
+        assert!(found[0].says.contains("3600 s ahead"), "{}", found[0].says);
+        assert_eq!(causes(&[late(0, 400), late(500, 9000)], None), [Cause::Delayed]);
+        let mut ahead = kept(0, "signature_clock_ahead", BodyForm::AsSent);
+        ahead.sample.claimed_at = Some(NOW + 400);
+        let found = diagnosed(&[ahead], None, &[]);
+        assert!(found[0].says.contains("400 s behind"), "{}", found[0].says);
+    }
+
+    #[test]
+    fn what_was_signed_and_is_no_event_is_told_apart_from_strangers() {
+        assert_eq!(causes(&[kept(0, "body_not_an_event", BodyForm::NotJson)], None), [Cause::NotAnEvent]);
+        let both = [
+            kept(0, "event_id_invalid", BodyForm::NotAnEvent),
+            kept(9, "signature_no_match", BodyForm::NotJson),
+        ];
+        assert_eq!(causes(&both, None), [Cause::Stranger, Cause::NotAnEvent]);
+    }
+}

@@ -1,0 +1,161 @@
+//! The settings of a source of kind `stripe`.
+
+use crate::config::{InstanceName, Reader, is_name};
+use crate::domain::finding::Finding;
+use secrecy::{ExposeSecret, SecretString};
+
+/// A webhook secret and the name by which logs and events refer to it.
+#[derive(Debug, Clone)]
+pub struct NamedSecret {
+    /// The name; `secret-1`, `secret-2`, … if none is given.
+    pub name: String,
+    /// The whole secret, including `whsec_`.
+    pub secret: SecretString,
+}
+
+/// The webhook secrets of an instance, from its `…_WEBHOOK_SECRET`; none if it is not set or cannot be read.
+pub fn webhook_secrets(reader: &mut Reader<'_>, instance: &InstanceName) -> Vec<NamedSecret> {
+    reader.parsed(&setting(instance), Vec::new(), parse_webhook_secrets)
+}
+
+/// The full name of the setting that holds an instance's secrets.
+pub(super) fn setting(instance: &InstanceName) -> String {
+    instance.setting("WEBHOOK_SECRET")
+}
+
+/// The webhook secrets, by their form.
+pub(super) fn check(secrets: &[NamedSecret]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = secrets.iter().map(secret).collect();
+    for (place, one) in secrets.iter().enumerate() {
+        let is_same = |other: &&NamedSecret| other.secret.expose_secret() == one.secret.expose_secret();
+        if let Some(other) = secrets.iter().take(place).find(is_same) {
+            findings.push(Finding::warning(
+                format!("the secrets {:?} and {:?} are the same", other.name, one.name),
+                "each endpoint has a secret of its own: copy the missing one, or remove one of these",
+            ));
+        }
+    }
+    if !secrets.is_empty() && secrets.iter().all(|secret| is_of_cli(secret.secret.expose_secret())) {
+        findings.push(Finding::warning(
+            "every webhook secret looks like one of the Stripe CLI",
+            "webhooks of an endpoint in the Stripe dashboard are rejected: add the endpoint's own secret (Developers › \
+             Webhooks › the endpoint › Signing secret)",
+        ));
+    }
+    findings
+}
+
+fn secret(named: &NamedSecret) -> Finding {
+    let (name, text) = (&named.name, named.secret.expose_secret());
+    let body = text.strip_prefix("whsec_").unwrap_or_default();
+    if !body.chars().all(|c| c.is_ascii_alphanumeric() || "_-+/=".contains(c)) {
+        return Finding::warning(
+            format!("the webhook secret {name:?} has characters that are not in Stripe's secrets"),
+            "copy it again, without blanks and quotes",
+        );
+    }
+    if body.len() < 24 {
+        return Finding::warning(
+            format!("the webhook secret {name:?} is shorter than Stripe's secrets"),
+            "copy it again, to its end",
+        );
+    }
+    let old = ["old", "previous", "expired", "former"].iter().any(|word| name.to_lowercase().contains(word));
+    let origin = if is_of_cli(text) { "one of the Stripe CLI" } else { "one of an endpoint" };
+    let finding = Finding::good(format!("the webhook secret {name:?} has the form of {origin}"));
+    if old {
+        Finding::note(format!("the name of the webhook secret {name:?} says that it is an old one"))
+            .with_remedy("Stripe keeps a rolled secret valid for at most 24 hours: remove it after that")
+    } else {
+        finding
+    }
+}
+
+/// The CLI's secrets are long and have hex digits; those of the dashboard have letters and digits.
+fn is_of_cli(secret: &str) -> bool {
+    const LENGTH: usize = 64;
+    let body = secret.strip_prefix("whsec_").unwrap_or_default();
+    body.len() == LENGTH && body.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Parses `whsec_a,live=whsec_b`.
+fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
+    let mut secrets: Vec<NamedSecret> = Vec::new();
+    for (position, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+        let (name, secret) = match entry.split_once('=') {
+            Some((name, secret)) if !entry.starts_with("whsec_") => (name.trim().to_owned(), secret.trim()),
+            _ => (format!("secret-{}", position + 1), entry),
+        };
+        if !is_name(&name) {
+            return Err(format!(
+                "the name of secret {} may only have letters, digits, - and _",
+                position + 1
+            ));
+        }
+        if secret.strip_prefix("whsec_").is_none_or(str::is_empty) {
+            return Err(format!(
+                "secret {} does not begin with whsec_: copy the signing secret of the endpoint, not an API key",
+                position + 1
+            ));
+        }
+        if secrets.iter().any(|earlier| earlier.name == name) {
+            return Err(format!("the name {name:?} is given twice"));
+        }
+        secrets.push(NamedSecret { name, secret: SecretString::from(secret) });
+    }
+    Ok(secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ConfigError, Vars};
+    use crate::domain::finding::Level;
+
+    fn named(name: &str, secret: &str) -> NamedSecret {
+        NamedSecret { name: name.to_owned(), secret: SecretString::from(secret) }
+    }
+
+    fn read(text: &str) -> Result<Vec<NamedSecret>, ConfigError> {
+        let vars: Vars = [("STRIPE_EU_WEBHOOK_SECRET", text)].into_iter().collect();
+        let instance = InstanceName { name: "stripe-eu".to_owned(), kind: "stripe".to_owned() };
+        let mut reader = Reader::new(&vars);
+        crate::sources::stripe::configure(&mut reader, &instance);
+        let secrets = webhook_secrets(&mut reader, &instance);
+        reader.finish(secrets)
+    }
+
+    #[test]
+    fn secrets_may_have_names_and_are_hidden_in_debug() {
+        let secrets = read("whsec_a, live=whsec_b").expect("valid");
+        let names: Vec<_> = secrets.iter().map(|secret| secret.name.as_str()).collect();
+        assert_eq!(names, ["secret-1", "live"]);
+        assert!(!format!("{secrets:?}").contains("whsec_"), "{secrets:?}");
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_by_its_instance_and_a_wrong_one_is_not_quoted() {
+        for text in [" ", " , ,"] {
+            let error = read(text).expect_err("missing").to_string();
+            assert!(error.contains("STRIPE_EU_WEBHOOK_SECRET: is missing"), "{error}");
+        }
+        let error = read("sk_live_secret").expect_err("refused").to_string();
+        assert!(error.contains("STRIPE_EU_WEBHOOK_SECRET") && !error.contains("sk_live"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_judged_by_its_form_and_never_quoted() {
+        let (cli, endpoint) = (format!("whsec_{}", "0a".repeat(32)), format!("whsec_{}", "aZ9k".repeat(8)));
+        let levels = |found: &[Finding]| found.iter().map(|finding| finding.level).collect::<Vec<_>>();
+        let both = check(&[named("cli", &cli), named("live", &endpoint)]);
+        assert_eq!(levels(&both), [Level::Good, Level::Good]);
+        let alone = check(&[named("cli", &cli)]);
+        assert_eq!(levels(&alone), [Level::Good, Level::Warning]);
+        let twice = check(&[named("live-old", &endpoint), named("live", &endpoint)]);
+        assert_eq!(levels(&twice), [Level::Note, Level::Good, Level::Warning]);
+        let broken = check(&[named("a", "whsec_short"), named("b", "whsec_with blank in it, and long")]);
+        assert_eq!(levels(&broken), [Level::Warning, Level::Warning]);
+        let said = format!("{both:?}{alone:?}{twice:?}{broken:?}");
+        assert!(!said.contains("0a0a") && !said.contains("aZ9k") && !said.contains("whsec_short"), "{said}");
+    }
+}
