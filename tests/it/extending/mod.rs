@@ -1,5 +1,8 @@
-//! The worked example of `docs/extending.md`: a kind of destination that is not part of the program.
+//! The worked examples of `docs/extending.md`: kinds of sources and destinations that are not part of the
+//! program.
 
+mod from_github;
+mod github;
 mod relay;
 
 use crate::harness::{Service, ServiceBuilder};
