@@ -25,6 +25,9 @@ create table eventbridge.events (
     api_version          text,
     -- When the sender created the event, by its own clock.
     created              timestamptz,
+    -- Whether the payload has the state of the object and not only a reference to it. The source decides
+    -- when the event is received.
+    carries_state        boolean not null default true,
     received_at          timestamptz not null default now(),
     -- The signature header and the body, byte for byte: the event can be verified again.
     signature            text not null,

@@ -78,6 +78,7 @@ fn stored(
         source: event.source.to_string(),
         event_id: event.event_id,
         facts: EventFacts { ..event.facts },
+        carries_state: event.carries_state,
         received_at: now,
         payload: event.payload,
     })

@@ -282,7 +282,9 @@ pub(super) async fn replay(
 /// The executions that the configured instances want of an event now.
 fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, NewExecution)> {
     let facts = row.facts();
-    wanted_of(&api.destinations, only, &facts).map(|execution| (EventKey(row.id), execution)).collect()
+    wanted_of(&api.destinations, only, &row.source, &facts)
+        .map(|execution| (EventKey(row.id), execution))
+        .collect()
 }
 
 /// What the pages of a call came to.

@@ -160,7 +160,7 @@ async fn replay(
         .iter()
         .flat_map(|row| {
             let facts = row.facts();
-            let wanted = subscriptions.iter().filter_map(move |of| of.execution_for(&facts));
+            let wanted = subscriptions.iter().filter_map(move |of| of.execution_for(&row.source, &facts));
             wanted.map(|execution| (EventKey(row.id), execution))
         })
         .collect();

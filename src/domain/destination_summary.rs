@@ -116,10 +116,11 @@ fn find<'a>(destinations: &'a [DestinationSummary], name: &str) -> Option<&'a De
 pub fn wanted_of<'a>(
     destinations: &'a [DestinationSummary],
     only: Option<&'a str>,
+    source: &'a str,
     facts: &'a EventFacts,
 ) -> impl Iterator<Item = NewExecution> + 'a {
     let named = destinations.iter().filter(move |known| only.is_none_or(|only| only == known.name()));
-    named.filter_map(|known| known.subscription.execution_for(facts))
+    named.filter_map(|known| known.subscription.execution_for(source, facts))
 }
 
 /// How many seconds it takes, at one call per execution, to deliver these many executions to each

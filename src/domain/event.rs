@@ -24,6 +24,8 @@ pub struct NewEvent {
     pub event_id: String,
     /// The event's facts, as far as the body tells them.
     pub facts: EventFacts,
+    /// Whether the body has the state of the event's object, so that it can bring the object up to date.
+    pub carries_state: bool,
     /// The signature header as it came: with the payload it can be verified again.
     pub signature: String,
     /// The name under which the secret that matched is configured; never the secret itself.
@@ -62,6 +64,8 @@ pub struct StoredEvent {
     pub event_id: String,
     /// What is known of it.
     pub facts: EventFacts,
+    /// Whether the body has the state of the event's object.
+    pub carries_state: bool,
     /// When we received it, by the database's clock.
     pub received_at: DateTime<Utc>,
     /// The request's body, byte for byte.

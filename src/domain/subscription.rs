@@ -138,14 +138,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The execution that the instance gets for this event, where it wants one.
-    pub fn execution_for(&self, facts: &EventFacts) -> Option<NewExecution> {
+    /// The execution that the instance gets for an event of this source, if it wants one.
+    pub fn execution_for(&self, source: &str, facts: &EventFacts) -> Option<NewExecution> {
         if !self.livemode.matches(facts.livemode) || !self.types.matches(&facts.event_type) {
             return None;
         }
         let lane = match self.mode {
             Mode::Event => None,
-            Mode::Object => lane(facts).map(|lane| format!("{} {lane}", self.destination)),
+            Mode::Object => lane(facts).map(|lane| format!("{} {source} {lane}", self.destination)),
         };
         Some(NewExecution { destination: self.destination.clone(), mode: self.mode, lane })
     }

@@ -212,6 +212,7 @@ mod tests {
             source: "gone".to_owned(),
             event_id: "1".to_owned(),
             facts,
+            carries_state: true,
             received_at: DateTime::UNIX_EPOCH,
             payload: "not JSON".into(),
         })

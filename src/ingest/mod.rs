@@ -219,7 +219,7 @@ impl Ingest {
     fn executions_for(&self, event: &NewEvent) -> Vec<NewExecution> {
         self.subscriptions
             .iter()
-            .filter_map(|subscription| subscription.execution_for(&event.facts))
+            .filter_map(|subscription| subscription.execution_for(&event.source, &event.facts))
             .collect()
     }
 }

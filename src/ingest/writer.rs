@@ -379,6 +379,7 @@ mod tests {
             source: "stripe".into(),
             event_id: String::new(),
             facts: EventFacts::default(),
+            carries_state: true,
             signature: String::new(),
             secret_name: String::new(),
             payload: vec![b' '; length].into(),

@@ -71,11 +71,6 @@ pub trait Source: Send + Sync {
         EventSummary::from_envelope(event)
     }
 
-    /// Whether an event carries the state of its object, so that it can bring the object up to date.
-    fn carries_state(&self, _event: &StoredEvent) -> bool {
-        false
-    }
-
     /// The place of the newest of several states of one object; `None` if none of them can be read. All
     /// events carry a state. The result must not depend on their order.
     ///

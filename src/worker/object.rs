@@ -79,12 +79,12 @@ pub(super) async fn plan(queue: &Queue, sources: &Registry, head: Head<'_>) -> R
     let Some(source) = sources.get(&head.event.source) else {
         return Ok(Plan::Decline(WithoutState::NoSource));
     };
-    if !source.carries_state(head.event) {
+    if !head.event.carries_state {
         return Ok(Plan::Decline(WithoutState::NotCarried));
     }
     let mut states = queue.lane_states(in_lane, head.destination, head.execution).await?;
     // Events that carry no state wait in the lane of their object and are declined when it is their turn.
-    states.retain(|state| source.carries_state(&state.event));
+    states.retain(|state| state.event.carries_state);
     let events: Vec<&StoredEvent> = states.iter().map(|state| &state.event).collect();
     let Some(place) = source.newest(&events).filter(|place| *place < states.len()) else {
         return Ok(Plan::Decline(WithoutState::NotCarried));

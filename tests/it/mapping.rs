@@ -51,6 +51,7 @@ fn stored(event_id: &str, payload: &Value) -> StoredEvent {
         source: "stripe".to_owned(),
         event_id: event_id.to_owned(),
         facts: EventFacts::default(),
+        carries_state: true,
         received_at: DateTime::UNIX_EPOCH,
         payload: payload.to_string().into(),
     }

@@ -79,6 +79,7 @@ fn the_states_that_are_stored_are_read_as_those_that_are_parsed() {
             created: Some(second()),
             ..EventFacts::default()
         },
+        carries_state: true,
         received_at: second(),
         payload: sample.body.clone().into(),
     };

@@ -19,8 +19,19 @@ const ID_CHARACTERS_MAX: usize = 255;
 /// The last second that is written with a four-digit year; later times are taken for nonsense.
 const SECONDS_MAX: i64 = 253_402_300_799;
 
-/// Reads the event's id and what else the envelope tells.
-pub(super) fn read(body: &[u8]) -> Result<(String, EventFacts), Rejection> {
+/// What the envelope of an event says.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    /// Stripe's id of the event.
+    pub(super) event_id: String,
+    /// What else is known of it.
+    pub(super) facts: EventFacts,
+    /// Whether the body has the object's state. A thin event only refers to its object.
+    pub(super) carries_state: bool,
+}
+
+/// Reads the envelope of an event.
+pub(super) fn read(body: &[u8]) -> Result<Envelope, Rejection> {
     // What is skipped is not looked into by the parser, and JSON is UTF-8 throughout.
     let body = std::str::from_utf8(body).map_err(|error| Rejection {
         check: "body_not_an_event",
@@ -35,14 +46,15 @@ pub(super) fn read(body: &[u8]) -> Result<(String, EventFacts), Rejection> {
         check: "event_id_invalid",
         detail: "The body has no id of 1 to 255 printable characters, so it is no event.".into(),
     })?;
-    let object = related.and_then(object_of).or_else(|| {
-        let Fields([object]): Fields<'_, DATA> = parse(data?)?;
-        object_of(object?)
+    let snapshot = data.and_then(|data| {
+        let Fields([object]): Fields<'_, DATA> = parse(data)?;
+        object
     });
+    let object = related.and_then(object_of).or_else(|| object_of(snapshot?));
     let (object_id, object_type) = object.unwrap_or_default();
-    Ok((
-        event_id.into_owned(),
-        EventFacts {
+    Ok(Envelope {
+        event_id: event_id.into_owned(),
+        facts: EventFacts {
             event_type: kind.and_then(text).map(|kind| bounded(&kind)).unwrap_or_default(),
             object_id,
             object_type,
@@ -51,7 +63,8 @@ pub(super) fn read(body: &[u8]) -> Result<(String, EventFacts), Rejection> {
             api_version: api_version.and_then(short_text),
             created: created.and_then(time),
         },
-    ))
+        carries_state: snapshot.is_some_and(|object| object.get().starts_with('{')),
+    })
 }
 
 const ENVELOPE: usize = 9;
@@ -171,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn facts(body: &str) -> EventFacts {
-        read(body.as_bytes()).expect("an event").1
+        read(body.as_bytes()).expect("an event").facts
     }
 
     fn refusal(body: &[u8]) -> &'static str {
@@ -216,6 +229,21 @@ mod tests {
         assert_eq!(facts(r#"{"id":"x","created":99999999999999999}"#).created, None);
         assert_eq!(facts(r#"{"id":"x","type":"a","type":"b"}"#).event_type, "b");
         assert_eq!(facts(r#"{"id":"x","t\u0079pe":"a\u0000b"}"#).event_type, "ab");
+    }
+
+    #[test]
+    fn only_an_event_with_its_object_carries_a_state() {
+        let carries = |body: &str| read(body.as_bytes()).expect("an event").carries_state;
+        assert!(carries(r#"{"id":"x","data":{"object": {"id":"in_1"}}}"#));
+        assert!(carries(r#"{"id":"x","related_object":{"id":"in_1"},"data":{"object":{}}}"#));
+        for none in [
+            r#"{"id":"x","related_object":{"id":"in_1"}}"#,
+            r#"{"id":"x","data":{"object":"in_1"}}"#,
+            r#"{"id":"x","data":[]}"#,
+            r#"{"id":"x"}"#,
+        ] {
+            assert!(!carries(none), "{none}");
+        }
     }
 
     #[test]

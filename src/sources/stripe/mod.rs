@@ -29,6 +29,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use diagnosis::Configured;
+use envelope::Envelope;
 use signature::Verifier;
 use std::sync::Arc;
 
@@ -80,11 +81,12 @@ impl Source for Stripe {
 
     fn receive(&self, headers: &HeaderMap, body: Bytes, now: DateTime<Utc>) -> Result<NewEvent, Rejection> {
         let verified = self.verifier.verify(headers, &body, now.timestamp())?;
-        let (event_id, facts) = envelope::read(&body)?;
+        let Envelope { event_id, facts, carries_state } = envelope::read(&body)?;
         Ok(NewEvent {
             source: self.name.clone(),
             event_id,
             facts,
+            carries_state,
             signature: verified.header.to_owned(),
             secret_name: verified.secret_name.to_owned(),
             payload: body,
@@ -93,10 +95,6 @@ impl Source for Stripe {
 
     fn summarize(&self, event: &StoredEvent) -> EventSummary {
         summarize(event)
-    }
-
-    fn carries_state(&self, event: &StoredEvent) -> bool {
-        ordering::carries_state(event)
     }
 
     fn newest(&self, events: &[&StoredEvent]) -> Option<usize> {

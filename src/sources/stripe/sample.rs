@@ -32,7 +32,7 @@ fn form(body: &[u8]) -> (BodyForm, Option<bool>) {
     if text.trim().is_empty() {
         return (BodyForm::Empty, None);
     }
-    let Ok((_, facts)) = envelope::read(body) else {
+    let Ok(envelope) = envelope::read(body) else {
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
         return (if is_json { BodyForm::NotAnEvent } else { BodyForm::NotJson }, None);
     };
@@ -41,7 +41,7 @@ fn form(body: &[u8]) -> (BodyForm, Option<bool>) {
         _ if text.starts_with(LAYOUT) => BodyForm::AsSent,
         _ => BodyForm::Rewritten,
     };
-    (form, facts.livemode)
+    (form, envelope.facts.livemode)
 }
 
 #[cfg(test)]

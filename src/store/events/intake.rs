@@ -37,15 +37,16 @@ impl Intake {
             with incoming as (
                 select * from unnest(
                     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                    $7::bool[], $8::text[], $9::timestamptz[], $10::text[], $11::text[], $12::bytea[]
+                    $7::bool[], $8::text[], $9::timestamptz[], $10::text[], $11::text[], $12::bytea[],
+                    $18::bool[]
                 ) as incoming (source, event_id, type, object_id, object_type, account,
-                               livemode, api_version, created, signature, secret_name, payload)
+                               livemode, api_version, created, signature, secret_name, payload, carries_state)
             ), inserted as (
                 insert into eventbridge.events
                        (source, event_id, type, object_id, object_type, account,
-                        livemode, api_version, created, signature, secret_name, payload)
+                        livemode, api_version, created, signature, secret_name, payload, carries_state)
                 select source, event_id, type, object_id, object_type, account,
-                       livemode, api_version, created, signature, secret_name, payload
+                       livemode, api_version, created, signature, secret_name, payload, carries_state
                   from incoming
                 on conflict (source, event_id) do nothing
                 returning id, source, event_id
@@ -78,6 +79,7 @@ impl Intake {
             &column(&wanted, |(_, execution)| execution.destination.as_str()) as _,
             &column(&wanted, |(_, execution)| execution.mode.as_str()) as _,
             &column(&wanted, |(_, execution)| execution.lane.as_deref()) as _,
+            &column(&events, |event| event.carries_state) as _,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -78,6 +78,7 @@ macro_rules! stored_event {
                 api_version: $row.api_version,
                 created: $row.created,
             },
+            carries_state: $row.carries_state,
             received_at: $row.received_at,
             payload: bytes::Bytes::from($row.payload),
         }

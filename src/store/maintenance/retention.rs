@@ -115,7 +115,7 @@ impl Retention {
                          join eventbridge.events on events.id = event_key
                         where executions.lane = of_own.lane
                           and executions.status in ('pending', 'running', 'success', 'superseded')
-                          and events.type not like 'v1.%' and events.type not like 'v2.%'
+                          and events.carries_state
                         order by executions.id desc
                         limit $8) as newest
                  group by lane

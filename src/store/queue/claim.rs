@@ -276,7 +276,7 @@ impl Queue {
                     end) * 1000)::bigint as unsettled_ms,
                    (extract(epoch from now() - received_at) * 1000)::bigint as "age_ms!",
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
-                   object_type, account, livemode, api_version, created, received_at, payload
+                   object_type, account, livemode, api_version, created, carries_state, received_at, payload
               from claimed
               join leased on leased.execution_id = claimed.id
              -- One look by key for each: as a plain join it compares every claimed one with every event.

@@ -42,7 +42,7 @@ impl Queue {
                               where of_lane.lane = executions.lane and of_lane.in_doubt_since is not null)
                     end) * 1000)::bigint as unsettled_ms,
                    events.id as event_key, source, event_id, type as event_type, object_id,
-                   object_type, account, livemode, api_version, created, received_at, payload
+                   object_type, account, livemode, api_version, created, carries_state, received_at, payload
               from eventbridge.executions
               join eventbridge.events on events.id = executions.event_key
              where executions.id = $1

@@ -120,8 +120,7 @@ impl Queue {
                 select executions.id, event_key, status in ('pending', 'running') as is_open, retried_at, created,
                        executions.id = (select execution_id from eventbridge.remote_objects
                                          where remote_objects.lane = $1) as is_shown,
-                       -- Thin events carry no state, so their time says nothing of states.
-                       type like 'v1.%' or type like 'v2.%' as is_thin,
+                       carries_state,
                        octet_length(payload) as bytes
                   from eventbridge.executions
                   join eventbridge.events on events.id = executions.event_key
@@ -135,13 +134,14 @@ impl Queue {
                        sum(bytes) over by_weight - bytes as bytes_before
                   from known
                  where is_open or is_shown or created is null
-                    or created >= (select date_trunc('second', max(created)) from known where not is_thin)
+                    -- The time of an event without a state says nothing about states.
+                    or created >= (select date_trunc('second', max(created)) from known where carries_state)
                 window by_weight as (order by (id = $3) desc, is_shown desc nulls last, is_open desc, id)
             )
             select compared.id as "execution!", is_open as "is_open!",
                    is_asked_for as "is_asked_for!", events.id as "event_key!", source,
                    event_id, type as event_type, object_id, object_type, account, livemode, api_version,
-                   created, received_at, payload
+                   created, carries_state, received_at, payload
               from compared
               join eventbridge.events on events.id = compared.event_key
              where place <= $4 and bytes_before < $6

@@ -141,8 +141,10 @@ async fn step(
     let mut wanted = Vec::new();
     for row in &page.rows {
         let facts = row.facts();
-        wanted
-            .extend(wanted_of(&ui.destinations, only, &facts).map(|execution| (EventKey(row.id), execution)));
+        wanted.extend(
+            wanted_of(&ui.destinations, only, &row.source, &facts)
+                .map(|execution| (EventKey(row.id), execution)),
+        );
     }
     let replayed = match deed {
         None => ui.store.interventions.would_replay(&wanted).await?,

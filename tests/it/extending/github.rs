@@ -67,15 +67,12 @@ impl Source for GitHub {
                 created: object["updated_at"].as_str().and_then(|at| at.parse().ok()),
                 ..EventFacts::default()
             },
+            // `created` is `updated_at`, so the later of two states is known.
+            carries_state: !object.is_null(),
             signature: signature.to_owned(),
             secret_name: "secret-1".to_owned(),
             payload: body,
         })
-    }
-
-    /// The states of an object are ordered by `updated_at`, which is when the event was created.
-    fn carries_state(&self, event: &StoredEvent) -> bool {
-        event.facts.object_id.is_some()
     }
 
     fn summarize(&self, event: &StoredEvent) -> EventSummary {

@@ -12,25 +12,15 @@ use crate::domain::event::{EventFacts, StoredEvent};
 use rank::Rank;
 use serde_json::Value;
 
-/// Whether an event carries its object's state. Thin events do not: they only refer to their object.
-pub(super) fn carries_state(event: &StoredEvent) -> bool {
-    let payload: Value = serde_json::from_slice(&event.payload).unwrap_or_default();
-    is_state(payload.pointer("/data/object"))
-}
-
-/// The place of the newest of these events of one object; `None` if none of them carries a state.
+/// The place of the newest of these events of one object; `None` if no state can be read from any.
 pub(super) fn newest_event(events: &[&StoredEvent]) -> Option<usize> {
     let (places, states): (Vec<usize>, Vec<EventState>) = events
         .iter()
         .map(|event| EventState::read(event))
         .enumerate()
-        .filter(|(_, state)| is_state(Some(&state.object)))
+        .filter(|(_, state)| state.object.is_object())
         .unzip();
     places.get(newest(&states)?).copied()
-}
-
-fn is_state(object: Option<&Value>) -> bool {
-    object.is_some_and(Value::is_object)
 }
 
 /// How many states of one second are compared by what they say of one another: those that have come

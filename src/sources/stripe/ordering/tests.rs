@@ -36,20 +36,20 @@ fn assert_newer(newer: &EventState, older: &EventState) {
 }
 
 #[test]
-fn an_event_that_only_refers_to_its_object_carries_no_state() {
+fn an_event_that_only_refers_to_its_object_is_never_the_newest() {
     let stored = |id: &str, payload: Value| StoredEvent {
         key: EventKey(1),
         source: "stripe".to_owned(),
         event_id: id.to_owned(),
         facts: EventFacts::default(),
+        carries_state: true,
         received_at: DateTime::UNIX_EPOCH,
         payload: payload.to_string().into(),
     };
     let snapshot = stored("evt_1", json!({"data": {"object": {"id": "in_1"}}}));
     let thin = stored("evt_2", json!({"related_object": {"id": "in_1", "type": "invoice"}}));
-    assert!(carries_state(&snapshot) && !carries_state(&thin));
     for odd in [json!(null), json!({"data": {"object": "in_1"}}), json!({"data": []})] {
-        assert!(!carries_state(&stored("evt_3", odd)));
+        assert_eq!(newest_event(&[&stored("evt_3", odd)]), None);
     }
     assert_eq!(newest_event(&[&thin, &snapshot]), Some(1));
     assert_eq!(newest_event(&[&thin]), None);

@@ -11,6 +11,7 @@ fn read_body(payload: &Value) -> EventSummary {
         source: "stripe".to_owned(),
         event_id: "evt_1".to_owned(),
         facts: EventFacts::default(),
+        carries_state: true,
         received_at: DateTime::UNIX_EPOCH,
         payload: payload.to_string().into(),
     };
@@ -306,6 +307,7 @@ fn what_the_store_knows_comes_before_the_body() {
             created: Some(DateTime::UNIX_EPOCH),
             ..EventFacts::default()
         },
+        carries_state: true,
         received_at: DateTime::UNIX_EPOCH,
         payload: bytes::Bytes::from_static(b"not JSON"),
     };
