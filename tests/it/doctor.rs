@@ -256,7 +256,7 @@ async fn two_instances_that_fill_one_table_are_a_warning() {
         ("TEAM_B_API_KEY", notion_sandbox::TOKEN),
         ("TEAM_B_DATABASE_ID", &notion_sandbox::DATABASE_ID.to_string()),
     ]);
-    Checked::of(command).await.remedy("warning", "notion and team-b write to the same table");
+    Checked::of(command).await.remedy("warning", "notion and team-b write to the same place");
 }
 
 #[tokio::test]

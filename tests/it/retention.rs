@@ -463,7 +463,7 @@ async fn a_forgotten_object_is_shown_anew_when_something_new_happens_to_it() {
     let done = output(&mut command(&service, &folder, &["forget", "cus_Jane1", "--yes"])).await;
     let said = text(&done.stdout);
     assert!(said.contains("Copies of what pages show removed: 1"), "{said}{}", text(&done.stderr));
-    assert!(said.contains("Pages that remain in Notion: 1"), "{said}");
+    assert!(said.contains("Remains at the destinations: 1"), "{said}");
     service.post_event(&state("evt_2", NOW + 5, 200)).await;
     let executions = service.until_finished(2).await;
     assert_eq!(executions[1]["status"], "success", "{executions:?}");

@@ -25,10 +25,10 @@ use std::time::SystemTime;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct DoctorArgs {
-    /// Adds the missing columns in Notion, after asking
+    /// Adds what is missing at the destinations, such as columns, after asking
     #[arg(long)]
     fix: bool,
-    /// Creates a page in Notion, reads it back and moves it to the trash
+    /// Writes a test entry to each destination, reads it back and removes it
     #[arg(long)]
     write_test: bool,
     /// Sends a test alert to the receiver of `ALERT_URL`
@@ -194,12 +194,12 @@ async fn destination(
     let mut findings = std::mem::take(&mut report.findings);
     if args.fix && !report.additions.is_empty() {
         let listed = report.additions.join(", ");
-        eprintln!("Columns to add to the table of {name}: {}", prompt::plain(&listed));
+        eprintln!("To be added at {name}: {}", prompt::plain(&listed));
         match prompt::agrees("Add them?", args.yes).await {
             Ok(false) => {}
             // The findings so far are reported all the same.
             Err(error) => findings.push(Finding::problem(
-                format!("no columns were added: {error:#}"),
+                format!("nothing was added: {error:#}"),
                 "run eventbridge doctor --fix in a terminal, or with --yes",
             )),
             Ok(true) => match instance.destination.provision(&context).await {
@@ -209,8 +209,8 @@ async fn destination(
                     findings.push(Finding::good(format!("added: {}", added.join(", "))));
                 }
                 Err(failure) => findings.push(Finding::problem(
-                    format!("the columns could not be added: {}", failure.message),
-                    "give the integration the capability to update content, or add them manually",
+                    format!("they could not be added: {}", failure.message),
+                    failure.remedy.unwrap_or_else(|| "add them manually".to_owned()),
                 )),
             },
         }
@@ -222,10 +222,10 @@ async fn destination(
     if args.write_test {
         findings.extend(instance.destination.dry_run(&context).await);
     } else if report.target.is_some() {
-        findings.push(
-            Finding::note("write access is untested")
-                .with_remedy("eventbridge doctor --write-test creates a page and removes it"),
-        );
+        findings.push(Finding::note("write access is untested").with_remedy(format!(
+            "eventbridge doctor --write-test creates a {} and removes it",
+            instance.kind.noun.one
+        )));
     }
     let kind = configured.iter().find(|known| known.name == *name).map_or("", |known| known.kind.as_str());
     let title =
@@ -244,7 +244,7 @@ async fn test_alert(alerts: &AlertSettings) -> Finding {
     }
 }
 
-/// Instances that write to one table, so that each event has a page from each.
+/// Instances that write to one table or the like, so that each writes every event there.
 fn duplicates(targets: &[(String, String)]) -> Option<Section> {
     let findings: Vec<_> = targets
         .iter()
@@ -252,8 +252,8 @@ fn duplicates(targets: &[(String, String)]) -> Option<Section> {
         .filter_map(|(place, (target, name))| {
             let (_, other) = targets.iter().take(place).find(|(earlier, _)| earlier == target)?;
             Some(Finding::warning(
-                format!("{other} and {name} write to the same table, so each event gets two pages"),
-                "give each instance a database of its own",
+                format!("{other} and {name} write to the same place, so each event is written twice"),
+                "let each instance write to a place of its own",
             ))
         })
         .collect();

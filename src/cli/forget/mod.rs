@@ -31,7 +31,7 @@ pub(super) struct ForgetArgs {
     /// The customer's id in Stripe (`cus_…`), or an e-mail address
     #[arg(value_name = "CUSTOMER")]
     person: String,
-    /// Also moves the pages about them to Notion's trash
+    /// Also removes what was written about them at the destinations, such as pages
     #[arg(long)]
     pages: bool,
     /// Counts what would be removed and removes nothing
@@ -69,7 +69,7 @@ struct Done {
     pages_remaining: Vec<ShownPage>,
 }
 
-/// A page in Notion.
+/// What a destination wrote, such as a page.
 #[derive(Debug, Serialize)]
 struct ShownPage {
     destination: String,
@@ -227,11 +227,11 @@ fn report(done: &Done) -> String {
     let cancelled = if done.dry_run { "would be cancelled" } else { "cancelled" };
     lines.push(format!("Pending executions {cancelled}: {}", done.executions_cancelled));
     if !done.pages_trashed.is_empty() {
-        lines.push(format!("Pages moved to Notion's trash: {}", done.pages_trashed.len()));
+        lines.push(format!("Removed at the destinations: {}", done.pages_trashed.len()));
     }
     if !done.pages_remaining.is_empty() {
-        let how = if done.dry_run { " (--pages moves them to Notion's trash)" } else { "" };
-        lines.push(format!("Pages that remain in Notion{how}: {}", done.pages_remaining.len()));
+        let how = if done.dry_run { " (--pages removes it)" } else { "" };
+        lines.push(format!("Remains at the destinations{how}: {}", done.pages_remaining.len()));
         lines.extend(done.pages_remaining.iter().map(|page| {
             let place = page.url.as_deref().unwrap_or(&page.id);
             let failure = page.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();

@@ -55,7 +55,11 @@ impl Notion {
         }
         let calls = self.client.with(context, Instant::now());
         let columns = design::definitions(&found.missing);
-        calls.add_columns(&found.data_source, &columns).await.map_err(|error| calls.failure(error))?;
+        calls.add_columns(&found.data_source, &columns).await.map_err(|error| {
+            calls.failure(error).with_remedy(
+                "give the integration the capability to update content, or add the columns manually",
+            )
+        })?;
         Ok(found.missing.iter().map(|field| addition(*field)).collect())
     }
 
