@@ -1,4 +1,4 @@
-//! `eventbridge notion init`: shows what the token sees, and makes a database to fill.
+//! `eventbridge notion init`: lists what the token can see, and creates a database to fill.
 
 use super::delivery_context::CommandDeliveryContext;
 use super::{env_file, environment, prompt, signals};
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-/// How often to look whether something is shared by now.
+/// How often to check whether something has been shared.
 const LOOK_AGAIN: Duration = Duration::from_secs(4);
 
-/// More pages than this nobody reads through; the others are named by `--page`.
+/// The most pages in the list. `--page` names any other.
 const PAGES_SHOWN_MAX: usize = 30;
 
 #[derive(Debug, clap::Args)]
@@ -27,28 +27,28 @@ pub(super) struct NotionArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum NotionCommand {
-    /// Makes a database in Notion with a column for everything that can be told, and says what to set
+    /// Create a database in Notion with a column for every property, and print the setting for it
     ///
-    /// It needs the integration's token alone (`NOTION_API_KEY`). On a terminal it waits until a page
-    /// is shared with the integration, and asks under which one the database is to stand.
+    /// It needs only the integration's token (`NOTION_API_KEY`). On a terminal it waits until a page
+    /// is shared with the integration, and asks under which page to create the database.
     Init(InitArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct InitArgs {
-    /// The page under which to make it: any link to it that was copied from Notion, or its id
+    /// The page under which to create it: a link that was copied from Notion, or its id
     #[arg(long, value_name = "LINK")]
     page: Option<String>,
-    /// What the database is called
+    /// The title of the database
     #[arg(long, default_value = "Stripe payments")]
     title: String,
-    /// The instance whose settings to read and to set
+    /// The instance whose settings to read and write
     #[arg(long, default_value = "notion")]
     instance: String,
-    /// How long to wait until something is shared; without end on a terminal, else not at all
+    /// How long to wait until a page is shared; by default without limit on a terminal, otherwise not at all
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
-    /// Answers every question with yes, also whether to write the setting to .env
+    /// Answers every question with yes, including whether to write the setting to .env
     #[arg(long)]
     yes: bool,
     /// Prints JSON on stdout
@@ -56,7 +56,7 @@ struct InitArgs {
     json: bool,
 }
 
-/// What was done, for programs.
+/// The result, for programs.
 #[derive(Debug, Serialize)]
 struct Done<'a> {
     database_id: &'a str,
@@ -74,7 +74,7 @@ pub(super) async fn run(args: NotionArgs) -> anyhow::Result<ExitCode> {
     tokio::select! {
         done = init(args) => done,
         () = stop.cancelled() => {
-            eprintln!("\nStopped; nothing was made.");
+            eprintln!("\nStopped; nothing was created.");
             Ok(ExitCode::FAILURE)
         }
     }
@@ -99,15 +99,16 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     };
     let title = prompt::plain(&page.title);
     if args.page.is_none()
-        && !prompt::agrees(&format!("Make the database {:?} under {title:?}?", args.title), args.yes).await?
+        && !prompt::agrees(&format!("Create the database {:?} under {title:?}?", args.title), args.yes)
+            .await?
     {
-        bail!("nothing was made");
+        bail!("nothing was created");
     }
     let made =
         workspace.make_database(&context, &page.id, &args.title).await.map_err(|failure| told(&failure))?;
     let id = made.id.replace('-', "");
     let name = instance.setting("DATABASE_ID");
-    eprintln!("Made the database {:?}: {}", args.title, made.url);
+    eprintln!("Created the database {:?}: {}", args.title, made.url);
     let is_wanted = args.yes
         || (prompt::is_interactive() && prompt::agrees(&format!("Write {name} to .env?"), false).await?);
     if is_wanted {
@@ -134,7 +135,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The page that a link leads to.
+/// The page behind a link.
 async fn named_page(
     workspace: &Workspace,
     context: &CommandDeliveryContext,
@@ -155,12 +156,12 @@ async fn named_page(
     })
 }
 
-/// Whether a link opens a view, which databases alone have.
+/// Whether a link opens a view, which only databases have.
 fn has_view(link: &str) -> bool {
     Url::parse(link).is_ok_and(|url| url.query_pairs().any(|(name, _)| name == "v"))
 }
 
-/// The page that is chosen among those shared, after waiting for one.
+/// The page that the operator chooses among those shared, after waiting for one.
 async fn chosen_page(
     workspace: &Workspace,
     context: &CommandDeliveryContext,
@@ -171,13 +172,13 @@ async fn chosen_page(
     show_databases(&shared, instance);
     if shared.pages.is_empty() {
         bail!(
-            "the token sees databases alone: share the page under which a new one is to stand (••• › \
+            "the token can see only databases: share the page under which to create a new one (••• › \
              Connections), or use one of these"
         );
     }
     let more = shared.pages.len().saturating_sub(PAGES_SHOWN_MAX);
     shared.pages.truncate(PAGES_SHOWN_MAX);
-    eprintln!("Pages under which a database can be made:");
+    eprintln!("Pages under which a database can be created:");
     for (number, page) in (1..).zip(&shared.pages) {
         eprintln!("  {number:>2}  {}  {}", shown_title(page), prompt::plain(&page.url));
     }
@@ -192,7 +193,7 @@ async fn chosen_page(
     shared.pages.into_iter().nth(place).context("there is no such page")
 }
 
-/// What the token sees, as soon as that is anything.
+/// What the token can see, once that is anything.
 async fn something_shared(
     workspace: &Workspace,
     context: &CommandDeliveryContext,
@@ -229,7 +230,7 @@ fn show_databases(shared: &Shared, instance: &InstanceName) {
     if shared.databases.is_empty() {
         return;
     }
-    eprintln!("Databases that it sees already (linked views are not among them: the API knows none):");
+    eprintln!("Databases that it can see already (without linked views, which the API does not list):");
     for table in &shared.databases {
         let database = &table.database;
         match table.unusable {
