@@ -1,19 +1,19 @@
-//! Keeps what is old from piling up: one replica at a time removes it in the background, as far as
-//! the settings say so.
+//! Removes old data in the background: one replica at a time, as far as the settings say so.
 //!
-//! It works in small batches and rests at least twice as long as each took, so that ingest and
-//! deliveries notice nothing of it.
+//! It works in small batches and rests at least twice as long as each took, so that intake and deliveries are
+//! not slowed down.
 
 use crate::config;
-use crate::store::{Cutoff, NamedLeases, Removal, Retention, SWEPT_AT_ONCE, StoreError};
+use crate::store::{BackgroundJobs, Cutoff, NamedLeases, Removal, Retention, SWEPT_AT_ONCE, StoreError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 /// How the work is spread over time.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// The time between two looks whether anything is due.
+    /// The time between two checks whether a round is due.
     pub look_every: Duration,
     /// The time between two rounds through all events.
     pub round_every: Duration,
@@ -31,40 +31,45 @@ impl Default for Pace {
     }
 }
 
-/// How long after its last word a process is taken to be at it no more.
-const HOLD: Duration = Duration::from_mins(2);
+/// The lease ends if its holder has not renewed it for this long.
+const LEASE: Duration = Duration::from_mins(2);
 
-/// Removes what is old until told to stop; where nothing is to be removed, it returns at once.
-pub async fn keep(
-    leases: NamedLeases,
-    retention: Retention,
-    settings: config::Retention,
-    pace: Pace,
-    stop: CancellationToken,
-) {
-    let chores = [
+/// The parts of the store that retention uses.
+#[derive(Debug, Clone)]
+pub struct RetentionStore {
+    /// One process at a time removes data of one kind.
+    pub leases: NamedLeases,
+    /// How far it has come.
+    pub jobs: BackgroundJobs,
+    /// Removes a batch.
+    pub retention: Retention,
+}
+
+/// Removes old data until stopped. If the settings keep everything, it returns at once.
+pub async fn keep(store: RetentionStore, settings: config::Retention, pace: Pace, stop: CancellationToken) {
+    let jobs = [
         ("remove old payloads", Removal::Payloads, settings.payloads),
         ("remove old events", Removal::Rows, settings.rows),
     ];
-    if chores.iter().all(|(_, _, age)| age.is_none()) {
+    if jobs.iter().all(|(_, _, age)| age.is_none()) {
         return;
     }
+    let process = Uuid::new_v4();
     while stop.run_until_cancelled(tokio::time::sleep(pace.look_every)).await.is_some() {
-        for (name, removal, age) in chores {
+        for (name, removal, age) in jobs {
             let Some(age) = age else { continue };
-            let round =
-                Round { leases: &leases, retention: &retention, name, removal, age, pace, stop: &stop };
+            let round = Round { store: &store, process, name, removal, age, pace, stop: &stop };
             if let Err(error) = round.run().await {
-                warn!(%error, chore = name, "old data could not be removed; it is tried again");
+                warn!(%error, job = name, "retention failed; it is tried again");
             }
         }
     }
 }
 
-/// One round through all events, or what another process left of one.
+/// One round through all events, or the rest of one that another process began.
 struct Round<'a> {
-    leases: &'a NamedLeases,
-    retention: &'a Retention,
+    store: &'a RetentionStore,
+    process: Uuid,
     name: &'static str,
     removal: Removal,
     age: Duration,
@@ -74,24 +79,33 @@ struct Round<'a> {
 
 impl Round<'_> {
     async fn run(&self) -> Result<(), StoreError> {
-        let Some(mut position) = self.leases.take_chore(self.name, HOLD).await? else {
+        if !self.acquire().await? {
             return Ok(());
-        };
+        }
+        // Read under the lease: another process may have ended the round a moment ago.
+        if let Some(position) = self.store.jobs.due(self.name).await? {
+            self.remove_from(position).await?;
+        }
+        self.store.leases.release(self.name, self.process).await
+    }
+
+    async fn acquire(&self) -> Result<bool, StoreError> {
+        self.store.leases.acquire(self.name, self.process, LEASE).await
+    }
+
+    /// Goes through the events after `position`, until the end, the signal to stop or the loss of the lease.
+    async fn remove_from(&self, mut position: i64) -> Result<(), StoreError> {
+        let retention = &self.store.retention;
         let mut removed = 0;
         let mut at_once = SWEPT_AT_ONCE;
         loop {
             let began = Instant::now();
-            let swept =
-                self.retention.sweep(self.removal, Cutoff::Age(self.age), position, at_once, false).await;
+            let swept = retention.sweep(self.removal, Cutoff::Age(self.age), position, at_once, false).await;
             let swept = match swept {
-                // The same batch would take as long for ever; a smaller one gets on.
+                // The same batch would time out again and again; a smaller one makes progress.
                 Err(StoreError::TimedOut) if at_once > 1 => {
                     at_once /= 2;
-                    warn!(
-                        chore = self.name,
-                        events = at_once,
-                        "a batch took too long; a smaller one is tried"
-                    );
+                    warn!(job = self.name, events = at_once, "batch timed out; trying a smaller one");
                     if self.rest_at(position, began).await? {
                         continue;
                     }
@@ -104,12 +118,12 @@ impl Round<'_> {
             position = swept.position;
             if swept.is_last {
                 if self.removal == Removal::Rows {
-                    self.retention.regroup_lost_failures().await?;
-                    self.retention.remove_idle_groups(Cutoff::Age(self.age), false).await?;
+                    retention.regroup_lost_failures().await?;
+                    retention.remove_idle_groups(Cutoff::Age(self.age), false).await?;
                 }
-                self.leases.move_chore(self.name, 0, self.pace.round_every).await?;
+                self.store.jobs.record(self.name, 0, self.pace.round_every).await?;
                 if removed > 0 {
-                    info!(chore = self.name, removed, "removed what is older than the settings keep");
+                    info!(job = self.name, removed, "removed old data");
                 }
                 return Ok(());
             }
@@ -119,16 +133,14 @@ impl Round<'_> {
         }
     }
 
-    /// Writes down how far the work has come, and rests for as long as the last batch wants. `false`
-    /// where it is to stop.
+    /// Records the position, and rests for as long as the last batch requires. Returns `false` if the round
+    /// is to end here: at the signal to stop, or if the lease is lost.
     async fn rest_at(&self, position: i64, began: Instant) -> Result<bool, StoreError> {
-        let rest = self.pace.rest.max(began.elapsed() * 2).min(HOLD / 2);
-        self.leases.move_chore(self.name, position, HOLD).await?;
-        if self.stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
-            return Ok(true);
+        let rest = self.pace.rest.max(began.elapsed() * 2).min(LEASE / 2);
+        if !self.acquire().await? {
+            return Ok(false);
         }
-        // Another process may go on at once.
-        self.leases.move_chore(self.name, position, Duration::ZERO).await?;
-        Ok(false)
+        self.store.jobs.record(self.name, position, Duration::ZERO).await?;
+        Ok(self.stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some())
     }
 }

@@ -4,7 +4,7 @@ use super::settings::Thresholds;
 use crate::domain::humanize::humanize;
 use crate::domain::rejection::InARow;
 use crate::domain::silence::{self, BusyHour};
-use crate::store::{Backlog, Condition, Failing, FailuresOfLate, HeldInstance};
+use crate::store::{Backlog, Condition, Failing, FailuresOfLate, PausedInstance};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) now: DateTime<Utc>,
-    pub(super) held: Vec<HeldInstance>,
+    pub(super) held: Vec<PausedInstance>,
     pub(super) backlog: Vec<Backlog>,
     pub(super) failures: Failing,
     pub(super) rejected: Option<InARow>,
@@ -38,13 +38,13 @@ fn held(seen: &Seen, after: Option<Duration>) -> Vec<Condition> {
     let late = seen.held.iter().filter(|held| age(seen, held.since) >= after);
     late.map(|held| Condition {
         // What is to be done hangs on the class: when that changes, it is told anew.
-        key: format!("held {} {}", held.name, held.hold.class),
+        key: format!("held {} {}", held.name, held.pause.class),
 kind: "held".to_owned(),
 failure_group: None,
-        summary: format!("Deliveries to {} are held ({}).", held.name, held.hold.class),
+        summary: format!("Deliveries to {} are held ({}).", held.name, held.pause.class),
         remedy: format!(
             "{}. What waits is not lost and burns no attempt; \"eventbridge doctor\" tells whether all is mended.",
-            held.hold.remedy.trim_end_matches('.')
+            held.pause.remedy.trim_end_matches('.')
         ),
         since: held.since,
     })
@@ -177,7 +177,7 @@ fn before(seen: &Seen, age: Duration) -> DateTime<Utc> {
 mod tests {
     use super::*;
     use crate::domain::rejection::{Cause, Diagnosis};
-    use crate::store::Hold;
+    use crate::store::Pause;
 
     const THRESHOLDS: Thresholds = Thresholds {
         held: Some(Duration::from_mins(5)),
@@ -194,14 +194,14 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000, 0).expect("a time") - TimeDelta::minutes(minutes)
     }
 
-    fn held(minutes: i64) -> HeldInstance {
-        let hold = Hold {
+    fn held(minutes: i64) -> PausedInstance {
+        let hold = Pause {
             class: "columns".into(),
             reason: "said".into(),
             remedy: "mend it".into(),
             execution: None,
         };
-        HeldInstance { name: "notion".into(), since: ago(minutes), hold }
+        PausedInstance { name: "notion".into(), since: ago(minutes), pause: hold }
     }
 
     fn backlog(minutes: u64, held_since: Option<DateTime<Utc>>) -> Backlog {

@@ -15,7 +15,7 @@ pub use settings::{Address, AlertSettings, Format, Receiver, Thresholds, setting
 use crate::domain::rejection::rejected_in_a_row;
 use crate::domain::silence::{self, BusyHour};
 use crate::domain::source::SourceCatalog;
-use crate::store::{Condition, Store, StoreError, ToTell};
+use crate::store::{Condition, DueAlert, Store, StoreError};
 use chrono::{DateTime, Utc};
 use conditions::{Seen, conditions};
 use futures_util::future::join_all;
@@ -103,7 +103,7 @@ struct Trouble {
 impl Watch {
     async fn round(&mut self) {
         // A write, also where another process has the duty: a database that takes none is told.
-        let taken = in_time(self.store.named_leases.take_duty(self.duty(), self.myself, DUTY_FOR)).await;
+        let taken = in_time(self.store.named_leases.acquire(self.duty(), self.myself, DUTY_FOR)).await;
         match taken {
             Ok(is_ours) => {
                 self.out_of_trouble().await;
@@ -128,7 +128,7 @@ impl Watch {
 
     /// Looks, and takes on what is to be told. A look that fails is no trouble of the database's, which
     /// has just taken a write: what it would have seen stays as it was, and the others are told.
-    async fn look(&self) -> Vec<ToTell> {
+    async fn look(&self) -> Vec<DueAlert> {
         let (seen, kinds) = self.see().await;
         let found = conditions(&seen, &self.settings.thresholds);
         if let Err(error) = in_time(self.store.alerts.record_conditions(&kinds, &found)).await {
@@ -147,7 +147,7 @@ impl Watch {
         let mut seen = Seen::default();
         let Some(now) = told_if_not("the time", store.reports.now()).await else { return (seen, kinds) };
         seen.now = now;
-        if let Some(held) = told_if_not("held", store.destinations.held(instances)).await {
+        if let Some(held) = told_if_not("held", store.destinations.paused(instances)).await {
             seen.held = held;
             kinds.push("held");
         }
@@ -187,7 +187,7 @@ impl Watch {
         self.store.statistics.busy_hours(last - silence::HOURS_LOOKED_AT, now).await
     }
 
-    async fn tell(&self, alert: &ToTell) {
+    async fn tell(&self, alert: &DueAlert) {
         let Some(receiver) = &self.settings.receiver else { return };
         let state = match alert.resolved_at {
             None => State::Raised,
@@ -198,7 +198,7 @@ impl Watch {
         match sender::send(receiver, &message).await {
             Ok(()) => {
                 info!(key, resolved = alert.resolved_at.is_some(), "told an alert");
-                if let Err(error) = self.store.alerts.told(alert).await {
+                if let Err(error) = self.store.alerts.mark_notified(alert).await {
                     warn!(%error, key, "an alert was told and may be told once more");
                 }
             }
@@ -294,7 +294,7 @@ impl Watch {
     /// Lets another process take the duty at once.
     async fn leave(&self) {
         let left =
-            tokio::time::timeout(LEAVE_WITHIN, self.store.named_leases.leave_duty(self.duty(), self.myself))
+            tokio::time::timeout(LEAVE_WITHIN, self.store.named_leases.release(self.duty(), self.myself))
                 .await;
         if let Ok(Err(error)) = left {
             warn!(%error, "another process looks for what is to be told only later");

@@ -189,7 +189,7 @@ pub(super) async fn retry(
             let done = api
                 .store
                 .interventions
-                .retry_many(&ids, status, &detail, &caller)
+                .bulk_retry(&ids, status, &detail, &caller)
                 .await
                 .map_err(from_store)?;
             info!(
@@ -201,7 +201,7 @@ pub(super) async fn retry(
             tally.add(done.counts, 0, page.next);
             return Ok(tally.told(&api, dry_run));
         }
-        let would = api.store.interventions.would_retry_many(&ids, status).await.map_err(from_store)?;
+        let would = api.store.interventions.would_bulk_retry(&ids, status).await.map_err(from_store)?;
         tally.add(would.counts, 0, page.next);
         if tally.is_enough() {
             return Ok(tally.told(&api, dry_run));

@@ -140,7 +140,7 @@ pub(super) async fn hold(
     let note = audit::note(&request.note, HOLD_NOTE_MAX).ok_or_else(|| {
         Problem::bad_request(format!("note: must have 1 to {HOLD_NOTE_MAX} characters, not only blanks."))
     })?;
-    api.store.destinations.hold_by_hand(&name, note, &caller).await.map_err(from_store)?;
+    api.store.destinations.pause_manually(&name, note, &caller).await.map_err(from_store)?;
     info!(instance = name, who = caller.name(), "held by hand");
     view(&api, name).await
 }
@@ -166,7 +166,7 @@ pub(super) async fn resume(
     Path(name): Path<String>,
 ) -> Result<Json<DestinationView>, Problem> {
     let name = configured(&api, name)?;
-    if api.store.destinations.resume_by_hand(&name, &caller).await.map_err(from_store)? {
+    if api.store.destinations.resume_manually(&name, &caller).await.map_err(from_store)? {
         info!(instance = name, who = caller.name(), "resumed by hand");
         api.notifier.notify();
     }
@@ -195,7 +195,7 @@ async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Prob
     Ok(rows
         .into_iter()
         .map(|row| DestinationView {
-            state: if row.hold.is_some() { "held" } else { "working" },
+            state: if row.pause.is_some() { "held" } else { "working" },
             limiter: LimiterView::of(api, &row.name, &limiters),
             backlog: BacklogView::of(api, &row.name, backlog_of(&row.name)),
             hold: HoldView::of(&row),
@@ -206,12 +206,12 @@ async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Prob
 
 impl HoldView {
     fn of(row: &DestinationRow) -> Option<Self> {
-        let held = row.hold.as_ref()?;
+        let held = row.pause.as_ref()?;
         Some(Self {
             since: held.since,
-            class: held.hold.class.clone(),
-            reason: held.hold.reason.clone(),
-            remedy: held.hold.remedy.clone(),
+            class: held.pause.class.clone(),
+            reason: held.pause.reason.clone(),
+            remedy: held.pause.remedy.clone(),
             next_probe_at: row.probe_at,
         })
     }

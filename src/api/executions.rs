@@ -5,7 +5,7 @@ use super::{Api, NotDone, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::execution::ExecutionId;
 use crate::problem::Problem;
-use crate::store::{Answered, AttemptRow, Cancelled, ExecutionFilter, ExecutionRow};
+use crate::store::{AttemptRow, CancelResult, ExecutionFilter, ExecutionRow, RetryResult};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -236,16 +236,16 @@ pub(super) async fn retry(
 ) -> Result<(StatusCode, Json<ExecutionView>), Problem> {
     let id = execution_id(&id)?;
     match api.store.interventions.retry(id, &caller).await.map_err(from_store)? {
-        Answered::Done => {
+        RetryResult::Done => {
             info!(execution_id = id.0, who = caller.name(), "retried by hand");
             let execution = api.store.reports.execution(id).await.map_err(from_store);
             api.notifier.notify();
             let execution = execution?.ok_or_else(missing)?;
             Ok((StatusCode::ACCEPTED, Json(ExecutionView::new(execution, &api))))
         }
-        Answered::NotFound => Err(missing()),
-        Answered::PayloadRemoved => Err(without_payload()),
-        Answered::Refused(status) => Err(Problem::new(
+        RetryResult::NotFound => Err(missing()),
+        RetryResult::PayloadRemoved => Err(without_payload()),
+        RetryResult::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
             "not_retryable",
             "It cannot be retried now",
@@ -276,15 +276,15 @@ pub(super) async fn cancel(
 ) -> Result<Json<ExecutionView>, Problem> {
     let id = execution_id(&id)?;
     match api.store.interventions.cancel(id, &caller).await.map_err(from_store)? {
-        Cancelled::Done => {
+        CancelResult::Done => {
             info!(execution_id = id.0, who = caller.name(), "cancelled by hand");
             // What waited behind it in its lane may be due now.
             api.notifier.notify();
             let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
             Ok(Json(ExecutionView::new(execution, &api)))
         }
-        Cancelled::NotFound => Err(missing()),
-        Cancelled::Refused(status) => Err(Problem::new(
+        CancelResult::NotFound => Err(missing()),
+        CancelResult::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
             "not_cancellable",
             "It cannot be cancelled now",

@@ -7,7 +7,7 @@
 use super::{Api, rejections};
 use crate::domain::verdict::{self, Matter, Trouble};
 use crate::single_flight::SingleFlight;
-use crate::store::{HeldInstance, Store, StoreError, Watched};
+use crate::store::{PausedInstance, Store, StoreError, Watched};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -191,7 +191,7 @@ async fn read(api: &Api) -> Result<Standing, StoreError> {
     };
     let ((standing, _), held, (_, _, causes)) = tokio::try_join!(
         api.store.standing(watched),
-        api.store.destinations.held(&api.instances),
+        api.store.destinations.paused(&api.instances),
         rejections::look(api),
     )?;
     let troubles = verdict::of(&standing).troubles;
@@ -244,8 +244,8 @@ impl TroubleView {
     }
 }
 
-impl From<HeldInstance> for HeldDestination {
-    fn from(held: HeldInstance) -> Self {
-        Self { name: held.name, since: held.since, class: held.hold.class, remedy: held.hold.remedy }
+impl From<PausedInstance> for HeldDestination {
+    fn from(held: PausedInstance) -> Self {
+        Self { name: held.name, since: held.since, class: held.pause.class, remedy: held.pause.remedy }
     }
 }

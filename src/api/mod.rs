@@ -154,7 +154,7 @@ fn from_store(error: StoreError) -> Problem {
 fn from_list(error: ListError) -> Problem {
     match error {
         ListError::Store(error) => from_store(error),
-        wanted @ ListError::WindowWanted { .. } => Problem::new(
+        wanted @ ListError::TimeRangeRequired { .. } => Problem::new(
             StatusCode::BAD_REQUEST,
             "window_wanted",
             "A window of time is wanted",

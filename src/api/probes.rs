@@ -2,15 +2,12 @@
 
 use super::Api;
 use super::health::{self, Database};
+use crate::store::WORKER_DEAD_AFTER;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use std::time::Duration;
 use utoipa::ToSchema;
-
-/// The silence after which other processes take this one's worker for dead.
-const WORKER_SILENCE_MAX: Duration = Duration::from_secs(12);
 
 /// Whether the process runs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,7 +64,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, Json<Ready>) 
     let database = health::database(&api).await;
     let worker = match api.scrape.since_beat() {
         _ if !api.has_worker => "none",
-        Some(age) if age < WORKER_SILENCE_MAX => "ok",
+        Some(age) if age < WORKER_DEAD_AFTER => "ok",
         _ => "silent",
     };
     let (status, code) = match (database, worker) {

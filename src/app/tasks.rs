@@ -5,11 +5,12 @@ use super::parts::{Shared, worker_store};
 use crate::alerts::{self, AlertSettings};
 use crate::config::{Retention, Settings};
 use crate::destinations::Instance;
+use crate::retention::{self, RetentionStore};
+use crate::statistics;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Overseer};
 use crate::ui::Ui;
 use crate::worker::{self, WorkerSettings};
-use crate::{retention, statistics};
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -86,19 +87,28 @@ impl Tasks {
 
     /// Builds the index by which events are found.
     pub(super) fn start_indexer(&self, shared: &Shared) {
-        let Store { search_index, failure_groups, .. } = shared.store.clone();
+        let Store { search_index, failure_groups, named_leases, .. } = shared.store.clone();
         let sources = shared.sources.clone();
         self.restartable("index", move |stop| {
-            worker::index(search_index.clone(), failure_groups.clone(), sources.clone(), stop)
+            worker::index(
+                search_index.clone(),
+                failure_groups.clone(),
+                sources.clone(),
+                named_leases.clone(),
+                stop,
+            )
         });
     }
 
     /// Removes what is older than the settings keep.
     pub(super) fn start_retention(&self, shared: &Shared, settings: Retention) {
-        let (leases, retention) = (shared.store.named_leases.clone(), shared.store.retention.clone());
+        let store = RetentionStore {
+            leases: shared.store.named_leases.clone(),
+            jobs: shared.store.background_jobs.clone(),
+            retention: shared.store.retention.clone(),
+        };
         self.restartable("retention", move |stop| {
-            let pace = retention::Pace::default();
-            retention::keep(leases.clone(), retention.clone(), settings, pace, stop)
+            retention::keep(store.clone(), settings, retention::Pace::default(), stop)
         });
     }
 

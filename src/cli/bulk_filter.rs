@@ -16,7 +16,7 @@ pub(super) fn for_audit(filter: Value) -> Value {
 /// Why a listing was refused, with the command's flags in place of the API's parameters.
 pub(super) fn with_flags(error: ListError) -> anyhow::Error {
     match error {
-        ListError::WindowWanted { after, before } => {
+        ListError::TimeRangeRequired { after, before } => {
             let flag = |parameter: &str| format!("--{}", parameter.replace('_', "-"));
             anyhow!(
                 "this filter requires a time range of at most {WINDOW_DAYS_MAX} days: add {} and, if that is longer ago, {}",
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_required_time_range_is_named_by_its_flags() {
-        let required = ListError::WindowWanted { after: "created_after", before: "created_before" };
+        let required = ListError::TimeRangeRequired { after: "created_after", before: "created_before" };
         let message = with_flags(required).to_string();
         assert!(message.contains("--created-after") && message.contains("--created-before"), "{message}");
     }

@@ -6,7 +6,7 @@ use super::command_context::CommandContext;
 use super::output::Refusals;
 use super::{environment, output};
 use crate::domain::execution::{Change, ExecutionId, Status};
-use crate::store::Cancelled;
+use crate::store::CancelResult;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -34,9 +34,9 @@ pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
             context.store.interventions.cancel(ExecutionId(*id), &caller).await?
         };
         match answer {
-            Cancelled::Done => cancelled += 1,
-            Cancelled::NotFound => refused.add_missing(*id),
-            Cancelled::Refused(status) => {
+            CancelResult::Done => cancelled += 1,
+            CancelResult::NotFound => refused.add_missing(*id),
+            CancelResult::Refused(status) => {
                 refused.add(*id, format!("it is {status}: {}", status.why_not_cancellable()));
             }
         }
@@ -59,8 +59,8 @@ pub(super) async fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What cancelling the execution would result in now.
-async fn would_cancel(context: &CommandContext, id: ExecutionId) -> anyhow::Result<Cancelled> {
-    let Some(row) = context.store.reports.execution(id).await? else { return Ok(Cancelled::NotFound) };
+async fn would_cancel(context: &CommandContext, id: ExecutionId) -> anyhow::Result<CancelResult> {
+    let Some(row) = context.store.reports.execution(id).await? else { return Ok(CancelResult::NotFound) };
     let status: Status = row.status.parse()?;
-    Ok(status.after(Change::Cancel).map_or(Cancelled::Refused(status), |_| Cancelled::Done))
+    Ok(status.after(Change::Cancel).map_or(CancelResult::Refused(status), |_| CancelResult::Done))
 }

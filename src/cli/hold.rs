@@ -23,7 +23,7 @@ pub(super) struct HoldArgs {
 pub(super) async fn run(args: HoldArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
     let name = context.destination(&args.destination)?;
-    context.store.destinations.hold_by_hand(name, &args.note, &environment::caller()).await?;
+    context.store.destinations.pause_manually(name, &args.note, &environment::caller()).await?;
     let waiting = context.waiting_for(name).await?;
     if output::prints_json(args.json) {
         println!("{}", json!({"destination": name, "state": "held", "waiting": waiting.count}));

@@ -20,7 +20,7 @@ pub(super) struct ResumeArgs {
 pub(super) async fn run(args: ResumeArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
     let name = context.destination(&args.destination)?;
-    let was_held = context.store.destinations.resume_by_hand(name, &environment::caller()).await?;
+    let was_held = context.store.destinations.resume_manually(name, &environment::caller()).await?;
     if was_held {
         context.store.queue.notify_workers().await;
     }

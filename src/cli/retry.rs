@@ -11,7 +11,7 @@ use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::parse_time::parse_time;
-use crate::store::{Answered, Counts, Cursor, ExecutionFilter, LIMIT_MAX, Window};
+use crate::store::{Counts, Cursor, ExecutionFilter, LIMIT_MAX, RetryResult, Window};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -135,9 +135,9 @@ async fn by_filter(
         }
         let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
         let retried = if args.dry_run {
-            context.store.interventions.would_retry_many(&ids, status).await?
+            context.store.interventions.would_bulk_retry(&ids, status).await?
         } else {
-            context.store.interventions.retry_many(&ids, status, &detail, &caller).await?
+            context.store.interventions.bulk_retry(&ids, status, &detail, &caller).await?
         };
         let count: u64 = retried.counts.values().sum();
         if count > 0 && !args.dry_run {
@@ -161,16 +161,16 @@ async fn retry(context: &CommandContext, id: i64, is_dry: bool, tally: &mut Tall
     } else {
         context.store.interventions.retry(ExecutionId(id), &environment::caller()).await?
     };
-    if answer == Answered::Done && !is_dry {
+    if answer == RetryResult::Done && !is_dry {
         context.store.queue.notify_workers().await;
     }
     match answer {
-        Answered::Done => tally.retried += 1,
-        Answered::NotFound => tally.refused.add_missing(id),
-        Answered::PayloadRemoved => {
+        RetryResult::Done => tally.retried += 1,
+        RetryResult::NotFound => tally.refused.add_missing(id),
+        RetryResult::PayloadRemoved => {
             tally.refused.add(id, "the payload of its event was removed");
         }
-        Answered::Refused(status) => {
+        RetryResult::Refused(status) => {
             tally.refused.add(id, format!("it is {status}: {}", status.why_not_retryable()));
         }
     }
@@ -178,14 +178,14 @@ async fn retry(context: &CommandContext, id: i64, is_dry: bool, tally: &mut Tall
 }
 
 /// What retrying the execution would result in now.
-async fn would_retry(context: &CommandContext, id: i64) -> anyhow::Result<Answered> {
+async fn would_retry(context: &CommandContext, id: i64) -> anyhow::Result<RetryResult> {
     let Some(row) = context.store.reports.execution(ExecutionId(id)).await? else {
-        return Ok(Answered::NotFound);
+        return Ok(RetryResult::NotFound);
     };
     let status: Status = row.status.parse()?;
     if status.after(Change::Retry).is_none() {
-        return Ok(Answered::Refused(status));
+        return Ok(RetryResult::Refused(status));
     }
     let removed = context.store.events.payload_removed(EventKey(row.event_key)).await?;
-    Ok(removed.map_or(Answered::Done, |_| Answered::PayloadRemoved))
+    Ok(removed.map_or(RetryResult::Done, |_| RetryResult::PayloadRemoved))
 }

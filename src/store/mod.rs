@@ -1,10 +1,11 @@
 //! The only user of the database.
 //!
-//! No method opens a transaction: each statement stands by itself, so no connection is held while
-//! anything outside is waited for. Times are the database's; callers hand in and get durations.
+//! Each part of the store serves one kind of caller, and the parts share two pools of connections. No method
+//! opens a transaction: each statement stands alone, so no connection is held during an outside call. Times
+//! are those of the database; callers pass and get durations.
 //!
-//! What people read goes over a few connections of its own, where a statement ends soon: however slow a
-//! filter is, it keeps no event from being taken in and none from being delivered.
+//! What people read uses a few separate connections, where a statement ends soon. However slow a filter is,
+//! it delays no intake and no delivery.
 
 mod db;
 mod events;
@@ -14,26 +15,27 @@ mod reporting;
 
 pub use db::{
     Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration, Page, PoolUse, Schema,
-    StoreError, UnknownCursor, Vitals, WINDOW_DAYS_MAX, Window,
+    ServerInfo, StoreError, UnknownCursor, WINDOW_DAYS_MAX, Window,
 };
 pub use events::{
     EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,
     RemovedPayload, SearchIndex, SignedPayload, Unindexed,
 };
 pub use maintenance::{
-    Alerts, Answered, Cancelled, Condition, Counts, Cutoff, Erasure, Forgotten, Interventions, Named,
-    NamedLeases, Person, Removal, Replayed, Retention, Retried, SWEPT_AT_ONCE, Swept, ToTell, WrittenPage,
+    Alerts, BackgroundJobs, CancelResult, Condition, Counts, Cutoff, DueAlert, Erased, Erasure,
+    Interventions, Named, NamedLeases, Person, Removal, Replayed, Retention, Retried, RetryResult,
+    SWEPT_AT_ONCE, Swept, WrittenPage,
 };
 pub use queue::{
-    Claimed, Conclusion, DestinationRow, Destinations, DueProbe, Fate, Fence, Finished, HeldInstance, Hold,
-    LaneState, LaneVerdict, LimiterRow, Notifier, Prospect, Queue, RateLimits, RemoteObject, Rescued,
-    Settlement, Slot, Trial, Wanted, Watch, WorkerId,
+    Canary, Claimed, CompletedExecution, CompletedLane, Conclusion, DestinationRow, Destinations, DueProbe,
+    ExecutionSnapshot, Fate, Fence, LaneState, LimiterRow, Notifier, Pause, PausedInstance, Queue,
+    RateLimits, RemoteObject, Rescued, Settlement, Slot, WORKER_DEAD_AFTER, Wanted, Watch, WorkerId,
 };
 pub use reporting::{
-    ACT_COUNTED_MAX, Act, ActState, Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, Backlog, Bin,
-    ExecutionFilter, ExecutionRow, FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, Failing, FailureFilter,
-    FailureGroup, FailureGroups, FailuresOfLate, GROUPS_MAX, HOURS_KEPT, MINUTES_KEPT, PENDING, Per, Replica,
-    Reports, Statistic, Statistics, Tide, Watched,
+    Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,
+    BulkOperation, BulkOperationState, ChangeToken, ExecutionFilter, ExecutionRow, FAILURES_COUNTED_MAX,
+    FAILURES_SUMMED_MAX, Failing, FailureFilter, FailureGroup, FailureGroups, FailuresOfLate, GROUPS_MAX,
+    HOURS_KEPT, MINUTES_KEPT, PENDING, Per, Replica, Reports, Statistic, Statistics, Watched,
 };
 
 use secrecy::SecretString;
@@ -74,6 +76,8 @@ pub struct Store {
     pub alerts: Alerts,
     /// Leases for work in the background.
     pub named_leases: NamedLeases,
+    /// The progress of work in the background.
+    pub background_jobs: BackgroundJobs,
 }
 
 impl Store {
@@ -116,6 +120,7 @@ impl Store {
             erasure: Erasure::new(&db),
             alerts: Alerts::new(&db),
             named_leases: NamedLeases::new(&db),
+            background_jobs: BackgroundJobs::new(&db),
             db,
         }
     }

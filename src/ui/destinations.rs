@@ -10,7 +10,7 @@ use super::query::{Form, Path, Query};
 use super::refusal::Refusal;
 use super::verdict::waiting_words;
 use crate::domain::destination_summary::seconds_for;
-use crate::store::{DestinationRow, HeldInstance, LimiterRow};
+use crate::store::{DestinationRow, LimiterRow, PausedInstance};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -39,7 +39,7 @@ pub(super) struct HoldForm {
 #[derive(Debug)]
 pub(super) struct Standing {
     name: String,
-    hold: Option<HeldInstance>,
+    hold: Option<PausedInstance>,
     /// When it is looked at next whether it works again.
     probe_at: Option<DateTime<Utc>>,
     pending: u64,
@@ -95,7 +95,7 @@ pub(super) async fn hold(
 ) -> Result<Redirect, Refusal> {
     let name = configured(&ui, name)?;
     let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
-    ui.store.destinations.hold_by_hand(&name, note, &visitor.who).await?;
+    ui.store.destinations.pause_manually(&name, note, &visitor.who).await?;
     info!(instance = name, who = visitor.who.name(), "held by hand");
     Ok(Redirect::to("/destinations?done=held"))
 }
@@ -107,7 +107,7 @@ pub(super) async fn resume(
     Path(name): Path<String>,
 ) -> Result<Redirect, Refusal> {
     let name = configured(&ui, name)?;
-    if ui.store.destinations.resume_by_hand(&name, &visitor.who).await? {
+    if ui.store.destinations.resume_manually(&name, &visitor.who).await? {
         info!(instance = name, who = visitor.who.name(), "resumed by hand");
         ui.notifier.notify();
     }
@@ -134,7 +134,7 @@ pub(super) async fn standings(ui: &Ui, reading: &Reading) -> Result<Vec<Standing
             drains_in: seconds.filter(|_| pending > 0 && !is_more).and_then(span),
             pending,
             is_more,
-            hold: row.hold,
+            hold: row.pause,
             probe_at: row.probe_at,
             name: row.name,
         }
@@ -173,15 +173,15 @@ fn card(visitor: &Visitor, standing: &Standing, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn reason(held: &HeldInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
+fn reason(held: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
     html! {
         div.reason {
-            @if held.hold.is_by_hand() {
-                p { strong { "Held by hand: " } (held.hold.reason) }
+            @if held.pause.is_manual() {
+                p { strong { "Held by hand: " } (held.pause.reason) }
                 p.soft { "Since " (time(held.since)) ", " (ago(held.since, now)) ". It goes on when somebody resumes it." }
             } @else {
-                p { strong { (held.hold.remedy) } }
-                p.soft { (held.hold.reason) }
+                p { strong { (held.pause.remedy) } }
+                p.soft { (held.pause.reason) }
                 p.soft {
                     "Held since " (time(held.since)) ", " (ago(held.since, now)) ". It goes on by itself once it works"
                     @if let Some(at) = probe_at { @if at > now { "; it is looked at again in " (humanize_age(at - now)) } }
@@ -194,7 +194,7 @@ fn reason(held: &HeldInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<Ut
 
 fn buttons(visitor: &Visitor, standing: &Standing) -> Markup {
     let resume = format!("/destinations/{}/resume", standing.name);
-    let is_by_hand = standing.hold.as_ref().is_some_and(|held| held.hold.is_by_hand());
+    let is_by_hand = standing.hold.as_ref().is_some_and(|held| held.pause.is_manual());
     html! {
         div.acts {
             @if standing.hold.is_some() {

@@ -16,7 +16,7 @@ use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::story;
-use crate::store::{Answered, Cancelled, EventRow, ExecutionRow};
+use crate::store::{CancelResult, EventRow, ExecutionRow, RetryResult};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
 use maud::{Markup, html};
@@ -83,14 +83,14 @@ pub(super) async fn retry(
     Path(id): Path<i64>,
 ) -> Result<Redirect, Refusal> {
     match ui.store.interventions.retry(ExecutionId(id), &visitor.who).await? {
-        Answered::Done => {
+        RetryResult::Done => {
             info!(execution_id = id, who = visitor.who.name(), "retried by hand");
             ui.notifier.notify();
             Ok(Redirect::to(&format!("/executions/{id}?done=retried")))
         }
-        Answered::NotFound => Err(missing()),
-        Answered::PayloadRemoved => Err(without_payload()),
-        Answered::Refused(status) => Err(Refusal::conflict(format!(
+        RetryResult::NotFound => Err(missing()),
+        RetryResult::PayloadRemoved => Err(without_payload()),
+        RetryResult::Refused(status) => Err(Refusal::conflict(format!(
             "The execution is {status}: {}. Nothing was done.",
             status.why_not_retryable()
         ))),
@@ -104,14 +104,14 @@ pub(super) async fn cancel(
     Path(id): Path<i64>,
 ) -> Result<Redirect, Refusal> {
     match ui.store.interventions.cancel(ExecutionId(id), &visitor.who).await? {
-        Cancelled::Done => {
+        CancelResult::Done => {
             info!(execution_id = id, who = visitor.who.name(), "cancelled by hand");
             // What waited behind it in its lane may be due now.
             ui.notifier.notify();
             Ok(Redirect::to(&format!("/executions/{id}?done=cancelled")))
         }
-        Cancelled::NotFound => Err(missing()),
-        Cancelled::Refused(status) => Err(Refusal::conflict(format!(
+        CancelResult::NotFound => Err(missing()),
+        CancelResult::Refused(status) => Err(Refusal::conflict(format!(
             "The execution is {status}: {}. Nothing was done.",
             status.why_not_cancellable()
         ))),

@@ -1,6 +1,6 @@
 //! What happened in a range of time, step by step, as the charts show it.
 
-use crate::store::{Bin, PENDING, Per};
+use crate::store::{Bucket, PENDING, Per};
 use crate::telemetry::quantile_ms;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -122,24 +122,24 @@ type Buckets = BTreeMap<i64, u64>;
 
 impl History {
     /// Puts the numbers into their steps; what lies outside is left out.
-    pub fn of(range: Range, from: DateTime<Utc>, bins: &[Bin]) -> Self {
+    pub fn of(range: Range, from: DateTime<Utc>, buckets: &[Bucket]) -> Self {
         let mut steps = vec![Step::default(); range.steps()];
         let mut latencies: Vec<Buckets> = vec![Buckets::new(); range.steps()];
         let mut all = Buckets::new();
-        for bin in bins {
-            let place = usize::try_from(bin.step).ok();
+        for bucket in buckets {
+            let place = usize::try_from(bucket.step).ok();
             let place = place.and_then(|place| Some((steps.get_mut(place)?, latencies.get_mut(place)?)));
             let Some((step, latencies)) = place else { continue };
-            match bin.kind.as_str() {
-                "received" => step.received += bin.n,
-                "delivered" => step.delivered += bin.n,
-                "failed" => step.failed += bin.n,
-                "rejected" => step.rejected += bin.n,
-                PENDING => step.pending = step.pending.max(bin.n),
+            match bucket.kind.as_str() {
+                "received" => step.received += bucket.n,
+                "delivered" => step.delivered += bucket.n,
+                "failed" => step.failed += bucket.n,
+                "rejected" => step.rejected += bucket.n,
+                PENDING => step.pending = step.pending.max(bucket.n),
                 "latency" => {
-                    let count = u64::try_from(bin.n).unwrap_or_default();
-                    *latencies.entry(bin.le_ms).or_default() += count;
-                    *all.entry(bin.le_ms).or_default() += count;
+                    let count = u64::try_from(bucket.n).unwrap_or_default();
+                    *latencies.entry(bucket.le_ms).or_default() += count;
+                    *all.entry(bucket.le_ms).or_default() += count;
                 }
                 _ => {}
             }
@@ -172,8 +172,8 @@ fn quantiles(counted: &Buckets) -> (Option<u64>, Option<u64>) {
 mod tests {
     use super::*;
 
-    fn bin(step: i64, kind: &str, le_ms: i64, n: i64) -> Bin {
-        Bin { step, kind: kind.to_owned(), le_ms, n }
+    fn bucket(step: i64, kind: &str, le_ms: i64, n: i64) -> Bucket {
+        Bucket { step, kind: kind.to_owned(), le_ms, n }
     }
 
     #[test]
@@ -192,19 +192,19 @@ mod tests {
     #[test]
     fn numbers_fall_into_their_steps_and_others_are_left_out() {
         let from = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-        let bins = [
-            bin(0, "received", 0, 5),
-            bin(59, "received", 0, 1),
-            bin(60, "received", 0, 9),
-            bin(-1, "received", 0, 9),
-            bin(0, "failed", 0, 2),
-            bin(0, "pending", 0, 7),
-            bin(0, "latency", 250, 10),
-            bin(1, "latency", 1000, 10),
-            bin(1, "latency", i64::MAX, 1),
-            bin(0, "unheard_of", 0, 1),
+        let buckets = [
+            bucket(0, "received", 0, 5),
+            bucket(59, "received", 0, 1),
+            bucket(60, "received", 0, 9),
+            bucket(-1, "received", 0, 9),
+            bucket(0, "failed", 0, 2),
+            bucket(0, "pending", 0, 7),
+            bucket(0, "latency", 250, 10),
+            bucket(1, "latency", 1000, 10),
+            bucket(1, "latency", i64::MAX, 1),
+            bucket(0, "unheard_of", 0, 1),
         ];
-        let history = History::of(Range::Hour, from, &bins);
+        let history = History::of(Range::Hour, from, &buckets);
         let [first, second, ..] = history.steps.as_slice() else { panic!("steps") };
         assert_eq!((first.received, first.failed, first.pending), (5, 2, 7));
         assert_eq!((first.p50_ms, second.p95_ms), (Some(125), Some(1000)));

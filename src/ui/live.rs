@@ -7,7 +7,7 @@
 
 use super::Ui;
 use super::refusal::Refusal;
-use crate::store::{Store, Tide};
+use crate::store::{ChangeToken, Store};
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -75,20 +75,20 @@ impl Live {
     /// Looks at the database while somebody listens, until told to stop.
     pub async fn run(self, store: Store) {
         let looking = async {
-            let mut last = Tide::default();
+            let mut last = ChangeToken::default();
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 if self.changes.receiver_count() == 0 {
                     continue;
                 }
-                match store.reports.tide().await {
-                    Ok(tide) if tide != last => {
+                match store.reports.change_token().await {
+                    Ok(token) if token != last => {
                         self.changes.send_modify(|changes| {
                             changes.all += 1;
                             changes.seen_at = Some(Instant::now());
-                            changes.numbers += u64::from(tide.numbers != last.numbers);
+                            changes.numbers += u64::from(token.numbers != last.numbers);
                         });
-                        last = tide;
+                        last = token;
                     }
                     Ok(_) => {}
                     Err(error) => debug!(%error, "open pages are not told of changes"),

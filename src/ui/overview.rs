@@ -13,21 +13,19 @@ use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
 use crate::domain::rejection::{Diagnosis, Kept};
 use crate::domain::verdict;
-use crate::store::{AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica};
+use crate::store::{
+    AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica, WORKER_DEAD_AFTER,
+};
 use axum::extract::State;
 use axum::response::Html;
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::debug;
 
 /// How many of the latest events and failures are shown.
 const LATEST: u32 = 8;
-
-/// A process that has not beaten for so long does not work.
-const SILENT_TOO_LONG: Duration = Duration::from_secs(15);
 
 /// What the charts show.
 #[derive(Debug, Deserialize)]
@@ -240,7 +238,7 @@ fn processes(replicas: &[Replica], now: DateTime<Utc>) -> Markup {
         } @else {
             ul.rows {
                 @for replica in replicas {
-                    @let beats = replica.silent_for < SILENT_TOO_LONG;
+                    @let beats = replica.silent_for < WORKER_DEAD_AFTER;
                     li.row {
                         span.row-main { (status(if beats { "working" } else { "silent" })) }
                         span.row-soft { span.mono { (replica.id.to_string().get(..8).unwrap_or_default()) } " · version " (replica.version) " · " (count(replica.leases)) " in hand" }

@@ -54,7 +54,7 @@ impl Ui {
         let read = async move {
             let now = store.reports.now().await?;
             let (from, to) = range.bounds(now);
-            let bins = store.statistics.history(range.per(), from, to, range.step()).await?;
+            let bins = store.statistics.time_series(range.per(), from, to, range.step()).await?;
             Ok(Arc::new(History::of(range, from, &bins)))
         };
         match self.overview_cache.histories.get(range as usize) {

@@ -107,7 +107,7 @@ impl From<ListError> for Refusal {
     fn from(error: ListError) -> Self {
         match error {
             ListError::Store(error) => error.into(),
-            wanted @ ListError::WindowWanted { .. } => Self::bad_request(format!("{wanted}.")),
+            wanted @ ListError::TimeRangeRequired { .. } => Self::bad_request(format!("{wanted}.")),
         }
     }
 }

@@ -7,7 +7,9 @@
 use super::POLL;
 use super::lease_registry::RegisteredLease;
 use crate::domain::execution::ExecutionId;
-use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, Notifier, Queue, StoreError};
+use crate::store::{
+    Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Notifier, Queue, StoreError,
+};
 use crate::telemetry::{Ended, Metrics, Overseer};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -85,9 +87,9 @@ struct Queued {
 #[derive(Debug)]
 pub(super) enum Completion {
     /// It concerns this execution alone.
-    Single(Finished),
+    Single(CompletedExecution),
     /// It concerns the execution that headed its lane, and those that wait in the lane.
-    Lane(Finished, LaneVerdict),
+    Lane(CompletedExecution, CompletedLane),
 }
 
 /// What the metrics need of an execution once its completion is recorded.
@@ -112,7 +114,7 @@ impl CompletionStats {
         }
     }
 
-    fn count(&self, finished: &Finished, metrics: &Metrics) {
+    fn count(&self, finished: &CompletedExecution, metrics: &Metrics) {
         metrics.attempt(&self.destination, finished.outcome, finished.duration);
         match finished.conclusion {
             Conclusion::Success(_) => self.count_success(metrics),
@@ -122,7 +124,7 @@ impl CompletionStats {
         }
     }
 
-    fn count_lane(&self, head: &Finished, fate: &Fate, metrics: &Metrics) {
+    fn count_lane(&self, head: &CompletedExecution, fate: &Fate, metrics: &Metrics) {
         metrics.attempt(&self.destination, head.outcome, head.duration);
         match fate {
             Fate::Shown { superseded, .. } => {
@@ -178,7 +180,7 @@ impl Recorder {
     }
 
     /// Records a batch; if the database refuses it, each completion by itself.
-    async fn complete(&self, batch: &[Finished], stats: &StatsById) {
+    async fn complete(&self, batch: &[CompletedExecution], stats: &StatsById) {
         let Err(error) = self.record(batch, stats).await else { return };
         warn!(%error, completions = batch.len(), "database refused a batch of completions");
         for finished in batch {
@@ -192,7 +194,7 @@ impl Recorder {
     }
 
     /// Records a lane's completion; if the database refuses it, the same without the destination's texts.
-    async fn complete_lane(&self, head: &Finished, lane: &LaneVerdict, stats: &CompletionStats) {
+    async fn complete_lane(&self, head: &CompletedExecution, lane: &CompletedLane, stats: &CompletionStats) {
         let Err(error) = self.record_lane(head, lane, stats).await else { return };
         error!(%error, execution_id = head.id.0, "database refused a completion");
         if let Err(error) = self.record_lane(&head.without_texts(), &lane.without_texts(), stats).await {
@@ -201,9 +203,9 @@ impl Recorder {
     }
 
     /// Tries until the database accepts or refuses the completions. The error is the refusal.
-    async fn record(&self, batch: &[Finished], stats: &StatsById) -> Result<(), StoreError> {
+    async fn record(&self, batch: &[CompletedExecution], stats: &StatsById) -> Result<(), StoreError> {
         loop {
-            match in_time(self.queue.finish(batch)).await {
+            match in_time(self.queue.complete(batch)).await {
                 Ok(changed) => {
                     for finished in batch {
                         if !changed.contains(&finished.id) {
@@ -228,12 +230,12 @@ impl Recorder {
     /// As [`record`](Self::record), for a lane.
     async fn record_lane(
         &self,
-        head: &Finished,
-        lane: &LaneVerdict,
+        head: &CompletedExecution,
+        lane: &CompletedLane,
         stats: &CompletionStats,
     ) -> Result<(), StoreError> {
         loop {
-            match in_time(self.queue.finish_lane(head, lane)).await {
+            match in_time(self.queue.complete_lane(head, lane)).await {
                 Ok(true) => {
                     // An execution that waits behind the head may be due now.
                     self.notifier.notify();
@@ -255,7 +257,7 @@ impl Recorder {
     }
 
     /// An execution that is due before the next poll gets a wake-up of its own.
-    fn wake_for_short_waits(&self, batch: &[Finished]) {
+    fn wake_for_short_waits(&self, batch: &[CompletedExecution]) {
         let waits = batch.iter().filter_map(|finished| match finished.conclusion {
             Conclusion::Postponed { wait, .. } => Some(wait),
             _ => None,

@@ -13,7 +13,7 @@ use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::execution::{ExecutionId, Mode};
 use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
-use crate::store::{Claimed, Conclusion, Fate, Finished, LaneVerdict, RemoteObject, Settlement};
+use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, RemoteObject, Settlement};
 use crate::telemetry::{Metrics, Panicked, contained};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl Deliverer {
             }
             Outcome::Permanent(failure) if newest.execution != claimed.id => {
                 let head = conclude(claimed, Outcome::Permanent(failure), began.elapsed(), &self.retry, 0.0);
-                let verdict = LaneVerdict {
+                let verdict = CompletedLane {
                     lane: claimed.lane.clone().unwrap_or_default(),
                     newest: newest.execution,
                     fate: Fate::Refused,
@@ -175,7 +175,7 @@ impl Deliverer {
         let outcome = Outcome::Delivered { remote, status, request_id, written: None };
         let head = conclude(claimed, outcome, began.elapsed(), &self.retry, 0.0);
         let lane = claimed.lane.clone().unwrap_or_default();
-        Completion::Lane(head, LaneVerdict { lane, newest, fate })
+        Completion::Lane(head, CompletedLane { lane, newest, fate })
     }
 
     async fn outcome(&self, claimed: &Claimed, subject: Subject<'_>, leased: Instant) -> Outcome {
@@ -244,8 +244,8 @@ fn fault() -> Outcome {
 }
 
 /// A try that the end of the process interrupts: no failure of anybody's.
-fn broken_off(claimed: &Claimed, duration: Duration) -> Finished {
-    Finished {
+fn broken_off(claimed: &Claimed, duration: Duration) -> CompletedExecution {
+    CompletedExecution {
         id: claimed.id,
         fence: claimed.fence,
         conclusion: Conclusion::Postponed { wait: Duration::ZERO, counts: false },
@@ -268,7 +268,7 @@ pub fn conclude(
     duration: Duration,
     retry: &RetrySettings,
     jitter: f64,
-) -> Finished {
+) -> CompletedExecution {
     let failed = claimed.attempts.saturating_add(1);
     let again_or_give_up = |wait: Option<Duration>| {
         let looks = if claimed.in_doubt.is_some() { LOOKS_MAX } else { 0 };
@@ -319,7 +319,7 @@ pub fn conclude(
         }
     };
     let said = |text: String| Some(text).filter(|text| !text.is_empty());
-    Finished {
+    CompletedExecution {
         id: claimed.id,
         fence: claimed.fence,
         conclusion,
@@ -338,7 +338,7 @@ pub fn conclude(
 fn log(completion: &Completion, duration: Duration) {
     let finished = match completion {
         Completion::Single(finished) => finished,
-        Completion::Lane(head, LaneVerdict { newest, fate, .. }) => {
+        Completion::Lane(head, CompletedLane { newest, fate, .. }) => {
             let newest_execution_id = newest.0;
             let request_id = head.request_id.as_deref();
             match fate {

@@ -13,7 +13,7 @@ use crate::destinations::Probe;
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::ExecutionId;
 use crate::domain::failure::REMEDY_UNKNOWN;
-use crate::store::{DueProbe, Hold, Notifier};
+use crate::store::{DueProbe, Notifier, Pause};
 use crate::telemetry::{Metrics, Panicked, contained};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,13 +42,13 @@ pub(super) struct DestinationPause {
 impl DestinationPause {
     /// Pauses an instance because of a failure, which may have occurred on an execution.
     pub(super) async fn pause(&self, instance: &str, failure: &Failure, execution: Option<ExecutionId>) {
-        let pause = Hold {
+        let pause = Pause {
             class: failure.class.clone(),
             reason: failure.message.clone(),
             remedy: failure.remedy.clone().unwrap_or_else(|| REMEDY_UNKNOWN.to_owned()),
             execution,
         };
-        match self.store.destinations.hold(instance, &pause, self.probe_every).await {
+        match self.store.destinations.pause(instance, &pause, self.probe_every).await {
             Ok(true) => error!(instance, class = pause.class, remedy = pause.remedy, "destination paused"),
             Ok(false) => {}
             Err(error) => warn!(%error, instance, "pausing a destination failed"),

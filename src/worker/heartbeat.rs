@@ -1,11 +1,11 @@
 //! The heartbeat of this process, and the rescue of executions whose process died.
 //!
 //! Every [`BEAT`] a process records that it lives. Its leases are valid as long as it does so. When it has
-//! been silent for [`SILENCE`], any other process frees them. After each beat a process frees the leases of
+//! been silent for [`WORKER_DEAD_AFTER`], any other process frees them. After each beat a process frees the leases of
 //! dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
 use super::lease_registry::LeaseRegistry;
-use crate::store::{Notifier, Queue, Rescued, StoreError, Watch, WorkerId};
+use crate::store::{Notifier, Queue, Rescued, StoreError, WORKER_DEAD_AFTER, Watch, WorkerId};
 use crate::telemetry::{Ended, Metrics, Overseer};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -19,10 +19,6 @@ const BEAT: Duration = Duration::from_secs(3);
 /// How long a look for leases to rescue may take. With the beat and the rest between two beats it stays
 /// within the silence after which others rescue the leases of this process.
 const RESCUE_WITHIN: Duration = Duration::from_secs(3);
-
-/// The silence after which a worker counts as dead. With the time between two looks, the leases of a
-/// dead process are free within 20 s.
-const SILENCE: Duration = Duration::from_secs(12);
 
 /// How much sooner than others this process stops trusting its leases: it must send a request before.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -141,7 +137,7 @@ impl Beat {
             }
         };
         // The beat was recorded after it began, so the silence begins no earlier.
-        self.leases.trust_until(began + SILENCE.saturating_sub(MARGIN));
+        self.leases.trust_until(began + WORKER_DEAD_AFTER.saturating_sub(MARGIN));
         self.metrics.beat();
         // Claims begin once the id is known, and their leases must be valid by then.
         if known != Some(myself) {
@@ -153,7 +149,7 @@ impl Beat {
     /// Frees the leases on which no process works. A failure or a timeout does not end the heartbeat.
     async fn rescue(&self, myself: WorkerId, is_steady: bool) {
         let held = self.leases.fences();
-        let silence = is_steady.then_some(SILENCE);
+        let silence = is_steady.then_some(WORKER_DEAD_AFTER);
         let rescuing = self.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
         match tokio::time::timeout(RESCUE_WITHIN, rescuing).await.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(rescued) if rescued.is_empty() => {}

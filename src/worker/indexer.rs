@@ -9,15 +9,18 @@
 use crate::domain::event::{BODY_BYTES_MAX, EventKey};
 use crate::domain::search::IndexEntry;
 use crate::sources::Registry;
-use crate::store::{FailureGroups, Indexed, SearchIndex, StoreError, Unindexed};
+use crate::store::{FailureGroups, Indexed, NamedLeases, SearchIndex, StoreError, Unindexed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
+/// The named lease of the process that indexes.
+const LEASE: &str = "search index";
+
 /// How long the lease lasts that each round renews.
-const LEASE: Duration = Duration::from_secs(20);
+const LEASE_DURATION: Duration = Duration::from_secs(20);
 
 /// How long to wait before asking whether there is something new.
 const IDLE: Duration = Duration::from_millis(500);
@@ -45,13 +48,14 @@ pub async fn index(
     search_index: SearchIndex,
     failure_groups: FailureGroups,
     sources: Registry,
+    leases: NamedLeases,
     stop: CancellationToken,
 ) {
     let process = Uuid::new_v4();
     let working = async {
         loop {
             let began = Instant::now();
-            let rest = match round(&search_index, &failure_groups, &sources, process).await {
+            let rest = match round(&search_index, &failure_groups, &sources, &leases, process).await {
                 Ok(Round::OthersTurn) => OTHERS_TURN,
                 Ok(Round::UpToDate) => IDLE,
                 Ok(Round::Behind) => (began.elapsed() * REST_SHARE).max(REST_MIN),
@@ -67,7 +71,7 @@ pub async fn index(
         () = stop.cancelled() => {}
         () = working => {}
     }
-    if let Err(error) = search_index.leave_indexing(process).await {
+    if let Err(error) = leases.release(LEASE, process).await {
         warn!(%error, "could not leave the indexing to others; they take it on in a while");
     }
 }
@@ -86,11 +90,13 @@ async fn round(
     search_index: &SearchIndex,
     failure_groups: &FailureGroups,
     sources: &Registry,
+    leases: &NamedLeases,
     process: Uuid,
 ) -> Result<Round, StoreError> {
-    let Some(indexed) = search_index.hold_indexing(process, LEASE).await? else {
+    if !leases.acquire(LEASE, process, LEASE_DURATION).await? {
         return Ok(Round::OthersTurn);
-    };
+    }
+    let indexed = search_index.progress().await?;
     let more_unseen = index_unseen(search_index, sources, indexed).await?;
     let more_missed = index_missed(search_index, sources, indexed).await?;
     let more_ungrouped = failure_groups.group_failures().await? > 0;

@@ -27,7 +27,9 @@ pub use preview::Previewer;
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
 use crate::sources::Registry;
-use crate::store::{Claimed, Destinations, Notifier, Queue, RateLimits, StoreError, Trial, Wanted, WorkerId};
+use crate::store::{
+    Canary, Claimed, Destinations, Notifier, Queue, RateLimits, StoreError, Wanted, WorkerId,
+};
 use crate::telemetry::{Metrics, Overseer};
 use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
@@ -323,10 +325,10 @@ impl Pool {
         name: &str,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
-        let execution = match self.queue.choose_trial(name).await? {
-            Trial::With(execution) => execution,
-            Trial::NotNow => return Ok(Some(slot)),
-            Trial::NothingWaits => {
+        let execution = match self.queue.choose_canary(name).await? {
+            Canary::With(execution) => execution,
+            Canary::NotNow => return Ok(Some(slot)),
+            Canary::NothingWaits => {
                 self.pauses.resume(name).await;
                 return Ok(Some(slot));
             }
@@ -334,7 +336,7 @@ impl Pool {
         // Before it is claimed: it may have ended before this line continues.
         let mut canary = Some(self.instances.begin_canary(name, execution));
         let destinations = [name.to_owned()];
-        let wanted = Wanted { trial: Some(execution), ..Wanted::nothing(&destinations) };
+        let wanted = Wanted { canary: Some(execution), ..Wanted::nothing(&destinations) };
         let (leased, mut slot) = (Instant::now(), Some(slot));
         // If another process has claimed it meanwhile, the next probe chooses another.
         for claimed in self.ask(worker, wanted).await? {
@@ -385,7 +387,7 @@ impl Pool {
     /// whether all else had to rest for it.
     async fn run_quarantined(&self, worker: WorkerId, stop: &CancellationToken) -> bool {
         let destinations = self.instances.allowances(Instant::now()).all;
-        match self.queue.has_suspects(&destinations).await {
+        match self.queue.has_quarantined(&destinations).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(error) => {
@@ -395,7 +397,7 @@ impl Pool {
         }
         let everything = self.slots.clone().acquire_many_owned(whole(self.concurrency));
         let Some(Ok(slots)) = stop.run_until_cancelled(everything).await else { return false };
-        let wanted = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
+        let wanted = Wanted { limit: 1, quarantined: true, ..Wanted::nothing(&destinations) };
         let leased = Instant::now();
         match self.ask(worker, wanted).await {
             Ok(claimed) => {

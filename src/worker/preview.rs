@@ -13,7 +13,7 @@ use crate::domain::execution::{Change, ExecutionId, Mode};
 use crate::domain::preview::{ExecutionPreview, NoPreview, Preview};
 use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
-use crate::store::{Prospect, StoreError};
+use crate::store::{ExecutionSnapshot, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,38 +59,38 @@ impl Previewer {
     }
 
     async fn make(&self, id: ExecutionId) -> Result<ExecutionPreview, NoPreview> {
-        let prospect = self
+        let snapshot = self
             .store
             .queue
-            .prospect(id)
+            .execution_snapshot(id)
             .await
             .map_err(|error| database(&error))?
             .ok_or(NoPreview::NotFound)?;
-        if let Some(reason) = prospect.event.why_empty() {
-            return Ok(of(&prospect, id, &prospect.event, Preview::nothing(reason)));
+        if let Some(reason) = snapshot.event.why_empty() {
+            return Ok(of(&snapshot, id, &snapshot.event, Preview::nothing(reason)));
         }
-        match prospect.mode {
+        match snapshot.mode {
             Mode::Event => {
-                let summary = self.sources.summarize(&prospect.event);
-                let told = (&summary, &prospect.event.payload);
-                let preview = self.ask(&prospect, told, prospect.remote.as_ref(), None).await?;
-                Ok(of(&prospect, id, &prospect.event, preview))
+                let summary = self.sources.summarize(&snapshot.event);
+                let told = (&summary, &snapshot.event.payload);
+                let preview = self.ask(&snapshot, told, snapshot.remote.as_ref(), None).await?;
+                Ok(of(&snapshot, id, &snapshot.event, preview))
             }
-            Mode::Object => self.of_object(&prospect).await,
+            Mode::Object => self.of_object(&snapshot).await,
         }
     }
 
-    async fn of_object(&self, prospect: &Prospect) -> Result<ExecutionPreview, NoPreview> {
-        let is_retry = prospect.status.is_terminal() && prospect.status.after(Change::Retry).is_some();
+    async fn of_object(&self, snapshot: &ExecutionSnapshot) -> Result<ExecutionPreview, NoPreview> {
+        let is_retry = snapshot.status.is_terminal() && snapshot.status.after(Change::Retry).is_some();
         let head = Head {
-            execution: prospect.id,
-            destination: &prospect.destination,
-            lane: prospect.lane.as_deref(),
-            event: &prospect.event,
-            in_doubt: prospect.in_doubt,
+            execution: snapshot.id,
+            destination: &snapshot.destination,
+            lane: snapshot.lane.as_deref(),
+            event: &snapshot.event,
+            in_doubt: snapshot.in_doubt,
             is_asked_for: is_retry,
         };
-        let nothing = |reason: String| of(prospect, prospect.id, &prospect.event, Preview::nothing(reason));
+        let nothing = |reason: String| of(snapshot, snapshot.id, &snapshot.event, Preview::nothing(reason));
         match object::plan(&self.store.queue, &self.sources, head).await.map_err(|error| database(&error))? {
             Plan::Decline(reason) => Ok(nothing(format!("it would be skipped: {reason}"))),
             Plan::NothingNew { newest, .. } => Ok(nothing(format!(
@@ -105,20 +105,20 @@ impl Previewer {
                 };
                 let remote = shown.map(|shown| &shown.remote);
                 let told = (&turn.summary, &turn.newest.event.payload);
-                let preview = self.ask(prospect, told, remote, Some(object)).await?;
-                Ok(of(prospect, turn.newest.execution, &turn.newest.event, preview))
+                let preview = self.ask(snapshot, told, remote, Some(object)).await?;
+                Ok(of(snapshot, turn.newest.execution, &turn.newest.event, preview))
             }
         }
     }
 
     async fn ask(
         &self,
-        prospect: &Prospect,
+        snapshot: &ExecutionSnapshot,
         (summary, body): (&EventSummary, &Bytes),
         remote: Option<&Remote>,
         object: Option<Object<'_>>,
     ) -> Result<Preview, NoPreview> {
-        let instance = prospect.destination.as_str();
+        let instance = snapshot.destination.as_str();
         let destination =
             self.instances.get(instance).ok_or_else(|| NoPreview::NoDestination(instance.to_owned()))?;
         // Without a lease nothing can be written, whatever a destination does.
@@ -128,14 +128,14 @@ impl Previewer {
             backoff: &self.backoff,
             fence: None,
             instance,
-            lane: prospect.lane.as_deref(),
+            lane: snapshot.lane.as_deref(),
         };
         let delivery = Delivery {
             summary,
             body,
             object,
             remote,
-            in_doubt: prospect.in_doubt,
+            in_doubt: snapshot.in_doubt,
             rewrite_after: Duration::ZERO,
             is_last: false,
             leased: Instant::now(),
@@ -145,8 +145,13 @@ impl Previewer {
     }
 }
 
-fn of(prospect: &Prospect, writes: ExecutionId, event: &StoredEvent, preview: Preview) -> ExecutionPreview {
-    ExecutionPreview { status: prospect.status, writes, event_id: event.event_id.clone(), preview }
+fn of(
+    snapshot: &ExecutionSnapshot,
+    writes: ExecutionId,
+    event: &StoredEvent,
+    preview: Preview,
+) -> ExecutionPreview {
+    ExecutionPreview { status: snapshot.status, writes, event_id: event.event_id.clone(), preview }
 }
 
 fn untold(outcome: Outcome) -> NoPreview {

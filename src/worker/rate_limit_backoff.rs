@@ -34,7 +34,7 @@ impl RateLimitBackoff {
     ) -> Result<Duration, StoreError> {
         let now = Instant::now();
         if self.begin_read(connection, now) {
-            let remaining = rate_limits.pause(connection).await?;
+            let remaining = rate_limits.backoff(connection).await?;
             self.extend(connection, now + remaining);
         }
         Ok(self.until(connection).map_or(Duration::ZERO, |until| until.saturating_duration_since(now)))

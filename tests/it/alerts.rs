@@ -401,7 +401,7 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].condition, condition);
-    store.alerts.told(&taken[0]).await.unwrap();
+    store.alerts.mark_notified(&taken[0]).await.unwrap();
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     assert!(store.alerts.take_alerts().await.unwrap().is_empty());
 
@@ -415,7 +415,7 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let over = store.alerts.take_alerts().await.unwrap();
     assert!(over[0].resolved_at.is_some());
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
-    store.alerts.told(&over[0]).await.unwrap();
+    store.alerts.mark_notified(&over[0]).await.unwrap();
     let anew = store.alerts.take_alerts().await.unwrap();
     assert_eq!((anew.len(), anew[0].resolved_at), (1, None));
 

@@ -452,7 +452,7 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
     service.database.execute("update eventbridge.executions set status = 'pending'").await;
     let store = service.database.store();
     let destinations = ["notion".to_owned()];
-    let suspects = Wanted { suspects: true, limit: 1, ..wanted(&destinations) };
+    let suspects = Wanted { quarantined: true, limit: 1, ..wanted(&destinations) };
     let claim = async |wanted| {
         let worker = store.queue.register_worker().await.unwrap();
         store.queue.claim(worker, wanted).await.unwrap()
@@ -625,15 +625,19 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let stale = store.queue.claim(slow, wanted(&destinations)).await.unwrap().remove(0);
     assert_eq!(store.queue.rescue(SILENT).await.unwrap().len(), 1);
     let quick = store.queue.register_worker().await.unwrap();
-    let current =
-        store.queue.claim(quick, Wanted { suspects: true, ..wanted(&destinations) }).await.unwrap().remove(0);
+    let current = store
+        .queue
+        .claim(quick, Wanted { quarantined: true, ..wanted(&destinations) })
+        .await
+        .unwrap()
+        .remove(0);
 
     let verdict = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None, place: None };
         let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None, written: None };
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
-    assert!(store.queue.finish(&[verdict(&stale)]).await.unwrap().is_empty());
+    assert!(store.queue.complete(&[verdict(&stale)]).await.unwrap().is_empty());
     let untouched =
         "select count(*) from eventbridge.executions where status = 'running' and remote_id <> 'stale'";
     assert_eq!(service.database.count(untouched).await, 1);
@@ -642,7 +646,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
 
     let mut current = verdict(&current);
     current.settlement = Settlement::Settled;
-    assert_eq!(store.queue.finish(&[current]).await.unwrap().len(), 1);
+    assert_eq!(store.queue.complete(&[current]).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use crate::harness::{Database, NOW, Service, within};
 use eventbridge::domain::audit::Caller;
-use eventbridge::store::{Hold, Slot};
+use eventbridge::store::{Pause, Slot};
 use notion_sandbox::{Fault, FaultRule, Route, SandboxHandle, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -132,7 +132,7 @@ async fn a_try_that_outlasts_the_time_between_two_probes_ends_its_hold() {
 async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
-    let trouble = Hold {
+    let trouble = Pause {
         class: "unauthorized".to_owned(),
         reason: "the token is refused".to_owned(),
         remedy: "set a new NOTION_API_KEY".to_owned(),
@@ -140,11 +140,11 @@ async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
     };
     let caller = Caller::at_command_line("jane");
     assert!(!store.destinations.resume("notion").await.unwrap());
-    store.destinations.hold("notion", &trouble, Duration::from_mins(1)).await.unwrap();
+    store.destinations.pause("notion", &trouble, Duration::from_mins(1)).await.unwrap();
     assert!(store.destinations.resume("notion").await.unwrap());
-    store.destinations.hold_by_hand("notion", "moving", &caller).await.unwrap();
+    store.destinations.pause_manually("notion", "moving", &caller).await.unwrap();
     assert!(!store.destinations.resume("notion").await.unwrap(), "a person ends it");
-    assert!(store.destinations.resume_by_hand("notion", &caller).await.unwrap());
+    assert!(store.destinations.resume_manually("notion", &caller).await.unwrap());
     let told =
         "select string_agg(concat_ws(' ', class, reason), ', ' order by id) from eventbridge.past_pauses
                  where destination = 'notion' and since <= until";

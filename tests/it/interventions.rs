@@ -105,14 +105,14 @@ async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
     // Neither a probe that passes nor a delivery that fails, both of which other replicas may have
     // under way, changes it.
     let store = service.database.store();
-    let trouble = eventbridge::store::Hold {
+    let trouble = eventbridge::store::Pause {
         class: "unauthorized".into(),
         reason: String::new(),
         remedy: String::new(),
         execution: None,
     };
     assert!(!store.destinations.resume("notion").await.unwrap());
-    assert!(!store.destinations.hold("notion", &trouble, std::time::Duration::ZERO).await.unwrap());
+    assert!(!store.destinations.pause("notion", &trouble, std::time::Duration::ZERO).await.unwrap());
     assert_eq!(destination(&service).await["hold"], view["hold"]);
     let probes =
         store.destinations.take_probes(&["notion".to_owned()], std::time::Duration::ZERO).await.unwrap();

@@ -59,5 +59,5 @@ async fn the_schema_is_made_past_the_pooler() {
     let store = Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 4).unwrap();
     store.db.migrate().await.unwrap();
     assert!(store.db.is_migrated().await.unwrap());
-    assert!(store.db.vitals().await.is_ok());
+    assert!(store.db.server_info().await.is_ok());
 }

@@ -5,7 +5,9 @@ use eventbridge::config::RetrySettings;
 use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
-use eventbridge::store::{Claimed, Fate, LaneVerdict, RemoteObject, Store, Trial, Wanted, Watch, WorkerId};
+use eventbridge::store::{
+    Canary, Claimed, CompletedLane, Fate, RemoteObject, Store, Wanted, Watch, WorkerId,
+};
 use eventbridge::worker::conclude;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
@@ -151,7 +153,7 @@ async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
         "its lane is being worked on"
     );
     let verdict = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
-    queue.store.queue.finish(&[verdict]).await.unwrap();
+    queue.store.queue.complete(&[verdict]).await.unwrap();
     assert_eq!(ids(&queue.store.queue.claim(queue.worker, all).await.unwrap()), [3]);
     // Also where so many wait that lanes are gone through.
     queue.put(CROWD, "crowded", "'crowded ' || n % 5").await;
@@ -172,7 +174,7 @@ async fn many_retries_of_what_waits_go_behind_what_comes_in() {
     queue.database.execute(put_off).await;
     let ids = [1, 2, 3].map(ExecutionId);
     let caller = Caller::with_key("jane", true);
-    let retried = queue.store.interventions.retry_many(&ids, "pending", &json!({}), &caller).await.unwrap();
+    let retried = queue.store.interventions.bulk_retry(&ids, "pending", &json!({}), &caller).await.unwrap();
     assert_eq!(retried.counts["notion"], 3);
     queue.put(1, "notion", "null").await;
     let claimed = queue.claim(&["notion"], 10).await;
@@ -213,12 +215,12 @@ async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     let destinations = ["notion".to_owned()];
     let suspect = "update eventbridge.executions set crashes = 1 where id = (select max(id) from eventbridge.executions)";
     queue.database.execute(suspect).await;
-    assert!(!queue.store.queue.has_suspects(&destinations).await.unwrap(), "its head comes first");
+    assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its head comes first");
     let head = queue.claim(&["notion"], 1).await.remove(0);
-    assert!(!queue.store.queue.has_suspects(&destinations).await.unwrap(), "its lane is being worked on");
+    assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its lane is being worked on");
     let verdict = conclude(&head, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
-    queue.store.queue.finish(&[verdict]).await.unwrap();
-    assert!(queue.store.queue.has_suspects(&destinations).await.unwrap());
+    queue.store.queue.complete(&[verdict]).await.unwrap();
+    assert!(queue.store.queue.has_quarantined(&destinations).await.unwrap());
 }
 
 #[tokio::test]
@@ -229,7 +231,7 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
     queue.store.queue.rescue(Watch { silence: Some(Duration::ZERO), myself: None, held: &[] }).await.unwrap();
     let worker = queue.store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
-    let suspects = Wanted { limit: 1, suspects: true, ..Wanted::nothing(&destinations) };
+    let suspects = Wanted { limit: 1, quarantined: true, ..Wanted::nothing(&destinations) };
     let wait = || Failure::local("x", "x");
     for (outcome, crashes) in [
         (Outcome::InDoubt { failure: wait(), wait: Duration::ZERO }, 1),
@@ -239,7 +241,7 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
         queue.database.execute("update eventbridge.executions set run_at = now()").await;
         let claimed = queue.store.queue.claim(worker, suspects).await.unwrap().remove(0);
         let verdict = conclude(&claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
-        queue.store.queue.finish(&[verdict]).await.unwrap();
+        queue.store.queue.complete(&[verdict]).await.unwrap();
         let suspected = queue.database.count("select sum(crashes) from eventbridge.executions").await;
         assert_eq!(suspected, crashes);
     }
@@ -285,8 +287,8 @@ async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
         RemoteObject { execution: head.id, remote: remote.clone(), written: json!({"na\0me": ["te\0xt"]}) };
     let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![ExecutionId(head.id.0 + 1)] };
-    let verdict = LaneVerdict { lane: head.lane.clone().unwrap(), newest: head.id, fate };
-    assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+    let verdict = CompletedLane { lane: head.lane.clone().unwrap(), newest: head.id, fate };
+    assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!(
         shown.remote,
@@ -304,7 +306,7 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
         let newest = ExecutionId(head.id.0 + 1);
         let reason = if is_forgotten {
             let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
-            queue.store.erasure.forget(&[event], false).await.unwrap();
+            queue.store.erasure.erase(&[event], false).await.unwrap();
             "the data of its customer was removed; its state was on its way already, and is shown"
         } else {
             queue.store.interventions.cancel(newest, &Caller::with_key("jane", true)).await.unwrap();
@@ -314,8 +316,8 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
         let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
         let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
         let fate = Fate::Shown { object, superseded: vec![head.id] };
-        let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate };
-        assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+        let verdict = CompletedLane { lane: "notion lane".into(), newest, fate };
+        assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
         let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
         assert_eq!((row.status.as_str(), row.reason.as_deref()), ("cancelled", Some(reason)));
         assert_eq!(row.remote_id.as_deref(), Some("page"));
@@ -333,8 +335,8 @@ async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its
     let failure = Failure::local("vali\0dation", "not\0 this");
     let finished =
         conclude(&head, Outcome::Permanent(failure), Duration::ZERO, &RetrySettings::default(), 0.0);
-    let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate: Fate::Refused };
-    assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+    let verdict = CompletedLane { lane: "notion lane".into(), newest, fate: Fate::Refused };
+    assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
     let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.reason.as_deref()), ("failed", Some("not this")));
     assert_eq!(queue.claim(&["notion"], 1).await[0].id, head.id);
@@ -416,23 +418,23 @@ async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_per
                 values ('notion', now(), 'restricted_resource', 2);
                 update eventbridge.executions set run_at = now() + interval '1 hour' where id = 1";
     queue.database.execute(held).await;
-    let chosen = async || queue.store.queue.choose_trial("notion").await.unwrap();
-    assert_eq!(chosen().await, Trial::NothingWaits, "the second is behind its head, which is not due");
+    let chosen = async || queue.store.queue.choose_canary("notion").await.unwrap();
+    assert_eq!(chosen().await, Canary::NothingWaits, "the second is behind its head, which is not due");
     queue.put(1, "notion", "null").await;
-    assert_eq!(chosen().await, Trial::With(ExecutionId(3)));
+    assert_eq!(chosen().await, Canary::With(ExecutionId(3)));
     queue.database.execute("update eventbridge.executions set run_at = now()").await;
-    assert_eq!(chosen().await, Trial::With(ExecutionId(3)), "it was noted");
+    assert_eq!(chosen().await, Canary::With(ExecutionId(3)), "it was noted");
     queue.database.execute("update eventbridge.destinations set paused_execution = 1").await;
-    assert_eq!(chosen().await, Trial::With(ExecutionId(1)));
+    assert_eq!(chosen().await, Canary::With(ExecutionId(1)));
     queue
         .store
         .destinations
-        .hold_by_hand("notion", "a break", &Caller::with_key("jane", true))
+        .pause_manually("notion", "a break", &Caller::with_key("jane", true))
         .await
         .unwrap();
-    assert_eq!(chosen().await, Trial::NotNow);
+    assert_eq!(chosen().await, Canary::NotNow);
     let destinations = ["notion".to_owned()];
-    let trial = Wanted { trial: Some(ExecutionId(1)), ..Wanted::nothing(&destinations) };
+    let trial = Wanted { canary: Some(ExecutionId(1)), ..Wanted::nothing(&destinations) };
     assert!(queue.store.queue.claim(queue.worker, trial).await.unwrap().is_empty());
 }
 
@@ -459,15 +461,15 @@ async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_writte
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let newest = ExecutionId(2);
     let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
-    queue.store.erasure.forget(&[event], false).await.unwrap();
+    queue.store.erasure.erase(&[event], false).await.unwrap();
     let in_doubt = "select count(*) from eventbridge.executions where in_doubt_since is not null";
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
     let remote = Remote { id: "page".into(), url: None, place: None };
     let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
     let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![head.id] };
-    let verdict = LaneVerdict { lane: "notion lane".into(), newest, fate };
-    assert!(queue.store.queue.finish_lane(&finished, &verdict).await.unwrap());
+    let verdict = CompletedLane { lane: "notion lane".into(), newest, fate };
+    assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!((shown.execution, shown.written), (newest, Value::Null));
     assert_eq!(queue.store.reports.execution(newest).await.unwrap().unwrap().status, "success");

@@ -3,7 +3,7 @@
 use crate::harness::{Database, NOW, Service, eventbridge, output, text, within};
 use eventbridge::config::Retention;
 use eventbridge::domain::event::EventKey;
-use eventbridge::retention::{self, Pace};
+use eventbridge::retention::{self, Pace, RetentionStore};
 use eventbridge::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store};
 use notion_sandbox::Template;
 use secrecy::ExposeSecret;
@@ -201,10 +201,17 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
     service.until_finished(2).await;
     age(&service.database).await;
     let store = service.database.store();
-    assert_eq!(store.named_leases.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(0));
-    assert_eq!(store.named_leases.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), None);
-    store.named_leases.move_chore("a chore", 42, Duration::ZERO).await.unwrap();
-    assert_eq!(store.named_leases.take_chore("a chore", Duration::from_mins(1)).await.unwrap(), Some(42));
+    let (leases, jobs, minute) = (&store.named_leases, &store.background_jobs, Duration::from_mins(1));
+    let (one, other) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
+    assert!(leases.acquire("a job", one, minute).await.unwrap());
+    assert!(!leases.acquire("a job", other, minute).await.unwrap());
+    assert_eq!(jobs.due("a job").await.unwrap(), Some(0));
+    jobs.record("a job", 42, Duration::ZERO).await.unwrap();
+    leases.release("a job", one).await.unwrap();
+    assert!(leases.acquire("a job", other, minute).await.unwrap());
+    assert_eq!(jobs.due("a job").await.unwrap(), Some(42));
+    jobs.record("a job", 0, minute).await.unwrap();
+    assert_eq!(jobs.due("a job").await.unwrap(), None);
 
     let stop = CancellationToken::new();
     let keep = Retention { rows: Some(Duration::from_hours(24 * 30)), payloads: None };
@@ -216,7 +223,12 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
     let replicas: Vec<_> = (0..2)
         .map(|_| {
             let store = service.database.store();
-            tokio::spawn(retention::keep(store.named_leases, store.retention, keep, pace, stop.clone()))
+            let store = RetentionStore {
+                leases: store.named_leases,
+                jobs: store.background_jobs,
+                retention: store.retention,
+            };
+            tokio::spawn(retention::keep(store, keep, pace, stop.clone()))
         })
         .collect();
     within("the old events are gone", async {

@@ -145,19 +145,16 @@ async fn one_process_indexes_at_a_time_and_another_goes_on_when_it_stops_or_dies
     until_found(&service, "in_1", &["evt_1"]).await;
     let store = service.database.store();
     let (one, other) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
-    let lease = Duration::from_mins(1);
-    assert!(store.search_index.hold_indexing(one, lease).await.unwrap().is_none(), "the service is at it");
+    let minute = Duration::from_mins(1);
+    let acquire = async |process, duration| {
+        store.named_leases.acquire("search index", process, duration).await.unwrap()
+    };
+    assert!(!acquire(one, minute).await, "the service is at it");
     service.stop().await;
-    assert!(store.search_index.hold_indexing(one, lease).await.unwrap().is_some(), "it left it to others");
-    assert!(store.search_index.hold_indexing(other, lease).await.unwrap().is_none());
-    assert!(
-        store.search_index.hold_indexing(one, Duration::ZERO).await.unwrap().is_some(),
-        "the holder goes on"
-    );
-    assert!(
-        store.search_index.hold_indexing(other, lease).await.unwrap().is_some(),
-        "a lease that is over is anybody's"
-    );
+    assert!(acquire(one, minute).await, "it left it to others");
+    assert!(!acquire(other, minute).await);
+    assert!(acquire(one, Duration::ZERO).await, "the holder goes on");
+    assert!(acquire(other, minute).await, "a lease that is over is anybody's");
 }
 
 #[tokio::test]

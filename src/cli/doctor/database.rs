@@ -1,7 +1,7 @@
 //! Checks the database, and compares the clocks of this machine, the database and the destinations.
 
 use crate::destinations::check::Finding;
-use crate::store::{MigrateError, Schema, Store, Vitals};
+use crate::store::{MigrateError, Schema, ServerInfo, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The oldest supported server: PostgreSQL 14.
@@ -26,7 +26,7 @@ pub(super) struct Checked {
 /// process uses.
 pub(super) async fn check(store: &Store, pool_size: u32, now: impl Fn() -> DateTime<Utc>) -> Checked {
     let asked = now();
-    let vitals = match store.db.vitals().await {
+    let vitals = match store.db.server_info().await {
         Ok(vitals) => vitals,
         Err(error) => return Checked { findings: vec![unreachable(&error)], clock: None, is_usable: false },
     };
@@ -66,7 +66,7 @@ fn unreachable(error: &MigrateError) -> Finding {
     Finding::problem(error.to_string(), remedy)
 }
 
-fn of(vitals: &Vitals, pool_size: u32) -> Vec<Finding> {
+fn of(vitals: &ServerInfo, pool_size: u32) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(if vitals.version_number >= VERSION_MIN {
         Finding::good(format!("PostgreSQL {} answers", vitals.version))
@@ -123,8 +123,8 @@ mod tests {
     use super::*;
     use crate::destinations::check::Level;
 
-    fn vitals() -> Vitals {
-        Vitals {
+    fn vitals() -> ServerInfo {
+        ServerInfo {
             version: "15.4".to_owned(),
             version_number: 150_004,
             now: DateTime::UNIX_EPOCH,
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    fn worst(vitals: &Vitals) -> Level {
+    fn worst(vitals: &ServerInfo) -> Level {
         of(vitals, 10).iter().map(|finding| finding.level).max().unwrap()
     }
 
@@ -144,15 +144,15 @@ mod tests {
     fn what_stops_the_service_is_a_problem() {
         assert_eq!(worst(&vitals()), Level::Good);
         for (broken, level) in [
-            (Vitals { version_number: 130_000, ..vitals() }, Level::Problem),
-            (Vitals { is_read_only: true, ..vitals() }, Level::Problem),
-            (Vitals { schema: Schema::Missing(false), ..vitals() }, Level::Problem),
-            (Vitals { schema: Schema::Missing(true), ..vitals() }, Level::Note),
-            (Vitals { schema: Schema::BeforeRelease, ..vitals() }, Level::Problem),
-            (Vitals { schema: Schema::Behind, ..vitals() }, Level::Warning),
-            (Vitals { schema: Schema::Current(Some("no".into())), ..vitals() }, Level::Problem),
-            (Vitals { connections_used: 95, ..vitals() }, Level::Warning),
-            (Vitals { has_lz4: false, ..vitals() }, Level::Note),
+            (ServerInfo { version_number: 130_000, ..vitals() }, Level::Problem),
+            (ServerInfo { is_read_only: true, ..vitals() }, Level::Problem),
+            (ServerInfo { schema: Schema::Missing(false), ..vitals() }, Level::Problem),
+            (ServerInfo { schema: Schema::Missing(true), ..vitals() }, Level::Note),
+            (ServerInfo { schema: Schema::BeforeRelease, ..vitals() }, Level::Problem),
+            (ServerInfo { schema: Schema::Behind, ..vitals() }, Level::Warning),
+            (ServerInfo { schema: Schema::Current(Some("no".into())), ..vitals() }, Level::Problem),
+            (ServerInfo { connections_used: 95, ..vitals() }, Level::Warning),
+            (ServerInfo { has_lz4: false, ..vitals() }, Level::Note),
         ] {
             assert_eq!(worst(&broken), level, "{broken:?}");
         }

@@ -16,7 +16,7 @@ use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
 use crate::domain::source::SourceCatalog;
 use crate::sources::Registry;
-use crate::store::{Hold, Store};
+use crate::store::{Pause, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use report::{Report, Section};
 use std::process::ExitCode;
@@ -164,9 +164,9 @@ async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
 /// Why the destination is held, if it is. If `works`, no check found a problem, so the service resumes by
 /// itself unless an operator holds it.
 async fn hold(store: &Store, name: &str, works: bool) -> Option<Finding> {
-    let held = store.destinations.held(&[name.to_owned()]).await.ok()?.into_iter().next()?;
-    let is_by_hand = held.hold.is_by_hand();
-    let Hold { reason, remedy, .. } = held.hold;
+    let held = store.destinations.paused(&[name.to_owned()]).await.ok()?.into_iter().next()?;
+    let is_by_hand = held.pause.is_manual();
+    let Pause { reason, remedy, .. } = held.pause;
     // The remedy has a line of its own.
     let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
     let what = format!("it is held since {}: {reason}", at(held.since));

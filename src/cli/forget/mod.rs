@@ -9,7 +9,7 @@ use crate::destinations::{self, Instance};
 use crate::domain::audit::Action;
 use crate::domain::delivery::Remote;
 use crate::domain::source::SourceCatalog;
-use crate::store::{Forgotten, Store, WrittenPage};
+use crate::store::{Erased, Store, WrittenPage};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
 use serde::Serialize;
@@ -165,14 +165,14 @@ async fn record(store: &Store, customers: &[String], detail: &Value) -> anyhow::
 }
 
 /// Removes the data of these events, and waits for those that are being delivered.
-async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<Forgotten> {
-    let mut sum = Forgotten::default();
+async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<Erased> {
+    let mut sum = Erased::default();
     let until = Instant::now() + BUSY_MAX;
     let mut left = events.to_vec();
     loop {
         let mut busy = Vec::new();
         for some in left.chunks(500) {
-            let forgotten = store.erasure.forget(some, dry_run).await?;
+            let forgotten = store.erasure.erase(some, dry_run).await?;
             sum.payloads += forgotten.payloads;
             sum.messages += forgotten.messages;
             sum.shown_objects += forgotten.shown_objects;

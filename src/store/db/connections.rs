@@ -1,62 +1,59 @@
-//! The connections to the database: pools that let go of what leads nowhere.
+//! Pools of connections that drop connections which lead nowhere.
 //!
-//! One pool is for taking events in and delivering them, a small one for what people read. A
-//! statement of the latter writes nothing and ends soon.
+//! One pool is for intake and deliveries, a small one for what people read. A statement over the latter
+//! writes nothing and ends soon.
 //!
-//! A connection outlives what it led to. After a failover it can stay open to a server that takes
-//! no writes any more, or to one that is gone and never says so. Three rules keep the pool from
-//! sticking to such a server, so that it follows the address to the next one:
+//! A connection can outlive its purpose. After a failover it may stay open to a server that accepts no
+//! writes any more, or to one that is gone without closing it. Three rules keep the pool from holding on to
+//! such a server, so that it follows the address to the next one:
 //!
-//! - When the server refuses a write because it is read-only, every connection made until then is
-//!   closed before it is used again.
-//! - A connection shows within [`ALIVE_WITHIN`] that it is alive before it is used and before it is
-//!   put back, unless it has [just answered](super::idle_connections).
+//! - If the server refuses a write because it is read-only, every connection made until then is closed
+//!   before it is used again.
+//! - A connection shows within [`ALIVE_WITHIN`](super::liveness::ALIVE_WITHIN) that it is alive before it is used and before it is put
+//!   back, unless it has [just answered](super::idle_connections).
 //! - No statement is waited for longer than [`ANSWER_WITHIN`].
 //!
-//! A pooler in transaction mode gives each transaction whichever connection to the server is free. What
-//! belongs to a session then belongs to nobody: prepared statements, settings, what one listens to.
-//! Where one lies between, each statement is a transaction that brings its settings along, no statement
-//! is kept, and what needs a session goes by an address of its own, straight to the server.
+//! A pooler in transaction mode gives each transaction any free connection to the server. What belongs to a
+//! session then belongs to no client: prepared statements, settings, subscriptions to notifications. With
+//! such a pooler, each statement is a transaction that sets its own settings, no statement is prepared, and
+//! what needs a session uses an address of its own, past the pooler.
 
-use super::idle_connections::{Hand, Lent};
+use super::idle_connections::{Checkout, IdleConnections};
+use super::liveness::{check_alive, is_broken, no_answer};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{
-    PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement,
-    PgTypeInfo, Postgres,
+    PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
+    Postgres,
 };
-use sqlx::{AssertSqlSafe, Connection, Describe, Either, Execute, Executor, SqlStr};
-use std::io;
+use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, SqlStr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::warn;
 
-/// How long a caller waits for a connection before the database counts as away.
+/// A caller waits this long for a connection; then the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest any statement may take; none of ours comes near it.
+/// The longest that a statement may take; none of ours comes near it.
 const STATEMENT_TIMEOUT: &str = "30s";
 
-/// The longest that what people read may take, and how long it waits for a connection.
+/// The longest that a statement for people may take, and the longest that it waits for a connection.
 const READING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a statement is waited for, its connection included: longer than the server works on it.
+/// The longest wait for a statement, including its connection: longer than the server may work on it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 
-/// How long a connection may take to show that it is alive.
-const ALIVE_WITHIN: Duration = Duration::from_secs(2);
-
-/// The shortest time between two renewals: a server that stays read-only is not to be stormed.
+/// The shortest time between two renewals, so that a server that stays read-only is not flooded.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 
-/// The SQLSTATE of a write where none is taken.
+/// The SQLSTATE of a write to a read-only server.
 const READ_ONLY: &str = "25006";
 
-/// Those of a prepared statement that is not there, or is there already, as happens behind a pooler that
-/// nobody told us of.
+/// The SQLSTATEs of a prepared statement that is missing or exists already, as happens behind an undeclared
+/// pooler.
 const SESSION_CHANGED: &[&str] = &["26000", "42P05"];
 
 /// A pool, shared by its clones.
@@ -66,17 +63,17 @@ pub(in crate::store) struct Connections(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     pool: PgPool,
-    hand: Hand,
+    idle: IdleConnections,
     renewal: Renewal,
     purpose: Purpose,
-    /// Where a pooler in transaction mode lies between: the way to the server itself.
+    /// With a pooler in transaction mode: the way past it, to the server itself.
     past_the_pooler: Option<PgConnectOptions>,
 }
 
 impl Connections {
-    /// Prepares at most `connections`, which are made when they are needed: a quarter of them, and
-    /// eight at most, for reading, one for listening, and all others for work. Returns the pool for
-    /// work and the one for reading. `direct` is the way past a pooler in transaction mode.
+    /// Prepares at most `connections`, which are made when they are needed: a quarter of them, and at most
+    /// eight, for reading, one for listening, and all others for work. Returns the pool for work and the one
+    /// for reading. `direct` is the way past a pooler in transaction mode.
     pub(in crate::store) fn prepare(
         options: &PgConnectOptions,
         direct: Option<&PgConnectOptions>,
@@ -97,7 +94,7 @@ impl Connections {
                 .max_connections(most)
                 .connect_lazy_with(options);
             Self(Arc::new(Shared {
-                hand: Hand::over(pool.clone(), purpose.is_pressed_for_time()),
+                idle: IdleConnections::new(pool.clone(), purpose.is_pressed_for_time()),
                 pool,
                 renewal: renewal.clone(),
                 purpose,
@@ -115,8 +112,8 @@ impl Connections {
         }
     }
 
-    /// A pool of one, for a listener that goes on for as long as it hears something. It is not taken
-    /// from the others, since a listener that is let go of may hold its dead connection for long.
+    /// A pool of one connection, for a listener. It does not share the other pools, since a dropped listener
+    /// may hold its dead connection for long.
     pub(in crate::store) fn one_to_listen(&self) -> PgPool {
         pool_options(&self.0.renewal, Some(Purpose::Work))
             .acquire_timeout(Purpose::Work.acquire_timeout())
@@ -125,16 +122,16 @@ impl Connections {
     }
 
     /// A connection that is alive, for one statement.
-    async fn lend(&self) -> Result<Lent, sqlx::Error> {
+    async fn check_out(&self) -> Result<Checkout, sqlx::Error> {
         let outdated = *self.0.renewal.at.borrow();
-        self.0.hand.lend(outdated).await
+        self.0.idle.check_out(outdated).await
     }
 
-    /// Takes a connection back from the statement that it was lent for.
-    fn take_back<T>(&self, lent: Lent, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    /// Returns a connection after its statement.
+    fn check_in<T>(&self, checkout: Checkout, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         match &answer {
-            Ok(_) => lent.answered(),
-            Err(error) if is_broken(error) => self.0.hand.let_go(),
+            Ok(_) => checkout.answered(),
+            Err(error) if is_broken(error) => self.0.idle.release_all(),
             Err(_) => {}
         }
         answer
@@ -145,9 +142,9 @@ impl Connections {
         E: 'q + Execute<'q, Postgres>,
     {
         if self.0.past_the_pooler.is_none() {
-            let mut lent = self.lend().await?;
-            let rows = lent.fetch_many(query).try_collect().await;
-            return self.take_back(lent, rows);
+            let mut checkout = self.check_out().await?;
+            let rows = checkout.fetch_many(query).try_collect().await;
+            return self.check_in(checkout, rows);
         }
         let mut transaction = self.0.pool.begin_with(AssertSqlSafe(self.0.purpose.beginning())).await?;
         let rows = transaction.fetch_many(Unnamed(query)).try_collect().await?;
@@ -160,9 +157,9 @@ impl Connections {
         E: 'q + Execute<'q, Postgres>,
     {
         if self.0.past_the_pooler.is_none() {
-            let mut lent = self.lend().await?;
-            let row = lent.fetch_optional(query).await;
-            return self.take_back(lent, row);
+            let mut checkout = self.check_out().await?;
+            let row = checkout.fetch_optional(query).await;
+            return self.check_in(checkout, row);
         }
         let mut transaction = self.0.pool.begin_with(AssertSqlSafe(self.0.purpose.beginning())).await?;
         let row = transaction.fetch_optional(Unnamed(query)).await?;
@@ -170,21 +167,21 @@ impl Connections {
         Ok(row)
     }
 
-    /// Waits until the connections made so far are to be let go of.
+    /// Waits until the connections made so far are outdated.
     pub(in crate::store) async fn outdated(&self) {
         let mut renewed = self.0.renewal.at.subscribe();
         // The sender lives as long as this value.
         let _renewed = renewed.changed().await;
     }
 
-    /// How many connections nobody uses now.
+    /// The number of connections that are not in use.
     pub(in crate::store) fn num_idle(&self) -> usize {
-        self.0.hand.idle()
+        self.0.idle.count()
     }
 
     /// Closes all of them; calls that still wait for one fail.
     pub(in crate::store) async fn close(&self) {
-        self.0.hand.close().await;
+        self.0.idle.close().await;
     }
 }
 
@@ -196,7 +193,7 @@ impl Deref for Connections {
     }
 }
 
-/// Every statement of the store goes through here.
+/// Every statement of the store passes here.
 impl<'p> Executor<'p> for &'_ Connections {
     type Database = Postgres;
 
@@ -241,7 +238,7 @@ impl<'p> Executor<'p> for &'_ Connections {
     }
 }
 
-/// A statement that leaves nothing behind in its session.
+/// A statement that leaves nothing in its session.
 struct Unnamed<E>(E);
 
 impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
@@ -262,7 +259,7 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
     }
 }
 
-/// What connections are for.
+/// The purpose of a pool.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
     Work,
@@ -270,7 +267,7 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// Whether a round trip matters. What people read would rather be asked for twice than fail.
+    /// Whether a round trip matters. For what people read, a check before use matters more.
     const fn is_pressed_for_time(self) -> bool {
         matches!(self, Self::Work)
     }
@@ -282,14 +279,14 @@ impl Purpose {
         }
     }
 
-    /// What is set for a session.
+    /// The settings of a session.
     fn settings(self) -> String {
         match self {
-            // Plans are kept. One that was made while a table was small must not read the whole of it
-            // when it has grown, so where there is an index, it is used.
+            // Plans are cached. A plan that was made while a table was small must not read all of it when
+            // it has grown, so an index is used wherever there is one.
             Self::Work => format!("set enable_seqscan = off; set statement_timeout = '{STATEMENT_TIMEOUT}'"),
-            // A filter is one statement in which what is not asked for is null, so each question wants
-            // a plan of its own.
+            // A filter is one statement in which absent conditions are null, so each request needs its own
+            // plan.
             Self::Reading => format!(
                 "set plan_cache_mode = force_custom_plan; set default_transaction_read_only = on; \
                  set statement_timeout = {}",
@@ -298,7 +295,7 @@ impl Purpose {
         }
     }
 
-    /// The same for a transaction alone, which it begins. No plan is kept there.
+    /// The same for one transaction, which it begins. No plan is cached there.
     fn beginning(self) -> String {
         match self {
             Self::Work => format!(
@@ -313,17 +310,17 @@ impl Purpose {
     }
 }
 
-/// As the server lists us. The driver would also ask for a number of digits that no server still needs
-/// to be told and that poolers refuse.
+/// The name under which the server lists us. The driver would also set a number of digits that no current
+/// server needs and that poolers refuse.
 fn as_named(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().application_name("eventbridge").extra_float_digits(None)
 }
 
-/// Connections that belong to a session of the server's have settings for it; others none.
+/// Sets the session up, if the connections have sessions of their own.
 fn pool_options(renewal: &Renewal, session: Option<Purpose>) -> PgPoolOptions {
     let renewal = renewal.clone();
     PgPoolOptions::new()
-        // Its own test has no bound in time; ours follows.
+        // The driver's own test has no time limit; ours follows.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {
@@ -340,54 +337,34 @@ fn pool_options(renewal: &Renewal, session: Option<Purpose>) -> PgPoolOptions {
                 if outdated {
                     return Ok(false);
                 }
-                show_life(connection).await?;
+                check_alive(connection).await?;
                 Ok(true)
             })
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                // One whose statement was given up still has the rest of its answer to read.
-                show_life(connection).await?;
+                // A connection whose statement was given up still has the rest of its answer to read.
+                check_alive(connection).await?;
                 Ok(true)
             })
         })
 }
 
-/// Has a connection show that it is alive.
-pub(in crate::store) async fn show_life(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    tokio::time::timeout(ALIVE_WITHIN, connection.ping()).await.unwrap_or_else(|_| Err(silence()))
-}
-
-/// Whether the connection broke, or the server ended it, before a statement was answered.
-pub(in crate::store) fn is_broken(error: &sqlx::Error) -> bool {
-    /// An administrator ended the session, or another one's crash did.
-    const ENDED: [&str; 2] = ["57P01", "57P02"];
-    match error {
-        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| ENDED.contains(&code.as_ref())),
-        _ => false,
-    }
-}
-
-fn silence() -> sqlx::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the server says nothing").into()
-}
-
-/// Remembers when the connections made so far were last found to lead to the wrong server.
+/// Remembers when connections were last found to lead to the wrong server.
 #[derive(Debug, Clone, Default)]
 struct Renewal {
     at: watch::Sender<Option<Instant>>,
 }
 
 impl Renewal {
-    /// Whether a connection of this age is to be let go of.
+    /// Whether a connection of this age is outdated.
     fn concerns(&self, age: Duration) -> bool {
         self.at.borrow().is_some_and(|at| at.elapsed() <= age)
     }
 
     /// Waits for a statement, and learns from its error.
     async fn watch<T>(self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-        let answered = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(silence()));
+        let answered = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(no_answer()));
         answered.inspect_err(|error| self.learn(error))
     }
 

@@ -1,37 +1,37 @@
 //! Why a statement or a migration failed.
 
 use super::migrations::ApplyError;
-use super::{address, connections};
+use super::{address, liveness};
 use sqlx::postgres::PgConnectOptions;
 
-/// Why the database did not do what was asked. The cause is part of the message.
+/// Why a statement failed. The message contains the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached or does not take writes now; the same call may work later.
+    /// The database cannot be reached or accepts no writes now; the same call may work later.
     #[error("the database is not available: {0}")]
     Unavailable(sqlx::Error),
-    /// It did not answer in time; what was asked may have been done.
+    /// The database did not answer in time; the statement may have been executed.
     #[error("the database did not answer in time")]
     TimedOut,
-    /// It refuses the data; the same call will never work.
+    /// The database refuses the data; the same call will never work.
     #[error("the database refuses the data: {0}")]
     Refused(sqlx::Error),
-    /// A row is not as it should be, which is a fault of ours.
+    /// A row is not as expected, which is a bug of ours.
     #[error("the database holds something unexpected: {0}")]
     Unexpected(String),
 }
 
 impl StoreError {
-    /// Whether the connection broke before the answer came: over another one it may work at once.
+    /// Whether the connection broke before the answer arrived: over another one the call may work at once.
     pub fn is_broken_connection(&self) -> bool {
-        matches!(self, Self::Unavailable(error) if connections::is_broken(error))
+        matches!(self, Self::Unavailable(error) if liveness::is_broken(error))
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            // A statement that the server broke off because it took too long.
+            // The server cancelled the statement because it took too long.
             sqlx::Error::Database(database) if database.code().as_deref() == Some("57014") => Self::TimedOut,
             sqlx::Error::Database(database) => match database.code().as_deref().map(|code| code.get(..2)) {
                 // Data exception, integrity, cardinality, and a limit that the data exceeds.

@@ -1,9 +1,10 @@
-//! The connections to the database and what every statement needs: errors, values, pages of listings.
+//! Connections to the database, and what every statement needs: errors, conversions, pages of lists.
 
 mod address;
 mod connections;
 mod error;
 mod idle_connections;
+mod liveness;
 mod migrations;
 mod page;
 mod server_info;
@@ -13,10 +14,11 @@ mod window;
 pub use error::{MigrateError, StoreError};
 pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
-pub use server_info::{Schema, Vitals};
+pub use server_info::{Schema, ServerInfo};
 pub use window::{ListError, WINDOW_DAYS_MAX, Window};
 
-pub(super) use connections::{Connections, show_life};
+pub(super) use connections::Connections;
+pub(super) use liveness::check_alive;
 pub(super) use page::Seen;
 pub(super) use values::{milliseconds, of_milliseconds, value_without_nul, whole_milliseconds, without_nul};
 pub(super) use window::Span;
@@ -28,8 +30,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// The connections to one database, for those who open, migrate, check and close it: `app` and the
-/// commands. The other types of the store share its connections. Cheap to clone.
+/// The connections to one database, for `app` and the commands, which open, migrate, check and close it. All
+/// other types of the store share its connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Db {
     /// For intake and deliveries.
@@ -38,14 +40,14 @@ pub struct Db {
     pub(super) reading: Connections,
 }
 
-/// The connections of this process, those for reading included; the one that listens stands beside them.
+/// The use of the connections of this process, except the one that listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUse {
-    /// In use.
+    /// Connections in use.
     pub busy: u32,
-    /// Open and free.
+    /// Open connections that are free.
     pub idle: u32,
-    /// The most that there may be.
+    /// The most connections.
     pub max: u32,
 }
 
@@ -63,8 +65,8 @@ impl Db {
         Ok(Self { pool, reading })
     }
 
-    /// The same database for those who watch over it: they read over the connections for work, where no
-    /// person's slow filter is before them and a statement may take its time.
+    /// The same database for tasks that watch over it: they read over the work connections, where no slow
+    /// filter of a person delays them and a statement may take its time.
     #[must_use]
     pub(super) fn unhurried(&self) -> Self {
         Self { pool: self.pool.clone(), reading: self.pool.clone() }
@@ -133,7 +135,7 @@ impl Db {
         }
     }
 
-    /// How the connections are used now.
+    /// The present use of the connections.
     pub fn pool_use(&self) -> PoolUse {
         let pools = [&self.pool, &self.reading];
         let idle = pools.iter().map(|pool| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)).sum();
@@ -142,7 +144,7 @@ impl Db {
         PoolUse { busy: open.saturating_sub(idle), idle, max }
     }
 
-    /// Closes the connections; calls that still wait for one fail.
+    /// Closes the connections. Calls that still wait for one fail.
     pub async fn close(&self) {
         self.reading.close().await;
         self.pool.close().await;

@@ -4,28 +4,28 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
-/// How many rows a page holds where nothing is said.
+/// The default number of rows of a page.
 pub const LIMIT_DEFAULT: u32 = 50;
 
 /// The most rows of a page.
 pub const LIMIT_MAX: u32 = 200;
 
-/// One page of a listing.
+/// One page of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     /// The rows, newest first.
     pub rows: Vec<T>,
-    /// Where the next page begins; nothing at the end.
+    /// The start of the next page; `None` at the end.
     pub next: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    /// Makes a page of at most `limit` rows out of rows read with a limit one greater.
+    /// Makes a page of at most `limit` rows from rows that were read with a limit one greater.
     pub(in crate::store) fn cut(rows: Vec<T>, limit: u32, id: impl Fn(&T) -> i64) -> Self {
         Self::cut_at(rows, limit, |row| Cursor { before: id(row), seen: None })
     }
 
-    /// As [`cut`](Self::cut), where more than an id tells the place of a row.
+    /// As [`cut`](Self::cut), if the place of a row is more than its id.
     pub(in crate::store) fn cut_at(mut rows: Vec<T>, limit: u32, place: impl Fn(&T) -> Cursor) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
@@ -35,30 +35,30 @@ impl<T> Page<T> {
     }
 }
 
-/// A place in a listing: the rows older than one id. In a listing by the time at which something was
-/// last seen, those seen before another time, or at the same time and older.
+/// A place in a list: the rows older than an id. In a list ordered by the time when something was last seen:
+/// the rows seen before a time, or at that time and older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     before: i64,
     seen: Option<Seen>,
 }
 
-/// A place in a listing by the time at which something was last seen.
+/// A place in a list that is ordered by the time when something was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Seen {
-    /// When the first page was read. What is seen later changes no place.
+    /// When the first page was read. Later sightings change no place.
     pub(in crate::store) as_of: DateTime<Utc>,
-    /// When the last row of the page was last seen by then.
+    /// When the last row of the page was last seen, as of then.
     pub(in crate::store) last: DateTime<Utc>,
 }
 
-/// A text that no listing gave out.
+/// A text that is not a cursor.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this cursor was not given out by a listing: take next_cursor as it is")]
 pub struct UnknownCursor;
 
 impl Cursor {
-    /// The text that stands for it in an API; its form may change.
+    /// Its text for an API; the format may change.
     pub fn encode(self) -> String {
         let text = match self.seen {
             None => format!("1:{}", self.before),
@@ -98,7 +98,7 @@ impl Cursor {
     }
 }
 
-/// Times that a listing may have given out; the database knows no others.
+/// The times that a list can contain; the database knows no others.
 fn time(micros: i64) -> Result<DateTime<Utc>, UnknownCursor> {
     const YEAR_3000_MICROS: i64 = 32_503_680_000_000_000;
     DateTime::from_timestamp_micros(micros)

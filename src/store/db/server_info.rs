@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The state of a database server, as a check-up sees it.
 #[derive(Debug, Clone)]
-pub struct Vitals {
+pub struct ServerInfo {
     /// The server's version, as it writes it.
     pub version: String,
     /// The same as a number: 15.4 is 150004.
@@ -45,7 +45,7 @@ pub enum Schema {
 
 impl Db {
     /// Looks at the server on a connection of its own, which tells why it cannot be made.
-    pub async fn vitals(&self) -> Result<Vitals, MigrateError> {
+    pub async fn server_info(&self) -> Result<ServerInfo, MigrateError> {
         let options = self.pool.direct_options();
         let looked = tokio::time::timeout(TIMEOUT, look(&options)).await;
         match looked {
@@ -60,7 +60,7 @@ impl Db {
     }
 }
 
-async fn look(options: &PgConnectOptions) -> Result<Vitals, sqlx::Error> {
+async fn look(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
     let mut connection = PgConnection::connect_with(options).await?;
     let server = sqlx::query!(
         r#"
@@ -87,7 +87,7 @@ async fn look(options: &PgConnectOptions) -> Result<Vitals, sqlx::Error> {
     };
     // What was read is read, whatever becomes of the connection.
     let _closed = connection.close().await;
-    Ok(Vitals {
+    Ok(ServerInfo {
         version: server.version,
         version_number: server.version_number,
         now: server.now,

@@ -1,18 +1,18 @@
-//! Windows of time in listings, and which filters cannot do without one.
+//! Time ranges in lists.
 //!
-//! Rows are listed by id. Ids grow with time, save for statements that overlap, so a window becomes a
-//! range of ids with some slack, found by halving; within it the exact times decide.
+//! Rows are listed by id. Ids grow with time, except between overlapping statements. So a time range becomes
+//! a range of ids with some slack, found by bisection; within it the exact times decide.
 
 use super::{Connections, Cursor, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The longest window of a filter that has no index, in days.
+/// The longest time range of a filter without an index, in days.
 pub const WINDOW_DAYS_MAX: i64 = 31;
 
-/// How far the times of neighbouring ids may be out of order: longer than any statement takes.
+/// The most by which times of neighbouring ids may be out of order: longer than any statement takes.
 const DISORDER: TimeDelta = TimeDelta::seconds(60);
 
-/// A stretch of time; what is not given does not restrict.
+/// A time range; an end that is absent does not restrict it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Window {
     /// At this time or later.
@@ -27,20 +27,20 @@ impl Window {
     }
 }
 
-/// Why a page of a listing was not read.
+/// Why a page of a list was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The filter would have to look at every row there is: it wants a window of time.
+    /// The filter would have to examine every row, so it needs a time range.
     #[error(
         "this filter wants a window of time of at most {WINDOW_DAYS_MAX} days: add {after} and, where that is longer ago, {before}"
     )]
-    WindowWanted {
-        /// The parameter that begins a window.
+    TimeRangeRequired {
+        /// The parameter for the start.
         after: &'static str,
-        /// The parameter that ends one.
+        /// The parameter for the end.
         before: &'static str,
     },
-    /// The database did not do it.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -51,25 +51,25 @@ impl From<sqlx::Error> for ListError {
     }
 }
 
-/// The ids between which a window's rows lie, both left out.
+/// The ids between which the rows of a time range lie, both exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Span {
     pub(in crate::store) above: i64,
     pub(in crate::store) below: i64,
-    /// Whether the window is no longer than a filter without an index may ask for.
+    /// Whether the time range is short enough for a filter without an index.
     pub(in crate::store) is_short: bool,
 }
 
 impl Span {
     const EVERYTHING: Self = Self { above: 0, below: i64::MAX, is_short: false };
 
-    /// What of it lies before the cursor.
+    /// The part of it before the cursor.
     pub(in crate::store) fn before(self, cursor: Option<Cursor>) -> Self {
         Self { below: self.below.min(Cursor::before(cursor)), ..self }
     }
 }
 
-/// What halving found for the two ends of a window.
+/// What bisection found for the two ends of a time range.
 struct Ends {
     above: Option<i64>,
     upto: Option<i64>,
@@ -84,7 +84,7 @@ impl From<Ends> for Span {
 }
 
 impl Span {
-    /// The ids of events that were received in the window.
+    /// The ids of events that were received in the time range.
     pub(in crate::store) async fn of_events(
         reading: &Connections,
         window: Window,
@@ -125,7 +125,7 @@ impl Span {
         Ok(ends.into())
     }
 
-    /// The ids of executions that were created in the window.
+    /// The ids of executions that were created in the time range.
     pub(in crate::store) async fn of_executions(
         reading: &Connections,
         window: Window,

@@ -1,9 +1,9 @@
-//! The index by which people find events: how far it goes, what is missing, and what is added to it.
+//! The search index of events: how far it has come, which events are missing, and adding them.
 //!
-//! It is filled in the background and never when an event is taken in. Ids become visible out of
-//! order: a statement that took earlier ids may commit later. So every event is looked at twice. What
-//! is new is indexed as it is seen; behind that, up to an id that was the newest one so long ago that
-//! no statement of that time still runs, whatever was missed is indexed too.
+//! It is filled in the background, never during intake. Ids become visible out of order: a statement that
+//! took earlier ids may commit later. So every event is examined twice. New events are indexed as they are
+//! seen. Behind that, up to an id that was the newest one so long ago that no statement of that time still
+//! runs, missed events are indexed too.
 
 use super::SearchIndex;
 use crate::domain::event::{EventFacts, EventKey};
@@ -11,51 +11,40 @@ use crate::domain::search::IndexEntry;
 use crate::store::db::{StoreError, milliseconds};
 use bytes::Bytes;
 use std::time::Duration;
-use uuid::Uuid;
 
-/// The lease of the process that indexes.
-const LEASE: &str = "search index";
-
-/// How old a mark must be before everything up to it has been committed or never will be: longer than
-/// any statement of ours may take.
+/// The age of a mark after which everything up to it has been committed or never will be: longer than the
+/// longest statement.
 const SETTLED_AFTER: Duration = Duration::from_mins(2);
 
-/// How many ids are searched at once for events that were missed.
+/// The number of ids that one search for missed events covers.
 const STRETCH: i64 = 10_000;
 
-/// How far the index goes.
+/// How far the index has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Indexed {
     seen: i64,
     settled: i64,
     mark: i64,
-    /// Whether all that was written before the mark has been committed by now.
+    /// Whether everything written before the mark has been committed by now.
     is_mark_settled: bool,
 }
 
-/// An event that is to be indexed.
+/// An event that is not indexed yet.
 #[derive(Debug, Clone)]
 pub struct Unindexed {
     /// Our key.
     pub key: EventKey,
     /// The name of its source.
     pub source: String,
-    /// What is known of it.
+    /// What is known about it.
     pub facts: EventFacts,
     /// Its body.
     pub payload: Bytes,
 }
 
 impl SearchIndex {
-    /// Takes on the indexing for so long, or goes on with it; nothing while another process is at it.
-    pub async fn hold_indexing(
-        &self,
-        process: Uuid,
-        for_so_long: Duration,
-    ) -> Result<Option<Indexed>, StoreError> {
-        if !self.leases.take_duty(LEASE, process, for_so_long).await? {
-            return Ok(None);
-        }
+    /// How far the index has come. Only the process that holds the indexer's lease goes on from there.
+    pub async fn progress(&self) -> Result<Indexed, StoreError> {
         let indexed = sqlx::query_as!(
             Indexed,
             r#"
@@ -67,12 +56,7 @@ impl SearchIndex {
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok(Some(indexed))
-    }
-
-    /// Leaves the indexing to others.
-    pub async fn leave_indexing(&self, process: Uuid) -> Result<(), StoreError> {
-        self.leases.leave_duty(LEASE, process).await
+        Ok(indexed)
     }
 
     /// The next events that have not been seen yet, oldest first: so many at most, and so many bytes of
@@ -112,8 +96,8 @@ impl SearchIndex {
         Ok(events.collect())
     }
 
-    /// Events that were committed after later ones had been seen, oldest first, within the next stretch
-    /// of ids; then also where that stretch ends. Nothing where all is settled.
+    /// Events that were committed after later ones had been seen, oldest first, within the next range of
+    /// ids, and the end of that range. `None` if everything is settled.
     pub async fn missed_events(
         &self,
         indexed: Indexed,
@@ -152,14 +136,15 @@ impl SearchIndex {
         Ok(Some((missed, end)))
     }
 
-    /// Adds events to the index. One that is in it already, or that is gone, is left alone.
+    /// Adds events to the index. An event that is indexed already, or was removed, is skipped.
     pub async fn index(&self, found: &[(EventKey, IndexEntry)]) -> Result<(), StoreError> {
         let keys: Vec<i64> = found.iter().map(|(key, _)| key.0).collect();
         let (of, terms): (Vec<i64>, Vec<&str>) = found
             .iter()
             .flat_map(|(key, entry)| entry.terms.iter().map(|term| (key.0, term.as_str())))
             .unzip();
-        // Where among all terms those of each event end: a slice of an array costs less than a search in it.
+        // Where the terms of each event end among all terms: a slice of an array costs less than a search
+        // in it.
         let ends: Vec<i32> = found
             .iter()
             .scan(0_i32, |end, (_, entry)| {
@@ -211,7 +196,7 @@ impl SearchIndex {
         Ok(())
     }
 
-    /// Says that every event up to this one has been seen.
+    /// Records that every event up to this one has been seen.
     pub async fn set_seen(&self, up_to: EventKey) -> Result<(), StoreError> {
         sqlx::query!("update eventbridge.search_index_progress set seen_id = greatest(seen_id, $1)", up_to.0)
             .execute(&self.pool)
@@ -219,7 +204,7 @@ impl SearchIndex {
         Ok(())
     }
 
-    /// Says that every event up to this one is indexed.
+    /// Records that every event up to this one is indexed.
     pub async fn set_settled(&self, up_to: EventKey) -> Result<(), StoreError> {
         sqlx::query!(
             "update eventbridge.search_index_progress set settled_id = greatest(settled_id, $1)",

@@ -1,4 +1,4 @@
-//! Intake: events are written in batches, with their executions.
+//! Intake: writes events in batches, with their executions.
 
 use super::Intake;
 use crate::domain::event::NewEvent;
@@ -6,7 +6,7 @@ use crate::domain::execution::NewExecution;
 use crate::store::db::StoreError;
 use std::collections::HashSet;
 
-/// An event to be written, with an execution for each destination instance that wants it.
+/// An event to write, with an execution for each destination instance that wants it.
 #[derive(Debug, Clone, Copy)]
 pub struct IncomingEvent<'a> {
     /// The event.
@@ -16,15 +16,15 @@ pub struct IncomingEvent<'a> {
 }
 
 impl Intake {
-    /// Writes events and their executions in one statement, so all of them or none.
+    /// Writes events and their executions in one statement: all of them or none.
     ///
-    /// The batch must not name an event twice. Returns the `(source, event id)` of those that were there
-    /// before, which are left as they are: mostly there are none, and so nothing to read.
+    /// The batch must not contain an event twice. Returns the `(source, event id)` of the events that
+    /// existed already, which are left as they are; usually there are none, and so nothing to read.
     pub async fn insert_events(
         &self,
         batch: &[IncomingEvent<'_>],
     ) -> Result<HashSet<(String, String)>, StoreError> {
-        // Two writers that insert the same keys in one order cannot wait for each other in a circle.
+        // In one order, so that two writers with the same keys cannot deadlock.
         let mut sorted: Vec<&IncomingEvent<'_>> = batch.iter().collect();
         sorted.sort_unstable_by_key(|incoming| (&incoming.event.source, &incoming.event.event_id));
         let events: Vec<&NewEvent> = sorted.iter().map(|incoming| incoming.event).collect();

@@ -1,4 +1,4 @@
-//! Events as people see them: read one by one or in pages, without their bodies.
+//! Events for API and dashboard: one by one or in pages, without their bodies.
 
 use super::Events;
 use crate::domain::event::{EventFacts, EventKey};
@@ -6,7 +6,7 @@ use crate::domain::subscription::TypeFilter;
 use crate::store::db::{Connections, Cursor, ListError, Page, Span, StoreError, Window};
 use chrono::{DateTime, Utc};
 
-/// Which events a listing shows; what is not given does not restrict.
+/// Which events a list contains; a field that is absent does not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     /// Events of this source.
@@ -17,18 +17,18 @@ pub struct EventFilter {
     pub object_id: Option<String>,
     /// Events of this connected account.
     pub account: Option<String>,
-    /// Events of real money, or of none; those that do not say are neither.
+    /// Events in live mode, or in test mode; events without a mode are neither.
     pub livemode: Option<bool>,
     /// Events with an execution in this state.
     pub status: Option<&'static str>,
-    /// Events that were received then.
+    /// Events received in this time range.
     pub received: Window,
 }
 
 impl EventFilter {
-    /// Whether it would have to look at every event: neither the newest ones, nor those of a type,
-    /// nor those of an object answer it.
-    pub fn wants_window(&self) -> bool {
+    /// Whether the filter needs a time range, since no index answers it: it asks for more than the newest
+    /// events, those of a type or those of an object.
+    pub fn needs_time_range(&self) -> bool {
         self.asks_for_what_has_no_index() && self.object_id.is_none()
     }
 
@@ -37,7 +37,7 @@ impl EventFilter {
     }
 }
 
-/// An event as people see it, without its body.
+/// An event, without its body.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
 pub struct EventRow {
@@ -56,7 +56,7 @@ pub struct EventRow {
 }
 
 impl EventRow {
-    /// What is known of the event.
+    /// What is known about the event.
     pub fn facts(&self) -> EventFacts {
         EventFacts {
             event_type: self.event_type.clone(),
@@ -70,7 +70,7 @@ impl EventRow {
     }
 }
 
-/// Events that pass a filter, newest first; the first argument says among which.
+/// Events that match a filter, newest first; the first argument is a further condition.
 macro_rules! filtered_events {
     ($among:tt, $filter:expr, $types:expr, $limit:expr, $($value:expr),*) => {{
         let filter: &EventFilter = $filter;
@@ -126,7 +126,7 @@ impl Events {
         Ok(row)
     }
 
-    /// The key of the event that its sender calls by this id; of several sources the first by name.
+    /// The key of the event with this sender's id; of several sources, the first by name.
     pub async fn event_key(&self, event_id: &str) -> Result<Option<EventKey>, StoreError> {
         let key = sqlx::query_scalar!(
             r#"
@@ -144,8 +144,8 @@ impl Events {
 
     /// A page of events, newest first.
     ///
-    /// The newest ones, those of an object and those of some types are read off an index. All other
-    /// filters want a window of time, see [`ListError::WindowWanted`].
+    /// The newest events, those of an object and those of some types are read from an index. All other
+    /// filters need a time range, see [`ListError::TimeRangeRequired`].
     pub async fn events(
         &self,
         filter: &EventFilter,
@@ -153,8 +153,8 @@ impl Events {
         limit: u32,
     ) -> Result<Page<EventRow>, ListError> {
         let span = Span::of_events(&self.reading, filter.received).await?;
-        if filter.wants_window() && !span.is_short {
-            return Err(ListError::WindowWanted { after: "received_after", before: "received_before" });
+        if filter.needs_time_range() && !span.is_short {
+            return Err(ListError::TimeRangeRequired { after: "received_after", before: "received_before" });
         }
         let span = span.before(cursor);
         let types = wanted_types(&self.reading, filter.types.as_ref()).await?;
@@ -167,8 +167,8 @@ impl Events {
         Ok(Page::cut(rows, limit, |row| row.id))
     }
 
-    /// The events with an execution in this state, where they are few; nothing where there are more
-    /// than can be looked at one by one, so that a page fills up soon.
+    /// The events with an execution in this state, if they are few. `None` if there are too many to look at
+    /// one by one, so that a page fills up soon.
     async fn events_in_state(&self, status: &str, span: Span) -> Result<Option<Vec<i64>>, StoreError> {
         const FEW: i64 = 10_000;
         let mut keys = sqlx::query_scalar!(
@@ -191,8 +191,8 @@ impl Events {
         Ok(are_few.then_some(keys))
     }
 
-    /// Reads events whatever the filter; the database decides which index serves it best. What is
-    /// in a rare state is found by its executions.
+    /// Reads events with any filter; the database chooses the index. Events in a rare state are found by
+    /// their executions.
     async fn events_between(
         &self,
         filter: &EventFilter,
@@ -215,7 +215,7 @@ impl Events {
         Ok(rows)
     }
 
-    /// Reads the newest events of each type, and keeps the newest of all of them.
+    /// Reads the newest events of each type, and keeps the newest of all.
     async fn events_of_types(
         &self,
         received: Window,
@@ -259,7 +259,7 @@ impl Events {
     }
 }
 
-/// The types that have come in and that the filter wants; `None` where there is no filter.
+/// The stored types that match the filter; `None` if there is no filter.
 pub(in crate::store) async fn wanted_types(
     reading: &Connections,
     filter: Option<&TypeFilter>,

@@ -1,4 +1,4 @@
-//! What came in: events with their bodies, the index to search them by, and rejected requests.
+//! Incoming data: events with their bodies, the search index, and rejected requests.
 
 mod indexing;
 mod intake;
@@ -16,11 +16,10 @@ pub use payloads::{RemovedPayload, SignedPayload};
 pub use rejections::REJECTIONS_KEPT;
 pub use search::FoundEvent;
 
-use super::NamedLeases;
 use super::db::{Connections, Db};
 
-/// Writes what comes in, for `ingest`. An event and its executions are committed together or not at all;
-/// an event that is there already is left as it is.
+/// Writes incoming events, for `ingest`. An event and its executions are committed together or not at all;
+/// an event that exists already is left as it is.
 #[derive(Debug, Clone)]
 pub struct Intake {
     pool: Connections,
@@ -32,8 +31,8 @@ impl Intake {
     }
 }
 
-/// Events as people read them, for the API, the dashboard and the commands: lists, single events, bodies,
-/// search. It reads over the connections for reading alone.
+/// Reads events, for the API, the dashboard and the commands: lists, single events, bodies, search. It uses
+/// only the reading connections.
 #[derive(Debug, Clone)]
 pub struct Events {
     reading: Connections,
@@ -45,21 +44,20 @@ impl Events {
     }
 }
 
-/// The index by which people find events, for the worker's indexer: what is missing, and what is added.
-/// Everything it does may be done twice without harm.
+/// The search index of events, for the indexer: reads the events that are missing, and adds them. Every step
+/// can be repeated without harm.
 #[derive(Debug, Clone)]
 pub struct SearchIndex {
     pool: Connections,
-    leases: NamedLeases,
 }
 
 impl SearchIndex {
     pub(super) fn new(db: &Db) -> Self {
-        Self { pool: db.pool.clone(), leases: NamedLeases::new(db) }
+        Self { pool: db.pool.clone() }
     }
 }
 
-/// Samples of rejected requests: `ingest` keeps them, and whoever assesses or shows them reads them.
+/// Samples of rejected requests: `ingest` writes them; health, API and dashboard read them.
 #[derive(Debug, Clone)]
 pub struct Rejections {
     pool: Connections,

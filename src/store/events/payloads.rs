@@ -1,4 +1,4 @@
-//! The bodies of events: as they came in, and as a delivery gets them.
+//! Bodies of events: as they arrived, and as part of a delivery.
 
 use super::Events;
 use crate::domain::event::EventKey;
@@ -6,30 +6,30 @@ use crate::store::db::StoreError;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-/// The body of an event, and what it was verified with.
+/// The body of an event, with what verified it.
 #[derive(Debug, Clone)]
 pub struct SignedPayload {
     /// The sender's id of the event.
     pub event_id: String,
     /// The body, byte for byte.
     pub body: Bytes,
-    /// The signature header as it came.
+    /// The signature header as it arrived.
     pub signature: String,
-    /// The name of the secret that it was made with.
+    /// The name of the secret that verified it.
     pub secret_name: String,
 }
 
-/// That a body was removed.
+/// The removal of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedPayload {
-    /// When.
+    /// The time of removal.
     pub at: DateTime<Utc>,
     /// `retention` or `forgotten`.
     pub why: String,
 }
 
 impl Events {
-    /// The body of an event, byte for byte, and what it was verified with.
+    /// The body of an event, byte for byte, with what verified it.
     pub async fn payload(&self, key: EventKey) -> Result<Option<SignedPayload>, StoreError> {
         let row = sqlx::query!(
             "select event_id, payload, signature, secret_name from eventbridge.events where id = $1",
@@ -45,7 +45,7 @@ impl Events {
         }))
     }
 
-    /// When and why the body of an event was removed; nothing where it is there.
+    /// When and why the body of an event was removed; `None` if it is stored.
     pub async fn payload_removed(&self, key: EventKey) -> Result<Option<RemovedPayload>, StoreError> {
         let row = sqlx::query_as!(
             RemovedPayload,
@@ -62,7 +62,7 @@ impl Events {
     }
 }
 
-/// The stored event that a row holds which has all columns of one.
+/// Builds a stored event from a row that has all its columns.
 macro_rules! stored_event {
     ($row:expr) => {
         $crate::domain::event::StoredEvent {

@@ -1,15 +1,15 @@
-//! The ring of the last requests that were rejected.
+//! Samples of the last rejected requests.
 
 use super::Rejections;
 use crate::domain::rejection::{Kept, RejectionSample};
 use crate::store::db::StoreError;
 use chrono::{DateTime, Utc};
 
-/// How many rejections are kept.
+/// The number of samples that are kept.
 pub const REJECTIONS_KEPT: i64 = 100;
 
 impl Rejections {
-    /// Keeps a rejection in the place of the oldest one.
+    /// Stores a sample in place of the oldest one.
     pub async fn keep_rejection(&self, sample: &RejectionSample) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
@@ -46,7 +46,7 @@ impl Rejections {
         Ok(())
     }
 
-    /// The rejections that are kept, newest first.
+    /// The stored samples, newest first.
     pub async fn rejections(&self) -> Result<Vec<Kept>, StoreError> {
         let rows = sqlx::query!(
             r#"

@@ -1,4 +1,4 @@
-//! Finds events by what people know of them.
+//! Finds events by what a person knows about them.
 
 use super::{EventRow, Events};
 use crate::domain::money::Money;
@@ -6,12 +6,12 @@ use crate::domain::search::Sought;
 use crate::store::db::{Cursor, Page, StoreError};
 use chrono::{DateTime, Utc};
 
-/// An event that was found, with what its body tells.
+/// A found event, with facts from its body.
 #[derive(Debug, Clone)]
 pub struct FoundEvent {
     /// The event.
     pub event: EventRow,
-    /// The amount that it is about, where there is one in whole minor units.
+    /// Its amount, if there is one in whole minor units.
     pub amount: Option<Money>,
     /// The customer's id.
     pub customer: Option<String>,
@@ -21,7 +21,7 @@ pub struct FoundEvent {
     pub invoice_number: Option<String>,
 }
 
-/// A row as it is read.
+/// A row as read.
 struct Row {
     id: i64,
     source: String,
@@ -43,8 +43,8 @@ struct Row {
 }
 
 impl Events {
-    /// A page of the events that are meant, newest first: by the sender's id of them, by a word of
-    /// theirs, or by what a destination wrote for them.
+    /// A page of matching events, newest first: by the sender's id, by a search term, or by a page that was
+    /// written for them.
     pub async fn search(
         &self,
         sought: &Sought,

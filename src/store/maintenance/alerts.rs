@@ -34,7 +34,7 @@ pub struct Condition {
 
 /// An alert that is to be told now, by the process that got it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToTell {
+pub struct DueAlert {
     /// The condition.
     pub condition: Condition,
     /// When it was over, where it is the end that is told.
@@ -90,7 +90,7 @@ impl Alerts {
 
     /// Takes on what is to be told now. Nobody else gets it until the next try is due, which is when
     /// this one has long come to its end.
-    pub async fn take_alerts(&self) -> Result<Vec<ToTell>, StoreError> {
+    pub async fn take_alerts(&self) -> Result<Vec<DueAlert>, StoreError> {
         let rows = sqlx::query!(
             r#"
             update eventbridge.alerts
@@ -112,7 +112,7 @@ impl Alerts {
         )
         .fetch_all(&self.pool)
         .await?;
-        let alerts = rows.into_iter().map(|row| ToTell {
+        let alerts = rows.into_iter().map(|row| DueAlert {
             condition: Condition {
                 key: row.key,
                 kind: row.kind,
@@ -128,7 +128,7 @@ impl Alerts {
 
     /// Records that an alert was told. Where its end was told and it has come back meanwhile, it is
     /// to be told anew.
-    pub async fn told(&self, alert: &ToTell) -> Result<(), StoreError> {
+    pub async fn mark_notified(&self, alert: &DueAlert) -> Result<(), StoreError> {
         if alert.resolved_at.is_none() {
             sqlx::query!(
                 "update eventbridge.alerts set notified_at = now(), attempts = 0, next_try_at = now() where key = $1 and notified_at is null",

@@ -1,7 +1,7 @@
-//! What people do to many executions at once: a page of them for each statement.
+//! Bulk operations of operators on executions: one statement for each page of them.
 //!
-//! What is put into the queue so goes behind all else, so that what comes in meanwhile need not wait.
-//! What runs is never touched, nor what has no payload any more.
+//! Executions of a bulk operation go behind all other work, so that new events need not wait. Running
+//! executions are never touched, nor those whose payload was removed.
 
 use super::Interventions;
 use crate::domain::audit::{Action, Caller};
@@ -14,30 +14,30 @@ use std::collections::BTreeMap;
 /// Executions counted by their destination instance.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What a retry of many does, or would do.
+/// What a bulk retry does, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retried {
-    /// Executions that are to be delivered again.
+    /// Executions to deliver again.
     pub counts: Counts,
-    /// Its line of the audit, where anything was done.
+    /// Its audit entry, if anything changed.
     pub line: Option<i64>,
 }
 
 /// What a replay does, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Executions that were not there before.
+    /// New executions.
     pub created: Counts,
-    /// Executions that are to be delivered again.
+    /// Executions to deliver again.
     pub again: Counts,
-    /// Its line of the audit, where anything was done.
+    /// Its audit entry, if anything changed.
     pub line: Option<i64>,
 }
 
 impl Interventions {
-    /// Queues those of these executions for another try that are still in this state, one from which
-    /// [`Change::Retry`] is legal. `detail` is what the audit says of it beside the count.
-    pub async fn retry_many(
+    /// Queues those of these executions that are still in this state, if [`Change::Retry`] is legal from it.
+    /// The audit entry contains `detail` and the count.
+    pub async fn bulk_retry(
         &self,
         ids: &[ExecutionId],
         status: &str,
@@ -88,8 +88,8 @@ impl Interventions {
         Ok(Retried { counts, line })
     }
 
-    /// What [`retry_many`](Self::retry_many) would do now; nothing is changed.
-    pub async fn would_retry_many(&self, ids: &[ExecutionId], status: &str) -> Result<Retried, StoreError> {
+    /// What [`bulk_retry`](Self::bulk_retry) would do now; changes nothing.
+    pub async fn would_bulk_retry(&self, ids: &[ExecutionId], status: &str) -> Result<Retried, StoreError> {
         let rows = sqlx::query!(
             r#"
             select destination, count(*) as "count!"
@@ -108,8 +108,8 @@ impl Interventions {
         Ok(Retried { counts, line: None })
     }
 
-    /// Delivers events again: makes the executions that are wanted and not there, and queues those that
-    /// are there and from whose state [`Change::Replay`] is legal. The others are left as they are.
+    /// Delivers events again: creates the wanted executions that are missing, and queues existing ones from
+    /// whose state [`Change::Replay`] is legal. The others are left as they are.
     pub async fn replay(
         &self,
         wanted: &[(EventKey, NewExecution)],
@@ -179,7 +179,7 @@ impl Interventions {
         Ok(Replayed { line, ..replayed })
     }
 
-    /// What [`replay`](Self::replay) would do now; nothing is changed.
+    /// What [`replay`](Self::replay) would do now; changes nothing.
     pub async fn would_replay(&self, wanted: &[(EventKey, NewExecution)]) -> Result<Replayed, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -211,7 +211,7 @@ impl Replayed {
         replayed
     }
 
-    /// Executions made and queued, by their destination instance.
+    /// Executions created and queued, by destination instance.
     pub fn all(&self) -> Counts {
         let mut all = self.created.clone();
         for (destination, count) in &self.again {

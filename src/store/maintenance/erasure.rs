@@ -1,55 +1,55 @@
-//! Forgetting a person: the bodies that name them go, and what was quoted from them.
+//! Erasure of a person: removes the bodies that name them, and texts that quote these.
 //!
-//! Bodies are searched themselves, so that nothing depends on what is indexed. The rows stay, with
-//! ids and states alone: what was delivered where is still known.
+//! The bodies themselves are searched, so the search index is not needed. The rows stay, with ids and states
+//! alone: what was delivered to which destination is still known.
 
 use super::Erasure;
 use crate::store::db::StoreError;
 
-/// Who is to be forgotten, as bodies may name them.
+/// The person to erase, as bodies may name them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
-    /// The ids that they have as customers.
+    /// Their customer ids.
     pub customers: Vec<String>,
     /// Their e-mail address, in ASCII.
     pub email: Option<String>,
 }
 
-/// How many bodies are searched together.
+/// The number of bodies that one search covers.
 const SEARCHED_MAX: i64 = 500;
 
-/// The events of one stretch that name a person.
+/// The events of one search that name a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// The last event that was searched; the next stretch begins behind it.
+    /// The last event that was searched; the next search begins after it.
     pub position: i64,
-    /// Those that name the person.
+    /// The events that name the person.
     pub events: Vec<i64>,
-    /// Whether no event lies behind the position.
+    /// Whether no event follows the position.
     pub is_last: bool,
 }
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Forgotten {
+pub struct Erased {
     /// Bodies of events.
     pub payloads: u64,
-    /// Messages that could quote them: of tries, and reasons of executions.
+    /// Messages that may quote them: of attempts, and reasons of executions.
     pub messages: u64,
     /// Copies of what objects' pages show.
     pub shown_objects: u64,
-    /// Terms by which the events were found.
+    /// Search terms of the events.
     pub terms: u64,
-    /// Executions that waited and are cancelled.
+    /// Pending executions, which are cancelled.
     pub cancelled: u64,
-    /// Events that are being delivered just now, and were left alone.
+    /// Events that are being delivered, which are left alone.
     pub busy: Vec<i64>,
 }
 
 /// A page that was written about a customer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WrittenPage {
-    /// The instance that wrote it.
+    /// The destination instance that wrote it.
     pub destination: String,
     /// The destination's id of it.
     pub id: String,
@@ -57,8 +57,8 @@ pub struct WrittenPage {
     pub url: Option<String>,
 }
 
-/// A pattern for an address that is no part of a longer one. In JSON a line's end is written as a
-/// backslash and a letter, which may stand before it.
+/// A pattern for an address that is not part of a longer one. In JSON a line break is a backslash and a
+/// letter, which may precede it.
 fn standing_alone(email: &str) -> String {
     let escaped: String = email
         .chars()
@@ -68,8 +68,8 @@ fn standing_alone(email: &str) -> String {
 }
 
 impl Erasure {
-    /// Searches the next bodies behind `position` for a person: for a customer's id as a text of its own,
-    /// for an e-mail address anywhere, whatever its case.
+    /// Searches the next bodies after `position` for a person: for a customer's id as a whole string, for an
+    /// e-mail address anywhere, ignoring case.
     pub async fn find_person(&self, person: &Person, position: i64) -> Result<Named, StoreError> {
         let ids: Vec<Vec<u8>> = person.customers.iter().map(|id| format!("\"{id}\"").into_bytes()).collect();
         let email = person.email.as_deref().map(str::to_ascii_lowercase);
@@ -105,7 +105,7 @@ impl Erasure {
         Ok(Named { position: row.position, events: row.events, is_last: row.is_last })
     }
 
-    /// The pages that were written of these events and of the objects that they are about.
+    /// The pages that were written for these events and for their objects.
     pub async fn pages_of(&self, events: &[i64]) -> Result<Vec<WrittenPage>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -127,9 +127,9 @@ impl Erasure {
         Ok(pages.collect())
     }
 
-    /// Removes the bodies of these events and whatever quotes them. What waits is cancelled; an event
-    /// that is being delivered just now is left alone as a whole. With `dry_run` it only counts.
-    pub async fn forget(&self, events: &[i64], dry_run: bool) -> Result<Forgotten, StoreError> {
+    /// Removes the bodies of these events and the texts that quote them. Pending executions are cancelled;
+    /// an event that is being delivered is left alone as a whole. With `dry_run` it only counts.
+    pub async fn erase(&self, events: &[i64], dry_run: bool) -> Result<Erased, StoreError> {
         let row = sqlx::query!(
             r#"
             with named as (
@@ -209,7 +209,7 @@ impl Erasure {
         .fetch_one(&self.pool)
         .await?;
         let count = |number: i64| u64::try_from(number).unwrap_or_default();
-        Ok(Forgotten {
+        Ok(Erased {
             payloads: count(row.payloads),
             messages: count(row.messages),
             shown_objects: count(row.shown_objects),

@@ -1,7 +1,7 @@
-//! What people do to executions: another try, or none.
+//! What operators do to an execution: retry it or cancel it.
 //!
-//! Each is one statement, which asks the table of transitions whether it is legal and writes its line
-//! of the audit.
+//! Each change is one statement, which checks against the table of transitions whether it is legal, and
+//! writes its audit entry.
 
 use super::Interventions;
 use crate::domain::audit::{Action, Caller, Subject};
@@ -9,35 +9,35 @@ use crate::domain::execution::{Change, ExecutionId, Status, UnknownStatus};
 use crate::store::db::{StoreError, value_without_nul, without_nul};
 use serde_json::Value;
 
-/// What became of a retry that a person asked for.
+/// The result of a retry request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answered {
-    /// It is done.
+pub enum RetryResult {
+    /// Done.
     Done,
-    /// There is no such execution.
+    /// No such execution.
     NotFound,
-    /// The payload of its event was removed, so there is nothing to deliver.
+    /// The payload of its event was removed; there is nothing to deliver.
     PayloadRemoved,
-    /// It is not legal in this state.
+    /// Not legal in this state.
     Refused(Status),
 }
 
-/// What became of a cancelling that a person asked for.
+/// The result of a cancel request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelled {
-    /// It is done.
+pub enum CancelResult {
+    /// Done.
     Done,
-    /// There is no such execution.
+    /// No such execution.
     NotFound,
-    /// It is not legal in this state.
+    /// Not legal in this state.
     Refused(Status),
 }
 
 impl Interventions {
-    /// Queues an execution for another try now, whatever its attempts; legal from the states that
-    /// [`Change::Retry`] names. What it delivered earlier stays known, so that it is updated.
-    /// That a person asked stays known as well: the state of an object is then written whole.
-    pub async fn retry(&self, id: ExecutionId, caller: &Caller) -> Result<Answered, StoreError> {
+    /// Queues an execution for another attempt now, whatever its attempts; legal from the states that
+    /// [`Change::Retry`] names. The next attempt updates what an earlier one delivered. It also knows that
+    /// an operator requested it: the state of an object is then written whole.
+    pub async fn retry(&self, id: ExecutionId, caller: &Caller) -> Result<RetryResult, StoreError> {
         let row = sqlx::query!(
             r#"
             with found as (
@@ -71,15 +71,15 @@ impl Interventions {
         .fetch_optional(&self.pool)
         .await?;
         match row {
-            Some(row) if !row.done && row.removed.is_some() => Ok(Answered::PayloadRemoved),
-            Some(row) if row.done => Ok(Answered::Done),
-            Some(row) => Ok(Answered::Refused(state(&row.status)?)),
-            None => Ok(Answered::NotFound),
+            Some(row) if !row.done && row.removed.is_some() => Ok(RetryResult::PayloadRemoved),
+            Some(row) if row.done => Ok(RetryResult::Done),
+            Some(row) => Ok(RetryResult::Refused(state(&row.status)?)),
+            None => Ok(RetryResult::NotFound),
         }
     }
 
-    /// Cancels an execution that waits; legal from the states that [`Change::Cancel`] names.
-    pub async fn cancel(&self, id: ExecutionId, caller: &Caller) -> Result<Cancelled, StoreError> {
+    /// Cancels a pending execution; legal from the states that [`Change::Cancel`] names.
+    pub async fn cancel(&self, id: ExecutionId, caller: &Caller) -> Result<CancelResult, StoreError> {
         let row = sqlx::query!(
             r#"
             with found as (
@@ -107,13 +107,13 @@ impl Interventions {
         .fetch_optional(&self.pool)
         .await?;
         match row {
-            Some(row) if row.done => Ok(Cancelled::Done),
-            Some(row) => Ok(Cancelled::Refused(state(&row.status)?)),
-            None => Ok(Cancelled::NotFound),
+            Some(row) if row.done => Ok(CancelResult::Done),
+            Some(row) => Ok(CancelResult::Refused(state(&row.status)?)),
+            None => Ok(CancelResult::NotFound),
         }
     }
 
-    /// Writes down that the caller did this to the subject.
+    /// Writes an audit entry: the caller did this to the subject.
     pub async fn audit(
         &self,
         caller: &Caller,

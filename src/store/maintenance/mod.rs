@@ -1,22 +1,23 @@
-//! What is changed beside the queue: by operators, by retention and by other work in the background.
+//! Changes outside the queue: by operators, by retention and by other background work.
 
 mod alerts;
+mod background_jobs;
 mod bulk_operations;
-mod chores;
 mod erasure;
 mod interventions;
+mod named_leases;
 mod retention;
 
-pub use alerts::{Condition, ToTell};
+pub use alerts::{Condition, DueAlert};
 pub use bulk_operations::{Counts, Replayed, Retried};
-pub use erasure::{Forgotten, Named, Person, WrittenPage};
-pub use interventions::{Answered, Cancelled};
+pub use erasure::{Erased, Named, Person, WrittenPage};
+pub use interventions::{CancelResult, RetryResult};
 pub use retention::{Cutoff, Removal, SWEPT_AT_ONCE, Swept};
 
 use super::db::{Connections, Db};
 
-/// What an operator does to executions, one by one or in bulk, for the API, the dashboard and the commands.
-/// Each change writes its line of the audit in the same statement.
+/// What operators do to executions, one by one or in bulk, for the API, the dashboard and the commands. The
+/// statement that makes a change also writes its audit entry.
 #[derive(Debug, Clone)]
 pub struct Interventions {
     pool: Connections,
@@ -29,7 +30,7 @@ impl Interventions {
     }
 }
 
-/// Removes what is older than the settings keep, for the background task and `prune`, in batches.
+/// Removes old data in batches, for the background task and `prune`.
 #[derive(Debug, Clone)]
 pub struct Retention {
     pool: Connections,
@@ -53,7 +54,8 @@ impl Erasure {
     }
 }
 
-/// Conditions that last, and which of them still have to be sent, for `alerts`. One process sends each.
+/// The alert conditions that last, and which of them are still to be sent, for `alerts`. One process sends
+/// each.
 #[derive(Debug, Clone)]
 pub struct Alerts {
     pool: Connections,
@@ -65,13 +67,25 @@ impl Alerts {
     }
 }
 
-/// Leases by name, for work in the background that one process at a time does.
+/// Leader leases by name, for alerts, retention and the indexer: one process at a time holds each.
 #[derive(Debug, Clone)]
 pub struct NamedLeases {
     pool: Connections,
 }
 
 impl NamedLeases {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone() }
+    }
+}
+
+/// How far periodic work in the background has come, for retention.
+#[derive(Debug, Clone)]
+pub struct BackgroundJobs {
+    pool: Connections,
+}
+
+impl BackgroundJobs {
     pub(super) fn new(db: &Db) -> Self {
         Self { pool: db.pool.clone() }
     }

@@ -1,44 +1,43 @@
-//! Retention: old bodies, or old events with all that belongs to them, are removed in small batches.
+//! Retention: removes old bodies, or old events with everything that belongs to them, in small batches.
 //!
-//! Nothing unfinished is ever removed. In object mode the state that is shown of an object stays, and
-//! so do the states of its last second: they decide whether a late event is newer.
+//! Nothing unfinished is ever removed. In object mode the state that is shown of an object stays, and so do
+//! the states of its last second: they decide whether a late event is newer.
 
 use super::Retention;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// How many events are looked at together: a fraction of a second's work.
+/// The most events of a batch: a fraction of a second's work.
 pub const SWEPT_AT_ONCE: u32 = 500;
 
-/// How many groups of failures are looked at together.
+/// The most failure groups that one statement examines.
 const GROUPS_AT_ONCE: i64 = 500;
 
-/// Bodies that were removed before are passed over, so many at once.
+/// The most events with removed bodies that one statement skips.
 const PASSED_OVER_MAX: i64 = 10_000;
 
-/// The newest state of a lane is looked for among so many of its newest executions. Where it is an
-/// older one, more is kept than must be.
+/// The newest state of a lane is searched among this number of its newest executions. If it is an older one,
+/// more is kept than necessary.
 const NEWEST_OF_LANE: i64 = 100;
 
-/// What is removed of an old event.
+/// What is removed from an old event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// Its body, the words of it by which the event is found, and the messages that could quote it: the
-    /// event and its executions stay, and cannot be delivered again. It is still found by its own id and
-    /// by that of its object.
+    /// Its body, the search terms from it, and the messages that may quote it. The event and its executions
+    /// stay, and cannot be delivered again. The event is still found by its own id and by that of its
+    /// object.
     Payloads,
-    /// All of it: the event, its executions, their attempts, what was done to them by hand, and what
-    /// the event is found by.
+    /// All of it: the event, its executions, their attempts, their manual changes, and the search terms.
     Rows,
 }
 
 /// Which events are old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cutoff {
-    /// Those that came longer ago than this.
+    /// Events received longer ago than this.
     Age(Duration),
-    /// Those that came before.
+    /// Events received before this time.
     Before(DateTime<Utc>),
 }
 
@@ -52,22 +51,22 @@ impl Cutoff {
     }
 }
 
-/// What one batch came to.
+/// The result of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Swept {
-    /// The last event that was looked at; the next batch begins behind it.
+    /// The last event that was examined; the next batch begins after it.
     pub position: i64,
-    /// How many events were removed, or their bodies.
+    /// The number of events, or bodies, that were removed.
     pub removed: u64,
-    /// How many are old and had to stay.
+    /// The number of old events that had to stay.
     pub kept: u64,
-    /// Whether no old event lies behind the position.
+    /// Whether no old event follows the position.
     pub is_last: bool,
 }
 
 impl Retention {
-    /// Looks at the next `events` behind `position`, [`SWEPT_AT_ONCE`] at most, and removes what is old.
-    /// With `dry_run` it only counts.
+    /// Examines the next `events` after `position`, at most [`SWEPT_AT_ONCE`], and removes what is old. With
+    /// `dry_run` it only counts.
     pub async fn sweep(
         &self,
         removal: Removal,
@@ -221,11 +220,11 @@ impl Retention {
         })
     }
 
-    /// Removes groups of failures that are old and in which nothing is failed, some hundred at once.
-    /// Returns how many. With `dry_run` it only counts.
+    /// Removes old failure groups without a failed execution, some hundred at once. Returns how many. With
+    /// `dry_run` it only counts.
     ///
-    /// A failure that comes at this very moment can be left without its group. It gets a new one as soon
-    /// as [`regroup_lost_failures`](Self::regroup_lost_failures) has looked.
+    /// A failure that arrives at this very moment can lose its group.
+    /// [`regroup_lost_failures`](Self::regroup_lost_failures) then gives it a new one.
     pub async fn remove_idle_groups(&self, cutoff: Cutoff, dry_run: bool) -> Result<u64, StoreError> {
         let (before, age) = cutoff.parts();
         let removed = sqlx::query_scalar!(
@@ -252,7 +251,7 @@ impl Retention {
         Ok(u64::try_from(removed).unwrap_or_default())
     }
 
-    /// Takes failures out of groups that are not there, some hundred at once, so that they get one anew.
+    /// Takes failures out of groups that no longer exist, some hundred at once, so that they get a new one.
     pub async fn regroup_lost_failures(&self) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
@@ -287,7 +286,7 @@ impl Retention {
         Ok(())
     }
 
-    /// The lowest and the highest number of an event, by which progress can be told.
+    /// The lowest and the highest id of an event, for progress reports.
     pub async fn event_range(&self) -> Result<(i64, i64), StoreError> {
         let row = sqlx::query!(
             r#"

@@ -1,4 +1,4 @@
-//! Claiming: executions that are due get a lease, as many as there is room for.
+//! Claiming: a worker leases as many due executions as it has free slots.
 
 use super::{Fence, Queue, WorkerId};
 use crate::domain::delivery::Remote;
@@ -8,67 +8,67 @@ use crate::store::db::{StoreError, of_milliseconds};
 use crate::store::events::stored_event;
 use std::time::Duration;
 
-/// An execution under a lease, with all that is needed to deliver it.
+/// A leased execution, with everything that its delivery needs.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The execution.
     pub id: ExecutionId,
-    /// Its lease.
+    /// The fence of its lease.
     pub fence: Fence,
     /// The destination instance.
     pub destination: String,
-    /// What it delivers.
+    /// The delivery mode.
     pub mode: Mode,
-    /// The lane that it heads, which is leased with it.
+    /// The lane that it heads, if any; the lease covers the lane too.
     pub lane: Option<String>,
-    /// Failed tries so far.
+    /// The number of failed attempts.
     pub attempts: u32,
-    /// What an earlier delivery wrote.
+    /// What an earlier delivery wrote, if any.
     pub remote: Option<Remote>,
-    /// How long ago a write of unknown outcome began, where there was one.
+    /// How long ago a write in doubt began, if there was one.
     pub in_doubt: Option<Duration>,
     /// How long ago the event was received.
     pub age: Duration,
-    /// Whether a person asked for this try, by itself or with others.
+    /// Whether an operator requested this attempt, alone or in a bulk operation.
     pub is_by_hand: bool,
     /// The event.
     pub event: StoredEvent,
 }
 
-/// What a worker wants to claim.
+/// What a worker asks for in one claim.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// For these instances.
+    /// The destination instances.
     pub destinations: &'a [String],
-    /// At most so many.
+    /// The most executions.
     pub limit: u32,
-    /// Of these so many for each of the instances, in their order; where nothing is said, all.
+    /// Slots of each instance, in the order of `destinations`. An instance without a number may use all.
     pub own: &'a [i64],
-    /// Beyond that, so many for whichever instance has more that is due.
+    /// Slots beyond these, for any instance that has more due executions.
     pub shared: i64,
-    /// So many of them late retries, as far as there are any.
+    /// Slots for late retries, if there are any.
     pub late: u32,
-    /// Where the others leave slots free, also what was put into the queue with many others by hand.
+    /// Whether free slots go to executions of bulk operations.
     pub bulk: bool,
-    /// Suspects of having crashed a worker, and nothing else: they are to run alone.
-    pub suspects: bool,
-    /// Besides, this one, though its instance be held: it is to show whether that works again.
-    pub trial: Option<ExecutionId>,
+    /// Claims only quarantined executions, which may have crashed a worker and run alone.
+    pub quarantined: bool,
+    /// Also claims this canary, though its instance is paused: it shows whether the instance works again.
+    pub canary: Option<ExecutionId>,
 }
 
-/// With what a held instance is to be tried.
+/// The canary of a paused instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trial {
-    /// With this execution.
+pub enum Canary {
+    /// Try this execution.
     With(ExecutionId),
-    /// No execution of it is due.
+    /// No execution of the instance is due.
     NothingWaits,
-    /// With none now: the last try still runs, or the instance is held no longer.
+    /// Try none now: the last canary still runs, or the instance is no longer paused.
     NotNow,
 }
 
 impl<'a> Wanted<'a> {
-    /// Nothing yet, of these instances.
+    /// An empty request for these instances.
     pub fn nothing(destinations: &'a [String]) -> Self {
         Self {
             destinations,
@@ -77,29 +77,29 @@ impl<'a> Wanted<'a> {
             shared: 0,
             late: 0,
             bulk: false,
-            suspects: false,
-            trial: None,
+            quarantined: false,
+            canary: None,
         }
     }
 }
 
-/// How many executions of an instance, and how many of its lanes, one claim looks through.
+/// The most executions, and the most lanes, of an instance that one claim examines.
 const LOOKED_THROUGH_MAX: i64 = 1000;
 
 impl Queue {
-    /// Claims up to `wanted.limit` executions that are due, and leases them.
+    /// Claims and leases up to `wanted.limit` due executions.
     ///
-    /// Instances take turns, whatever waits for one of them. Fresh work goes first, but `wanted.late` of
-    /// the slots are for late retries. Behind both goes, if wanted, what a person put into the queue with
-    /// many others. Suspects of having crashed a worker are claimed by themselves. Nothing is claimed for an instance that is held,
-    /// nor by a worker that is not registered (any more).
+    /// Instances take turns, however large the backlog of one of them is. Fresh work goes first, but
+    /// `wanted.late` slots are for late retries. Executions of bulk operations follow if `wanted.bulk` is
+    /// set. Quarantined executions are claimed alone. Nothing is claimed for a paused instance, nor by a
+    /// worker that is not registered (any more).
     ///
-    /// Of each instance the oldest are looked through. Where so many of these wait behind the heads
-    /// of their lanes that slots stay free, its lanes are looked through too, from anywhere: so what
-    /// a claim costs is bounded, and every lane has its turn, however much waits.
+    /// The claim examines the oldest executions of each instance. If so many of them wait behind the heads
+    /// of their lanes that slots stay free, it also examines lanes, from a random one on. So the cost of a
+    /// claim is bounded, and every lane gets its turn, however large the backlog is.
     pub async fn claim(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
         let limit = i64::from(wanted.limit);
-        let classes = if wanted.suspects {
+        let classes = if wanted.quarantined {
             vec![("quarantined", limit)]
         } else {
             let bulk = if wanted.bulk { limit } else { 0 };
@@ -289,11 +289,11 @@ impl Queue {
             limit,
             &names as _,
             &most,
-            // Nothing hangs on where it begins but that it begins elsewhere each time.
+            // Any value will do, as long as it differs each time.
             rand::random::<i64>(),
             LOOKED_THROUGH_MAX,
-            wanted.suspects,
-            wanted.trial.map(|id| id.0),
+            wanted.quarantined,
+            wanted.canary.map(|id| id.0),
             wanted.own,
             wanted.shared
         )
@@ -315,10 +315,10 @@ impl Queue {
         Ok(claimed.collect())
     }
 
-    /// Chooses the execution that is to show whether a held instance works again: the one on which the
-    /// trouble showed, or else one that is due. It is noted as the one on which it shows. One that cannot
-    /// be claimed, as it is behind the head of its lane, is not chosen, nor any while a person holds it.
-    pub async fn choose_trial(&self, instance: &str) -> Result<Trial, StoreError> {
+    /// Chooses the canary that shows whether a paused instance works again: the execution that failed when
+    /// the instance was paused, otherwise a due one. The choice is recorded with the pause. An execution
+    /// behind the head of its lane is not chosen, and none is chosen while an operator paused the instance.
+    pub async fn choose_canary(&self, instance: &str) -> Result<Canary, StoreError> {
         let row = sqlx::query!(
             r#"
             with held as (
@@ -372,15 +372,15 @@ impl Queue {
         .await?;
         Ok(match row {
             Some(row) if !row.is_running => {
-                row.id.map_or(Trial::NothingWaits, |id| Trial::With(ExecutionId(id)))
+                row.id.map_or(Canary::NothingWaits, |id| Canary::With(ExecutionId(id)))
             }
-            _ => Trial::NotNow,
+            _ => Canary::NotNow,
         })
     }
 
-    /// Whether a suspect of having crashed a worker can be claimed for one of these instances. One
-    /// behind the head of its lane cannot, nor one whose lane is being worked on.
-    pub async fn has_suspects(&self, destinations: &[String]) -> Result<bool, StoreError> {
+    /// Whether a quarantined execution can be claimed for one of these instances. An execution behind the
+    /// head of its lane cannot, nor one whose lane is leased.
+    pub async fn has_quarantined(&self, destinations: &[String]) -> Result<bool, StoreError> {
         let found = sqlx::query_scalar!(
             r#"
             select exists (

@@ -1,4 +1,4 @@
-//! How tries end: the verdict changes the execution, and the lease is given back with it.
+//! Completing: one statement records the result of an attempt and releases its lease.
 
 use super::{Fence, Queue};
 use crate::domain::delivery::Remote;
@@ -8,36 +8,36 @@ use crate::store::db::{StoreError, milliseconds, whole_milliseconds, without_nul
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How a try ended, as the queue records it.
+/// The result of an attempt, as the queue records it.
 #[derive(Debug, Clone)]
-pub struct Finished {
+pub struct CompletedExecution {
     /// The execution.
     pub id: ExecutionId,
-    /// The lease under which it ran.
+    /// The fence of the lease under which it ran.
     pub fence: Fence,
     /// What becomes of the execution.
     pub conclusion: Conclusion,
-    /// What is known of its writes now.
+    /// What is now known about its writes.
     pub settlement: Settlement,
-    /// Whether the try went all the way, so that an execution which may have crashed a worker is
-    /// suspected no longer. One that had to wait, only looked, or was broken off proves nothing.
+    /// Whether the attempt ran to its end, which takes an execution out of quarantine. An attempt that had
+    /// to wait, only read, or was interrupted proves nothing.
     pub came_through: bool,
-    /// How long the try took.
+    /// The duration of the attempt.
     pub duration: Duration,
-    /// The verdict in one word, for the list of attempts.
+    /// The outcome in one word, for the list of attempts.
     pub outcome: &'static str,
     /// The HTTP status of the answer.
     pub response_code: Option<u16>,
     /// The class of the failure.
     pub error_class: Option<String>,
-    /// What happened, for people.
+    /// What happened, for operators.
     pub message: Option<String>,
     /// The destination's id of the request.
     pub request_id: Option<String>,
 }
 
-impl Finished {
-    /// The verdict without the destination's words, which are all that a database can refuse.
+impl CompletedExecution {
+    /// The same result without the destination's texts, which are the only part that a database can refuse.
     #[must_use]
     pub fn without_texts(&self) -> Self {
         let message = self.message.as_ref().map(|_| "the destination's answer cannot be stored".to_owned());
@@ -50,20 +50,20 @@ impl Finished {
     }
 }
 
-/// What becomes of an execution after a try.
+/// The next state of an execution after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
     /// Delivered.
     Success(Remote),
-    /// Given up.
+    /// Failed for good.
     Failed,
     /// Declined by the destination.
     Skipped,
-    /// To be tried again.
+    /// Pending, for another attempt.
     Postponed {
-        /// When, from now.
+        /// The wait, from now.
         wait: Duration,
-        /// Whether the try counts towards giving up.
+        /// Whether the attempt counts towards the limit.
         counts: bool,
     },
 }
@@ -79,17 +79,17 @@ impl Conclusion {
     }
 }
 
-/// Whether a write of this execution may still land unseen.
+/// Whether a write of this execution is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
-    /// What was known before the try still holds.
+    /// What was known before the attempt still holds.
     AsBefore,
-    /// A write that was sent this long ago may have happened or may still happen.
+    /// A write is in doubt: it may have happened or may still happen.
     InDoubt {
-        /// How long ago.
+        /// How long ago it was sent.
         since: Duration,
     },
-    /// No write is under way.
+    /// No write is in doubt.
     Settled,
 }
 
@@ -104,15 +104,15 @@ impl Settlement {
 }
 
 impl Queue {
-    /// Records how tries ended and gives their leases back, all in one statement.
+    /// Records the results of attempts and releases their leases, in one statement.
     ///
-    /// Returns the executions that were changed; those whose lease was lost are not among them, and
-    /// nothing of them is recorded.
-    pub async fn finish(&self, batch: &[Finished]) -> Result<HashSet<ExecutionId>, StoreError> {
-        let text = |value: fn(&Finished) -> Option<&str>| -> Vec<Option<String>> {
+    /// Returns the executions that changed. An execution whose lease was lost is not among them, and nothing
+    /// about it is recorded.
+    pub async fn complete(&self, batch: &[CompletedExecution]) -> Result<HashSet<ExecutionId>, StoreError> {
+        let text = |value: fn(&CompletedExecution) -> Option<&str>| -> Vec<Option<String>> {
             batch.iter().map(|finished| value(finished).map(without_nul)).collect()
         };
-        let remote = |finished: &Finished| match &finished.conclusion {
+        let remote = |finished: &CompletedExecution| match &finished.conclusion {
             Conclusion::Success(Remote { id, url, place }) => Some(Remote {
                 id: without_nul(id),
                 url: url.as_deref().map(without_nul),
@@ -120,20 +120,20 @@ impl Queue {
             }),
             _ => None,
         };
-        let in_doubt = |finished: &Finished| match finished.settlement {
+        let in_doubt = |finished: &CompletedExecution| match finished.settlement {
             Settlement::InDoubt { since } => milliseconds(since),
             _ => 0,
         };
-        let wait = |finished: &Finished| match finished.conclusion {
+        let wait = |finished: &CompletedExecution| match finished.conclusion {
             Conclusion::Postponed { wait, .. } => milliseconds(wait),
             _ => 0,
         };
-        let counts = |finished: &Finished| match finished.conclusion {
+        let counts = |finished: &CompletedExecution| match finished.conclusion {
             Conclusion::Postponed { counts, .. } => counts,
             Conclusion::Failed => true,
             _ => false,
         };
-        let alike = |finished: &Finished| {
+        let alike = |finished: &CompletedExecution| {
             let message = finished.message.as_deref().unwrap_or_default();
             (finished.conclusion == Conclusion::Failed).then(|| pattern(message))
         };

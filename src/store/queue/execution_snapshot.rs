@@ -1,4 +1,4 @@
-//! An execution as its next try would find it, read without a lease.
+//! Execution snapshots: an execution as its next attempt would find it, read without a lease.
 
 use super::Queue;
 use crate::domain::delivery::Remote;
@@ -8,30 +8,30 @@ use crate::store::db::{StoreError, of_milliseconds};
 use crate::store::events::stored_event;
 use std::time::Duration;
 
-/// An execution with all that its next try would know of it.
+/// An execution, with everything that its next attempt would know.
 #[derive(Debug, Clone)]
-pub struct Prospect {
+pub struct ExecutionSnapshot {
     /// The execution.
     pub id: ExecutionId,
-    /// The state that it is in.
+    /// Its status.
     pub status: Status,
     /// The destination instance.
     pub destination: String,
-    /// What it delivers.
+    /// The delivery mode.
     pub mode: Mode,
     /// Its lane, in object mode.
     pub lane: Option<String>,
-    /// What an earlier delivery wrote.
+    /// What an earlier delivery wrote, if any.
     pub remote: Option<Remote>,
-    /// How long ago a write of unknown outcome began, where there was one: in a lane, the lane's last.
+    /// How long ago a write in doubt began, if there was one; in a lane, the last one of the lane.
     pub in_doubt: Option<Duration>,
     /// The event.
     pub event: StoredEvent,
 }
 
 impl Queue {
-    /// An execution in whatever state, as its next try would find it.
-    pub async fn prospect(&self, id: ExecutionId) -> Result<Option<Prospect>, StoreError> {
+    /// Reads an execution in any state, as its next attempt would find it.
+    pub async fn execution_snapshot(&self, id: ExecutionId) -> Result<Option<ExecutionSnapshot>, StoreError> {
         let row = sqlx::query!(
             r#"
             select executions.id, status, destination, mode, lane, remote_id, remote_url, remote_place,
@@ -56,7 +56,7 @@ impl Queue {
                 .status
                 .parse()
                 .map_err(|error: UnknownStatus| StoreError::Unexpected(error.to_string()))?;
-            Ok(Prospect {
+            Ok(ExecutionSnapshot {
                 id: ExecutionId(row.id),
                 status,
                 destination: row.destination,

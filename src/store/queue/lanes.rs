@@ -1,6 +1,6 @@
-//! Lanes: the executions of one object at one instance, of which only the newest state is written.
+//! Lanes in object mode: of the executions of one object at one instance, only the newest state is written.
 
-use super::{Fence, Finished, Queue};
+use super::{CompletedExecution, Fence, Queue};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Change, ExecutionId};
@@ -10,72 +10,72 @@ use crate::store::events::stored_event;
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// How many states of an object are looked at together; what waits beyond that comes next.
+/// The most states of an object that are compared at once; further ones follow in the next attempt.
 const STATES_MAX: i64 = 200;
 
-/// How many of a lane's executions that came to an end are considered, the newest ones.
+/// The most completed executions of a lane that are considered, newest first.
 const SETTLED_MAX: i64 = 1000;
 
-/// How many bytes of bodies are looked at together: thousands of usual ones, two of the largest.
+/// The most bytes of bodies that are compared at once: thousands of usual ones, two of the largest.
 const BYTES_MAX: i64 = 4 * 1024 * 1024;
 
-/// One event of a lane's object.
+/// One state of a lane's object.
 #[derive(Debug, Clone)]
 pub struct LaneState {
     /// Its execution.
     pub execution: ExecutionId,
-    /// Whether it still waits to be written, or superseded.
+    /// Whether it is still open: to be written or superseded.
     pub is_open: bool,
-    /// Whether it waits because a person asked for another try.
+    /// Whether it is pending because an operator requested a retry.
     pub is_asked_for: bool,
     /// The event.
     pub event: StoredEvent,
 }
 
-/// What an instance shows of an object.
+/// What an instance shows of an object: the last written state.
 #[derive(Debug, Clone)]
 pub struct RemoteObject {
-    /// The execution whose state it is.
+    /// The execution that wrote it.
     pub execution: ExecutionId,
     /// The object's page.
     pub remote: Remote,
-    /// What was written to it last.
+    /// What was last written to it.
     pub written: Value,
 }
 
-/// How a lane's head was settled together with what waits behind it.
+/// The result of an attempt for a lane: for its head and the states behind it.
 #[derive(Debug, Clone)]
-pub struct LaneVerdict {
+pub struct CompletedLane {
     /// The lane.
     pub lane: String,
     /// The execution whose state is the newest.
     pub newest: ExecutionId,
-    /// What became of that state.
+    /// What happened to that state.
     pub fate: Fate,
 }
 
-/// What became of the newest state.
+/// What happened to the newest state.
 #[derive(Debug, Clone)]
 pub enum Fate {
-    /// It was written, and stands for all these.
+    /// It was written, and supersedes these.
     Shown {
         /// What the object's page shows now.
         object: RemoteObject,
         /// The open executions whose states are older.
         superseded: Vec<ExecutionId>,
     },
-    /// It had been written before, and stands for all these.
+    /// It had been written before, and supersedes these.
     ShownBefore {
         /// The open executions whose states are older.
         superseded: Vec<ExecutionId>,
     },
-    /// The destination refuses it for good; the others are to be tried without it.
+    /// The destination refuses it permanently; the others are tried again without it.
     Refused,
 }
 
-impl LaneVerdict {
-    /// The verdict without the destination's words: should a database refuse it, this is what it can
-    /// take. What was written is then not known, so the next state is written whole.
+impl CompletedLane {
+    /// The same result without the destination's texts, in case the database refuses these. What was written
+    /// is then unknown, so the next state is written whole.
     #[must_use]
     pub fn without_texts(&self) -> Self {
         let mut bare = self.clone();
@@ -88,11 +88,11 @@ impl LaneVerdict {
 }
 
 impl Queue {
-    /// The states of a claimed execution's object that are to be compared: its own and those that
-    /// wait with it, what is shown, and those of the last second that were delivered or superseded.
+    /// The states of a claimed execution's object to compare: its own, those that wait with it, the one that
+    /// is shown, and those of the last second that were delivered or superseded.
     ///
-    /// They are no more than 200, nor, beside the first that exceeds it, more than 4 MiB: what waits
-    /// beyond that comes next. Of those that came to an end the newest thousand are considered.
+    /// Returns at most 200 states, and at most 4 MiB beside the first state that exceeds it; further ones
+    /// follow in the next attempt. Of the completed ones the newest thousand are considered.
     pub async fn lane_states(
         &self,
         lane: &str,
@@ -165,7 +165,7 @@ impl Queue {
         Ok(states.collect())
     }
 
-    /// What the instance shows of a lane's object.
+    /// What the instance shows of a lane's object, if anything.
     pub async fn remote_object(&self, lane: &str) -> Result<Option<RemoteObject>, StoreError> {
         let row = sqlx::query!(
             r#"
@@ -206,12 +206,17 @@ impl Queue {
         Ok(ids.into_iter().collect())
     }
 
-    /// Settles a lane's head, all that its newest state stands for, and what is shown of its object,
-    /// in one statement and under the head's lease. `false` where that was lost: nothing is changed.
+    /// Completes a lane's head, the executions that its newest state supersedes, and what is shown of the
+    /// object, in one statement under the head's lease. Returns `false` if the lease was lost; nothing is
+    /// changed then.
     ///
-    /// A newest state that may not become a `success` any more, because a person cancelled it or had it
-    /// forgotten while it was written, keeps its status; its reason says that it is shown.
-    pub async fn finish_lane(&self, head: &Finished, verdict: &LaneVerdict) -> Result<bool, StoreError> {
+    /// If a person cancelled the newest state or erased its event while it was written, it keeps its status;
+    /// its reason says that it is shown.
+    pub async fn complete_lane(
+        &self,
+        head: &CompletedExecution,
+        verdict: &CompletedLane,
+    ) -> Result<bool, StoreError> {
         let (shown, superseded) = match &verdict.fate {
             Fate::Shown { object, superseded } => (Some(object), superseded.as_slice()),
             Fate::ShownBefore { superseded } => (None, superseded.as_slice()),
@@ -299,11 +304,15 @@ impl Queue {
         Ok(released)
     }
 
-    /// Gives the newest state up, which is not the head's own, and has the head tried again at once.
+    /// Fails the newest state, which is not the head's own, and makes the head due at once.
     ///
-    /// A newest state that was delivered earlier, or superseded, stays what it is and would be the newest
-    /// again in every try: then it is the head that is given up.
-    async fn refuse_in_lane(&self, head: &Finished, newest: ExecutionId) -> Result<bool, StoreError> {
+    /// If the newest state was delivered earlier or superseded, it stays as it is and would be the newest
+    /// again in every attempt. Then the head fails.
+    async fn refuse_in_lane(
+        &self,
+        head: &CompletedExecution,
+        newest: ExecutionId,
+    ) -> Result<bool, StoreError> {
         let Fence(fence) = head.fence;
         let released = sqlx::query_scalar!(
             r#"

@@ -1,8 +1,9 @@
-//! The queue: executions are claimed under a lease, finished under its fence, rescued from the dead.
+//! The queue: a worker claims executions under a lease and completes them under its fence; executions of
+//! dead workers are rescued.
 //!
-//! A lease lives as long as its worker beats. Whoever finishes must still hold the lease that the
-//! claim gave out: its row, told from later ones by the fence. So a worker that was taken for dead
-//! changes nothing, however late it wakes up.
+//! A lease lives as long as its worker sends heartbeats. A completion must hold the lease that the claim
+//! returned, which the fence distinguishes from every later one. So a worker that counts as dead changes
+//! nothing, however late it resumes.
 
 mod claim;
 mod complete;
@@ -15,15 +16,15 @@ mod rate_limits;
 mod rescue;
 mod workers;
 
-pub use claim::{Claimed, Trial, Wanted};
-pub use complete::{Conclusion, Finished, Settlement};
-pub use execution_snapshot::Prospect;
-pub use lanes::{Fate, LaneState, LaneVerdict, RemoteObject};
+pub use claim::{Canary, Claimed, Wanted};
+pub use complete::{CompletedExecution, Conclusion, Settlement};
+pub use execution_snapshot::ExecutionSnapshot;
+pub use lanes::{CompletedLane, Fate, LaneState, RemoteObject};
 pub use notifier::Notifier;
-pub use pauses::{DestinationRow, DueProbe, HeldInstance, Hold};
+pub use pauses::{DestinationRow, DueProbe, Pause, PausedInstance};
 pub use rate_limits::{LimiterRow, Slot};
 pub use rescue::{Rescued, Watch};
-pub use workers::WorkerId;
+pub use workers::{WORKER_DEAD_AFTER, WorkerId};
 
 use super::db::{Connections, Db};
 
@@ -70,6 +71,6 @@ impl RateLimits {
     }
 }
 
-/// Tells a lease from every other one that was ever given out.
+/// Distinguishes a lease from every other one that was ever granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fence(i64);

@@ -5,7 +5,7 @@
 //! and a process sends at most one in [`DEBOUNCE`].
 
 use super::Queue;
-use crate::store::db::{Db, show_life};
+use crate::store::db::{Db, check_alive};
 use sqlx::Acquire;
 use sqlx::postgres::PgListener;
 use std::pin::pin;
@@ -117,7 +117,7 @@ impl Notifier {
                     Some(_) => self.0.here.notify_one(),
                     None => return Ok(()),
                 },
-                Err(_quiet) => show_life(listener.acquire().await?).await?,
+                Err(_quiet) => check_alive(listener.acquire().await?).await?,
             }
         }
     }

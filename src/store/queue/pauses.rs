@@ -1,4 +1,4 @@
-//! Destination instances: what each remembers between runs, and which ones wait for the operator.
+//! Destination instances: what each one remembers between deliveries, and which ones are paused.
 
 use super::Destinations;
 use crate::domain::audit::{Action, Caller};
@@ -8,65 +8,65 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Why an instance is held: only the operator can mend it.
+/// Why an instance is paused: only the operator can fix the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// The kind of failure, in a word.
+pub struct Pause {
+    /// The failure class.
     pub class: String,
-    /// What happened, for those who hold a key.
+    /// What happened, for authenticated readers.
     pub reason: String,
-    /// What to do, in words of our own that anybody may read.
+    /// What to do, in words of ours that anyone may read.
     pub remedy: String,
-    /// The execution on which it showed, where it was one.
+    /// The execution that failed, if it was one.
     pub execution: Option<ExecutionId>,
 }
 
-/// An instance that is held.
+/// A paused instance.
 #[derive(Debug, Clone)]
-pub struct HeldInstance {
+pub struct PausedInstance {
     /// The instance.
     pub name: String,
-    /// Since when.
+    /// Since when it is paused.
     pub since: DateTime<Utc>,
     /// Why.
-    pub hold: Hold,
+    pub pause: Pause,
 }
 
-/// A destination instance, known or not.
+/// A destination instance, recorded or not.
 #[derive(Debug, Clone)]
 pub struct DestinationRow {
     /// The instance.
     pub name: String,
-    /// Since when and why it is held, where it is.
-    pub hold: Option<HeldInstance>,
-    /// When it is probed next; nothing where it is not held, or held by hand.
+    /// Since when and why it is paused, if it is.
+    pub pause: Option<PausedInstance>,
+    /// When it is probed next; `None` if it is not paused, or paused manually.
     pub probe_at: Option<DateTime<Utc>>,
 }
 
 /// A probe that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueProbe {
-    /// The instance to be probed.
+    /// The instance to probe.
     pub instance: String,
-    /// The kind of failure for which it is held.
+    /// The failure class for which it is paused.
     pub class: String,
 }
 
-impl Hold {
-    /// Whether a person asked for it; then no probe ends it.
-    pub fn is_by_hand(&self) -> bool {
-        self.class == BY_HAND
+impl Pause {
+    /// Whether an operator paused it; then no probe resumes it.
+    pub fn is_manual(&self) -> bool {
+        self.class == MANUAL
     }
 }
 
-/// The class of a hold that a person asked for.
-const BY_HAND: &str = "manual";
+/// The class of a manual pause.
+const MANUAL: &str = "manual";
 
-/// For so many days it is known when an instance was held.
-const PAST_HOLDS_DAYS: i32 = 400;
+/// Past pauses are kept for this number of days.
+const PAST_PAUSES_DAYS: i32 = 400;
 
 impl Destinations {
-    /// What the instance remembers.
+    /// What the instance remembers, if anything.
     pub async fn recall(&self, instance: &str) -> Result<Option<Value>, StoreError> {
         let memory =
             sqlx::query_scalar!("select memory from eventbridge.destinations where name = $1", instance)
@@ -75,7 +75,7 @@ impl Destinations {
         Ok(memory.flatten())
     }
 
-    /// Has the instance remember this, and nothing else.
+    /// Replaces what the instance remembers.
     pub async fn remember(&self, instance: &str, memory: &Value) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
@@ -90,9 +90,14 @@ impl Destinations {
         Ok(())
     }
 
-    /// Holds an instance: nothing is claimed for it until it is resumed. `true` when it was not
-    /// held before; the reason is the newest one, but none takes the place of a person's.
-    pub async fn hold(&self, instance: &str, hold: &Hold, probe_after: Duration) -> Result<bool, StoreError> {
+    /// Pauses an instance: nothing is claimed for it until it is resumed. Returns whether it was running
+    /// before. The newest reason replaces an earlier one, except that of a manual pause.
+    pub async fn pause(
+        &self,
+        instance: &str,
+        pause: &Pause,
+        probe_after: Duration,
+    ) -> Result<bool, StoreError> {
         let newly = sqlx::query_scalar!(
             r#"
             insert into eventbridge.destinations as known
@@ -109,19 +114,19 @@ impl Destinations {
             returning paused_since = now() as "newly!"
             "#,
             instance,
-            without_nul(&hold.class),
-            without_nul(&hold.reason),
-            hold.remedy,
+            without_nul(&pause.class),
+            without_nul(&pause.reason),
+            pause.remedy,
             milliseconds(probe_after),
-            hold.execution.map(|id| id.0),
-            BY_HAND
+            pause.execution.map(|id| id.0),
+            MANUAL
         )
         .fetch_optional(&self.pool)
         .await?;
         Ok(newly.unwrap_or_default())
     }
 
-    /// Lets an instance go on that works again; `false` when it was not held, or is held by a person.
+    /// Resumes an instance that works again. Returns `false` if it was not paused, or is paused manually.
     pub async fn resume(&self, instance: &str) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
@@ -143,16 +148,21 @@ impl Destinations {
             select name, paused_since, paused_class, paused_reason from held
             "#,
             instance,
-            BY_HAND,
-            PAST_HOLDS_DAYS
+            MANUAL,
+            PAST_PAUSES_DAYS
         )
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() > 0)
     }
 
-    /// Holds an instance because a person wants it, with their note: no probe resumes it.
-    pub async fn hold_by_hand(&self, instance: &str, note: &str, caller: &Caller) -> Result<(), StoreError> {
+    /// Pauses an instance for an operator, with their note; no probe resumes it.
+    pub async fn pause_manually(
+        &self,
+        instance: &str,
+        note: &str,
+        caller: &Caller,
+    ) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
             with held as (
@@ -170,7 +180,7 @@ impl Destinations {
               from held
             "#,
             instance,
-            BY_HAND,
+            MANUAL,
             format!("{} ({})", without_nul(note), caller.name().trim_matches(['(', ')'])),
             format!("a person holds it: POST /api/v1/destinations/{instance}/resume lets it go on"),
             caller.name(),
@@ -182,9 +192,8 @@ impl Destinations {
         Ok(())
     }
 
-    /// Lets an instance go on because a person wants it, whatever it is held for; `false` when it was
-    /// not held.
-    pub async fn resume_by_hand(&self, instance: &str, caller: &Caller) -> Result<bool, StoreError> {
+    /// Resumes an instance for an operator, whatever the pause is for. Returns `false` if it was not paused.
+    pub async fn resume_manually(&self, instance: &str, caller: &Caller) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
             with held as (
@@ -216,9 +225,9 @@ impl Destinations {
         Ok(done.rows_affected() > 0)
     }
 
-    /// How these instances stand, in their order by name.
+    /// The state of these instances, by name.
     pub async fn destinations(&self, instances: &[String]) -> Result<Vec<DestinationRow>, StoreError> {
-        let mut held = self.held(instances).await?;
+        let mut held = self.paused(instances).await?;
         let rows = sqlx::query!(
             r#"
             select wanted.name as "name!", probe_at as "probe_at?"
@@ -233,7 +242,7 @@ impl Destinations {
         let known = rows.into_iter().map(|row| {
             let place = held.iter().position(|held| held.name == row.name);
             DestinationRow {
-                hold: place.map(|place| held.swap_remove(place)),
+                pause: place.map(|place| held.swap_remove(place)),
                 probe_at: row.probe_at,
                 name: row.name,
             }
@@ -241,7 +250,7 @@ impl Destinations {
         Ok(known.collect())
     }
 
-    /// Takes on the probes that are due: each instance is probed by one process at a time.
+    /// Takes the due probes, so that one process at a time probes each instance.
     pub async fn take_probes(
         &self,
         instances: &[String],
@@ -262,8 +271,8 @@ impl Destinations {
         Ok(rows.into_iter().map(|row| DueProbe { instance: row.name, class: row.class }).collect())
     }
 
-    /// Has those of these instances that are held probed at once: whoever starts may bring the settings
-    /// with which they work.
+    /// Makes the probes of these instances due at once: a process that starts may bring the settings that
+    /// fix the cause.
     pub async fn probe_now(&self, instances: &[String]) -> Result<(), StoreError> {
         sqlx::query!(
             "update eventbridge.destinations set probe_at = now() where name = any ($1) and probe_at > now()",
@@ -274,8 +283,8 @@ impl Destinations {
         Ok(())
     }
 
-    /// Puts the next probe of a held instance off, the longer it has been held: by a quarter of that
-    /// time, and by `at_most`.
+    /// Delays the next probe of a paused instance by a quarter of the time that it has been paused, and by
+    /// at most `at_most`.
     pub async fn put_off_probe(&self, instance: &str, at_most: Duration) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
@@ -292,8 +301,8 @@ impl Destinations {
         Ok(())
     }
 
-    /// Those of these instances that are held.
-    pub async fn held(&self, instances: &[String]) -> Result<Vec<HeldInstance>, StoreError> {
+    /// Those of these instances that are paused.
+    pub async fn paused(&self, instances: &[String]) -> Result<Vec<PausedInstance>, StoreError> {
         let rows = sqlx::query!(
             r#"
             select name, paused_since as "since!", coalesce(paused_class, '') as "class!",
@@ -307,10 +316,10 @@ impl Destinations {
         )
         .fetch_all(&self.reading)
         .await?;
-        let held = rows.into_iter().map(|row| HeldInstance {
+        let held = rows.into_iter().map(|row| PausedInstance {
             name: row.name,
             since: row.since,
-            hold: Hold {
+            pause: Pause {
                 class: row.class,
                 reason: row.reason,
                 remedy: row.remedy,

@@ -1,41 +1,41 @@
-//! The rate of a connection, shared by all replicas through one row.
+//! Rate limits of connections to receivers: all replicas share one row for each connection.
 
 use super::RateLimits;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// How many slots that nobody took are kept, and of how long a rest at most. A handful of events then
-/// shows at once, and a rate a little below Notion's limit stays below it: no minute has more calls than
-/// its rate and these.
+/// The most unused slots that stay available, and the longest rest from which they come. A handful of events
+/// is then delivered at once, and a rate slightly below Notion's limit stays below it: no minute has more
+/// calls than the rate plus these.
 const KEPT_MAX: u32 = 5;
 const KEPT_FOR: Duration = Duration::from_secs(2);
 
 /// When a call may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
-    /// After this wait; the slot is taken.
+    /// After this wait. The slot is taken.
     In(Duration),
-    /// Not before this wait, which is longer than was asked for; no slot is taken.
+    /// Not before this wait, which exceeds the patience. No slot is taken.
     NotBefore(Duration),
 }
 
-/// Where the rate of a connection stands.
+/// The state of the rate limit of a connection.
 #[derive(Debug, Clone)]
 pub struct LimiterRow {
     /// The connection.
     pub connection: String,
-    /// When the next call may begin, where that lies ahead.
+    /// When the next call may begin, if that is in the future.
     pub next_at: Option<DateTime<Utc>>,
-    /// Until when the other side wants to be left alone, where it does.
+    /// When the backoff that the receiver asked for ends, if there is one.
     pub blocked_until: Option<DateTime<Utc>>,
-    /// How many calls there were in the last minute; they are counted by minutes, and of the one before
-    /// this as much is taken as lies within the last sixty seconds.
+    /// The calls of the last minute. They are counted by calendar minute; of the previous one, the share
+    /// within the last 60 seconds is added.
     pub calls: i64,
 }
 
 impl RateLimits {
-    /// Where the rates of these connections stand; one that was never used is not among them.
+    /// The state of these connections; a connection that was never used is left out.
     pub async fn limiters(&self, connections: &[String]) -> Result<Vec<LimiterRow>, StoreError> {
         let rows = sqlx::query_as!(
             LimiterRow,
@@ -60,7 +60,7 @@ impl RateLimits {
     }
 
     /// Takes the connection's next slot, if it comes within `patience`. Slots lie `gap` apart; after a rest
-    /// up to five of them are there at once.
+    /// up to five are available at once.
     pub async fn take_slot(
         &self,
         connection: &str,
@@ -111,7 +111,7 @@ impl RateLimits {
         }
     }
 
-    /// Leaves the connection alone for a while, on all replicas.
+    /// Stops calls over the connection for this time, on all replicas.
     pub async fn block(&self, connection: &str, wait: Duration) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
@@ -128,8 +128,8 @@ impl RateLimits {
         Ok(())
     }
 
-    /// How long the connection still wants to be left alone.
-    pub async fn pause(&self, connection: &str) -> Result<Duration, StoreError> {
+    /// The remaining time of that backoff; zero if there is none.
+    pub async fn backoff(&self, connection: &str) -> Result<Duration, StoreError> {
         let wait_ms = sqlx::query_scalar!(
             r#"
             select greatest(extract(epoch from blocked_until - now()) * 1000, 0)::bigint as "wait_ms!"

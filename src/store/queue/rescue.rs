@@ -1,4 +1,4 @@
-//! What nobody works on any more is freed: the leases of the dead, and those whose claim was lost.
+//! Rescue: releases the leases of dead workers, and leases whose claim was never answered.
 
 use super::{Fence, Queue, WorkerId};
 use crate::domain::execution::ExecutionId;
@@ -6,43 +6,44 @@ use crate::domain::failure::pattern;
 use crate::store::db::{StoreError, milliseconds};
 use std::time::Duration;
 
-/// What a worker knows when it looks for executions that nobody works on.
+/// What the caller of a rescue knows.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch<'a> {
-    /// The silence after which a worker is taken for dead; none is where nothing is said.
+    /// The time without a heartbeat after which a worker counts as dead. With `None`, no worker does.
     pub silence: Option<Duration>,
-    /// The worker that looks, where it is one.
+    /// The calling worker, if the caller is one.
     pub myself: Option<WorkerId>,
-    /// The leases that it knows to hold.
+    /// The leases that the caller holds.
     pub held: &'a [Fence],
 }
 
-/// An execution that was freed from a worker that is gone.
+/// An execution whose lease was released.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rescued {
-    /// Which one.
+    /// The execution.
     pub id: ExecutionId,
     /// Its destination instance.
     pub destination: String,
-    /// Whether it was given up, having died alone too often; else it waits to be tried again.
+    /// Whether it failed, since it crashed its worker too often while running alone. Otherwise it is
+    /// pending.
     pub is_given_up: bool,
 }
 
-/// The crashes of a worker, with nothing beside it, after which an execution is given up.
+/// An execution fails after this number of crashes while it ran alone.
 const CRASHES_ALONE_MAX: i32 = 3;
 
-/// A claim's answer is either there by then, or will never be: statements end sooner.
+/// The answer to a claim has arrived by then, or never will: statements end sooner.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
 
-/// Longer than any worker lives; it keeps the interval within what Postgres can hold.
+/// Longer than any worker lives; keeps the interval within the range of Postgres.
 const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// What is said of an execution that is given up so.
+/// The reason of such a failure.
 const GIVEN_UP: &str = "its worker died with it for the third time while nothing ran beside it";
 
 impl Queue {
-    /// Buries workers that have not beaten for `watch.silence`, and frees what nobody works on: each
-    /// such execution is pending again at once, marked as one whose write may have happened.
+    /// Removes workers without a heartbeat for `watch.silence`, and releases the leases that no worker
+    /// holds. Each such execution is pending and due at once, and its last write is in doubt.
     pub async fn rescue(&self, watch: Watch<'_>) -> Result<Vec<Rescued>, StoreError> {
         let held: Vec<i64> = watch.held.iter().map(|fence| fence.0).collect();
         let rows = sqlx::query!(

@@ -1,15 +1,20 @@
-//! The processes that work the queue: each registers, beats, and signs off.
+//! Workers: each registers, sends heartbeats and retires.
 
 use super::{Queue, Rescued, Watch};
 use crate::store::db::StoreError;
+use std::time::Duration;
 use uuid::Uuid;
 
-/// A process that works the queue. It gets a fresh id whenever it registers.
+/// A worker counts as dead when its last heartbeat is older than this. With the time between two looks for
+/// dead workers, the leases of one are released within 20 s.
+pub const WORKER_DEAD_AFTER: Duration = Duration::from_secs(12);
+
+/// The id of a worker. A process gets a new one each time it registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WorkerId(pub Uuid);
 
 impl Queue {
-    /// Registers this process under a fresh id.
+    /// Registers this process under a new id.
     pub async fn register_worker(&self) -> Result<WorkerId, StoreError> {
         let id = Uuid::new_v4();
         sqlx::query!(
@@ -22,7 +27,7 @@ impl Queue {
         Ok(WorkerId(id))
     }
 
-    /// Says that a worker lives; `false` when it was taken for dead and must register anew.
+    /// Records a worker's heartbeat. Returns `false` if the worker counted as dead and must register again.
     pub async fn beat(&self, worker: WorkerId) -> Result<bool, StoreError> {
         let done =
             sqlx::query!("update eventbridge.workers set heartbeat_at = now() where id = $1", worker.0)
@@ -31,8 +36,8 @@ impl Queue {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Signs a worker off at the end of an orderly stop: whatever it still leases is freed as in
-    /// [`Queue::rescue`], but without waiting. Returns what was freed.
+    /// Removes a worker at the end of an orderly shutdown and releases its leases as [`Queue::rescue`] does,
+    /// but without waiting. Returns the released executions.
     pub async fn retire(&self, worker: WorkerId) -> Result<Vec<Rescued>, StoreError> {
         sqlx::query!("delete from eventbridge.workers where id = $1", worker.0).execute(&self.pool).await?;
         self.rescue(Watch { silence: None, myself: None, held: &[] }).await

@@ -1,7 +1,7 @@
-//! The audit: who changed what by hand. Nothing in it is ever changed.
+//! The audit: who changed what manually. Its entries never change.
 //!
-//! A change that is made here writes its line in its own statement, so that neither is there without
-//! the other; `Interventions::audit` is for changes that others make.
+//! The statement that makes a change also writes its entry, so neither exists without the other.
+//! `Interventions::audit` is for changes that other parts make.
 
 use super::Reports;
 use crate::domain::audit::Subject;
@@ -9,7 +9,7 @@ use crate::store::db::{Cursor, Page, StoreError};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// One thing that was done by hand.
+/// One audit entry.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
 pub struct AuditRow {
@@ -22,8 +22,8 @@ pub struct AuditRow {
 }
 
 impl Reports {
-    /// A page of the audit, newest first; of one subject where one is given. What was last done to an
-    /// execution together with others is told among what was done to it.
+    /// A page of the audit, newest first, of one subject if one is given. The entries of an execution
+    /// include the last bulk operation on it.
     pub async fn audited(
         &self,
         subject: Option<&str>,

@@ -1,38 +1,37 @@
-//! How much waits for each destination, and how the pool of connections is used.
+//! The backlog of each destination.
 
 use super::Reports;
 use crate::store::db::{StoreError, of_milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Executions of one kind (fresh, late, suspect, in bulk) are counted no further than this for each
-/// destination, so that looking at a large backlog stays cheap.
+/// The most executions of one kind (fresh, late, quarantined, bulk) that are counted for each destination,
+/// so that a large backlog is read at little cost.
 pub const BACKLOG_COUNTED_MAX: u32 = 20_000;
 
-/// What waits for one destination instance, whichever replica will deliver it.
+/// The backlog of one destination instance, across all replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
     /// The instance.
     pub destination: String,
-    /// Executions that are pending, due or not; counted up to [`BACKLOG_COUNTED_MAX`] of each kind.
+    /// Pending executions, due or not; counted up to [`BACKLOG_COUNTED_MAX`] of each kind.
     pub pending: u64,
     /// Whether there are more than were counted.
     pub is_more: bool,
-    /// How long the oldest of those counted has waited since it was created or retried by a person;
-    /// nothing where none waits. What was queued with many others by hand waits for all else, and is
-    /// left out.
+    /// How long the oldest counted execution has waited since it was created or retried by an operator;
+    /// `None` if none waits. Executions of bulk operations wait for all others, and are left out.
     pub oldest: Option<Duration>,
-    /// The one of those counted that was made first.
+    /// The counted execution that was created first.
     pub oldest_execution: Option<i64>,
-    /// Since when the instance is held, where it is.
+    /// Since when the instance is paused, if it is.
     pub held_since: Option<DateTime<Utc>>,
 }
 
 impl Reports {
-    /// What waits for each of these instances.
+    /// The backlog of each of these instances.
     ///
-    /// The kinds are counted apart, each along the index by which it is claimed: those that
-    /// have been due longest come first, so what is not counted is not the oldest.
+    /// Each kind is counted along the index by which it is claimed. Executions that have been due longest
+    /// come first, so the oldest is always counted.
     pub async fn backlog(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
         let rows = sqlx::query!(
             r#"

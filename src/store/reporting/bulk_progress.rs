@@ -1,45 +1,45 @@
-//! Acts on many executions at once, and what has become of those.
+//! The progress of a bulk operation.
 //!
-//! An execution that is retried or replayed bears the time of the statement that did it, which is
-//! that of its line in the audit. So an act is known by its lines, and its executions by their times.
+//! A retried or replayed execution carries the time of the statement, which is also the time of the audit
+//! entry. So a bulk operation is identified by its audit entries, and its executions by their times.
 
 use super::{AuditRow, Reports};
 use crate::domain::audit::Action;
 use crate::store::db::StoreError;
 
-/// The executions of an act are counted no further than this.
-pub const ACT_COUNTED_MAX: u32 = 20_000;
+/// The most executions of a bulk operation that are counted.
+pub const BULK_OPERATION_COUNTED_MAX: u32 = 20_000;
 
-/// The most lines of the audit that are taken for one act.
+/// The most audit entries of one bulk operation.
 const LINES_MAX: i64 = 100;
 
-/// What a person did to many executions, in one line of the audit or in several that follow.
+/// A bulk operation: one audit entry, or several in a row.
 #[derive(Debug, Clone)]
-pub struct Act {
-    /// The first line.
+pub struct BulkOperation {
+    /// The first entry.
     pub first: AuditRow,
-    /// How its executions stand now.
-    pub states: Vec<ActState>,
-    /// Whether there are more than were counted.
+    /// The present states of its executions.
+    pub states: Vec<BulkOperationState>,
+    /// Whether there are more executions than were counted.
     pub is_more: bool,
 }
 
-/// How many executions of an act are at one destination in one state.
+/// The number of executions at one destination in one state.
 #[derive(Debug, Clone)]
-pub struct ActState {
+pub struct BulkOperationState {
     /// The destination instance.
     pub destination: String,
-    /// The word of the state.
+    /// The status.
     pub status: String,
-    /// So many.
+    /// The number of executions.
     pub count: u64,
 }
 
 impl Reports {
-    /// The act that begins with one line of the audit and ends with another: what the same person did
-    /// in the same way to the same things. `None` where the first line is no retry and no replay of many.
-    /// An execution that was retried once more since belongs to that act and no longer to this.
-    pub async fn act(&self, first: i64, last: i64) -> Result<Option<Act>, StoreError> {
+    /// The bulk operation from one audit entry to another: the same action of the same person with the same
+    /// filter. `None` if the first entry is not a bulk retry or replay. An execution that was retried again
+    /// since belongs to the later operation only.
+    pub async fn bulk_operation(&self, first: i64, last: i64) -> Result<Option<BulkOperation>, StoreError> {
         let actions =
             [Action::ExecutionsRetried, Action::EventsReplayed].map(|action| action.as_str().to_owned());
         let line = sqlx::query_as!(
@@ -81,17 +81,17 @@ impl Reports {
             first.action,
             first.detail,
             LINES_MAX,
-            i64::from(ACT_COUNTED_MAX)
+            i64::from(BULK_OPERATION_COUNTED_MAX)
         )
         .fetch_all(&self.reading)
         .await?;
-        let states = states.into_iter().map(|row| ActState {
+        let states = states.into_iter().map(|row| BulkOperationState {
             destination: row.destination,
             status: row.status,
             count: u64::try_from(row.count).unwrap_or_default(),
         });
         let states: Vec<_> = states.collect();
         let all: u64 = states.iter().map(|state| state.count).sum();
-        Ok(Some(Act { first, states, is_more: all >= u64::from(ACT_COUNTED_MAX) }))
+        Ok(Some(BulkOperation { first, states, is_more: all >= u64::from(BULK_OPERATION_COUNTED_MAX) }))
     }
 }

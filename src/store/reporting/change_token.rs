@@ -1,24 +1,24 @@
-//! Marks that change whenever something happens, for those who show it live.
+//! Change tokens: texts that differ after something happened, for pages that update live.
 
 use super::Reports;
 use crate::store::db::StoreError;
 
-/// How far things have come, at all replicas.
+/// The tokens, for all replicas together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tide {
-    /// Is another text after events came in, were indexed or were rejected, work was claimed or finished,
-    /// a destination was held or resumed, or a person did anything by hand.
+pub struct ChangeToken {
+    /// Changes after events arrived, were indexed or were rejected, executions were claimed or completed, a
+    /// destination was paused or resumed, or an operator changed anything.
     pub work: String,
-    /// Is another text after numbers were added to the statistics, or a minute has gone by since.
+    /// Changes after numbers were added to the statistics, and when a minute has passed since.
     pub numbers: String,
 }
 
 impl Reports {
-    /// Reads the marks. It costs the same however large the tables: four sequences, the leases that
-    /// run, the destinations, and the last two minutes of the statistics.
-    pub async fn tide(&self) -> Result<Tide, StoreError> {
+    /// Reads the tokens. The cost does not depend on the size of tables: four sequences, the current leases,
+    /// the destinations, and the last two minutes of the statistics.
+    pub async fn change_token(&self) -> Result<ChangeToken, StoreError> {
         let tide = sqlx::query_as!(
-            Tide,
+            ChangeToken,
             r#"
             select concat_ws(' ',
                        -- Before its first value a sequence has the same last one as after it.

@@ -1,4 +1,4 @@
-//! Executions as people see them: read one by one or in pages, and tried again by hand.
+//! Executions for API and dashboard: one by one or in pages, with their attempts.
 
 use super::Reports;
 use crate::domain::event::EventKey;
@@ -9,7 +9,7 @@ use crate::store::db::{Cursor, ListError, Page, Span, StoreError, Window};
 use crate::store::events::wanted_types;
 use chrono::{DateTime, Utc};
 
-/// Which executions a listing shows; what is not given does not restrict.
+/// Which executions a list contains; a field that is absent does not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct ExecutionFilter {
     /// Executions of events of this source.
@@ -24,16 +24,16 @@ pub struct ExecutionFilter {
     pub destination: Option<String>,
     /// Executions whose last failure was of this class.
     pub error_class: Option<String>,
-    /// Failed executions of this group of failures.
+    /// Failed executions of this failure group.
     pub failure_group: Option<String>,
-    /// Executions that were created then.
+    /// Executions created in this time range.
     pub created: Window,
 }
 
 impl ExecutionFilter {
-    /// Whether it would have to look at every execution: neither the newest ones, nor those of an
-    /// event, nor those of a group, nor all that failed answer it.
-    pub fn wants_window(&self) -> bool {
+    /// Whether the filter needs a time range, since no index answers it: it asks for more than the newest
+    /// executions, those of an event, those of a failure group or all failed ones.
+    pub fn needs_time_range(&self) -> bool {
         let asks_for_more = self.source.is_some()
             || self.types.is_some()
             || self.status.is_some_and(|status| status != Status::Failed.as_str())
@@ -43,7 +43,7 @@ impl ExecutionFilter {
     }
 }
 
-/// An execution as people see it, with the main words of its event.
+/// An execution, with the main facts of its event.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
 pub struct ExecutionRow {
@@ -66,19 +66,19 @@ pub struct ExecutionRow {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// When a person last had it tried again, by itself or with others.
+    /// When an operator last retried it, alone or in a bulk operation.
     pub retried_at: Option<DateTime<Utc>>,
-    /// While it is pending: why its destination is held, where it is.
+    /// While it is pending: why its destination is paused, if it is.
     pub held_reason: Option<String>,
-    /// While it is pending: the execution of its lane that comes first, where there is one.
+    /// While it is pending: the execution that precedes it in its lane, if any.
     pub behind: Option<i64>,
-    /// Whether it is pending and its next try lies ahead.
+    /// Whether it is pending and not due yet.
     pub is_put_off: bool,
 }
 
 impl ExecutionRow {
-    /// Why it is where it is: its reason, and while it is pending what it waits for. `configured` are
-    /// the destination instances that there are.
+    /// The reason of its state; while it is pending, what it waits for. `configured` are the configured
+    /// destination instances.
     pub fn why(&self, configured: &[String]) -> Option<String> {
         match self.waiting(configured) {
             Some(waiting) => Some(waiting.to_string()),
@@ -102,7 +102,7 @@ impl ExecutionRow {
     }
 }
 
-/// One try to deliver.
+/// One attempt.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
 pub struct AttemptRow {
@@ -115,7 +115,7 @@ pub struct AttemptRow {
     pub request_id: Option<String>,
 }
 
-/// Executions with what [`ExecutionRow`] tells of them; the argument says which.
+/// Selects executions as [`ExecutionRow`]; the argument is the condition.
 macro_rules! select_executions {
     ($which:tt, $($value:expr),*) => {
         sqlx::query_as!(
@@ -156,8 +156,8 @@ impl Reports {
 
     /// A page of executions, newest first.
     ///
-    /// The newest ones, those of an event, those of a group of failures and all that failed are read
-    /// off an index. All other filters want a window of time, see [`ListError::WindowWanted`].
+    /// The newest executions, those of an event, those of a failure group and all failed ones are read from
+    /// an index. All other filters need a time range, see [`ListError::TimeRangeRequired`].
     pub async fn executions(
         &self,
         filter: &ExecutionFilter,
@@ -165,8 +165,8 @@ impl Reports {
         limit: u32,
     ) -> Result<Page<ExecutionRow>, ListError> {
         let span = Span::of_executions(&self.reading, filter.created).await?;
-        if filter.wants_window() && !span.is_short {
-            return Err(ListError::WindowWanted { after: "created_after", before: "created_before" });
+        if filter.needs_time_range() && !span.is_short {
+            return Err(ListError::TimeRangeRequired { after: "created_after", before: "created_before" });
         }
         let span = span.before(cursor);
         let types = wanted_types(&self.reading, filter.types.as_ref()).await?;
@@ -203,7 +203,7 @@ impl Reports {
         Ok(Page::cut(rows, limit, |row| row.id))
     }
 
-    /// The executions of these events, in the order in which they were made.
+    /// The executions of these events, in the order of their creation.
     pub(super) async fn executions_of(&self, events: &[i64]) -> Result<Vec<ExecutionRow>, StoreError> {
         /// More than there are: an event has one for each destination instance.
         const READ_MAX: i64 = 1000;
@@ -217,7 +217,7 @@ impl Reports {
         Ok(rows)
     }
 
-    /// The newest tries of an execution, newest first.
+    /// The newest attempts of an execution, newest first.
     pub async fn attempts(&self, id: ExecutionId) -> Result<Vec<AttemptRow>, StoreError> {
         const SHOWN_MAX: i64 = 100;
         let rows = sqlx::query_as!(

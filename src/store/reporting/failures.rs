@@ -1,7 +1,8 @@
-//! Failures in groups: those of one destination, one class and one message but for its ids and numbers.
+//! Failure groups: failures of one destination and one class, with the same message except for ids and
+//! numbers.
 //!
-//! An execution gets its group in the statement that makes it failed. Its key is a hash, so that no
-//! row is written, nor looked at, for a group that is known.
+//! An execution gets its group in the statement that fails it. The key of a group is a hash, so a known
+//! group needs no row to be read or written.
 
 use super::FailureGroups;
 use crate::domain::audit::{Action, Caller};
@@ -10,28 +11,28 @@ use crate::domain::money::Money;
 use crate::store::db::{Cursor, Page, Seen, StoreError, without_nul};
 use chrono::{DateTime, Utc};
 
-/// The failures of a group are counted no further than this.
+/// The most failures of a group that are counted.
 pub const FAILURES_COUNTED_MAX: u32 = 10_000;
 
-/// The money of a page of groups is that of so many failures, the newest of each, in equal parts: each
-/// wants three rows from anywhere in large tables.
+/// The most failures whose amounts are added up for a page of groups: the newest of each group, in equal
+/// shares. Each needs three rows from anywhere in large tables.
 pub const FAILURES_SUMMED_MAX: u32 = 1_000;
 
-/// How many failures get their group at once.
+/// The most failures that one statement groups.
 const GROUPED_AT_ONCE: i64 = 200;
 
-/// Which groups a listing shows; what is not given does not restrict.
+/// Which groups a list contains; a field that is absent does not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct FailureFilter {
-    /// The group of this key alone.
+    /// Only the group of this key.
     pub key: Option<String>,
     /// Groups of this destination instance.
     pub destination: Option<String>,
-    /// Groups that a person has acknowledged, or those that nobody has.
+    /// Groups that are acknowledged, or those that are not.
     pub acknowledged: Option<bool>,
 }
 
-/// A group of failures.
+/// A failure group.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
 pub struct FailureGroup {
@@ -43,21 +44,21 @@ pub struct FailureGroup {
     pub count: i64,
     pub first_seen: DateTime<Utc>,
     pub last_seen: DateTime<Utc>,
-    /// The newest of them.
+    /// The newest failed execution.
     pub sample: i64,
     pub sample_message: Option<String>,
-    /// Whether somebody knows of the newest of them.
+    /// Whether the newest failure is acknowledged.
     pub is_acknowledged: bool,
     pub acknowledged_at: Option<DateTime<Utc>>,
     pub acknowledged_by: Option<String>,
     pub note: Option<String>,
-    /// What the objects concerned amount to, by currency, each object once: see [`FAILURES_SUMMED_MAX`].
+    /// The total of the objects concerned, by currency, each object once: see [`FAILURES_SUMMED_MAX`].
     pub money: Vec<Money>,
-    /// Whether there are more failures than the money is of.
+    /// Whether there are more failures than were added up.
     pub is_money_cut: bool,
 }
 
-/// A group as it is read.
+/// A group as read.
 struct Row {
     id: i64,
     key: String,
@@ -78,10 +79,10 @@ struct Row {
 }
 
 impl FailureGroups {
-    /// A page of the groups in which something is failed now, the one that was last seen first.
+    /// A page of the groups with failed executions, the most recent failure first.
     ///
-    /// They stand where they stood when the first page was read: what fails meanwhile moves no group,
-    /// so that none is missed and none told twice.
+    /// Later pages keep the order of the first one: a failure that arrives meanwhile moves no group, so none
+    /// is missed or listed twice.
     pub async fn failures(
         &self,
         filter: &FailureFilter,
@@ -161,7 +162,7 @@ impl FailureGroups {
         Ok(Page { rows: rows.collect(), next: page.next })
     }
 
-    /// In how many groups something failed that nobody knows of yet, counted up to `most`.
+    /// The number of groups with unacknowledged failures, counted up to `most`.
     pub async fn open_failures(&self, most: u32) -> Result<i64, StoreError> {
         let count = sqlx::query_scalar!(
             r#"
@@ -184,8 +185,8 @@ impl FailureGroups {
         Ok(count)
     }
 
-    /// What the newest failures of these groups, so many of each, amount to, by currency. An object counts once, with what
-    /// its newest event says.
+    /// The total of the newest failures of these groups, `each` of every group, by currency. An object
+    /// counts once, with the amount of its newest event.
     async fn money_of(&self, keys: &[String], each: i64) -> Result<Vec<(String, Money)>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -221,8 +222,8 @@ impl FailureGroups {
         Ok(sums.collect())
     }
 
-    /// Has a person know of all that is failed in a group by now, and writes it down in the audit.
-    /// `false` where nothing is failed in it. What fails in it later is news again.
+    /// Acknowledges the present failures of a group, with an audit entry. Returns `false` if the group has
+    /// none. Later failures are unacknowledged again.
     pub async fn acknowledge(&self, caller: &Caller, key: &str, note: &str) -> Result<bool, StoreError> {
         let done = sqlx::query_scalar!(
             r#"
@@ -251,8 +252,8 @@ impl FailureGroups {
         Ok(done)
     }
 
-    /// Takes an acknowledgement back, so that all that is failed in the group is news again, and writes it
-    /// down in the audit with what was noted. `false` where nobody had acknowledged it.
+    /// Withdraws an acknowledgement, with an audit entry that contains its note. Returns `false` if the
+    /// group was not acknowledged.
     pub async fn unacknowledge(&self, caller: &Caller, key: &str) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
@@ -280,8 +281,7 @@ impl FailureGroups {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives failures their group that have none, such as those from before there were groups; so many
-    /// at once. Returns how many there were.
+    /// Groups failures that have no group, a batch at a time. Returns how many there were.
     pub async fn group_failures(&self) -> Result<usize, StoreError> {
         let rows = sqlx::query!(
             r#"

@@ -8,7 +8,7 @@ use crate::domain::source::SourceCatalog;
 use crate::domain::verdict::{Arrivals, Destination, Failing, Standing};
 use crate::store::Store;
 use crate::store::db::StoreError;
-use crate::store::queue::HeldInstance;
+use crate::store::queue::PausedInstance;
 use chrono::TimeDelta;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Store {
             self.reports.backlog(watched.instances),
             self.reports.now(),
             self.rejections.last_accepted_at(),
-            self.destinations.held(watched.instances),
+            self.destinations.paused(watched.instances),
             self.reports.a_worker_beats(WORKER_SILENT),
             self.failure_groups.open_failures(FAILURES_MAX),
             self.failure_groups.failures(&unknown, None, FAILURES_TOLD),
@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-fn destination(watched: Watched<'_>, of: &Backlog, held: &[HeldInstance]) -> Destination {
+fn destination(watched: Watched<'_>, of: &Backlog, held: &[PausedInstance]) -> Destination {
     let counts = BTreeMap::from([(of.destination.clone(), of.pending)]);
     let seconds = seconds_for(watched.destinations, &counts).filter(|_| of.pending > 0 && !of.is_more);
     let span = |seconds: u64| i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds);
@@ -79,7 +79,7 @@ fn destination(watched: Watched<'_>, of: &Backlog, held: &[HeldInstance]) -> Des
         held: held
             .iter()
             .find(|held| held.name == of.destination)
-            .map(|held| (held.since, held.hold.remedy.clone())),
+            .map(|held| (held.since, held.pause.remedy.clone())),
         pending: of.pending,
         is_more: of.is_more,
         oldest: of.oldest.and_then(|oldest| TimeDelta::from_std(oldest).ok()),

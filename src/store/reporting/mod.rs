@@ -1,4 +1,4 @@
-//! What people and monitoring read: lists, statistics and summaries, over the connections for reading.
+//! Reports for people and monitoring: lists, statistics and summaries.
 
 mod audit;
 mod backlog;
@@ -15,21 +15,21 @@ mod time_series;
 
 pub use audit::AuditRow;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog};
-pub use bulk_progress::{ACT_COUNTED_MAX, Act, ActState};
-pub use change_token::Tide;
+pub use bulk_progress::{BULK_OPERATION_COUNTED_MAX, BulkOperation, BulkOperationState};
+pub use change_token::ChangeToken;
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};
 pub use failures::{FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup};
 pub use health_snapshot::Watched;
 pub use recent_failures::{Failing, FailuresOfLate, GROUPS_MAX};
 pub use replicas::Replica;
 pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
-pub use time_series::{Bin, PENDING};
+pub use time_series::{Bucket, PENDING};
 
 use super::db::{Connections, Db, StoreError};
 use chrono::{DateTime, Utc};
 
-/// What people and monitoring read about executions and workers, for the API, the dashboard, alerts and the
-/// commands. It reads over the connections for reading alone, where a statement ends soon.
+/// Reads executions, attempts, backlogs, workers and the audit, for the API, the dashboard, health and the
+/// commands. It uses only the reading connections, where a statement ends soon.
 #[derive(Debug, Clone)]
 pub struct Reports {
     reading: Connections,
@@ -46,8 +46,7 @@ impl Reports {
     }
 }
 
-/// Failures that have the same cause, as groups: listed for people, acknowledged by them, and kept up to
-/// date by the worker's indexer.
+/// Failure groups: API and dashboard list and acknowledge them, and the indexer keeps them up to date.
 #[derive(Debug, Clone)]
 pub struct FailureGroups {
     pool: Connections,
@@ -60,7 +59,7 @@ impl FailureGroups {
     }
 }
 
-/// Numbers over time: `statistics` adds them, and the API, the dashboard and alerts read them.
+/// Counts by minute and hour: `statistics` adds them; API, dashboard and health read them.
 #[derive(Debug, Clone)]
 pub struct Statistics {
     pool: Connections,

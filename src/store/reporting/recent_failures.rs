@@ -5,7 +5,7 @@ use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Failed executions are counted no further than this for each group.
+/// The most failed executions of a group that are counted.
 const COUNTED_MAX: i64 = 1_000;
 
 /// The most groups that are told of one by one.

@@ -1,4 +1,4 @@
-//! The processes that work the queue, as people see them.
+//! The running workers, for the dashboard.
 
 use super::Reports;
 use crate::store::db::{StoreError, of_milliseconds};
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A process that works the queue, as people see it.
+/// A running worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
     /// Its id.
@@ -15,18 +15,17 @@ pub struct Replica {
     pub version: String,
     /// When it registered.
     pub started_at: DateTime<Utc>,
-    /// How long ago it said that it lives.
+    /// The age of its last heartbeat.
     pub silent_for: Duration,
-    /// How many executions it has in hand.
+    /// The number of executions that it has leased.
     pub leases: i64,
 }
 
-/// More processes than anybody runs.
+/// More workers than any installation runs.
 const REPLICAS_MAX: i64 = 100;
 
 impl Reports {
-    /// The processes that work the queue, the oldest first. One that died stands among them until
-    /// another one has freed what it leased.
+    /// The workers, the oldest first. A dead one is listed until another one has released its leases.
     pub async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
         let rows = sqlx::query!(
             r#"

@@ -1,4 +1,4 @@
-//! What happened in each minute and hour: added to by every process, read by range.
+//! Counts of each minute and hour: every process adds to them, and they are read by range.
 
 use super::Statistics;
 use crate::domain::silence::BusyHour;
@@ -12,10 +12,10 @@ pub const MINUTES_KEPT: Duration = Duration::from_hours(48);
 /// How long hours are kept.
 pub const HOURS_KEPT: Duration = Duration::from_hours(400 * 24);
 
-/// The most rows that one removal takes.
+/// The most rows that one statement removes.
 const REMOVED_AT_ONCE: i64 = 5_000;
 
-/// The span of time that a row counts.
+/// The length of time that a row counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Per {
     /// A minute.
@@ -25,7 +25,7 @@ pub enum Per {
 }
 
 impl Per {
-    /// The word for it.
+    /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "minute",
@@ -33,7 +33,7 @@ impl Per {
         }
     }
 
-    /// How long it is.
+    /// Its duration.
     pub const fn duration(self) -> Duration {
         match self {
             Self::Minute => Duration::from_mins(1),
@@ -42,23 +42,23 @@ impl Per {
     }
 }
 
-/// Something that happened so many times.
+/// A number to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addition {
-    /// How long ago.
+    /// How long ago it happened.
     pub age: Duration,
-    /// What it was, in a word.
+    /// What is counted, in a word.
     pub kind: &'static str,
-    /// The reason or the destination; empty where there is neither.
+    /// The reason or the destination; empty if there is neither.
     pub name: String,
-    /// The upper bound of a latency's bucket in milliseconds; 0 for what is no latency, and
-    /// [`i64::MAX`] for the bucket without a bound.
+    /// The upper bound of a latency bucket in milliseconds: 0 if it is not a latency, [`i64::MAX`] for the
+    /// bucket without a bound.
     pub le_ms: i64,
-    /// So many.
+    /// How many times.
     pub n: i64,
 }
 
-/// A number of one minute or hour.
+/// A count of one minute or hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statistic {
     /// When it began.
@@ -69,15 +69,15 @@ pub struct Statistic {
     pub name: String,
     /// As in [`Addition::le_ms`].
     pub le_ms: i64,
-    /// So many.
+    /// How many times.
     pub n: i64,
 }
 
 impl Statistics {
     /// Adds these numbers to their minutes and hours, all or none of them.
     ///
-    /// Rows are taken in one order, so that processes that add at once wait for one another and
-    /// never in a circle. Where the answer is lost it may have been done.
+    /// Rows are locked in one order, so that processes that add at once cannot deadlock. If the answer is
+    /// lost, the numbers may have been added.
     pub async fn add_statistics(&self, additions: &[Addition]) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
@@ -103,7 +103,7 @@ impl Statistics {
         Ok(())
     }
 
-    /// The numbers of the spans that begin from `from` on and before `to`, oldest first.
+    /// The counts of the minutes or hours that begin at or after `from` and before `to`, oldest first.
     pub async fn statistics(
         &self,
         per: Per,
@@ -127,8 +127,8 @@ impl Statistics {
         Ok(rows)
     }
 
-    /// The hours from the one of `from` on, and before `to`, in which webhooks brought events, new or
-    /// not, oldest first. Each is looked up by itself: the rows of an hour are many, and these few.
+    /// The hours from that of `from`, and before `to`, in which webhooks brought events, new or not, oldest
+    /// first. Each is looked up separately: the rows of an hour are many, and these few.
     pub async fn busy_hours(
         &self,
         from: DateTime<Utc>,
@@ -154,8 +154,8 @@ impl Statistics {
         Ok(hours.collect())
     }
 
-    /// Removes some of what is older than it is kept; `true` where there may be more. Two processes
-    /// that do so at once take different rows.
+    /// Removes a batch of expired rows. Returns whether there may be more. Two processes that do so at once
+    /// remove different rows.
     pub async fn remove_old_statistics(&self) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"

@@ -1,6 +1,6 @@
-//! Reads what stories are made of: events with their executions, tries, acts by hand and past holds.
+//! Reads the parts of stories: events with their executions, attempts, manual changes and past pauses.
 //!
-//! However many events are asked for, it is six statements.
+//! It takes six statements, however many events are asked for.
 
 use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
@@ -11,10 +11,10 @@ use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 
-/// The newest tries of an execution are told, so many at most.
+/// The most attempts of an execution that are read, newest first.
 const TRIES_MAX: i64 = 50;
 
-/// The most acts by hand, and the most past holds, that are read for one story.
+/// The most manual changes, and the most past pauses, that are read for one story.
 const ACTS_MAX: i64 = 500;
 const HOLDS_MAX: i64 = 500;
 
@@ -22,8 +22,7 @@ const HOLDS_MAX: i64 = 500;
 type By<K, T> = HashMap<K, Vec<T>>;
 
 impl Reports {
-    /// What became of these events, in their order. `configured` are the destination instances that
-    /// there are.
+    /// What happened to these events, in their order. `configured` are the configured destination instances.
     pub async fn chapters(
         &self,
         events: &[EventRow],
@@ -59,7 +58,7 @@ impl Reports {
         Ok(events.iter().map(chapter).collect())
     }
 
-    /// The newest tries of each execution, oldest first, and how many came before those.
+    /// The newest attempts of each execution, oldest first, and the number of earlier ones.
     async fn tries(&self, ids: &[i64]) -> Result<HashMap<i64, (u32, Vec<Try>)>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -99,8 +98,7 @@ impl Reports {
         Ok(tries)
     }
 
-    /// What people did to each of these executions, oldest first; of what was done to it together with
-    /// others, the last.
+    /// The manual changes of each of these executions, oldest first; of bulk operations, the last one.
     async fn acts_by_hand(&self, executions: &[ExecutionRow]) -> Result<By<i64, Act>, StoreError> {
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
         let rows = sqlx::query!(
@@ -141,8 +139,8 @@ impl Reports {
         Ok(acts)
     }
 
-    /// When the instances of these executions were held, from when the first of them was made until the
-    /// last came to its end.
+    /// The pauses of the instances of these executions, from the creation of the first one to the end of the
+    /// last.
     async fn past_holds(&self, executions: &[ExecutionRow]) -> Result<By<String, PastHold>, StoreError> {
         let destinations: Vec<&str> =
             executions.iter().map(|execution| execution.destination.as_str()).collect();
@@ -171,7 +169,7 @@ impl Reports {
         Ok(holds)
     }
 
-    /// Of which of these events the body was removed: when, and whether its customer was forgotten.
+    /// Which of these events lost their body: when, and whether a person was erased.
     async fn payloads_removed(
         &self,
         keys: &[i64],
@@ -190,7 +188,7 @@ impl Reports {
     }
 }
 
-/// What the row of an execution tells by itself.
+/// The part of a delivery that the row of its execution contains.
 fn delivery(execution: ExecutionRow, configured: &[String]) -> Result<Delivery, StoreError> {
     let unknown = |error: UnknownStatus| StoreError::Unexpected(error.to_string());
     Ok(Delivery {

@@ -1,39 +1,39 @@
-//! What happened over a stretch of time, in steps, for charts; and how much waited.
+//! Time series for charts: counts in steps, and the backlog.
 
 use super::{Backlog, Per, Statistics};
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// The word of the statistics for the most executions of a destination that waited at one time.
-/// Other numbers add up; of this one the greatest stands.
+/// The kind of statistic for the largest backlog of a destination in a minute or hour. Other kinds add up;
+/// this one keeps the maximum.
 pub const PENDING: &str = "pending";
 
-/// A number of one step.
+/// A count of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bin {
-    /// The step, from 0 on.
+pub struct Bucket {
+    /// The number of the step, from 0.
     pub step: i64,
     /// What is counted, in a word.
     pub kind: String,
-    /// The upper bound of a latency's bucket in milliseconds, as in [`super::Addition::le_ms`].
+    /// The upper bound of a latency bucket in milliseconds, as in [`super::Addition::le_ms`].
     pub le_ms: i64,
-    /// So many in all; of what waited the most at one time, over all destinations.
+    /// The total; for the backlog, the maximum over all destinations.
     pub n: i64,
 }
 
 impl Statistics {
-    /// The numbers from `from` on and before `to`, put together in steps of this length. Numbers of
-    /// zero are left out.
-    pub async fn history(
+    /// The counts at or after `from` and before `to`, combined into steps of this length. Zeros are left
+    /// out.
+    pub async fn time_series(
         &self,
         per: Per,
         from: DateTime<Utc>,
         to: DateTime<Utc>,
         step: Duration,
-    ) -> Result<Vec<Bin>, StoreError> {
+    ) -> Result<Vec<Bucket>, StoreError> {
         let bins = sqlx::query_as!(
-            Bin,
+            Bucket,
             r#"
             with of_step as (
                 select date_bin($4::bigint * interval '1 millisecond', at, $2) as begins, kind, le_ms, sum(n) as n
@@ -64,8 +64,8 @@ impl Statistics {
         Ok(bins)
     }
 
-    /// Notes how much waits now, for the charts: of what is noted in a minute or an hour the most
-    /// stands, whichever process notes it. Where nothing waits no row is written.
+    /// Records the present backlog for charts. A minute or hour keeps the maximum of all processes. A
+    /// backlog of zero writes no row.
     pub async fn note_backlog(&self, backlog: &[Backlog]) -> Result<(), StoreError> {
         let waiting: Vec<_> = backlog.iter().filter(|of| of.pending > 0).collect();
         if waiting.is_empty() {

@@ -3,7 +3,7 @@
 use super::takes;
 use crate::domain::audit::Action;
 use crate::domain::execution::Status;
-use crate::store::{ACT_COUNTED_MAX, Act, Counts};
+use crate::store::{BULK_OPERATION_COUNTED_MAX, BulkOperation, Counts};
 use crate::ui::Ui;
 use crate::ui::elements::{address, count, status, time};
 use crate::ui::filters::{EventsWanted, ExecutionsWanted, Pairs, in_words};
@@ -34,7 +34,8 @@ pub(in crate::ui) async fn show(
     Query(query): Query<ActQuery>,
 ) -> Result<Html<String>, Refusal> {
     let missing = || Refusal::not_found("The audit has no act on many of this number.");
-    let act = ui.store.reports.act(first, query.last.unwrap_or(first)).await?.ok_or_else(missing)?;
+    let act =
+        ui.store.reports.bulk_operation(first, query.last.unwrap_or(first)).await?.ok_or_else(missing)?;
     let is_replay = act.first.action == Action::EventsReplayed.as_str();
     let note = act.first.detail.get("note").and_then(Value::as_str);
     let asked = Asked::of(&act, is_replay);
@@ -62,7 +63,7 @@ pub(in crate::ui) async fn show(
 }
 
 /// How many are where, and how long it will take.
-fn standing(ui: &Ui, act: &Act) -> Markup {
+fn standing(ui: &Ui, act: &BulkOperation) -> Markup {
     let of = |is_wanted: &dyn Fn(&str) -> bool| -> u64 {
         act.states.iter().filter(|state| is_wanted(&state.status)).map(|state| state.count).sum()
     };
@@ -89,7 +90,7 @@ fn standing(ui: &Ui, act: &Act) -> Markup {
             }
             @if let (true, Some(time)) = (open > 0, takes(ui, &waiting)) { div { dt { "Takes about" } dd { (time) } } }
         }
-        @if act.is_more { p.soft { "The first " (number(u64::from(ACT_COUNTED_MAX))) " of them are counted." } }
+        @if act.is_more { p.soft { "The first " (number(u64::from(BULK_OPERATION_COUNTED_MAX))) " of them are counted." } }
         @if all == 0 { p.soft { "All of them were retried once more since, or were removed." } }
         @if failed > 0 { p { a href="/failures" { "What failed, and why" } } }
     }
@@ -125,7 +126,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(act: &Act, is_replay: bool) -> Self {
+    fn of(act: &BulkOperation, is_replay: bool) -> Self {
         let filter = act.first.detail.get("filter").and_then(Value::as_object);
         let text = |name: &str| {
             filter.and_then(|filter| filter.get(name)).map(|value| match value {

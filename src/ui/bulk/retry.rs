@@ -128,9 +128,9 @@ async fn step(
     let page = ui.store.reports.executions(filter, cursor, ROWS_AT_ONCE).await?;
     let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
     let retried = match deed {
-        None => ui.store.interventions.would_retry_many(&ids, status.as_str()).await?,
+        None => ui.store.interventions.would_bulk_retry(&ids, status.as_str()).await?,
         Some(Deed { detail, caller }) => {
-            ui.store.interventions.retry_many(&ids, status.as_str(), detail, caller).await?
+            ui.store.interventions.bulk_retry(&ids, status.as_str(), detail, caller).await?
         }
     };
     Ok(Step { counts: retried.counts, created: 0, line: retried.line, next: page.next })

@@ -123,7 +123,7 @@ impl EventsWanted {
                 before: instant("Received until", self.received_before.as_deref())?,
             },
         };
-        if filter.wants_window() && filter.received == Window::default() {
+        if filter.needs_time_range() && filter.received == Window::default() {
             filter.received = last_days(ui.store.reports.now().await?);
             self.received_after = filter.received.after.map(written);
         }

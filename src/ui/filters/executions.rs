@@ -127,7 +127,7 @@ impl ExecutionsWanted {
                 before: instant("Created until", self.created_before.as_deref())?,
             },
         };
-        if filter.wants_window() && filter.created == Window::default() {
+        if filter.needs_time_range() && filter.created == Window::default() {
             filter.created = last_days(ui.store.reports.now().await?);
             self.created_after = filter.created.after.map(written);
         }

@@ -46,7 +46,7 @@ impl From<ListError> for NotListed {
     fn from(error: ListError) -> Self {
         match error {
             ListError::Store(error) => error.into(),
-            ListError::WindowWanted { .. } => Self::Told(format!(
+            ListError::TimeRangeRequired { .. } => Self::Told(format!(
                 "This filter looks at a month at a time: give two times that are at most {WINDOW_DAYS_MAX} days apart."
             )),
         }
