@@ -75,7 +75,7 @@ impl Shared {
         Self {
             unhurried: store.unhurried(),
             notifier: Notifier::default(),
-            metrics: Metrics::new(names.iter()),
+            metrics: Metrics::with_checks(names.iter(), sources.checks()),
             clock,
             names,
             destinations: instances.iter().map(Instance::summary).collect(),

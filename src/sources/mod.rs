@@ -41,6 +41,8 @@ pub struct Kind {
     pub secrets: &'static [(&'static str, &'static str)],
     /// What to do at the sender so that it sends here; the address follows.
     pub set_up: &'static str,
+    /// The checks by which it rejects requests. Metrics count each under its own word.
+    pub checks: &'static [&'static str],
     /// Lists of types that have a name in filters.
     pub presets: &'static [Preset],
     /// Another spelling under which filters match a type as well.
@@ -54,7 +56,7 @@ pub type Configure = fn(&mut Reader<'_>, &InstanceName) -> Arc<dyn Source>;
 impl Kind {
     /// A kind that has nothing but this.
     pub const fn new(name: &'static str, sender: &'static str, configure: Configure) -> Self {
-        Self { name, sender, configure, secrets: &[], set_up: "", presets: &[], spelling: None }
+        Self { name, sender, configure, secrets: &[], set_up: "", checks: &[], presets: &[], spelling: None }
     }
 }
 
@@ -116,8 +118,7 @@ pub trait Source: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Rejection {
-    /// The check that failed, as a stable word. Metrics count it under that word if they know it,
-    /// otherwise as `other`.
+    /// The check that failed: one of its kind's [`checks`](Kind::checks).
     pub check: &'static str,
     /// What was wrong and what to do.
     pub detail: Cow<'static, str>,

@@ -10,6 +10,7 @@ use crate::domain::source::{Origin, SourceCatalog};
 use crate::domain::subscription::TypeVocabulary;
 use crate::domain::summary::EventSummary;
 use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The sources that this process serves. An event whose source is not among them is read by its stored
@@ -70,6 +71,11 @@ impl Registry {
     /// What strikes about the settings of each source, under its name.
     pub fn check(&self) -> impl Iterator<Item = (String, Vec<Finding>)> {
         self.instances.iter().map(|instance| (instance.title(), instance.source.check()))
+    }
+
+    /// The checks by which these sources reject requests, each once.
+    pub fn checks(&self) -> BTreeSet<&'static str> {
+        self.instances.iter().flat_map(|instance| instance.kind.checks.iter().copied()).collect()
     }
 
     fn instance(&self, name: &str) -> Option<&Instance> {

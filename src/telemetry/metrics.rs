@@ -27,22 +27,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Whatever is not among the words known; a new one belongs into its list.
 const OTHER: &str = "other";
 
-/// Why a webhook is rejected.
-const REJECTED: &[&str] = &[
-    "signature_missing",
-    "signature_malformed",
-    "signature_no_match",
-    "signature_too_old",
-    "signature_clock_ahead",
-    "body_not_an_event",
-    "event_id_invalid",
-    "event_refused",
-    "body_too_large",
-    "body_too_slow",
-    "body_broken_off",
-    "no_such_source",
-    OTHER,
-];
+/// Why a webhook is rejected, whatever its source. Each source has checks of its own.
+const REJECTED: &[&str] =
+    &["event_refused", "body_too_large", "body_too_slow", "body_broken_off", "no_such_source", OTHER];
 
 /// Why a webhook is turned away that may come again.
 const TURNED_AWAY: &[&str] = &["queue_full", "database_away", OTHER];
@@ -211,8 +198,17 @@ struct Destination {
 type Labels = Vec<(&'static str, Cow<'static, str>)>;
 
 impl Metrics {
-    /// Begins to count, for these destinations.
+    /// Begins to count, for these destinations and without sources.
     pub fn new(destinations: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::with_checks(destinations, [])
+    }
+
+    /// Begins to count, for these destinations and for sources that reject webhooks by these checks.
+    pub fn with_checks(
+        destinations: impl IntoIterator<Item = impl Into<String>>,
+        checks: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        let rejected: Vec<_> = checks.into_iter().chain(REJECTED.iter().copied()).collect();
         let mut registry = Registry::with_prefix("eventbridge");
         let webhooks = Family::<Labels, Counter>::default();
         let webhook = |outcome: &'static str, reason: &'static str| {
@@ -227,7 +223,7 @@ impl Metrics {
             began: Instant::now(),
             new: webhook("new", ""),
             duplicate: webhook("duplicate", ""),
-            rejected: Words::new(REJECTED, |reason| webhook("rejected", reason)),
+            rejected: Words::new(&rejected, |reason| webhook("rejected", reason)),
             turned_away: Words::new(TURNED_AWAY, |reason| webhook("turned_away", reason)),
             acknowledged: Histogram::of_durations(ACK_BOUNDS_MS),
             batch: Histogram::of_numbers(BATCH_BOUNDS),

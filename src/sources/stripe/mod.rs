@@ -40,6 +40,15 @@ pub const KIND: Kind = Kind {
         "the signing secret (whsec_…) of the endpoint that you add at Stripe, see below",
     )],
     set_up: "At Stripe, under Developers › Webhooks, add an endpoint with this URL, and copy its signing secret:",
+    checks: &[
+        "signature_missing",
+        "signature_malformed",
+        "signature_no_match",
+        "signature_too_old",
+        "signature_clock_ahead",
+        "body_not_an_event",
+        "event_id_invalid",
+    ],
     presets: event_type::PRESETS,
     spelling: Some(event_type::without_thin_prefix),
     ..Kind::new("stripe", "Stripe", configure)

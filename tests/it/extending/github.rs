@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub const KIND: Kind = Kind {
     secrets: &[("WEBHOOK_SECRET", "the secret that you enter at GitHub")],
     set_up: "At GitHub, under Settings › Webhooks, add this address with the content type application/json:",
+    checks: &["signature_missing", "signature_no_match", "body_not_an_event", "event_id_invalid"],
     ..Kind::new("github", "GitHub", configure)
 };
 
