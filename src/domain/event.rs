@@ -12,7 +12,7 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKey(pub i64);
 
-/// What a source reads off a verified request before anything is stored.
+/// What a source reads from a verified request before anything is stored.
 ///
 /// Every text is free of NUL and bounded (see [`bounded`]), so that the database takes it as it is;
 /// the exact bytes of the request stay in `payload`.

@@ -1,4 +1,4 @@
-//! Which events a destination instance wants: patterns of types, presets, and live or test mode.
+//! Which events a destination instance receives: patterns of types, presets, and live or test mode.
 //!
 //! A pattern is a type in which `*` stands for any text: `invoice.*`, `*.failed`, `*`. A word that
 //! starts with `@` is a preset: a named list of patterns.

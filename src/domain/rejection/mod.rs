@@ -1,4 +1,4 @@
-//! Rejected requests: what is kept of one, and what several tell together.
+//! Rejected requests: the sample that is kept of one, and the causes that several have in common.
 //!
 //! Nothing here holds a body, a signature or a header's text: enough to find the cause, and nothing
 //! that a customer wrote.
@@ -21,7 +21,7 @@ pub struct RejectionSample {
     pub reason: String,
     /// The names of its headers, sorted and bounded.
     pub header_names: Vec<String>,
-    /// Whether it calls itself the sender's, which anybody can.
+    /// Whether its User-Agent is the sender's, which anybody can claim.
     pub by_sender: bool,
     /// The length of its body.
     pub body_bytes: u64,
@@ -33,7 +33,7 @@ pub struct RejectionSample {
     pub claimed_at: Option<i64>,
     /// Whether it says to be about real money.
     pub livemode: Option<bool>,
-    /// Rejections before it of which nothing was kept: at most one a second is.
+    /// How many rejections before it were not kept: at most one per second is.
     pub unseen: u64,
 }
 
@@ -65,7 +65,7 @@ impl RejectionSample {
     }
 }
 
-/// How a body is written, as far as that tells who wrote it.
+/// How a body is written, as far as that shows who wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BodyForm {
     /// There is none.
@@ -74,9 +74,9 @@ pub enum BodyForm {
     NotJson,
     /// JSON, and no event.
     NotAnEvent,
-    /// An event in the very layout in which its source writes them.
+    /// An event in its sender's own layout.
     AsSent,
-    /// An event in another layout than its source's: something has written it anew.
+    /// An event in another layout: something on the way has rewritten it.
     Rewritten,
     /// JSON whose layout tells nothing.
     Unclear,

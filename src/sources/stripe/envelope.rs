@@ -1,4 +1,4 @@
-//! Reads the envelope of a Stripe event: strict in what makes it an event, lenient in all else.
+//! Reads the envelope of a Stripe event: strict in what makes it an event, lenient in everything else.
 //!
 //! A JSON object with an `id` of 1 to 255 printable characters is an event. Every other field may be
 //! absent or of any shape: snapshot events of 2011 and of today, thin events, unknown types, objects

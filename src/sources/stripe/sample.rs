@@ -1,4 +1,4 @@
-//! What can be told of a rejected request without keeping it.
+//! Samples of rejected requests: what shows the cause, without the body.
 
 use super::envelope;
 use super::signature::{HEADER, claimed_time};
@@ -7,13 +7,13 @@ use crate::sources::names_of;
 use axum::http::{HeaderMap, header};
 use serde::de::IgnoredAny;
 
-/// Stripe writes snapshot events over several lines, two blanks deeper at each level.
+/// Stripe writes snapshot events on several lines and indents each level by two blanks.
 const LAYOUT: &str = "{\n  \"";
 
-/// Thin events bear this word, and how they are laid out is not known.
+/// Thin events have this word. Their layout is not known.
 const THIN: &str = "\"v2.core.event\"";
 
-/// Notes why the request was rejected for `check`.
+/// Samples a request that failed `check`.
 pub(super) fn sample(source: &str, headers: &HeaderMap, body: &[u8], check: &str) -> RejectionSample {
     let (form, livemode) = form(body);
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
