@@ -1,19 +1,19 @@
-//! What a check finds, in words that a stranger understands: for the command `doctor`.
+//! What the check of a destination found, for the command `doctor`.
 
 use chrono::{DateTime, Utc};
 use std::time::Instant;
 
 pub use crate::domain::finding::{Finding, Level};
 
-/// What a destination's check found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct CheckReport {
-    /// Everything that was looked at, in order.
+    /// Everything that was checked, in order.
     pub findings: Vec<Finding>,
-    /// What could be added at the destination so that more is filled, as a person reads it.
+    /// What could be added at the destination, such as missing columns, as an operator reads it.
     pub additions: Vec<String>,
-    /// What the instance fills: two that fill the same one write everything twice.
+    /// The place that the instance writes to. Two instances with the same one write every event twice.
     pub target: Option<String>,
-    /// The time at the other side, and when it was told.
+    /// The time at the other side, and when its answer arrived.
     pub clock: Option<(DateTime<Utc>, Instant)>,
 }

@@ -20,20 +20,20 @@ use crate::domain::execution::Mode;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// How long the write test may take to its write.
+/// How long after its start the write test may write.
 const TEST_WITHIN: Duration = Duration::from_mins(2);
 
-/// The table that an instance fills, as it was found.
+/// The table that an instance fills.
 struct Found {
     data_source: String,
-    /// Nothing where no column can hold the key.
+    /// Nothing if no column can hold the key.
     bindings: Option<Bindings>,
     /// The properties that have no column and could get one.
     missing: Vec<Field>,
 }
 
 impl Notion {
-    /// Looks at all of it, up to where the next thing cannot be looked at.
+    /// Checks everything, up to the first problem that prevents further checks.
     pub(super) async fn run_check(&self, context: &dyn DeliveryContext) -> CheckReport {
         let mut report = CheckReport::default();
         let found = self.look(context, &mut report.findings).await;
@@ -63,7 +63,7 @@ impl Notion {
         Ok(found.missing.iter().map(|field| addition(*field)).collect())
     }
 
-    /// Makes a page as a delivery would, reads it back, and throws it away.
+    /// Creates a page as a delivery would, reads it back, and moves it to the trash.
     pub(super) async fn test_writing(&self, context: &dyn DeliveryContext) -> Vec<Finding> {
         let mut findings = Vec::new();
         let Some(Found { data_source, bindings: Some(bindings), .. }) =
@@ -110,7 +110,7 @@ impl Notion {
         let calls = self.client.with(context, Instant::now());
         match calls.bearer().await {
             Ok(answer) => findings.push(whose(&answer.value)),
-            // An integration that may not see users is told so, and may be good for all else.
+            // An integration without access to users can still be good for everything else.
             Err(CallError::Refused(refusal)) if refusal.status == 403 => {
                 findings.push(Finding::note("Notion does not tell whose the token is"));
             }
@@ -144,7 +144,7 @@ impl Notion {
         }
     }
 
-    /// The data source to fill, found by way of the database.
+    /// The data source to fill, found through the database.
     async fn find_data_source(
         &self,
         context: &dyn DeliveryContext,
@@ -222,7 +222,7 @@ impl Notion {
         }
     }
 
-    /// What the setting leads to, where it is no database that can be seen.
+    /// What the setting leads to, if that is no visible database.
     async fn where_it_leads(&self, context: &dyn DeliveryContext) -> Finding {
         let calls = self.client.with(context, Instant::now());
         let (id, setting) = (self.settings.database.as_str(), self.setting("DATABASE_ID"));
@@ -305,7 +305,7 @@ impl Notion {
                 |warning| matches!(warning, SchemaWarning::NotWritable { field: of, .. } if *of == field),
             )
         };
-        // Each mode fills one of the two, and leaves the other one empty.
+        // Each mode fills one of the two and leaves the other one empty.
         let of_other_mode = match self.settings.mode {
             Mode::Event => Field::LastEventId,
             Mode::Object => Field::EventId,
@@ -411,7 +411,7 @@ fn failed_call(instance: &InstanceName, outcome: Outcome) -> Finding {
     }
 }
 
-/// Whether everything that was written stands in the page.
+/// Whether the page holds everything that was written.
 fn read_back(sent: &Mapped, page: &Value, bindings: &Bindings) -> Finding {
     let properties = page.get("properties").and_then(Value::as_object);
     let is_there = |id: &str| {

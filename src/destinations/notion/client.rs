@@ -1,4 +1,4 @@
-//! Calls to Notion's API, one method for each that we make, and what can come back.
+//! Calls to Notion's API, one method per call, and their results.
 //!
 //! The version header and the shapes follow Notion's reference of 2026-03-11, in which pages belong
 //! to a data source and a database is a container of these.
@@ -27,13 +27,13 @@ const VERSION: &str = "2026-03-11";
 /// Notion gives up on a request after about 55 s; giving up earlier would leave writes in doubt.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// How long to leave Notion alone where it asks for that without saying for how long.
+/// How long to make no calls if Notion throttles without `Retry-After`.
 pub const THROTTLE_WAIT: Duration = Duration::from_secs(10);
 
-/// No answer of Notion's that we ask for is larger.
+/// The largest answer that is accepted.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// More of an error's message than this helps nobody.
+/// The longest part of an error message that is kept.
 const MESSAGE_CHARACTERS_MAX: usize = 500;
 
 /// Talks to Notion with one token.
@@ -44,13 +44,13 @@ pub struct Client {
     base: Url,
     token: HeaderValue,
     rate: Rate,
-    /// The token's own user, once it was asked for.
+    /// The token's own user, once it has been read.
     bot: OnceCell<Option<Arc<str>>>,
-    /// The time at Notion, as its last answer told it, and when that came.
+    /// The time at Notion according to its last answer, and when that arrived.
     clock: Arc<Mutex<Option<Told>>>,
 }
 
-/// A time that was told, and when that was.
+/// A time from an answer, and when the answer arrived.
 type Told = (DateTime<Utc>, Instant);
 
 /// A client within one delivery: every call takes a slot of the token's rate first.
@@ -58,24 +58,24 @@ type Told = (DateTime<Utc>, Instant);
 pub struct Calls<'a> {
     client: &'a Client,
     context: &'a dyn DeliveryContext,
-    /// After this, nothing is written whose landing late would do harm.
+    /// After this, the client sends no write that would do harm if it landed late.
     write_until: Instant,
 }
 
-/// A page as far as we need it.
+/// The parts of a page that are used.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PageRef {
     /// Its id.
     pub id: String,
     /// The link to it.
     pub url: Option<String>,
-    /// When it was made, in whole minutes.
+    /// When it was created, in whole minutes.
     pub created_time: Option<DateTime<Utc>>,
-    /// Who made it.
+    /// Who created it.
     pub created_by: Option<UserRef>,
     /// Who edited it last.
     pub last_edited_by: Option<UserRef>,
-    /// Where it lies.
+    /// Its parent.
     pub parent: Option<ParentRef>,
     /// What its columns hold, by their names.
     #[serde(default)]
@@ -83,7 +83,7 @@ pub struct PageRef {
 }
 
 impl PageRef {
-    /// The text in a column of this id; nothing where it has none.
+    /// The text in the column of this id, if there is such a column.
     pub fn text(&self, column_id: &str) -> Option<String> {
         let is_it = |property: &&Value| property.get("id").and_then(Value::as_str) == Some(column_id);
         let property = self.properties.values().find(is_it)?;
@@ -101,14 +101,14 @@ pub struct Found {
     pub next_cursor: Option<String>,
 }
 
-/// Where a page lies, as far as we need it.
+/// The parent of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ParentRef {
-    /// The data source; nothing where it lies elsewhere.
+    /// The data source, if the parent is one.
     pub data_source_id: Option<String>,
 }
 
-/// A user as far as we need one.
+/// The parts of a user that are used.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct UserRef {
     /// The id.
@@ -127,21 +127,21 @@ pub struct Database {
 pub struct DataSourceRef {
     /// Its id.
     pub id: String,
-    /// Its name; empty where nobody gave one.
+    /// Its name; empty if it has none.
     #[serde(default)]
     pub name: String,
 }
 
-/// An answer that is not what was asked for.
+/// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
     /// The rate allows no call for this long: nothing was sent.
     NoSlot(Duration),
     /// The try is too old for a write, or its lease may be lost: nothing was sent.
     TooLate,
-    /// No connection came about: nothing was sent.
+    /// No connection was established: nothing was sent.
     NotSent(String),
-    /// The connection broke or the time was up before an answer was complete.
+    /// The connection broke, or the timeout expired, before the answer was complete.
     NoAnswer {
         /// What happened.
         message: String,
@@ -157,10 +157,9 @@ pub enum CallError {
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// Notion's code, such as `validation_error`; `http_<status>` where it gave none.
+    /// Notion's code, such as `validation_error`; `http_<status>` if the answer has none.
     pub code: String,
-    /// Whether Notion itself said so: what lies before it, a proxy or the edge of its network, has no
-    /// such codes.
+    /// Whether Notion itself answered. A proxy, or the edge of its network, sends no such codes.
     pub is_notions_own: bool,
     /// Notion's message, shortened; it can quote what we sent.
     pub message: String,
@@ -168,16 +167,16 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// How long Notion asks us to wait.
     pub retry_after: Option<Duration>,
-    /// The page that was written although the answer is an error.
+    /// The page that was written despite the error.
     pub committed_page: Option<String>,
-    /// Why a rate limit struck.
+    /// The reason of a rate limit.
     pub rate_limit_reason: Option<String>,
     /// How long ago the request was sent.
     pub sent: Duration,
 }
 
 impl Refusal {
-    /// Whether Notion takes offence at a property: it has one code for all that is wrong with them.
+    /// Whether Notion rejects a property. It has one code for all problems of properties.
     pub fn is_about_a_property(&self) -> bool {
         self.status == 400 && self.code == "validation_error"
     }
@@ -188,7 +187,7 @@ impl Refusal {
     }
 }
 
-/// An answer and Notion's id of the request that it belongs to.
+/// An answer with Notion's id of the request.
 #[derive(Debug)]
 pub struct Answer<T> {
     /// What was asked for.
@@ -222,7 +221,7 @@ impl Client {
         Calls { client: self, context, write_until }
     }
 
-    /// The time at Notion by its last answer, and when that came; nothing before the first one.
+    /// The time at Notion according to its last answer, and when that arrived; nothing before the first one.
     pub fn clock(&self) -> Option<Told> {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -268,8 +267,7 @@ impl Calls<'_> {
         self.call(&Request::data_source(id)).await
     }
 
-    /// The id of the bot that the token belongs to; nothing where it belongs to a person. Asked for
-    /// once.
+    /// The id of the bot that the token belongs to; nothing if it belongs to a person. It is read once.
     pub async fn bot(&self) -> Result<Option<Arc<str>>, CallError> {
         #[derive(Deserialize)]
         struct Me {
@@ -294,7 +292,7 @@ impl Calls<'_> {
         self.call(&Request::find_pages(data_source, filter, from)).await
     }
 
-    /// Makes a page, unless it is too late for it.
+    /// Creates a page, unless it is too late for that.
     pub async fn create_page(
         &self,
         data_source: &str,
@@ -322,7 +320,7 @@ impl Calls<'_> {
         self.call(&Request::update_page(page, properties)).await
     }
 
-    /// Puts a page into the trash, from which a person can take it back, unless the lease may be lost.
+    /// Moves a page to the trash, from which a person can restore it, unless the lease may be lost.
     pub async fn trash_page(&self, page: &str) -> Result<Answer<PageRef>, CallError> {
         self.slot().await?;
         if !self.context.lease_holds() {
@@ -336,7 +334,7 @@ impl Calls<'_> {
         self.send(request).await
     }
 
-    /// Looks at the clock last of all: the wait for a slot comes before.
+    /// Checks the clock last, after the wait for a slot.
     async fn call_in_time<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
         self.slot().await?;
         if Instant::now() > self.write_until || !self.context.lease_holds() {
@@ -375,13 +373,13 @@ impl Calls<'_> {
     }
 }
 
-/// Why no client can be made.
+/// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum NotionClientError {
-    /// The token holds characters that no header takes.
+    /// The token has characters that a header cannot hold.
     #[error("the token holds characters that cannot be sent")]
     Token,
-    /// The HTTP client could not be set up.
+    /// The HTTP client cannot be built.
     #[error(transparent)]
     Http(#[from] ClientError),
 }
@@ -402,7 +400,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-/// What happened, where the request never went out.
+/// What happened, if the request was not sent.
 fn unsent(error: &reqwest::Error) -> Option<String> {
     (error.is_connect() || error.is_builder())
         .then(|| format!("Notion cannot be reached: {}", innermost(error)))
@@ -424,7 +422,7 @@ fn innermost(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Reads an error answer; at the edge of Notion's network it can be HTML.
+/// Reads an error answer. The edge of Notion's network can send HTML.
 fn refusal(status: u16, request_id: Option<String>, retry_after: Option<Duration>, body: &[u8]) -> Refusal {
     #[derive(Deserialize, Default)]
     #[serde(default)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 impl Attempt<'_> {
-    /// The page that counts of those of one key, after the others that are ours were trashed.
+    /// The page that counts among those of one key. The others that are ours are moved to the trash.
     pub(super) async fn settle_on_one(&self, table: &Table, found: Vec<PageRef>) -> Option<PageRef> {
         let mut pages = found;
         pages.retain(|page| !self.bears_another_key(table, page));
@@ -29,34 +29,34 @@ impl Attempt<'_> {
                 warn!(
                     page_id = page.id,
                     kept_id = oldest.id,
-                    "there is a second page, and it does not tell its key; a person must look at it"
+                    "second page without a key; a person must check it"
                 );
             }
         }
         Some(oldest)
     }
 
-    /// The page that counts after one was made although an earlier write was in doubt: that one may
-    /// have landed after all. Where it cannot be looked for, the new page counts.
+    /// The page that counts after a new one was created while an earlier write was in doubt: that one may
+    /// have landed after all. If the look fails, the new page counts.
     pub(super) async fn confirmed(&self, table: &Arc<Table>, made: Answer<PageRef>) -> Answer<PageRef> {
         let Ok(Answer { value: mut found, .. }) = self.find_all(table).await else {
-            warn!("a page was written anew, and it could not be seen whether the first one landed too");
+            warn!("look for an earlier page failed after a new one was created");
             return made;
         };
         if found.iter().all(|page| page.id != made.value.id) {
-            // A query may not show it yet.
+            // A query may not return it yet.
             found.push(made.value.clone());
         }
         let Answer { value, status, request_id } = made;
         Answer { value: self.settle_on_one(table, found).await.unwrap_or(value), status, request_id }
     }
 
-    /// Whether the page itself says that it is of another key. Whatever the query is worth: such a page
-    /// is neither written nor removed.
+    /// Whether the page itself holds another key. Such a page is neither written nor removed, although the
+    /// query returned it.
     fn bears_another_key(&self, table: &Table, page: &PageRef) -> bool {
         let is_another = key_of(table, page).is_some_and(|text| text != key_text(&self.key));
         if is_another {
-            warn!(page_id = page.id, "a page was found by a key that it does not bear; it is left alone");
+            warn!(page_id = page.id, "query returned a page with another key; page left unchanged");
         }
         is_another
     }
@@ -66,20 +66,20 @@ impl Attempt<'_> {
         match self.is_ours(page).await {
             Ok(true) => {}
             Ok(false) => {
-                warn!(page_id, kept_id, "there is a second page of one key, which a person must remove");
+                warn!(page_id, kept_id, "second page of one key; a person must remove it");
                 return;
             }
             Err(error) => {
                 let (class, code) = told(&error);
-                warn!(page_id, kept_id, class, code, "there is a second page of one key; whose is not known");
+                warn!(page_id, kept_id, class, code, "second page of one key; its owner is unknown");
                 return;
             }
         }
         match self.calls().trash_page(page_id).await {
-            Ok(_) => info!(page_id, kept_id, "there was a second page of one key; it is in the trash now"),
+            Ok(_) => info!(page_id, kept_id, "second page of one key moved to the trash"),
             Err(error) => {
                 let (class, code) = told(&error);
-                warn!(page_id, kept_id, class, code, "there is a second page of one key; trashing it failed");
+                warn!(page_id, kept_id, class, code, "second page of one key; moving it to the trash failed");
             }
         }
     }
@@ -91,18 +91,17 @@ impl Attempt<'_> {
     }
 }
 
-/// The key that the page says it is of, where it says so.
+/// The key that the page holds, if it holds one.
 fn key_of(table: &Table, page: &PageRef) -> Option<String> {
     page.text(&table.bindings.key.id).filter(|text| !text.is_empty())
 }
 
-/// What decides which page is the oldest: Notion tells whole minutes, and within one the id decides,
-/// so that every look decides alike.
+/// The order by age. Notion gives whole minutes; within one the id decides, so every look decides alike.
 fn age(page: &PageRef) -> (bool, Option<DateTime<Utc>>, &str) {
     (page.created_time.is_none(), page.created_time, &page.id)
 }
 
-/// Class and code, which is all of an error that goes to the log.
+/// Class and code: the only parts of an error that are logged.
 fn told(error: &CallError) -> (&str, Option<u16>) {
     match error {
         CallError::NoSlot(_) => ("rate_limit", None),

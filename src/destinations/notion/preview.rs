@@ -1,6 +1,6 @@
-//! What the next try would send, put together from the same parts and never sent.
+//! What the next try would send, built from the same parts and never sent.
 //!
-//! Only the columns are read, where they are not known. What hangs on a look is told for both cases.
+//! It reads only the columns, if they are unknown. If the requests depend on a look, it shows both cases.
 
 use super::Attempt;
 use super::column::Column;
@@ -13,11 +13,11 @@ use crate::domain::preview::{Effect, Preview, PreviewColumn, PreviewRequest, Whe
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Stands in an address for the id of the page that the look before finds.
+/// The placeholder in an address for the id of the page that the preceding look finds.
 const FOUND: &str = "{found}";
 
 impl Attempt<'_> {
-    /// What this try would send. An `Err` is what keeps one from telling.
+    /// What this try would send. An `Err` is the outcome that prevents the preview.
     pub(super) async fn preview(&self) -> Result<Preview, Outcome> {
         let table = self.table().get(self.reader()).await?;
         let Mapped { properties, notes: left_out } = self.mapped(&table);
@@ -58,8 +58,8 @@ impl Attempt<'_> {
         (Effect::Update, vec![request], written)
     }
 
-    /// A look, and what follows from it. What an event's write of unknown outcome has made is left as
-    /// it is found.
+    /// A look, and what follows from it. A page from an event's write of unknown outcome is left
+    /// unchanged.
     fn after_a_look(&self, table: &Table, properties: &Map<String, Value>) -> Vec<PreviewRequest> {
         let look = Request::find_pages(&table.data_source, &self.filter(table), None);
         let create = Request::create_page(&table.data_source, properties);
@@ -77,7 +77,7 @@ impl Attempt<'_> {
         requests
     }
 
-    /// What was written last to the page that would be written now; kept of objects alone.
+    /// What was written last to the page that would be written now. It is kept only for objects.
     fn written_last(&self, table: &Table) -> Option<&Map<String, Value>> {
         self.known_page(table)?;
         self.delivery.object?.written?.as_object()
@@ -92,7 +92,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What has to be waited for before anything is written over a write in doubt.
+    /// How long a write over a write in doubt must wait.
     fn waits(&self) -> Option<String> {
         let wait = self.time_to_settle(self.delivery.in_doubt?);
         Some(match wait.as_secs() {
@@ -129,7 +129,7 @@ fn columns(
     columns
 }
 
-/// A property's value as people read it; nothing where it is empty.
+/// A property's value as people read it; nothing if it is empty.
 fn readable(property: &Value) -> Option<String> {
     let (_, value) = property.as_object()?.iter().next()?;
     let named = |part: &Value| part.get("name").and_then(Value::as_str).map(str::to_owned);

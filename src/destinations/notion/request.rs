@@ -1,15 +1,15 @@
-//! What is sent to Notion: each request that we make, with its path and its body.
+//! The requests to Notion, with path and body.
 //!
-//! The client sends these, and a preview shows them, so that the two are the same.
+//! The client sends them and a preview shows them, so both are the same.
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-/// The most pages of one key that are looked at together.
+/// The most pages of one key in the first answer.
 const PAGES_OF_A_KEY_MAX: usize = 20;
 
-/// The same where a look goes on: then objects of one id are many.
+/// The same for further answers: then many objects share one id.
 const FURTHER_PAGES_MAX: usize = 100;
 
 /// A request, without the address of Notion, its token and its version.
@@ -53,7 +53,7 @@ impl Request {
         Self::write(Method::POST, &["data_sources", data_source, "query"], body)
     }
 
-    /// Makes a page.
+    /// Creates a page.
     pub fn create_page(data_source: &str, properties: &Map<String, Value>) -> Self {
         let parent = json!({"type": "data_source_id", "data_source_id": data_source});
         Self::write(Method::POST, &["pages"], json!({"parent": parent, "properties": properties}))
@@ -64,7 +64,7 @@ impl Request {
         Self::write(Method::PATCH, &["pages", page], json!({ "properties": properties }))
     }
 
-    /// Puts a page into the trash, from which a person can take it back.
+    /// Moves a page to the trash, from which a person can restore it.
     pub fn trash_page(page: &str) -> Self {
         Self::write(Method::PATCH, &["pages", page], json!({ "in_trash": true }))
     }
@@ -74,7 +74,7 @@ impl Request {
         Self::get(&["pages", id])
     }
 
-    /// Makes a database.
+    /// Creates a database.
     pub fn create_database(body: Value) -> Self {
         Self::write(Method::POST, &["databases"], body)
     }
@@ -84,12 +84,12 @@ impl Request {
         Self::write(Method::PATCH, &["data_sources", data_source], json!({ "properties": columns }))
     }
 
-    /// Lists what the token sees.
+    /// Lists what the token can see.
     pub fn search(body: Value) -> Self {
         Self::write(Method::POST, &["search"], body)
     }
 
-    /// The whole address, where Notion is at `base`.
+    /// The whole address, with Notion at `base`.
     pub fn url(&self, base: &Url) -> Url {
         let mut url = base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {

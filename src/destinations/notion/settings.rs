@@ -1,4 +1,4 @@
-//! An instance's own settings: where Notion is, its token, and which database to fill.
+//! The settings of an instance: Notion's address, the token, and the database to fill.
 
 use crate::config::{InstanceName, Reader};
 use crate::destinations::Rate;
@@ -11,44 +11,44 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use url::Url;
 
-/// A little below the 180 that Notion allows one connection in a minute.
+/// Slightly below the 180 calls per minute that Notion allows for one connection.
 const RATE_PER_MINUTE: u32 = 170;
 
 const API_URL: &str = "https://api.notion.com";
 
-/// Where Notion is, and with which token it is asked.
+/// Notion's address and the token.
 #[derive(Debug, Clone)]
 pub struct NotionAccess {
-    /// The instance, by which its settings are named.
+    /// The instance, which names the settings.
     pub instance: InstanceName,
     /// The base address, without `/v1`.
     pub base: Url,
     /// The integration's token.
     pub token: SecretString,
-    /// How often the token may be used, by all that share it.
+    /// How often all instances together may use the token.
     pub rate: Rate,
 }
 
-/// What one Notion instance works with.
+/// The settings of one Notion instance.
 #[derive(Debug, Clone)]
 pub struct NotionSettings {
-    /// Where Notion is, and the token.
+    /// Notion's address and the token.
     pub access: NotionAccess,
     /// The database, as plain hex.
     pub database: NotionId,
-    /// The data source, where the database has several.
+    /// The data source, if the database has several.
     pub data_source: Option<NotionId>,
-    /// How long a write of unknown outcome may still land or stay out of queries' sight.
+    /// How long a write of unknown outcome may still land, or stay invisible to queries.
     pub settle: Duration,
-    /// What its own executions deliver; those created under another setting keep to theirs.
+    /// What its executions deliver. Executions that were created under another mode keep that mode.
     pub mode: Mode,
     /// Whether an object whose page a person removed gets a new one.
     pub recreates: bool,
-    /// The zone in which a month begins.
+    /// The time zone in which a month begins.
     pub timezone: Tz,
 }
 
-/// An id of Notion's: 32 hex digits, dashes left out.
+/// A Notion id: 32 hex digits without dashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotionId(String);
 
@@ -93,7 +93,7 @@ impl NotionId {
 }
 
 impl NotionAccess {
-    /// Reads where Notion is and its token; what is missing or wrong is noted.
+    /// Reads Notion's address and the token. The reader collects the problems.
     pub fn read(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
         let key = instance.setting("API_KEY");
         let token = reader.secret(&key);
@@ -120,7 +120,7 @@ impl NotionAccess {
 }
 
 impl NotionSettings {
-    /// Reads the section of an instance; what is missing or wrong is noted.
+    /// Reads the section of an instance. The reader collects the problems.
     pub fn read(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
         let access = NotionAccess::read(reader, instance);
         let name = instance.setting("DATABASE_ID");
@@ -133,7 +133,7 @@ impl NotionSettings {
         let timezone = reader.parsed("REPORT_TIMEZONE", Tz::UTC, |text| {
             text.parse::<Tz>().map_err(|_| "must be the name of a time zone, such as Europe/Berlin")
         });
-        // What is wrong with it is noted where the subscription is read.
+        // `config::subscription` reports a problem of this setting.
         let mode =
             reader.text(&instance.setting("MODE")).and_then(|text| text.parse().ok()).unwrap_or_default();
         let recreates = reader.parsed(&instance.setting("REMOVED_PAGES"), false, |text| match text {
@@ -146,7 +146,7 @@ impl NotionSettings {
     }
 }
 
-/// Names a token without telling it: Notion counts by token, whichever instances use it.
+/// Names a token without revealing it. Notion counts by token, whichever instances use it.
 fn connection(token: &SecretString) -> String {
     const NAME_BYTES: usize = 8;
     let digest = Sha256::digest(token.expose_secret().as_bytes());
@@ -157,7 +157,7 @@ fn id(text: &str) -> Result<Option<NotionId>, &'static str> {
     NotionId::parse(text).map(Some).ok_or("must be an id of 32 hex digits, or a link copied from Notion")
 }
 
-/// Takes a bare base address as well as one that ends in `/v1` or `/v1/pages`.
+/// Accepts a base address, also one that ends in `/v1` or `/v1/pages`.
 fn base(text: &str) -> Result<Option<Url>, &'static str> {
     let mut url = Url::parse(text).map_err(|_| "must be a URL such as https://api.notion.com")?;
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {

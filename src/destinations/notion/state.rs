@@ -1,8 +1,8 @@
 //! Object mode: one page shows the newest state of one object.
 //!
-//! The page is found by the object's id or made; later states change what differs and nothing else.
-//! A write of unknown outcome that landed late could undo a newer one, so nothing is written until it
-//! has settled, and then everything is, down to what another state may have left in a column.
+//! The page is found by the object's id, or created. Later states change only what differs. A write of
+//! unknown outcome that lands late could undo a newer one. So nothing is written until it has settled;
+//! then everything is, including columns that another state may have filled.
 
 use super::classify::{self, Effect};
 use super::client::{Answer, CallError, PageRef};
@@ -18,7 +18,7 @@ impl Attempt<'_> {
     pub(super) async fn deliver_object(&self) -> Result<Outcome, Outcome> {
         let table = self.table().get(self.reader()).await?;
         if let Some(elapsed) = self.delivery.in_doubt {
-            // However many attempts it took: the newest state is worth writing until it is given up.
+            // However many attempts it took, the newest state is written until the execution fails.
             self.wait_until_settled(elapsed)?;
         }
         let page = match self.known_page(&table) {
@@ -39,7 +39,7 @@ impl Attempt<'_> {
         }
         let id = made.value.id.clone();
         let page = self.confirmed(table, made).await;
-        // What was made before shows an older state.
+        // The earlier page shows an older state.
         if page.value.id == id {
             Ok(showing(delivered(page), written))
         } else {
@@ -78,7 +78,7 @@ impl Attempt<'_> {
                 if !self.notion.settings.recreates {
                     return Err(Outcome::Gone(failure));
                 }
-                // An earlier try may have made its successor.
+                // An earlier try may have created its successor.
                 match self.find(&table).await? {
                     Some(found) => self.write_all(&table, &found.value.id).await,
                     None => self.create_state(&table).await,
@@ -106,11 +106,11 @@ impl Attempt<'_> {
         self.calls().overwrite_page(&page.id, &changes).await.map(Some)
     }
 
-    /// What differs from what was written last. Where that is not known for sure, all of it, and what
-    /// another state may have written and this one has no value for is cleared.
+    /// What differs from what was written last. If that is uncertain, everything; columns that another
+    /// state may have filled and this one does not are cleared.
     pub(super) fn changes(&self, table: &Table, page: &str, next: Map<String, Value>) -> Map<String, Value> {
         let object = self.delivery.object;
-        // Of a page that was not known, or lies in another data source, nothing was written here.
+        // Nothing was written to a page that is unknown or in another data source.
         let written = object.filter(|_| self.known_page(table).is_some_and(|known| known.id == page));
         let written = written.and_then(|object| object.written).and_then(Value::as_object);
         let is_certain = written.is_some() && self.delivery.in_doubt.is_none();
@@ -125,8 +125,8 @@ impl Attempt<'_> {
         changes
     }
 
-    /// The columns, to be cleared, that another state fills and `next` does not. Those that no state of the
-    /// object fills may hold what a person wrote.
+    /// The columns to clear: those that another state fills and `next` does not. Columns that no state of
+    /// the object fills may hold a person's text.
     fn left_by_others(&self, table: &Table, next: &Map<String, Value>) -> Map<String, Value> {
         let others = self.delivery.object.map(|object| object.others).unwrap_or_default();
         let filled = |state: &EventSummary| {

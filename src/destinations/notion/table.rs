@@ -1,9 +1,9 @@
-//! The data source that an instance fills: found once, its columns kept fresh.
+//! The data source that an instance fills. It is found once; its columns are kept fresh.
 //!
-//! Columns are read again when they are older than [`FRESH_FOR`] and whenever Notion refuses a
-//! property. A column that was bound stays bound by its id, so a renamed one goes on filling; the
-//! bindings are remembered, so that it does so after a restart too. While one delivery reads the
-//! columns anew, the others go on with those that are known.
+//! Columns are read again when they are older than [`FRESH_FOR`] and whenever Notion rejects a
+//! property. A bound column stays bound by its id, so a renamed one is still filled. The bindings are
+//! remembered across restarts. While one delivery reads the columns again, the others continue with
+//! those that are known.
 
 use super::classify::Effect;
 use super::client::{CallError, Calls, Database};
@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// How long the columns are taken to be as they were read.
+/// How long columns that were read count as fresh.
 const FRESH_FOR: Duration = Duration::from_mins(10);
 
-/// How long to go on with old columns where new ones could not be read.
+/// How long to continue with old columns if new ones could not be read.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// The data source and which of its columns hold what.
@@ -32,26 +32,26 @@ pub(super) struct Table {
     pub data_source: String,
     /// Which columns hold what.
     pub bindings: Bindings,
-    /// When Notion was asked for it.
+    /// When it was read.
     read_at: Instant,
     fresh_until: Instant,
 }
 
-/// What outlives a restart: the bindings of a data source.
+/// What is remembered across restarts: the bindings of a data source.
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     data_source: String,
     bindings: Bindings,
 }
 
-/// Knows the table; reads it when need be, one reader at a time.
+/// Holds the table. One delivery at a time reads it, when that is necessary.
 #[derive(Debug, Default)]
 pub(super) struct TableCache {
     known: Mutex<Option<Arc<Table>>>,
     reading: tokio::sync::Mutex<()>,
 }
 
-/// With what a table is read.
+/// What is necessary to read a table.
 #[derive(Clone, Copy)]
 pub(super) struct TableReader<'a> {
     pub calls: Calls<'a>,
@@ -62,7 +62,7 @@ pub(super) struct TableReader<'a> {
 }
 
 impl TableCache {
-    /// The table, read anew where it is not known or too old. An error is the delivery's outcome.
+    /// The table, read again if it is unknown or too old. An error is the delivery's outcome.
     pub async fn get(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
         let Some(table) = self.known() else {
             let _alone = self.reading.lock().await;
@@ -80,8 +80,8 @@ impl TableCache {
         }
     }
 
-    /// The table as it was at some time after `then`: read anew, unless somebody has done so since. One that
-    /// goes on because it could not be read again is as old as it was.
+    /// The table as it was at some time after `then`: read again, unless another delivery has done so since.
+    /// A failed refresh does not make a table newer.
     pub async fn later_than(&self, then: Instant, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
         let _alone = self.reading.lock().await;
         match self.known() {
@@ -90,14 +90,14 @@ impl TableCache {
         }
     }
 
-    /// The table read anew, whatever is known.
+    /// The table, read again in any case.
     pub async fn read_now(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
         let _alone = self.reading.lock().await;
         let known = self.known();
         self.read(reader, known.as_deref()).await
     }
 
-    /// Reads what is too old; where that fails for a passing reason, the old goes on for a while.
+    /// Refreshes a table that is too old. After a temporary failure the old one remains for a while.
     async fn refresh(&self, reader: TableReader<'_>, old: Arc<Table>) -> Result<Arc<Table>, Outcome> {
         match self.read(reader, Some(&old)).await {
             Ok(table) => Ok(table),
@@ -117,7 +117,7 @@ impl TableCache {
         Ok(table)
     }
 
-    /// The table as it was read last, however long ago.
+    /// The table as it was last read.
     pub fn known(&self) -> Option<Arc<Table>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -141,12 +141,12 @@ impl TableReader<'_> {
             .and_then(|schema| schema.resolve(self.key, previous.as_ref()))
             .map_err(|error| unusable(&self.settings.access.instance, &error))?;
         for warning in &resolution.warnings {
-            warn!("Notion's columns: {warning}");
+            warn!(%warning, "Notion column warning");
         }
         let bindings = resolution.bindings;
         if previous.as_ref() != Some(&bindings) {
             let columns = bindings.columns.len();
-            info!(data_source, columns, "read the columns of the Notion data source");
+            info!(data_source, columns, "Notion columns read");
             let remembered = Remembered { data_source: data_source.clone(), bindings: bindings.clone() };
             if let Ok(memory) = serde_json::to_value(remembered) {
                 self.context.remember(&memory).await;
@@ -155,7 +155,7 @@ impl TableReader<'_> {
         Ok(Table { data_source, bindings, read_at, fresh_until: Instant::now() + FRESH_FOR })
     }
 
-    /// The data source's id and what Notion says of it.
+    /// The data source's id and Notion's description of it.
     async fn describe(self, known: Option<&Table>) -> Result<(String, Value), Outcome> {
         let id = match (&self.settings.data_source, known) {
             (Some(configured), _) => configured.as_str().to_owned(),
@@ -164,7 +164,7 @@ impl TableReader<'_> {
         };
         match self.calls.data_source(&id).await {
             Ok(answer) => Ok((id, answer.value)),
-            // It was found in the database once and may have been replaced there since.
+            // It was found in the database earlier and may have been replaced there since.
             Err(CallError::Refused(refusal))
                 if refusal.status == 404 && known.is_some() && self.settings.data_source.is_none() =>
             {
@@ -176,7 +176,7 @@ impl TableReader<'_> {
         }
     }
 
-    /// The one data source of the database; where there are several, the operator must say which.
+    /// The only data source of the database. If there are several, the operator must choose one.
     async fn find(self) -> Result<String, Outcome> {
         let answer = self.calls.database(&self.settings.database).await;
         let answer = answer.map_err(|error| self.undescribed(error))?;
@@ -208,14 +208,14 @@ impl TableReader<'_> {
         self.calls.outcome(Effect::Describe, error)
     }
 
-    /// The bindings of this data source from an earlier run; those of another one say nothing.
+    /// The bindings of this data source from an earlier run, if there are any.
     pub(super) async fn remembered(self, data_source: &str) -> Option<Bindings> {
         let remembered: Remembered = serde_json::from_value(self.context.recall().await?).ok()?;
         NotionId::is_same(&remembered.data_source, data_source).then_some(remembered.bindings)
     }
 }
 
-/// The class of what is wrong with the columns.
+/// The class of failures of the columns.
 pub(super) const COLUMNS: &str = "columns";
 
 fn unusable(instance: &InstanceName, error: &SchemaError) -> Outcome {

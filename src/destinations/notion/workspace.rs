@@ -1,4 +1,4 @@
-//! What an operator's commands ask of Notion: whose the token is, what it sees, and new tables.
+//! Calls for the operator's commands: the owner of the token, what it can see, and new databases.
 
 use super::classify::Effect;
 use super::client::{Answer, CallError, Calls, Client, NotionClientError};
@@ -12,66 +12,66 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 
-/// The most things of one kind that are listed: nobody chooses among more.
+/// The most objects of one type in a list.
 const LISTED_MAX: usize = 500;
 
-/// The most things in one answer of a search.
+/// The most objects in one answer of a search.
 const PAGE_SIZE: usize = 100;
 
-/// Notion seen with one token.
+/// Notion as one token can see it.
 pub struct Workspace {
     client: Client,
 }
 
-/// Whose a token is.
+/// The owner of a token.
 #[derive(Debug, Clone, Default)]
 pub struct Bearer {
     /// The integration's name, or the person's.
     pub name: String,
     /// The workspace's name.
     pub workspace: String,
-    /// Whether it is an integration's, and no person's.
+    /// Whether it is an integration, not a person.
     pub is_bot: bool,
 }
 
-/// A page or a table that the token sees.
+/// A page or a table that the token can see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sight {
     /// Its id; a table's is that of its database, which is what the setting takes.
     pub id: String,
-    /// Its title, where it has one.
+    /// Its title; empty if it has none.
     pub title: String,
     /// The link to it.
     pub url: String,
 }
 
-/// A table that the token sees.
+/// A table that the token can see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TableSight {
     /// The database.
     #[serde(flatten)]
     pub database: Sight,
-    /// Why nothing can be written to it, where that is so.
+    /// Why it cannot be filled, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable: Option<&'static str>,
 }
 
-/// Why a table that is a wiki is of no use.
+/// Why a wiki cannot be filled.
 pub const WIKI: &str =
     "it is a wiki, which holds pages and databases: Notion's API cannot fill it as a table";
 
-/// What the token sees.
+/// What the token can see.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Shared {
-    /// Pages on which a database can be made: all but the rows of tables.
+    /// Pages under which a database can be created: all except the rows of tables.
     pub pages: Vec<Sight>,
     /// Databases.
     pub databases: Vec<TableSight>,
 }
 
 impl Workspace {
-    /// Notion with the token and address of an instance's settings; nothing where they are of no
-    /// use, which is noted.
+    /// Notion with the token and address of an instance's settings. If they cannot be used, the reader
+    /// holds the problem.
     pub fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
         let access = NotionAccess::read(reader, instance)?;
         match Client::new(&access) {
@@ -83,13 +83,13 @@ impl Workspace {
         }
     }
 
-    /// Whose the token is.
+    /// The owner of the token.
     pub async fn bearer(&self, context: &dyn DeliveryContext) -> Result<Bearer, Failure> {
         let calls = self.calls(context);
         Ok(calls.bearer().await.map_err(|error| calls.failure(error))?.value)
     }
 
-    /// Everything that the token sees, within a bound.
+    /// Everything that the token can see, up to a limit.
     pub async fn shared(&self, context: &dyn DeliveryContext) -> Result<Shared, Failure> {
         let calls = self.calls(context);
         let pages = calls.search("page").await.map_err(|error| calls.failure(error))?;
@@ -100,7 +100,7 @@ impl Workspace {
         })
     }
 
-    /// The page of this id, where the token sees it and it can hold a database.
+    /// The page with this id, if the token can see it and it can hold a database.
     pub async fn page(&self, context: &dyn DeliveryContext, id: &NotionId) -> Result<Option<Sight>, Failure> {
         let calls = self.calls(context);
         match calls.page(id.as_str()).await {
@@ -110,7 +110,7 @@ impl Workspace {
         }
     }
 
-    /// Makes a database with a column for every property, and gives its id and link.
+    /// Creates a database with a column for every property, and returns its id and link.
     pub async fn make_database(
         &self,
         context: &dyn DeliveryContext,
@@ -135,7 +135,7 @@ impl Workspace {
 }
 
 impl Calls<'_> {
-    /// Whose the token is.
+    /// The owner of the token.
     pub(super) async fn bearer(&self) -> Result<Answer<Bearer>, CallError> {
         let answer: Answer<Value> = self.call(&Request::me()).await?;
         let text = |path: &str| answer.value.pointer(path).and_then(Value::as_str).unwrap_or_default();
@@ -152,7 +152,7 @@ impl Calls<'_> {
         self.call(&Request::page(id)).await
     }
 
-    /// Reads a database, with all that Notion says of it.
+    /// Reads a database in full.
     pub(super) async fn whole_database(&self, id: &NotionId) -> Result<Answer<Value>, CallError> {
         self.call(&Request::database(id.as_str())).await
     }
@@ -171,7 +171,7 @@ impl Calls<'_> {
         failure_of(self.outcome(Effect::Look, error))
     }
 
-    /// Everything of one kind that the token sees: `page` or `data_source`.
+    /// Everything of one type that the token can see: `page` or `data_source`.
     async fn search(&self, kind: &str) -> Result<Vec<Value>, CallError> {
         #[derive(Deserialize)]
         struct Found {
@@ -215,7 +215,7 @@ pub(super) fn failure_of(outcome: Outcome) -> Failure {
     }
 }
 
-/// Whether a data source belongs to a wiki: only those have a column of this type.
+/// Whether a data source belongs to a wiki. Only wikis have a column of this type.
 pub(super) fn is_wiki(data_source: &Value) -> bool {
     let properties = data_source.get("properties").and_then(Value::as_object);
     properties
@@ -224,7 +224,7 @@ pub(super) fn is_wiki(data_source: &Value) -> bool {
         .any(|property| property.get("type").and_then(Value::as_str) == Some("verification"))
 }
 
-/// The plain text of a title, be it of a database or of a page.
+/// The plain text of the title of a database or a page.
 pub(super) fn title(thing: &Value) -> String {
     let of_page = || {
         let properties = thing.get("properties")?.as_object()?;
