@@ -1,41 +1,41 @@
-//! What people read: one message in each of the forms. No payload is in it, and nothing that came in.
+//! Messages in each format. A message contains no payload and nothing that was received.
 
 use super::settings::Format;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
-/// A longer text is cut: Discord takes 2,000 characters.
+/// A longer text is cut: Discord accepts 2,000 characters.
 const TEXT_CHARACTERS_MAX: usize = 1_800;
 
-/// What is told.
+/// What is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) state: State,
-    /// What it is about.
+    /// The key of the condition.
     pub(super) key: String,
     pub(super) summary: String,
     pub(super) remedy: String,
     pub(super) since: DateTime<Utc>,
-    /// Where people look further.
+    /// The page that shows more.
     pub(super) link: Option<Url>,
 }
 
-/// Of what kind it is.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Something is wrong.
+    /// A condition has begun.
     Raised,
-    /// It was, and is over.
+    /// A condition has ended.
     Resolved {
-        /// Since when.
+        /// When it ended.
         at: DateTime<Utc>,
     },
-    /// A person wanted to see whether it arrives.
+    /// A test, sent by an operator.
     Test,
 }
 
-/// A request's body and what headers go with it.
+/// The body and the headers of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) headers: Vec<(&'static str, String)>,
@@ -43,7 +43,7 @@ pub(super) struct Written {
 }
 
 impl Message {
-    /// The message as a receiver of this form takes it.
+    /// The message in this format.
     pub(super) fn write(&self, format: Format) -> Written {
         let json = |body: &Value| Written {
             headers: vec![("content-type", "application/json".to_owned())],
@@ -90,7 +90,7 @@ impl Message {
             State::Raised => ("high", "warning"),
             State::Resolved { .. } | State::Test => ("default", "white_check_mark"),
         };
-        // A header holds plain characters only.
+        // A header may contain printable ASCII characters only.
         let title = self.title().chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
         let mut headers =
             vec![("title", title), ("priority", priority.to_owned()), ("tags", tags.to_owned())];
@@ -121,7 +121,7 @@ fn at(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// The three characters with which Slack's own marks begin.
+/// Escapes the three characters that begin Slack's markup.
 fn slack_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn slack_gets_one_text_with_its_marks_escaped() {
+    fn slack_gets_one_text_with_its_markup_escaped() {
         assert_eq!(
             body(State::Raised, Format::Slack)["text"],
             "EventBridge: Deliveries to notion are held (columns).\nSince 2027-01-15 08:00 UTC.\n\
@@ -181,11 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_every_part_by_its_name() {
-        let told = body(State::Resolved { at: time(60) }, Format::Json);
-        assert_eq!((&told["state"], &told["key"]), (&json!("resolved"), &json!("held notion")));
+    fn json_has_every_part_by_its_name() {
+        let sent = body(State::Resolved { at: time(60) }, Format::Json);
+        assert_eq!((&sent["state"], &sent["key"]), (&json!("resolved"), &json!("held notion")));
         assert_eq!(
-            (&told["since"], &told["resolved_at"]),
+            (&sent["since"], &sent["resolved_at"]),
             (&json!("2027-01-15T08:00:00Z"), &json!("2027-01-15T08:01:00Z"))
         );
         assert_eq!(body(State::Test, Format::Json)["state"], "test");

@@ -1,23 +1,22 @@
-//! Alerts of the service's own: a few conditions, each told once, however many processes see it.
+//! Alerts: sends what the health assessment finds, each finding once, however many processes see it.
 //!
-//! One process at a time has the duty to look; what it finds stands in the database, and whoever
-//! takes a row on tells it, so a message that finds no receiver is tried again by whichever process
-//! lives. Only a database in trouble is told by each process by itself: nothing else could.
+//! What is wrong is decided in [`health`]; this module only records which findings last, and sends
+//! notices when one begins and when it ends. One process at a time evaluates, under a lease. Notices are
+//! rows in the database, so another process sends what the first could not. Only a database failure is
+//! reported by each process on its own, because nothing else could report it.
 
-mod conditions;
 mod message;
 mod sender;
 mod settings;
 
 pub use sender::{AlertError, send_test_alert};
-pub use settings::{Address, AlertSettings, Format, Receiver, Thresholds, settings};
+pub use settings::{Address, AlertSettings, Format, Receiver, settings};
 
-use crate::domain::rejection::rejected_in_a_row;
-use crate::domain::silence::{self, BusyHour};
-use crate::domain::source::SourceCatalog;
+use crate::health::{
+    self, Finding, Matter, Notice, PartialSnapshot, Scope, Snapshot, assess, database_unavailable,
+};
 use crate::store::{Condition, DueAlert, Store, StoreError};
 use chrono::{DateTime, Utc};
-use conditions::{Seen, conditions};
 use futures_util::future::join_all;
 use message::{Message, State};
 use std::future::Future;
@@ -28,58 +27,56 @@ use tracing::{error, info, warn};
 use url::Url;
 use uuid::Uuid;
 
-/// The duty of those who tell alerts, and that of those who say that all is well and tell none: whoever
-/// has no receiver must not keep one who has from telling.
-const TELLING: &str = "alerts";
-const BEATING: &str = "heartbeat";
+/// The lease of the process that sends alerts, and that of one that sends heartbeats only: a process
+/// without a receiver must not keep one that has a receiver from sending.
+const ALERTS_LEASE: &str = "alerts";
+const HEARTBEAT_LEASE: &str = "heartbeat";
 
-/// How long a process that has fallen silent keeps the duty.
-const DUTY_FOR: Duration = Duration::from_secs(45);
+/// How long a lease lasts if its holder falls silent.
+const LEASE_FOR: Duration = Duration::from_secs(45);
 
-/// How long one look may take.
-const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// How long one statement may take.
+const STATEMENT_WITHIN: Duration = Duration::from_secs(10);
 
-/// The time between two signs that all is well.
-const BEAT_EVERY: Duration = Duration::from_mins(1);
+/// The time between two heartbeats.
+const HEARTBEAT_EVERY: Duration = Duration::from_mins(1);
 
-/// The wait before telling again of a database in trouble.
-const TELL_AGAIN: Duration = Duration::from_secs(30);
+/// The wait before another try to report a database failure.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// How long the database may take to hear that the duty is free.
-const LEAVE_WITHIN: Duration = Duration::from_secs(2);
-
-/// The silence of all workers after which not all is well.
-const WORKERS_SILENT: Duration = Duration::from_secs(15);
-
-/// Failures are told for so long after the last one.
-const FAILURES_OF_LATE: Duration = Duration::from_hours(1);
+/// How long giving the lease back may take.
+const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What alerts are about.
 #[derive(Clone)]
 pub struct Subject {
-    /// The destination instances of this process.
-    pub instances: Arc<[String]>,
-    /// The sources, which find the causes of rejected requests.
-    pub sources: Arc<dyn SourceCatalog>,
-    /// The time that is told where the database cannot tell it.
+    /// What is assessed.
+    pub scope: Scope,
+    /// The time while the database cannot be asked for it.
     pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
 }
 
-/// Looks and tells until told to stop. Does nothing where nobody is to be told.
+/// Evaluates and sends until it is stopped. Returns at once if there is neither a receiver nor a heartbeat.
 pub async fn watch(store: Store, subject: Subject, settings: AlertSettings, stop: CancellationToken) {
     if settings.receiver.is_none() && settings.heartbeat.is_none() {
         return;
     }
-    let mut watch =
-        Watch { store, subject, settings, myself: Uuid::new_v4(), next_beat: Instant::now(), trouble: None };
+    let mut watch = Watch {
+        store,
+        subject,
+        settings,
+        holder: Uuid::new_v4(),
+        next_heartbeat: Instant::now(),
+        database_failure: None,
+    };
     let watching = async {
         loop {
             watch.round().await;
-            tokio::time::sleep(watch.settings.look_every).await;
+            tokio::time::sleep(watch.settings.evaluate_every).await;
         }
     };
     if stop.run_until_cancelled(watching).await.is_none() {
-        watch.leave().await;
+        watch.release().await;
     }
 }
 
@@ -87,107 +84,65 @@ struct Watch {
     store: Store,
     subject: Subject,
     settings: AlertSettings,
-    myself: Uuid,
-    next_beat: Instant,
-    trouble: Option<Trouble>,
+    holder: Uuid,
+    next_heartbeat: Instant,
+    database_failure: Option<DatabaseFailure>,
 }
 
-/// The database is in trouble, or was and its end is not told yet.
-struct Trouble {
+/// The database fails, or has recovered and that is not reported yet.
+struct DatabaseFailure {
     since: DateTime<Utc>,
     over_at: Option<DateTime<Utc>>,
-    is_told: bool,
+    is_reported: bool,
     next_try: Instant,
 }
 
 impl Watch {
     async fn round(&mut self) {
-        // A write, also where another process has the duty: a database that takes none is told.
-        let taken = in_time(self.store.named_leases.acquire(self.duty(), self.myself, DUTY_FOR)).await;
+        // This writes even if another process holds the lease, so each process notices a database that
+        // accepts no writes.
+        let taken = in_time(self.store.named_leases.acquire(self.lease(), self.holder, LEASE_FOR)).await;
         match taken {
             Ok(is_ours) => {
-                self.out_of_trouble().await;
+                self.database_works().await;
                 if is_ours {
-                    self.beat().await;
-                    let to_tell =
-                        if self.settings.receiver.is_some() { self.look().await } else { Vec::new() };
-                    // Side by side: nobody else takes them on as long as a single one can take.
-                    join_all(to_tell.iter().map(|alert| self.tell(alert))).await;
+                    self.heartbeat().await;
+                    let due =
+                        if self.settings.receiver.is_some() { self.evaluate().await } else { Vec::new() };
+                    // At the same time: no other process takes them while a single one is being sent.
+                    join_all(due.iter().map(|alert| self.send(alert))).await;
                 }
             }
             Err(error) => {
-                warn!(%error, "could not look whether there is something to tell");
-                self.in_trouble().await;
+                warn!(%error, "alert evaluation failed");
+                self.database_fails().await;
             }
         }
     }
 
-    const fn duty(&self) -> &'static str {
-        if self.settings.receiver.is_some() { TELLING } else { BEATING }
+    const fn lease(&self) -> &'static str {
+        if self.settings.receiver.is_some() { ALERTS_LEASE } else { HEARTBEAT_LEASE }
     }
 
-    /// Looks, and takes on what is to be told. A look that fails is no trouble of the database's, which
-    /// has just taken a write: what it would have seen stays as it was, and the others are told.
-    async fn look(&self) -> Vec<DueAlert> {
-        let (seen, kinds) = self.see().await;
-        let found = conditions(&seen, &self.settings.thresholds);
-        if let Err(error) = in_time(self.store.alerts.record_conditions(&kinds, &found)).await {
-            warn!(%error, "could not record what is to be told");
+    /// Assesses health, records what lasts, and takes the notices that are due. A fact that cannot be read
+    /// is not a database failure, because the lease was just written: its alerts stay as they are.
+    async fn evaluate(&self) -> Vec<DueAlert> {
+        let PartialSnapshot { snapshot, read } =
+            Snapshot::load_for_alerts(&self.store, &self.subject.scope, STATEMENT_WITHIN).await;
+        let findings = assess(&snapshot, &self.settings.thresholds).findings;
+        let conditions: Vec<_> =
+            findings.into_iter().filter_map(|finding| condition(finding, snapshot.now)).collect();
+        let kinds: Vec<_> = read.into_iter().map(Matter::as_str).collect();
+        if let Err(error) = in_time(self.store.alerts.record_conditions(&kinds, &conditions)).await {
+            warn!(%error, "alert conditions could not be recorded");
         }
         in_time(self.store.alerts.take_alerts()).await.unwrap_or_else(|error| {
-            warn!(%error, "could not read what is to be told");
+            warn!(%error, "due alerts could not be read");
             Vec::new()
         })
     }
 
-    /// What is to be seen, and the kinds of conditions of which all was seen.
-    async fn see(&self) -> (Seen, Vec<&'static str>) {
-        let (store, instances) = (&self.store, &self.subject.instances);
-        let mut kinds = Vec::new();
-        let mut seen = Seen::default();
-        let Some(now) = told_if_not("the time", store.reports.now()).await else { return (seen, kinds) };
-        seen.now = now;
-        if let Some(held) = told_if_not("held", store.destinations.paused(instances)).await {
-            seen.held = held;
-            kinds.push("held");
-        }
-        if let Some(backlog) = told_if_not("backlog", store.reports.backlog(instances)).await {
-            seen.backlog = backlog;
-            kinds.push("backlog");
-        }
-        if let Some(failures) =
-            told_if_not("failures", store.reports.failures_of_late(FAILURES_OF_LATE)).await
-        {
-            seen.failures = failures;
-            kinds.push("failures");
-        }
-        let Some(last) = told_if_not("the last event", store.rejections.last_accepted_at()).await else {
-            return (seen, kinds);
-        };
-        seen.last_accepted_at = last;
-        if let Some(rejections) = told_if_not("rejected", store.rejections.rejections()).await {
-            seen.rejected = rejected_in_a_row(&rejections, last, self.subject.sources.as_ref(), now);
-            kinds.push("rejected");
-        }
-        if let Some(hours) = told_if_not("silence", self.hours(last, now)).await {
-            seen.hours = hours;
-            kinds.push("silence");
-        }
-        (seen, kinds)
-    }
-
-    /// The hours before the last event in which something came in. What is usual need not be known while
-    /// something came in of late.
-    async fn hours(
-        &self,
-        last: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<BusyHour>, StoreError> {
-        let Some(last) = last.filter(|last| now - silence::SHORTEST > *last) else { return Ok(Vec::new()) };
-        self.store.statistics.busy_hours(last - silence::HOURS_LOOKED_AT, now).await
-    }
-
-    async fn tell(&self, alert: &DueAlert) {
+    async fn send(&self, alert: &DueAlert) {
         let Some(receiver) = &self.settings.receiver else { return };
         let state = match alert.resolved_at {
             None => State::Raised,
@@ -197,12 +152,12 @@ impl Watch {
         let key = alert.condition.key.as_str();
         match sender::send(receiver, &message).await {
             Ok(()) => {
-                info!(key, resolved = alert.resolved_at.is_some(), "told an alert");
+                info!(key, resolved = alert.resolved_at.is_some(), "alert sent");
                 if let Err(error) = self.store.alerts.mark_notified(alert).await {
-                    warn!(%error, key, "an alert was told and may be told once more");
+                    warn!(%error, key, "sent alert could not be recorded; it may be sent again");
                 }
             }
-            Err(error) => error!(%error, key, "could not tell an alert; it is tried again"),
+            Err(error) => error!(%error, key, "alert could not be sent; it is tried again"),
         }
     }
 
@@ -217,105 +172,101 @@ impl Watch {
         }
     }
 
-    /// Says once a minute that all is well: the database has just taken a write, and workers beat.
-    async fn beat(&mut self) {
+    /// Sends a heartbeat once a minute, if a worker is running. The database has just accepted a write.
+    async fn heartbeat(&mut self) {
         let Some(address) = &self.settings.heartbeat else { return };
-        if Instant::now() < self.next_beat {
+        if Instant::now() < self.next_heartbeat {
             return;
         }
-        let beats = async { self.subject.instances.is_empty() || self.a_worker_beats().await };
-        if !beats.await {
-            warn!("no worker beats, so nobody is told that all is well");
+        if !self.has_worker().await {
+            warn!("no worker is running; heartbeat not sent");
             return;
         }
-        match sender::beat(address).await {
-            Ok(()) => self.next_beat = Instant::now() + BEAT_EVERY,
-            Err(error) => warn!(%error, "could not say that all is well"),
+        match sender::send_heartbeat(address).await {
+            Ok(()) => self.next_heartbeat = Instant::now() + HEARTBEAT_EVERY,
+            Err(error) => warn!(%error, "heartbeat could not be sent"),
         }
     }
 
-    async fn a_worker_beats(&self) -> bool {
-        let asked =
-            tokio::time::timeout(LOOK_WITHIN, self.store.reports.a_worker_beats(WORKERS_SILENT)).await;
-        matches!(asked, Ok(Ok(true)))
+    /// Whether a worker is running. Without a destination none is needed.
+    async fn has_worker(&self) -> bool {
+        self.subject.scope.instances.is_empty()
+            || in_time(health::has_worker(&self.store)).await.unwrap_or_default()
     }
 
-    /// Tells by itself that the database is in trouble, once that has lasted for a while.
-    async fn in_trouble(&mut self) {
+    /// Reports a database failure that has lasted for a while.
+    async fn database_fails(&mut self) {
         let now = Instant::now();
-        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+        let failure = self.database_failure.get_or_insert_with(|| DatabaseFailure {
             since: (self.subject.clock)(),
             over_at: None,
-            is_told: false,
-            next_try: now + self.settings.database_trouble,
+            is_reported: false,
+            next_try: now + self.settings.thresholds.alerts.database_after,
         });
-        trouble.over_at = None;
-        if !trouble.is_told && trouble.next_try <= now {
-            self.tell_of_trouble().await;
+        failure.over_at = None;
+        if !failure.is_reported && failure.next_try <= now {
+            self.report_database().await;
         }
     }
 
-    /// Tells that the trouble is over, where anybody has heard of it.
-    async fn out_of_trouble(&mut self) {
-        let Some(trouble) = &mut self.trouble else { return };
-        if !trouble.is_told {
-            self.trouble = None;
+    /// Reports that the database works again, if its failure was reported.
+    async fn database_works(&mut self) {
+        let Some(failure) = &mut self.database_failure else { return };
+        if !failure.is_reported {
+            self.database_failure = None;
             return;
         }
-        trouble.over_at.get_or_insert_with(|| (self.subject.clock)());
-        if trouble.next_try <= Instant::now() {
-            self.tell_of_trouble().await;
+        failure.over_at.get_or_insert_with(|| (self.subject.clock)());
+        if failure.next_try <= Instant::now() {
+            self.report_database().await;
         }
     }
 
-    async fn tell_of_trouble(&mut self) {
-        let (Some(receiver), Some(trouble)) = (&self.settings.receiver, &self.trouble) else { return };
-        let condition = Condition {
-            key: "database".to_owned(),
-            kind: "database".to_owned(),
-            failure_group: None,
-            summary: "A process cannot work with its database, so webhooks are answered 503.".to_owned(),
-            remedy: "See whether the database runs, takes writes and connections, and has room on its disk; the log says what it answers. Nothing is lost: Stripe sends again what was not taken, for up to three days.".to_owned(),
-            since: trouble.since,
+    async fn report_database(&mut self) {
+        let (Some(receiver), Some(failure)) = (&self.settings.receiver, &self.database_failure) else {
+            return;
         };
-        let state = trouble.over_at.map_or(State::Raised, |at| State::Resolved { at });
+        let Some(condition) = condition(database_unavailable(Some(failure.since)), failure.since) else {
+            return;
+        };
+        let state = failure.over_at.map_or(State::Raised, |at| State::Resolved { at });
         let sent = sender::send(receiver, &self.message(state, &condition)).await;
-        let Some(trouble) = &mut self.trouble else { return };
+        let Some(failure) = &mut self.database_failure else { return };
         match sent {
-            Ok(()) if trouble.over_at.is_some() => self.trouble = None,
-            Ok(()) => trouble.is_told = true,
+            Ok(()) if failure.over_at.is_some() => self.database_failure = None,
+            Ok(()) => failure.is_reported = true,
             Err(error) => {
-                error!(%error, "could not tell that the database is in trouble; it is tried again");
-                trouble.next_try = Instant::now() + TELL_AGAIN;
+                error!(%error, "database failure could not be reported; it is tried again");
+                failure.next_try = Instant::now() + RETRY_AFTER;
             }
         }
     }
 
-    /// Lets another process take the duty at once.
-    async fn leave(&self) {
+    /// Gives the lease back, so that another process takes it at once.
+    async fn release(&self) {
         let left =
-            tokio::time::timeout(LEAVE_WITHIN, self.store.named_leases.release(self.duty(), self.myself))
+            tokio::time::timeout(RELEASE_WITHIN, self.store.named_leases.release(self.lease(), self.holder))
                 .await;
         if let Ok(Err(error)) = left {
-            warn!(%error, "another process looks for what is to be told only later");
+            warn!(%error, "alert lease could not be released; another process takes it when it expires");
         }
     }
 }
 
-/// What the database answers, if it does so in time.
-async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(LOOK_WITHIN, asked).await.unwrap_or(Err(StoreError::TimedOut))
+/// The condition of a finding, if it raises an alert. A finding without a beginning begins now.
+fn condition(finding: Finding, now: DateTime<Utc>) -> Option<Condition> {
+    let Finding { key, matter, failure_group, since, notice, .. } = finding;
+    let Notice { summary, remedy } = notice?;
+    let kind = matter.as_str().to_owned();
+    Some(Condition { key, kind, failure_group, summary, remedy, since: since.unwrap_or(now) })
 }
 
-/// What one look saw; where it failed, the log says so.
-async fn told_if_not<T>(what: &str, look: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
-    in_time(look)
-        .await
-        .inspect_err(|error| warn!(%error, look = what, "could not look for what is to be told"))
-        .ok()
+/// The answer of the database, if it comes in time.
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(STATEMENT_WITHIN, answer).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
-/// Where people see what is the matter, by the kind of condition.
+/// The page that shows conditions of this kind.
 fn page(public_url: &Url, kind: &str) -> Option<Url> {
     let mut base = public_url.clone();
     if !base.path().ends_with('/') {
@@ -325,7 +276,7 @@ fn page(public_url: &Url, kind: &str) -> Option<Url> {
         "failures" => "failures",
         "backlog" => "executions?status=pending",
         "rejected" => "api/v1/rejections",
-        // The dashboard's first page: its verdict names what is held, and when the last event came.
+        // The overview names the paused destination, and when the last event arrived.
         "held" | "silence" => "",
         _ => "api/v1/health",
     };
@@ -337,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_message_links_to_where_its_matter_is_seen() {
+    fn each_message_links_to_the_page_that_shows_its_condition() {
         let base: Url = "https://eventbridge.example.com/app".parse().expect("a URL");
         let link = |kind: &str| page(&base, kind).expect("a link").to_string();
         for (kind, path) in [

@@ -1,14 +1,14 @@
-//! Brings messages to their receiver. Redirects are not followed, and addresses are not logged.
+//! Sends messages to their receiver. Redirects are not followed, and addresses are not logged.
 
 use super::message::{Message, State};
 use super::settings::{Address, AlertSettings, Receiver};
 use chrono::{DateTime, Utc};
 use reqwest::{Method, RequestBuilder, StatusCode};
 
-/// Why a message did not arrive. It holds no part of the address but its host.
+/// Why a message was not delivered. Of the address it contains the host only.
 #[derive(Debug, thiserror::Error)]
 pub enum AlertError {
-    /// Nobody is to be told.
+    /// No receiver is configured.
     #[error("ALERT_URL is not set")]
     NoReceiver,
     /// The receiver gave no answer.
@@ -19,7 +19,7 @@ pub enum AlertError {
         /// What happened.
         cause: reqwest::Error,
     },
-    /// The receiver did not take it.
+    /// The receiver refused it.
     #[error("{host} answered {status}")]
     Refused {
         /// The receiver's host.
@@ -29,8 +29,7 @@ pub enum AlertError {
     },
 }
 
-/// Sends a message that says it is a test; `now` is the time that it tells. Returns the host that
-/// took it.
+/// Sends a test message that bears the time `now`. Returns the host that accepted it.
 pub async fn send_test_alert(settings: &AlertSettings, now: DateTime<Utc>) -> Result<String, AlertError> {
     let receiver = settings.receiver.as_ref().ok_or(AlertError::NoReceiver)?;
     let message = Message {
@@ -45,7 +44,7 @@ pub async fn send_test_alert(settings: &AlertSettings, now: DateTime<Utc>) -> Re
     Ok(receiver.address.host().to_owned())
 }
 
-/// Brings a message to its receiver.
+/// Sends a message to its receiver.
 pub(super) async fn send(receiver: &Receiver, message: &Message) -> Result<(), AlertError> {
     let written = message.write(receiver.format);
     let Address { url, http } = &receiver.address;
@@ -53,15 +52,15 @@ pub(super) async fn send(receiver: &Receiver, message: &Message) -> Result<(), A
     for (name, text) in written.headers {
         request = request.header(name, text);
     }
-    taken(&receiver.address, request).await
+    accepted(&receiver.address, request).await
 }
 
-/// Says that all is well.
-pub(super) async fn beat(address: &Address) -> Result<(), AlertError> {
-    taken(address, address.http.get(address.url.clone())).await
+/// Sends a heartbeat.
+pub(super) async fn send_heartbeat(address: &Address) -> Result<(), AlertError> {
+    accepted(address, address.http.get(address.url.clone())).await
 }
 
-async fn taken(address: &Address, request: RequestBuilder) -> Result<(), AlertError> {
+async fn accepted(address: &Address, request: RequestBuilder) -> Result<(), AlertError> {
     let host = address.host().to_owned();
     match request.send().await {
         Ok(answer) if answer.status().is_success() => Ok(()),

@@ -1,17 +1,15 @@
-//! The settings of alerts: where to, in which form, and from when on.
+//! The settings of alerts: the receiver, the format, and the thresholds of health.
 
 use crate::config::Reader;
+use crate::health::{AlertRules, Thresholds};
 use crate::http_client;
 use reqwest::Client;
 use std::fmt;
 use std::time::Duration;
 use url::{Host, Url};
 
-/// The time between two looks at what there is to tell.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-
-/// How long the database must have been in trouble before a process tells so by itself.
-const DATABASE_TROUBLE: Duration = Duration::from_mins(1);
+/// The time between two evaluations.
+const EVALUATE_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a receiver may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -19,48 +17,31 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Alerts as configured.
 #[derive(Debug, Clone)]
 pub struct AlertSettings {
-    /// Who is told, where anybody is.
+    /// Where alerts are sent, if anywhere.
     pub receiver: Option<Receiver>,
-    /// Who hears, every minute, that all is well.
+    /// Where a heartbeat is sent every minute, if anywhere.
     pub heartbeat: Option<Address>,
     /// Where people reach the service, for links.
     pub public_url: Option<Url>,
-    /// From when on something is worth an alert.
+    /// From when on something is wrong; the dashboard, the API and the `status` command use the same.
     pub thresholds: Thresholds,
-    /// The time between two looks.
-    pub look_every: Duration,
-    /// How long the database must have been in trouble before it is told.
-    pub database_trouble: Duration,
+    /// The time between two evaluations.
+    pub evaluate_every: Duration,
 }
 
-/// From when on something is worth an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thresholds {
-    /// A destination has been held for so long; never where nothing is said.
-    pub held: Option<Duration>,
-    /// An execution has waited for so long; never where nothing is said.
-    pub pending: Option<Duration>,
-    /// So many webhooks were rejected with none accepted between; never for 0.
-    pub rejected_in_a_row: u64,
-    /// Nothing came in for so many times the usual gap; never for 0.
-    pub silence_factor: u32,
-    /// Executions were given up.
-    pub failures: bool,
-}
-
-/// Who is told.
+/// The receiver of alerts.
 #[derive(Debug, Clone)]
 pub struct Receiver {
-    /// Where.
+    /// Its address.
     pub address: Address,
-    /// In which form.
+    /// The format of its messages.
     pub format: Format,
 }
 
-/// The form of a message.
+/// The format of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// An incoming webhook of Slack, or of what takes the same.
+    /// An incoming webhook of Slack, or a compatible one.
     Slack,
     /// A webhook of Discord.
     Discord,
@@ -119,21 +100,34 @@ pub fn settings(reader: &mut Reader<'_>) -> AlertSettings {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url)),
         _ => Err("must be where people reach the service, such as https://eventbridge.example.com"),
     });
-    let minutes = |minutes: u64| (minutes > 0).then(|| Duration::from_mins(minutes));
-    let thresholds = Thresholds {
-        held: minutes(reader.number("ALERT_HELD_MINUTES", 5, 0, 10_080)),
-        pending: minutes(reader.number("ALERT_PENDING_MINUTES", 15, 0, 10_080)),
-        rejected_in_a_row: reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000),
-        silence_factor: reader.number("ALERT_SILENCE_FACTOR", 10, 0, 1_000),
-        failures: reader.switch("ALERT_FAILURES", true),
-    };
     AlertSettings {
         receiver,
         heartbeat,
         public_url,
-        thresholds,
-        look_every: LOOK_EVERY,
-        database_trouble: DATABASE_TROUBLE,
+        thresholds: thresholds(reader),
+        evaluate_every: EVALUATE_EVERY,
+    }
+}
+
+/// Reads the thresholds. 0 switches an alert off; the assessment then uses the default, except that a
+/// silence factor of 0 switches the check off.
+fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
+    let default = Thresholds::default();
+    let paused_minutes = reader.number("ALERT_HELD_MINUTES", 5, 0, 10_080);
+    let backlog_minutes = reader.number("ALERT_PENDING_MINUTES", 15, 0, 10_080);
+    let rejected_in_a_row = reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000);
+    let minutes = |minutes: u64| (minutes > 0).then(|| Duration::from_mins(minutes));
+    Thresholds {
+        backlog: minutes(backlog_minutes).unwrap_or(default.backlog),
+        rejected_in_a_row: if rejected_in_a_row > 0 { rejected_in_a_row } else { default.rejected_in_a_row },
+        silence_factor: reader.number("ALERT_SILENCE_FACTOR", 10, 0, 1_000),
+        alerts: AlertRules {
+            paused_after: minutes(paused_minutes),
+            backlog: backlog_minutes > 0,
+            rejected: rejected_in_a_row > 0,
+            failures: reader.switch("ALERT_FAILURES", true),
+            ..default.alerts
+        },
     }
 }
 
@@ -197,11 +191,33 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_of_nothing_is_never_reached() {
-        let thresholds =
-            read(&[("ALERT_HELD_MINUTES", "0"), ("ALERT_FAILURES", "off")]).expect("valid").thresholds;
-        assert_eq!((thresholds.held, thresholds.failures), (None, false));
-        assert_eq!(thresholds.pending, Some(Duration::from_mins(15)));
+    fn without_settings_the_thresholds_are_the_defaults() {
+        assert_eq!(read(&[]).expect("valid").thresholds, Thresholds::default());
+    }
+
+    #[test]
+    fn zero_switches_an_alert_off_and_leaves_the_assessment_at_its_default() {
+        let read = |pairs: &[(&str, &str)]| read(pairs).expect("valid").thresholds;
+        let off = read(&[
+            ("ALERT_HELD_MINUTES", "0"),
+            ("ALERT_PENDING_MINUTES", "0"),
+            ("ALERT_REJECTED_IN_A_ROW", "0"),
+            ("ALERT_FAILURES", "off"),
+        ]);
+        let none = AlertRules {
+            paused_after: None,
+            backlog: false,
+            rejected: false,
+            failures: false,
+            ..AlertRules::default()
+        };
+        assert_eq!(off, Thresholds { alerts: none, ..Thresholds::default() });
+        assert_eq!(read(&[("ALERT_PENDING_MINUTES", "60")]).backlog, Duration::from_hours(1));
+        assert_eq!(read(&[("ALERT_REJECTED_IN_A_ROW", "9")]).rejected_in_a_row, 9);
+    }
+
+    #[test]
+    fn a_negative_threshold_is_refused() {
         assert!(read(&[("ALERT_SILENCE_FACTOR", "-1")]).is_err());
     }
 }

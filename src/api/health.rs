@@ -1,13 +1,13 @@
-//! `/api/v1/health`: whether the service can do its work. Open to all, so it tells little: no numbers of
-//! events, no amounts, no ids.
+//! `/api/v1/health`: whether the service works. It requires no key, so it returns no numbers of events, no
+//! amounts and no ids.
 //!
-//! It is the verdict of the command line and the dashboard, but for webhooks that are rejected: anybody
-//! can send these, and nobody shall make a service look ill.
+//! It shows the assessment of the command line and the dashboard, except for rejected webhooks: anybody
+//! can send these, so they must not degrade health.
 
 use super::{Api, rejections};
-use crate::domain::verdict::{self, Matter, Trouble};
+use crate::health::{Destination, Finding, Level, Matter, Snapshot, assess};
 use crate::single_flight::SingleFlight;
-use crate::store::{PausedInstance, Store, StoreError, Watched};
+use crate::store::{Store, StoreError};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,13 +17,13 @@ use std::time::Duration;
 use tracing::warn;
 use utoipa::ToSchema;
 
-/// What the database answered is told again for so long without asking.
+/// The answer of the database is reused for this long.
 const DATABASE_FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// How things stand is told again for so long.
-const STANDING_FRESH_FOR: Duration = Duration::from_secs(2);
+/// An assessment is reused for this long.
+const ASSESSMENT_FRESH_FOR: Duration = Duration::from_secs(2);
 
-/// How long the database may take to say that it is there.
+/// How long the database may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// Whether the service works.
@@ -58,10 +58,10 @@ pub struct TroubleView {
     #[schema(example = "critical")]
     pub level: &'static str,
     /// What it is.
-    #[schema(example = "Nobody delivers")]
+    #[schema(example = "No worker is running")]
     pub says: String,
     /// What to do.
-    #[schema(example = "see whether it runs, and what its log says")]
+    #[schema(example = "check whether a worker process runs, and read its log")]
     pub remedy: String,
 }
 
@@ -93,14 +93,14 @@ pub struct Warning {
     pub remedy: String,
 }
 
-/// What health and probes saw last. Cheap to clone.
+/// What health and probes answered last. Cheap to clone: clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Looks {
+pub struct HealthCache {
     database: SingleFlight<Database>,
-    standing: SingleFlight<Standing>,
+    assessed: SingleFlight<Assessed>,
 }
 
-/// What there is of the database.
+/// The state of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Database {
     /// It answers, and has this program's schema.
@@ -111,9 +111,9 @@ pub(super) enum Database {
     Unavailable,
 }
 
-/// How things stand, as far as anybody may know.
+/// The part of an assessment that anybody may read.
 #[derive(Debug, Clone, Default)]
-struct Standing {
+struct Assessed {
     troubles: Vec<TroubleView>,
     destinations: Vec<HeldDestination>,
     warnings: Vec<Warning>,
@@ -136,72 +136,63 @@ struct Standing {
 )]
 pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
     let database = database(&api).await;
-    let seen = match database {
-        Database::Ok => standing(&api).await,
-        Database::NotMigrated | Database::Unavailable => Standing::default(),
+    let assessed = match database {
+        Database::Ok => assessed(&api).await,
+        Database::NotMigrated | Database::Unavailable => Assessed::default(),
     };
     let (status, code) = match database {
-        Database::Ok if seen.troubles.is_empty() => ("ok", StatusCode::OK),
+        Database::Ok if assessed.troubles.is_empty() => ("ok", StatusCode::OK),
         Database::Ok => ("degraded", StatusCode::OK),
         Database::NotMigrated | Database::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
     };
-    let Standing { troubles, destinations, warnings } = seen;
+    let Assessed { troubles, destinations, warnings } = assessed;
     let version = env!("CARGO_PKG_VERSION");
     (code, Json(Health { status, database: database.as_str(), troubles, destinations, warnings, version }))
 }
 
-/// What there is of the database, as of a moment ago.
+/// The state of the database, at most a second old.
 pub(super) async fn database(api: &Api) -> Database {
     let store = api.store.clone();
-    let look = async move { Ok(look_at_database(store).await) };
-    api.looks.database.get(DATABASE_FRESH_FOR, look).await.unwrap_or(Database::Unavailable)
+    let state = async move { Ok(database_state(store).await) };
+    api.health_cache.database.get(DATABASE_FRESH_FOR, state).await.unwrap_or(Database::Unavailable)
 }
 
-async fn look_at_database(store: Store) -> Database {
+async fn database_state(store: Store) -> Database {
     let answered = tokio::time::timeout(ANSWER_WITHIN, store.db.is_migrated()).await;
     match answered.unwrap_or(Err(StoreError::TimedOut)) {
         Ok(true) => Database::Ok,
         Ok(false) => Database::NotMigrated,
         Err(error) => {
-            warn!(%error, "the database does not answer");
+            warn!(%error, "database does not answer");
             Database::Unavailable
         }
     }
 }
 
-async fn standing(api: &Api) -> Standing {
-    let look = {
+async fn assessed(api: &Api) -> Assessed {
+    let read = {
         let api = api.clone();
         async move {
             Ok(read(&api).await.unwrap_or_else(|error| {
-                warn!(%error, "how things stand cannot be read");
-                Standing::unknown()
+                warn!(%error, "health snapshot could not be read");
+                Assessed::unknown()
             }))
         }
     };
-    api.looks.standing.get(STANDING_FRESH_FOR, look).await.unwrap_or_else(|_| Standing::unknown())
+    api.health_cache.assessed.get(ASSESSMENT_FRESH_FOR, read).await.unwrap_or_else(|_| Assessed::unknown())
 }
 
-async fn read(api: &Api) -> Result<Standing, StoreError> {
-    let watched = Watched {
-        instances: &api.instances,
-        destinations: &api.destinations,
-        sources: api.sources.as_ref(),
-        silence_factor: api.silence_factor,
-    };
-    let ((standing, _), held, (_, _, causes)) = tokio::try_join!(
-        api.store.standing(watched),
-        api.store.destinations.paused(&api.instances),
-        rejections::look(api),
-    )?;
-    let troubles = verdict::of(&standing).troubles;
+async fn read(api: &Api) -> Result<Assessed, StoreError> {
+    let (snapshot, (_, _, causes)) =
+        tokio::try_join!(Snapshot::load(&api.store, &api.scope), rejections::look(api))?;
+    let findings = assess(&snapshot, &api.thresholds).findings;
     let warnings = causes
         .into_iter()
         .filter(|found| found.is_current && found.cause.is_to_be_mended())
         .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });
-    Ok(Standing {
-        troubles: troubles.into_iter().filter_map(TroubleView::of).collect(),
-        destinations: held.into_iter().map(HeldDestination::from).collect(),
+    Ok(Assessed {
+        troubles: findings.into_iter().filter_map(TroubleView::of).collect(),
+        destinations: snapshot.destinations.into_iter().filter_map(HeldDestination::of).collect(),
         warnings: warnings.collect(),
     })
 }
@@ -217,12 +208,12 @@ impl Database {
     }
 }
 
-impl Standing {
-    /// The database answers, and does not tell in time how things stand.
+impl Assessed {
+    /// The database answers, but not in time for a snapshot.
     fn unknown() -> Self {
         let trouble = TroubleView {
             about: "unknown",
-            level: verdict::Level::Warning.as_str(),
+            level: Level::Warning.as_str(),
             says: "The database takes too long to tell how things stand".to_owned(),
             remedy: "see what keeps the database busy, and what the log says".to_owned(),
         };
@@ -231,11 +222,11 @@ impl Standing {
 }
 
 impl TroubleView {
-    /// What anybody may know of a trouble; nothing of what anybody can feign.
-    fn of(trouble: Trouble) -> Option<Self> {
-        let Trouble { matter, level, headline, remedy, .. } = trouble;
-        let is_feignable = matter == Matter::Rejected;
-        (!is_feignable).then(|| Self {
+    /// What anybody may read of a finding; `None` if anybody could cause it.
+    fn of(finding: Finding) -> Option<Self> {
+        let Finding { matter, level, headline, remedy, .. } = finding;
+        let anybody_can_cause_it = matter == Matter::Rejected;
+        (!anybody_can_cause_it).then(|| Self {
             about: matter.as_str(),
             level: level.as_str(),
             says: headline,
@@ -244,8 +235,10 @@ impl TroubleView {
     }
 }
 
-impl From<PausedInstance> for HeldDestination {
-    fn from(held: PausedInstance) -> Self {
-        Self { name: held.name, since: held.since, class: held.pause.class, remedy: held.pause.remedy }
+impl HeldDestination {
+    fn of(destination: Destination) -> Option<Self> {
+        let Destination { name, paused, .. } = destination;
+        let pause = paused?;
+        Some(Self { name, since: pause.since, class: pause.class, remedy: pause.remedy })
     }
 }

@@ -21,7 +21,7 @@ pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
 pub use extract::{Json, Query};
 pub use failures::{Acknowledgement, FailureView, Failures};
-pub use health::{Health, Looks};
+pub use health::{Health, HealthCache};
 pub use metrics::Scrape;
 pub use preview::PreviewView;
 pub use search::{Found, FoundView};
@@ -29,6 +29,7 @@ pub use search::{Found, FoundView};
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
+use crate::health::{Scope, Thresholds};
 use crate::problem::Problem;
 use crate::store::{ListError, Notifier, Store, StoreError};
 use axum::http::StatusCode;
@@ -56,10 +57,12 @@ pub struct Api {
     pub scrape: Scrape,
     /// Makes previews.
     pub previewer: Previewer,
-    /// Silence is strange from so many times the usual gap between events; never for 0.
-    pub silence_factor: u32,
-    /// What health and probes saw last.
-    pub looks: Looks,
+    /// What health is about.
+    pub scope: Scope,
+    /// The limits by which health is assessed.
+    pub thresholds: Thresholds,
+    /// What health and probes answered last.
+    pub health_cache: HealthCache,
     /// Whether this process delivers.
     pub has_worker: bool,
 }

@@ -9,6 +9,7 @@ use crate::destinations::Instance;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
+use crate::health::{Scope, Thresholds};
 use crate::ingest::{self, Clock, Ingest, RejectionLog, Writer, WriterSettings};
 use crate::server::{Around, Crowd, PublicByHttps};
 use crate::sources::Registry;
@@ -58,7 +59,7 @@ pub(super) struct Shared {
     previewer: Previewer,
     access: Arc<Access>,
     by_https: PublicByHttps,
-    silence_factor: u32,
+    thresholds: Thresholds,
 }
 
 impl Shared {
@@ -84,7 +85,7 @@ impl Shared {
             sources,
             access: Arc::new(settings.access.clone()),
             by_https: PublicByHttps(alerts.public_url.as_ref().is_some_and(|url| url.scheme() == "https")),
-            silence_factor: alerts.thresholds.silence_factor,
+            thresholds: alerts.thresholds,
             store,
         }
     }
@@ -127,8 +128,9 @@ impl Shared {
             notifier: self.notifier.clone(),
             scrape: Scrape::new(self.metrics.clone(), self.store.clone(), self.names.clone()),
             previewer: self.previewer.clone(),
-            silence_factor: self.silence_factor,
-            looks: api::Looks::default(),
+            scope: self.scope(),
+            thresholds: self.thresholds,
+            health_cache: api::HealthCache::default(),
             has_worker,
         }
     }
@@ -136,11 +138,9 @@ impl Shared {
     pub(super) fn ui(&self, playground: Option<Playground>, tasks: &Tasks) -> Ui {
         Ui::new(ui::Parts {
             store: self.store.clone(),
-            instances: self.names.clone(),
-            destinations: self.destinations.clone(),
-            sources: self.catalog.clone(),
+            scope: self.scope(),
+            thresholds: self.thresholds,
             previewer: self.previewer.clone(),
-            silence_factor: self.silence_factor,
             notifier: self.notifier.clone(),
             access: self.access.clone(),
             clock: self.clock.clone(),
@@ -157,10 +157,15 @@ impl Shared {
 
     /// What alerts watch.
     pub(super) fn subject_of_alerts(&self) -> alerts::Subject {
-        alerts::Subject {
+        alerts::Subject { scope: self.scope(), clock: self.clock.clone() }
+    }
+
+    /// What health is about.
+    fn scope(&self) -> Scope {
+        Scope {
             instances: self.names.clone(),
+            destinations: self.destinations.clone(),
             sources: self.catalog.clone(),
-            clock: self.clock.clone(),
         }
     }
 }

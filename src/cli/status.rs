@@ -1,6 +1,6 @@
-//! `eventbridge status`: whether events arrive and get through, in one sentence and a table.
+//! `eventbridge status`: the health assessment in sentences, and a table of the destinations.
 //!
-//! It speaks to the database directly, so it also works while the service is down. Its exit codes are
+//! It connects to the database directly, so it also works while the service is down. Its exit codes are
 //! those of monitoring plugins.
 
 use super::command_context::CommandContext;
@@ -9,17 +9,18 @@ use super::{environment, output, paragraph, signals, table};
 use crate::alerts;
 use crate::config::Reader;
 use crate::domain::humanize::humanize_age;
-use crate::domain::verdict::{self, Standing, Verdict};
-use crate::store::{StoreError, Watched};
+use crate::health::{Assessment, Finding, Scope, Snapshot, Thresholds, assess, database_unavailable};
+use crate::store::StoreError;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The time between two looks of `--watch`.
+/// The time between two assessments of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
-/// The exit code of monitoring plugins where nothing can be told.
+/// The exit code of monitoring plugins if the state is unknown.
 const UNKNOWN: u8 = 3;
 
 #[derive(Debug, clap::Args)]
@@ -60,23 +61,23 @@ pub(super) async fn run(args: StatusArgs) -> ExitCode {
     }
 }
 
-/// What was found, or why nothing was.
+/// The state of the service, or why it is unknown.
 enum Found {
-    Standing(Box<Standing>, Verdict),
-    NoDatabase(String),
-    Nothing(String),
+    Assessed(Box<Snapshot>, Assessment),
+    NoDatabase(Box<Finding>, String),
+    Unknown(String),
 }
 
 async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
-    let found = match look(context).await {
-        Ok(standing) => {
-            let verdict = verdict::of(&standing);
-            Found::Standing(Box::new(standing), verdict)
+    let found = match load(context).await {
+        Ok(snapshot) => {
+            let assessment = assess(&snapshot, &thresholds());
+            Found::Assessed(Box::new(snapshot), assessment)
         }
-        Err(StoreError::Unavailable(error)) => Found::NoDatabase(error.to_string()),
-        // Nor does the service get an answer from it in time.
-        Err(error @ StoreError::TimedOut) => Found::NoDatabase(error.to_string()),
-        Err(error) => Found::Nothing(error.to_string()),
+        Err(StoreError::Unavailable(error)) => Found::without_database(error.to_string()),
+        // The service itself gets no answer in time either.
+        Err(error @ StoreError::TimedOut) => Found::without_database(error.to_string()),
+        Err(error) => Found::Unknown(error.to_string()),
     };
     if output::prints_json(json) {
         println!("{}", found.as_json());
@@ -86,63 +87,66 @@ async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
         for sentence in found.sentences() {
             println!("{}", paragraph::wrapped(&plain(&sentence), 0, columns));
         }
-        if let Found::Standing(standing, _) = &found
-            && !standing.destinations.is_empty()
+        if let Found::Assessed(snapshot, _) = &found
+            && !snapshot.destinations.is_empty()
         {
-            print!("\n{}", destinations(standing));
+            print!("\n{}", destinations(snapshot));
         }
     }
     ExitCode::from(found.exit_code())
 }
 
-async fn look(context: &CommandContext) -> Result<Standing, StoreError> {
-    // Nobody else reads over a command's connections, and a look at a large backlog may take its time.
+async fn load(context: &CommandContext) -> Result<Snapshot, StoreError> {
+    // The connections of a command serve nobody else, and counting a large backlog may take long.
     let store = context.store.unhurried();
     if !store.db.is_migrated().await? {
         return Err(StoreError::Unexpected(
             "its schema is older than this program: run eventbridge migrate".into(),
         ));
     }
-    let watched = Watched {
-        instances: &context.instances,
-        destinations: &context.destinations,
-        sources: &context.sources,
-        silence_factor: silence_factor(),
+    let scope = Scope {
+        instances: context.instances.as_slice().into(),
+        destinations: context.destinations.as_slice().into(),
+        sources: Arc::new(context.sources.clone()),
     };
-    Ok(store.standing(watched).await?.0)
+    Snapshot::load(&store, &scope).await
 }
 
-/// From how many times the usual gap alerts call silence strange, where the settings can be read.
-fn silence_factor() -> u32 {
+/// The thresholds of the service; if a setting is wrong, its default.
+fn thresholds() -> Thresholds {
     let vars = environment::vars().unwrap_or_default();
-    alerts::settings(&mut Reader::new(&vars)).thresholds.silence_factor
+    alerts::settings(&mut Reader::new(&vars)).thresholds
 }
 
 impl Found {
+    fn without_database(error: String) -> Self {
+        Self::NoDatabase(Box::new(database_unavailable(None)), error)
+    }
+
     fn headline(&self) -> &str {
         match self {
-            Self::Standing(_, verdict) => &verdict.headline,
-            Self::NoDatabase(_) => "The database cannot be reached, so no event is taken in",
-            Self::Nothing(_) => "Nothing can be told",
+            Self::Assessed(_, assessment) => &assessment.headline,
+            Self::NoDatabase(finding, _) => &finding.headline,
+            Self::Unknown(_) => "The state of the service is unknown",
         }
     }
 
     fn sentences(&self) -> Vec<String> {
         match self {
-            Self::Standing(standing, verdict) => verdict.in_utc(standing.now),
-            Self::NoDatabase(error) | Self::Nothing(error) => vec![format!("{error}.")],
+            Self::Assessed(snapshot, assessment) => assessment.in_utc(snapshot.now),
+            Self::NoDatabase(_, error) | Self::Unknown(error) => vec![format!("{error}.")],
         }
     }
 
     fn level(&self) -> &'static str {
         match self {
-            Self::Standing(_, verdict) => verdict.level.as_str(),
-            Self::NoDatabase(_) => "critical",
-            Self::Nothing(_) => "unknown",
+            Self::Assessed(_, assessment) => assessment.level.as_str(),
+            Self::NoDatabase(finding, _) => finding.level.as_str(),
+            Self::Unknown(_) => "unknown",
         }
     }
 
-    /// As monitoring plugins exit.
+    /// The exit code of monitoring plugins.
     fn exit_code(&self) -> u8 {
         match self.level() {
             "ok" => 0,
@@ -154,36 +158,38 @@ impl Found {
 
     fn as_json(&self) -> Value {
         let seconds = |span: TimeDelta| span.num_seconds().max(0);
-        let standing = match self {
-            Self::Standing(standing, _) => Some(standing),
-            Self::NoDatabase(_) | Self::Nothing(_) => None,
+        let snapshot = match self {
+            Self::Assessed(snapshot, _) => Some(snapshot),
+            Self::NoDatabase(..) | Self::Unknown(_) => None,
         };
-        let arrivals = standing.map(|standing| standing.arrivals).unwrap_or_default();
         json!({
             "verdict": self.level(),
             "headline": self.headline(),
             "sentences": self.sentences(),
-            "seconds_since_last_event": standing
-                .and_then(|standing| standing.arrivals.last_at.map(|at| seconds(standing.now - at))),
-            "usual_gap_seconds": arrivals.usual_gap.map(|gap| gap.as_secs_f64()),
-            "rejected_in_a_row": standing
-                .map(|standing| standing.rejected.as_ref().map_or(0, |rejected| rejected.count)),
-            "failures_are_more": standing.map(|standing| standing.unknown_failures > standing.failing.len()),
-            "failures": standing.map(|standing| standing.failing.iter().map(|group| json!({
+            "seconds_since_last_event": snapshot
+                .and_then(|snapshot| snapshot.arrivals.last_at.map(|at| seconds(snapshot.now - at))),
+            "usual_gap_seconds": snapshot
+                .and_then(|snapshot| snapshot.arrivals.usual_gap())
+                .map(|gap| gap.as_secs_f64()),
+            "rejected_in_a_row": snapshot
+                .map(|snapshot| snapshot.rejected.as_ref().map_or(0, |rejected| rejected.count)),
+            "failures_are_more": snapshot
+                .map(|snapshot| snapshot.open_failures.count > snapshot.open_failures.groups.len()),
+            "failures": snapshot.map(|snapshot| snapshot.open_failures.groups.iter().map(|group| json!({
                 "group": group.key,
                 "destination": group.destination,
                 "error_class": group.error_class,
                 "count": group.count,
                 "sample_execution": group.sample,
             })).collect::<Vec<_>>()),
-            "unacknowledged_failures": standing.map(|standing| standing.unknown_failures),
-            "is_worked": standing.map(|standing| standing.is_worked),
-            "destinations": standing.map(|standing| standing.destinations.iter().map(|of| json!({
+            "unacknowledged_failures": snapshot.map(|snapshot| snapshot.open_failures.count),
+            "is_worked": snapshot.map(|snapshot| snapshot.has_worker),
+            "destinations": snapshot.map(|snapshot| snapshot.destinations.iter().map(|of| json!({
                 "name": of.name,
-                "held_seconds": of.held.as_ref().map(|(since, _)| seconds(standing.now - *since)),
-                "remedy": of.held.as_ref().map(|(_, remedy)| remedy),
+                "held_seconds": of.paused.as_ref().map(|pause| seconds(snapshot.now - pause.since)),
+                "remedy": of.paused.as_ref().map(|pause| &pause.remedy),
                 "pending": of.pending,
-                "oldest_pending_seconds": of.oldest.map(seconds),
+                "oldest_pending_seconds": of.oldest.map(|oldest| oldest.as_secs()),
                 "oldest_pending_execution": of.oldest_execution,
                 "seconds_to_drain": of.clears_in.map(seconds),
             })).collect::<Vec<_>>()),
@@ -191,22 +197,22 @@ impl Found {
     }
 }
 
-fn destinations(standing: &Standing) -> String {
+fn destinations(snapshot: &Snapshot) -> String {
     let or_dash = |span: Option<TimeDelta>| span.map_or_else(|| "–".to_owned(), humanize_age);
-    let rows: Vec<Vec<String>> = standing
+    let rows: Vec<Vec<String>> = snapshot
         .destinations
         .iter()
         .map(|of| {
-            let state = of.held.as_ref().map_or_else(
+            let state = of.paused.as_ref().map_or_else(
                 || "works".to_owned(),
-                |(since, _)| format!("held for {}", humanize_age(standing.now - *since)),
+                |pause| format!("held for {}", humanize_age(snapshot.now - pause.since)),
             );
             let more = if of.is_more { "more than " } else { "" };
             vec![
                 of.name.clone(),
                 state,
                 format!("{more}{}", of.pending),
-                or_dash(of.oldest),
+                or_dash(of.oldest.and_then(|oldest| TimeDelta::from_std(oldest).ok())),
                 or_dash(of.clears_in),
             ]
         })

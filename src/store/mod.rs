@@ -33,9 +33,10 @@ pub use queue::{
 };
 pub use reporting::{
     Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,
-    BulkOperation, BulkOperationState, ChangeToken, ExecutionFilter, ExecutionRow, FAILURES_COUNTED_MAX,
-    FAILURES_SUMMED_MAX, Failing, FailureFilter, FailureGroup, FailureGroups, FailuresOfLate, GROUPS_MAX,
-    HOURS_KEPT, MINUTES_KEPT, PENDING, Per, Replica, Reports, Statistic, Statistics, Watched,
+    BulkOperation, BulkOperationState, BusyHour, ChangeToken, ExecutionFilter, ExecutionRow,
+    FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup, FailureGroups, GROUPS_MAX,
+    HOURS_KEPT, MINUTES_KEPT, PENDING, Per, RecentFailureGroup, RecentFailures, Replica, Reports, Statistic,
+    Statistics,
 };
 
 use secrecy::SecretString;

@@ -1,22 +1,20 @@
 //! `/destinations`: how each instance stands, what keeps it, and holding and resuming it by hand.
 
 use super::Ui;
-use super::elements::{ago, count, done, empty, humanize, humanize_age, span, status, time};
+use super::assessment::waiting_words;
+use super::elements::{ago, count, done, empty, humanize, humanize_age, status, time};
 use super::forms::{note_field, note_of};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
-use super::overview_cache::Reading;
 use super::query::{Form, Path, Query};
 use super::refusal::Refusal;
-use super::verdict::waiting_words;
-use crate::domain::destination_summary::seconds_for;
+use crate::health::Snapshot;
 use crate::store::{DestinationRow, LimiterRow, PausedInstance};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use tracing::info;
 
 /// The longest note, in characters.
@@ -35,9 +33,9 @@ pub(super) struct HoldForm {
     note: String,
 }
 
-/// How an instance stands.
+/// What the page shows of an instance.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct Card {
     name: String,
     hold: Option<PausedInstance>,
     /// When it is looked at next whether it works again.
@@ -45,8 +43,8 @@ pub(super) struct Standing {
     pending: u64,
     is_more: bool,
     oldest: Option<TimeDelta>,
-    /// How long what waits takes at the rate, where anybody can tell.
-    drains_in: Option<TimeDelta>,
+    /// How long it takes to deliver everything pending, if that can be estimated.
+    clears_in: Option<TimeDelta>,
     rate: Rate,
 }
 
@@ -69,9 +67,9 @@ pub(super) async fn list(
     visitor: Visitor,
     Query(query): Query<PageQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let reading = ui.reading().await?;
-    let standings = standings(&ui, &reading).await?;
-    let now = reading.standing.now;
+    let snapshot = ui.snapshot().await?;
+    let cards = read_cards(&ui, &snapshot).await?;
+    let now = snapshot.now;
     let body = html! {
         (done(query.done.as_deref()))
         div {
@@ -80,7 +78,7 @@ pub(super) async fn list(
         }
         section data-part="destinations" aria-labelledby="each" {
             h2.hidden id="each" { "Each of them" }
-            (cards(&visitor, &standings, now))
+            (self::cards(&visitor, &cards, now))
         }
     };
     Ok(frame::page(&visitor, Tab::Destinations, "Destinations", &body))
@@ -114,61 +112,56 @@ pub(super) async fn resume(
     Ok(Redirect::to("/destinations?done=resumed"))
 }
 
-/// How each configured instance stands, by name.
-pub(super) async fn standings(ui: &Ui, reading: &Reading) -> Result<Vec<Standing>, Refusal> {
+/// The cards of all configured instances, by name.
+pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>, Refusal> {
     let connections: Vec<_> = ui.destinations.iter().filter_map(|target| target.connection.clone()).collect();
     let (rows, limiters) = tokio::try_join!(
         ui.store.destinations.destinations(&ui.instances),
         ui.store.rate_limits.limiters(&connections)
     )?;
-    let standing = |row: DestinationRow| {
-        let backlog = reading.backlog.iter().find(|backlog| backlog.destination == row.name);
-        let pending = backlog.map_or(0, |backlog| backlog.pending);
-        let is_more = backlog.is_some_and(|backlog| backlog.is_more);
-        let seconds = seconds_for(&ui.destinations, &BTreeMap::from([(row.name.clone(), pending)]));
-        Standing {
+    let card = |row: DestinationRow| {
+        let known = snapshot.destinations.iter().find(|known| known.name == row.name);
+        Card {
             rate: Rate::of(ui, &row.name, &limiters),
-            oldest: backlog
-                .and_then(|backlog| backlog.oldest)
-                .and_then(|oldest| TimeDelta::from_std(oldest).ok()),
-            drains_in: seconds.filter(|_| pending > 0 && !is_more).and_then(span),
-            pending,
-            is_more,
+            oldest: known.and_then(|known| known.oldest).and_then(|oldest| TimeDelta::from_std(oldest).ok()),
+            clears_in: known.and_then(|known| known.clears_in),
+            pending: known.map_or(0, |known| known.pending),
+            is_more: known.is_some_and(|known| known.is_more),
             hold: row.pause,
             probe_at: row.probe_at,
             name: row.name,
         }
     };
-    Ok(rows.into_iter().map(standing).collect())
+    Ok(rows.into_iter().map(card).collect())
 }
 
 /// A card for each instance, with its buttons for whoever may use them.
-pub(super) fn cards(visitor: &Visitor, standings: &[Standing], now: DateTime<Utc>) -> Markup {
+pub(super) fn cards(visitor: &Visitor, cards: &[Card], now: DateTime<Utc>) -> Markup {
     html! {
-        @if standings.is_empty() {
+        @if cards.is_empty() {
             (empty("No destination is configured", "Events are stored and not delivered: DESTINATIONS is empty."))
         } @else {
-            div.cards.wide { @for standing in standings { (card(visitor, standing, now)) } }
+            div.cards.wide { @for shown in cards { (card(visitor, shown, now)) } }
         }
     }
 }
 
-fn card(visitor: &Visitor, standing: &Standing, now: DateTime<Utc>) -> Markup {
-    let word = if standing.hold.is_some() { "held" } else { "working" };
+fn card(visitor: &Visitor, shown: &Card, now: DateTime<Utc>) -> Markup {
+    let word = if shown.hold.is_some() { "held" } else { "working" };
     html! {
-        article.card.destination aria-labelledby=(format!("destination-{}", standing.name)) {
+        article.card.destination aria-labelledby=(format!("destination-{}", shown.name)) {
             div.head {
-                h3 id=(format!("destination-{}", standing.name)) { (standing.name) }
+                h3 id=(format!("destination-{}", shown.name)) { (shown.name) }
                 (status(word))
             }
             dl.figures {
-                div { dt { "Pending" } dd { (waiting_words(standing.pending, standing.is_more)) } }
-                div { dt { "Oldest" } dd { (or_dash(standing.oldest)) } }
-                div { dt { "Clears in" @if standing.hold.is_some() && standing.drains_in.is_some() { ", once resumed" } } dd { (or_dash(standing.drains_in)) } }
+                div { dt { "Pending" } dd { (waiting_words(shown.pending, shown.is_more)) } }
+                div { dt { "Oldest" } dd { (or_dash(shown.oldest)) } }
+                div { dt { "Clears in" @if shown.hold.is_some() && shown.clears_in.is_some() { ", once resumed" } } dd { (or_dash(shown.clears_in)) } }
             }
-            (rate(&standing.rate, now))
-            @if let Some(held) = &standing.hold { (reason(held, standing.probe_at, now)) }
-            @if visitor.may_write() { (buttons(visitor, standing)) }
+            (rate(&shown.rate, now))
+            @if let Some(held) = &shown.hold { (reason(held, shown.probe_at, now)) }
+            @if visitor.may_write() { (buttons(visitor, shown)) }
         }
     }
 }
@@ -192,22 +185,22 @@ fn reason(held: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<
     }
 }
 
-fn buttons(visitor: &Visitor, standing: &Standing) -> Markup {
-    let resume = format!("/destinations/{}/resume", standing.name);
-    let is_by_hand = standing.hold.as_ref().is_some_and(|held| held.pause.is_manual());
+fn buttons(visitor: &Visitor, shown: &Card) -> Markup {
+    let resume = format!("/destinations/{}/resume", shown.name);
+    let is_by_hand = shown.hold.as_ref().is_some_and(|held| held.pause.is_manual());
     html! {
         div.acts {
-            @if standing.hold.is_some() {
+            @if shown.hold.is_some() {
                 (frame::post(visitor, &resume, &html! {
                     button.primary[is_by_hand] type="submit" { (if is_by_hand { "Resume" } else { "Resume now" }) }
                 }))
             }
             @if !is_by_hand {
-                details.fold id=(format!("hold-{}", standing.name)) {
-                    summary { (if standing.hold.is_some() { "Hold by hand instead" } else { "Hold" }) }
-                    (frame::post(visitor, &format!("/destinations/{}/hold", standing.name), &html! {
-                        (note_field(&standing.name, "Why, for those who wonder", "moving to another database", NOTE_CHARACTERS_MAX))
-                        button type="submit" { "Hold " (standing.name) }
+                details.fold id=(format!("hold-{}", shown.name)) {
+                    summary { (if shown.hold.is_some() { "Hold by hand instead" } else { "Hold" }) }
+                    (frame::post(visitor, &format!("/destinations/{}/hold", shown.name), &html! {
+                        (note_field(&shown.name, "Why, for those who wonder", "moving to another database", NOTE_CHARACTERS_MAX))
+                        button type="submit" { "Hold " (shown.name) }
                     }))
                 }
             }

@@ -1,7 +1,7 @@
 //! The small parts that pages share: states, times, lengths of time, ids, notes, the pager.
 
 pub(super) use crate::domain::humanize::{humanize, humanize_age};
-use crate::domain::verdict;
+use crate::domain::quantity;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(super) fn took(duration_ms: i32) -> String {
 /// A number with its thousands apart.
 pub(super) fn count(number: i64) -> String {
     let sign = if number < 0 { "-" } else { "" };
-    format!("{sign}{}", verdict::count(number.unsigned_abs(), false))
+    format!("{sign}{}", quantity::count(number.unsigned_abs(), false))
 }
 
 /// A text of parts, such as the type of an event, which may be broken behind a dot or an underscore.

@@ -4,6 +4,7 @@
 //! script or style and refer to nothing on another host; whatever came from outside is escaped by
 //! the templates, so that no payload becomes markup.
 
+mod assessment;
 mod assets;
 mod audit;
 mod badge;
@@ -32,7 +33,6 @@ mod refusal;
 mod search;
 mod session;
 mod timeline;
-mod verdict;
 
 pub use playground::{Playground, SampleError, SendSample};
 
@@ -40,6 +40,7 @@ use crate::config::Access;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
 use crate::domain::source::{Origin, SourceCatalog};
+use crate::health::{Scope, Thresholds};
 use crate::store::{EventRow, Notifier, Store};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -57,16 +58,12 @@ use tower_http::compression::CompressionLayer;
 pub struct Parts {
     /// The database.
     pub store: Store,
-    /// The names of the destination instances that are configured.
-    pub instances: Arc<[String]>,
-    /// The same instances, with what they want and how fast they can be served.
-    pub destinations: Arc<[DestinationSummary]>,
-    /// The sources that are configured.
-    pub sources: Arc<dyn SourceCatalog>,
+    /// The destination instances and sources that are configured.
+    pub scope: Scope,
+    /// The limits by which health is assessed.
+    pub thresholds: Thresholds,
     /// Makes previews.
     pub previewer: Previewer,
-    /// Silence is strange from so many times the usual gap between events; never for 0.
-    pub silence_factor: u32,
     /// Wakes the workers after a retry.
     pub notifier: Notifier,
     /// Who may log in.
@@ -83,11 +80,12 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Ui {
     store: Store,
+    scope: Scope,
+    thresholds: Thresholds,
     instances: Arc<[String]>,
     destinations: Arc<[DestinationSummary]>,
     sources: Arc<dyn SourceCatalog>,
     previewer: Previewer,
-    silence_factor: u32,
     notifier: Notifier,
     access: Arc<Access>,
     clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
@@ -106,26 +104,15 @@ fn origin(event: &EventRow) -> Origin<'_> {
 impl Ui {
     /// Puts it together.
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            store,
-            instances,
-            destinations,
-            sources,
-            silence_factor,
-            previewer,
-            notifier,
-            access,
-            clock,
-            playground,
-            stop,
-        } = parts;
+        let Parts { store, scope, thresholds, previewer, notifier, access, clock, playground, stop } = parts;
         Self {
             store,
-            instances,
-            destinations,
-            sources,
+            instances: scope.instances.clone(),
+            destinations: scope.destinations.clone(),
+            sources: scope.sources.clone(),
+            scope,
+            thresholds,
             previewer,
-            silence_factor,
             notifier,
             access,
             clock,

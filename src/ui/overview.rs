@@ -1,18 +1,17 @@
 //! `/`: whether money flows, and if not, why.
 
+use super::assessment::{banner, waiting_words};
 use super::elements::{address, ago, count, empty, humanize_age, in_parts, status};
 use super::frame::{self, Tab};
 use super::guard::Visitor;
 use super::history::{History, Range};
-use super::overview_cache::Reading;
 use super::query::Query;
 use super::refusal::Refusal;
-use super::verdict::{banner, waiting_words};
 use super::{Ui, chart, destinations, playground};
 use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
 use crate::domain::rejection::{Diagnosis, Kept};
-use crate::domain::verdict;
+use crate::health::{Snapshot, assess};
 use crate::store::{
     AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica, WORKER_DEAD_AFTER,
 };
@@ -39,18 +38,18 @@ pub(super) async fn overview(
     visitor: Visitor,
     Query(query): Query<OverviewQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let Gathered { reading, history, events, failures, changes, replicas, rejections, standings } =
+    let Gathered { snapshot, history, events, failures, changes, replicas, rejections, cards } =
         gather(&ui, Range::of(query.range.as_deref())).await?;
-    let now = reading.standing.now;
-    let verdict = verdict::of(&reading.standing);
-    let causes = ui.sources.diagnose(&rejections, reading.standing.arrivals.last_at);
+    let now = snapshot.now;
+    let assessment = assess(&snapshot, &ui.thresholds);
+    let causes = ui.sources.diagnose(&rejections, snapshot.arrivals.last_at);
     let body = html! {
-        (banner(&verdict, now))
+        (banner(&assessment, now))
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }
-        (numbers(&history, &reading, common_noun(&ui.destinations)))
+        (numbers(&history, &snapshot, common_noun(&ui.destinations)))
         section data-part="destinations" aria-labelledby="destinations" {
             div.head { h2 id="destinations" { "Destinations" } a href="/destinations" { "Details" } }
-            (destinations::cards(&visitor, &standings, now))
+            (destinations::cards(&visitor, &cards, now))
         }
         div.columns {
             section data-part="events" aria-labelledby="latest" {
@@ -77,26 +76,26 @@ pub(super) async fn overview(
             }
         }
     };
-    Ok(frame::page(&visitor, Tab::Overview, &verdict.headline, &body))
+    Ok(frame::page(&visitor, Tab::Overview, &assessment.headline, &body))
 }
 
 /// All that the overview shows.
 struct Gathered {
-    reading: Arc<Reading>,
+    snapshot: Arc<Snapshot>,
     history: Arc<History>,
     events: Vec<EventRow>,
     failures: Vec<ExecutionRow>,
     changes: Vec<AuditRow>,
     replicas: Vec<Replica>,
     rejections: Vec<Kept>,
-    standings: Vec<destinations::Standing>,
+    cards: Vec<destinations::Card>,
 }
 
 async fn gather(ui: &Ui, range: Range) -> Result<Gathered, Refusal> {
     let failed = ExecutionFilter { status: Some(Status::Failed.as_str()), ..ExecutionFilter::default() };
     let everything = EventFilter::default();
-    let (reading, history, events, failures, rows) = tokio::try_join!(
-        ui.reading(),
+    let (snapshot, history, events, failures, rows) = tokio::try_join!(
+        ui.snapshot(),
         ui.history(range),
         async { Ok::<_, Refusal>(ui.store.events.events(&everything, None, LATEST).await?.rows) },
         async { Ok(ui.store.reports.executions(&failed, None, LATEST).await?.rows) },
@@ -107,8 +106,8 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, Refusal> {
         },
     )?;
     let (changes, replicas, rejections) = rows;
-    let standings = destinations::standings(ui, &reading).await?;
-    Ok(Gathered { reading, history, events, failures, changes, replicas, rejections, standings })
+    let cards = destinations::read_cards(ui, &snapshot).await?;
+    Ok(Gathered { snapshot, history, events, failures, changes, replicas, rejections, cards })
 }
 
 /// Reads what the overview shows, for nobody: who comes first then finds connections that are open and
@@ -124,9 +123,9 @@ pub(super) async fn prepare(ui: &Ui) {
 }
 
 /// The charts, and the ranges that they can show.
-fn numbers(history: &History, reading: &Reading, noun: Option<Noun>) -> Markup {
-    let at_least = reading.backlog.iter().map(|of| of.pending).sum();
-    let waiting = waiting_words(at_least, reading.backlog.iter().any(|of| of.is_more));
+fn numbers(history: &History, snapshot: &Snapshot, noun: Option<Noun>) -> Markup {
+    let at_least = snapshot.destinations.iter().map(|of| of.pending).sum();
+    let waiting = waiting_words(at_least, snapshot.destinations.iter().any(|of| of.is_more));
     html! {
         section data-part="numbers" aria-labelledby="numbers" {
             div.head {

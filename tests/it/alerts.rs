@@ -332,7 +332,7 @@ async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
         )
         .await;
     let found = async || {
-        let found = store.reports.failures_of_late(Duration::from_hours(1)).await.unwrap().groups;
+        let found = store.reports.recent_failures(Duration::from_hours(1)).await.unwrap().groups;
         found.into_iter().map(|one| (one.class, one.group.is_some(), one.count)).collect::<Vec<_>>()
     };
     let ungrouped = (String::new(), false, 1);
@@ -372,7 +372,7 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
     for number in 0..25 {
         database.execute(&fail(&format!("other{number}"), "1 minute")).await;
     }
-    let of_late = async || store.reports.failures_of_late(Duration::from_hours(1)).await.unwrap();
+    let of_late = async || store.reports.recent_failures(Duration::from_hours(1)).await.unwrap();
     let found = of_late().await;
     assert_eq!((found.groups.len(), found.more), (20, 6));
     assert_eq!(found.groups[0].group.as_deref(), Some("first"), "what was told is not cut off");

@@ -17,7 +17,7 @@ async fn post(service: &Service, id: &str) {
 }
 
 #[tokio::test]
-async fn while_nobody_delivers_health_is_degraded_and_says_what_to_do() {
+async fn while_no_worker_runs_health_is_degraded_and_says_what_to_do() {
     let service = Service::start().await;
     let told = within("nobody beats", async {
         loop {
@@ -36,7 +36,7 @@ async fn while_nobody_delivers_health_is_degraded_and_says_what_to_do() {
     .await;
     assert_eq!((&told["status"], &told["database"]), (&json!("degraded"), &json!("ok")));
     let trouble = &told["troubles"][0];
-    assert_eq!((&trouble["level"], &trouble["says"]), (&json!("critical"), &json!("Nobody delivers")));
+    assert_eq!((&trouble["level"], &trouble["says"]), (&json!("critical"), &json!("No worker is running")));
     assert!(trouble["remedy"].as_str().unwrap().contains("log"), "{told}");
     service.until_health("it beats again", |health| health["status"] == "ok").await;
 }

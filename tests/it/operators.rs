@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -77,6 +78,54 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
 }
 
 #[tokio::test]
+async fn a_backlog_threshold_moves_health_status_and_alerts_alike() {
+    for (minutes, found, code) in [("60", &["failures"][..], 1), ("15", &["backlog", "failures"], 2)] {
+        let service = Service::builder()
+            .set("ALERT_URL", "http://127.0.0.1:9/")
+            .set("ALERT_PENDING_MINUTES", minutes)
+            .start()
+            .await;
+        service.until_health("it works", |health| health["status"] == "ok").await;
+        // The failure shows that all three have seen the backlog too, whatever they make of it.
+        service
+            .database
+            .execute(
+                "insert into eventbridge.executions (event_key, destination, created_at, run_at)
+                     values (-1, 'notion', now() - interval '16 minutes', now() + interval '1 day');
+                 insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                     values ('a', 'notion', 'validation_error', 'x');
+                 insert into eventbridge.executions
+                        (event_key, destination, status, error_class, failure_group, finished_at)
+                     values (-2, 'notion', 'failed', 'validation_error', 'a', now());",
+            )
+            .await;
+        service
+            .until_health("health has it", |health| {
+                let troubles = health["troubles"].as_array().unwrap().iter();
+                troubles.map(|trouble| trouble["about"].as_str().unwrap()).eq(found.iter().copied())
+            })
+            .await;
+
+        let folder = TempDir::new().unwrap();
+        let url = service.database.url();
+        let mut status = command(folder.path(), url.expose_secret(), &["status"]);
+        let status = within("it ends", status.env("ALERT_PENDING_MINUTES", minutes).output()).await.unwrap();
+        let said = json_of(&status);
+        assert_eq!(status.status.code(), Some(code), "{minutes}: {said}");
+        assert_eq!(said["sentences"].to_string().contains("is behind"), found.contains(&"backlog"), "{said}");
+
+        let alerts = "select coalesce(string_agg(kind, ' ' order by kind), '') from eventbridge.alerts";
+        within("alerts have it", async {
+            while service.database.text(alerts).await != found.join(" ") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        service.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn status_goes_on_looking_until_it_is_told_to_stop() {
     let (database, folder) = (Database::new().await, TempDir::new().unwrap());
     let url = database.url();
@@ -89,7 +138,7 @@ async fn status_goes_on_looking_until_it_is_told_to_stop() {
     }
     let pid = watching.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-    // Nobody delivers and nothing ever came, so whatever it says is as the last look was.
+    // No worker runs and no event has arrived; the code is that of the last assessment.
     let ended = within("it stops", watching.wait()).await.unwrap();
     assert!(ended.code().is_some_and(|code| code <= 2), "{ended}");
 }

@@ -6,7 +6,6 @@ mod bulk_progress;
 mod change_token;
 mod executions;
 mod failures;
-mod health_snapshot;
 mod recent_failures;
 mod replicas;
 mod statistics;
@@ -19,10 +18,9 @@ pub use bulk_progress::{BULK_OPERATION_COUNTED_MAX, BulkOperation, BulkOperation
 pub use change_token::ChangeToken;
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};
 pub use failures::{FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup};
-pub use health_snapshot::Watched;
-pub use recent_failures::{Failing, FailuresOfLate, GROUPS_MAX};
+pub use recent_failures::{GROUPS_MAX, RecentFailureGroup, RecentFailures};
 pub use replicas::Replica;
-pub use statistics::{Addition, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
+pub use statistics::{Addition, BusyHour, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
 pub use time_series::{Bucket, PENDING};
 
 use super::db::{Connections, Db, StoreError};

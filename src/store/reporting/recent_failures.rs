@@ -1,4 +1,4 @@
-//! What alerts are judged by, besides backlogs, holds and rejections.
+//! Recent failures, for alerts, and whether a worker is running.
 
 use super::Reports;
 use crate::store::db::{StoreError, milliseconds};
@@ -8,39 +8,39 @@ use std::time::Duration;
 /// The most failed executions of a group that are counted.
 const COUNTED_MAX: i64 = 1_000;
 
-/// The most groups that are told of one by one.
+/// The most groups that are returned one by one.
 pub const GROUPS_MAX: u32 = 20;
 
-/// What failed of late.
+/// What failed recently and nobody has acknowledged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Failing {
-    /// By group: [`GROUPS_MAX`] of them, those that an alert has told of first.
-    pub groups: Vec<FailuresOfLate>,
-    /// How many groups there are besides.
+pub struct RecentFailures {
+    /// At most [`GROUPS_MAX`] groups; those of which an alert was sent come first.
+    pub groups: Vec<RecentFailureGroup>,
+    /// The number of further groups.
     pub more: u64,
 }
 
-/// Executions of one destination that failed of late for one reason.
+/// Executions of one destination that failed for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailuresOfLate {
+pub struct RecentFailureGroup {
     /// The destination instance.
     pub destination: String,
-    /// The class of the reason; empty where none was told.
+    /// The class of the failures; empty if there is none.
     pub class: String,
-    /// The group of failures that are alike; nothing for those in no group yet.
+    /// The key of the failure group; `None` for executions that are in no group yet.
     pub group: Option<String>,
-    /// How many, counted up to a thousand.
+    /// The number of executions, counted up to 1,000.
     pub count: i64,
     /// When the first of them failed.
     pub first_at: DateTime<Utc>,
-    /// One of those executions.
+    /// One of them.
     pub sample: i64,
 }
 
 impl Reports {
-    /// What failed, by group, without what somebody has acknowledged: groups in which something failed
-    /// within `time`, and those that an alert has told of, for as long as anything in them is failed.
-    pub async fn failures_of_late(&self, time: Duration) -> Result<Failing, StoreError> {
+    /// The unacknowledged failure groups in which an execution failed within `time`, and those of which an
+    /// alert was sent, as long as any of their executions is failed.
+    pub async fn recent_failures(&self, time: Duration) -> Result<RecentFailures, StoreError> {
         let rows = sqlx::query!(
             r#"
             with failing as (
@@ -95,7 +95,7 @@ impl Reports {
         let all = rows.first().map_or(0, |row| row.all);
         let groups: Vec<_> = rows
             .into_iter()
-            .map(|row| FailuresOfLate {
+            .map(|row| RecentFailureGroup {
                 destination: row.destination,
                 class: row.class,
                 group: row.group,
@@ -105,10 +105,10 @@ impl Reports {
             })
             .collect();
         let more = u64::try_from(all).unwrap_or_default().saturating_sub(groups.len() as u64);
-        Ok(Failing { groups, more })
+        Ok(RecentFailures { groups, more })
     }
 
-    /// Whether some worker, of whichever process, has beaten within `time`.
+    /// Whether at least one worker, in any process, has sent a heartbeat within `time`.
     pub async fn a_worker_beats(&self, time: Duration) -> Result<bool, StoreError> {
         let beats = sqlx::query_scalar!(
             r#"

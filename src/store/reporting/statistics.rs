@@ -1,7 +1,6 @@
 //! Counts of each minute and hour: every process adds to them, and they are read by range.
 
 use super::Statistics;
-use crate::domain::silence::BusyHour;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -14,6 +13,15 @@ pub const HOURS_KEPT: Duration = Duration::from_hours(400 * 24);
 
 /// The most rows that one statement removes.
 const REMOVED_AT_ONCE: i64 = 5_000;
+
+/// An hour in which events arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusyHour {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// How many arrived.
+    pub events: u64,
+}
 
 /// The length of time that a row counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -333,8 +333,8 @@ impl ServiceBuilder {
             destinations::configure_kinds(kinds, &mut reader, &settings.instances, sources.types());
         let alerts = alerts::settings(&mut reader);
         let (mut settings, instances, mut alerts) = reader.finish((settings, instances, alerts)).unwrap();
-        alerts.look_every = Duration::from_millis(40);
-        alerts.database_trouble = Duration::from_millis(100);
+        alerts.evaluate_every = Duration::from_millis(40);
+        alerts.thresholds.alerts.database_after = Duration::from_millis(100);
         settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {

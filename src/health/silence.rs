@@ -1,42 +1,34 @@
-//! How often something comes in, and how long nothing may before that is strange. Pure: times go in.
+//! How often events arrive, and how long a silence is normal. Pure.
 //!
-//! What is usual is read off whole hours, so that a burst of a thousand events within one of them is one
-//! hour among many. An outage is no habit: a long quiet time that stands alone is left out.
+//! The usual gap is computed from whole hours, so a burst of a thousand events counts as one hour among
+//! many. The limit exceeds the longest quiet time that occurred at least twice, such as a night or a
+//! weekend. A longer quiet time that occurred once, such as an outage, is ignored.
 
-use chrono::{DateTime, Utc};
+use crate::store::BusyHour;
 use std::time::Duration;
 
-/// No silence is strange that is shorter than this.
-pub const SHORTEST: Duration = HOUR;
-
-/// How far back from the last event the hours are looked at: three weeks have two weekends at least.
-pub const HOURS_LOOKED_AT: Duration = Duration::from_hours(21 * 24);
-
-/// An hour in which something came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BusyHour {
-    /// When it began.
-    pub at: DateTime<Utc>,
-    /// How many came.
-    pub events: u64,
-}
+/// How much history before the last event is used: three weeks contain at least two weekends.
+pub(super) const HISTORY: Duration = Duration::from_hours(21 * 24);
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// With fewer hours nobody knows how often something comes.
+/// The shortest limit.
+const LIMIT_MIN: Duration = HOUR;
+
+/// With fewer busy hours the usual gap is unknown.
 const HOURS_TO_KNOW_A_GAP: usize = 6;
 
-/// With fewer hours nobody knows what silence is strange.
+/// With fewer busy hours the limit is unknown.
 const HOURS_TO_KNOW_SILENCE: usize = 24;
 
-/// In a shorter history a quiet time that stands alone may be the first of many, such as a weekend.
+/// In a shorter history a quiet time that occurred once may be the first of many, such as a weekend.
 const HISTORY_WITH_WEEKENDS: Duration = Duration::from_hours(14 * 24);
 
-/// The usual gap between two events; nothing where too little is known. The hours stand in ascending order.
+/// The usual gap between two events; `None` if too little is known. The hours are in ascending order.
 ///
-/// It is that of the hour in the middle, by how much came in it. Where most hours that have anything have
-/// a single event, it is the gap in the middle between such hours.
-pub fn usual_gap(hours: &[BusyHour]) -> Option<Duration> {
+/// It is the gap in the median hour. If the median hour has a single event, it is the median gap between
+/// busy hours.
+pub(super) fn usual_gap(hours: &[BusyHour]) -> Option<Duration> {
     if hours.len() < HOURS_TO_KNOW_A_GAP {
         return None;
     }
@@ -46,22 +38,22 @@ pub fn usual_gap(hours: &[BusyHour]) -> Option<Duration> {
     }
 }
 
-/// The silence beyond which something is wrong, or nothing where too little is known.
+/// The silence beyond which something is wrong; `None` if too little is known or the factor is 0.
 ///
-/// `hours` end with that of the last event, so that a silence that lasts changes nothing of what is usual.
-/// The silence is `factor` times the usual gap, and more than the longest quiet time that came more than
-/// once, so that nights and weekends are no alarm.
-pub fn limit(hours: &[BusyHour], factor: u32) -> Option<Duration> {
+/// `hours` end with the hour of the last event, so a silence that lasts does not change what is usual.
+/// The limit is `factor` times the usual gap, and a quarter longer than the longest quiet time that
+/// occurred more than once.
+pub(super) fn limit(hours: &[BusyHour], factor: u32) -> Option<Duration> {
     if factor == 0 || hours.len() < HOURS_TO_KNOW_SILENCE {
         return None;
     }
     let quiet = longest_habit(hours)?;
     let usual = usual_gap(hours)?;
-    Some(SHORTEST.max(usual.saturating_mul(factor)).max(quiet + quiet / 4))
+    Some(LIMIT_MIN.max(usual.saturating_mul(factor)).max(quiet + quiet / 4))
 }
 
-/// The longest quiet time of which there was another as long or longer; the longest of all where the
-/// history is short.
+/// The longest quiet time of which there was another as long or longer. If the history is short, the
+/// longest of all.
 fn longest_habit(hours: &[BusyHour]) -> Option<Duration> {
     let mut gaps: Vec<_> = gaps(hours).collect();
     gaps.sort_unstable_by(|one, other| other.cmp(one));
@@ -88,6 +80,7 @@ fn median<T: Ord>(values: impl Iterator<Item = T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
 
     const DAY: i64 = 24;
 

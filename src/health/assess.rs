@@ -1,0 +1,438 @@
+//! The assessment: from a snapshot and thresholds to a level, a headline and findings. Pure.
+
+use super::finding::{Finding, Level, Matter, Notice, Part, Sentence};
+use super::snapshot::{Arrivals, Destination, OpenFailure, Snapshot};
+use super::thresholds::Thresholds;
+use crate::domain::humanize::humanize_age;
+use crate::domain::quantity::count;
+use crate::domain::rejection::InARow;
+use crate::store::RecentFailureGroup;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::time::Duration;
+
+/// What there is to say of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessment {
+    /// How bad it is: the level of the worst finding.
+    pub level: Level,
+    /// The worst finding in a few words, without a full stop.
+    pub headline: String,
+    /// What is wrong and what to do, the worst first.
+    pub findings: Vec<Finding>,
+    /// When the last event arrived, and what is pending.
+    pub rest: Vec<Sentence>,
+}
+
+/// Compares a snapshot with the thresholds.
+pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
+    let destinations = &snapshot.destinations;
+    let mut findings: Vec<Finding> =
+        destinations.iter().filter_map(|of| paused(snapshot, of, thresholds)).collect();
+    let paused = findings.len();
+    findings.extend(no_worker(snapshot));
+    findings.extend(destinations.iter().filter_map(|of| backlog(snapshot, of, thresholds)));
+    findings.extend(rejected(snapshot, thresholds));
+    findings.extend(silence(snapshot, thresholds));
+    findings.extend(failures(snapshot, thresholds));
+    // The worst first; equals keep the order in which they were found.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    let level = findings.first().map_or(Level::Ok, |first| first.level);
+    let headline = match findings.first() {
+        Some(_) if paused > 1 => format!("{paused} destinations are held"),
+        Some(first) => first.headline.clone(),
+        None if snapshot.arrivals.last_at.is_none() => "Waiting for the first event".to_owned(),
+        None => "All is well".to_owned(),
+    };
+    let rest = std::iter::once(last_event(&snapshot.arrivals)).chain(pending(snapshot)).collect();
+    Assessment { level, headline, findings, rest }
+}
+
+impl Assessment {
+    /// The sentences as plain text: times by the clock of UTC, and commands instead of links.
+    pub fn in_utc(&self, now: DateTime<Utc>) -> Vec<String> {
+        let sentences = self.findings.iter().map(|finding| &finding.sentence).chain(&self.rest);
+        sentences.map(|sentence| sentence.iter().map(|part| part.in_utc(now)).collect()).collect()
+    }
+}
+
+/// The finding if the database cannot be used, so that there is no snapshot. `since` is when it failed, if
+/// that is known.
+pub fn database_unavailable(since: Option<DateTime<Utc>>) -> Finding {
+    let remedy = "check whether the database runs, accepts connections and writes, and has disk space; the log has its answer";
+    Finding {
+        key: Matter::Database.as_str().to_owned(),
+        matter: Matter::Database,
+        failure_group: None,
+        level: Level::Critical,
+        headline: "The database is unavailable, so webhooks are answered with 503".to_owned(),
+        sentence: vec![Part::text(format!("No event can be stored or delivered: {remedy}."))],
+        remedy: remedy.to_owned(),
+        since,
+        notice: Some(Notice {
+            summary: "A process cannot use its database, so webhooks are answered with 503.".to_owned(),
+            remedy: format!(
+                "{}. Nothing is lost: Stripe sends again what was not accepted, for up to three days.",
+                capitalised(remedy)
+            ),
+        }),
+    }
+}
+
+fn paused(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Option<Finding> {
+    let pause = of.paused.as_ref()?;
+    let name = capitalised(&of.name);
+    let is_alert = thresholds.alerts.paused_after.is_some_and(|after| age(snapshot, pause.since) >= after);
+    let remedy = pause.remedy.trim_end_matches('.');
+    Some(Finding {
+        // What is to be done depends on the class: when that changes, it is another cause.
+        key: format!("held {} {}", of.name, pause.class),
+        matter: Matter::Paused,
+        failure_group: None,
+        level: Level::Critical,
+        headline: format!("{name} is held"),
+        sentence: vec![
+            Part::text(format!("{name} has been held since ")),
+            Part::At(pause.since),
+            Part::text(format!(": {remedy}.")),
+        ],
+        remedy: pause.remedy.clone(),
+        since: Some(pause.since),
+        notice: is_alert.then(|| Notice {
+            summary: format!("Deliveries to {} are held ({}).", of.name, pause.class),
+            remedy: format!(
+                "{remedy}. What waits is not lost and burns no attempt; \"eventbridge doctor\" tells whether all is mended."
+            ),
+        }),
+    })
+}
+
+fn no_worker(snapshot: &Snapshot) -> Option<Finding> {
+    let is_needed = !snapshot.destinations.is_empty();
+    let remedy = "check whether a worker process runs, and read its log";
+    (is_needed && !snapshot.has_worker).then(|| Finding {
+        key: Matter::NoWorker.as_str().to_owned(),
+        matter: Matter::NoWorker,
+        failure_group: None,
+        level: Level::Critical,
+        headline: "No worker is running".to_owned(),
+        sentence: vec![Part::text(format!("No process delivers events: {remedy}."))],
+        remedy: remedy.to_owned(),
+        since: None,
+        notice: None,
+    })
+}
+
+/// The pause of a destination stands for its backlog, unless pauses raise no alert.
+fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Option<Finding> {
+    let is_told_by_pause = of.paused.is_some() && thresholds.alerts.paused_after.is_some();
+    let oldest = of.oldest.filter(|age| !is_told_by_pause && *age >= thresholds.backlog_warning())?;
+    let execution = of.oldest_execution.unwrap_or_default();
+    let since = before(snapshot, oldest);
+    let name = capitalised(&of.name);
+    let is_critical = oldest >= thresholds.backlog;
+    Some(Finding {
+        key: format!("backlog {}", of.name),
+        matter: Matter::Backlog,
+        failure_group: None,
+        level: if is_critical { Level::Critical } else { Level::Warning },
+        headline: format!("{name} is behind"),
+        sentence: vec![
+            Part::text(format!(
+                "{name} is behind: {} wait, the oldest for {}; ",
+                count(of.pending, of.is_more),
+                humanize_age(delta(oldest))
+            )),
+            why(execution),
+            Part::text(" tells for what."),
+        ],
+        remedy: "eventbridge status names the one that waits longest, and eventbridge why tells for what"
+            .to_owned(),
+        since: Some(since),
+        notice: (is_critical && thresholds.alerts.backlog).then(|| Notice {
+            summary: format!(
+                "Events wait for {} for longer than {}.",
+                of.name,
+                humanize_age(delta(thresholds.backlog))
+            ),
+            remedy: format!(
+                "\"eventbridge why {execution}\" tells what the first of them waits for, and {} lists those of \
+                 that day. Where each waits for a retry, its last failure says why; where many wait for their \
+                 turn, more comes in than the rate allows.",
+                list_of_the_day(&of.name, since)
+            ),
+        }),
+    })
+}
+
+/// The list of what has been pending since this day: a list by status alone requires a time range.
+fn list_of_the_day(destination: &str, since: DateTime<Utc>) -> String {
+    let day = since.date_naive();
+    let next = day.succ_opt().unwrap_or(day);
+    format!(
+        "/api/v1/executions?status=pending&destination={destination}&created_after={day}&created_before={next}"
+    )
+}
+
+fn rejected(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
+    let InARow { count: number, newest } = snapshot.rejected.as_ref()?;
+    let is_critical = *number >= thresholds.rejected_in_a_row;
+    let which = match number {
+        1 => "The last webhook was rejected, ".to_owned(),
+        number => format!("The last {} webhooks were rejected, the newest ", count(*number, false)),
+    };
+    Some(Finding {
+        key: "rejected webhooks".to_owned(),
+        matter: Matter::Rejected,
+        failure_group: None,
+        level: if is_critical { Level::Critical } else { Level::Warning },
+        headline: "Webhooks are rejected".to_owned(),
+        sentence: vec![
+            Part::text(which),
+            Part::Ago(newest.last_at),
+            Part::text(format!(". {} {}", newest.says, newest.remedy)),
+        ],
+        remedy: newest.remedy.clone(),
+        since: Some(newest.first_at),
+        notice: (is_critical && thresholds.alerts.rejected).then(|| Notice {
+            summary: format!("The last {number} webhooks were rejected. {}", newest.says),
+            remedy: newest.remedy.clone(),
+        }),
+    })
+}
+
+fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
+    let last_at = snapshot.arrivals.last_at?;
+    let limit = snapshot.arrivals.silence_limit(thresholds.silence_factor)?;
+    let silent_for = age(snapshot, last_at);
+    let limit_in_words = humanize_age(delta(limit));
+    let remedy = "see in Stripe whether the endpoint is enabled";
+    (silent_for > limit).then(|| Finding {
+        key: Matter::Silence.as_str().to_owned(),
+        matter: Matter::Silence,
+        failure_group: None,
+        level: Level::Warning,
+        headline: format!("No event for {}", humanize_age(delta(silent_for))),
+        sentence: vec![Part::text(format!(
+            "Nothing has come in for longer than {limit_in_words}, far beyond what is usual: {remedy}."
+        ))],
+        remedy: remedy.to_owned(),
+        since: Some(last_at),
+        notice: Some(Notice {
+            summary: format!(
+                "No webhook has come for longer than {limit_in_words}, far beyond what is usual."
+            ),
+            remedy: "See in the Stripe dashboard whether the endpoint is enabled and its deliveries succeed, and whether its address leads here.".to_owned(),
+        }),
+    })
+}
+
+/// A finding for each failure group that was read, and one for all others together.
+fn failures(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
+    let (open, recent) = (&snapshot.open_failures, &snapshot.recent_failures);
+    let is_alert = thresholds.alerts.failures;
+    let open_groups = open.groups.iter().map(|group| {
+        let key = failure_key(&group.destination, &group.error_class, Some(&group.key));
+        failure(key, Some(group.key.clone()), sentence_of_open(group), None, None)
+    });
+    let recent_groups = recent.groups.iter().map(|group| {
+        let key = failure_key(&group.destination, &group.class, group.group.as_deref());
+        let notice = is_alert.then(|| notice_of_recent(group));
+        failure(key, group.group.clone(), sentence_of_recent(group), Some(group.first_at), notice)
+    });
+    let mut findings: Vec<Finding> = open_groups.chain(recent_groups).collect();
+    let more_open = u64::try_from(open.count.saturating_sub(open.groups.len())).unwrap_or(u64::MAX);
+    let more = match more_open.max(recent.more) {
+        0 => return findings,
+        1 => "There is one more kind of failure that nobody has acknowledged: see ".to_owned(),
+        more => format!("There are {more} more kinds of failure that nobody has acknowledged: see "),
+    };
+    let all = Part::Link {
+        command: "/api/v1/failures".to_owned(),
+        page: "/failures".to_owned(),
+        text: "all failures".to_owned(),
+    };
+    let notice = (is_alert && recent.more > 0).then(|| Notice {
+        summary: format!(
+            "Deliveries are given up for {} reasons more than are told one by one.",
+            recent.more
+        ),
+        remedy:
+            "/failures in the dashboard and /api/v1/failures list them all. Acknowledge what is known, and \
+                 those that are left are told one by one."
+                .to_owned(),
+    });
+    let sentence = vec![Part::text(more), all, Part::text(".")];
+    findings.push(failure("failures more".to_owned(), None, sentence, None, notice));
+    findings
+}
+
+fn failure(
+    key: String,
+    failure_group: Option<String>,
+    sentence: Sentence,
+    since: Option<DateTime<Utc>>,
+    notice: Option<Notice>,
+) -> Finding {
+    Finding {
+        key,
+        matter: Matter::Failures,
+        failure_group,
+        level: Level::Warning,
+        headline: "Deliveries have failed".to_owned(),
+        sentence,
+        remedy: "eventbridge status names the causes, and the commands that go on".to_owned(),
+        since,
+        notice,
+    }
+}
+
+fn failure_key(destination: &str, class: &str, group: Option<&str>) -> String {
+    let group = group.map(|group| format!(" {group}")).unwrap_or_default();
+    format!("failures {destination} {}{group}", class_or_unknown(class))
+}
+
+fn class_or_unknown(class: &str) -> &str {
+    if class.is_empty() { "unknown" } else { class }
+}
+
+fn sentence_of_open(group: &OpenFailure) -> Sentence {
+    let OpenFailure { key, destination, error_class, money, sample, .. } = group;
+    let more = if group.is_money_cut { " and more" } else { "" };
+    let facts = std::iter::once(error_class.clone()).chain(money.iter().map(|sum| format!("{sum}{more}")));
+    let facts: Vec<String> = facts.filter(|fact| !fact.is_empty()).collect();
+    let retry = Part::Link {
+        command: format!("eventbridge retry --failure {key}"),
+        page: format!("/failures/{key}"),
+        text: "the page of the group".to_owned(),
+    };
+    given_up(destination, (group.count, group.is_more), &facts, *sample, retry)
+}
+
+fn sentence_of_recent(group: &RecentFailureGroup) -> Sentence {
+    let RecentFailureGroup { destination, class, sample, .. } = group;
+    let (command, page) = match &group.group {
+        Some(key) => (format!("eventbridge retry --failure {key}"), format!("/failures/{key}")),
+        None => (format!("eventbridge retry {sample}"), format!("/executions/{sample}")),
+    };
+    let retry = Part::Link { command, page, text: "its page".to_owned() };
+    let facts = if class.is_empty() { Vec::new() } else { vec![class.clone()] };
+    given_up(destination, (u64::try_from(group.count).unwrap_or_default(), false), &facts, *sample, retry)
+}
+
+fn given_up(
+    destination: &str,
+    (number, is_more): (u64, bool),
+    facts: &[String],
+    sample: i64,
+    retry: Part,
+) -> Sentence {
+    let (deliveries, them) = if number == 1 { ("delivery", "it") } else { ("deliveries", "them") };
+    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+    let (destination, number) = (capitalised(destination), count(number, is_more));
+    vec![
+        Part::text(format!("{destination} has given up {number} {deliveries}{facts}: ")),
+        why(sample),
+        Part::text(" tells what happened; once that is mended, "),
+        retry,
+        Part::text(format!(" tries {them} again.")),
+    ]
+}
+
+fn notice_of_recent(group: &RecentFailureGroup) -> Notice {
+    let RecentFailureGroup { destination, class, count, sample, .. } = group;
+    let (page, retry, acknowledge) = match &group.group {
+        Some(key) => (
+            format!("/api/v1/failures/{key}"),
+            format!("eventbridge retry --failure {key}"),
+            format!("or \"eventbridge acknowledge {key} --note …\""),
+        ),
+        None => (
+            "/api/v1/failures".to_owned(),
+            format!("eventbridge retry {sample}"),
+            "or acknowledge it on that page".to_owned(),
+        ),
+    };
+    Notice {
+        summary: format!(
+            "Deliveries to {destination} were given up: {} ({count} so far).",
+            class_or_unknown(class)
+        ),
+        remedy: format!(
+            "{page} (/failures in the dashboard) tells what they have in common, the money concerned and \
+             what to do; \"eventbridge why {sample}\" tells all that happened to one of them. Mend the \
+             cause, then \"{retry}\"; {acknowledge}, and it is told no more."
+        ),
+    }
+}
+
+/// The command that explains an execution, or its page.
+fn why(execution: i64) -> Part {
+    Part::Link {
+        command: format!("eventbridge why {execution}"),
+        page: format!("/executions/{execution}"),
+        text: format!("execution {execution}"),
+    }
+}
+
+fn last_event(arrivals: &Arrivals) -> Sentence {
+    let Some(last_at) = arrivals.last_at else {
+        return vec![Part::text(
+            "No event has come yet: send one from Stripe, or from the page of your endpoint there.",
+        )];
+    };
+    let usual = arrivals.usual_gap().and_then(|gap| TimeDelta::from_std(gap).ok()).map(|gap| {
+        match gap.num_seconds() {
+            0 => ", usually several in a second".to_owned(),
+            1 => ", usually every second".to_owned(),
+            _ => format!(", usually every {}", humanize_age(gap)),
+        }
+    });
+    vec![
+        Part::text("The last event came "),
+        Part::Ago(last_at),
+        Part::text(usual.unwrap_or_default()),
+        Part::text("."),
+    ]
+}
+
+fn pending(snapshot: &Snapshot) -> Option<Sentence> {
+    let destinations = &snapshot.destinations;
+    let pending: u64 = destinations.iter().map(|of| of.pending).sum();
+    if pending == 0 {
+        return snapshot.arrivals.last_at.map(|_| vec![Part::text("Nothing waits.")]);
+    }
+    let number = capitalised(&count(pending, destinations.iter().any(|of| of.is_more)));
+    let oldest = destinations.iter().filter_map(|of| of.oldest).max();
+    let oldest =
+        oldest.map(|oldest| format!(", the oldest for {}", humanize_age(delta(oldest)))).unwrap_or_default();
+    // If it is unknown for one of them, it is unknown for all of them together.
+    let clears: Option<Vec<TimeDelta>> =
+        destinations.iter().filter(|of| of.pending > 0).map(|of| of.clears_in).collect();
+    let is_paused = destinations.iter().any(|of| of.pending > 0 && of.paused.is_some());
+    let once = if is_paused { " once it goes on" } else { "" };
+    let clears = clears
+        .and_then(|clears| clears.into_iter().max())
+        .map(|longest| format!("; that clears in {}{once}", humanize_age(longest)))
+        .unwrap_or_default();
+    Some(vec![Part::text(format!("{number} pending{oldest}{clears}."))])
+}
+
+fn age(snapshot: &Snapshot, at: DateTime<Utc>) -> Duration {
+    snapshot.now.signed_duration_since(at).to_std().unwrap_or_default()
+}
+
+fn before(snapshot: &Snapshot, age: Duration) -> DateTime<Utc> {
+    snapshot.now.checked_sub_signed(delta(age)).unwrap_or(snapshot.now)
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Cases: a snapshot and thresholds go in; an assessment and the keys of its alerts come out.
+
+use super::*;
+use crate::domain::rejection::{Cause, Diagnosis};
+use crate::health::{AlertRules, OpenFailures, Pause};
+use crate::store::{BusyHour, RecentFailures};
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).expect("a time")
+}
+
+fn ago(minutes: i64) -> DateTime<Utc> {
+    now() - TimeDelta::minutes(minutes)
+}
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_mins(minutes)
+}
+
+/// A destination with 4 pending executions, the oldest of which has waited this long.
+fn pending_for(oldest: Duration) -> Destination {
+    Destination {
+        name: "notion".to_owned(),
+        pending: 4,
+        oldest: Some(oldest),
+        oldest_execution: Some(42),
+        clears_in: Some(TimeDelta::seconds(104)),
+        ..Destination::default()
+    }
+}
+
+fn idle() -> Destination {
+    Destination { name: "notion".to_owned(), ..Destination::default() }
+}
+
+/// A paused destination, with a backlog of an hour.
+fn paused_for(minutes: i64) -> Destination {
+    let paused = Pause {
+        since: ago(minutes),
+        class: "columns".to_owned(),
+        remedy: "set a new NOTION_API_KEY.".to_owned(),
+    };
+    Destination { paused: Some(paused), ..pending_for(self::minutes(60)) }
+}
+
+/// Hours with ten events each, up to the last event: one every 6 minutes.
+fn busy_hours(number: i64) -> Vec<BusyHour> {
+    (0..number).rev().map(|hour| BusyHour { at: ago(60 * hour), events: 10 }).collect()
+}
+
+fn snapshot(destinations: Vec<Destination>) -> Snapshot {
+    let arrivals = Arrivals { last_at: Some(now() - TimeDelta::seconds(41)), busy_hours: busy_hours(10) };
+    Snapshot { now: now(), arrivals, destinations, has_worker: true, ..Snapshot::default() }
+}
+
+fn well() -> Snapshot {
+    snapshot(vec![idle()])
+}
+
+fn rejected(count: u64) -> Snapshot {
+    let newest = Diagnosis {
+        cause: Cause::WrongSecret,
+        count,
+        first_at: ago(10),
+        last_at: ago(1),
+        is_current: true,
+        says: "They are signed with another secret.".to_owned(),
+        remedy: "Set it.".to_owned(),
+    };
+    Snapshot { rejected: Some(InARow { count, newest }), ..well() }
+}
+
+/// The last event arrived this long ago; before that, events arrived for 48 hours.
+fn silent_for(minutes: i64) -> Snapshot {
+    let busy_hours = (0..48).rev().map(|hour| BusyHour { at: ago(minutes + 60 * hour), events: 10 });
+    let arrivals = Arrivals { last_at: Some(ago(minutes)), busy_hours: busy_hours.collect() };
+    Snapshot { arrivals, ..well() }
+}
+
+fn open_failures(count: usize) -> Snapshot {
+    let group = OpenFailure {
+        key: "3f2a".to_owned(),
+        destination: "notion".to_owned(),
+        error_class: "validation_error".to_owned(),
+        count: 2,
+        is_more: false,
+        money: Vec::new(),
+        is_money_cut: false,
+        sample: 42,
+    };
+    Snapshot { open_failures: OpenFailures { count, groups: vec![group] }, ..well() }
+}
+
+fn recent_failures() -> Snapshot {
+    let group = |class: &str, group: Option<&str>| RecentFailureGroup {
+        destination: "notion".into(),
+        class: class.into(),
+        group: group.map(str::to_owned),
+        count: 2,
+        first_at: ago(1),
+        sample: 42,
+    };
+    let groups = vec![group("validation_error", Some("3f2a")), group("", None)];
+    Snapshot { recent_failures: RecentFailures { groups, more: 3 }, ..well() }
+}
+
+/// Every alert switched off that can be.
+const NO_ALERTS: AlertRules = AlertRules {
+    database_after: Duration::from_mins(1),
+    paused_after: None,
+    backlog: false,
+    rejected: false,
+    failures: false,
+};
+
+/// The keys of the findings that raise an alert.
+fn alerts(assessment: &Assessment) -> Vec<&str> {
+    let findings = assessment.findings.iter().filter(|finding| finding.notice.is_some());
+    findings.map(|finding| finding.key.as_str()).collect()
+}
+
+fn notices(snapshot: &Snapshot) -> Vec<(Notice, Option<DateTime<Utc>>)> {
+    let findings = assess(snapshot, &Thresholds::default()).findings;
+    findings.into_iter().filter_map(|finding| Some((finding.notice?, finding.since))).collect()
+}
+
+#[test]
+fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
+    let default = Thresholds::default;
+    let hour = || Thresholds { backlog: minutes(60), ..default() };
+    let three = || Thresholds { rejected_in_a_row: 3, ..default() };
+    let any_silence = || Thresholds { silence_factor: 0, ..default() };
+    let off = || Thresholds { alerts: NO_ALERTS, ..default() };
+    let behind = |oldest| snapshot(vec![pending_for(minutes(oldest))]);
+    let held = |minutes| snapshot(vec![paused_for(minutes)]);
+    let idle_without_worker = Snapshot { has_worker: false, ..well() };
+    let nothing_to_do = Snapshot { has_worker: false, ..snapshot(Vec::new()) };
+    let first = Snapshot { arrivals: Arrivals::default(), ..snapshot(Vec::new()) };
+    let (ok, warning, critical) = (Level::Ok, Level::Warning, Level::Critical);
+    let cases: Vec<(Snapshot, Thresholds, Level, &str, &[&str])> = vec![
+        (well(), default(), ok, "All is well", &[]),
+        (first, default(), ok, "Waiting for the first event", &[]),
+        (nothing_to_do, default(), ok, "All is well", &[]),
+        (idle_without_worker, default(), critical, "No worker is running", &[]),
+        // A backlog is a warning early, and critical when it raises an alert.
+        (behind(4), default(), ok, "All is well", &[]),
+        (behind(5), default(), warning, "Notion is behind", &[]),
+        (behind(14), default(), warning, "Notion is behind", &[]),
+        (behind(15), default(), critical, "Notion is behind", &["backlog notion"]),
+        (behind(15), off(), critical, "Notion is behind", &[]),
+        (behind(15), hour(), ok, "All is well", &[]),
+        (behind(20), hour(), warning, "Notion is behind", &[]),
+        (behind(60), hour(), critical, "Notion is behind", &["backlog notion"]),
+        // A pause stands for its backlog, unless pauses raise no alert.
+        (held(4), default(), critical, "Notion is held", &[]),
+        (held(5), default(), critical, "Notion is held", &["held notion columns"]),
+        (held(60), off(), critical, "Notion is held", &[]),
+        (
+            held(60),
+            Thresholds { alerts: AlertRules { backlog: true, ..NO_ALERTS }, ..default() },
+            critical,
+            "Notion is held",
+            &["backlog notion"],
+        ),
+        (snapshot(vec![paused_for(60), paused_for(60)]), off(), critical, "2 destinations are held", &[]),
+        (rejected(1), default(), warning, "Webhooks are rejected", &[]),
+        (rejected(3), default(), warning, "Webhooks are rejected", &[]),
+        (rejected(3), three(), critical, "Webhooks are rejected", &["rejected webhooks"]),
+        (rejected(5), default(), critical, "Webhooks are rejected", &["rejected webhooks"]),
+        (rejected(5), off(), critical, "Webhooks are rejected", &[]),
+        (silent_for(74), default(), ok, "All is well", &[]),
+        (silent_for(76), default(), warning, "No event for 1 h 16 min", &["silence"]),
+        (silent_for(76), any_silence(), ok, "All is well", &[]),
+        // An old failure is shown; a recent one raises an alert.
+        (open_failures(3), default(), warning, "Deliveries have failed", &[]),
+        (
+            recent_failures(),
+            default(),
+            warning,
+            "Deliveries have failed",
+            &["failures notion validation_error 3f2a", "failures notion unknown", "failures more"],
+        ),
+        (recent_failures(), off(), warning, "Deliveries have failed", &[]),
+    ];
+    for (snapshot, thresholds, level, headline, keys) in cases {
+        let assessment = assess(&snapshot, &thresholds);
+        let context = format!("{snapshot:?}\n{thresholds:?}");
+        assert_eq!((assessment.level, assessment.headline.as_str()), (level, headline), "{context}");
+        assert_eq!(alerts(&assessment), keys, "{context}");
+    }
+}
+
+#[test]
+fn the_sentences_say_what_is_wrong_and_what_to_do() {
+    let (worst, rest) = ("the first sentence", "the last sentence");
+    let held = snapshot(vec![paused_for(60)]);
+    let without_worker = Snapshot { has_worker: false, ..well() };
+    let uncounted =
+        Destination { is_more: true, clears_in: None, pending: 20_312, ..pending_for(minutes(1)) };
+    let first = Snapshot { arrivals: Arrivals::default(), ..snapshot(Vec::new()) };
+    for (snapshot, place, expected) in [
+        (well(), worst, "The last event came 41 s ago, usually every 6 min."),
+        (well(), rest, "Nothing waits."),
+        (
+            snapshot(vec![pending_for(minutes(1))]),
+            rest,
+            "4 pending, the oldest for 1 min; that clears in 1 min 44 s.",
+        ),
+        (
+            snapshot(vec![pending_for(minutes(1)), uncounted]),
+            rest,
+            "More than 20\u{202f}316 pending, the oldest for 1 min.",
+        ),
+        (
+            first,
+            worst,
+            "No event has come yet: send one from Stripe, or from the page of your endpoint there.",
+        ),
+        (
+            snapshot(vec![pending_for(minutes(5))]),
+            worst,
+            "Notion is behind: 4 wait, the oldest for 5 min; eventbridge why 42 tells for what.",
+        ),
+        (held.clone(), worst, "Notion has been held since 07:00 UTC: set a new NOTION_API_KEY."),
+        (
+            snapshot(vec![paused_for(24 * 60)]),
+            worst,
+            "Notion has been held since 2027-01-14 08:00 UTC: set a new NOTION_API_KEY.",
+        ),
+        (held, rest, "4 pending, the oldest for 1 h; that clears in 1 min 44 s once it goes on."),
+        (
+            without_worker,
+            worst,
+            "No process delivers events: check whether a worker process runs, and read its log.",
+        ),
+        (
+            rejected(1),
+            worst,
+            "The last webhook was rejected, 1 min ago. They are signed with another secret. Set it.",
+        ),
+        (
+            rejected(5),
+            worst,
+            "The last 5 webhooks were rejected, the newest 1 min ago. They are signed with another secret. Set it.",
+        ),
+        (
+            silent_for(76),
+            worst,
+            "Nothing has come in for longer than 1 h 15 min, far beyond what is usual: see in Stripe whether the endpoint is enabled.",
+        ),
+        (
+            open_failures(1),
+            worst,
+            "Notion has given up 2 deliveries (validation_error): eventbridge why 42 tells what happened; once that is mended, eventbridge retry --failure 3f2a tries them again.",
+        ),
+    ] {
+        let sentences = assess(&snapshot, &Thresholds::default()).in_utc(now());
+        let found = if place == worst { sentences.first() } else { sentences.last() };
+        assert_eq!(found.map(String::as_str), Some(expected));
+    }
+    let sentences = assess(&open_failures(3), &Thresholds::default()).in_utc(now());
+    assert!(sentences[1].starts_with("There are 2 more kinds of failure"), "{sentences:?}");
+}
+
+#[test]
+fn a_paused_destination_comes_before_everything_else() {
+    let snapshot = Snapshot { has_worker: false, ..snapshot(vec![paused_for(60)]) };
+    let found = assess(&snapshot, &Thresholds::default()).findings;
+    assert_eq!(found.iter().map(|one| one.matter).collect::<Vec<_>>(), [Matter::Paused, Matter::NoWorker]);
+}
+
+#[test]
+fn an_alert_says_since_when_and_where_to_look() {
+    let behind = notices(&snapshot(vec![pending_for(minutes(20))])).remove(0);
+    assert_eq!(
+        (behind.0.summary.as_str(), behind.1),
+        ("Events wait for notion for longer than 15 min.", Some(ago(20)))
+    );
+    let list = "status=pending&destination=notion&created_after=2027-01-15&created_before=2027-01-16";
+    assert!(behind.0.remedy.contains(list), "{behind:?}");
+    assert!(behind.0.remedy.starts_with("\"eventbridge why 42\" tells"), "{behind:?}");
+
+    let paused = notices(&snapshot(vec![paused_for(60)])).remove(0);
+    assert_eq!(
+        (paused.0.summary.as_str(), paused.1),
+        ("Deliveries to notion are held (columns).", Some(ago(60)))
+    );
+    assert!(paused.0.remedy.starts_with("set a new NOTION_API_KEY. What waits"), "{paused:?}");
+
+    let rejected = notices(&rejected(5)).remove(0);
+    assert_eq!((rejected.0.remedy.as_str(), rejected.1), ("Set it.", Some(ago(10))));
+
+    for (told, places) in notices(&recent_failures()).iter().zip([
+        ["/api/v1/failures/3f2a", "eventbridge why 42", "eventbridge retry --failure 3f2a"],
+        ["/api/v1/failures ", "eventbridge why 42", "eventbridge retry 42"],
+    ]) {
+        assert!(places.iter().all(|place| told.0.remedy.contains(place)), "{told:?}");
+    }
+}

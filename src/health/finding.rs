@@ -1,0 +1,134 @@
+//! What an assessment finds: how bad it is, what it is about, and the words for it.
+
+use crate::domain::humanize::humanize_age;
+use chrono::{DateTime, Utc};
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Identifies the cause; the same cause has the same key every time.
+    pub key: String,
+    /// What it is about.
+    pub matter: Matter,
+    /// The key of the failure group, if it is about one.
+    pub failure_group: Option<String>,
+    /// How bad it is.
+    pub level: Level,
+    /// A few words without a full stop, without numbers of events, amounts and ids: anybody may read them.
+    pub headline: String,
+    /// The details, for operators.
+    pub sentence: Sentence,
+    /// What to do. Anybody may read it, as with the headline.
+    pub remedy: String,
+    /// Since when, if that is known.
+    pub since: Option<DateTime<Utc>>,
+    /// What an alert says; `None` if this finding raises none, or none yet.
+    pub notice: Option<Notice>,
+}
+
+/// The words of an alert. They must make sense without the dashboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What is wrong, in one line.
+    pub summary: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing needs to be done.
+    #[default]
+    Ok,
+    /// Something needs attention.
+    Warning,
+    /// Deliveries do not get through.
+    Critical,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matter {
+    /// The database cannot be used.
+    Database,
+    /// A destination is paused.
+    Paused,
+    /// No worker is running.
+    NoWorker,
+    /// Executions are pending for too long.
+    Backlog,
+    /// Webhooks are rejected.
+    Rejected,
+    /// No events arrive.
+    Silence,
+    /// Executions have failed.
+    Failures,
+}
+
+/// A sentence; each reader formats its times and links.
+pub type Sentence = Vec<Part>;
+
+/// A part of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Words.
+    Text(String),
+    /// A time by the clock.
+    At(DateTime<Utc>),
+    /// A time by how long ago it was.
+    Ago(DateTime<Utc>),
+    /// Where to go on: a command to type, or a link to a page of the dashboard.
+    Link {
+        /// The command.
+        command: String,
+        /// The path of the page.
+        page: String,
+        /// The text of the link.
+        text: String,
+    },
+}
+
+impl Level {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl Matter {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Paused => "held",
+            Self::NoWorker => "no_worker",
+            Self::Backlog => "backlog",
+            Self::Rejected => "rejected",
+            Self::Silence => "silence",
+            Self::Failures => "failures",
+        }
+    }
+}
+
+impl Part {
+    /// A part of words.
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Plain text: times by the clock of UTC, and commands instead of links.
+    pub(super) fn in_utc(&self, now: DateTime<Utc>) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::At(at) if at.date_naive() == now.date_naive() => at.format("%H:%M UTC").to_string(),
+            Self::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
+            Self::Ago(at) => format!("{} ago", humanize_age(now - *at)),
+            Self::Link { command, .. } => command.clone(),
+        }
+    }
+}

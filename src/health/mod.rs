@@ -1,0 +1,18 @@
+//! One health assessment for the dashboard, the API, the `status` command and alerts.
+//!
+//! [`Snapshot`] reads plain facts from the store, [`Thresholds`] hold the configured limits, and the pure
+//! function [`assess`] compares the two. Nothing here does HTTP or reads settings: `alerts` reads the
+//! thresholds with its other settings, and `app` hands the same values to everyone.
+
+mod assess;
+mod finding;
+mod silence;
+mod snapshot;
+mod thresholds;
+
+pub use assess::{Assessment, assess, database_unavailable};
+pub use finding::{Finding, Level, Matter, Notice, Part, Sentence};
+pub use snapshot::{
+    Arrivals, Destination, OpenFailure, OpenFailures, PartialSnapshot, Pause, Scope, Snapshot, has_worker,
+};
+pub use thresholds::{AlertRules, Thresholds};
