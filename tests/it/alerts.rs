@@ -1,6 +1,7 @@
 //! Alerts: raised once whoever sees the condition, told until they are taken, and their end too.
 
-use crate::harness::{Database, Service, within};
+use crate::harness::rows::{Ended, Paused, Set};
+use crate::harness::{Database, Service, rows, within};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -94,12 +95,15 @@ async fn several_rounds() {
 }
 
 async fn hold(database: &Database) {
-    let held = "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy, probe_at)
-                values ('notion', now() - interval '6 minutes', 'columns', 'jane@example.com', 'add a text column', null)";
-    database.execute(held).await;
+    let pause = Paused {
+        lasts: Duration::from_mins(6),
+        class: Some("columns"),
+        reason: Some("jane@example.com"),
+        remedy: Some("add a text column"),
+        ..Paused::of("notion")
+    };
+    database.change(pause).await;
 }
-
-const RESUME: &str = "update eventbridge.destinations set paused_since = null";
 
 #[tokio::test]
 async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
@@ -129,12 +133,12 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
     assert!(!told.to_string().contains("jane@example.com"), "{told}");
     several_rounds().await;
     assert_eq!(receiver.count(), 1);
-    one.database.execute(RESUME).await;
+    one.database.change(rows::end_pauses()).await;
     let over = receiver.until(2).await[1].json();
     assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("held notion columns")));
     several_rounds().await;
     assert_eq!(receiver.count(), 2);
-    assert_eq!(one.database.count("select count(*) from eventbridge.alerts").await, 0);
+    assert_eq!(one.database.count(rows::alerts()).await, 0);
     one.stop().await;
     other.stop().await;
 }
@@ -143,9 +147,9 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
 async fn the_other_replica_takes_over_at_once_when_the_one_that_looks_stops() {
     let receiver = Receiver::start().await;
     let one = Service::builder().set("ALERT_URL", &receiver.url).start().await;
-    let has_duty = "select count(*) from eventbridge.named_leases where name = 'alerts'";
+    let has_duty = rows::named_lease("alerts");
     within("it has the duty", async {
-        while one.database.count(has_duty).await == 0 {
+        while one.database.count(&has_duty).await == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -165,12 +169,11 @@ async fn what_the_receiver_does_not_take_is_told_again_and_what_ended_meanwhile_
     let service = Service::builder().set("ALERT_URL", &receiver.url).start().await;
     hold(&service.database).await;
     receiver.until(1).await;
-    let due = "update eventbridge.alerts set next_try_at = now()";
-    service.database.execute(due).await;
+    service.database.change(rows::alerts_are_due()).await;
     receiver.until(2).await;
-    service.database.execute(RESUME).await;
+    service.database.change(rows::end_pauses()).await;
     within("it is forgotten", async {
-        while service.database.count("select count(*) from eventbridge.alerts").await > 0 {
+        while service.database.count(rows::alerts()).await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -235,14 +238,11 @@ async fn a_database_that_takes_no_writes_is_told_and_so_is_its_end() {
     let receiver = Receiver::start().await;
     let service = Service::builder().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url).start().await;
     // Every connection of the service is closed by this, and the next ones only read.
-    let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
-    let name = "do $$ begin execute format('alter database %I set default_transaction_read_only = ";
-    service.database.execute(&format!("{name}on', current_database()); end $$; {end}")).await;
+    service.database.let_new_sessions_write(false).await;
+    service.database.end_sessions().await;
     assert_eq!(receiver.until(1).await[0].json()["key"], "database");
-    service
-        .database
-        .execute(&format!("set transaction read write; {name}off', current_database()); end $$; {end}"))
-        .await;
+    service.database.let_new_sessions_write(true).await;
+    service.database.end_sessions().await;
     let over = receiver.until(2).await[1].json();
     assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("database")));
     service.stop().await;
@@ -276,32 +276,21 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
     quiet.post_event(&json!({"id": "evt_1"}).to_string()).await;
     let database = quiet.database.clone();
     let store = database.store();
-    database
-        .execute(
-            "update eventbridge.events set received_at = now() - interval '22 hours';
-             insert into eventbridge.events (source, event_id, type, signature, secret_name, payload, received_at)
-                 select 'test', 'evt_before_' || n, '', '', '', '{}', now() - interval '21 hours' + n * interval '1 minute'
-                   from generate_series(1, 60) as n;
-             insert into eventbridge.executions (event_key, destination, created_at, run_at)
-                 values (1, 'notion', now() - interval '16 minutes', now() + interval '1 day');
-             insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                 values ('a', 'notion', 'validation_error', 'x');
-             insert into eventbridge.executions
-                    (event_key, destination, status, error_class, failure_group, reason, finished_at)
-                 values (2, 'notion', 'failed', 'validation_error', 'a', 'jane@example.com', now() - interval '5 minutes');",
-        )
-        .await;
+    database.change(rows::silence_of_a_day()).await;
+    database.change(rows::waiting_since(Duration::from_mins(16))).await;
+    database.change(rows::failure_group("a", "validation_error", "x")).await;
+    let failed = Ended {
+        class: Some("validation_error"),
+        group: Some("a"),
+        reason: Some("jane@example.com"),
+        ..Ended::failed(Duration::from_mins(5))
+    };
+    database.change(failed).await;
     let arrival = |age| Addition { age, kind: "received", name: String::new(), le_ms: 0, n: 1 };
     let hours = (20..60).map(|hour| arrival(Duration::from_hours(hour)));
     store.statistics.add_statistics(&hours.collect::<Vec<_>>()).await.unwrap();
     for _ in 0..5 {
-        database
-            .execute(
-                "insert into eventbridge.rejections (slot, number, source, reason, header_names, by_sender, body_bytes, body_sha256, body_form, unseen)
-                 select number % 100, number, 'stripe', 'signature_no_match', '{}', true, 1, '', 'as_sent', 0
-                   from nextval('eventbridge.rejection_numbers') as number",
-            )
-            .await;
+        database.change(rows::rejected_request()).await;
     }
     let service = quiet.replica().set("ALERT_URL", &receiver.url).start().await;
     let calls = receiver.until(4).await;
@@ -320,27 +309,26 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
 async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
     let database = Database::new().await;
     let store = database.store();
-    database
-        .execute(
-            "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                 values ('a', 'notion', 'validation_error', 'x'), ('b', 'notion', 'conflict_error', 'y');
-             insert into eventbridge.executions (event_key, destination, status, error_class, failure_group, finished_at)
-                 values (1, 'notion', 'failed', 'validation_error', 'a', now() - interval '9 minutes'),
-                        (2, 'notion', 'failed', 'validation_error', 'a', now() - interval '5 minutes'),
-                        (3, 'notion', 'failed', 'conflict_error', 'b', now() - interval '2 hours'),
-                        (4, 'notion', 'failed', null, null, now() - interval '1 minute');",
-        )
-        .await;
+    database.change(rows::failure_group("a", "validation_error", "x")).await;
+    database.change(rows::failure_group("b", "conflict_error", "y")).await;
+    for (class, group, minutes) in [
+        (Some("validation_error"), Some("a"), 9),
+        (Some("validation_error"), Some("a"), 5),
+        (Some("conflict_error"), Some("b"), 120),
+        (None, None, 1),
+    ] {
+        let ago = Duration::from_mins(minutes);
+        database.change(Ended { class, group, ..Ended::failed(ago) }).await;
+    }
     let found = async || {
         let found = store.reports.recent_failures(Duration::from_hours(1)).await.unwrap().groups;
         found.into_iter().map(|one| (one.class, one.group.is_some(), one.count)).collect::<Vec<_>>()
     };
     let ungrouped = (String::new(), false, 1);
     assert_eq!(found().await, [ungrouped.clone(), ("validation_error".to_owned(), true, 2)]);
-    let acknowledge = "update eventbridge.failure_groups set acknowledged_through = now() - interval";
-    database.execute(&format!("{acknowledge} '7 minutes'")).await;
+    database.change(rows::acknowledge_until(Duration::from_mins(7))).await;
     assert_eq!(found().await, [ungrouped.clone(), ("validation_error".to_owned(), true, 1)]);
-    database.execute(&format!("{acknowledge} '0'")).await;
+    database.change(rows::acknowledge_until(Duration::ZERO)).await;
     assert_eq!(found().await, [ungrouped]);
 }
 
@@ -348,16 +336,12 @@ async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
 async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_however_many_others_come() {
     let database = Database::new().await;
     let store = database.store();
-    let fail = |group: &str, ago: &str| {
-        format!(
-            "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                 values ('{group}', 'notion', 'validation_error', 'x');
-             insert into eventbridge.executions (event_key, destination, status, failure_group, finished_at)
-                 select coalesce(max(event_key), 0) + 1, 'notion', 'failed', '{group}', now() - interval '{ago}'
-                   from eventbridge.executions;"
-        )
+    let fail = async |group: &str, minutes: u64| {
+        database.change(rows::failure_group(group, "validation_error", "x")).await;
+        let ago = Duration::from_mins(minutes);
+        database.change(Ended { group: Some(group), ..Ended::failed(ago) }).await;
     };
-    database.execute(&fail("first", "5 minutes")).await;
+    fail("first", 5).await;
     let key = "failures notion validation_error first";
     let told = Condition {
         key: key.to_owned(),
@@ -368,17 +352,15 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
         since: DateTime::<Utc>::UNIX_EPOCH,
     };
     store.alerts.record_conditions(&["failures"], &[told]).await.unwrap();
-    database.execute("update eventbridge.executions set finished_at = now() - interval '2 hours'").await;
+    database.change(rows::executions().set(&[Set::FinishedAgo(Duration::from_hours(2))])).await;
     for number in 0..25 {
-        database.execute(&fail(&format!("other{number}"), "1 minute")).await;
+        fail(&format!("other{number}"), 1).await;
     }
     let of_late = async || store.reports.recent_failures(Duration::from_hours(1)).await.unwrap();
     let found = of_late().await;
     assert_eq!((found.groups.len(), found.more), (20, 6));
     assert_eq!(found.groups[0].group.as_deref(), Some("first"), "what was told is not cut off");
-    database
-        .execute("update eventbridge.executions set status = 'success' where failure_group = 'first'")
-        .await;
+    database.change(rows::executions().in_group("first").set(&[Set::Status("success")])).await;
     assert!(of_late().await.groups.iter().all(|found| found.group.as_deref() != Some("first")));
 }
 
@@ -420,8 +402,8 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     assert_eq!((anew.len(), anew[0].resolved_at), (1, None));
 
     // Nobody takes it: it is given up after a bounded number of tries, and forgotten when it ends.
-    database.execute("update eventbridge.alerts set attempts = 60, next_try_at = now()").await;
+    database.change(rows::alerts_failed(60)).await;
     assert!(store.alerts.take_alerts().await.unwrap().is_empty());
     store.alerts.record_conditions(&["k"], &[]).await.unwrap();
-    assert_eq!(database.count("select count(*) from eventbridge.alerts").await, 0);
+    assert_eq!(database.count(rows::alerts()).await, 0);
 }

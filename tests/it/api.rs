@@ -1,6 +1,6 @@
 //! The JSON API: listings, details, problems, and who may call what.
 
-use crate::harness::{Service, within};
+use crate::harness::{Service, rows, within};
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
@@ -120,10 +120,7 @@ async fn what_cannot_be_read_is_a_problem_that_says_what_is_wrong() {
 #[tokio::test]
 async fn what_waits_for_a_destination_that_is_no_longer_configured_says_so() {
     let service = store_only(1).await;
-    service
-        .database
-        .execute("insert into eventbridge.executions (event_key, destination) select id, 'gone' from eventbridge.events")
-        .await;
+    service.database.change(rows::execute_all_for("gone")).await;
     let listing = service.get("/api/v1/executions").await.json();
     assert!(listing["data"][0]["reason"].as_str().unwrap().contains("DESTINATIONS"), "{listing}");
 }
@@ -133,7 +130,7 @@ async fn health_tells_of_the_database_and_is_503_without_it() {
     let service = store_only(0).await;
     let healthy = service.get("/api/v1/health").await;
     assert_eq!((healthy.status.as_u16(), healthy.json()["status"].clone()), (200, json!("ok")));
-    service.database.execute("alter schema eventbridge rename to elsewhere").await;
+    service.database.change(rows::hide_schema()).await;
     service.until_health("it is not", |health| health["status"] == "unavailable").await;
     assert_eq!(service.get("/api/v1/health").await.status, 503);
     service.get("/api/v1/events").await.problem(503);
@@ -267,9 +264,9 @@ async fn the_audit_tells_who_did_what_by_hand_newest_first() {
         service.post_event(&json!({ "id": id }).to_string()).await;
     }
     let headers = [("authorization", &*bearer(WRITE_KEY))];
-    let done = "select count(*) from eventbridge.executions where status = 'success'";
+    let done = rows::executions().in_status("success");
     within("both are delivered", service.sandbox.until(|sandbox| sandbox.page_count() == 2)).await;
-    within("both are recorded", async { while service.database.count(done).await < 2 {} }).await;
+    within("both are recorded", async { while service.database.count(&done).await < 2 {} }).await;
     for id in [1, 2, 7] {
         service.send(Method::POST, &format!("/api/v1/executions/{id}/retry"), &headers).await;
     }

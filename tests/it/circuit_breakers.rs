@@ -1,7 +1,8 @@
 //! A destination that fails again and again: its circuit breaker opens, and then lets one trial through at
 //! a time. Beside it, other instances keep slots of their own.
 
-use crate::harness::{Database, NOW, Service, within};
+use crate::harness::rows::Paused;
+use crate::harness::{Database, NOW, Service, rows, within};
 use notion_sandbox::{DATABASE_ID, Fault, FaultRule, TOKEN, Template};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -60,18 +61,10 @@ async fn a_trial_that_asks_nothing_of_the_destination_is_followed_by_the_next_on
         service.until(event, |executions| status_of(executions, event) == ending).await;
     }
     // A body that is removed before its execution is claimed.
-    let held = |since: &str| {
-        format!(
-            "insert into eventbridge.destinations (name, paused_since) values ('notion', {since})
-        on conflict (name) do update set paused_since = excluded.paused_since"
-        )
-    };
-    service.database.execute(&held("now()")).await;
+    service.database.change(Paused::of("notion")).await;
     service.post_event(&payment("pi_empty", "evt_empty", NOW)).await;
-    let empty = "update eventbridge.events set payload = '', payload_removed_at = now(), payload_removed_by = 'retention'
-                  where event_id = 'evt_empty'";
-    service.database.execute(empty).await;
-    service.database.execute(&held("null")).await;
+    service.database.change(rows::remove_body("evt_empty")).await;
+    service.database.change(rows::end_pauses()).await;
     service.until("evt_empty", |executions| status_of(executions, "evt_empty") == "skipped").await;
 
     service.post_event(&payment("pi_last", "evt_last", NOW)).await;
@@ -98,12 +91,12 @@ async fn an_instance_that_hangs_leaves_the_others_slots_of_their_own() {
     for number in 0..8 {
         service.post_event(&format!(r#"{{"id":"evt_{number}","type":"invoice.paid"}}"#)).await;
     }
-    let running = "select count(*) from eventbridge.executions where status = 'running'";
-    within("it has what it may have", async { while service.database.count(running).await < 3 {} }).await;
+    let running = rows::executions().in_status("running");
+    within("it has what it may have", async { while service.database.count(&running).await < 3 {} }).await;
     for number in 0..3 {
         let event = format!("evt_works_{number}");
         service.post_event(&format!(r#"{{"id":"{event}","type":"charge.succeeded"}}"#)).await;
         service.until(&event, |executions| status_of(executions, &event) == "success").await;
     }
-    assert_eq!(service.database.count(running).await, 3);
+    assert_eq!(service.database.count(&running).await, 3);
 }

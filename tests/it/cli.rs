@@ -1,6 +1,6 @@
 //! The commands as processes: what they print, how they end, and what they leave behind.
 
-use crate::harness::{Database, Dev, eventbridge, output, text, within};
+use crate::harness::{Database, Dev, eventbridge, output, rows, text, within};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -53,8 +53,7 @@ async fn a_broken_env_file_is_named_and_not_quoted() {
 #[tokio::test]
 async fn migrate_brings_a_database_up_to_date_and_may_be_run_again() {
     let folder = TempDir::new().unwrap();
-    let database = Database::new().await;
-    database.execute("drop schema eventbridge cascade").await;
+    let database = Database::empty().await;
     for _ in 0..2 {
         let done = output(
             eventbridge(folder.path()).arg("migrate").env("DATABASE_URL", database.url().expose_secret()),
@@ -231,8 +230,7 @@ async fn dev_accepts_the_secret_of_a_stripe_cli_that_is_logged_in() {
         let done = output(eventbridge(folder.path()).args(trigger)).await;
         assert_eq!(done.status.success(), accepted, "{}", text(&done.stdout));
     }
-    let by = "select count(*) from eventbridge.events where secret_name = 'stripe-cli'";
-    assert_eq!(database.count(by).await, 1);
+    assert_eq!(database.count(rows::events().verified_with("stripe-cli")).await, 1);
     dev.stop().await;
 }
 

@@ -1,18 +1,22 @@
 //! The dashboard: sessions and forms, who sees which buttons, what becomes of hostile text, and
 //! that pages are whole, light and live.
 
-use crate::harness::{Answer, Service, within};
+use crate::harness::rows::{Rows, Set};
+use crate::harness::{Answer, Service, rows, within};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::json;
+use std::time::Duration;
 use tower::ServiceExt;
 
 pub(crate) const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
 pub(crate) const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
 
-const SUCCESSES: &str = "select count(*) from eventbridge.executions where status = 'success'";
+fn successes() -> Rows {
+    rows::executions().in_status("success")
+}
 
 async fn in_production() -> Service {
     let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
@@ -72,12 +76,10 @@ async fn post_form(service: &Service, path: &str, form: &str, headers: &[(&str, 
 async fn with_a_failure(builder: crate::harness::ServiceBuilder) -> (Service, i64) {
     let service = builder.start().await;
     service.post_event(&json!({"id": "evt_1", "type": "invoice.paid"}).to_string()).await;
-    service.until_count(SUCCESSES, 1).await;
-    service
-        .database
-        .execute("update eventbridge.executions set status = 'failed', reason = 'Notion said no', finished_at = now()")
-        .await;
-    let id = service.database.count("select id from eventbridge.executions").await;
+    service.until_count(successes(), 1).await;
+    let failed = [Set::Status("failed"), Set::Reason("Notion said no"), Set::FinishedAgo(Duration::ZERO)];
+    service.database.change(rows::executions().set(&failed)).await;
+    let id = service.database.first_id(rows::executions()).await;
     (service, id)
 }
 
@@ -177,11 +179,11 @@ async fn only_a_form_of_the_session_itself_changes_anything() {
         let refused = ops.submit_from(&retry, &form, site).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{form} {site}");
     }
-    let failed = "select count(*) from eventbridge.executions where status = 'failed'";
+    let failed = rows::executions().in_status("failed");
     assert_eq!(service.database.count(failed).await, 1, "nothing was done");
     let done = ops.submit(&retry, &token).await;
     assert_eq!(done.headers["location"], format!("/executions/{id}?done=retried").as_str());
-    service.until_count(SUCCESSES, 1).await;
+    service.until_count(successes(), 1).await;
     assert!(ops.open(&page).await.body.contains("success"));
 }
 
@@ -225,10 +227,15 @@ async fn a_session_opens_the_description_of_the_api_and_not_the_api() {
 #[tokio::test]
 async fn the_overview_tells_the_verdict_and_draws_the_range_that_is_asked_for() {
     let (service, id) = with_a_failure(Service::builder()).await;
-    service
-        .database
-        .execute("update eventbridge.executions set failure_group = 'g1'; insert into eventbridge.failure_groups (key, destination, error_class, pattern) values ('g1', 'notion', 'validation_error', 'no'); insert into eventbridge.statistics (per, at, kind, name, le_ms, n) values ('minute', date_trunc('minute', now()), 'received', '', 0, 41), ('hour', date_trunc('hour', now()), 'received', '', 0, 4321), ('hour', date_trunc('hour', now()), 'pending', 'notion', 0, 7)")
-        .await;
+    for change in [
+        rows::executions().set(&[Set::Group("g1")]),
+        rows::failure_group("g1", "validation_error", "no"),
+        rows::statistic("minute", "received", "", 41),
+        rows::statistic("hour", "received", "", 4321),
+        rows::statistic("hour", "pending", "notion", 7),
+    ] {
+        service.database.change(change).await;
+    }
     let page = service.get("/?range=1h").await.body;
     assert!(page.contains("Deliveries have failed") && page.contains("href=\"/failures/g1\""), "{page}");
     assert!(page.contains(&format!("href=\"/executions/{id}\"")), "{page}");
@@ -259,12 +266,12 @@ async fn hostile_text_in_every_field_stays_text() {
     });
     assert_eq!(service.post_event(&event.to_string()).await.status, 200);
     service.until_finished(1).await;
-    service
-        .database
-        .execute("update eventbridge.executions set status = 'failed', reason = '<script>alert(4)</script>', remote_url = 'javascript:alert(5)'; update eventbridge.attempts set message = '<script>alert(6)</script>'")
-        .await;
-    let id = service.database.count("select id from eventbridge.executions").await;
-    let event = service.database.count("select id from eventbridge.events").await.to_string();
+    let hostile =
+        [Set::Status("failed"), Set::Reason("<script>alert(4)</script>"), Set::Link("javascript:alert(5)")];
+    service.database.change(rows::executions().set(&hostile)).await;
+    service.database.change(rows::set_messages("<script>alert(6)</script>")).await;
+    let id = service.database.first_id(rows::executions()).await;
+    let event = service.database.first_id(rows::events()).await.to_string();
     for path in pages_of(id, &event) {
         let page = service.get(&path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}: {page:?}");
@@ -379,20 +386,17 @@ async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_r
     service
         .post_event(&json!({"id": "evt_1", "type": "invoice.paid", "created": 1_700_000_000}).to_string())
         .await;
-    service.until_count(SUCCESSES, 1).await;
+    service.until_count(successes(), 1).await;
     // The first try waited for an hour, for most of which the destination was held, and the next for a minute.
-    service
-        .database
-        .execute(
-            "update eventbridge.events set received_at = received_at - interval '61 minutes';
-             update eventbridge.executions set created_at = created_at - interval '61 minutes';
-             update eventbridge.attempts set started_at = started_at - interval '1 minute' where outcome <> 'delivered';
-             insert into eventbridge.past_pauses (destination, since, until, reason)
-             values ('notion', now() - interval '55 minutes', now() - interval '2 minutes', 'the <b>token</b> is refused')",
-        )
-        .await;
-    let request = "select request_id from eventbridge.attempts where outcome = 'delivered'";
-    let request = service.database.text(request).await;
+    for change in [
+        rows::age_events(Duration::from_mins(61)),
+        rows::age_executions(Duration::from_mins(61)),
+        rows::age_failed_attempts(Duration::from_mins(1)),
+        rows::past_pause("the <b>token</b> is refused"),
+    ] {
+        service.database.change(change).await;
+    }
+    let request = service.database.delivering_request().await;
     let page = service.get("/events/evt_1").await.body;
     let mut rest = page.as_str();
     for told in [
@@ -424,11 +428,9 @@ async fn the_events_of_an_object_and_of_a_customer_are_told_in_one_line_of_time(
             "id": object, "object": kind.split('.').next(), "customer": "cus_1", "email": "jane@example.com", "customer_email": "jane@example.com"}}});
         service.post_event(&event.to_string()).await;
     }
-    service.until_count(SUCCESSES, 3).await;
-    within("the index has them", async {
-        while service.database.count("select count(*) from eventbridge.event_facts").await < 3 {}
-    })
-    .await;
+    service.until_count(successes(), 3).await;
+    within("the index has them", async { while service.database.count(rows::event_facts()).await < 3 {} })
+        .await;
     for (sought, kind, events) in
         [("in_1", "Invoice", 2), ("Cus_1", "Customer", 3), ("jane%40example.com", "Customer", 3)]
     {
@@ -461,16 +463,7 @@ async fn a_page_with_all_that_it_needs_is_light_on_the_wire() {
         service.post_event(&event.to_string()).await;
     }
     // A month in which every step of every chart has a number.
-    service
-        .database
-        .execute(
-            "insert into eventbridge.statistics (per, at, kind, name, le_ms, n)
-             select 'hour', date_trunc('hour', now()) - hours * interval '1 hour', kind, 'notion', le_ms, 1000 + hours
-               from generate_series(0, 720) as hours,
-                    (values ('received', 0), ('delivered', 0), ('failed', 0), ('pending', 0), ('latency', 500), ('latency', 5000))
-                        as numbers (kind, le_ms)",
-        )
-        .await;
+    service.database.change(rows::busy_month()).await;
     for (path, bytes_max) in [("/events", 40_000), ("/?range=30d", 40_000)] {
         let bytes = bytes_with_assets(&service, path).await;
         assert!(bytes < bytes_max, "{path}: {bytes} bytes");

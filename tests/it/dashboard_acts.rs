@@ -2,15 +2,20 @@
 //! filters of the lists. Each refuses whoever may not, does what it says, and stands in the audit.
 
 use crate::dashboard::{Browser, READ_KEY, WRITE_KEY};
-use crate::harness::{Answer, Service, ServiceBuilder, within};
+use crate::harness::rows::{Paused, Rows};
+use crate::harness::{Answer, Service, ServiceBuilder, rows, within};
 use axum::http::StatusCode;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::json;
 use std::time::Duration;
 
-const FAILED: &str = "select count(*) from eventbridge.executions where status = 'failed'";
-const SUCCESSES: &str = "select count(*) from eventbridge.executions where status = 'success'";
-const AUDITED: &str = "select count(*) from eventbridge.audit";
+fn failed() -> Rows {
+    rows::executions().in_status("failed")
+}
+
+fn successes() -> Rows {
+    rows::executions().in_status("success")
+}
 
 fn with_keys() -> ServiceBuilder {
     let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
@@ -31,7 +36,7 @@ async fn where_invoices_failed(builder: ServiceBuilder, count: usize, message: &
     for number in 1..=count {
         assert_eq!(service.post_event(&invoice(number, 12_000)).await.status, StatusCode::OK);
     }
-    service.until_count(FAILED, i64::try_from(count).unwrap()).await;
+    service.until_count(failed(), i64::try_from(count).unwrap()).await;
     service.sandbox.clear_faults();
     service
 }
@@ -81,7 +86,7 @@ async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
     }
     let unknown = ops.submit("/failures/none/acknowledge", &format!("{token}&note=x")).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
-    assert_eq!(service.database.count(AUDITED).await, 0);
+    assert_eq!(service.database.count(rows::audit()).await, 0);
     let done = ops.submit(&path, &format!("{token}&note=%3Ci%3Ewe+know%3C%2Fi%3E")).await;
     assert_eq!(leads_to(&done), "/failures?done=acknowledged");
     let page = ops.open("/failures?done=acknowledged").await.body;
@@ -111,14 +116,14 @@ async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_throug
         plan.contains("Retry 3 executions?") && plan.contains("To notion") && plan.contains("1 s"),
         "{plan}"
     );
-    assert_eq!(service.database.count(FAILED).await, 3, "nothing is changed by looking");
-    assert_eq!(service.database.count(AUDITED).await, 0);
+    assert_eq!(service.database.count(failed()).await, 3, "nothing is changed by looking");
+    assert_eq!(service.database.count(rows::audit()).await, 0);
 
     let group = between(&plan, "name=\"failure\" value=\"", "\"");
     let form = format!("token={}&failure={group}&status=failed&note=mended", ops.token(&path).await);
     let watched = leads_to(&ops.submit("/executions/retry", &form).await);
     assert!(watched.starts_with("/acts/"), "{watched}");
-    service.until_count(SUCCESSES, 3).await;
+    service.until_count(successes(), 3).await;
     let page = ops.open(&watched).await.body;
     assert!(
         page.contains("All of them are through.")
@@ -137,31 +142,20 @@ async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_throug
 #[tokio::test]
 async fn an_act_on_very_many_takes_the_newest_and_is_gone_on_with() {
     let service = with_keys().start().await;
-    service
-        .database
-        .execute(
-            "insert into eventbridge.destinations (name, paused_since, paused_class) values ('notion', now(), 'manual');
-             with made as (
-                 insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
-                 select 'stripe', 'evt_' || n, 'invoice.paid', '', 'x', '{}' from generate_series(1, 10050) as n
-                 returning id)
-             -- In a group: those that have none get theirs in the background, and are passed over meanwhile.
-             insert into eventbridge.executions (event_key, destination, status, finished_at, failure_group)
-             select id, 'notion', 'failed', now(), 'made' from made",
-        )
-        .await;
+    service.database.change(Paused { class: Some("manual"), ..Paused::of("notion") }).await;
+    service.database.change(rows::failed_events(10_050)).await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let plan = ops.open("/executions/retry?status=failed").await.body;
     assert!(plan.contains("Retry the newest 10\u{202f}000 executions?"), "{plan}");
     let token = format!("token={}", ops.token("/executions/retry?status=failed").await);
     let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&status=failed")).await);
-    assert_eq!(service.database.count(FAILED).await, 50);
+    assert_eq!(service.database.count(failed()).await, 50);
     let page = ops.open(&watched).await.body;
     assert!(page.contains("10\u{202f}000 of 10\u{202f}000 are still to come"), "{page}");
     let rest = between(&page, "href=\"/executions/retry?", "\"").replace("&amp;", "&");
     assert!(ops.open(&format!("/executions/retry?{rest}")).await.body.contains("Retry 50 executions?"));
     let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&{rest}")).await);
-    assert_eq!(service.database.count(FAILED).await, 0);
+    assert_eq!(service.database.count(failed()).await, 0);
     assert!(ops.open(&watched).await.body.contains("50 of 50 are still to come"));
 }
 
@@ -171,7 +165,7 @@ async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
     for number in 1..=3 {
         service.post_event(&invoice(number, 500)).await;
     }
-    service.until_count(SUCCESSES, 3).await;
+    service.until_count(successes(), 3).await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let list = ops.open("/events?object=in_2").await.body;
     let path = format!("/events/replay?{}", between(&list, "/events/replay?", "\""));
@@ -217,8 +211,8 @@ async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button()
             assert_eq!(ops.submit_from(&path, form, site).await.status, StatusCode::FORBIDDEN, "{path}");
         }
     }
-    assert_eq!(service.database.count(AUDITED).await, 0);
-    assert_eq!(service.database.count(FAILED).await, 1);
+    assert_eq!(service.database.count(rows::audit()).await, 0);
+    assert_eq!(service.database.count(failed()).await, 1);
     for path in [
         "/failures".to_owned(),
         format!("/failures/{group}"),
@@ -257,7 +251,7 @@ async fn a_destination_is_held_with_a_note_and_resumed_and_what_waits_can_be_can
     assert!(page.contains("Held by hand") && page.contains("moving &lt;house&gt; (ops)"), "{page}");
     assert!(page.contains("<dd>2</dd>") && page.contains("6000"), "{page}");
 
-    let id = service.database.count("select max(id) from eventbridge.executions").await;
+    let id = service.database.last_id(rows::executions()).await;
     assert!(ops.open(&format!("/executions/{id}")).await.body.contains(&format!("/executions/{id}/cancel")));
     let cancelled = ops.submit(&format!("/executions/{id}/cancel"), &token).await;
     assert_eq!(leads_to(&cancelled), format!("/executions/{id}?done=cancelled"));
@@ -266,7 +260,7 @@ async fn a_destination_is_held_with_a_note_and_resumed_and_what_waits_can_be_can
         leads_to(&ops.submit("/destinations/notion/resume", &token).await),
         "/destinations?done=resumed"
     );
-    service.until_count(SUCCESSES, 1).await;
+    service.until_count(successes(), 1).await;
     let late = ops.submit("/executions/1/cancel", &token).await;
     assert!(late.status == StatusCode::CONFLICT && late.body.contains("it was delivered"), "{late:?}");
     let audit = ops.open("/audit").await.body;

@@ -1,6 +1,7 @@
 //! From the committed row to the page: exactly one, whatever happens on the way.
 
-use crate::harness::{NOW, Service, within};
+use crate::harness::rows::Set;
+use crate::harness::{NOW, Service, rows, within};
 use eventbridge::app::Role;
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::execution::ExecutionId;
@@ -298,14 +299,14 @@ async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
     let other = service.replica().start().await;
     deliver(&other).await;
     other.stop().await;
-    service.database.execute("update eventbridge.executions set status = 'pending'").await;
+    service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
     let worker = store.queue.register_worker().await.unwrap();
     let claimed = store.queue.claim(worker, wanted(&["notion".to_owned()])).await.unwrap().remove(0);
     let known = [claimed.fence];
     let watch = |held| Watch { silence: None, myself: Some(worker), held };
     assert!(store.queue.rescue(watch(&[])).await.unwrap().is_empty(), "its answer may still be on the way");
-    service.database.execute("update eventbridge.leases set leased_at = now() - interval '2 minutes'").await;
+    service.database.change(rows::age_leases(Duration::from_mins(2))).await;
     assert!(store.queue.rescue(watch(&known)).await.unwrap().is_empty(), "it is known to be held");
     assert_eq!(ids(&store.queue.rescue(watch(&[])).await.unwrap()), [claimed.id]);
 }
@@ -434,9 +435,9 @@ async fn a_verdict_waits_for_its_database_and_is_recorded_when_that_is_back() {
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 400 }).on(Route::Create)).unwrap();
     service.post_event(&payment().body).await;
     within("the write", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
-    service.database.execute("alter schema eventbridge rename to elsewhere").await;
+    service.database.change(rows::hide_schema()).await;
     within("Notion has answered", service.sandbox.until(|sandbox| sandbox.requests_under_way() == 0)).await;
-    service.database.execute("alter schema elsewhere rename to eventbridge").await;
+    service.database.change(rows::show_schema()).await;
     assert_eq!(service.until_finished(1).await[0]["status"], "success");
 }
 
@@ -449,7 +450,7 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
     }
     other.until_finished(2).await;
     other.stop().await;
-    service.database.execute("update eventbridge.executions set status = 'pending'").await;
+    service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
     let destinations = ["notion".to_owned()];
     let suspects = Wanted { quarantined: true, limit: 1, ..wanted(&destinations) };
@@ -465,10 +466,8 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
     let poison = claim(suspects).await.remove(0);
     for _ in 0..2 {
         assert_eq!(ids(&store.queue.rescue(SILENT).await.unwrap()), [poison.id]);
-        service
-            .database
-            .execute("update eventbridge.executions set run_at = now() + interval '1 hour' where crashes = 1")
-            .await;
+        let later = [Set::DueIn(Duration::from_hours(1))];
+        service.database.change(rows::executions().with_crashes(1).set(&later)).await;
         assert_eq!(claim(suspects).await[0].id, poison.id);
     }
     store.queue.rescue(SILENT).await.unwrap();
@@ -491,16 +490,12 @@ async fn suspects_are_worked_off_one_by_one_and_are_under_suspicion_no_longer() 
     }
     other.until_finished(3).await;
     other.stop().await;
-    service.database.execute("update eventbridge.executions set status = 'pending', crashes = 1").await;
+    let crashed = [Set::Status("pending"), Set::Crashes(1)];
+    service.database.change(rows::executions().set(&crashed)).await;
     let heir = service.replica().start().await;
     let executions = heir.until_finished(3).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
-    assert_eq!(
-        heir.database
-            .count("select count(*) from eventbridge.executions where crashes = 0 and ran_alone")
-            .await,
-        3
-    );
+    assert_eq!(heir.database.count(rows::executions().with_crashes(0).ran_alone()).await, 3);
 }
 
 #[tokio::test]
@@ -531,14 +526,13 @@ async fn being_told_to_wait_stops_those_too_that_have_a_slot_already() {
         service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
     }
     // No slot is left of the rest before.
-    service.database.execute("update eventbridge.rate_limits set next_at = now()").await;
+    service.database.change(rows::use_up_slots()).await;
     for number in 0..6 {
         service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
     }
     within("the others have their slots", async {
-        let given =
-            "select count(*) from eventbridge.rate_limits where next_at > now() + interval '1 second'";
-        while service.database.count(given).await == 0 {}
+        let given = rows::connections_without_a_slot_for(Duration::from_secs(1));
+        while service.database.count(&given).await == 0 {}
     })
     .await;
     let is_told =
@@ -564,8 +558,7 @@ async fn being_told_to_wait_stops_every_replica() {
             |sandbox: &SandboxHandle| sandbox.requests().iter().any(|request| request.status == Some(429));
         within("one of them is told", web.sandbox.until(is_told)).await;
         within("it is known to all", async {
-            let told = "select count(*) from eventbridge.rate_limits where blocked_until > now()";
-            while web.database.count(told).await == 0 {}
+            while web.database.count(rows::blocked_connections()).await == 0 {}
         })
         .await;
         let (before, began) = (web.sandbox.request_count(), std::time::Instant::now());
@@ -590,10 +583,8 @@ async fn a_dead_workers_execution_is_freed_and_its_page_is_not_doubled() {
     let other = service.replica().start().await;
     let execution = deliver(&other).await;
     other.stop().await;
-    service
-        .database
-        .execute("update eventbridge.executions set status = 'pending', remote_id = null, remote_url = null, finished_at = null")
-        .await;
+    let forgotten = [Set::Status("pending"), Set::NoPage, Set::Unfinished];
+    service.database.change(rows::executions().set(&forgotten)).await;
     let claimed = store.queue.claim(dead, wanted(&["notion".to_owned()])).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let freed = store.queue.rescue(SILENT).await.unwrap();
@@ -618,7 +609,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let other = service.replica().start().await;
     deliver(&other).await;
     other.stop().await;
-    service.database.execute("update eventbridge.executions set status = 'pending'").await;
+    service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
     let slow = store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
@@ -638,8 +629,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
     assert!(store.queue.complete(&[verdict(&stale)]).await.unwrap().is_empty());
-    let untouched =
-        "select count(*) from eventbridge.executions where status = 'running' and remote_id <> 'stale'";
+    let untouched = rows::executions().in_status("running").not_showing("stale");
     assert_eq!(service.database.count(untouched).await, 1);
     assert!(!store.queue.beat(slow).await.unwrap());
     assert!(store.queue.claim(slow, wanted(&destinations)).await.unwrap().is_empty());
@@ -674,9 +664,9 @@ async fn stopping_breaks_off_what_outlasts_the_grace_and_the_next_start_finds_it
     let replica = service.replica();
     let database = service.database.clone();
     service.stop().await;
-    let given_back = "select count(*) from eventbridge.executions where status = 'pending' and crashes = 0";
+    let given_back = rows::executions().in_status("pending").with_crashes(0);
     assert_eq!(database.count(given_back).await, 1);
-    assert_eq!(database.count("select count(*) from eventbridge.workers").await, 0);
+    assert_eq!(database.count(rows::workers()).await, 0);
 
     let next = replica.start().await;
     let execution = next.until_finished(1).await.remove(0);
@@ -695,9 +685,7 @@ async fn no_connection_to_the_database_is_held_while_notion_is_called() {
     }
     within("eight under way", service.sandbox.until(|sandbox| sandbox.requests_under_way() == 8)).await;
     // Others have statements now and then; one that a delivery held would stay busy for a minute.
-    let busy = "select count(*) from pg_stat_activity where datname = current_database() \
-                and state <> 'idle' and pid <> pg_backend_pid()";
-    within("none is busy", async { while service.database.count(busy).await > 0 {} }).await;
+    within("none is busy", async { while service.database.busy_sessions().await > 0 {} }).await;
     assert_eq!(service.sandbox.requests_under_way(), 8);
     assert_eq!(service.get("/api/v1/health").await.status, 200);
 }

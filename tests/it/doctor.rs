@@ -1,6 +1,6 @@
 //! `doctor` and `notion init` as a person runs them: what is told, what is done, how it ends.
 
-use crate::harness::{Database, NOW, Service, eventbridge, output, signed, text, within};
+use crate::harness::{Database, NOW, Service, eventbridge, output, rows, signed, text, within};
 use axum::Router;
 use axum::http::Request;
 use axum::routing::post;
@@ -138,7 +138,8 @@ async fn doctor_says_why_the_database_cannot_be_used() {
     let set_up = SetUp::new(Template::Original).await;
     let nobody = set_up.doctor_with("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none").await;
     assert!(nobody.remedy("problem", "127.0.0.1, port 9").contains("start it"));
-    set_up.database.execute("do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$").await;
+    set_up.database.let_new_sessions_write(false).await;
+
     let read_only = set_up.doctor(&[]).await;
     assert!(read_only.remedy("problem", "accepts no writes").contains("primary"));
     assert_eq!(read_only.code, Some(2));
@@ -329,7 +330,7 @@ async fn doctor_tells_in_plain_words_why_webhooks_are_rejected() {
     parts.headers.insert("stripe-signature", foreign.parse().unwrap());
     service.call(Request::from_parts(parts, body)).await.problem(400);
     within("it is written down", async {
-        while service.database.count("select count(*) from eventbridge.rejections").await == 0 {
+        while service.database.count(rows::rejections()).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -349,7 +350,7 @@ async fn doctor_takes_a_strangers_requests_for_no_problem() {
         Request::post("/api/v1/webhooks/stripe").header("host", "localhost").body("nonsense".into());
     service.call(garbage.unwrap()).await.problem(400);
     within("it is written down", async {
-        while service.database.count("select count(*) from eventbridge.rejections").await == 0 {
+        while service.database.count(rows::rejections()).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })

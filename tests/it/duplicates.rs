@@ -1,6 +1,7 @@
 //! A second page of one key: the oldest stays, ours goes to the trash, a person's is left alone.
 
-use crate::harness::{NOW, Service, ServiceBuilder, within};
+use crate::harness::rows::Set;
+use crate::harness::{NOW, Service, ServiceBuilder, rows, within};
 use notion_sandbox::{Author, DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -126,8 +127,8 @@ async fn a_page_that_bears_another_key_is_neither_taken_nor_trashed() {
         service.post_event(&other).await;
         service.until_finished(1).await;
         // What the instance knows of it is lost.
-        let forgotten = "update eventbridge.executions set remote_id = null, lane = null";
-        service.database.execute(forgotten).await;
+        let forgotten = rows::executions().set(&[Set::NoPage, Set::NoLane]);
+        service.database.change(forgotten).await;
         service.sandbox.fault(FaultRule::always(Fault::Unfiltered).on(Route::Query)).unwrap();
         have_it_look(&service, mode);
         service.post_event(&payment("evt_1", NOW, 100)).await;

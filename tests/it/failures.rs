@@ -1,6 +1,7 @@
 //! Failures: which are one group, what they tell, and who knows of them.
 
-use crate::harness::{Answer, Service, within};
+use crate::harness::rows::Ended;
+use crate::harness::{Answer, Service, rows, within};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use notion_sandbox::{Fault, FaultRule, Route};
@@ -153,12 +154,7 @@ async fn what_had_failed_before_there_were_groups_gets_the_same_one() {
     refused(&service, "Page 123456789b is wrong.", &invoice(2, "in_2", "eur"), 2).await;
     let before = groups(&service, "").await;
     assert_eq!((before.len(), before[0]["count"].clone()), (1, json!(2)));
-    service
-        .database
-        .execute(
-            "update eventbridge.executions set failure_group = null; delete from eventbridge.failure_groups",
-        )
-        .await;
+    service.database.change(rows::ungroup()).await;
     let after = within("they are grouped again", async {
         loop {
             let after = groups(&service, "").await;
@@ -177,14 +173,10 @@ async fn what_had_failed_before_there_were_groups_gets_the_same_one() {
 #[tokio::test]
 async fn groups_stand_by_when_they_were_last_seen_and_keep_their_places_while_people_page() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
-    let fail = async |group: &str, minutes: u32| {
-        let failed = format!(
-            "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                 values ('{group}', 'notion', 'x', '{group}') on conflict do nothing;
-             insert into eventbridge.executions (event_key, destination, status, failure_group, finished_at)
-                 values (nextval('eventbridge.fences'), 'notion', 'failed', '{group}', now() - interval '{minutes} minutes')"
-        );
-        service.database.execute(&failed).await;
+    let fail = async |group: &str, minutes: u64| {
+        service.database.change(rows::failure_group(group, "x", group)).await;
+        let ago = Duration::from_mins(minutes);
+        service.database.change(Ended { group: Some(group), ..Ended::failed(ago) }).await;
     };
     for (group, minutes) in [("a", 10), ("b", 9), ("c", 30), ("d", 8), ("a", 1)] {
         fail(group, minutes).await;

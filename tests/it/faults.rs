@@ -1,6 +1,7 @@
 //! Faults of ours: they are contained, counted, and end nothing silently.
 
-use crate::harness::{Answer, Service, within};
+use crate::harness::rows::Paused;
+use crate::harness::{Answer, Service, rows, within};
 use async_trait::async_trait;
 use eventbridge::config::{InstanceName, Reader};
 use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Kind, Probe};
@@ -8,6 +9,7 @@ use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::preview::Preview;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
@@ -79,8 +81,7 @@ async fn a_delivery_that_breaks_is_tried_again_as_one_in_doubt_and_harms_no_othe
     let id = executions[2]["id"].as_i64().unwrap();
     let detail = service.get(&format!("/api/v1/executions/{id}")).await.body;
     assert!(detail.contains("a fault of ours") && !detail.contains("a fault about"), "{detail}");
-    let crashed = "select count(*) from eventbridge.executions where crashes > 0";
-    assert_eq!(service.database.count(crashed).await, 0, "it took no worker with it");
+    assert_eq!(service.database.count(rows::executions().crashed()).await, 0, "it took no worker with it");
 }
 
 #[tokio::test]
@@ -99,21 +100,18 @@ async fn a_handler_that_breaks_answers_500_and_the_next_request_is_served() {
 #[tokio::test]
 async fn a_probe_that_breaks_leaves_the_hold_and_the_watch_goes_on() {
     let service = start().await;
-    let held =
-        "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, probe_at)
-                values ('faulty', now(), 'unauthorized', 'a test', now())";
-    service.database.execute(held).await;
+    let pause = Paused {
+        class: Some("unauthorized"),
+        reason: Some("a test"),
+        probed_in: Some(Duration::ZERO),
+        ..Paused::of("faulty")
+    };
+    service.database.change(pause).await;
     for _ in 0..2 {
         within("another probe", PROBED.notified()).await;
     }
     assert!(panics(&service, "task").await >= 1, "the first of them broke");
-    assert_eq!(
-        service
-            .database
-            .count("select count(*) from eventbridge.destinations where paused_since is not null")
-            .await,
-        1
-    );
+    assert_eq!(service.database.count(rows::paused()).await, 1);
 }
 
 #[tokio::test]
@@ -128,6 +126,6 @@ async fn where_something_vital_breaks_the_service_stops_in_order_and_says_what()
     overseer.vital("part of the test", async { panic!("a fault in a task") }).await.unwrap_or(());
     let ended = within("the service stops", serving).await.unwrap();
     assert!(ended.unwrap_err().to_string().contains("part of the test"));
-    let left = database.count("select count(*) from eventbridge.workers").await;
+    let left = database.count(rows::workers()).await;
     assert_eq!(left, 0, "its worker signed off");
 }

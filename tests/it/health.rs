@@ -1,6 +1,6 @@
 //! Health and probes: one judgement with the verdict, open to all, and cheap however many ask.
 
-use crate::harness::{Service, within};
+use crate::harness::{Service, rows, within};
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -22,8 +22,7 @@ async fn while_no_worker_runs_health_is_degraded_and_says_what_to_do() {
     let told = within("nobody beats", async {
         loop {
             // The worker goes on beating, so it is silent for a moment at a time.
-            let silent = "update eventbridge.workers set heartbeat_at = now() - interval '1 minute'";
-            service.database.execute(silent).await;
+            service.database.change(rows::silence_workers(Duration::from_mins(1))).await;
             let health = service.get("/api/v1/health").await;
             assert_eq!(health.status, 200);
             let health = health.json();
@@ -49,9 +48,7 @@ async fn an_old_backlog_and_failures_degrade_health_without_a_number_of_theirs()
     service.sandbox.fault(FaultRule::once(refusal).on(Route::Create)).unwrap();
     post(&service, "evt_1").await;
     service.until_finished(1).await;
-    let waits = "insert into eventbridge.executions (event_key, destination, created_at, run_at)
-                 values (-1, 'notion', now() - interval '20 minutes', now() + interval '1 day')";
-    service.database.execute(waits).await;
+    service.database.change(rows::waiting_since(Duration::from_mins(20))).await;
     let told = service.until_health("both are seen", |health| about(health).len() == 2).await;
     assert_eq!((about(&told), &told["status"]), (vec!["backlog", "failures"], &json!("degraded")));
     for hidden in ["58.45", "EUR", "20 min", "evt_1"] {
@@ -62,7 +59,7 @@ async fn an_old_backlog_and_failures_degrade_health_without_a_number_of_theirs()
 #[tokio::test]
 async fn where_counting_takes_too_long_the_database_is_not_said_to_be_away() {
     let service = Service::start().await;
-    let lock = service.database.hold_lock("eventbridge.executions").await;
+    let lock = service.database.hold_lock(rows::executions()).await;
     let began = Instant::now();
     let (health, ready, scrape) =
         tokio::join!(service.get("/api/v1/health"), service.get("/readyz"), service.get("/metrics"));
@@ -82,7 +79,7 @@ async fn where_counting_takes_too_long_the_database_is_not_said_to_be_away() {
 #[tokio::test]
 async fn what_people_read_slowly_takes_no_process_out_of_service() {
     let service = Service::start().await;
-    let lock = service.database.hold_lock("eventbridge.events").await;
+    let lock = service.database.hold_lock(rows::events()).await;
     let lists = (0..8).map(|_| service.get("/api/v1/events"));
     let slow = futures_util::future::join_all(lists);
     let (ready, slow) = tokio::join!(service.get("/readyz"), slow);

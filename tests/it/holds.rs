@@ -1,7 +1,8 @@
 //! Holds: one that reading cannot prove wrong, of a token that may read and not write; and what is known of
 //! holds and rates afterwards.
 
-use crate::harness::{Database, NOW, Service, within};
+use crate::harness::rows::{Paused, Set};
+use crate::harness::{Database, NOW, Service, rows, within};
 use eventbridge::domain::audit::Caller;
 use eventbridge::store::{Pause, Slot};
 use notion_sandbox::{Fault, FaultRule, Route, SandboxHandle, Template};
@@ -24,19 +25,17 @@ async fn stays_held(service: &Service, route: &str, tries: usize) {
         };
         sandbox.requests().iter().filter(|request| of_route(&request.path, &request.method)).count()
     };
-    let since = "select coalesce(extract(epoch from max(paused_since))::bigint, 0) * 1000000
-                        + coalesce(extract(microseconds from max(paused_since))::bigint, 0)
-                   from eventbridge.destinations";
+
     let is_held = |executions: &[Value]| {
         executions.iter().any(|execution| {
             execution["error_class"] == "restricted_resource" && execution["status"] == "pending"
         })
     };
     service.until("it is held", is_held).await;
-    let paused_since = service.database.count(since).await;
+    let paused_since = service.database.paused_since_us().await;
     let before = refused(&service.sandbox);
     within("it is tried", service.sandbox.until(|sandbox| refused(sandbox) >= before + tries)).await;
-    assert_eq!(service.database.count(since).await, paused_since, "one hold, and no other");
+    assert_eq!(service.database.paused_since_us().await, paused_since, "one hold, and no other");
     let executions = service.executions().await;
     assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
 }
@@ -85,12 +84,11 @@ async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whethe
     service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Create)).unwrap();
     service.post_event(&payment("pi_1", "evt_1", NOW)).await;
     stays_held(&service, "create", 1).await;
-    let cancel = "update eventbridge.executions set status = 'cancelled' where status = 'pending'";
-    let held = "select count(*) from eventbridge.destinations where paused_since is not null";
+    let cancel = rows::executions().in_status("pending").set(&[Set::Status("cancelled")]);
     within("the hold ends", async {
-        while service.database.count(held).await > 0 {
+        while service.database.count(rows::paused()).await > 0 {
             // Once more, since a try that was under way leaves it pending.
-            service.database.execute(cancel).await;
+            service.database.change(&cancel).await;
         }
     })
     .await;
@@ -101,16 +99,20 @@ async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whethe
 #[tokio::test]
 async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
     let service = Service::start().await;
-    let held = "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy, probe_at)
-                values ('notion', now(), 'unauthorized', 'no', 'set a new NOTION_API_KEY', now() + interval '1 day')";
+    let pause = Paused {
+        class: Some("unauthorized"),
+        reason: Some("no"),
+        remedy: Some("set a new NOTION_API_KEY"),
+        probed_in: Some(Duration::from_hours(24)),
+        ..Paused::of("notion")
+    };
     // While nobody runs: whoever has just started would look as well.
     let (database, replica) = (service.database.clone(), service.replica());
     service.stop().await;
-    database.execute(held).await;
+    database.change(pause).await;
     let restarted = replica.start().await;
     restarted.until_health("the hold ends", |health| health["status"] == "ok").await;
-    let holds = "select count(*) from eventbridge.destinations where paused_since is not null";
-    assert_eq!(database.count(holds).await, 0);
+    assert_eq!(database.count(rows::paused()).await, 0);
 }
 
 #[tokio::test]
@@ -145,10 +147,7 @@ async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
     store.destinations.pause_manually("notion", "moving", &caller).await.unwrap();
     assert!(!store.destinations.resume("notion").await.unwrap(), "a person ends it");
     assert!(store.destinations.resume_manually("notion", &caller).await.unwrap());
-    let told =
-        "select string_agg(concat_ws(' ', class, reason), ', ' order by id) from eventbridge.past_pauses
-                 where destination = 'notion' and since <= until";
-    let told = service.database.text(told).await;
+    let told = service.database.past_pauses("notion").await;
     assert_eq!(told, "unauthorized the token is refused, manual moving (cli:jane)");
 }
 
@@ -179,9 +178,8 @@ async fn the_calls_of_the_last_minute_are_counted_with_the_slots() {
     }
     let calls = async || store.rate_limits.limiters(&["c".to_owned()]).await.unwrap()[0].calls;
     assert_eq!(calls().await, 3);
-    let shift = "update eventbridge.rate_limits set minute = minute - interval '1 minute'";
-    service.database.execute(shift).await;
+    service.database.change(rows::age_call_counts()).await;
     assert!((0..=3).contains(&calls().await), "as many of them as lie within the last sixty seconds");
-    service.database.execute(shift).await;
+    service.database.change(rows::age_call_counts()).await;
     assert_eq!(calls().await, 0);
 }

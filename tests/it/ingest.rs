@@ -1,6 +1,7 @@
 //! From the request to the committed row: what 200 promises, and what everything else does not.
 
-use crate::harness::{Answer, NOW, SECRET, Service, recorded, signed, within};
+use crate::harness::rows::HeldUpWrite;
+use crate::harness::{Answer, NOW, SECRET, Service, recorded, rows, signed, within};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventbridge::sources::stripe;
@@ -9,7 +10,6 @@ use eventbridge::telemetry::Metrics;
 use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
 
 fn event(id: &str) -> String {
     json!({"id": id, "object": "event", "type": "invoice.paid", "created": 1_800_000_000,
@@ -23,15 +23,14 @@ fn assert_received(answer: &Answer, accepted: bool) {
 }
 
 async fn events_stored(service: &Service) -> i64 {
-    service.database.count("select count(*) from eventbridge.events").await
+    service.database.count(rows::events()).await
 }
 
 #[tokio::test]
 async fn a_signed_event_is_committed_with_its_execution_before_the_answer() {
     let service = Service::start().await;
     assert_received(&service.post_event(&event("evt_1")).await, true);
-    let together = "select count(*) from eventbridge.events join eventbridge.executions \
-                    on event_key = events.id where event_id = 'evt_1' and destination = 'notion'";
+    let together = rows::executions().of_event("evt_1").to("notion");
     assert_eq!(service.database.count(together).await, 1);
 }
 
@@ -75,8 +74,7 @@ async fn copies_at_two_replicas_at_once_are_one_row() {
         assert_eq!(accepted.into_iter().filter(|accepted| *accepted).count(), 1);
     }
     assert_eq!(events_stored(&one).await, 20);
-    let executions = "select count(*) from eventbridge.executions";
-    assert_eq!(one.database.count(executions).await, 20);
+    assert_eq!(one.database.count(rows::executions()).await, 20);
 }
 
 #[tokio::test]
@@ -84,7 +82,7 @@ async fn a_duplicate_with_another_body_changes_nothing() {
     let service = Service::start().await;
     assert_received(&service.post_event(&event("evt_1")).await, true);
     assert_received(&service.post_event(r#"{"id":"evt_1","type":"other"}"#).await, false);
-    let kept = "select count(*) from eventbridge.events where type = 'invoice.paid'";
+    let kept = rows::events().of_type("invoice.paid");
     assert_eq!(service.database.count(kept).await, 1);
 }
 
@@ -195,7 +193,7 @@ async fn stopping_commits_and_answers_what_waits_though_a_client_holds_on() {
     // The router, and with it the way to the writers, is still held by a connection.
     service.stop().await;
     drop(router);
-    assert_eq!(database.count("select count(*) from eventbridge.events").await, 1);
+    assert_eq!(database.count(rows::events()).await, 1);
 }
 
 #[tokio::test]
@@ -228,7 +226,7 @@ async fn a_client_that_goes_away_does_not_take_its_event_with_it() {
 #[tokio::test]
 async fn a_row_that_the_database_refuses_fails_alone() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
-    service.database.execute("alter table eventbridge.events add check (type <> 'refused')").await;
+    service.database.change(rows::refuse_events_of("refused")).await;
     let answers = join_all((0..64).map(|number| {
         let kind = if number % 10 == 3 { "refused" } else { "fine" };
         let body = json!({"id": format!("evt_{number}"), "type": kind}).to_string();
@@ -248,11 +246,11 @@ async fn a_row_that_the_database_refuses_fails_alone() {
 #[tokio::test]
 async fn without_its_tables_the_database_counts_as_away_and_the_answer_is_503_with_retry_after() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
-    service.database.execute("alter schema eventbridge rename to elsewhere").await;
+    service.database.change(rows::hide_schema()).await;
     let answer = service.post_event(&event("evt_1")).await;
     assert_eq!(answer.problem(503), "unavailable");
     assert_eq!(answer.headers["retry-after"], "5");
-    service.database.execute("alter schema elsewhere rename to eventbridge").await;
+    service.database.change(rows::show_schema()).await;
     assert_received(&service.post_event(&event("evt_1")).await, true);
 }
 
@@ -364,24 +362,16 @@ async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_
 #[tokio::test]
 async fn an_event_waits_for_no_writer_that_is_held_up() {
     let service = Service::start().await;
-    let mut other = PgConnection::connect_with(&service.database.options()).await.unwrap();
-    let mut other = other.begin().await.unwrap();
-    sqlx::query(
-        "insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
-         values ('stripe', 'evt_held_up', 'invoice.paid', '', '', '')",
-    )
-    .execute(&mut *other)
-    .await
-    .unwrap();
+    let other = HeldUpWrite::of(&service.database, "evt_held_up").await;
     let held_up = event("evt_held_up");
     let held_up = service.post_event(&held_up);
     let meanwhile = async {
-        let is_held_up = "select count(*) from pg_stat_activity where datname = current_database()
-                             and wait_event_type = 'Lock' and query like '%incoming%'";
-        within("it waits for the other", async { while service.database.count(is_held_up).await == 0 {} })
-            .await;
+        within("it waits for the other", async {
+            while service.database.sessions_waiting_for_a_lock("incoming").await == 0 {}
+        })
+        .await;
         assert_received(&service.post_event(&event("evt_next")).await, true);
-        other.rollback().await.unwrap();
+        other.roll_back().await;
     };
     let (held_up, ()) = futures_util::future::join(held_up, meanwhile).await;
     assert_received(&held_up, true);

@@ -1,6 +1,6 @@
 //! Listings: which events and executions a filter shows, and which filters want a window of time.
 
-use crate::harness::{NOW, SECRET, Service, within};
+use crate::harness::{NOW, SECRET, Service, rows, within};
 use axum::http::StatusCode;
 use eventbridge::sources::stripe;
 use serde_json::{Value, json};
@@ -20,10 +20,7 @@ async fn found(service: &Service, path: &str) -> Vec<String> {
 
 /// The day before today, by the database's clock, as a parameter.
 async fn yesterday(service: &Service) -> String {
-    let seconds = service
-        .database
-        .count("select extract(epoch from date_trunc('day', now() - interval '1 day') at time zone 'utc')::bigint")
-        .await;
+    let seconds = service.database.start_of_yesterday().await;
     chrono::DateTime::from_timestamp(seconds, 0).unwrap().format("%Y-%m-%d").to_string()
 }
 
@@ -93,14 +90,7 @@ async fn a_window_of_time_holds_what_was_received_in_it_to_the_instant() {
         (0..40).map(|number| json!({"id": format!("evt_{number}"), "type": "a.b"})).collect();
     post(&service, &events).await;
     // One event a minute, with gaps in the ids and some times out of order, as overlapping writers make them.
-    service
-        .database
-        .execute(
-            "update eventbridge.events set received_at = '2026-01-01'::timestamptz at time zone 'utc'
-               + (id + case id % 5 when 0 then -0.4 else 0 end) * interval '1 minute';
-             delete from eventbridge.events where id % 7 = 0",
-        )
-        .await;
+    service.database.change(rows::minute_apart_with_gaps()).await;
     let expected = |after: f64, before: f64| -> Vec<String> {
         (1..=40_i32)
             .rev()
@@ -193,7 +183,7 @@ async fn the_payload_is_told_byte_for_byte_with_what_it_takes_to_verify_it_again
 async fn a_question_that_takes_too_long_is_broken_off_and_keeps_no_event_out() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     // Whoever looks at this table waits; taking events in does not.
-    let blocked = service.database.hold_lock("eventbridge.destinations").await;
+    let blocked = service.database.hold_lock(rows::destinations()).await;
     let questions = futures_util::future::join_all((0..3).map(|_| service.get("/api/v1/executions")));
     let events = async {
         for number in 0..5 {

@@ -1,6 +1,7 @@
 //! What the service counts, who may read it, and that dashboards and rules name what is there.
 
-use crate::harness::{Service, signed, within};
+use crate::harness::rows::{Paused, Set};
+use crate::harness::{Service, rows, signed, within};
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
@@ -66,19 +67,7 @@ async fn what_happens_is_counted_from_the_request_to_the_page() {
 #[tokio::test]
 async fn an_execution_that_is_given_up_with_its_worker_is_counted_as_failed() {
     let service = Service::start().await;
-    let died_alone_twice = "with event as (
-             insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
-             values ('test', 'evt_poison', 'invoice.paid', '', '', '{}')
-             returning id
-         ), execution as (
-             insert into eventbridge.executions
-                    (event_key, destination, status, ran_alone, crashes, crashes_alone, started_at)
-             select id, 'notion', 'running', true, 2, 2, now() from event
-             returning id
-         )
-         insert into eventbridge.leases (execution_id, worker_id)
-         select id, gen_random_uuid() from execution";
-    service.database.execute(died_alone_twice).await;
+    service.database.change(rows::poisonous_execution()).await;
     let counted = within("it is given up", async {
         loop {
             let scrape = scrape(&service).await;
@@ -100,13 +89,10 @@ async fn an_execution_that_is_given_up_with_its_worker_is_counted_as_failed() {
 #[tokio::test]
 async fn what_waits_is_told_with_its_age_and_whether_it_is_held() {
     let service = Service::start().await;
-    service
-        .database
-        .execute("insert into eventbridge.destinations (name, paused_since) values ('notion', now())")
-        .await;
+    service.database.change(Paused::of("notion")).await;
     service.post_event(&event("evt_1")).await;
-    let aged = "update eventbridge.executions set created_at = now() - interval '1 hour', status = 'pending'";
-    service.database.execute(aged).await;
+    let aged = [Set::CreatedAgo(Duration::from_hours(1)), Set::Status("pending")];
+    service.database.change(rows::executions().set(&aged)).await;
     let scrape = scrape(&service).await;
     assert_eq!(
         value(&scrape, r#"eventbridge_pending_executions{destination="notion"}"#),
@@ -180,14 +166,11 @@ async fn the_process_is_live_without_a_database_and_ready_only_with_one_and_a_be
         json!({"status": "not_ready", "database": "unavailable", "worker": "silent"})
     );
 
-    for broken in [
-        "update eventbridge.migrations set success = false",
-        "alter table eventbridge.migrations rename to gone",
-    ] {
-        service.database.execute(broken).await;
+    for broken in [rows::fail_migrations(), rows::hide_migrations()] {
+        service.database.change(&broken).await;
         // One that has not looked yet: the answer may be a second old.
         let fresh = service.replica().start().await;
-        assert_eq!(fresh.get("/readyz").await.json()["database"], "not_migrated", "{broken}");
+        assert_eq!(fresh.get("/readyz").await.json()["database"], "not_migrated", "{broken:?}");
     }
 }
 

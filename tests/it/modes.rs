@@ -1,6 +1,6 @@
 //! Pages of events and pages of objects in one table: neither is taken for the other.
 
-use crate::harness::{NOW, Service};
+use crate::harness::{NOW, Service, rows};
 use notion_sandbox::{DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, Route, SandboxPage, TOKEN, Template};
 use serde_json::json;
 
@@ -47,7 +47,7 @@ async fn an_object_never_takes_an_events_page_and_an_event_never_an_objects() {
             "{template:?}: the event's and the object's"
         );
         // What is known of the object's page is lost: it is found among those of the events.
-        service.database.execute("truncate eventbridge.remote_objects").await;
+        service.database.change(rows::forget_remote_objects()).await;
         // And the event's write is in doubt, so that its page is looked for.
         service.sandbox.fault(FaultRule::once(Fault::Drop).on(Route::Create)).unwrap();
         service.post_event(&payment("evt_2", NOW + 1, 200)).await;
@@ -77,8 +77,7 @@ async fn an_execution_of_the_other_mode_whose_column_is_gone_fails_and_holds_up_
         (&json!("failed"), &json!("columns"))
     );
     assert!(executions[0]["reason"].as_str().unwrap().contains("EventId"), "{executions:?}");
-    let holds = "select count(*) from eventbridge.destinations where paused_since is not null";
-    assert_eq!(next.database.count(holds).await, 0);
+    assert_eq!(next.database.count(rows::paused()).await, 0);
     next.post_event(&payment("evt_2", NOW + 1, 200)).await;
     assert_eq!(next.until_finished(2).await[1]["status"], "success");
 }

@@ -1,6 +1,6 @@
 //! Object mode: one page for each object, which ends up showing its newest state.
 
-use crate::harness::{NOW, Service, within};
+use crate::harness::{NOW, Service, rows, within};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -186,7 +186,7 @@ async fn a_page_that_is_there_already_is_taken_over_and_not_doubled() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
     service.until_finished(1).await;
-    service.database.execute("truncate eventbridge.remote_objects").await;
+    service.database.change(rows::forget_remote_objects()).await;
     service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
     service.until_finished(2).await;
     assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
@@ -229,8 +229,7 @@ async fn one_object_is_written_by_one_at_a_time_and_many_side_by_side() {
                 .await;
         }
     }
-    let twice = "select count(*) from (select lane from eventbridge.executions where status = 'running' \
-                 and lane is not null group by lane having count(*) > 1) as lanes";
+
     within("all shown", async {
         while one
             .executions()
@@ -238,7 +237,7 @@ async fn one_object_is_written_by_one_at_a_time_and_many_side_by_side() {
             .iter()
             .any(|execution| matches!(execution["status"].as_str(), Some("pending" | "running")))
         {
-            assert_eq!(one.database.count(twice).await, 0);
+            assert_eq!(one.database.lanes_that_run_twice().await, 0);
         }
     })
     .await;

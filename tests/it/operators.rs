@@ -1,5 +1,6 @@
 //! The commands of operators, as processes on a database that a service has filled.
 
+use crate::harness::rows::Paused;
 use crate::harness::{Database, NOW, Service, within};
 use axum::body::Body;
 use axum::http::Request;
@@ -62,9 +63,14 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     // A service that runs would probe the destination, which works, and let it go on.
     let database = service.database.clone();
     service.stop().await;
-    database
-        .execute("insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy) values ('notion', now() - interval '1 minute', 'unauthorized', 'no', 'set a new NOTION_API_KEY') on conflict (name) do update set paused_since = excluded.paused_since, paused_remedy = excluded.paused_remedy, paused_class = excluded.paused_class, paused_reason = excluded.paused_reason")
-        .await;
+    let pause = Paused {
+        lasts: Duration::from_mins(1),
+        class: Some("unauthorized"),
+        reason: Some("no"),
+        remedy: Some("set a new NOTION_API_KEY"),
+        ..Paused::of("notion")
+    };
+    database.change(pause).await;
     let held = run(database.url().expose_secret(), &["status", "--json"]).await;
     let said = json_of(&held);
     assert_eq!((held.status.code(), said["verdict"].clone()), (Some(2), json!("critical")), "{said}");

@@ -1,7 +1,7 @@
 //! Postgres goes away and comes back, in every way but its death, which `tests/torture` sees to:
 //! ingest answers 503 meanwhile, workers wait and go on, and nothing needs a restart.
 
-use crate::harness::{Answer, Database, Line, Service, within};
+use crate::harness::{Answer, Database, Line, Service, end_sessions_of_the_service, rows, within};
 use futures_util::future::join_all;
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::json;
@@ -84,14 +84,7 @@ async fn without_a_free_connection_everything_waits_until_there_is_one() {
                 Err(error) => {
                     let code = error.as_database_error().and_then(DatabaseError::code);
                     assert_eq!(code.as_deref(), Some("53300"), "{error}");
-                    let mine: i64 = sqlx::query_scalar(
-                        "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                          where application_name = 'eventbridge'",
-                    )
-                    .fetch_one(&mut others[0])
-                    .await
-                    .unwrap();
-                    if mine == 0 {
+                    if end_sessions_of_the_service(&mut others[0]).await == 0 {
                         break;
                     }
                 }
@@ -113,14 +106,12 @@ async fn connections_that_have_gone_dead_without_a_word_are_given_up_for_new_one
     let service = builder.start().await;
     with_a_write_under_way(&service).await;
     // Every connection of the pool waits for an answer when the line goes dead, or is idle then.
-    let mut lock = PgConnection::connect_with(&database.options()).await.unwrap();
-    sqlx::raw_sql("begin; lock table eventbridge.events").execute(&mut lock).await.unwrap();
+    let lock = database.hold_lock(rows::events()).await;
     {
         let asking = join_all((0..16).map(|_| service.get("/api/v1/events")));
-        let waiting = "select count(*) >= 3 from pg_stat_activity
-                        where datname = current_database() and wait_event_type = 'Lock'";
+
         let all_wait = async {
-            while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut lock).await.unwrap() {
+            while database.sessions_waiting_for_a_lock("").await < 3 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             line.go_dead();

@@ -1,6 +1,6 @@
 //! Behind a pooler in transaction mode: nothing relies on a session, and nothing of ours stays in one.
 
-use crate::harness::{Database, PgBouncer, Service};
+use crate::harness::{Database, PgBouncer, Service, rows};
 use eventbridge::store::Store;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -38,9 +38,7 @@ async fn behind_a_pooler_in_transaction_mode_everything_is_taken_read_and_delive
     .await;
     let (mut here, mut there) = (service.progress(), other.progress());
     crate::harness::within("all are delivered", async {
-        while database.count("select count(*) from eventbridge.executions where status = 'success'").await
-            < i64::try_from(EVENTS).unwrap()
-        {
+        while database.count(rows::executions().in_status("success")).await < i64::try_from(EVENTS).unwrap() {
             tokio::select! {
                 changed = here.changed() => changed.unwrap(),
                 changed = there.changed() => changed.unwrap(),

@@ -1,6 +1,7 @@
 //! The queue by itself: what is claimed and in which order, however much waits, and what is recorded.
 
-use crate::harness::{Database, NOW, Service, within};
+use crate::harness::rows::{HeldWorker, Paused, Set};
+use crate::harness::{Database, NOW, Service, rows, within};
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
@@ -11,7 +12,6 @@ use eventbridge::store::{
 use eventbridge::worker::conclude;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -34,19 +34,7 @@ impl Queue {
 
     /// Puts executions into the queue, each with an event; the lane is an expression over `n`.
     async fn put(&self, count: i64, destination: &str, lane: &str) {
-        let sql = format!(
-            "with added as (
-                 insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
-                 select 'test', gen_random_uuid()::text, 'invoice.paid', '', '', '{{}}'
-                   from generate_series(1, {count})
-                 returning id)
-             insert into eventbridge.executions (event_key, destination, mode, lane)
-             select id, '{destination}', case when lane is null then 'event' else 'object' end, lane
-               from (select id, ({lane})::text as lane
-                       from (select id, row_number() over (order by id) as n from added) as numbered) as laned
-              order by id"
-        );
-        self.database.execute(&sql).await;
+        self.database.change(rows::queued(count, destination, lane)).await;
     }
 
     async fn claim(&self, destinations: &[&str], limit: u32) -> Vec<Claimed> {
@@ -65,10 +53,7 @@ async fn what_waits_for_a_held_instance_keeps_nobody_else_waiting() {
     let queue = Queue::new().await;
     queue.put(CROWD, "held", "null").await;
     queue.put(3, "works", "null").await;
-    queue
-        .database
-        .execute("insert into eventbridge.destinations (name, paused_since) values ('held', now())")
-        .await;
+    queue.database.change(Paused::of("held")).await;
     let claimed = queue.claim(&["held", "works"], 10).await;
     assert_eq!(claimed.len(), 3);
     assert!(claimed.iter().all(|claimed| claimed.destination == "works"));
@@ -77,21 +62,21 @@ async fn what_waits_for_a_held_instance_keeps_nobody_else_waiting() {
 #[tokio::test]
 async fn a_claim_that_finds_nothing_writes_nothing() {
     let queue = Queue::new().await;
-    let was_locked = "select count(*) from eventbridge.workers where xmax <> '0'";
+    let was_locked = rows::workers().locked();
     assert!(queue.claim(&["notion"], 10).await.is_empty());
-    assert_eq!(queue.database.count(was_locked).await, 0);
+    assert_eq!(queue.database.count(&was_locked).await, 0);
     queue.put(1, "notion", "null").await;
     assert_eq!(queue.claim(&["notion"], 10).await.len(), 1);
-    assert_eq!(queue.database.count(was_locked).await, 1, "and one that leases holds its worker");
+    assert_eq!(queue.database.count(&was_locked).await, 1, "and one that leases holds its worker");
 }
 
 #[tokio::test]
 async fn a_worker_that_is_registered_no_more_claims_nothing() {
     let queue = Queue::new().await;
     queue.put(1, "notion", "null").await;
-    queue.database.execute("delete from eventbridge.workers").await;
+    queue.database.change(rows::remove_workers()).await;
     assert!(queue.claim(&["notion"], 10).await.is_empty());
-    assert_eq!(queue.database.count("select count(*) from eventbridge.leases").await, 0);
+    assert_eq!(queue.database.count(rows::leases()).await, 0);
 }
 
 #[tokio::test]
@@ -105,22 +90,17 @@ async fn a_lane_is_claimed_by_its_head_however_many_wait_behind_the_heads_of_oth
     let claimed = queue.claim(&["notion"], 30).await;
     let heads: BTreeSet<_> = claimed.iter().map(|claimed| claimed.id).collect();
     assert_eq!((lanes(&claimed).len(), heads.len()), (20, 20));
-    let behind = "select count(*) from eventbridge.executions as late
-                   where status = 'running' and exists (select from eventbridge.executions as earlier
-                         where earlier.lane = late.lane and earlier.id < late.id and earlier.status = 'pending')";
-    assert_eq!(queue.database.count(behind).await, 0);
+    assert_eq!(queue.database.overtaken().await, 0);
 }
 
 #[tokio::test]
 async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retries() {
     let queue = Queue::new().await;
     queue.put(3, "notion", "null").await;
-    queue
-        .database
-        .execute("update eventbridge.executions set in_bulk = true, run_at = now() - interval '1 hour'")
-        .await;
+    let queued_by_many = [Set::InBulk, Set::DueSince(Duration::from_hours(1))];
+    queue.database.change(rows::executions().set(&queued_by_many)).await;
     queue.put(2, "notion", "null").await;
-    queue.database.execute("update eventbridge.executions set attempts = 1 where id = 4").await;
+    queue.database.change(rows::executions().id(4).set(&[Set::Attempts(1)])).await;
     assert_eq!(queue.claim(&["notion"], 10).await.len(), 1, "the fresh one alone");
     let destinations = ["notion".to_owned()];
     let wanted = Wanted { limit: 2, late: 2, bulk: true, ..Wanted::nothing(&destinations) };
@@ -140,7 +120,7 @@ async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retri
 async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
     let queue = Queue::new().await;
     queue.put(3, "notion", "'notion lane'").await;
-    queue.database.execute("update eventbridge.executions set in_bulk = true where id = 1").await;
+    queue.database.change(rows::executions().id(1).set(&[Set::InBulk])).await;
     let ids = |claimed: &[Claimed]| claimed.iter().map(|claimed| claimed.id.0).collect::<Vec<_>>();
     let replayed = queue.store.reports.execution(ExecutionId(1)).await.unwrap().unwrap();
     assert_eq!(replayed.behind, Some(2));
@@ -157,10 +137,7 @@ async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
     assert_eq!(ids(&queue.store.queue.claim(queue.worker, all).await.unwrap()), [3]);
     // Also where so many wait that lanes are gone through.
     queue.put(CROWD, "crowded", "'crowded ' || n % 5").await;
-    queue
-        .database
-        .execute("update eventbridge.executions set in_bulk = true where destination = 'crowded'")
-        .await;
+    queue.database.change(rows::executions().to("crowded").set(&[Set::InBulk])).await;
     queue.put(5, "crowded", "'crowded ' || n % 5").await;
     assert_eq!(lanes(&queue.claim(&["crowded"], 10).await).len(), 5);
 }
@@ -169,9 +146,8 @@ async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
 async fn many_retries_of_what_waits_go_behind_what_comes_in() {
     let queue = Queue::new().await;
     queue.put(3, "notion", "null").await;
-    let put_off =
-        "update eventbridge.executions set attempts = 5, run_at = now() + interval '2 hours' where id <= 2";
-    queue.database.execute(put_off).await;
+    let put_off = [Set::Attempts(5), Set::DueIn(Duration::from_hours(2))];
+    queue.database.change(rows::executions().up_to(2).set(&put_off)).await;
     let ids = [1, 2, 3].map(ExecutionId);
     let caller = Caller::with_key("jane", true);
     let retried = queue.store.interventions.bulk_retry(&ids, "pending", &json!({}), &caller).await.unwrap();
@@ -188,8 +164,8 @@ async fn instances_take_turns_however_much_waits_for_one_of_them() {
     queue.put(50, "older", "null").await;
     queue.put(50, "crowded", "'crowded ' || n").await;
     queue.put(20, "newer", "null").await;
-    let late = "update eventbridge.executions set attempts = 1 where id % 2 = 0 and destination <> 'newer'";
-    queue.database.execute(late).await;
+    let late = rows::executions().every_second().not_to("newer").set(&[Set::Attempts(1)]);
+    queue.database.change(late).await;
     let destinations = ["older", "crowded", "newer"].map(str::to_owned);
     let names = |claimed: Vec<Claimed>| -> Vec<_> {
         destinations
@@ -213,8 +189,7 @@ async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let destinations = ["notion".to_owned()];
-    let suspect = "update eventbridge.executions set crashes = 1 where id = (select max(id) from eventbridge.executions)";
-    queue.database.execute(suspect).await;
+    queue.database.change(rows::executions().newest().set(&[Set::Crashes(1)])).await;
     assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its head comes first");
     let head = queue.claim(&["notion"], 1).await.remove(0);
     assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its lane is being worked on");
@@ -238,11 +213,11 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
         (Outcome::Throttled { failure: wait(), wait: None }, 1),
         (Outcome::Ambiguous { failure: wait(), since: Duration::ZERO }, 0),
     ] {
-        queue.database.execute("update eventbridge.executions set run_at = now()").await;
+        queue.database.change(rows::executions().set(&[Set::Due])).await;
         let claimed = queue.store.queue.claim(worker, suspects).await.unwrap().remove(0);
         let verdict = conclude(&claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
         queue.store.queue.complete(&[verdict]).await.unwrap();
-        let suspected = queue.database.count("select sum(crashes) from eventbridge.executions").await;
+        let suspected = queue.database.crashes().await;
         assert_eq!(suspected, crashes);
     }
 }
@@ -257,14 +232,12 @@ async fn a_dead_worker_whose_row_is_held_keeps_nobody_else_from_being_buried() {
     let destinations = ["notion".to_owned()];
     let second = Wanted { limit: 1, ..Wanted::nothing(&destinations) };
     let claimed = queue.store.queue.claim(worker, second).await.unwrap().remove(0);
-    let mut holder = PgConnection::connect_with(&queue.database.options()).await.unwrap();
-    let hold = format!("begin; select from eventbridge.workers where id = '{}' for key share", first.0);
-    sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut holder).await.unwrap();
+    let holder = HeldWorker::of(&queue.database, first.0).await;
     let dead = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
     let freed = within("the other is buried", queue.store.queue.rescue(dead)).await.unwrap();
     assert_eq!(freed.iter().map(|execution| execution.id).collect::<Vec<_>>(), [claimed.id]);
     // A session that ends lets go of its locks only some time later.
-    sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
+    holder.let_go().await;
     assert_eq!(within("it is, too", queue.store.queue.rescue(dead)).await.unwrap().len(), 1);
 }
 
@@ -345,10 +318,7 @@ async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its
 #[tokio::test]
 async fn a_lanes_verdict_that_the_database_refuses_is_recorded_without_the_destinations_words() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
-    service
-        .database
-        .execute("alter table eventbridge.remote_objects add check (jsonb_typeof(written) = 'null')")
-        .await;
+    service.database.change(rows::refuse_written_properties()).await;
     for (number, amount) in [100, 200].into_iter().enumerate() {
         service.post_event(&payment(&format!("evt_{amount}"), NOW + amount, amount)).await;
         service.until_finished(number + 1).await;
@@ -372,8 +342,7 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
 async fn the_states_that_are_looked_at_together_are_bounded_by_their_bytes_and_hold_the_claimed_one() {
     let queue = Queue::new().await;
     queue.put(6, "notion", "'notion lane'").await;
-    let large = "update eventbridge.events set payload = convert_to(repeat('x', 1500000), 'UTF8')";
-    queue.database.execute(large).await;
+    queue.database.change(rows::set_body_bytes(1_500_000)).await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let states = queue.store.queue.lane_states("notion lane", "notion", head.id).await.unwrap();
     let ids: Vec<_> = states.iter().map(|state| state.execution).collect();
@@ -400,10 +369,8 @@ async fn every_pending_execution_says_what_it_waits_for() {
     assert!(reason(0).contains("Conflict"), "{executions:?}");
     let behind = format!("waits for execution {} of the same object, which comes first", executions[0]["id"]);
     assert_eq!(reason(1), behind);
-    service
-        .database
-        .execute("update eventbridge.destinations set paused_since = now(), paused_reason = 'its token is refused', probe_at = null")
-        .await;
+    let pause = Paused { reason: Some("its token is refused"), ..Paused::of("notion") };
+    service.database.change(pause).await;
     let held = service.executions().await;
     assert!(
         held.iter().all(|execution| execution["reason"] == "its destination is held: its token is refused")
@@ -414,17 +381,17 @@ async fn every_pending_execution_says_what_it_waits_for() {
 async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_person_holds_it() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
-    let held = "insert into eventbridge.destinations (name, paused_since, paused_class, paused_execution)
-                values ('notion', now(), 'restricted_resource', 2);
-                update eventbridge.executions set run_at = now() + interval '1 hour' where id = 1";
-    queue.database.execute(held).await;
+    let pause = Paused { class: Some("restricted_resource"), execution: Some(2), ..Paused::of("notion") };
+    queue.database.change(pause).await;
+    let later = [Set::DueIn(Duration::from_hours(1))];
+    queue.database.change(rows::executions().id(1).set(&later)).await;
     let chosen = async || queue.store.queue.choose_canary("notion").await.unwrap();
     assert_eq!(chosen().await, Canary::NothingWaits, "the second is behind its head, which is not due");
     queue.put(1, "notion", "null").await;
     assert_eq!(chosen().await, Canary::With(ExecutionId(3)));
-    queue.database.execute("update eventbridge.executions set run_at = now()").await;
+    queue.database.change(rows::executions().set(&[Set::Due])).await;
     assert_eq!(chosen().await, Canary::With(ExecutionId(3)), "it was noted");
-    queue.database.execute("update eventbridge.destinations set paused_execution = 1").await;
+    queue.database.change(rows::set_paused_execution(1)).await;
     assert_eq!(chosen().await, Canary::With(ExecutionId(1)));
     queue
         .store
@@ -445,7 +412,7 @@ async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances
     for destination in &destinations {
         queue.put(2, destination, "null").await;
     }
-    queue.database.execute("update eventbridge.executions set attempts = 1 where id % 2 = 0").await;
+    queue.database.change(rows::executions().every_second().set(&[Set::Attempts(1)])).await;
     let wanted = Wanted { limit: 8, own: &[1; 8], late: 1, ..Wanted::nothing(&destinations) };
     let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
     assert_eq!(claimed.len(), 8);
@@ -456,13 +423,13 @@ async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances
 async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_written_once_more() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
-    let shown = "update eventbridge.executions set status = 'success', in_doubt_since = now() where id = 2";
-    queue.database.execute(shown).await;
+    let shown = [Set::Status("success"), Set::InDoubt];
+    queue.database.change(rows::executions().id(2).set(&shown)).await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let newest = ExecutionId(2);
     let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
     queue.store.erasure.erase(&[event], false).await.unwrap();
-    let in_doubt = "select count(*) from eventbridge.executions where in_doubt_since is not null";
+    let in_doubt = rows::executions().in_doubt();
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
     let remote = Remote { id: "page".into(), url: None, place: None };
     let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };

@@ -1,6 +1,6 @@
 //! Rejected webhooks: a few are kept, and their cause is told in plain words.
 
-use crate::harness::{Answer, Database, NOW, SECRET, Service, within};
+use crate::harness::{Answer, Database, NOW, SECRET, Service, rows, within};
 use axum::body::Body;
 use axum::http::Request;
 use eventbridge::domain::rejection::{BodyForm, RejectionSample};
@@ -142,7 +142,7 @@ async fn the_newest_take_the_place_of_the_oldest() {
     let kept = store.rejections.rejections().await.unwrap();
     let lengths: Vec<_> = kept.iter().map(|one| one.sample.body_bytes).collect();
     assert_eq!(lengths, (1..=100).rev().collect::<Vec<_>>());
-    assert_eq!(database.count("select count(*) from eventbridge.rejections").await, REJECTIONS_KEPT);
+    assert_eq!(database.count(rows::rejections()).await, REJECTIONS_KEPT);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Retention, pruning and forgetting: what goes, what must stay, and what is said of it.
 
-use crate::harness::{Database, NOW, Service, eventbridge, output, text, within};
+use crate::harness::rows::{Ended, Set};
+use crate::harness::{Database, NOW, Service, eventbridge, output, rows, text, within};
 use eventbridge::config::Retention;
 use eventbridge::domain::event::EventKey;
 use eventbridge::retention::{self, Pace, RetentionStore};
@@ -33,7 +34,7 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
 
 /// Makes everything that is there two months old.
 async fn age(database: &Database) {
-    database.execute("update eventbridge.events set received_at = received_at - interval '60 days'").await;
+    database.change(rows::age_events(Duration::from_hours(60 * 24))).await;
 }
 
 async fn sweep_all(store: &Store, removal: Removal) -> u64 {
@@ -48,13 +49,9 @@ async fn sweep_all(store: &Store, removal: Removal) -> u64 {
     }
 }
 
-async fn rows(database: &Database, table: &str) -> i64 {
-    database.count(&format!("select count(*) from eventbridge.{table}")).await
-}
-
 async fn until_indexed(service: &Service, events: i64) {
     within("all is indexed", async {
-        while rows(&service.database, "event_facts").await < events {
+        while service.database.count(rows::event_facts()).await < events {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -74,31 +71,24 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfin
     age(&service.database).await;
     service.post_event(&paid("evt_4", "cus_Jane1")).await;
     service.until_finished(4).await;
-    service
-        .database
-        .execute(
-            "update eventbridge.executions set status = 'pending', run_at = now() + interval '1 day'
-              where event_key = (select id from eventbridge.events where event_id = 'evt_3')",
-        )
-        .await;
+    let waits = [Set::Status("pending"), Set::DueIn(Duration::from_hours(24))];
+    service.database.change(rows::executions().of_event("evt_3").set(&waits)).await;
     let store = service.database.store();
     until_indexed(&service, 4).await;
 
     let counted = store.retention.sweep(Removal::Rows, MONTH, 0, SWEPT_AT_ONCE, true).await.unwrap();
     assert_eq!((counted.removed, counted.kept, counted.is_last), (2, 1, true));
-    assert_eq!(rows(&service.database, "events").await, 4);
+    assert_eq!(service.database.count(rows::events()).await, 4);
     assert_eq!(sweep_all(&store, Removal::Rows).await, 2);
     let mut left: Vec<Value> =
         service.executions().await.iter().map(|execution| execution["event_id"].clone()).collect();
     left.sort_by_key(ToString::to_string);
     assert_eq!(left, ["evt_3", "evt_4"]);
-    for table in ["attempts", "event_facts"] {
-        assert_eq!(rows(&service.database, table).await, 2, "{table}");
+    for left in [rows::attempts(), rows::event_facts()] {
+        assert_eq!(service.database.count(&left).await, 2, "{left:?}");
     }
-    assert_eq!(rows(&service.database, "audit").await, 0);
-    let orphans = "select count(*) from eventbridge.search_terms
-                    where event_key not in (select id from eventbridge.events)";
-    assert_eq!(service.database.count(orphans).await, 0);
+    assert_eq!(service.database.count(rows::audit()).await, 0);
+    assert_eq!(service.database.count(rows::orphaned_search_terms()).await, 0);
     assert_eq!(service.sandbox.page_count(), 4);
 }
 
@@ -106,18 +96,7 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfin
 async fn a_long_history_of_one_object_is_not_walked_through_for_each_of_its_states() {
     const STATES: i64 = 10_000;
     let database = Database::new().await;
-    let history = format!(
-        "with added as (
-             insert into eventbridge.events
-                    (source, event_id, type, object_id, signature, secret_name, payload, created, received_at)
-             select 'test', 'evt_' || n, 'invoice.updated', 'in_1', '', '', '{{}}',
-                    now() - interval '60 days' + n * interval '1 second', now() - interval '60 days'
-               from generate_series(1, {STATES}) as n
-             returning id)
-         insert into eventbridge.executions (event_key, destination, mode, lane, status)
-         select id, 'notion', 'object', 'notion in_1', 'superseded' from added order by id"
-    );
-    database.execute(&history).await;
+    database.change(rows::superseded_states(STATES)).await;
     let store = database.store();
     let late = STATES - i64::from(SWEPT_AT_ONCE);
     let swept = store.retention.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
@@ -135,7 +114,7 @@ async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_agai
     age(&service.database).await;
     let store = service.database.store();
     until_indexed(&service, 1).await;
-    service.database.execute("update eventbridge.attempts set message = 'jane@example.com is wrong'").await;
+    service.database.change(rows::set_messages("jane@example.com is wrong")).await;
     let found = async |word: &str| {
         let answer = service.get(&format!("/api/v1/search?q={word}")).await.json();
         answer["data"].as_array().unwrap().len()
@@ -145,9 +124,8 @@ async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_agai
     assert_eq!(sweep_all(&store, Removal::Payloads).await, 0);
     assert_eq!((found("jane@example.com").await, found("cus_Jane1").await), (0, 0));
     assert_eq!((found("evt_1").await, found("in_evt_1").await), (1, 1));
-    let quoting = "select (select count(*) from eventbridge.attempts where message is not null)
-                        + (select count(*) from eventbridge.event_facts where num_nonnulls(customer, customer_email, invoice_number) > 0)";
-    assert_eq!(service.database.count(quoting).await, 0);
+    assert_eq!(service.database.count(rows::attempts().with_a_message()).await, 0);
+    assert_eq!(service.database.count(rows::event_facts().naming_a_person()).await, 0);
 
     let event = service.get("/api/v1/events/evt_1").await.json();
     assert_eq!((&event["payload"], &event["payload_removed"]["why"]), (&Value::Null, &"retention".into()));
@@ -156,7 +134,7 @@ async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_agai
     assert_eq!(retried.problem(409), "payload_removed");
 
     // Whatever else brings it back ends in words.
-    service.database.execute("update eventbridge.executions set status = 'pending', run_at = now()").await;
+    service.database.change(rows::executions().set(&[Set::Status("pending"), Set::Due])).await;
     let executions = service.until_finished(1).await;
     assert_eq!(executions[0]["status"], "skipped");
     assert!(executions[0]["reason"].as_str().unwrap().contains("payload was removed"));
@@ -177,7 +155,7 @@ async fn of_an_object_the_shown_state_stays_so_a_late_one_undoes_nothing_and_a_n
     assert_eq!(sweep_all(&store, Removal::Payloads).await, 2);
     assert_eq!(sweep_all(&store, Removal::Rows).await, 2);
     assert_eq!(
-        (rows(&service.database, "events").await, rows(&service.database, "remote_objects").await),
+        (service.database.count(rows::events()).await, service.database.count(rows::remote_objects()).await),
         (1, 1)
     );
 
@@ -232,7 +210,7 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
         })
         .collect();
     within("the old events are gone", async {
-        while rows(&service.database, "events").await > 0 {
+        while service.database.count(rows::events()).await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -276,15 +254,15 @@ async fn prune_counts_first_and_refuses_to_remove_what_may_still_come_again() {
     assert!(text(&unanswered.stderr).contains("--yes"));
     let counted = run(&["prune", "--before", &before, "--dry-run", "--json"]).await;
     let counted: Value = serde_json::from_slice(&counted.stdout).unwrap();
-    assert_eq!((&counted[0]["removed"], rows(&service.database, "events").await), (&json!(1), 1));
+    assert_eq!((&counted[0]["removed"], service.database.count(rows::events()).await), (&json!(1), 1));
 
     let payloads = run(&["prune", "--before", &before, "--payloads", "--yes"]).await;
     assert_eq!(pruned(&payloads), json!([{"what": "payloads", "removed": 1, "kept": 0, "dry_run": false}]));
     let mut by_settings = command(&service, &folder, &["prune", "--yes"]);
     let done = output(by_settings.env("RETENTION_DAYS", "30")).await;
     assert_eq!(pruned(&done), json!([{"what": "events", "removed": 1, "kept": 0, "dry_run": false}]));
-    assert_eq!(rows(&service.database, "events").await, 0);
-    let audited = "select count(*) from eventbridge.audit where who = 'cli:jo' and action = 'events.pruned'";
+    assert_eq!(service.database.count(rows::events()).await, 0);
+    let audited = rows::audit().by("cli:jo").action("events.pruned");
     assert_eq!(service.database.count(audited).await, 4, "the beginning and the end of each");
 }
 
@@ -296,19 +274,19 @@ async fn a_customer_is_forgotten_and_nobody_else() {
     }
     service.until_finished(3).await;
     // One failed with a message that quotes her, one waits.
-    service
-        .database
-        .execute(
-            "update eventbridge.executions set status = 'failed', reason = 'jane@example.com is wrong'
-              where event_key = (select id from eventbridge.events where event_id = 'evt_1');
-             update eventbridge.executions
-                set remote_url = 'https://www.notion.so/jane-example-com-0123456789abcdef0123456789abcdef'
-              where event_key = (select id from eventbridge.events where event_id = 'evt_1');
-             update eventbridge.attempts set message = 'jane@example.com is wrong';
-             update eventbridge.executions set status = 'pending', run_at = now() + interval '1 day'
-              where event_key = (select id from eventbridge.events where event_id = 'evt_3')",
-        )
-        .await;
+    let failed = [
+        Set::Status("failed"),
+        Set::Reason("jane@example.com is wrong"),
+        Set::Link("https://www.notion.so/jane-example-com-0123456789abcdef0123456789abcdef"),
+    ];
+    let waits = [Set::Status("pending"), Set::DueIn(Duration::from_hours(24))];
+    for change in [
+        rows::executions().of_event("evt_1").set(&failed),
+        rows::set_messages("jane@example.com is wrong"),
+        rows::executions().of_event("evt_3").set(&waits),
+    ] {
+        service.database.change(change).await;
+    }
     until_indexed(&service, 3).await;
     let folder = TempDir::new().unwrap();
     let forget = async |args: &[&str]| {
@@ -342,18 +320,14 @@ async fn a_customer_is_forgotten_and_nobody_else() {
         let removed = store.events.payload_removed(key).await.unwrap();
         assert_eq!(removed.map(|removed| removed.why).as_deref(), why, "{event}");
     }
-    let left = "select (select count(*) from eventbridge.executions where reason like '%jane@%')
-                     + (select count(*) from eventbridge.attempts where message like '%jane@%')
-                     + (select count(*) from eventbridge.search_terms where term = 'cus_jane1')
-                     + (select count(*) from eventbridge.event_facts where customer = 'cus_Jane1')
-                     + (select count(*) from eventbridge.executions where remote_url ~ '-[0-9a-f]{32}$')";
+
     // What is left is the message about the other customer's event.
-    assert_eq!(service.database.count(left).await, 1);
-    let waited = "select count(*) from eventbridge.executions where status = 'cancelled'";
+    assert_eq!(service.database.traces_of_jane().await, 1);
+    let waited = rows::executions().in_status("cancelled");
     assert_eq!(service.database.count(waited).await, 1);
     let again: Value = serde_json::from_slice(&forget(&["--yes", "--json"]).await.stdout).unwrap();
     assert_eq!(again["payloads_removed"], 0);
-    let audited = "select count(*) from eventbridge.audit where subject_kind = 'customer' and subject_id = 'cus_Jane1' and who = 'cli:jo'";
+    let audited = rows::audit().about("customer", "cus_Jane1").by("cli:jo");
     assert_eq!(
         service.database.count(audited).await,
         3,
@@ -418,10 +392,9 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
         let key = store.events.event_key(id).await.unwrap().unwrap();
         assert_eq!(store.events.payload_removed(key).await.unwrap().is_some(), is_gone, "{id}");
     }
-    let audited =
-        "select count(*) from eventbridge.audit where subject_kind = 'customer' and subject_id = 'cus_Jane1'";
+    let audited = rows::audit().about("customer", "cus_Jane1");
     assert_eq!(service.database.count(audited).await, 2);
-    let kept = "select count(*) from eventbridge.audit where audit::text ilike '%jane@%'";
+    let kept = rows::audit().quoting("jane@");
     assert_eq!(service.database.count(kept).await, 0, "the audit does not keep what is forgotten");
     let mut nobody = command(&service, &folder, &["forget", "jane"]);
     assert!(text(&output(&mut nobody).await.stderr).contains("e-mail address"));
@@ -430,36 +403,27 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
 #[tokio::test]
 async fn a_group_in_which_nothing_is_failed_goes_when_it_is_old_and_a_lost_failure_gets_its_group_back() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
-    service
-        .database
-        .execute(
-            "insert into eventbridge.failure_groups (key, destination, error_class, pattern, created_at, acknowledged_at)
-                 values ('old', 'notion', 'x', 'x', now() - interval '60 days', null),
-                        ('known', 'notion', 'x', 'x', now() - interval '60 days', now()),
-                        ('young', 'notion', 'x', 'x', now(), null),
-                        ('used', 'notion', 'x', 'x', now() - interval '60 days', null);
-             insert into eventbridge.executions (event_key, destination, status, reason, failure_group, finished_at)
-                 values (1, 'notion', 'failed', 'used', 'used', now()), (2, 'notion', 'failed', 'lost', 'lost', now()),
-                        (3, 'notion', 'success', null, 'old', now())",
-        )
-        .await;
+    service.database.change(rows::idle_groups()).await;
+    let ended =
+        |status, group, reason| Ended { status, group: Some(group), reason, ..Ended::failed(Duration::ZERO) };
+    service.database.change(ended("failed", "used", Some("used"))).await;
+    service.database.change(ended("failed", "lost", Some("lost"))).await;
+    service.database.change(ended("success", "old", None)).await;
     let store = service.database.store();
     assert_eq!(store.retention.remove_idle_groups(MONTH, true).await.unwrap(), 1);
     assert_eq!(store.retention.remove_idle_groups(MONTH, false).await.unwrap(), 1);
     assert_eq!(store.retention.remove_idle_groups(MONTH, false).await.unwrap(), 0);
-    let left = "select count(*) from eventbridge.failure_groups where key in ('known', 'young', 'used')";
+    let left = rows::failure_groups(&["known", "young", "used"]);
     assert_eq!(service.database.count(left).await, 3);
     store.retention.regroup_lost_failures().await.unwrap();
-    let pattern = "select count(*) from eventbridge.failure_groups
-                     join eventbridge.executions on failure_group = key and event_key = 2
-                    where pattern = 'lost'";
+
     within("it has a group again", async {
-        while service.database.count(pattern).await == 0 {
+        while service.database.grouped(2, "lost").await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
-    let kept = "select count(*) from eventbridge.executions where failure_group = 'used'";
+    let kept = rows::executions().in_group("used");
     assert_eq!(service.database.count(kept).await, 1);
 }
 

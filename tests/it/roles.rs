@@ -1,6 +1,6 @@
 //! Processes of the role web and of the role worker over one database: the halves scale apart.
 
-use crate::harness::{Service, within};
+use crate::harness::{Service, rows, within};
 use eventbridge::app::Role;
 use serde_json::json;
 
@@ -18,14 +18,14 @@ async fn two_of_each_role_take_in_and_deliver_everything_once() {
         let one = if number % 2 == 0 { &web } else { &other_web };
         assert_eq!(one.post_event(&event(number)).await.status, 200);
     }
-    assert_eq!(web.database.count("select count(*) from eventbridge.workers").await, 0);
+    assert_eq!(web.database.count(rows::workers()).await, 0);
 
     let worker = web.replica().role(Role::Worker).start().await;
     let other_worker = web.replica().role(Role::Worker).start().await;
     let (mut here, mut there) = (worker.progress(), other_worker.progress());
-    let delivered = "select count(*) from eventbridge.executions where status = 'success'";
+    let delivered = rows::executions().in_status("success");
     within("all are delivered", async {
-        while web.database.count(delivered).await < EVENTS {
+        while web.database.count(&delivered).await < EVENTS {
             tokio::select! {
                 changed = here.changed() => changed.unwrap(),
                 changed = there.changed() => changed.unwrap(),
@@ -34,7 +34,7 @@ async fn two_of_each_role_take_in_and_deliver_everything_once() {
     })
     .await;
     assert_eq!(i64::try_from(web.sandbox.page_count()).unwrap(), EVENTS);
-    assert_eq!(web.database.count("select count(*) from eventbridge.attempts").await, EVENTS);
+    assert_eq!(web.database.count(rows::attempts()).await, EVENTS);
 
     for web in [&web, &other_web] {
         let ready = web.get("/readyz").await;

@@ -1,6 +1,6 @@
 //! Search: under which words events are found, that all of them are, and by whom they are indexed.
 
-use crate::harness::{Service, within};
+use crate::harness::{Service, rows, within};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -106,32 +106,15 @@ async fn an_event_that_is_committed_after_later_ones_were_indexed_is_found_too()
     }
     until_found(&service, "in_3", &["evt_3"]).await;
     // As if the statement that took the earlier id had come through only now.
-    service
-        .database
-        .execute(
-            "delete from eventbridge.event_facts where event_key = 2;
-             delete from eventbridge.search_terms where event_key = 2;
-             update eventbridge.search_index_progress set mark_id = 3, settled_id = 1, mark_at = now()",
-        )
-        .await;
+    service.database.change(rows::forget_indexed(2, 1, 3)).await;
     post(&service, &invoice(4)).await;
     until_found(&service, "in_4", &["evt_4"]).await;
     assert!(found(&service, "in_2").await.is_empty(), "a mark is trusted only when it is old");
-    service
-        .database
-        .execute("update eventbridge.search_index_progress set mark_at = now() - interval '3 minutes'")
-        .await;
+    service.database.change(rows::age_mark(Duration::from_mins(3))).await;
     until_found(&service, "in_2", &["evt_2"]).await;
     assert_eq!(found(&service, "cus_1").await, ["evt_4", "evt_3", "evt_2", "evt_1"]);
     within("all is settled and a new mark is set", async {
-        while service
-            .database
-            .count(
-                "select count(*) from eventbridge.search_index_progress where settled_id = 3 and mark_id = 4",
-            )
-            .await
-            == 0
-        {
+        while !service.database.is_indexed(3, 4).await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -171,9 +154,6 @@ async fn odd_bodies_are_indexed_as_far_as_they_go_and_hold_up_nobody() {
     post(&service, &invoice(1)).await;
     until_found(&service, "in_1", &["evt_1"]).await;
     assert_eq!(found(&service, "ab").await, ["evt_odd"]);
-    assert_eq!(service.database.count("select count(*) from eventbridge.event_facts").await, 4);
-    assert_eq!(
-        service.database.count("select amount_minor from eventbridge.event_facts where event_key = 2").await,
-        i64::MAX
-    );
+    assert_eq!(service.database.count(rows::event_facts()).await, 4);
+    assert_eq!(service.database.amount_of(2).await, i64::MAX);
 }

@@ -1,6 +1,6 @@
 //! What happened in each minute and hour, as it is told after the processes that counted it are gone.
 
-use crate::harness::{Database, Service, signed};
+use crate::harness::{Database, Service, rows, signed};
 use axum::body::Body;
 use axum::http::Request;
 use eventbridge::store::{Addition, Per};
@@ -35,8 +35,7 @@ async fn what_two_processes_counted_is_there_after_they_have_stopped() {
     other.call(unsigned.body(Body::empty()).unwrap()).await.problem(400);
     let database = one.database.clone();
     crate::harness::within("both are delivered", async {
-        while database.count("select count(*) from eventbridge.executions where status = 'success'").await < 2
-        {
+        while database.count(rows::executions().in_status("success")).await < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })

@@ -228,3 +228,32 @@ fn every_operation_of_the_api_has_a_name_of_its_own() {
     // Programs that make clients of the description name functions after them.
     assert_eq!(distinct.len(), names.len(), "{names:?}");
 }
+
+/// Whether a text asks for a table of the store, or runs a statement of its own.
+fn has_sql(text: &str) -> bool {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let names_a_table = words.windows(2).any(|pair| {
+        ["from", "into", "update", "join", "table"].contains(&pair[0].trim_start_matches(['"', '(']))
+            && pair[1].starts_with("eventbridge.")
+    });
+    names_a_table || ["sqlx::query", "sqlx::raw_sql", ".execute("].iter().any(|call| text.contains(call))
+}
+
+#[test]
+fn tests_reach_the_tables_of_the_store_through_the_harness() {
+    // What these test is SQL itself, or another database.
+    let beside = ["upgrades.rs", "private_postgres.rs", "structure.rs"];
+    let folder = root().join("tests/it");
+    for file in rust_files(&folder) {
+        let within = file.strip_prefix(&folder).unwrap();
+        let is_allowed = within.starts_with("harness") || beside.iter().any(|name| within == Path::new(name));
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(
+            is_allowed || !has_sql(&text),
+            "{} has SQL of its own: tests/it/harness/rows is the place for it",
+            file.display()
+        );
+    }
+    assert!(has_sql("\"select count(*) from eventbridge.events\"") && has_sql("database.execute(x)"));
+    assert!(!has_sql("rows::events() // of eventbridge.example.com"));
+}

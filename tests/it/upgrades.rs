@@ -3,7 +3,7 @@
 //!
 //! Only one migration was released, so the later ones here are made up for the tests.
 
-use crate::harness::{Database, NOW, SECRET, Service, eventbridge, output, text, within};
+use crate::harness::{Database, NOW, SECRET, Service, eventbridge, output, rows, text, within};
 use eventbridge::sources::stripe;
 use eventbridge::store::{Db, MigrateError, Migration};
 use notion_sandbox::Template;
@@ -178,7 +178,7 @@ async fn left_at(later: usize) -> Arc<Database> {
 async fn counts(database: &Database) -> Vec<(&'static str, i64)> {
     let mut counted = Vec::new();
     for table in TABLES {
-        let rows = database.count(&format!("select count(*) from eventbridge.{table}")).await;
+        let rows = database.number(&format!("select count(*) from eventbridge.{table}")).await;
         assert!(rows > 0, "{table} has no rows, so nothing of it is tested");
         counted.push((*table, rows));
     }
@@ -198,17 +198,17 @@ async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on(
         assert_eq!(counts(&database).await, before, "from {later}");
         // Whatever the way to it, the schema is the same.
         let columns = database
-            .count(
+            .number(
                 "select sum(hashtext(table_name || column_name || data_type || is_nullable)::bigint)::bigint
                       from information_schema.columns where table_schema = 'eventbridge'",
             )
             .await;
         assert_eq!(*newest_columns.get_or_insert(columns), columns, "from {later}");
         let changed = "select count(*) from eventbridge.executions where later_note = 'as before'";
-        assert_eq!(database.count(changed).await, 6, "from {later}");
+        assert_eq!(database.number(changed).await, 6, "from {later}");
         // This program leaves what a later one has brought.
         store.db.migrate().await.unwrap();
-        assert_eq!(database.count("select max(version) from eventbridge.migrations").await, 5);
+        assert_eq!(database.number("select max(version) from eventbridge.migrations").await, 5);
         store.db.close().await;
         goes_on(database, later).await;
     }
@@ -216,8 +216,7 @@ async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on(
 
 async fn goes_on(database: Arc<Database>, later: usize) {
     let service = Service::builder().template(Template::Full).on(database).await.start().await;
-    let delivered = "select count(*) from eventbridge.executions where status = 'success' and id in (2, 5)";
-    service.until_count(delivered, 2).await;
+    service.until_count(rows::executions().in_status("success").ids(&[2, 5]), 2).await;
     assert_eq!(service.sandbox.page_count(), 2, "from {later}");
 
     let events = service.get("/api/v1/events").await.json();
@@ -235,7 +234,7 @@ async fn goes_on(database: Arc<Database>, later: usize) {
     let copy = service.post_event(&body(3)).await.json();
     assert_eq!(copy["accepted"], false, "from {later}: {copy}");
     assert_eq!(service.post("/api/v1/executions/3/retry").await.status, 202, "from {later}");
-    service.until_count("select count(*) from eventbridge.executions where status = 'success'", 4).await;
+    service.until_count(rows::executions().in_status("success"), 4).await;
     assert_eq!(service.get("/api/v1/health").await.json()["database"], "ok", "from {later}");
     service.stop().await;
 }
@@ -261,7 +260,7 @@ async fn a_later_program_migrates_while_replicas_of_this_one_work() {
 #[tokio::test]
 async fn a_migration_waits_behind_nobody_for_long_and_is_made_when_it_is_tried_again() {
     let database = left_at(0).await;
-    let held = database.hold_lock("eventbridge.executions").await;
+    let held = database.hold_lock(rows::executions()).await;
     let store = database.store();
     let all = with_later(LATER.len());
     let refused = within("it gives way", store.db.apply(&all)).await;
@@ -287,8 +286,8 @@ async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_wa
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     let valid = "select count(*) from pg_index
                   where indisvalid and indexrelid = 'eventbridge.executions_by_later_note'::regclass";
-    assert_eq!(database.count(valid).await, 1);
-    assert_eq!(database.count("select count(*) from eventbridge.migrations where success").await, 4);
+    assert_eq!(database.number(valid).await, 1);
+    assert_eq!(database.number("select count(*) from eventbridge.migrations where success").await, 4);
 }
 
 /// What a version from before the first release left.

@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::site::invoice_at;
+use crate::harness::rows;
 use chrono::{DateTime, TimeDelta, Utc};
 use eventbridge::store::Addition;
 use std::time::{Duration, SystemTime};
@@ -66,47 +67,19 @@ async fn deliver(site: &Site) {
         let sample = stripe_samples::make(name, seed, now() - ago).unwrap();
         assert_eq!(site.post_event(&sample.body).await.status, 200);
     }
-    let delivered = "select count(*) from eventbridge.executions where status = 'success'";
+    let delivered = rows::executions().in_status("success");
     site.until_count(delivered, i64::try_from(EVENTS).unwrap()).await;
 }
 
 /// Has what is pending come in one after the other since so many minutes, when the trouble began and
 /// all else was over.
 pub async fn let_wait(site: &Site, minutes: u32) {
-    site.database
-        .execute(&format!(
-            "create temporary table shift as
-                 select event_key, status, interval '{minutes} minutes' *
-                        case status when 'pending' then row_number() over (partition by status order by event_key desc)
-                                                        / count(*) over (partition by status)::float
-                                    else 1.05 end as by
-                   from eventbridge.executions;
-             update eventbridge.events set received_at = received_at - by from shift where event_key = id;
-             update eventbridge.executions
-                set created_at = created_at - by, run_at = run_at - by, started_at = started_at - by, finished_at = finished_at - by
-               from shift where shift.event_key = executions.event_key;
-             update eventbridge.attempts set started_at = attempts.started_at - by
-               from shift join eventbridge.executions using (event_key) where executions.id = execution_id;
-             update eventbridge.destinations set paused_since = paused_since - interval '{minutes} minutes', probe_at = now()
-              where paused_since is not null",
-        ))
-        .await;
+    site.database.change(rows::waited_for(minutes)).await;
 }
 
 /// Puts what is there four minutes apart, in the order in which it came.
 async fn backdate(site: &Site) {
-    site.database
-        .execute(
-            "create temporary table shift as
-                 select id as event_key, (max(id) over () - id + 1) * interval '4 minutes' as by from eventbridge.events;
-             update eventbridge.events set received_at = received_at - by from shift where event_key = id;
-             update eventbridge.executions
-                set created_at = created_at - by, run_at = run_at - by, started_at = started_at - by, finished_at = finished_at - by
-               from shift where shift.event_key = executions.event_key;
-             update eventbridge.attempts set started_at = attempts.started_at - by
-               from shift join eventbridge.executions using (event_key) where executions.id = execution_id;",
-        )
-        .await;
+    site.database.change(rows::four_minutes_apart()).await;
 }
 
 async fn count_a_day(site: &Site) {

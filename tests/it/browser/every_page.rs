@@ -4,19 +4,18 @@
 use super::axe::Axe;
 use super::site::{WRITE_KEY, invoice};
 use super::{Page, Scheme, Site, Width, day};
+use crate::harness::rows;
 use notion_sandbox::DATA_SOURCE_ID;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Fills the site, and gives the pages to begin with: those that differ by more than their shape.
 async fn beginnings(site: &Site) -> Vec<String> {
     let failed = day::fill(site).await;
-    let delivered = "select min(id) from eventbridge.executions where status = 'success'";
-    let delivered = site.database.count(delivered).await;
+    let delivered = site.database.first_id(rows::executions().in_status("success")).await;
     site.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     assert_eq!(site.post_event(&invoice("evt_1QxWaits", "invoice.paid").to_string()).await.status, 200);
-    site.until_count("select count(*) from eventbridge.destinations where paused_since is not null", 1).await;
-    let waits = "select max(id) from eventbridge.executions where status = 'pending'";
-    let waits = site.database.count(waits).await;
+    site.until_count(rows::paused(), 1).await;
+    let waits = site.database.last_id(rows::executions().in_status("pending")).await;
     let mut pages: Vec<_> = [
         "/",
         "/events?type=invoice.*&object=in_1QxA0042",
@@ -151,7 +150,7 @@ async fn without_scripts_every_page_reads_and_a_failure_is_mended() {
     page.until_shows("Notion: Amount is expected to be number.").await;
     page.click("Retry now").await;
     page.until_shows("It is tried again now.").await;
-    site.until_count("select count(*) from eventbridge.executions where status = 'failed'", 3).await;
+    site.until_count(rows::executions().in_status("failed"), 3).await;
     page.open(&page.address().await).await;
     page.until_shows("Open the page").await;
 }

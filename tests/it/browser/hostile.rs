@@ -2,6 +2,7 @@
 
 use super::site::{WRITE_KEY, invoice};
 use super::{Page, Site, Width};
+use crate::harness::rows;
 use serde_json::{Value, json};
 
 /// Markup that would run, an override that turns the line about, marks that leave their line, and a
@@ -48,7 +49,7 @@ async fn is_harmless(page: &Page, path: &str) {
 async fn text_of_strangers_does_nothing_and_keeps_its_place_on_every_page() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let execution = site.fail(&event("evt_1"), &hostile("message")).await;
-    let key = site.database.count("select id from eventbridge.events").await;
+    let key = site.database.first_id(rows::events()).await;
     let page = site.logged_in(WRITE_KEY).await;
     for path in [
         "/".to_owned(),

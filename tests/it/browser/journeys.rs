@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::site::{READ_KEY, WRITE_KEY, invoice};
+use crate::harness::rows;
 use notion_sandbox::{Fault, FaultRule, Route};
 
 #[tokio::test]
@@ -118,7 +119,7 @@ async fn a_destination_is_held_by_hand_while_somebody_works_at_it_and_resumed() 
     page.until_at("/destinations").await;
     page.until_gone("Held by hand").await;
     overview.until_gone("Moving to another database").await;
-    site.until_count("select count(*) from eventbridge.executions where status = 'success'", 1).await;
+    site.until_count(rows::executions().in_status("success"), 1).await;
     page.click("Audit").await;
     page.until_shows("Moving to another database").await;
 }

@@ -1,7 +1,7 @@
 //! A service that a browser reaches, and what is sent to it.
 
 use super::{Chromium, Page};
-use crate::harness::{Listening, SECRET, Service, ServiceBuilder};
+use crate::harness::{Listening, SECRET, Service, ServiceBuilder, rows};
 use chrono::{DateTime, Utc};
 use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
@@ -74,13 +74,9 @@ impl Site {
         let fault = Fault::Invalid { message: message.to_owned() };
         self.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
         assert_eq!(self.post_event(&event.to_string()).await.status, 200);
-        let of_event = format!(
-            "from eventbridge.executions join eventbridge.events on events.id = event_key
-              where status = 'failed' and event_id = '{}'",
-            event["id"].as_str().unwrap()
-        );
-        self.until_count(&format!("select count(*) {of_event}"), 1).await;
-        self.database.count(&format!("select executions.id {of_event}")).await
+        let failed = rows::executions().in_status("failed").of_event(event["id"].as_str().unwrap());
+        self.until_count(&failed, 1).await;
+        self.database.first_id(failed).await
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::site::{WRITE_KEY, invoice_at};
 use super::{Page, Site, day};
-use crate::harness::SECRET;
+use crate::harness::{SECRET, rows};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 
 /// The overview in the state in which somebody sees it who was just woken.
@@ -26,7 +26,7 @@ async fn send(site: &Site, count: usize) {
         let event = invoice_at(&format!("evt_1QxWaits{number}"), "invoice.paid", day::now());
         assert_eq!(site.post_event(&event.to_string()).await.status, 200);
     }
-    site.until_count("select count(*) from eventbridge.destinations where paused_since is not null", 1).await;
+    site.until_count(rows::paused(), 1).await;
 }
 
 #[tokio::test]

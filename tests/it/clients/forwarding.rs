@@ -4,7 +4,7 @@ use super::stripe_api::StripeApi;
 use super::stripe_cli::{StripeListen, logged_in};
 use super::tools::Tools;
 use super::unix_now;
-use crate::harness::{Database, Dev, NOW, Service, eventbridge};
+use crate::harness::{Database, Dev, NOW, Service, eventbridge, rows};
 use eventbridge::sources::stripe;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -52,10 +52,9 @@ async fn what_the_stripe_cli_forwards_is_taken_and_it_shows_each_answer() {
     let executions = service.until_finished(1).await;
     assert_eq!((&executions[0]["event_id"], &executions[0]["status"]), (&json!("evt_1"), &json!("success")));
     assert_eq!(service.sandbox.page_count(), 1);
-    let kept = "select count(*) from eventbridge.events where event_id = 'evt_1' and secret_name = 'cli'
-                   and convert_from(payload, 'UTF8') =";
-    assert_eq!(service.database.count(&format!("{kept} $body${}$body$", invoice("evt_1"))).await, 1);
-    assert_eq!(service.database.count("select count(*) from eventbridge.events").await, 1);
+    let kept = rows::events().called("evt_1").verified_with("cli").with_body(invoice("evt_1"));
+    assert_eq!(service.database.count(kept).await, 1);
+    assert_eq!(service.database.count(rows::events()).await, 1);
 }
 
 #[tokio::test]
@@ -76,8 +75,7 @@ async fn dev_learns_the_secret_from_the_stripe_cli_and_takes_what_that_forwards(
     let taken = connection.forward("wh_1", &body, &signature).await;
     assert_eq!((&taken["status"], &answer(&taken)["accepted"]), (&json!(200), &json!(true)));
     assert_eq!(cli.printed_answer().await, format!("<--  [200] POST {} [evt_1]", dev.webhook));
-    let by_the_cli = "select count(*) from eventbridge.events where secret_name = 'stripe-cli'";
-    assert_eq!(database.count(by_the_cli).await, 1);
+    assert_eq!(database.count(rows::events().verified_with("stripe-cli")).await, 1);
     dev.delivered(1).await;
     dev.stop().await;
 }

@@ -3,13 +3,12 @@
 use super::libraries::{Library, Received};
 use super::tools::Tools;
 use super::unix_now;
-use crate::harness::{NOW, SECRET, Service, eventbridge, output, recorded, text};
+use crate::harness::{NOW, SECRET, Service, eventbridge, output, recorded, rows, text};
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use eventbridge::http_client;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -67,11 +66,8 @@ impl Webhook {
     }
 
     async fn assert_kept(&self, body: &str) {
-        let digest = hex::encode(Sha256::digest(body));
-        let kept = format!(
-            "select count(*) from eventbridge.events where encode(sha256(payload), 'hex') = '{digest}'"
-        );
-        assert_eq!(self.service.database.count(&kept).await, 1, "{}", &body[..body.len().min(80)]);
+        let kept = rows::events().with_body(body);
+        assert_eq!(self.service.database.count(kept).await, 1, "{}", &body[..body.len().min(80)]);
     }
 }
 
@@ -117,12 +113,8 @@ async fn while_a_secret_is_rolled_what_either_signed_is_taken_and_it_is_known_wh
                 continue;
             };
             assert_eq!(status, 200, "{library:?}: {answer}");
-            let by = format!(
-                "select count(*) from eventbridge.events where secret_name = '{secret}'
-                                 and convert_from(payload, 'UTF8') = '{}'",
-                payloads[place]
-            );
-            assert_eq!(webhook.service.database.count(&by).await, 1, "{library:?}: {by}");
+            let by = rows::events().verified_with(secret).with_body(payloads[place]);
+            assert_eq!(webhook.service.database.count(&by).await, 1, "{library:?}: {by:?}");
         }
     }
 }

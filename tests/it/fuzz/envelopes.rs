@@ -1,7 +1,7 @@
 //! Bodies of any kind, signed as Stripe would: what is taken is kept as it came and delivered.
 
 use super::Fuzz;
-use crate::harness::{NOW, SECRET, Service};
+use crate::harness::{NOW, SECRET, Service, rows};
 use axum::body::Body;
 use axum::http::Request;
 use chrono::DateTime;
@@ -10,7 +10,6 @@ use notion_sandbox::Template;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// Bodies that once mattered, a line each.
 const CORPUS: &str = include_str!("envelopes.txt");
@@ -190,11 +189,7 @@ async fn is_taken_whole_or_refused(service: &Service, body: &[u8]) {
         answer.problem(400);
         assert!(!is_event(body), "refused: {answer:?}");
     } else if answer.json()["accepted"] == true {
-        let digest = hex::encode(Sha256::digest(body));
-        let kept = format!(
-            "select count(*) from eventbridge.events where encode(sha256(payload), 'hex') = '{digest}'"
-        );
-        assert_eq!(service.database.count(&kept).await, 1);
+        assert_eq!(service.database.count(rows::events().with_body(body)).await, 1);
     }
 }
 
@@ -208,11 +203,10 @@ fn whatever_is_taken_is_delivered(mode: &str) {
         is_taken_whole_or_refused(service, body).await;
     });
     fuzz.runtime.block_on(async {
-        let unfinished = "select count(*) from eventbridge.executions where status in ('pending', 'running')";
-        fuzz.service.until_count(unfinished, 0).await;
+        fuzz.service.until_count(rows::executions().unfinished(), 0).await;
         let failed = fuzz.service.get("/api/v1/executions?status=failed").await.json();
         assert_eq!(failed["data"], json!([]), "{failed:#}");
-        let delivered = "select count(*) from eventbridge.executions where status = 'success'";
+        let delivered = rows::executions().in_status("success");
         assert!(fuzz.service.database.count(delivered).await > 0);
     });
 }

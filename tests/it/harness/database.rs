@@ -2,6 +2,7 @@
 //!
 //! The server is a private throw-away one, or the one that `TEST_DATABASE_URL` names.
 
+use super::rows::Rows;
 use eventbridge::store::Store;
 use private_postgres::{DataLifetime, PrivatePostgres};
 use secrecy::SecretString;
@@ -106,10 +107,11 @@ impl Database {
         execute(&mut connect(&self.url).await, sql.to_owned()).await;
     }
 
-    /// Keeps everybody else from a table until what it returns is dropped.
-    pub async fn hold_lock(&self, table: &str) -> PgConnection {
+    /// Keeps everybody else from the table of these rows until what it returns is dropped.
+    pub async fn hold_lock(&self, rows: Rows) -> PgConnection {
         let mut connection = connect(&self.url).await;
-        execute(&mut connection, format!("begin; lock table {table} in access exclusive mode")).await;
+        execute(&mut connection, format!("begin; lock table {} in access exclusive mode", rows.table()))
+            .await;
         connection
     }
 
@@ -120,8 +122,34 @@ impl Database {
         listener
     }
 
+    /// When yesterday began in UTC by the server's clock, in seconds since 1970.
+    pub async fn start_of_yesterday(&self) -> i64 {
+        self.number(
+            "select extract(epoch from date_trunc('day', now() - interval '1 day') at time zone 'utc')::bigint",
+        )
+        .await
+    }
+
+    /// How many other sessions of this database have a statement or a transaction under way.
+    pub async fn busy_sessions(&self) -> i64 {
+        self.number(
+            "select count(*) from pg_stat_activity where datname = current_database()
+                and state <> 'idle' and pid <> pg_backend_pid()",
+        )
+        .await
+    }
+
+    /// How many sessions of this database wait for a lock in a statement in which these words stand.
+    pub async fn sessions_waiting_for_a_lock(&self, words: &str) -> i64 {
+        self.number(&format!(
+            "select count(*) from pg_stat_activity where datname = current_database()
+                and wait_event_type = 'Lock' and query like '%{words}%'"
+        ))
+        .await
+    }
+
     /// One number out of the database.
-    pub async fn count(&self, sql: &str) -> i64 {
+    pub async fn number(&self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql.to_owned());
         sqlx::query_scalar(sql).fetch_one(&mut connect(&self.url).await).await.unwrap()
     }
@@ -199,4 +227,14 @@ async fn connect(url: &Url) -> PgConnection {
 
 async fn execute(connection: &mut PgConnection, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+}
+
+/// Ends the sessions of the service, as seen from a session of the test. Returns how many there were.
+pub async fn end_sessions_of_the_service(connection: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'eventbridge'",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap()
 }

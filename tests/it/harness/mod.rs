@@ -6,11 +6,12 @@ mod database;
 mod dev;
 mod line;
 mod pooler;
+pub mod rows;
 mod service;
 mod skip;
 
 pub use command::{eventbridge, output, text};
-pub use database::Database;
+pub use database::{Database, end_sessions_of_the_service};
 pub use dev::Dev;
 pub use line::Line;
 pub use pooler::PgBouncer;

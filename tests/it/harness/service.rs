@@ -1,5 +1,6 @@
 //! The service under test: its router is called in-process, its worker delivers to a sandbox.
 
+use super::rows::Rows;
 use super::{Database, within};
 use axum::Router;
 use axum::body::Body;
@@ -18,6 +19,7 @@ use http_body_util::BodyExt;
 use notion_sandbox::{RunningSandbox, Sandbox, SandboxHandle, SandboxOptions, Template};
 use secrecy::SecretString;
 use serde_json::Value;
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -170,14 +172,15 @@ impl Service {
         .await
     }
 
-    /// Waits until a query counts so many; looks again whenever a verdict was recorded. For
+    /// Waits until there are so many rows; looks again whenever a completion was recorded. For
     /// services that ask for a key.
-    pub async fn until_count(&self, sql: &str, wanted: i64) {
+    pub async fn until_count(&self, rows: impl Borrow<Rows>, wanted: i64) {
+        let rows = rows.borrow();
         let mut progress = self.app.progress();
-        within(sql, async {
+        within(&format!("{wanted} of {rows:?}"), async {
             loop {
                 progress.mark_unchanged();
-                if self.database.count(sql).await == wanted {
+                if self.database.count(rows).await == wanted {
                     return;
                 }
                 progress.changed().await.unwrap();

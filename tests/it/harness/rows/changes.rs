@@ -1,0 +1,483 @@
+//! Rows that tests make or change, each as one statement or a few.
+
+use super::{Change, Database, interval, text};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::time::Duration;
+use uuid::Uuid;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A pause that a test gives a destination instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Paused<'a> {
+    pub destination: &'a str,
+    /// For how long it has been paused.
+    pub lasts: Duration,
+    pub class: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub remedy: Option<&'a str>,
+    /// The execution that failed.
+    pub execution: Option<i64>,
+    /// When it is probed, from now; never if there is none.
+    pub probed_in: Option<Duration>,
+}
+
+impl<'a> Paused<'a> {
+    /// One that has just begun, without a reason and without probes.
+    pub fn of(destination: &'a str) -> Self {
+        Self {
+            destination,
+            lasts: Duration::ZERO,
+            class: None,
+            reason: None,
+            remedy: None,
+            execution: None,
+            probed_in: None,
+        }
+    }
+}
+
+impl From<Paused<'_>> for Change {
+    fn from(pause: Paused<'_>) -> Self {
+        let quoted = |words: Option<&str>| words.map_or_else(|| "null".to_owned(), text);
+        let execution = pause.execution.map_or_else(|| "null".to_owned(), |id| id.to_string());
+        let probe_at =
+            pause.probed_in.map_or_else(|| "null".to_owned(), |time| format!("now() + {}", interval(time)));
+        Self(format!(
+            "insert into eventbridge.destinations
+                    (name, paused_since, paused_class, paused_reason, paused_remedy, paused_execution, probe_at)
+             values ({}, now() - {}, {}, {}, {}, {execution}, {probe_at})
+             on conflict (name) do update
+                set paused_since = excluded.paused_since, paused_class = excluded.paused_class,
+                    paused_reason = excluded.paused_reason, paused_remedy = excluded.paused_remedy,
+                    paused_execution = excluded.paused_execution, probe_at = excluded.probe_at",
+            text(pause.destination),
+            interval(pause.lasts),
+            quoted(pause.class),
+            quoted(pause.reason),
+            quoted(pause.remedy),
+        ))
+    }
+}
+
+/// Ends all pauses.
+pub fn end_pauses() -> Change {
+    Change("update eventbridge.destinations set paused_since = null".to_owned())
+}
+
+/// Notes the execution that shows whether a pause may end.
+pub fn set_paused_execution(id: i64) -> Change {
+    Change(format!("update eventbridge.destinations set paused_execution = {id}"))
+}
+
+/// A pause of `notion` that ended: it began 55 minutes ago, and ended 2 minutes ago.
+pub fn past_pause(reason: &str) -> Change {
+    Change(format!(
+        "insert into eventbridge.past_pauses (destination, since, until, reason)
+         values ('notion', now() - interval '55 minutes', now() - interval '2 minutes', {})",
+        text(reason)
+    ))
+}
+
+/// Makes all events older.
+pub fn age_events(by: Duration) -> Change {
+    Change(format!("update eventbridge.events set received_at = received_at - {}", interval(by)))
+}
+
+/// Makes the creation of all executions older.
+pub fn age_executions(by: Duration) -> Change {
+    Change(format!("update eventbridge.executions set created_at = created_at - {}", interval(by)))
+}
+
+/// Has the attempts that did not deliver begin earlier.
+pub fn age_failed_attempts(by: Duration) -> Change {
+    Change(format!(
+        "update eventbridge.attempts set started_at = started_at - {} where outcome <> 'delivered'",
+        interval(by)
+    ))
+}
+
+/// Has all leases begin earlier.
+pub fn age_leases(by: Duration) -> Change {
+    Change(format!("update eventbridge.leases set leased_at = leased_at - {}", interval(by)))
+}
+
+/// Has all workers be silent for so long.
+pub fn silence_workers(time: Duration) -> Change {
+    Change(format!("update eventbridge.workers set heartbeat_at = now() - {}", interval(time)))
+}
+
+/// Removes all workers.
+pub fn remove_workers() -> Change {
+    Change("delete from eventbridge.workers".to_owned())
+}
+
+/// Has every attempt say this.
+pub fn set_messages(message: &str) -> Change {
+    Change(format!("update eventbridge.attempts set message = {}", text(message)))
+}
+
+/// Makes the body of every event this large.
+pub fn set_body_bytes(count: u32) -> Change {
+    Change(format!("update eventbridge.events set payload = convert_to(repeat('x', {count}), 'UTF8')"))
+}
+
+/// Removes the body of an event, as retention does.
+pub fn remove_body(event_id: &str) -> Change {
+    Change(format!(
+        "update eventbridge.events
+            set payload = '', payload_removed_at = now(), payload_removed_by = 'retention'
+          where event_id = {}",
+        text(event_id)
+    ))
+}
+
+/// Takes all rate limits back to where they have no slot left.
+pub fn use_up_slots() -> Change {
+    Change("update eventbridge.rate_limits set next_at = now()".to_owned())
+}
+
+/// Makes the minute that the calls are counted for one older.
+pub fn age_call_counts() -> Change {
+    Change("update eventbridge.rate_limits set minute = minute - interval '1 minute'".to_owned())
+}
+
+/// Has all alerts be sent again now.
+pub fn alerts_are_due() -> Change {
+    Change("update eventbridge.alerts set next_try_at = now()".to_owned())
+}
+
+/// Has all alerts have failed so often, and be due.
+pub fn alerts_failed(attempts: u32) -> Change {
+    Change(format!("update eventbridge.alerts set attempts = {attempts}, next_try_at = now()"))
+}
+
+/// Has all failures up to so long ago be acknowledged.
+pub fn acknowledge_until(ago: Duration) -> Change {
+    Change(format!("update eventbridge.failure_groups set acknowledged_through = now() - {}", interval(ago)))
+}
+
+/// Takes all failures out of their groups, and removes those.
+pub fn ungroup() -> Change {
+    Change(
+        "update eventbridge.executions set failure_group = null; delete from eventbridge.failure_groups"
+            .to_owned(),
+    )
+}
+
+/// A failure group of `notion`.
+pub fn failure_group(key: &str, class: &str, pattern: &str) -> Change {
+    Change(format!(
+        "insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+         values ({}, 'notion', {}, {}) on conflict do nothing",
+        text(key),
+        text(class),
+        text(pattern)
+    ))
+}
+
+/// Failure groups of `notion` without failures: `old` and `known` two months old, `known` acknowledged
+/// today, `young` made today, and `used`, which is as old.
+pub fn idle_groups() -> Change {
+    Change(
+        "insert into eventbridge.failure_groups
+                (key, destination, error_class, pattern, created_at, acknowledged_at)
+         values ('old', 'notion', 'x', 'x', now() - interval '60 days', null),
+                ('known', 'notion', 'x', 'x', now() - interval '60 days', now()),
+                ('young', 'notion', 'x', 'x', now(), null),
+                ('used', 'notion', 'x', 'x', now() - interval '60 days', null)"
+            .to_owned(),
+    )
+}
+
+/// An execution for `notion` that came to its end, without an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    pub status: &'a str,
+    pub class: Option<&'a str>,
+    pub group: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub ago: Duration,
+}
+
+impl Ended<'_> {
+    /// One that failed this long ago.
+    pub const fn failed(ago: Duration) -> Self {
+        Self { status: "failed", class: None, group: None, reason: None, ago }
+    }
+}
+
+impl From<Ended<'_>> for Change {
+    fn from(ended: Ended<'_>) -> Self {
+        let quoted = |words: Option<&str>| words.map_or_else(|| "null".to_owned(), text);
+        Self(format!(
+            "insert into eventbridge.executions
+                    (event_key, destination, status, error_class, failure_group, reason, finished_at)
+             select coalesce(max(event_key), 0) + 1, 'notion', {}, {}, {}, {}, now() - {}
+               from eventbridge.executions",
+            text(ended.status),
+            quoted(ended.class),
+            quoted(ended.group),
+            quoted(ended.reason),
+            interval(ended.ago)
+        ))
+    }
+}
+
+/// An execution for `notion` that has waited for this long and is due tomorrow, without an event.
+pub fn waiting_since(time: Duration) -> Change {
+    Change(format!(
+        "insert into eventbridge.executions (event_key, destination, created_at, run_at)
+         select coalesce(max(event_key), 0) + 1, 'notion', now() - {}, now() + interval '1 day'
+           from eventbridge.executions",
+        interval(time)
+    ))
+}
+
+/// An execution of every event for this destination.
+pub fn execute_all_for(destination: &str) -> Change {
+    Change(format!(
+        "insert into eventbridge.executions (event_key, destination) select id, {} from eventbridge.events",
+        text(destination)
+    ))
+}
+
+/// Events with an execution each for this destination. The lane is an expression over the number `n`.
+pub fn queued(count: i64, destination: &str, lane: &str) -> Change {
+    Change(format!(
+        "with added as (
+             insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+             select 'test', gen_random_uuid()::text, 'invoice.paid', '', '', '{{}}'
+               from generate_series(1, {count})
+             returning id)
+         insert into eventbridge.executions (event_key, destination, mode, lane)
+         select id, {}, case when lane is null then 'event' else 'object' end, lane
+           from (select id, ({lane})::text as lane
+                   from (select id, row_number() over (order by id) as n from added) as numbered) as laned
+          order by id",
+        text(destination)
+    ))
+}
+
+/// So many events, whose executions for `notion` have failed in one group.
+pub fn failed_events(count: u32) -> Change {
+    Change(format!(
+        "with made as (
+             insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+             select 'stripe', 'evt_' || n, 'invoice.paid', '', 'x', '{{}}' from generate_series(1, {count}) as n
+             returning id)
+         -- In a group: those that have none get theirs in the background, and are passed over meanwhile.
+         insert into eventbridge.executions (event_key, destination, status, finished_at, failure_group)
+         select id, 'notion', 'failed', now(), 'made' from made"
+    ))
+}
+
+/// Sixty events, one a minute, the last of them 20 hours ago; all others came an hour before.
+pub fn silence_of_a_day() -> Change {
+    Change(
+        "update eventbridge.events set received_at = now() - interval '22 hours';
+         insert into eventbridge.events (source, event_id, type, signature, secret_name, payload, received_at)
+         select 'test', 'evt_before_' || n, '', '', '', '{}', now() - interval '21 hours' + n * interval '1 minute'
+           from generate_series(1, 60) as n"
+            .to_owned(),
+    )
+}
+
+/// So many states of one object that came two months ago and were superseded.
+pub fn superseded_states(count: i64) -> Change {
+    Change(format!(
+        "with added as (
+             insert into eventbridge.events
+                    (source, event_id, type, object_id, signature, secret_name, payload, created, received_at)
+             select 'test', 'evt_' || n, 'invoice.updated', 'in_1', '', '', '{{}}',
+                    now() - interval '60 days' + n * interval '1 second', now() - interval '60 days'
+               from generate_series(1, {count}) as n
+             returning id)
+         insert into eventbridge.executions (event_key, destination, mode, lane, status)
+         select id, 'notion', 'object', 'notion in_1', 'superseded' from added order by id"
+    ))
+}
+
+/// An execution whose worker is gone, after two have died with it while it ran alone.
+pub fn poisonous_execution() -> Change {
+    Change(
+        "with event as (
+             insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+             values ('test', 'evt_poison', 'invoice.paid', '', '', '{}')
+             returning id
+         ), execution as (
+             insert into eventbridge.executions
+                    (event_key, destination, status, ran_alone, crashes, crashes_alone, started_at)
+             select id, 'notion', 'running', true, 2, 2, now() from event
+             returning id
+         )
+         insert into eventbridge.leases (execution_id, worker_id)
+         select id, gen_random_uuid() from execution"
+            .to_owned(),
+    )
+}
+
+/// A request that was rejected because no secret matches its signature.
+pub fn rejected_request() -> Change {
+    Change(
+        "insert into eventbridge.rejections (slot, number, source, reason, header_names, by_sender, body_bytes,
+                body_sha256, body_form, unseen)
+         select number % 100, number, 'stripe', 'signature_no_match', '{}', true, 1, '', 'as_sent', 0
+           from nextval('eventbridge.rejection_numbers') as number"
+            .to_owned(),
+    )
+}
+
+/// A number of the present minute or hour.
+pub fn statistic(per: &str, kind: &str, name: &str, n: i64) -> Change {
+    Change(format!(
+        "insert into eventbridge.statistics (per, at, kind, name, le_ms, n)
+         values ({}, date_trunc({0}, now()), {}, {}, 0, {n})",
+        text(per),
+        text(kind),
+        text(name)
+    ))
+}
+
+/// A month of hours in which every chart has a number in every step.
+pub fn busy_month() -> Change {
+    Change(
+        "insert into eventbridge.statistics (per, at, kind, name, le_ms, n)
+         select 'hour', date_trunc('hour', now()) - hours * interval '1 hour', kind, 'notion', le_ms, 1000 + hours
+           from generate_series(0, 720) as hours,
+                (values ('received', 0), ('delivered', 0), ('failed', 0), ('pending', 0), ('latency', 500), ('latency', 5000))
+                    as numbers (kind, le_ms)"
+            .to_owned(),
+    )
+}
+
+/// Puts the events a minute apart from the start of 2026 on, every fifth out of order, and removes every
+/// seventh.
+pub fn minute_apart_with_gaps() -> Change {
+    Change(
+        "update eventbridge.events set received_at = '2026-01-01'::timestamptz at time zone 'utc'
+            + (id + case id % 5 when 0 then -0.4 else 0 end) * interval '1 minute';
+         delete from eventbridge.events where id % 7 = 0"
+            .to_owned(),
+    )
+}
+
+/// Puts the events four minutes apart, in the order in which they came, with all that belongs to them.
+pub fn four_minutes_apart() -> Change {
+    Change(format!(
+        "create temporary table shift as
+             select id as event_key, (max(id) over () - id + 1) * interval '4 minutes' as by from eventbridge.events;
+         {SHIFT}"
+    ))
+}
+
+/// Has what is pending come in one after the other during the last minutes, after everything else.
+pub fn waited_for(minutes: u32) -> Change {
+    let minutes = interval(MINUTE * minutes);
+    Change(format!(
+        "create temporary table shift as
+             select event_key, status, {minutes} *
+                    case status when 'pending' then row_number() over (partition by status order by event_key desc)
+                                                    / count(*) over (partition by status)::float
+                                else 1.05 end as by
+               from eventbridge.executions;
+         {SHIFT};
+         update eventbridge.destinations set paused_since = paused_since - {minutes}, probe_at = now()
+          where paused_since is not null"
+    ))
+}
+
+/// Makes events and all that belongs to them older, by what the table `shift` says.
+const SHIFT: &str =
+    "update eventbridge.events set received_at = received_at - by from shift where event_key = id;
+     update eventbridge.executions
+        set created_at = created_at - by, run_at = run_at - by, started_at = started_at - by,
+            finished_at = finished_at - by
+       from shift where shift.event_key = executions.event_key;
+     update eventbridge.attempts set started_at = attempts.started_at - by
+       from shift join eventbridge.executions using (event_key) where executions.id = execution_id";
+
+/// Removes an event from the search index, whose mark is set after it.
+pub fn forget_indexed(event: i64, settled: i64, mark: i64) -> Change {
+    Change(format!(
+        "delete from eventbridge.event_facts where event_key = {event};
+         delete from eventbridge.search_terms where event_key = {event};
+         update eventbridge.search_index_progress set mark_id = {mark}, settled_id = {settled}, mark_at = now()"
+    ))
+}
+
+/// Makes the mark of the search index this old.
+pub fn age_mark(time: Duration) -> Change {
+    Change(format!("update eventbridge.search_index_progress set mark_at = now() - {}", interval(time)))
+}
+
+/// Has the database refuse events of this type.
+pub fn refuse_events_of(event_type: &str) -> Change {
+    Change(format!("alter table eventbridge.events add check (type <> {})", text(event_type)))
+}
+
+/// Has the database refuse what is written of an object's page.
+pub fn refuse_written_properties() -> Change {
+    Change("alter table eventbridge.remote_objects add check (jsonb_typeof(written) = 'null')".to_owned())
+}
+
+/// Has the record of migrations say that none succeeded.
+pub fn fail_migrations() -> Change {
+    Change("update eventbridge.migrations set success = false".to_owned())
+}
+
+/// Hides the record of migrations.
+pub fn hide_migrations() -> Change {
+    Change("alter table eventbridge.migrations rename to gone".to_owned())
+}
+
+/// A transaction that has inserted an event and does not end.
+pub struct HeldUpWrite(PgConnection);
+
+impl HeldUpWrite {
+    pub async fn of(database: &Database, event_id: &str) -> Self {
+        let mut connection = PgConnection::connect_with(&database.options()).await.unwrap();
+        let sql = format!(
+            "begin; insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
+             values ('stripe', {}, 'invoice.paid', '', '', '')",
+            text(event_id)
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        Self(connection)
+    }
+
+    pub async fn roll_back(mut self) {
+        sqlx::raw_sql("rollback").execute(&mut self.0).await.unwrap();
+    }
+}
+
+/// A transaction that has locked a worker's row and does not end.
+pub struct HeldWorker(PgConnection);
+
+impl HeldWorker {
+    pub async fn of(database: &Database, worker: Uuid) -> Self {
+        let mut connection = PgConnection::connect_with(&database.options()).await.unwrap();
+        let sql = format!("begin; select from eventbridge.workers where id = '{worker}' for key share");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        Self(connection)
+    }
+
+    pub async fn let_go(mut self) {
+        sqlx::raw_sql("rollback").execute(&mut self.0).await.unwrap();
+    }
+}
+
+/// Removes what is known of the pages of objects.
+pub fn forget_remote_objects() -> Change {
+    Change("truncate eventbridge.remote_objects".to_owned())
+}
+
+/// Hides the whole schema, so that every statement fails.
+pub fn hide_schema() -> Change {
+    Change("alter schema eventbridge rename to elsewhere".to_owned())
+}
+
+/// Shows a hidden schema again.
+pub fn show_schema() -> Change {
+    Change("alter schema elsewhere rename to eventbridge".to_owned())
+}

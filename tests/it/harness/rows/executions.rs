@@ -1,0 +1,155 @@
+//! Executions, as tests choose and change them.
+
+use super::{Change, Rows, all, interval, text};
+use std::time::Duration;
+
+/// All executions.
+pub fn executions() -> Rows {
+    all("executions")
+}
+
+/// What a test sets of executions.
+#[derive(Debug, Clone, Copy)]
+pub enum Set<'a> {
+    Status(&'a str),
+    Reason(&'a str),
+    Attempts(i32),
+    Crashes(i32),
+    /// Queued by a bulk operation.
+    InBulk,
+    /// Due now.
+    Due,
+    /// Due since.
+    DueSince(Duration),
+    /// Due only after this time.
+    DueIn(Duration),
+    CreatedAgo(Duration),
+    FinishedAgo(Duration),
+    Unfinished,
+    /// A write was sent whose outcome is unknown.
+    InDoubt,
+    /// The link to what it wrote.
+    Link(&'a str),
+    /// It is not known what it wrote.
+    NoPage,
+    NoLane,
+    Group(&'a str),
+}
+
+impl Set<'_> {
+    fn sql(self) -> String {
+        match self {
+            Self::Status(status) => format!("status = {}", text(status)),
+            Self::Reason(reason) => format!("reason = {}", text(reason)),
+            Self::Attempts(count) => format!("attempts = {count}"),
+            Self::Crashes(count) => format!("crashes = {count}"),
+            Self::InBulk => "in_bulk = true".to_owned(),
+            Self::Due => "run_at = now()".to_owned(),
+            Self::DueSince(time) => format!("run_at = now() - {}", interval(time)),
+            Self::DueIn(time) => format!("run_at = now() + {}", interval(time)),
+            Self::CreatedAgo(time) => format!("created_at = now() - {}", interval(time)),
+            Self::FinishedAgo(time) => format!("finished_at = now() - {}", interval(time)),
+            Self::Unfinished => "finished_at = null".to_owned(),
+            Self::InDoubt => "in_doubt_since = now()".to_owned(),
+            Self::Link(url) => format!("remote_url = {}", text(url)),
+            Self::NoPage => "remote_id = null, remote_url = null".to_owned(),
+            Self::NoLane => "lane = null".to_owned(),
+            Self::Group(key) => format!("failure_group = {}", text(key)),
+        }
+    }
+}
+
+impl Rows {
+    /// Executions with this status.
+    pub fn in_status(self, status: &str) -> Self {
+        self.that(format!("status = {}", text(status)))
+    }
+
+    /// Executions that wait or run.
+    pub fn unfinished(self) -> Self {
+        self.that("status in ('pending', 'running')")
+    }
+
+    /// The row with this id.
+    pub fn id(self, id: i64) -> Self {
+        self.that(format!("id = {id}"))
+    }
+
+    /// The rows with these ids.
+    pub fn ids(self, ids: &[i64]) -> Self {
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        self.that(format!("id in ({})", ids.join(", ")))
+    }
+
+    /// The rows up to this id.
+    pub fn up_to(self, id: i64) -> Self {
+        self.that(format!("id <= {id}"))
+    }
+
+    /// Every second row.
+    pub fn every_second(self) -> Self {
+        self.that("id % 2 = 0")
+    }
+
+    /// The execution that was created last.
+    pub fn newest(self) -> Self {
+        self.that("id = (select max(id) from eventbridge.executions)")
+    }
+
+    /// Executions for this destination.
+    pub fn to(self, destination: &str) -> Self {
+        self.that(format!("destination = {}", text(destination)))
+    }
+
+    /// Executions for any destination but this one.
+    pub fn not_to(self, destination: &str) -> Self {
+        self.that(format!("destination <> {}", text(destination)))
+    }
+
+    /// Executions of the event with this id of the sender.
+    pub fn of_event(self, event_id: &str) -> Self {
+        let event = format!("select id from eventbridge.events where event_id = {}", text(event_id));
+        self.that(format!("event_key in ({event})"))
+    }
+
+    /// Executions with which so many workers died.
+    pub fn with_crashes(self, count: i32) -> Self {
+        self.that(format!("crashes = {count}"))
+    }
+
+    /// Executions with which a worker died.
+    pub fn crashed(self) -> Self {
+        self.that("crashes > 0")
+    }
+
+    /// Executions that ran alone in their process.
+    pub fn ran_alone(self) -> Self {
+        self.that("ran_alone")
+    }
+
+    /// Executions whose page is another one than this.
+    pub fn not_showing(self, remote_id: &str) -> Self {
+        self.that(format!("remote_id <> {}", text(remote_id)))
+    }
+
+    /// Executions of this failure group.
+    pub fn in_group(self, key: &str) -> Self {
+        self.that(format!("failure_group = {}", text(key)))
+    }
+
+    /// Executions with a write whose outcome is unknown.
+    pub fn in_doubt(self) -> Self {
+        self.that("in_doubt_since is not null")
+    }
+
+    /// Sets this of these executions.
+    pub fn set(&self, values: &[Set<'_>]) -> Change {
+        let values: Vec<_> = values.iter().map(|value| value.sql()).collect();
+        Change(format!(
+            "update eventbridge.{} set {} where {}",
+            self.table,
+            values.join(", "),
+            self.condition()
+        ))
+    }
+}
