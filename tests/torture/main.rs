@@ -41,6 +41,7 @@ mod attack;
 mod chaos;
 mod load;
 mod rescue;
+mod rows;
 mod verdict;
 mod watch;
 mod world;

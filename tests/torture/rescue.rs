@@ -6,6 +6,7 @@
 //! under way. Their pages are there when it dies, and are found by whoever goes on.
 
 use crate::chaos::{Report, Rescue};
+use crate::rows;
 use crate::watch::Watch;
 use crate::world::{Replica, World};
 use anyhow::bail;
@@ -27,10 +28,6 @@ const AT_WORK: Range<f64> = 9.0..12.0;
 
 /// How long anything is waited for.
 const WAIT_MAX: Duration = Duration::from_mins(3);
-
-/// The leases of one process.
-const LEASED: &str = "select execution_id from eventbridge.leases
-    where worker_id in (select worker_id from torture.holders where process = $1)";
 
 /// Kills, watches and measures.
 pub async fn measure(world: &World, watch: &Watch, rounds: u32) -> anyhow::Result<Report> {
@@ -72,9 +69,8 @@ impl Killed {
     async fn strike(world: &World, replica: &Replica) -> anyhow::Result<Option<Self>> {
         let mut process = replica.process.lock().await;
         let label = process.label.clone();
-        let leased = async || -> anyhow::Result<Vec<i64>> {
-            Ok(sqlx::query_scalar(LEASED).bind(&label).fetch_all(&world.database).await?)
-        };
+        let leased =
+            async || -> anyhow::Result<Vec<i64>> { Ok(rows::leased_by(&world.database, &label).await?) };
         wait("it has something under way", async || Ok(!leased().await?.is_empty())).await?;
         replica.set_works(false);
         let at = Instant::now();
@@ -87,8 +83,7 @@ impl Killed {
     /// How long after the kill its leases are free.
     async fn until_free(&self, world: &World) -> anyhow::Result<Duration> {
         wait("its leases are free", async || {
-            let leased = sqlx::query_scalar::<_, i64>(LEASED).bind(&self.label);
-            Ok(leased.fetch_optional(&world.database).await?.is_none())
+            Ok(rows::leased_by(&world.database, &self.label).await?.is_empty())
         })
         .await?;
         Ok(self.at.elapsed())
@@ -98,12 +93,7 @@ impl Killed {
     async fn until_delivered(&self, world: &World) -> anyhow::Result<Vec<Duration>> {
         let mut delivered = Vec::new();
         wait("what it had under way is delivered", async || {
-            let count: i64 = sqlx::query_scalar(
-                "select count(*) from eventbridge.executions where id = any ($1) and status = 'success'",
-            )
-            .bind(&self.executions)
-            .fetch_one(&world.database)
-            .await?;
+            let count = rows::delivered(&world.database, &self.executions).await?;
             delivered.resize(usize::try_from(count)?, self.at.elapsed());
             Ok(delivered.len() == self.executions.len())
         })

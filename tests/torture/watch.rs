@@ -6,6 +6,7 @@
 
 use crate::Mode;
 use crate::load::Plan;
+use crate::rows;
 use crate::world::{Replica, World, settle};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
@@ -179,10 +180,7 @@ impl Seen {
 /// Looks for two leases of one lane, and sees by the way whether Postgres answers.
 async fn watch_database(world: Arc<World>, seen: Arc<Seen>) {
     loop {
-        let doubled = sqlx::query_scalar::<_, String>(
-            "select coalesce(lane, execution_id::text) from eventbridge.leases group by 1 having count(*) > 1",
-        )
-        .fetch_all(&world.database);
+        let doubled = rows::leased_twice(&world.database);
         match tokio::time::timeout(DATABASE_WAIT_MAX, doubled).await {
             Ok(Ok(keys)) => {
                 lock(&seen.database_up_since).get_or_insert_with(Instant::now);

@@ -2,6 +2,7 @@
 
 use super::hand::Hand;
 use super::{RESCUE_MAX, Rescue};
+use crate::rows;
 use std::time::{Duration, Instant};
 
 /// How long a burial is waited for after the end of the chaos, whatever else happens.
@@ -24,14 +25,7 @@ impl Hand {
             let somebody = self.watch.database_up_for() >= ABLE && self.world.some_replica_works_since(ABLE);
             could_be += if somebody { last.elapsed() } else { Duration::ZERO };
             last = Instant::now();
-            let remains = sqlx::query_as::<_, (i64, i64)>(
-                "with dead as (select worker_id from torture.holders where process = $1)
-                 select (select count(*) from eventbridge.workers where id in (select worker_id from dead)),
-                        (select count(*) from eventbridge.leases
-                          where worker_id in (select worker_id from dead))",
-            )
-            .bind(process)
-            .fetch_one(&self.world.database);
+            let remains = rows::workers_and_leases_of(&self.world.database, process);
             if let Ok(Ok((workers, leases))) = tokio::time::timeout(Duration::from_secs(1), remains).await {
                 let known = held.is_some();
                 held = held.or(Some(leases > 0));

@@ -1,6 +1,7 @@
 //! The end of a run: the queue drains, the last dead are buried, and the replicas end in order.
 
 use super::Judge;
+use crate::rows;
 use crate::world::END_MAX;
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,10 @@ impl Judge<'_> {
     /// Waits until nothing is pending or running; how long that took.
     pub(super) async fn drain(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        let waiting = "select count(*) from eventbridge.executions where status in ('pending', 'running')";
         let mut bound = None;
         loop {
             // A Postgres that was killed last may still be coming up.
-            let count = sqlx::query_scalar::<_, i64>(waiting).fetch_one(&self.world.database).await;
+            let count = rows::unfinished(&self.world.database).await;
             if let Ok(count) = count {
                 let calls = u32::try_from(count).unwrap_or(u32::MAX);
                 let backlog = if self.options().limited { LIMITED_CALL * calls } else { Duration::ZERO };
@@ -44,7 +44,7 @@ impl Judge<'_> {
     pub(super) async fn burials(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
-            let (workers, leases) = self.pair("workers", "leases").await?;
+            let (workers, leases) = rows::workers_and_leases(&self.world.database).await?;
             if workers == 2 && leases == 0 {
                 return Ok(());
             }
@@ -69,18 +69,11 @@ impl Judge<'_> {
                 }
             }
         }
-        let (workers, leases) = self.pair("workers", "leases").await?;
+        let (workers, leases) = rows::workers_and_leases(&self.world.database).await?;
         if workers + leases > 0 {
             let evidence = vec![format!("{workers} workers and {leases} leases are left")];
             self.watch.breach("the replicas left something behind", evidence);
         }
         Ok(())
-    }
-
-    async fn pair(&self, one: &str, other: &str) -> anyhow::Result<(i64, i64)> {
-        let sql = format!(
-            "select (select count(*) from eventbridge.{one}), (select count(*) from eventbridge.{other})"
-        );
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(&self.world.database).await?)
     }
 }

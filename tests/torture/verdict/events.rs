@@ -2,51 +2,23 @@
 
 use super::Judge;
 use crate::Mode;
+use crate::rows::{self, Execution, StoredEvent};
 use crate::world::SECRET;
 use eventbridge::sources::stripe;
-use sqlx::FromRow;
 use std::collections::BTreeMap;
 
-/// An event as it is kept.
-#[derive(FromRow)]
-struct Stored {
-    event_id: String,
-    payload: Vec<u8>,
-    signature: String,
-    executions: i64,
-}
-
-impl Stored {
-    /// Whether the signature still fits the body.
-    fn is_verifiable(&self) -> bool {
-        let time = self.signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()?.parse().ok());
-        time.is_some_and(|time| stripe::sign(SECRET, &self.payload, time) == self.signature)
-    }
-}
-
-/// An execution at the end.
-#[derive(FromRow)]
-pub(super) struct Execution {
-    pub(super) event_id: String,
-    pub(super) status: String,
-    pub(super) attempts: i32,
-    pub(super) crashes: i32,
-    pub(super) remote_id: Option<String>,
-    pub(super) reason: Option<String>,
+/// Whether the signature still fits the body.
+fn is_verifiable(event: &StoredEvent) -> bool {
+    let time = event.signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()?.parse().ok());
+    time.is_some_and(|time| stripe::sign(SECRET, &event.payload, time) == event.signature)
 }
 
 impl Judge<'_> {
     /// Each event that was answered 200 is there once, as it was sent; and no other.
     pub(super) async fn events(&self) -> anyhow::Result<()> {
-        let rows: Vec<Stored> = sqlx::query_as(
-            "select event_id, payload, signature,
-                    (select count(*) from eventbridge.executions where event_key = events.id) as executions
-               from eventbridge.events where source = 'stripe'",
-        )
-        .fetch_all(&self.world.database)
-        .await?;
-        let mut stored: BTreeMap<&str, Vec<&Stored>> = BTreeMap::new();
-        for row in &rows {
+        let events = rows::events(&self.world.database).await?;
+        let mut stored: BTreeMap<&str, Vec<&StoredEvent>> = BTreeMap::new();
+        for row in &events {
             stored.entry(&row.event_id).or_default().push(row);
         }
         let answers = self.ledger.answers();
@@ -59,7 +31,7 @@ impl Judge<'_> {
                 }
                 [] => {}
                 [row] => {
-                    if row.payload != event.body.as_bytes() || !row.is_verifiable() {
+                    if row.payload != event.body.as_bytes() || !is_verifiable(row) {
                         self.breach("a body or its signature is not as it was sent", &event.id, &[]).await;
                     }
                     if row.executions != 1 {
@@ -85,13 +57,7 @@ impl Judge<'_> {
 
     /// Each execution came to an end, and to a good one.
     pub(super) async fn executions(&self) -> anyhow::Result<Vec<Execution>> {
-        let executions: Vec<Execution> = sqlx::query_as(
-            "select events.event_id, executions.status, executions.attempts, crashes, remote_id, executions.reason
-               from eventbridge.executions join eventbridge.events on events.id = event_key
-              order by executions.id",
-        )
-        .fetch_all(&self.world.database)
-        .await?;
+        let executions = rows::executions(&self.world.database).await?;
         for execution in &executions {
             let snapshot = self.plan.events.iter().find(|event| event.id == execution.event_id);
             let is_snapshot = snapshot.is_some_and(|event| event.is_snapshot);

@@ -1,8 +1,8 @@
 //! The figures of a run, for people.
 
 use super::Judge;
-use super::events::Execution;
 use crate::chaos::{Report, Rescue};
+use crate::rows::{self, Execution};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
@@ -18,19 +18,12 @@ impl Judge<'_> {
         let sent = self.ledger.figures();
         let pages = self.world.sandbox.handle().pages();
         let trashed = pages.iter().filter(|page| page.in_trash).count();
-        let attempts: Vec<(String, i64)> =
-            sqlx::query_as("select outcome, count(*) from eventbridge.attempts group by 1 order by 1")
-                .fetch_all(&self.world.database)
-                .await?;
+        let attempts = rows::outcomes(&self.world.database).await?;
         let mut statuses: BTreeMap<&str, u64> = BTreeMap::new();
         for execution in executions {
             *statuses.entry(&execution.status).or_default() += 1;
         }
-        let crashed: i64 = sqlx::query_scalar(
-            "select count(distinct execution_id) from eventbridge.attempts where outcome = 'crashed'",
-        )
-        .fetch_one(&self.world.database)
-        .await?;
+        let crashed = rows::crashed(&self.world.database).await?;
         println!("events        {} sent in {} requests", self.plan.events.len(), sent.requests);
         println!(
             "answers       {} taken, {} of them duplicates; {} turned away, {} unanswered",

@@ -10,6 +10,7 @@ mod pages;
 use crate::Options;
 use crate::chaos::Report;
 use crate::load::{Ledger, Plan};
+use crate::rows;
 use crate::watch::Watch;
 use crate::world::{LATE_MS_MAX, World};
 use std::process::ExitCode;
@@ -68,21 +69,7 @@ impl Judge<'_> {
         }
         let mut evidence = vec![key.to_owned()];
         evidence.extend_from_slice(details);
-        let attempts: Result<Vec<String>, _> = sqlx::query_scalar(
-            "select format('attempt of %s under fence %s by %s: began %s, took %s ms: %s %s %s',
-                           attempts.execution_id, attempts.fence, leases.process,
-                           to_char(attempts.started_at, 'HH24:MI:SS.MS'), attempts.duration_ms, outcome,
-                           attempts.response_code, attempts.error_class)
-               from eventbridge.events
-               join eventbridge.executions on event_key = events.id
-               join eventbridge.attempts on attempts.execution_id = executions.id
-               left join torture.leases on leases.execution_id = attempts.execution_id
-                                       and leases.fence = attempts.fence
-              where $1 in (events.event_id, events.object_id) order by attempts.fence",
-        )
-        .bind(key)
-        .fetch_all(&self.world.database)
-        .await;
+        let attempts = rows::attempts_about(&self.world.database, key).await;
         evidence.extend(attempts.unwrap_or_default());
         evidence.extend(self.watch.calls_about(key));
         evidence.extend(self.world.logged(key, LINES_MAX));

@@ -1,9 +1,9 @@
 //! What the pages show: one for each key, as it should be.
 
 use super::Judge;
-use super::events::Execution;
 use crate::Mode;
 use crate::load::Cells;
+use crate::rows::Execution;
 use notion_sandbox::SandboxPage;
 use std::collections::BTreeMap;
 
