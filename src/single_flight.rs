@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 ///
 /// - A load runs in a task of its own. If its caller goes away, the load continues, and those who wait
 ///   get its result.
-/// - An error is returned to those who asked before the load began, and to nobody after them.
+/// - An error is returned to those who asked before the load began, and is not kept.
 /// - If a load panics, its caller gets [`Aborted`], and the next one loads again.
 #[derive(Debug)]
 pub struct SingleFlight<T, E = Aborted>(Arc<Shared<T, E>>);

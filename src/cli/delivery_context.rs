@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) struct CommandDeliveryContext {
     store: Option<Store>,
     instance: String,
-    /// When the next call may begin, where the database does not say.
+    /// When the next call may begin, if the database does not say.
     next: Mutex<Instant>,
 }
 
@@ -71,7 +71,7 @@ impl DeliveryContext for CommandDeliveryContext {
                 }
                 Ok(Slot::NotBefore(wait)) => return Err(wait),
                 Err(error) => {
-                    debug!(%error, "the database gives no slots; this command keeps to the rate alone");
+                    debug!(%error, "taking a slot failed; keeping to the rate without the database");
                 }
             }
         }
@@ -84,7 +84,7 @@ impl DeliveryContext for CommandDeliveryContext {
         if let Some(store) = &self.store
             && let Err(error) = store.rate_limits.block(&rate.connection, wait).await
         {
-            debug!(%error, "the running service could not be told to wait");
+            debug!(%error, "blocking the connection for the running service failed");
         }
     }
 }

@@ -3,12 +3,12 @@
 use anyhow::{Context, bail};
 use std::io::{self, IsTerminal, Write};
 
-/// Whether stdin and stderr are a terminal, so that somebody can answer.
+/// Whether stdin and stderr are a terminal, so that a person can answer.
 pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks for a yes, unless `--yes` was given. If nobody can answer, the error names the flag.
+/// Asks for a yes, unless `--yes` was given. Without a terminal, the error names the flag.
 pub(super) async fn agrees(question: &str, is_agreed: bool) -> anyhow::Result<bool> {
     if is_agreed {
         return Ok(true);

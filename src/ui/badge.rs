@@ -1,4 +1,4 @@
-//! The number on a tab: how many groups of failures nobody has acknowledged.
+//! The number on a tab: how many failure groups are not acknowledged.
 //!
 //! It is on every page, so it is read at most once in a few seconds, and a page waits for it only briefly.
 
@@ -32,7 +32,7 @@ impl Badge {
         timeout(PATIENCE, self.0.get(MAX_AGE, load)).await.ok()?.ok()?
     }
 
-    /// Makes the next page read it again, because somebody changed it.
+    /// Makes the next page read it again, because it changed.
     pub fn invalidate(&self) {
         self.0.invalidate();
     }

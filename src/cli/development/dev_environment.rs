@@ -33,7 +33,7 @@ pub(super) struct Options {
     pub data_lifetime: DataLifetime,
     /// Where the sandbox keeps its pages.
     pub sandbox_journal: Option<PathBuf>,
-    /// Secrets that are accepted where the settings name none; the first one signs samples.
+    /// Secrets to accept if the settings have none. The first one signs samples.
     pub fallback_secrets: Vec<NamedSecret>,
     /// Take any free ports instead of the usual ones.
     pub free_ports: bool,
@@ -43,15 +43,15 @@ pub(super) struct Options {
 pub(super) struct DevEnvironment {
     service: Service,
     listener: TcpListener,
-    /// Where the service answers, as people write it.
+    /// The address of the service, with `localhost`.
     pub base_url: String,
     /// The secret that samples are signed with.
     pub secret: SecretString,
     /// Sends samples to the service.
     pub sender: Sender,
-    /// The stand-in for Notion, where no real one is configured.
+    /// The Notion sandbox, if no real Notion is configured.
     pub sandbox: Option<RunningSandbox>,
-    /// The private server, where no other is configured.
+    /// The private server, if no other database is configured.
     pub postgres: Option<PrivatePostgres>,
 }
 

@@ -13,7 +13,7 @@ use anyhow::bail;
 const CUSTOMERS_MAX: usize = 50;
 
 /// Parses what was typed: a Stripe id of a customer or guest, or an e-mail address. Anything else is
-/// refused, because it could be in everybody's events.
+/// refused, because it could be in the events of other people.
 pub(super) fn read(text: &str) -> anyhow::Result<Person> {
     let text = text.trim();
     if is_customer(text) {
