@@ -438,7 +438,7 @@ async fn a_forgotten_object_is_shown_anew_when_something_new_happens_to_it() {
     let folder = TempDir::new().unwrap();
     let done = output(&mut command(&service, &folder, &["forget", "cus_Jane1", "--yes"])).await;
     let said = text(&done.stdout);
-    assert!(said.contains("Copies of what pages show removed: 1"), "{said}{}", text(&done.stderr));
+    assert!(said.contains("Copies of shown objects removed: 1"), "{said}{}", text(&done.stderr));
     assert!(said.contains("Remains at the destinations: 1"), "{said}");
     service.post_event(&state("evt_2", NOW + 5, 200)).await;
     let executions = service.until_finished(2).await;
