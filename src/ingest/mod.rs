@@ -17,7 +17,7 @@ use crate::domain::execution::NewExecution;
 use crate::domain::subscription::Subscription;
 use crate::problem::Problem;
 use crate::sources::{Registry, Rejection};
-use crate::telemetry::{Metrics, Seldom, Webhook};
+use crate::telemetry::{Metrics, LogThrottle, Webhook};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -76,8 +76,8 @@ pub struct Log(Arc<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
-    rejected: Seldom,
-    turned_away: Seldom,
+    rejected: LogThrottle,
+    turned_away: LogThrottle,
 }
 
 /// The routes by which events come in; anybody may call them, since what comes in must be signed.
@@ -201,8 +201,8 @@ impl Ingest {
     }
 
     fn rejected(&self, source: &str, rejection: &Rejection) -> Refusal {
-        if let Some(unsaid) = self.log.0.rejected.turn() {
-            warn!(source, check = rejection.check, unsaid, "webhook rejected: {rejection}");
+        if let Some(suppressed) = self.log.0.rejected.admit() {
+            warn!(source, check = rejection.check, suppressed, "webhook rejected: {rejection}");
         }
         let (title, detail) = ("The webhook was rejected", rejection.detail.clone());
         let problem = Problem::new(StatusCode::BAD_REQUEST, rejection.check, title, detail);
@@ -210,8 +210,8 @@ impl Ingest {
     }
 
     fn turned_away(&self, error: WriteError) -> Refusal {
-        if let Some(unsaid) = self.log.0.turned_away.turn() {
-            warn!(%error, unsaid, "webhook turned away");
+        if let Some(suppressed) = self.log.0.turned_away.admit() {
+            warn!(%error, suppressed, "webhook turned away");
         }
         turned_away(error)
     }

@@ -248,8 +248,8 @@ async fn retry_takes_numbers_or_a_filter_tells_first_what_it_would_do_and_is_wri
 
     let none = eventbridge(&service, &["retry", "99"]).await;
     assert_eq!((none.status.code(), json_of(&none)["refused"][0]["execution"].clone()), (Some(1), json!(99)));
-    let unsaid = eventbridge(&service, &["retry"]).await;
-    assert!(!unsaid.status.success() && String::from_utf8_lossy(&unsaid.stderr).contains("--failed"));
+    let suppressed = eventbridge(&service, &["retry"]).await;
+    assert!(!suppressed.status.success() && String::from_utf8_lossy(&suppressed.stderr).contains("--failed"));
 }
 
 #[tokio::test]
