@@ -6,7 +6,7 @@
 //! an addition is lost, its numbers may be added twice. How much waits is looked at once a minute.
 
 use crate::store::{Addition, Reports, Statistics, StoreError};
-use crate::telemetry::{Count, Kind, Metrics, Panicked, contained};
+use crate::telemetry::{Count, Kind, Metrics, Panicked, catch_panic};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ pub async fn keep(
     while !is_last {
         is_last = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none();
         ledger.take(metrics.counts(), Instant::now());
-        let added = contained(&metrics, Panicked::Task, add(&statistics, &mut ledger)).await;
+        let added = catch_panic(&metrics, Panicked::Task, add(&statistics, &mut ledger)).await;
         if added.is_none() {
             error!("the statistics broke on a fault of ours; they go on");
         }

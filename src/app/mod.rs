@@ -16,7 +16,7 @@ pub use shutdown::Broken;
 
 use crate::server::{Crowd, Limits};
 use crate::store::Store;
-use crate::telemetry::{Metrics, Overseer};
+use crate::telemetry::{Metrics, Supervisor};
 use axum::Router;
 use parts::Shared;
 use routes::Routes;
@@ -98,7 +98,7 @@ impl Service {
     }
 
     /// What supervises the tasks.
-    pub fn overseer(&self) -> Overseer {
-        self.tasks.overseer()
+    pub fn supervisor(&self) -> Supervisor {
+        self.tasks.supervisor()
     }
 }

@@ -30,13 +30,13 @@ impl Service {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Broken> {
-        let (stop, overseer) = (self.tasks.stop.clone(), self.overseer());
+        let (stop, supervisor) = (self.tasks.stop.clone(), self.supervisor());
         let stopping = {
-            let (stop, overseer) = (stop.clone(), overseer.clone());
+            let (stop, supervisor) = (stop.clone(), supervisor.clone());
             async move {
                 tokio::select! {
                     () = shutdown => {}
-                    _task = overseer.broken() => {}
+                    _task = supervisor.failed() => {}
                 }
                 info!("stopping: no new requests; running work finishes");
                 stop.cancel();
@@ -61,7 +61,7 @@ impl Service {
         }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + grace);
         self.stop_by(deadline + AFTER_GRACE).await;
-        overseer.broken_task().map_or(Ok(()), |task| Err(Broken { task }))
+        supervisor.failed_task().map_or(Ok(()), |task| Err(Broken { task }))
     }
 
     /// Stops in order: commits and answers what waits to be written, lets deliveries finish within the

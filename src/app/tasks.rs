@@ -8,7 +8,7 @@ use crate::destinations::Instance;
 use crate::retention::{self, RetentionStore};
 use crate::statistics;
 use crate::store::Store;
-use crate::telemetry::{Metrics, Overseer};
+use crate::telemetry::{Metrics, Supervisor};
 use crate::ui::Ui;
 use crate::worker::{self, WorkerSettings};
 use std::future::Future;
@@ -27,7 +27,7 @@ pub(super) struct Tasks {
     /// What runs as long as anything is counted.
     pub(super) last: TaskTracker,
     pub(super) stop_last: CancellationToken,
-    pub(super) overseer: Overseer,
+    pub(super) supervisor: Supervisor,
     /// How long running work may continue after the signal to stop.
     pub(super) grace: Duration,
 }
@@ -40,13 +40,13 @@ impl Tasks {
             stop_writers: CancellationToken::new(),
             last: TaskTracker::new(),
             stop_last: CancellationToken::new(),
-            overseer: Overseer::new(metrics.clone()),
+            supervisor: Supervisor::new(metrics.clone()),
             grace,
         }
     }
 
-    pub(super) fn overseer(&self) -> Overseer {
-        self.overseer.clone()
+    pub(super) fn supervisor(&self) -> Supervisor {
+        self.supervisor.clone()
     }
 
     /// Adds what was counted to the statistics. It ends after all other tasks, whose counts it writes too.
@@ -131,7 +131,7 @@ impl Tasks {
             let worker = WorkerSettings {
                 progress: recorded,
                 metrics: shared.metrics.clone(),
-                overseer: self.overseer(),
+                supervisor: self.supervisor(),
                 concurrency: settings.worker_concurrency,
                 retry: settings.retry,
                 probe_every: settings.probe_every,
@@ -140,7 +140,7 @@ impl Tasks {
             let (store, notifier) = (worker_store(&shared.store), shared.notifier.clone());
             let sources = shared.sources.clone();
             let working = worker::run(store, notifier, sources, instances, worker, self.stop.clone());
-            self.tracker.spawn(self.overseer().vital("worker", working));
+            self.tracker.spawn(self.supervisor().critical("worker", working));
         }
         progress
     }
@@ -158,6 +158,6 @@ impl Tasks {
             let stop = stop.clone();
             move || begin(stop.clone())
         };
-        self.tracker.spawn(self.overseer().renewed(name, stop, again));
+        self.tracker.spawn(self.supervisor().restartable(name, stop, again));
     }
 }

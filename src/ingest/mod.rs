@@ -17,7 +17,7 @@ use crate::domain::execution::NewExecution;
 use crate::domain::subscription::Subscription;
 use crate::problem::Problem;
 use crate::sources::{Registry, Rejection};
-use crate::telemetry::{Metrics, LogThrottle, Webhook};
+use crate::telemetry::{LogThrottle, Metrics, Webhook};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;

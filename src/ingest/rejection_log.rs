@@ -5,7 +5,7 @@ use crate::domain::rejection::{Diagnosis, RejectionSample};
 use crate::domain::source::SourceCatalog;
 use crate::sources::Registry;
 use crate::store::{Rejections, StoreError};
-use crate::telemetry::{Metrics, Panicked, contained};
+use crate::telemetry::{Metrics, Panicked, catch_panic};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -98,7 +98,7 @@ impl Recorder {
         while let Some(Some(sample)) = stop.run_until_cancelled(waiting.recv()).await {
             let metrics = self.metrics.clone();
             let keeping = tokio::time::timeout(WRITE_WITHIN, self.write(&sample));
-            let Some(written) = contained(&metrics, Panicked::Task, keeping).await else { continue };
+            let Some(written) = catch_panic(&metrics, Panicked::Task, keeping).await else { continue };
             match written.unwrap_or(Err(StoreError::TimedOut)) {
                 Ok(()) => {}
                 Err(error) => debug!(%error, "a rejection could not be kept"),

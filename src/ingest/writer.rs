@@ -12,7 +12,7 @@ use super::room::{Room, Share};
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
 use crate::store::{IncomingEvent, Intake, Notifier, StoreError};
-use crate::telemetry::{Metrics, Panicked, Webhook, contained};
+use crate::telemetry::{Metrics, Panicked, Webhook, catch_panic};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,7 +206,7 @@ impl Task {
         while self.take(&mut batch, &stop).await > 0 {
             let writing = async { self.write(group(batch.drain(..))).await };
             // Those who wait hear that it is not known to be stored; the writer goes on.
-            if contained(&self.metrics, Panicked::Task, writing).await.is_none() {
+            if catch_panic(&self.metrics, Panicked::Task, writing).await.is_none() {
                 error!("a batch of events broke on a fault of ours");
                 batch.clear();
             }

@@ -8,7 +8,7 @@ use super::headers::{PublicByHttps, came_by_https, make_safe};
 use crate::auth;
 use crate::config::Access;
 use crate::problem::Problem;
-use crate::telemetry::{Metrics, Panicked, contained};
+use crate::telemetry::{Metrics, Panicked, catch_panic};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -59,7 +59,7 @@ impl Around {
         if !auth::is_allowed_here(&self.access, &request) {
             return auth::not_local().into_response();
         }
-        let answering = contained(&self.metrics, Panicked::Handler, next.run(request));
+        let answering = catch_panic(&self.metrics, Panicked::Handler, next.run(request));
         let response = match tokio::time::timeout(REQUEST_TIMEOUT, answering).await {
             Ok(Some(response)) => response,
             Ok(None) => Problem::internal().into_response(),

@@ -19,7 +19,7 @@ pub use around::{Around, around};
 pub use crowd::Crowd;
 pub use headers::PublicByHttps;
 
-use crate::telemetry::{Metrics, Panicked, contained};
+use crate::telemetry::{Metrics, Panicked, catch_panic};
 use axum::Router;
 use hyper::server::conn::http1;
 use std::future::Future;
@@ -130,7 +130,7 @@ pub async fn serve(
         loop {
             let (stream, place) = door.next().await;
             let (metrics, serving) = (metrics.clone(), connection::serve(stream, place, shared.clone()));
-            connections.spawn(async move { contained(&metrics, Panicked::Handler, serving).await });
+            connections.spawn(async move { catch_panic(&metrics, Panicked::Handler, serving).await });
         }
     };
     tokio::select! {

@@ -10,7 +10,7 @@ use crate::domain::execution::ExecutionId;
 use crate::store::{
     Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Notifier, Queue, StoreError,
 };
-use crate::telemetry::{Ended, Metrics, Overseer};
+use crate::telemetry::{Ended, Metrics, Supervisor};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -42,11 +42,14 @@ impl Completer {
         notifier: Notifier,
         metrics: Metrics,
         progress: watch::Sender<u64>,
-        overseer: &Overseer,
+        supervisor: &Supervisor,
     ) -> Self {
         let (sender, queued) = mpsc::channel(QUEUE_MAX);
         let recorder = Recorder { queue, notifier, metrics, progress };
-        Self { sender, recording: tokio::spawn(overseer.clone().vital("recorder", recorder.run(queued))) }
+        Self {
+            sender,
+            recording: tokio::spawn(supervisor.clone().critical("recorder", recorder.run(queued))),
+        }
     }
 
     /// A sender for one delivery.

@@ -14,7 +14,7 @@ use crate::domain::execution::{ExecutionId, Mode};
 use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
 use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, RemoteObject, Settlement};
-use crate::telemetry::{Metrics, Panicked, contained};
+use crate::telemetry::{Metrics, Panicked, catch_panic};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ impl Deliverer {
                 }
             };
             let completion = tokio::select! {
-                completion = contained(&self.metrics, Panicked::Delivery, try_once) => match completion {
+                completion = catch_panic(&self.metrics, Panicked::Delivery, try_once) => match completion {
                     Some(completion) => completion,
                     None => self.broken(&claimed, began).await,
                 },
@@ -204,7 +204,7 @@ impl Deliverer {
             leased,
             context: &context,
         };
-        let attempt = contained(&self.metrics, Panicked::Delivery, destination.deliver(delivery));
+        let attempt = catch_panic(&self.metrics, Panicked::Delivery, destination.deliver(delivery));
         let outcome = match tokio::time::timeout(TRY_MAX, attempt).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => fault(),

@@ -14,7 +14,7 @@ use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::ExecutionId;
 use crate::domain::failure::REMEDY_UNKNOWN;
 use crate::store::{DueProbe, Notifier, Pause};
-use crate::telemetry::{Metrics, Panicked, contained};
+use crate::telemetry::{Metrics, Panicked, catch_panic};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,8 @@ impl DestinationPause {
                 instance: &instance,
                 lane: None,
             };
-            let probed = contained(&self.metrics, Panicked::Task, destination.probe(&context, &class)).await;
+            let probed =
+                catch_panic(&self.metrics, Panicked::Task, destination.probe(&context, &class)).await;
             match probed.unwrap_or(Probe::Unclear) {
                 Probe::Works => self.resume(&instance).await,
                 Probe::NeedsCanary => {

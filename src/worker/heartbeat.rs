@@ -6,7 +6,7 @@
 
 use super::lease_registry::LeaseRegistry;
 use crate::store::{Notifier, Queue, Rescued, StoreError, WORKER_DEAD_AFTER, Watch, WorkerId};
-use crate::telemetry::{Ended, Metrics, Overseer};
+use crate::telemetry::{Ended, Metrics, Supervisor};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -42,12 +42,12 @@ impl Heartbeat {
         notifier: Notifier,
         leases: LeaseRegistry,
         metrics: Metrics,
-        overseer: &Overseer,
+        supervisor: &Supervisor,
     ) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
         let beat = Beat { queue: queue.clone(), notifier, leases, metrics: metrics.clone(), worker: sender };
-        let beating = tokio::spawn(overseer.clone().vital("beat", beat.run(stop.clone())));
+        let beating = tokio::spawn(supervisor.clone().critical("beat", beat.run(stop.clone())));
         Self { worker, stop, beating, queue, metrics }
     }
 

@@ -30,7 +30,7 @@ use crate::sources::Registry;
 use crate::store::{
     Canary, Claimed, Destinations, Notifier, Queue, RateLimits, StoreError, Wanted, WorkerId,
 };
-use crate::telemetry::{Metrics, Overseer};
+use crate::telemetry::{Metrics, Supervisor};
 use completer::{Completer, CompletionStats};
 use delivery::Deliverer;
 use destination_pause::DestinationPause;
@@ -95,7 +95,7 @@ pub struct WorkerSettings {
     /// Counts what becomes of executions.
     pub metrics: Metrics,
     /// Told when a part of the pool breaks.
-    pub overseer: Overseer,
+    pub supervisor: Supervisor,
 }
 
 /// Works the queue for these instances until told to stop; then lets what runs come to its end
@@ -119,8 +119,9 @@ pub async fn run(
         probe_every: settings.probe_every,
         metrics: settings.metrics.clone(),
     };
-    let overseer = settings.overseer;
-    let probing = tokio::spawn(overseer.clone().vital("probes", pauses.clone().probe_until(stop.clone())));
+    let supervisor = settings.supervisor;
+    let probing =
+        tokio::spawn(supervisor.clone().critical("probes", pauses.clone().probe_until(stop.clone())));
     let mut pool = Pool {
         pauses: pauses.clone(),
         heartbeat: Heartbeat::start(
@@ -128,14 +129,14 @@ pub async fn run(
             notifier.clone(),
             leases.clone(),
             settings.metrics.clone(),
-            &overseer,
+            &supervisor,
         ),
         completer: Completer::start(
             store.queue.clone(),
             notifier.clone(),
             settings.metrics.clone(),
             settings.progress,
-            &overseer,
+            &supervisor,
         ),
         deliverer: Arc::new(Deliverer {
             instances: instances.clone(),

@@ -1,4 +1,4 @@
-//! Faults of ours: they are contained, counted, and end nothing silently.
+//! Panics: they are caught and counted, and end no task unnoticed.
 
 use crate::harness::rows::Paused;
 use crate::harness::{Answer, Service, rows, within};
@@ -115,15 +115,15 @@ async fn a_probe_that_breaks_leaves_the_hold_and_the_watch_goes_on() {
 }
 
 #[tokio::test]
-async fn where_something_vital_breaks_the_service_stops_in_order_and_says_what() {
+async fn the_service_stops_in_order_when_a_critical_task_panics() {
     let service = start().await;
     let database = service.database.clone();
     service.post_event(&event("evt_1", "never")).await;
     let app = service.into_app();
-    let overseer = app.overseer();
+    let supervisor = app.supervisor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let serving = tokio::spawn(app.serve(listener, pending()));
-    overseer.vital("part of the test", async { panic!("a fault in a task") }).await.unwrap_or(());
+    supervisor.critical("part of the test", async { panic!("a fault in a task") }).await.unwrap_or(());
     let ended = within("the service stops", serving).await.unwrap();
     assert!(ended.unwrap_err().to_string().contains("part of the test"));
     let left = database.count(rows::workers()).await;
