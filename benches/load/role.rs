@@ -21,7 +21,7 @@ use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::execution::Mode;
 use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 use eventbridge::ingest::{self, Ingest, Received, RejectionLog, Writer, WriterSettings};
-use eventbridge::server::{self, Around, Limits, PublicByHttps};
+use eventbridge::server::{self, Limits, Middleware, PublicByHttps};
 use eventbridge::sources::stripe::{NamedSecret, Stripe};
 use eventbridge::sources::{Registry, Source};
 use eventbridge::store::{Notifier, Store};
@@ -101,20 +101,24 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     let store = Store::connect_lazily(&url.into(), 32)?;
     let (tasks, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), Metrics::new([IDLE]));
     let settings = WriterSettings { writers: WRITERS, batch_rows_max: 1, ..WriterSettings::default() };
-    let (limits, around) = (
+    let (limits, middleware) = (
         Limits::default(),
-        Around { metrics: metrics.clone(), access: Arc::new(Access::Open), by_https: PublicByHttps(false) },
+        Middleware {
+            metrics: metrics.clone(),
+            access: Arc::new(Access::Open),
+            by_https: PublicByHttps(false),
+        },
     );
-    let crowd = limits.crowd();
+    let limiter = limits.limiter();
     let ingest = Ingest {
         sources: sources(),
         subscriptions: [subscription()].into(),
         writer: Writer::start(&store.intake, &Notifier::default(), &metrics, settings, &tasks, &stop),
         clock: Arc::new(|| SystemTime::now().into()),
         log: ingest::Log::default(),
-        is_crowded: Arc::new({
-            let crowd = crowd.clone();
-            move || crowd.is_crowded()
+        is_under_pressure: Arc::new({
+            let limiter = limiter.clone();
+            move || limiter.is_under_pressure()
         }),
         rejection_log: RejectionLog::start(&store.rejections, &metrics, Registry::default(), &tasks, &stop),
         metrics: metrics.clone(),
@@ -122,8 +126,8 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     let router = Router::from(ingest::routes())
         .with_state(Arc::new(ingest))
         .route("/readyz", get(async || "ready"))
-        .layer(from_fn_with_state(Arc::new(around), server::around));
-    server::serve(listener, router, limits, crowd, metrics, told_to_end()?).await;
+        .layer(from_fn_with_state(Arc::new(middleware), server::middleware));
+    server::serve(listener, router, limits, limiter, metrics, told_to_end()?).await;
     Ok(())
 }
 

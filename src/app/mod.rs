@@ -14,7 +14,7 @@ pub use parts::Parts;
 pub use routes::openapi;
 pub use shutdown::Broken;
 
-use crate::server::{Crowd, Limits};
+use crate::server::{ConnectionLimiter, Limits};
 use crate::store::Store;
 use crate::telemetry::{Metrics, Supervisor};
 use axum::Router;
@@ -48,7 +48,7 @@ pub struct Service {
     tasks: Tasks,
     progress: watch::Receiver<u64>,
     limits: Limits,
-    crowd: Crowd,
+    limiter: ConnectionLimiter,
     metrics: Metrics,
 }
 
@@ -58,17 +58,17 @@ impl Service {
         let Parts { role, store, settings, alerts, sources, instances, clock, more_routes, playground } =
             parts;
         let limits = Limits::default();
-        let crowd = limits.crowd();
+        let limiter = limits.limiter();
         let shared = Shared::new(store, &settings, sources, &instances, &alerts, clock);
         let tasks = Tasks::new(&shared.metrics, settings.shutdown_grace);
 
         tasks.start_statistics(&shared);
         tasks.start_alerts(&shared, alerts);
         tasks.start_publisher(&shared);
-        let ingest = shared.ingest(&instances, &tasks, &crowd);
+        let ingest = shared.ingest(&instances, &tasks, &limiter);
         let ui = shared.ui(playground, &tasks);
         let api = shared.api(role.delivers() && !instances.is_empty());
-        let around = shared.around();
+        let middleware = shared.around();
         if role.delivers() {
             tasks.start_listener(&shared);
             tasks.start_indexer(&shared);
@@ -78,13 +78,13 @@ impl Service {
 
         let metrics_are_open = settings.metrics_are_open;
         let router = match role {
-            Role::Worker => routes::of_worker(api, metrics_are_open, &around),
+            Role::Worker => routes::of_worker(api, metrics_are_open, &middleware),
             Role::All | Role::Web => {
                 tasks.start_change_stream(&ui);
-                routes::router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &around)
+                routes::router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &middleware)
             }
         };
-        Self { router, store: shared.store, tasks, progress, limits, crowd, metrics: shared.metrics }
+        Self { router, store: shared.store, tasks, progress, limits, limiter, metrics: shared.metrics }
     }
 
     /// The routes, for calling them without a network.

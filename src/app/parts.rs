@@ -11,7 +11,7 @@ use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
 use crate::health::{Scope, Thresholds};
 use crate::ingest::{self, Clock, Ingest, RejectionLog, Writer, WriterSettings};
-use crate::server::{Around, Crowd, PublicByHttps};
+use crate::server::{Middleware, ConnectionLimiter, PublicByHttps};
 use crate::sources::Registry;
 use crate::store::{Notifier, Store};
 use crate::telemetry::Metrics;
@@ -91,9 +91,9 @@ impl Shared {
     }
 
     /// The webhook route, with the tasks that write events and rejected requests.
-    pub(super) fn ingest(&self, instances: &[Instance], tasks: &Tasks, crowd: &Crowd) -> Ingest {
+    pub(super) fn ingest(&self, instances: &[Instance], tasks: &Tasks, limiter: &ConnectionLimiter) -> Ingest {
         let Self { store, notifier, metrics, .. } = self;
-        let (others, crowd) = (&tasks.tracker, crowd.clone());
+        let (others, limiter) = (&tasks.tracker, limiter.clone());
         Ingest {
             sources: self.sources.clone(),
             subscriptions: instances.iter().map(|instance| instance.subscription.clone()).collect(),
@@ -107,7 +107,7 @@ impl Shared {
             ),
             clock: self.clock.clone(),
             log: ingest::Log::default(),
-            is_crowded: Arc::new(move || crowd.is_crowded()),
+            is_under_pressure: Arc::new(move || limiter.is_under_pressure()),
             metrics: metrics.clone(),
             rejection_log: RejectionLog::start(
                 &self.unhurried.rejections,
@@ -150,9 +150,9 @@ impl Shared {
     }
 
     /// What applies to every request.
-    pub(super) fn around(&self) -> Arc<Around> {
+    pub(super) fn around(&self) -> Arc<Middleware> {
         let Self { metrics, access, by_https, .. } = self;
-        Arc::new(Around { metrics: metrics.clone(), access: access.clone(), by_https: *by_https })
+        Arc::new(Middleware { metrics: metrics.clone(), access: access.clone(), by_https: *by_https })
     }
 
     /// What alerts watch.

@@ -5,7 +5,7 @@ use crate::auth;
 use crate::config::Access;
 use crate::ingest::{self, Ingest};
 use crate::problem::Problem;
-use crate::server::{self, Around};
+use crate::server::{self, Middleware};
 use crate::ui::{self, Ui};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -37,8 +37,8 @@ pub(super) struct Routes {
 }
 
 /// What a process answers that takes webhooks and requests.
-pub(super) fn router(routes: Routes, around: &Arc<Around>) -> Router {
-    let access = &around.access;
+pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
+    let access = &middleware.access;
     let Routes { ingest, api, ui, more, metrics_are_open } = routes;
     let mut description = openapi();
     let (more_routes, more_description) = more.split_for_parts();
@@ -59,25 +59,25 @@ pub(super) fn router(routes: Routes, around: &Arc<Around>) -> Router {
         .merge(protected)
         .merge(docs)
         .merge(ui::routes(ui));
-    guarded(routes, "There is nothing at this address; /docs lists what there is.", around)
+    guarded(routes, "There is nothing at this address; /docs lists what there is.", middleware)
 }
 
 /// What a process answers that only delivers.
-pub(super) fn of_worker(api: Api, metrics_are_open: bool, around: &Arc<Around>) -> Router {
+pub(super) fn of_worker(api: Api, metrics_are_open: bool, middleware: &Arc<Middleware>) -> Router {
     let of_metrics = Router::from(api::metrics()).with_state(api.clone());
     let of_metrics = if metrics_are_open {
         of_metrics
     } else {
-        of_metrics.route_layer(from_fn_with_state(around.access.clone(), auth::require_key))
+        of_metrics.route_layer(from_fn_with_state(middleware.access.clone(), auth::require_key))
     };
     let routes = Router::from(api::open()).with_state(api).merge(of_metrics);
     let nothing_here =
         "This process only delivers; a process of the role web answers webhooks, the API and the dashboard.";
-    guarded(routes, nothing_here, around)
+    guarded(routes, nothing_here, middleware)
 }
 
 /// The routes, with what applies to every request.
-fn guarded(routes: Router, nothing_here: &'static str, around: &Arc<Around>) -> Router {
+fn guarded(routes: Router, nothing_here: &'static str, middleware: &Arc<Middleware>) -> Router {
     routes
         .fallback(move || async move { Problem::not_found(nothing_here) })
         .method_not_allowed_fallback(|| async {
@@ -88,7 +88,7 @@ fn guarded(routes: Router, nothing_here: &'static str, around: &Arc<Around>) -> 
                 "The address exists, but not for this method; /docs lists what there is.",
             )
         })
-        .layer(from_fn_with_state(around.clone(), server::around))
+        .layer(from_fn_with_state(middleware.clone(), server::middleware))
 }
 
 /// Shows the description of the API to anybody who is logged in to the dashboard, otherwise with a key.

@@ -43,8 +43,8 @@ impl Service {
             }
         };
         let grace = self.tasks.grace;
-        let (router, crowd) = (self.router.clone(), self.crowd.clone());
-        let serving = server::serve(listener, router, self.limits, crowd, self.metrics.clone(), stopping);
+        let (router, limiter) = (self.router.clone(), self.limiter.clone());
+        let serving = server::serve(listener, router, self.limits, limiter, self.metrics.clone(), stopping);
         let mut deadline = None;
         let time_is_up = async {
             stop.cancelled().await;

@@ -97,7 +97,7 @@ pub(super) async fn run(
     let missing = |name| Missing::of(name, sources, destinations);
     let router = router(wrong.names().into_iter().map(missing).collect());
     let (limits, metrics) = (Limits::default(), Metrics::new(None::<String>));
-    server::serve(listener, router, limits, limits.crowd(), metrics, stop.cancelled_owned()).await;
+    server::serve(listener, router, limits, limits.limiter(), metrics, stop.cancelled_owned()).await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -38,7 +38,8 @@ impl StartupResponder {
         // Nothing reads these counts before the service itself runs.
         let metrics = Metrics::new(None::<String>);
         let asked = stop.clone().cancelled_owned();
-        let server = tokio::spawn(server::serve(listener, router(), limits, limits.crowd(), metrics, asked));
+        let server =
+            tokio::spawn(server::serve(listener, router(), limits, limits.limiter(), metrics, asked));
         Ok((Self { stop, server }, TcpListener::from_std(kept)?))
     }
 

@@ -48,7 +48,7 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// Tells whether others wait for a connection.
-pub type IsCrowded = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type IsUnderPressure = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the webhook route works with.
 pub struct Ingest {
@@ -63,7 +63,7 @@ pub struct Ingest {
     /// Says in the log what strangers can bring about.
     pub log: Log,
     /// By which slow senders are judged.
-    pub is_crowded: IsCrowded,
+    pub is_under_pressure: IsUnderPressure,
     /// Counts what comes in.
     pub metrics: Metrics,
     /// Keeps some of what is rejected.
@@ -157,7 +157,7 @@ impl Ingest {
         let (parts, body) = request.into_parts();
         refuse_announced_size(&parts.headers)?;
         let mut reservation = self.writer.reserve().await.map_err(|error| self.turned_away(error))?;
-        let patience = if (self.is_crowded)() { BODY_TIMEOUT_WHEN_CROWDED } else { BODY_TIMEOUT };
+        let patience = if (self.is_under_pressure)() { BODY_TIMEOUT_WHEN_CROWDED } else { BODY_TIMEOUT };
         let body = tokio::time::timeout(patience, self.read(body, &mut reservation))
             .await
             .unwrap_or_else(|_| Err(too_slow(patience)))?;

@@ -1,8 +1,8 @@
-//! One connection, from its first byte to its last.
+//! Serves one connection.
 
 use super::Limits;
-use super::crowd::{Crowd, Place};
-use super::pulse::Pulse;
+use super::connection_limiter::{ConnectionLimiter, ConnectionPermit};
+use super::connection_state::ConnectionState;
 use super::stream::Stream;
 use crate::telemetry::Metrics;
 use axum::Router;
@@ -24,32 +24,32 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, trace};
 
-/// What all connections of a listener have in common.
+/// What all connections of a listener share.
 pub(super) struct Shared {
     pub router: Router,
     pub builder: http1::Builder,
     pub limits: Limits,
-    pub crowd: Crowd,
+    pub limiter: ConnectionLimiter,
     pub metrics: Metrics,
     pub stopping: CancellationToken,
 }
 
-/// Answers what comes by this connection.
-pub(super) async fn serve(stream: TcpStream, place: Place, shared: Arc<Shared>) {
-    let Shared { router, builder, limits, crowd, metrics, stopping } = &*shared;
+/// Serves the requests of one connection.
+pub(super) async fn serve(stream: TcpStream, permit: ConnectionPermit, shared: Arc<Shared>) {
+    let Shared { router, builder, limits, limiter, metrics, stopping } = &*shared;
     let _open = metrics.connection();
-    // Answers are small and written at once; nothing is gained by holding a part of one back.
+    // Responses are small and written at once, so Nagle's algorithm would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
-        trace!(%error, "a connection keeps Nagle's delay");
+        trace!(%error, "TCP_NODELAY could not be set");
     }
-    let pulse = Arc::new(Pulse::new(Instant::now()));
-    let stream = TokioIo::new(Stream::new(stream, pulse.clone(), limits.piece_bytes));
-    let service = service_fn(|request| answer(router.clone(), request, pulse.clone()));
+    let state = Arc::new(ConnectionState::new(Instant::now()));
+    let stream = TokioIo::new(Stream::new(stream, state.clone(), limits.read_progress_bytes));
+    let service = service_fn(|request| answer(router.clone(), request, state.clone()));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let mut stop = pin!(stopping.cancelled());
     let mut is_stopping = false;
-    let mut crowded = pin!(crowd.begins());
-    let mut alarm = pin!(sleep_until(Instant::now() + limits.head_within));
+    let mut pressure = pin!(limiter.pressure_started());
+    let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
     let ended = poll_fn(|context| {
         if !is_stopping && stop.as_mut().poll(context).is_ready() {
             is_stopping = true;
@@ -58,66 +58,67 @@ pub(super) async fn serve(stream: TcpStream, place: Place, shared: Arc<Shared>) 
         if let Poll::Ready(served) = connection.as_mut().poll(context) {
             return Poll::Ready(Ok(served));
         }
-        while crowded.as_mut().poll(context).is_ready() {
-            crowded.set(crowd.begins());
+        while pressure.as_mut().poll(context).is_ready() {
+            pressure.set(limiter.pressure_started());
         }
-        // The alarm is brought forward at once and put off only when it rings, so that a request
-        // that comes whole does not touch it.
+        // The timer is moved forward at once, but moved back only when it fires, so that a request
+        // that arrives in one piece does not touch it.
         loop {
-            let due = pulse.due(limits, crowd.is_crowded());
-            match due {
+            let deadline = state.deadline(limits, limiter.is_under_pressure());
+            match deadline {
                 Some((at, why)) if at <= Instant::now() => return Poll::Ready(Err(why)),
-                Some((at, _)) if at < alarm.deadline() => alarm.as_mut().reset(at),
+                Some((at, _)) if at < timer.deadline() => timer.as_mut().reset(at),
                 _ => {}
             }
-            if alarm.as_mut().poll(context).is_pending() {
+            if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            let next = due.map_or_else(|| Instant::now() + limits.idle_max, |(at, _)| at);
-            alarm.as_mut().reset(next);
+            let next = deadline.map_or_else(|| Instant::now() + limits.idle_timeout, |(at, _)| at);
+            timer.as_mut().reset(next);
         }
     })
     .await;
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a connection broke off"),
+        Ok(Err(error)) => debug!(%error, "connection failed"),
         Err(why) => {
             metrics.connection_ended(why.as_str());
-            debug!(why = why.as_str(), "a connection was ended");
+            debug!(reason = why.as_str(), "connection closed");
         }
     }
-    drop(place);
+    drop(permit);
 }
 
 async fn answer(
     router: Router,
     request: Request<Incoming>,
-    pulse: Arc<Pulse>,
-) -> Result<Response<Outgoing>, Infallible> {
-    pulse.asked(Instant::now());
-    let turn = Turn(pulse.clone());
-    let request = request.map(|body| Body::new(Arriving { body, has_ended: false, pulse }));
+    state: Arc<ConnectionState>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    state.request_started(Instant::now());
+    let guard = RequestGuard(state.clone());
+    let request = request.map(|body| Body::new(RequestBody { body, has_ended: false, state }));
     let response = router.oneshot(request).await?;
-    Ok(response.map(|body| Outgoing { body, _turn: turn }))
+    Ok(response.map(|body| ResponseBody { body, _guard: guard }))
 }
 
-/// A request that is being answered; dropped when it has been, or when its client is gone.
-struct Turn(Arc<Pulse>);
+/// A request that is being processed; dropped when its response is complete or its client has
+/// disconnected.
+struct RequestGuard(Arc<ConnectionState>);
 
-impl Drop for Turn {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.answered(Instant::now());
+        self.0.response_finished(Instant::now());
     }
 }
 
 /// The body of a request.
-struct Arriving {
+struct RequestBody {
     body: Incoming,
     has_ended: bool,
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
 }
 
-impl HttpBody for Arriving {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -139,21 +140,21 @@ impl HttpBody for Arriving {
     }
 }
 
-impl Drop for Arriving {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.has_ended && !self.body.is_end_stream() {
-            self.pulse.left_unread();
+            self.state.body_left_unread();
         }
     }
 }
 
-/// The body of an answer.
-struct Outgoing {
+/// The body of a response.
+struct ResponseBody {
     body: Body,
-    _turn: Turn,
+    _guard: RequestGuard,
 }
 
-impl HttpBody for Outgoing {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

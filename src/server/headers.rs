@@ -1,19 +1,18 @@
-//! What every answer tells a browser: to guess no types, to frame nothing, to keep nothing, to send
-//! no addresses on. Whoever knows better sets the header, and it stays.
+//! The security headers of every response: no type sniffing, no framing, no caching, no referrer. A
+//! header that a handler has set is kept.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// For answers that are no page: nothing that came in may run in them.
+/// For responses that are no page: nothing in them may execute.
 const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
-/// For pages that bring no policy of their own, as those of Swagger UI, which need styles in line and
-/// pictures that stand in these.
+/// For pages without their own policy, such as Swagger UI, which needs inline styles and `data:` images.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      frame-ancestors 'none'; object-src 'none'; base-uri 'none'",
 );
 
-/// Half a year, for this host alone: whether its neighbours speak HTTPS is not ours to say.
+/// Half a year, only for this host: its subdomains may not support HTTPS.
 const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=15768000");
 
 const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
@@ -24,13 +23,13 @@ const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Whether people reach the service by HTTPS, as far as the settings say.
+/// Whether the service's public address is HTTPS, according to the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct PublicByHttps(pub bool);
 
-/// Adds to an answer what it lacks. A browser heeds `Strict-Transport-Security` only where it came by HTTPS,
-/// so it does no harm to believe a header that anybody can write.
-pub(super) fn make_safe(headers: &mut HeaderMap, by_https: bool) {
+/// Adds the missing headers to a response. A browser accepts `Strict-Transport-Security` only over HTTPS,
+/// so it is harmless to trust a request header that anyone can set.
+pub(super) fn add_security_headers(headers: &mut HeaderMap, by_https: bool) {
     for (name, value) in DEFAULTS {
         headers.entry(name).or_insert(value);
     }
@@ -41,7 +40,7 @@ pub(super) fn make_safe(headers: &mut HeaderMap, by_https: bool) {
     }
 }
 
-/// Whether a proxy says that this request came to it by HTTPS.
+/// Whether a proxy reports that it received this request over HTTPS.
 pub(super) fn came_by_https(headers: &HeaderMap) -> bool {
     let first = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok()?.split(',').next());
     first.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))

@@ -1,23 +1,23 @@
-//! The listener: connections at a bounded cost, whoever is at the other end.
+//! The HTTP server: it limits the cost of connections, whatever their clients do.
 //!
-//! Every connection is at any moment before a request, in the middle of a head, at a request or on
-//! its way out, and each of these has its time ([`Limits`]). There is room for so many connections;
-//! when most of it is taken, patience grows short and those go first that do nothing. A connection
-//! with a request in hand is never given up for a new one: what comes waits before the door.
+//! A connection is always idle, reading a head, processing a request or closing, and each phase has a
+//! timeout ([`Limits`]). The number of connections is limited. When most are in use, the server is under
+//! pressure: timeouts become short, so that idle connections end first. A connection with a running request
+//! is never closed for a new one; new connections wait in the listener's queue.
 //!
-//! HTTP/1.1 alone is spoken, as proxies do to what is behind them. How long the body of a request
-//! may take is the matter of those who read it, and how long an answer takes of those who give it.
+//! Only HTTP/1.1 is supported, which proxies use towards the services behind them. The handlers limit the
+//! time of request bodies and of responses.
 
-mod around;
 mod connection;
-mod crowd;
+mod connection_limiter;
+mod connection_state;
 mod headers;
-mod pulse;
+mod middleware;
 mod stream;
 
-pub use around::{Around, around};
-pub use crowd::Crowd;
+pub use connection_limiter::ConnectionLimiter;
 pub use headers::PublicByHttps;
+pub use middleware::{Middleware, middleware};
 
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use axum::Router;
@@ -32,35 +32,36 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// What a client is given.
+/// The limits of connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once. Each takes a file, of which a process often has 1,024, and when it is
-    /// idle about 20 KiB. There is no bound for one address: behind a proxy all clients share its own.
+    /// Concurrent connections. Each needs a file descriptor, of which a process often has 1,024, and
+    /// about 20 KiB when idle. There is no limit per address: behind a proxy all clients share one.
     pub connections_max: usize,
-    /// From the first byte of a request's head, or from the connection where it is the first, to the
-    /// head's end. It fits into a packet or two.
-    pub head_within: Duration,
-    /// The same while it is crowded.
-    pub head_within_when_crowded: Duration,
-    /// Between two requests. Longer than proxies keep a connection that they do not use (mostly 60 s),
-    /// so that they are the ones that end it; else a request may meet a connection that just ended.
-    pub idle_max: Duration,
-    /// The same while it is crowded.
-    pub idle_max_when_crowded: Duration,
-    /// Within this time a client that is behind takes the rest of what is written, or [`Self::piece_bytes`].
-    pub piece_within: Duration,
-    /// The same while it is crowded.
-    pub piece_within_when_crowded: Duration,
-    /// What the slowest reader takes in that time. Slow telephones take ten times as much.
-    pub piece_bytes: usize,
-    /// How long a client that was refused in the middle of its request is listened to: a connection
-    /// that is closed with something unread is reset, and the answer may be lost with it.
-    pub last_words_within: Duration,
-    /// The most bytes of a request's head; more is a 431. Node.js takes as much, and no browser or
-    /// proxy sends half of it.
+    /// From the first byte of a request's head (for the first request: from the connection) to the end of
+    /// the head, which fits into a packet or two.
+    pub head_timeout: Duration,
+    /// The same under pressure.
+    pub head_timeout_under_pressure: Duration,
+    /// Between two requests. Proxies close unused connections earlier (usually after 60 s); otherwise a
+    /// request could arrive on a connection that the server has just closed.
+    pub idle_timeout: Duration,
+    /// The same under pressure.
+    pub idle_timeout_under_pressure: Duration,
+    /// Within this time a slow reader must accept the remainder of a response, or
+    /// [`Self::read_progress_bytes`].
+    pub read_timeout: Duration,
+    /// The same under pressure.
+    pub read_timeout_under_pressure: Duration,
+    /// What a slow reader must accept in that time. Slow phones read ten times as fast.
+    pub read_progress_bytes: usize,
+    /// How long the server keeps reading from a client whose request it rejected half-way: closing a
+    /// connection with unread data resets it, and the response may be lost.
+    pub linger_timeout: Duration,
+    /// The largest head of a request in bytes; a larger one gets 431. Node.js has the same limit, and no
+    /// browser or proxy sends half of it.
     pub head_bytes_max: usize,
-    /// The most bytes that are read ahead of a handler, and written behind it.
+    /// The largest read and write buffers in bytes.
     pub buffer_bytes_max: usize,
 }
 
@@ -68,14 +69,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 800,
-            head_within: Duration::from_secs(10),
-            head_within_when_crowded: Duration::from_secs(2),
-            idle_max: Duration::from_secs(75),
-            idle_max_when_crowded: Duration::from_secs(1),
-            piece_within: Duration::from_secs(20),
-            piece_within_when_crowded: Duration::from_secs(5),
-            piece_bytes: 64 * 1024,
-            last_words_within: Duration::from_secs(1),
+            head_timeout: Duration::from_secs(10),
+            head_timeout_under_pressure: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(75),
+            idle_timeout_under_pressure: Duration::from_secs(1),
+            read_timeout: Duration::from_secs(20),
+            read_timeout_under_pressure: Duration::from_secs(5),
+            read_progress_bytes: 64 * 1024,
+            linger_timeout: Duration::from_secs(1),
             head_bytes_max: 16 * 1024,
             buffer_bytes_max: 64 * 1024,
         }
@@ -83,15 +84,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Room for as many connections as these limits allow.
-    pub fn crowd(&self) -> Crowd {
-        Crowd::new(self.connections_max)
+    /// A limiter for the number of connections.
+    pub fn limiter(&self) -> ConnectionLimiter {
+        ConnectionLimiter::new(self.connections_max)
     }
 
     fn builder(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
-        // A head of more than 100 fields is a 431 too, which is the parser's own bound. Its time is
-        // kept by the pulse, which tells a head that comes slowly from none at all.
+        // A head of more than 100 fields gets 431 too, which is the parser's own limit. `ConnectionState`
+        // has the timeout of heads, since it distinguishes a slow head from none.
         builder
             .max_header_size(self.head_bytes_max)
             .max_buf_size(self.buffer_bytes_max)
@@ -100,19 +101,19 @@ impl Limits {
     }
 }
 
-/// How long to wait when the system has no connection to give.
-const WHEN_OUT_OF_FILES: Duration = Duration::from_millis(100);
+/// The pause after the system could not accept a connection.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The shortest time between two lines of the log about that.
-const SAY_SO_EVERY: Duration = Duration::from_mins(1);
+/// The shortest time between two log messages about that.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Answers on `listener` until `stop` resolves. Then nothing new is taken, idle connections end, and
-/// requests that run come to their answers; when all have, this returns.
+/// Serves `listener` until `stop` resolves. Then it accepts no new connections, closes idle ones, and
+/// returns when all running requests are answered.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
-    crowd: Crowd,
+    limiter: ConnectionLimiter,
     metrics: Metrics,
     stop: impl Future<Output = ()> + Send,
 ) {
@@ -121,15 +122,15 @@ pub async fn serve(
         router,
         builder: limits.builder(),
         limits,
-        crowd: crowd.clone(),
+        limiter: limiter.clone(),
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     });
-    let mut door = Door { listener, crowd, said_at: None };
+    let mut acceptor = Acceptor { listener, limiter, logged_at: None };
     let accepting = async {
         loop {
-            let (stream, place) = door.next().await;
-            let (metrics, serving) = (metrics.clone(), connection::serve(stream, place, shared.clone()));
+            let (stream, permit) = acceptor.accept().await;
+            let (metrics, serving) = (metrics.clone(), connection::serve(stream, permit, shared.clone()));
             connections.spawn(async move { catch_panic(&metrics, Panicked::Handler, serving).await });
         }
     };
@@ -137,46 +138,46 @@ pub async fn serve(
         () = stop => {}
         () = accepting => {}
     }
-    drop(door);
+    drop(acceptor);
     stopping.cancel();
     connections.close();
     connections.wait().await;
 }
 
-/// Where connections come in.
-struct Door {
+/// Accepts connections.
+struct Acceptor {
     listener: TcpListener,
-    crowd: Crowd,
-    said_at: Option<Instant>,
+    limiter: ConnectionLimiter,
+    logged_at: Option<Instant>,
 }
 
-impl Door {
-    /// The next connection, once there is room for one.
-    async fn next(&mut self) -> (tokio::net::TcpStream, crowd::Place) {
-        let place = self.crowd.enter().await;
+impl Acceptor {
+    /// Waits for a permit and then for a connection.
+    async fn accept(&mut self) -> (tokio::net::TcpStream, connection_limiter::ConnectionPermit) {
+        let permit = self.limiter.acquire().await;
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return (stream, place),
-                Err(error) if is_of_the_client(&error) => {}
+                Ok((stream, _)) => return (stream, permit),
+                Err(error) if is_client_error(&error) => {}
                 Err(error) => {
-                    self.crowd.press();
-                    self.say(&error);
-                    tokio::time::sleep(WHEN_OUT_OF_FILES).await;
+                    self.limiter.start_pressure();
+                    self.log(&error);
+                    tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
                 }
             }
         }
     }
 
-    fn say(&mut self, error: &io::Error) {
-        if self.said_at.is_none_or(|at| at.elapsed() >= SAY_SO_EVERY) {
-            self.said_at = Some(Instant::now());
-            warn!(%error, "the system gives no connections; more open files may be needed (ulimit -n)");
+    fn log(&mut self, error: &io::Error) {
+        if self.logged_at.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL) {
+            self.logged_at = Some(Instant::now());
+            warn!(%error, "connections cannot be accepted; the limit of open files may be too low (ulimit -n)");
         }
     }
 }
 
-/// Whether only this one connection came to nothing, before it was taken.
-fn is_of_the_client(error: &io::Error) -> bool {
+/// Whether only this connection failed, before it was accepted.
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset

@@ -1,6 +1,6 @@
-//! The stream of a connection, which notes what comes and goes.
+//! The stream of a connection, which reports reads and writes to the connection's state.
 
-use super::pulse::Pulse;
+use super::connection_state::ConnectionState;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// A stream with a pulse.
+/// A TCP stream that updates a [`ConnectionState`].
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: TcpStream,
-    pulse: Arc<Pulse>,
-    piece_bytes: usize,
+    state: Arc<ConnectionState>,
+    progress_bytes: usize,
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, pulse: Arc<Pulse>, piece_bytes: usize) -> Self {
-        Self { socket, pulse, piece_bytes }
+    pub(super) fn new(socket: TcpStream, state: Arc<ConnectionState>, progress_bytes: usize) -> Self {
+        Self { socket, state, progress_bytes }
     }
 
-    fn note(&self, written: &Poll<io::Result<usize>>) {
+    fn record(&self, written: &Poll<io::Result<usize>>) {
         match written {
-            Poll::Ready(Ok(bytes)) => self.pulse.written(Instant::now(), *bytes, self.piece_bytes),
-            Poll::Pending => self.pulse.is_behind(Instant::now()),
+            Poll::Ready(Ok(bytes)) => self.state.bytes_written(Instant::now(), *bytes, self.progress_bytes),
+            Poll::Pending => self.state.write_blocked(Instant::now()),
             Poll::Ready(Err(_)) => {}
         }
     }
@@ -40,7 +40,7 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.pulse.read(Instant::now());
+            self.state.bytes_read(Instant::now());
         }
         read
     }
@@ -53,7 +53,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.note(&written);
+        self.record(&written);
         written
     }
 
@@ -63,7 +63,7 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
-        self.note(&written);
+        self.record(&written);
         written
     }
 
@@ -71,25 +71,25 @@ impl AsyncWrite for Stream {
         self.socket.is_write_vectored()
     }
 
-    /// Comes when everything that there was has been written.
+    /// hyper calls this after everything has been written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pulse.is_level();
+        self.state.write_flushed();
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    /// Says that nothing more is written, and listens to the end where the client may still be sending.
+    /// Closes the write side, and reads until the end if the client may still be sending.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        const SCRAP_BYTES: usize = 4096;
+        const DISCARD_BYTES: usize = 4096;
         ready!(Pin::new(&mut self.socket).poll_shutdown(context))?;
-        if !self.pulse.is_over(Instant::now()) {
+        if !self.state.shutdown_started(Instant::now()) {
             return Poll::Ready(Ok(()));
         }
         loop {
-            let mut scrap = [0; SCRAP_BYTES];
-            let mut scrap = ReadBuf::new(&mut scrap);
-            match ready!(Pin::new(&mut self.socket).poll_read(context, &mut scrap)) {
-                Ok(()) if !scrap.filled().is_empty() => {}
-                // It has nothing more to say, or is gone.
+            let mut discarded = [0; DISCARD_BYTES];
+            let mut discarded = ReadBuf::new(&mut discarded);
+            match ready!(Pin::new(&mut self.socket).poll_read(context, &mut discarded)) {
+                Ok(()) if !discarded.filled().is_empty() => {}
+                // The client has finished or disconnected.
                 _ => return Poll::Ready(Ok(())),
             }
         }

@@ -78,7 +78,7 @@ impl Server {
         let (metrics, stop) = (Metrics::new(None::<String>), CancellationToken::new());
         let asked = stop.clone().cancelled_owned();
         let serving =
-            tokio::spawn(server::serve(listener, router, limits, limits.crowd(), metrics.clone(), asked));
+            tokio::spawn(server::serve(listener, router, limits, limits.limiter(), metrics.clone(), asked));
         Self { address, metrics, gate, at_gate, came, ended, stop, serving }
     }
 
@@ -139,7 +139,7 @@ fn status(answer: &str) -> &str {
 
 #[tokio::test]
 async fn who_says_nothing_or_only_half_a_head_is_let_go_in_time() {
-    let server = Server::start(Limits { head_within: SHORT, ..Limits::default() }).await;
+    let server = Server::start(Limits { head_timeout: SHORT, ..Limits::default() }).await;
     let (mut silent, mut slow) = (server.connect().await, server.connect().await);
     slow.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow").await;
     assert_eq!(silent.rest().await, "");
@@ -156,7 +156,7 @@ async fn who_says_nothing_or_only_half_a_head_is_let_go_in_time() {
 
 #[tokio::test]
 async fn a_connection_without_a_request_ends_and_one_with_requests_goes_on() {
-    let server = Server::start(Limits { idle_max: SHORT, ..Limits::default() }).await;
+    let server = Server::start(Limits { idle_timeout: SHORT, ..Limits::default() }).await;
     let mut client = server.connect().await;
     for _ in 0..3 {
         client.send(ASK).await;
@@ -226,7 +226,7 @@ async fn an_answer_in_the_middle_of_a_body_reaches_its_sender() {
 
 #[tokio::test]
 async fn who_goes_on_sending_after_the_answer_is_left_in_the_end() {
-    let server = Server::start(Limits { last_words_within: SHORT, ..Limits::default() }).await;
+    let server = Server::start(Limits { linger_timeout: SHORT, ..Limits::default() }).await;
     let mut client = server.connect().await;
     client.send("POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\nx").await;
     assert_eq!(status(&client.rest().await), "413");
@@ -244,7 +244,7 @@ async fn who_goes_on_sending_after_the_answer_is_left_in_the_end() {
 
 #[tokio::test]
 async fn who_reads_nothing_loses_the_connection_and_frees_what_it_held() {
-    let mut server = Server::start(Limits { piece_within: SHORT, ..Limits::default() }).await;
+    let mut server = Server::start(Limits { read_timeout: SHORT, ..Limits::default() }).await;
     let mut client = server.connect().await;
     client.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
     within("the answer is given up", server.ended.recv()).await.unwrap();
@@ -255,8 +255,8 @@ async fn who_reads_nothing_loses_the_connection_and_frees_what_it_held() {
 async fn silent_connections_keep_nobody_out() {
     let mut server = Server::start(Limits {
         connections_max: 16,
-        head_within_when_crowded: SHORT,
-        idle_max_when_crowded: SHORT,
+        head_timeout_under_pressure: SHORT,
+        idle_timeout_under_pressure: SHORT,
         ..Limits::default()
     })
     .await;

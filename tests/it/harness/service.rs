@@ -209,7 +209,7 @@ impl Service {
         let (port, stop) = (listener.local_addr().unwrap().port(), CancellationToken::new());
         let (limits, metrics) = (Limits::default(), Metrics::new(None::<String>));
         let (router, asked) = (self.router.clone(), stop.clone().cancelled_owned());
-        let serving = server::serve(listener, router, limits, limits.crowd(), metrics, asked);
+        let serving = server::serve(listener, router, limits, limits.limiter(), metrics, asked);
         Listening { port, serving: tokio::spawn(serving), stop: stop.drop_guard() }
     }
 

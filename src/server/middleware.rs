@@ -1,10 +1,10 @@
-//! What holds for every request, in one layer: an id, a span for the log, a time within which it is
-//! answered, an answer where a handler breaks, and headers by which a browser is safe.
+//! The middleware of every request, in one layer: the request id, a tracing span, the request timeout,
+//! a response if a handler panics, and security headers.
 //!
-//! A layer for each of these would be a boxed service and a boxed future for each; a webhook's way
-//! through nine of them cost more than reading its event.
+//! A layer for each of these would cost a boxed service and a boxed future each. Nine layers cost a webhook
+//! more than reading its event.
 
-use super::headers::{PublicByHttps, came_by_https, make_safe};
+use super::headers::{PublicByHttps, add_security_headers, came_by_https};
 use crate::auth;
 use crate::config::Access;
 use crate::problem::Problem;
@@ -18,42 +18,42 @@ use std::time::{Duration, Instant};
 use tracing::{Instrument, debug, info_span};
 use uuid::Uuid;
 
-/// The longest that an answer may take. Stripe waits longer than this.
+/// The longest time for a response. Stripe waits longer than this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id of a caller's own.
+/// The longest request id that a caller may choose.
 const REQUEST_ID_LENGTH_MAX: usize = 128;
 
-/// What is known of all requests.
-pub struct Around {
-    /// Counts handlers that break.
+/// What the middleware needs.
+pub struct Middleware {
+    /// Counts panics of handlers.
     pub metrics: Metrics,
-    /// Whether requests from elsewhere are refused altogether.
+    /// Whether only requests of this machine are accepted.
     pub access: Arc<Access>,
-    /// Whether people reach the service by HTTPS.
+    /// Whether the service's public address is HTTPS.
     pub by_https: PublicByHttps,
 }
 
-/// Answers a request within its time, whatever its handler does.
-pub async fn around(State(around): State<Arc<Around>>, request: Request, next: Next) -> Response {
+/// Answers a request within its timeout, even if its handler panics.
+pub async fn middleware(State(middleware): State<Arc<Middleware>>, request: Request, next: Next) -> Response {
     let request_id = request_id(request.headers());
-    let is_https = around.by_https.0 || came_by_https(request.headers());
-    // The path alone: a query can hold what a customer wrote.
+    let is_https = middleware.by_https.0 || came_by_https(request.headers());
+    // Only the path: a query can contain personal data.
     let span = info_span!(
         "request",
         method = request.method().as_str(),
         path = request.uri().path(),
         request_id = request_id.to_str().unwrap_or_default()
     );
-    let mut response = around.answer(request, next).instrument(span).await;
-    make_safe(response.headers_mut(), is_https);
+    let mut response = middleware.answer(request, next).instrument(span).await;
+    add_security_headers(response.headers_mut(), is_https);
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
 }
 
-impl Around {
+impl Middleware {
     async fn answer(&self, request: Request, next: Next) -> Response {
         let began = Instant::now();
         if !auth::is_allowed_here(&self.access, &request) {
@@ -68,20 +68,24 @@ impl Around {
                     .into_response()
             }
         };
-        // What fails is told where it fails, and anybody can have a 503 when much comes.
-        debug!(status = response.status().as_u16(), within_ms = began.elapsed().as_millis(), "answered");
+        // Failures are logged where they happen, and under load anyone can cause a 503.
+        debug!(
+            status = response.status().as_u16(),
+            duration_ms = began.elapsed().as_millis(),
+            "request answered"
+        );
         response
     }
 }
 
-/// A caller's id of its request is kept where it is fit for a log; else it gets one of ours.
+/// The caller's request id if it can be logged, otherwise a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_readable = |id: &&HeaderValue| {
         id.len() <= REQUEST_ID_LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
     headers.get(&REQUEST_ID).filter(is_readable).cloned().unwrap_or_else(|| {
         let id = Uuid::new_v4().to_string();
-        // Hexadecimal digits and dashes are always fit for a header.
+        // Hexadecimal digits and dashes are always valid in a header.
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
     })
 }
