@@ -198,7 +198,7 @@ impl Sum {
         } else if is(Kind::Rejected) {
             sum.rejected += n;
             *sum.rejected_by_reason.entry(row.name.clone()).or_default() += n;
-        } else if is(Kind::TurnedAway) {
+        } else if is(Kind::Shed) {
             sum.turned_away += n;
         } else if is(Kind::Delivered) {
             sum.delivered += n;

@@ -1,11 +1,11 @@
-//! The way in: a signed request becomes a committed event, or an answer that says why not.
+//! The webhook route: a signed request becomes a committed event, or gets an error response.
 //!
-//! 200 means committed. The handler never owns the write: it hands the event to the [`Writer`] and
-//! waits, so a client that goes away cannot interrupt a transaction. Memory is set aside as a body
-//! comes in; where there is none left the answer is 503, and the sender comes again.
+//! 200 means committed. The handler does not write itself: it submits the event to the [`Writer`] and waits
+//! for the reply, so a client that disconnects cannot interrupt a transaction. Memory is reserved while a
+//! body arrives. If there is none left, the request is shed with 503 and the sender retries.
 
+mod body_budget;
 mod rejection_log;
-mod room;
 mod writer;
 
 pub use crate::domain::event::BODY_BYTES_MAX;
@@ -35,57 +35,57 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// How long a body may take to come.
+/// The timeout of a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same while it is crowded. Most bodies come with the head.
-const BODY_TIMEOUT_WHEN_CROWDED: Duration = Duration::from_secs(2);
+/// The same under pressure. Most bodies arrive together with the head.
+const BODY_TIMEOUT_UNDER_PRESSURE: Duration = Duration::from_secs(2);
 
-/// Seconds after which a sender that was turned away may come again.
+/// Seconds after which the sender of a shed request may retry.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
-/// Tells the time; a function, so that tests can choose it.
+/// Returns the time; a function, so that tests can choose it.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
-/// Tells whether others wait for a connection.
+/// Returns whether most connections are in use.
 pub type IsUnderPressure = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// What the webhook route works with.
+/// What the webhook route needs.
 pub struct Ingest {
-    /// Who verifies and reads.
+    /// The sources, which verify and parse.
     pub sources: Registry,
-    /// Which instance wants which events.
+    /// The events that each instance subscribes to.
     pub subscriptions: Arc<[Subscription]>,
-    /// Who commits.
+    /// Commits events.
     pub writer: Writer,
-    /// The time by which signatures are judged.
+    /// The time for checking signatures.
     pub clock: Clock,
-    /// Says in the log what strangers can bring about.
+    /// Logs rejected and shed requests.
     pub log: Log,
-    /// By which slow senders are judged.
+    /// Decides the timeout of bodies.
     pub is_under_pressure: IsUnderPressure,
-    /// Counts what comes in.
+    /// Counts requests.
     pub metrics: Metrics,
-    /// Keeps some of what is rejected.
+    /// Keeps samples of rejected requests.
     pub rejection_log: RejectionLog,
 }
 
-/// What strangers can bring about as often as they like is told once a second at most.
+/// Limits the log messages that anyone can cause to one per second.
 #[derive(Debug, Clone, Default)]
-pub struct Log(Arc<Lines>);
+pub struct Log(Arc<Throttles>);
 
 #[derive(Debug, Default)]
-struct Lines {
+struct Throttles {
     rejected: LogThrottle,
-    turned_away: LogThrottle,
+    shed: LogThrottle,
 }
 
-/// The routes by which events come in; anybody may call them, since what comes in must be signed.
+/// The webhook routes. They need no key, since requests must be signed.
 pub fn routes() -> OpenApiRouter<Arc<Ingest>> {
     OpenApiRouter::new().routes(routes!(receive))
 }
 
-/// The answer to an event that is safely stored.
+/// The response to an event that is stored.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Received {
     /// Always `webhook received`.
@@ -123,7 +123,7 @@ async fn receive(
     source: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    // A path that cannot be read names no source either.
+    // An unreadable path names no source.
     let source = source.map(|Path(source)| source).unwrap_or_default();
     let began = Instant::now();
     match ingest.accept(&source, request).await {
@@ -131,89 +131,89 @@ async fn receive(
             ingest.metrics.acknowledged(began.elapsed());
             Json(received).into_response()
         }
-        Err(refusal) => {
-            ingest.metrics.webhook(refusal.counted);
-            refusal.problem.into_response()
+        Err(error) => {
+            ingest.metrics.webhook(error.counted);
+            error.problem.into_response()
         }
     }
 }
 
-/// Why a webhook is not taken: for its sender, and for those who count.
-struct Refusal {
+/// Why a webhook is not accepted: the response, and how it is counted.
+struct NotAccepted {
     problem: Problem,
     counted: Webhook,
 }
 
-impl Refusal {
-    /// It will never be taken.
+impl NotAccepted {
+    /// A retry would be rejected, too.
     fn rejected(reason: &'static str, problem: Problem) -> Self {
         Self { problem, counted: Webhook::Rejected(reason) }
     }
 }
 
 impl Ingest {
-    async fn accept(&self, source: &str, request: Request) -> Result<Received, Refusal> {
+    async fn accept(&self, source: &str, request: Request) -> Result<Received, NotAccepted> {
         let source = self.sources.get(source).ok_or_else(no_such_source)?;
         let (parts, body) = request.into_parts();
-        refuse_announced_size(&parts.headers)?;
-        let mut reservation = self.writer.reserve().await.map_err(|error| self.turned_away(error))?;
-        let patience = if (self.is_under_pressure)() { BODY_TIMEOUT_WHEN_CROWDED } else { BODY_TIMEOUT };
-        let body = tokio::time::timeout(patience, self.read(body, &mut reservation))
+        check_declared_length(&parts.headers)?;
+        let mut reservation = self.writer.reserve().await.map_err(|error| self.shed(error))?;
+        let timeout = if (self.is_under_pressure)() { BODY_TIMEOUT_UNDER_PRESSURE } else { BODY_TIMEOUT };
+        let body = tokio::time::timeout(timeout, self.read(body, &mut reservation))
             .await
-            .unwrap_or_else(|_| Err(too_slow(patience)))?;
+            .unwrap_or_else(|_| Err(too_slow(timeout)))?;
         let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
             self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
             self.rejected(source.name(), &rejection)
         })?;
         let event_id = event.event_id.clone();
         let executions = self.executions_for(&event);
-        let stored = reservation.submit(event, executions).await.map_err(|error| self.turned_away(error))?;
+        let stored = reservation.submit(event, executions).await.map_err(|error| self.shed(error))?;
         let accepted = stored == Stored::New;
         info!(event_id, accepted, "webhook received");
         Ok(Received { status: "webhook received", accepted })
     }
 
-    /// Reads the body as it comes. Memory is set aside for what has come, not for what was announced:
-    /// else a few senders that announce much and send nothing would keep all others out.
-    async fn read(&self, mut body: Body, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+    /// Reads the body. Memory is reserved for the received bytes, not for the declared length: otherwise a
+    /// few senders that declare much and send nothing would block all others.
+    async fn read(&self, mut body: Body, reservation: &mut Reservation) -> Result<Bytes, NotAccepted> {
         let mut whole = BytesMut::new();
         loop {
             let frame = tokio::select! {
                 biased;
                 frame = body.frame() => frame,
-                () = reservation.asked() => return Err(self.turned_away(WriteError::Full)),
+                () = reservation.shed() => return Err(self.shed(WriteError::Full)),
             };
             let Some(frame) = frame else { break };
             let broken_off = |_| {
                 let problem = Problem::bad_request("The body broke off before its end.");
-                Refusal::rejected("body_broken_off", problem)
+                NotAccepted::rejected("body_broken_off", problem)
             };
             let Ok(piece) = frame.map_err(broken_off)?.into_data() else { continue };
             let length = whole.len() + piece.len();
             if length > BODY_BYTES_MAX {
                 return Err(too_large());
             }
-            reservation.cover(length).await.map_err(|error| self.turned_away(error))?;
+            reservation.extend_to(length).await.map_err(|error| self.shed(error))?;
             whole.extend_from_slice(&piece);
         }
-        reservation.complete().map_err(|error| self.turned_away(error))?;
+        reservation.complete().map_err(|error| self.shed(error))?;
         Ok(whole.freeze())
     }
 
-    fn rejected(&self, source: &str, rejection: &Rejection) -> Refusal {
+    fn rejected(&self, source: &str, rejection: &Rejection) -> NotAccepted {
         if let Some(suppressed) = self.log.0.rejected.admit() {
             warn!(source, check = rejection.check, suppressed, "webhook rejected: {rejection}");
         }
         let (title, detail) = ("The webhook was rejected", rejection.detail.clone());
         let problem = Problem::new(StatusCode::BAD_REQUEST, rejection.check, title, detail);
-        Refusal::rejected(rejection.check, problem)
+        NotAccepted::rejected(rejection.check, problem)
     }
 
-    fn turned_away(&self, error: WriteError) -> Refusal {
-        if let Some(suppressed) = self.log.0.turned_away.admit() {
-            warn!(%error, suppressed, "webhook turned away");
+    fn shed(&self, error: WriteError) -> NotAccepted {
+        if let Some(suppressed) = self.log.0.shed.admit() {
+            warn!(%error, suppressed, "webhook shed");
         }
-        turned_away(error)
+        not_stored(error)
     }
 
     fn executions_for(&self, event: &NewEvent) -> Vec<NewExecution> {
@@ -224,36 +224,36 @@ impl Ingest {
     }
 }
 
-/// Turns a body away that says by itself that it is too large, before a byte of it is read.
-fn refuse_announced_size(headers: &HeaderMap) -> Result<(), Refusal> {
-    let announced =
+/// Rejects a body whose `Content-Length` is too large, without reading it.
+fn check_declared_length(headers: &HeaderMap) -> Result<(), NotAccepted> {
+    let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match announced.map(usize::try_from) {
+    match declared.map(usize::try_from) {
         None => Ok(()),
         Some(Ok(bytes)) if bytes <= BODY_BYTES_MAX => Ok(()),
         Some(_) => Err(too_large()),
     }
 }
 
-fn no_such_source() -> Refusal {
-    Refusal::rejected("no_such_source", Problem::not_found("There is no such source of webhooks."))
+fn no_such_source() -> NotAccepted {
+    NotAccepted::rejected("no_such_source", Problem::not_found("There is no such source of webhooks."))
 }
 
-fn too_large() -> Refusal {
+fn too_large() -> NotAccepted {
     const CODE: &str = "body_too_large";
     let detail = format!("A webhook's body may hold at most {BODY_BYTES_MAX} bytes.");
     let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, CODE, "The body is too large", detail);
-    Refusal::rejected(CODE, problem)
+    NotAccepted::rejected(CODE, problem)
 }
 
-fn too_slow(patience: Duration) -> Refusal {
+fn too_slow(timeout: Duration) -> NotAccepted {
     const CODE: &str = "body_too_slow";
-    let detail = format!("A webhook's body must be there within {} s.", patience.as_secs());
+    let detail = format!("A webhook's body must be there within {} s.", timeout.as_secs());
     let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, CODE, "The body came too slowly", detail);
-    Refusal::rejected(CODE, problem)
+    NotAccepted::rejected(CODE, problem)
 }
 
-fn turned_away(error: WriteError) -> Refusal {
+fn not_stored(error: WriteError) -> NotAccepted {
     let (problem, counted) = match error {
         WriteError::Refused => (
             Problem::new(
@@ -269,15 +269,15 @@ fn turned_away(error: WriteError) -> Refusal {
                 "More events are arriving than can be stored at once. Nothing was stored; send it again.",
                 RETRY_AFTER_SECONDS,
             ),
-            Webhook::TurnedAway("queue_full"),
+            Webhook::Shed("queue_full"),
         ),
         WriteError::Unavailable => (
             Problem::unavailable(
                 "The database is not available. It is not known to be stored; send it again.",
                 RETRY_AFTER_SECONDS,
             ),
-            Webhook::TurnedAway("database_away"),
+            Webhook::Shed("database_away"),
         ),
     };
-    Refusal { problem, counted }
+    NotAccepted { problem, counted }
 }

@@ -1,14 +1,13 @@
-//! Group commit: requests that wait at the same time share a transaction.
+//! Group commit: concurrent requests share a transaction.
 //!
-//! Handlers hand their event over and wait for the verdict. A writer takes whatever has queued up,
-//! writes it with one statement, answers everyone and begins again at once: there is no timer, so a
-//! lone request waits for nobody. The queue is bounded in rows and in bytes.
+//! A handler submits its event and waits for the reply. A writer takes all queued events, writes them with
+//! one statement, replies to all handlers and starts again at once. There is no timer, so a single request
+//! waits for no other. The queue is limited in rows and in bytes.
 //!
-//! The statement costs as much as writing several events, so writers do not share few events among
-//! themselves: the first takes what there is, and the others help where half a batch waits, or where
-//! the first is held up.
+//! The statement itself costs as much as writing several events. So the first writer takes what there is,
+//! and the others help only if half a batch is waiting or the first one is blocked.
 
-use super::room::{Room, Share};
+use super::body_budget::{BodyBudget, BodyReservation};
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
 use crate::store::{IncomingEvent, Intake, Notifier, StoreError};
@@ -22,21 +21,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-/// How the queue is bounded.
+/// The limits of the queue.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterSettings {
-    /// Writers at work at once, each with its own connection.
+    /// Concurrent writers, each with its own connection.
     pub writers: usize,
-    /// The most events in one transaction.
+    /// The largest number of events in one transaction.
     pub batch_rows_max: usize,
-    /// The most bytes of bodies in one transaction, save for a single event that is larger by itself:
-    /// a statement is put together in memory as a whole.
+    /// The largest size of all bodies in one transaction, in bytes, since a statement is built in memory. A
+    /// single larger event gets a transaction of its own.
     pub batch_bytes_max: usize,
-    /// The most events that wait.
+    /// The largest number of queued events.
     pub queue_rows_max: usize,
-    /// The most bytes that wait or are being written, bodies still being read included.
+    /// The largest size of all bodies that are being read, queued or written, in bytes.
     pub queue_bytes_max: usize,
-    /// How long a transaction may take before its senders are told to come again.
+    /// The timeout of a transaction; then its senders get 503.
     pub write_timeout: Duration,
 }
 
@@ -54,71 +53,71 @@ impl Default for WriterSettings {
 }
 
 impl WriterSettings {
-    /// From how many waiting events on another writer helps the first.
-    const fn helped_from(&self) -> usize {
+    /// The number of queued events from which another writer helps the first.
+    const fn help_threshold(&self) -> usize {
         self.batch_rows_max / 2
     }
 }
 
-/// How long events wait for the first writer before another one takes them, however few they are.
-const HELD_UP_AFTER: Duration = Duration::from_millis(100);
+/// How long events wait for the first writer before another one takes them, even if they are few.
+const BLOCKED_AFTER: Duration = Duration::from_millis(100);
 
-/// What became of an event that is safely stored.
+/// The reply for an event that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It was not there before.
+    /// It is new.
     New,
-    /// It was stored earlier.
+    /// It was stored before.
     Duplicate,
 }
 
-/// Why an event is not known to be stored.
+/// Why it is unknown whether an event is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// The queue holds as much as it may.
+    /// The queue is full.
     #[error("the ingest queue is full")]
     Full,
-    /// The database is away or too slow.
+    /// The database is unavailable or too slow.
     #[error("the database is not available")]
     Unavailable,
-    /// The database refuses this very event.
-    #[error("the database refuses the event")]
+    /// The database rejects this event.
+    #[error("the database rejects the event")]
     Refused,
 }
 
-/// The way to the writers. Cheap to clone; when the last clone is gone the writers end, too.
+/// Submits events to the writers. Cheap to clone; the writers end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Writer {
     queue: Queue,
-    room: Room,
+    budget: BodyBudget,
 }
 
-/// Where events wait, as their handlers see it.
+/// The queue of events, for their handlers.
 #[derive(Clone)]
 struct Queue {
-    events: mpsc::Sender<Waiting>,
-    /// Told when so many wait that another writer should help.
-    many: Arc<Notify>,
-    helped_from: usize,
+    events: mpsc::Sender<Queued>,
+    /// Notified when so many events are queued that another writer should help.
+    help_wanted: Arc<Notify>,
+    help_threshold: usize,
 }
 
-/// Memory set aside for one event.
+/// The memory reservation for one event.
 pub struct Reservation {
     queue: Queue,
-    share: Share,
+    body: BodyReservation,
 }
 
-struct Waiting {
+struct Queued {
     event: NewEvent,
     executions: Vec<NewExecution>,
-    verdict: oneshot::Sender<Result<Stored, WriteError>>,
-    /// Held until the event is written, so that its bytes stay counted.
-    share: Share,
+    reply: oneshot::Sender<Result<Stored, WriteError>>,
+    /// Held until the event is written, so that its bytes stay reserved.
+    body: BodyReservation,
 }
 
 impl Writer {
-    /// Starts the writers on `tasks`. When `stop` is cancelled they take nothing more on, write what
-    /// waits, and end.
+    /// Starts the writers on `tasks`. When `stop` is cancelled, they accept no more events, write the queued
+    /// ones, and end.
     pub fn start(
         intake: &Intake,
         notifier: &Notifier,
@@ -127,77 +126,76 @@ impl Writer {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let (events, waiting) = mpsc::channel(settings.queue_rows_max);
-        let queue = Queue { events, many: Arc::default(), helped_from: settings.helped_from() };
-        let waiting = Arc::new(Mutex::new(waiting));
+        let (events, queued) = mpsc::channel(settings.queue_rows_max);
+        let queue = Queue { events, help_wanted: Arc::default(), help_threshold: settings.help_threshold() };
+        let queued = Arc::new(Mutex::new(queued));
         for position in 0..settings.writers {
             let task = Task {
-                many: (position > 0).then(|| queue.many.clone()),
+                help_wanted: (position > 0).then(|| queue.help_wanted.clone()),
                 intake: intake.clone(),
                 notifier: notifier.clone(),
                 metrics: metrics.clone(),
                 settings,
-                waiting: waiting.clone(),
+                queued: queued.clone(),
             };
             tasks.spawn(task.run(stop.clone()));
         }
-        Self { queue, room: Room::new(settings.queue_bytes_max) }
+        Self { queue, budget: BodyBudget::new(settings.queue_bytes_max) }
     }
 
-    /// Sets memory aside for an event, as yet without a body.
+    /// Reserves memory for an event without a body.
     pub async fn reserve(&self) -> Result<Reservation, WriteError> {
-        Ok(Reservation { queue: self.queue.clone(), share: self.room.share().await? })
+        Ok(Reservation { queue: self.queue.clone(), body: self.budget.reserve().await? })
     }
 }
 
 impl Reservation {
-    /// Sets memory aside for so much of the body, for which a larger one may have to make room.
-    pub async fn cover(&mut self, body_bytes: usize) -> Result<(), WriteError> {
-        self.share.cover(body_bytes).await
+    /// Extends the reservation to this many bytes of the body. A larger body may be shed for it.
+    pub async fn extend_to(&mut self, body_bytes: usize) -> Result<(), WriteError> {
+        self.body.extend_to(body_bytes).await
     }
 
-    /// Resolves when it is to be given up, to make room for a smaller one.
-    pub async fn asked(&self) {
-        self.share.asked().await;
+    /// Resolves when the body is shed in favour of a smaller one.
+    pub async fn shed(&self) {
+        self.body.shed().await;
     }
 
-    /// Says that all of the body is there: from now on it makes room for nobody.
+    /// Marks the body as complete: it will not be shed.
     pub fn complete(&mut self) -> Result<(), WriteError> {
-        self.share.complete()
+        self.body.complete()
     }
 
-    /// Hands the event to the writers and waits for their verdict.
+    /// Submits the event to the writers and waits for the reply.
     ///
-    /// The event is written even when the caller stops waiting.
+    /// The event is written even if the caller stops waiting.
     pub async fn submit(self, event: NewEvent, executions: Vec<NewExecution>) -> Result<Stored, WriteError> {
-        let (verdict, answer) = oneshot::channel();
-        let waiting = Waiting { event, executions, verdict, share: self.share };
-        self.queue.put(waiting)?;
-        answer.await.unwrap_or(Err(WriteError::Unavailable))
+        let (reply, replied) = oneshot::channel();
+        self.queue.put(Queued { event, executions, reply, body: self.body })?;
+        replied.await.unwrap_or(Err(WriteError::Unavailable))
     }
 }
 
 impl Queue {
-    fn put(&self, waiting: Waiting) -> Result<(), WriteError> {
-        self.events.try_send(waiting).map_err(|error| match error {
+    fn put(&self, queued: Queued) -> Result<(), WriteError> {
+        self.events.try_send(queued).map_err(|error| match error {
             TrySendError::Full(_) => WriteError::Full,
             TrySendError::Closed(_) => WriteError::Unavailable,
         })?;
-        if self.events.max_capacity() - self.events.capacity() >= self.helped_from {
-            self.many.notify_one();
+        if self.events.max_capacity() - self.events.capacity() >= self.help_threshold {
+            self.help_wanted.notify_one();
         }
         Ok(())
     }
 }
 
 struct Task {
-    /// Tells a writer that is not the first when to help.
-    many: Option<Arc<Notify>>,
+    /// Notifies a writer that is not the first when to help.
+    help_wanted: Option<Arc<Notify>>,
     intake: Intake,
     notifier: Notifier,
     metrics: Metrics,
     settings: WriterSettings,
-    waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+    queued: Arc<Mutex<mpsc::Receiver<Queued>>>,
 }
 
 impl Task {
@@ -205,47 +203,47 @@ impl Task {
         let mut batch = Vec::with_capacity(self.settings.batch_rows_max);
         while self.take(&mut batch, &stop).await > 0 {
             let writing = async { self.write(group(batch.drain(..))).await };
-            // Those who wait hear that it is not known to be stored; the writer goes on.
+            // The handlers reply that the event may not be stored; the writer continues.
             if catch_panic(&self.metrics, Panicked::Task, writing).await.is_none() {
-                error!("a batch of events broke on a fault of ours");
+                error!("group commit panicked; its senders will retry");
                 batch.clear();
             }
         }
     }
 
-    /// Waits for events and takes what has queued up; none is left when it returns 0.
-    async fn take(&self, batch: &mut Vec<Waiting>, stop: &CancellationToken) -> usize {
-        if let Some(many) = &self.many {
+    /// Waits for events and takes the queued ones. Returns 0 if the queue is closed and empty.
+    async fn take(&self, batch: &mut Vec<Queued>, stop: &CancellationToken) -> usize {
+        if let Some(help_wanted) = &self.help_wanted {
             return tokio::select! {
-                taken = self.help(batch, many) => taken,
-                // The first writer writes what is left.
+                taken = self.help(batch, help_wanted) => taken,
+                // The first writer writes the rest.
                 () = stop.cancelled() => 0,
             };
         }
-        let mut waiting = self.waiting.lock().await;
+        let mut queued = self.queued.lock().await;
         tokio::select! {
-            taken = waiting.recv_many(batch, self.settings.batch_rows_max) => return taken,
-            () = stop.cancelled() => waiting.close(),
+            taken = queued.recv_many(batch, self.settings.batch_rows_max) => return taken,
+            () = stop.cancelled() => queued.close(),
         }
-        waiting.recv_many(batch, self.settings.batch_rows_max).await
+        queued.recv_many(batch, self.settings.batch_rows_max).await
     }
 
-    /// Takes what has queued up once it is much, or has waited for long.
-    async fn help(&self, batch: &mut Vec<Waiting>, many: &Notify) -> usize {
-        let mut enough = self.settings.helped_from();
+    /// Takes the queued events when they are many or have waited long.
+    async fn help(&self, batch: &mut Vec<Queued>, help_wanted: &Notify) -> usize {
+        let mut enough = self.settings.help_threshold();
         loop {
-            // While the first waits for the next event it keeps this, and there is nothing to help with.
-            let mut waiting = self.waiting.lock().await;
-            if waiting.len() >= enough.max(1) {
-                return waiting.recv_many(batch, self.settings.batch_rows_max).await;
+            // The first writer holds this lock while it waits for the next event: then the queue is empty.
+            let mut queued = self.queued.lock().await;
+            if queued.len() >= enough.max(1) {
+                return queued.recv_many(batch, self.settings.batch_rows_max).await;
             }
-            drop(waiting);
-            let was_told = tokio::time::timeout(HELD_UP_AFTER, many.notified()).await.is_ok();
-            enough = if was_told { self.settings.helped_from() } else { 1 };
+            drop(queued);
+            let was_notified = tokio::time::timeout(BLOCKED_AFTER, help_wanted.notified()).await.is_ok();
+            enough = if was_notified { self.settings.help_threshold() } else { 1 };
         }
     }
 
-    /// Writes a batch; where the database refuses it, halves it until the culprit stands alone.
+    /// Writes a batch. If the database rejects it, halves it until the invalid event is alone.
     async fn write(&self, batch: Vec<Group>) {
         let mut parts = split(batch, self.settings.batch_bytes_max);
         while let Some(mut part) = parts.pop() {
@@ -268,20 +266,19 @@ impl Task {
                     parts.push(part);
                 }
                 Err(StoreError::Refused(error)) => {
-                    error!(%error, "the database refuses an event");
+                    error!(%error, "event rejected by the database");
                     fail(part, WriteError::Refused);
                 }
                 Err(error) => {
-                    error!(%error, "events could not be stored");
+                    error!(%error, "events not stored");
                     fail(part, WriteError::Unavailable);
                 }
             }
         }
     }
 
-    /// Writes a part, and tells which of its events were there before. Where the connection breaks, once
-    /// more: nothing is written twice by that, and its senders need not come again because a server was
-    /// started anew.
+    /// Writes a part and returns which of its events were stored before. If the connection breaks, it tries
+    /// once more: that writes nothing twice, and a restart of the server causes no retries of senders.
     async fn insert(&self, part: &[Group]) -> Result<HashSet<(String, String)>, StoreError> {
         let rows: Vec<_> = part
             .iter()
@@ -297,32 +294,32 @@ impl Task {
     }
 }
 
-/// One event and all who wait for it: copies that arrive at the same time are written once.
+/// One event and the handlers that wait for it: copies that arrive at the same time are written once.
 struct Group {
     event: NewEvent,
     executions: Vec<NewExecution>,
-    verdicts: Vec<oneshot::Sender<Result<Stored, WriteError>>>,
-    /// Held until the event is written, so that its bytes stay counted.
-    shares: Vec<Share>,
+    replies: Vec<oneshot::Sender<Result<Stored, WriteError>>>,
+    /// Held until the event is written, so that their bytes stay reserved.
+    bodies: Vec<BodyReservation>,
 }
 
 impl Group {
-    /// Counts and tells everyone: where the event is new, the first to bring it hears so.
+    /// Counts the event and replies to all handlers. If the event is new, the first one is told so.
     fn stored(self, is_new: bool, metrics: &Metrics) {
-        for (position, verdict) in self.verdicts.into_iter().enumerate() {
+        for (position, reply) in self.replies.into_iter().enumerate() {
             let stored = if is_new && position == 0 { Stored::New } else { Stored::Duplicate };
             metrics.webhook(match stored {
                 Stored::New => Webhook::New,
                 Stored::Duplicate => Webhook::Duplicate,
             });
-            // Nobody hears it where the client has gone; the event is stored all the same.
-            let _gone = verdict.send(Ok(stored));
+            // If the client has disconnected, there is no receiver; the event is stored anyway.
+            let _disconnected = reply.send(Ok(stored));
         }
     }
 
     fn failed(self, error: WriteError) {
-        for verdict in self.verdicts {
-            let _gone = verdict.send(Err(error));
+        for reply in self.replies {
+            let _disconnected = reply.send(Err(error));
         }
     }
 }
@@ -333,7 +330,7 @@ fn fail(groups: Vec<Group>, error: WriteError) {
     }
 }
 
-/// Cuts a batch into parts of so many bytes at most.
+/// Splits a batch into parts of at most this many bytes.
 fn split(batch: Vec<Group>, bytes_max: usize) -> Vec<Vec<Group>> {
     let (mut parts, mut bytes) = (vec![Vec::new()], 0);
     for group in batch {
@@ -350,19 +347,19 @@ fn split(batch: Vec<Group>, bytes_max: usize) -> Vec<Vec<Group>> {
     parts
 }
 
-/// Puts copies of one event together, the first body standing for all.
-fn group(batch: impl Iterator<Item = Waiting>) -> Vec<Group> {
+/// Groups copies of the same event; the first body is written.
+fn group(batch: impl Iterator<Item = Queued>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut places: HashMap<(Arc<str>, String), usize> = HashMap::new();
-    for Waiting { event, executions, verdict, share } in batch {
+    for Queued { event, executions, reply, body } in batch {
         let place = *places.entry((event.source.clone(), event.event_id.clone())).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
-                group.verdicts.push(verdict);
-                group.shares.push(share);
+                group.replies.push(reply);
+                group.bodies.push(body);
             }
             None => {
-                groups.push(Group { event, executions, verdicts: vec![verdict], shares: vec![share] });
+                groups.push(Group { event, executions, replies: vec![reply], bodies: vec![body] });
             }
         }
     }
@@ -384,11 +381,11 @@ mod tests {
             secret_name: String::new(),
             payload: vec![b' '; length].into(),
         };
-        Group { event, executions: Vec::new(), verdicts: Vec::new(), shares: Vec::new() }
+        Group { event, executions: Vec::new(), replies: Vec::new(), bodies: Vec::new() }
     }
 
     #[test]
-    fn a_batch_is_cut_where_it_grows_too_large_and_a_large_event_stands_alone() {
+    fn a_large_batch_is_split_and_a_large_event_is_alone() {
         let sizes = |lengths: &[usize]| -> Vec<usize> {
             let batch = lengths.iter().map(|length| of_bytes(*length)).collect();
             split(batch, 6).iter().map(Vec::len).collect()

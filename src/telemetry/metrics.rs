@@ -31,8 +31,8 @@ const OTHER: &str = "other";
 const REJECTED: &[&str] =
     &["event_refused", "body_too_large", "body_too_slow", "body_broken_off", "no_such_source", OTHER];
 
-/// Why a webhook is turned away that may come again.
-const TURNED_AWAY: &[&str] = &["queue_full", "database_away", OTHER];
+/// Why a webhook is shed; its sender retries.
+const SHED: &[&str] = &["queue_full", "database_away", OTHER];
 
 /// Why the listener ends a connection.
 const CONNECTION_ENDED: &[&str] = &["idle", "head_too_slow", "reader_too_slow", "sent_on", OTHER];
@@ -73,7 +73,7 @@ pub enum Webhook {
     /// It will never be taken, for this reason.
     Rejected(&'static str),
     /// It may come again, for this reason.
-    TurnedAway(&'static str),
+    Shed(&'static str),
 }
 
 /// What a fault of ours broke.
@@ -120,7 +120,7 @@ pub enum Kind {
     /// Webhooks that were rejected, by reason.
     Rejected,
     /// Webhooks that may come again, by reason.
-    TurnedAway,
+    Shed,
     /// Executions delivered, by destination.
     Delivered,
     /// Executions given up, by destination.
@@ -140,7 +140,7 @@ impl Kind {
             Self::Received => "received",
             Self::Duplicate => "duplicate",
             Self::Rejected => "rejected",
-            Self::TurnedAway => "turned_away",
+            Self::Shed => "turned_away",
             Self::Delivered => "delivered",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -173,7 +173,7 @@ struct Inner {
     new: Counter,
     duplicate: Counter,
     rejected: Words,
-    turned_away: Words,
+    shed: Words,
     acknowledged: Histogram,
     batch: Histogram,
     destinations: BTreeMap<String, Destination>,
@@ -224,7 +224,7 @@ impl Metrics {
             new: webhook("new", ""),
             duplicate: webhook("duplicate", ""),
             rejected: Words::new(&rejected, |reason| webhook("rejected", reason)),
-            turned_away: Words::new(TURNED_AWAY, |reason| webhook("turned_away", reason)),
+            shed: Words::new(SHED, |reason| webhook("turned_away", reason)),
             acknowledged: Histogram::of_durations(ACK_BOUNDS_MS),
             batch: Histogram::of_numbers(BATCH_BOUNDS),
             destinations: destinations.into_iter().map(|name| families.destination(name.into())).collect(),
@@ -248,7 +248,7 @@ impl Metrics {
                 self.0.duplicate.inc();
             }
             Webhook::Rejected(reason) => self.0.rejected.count(reason),
-            Webhook::TurnedAway(reason) => self.0.turned_away.count(reason),
+            Webhook::Shed(reason) => self.0.shed.count(reason),
         }
     }
 
@@ -353,7 +353,7 @@ impl Metrics {
         let none = Cow::Borrowed("");
         push(Kind::Received, &none, None, inner.new.get());
         push(Kind::Duplicate, &none, None, inner.duplicate.get());
-        for (kind, words) in [(Kind::Rejected, &inner.rejected), (Kind::TurnedAway, &inner.turned_away)] {
+        for (kind, words) in [(Kind::Rejected, &inner.rejected), (Kind::Shed, &inner.shed)] {
             for (word, counter) in &words.0 {
                 push(kind, &Cow::Borrowed(*word), None, counter.get());
             }

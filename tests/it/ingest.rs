@@ -352,11 +352,11 @@ async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_
     let writer =
         Writer::start(&store.intake, &notifier, &metrics, settings, &tasks, &CancellationToken::new());
     let mut held = writer.reserve().await.unwrap();
-    held.cover(5_000).await.unwrap();
+    held.extend_to(5_000).await.unwrap();
     let mut next = writer.reserve().await.unwrap();
-    assert_eq!(next.cover(5_000).await, Err(WriteError::Full));
+    assert_eq!(next.extend_to(5_000).await, Err(WriteError::Full));
     drop(held);
-    assert_eq!(next.cover(5_000).await, Ok(()));
+    assert_eq!(next.extend_to(5_000).await, Ok(()));
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Res
     let status = tokio::fs::read_to_string(format!("/proc/{pid}/status")).await?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next());
     let peak_kib: u64 = peak.context("no VmHWM")?.parse()?;
-    let of_strangers = replica.logged("webhook rejected").len() + replica.logged("webhook turned away").len();
+    let of_strangers = replica.logged("webhook rejected").len() + replica.logged("webhook shed").len();
     println!(
         "replica {}     at most {} MiB; {of_strangers} lines of log about strangers; connections ended: {ended}",
         replica.name,
