@@ -11,7 +11,7 @@ use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
 use crate::health::{Scope, Thresholds};
 use crate::ingest::{self, Clock, Ingest, RejectionLog, Writer, WriterSettings};
-use crate::server::{Middleware, ConnectionLimiter, PublicByHttps};
+use crate::server::{ConnectionLimiter, Middleware, PublicByHttps};
 use crate::sources::Registry;
 use crate::store::{Notifier, Store};
 use crate::telemetry::Metrics;
@@ -91,7 +91,12 @@ impl Shared {
     }
 
     /// The webhook route, with the tasks that write events and rejected requests.
-    pub(super) fn ingest(&self, instances: &[Instance], tasks: &Tasks, limiter: &ConnectionLimiter) -> Ingest {
+    pub(super) fn ingest(
+        &self,
+        instances: &[Instance],
+        tasks: &Tasks,
+        limiter: &ConnectionLimiter,
+    ) -> Ingest {
         let Self { store, notifier, metrics, .. } = self;
         let (others, limiter) = (&tasks.tracker, limiter.clone());
         Ingest {

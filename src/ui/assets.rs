@@ -2,7 +2,7 @@
 //!
 //! Each has a part of its hash in its address: another content is another address.
 
-use super::refusal::Refusal;
+use super::error_page::ErrorPage;
 use axum::extract::Path;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -42,12 +42,12 @@ impl Asset {
 }
 
 /// Gives out one of them by its name with the hash.
-pub(super) async fn asset(Path(name): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn asset(Path(name): Path<String>) -> Result<Response, ErrorPage> {
     let known: [&Asset; 3] = [&STYLE, &SCRIPT, &ICON];
     let asset = known
         .into_iter()
         .find(|asset| asset.name == name)
-        .ok_or_else(|| Refusal::not_found("There is no such file; an older page may have asked for it."))?;
+        .ok_or_else(|| ErrorPage::not_found("There is no such file; an older page may have asked for it."))?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),

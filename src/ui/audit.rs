@@ -1,11 +1,11 @@
 //! `/audit`: who changed what by hand.
 
 use super::Ui;
+use super::auth::Visitor;
 use super::elements::{Head::Text, address, empty, pager, table, time};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::error_page::ErrorPage;
+use super::layout::{self, Tab};
 use super::query::{self, Query, ROWS};
-use super::refusal::Refusal;
 use crate::domain::audit::Action;
 use crate::store::{AuditRow, Cursor};
 use axum::extract::State;
@@ -25,7 +25,7 @@ pub(super) async fn list(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let page = ui.store.reports.audited(None, query::cursor(query.cursor.as_deref())?, ROWS).await?;
     let older = page.next.map(Cursor::encode).map(|cursor| address("/audit", &[("cursor", Some(&cursor))]));
     let newest = query.cursor.is_some().then_some("/audit");
@@ -34,7 +34,7 @@ pub(super) async fn list(
         div data-part="rows" { (rows(&page.rows)) }
         (pager(newest, older.as_deref()))
     };
-    Ok(frame::page(&visitor, Tab::Audit, "Audit", &body))
+    Ok(layout::page(&visitor, Tab::Audit, "Audit", &body))
 }
 
 fn rows(lines: &[AuditRow]) -> Markup {

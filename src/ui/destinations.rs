@@ -2,12 +2,12 @@
 
 use super::Ui;
 use super::assessment::waiting_words;
+use super::auth::Visitor;
 use super::elements::{ago, count, done, empty, humanize, humanize_age, status, time};
+use super::error_page::ErrorPage;
 use super::forms::{note_field, note_of};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::layout::{self, Tab};
 use super::query::{Form, Path, Query};
-use super::refusal::Refusal;
 use crate::health::Snapshot;
 use crate::store::{DestinationRow, LimiterRow, PausedInstance};
 use axum::extract::State;
@@ -66,7 +66,7 @@ pub(super) async fn list(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<PageQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let snapshot = ui.snapshot().await?;
     let cards = read_cards(&ui, &snapshot).await?;
     let now = snapshot.now;
@@ -81,7 +81,7 @@ pub(super) async fn list(
             (self::cards(&visitor, &cards, now))
         }
     };
-    Ok(frame::page(&visitor, Tab::Destinations, "Destinations", &body))
+    Ok(layout::page(&visitor, Tab::Destinations, "Destinations", &body))
 }
 
 /// Holds an instance until a person resumes it.
@@ -90,7 +90,7 @@ pub(super) async fn hold(
     visitor: Visitor,
     Path(name): Path<String>,
     Form(form): Form<HoldForm>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     let name = configured(&ui, name)?;
     let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
     ui.store.destinations.pause_manually(&name, note, &visitor.who).await?;
@@ -103,7 +103,7 @@ pub(super) async fn resume(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(name): Path<String>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     let name = configured(&ui, name)?;
     if ui.store.destinations.resume_manually(&name, &visitor.who).await? {
         info!(instance = name, who = visitor.who.name(), "resumed by hand");
@@ -113,7 +113,7 @@ pub(super) async fn resume(
 }
 
 /// The cards of all configured instances, by name.
-pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>, Refusal> {
+pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>, ErrorPage> {
     let connections: Vec<_> = ui.destinations.iter().filter_map(|target| target.connection.clone()).collect();
     let (rows, limiters) = tokio::try_join!(
         ui.store.destinations.destinations(&ui.instances),
@@ -191,14 +191,14 @@ fn buttons(visitor: &Visitor, shown: &Card) -> Markup {
     html! {
         div.acts {
             @if shown.hold.is_some() {
-                (frame::post(visitor, &resume, &html! {
+                (layout::post_form(visitor, &resume, &html! {
                     button.primary[is_by_hand] type="submit" { (if is_by_hand { "Resume" } else { "Resume now" }) }
                 }))
             }
             @if !is_by_hand {
                 details.fold id=(format!("hold-{}", shown.name)) {
                     summary { (if shown.hold.is_some() { "Hold by hand instead" } else { "Hold" }) }
-                    (frame::post(visitor, &format!("/destinations/{}/hold", shown.name), &html! {
+                    (layout::post_form(visitor, &format!("/destinations/{}/hold", shown.name), &html! {
                         (note_field(&shown.name, "Why, for those who wonder", "moving to another database", NOTE_CHARACTERS_MAX))
                         button type="submit" { "Hold " (shown.name) }
                     }))
@@ -240,11 +240,11 @@ fn or_dash(time: Option<TimeDelta>) -> String {
     time.map_or_else(|| "–".to_owned(), humanize_age)
 }
 
-fn configured(ui: &Ui, name: String) -> Result<String, Refusal> {
+fn configured(ui: &Ui, name: String) -> Result<String, ErrorPage> {
     if ui.instances.contains(&name) {
         Ok(name)
     } else {
-        Err(Refusal::not_found("No destination of this name is configured."))
+        Err(ErrorPage::not_found("No destination of this name is configured."))
     }
 }
 

@@ -1,14 +1,14 @@
 //! `/events/{id}`: one event, why it is where it is, and the table of the list.
 
+use super::auth::Visitor;
 use super::elements::{
     Head::Text, address, done, empty, in_parts, maybe, none, outside, status, table, time,
 };
+use super::error_page::ErrorPage;
 use super::executions::{self, remote_button};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
-use super::payload::{self as layout};
+use super::layout::{self, Tab};
+use super::payload as payload_text;
 use super::query::{Path, Query};
-use super::refusal::Refusal;
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
@@ -38,15 +38,15 @@ pub(super) async fn show(
     visitor: Visitor,
     Path(id): Path<String>,
     Query(query): Query<ShowQuery>,
-) -> Result<Html<String>, Refusal> {
-    let missing = || Refusal::not_found("There is no event of this id.");
+) -> Result<Html<String>, ErrorPage> {
+    let missing = || ErrorPage::not_found("There is no event of this id.");
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
     let event = ui.store.events.event(key).await?.ok_or_else(missing)?;
     let of_object = EventFilter { object_id: event.object_id.clone(), ..EventFilter::default() };
     let siblings = async {
         match event.object_id {
             Some(_) => Ok(ui.store.events.events(&of_object, None, SIBLINGS).await?.rows),
-            None => Ok::<_, Refusal>(Vec::new()),
+            None => Ok::<_, ErrorPage>(Vec::new()),
         }
     };
     let story = async {
@@ -82,12 +82,12 @@ pub(super) async fn show(
         (others(&event, &siblings))
         (payload_section(event.id, &kept))
     };
-    Ok(frame::page(&visitor, Tab::Events, &event.event_id, &body))
+    Ok(layout::page(&visitor, Tab::Events, &event.event_id, &body))
 }
 
 /// The body, byte for byte.
-pub(super) async fn payload(State(ui): State<Ui>, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let missing = || Refusal::not_found("There is no event of this id, or its body was removed.");
+pub(super) async fn payload(State(ui): State<Ui>, Path(id): Path<String>) -> Result<Response, ErrorPage> {
+    let missing = || ErrorPage::not_found("There is no event of this id, or its body was removed.");
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
     let Kept::Whole(body) = kept(&ui, key).await? else { return Err(missing()) };
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
@@ -104,7 +104,7 @@ pub(super) enum Kept {
 }
 
 /// The body of an event, or that it was removed.
-pub(super) async fn kept(ui: &Ui, key: EventKey) -> Result<Kept, Refusal> {
+pub(super) async fn kept(ui: &Ui, key: EventKey) -> Result<Kept, ErrorPage> {
     if let Some(removed) = ui.store.events.payload_removed(key).await? {
         return Ok(Kept::Removed(removed));
     }
@@ -129,7 +129,7 @@ pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
             };
         }
     };
-    let (text, is_all) = layout::shown(body);
+    let (text, is_all) = payload_text::shown(body);
     html! {
         section aria-labelledby="payload-title" {
             div.head {
@@ -139,16 +139,16 @@ pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
                     a.button.quiet href=(format!("/events/{event}/payload")) { "As it came" }
                 }
             }
-            pre.code id="payload" tabindex="0" aria-label="Payload as JSON" { code { (layout::pretty(&text)) } }
+            pre.code id="payload" tabindex="0" aria-label="Payload as JSON" { code { (payload_text::pretty(&text)) } }
             @if !is_all {
-                p.soft { "The first " (layout::SHOWN_BYTES_MAX / 1024) " KiB are shown; “As it came” has all of it." }
+                p.soft { "The first " (payload_text::SHOWN_BYTES_MAX / 1024) " KiB are shown; “As it came” has all of it." }
             }
         }
     }
 }
 
 /// Our number of an event, or its sender's id.
-async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, Refusal> {
+async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, ErrorPage> {
     match id.parse() {
         Ok(number) => Ok(Some(EventKey(number))),
         Err(_) => Ok(ui.store.events.event_key(id).await?),

@@ -1,15 +1,15 @@
 //! `/executions/{id}`: an event on its way to a destination, why it is where it is, and another try;
 //! and the table of the list.
 
+use super::auth::Visitor;
 use super::elements::{
     Head::{Number, Text},
     done, empty, is_web, none, outside, status, table, time, took,
 };
+use super::error_page::ErrorPage;
 use super::events::{kept, payload_section};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::layout::{self, Tab};
 use super::query::{Path, Query};
-use super::refusal::Refusal;
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
@@ -35,7 +35,7 @@ pub(super) async fn show(
     visitor: Visitor,
     Path(id): Path<i64>,
     Query(query): Query<ShowQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let execution = ui.store.reports.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
     let key = EventKey(execution.event_key);
     let (event, now, kept) = tokio::try_join!(
@@ -73,7 +73,7 @@ pub(super) async fn show(
         }
         (payload_section(event.id, &kept))
     };
-    Ok(frame::page(&visitor, Tab::Executions, &title, &body))
+    Ok(layout::page(&visitor, Tab::Executions, &title, &body))
 }
 
 /// Tries an execution again, now.
@@ -81,7 +81,7 @@ pub(super) async fn retry(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(id): Path<i64>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     match ui.store.interventions.retry(ExecutionId(id), &visitor.who).await? {
         RetryResult::Done => {
             info!(execution_id = id, who = visitor.who.name(), "retried by hand");
@@ -90,7 +90,7 @@ pub(super) async fn retry(
         }
         RetryResult::NotFound => Err(missing()),
         RetryResult::PayloadRemoved => Err(without_payload()),
-        RetryResult::Refused(status) => Err(Refusal::conflict(format!(
+        RetryResult::Refused(status) => Err(ErrorPage::conflict(format!(
             "The execution is {status}: {}. Nothing was done.",
             status.why_not_retryable()
         ))),
@@ -102,7 +102,7 @@ pub(super) async fn cancel(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(id): Path<i64>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     match ui.store.interventions.cancel(ExecutionId(id), &visitor.who).await? {
         CancelResult::Done => {
             info!(execution_id = id, who = visitor.who.name(), "cancelled by hand");
@@ -111,7 +111,7 @@ pub(super) async fn cancel(
             Ok(Redirect::to(&format!("/executions/{id}?done=cancelled")))
         }
         CancelResult::NotFound => Err(missing()),
-        CancelResult::Refused(status) => Err(Refusal::conflict(format!(
+        CancelResult::Refused(status) => Err(ErrorPage::conflict(format!(
             "The execution is {status}: {}. Nothing was done.",
             status.why_not_cancellable()
         ))),
@@ -181,12 +181,12 @@ pub(super) fn buttons(visitor: &Visitor, id: ExecutionId, status: Status) -> Mar
     let is_retryable = status.after(Change::Retry).is_some();
     html! {
         @if visitor.may_write() && status == Status::Pending {
-            (frame::post(visitor, &format!("/executions/{id}/cancel"), &html! {
+            (layout::post_form(visitor, &format!("/executions/{id}/cancel"), &html! {
                 button type="submit" { "Cancel delivery" }
             }))
         }
         @if visitor.may_write() && is_retryable {
-            (frame::post(visitor, &format!("/executions/{id}/retry"), &html! {
+            (layout::post_form(visitor, &format!("/executions/{id}/retry"), &html! {
                 button.primary[status == Status::Failed] type="submit" { "Retry now" }
             }))
         }
@@ -202,12 +202,12 @@ pub(super) fn remote_button(noun: Noun, link: Option<&str>) -> Markup {
     }
 }
 
-fn without_payload() -> Refusal {
-    Refusal::conflict(
+fn without_payload() -> ErrorPage {
+    ErrorPage::conflict(
         "The payload of its event was removed, so there is nothing left to deliver. Nothing was done.",
     )
 }
 
-pub(super) fn missing() -> Refusal {
-    Refusal::not_found("There is no execution of this number.")
+pub(super) fn missing() -> ErrorPage {
+    ErrorPage::not_found("There is no execution of this number.")
 }

@@ -1,13 +1,13 @@
 //! `/failures`: what is failed now, in groups of one cause: what to do about each, and who knows of it.
 
 use super::Ui;
+use super::auth::Visitor;
 use super::elements::{address, ago, count, done, empty, pager, time};
+use super::error_page::ErrorPage;
 use super::executions;
 use super::forms::{note_field, note_of};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::layout::{self, Tab};
 use super::query::{self, Form, Path, Query, ROWS};
-use super::refusal::Refusal;
 use crate::domain::destination_summary::remedy;
 use crate::domain::money::Money;
 use crate::store::{Cursor, ExecutionFilter, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, Page};
@@ -55,7 +55,7 @@ pub(super) async fn list(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let cursor = query::cursor(query.cursor.as_deref())?;
     let wants_known = query.known.is_some();
     let here = |cursor: Option<&str>| {
@@ -96,7 +96,7 @@ pub(super) async fn list(
             }
         }
     };
-    Ok(frame::page(&visitor, Tab::Failures, "Failures", &body))
+    Ok(layout::page(&visitor, Tab::Failures, "Failures", &body))
 }
 
 /// One group with its failures.
@@ -105,13 +105,13 @@ pub(super) async fn show(
     visitor: Visitor,
     Path(key): Path<String>,
     Query(query): Query<ShowQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let now = ui.store.reports.now().await?;
     let filter = FailureFilter { key: Some(key.clone()), ..FailureFilter::default() };
     let of_group = ExecutionFilter { failure_group: Some(key.clone()), ..ExecutionFilter::default() };
     let cursor = query::cursor(query.cursor.as_deref())?;
     let (found, failed) = tokio::try_join!(
-        async { Ok::<_, Refusal>(ui.store.failure_groups.failures(&filter, None, 1).await?) },
+        async { Ok::<_, ErrorPage>(ui.store.failure_groups.failures(&filter, None, 1).await?) },
         async { Ok(ui.store.reports.executions(&of_group, cursor, ROWS).await?) },
     )?;
     let here = |cursor: Option<&str>| address(&format!("/failures/{key}"), &[("cursor", cursor)]);
@@ -134,7 +134,7 @@ pub(super) async fn show(
         }
         (pager(newest.as_deref(), older.as_deref()))
     };
-    Ok(frame::page(&visitor, Tab::Failures, "Failures of one cause", &body))
+    Ok(layout::page(&visitor, Tab::Failures, "Failures of one cause", &body))
 }
 
 /// Says that somebody knows of what is failed in a group by now.
@@ -143,10 +143,10 @@ pub(super) async fn acknowledge(
     visitor: Visitor,
     Path(key): Path<String>,
     Form(form): Form<AcknowledgeForm>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
     if !ui.store.failure_groups.acknowledge(&visitor.who, &key, note).await? {
-        return Err(Refusal::not_found("Nothing is failed in such a group any more."));
+        return Err(ErrorPage::not_found("Nothing is failed in such a group any more."));
     }
     info!(group = key, who = visitor.who.name(), "a group of failures was acknowledged");
     ui.badge.invalidate();
@@ -158,9 +158,9 @@ pub(super) async fn unacknowledge(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(key): Path<String>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     if !ui.store.failure_groups.unacknowledge(&visitor.who, &key).await? {
-        return Err(Refusal::not_found(
+        return Err(ErrorPage::not_found(
             "Nobody has acknowledged such a group, or nothing is failed in it any more.",
         ));
     }
@@ -174,7 +174,7 @@ async fn groups(
     acknowledged: bool,
     cursor: Option<Cursor>,
     limit: u32,
-) -> Result<Page<FailureGroup>, Refusal> {
+) -> Result<Page<FailureGroup>, ErrorPage> {
     let filter = FailureFilter { acknowledged: Some(acknowledged), ..FailureFilter::default() };
     Ok(ui.store.failure_groups.failures(&filter, cursor, limit).await?)
 }
@@ -251,18 +251,18 @@ fn buttons(visitor: &Visitor, group: &FailureGroup) -> Markup {
     html! {
         div.acts {
             a.button.primary[!group.is_acknowledged] href=(all) { "Retry all …" }
-            (frame::post(visitor, &format!("/executions/{}/retry", group.sample), &html! {
+            (layout::post_form(visitor, &format!("/executions/{}/retry", group.sample), &html! {
                 button type="submit" { "Retry the newest" }
             }))
             a.button.quiet href=(format!("/executions/{}/preview", group.sample)) { "Preview" }
             @if group.is_acknowledged {
-                (frame::post(visitor, &format!("/failures/{}/unacknowledge", group.key), &html! {
+                (layout::post_form(visitor, &format!("/failures/{}/unacknowledge", group.key), &html! {
                     button type="submit" { "Take the acknowledgement back" }
                 }))
             } @else {
                 details.fold id=(format!("acknowledge-{}", group.key)) {
                     summary { "Acknowledge" }
-                    (frame::post(visitor, &format!("/failures/{}/acknowledge", group.key), &html! {
+                    (layout::post_form(visitor, &format!("/failures/{}/acknowledge", group.key), &html! {
                         (note_field(&group.key, "What is known or done about it", "Amount was a text column; mended", NOTE_CHARACTERS_MAX))
                         button type="submit" { "Acknowledge" }
                     }))

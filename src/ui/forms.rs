@@ -1,9 +1,9 @@
-//! What forms that change something share: notes, and how they are read.
+//! Note fields of forms that change something.
 
-use super::refusal::Refusal;
+use super::error_page::ErrorPage;
 use maud::{Markup, html};
 
-/// A field for a note that must be given. `of` keeps its id apart from that of others on the page.
+/// A field for a required note. `of` makes its id unique on the page.
 pub(super) fn note_field(of: &str, label: &str, example: &str, characters_max: usize) -> Markup {
     let id = format!("note-{of}");
     html! {
@@ -12,7 +12,7 @@ pub(super) fn note_field(of: &str, label: &str, example: &str, characters_max: u
     }
 }
 
-/// A field for a note that may be left out.
+/// A field for an optional note.
 pub(super) fn optional_note_field(label: &str, example: &str, characters_max: usize) -> Markup {
     html! {
         label for="note" { (label) }
@@ -20,25 +20,25 @@ pub(super) fn optional_note_field(label: &str, example: &str, characters_max: us
     }
 }
 
-/// A note of a form, without the blanks around it.
-pub(super) fn note_of(text: &str, characters_max: usize) -> Result<&str, Refusal> {
+/// Reads a required note and trims it.
+pub(super) fn note_of(text: &str, characters_max: usize) -> Result<&str, ErrorPage> {
     match text.trim() {
-        "" => Err(Refusal::bad_request("A note is wanted: why is this done? Nothing was done.")),
+        "" => Err(ErrorPage::bad_request("A note is wanted: why is this done? Nothing was done.")),
         note => checked(note, characters_max),
     }
 }
 
-/// A note that may be left out, without the blanks around it.
-pub(super) fn optional_note_of(text: &str, characters_max: usize) -> Result<Option<&str>, Refusal> {
+/// Reads an optional note and trims it.
+pub(super) fn optional_note_of(text: &str, characters_max: usize) -> Result<Option<&str>, ErrorPage> {
     match text.trim() {
         "" => Ok(None),
         note => checked(note, characters_max).map(Some),
     }
 }
 
-fn checked(note: &str, characters_max: usize) -> Result<&str, Refusal> {
+fn checked(note: &str, characters_max: usize) -> Result<&str, ErrorPage> {
     if note.chars().count() > characters_max {
-        return Err(Refusal::bad_request(format!(
+        return Err(ErrorPage::bad_request(format!(
             "The note is too long: it may have {characters_max} characters. Nothing was done."
         )));
     }

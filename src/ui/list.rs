@@ -1,12 +1,12 @@
-//! A list with its filter: read off the address, shown page by page, with the way to act on all of it.
+//! A paged list with its filter, which is part of the address, and a bulk operation on all its rows.
 
 use super::Ui;
+use super::auth::Visitor;
 use super::elements::{address, pager};
+use super::error_page::ErrorPage;
 use super::filters::{NotListed, Pairs, has_blanks, told_at_form, window_note};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::layout::{self, Tab};
 use super::query::{self, Query};
-use super::refusal::Refusal;
 use crate::store::{Cursor, Page};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -15,43 +15,42 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// What is wanted of a list, and how it is listed.
+/// A filter of a list, and how the list is shown.
 pub(super) trait Wanted: Clone + Send + Sync + DeserializeOwned {
-    /// What a row is read as.
+    /// The type of a row.
     type Row: Send;
 
-    /// Where the list is.
+    /// The path of the list.
     const PATH: &'static str;
-    /// What it is called.
+    /// The title.
     const TITLE: &'static str;
-    /// Where it stands in the bar.
+    /// The tab.
     const TAB: Tab;
 
-    /// The filter by the names and values that stand in an address.
+    /// The filter as names and values of the address.
     fn pairs(&self) -> Pairs<'_>;
 
-    /// Since when.
+    /// The start of the time range.
     fn since(&self) -> Option<&str>;
 
-    /// A page of what passes the filter, newest first. Where a time was not given and is wanted, it is
-    /// written into the filter.
+    /// A page of the matching rows, newest first. If the filter needs a time range and has none, it is set.
     fn page(
         &mut self,
         ui: &Ui,
         cursor: Option<Cursor>,
     ) -> impl Future<Output = Result<Page<Self::Row>, NotListed>> + Send;
 
-    /// The filter's form, with what could not be read of it.
+    /// The filter's form, with an error message.
     fn form(&self, ui: &Ui, error: Option<&str>) -> Markup;
 
     /// The rows of a page.
     fn rows(ui: &Ui, rows: &[Self::Row]) -> Markup;
 
-    /// The way to act on all that passes the filter.
-    fn act(&self) -> Markup;
+    /// The bulk operation on all matching rows.
+    fn bulk_action(&self) -> Markup;
 }
 
-/// Which part of a list is asked for.
+/// The query of a list.
 #[derive(Debug, Deserialize)]
 #[serde(bound = "W: DeserializeOwned")]
 pub(super) struct ListQuery<W> {
@@ -66,7 +65,7 @@ pub(super) async fn list<W: Wanted>(
     visitor: Visitor,
     RawQuery(raw): RawQuery,
     Query(query): Query<ListQuery<W>>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorPage> {
     let wanted = &query.wanted;
     let here = |cursor: Option<&str>| {
         let mut pairs = wanted.pairs();
@@ -84,7 +83,7 @@ pub(super) async fn list<W: Wanted>(
     let body = html! {
         div.head {
             h1 { (W::TITLE) }
-            @if visitor.may_write() && !page.rows.is_empty() { (ready.act()) }
+            @if visitor.may_write() && !page.rows.is_empty() { (ready.bulk_action()) }
         }
         (wanted.form(&ui, told.as_deref()))
         (window_note(wanted.since().is_some(), ready.since().is_some()))
@@ -92,5 +91,5 @@ pub(super) async fn list<W: Wanted>(
         (pager(newest.as_deref(), older.as_deref()))
     };
     let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    Ok((status, frame::page(&visitor, W::TAB, W::TITLE, &body)).into_response())
+    Ok((status, layout::page(&visitor, W::TAB, W::TITLE, &body)).into_response())
 }

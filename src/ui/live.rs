@@ -1,12 +1,11 @@
-//! `/live`: tells open pages that something has changed, so that they load themselves anew.
+//! `/live`: notifies open pages of changes, so that they reload themselves.
 //!
-//! One task looks at the database once a second, and only while a page is open. A stream says
-//! nothing but "changed": what it is stands in the page, which the server renders. There is room
-//! for so many streams; each ends by itself after a while, and when the service stops. What pages
-//! have in common is read once for each change, not once for each page.
+//! One task polls the database once a second, and only while a page is open. A stream sends only
+//! "changed"; the server renders the page again. The number of streams is limited. Each ends after a
+//! while, and when the service stops. Data that all pages share are read once per change, not per page.
 
 use super::Ui;
-use super::refusal::Refusal;
+use super::error_page::ErrorPage;
 use crate::store::{ChangeToken, Store};
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -20,46 +19,46 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// How many streams one process keeps open.
+/// The largest number of open streams of one process.
 const STREAMS_MAX: usize = 64;
 
-/// How often the database is looked at while a page is open.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The interval of polling the database while a page is open.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a stream lasts. The browser opens another, whose session is looked at again.
-const STREAM_LENGTH: Duration = Duration::from_mins(10);
+/// The duration of a stream. The browser then opens another, whose session is checked again.
+const STREAM_DURATION: Duration = Duration::from_mins(10);
 
-/// What changed so long before a stream was opened may have changed after its page was rendered, so
-/// that page is told of it.
+/// A change up to this long before a stream was opened may have happened after its page was rendered, so
+/// that page is notified.
 const PAGE_LOAD_MAX: Duration = Duration::from_secs(15);
 
-/// How often a quiet stream says that it is there, so that nothing between takes it for dead.
+/// The interval of keep-alive messages, so that no proxy closes a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How many changes were seen since the start: whatever was read at other counts is out of date.
+/// The number of changes seen since the start: data read at other counts are out of date.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// Of anything.
+    /// All changes.
     pub all: u64,
-    /// Of the statistics.
+    /// Changes of the statistics.
     pub numbers: u64,
-    /// When the last one was seen.
+    /// When the last change was seen.
     seen_at: Option<Instant>,
 }
 
-/// What open pages hear from. Cheap to clone.
+/// Notifies open pages. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     changes: Arc<watch::Sender<Changes>>,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 impl Live {
-    /// Nothing is looked at until [`Live::run`] runs.
+    /// Polling starts with [`Live::run`].
     pub fn new(stop: CancellationToken) -> Self {
-        let room = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self { changes: Arc::new(watch::Sender::default()), room, stop }
+        let permits = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { changes: Arc::new(watch::Sender::default()), permits, stop }
     }
 
     /// The changes that were seen so far.
@@ -67,17 +66,17 @@ impl Live {
         *self.changes.borrow()
     }
 
-    /// Whether changes are looked for: they are while a page is open.
-    pub fn is_looking(&self) -> bool {
+    /// Whether the database is polled: it is while a page is open.
+    pub fn is_polling(&self) -> bool {
         self.changes.receiver_count() > 0
     }
 
-    /// Looks at the database while somebody listens, until told to stop.
+    /// Polls the database while a page is open, until the service stops.
     pub async fn run(self, store: Store) {
-        let looking = async {
+        let polling = async {
             let mut last = ChangeToken::default();
             loop {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 if self.changes.receiver_count() == 0 {
                     continue;
                 }
@@ -91,42 +90,42 @@ impl Live {
                         last = token;
                     }
                     Ok(_) => {}
-                    Err(error) => debug!(%error, "open pages are not told of changes"),
+                    Err(error) => debug!(%error, "polling for changes failed"),
                 }
             }
         };
-        let _stopped = self.stop.run_until_cancelled(looking).await;
+        let _stopped = self.stop.run_until_cancelled(polling).await;
     }
 }
 
 /// Opens a stream.
-pub(super) async fn live(State(ui): State<Ui>) -> Result<Response, Refusal> {
-    let Live { changes, room, stop } = ui.live;
-    let permit = room
+pub(super) async fn live(State(ui): State<Ui>) -> Result<Response, ErrorPage> {
+    let Live { changes, permits, stop } = ui.live;
+    let permit = permits
         .try_acquire_owned()
-        .map_err(|_| Refusal::busy("Too many pages are open; this one does not update by itself."))?;
+        .map_err(|_| ErrorPage::busy("Too many pages are open; this one does not update by itself."))?;
     let mut changes = changes.subscribe();
     if changes.borrow().seen_at.is_some_and(|last| last.elapsed() < PAGE_LOAD_MAX) {
         changes.mark_changed();
     }
-    let listener = Listener { changes, until: Instant::now() + STREAM_LENGTH, stop, _permit: permit };
-    let events = stream::unfold(listener, |mut listener| async move {
-        // Browsers say nothing of an event without data.
+    let subscriber = Subscriber { changes, until: Instant::now() + STREAM_DURATION, stop, _permit: permit };
+    let events = stream::unfold(subscriber, |mut subscriber| async move {
+        // Browsers ignore an event without data.
         let word = Event::default().event("changed").data("now");
-        listener.next().await.then(|| (Ok::<_, Infallible>(word), listener))
+        subscriber.next().await.then(|| (Ok::<_, Infallible>(word), subscriber))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-struct Listener {
+struct Subscriber {
     changes: watch::Receiver<Changes>,
     until: Instant,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Listener {
-    /// Waits for the next change; `false` when the stream is to end.
+impl Subscriber {
+    /// Waits for the next change; `false` if the stream must end.
     async fn next(&mut self) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,

@@ -1,14 +1,14 @@
 //! `/login` and `/logout`: a key of `API_KEYS` is exchanged for a session.
 //!
-//! A wrong key is answered after a second, and only so many wait at once, so that guessing is slow. A
-//! right one never waits, whatever others send.
+//! A wrong key is answered after a second, and the number of waiting ones is limited, so that guessing is
+//! slow. A correct key never waits.
 
-use super::guard::{self, Visitor};
+use super::auth::{Visitor, is_from_our_page};
+use super::error_page::ErrorPage;
 use super::query::Query;
-use super::refusal::Refusal;
 use super::session::{COOKIE, Session};
-use super::{Ui, frame};
-use crate::auth;
+use super::{Ui, layout};
+use crate::auth::holder;
 use crate::config::Access;
 use crate::domain::local::is_local;
 use axum::extract::{Form, State};
@@ -19,19 +19,19 @@ use serde::Deserialize;
 use std::time::Duration;
 use tracing::{info, warn};
 
-/// How long a wrong key waits for its answer.
+/// The delay of the response to a wrong key.
 const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
 
-/// How many wrong keys may wait at once in one process; what comes beyond is told to come again.
+/// The largest number of wrong keys that wait in one process; more get 503.
 pub(super) const WRONG_KEYS_MAX: usize = 16;
 
-/// Where to go after the login.
+/// The query of the login page.
 #[derive(Debug, Deserialize)]
 pub(super) struct LoginQuery {
     next: Option<String>,
 }
 
-/// What the login's form sends.
+/// The form of the login page.
 #[derive(Deserialize)]
 pub(super) struct LoginForm {
     key: String,
@@ -39,7 +39,7 @@ pub(super) struct LoginForm {
     next: String,
 }
 
-/// The login.
+/// The login page.
 pub(super) async fn form(State(ui): State<Ui>, Query(query): Query<LoginQuery>) -> Response {
     if !matches!(*ui.access, Access::Keys(_)) {
         return Redirect::to("/").into_response();
@@ -47,31 +47,31 @@ pub(super) async fn form(State(ui): State<Ui>, Query(query): Query<LoginQuery>) 
     page(StatusCode::OK, query.next.as_deref().unwrap_or("/"), None)
 }
 
-/// Begins a session where the key is one of ours.
+/// Starts a session if the key is valid.
 pub(super) async fn login(
     State(ui): State<Ui>,
     headers: HeaderMap,
     Form(form): Form<LoginForm>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorPage> {
     let Access::Keys(keys) = &*ui.access else { return Ok(Redirect::to("/").into_response()) };
-    if !guard::is_from_our_page(&headers) {
-        return Err(Refusal::foreign());
+    if !is_from_our_page(&headers) {
+        return Err(ErrorPage::foreign());
     }
-    if is_plain_and_far(&headers) {
-        return Err(Refusal::bad_request(
+    if is_remote_over_http(&headers) {
+        return Err(ErrorPage::bad_request(
             "This page came over plain HTTP, and browsers keep a session only over HTTPS or on localhost: open it by https://.",
         ));
     }
-    let Some(key) = auth::holder(keys, &form.key) else {
+    let Some(key) = holder(keys, &form.key) else {
         let Ok(_waiting) = ui.wrong_keys.try_acquire() else {
-            return Err(Refusal::busy("Too many wrong keys at once: try again in a few seconds."));
+            return Err(ErrorPage::busy("Too many wrong keys at once: try again in a few seconds."));
         };
-        warn!("a login with a key that is not one of API_KEYS");
+        warn!("login rejected: unknown key");
         tokio::time::sleep(WRONG_KEY_DELAY).await;
         return Ok(page(StatusCode::UNAUTHORIZED, &form.next, Some("This key is not one of API_KEYS.")));
     };
     info!(who = key.name, "logged in");
-    let session = Session::begin(key, (ui.clock)());
+    let session = Session::start(key, (ui.clock)());
     Ok(with_cookie(Redirect::to(local_path(&form.next)), &session.cookie(key), ""))
 }
 
@@ -96,7 +96,7 @@ fn page(status: StatusCode, next: &str, error: Option<&str>) -> Response {
             }
         }
     };
-    (status, frame::bare("Log in", &body)).into_response()
+    (status, layout::bare("Log in", &body)).into_response()
 }
 
 fn with_cookie(redirect: Redirect, value: &str, more: &str) -> Response {
@@ -108,21 +108,21 @@ fn with_cookie(redirect: Redirect, value: &str, more: &str) -> Response {
     response
 }
 
-/// Whether a browser says that it sent the form over plain HTTP, and not to its own machine: it
-/// would drop the cookie without a word.
-fn is_plain_and_far(headers: &HeaderMap) -> bool {
+/// Whether a browser reports that it sent the form over plain HTTP to another machine: it would silently
+/// drop the cookie.
+fn is_remote_over_http(headers: &HeaderMap) -> bool {
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
     origin.strip_prefix("http://").is_some_and(|host| !is_local(Some(host), None))
 }
 
-/// Where to go: a page of ours and nowhere else.
+/// The page to redirect to: only a local path is allowed.
 fn local_path(next: &str) -> &str {
     let second = next.as_bytes().get(1);
-    let is_ours = next.starts_with('/')
+    let is_local_path = next.starts_with('/')
         && !matches!(second, Some(b'/' | b'\\'))
         && next.bytes().all(|byte| byte.is_ascii_graphic())
         && !next.starts_with("/login");
-    if is_ours { next } else { "/" }
+    if is_local_path { next } else { "/" }
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
     use super::local_path;
 
     #[test]
-    fn after_the_login_nobody_is_sent_elsewhere() {
+    fn the_login_redirects_only_to_local_paths() {
         for path in ["/events?type=invoice.paid", "/executions/42", "/"] {
             assert_eq!(local_path(path), path);
         }

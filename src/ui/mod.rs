@@ -1,25 +1,26 @@
-//! The dashboard: pages rendered here, readable without a script and kept up to date by a small one.
+//! The dashboard: pages rendered on the server, readable without a script and updated by a small one.
 //!
-//! It reads and writes through the store alone and knows nothing of the API. Pages hold no inline
-//! script or style and refer to nothing on another host; whatever came from outside is escaped by
-//! the templates, so that no payload becomes markup.
+//! It reads and writes only through the store and knows nothing about the API. Pages have no inline script
+//! or style and refer to no other host. The templates escape all external data, so that no payload becomes
+//! markup.
 
 mod assessment;
 mod assets;
 mod audit;
+mod auth;
 mod badge;
 mod bulk;
 mod chart;
 mod destinations;
 mod elements;
+mod error_page;
 mod events;
 mod executions;
 mod failures;
 mod filters;
 mod forms;
-mod frame;
-mod guard;
 mod history;
+mod layout;
 mod list;
 mod live;
 mod login;
@@ -29,7 +30,6 @@ mod payload;
 mod playground;
 mod preview;
 mod query;
-mod refusal;
 mod search;
 mod session;
 mod timeline;
@@ -54,7 +54,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
-/// What the dashboard is made of.
+/// The parts of the dashboard.
 pub struct Parts {
     /// The database.
     pub store: Store,
@@ -62,21 +62,21 @@ pub struct Parts {
     pub scope: Scope,
     /// The limits by which health is assessed.
     pub thresholds: Thresholds,
-    /// Makes previews.
+    /// Creates previews.
     pub previewer: Previewer,
     /// Wakes the workers after a retry.
     pub notifier: Notifier,
     /// Who may log in.
     pub access: Arc<Access>,
-    /// The time now: how long ago things were, and whether a session is over.
+    /// The current time, for ages and for the end of sessions.
     pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
-    /// What only `dev` has.
+    /// The playground, which only `dev` has.
     pub playground: Option<Playground>,
-    /// Ends the streams to open pages.
+    /// Ends the event streams to open pages.
     pub stop: CancellationToken,
 }
 
-/// The dashboard, ready to be routed to. Cheap to clone.
+/// The state of the dashboard's routes. Cheap to clone.
 #[derive(Clone)]
 pub struct Ui {
     store: Store,
@@ -102,7 +102,7 @@ fn origin(event: &EventRow) -> Origin<'_> {
 }
 
 impl Ui {
-    /// Puts it together.
+    /// Builds the dashboard's state.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, scope, thresholds, previewer, notifier, access, clock, playground, stop } = parts;
         Self {
@@ -124,12 +124,12 @@ impl Ui {
         }
     }
 
-    /// Whether somebody is logged in who may read pages beside the dashboard, such as the API's own.
+    /// Whether a request has a session, which also allows it to read the API's description.
     pub fn is_logged_in(&self, headers: &HeaderMap) -> bool {
-        guard::is_logged_in(self, headers)
+        auth::is_logged_in(self, headers)
     }
 
-    /// Makes ready for who comes first, and tells open pages of changes, until told to stop.
+    /// Warms up the database, and notifies open pages of changes, until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let telling = self.live.clone().run(self.store.clone());
         tokio::join!(stop.run_until_cancelled(overview::prepare(&self)), telling);
@@ -140,18 +140,18 @@ impl Ui {
 pub fn routes(ui: Ui) -> Router {
     let pages = pages().into_iter().fold(Router::new(), |router, (path, page)| router.route(path, page));
     pages
-        .route_layer(from_fn_with_state(ui.clone(), guard::guard))
+        .route_layer(from_fn_with_state(ui.clone(), auth::require_session))
         .route(
             "/login",
-            get(login::form).post(login::login).layer(DefaultBodyLimit::max(guard::FORM_BYTES_MAX)),
+            get(login::form).post(login::login).layer(DefaultBodyLimit::max(auth::FORM_BYTES_MAX)),
         )
         .route("/assets/{name}", get(assets::asset))
-        .layer(from_fn(with_headers))
+        .layer(from_fn(add_headers))
         .layer(CompressionLayer::new())
         .with_state(ui)
 }
 
-/// The paths that want a session where there are keys.
+/// The paths that require a session if there are API keys.
 pub fn guarded_paths() -> impl Iterator<Item = &'static str> {
     pages().into_iter().map(|(path, _)| path)
 }
@@ -181,11 +181,11 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/audit", get(audit::list)),
         ("/playground/send", post(playground::send)),
         ("/live", get(live::live)),
-        (guard::LOGOUT, post(login::logout)),
+        (auth::LOGOUT, post(login::logout)),
     ]
 }
 
-/// Everything that a page needs comes from here, and nobody frames it.
+/// Pages load resources only from this origin and cannot be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -198,7 +198,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()"),
 ];
 
-async fn with_headers(request: Request, next: Next) -> Response {
+async fn add_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));

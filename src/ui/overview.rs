@@ -1,12 +1,12 @@
 //! `/`: whether money flows, and if not, why.
 
 use super::assessment::{banner, waiting_words};
+use super::auth::Visitor;
 use super::elements::{address, ago, count, empty, humanize_age, in_parts, status};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::error_page::ErrorPage;
 use super::history::{History, Range};
+use super::layout::{self, Tab};
 use super::query::Query;
-use super::refusal::Refusal;
 use super::{Ui, chart, destinations, playground};
 use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
@@ -37,7 +37,7 @@ pub(super) async fn overview(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<OverviewQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let Gathered { snapshot, history, events, failures, changes, replicas, rejections, cards } =
         gather(&ui, Range::of(query.range.as_deref())).await?;
     let now = snapshot.now;
@@ -76,7 +76,7 @@ pub(super) async fn overview(
             }
         }
     };
-    Ok(frame::page(&visitor, Tab::Overview, &assessment.headline, &body))
+    Ok(layout::page(&visitor, Tab::Overview, &assessment.headline, &body))
 }
 
 /// All that the overview shows.
@@ -91,13 +91,13 @@ struct Gathered {
     cards: Vec<destinations::Card>,
 }
 
-async fn gather(ui: &Ui, range: Range) -> Result<Gathered, Refusal> {
+async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
     let failed = ExecutionFilter { status: Some(Status::Failed.as_str()), ..ExecutionFilter::default() };
     let everything = EventFilter::default();
     let (snapshot, history, events, failures, rows) = tokio::try_join!(
         ui.snapshot(),
         ui.history(range),
-        async { Ok::<_, Refusal>(ui.store.events.events(&everything, None, LATEST).await?.rows) },
+        async { Ok::<_, ErrorPage>(ui.store.events.events(&everything, None, LATEST).await?.rows) },
         async { Ok(ui.store.reports.executions(&failed, None, LATEST).await?.rows) },
         async {
             let changes = ui.store.reports.audited(None, None, LATEST).await?.rows;

@@ -3,8 +3,8 @@
 //! However many pages are open, each change is read once.
 
 use super::Ui;
+use super::error_page::ErrorPage;
 use super::history::{History, Range};
-use super::refusal::Refusal;
 use crate::health::Snapshot;
 use crate::single_flight::SingleFlight;
 use std::sync::Arc;
@@ -22,24 +22,24 @@ const HISTORY_MAX_AGE_UNWATCHED: Duration = Duration::from_secs(1);
 /// The latest snapshot and time series. Cheap to clone: clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OverviewCache {
-    snapshot: SingleFlight<Arc<Snapshot>, Refusal>,
-    histories: [SingleFlight<Arc<History>, Refusal>; Range::ALL.len()],
+    snapshot: SingleFlight<Arc<Snapshot>, ErrorPage>,
+    histories: [SingleFlight<Arc<History>, ErrorPage>; Range::ALL.len()],
 }
 
 impl Ui {
     /// The health snapshot.
-    pub(super) async fn snapshot(&self) -> Result<Arc<Snapshot>, Refusal> {
+    pub(super) async fn snapshot(&self) -> Result<Arc<Snapshot>, ErrorPage> {
         let changes = self.live.changes().all;
-        let max_age = if self.live.is_looking() { SNAPSHOT_MAX_AGE } else { Duration::ZERO };
+        let max_age = if self.live.is_polling() { SNAPSHOT_MAX_AGE } else { Duration::ZERO };
         let (store, scope) = (self.store.clone(), self.scope.clone());
         let read = async move { Ok(Arc::new(Snapshot::load(&store, &scope).await?)) };
         self.overview_cache.snapshot.get_version(changes, max_age, read).await
     }
 
     /// What happened in a range of time up to now.
-    pub(super) async fn history(&self, range: Range) -> Result<Arc<History>, Refusal> {
+    pub(super) async fn history(&self, range: Range) -> Result<Arc<History>, ErrorPage> {
         let changes = self.live.changes().numbers;
-        let max_age = if self.live.is_looking() { HISTORY_MAX_AGE } else { HISTORY_MAX_AGE_UNWATCHED };
+        let max_age = if self.live.is_polling() { HISTORY_MAX_AGE } else { HISTORY_MAX_AGE_UNWATCHED };
         let store = self.store.clone();
         let read = async move {
             let now = store.reports.now().await?;

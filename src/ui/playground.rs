@@ -1,10 +1,10 @@
-//! What `dev` has beside a dashboard: a test event at a click, and the sandbox's table.
+//! The playground, which only `dev` has: it sends test events and links to the sandbox's table.
 
 use super::Ui;
-use super::frame;
-use super::guard::Visitor;
+use super::auth::Visitor;
+use super::error_page::ErrorPage;
+use super::layout;
 use super::query::Form;
-use super::refusal::Refusal;
 use axum::extract::State;
 use axum::response::Redirect;
 use futures_util::future::BoxFuture;
@@ -12,42 +12,42 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Sends one sample event of the type named to this service's own webhook, as Stripe would, and
-/// tells the event's id.
+/// Sends one sample event of the given type to this service's own webhook, as Stripe would, and returns
+/// the event's id.
 pub type SendSample = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, SampleError>> + Send + Sync>;
 
-/// Why no sample was sent, for people.
+/// Why no sample was sent.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SampleError(pub String);
 
-/// What only `dev` has.
+/// The parts of the dashboard that only `dev` has.
 #[derive(Clone)]
 pub struct Playground {
     /// The types of samples.
     pub samples: Vec<&'static str>,
     /// Sends one.
     pub send: SendSample,
-    /// Where the sandbox shows its table, where there is one.
+    /// The address of the sandbox's table, if there is a sandbox.
     pub table_url: Option<String>,
 }
 
-/// What the form sends.
+/// The form.
 #[derive(Debug, Deserialize)]
 pub(super) struct SendForm {
     sample: String,
 }
 
 /// Sends a sample and shows its event.
-pub(super) async fn send(State(ui): State<Ui>, Form(form): Form<SendForm>) -> Result<Redirect, Refusal> {
-    let playground = ui.playground.ok_or_else(|| Refusal::not_found("Only dev sends test events."))?;
+pub(super) async fn send(State(ui): State<Ui>, Form(form): Form<SendForm>) -> Result<Redirect, ErrorPage> {
+    let playground = ui.playground.ok_or_else(|| ErrorPage::not_found("Only dev sends test events."))?;
     match (playground.send)(form.sample).await {
         Ok(event_id) => Ok(Redirect::to(&format!("/events/{event_id}?done=sent"))),
-        Err(error) => Err(Refusal::conflict(error.to_string())),
+        Err(error) => Err(ErrorPage::conflict(error.to_string())),
     }
 }
 
-/// The box on the overview.
+/// The panel on the overview.
 pub(super) fn panel(visitor: &Visitor, playground: &Playground) -> Markup {
     let fields = html! {
         label.hidden for="sample" { "Type of test event" }
@@ -61,7 +61,7 @@ pub(super) fn panel(visitor: &Visitor, playground: &Playground) -> Markup {
     html! {
         section.strip aria-label="Playground" {
             span.strip-text { strong { "dev" } " runs everything on this machine." }
-            (frame::post(visitor, "/playground/send", &fields))
+            (layout::post_form(visitor, "/playground/send", &fields))
             @if let Some(url) = &playground.table_url { a.button href=(url) { "The sandbox's table" } }
         }
     }

@@ -4,12 +4,12 @@
 //! destination is asked for them.
 
 use super::Ui;
+use super::auth::Visitor;
 use super::elements::{empty, status};
+use super::error_page::ErrorPage;
 use super::executions::missing;
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::layout::{self, Tab};
 use super::query::Path;
-use super::refusal::Refusal;
 use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::execution::ExecutionId;
 use crate::domain::preview::{
@@ -24,7 +24,7 @@ pub(super) async fn preview(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(id): Path<i64>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let execution = ui.store.reports.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
     let made = match (ui.previewer)(ExecutionId(id)).await {
         Ok(made) => told(id, noun(&ui.destinations, &execution.destination), &made),
@@ -51,7 +51,7 @@ pub(super) async fn preview(
         }
         (made)
     };
-    Ok(frame::still(&visitor, Tab::Executions, &title, &body))
+    Ok(layout::static_page(&visitor, Tab::Executions, &title, &body))
 }
 
 fn told(id: i64, noun: Noun, made: &ExecutionPreview) -> Markup {

@@ -1,15 +1,15 @@
 //! `/search`: one box for an id, an e-mail address or a link to what a destination wrote. It leads to the
 //! event, or to the story of the object, the customer or whatever else the events have in common.
 
+use super::auth::Visitor;
 use super::elements::{
     Head::{Number, Text},
     address, capital, empty, maybe, none, outside, pager, status, table, time,
 };
+use super::error_page::ErrorPage;
 use super::events::{mode, type_of};
-use super::frame::{self, Tab};
-use super::guard::Visitor;
+use super::layout::{self, Tab};
 use super::query::{self, Query};
-use super::refusal::Refusal;
 use super::timeline::{Names, timeline};
 use super::{Ui, origin};
 use crate::domain::event::EventKey;
@@ -41,11 +41,11 @@ pub(super) async fn search(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<SearchQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorPage> {
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(|text| Sought::read(text, &ui.destinations))
-        .ok_or_else(|| Refusal::bad_request("Search for 1 to 1000 characters, not only blanks."))?;
+        .ok_or_else(|| ErrorPage::bad_request("Search for 1 to 1000 characters, not only blanks."))?;
     let page = ui.store.events.search(&sought, query::cursor(query.cursor.as_deref())?, EVENTS).await?;
     if let [found] = page.rows.as_slice()
         && found.event.event_id == sought.event_id
@@ -78,7 +78,7 @@ pub(super) async fn search(
         }
         (pager(newest.as_deref(), older.as_deref()))
     };
-    Ok(frame::page(&visitor, Tab::Search, query.q.trim(), &body).into_response())
+    Ok(layout::page(&visitor, Tab::Search, query.q.trim(), &body).into_response())
 }
 
 /// What the events that were found have in common.

@@ -1,8 +1,8 @@
-//! Sessions of the dashboard: a signed cookie that stands for a key of `API_KEYS` without holding it.
+//! Sessions of the dashboard: a signed cookie that stands for a key of `API_KEYS` without containing it.
 //!
-//! What signs is derived from the key itself. So a session is good at every replica, nothing is
-//! stored, and it ends when its key is changed or taken out of `API_KEYS`. Tokens of forms are
-//! bound to the session, and each is written differently, so that compression tells nothing of it.
+//! The signing secret is derived from the key itself. So a session is valid at every replica, nothing is
+//! stored, and it ends when its key is changed or removed from `API_KEYS`. Form tokens are bound to the
+//! session, and each has its own salt, so that compression reveals nothing about it.
 
 use crate::config::{ApiKey, Scope};
 use base64::Engine;
@@ -15,27 +15,27 @@ use sha2::Sha256;
 /// The cookie's name. Browsers take a `__Host-` cookie only with Secure, for this host and all paths.
 pub(super) const COOKIE: &str = "__Host-eventbridge";
 
-/// How long a session lasts, counted from the login.
+/// The duration of a session from the login.
 const LIFETIME: TimeDelta = TimeDelta::hours(12);
 
-const FORM: &str = "1";
+const VERSION: &str = "1";
 const NONCE_BYTES: usize = 16;
 
-/// A session that is good now.
+/// A valid session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Session {
     /// The name of its key.
     pub holder: String,
-    /// What its key may do.
+    /// The scope of its key.
     pub scope: Scope,
-    /// What makes this session another than every other one of the key.
+    /// Distinguishes this session from others of the same key.
     nonce: String,
     expires: i64,
 }
 
 impl Session {
-    /// A new session for the holder of a key.
-    pub fn begin(key: &ApiKey, now: DateTime<Utc>) -> Self {
+    /// Starts a session for the holder of a key.
+    pub fn start(key: &ApiKey, now: DateTime<Utc>) -> Self {
         Self {
             holder: key.name.clone(),
             scope: key.scope,
@@ -44,18 +44,18 @@ impl Session {
         }
     }
 
-    /// The text that the browser keeps.
+    /// The value of the cookie.
     pub fn cookie(&self, key: &ApiKey) -> String {
         let signature = BASE64_URL_SAFE_NO_PAD.encode(self.mac(key).finalize().into_bytes());
-        format!("{FORM}.{}.{}.{}.{signature}", self.holder, self.expires, self.nonce)
+        format!("{VERSION}.{}.{}.{}.{signature}", self.holder, self.expires, self.nonce)
     }
 
-    /// Reads what [`Session::cookie`] wrote; nothing where it is forged, over, or its key is gone.
+    /// Reads a value of [`Session::cookie`]; `None` if it is forged or expired, or its key was removed.
     pub fn read(cookie: &str, keys: &[ApiKey], now: DateTime<Utc>) -> Option<Self> {
         let mut parts = cookie.split('.');
-        let (form, holder, expires, nonce, signature) =
+        let (version, holder, expires, nonce, signature) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if form != FORM || parts.next().is_some() {
+        if version != VERSION || parts.next().is_some() {
             return None;
         }
         let key = keys.iter().find(|key| key.name == holder)?;
@@ -77,7 +77,7 @@ impl Session {
         format!("{salt}.{signature}")
     }
 
-    /// Whether a token was made for a form of this session.
+    /// Whether a token belongs to a form of this session.
     pub fn owns_form(&self, key: &ApiKey, token: &str) -> bool {
         let Some((salt, signature)) = token.split_once('.') else { return false };
         let Ok(signature) = BASE64_URL_SAFE_NO_PAD.decode(signature) else { return false };
@@ -102,7 +102,7 @@ pub(super) const fn scope_word(scope: Scope) -> &'static str {
     }
 }
 
-/// Signs parts, each with its length, under a secret that is derived from the key for this use alone.
+/// Signs parts, each with its length, with a secret that is derived from the key only for this purpose.
 fn signed(key: &ApiKey, parts: &[&str]) -> Hmac<Sha256> {
     let mut derived = mac(key.key.expose_secret().as_bytes());
     derived.update(b"eventbridge dashboard 1");
@@ -115,8 +115,8 @@ fn signed(key: &ApiKey, parts: &[&str]) -> Hmac<Sha256> {
 }
 
 fn mac(secret: &[u8]) -> Hmac<Sha256> {
-    #[expect(clippy::expect_used, reason = "HMAC takes secrets of any length")]
-    Hmac::new_from_slice(secret).expect("any length will do")
+    #[expect(clippy::expect_used, reason = "HMAC accepts secrets of any length")]
+    Hmac::new_from_slice(secret).expect("any length is valid")
 }
 
 fn nonce() -> String {
@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn a_session_reads_back_until_it_is_over_or_its_key_is_gone_or_changed() {
+    fn a_session_is_valid_until_it_expires_or_its_key_changes() {
         let ops = key("ops", Scope::Write, "0123456789abcdef0123456789abcdef");
-        let session = Session::begin(&ops, at(1000));
+        let session = Session::start(&ops, at(1000));
         let cookie = session.cookie(&ops);
         let read = |keys: &[ApiKey], now| Session::read(&cookie, keys, at(now));
         assert_eq!(read(std::slice::from_ref(&ops), 1000), Some(session.clone()));
@@ -152,9 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_was_changed_anywhere_is_no_session_and_holds_no_key() {
+    fn a_changed_cookie_is_no_session_and_a_cookie_contains_no_key() {
         let ops = key("ops", Scope::Read, "0123456789abcdef0123456789abcdef");
-        let cookie = Session::begin(&ops, at(1000)).cookie(&ops);
+        let cookie = Session::start(&ops, at(1000)).cookie(&ops);
         assert!(!cookie.contains(ops.key.expose_secret()));
         for position in 0..cookie.len() {
             let mut bytes = cookie.clone().into_bytes();
@@ -169,9 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn a_form_belongs_to_one_session_and_is_written_anew_each_time() {
+    fn a_form_token_belongs_to_one_session_and_is_never_repeated() {
         let ops = key("ops", Scope::Write, "0123456789abcdef0123456789abcdef");
-        let (one, other) = (Session::begin(&ops, at(1000)), Session::begin(&ops, at(1000)));
+        let (one, other) = (Session::start(&ops, at(1000)), Session::start(&ops, at(1000)));
         let token = one.form_token(&ops);
         assert!(one.owns_form(&ops, &token));
         assert!(!other.owns_form(&ops, &token));

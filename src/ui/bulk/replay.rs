@@ -1,25 +1,25 @@
-//! `/events/replay`: many events delivered again, to whoever wants them now.
+//! `/events/replay`: delivers many events again, to the destinations that subscribe to them now.
 
-use super::{Deed, NOTE_CHARACTERS_MAX, ROWS_AT_ONCE, Step, Tally, Words, detail, plan_page};
+use super::{AuditEntry, BATCH_ROWS, Batch, Labels, NOTE_CHARACTERS_MAX, Totals, detail, plan_page};
 use crate::domain::destination_summary::wanted_of;
 use crate::domain::event::EventKey;
 use crate::store::{Cursor, EventFilter};
 use crate::ui::Ui;
+use crate::ui::auth::Visitor;
 use crate::ui::elements::address;
+use crate::ui::error_page::ErrorPage;
 use crate::ui::filters::{EventsWanted, NotListed};
 use crate::ui::forms::optional_note_of;
-use crate::ui::frame::{self, Tab};
-use crate::ui::guard::Visitor;
+use crate::ui::layout::{self, Tab};
 use crate::ui::list::Wanted as _;
 use crate::ui::query::{self, Form, Query, filled};
-use crate::ui::refusal::Refusal;
 use axum::extract::State;
 use axum::response::{Html, Redirect};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::info;
 
-const WORDS: Words = Words {
+const LABELS: Labels = Labels {
     verb: "Replay",
     things: ["delivery", "deliveries"],
     path: "/events/replay",
@@ -31,7 +31,7 @@ const WORDS: Words = Words {
     ],
 };
 
-/// Which events, to which destination alone, and where to go on.
+/// The events, an optional destination, and where to continue.
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct PlanQuery {
     #[serde(flatten)]
@@ -41,7 +41,7 @@ pub(in crate::ui) struct PlanQuery {
     cursor: Option<String>,
 }
 
-/// What the form of the plan sends.
+/// The form of the plan.
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct ReplayForm {
     #[serde(flatten)]
@@ -53,50 +53,50 @@ pub(in crate::ui) struct ReplayForm {
     note: String,
 }
 
-/// From a list to the plan.
+/// The link from a list to the plan.
 pub(in crate::ui) fn replay_link(wanted: &EventsWanted) -> Markup {
-    html! { a.button href=(address(WORDS.path, &wanted.pairs())) { "Replay these …" } }
+    html! { a.button href=(address(LABELS.path, &wanted.pairs())) { "Replay these …" } }
 }
 
-/// What would be delivered again, with nothing changed.
+/// Shows what would be delivered again; changes nothing.
 pub(in crate::ui) async fn plan(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<PlanQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let PlanQuery { mut wanted, destination, cursor } = query;
     let from = query::cursor(cursor.as_deref())?;
     let only = destination.as_deref();
-    let tally = tally(&ui, &mut wanted, only, from, None).await.map_err(NotListed::refusal)?;
+    let totals = totals(&ui, &mut wanted, only, from, None).await.map_err(NotListed::into_error_page)?;
     let mut pairs = wanted.pairs();
     pairs.push(("cursor", cursor.as_deref()));
     let choice = choice(&ui, &pairs, only);
     pairs.push(("destination", only));
-    let body = plan_page(&ui, &visitor, &WORDS, &pairs, &choice, &tally);
-    Ok(frame::still(&visitor, Tab::Events, "Replay", &body))
+    let body = plan_page(&ui, &visitor, &LABELS, &pairs, &choice, &totals);
+    Ok(layout::static_page(&visitor, Tab::Events, "Replay", &body))
 }
 
-/// Delivers them again, and shows how they get on.
+/// Queues them again and shows the progress.
 pub(in crate::ui) async fn replay(
     State(ui): State<Ui>,
     visitor: Visitor,
     Form(form): Form<ReplayForm>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     let ReplayForm { mut wanted, destination, cursor, note } = form;
     let cursor = query::cursor(cursor.as_deref())?;
     let note = optional_note_of(&note, NOTE_CHARACTERS_MAX)?;
-    let deed = Some((note, &visitor));
+    let entry = Some((note, &visitor));
     let only = destination.as_deref();
-    let tally = tally(&ui, &mut wanted, only, cursor, deed).await.map_err(NotListed::refusal)?;
-    info!(executions = tally.count(), who = visitor.who.name(), "replayed by hand");
+    let totals = totals(&ui, &mut wanted, only, cursor, entry).await.map_err(NotListed::into_error_page)?;
+    info!(executions = totals.count(), who = visitor.who.name(), "bulk replay queued");
     ui.notifier.notify();
     ui.badge.invalidate();
-    tally.watched()
+    totals.progress_page()
 }
 
-/// To which destination alone, where there are several.
+/// The choice of one destination, if there are several.
 fn choice(ui: &Ui, pairs: &[(&'static str, Option<&str>)], only: Option<&str>) -> Markup {
-    let to = |name| address(WORDS.path, &[pairs, &[("destination", name)]].concat());
+    let to = |name| address(LABELS.path, &[pairs, &[("destination", name)]].concat());
     html! {
         @if ui.instances.len() > 1 {
             nav.choice aria-label="Destination" {
@@ -110,13 +110,13 @@ fn choice(ui: &Ui, pairs: &[(&'static str, Option<&str>)], only: Option<&str>) -
     }
 }
 
-async fn tally(
+async fn totals(
     ui: &Ui,
     wanted: &mut EventsWanted,
     only: Option<&str>,
     cursor: Option<Cursor>,
-    deed: Option<(Option<&str>, &Visitor)>,
-) -> Result<Tally, NotListed> {
+    entry: Option<(Option<&str>, &Visitor)>,
+) -> Result<Totals, NotListed> {
     if let Some(name) = only.filter(|only| ui.instances.iter().all(|name| name != only)) {
         return Err(NotListed::Told(format!("Destination: none is called {name:?}.")));
     }
@@ -125,19 +125,19 @@ async fn tally(
     if let (Some(fields), Some(name)) = (asked.as_object_mut(), only) {
         fields.insert("destination".to_owned(), name.into());
     }
-    let detail = detail(&asked, deed.and_then(|(note, _)| note));
-    let deed = deed.map(|(_, visitor)| Deed { detail: &detail, caller: &visitor.who });
-    Tally::of(cursor, |cursor| step(ui, &filter, only, cursor, deed)).await
+    let detail = detail(&asked, entry.and_then(|(note, _)| note));
+    let entry = entry.map(|(_, visitor)| AuditEntry { detail: &detail, caller: &visitor.who });
+    Totals::of(cursor, |cursor| run_batch(ui, &filter, only, cursor, entry)).await
 }
 
-async fn step(
+async fn run_batch(
     ui: &Ui,
     filter: &EventFilter,
     only: Option<&str>,
     cursor: Option<Cursor>,
-    deed: Option<Deed<'_>>,
-) -> Result<Step, NotListed> {
-    let page = ui.store.events.events(filter, cursor, ROWS_AT_ONCE).await?;
+    entry: Option<AuditEntry<'_>>,
+) -> Result<Batch, NotListed> {
+    let page = ui.store.events.events(filter, cursor, BATCH_ROWS).await?;
     let mut wanted = Vec::new();
     for row in &page.rows {
         let facts = row.facts();
@@ -146,11 +146,11 @@ async fn step(
                 .map(|execution| (EventKey(row.id), execution)),
         );
     }
-    let replayed = match deed {
+    let replayed = match entry {
         None => ui.store.interventions.would_replay(&wanted).await?,
-        Some(Deed { detail, caller }) => ui.store.interventions.replay(&wanted, detail, caller).await?,
+        Some(AuditEntry { detail, caller }) => ui.store.interventions.replay(&wanted, detail, caller).await?,
     };
-    Ok(Step {
+    Ok(Batch {
         created: replayed.created.values().sum(),
         counts: replayed.all(),
         line: replayed.line,

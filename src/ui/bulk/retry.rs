@@ -1,24 +1,24 @@
-//! `/executions/retry`: many executions tried again.
+//! `/executions/retry`: retries many executions.
 
-use super::{Deed, NOTE_CHARACTERS_MAX, ROWS_AT_ONCE, Step, Tally, Words, detail, plan_page};
+use super::{AuditEntry, BATCH_ROWS, Batch, Labels, NOTE_CHARACTERS_MAX, Totals, detail, plan_page};
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::store::{Cursor, ExecutionFilter};
 use crate::ui::Ui;
+use crate::ui::auth::Visitor;
 use crate::ui::elements::address;
+use crate::ui::error_page::ErrorPage;
 use crate::ui::filters::{ExecutionsWanted, NotListed};
 use crate::ui::forms::optional_note_of;
-use crate::ui::frame::{self, Tab};
-use crate::ui::guard::Visitor;
+use crate::ui::layout::{self, Tab};
 use crate::ui::list::Wanted as _;
 use crate::ui::query::{self, Form, Query};
-use crate::ui::refusal::Refusal;
 use axum::extract::State;
 use axum::response::{Html, Redirect};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::info;
 
-const WORDS: Words = Words {
+const LABELS: Labels = Labels {
     verb: "Retry",
     things: ["execution", "executions"],
     path: "/executions/retry",
@@ -30,7 +30,7 @@ const WORDS: Words = Words {
     ],
 };
 
-/// Which executions, and where to go on.
+/// The executions, and where to continue.
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct PlanQuery {
     #[serde(flatten)]
@@ -38,7 +38,7 @@ pub(in crate::ui) struct PlanQuery {
     cursor: Option<String>,
 }
 
-/// What the form of the plan sends.
+/// The form of the plan.
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct RetryForm {
     #[serde(flatten)]
@@ -48,59 +48,59 @@ pub(in crate::ui) struct RetryForm {
     note: String,
 }
 
-/// From a list to the plan, where what is listed can be retried.
+/// The link from a list to the plan, if the listed executions can be retried.
 pub(in crate::ui) fn retry_link(wanted: &ExecutionsWanted) -> Markup {
     let is_possible = wanted.status.as_deref().is_none_or(|status| status.parse().is_ok_and(can_be_retried));
     let all_failed = wanted.status.is_none() && wanted.failure.is_none();
     html! {
         @if is_possible {
-            a.button href=(address(WORDS.path, &wanted.pairs())) {
+            a.button href=(address(LABELS.path, &wanted.pairs())) {
                 (if all_failed { "Retry the failed ones …" } else { "Retry these …" })
             }
         }
     }
 }
 
-/// What would be retried, with nothing changed.
+/// Shows what would be retried; changes nothing.
 pub(in crate::ui) async fn plan(
     State(ui): State<Ui>,
     visitor: Visitor,
     Query(query): Query<PlanQuery>,
-) -> Result<Html<String>, Refusal> {
+) -> Result<Html<String>, ErrorPage> {
     let PlanQuery { mut wanted, cursor } = query;
     let from = query::cursor(cursor.as_deref())?;
-    let tally = tally(&ui, &mut wanted, from, None).await.map_err(NotListed::refusal)?;
+    let totals = totals(&ui, &mut wanted, from, None).await.map_err(NotListed::into_error_page)?;
     let more = html! {};
     let mut pairs = wanted.pairs();
     pairs.push(("cursor", cursor.as_deref()));
-    let body = plan_page(&ui, &visitor, &WORDS, &pairs, &more, &tally);
-    Ok(frame::still(&visitor, Tab::Executions, "Retry", &body))
+    let body = plan_page(&ui, &visitor, &LABELS, &pairs, &more, &totals);
+    Ok(layout::static_page(&visitor, Tab::Executions, "Retry", &body))
 }
 
-/// Retries them, and shows how they get on.
+/// Retries them and shows the progress.
 pub(in crate::ui) async fn retry(
     State(ui): State<Ui>,
     visitor: Visitor,
     Form(form): Form<RetryForm>,
-) -> Result<Redirect, Refusal> {
+) -> Result<Redirect, ErrorPage> {
     let RetryForm { mut wanted, cursor, note } = form;
     let cursor = query::cursor(cursor.as_deref())?;
     let note = optional_note_of(&note, NOTE_CHARACTERS_MAX)?;
-    let deed = Some((note, &visitor));
-    let tally = tally(&ui, &mut wanted, cursor, deed).await.map_err(NotListed::refusal)?;
-    info!(executions = tally.count(), who = visitor.who.name(), "retried many by hand");
+    let entry = Some((note, &visitor));
+    let totals = totals(&ui, &mut wanted, cursor, entry).await.map_err(NotListed::into_error_page)?;
+    info!(executions = totals.count(), who = visitor.who.name(), "bulk retry queued");
     ui.notifier.notify();
     ui.badge.invalidate();
-    tally.watched()
+    totals.progress_page()
 }
 
-/// Goes through what is wanted, in the state that is retried where none is named.
-async fn tally(
+/// Covers the selected executions; without a state in the filter, the failed ones.
+async fn totals(
     ui: &Ui,
     wanted: &mut ExecutionsWanted,
     cursor: Option<Cursor>,
-    deed: Option<(Option<&str>, &Visitor)>,
-) -> Result<Tally, NotListed> {
+    entry: Option<(Option<&str>, &Visitor)>,
+) -> Result<Totals, NotListed> {
     let status = match wanted.status.as_deref() {
         Some(word) => word.parse::<Status>().map_err(|error| NotListed::Told(format!("State: {error}.")))?,
         None => Status::Failed,
@@ -113,27 +113,27 @@ async fn tally(
     }
     wanted.status = Some(status.as_str().to_owned());
     let filter = wanted.read(ui).await?;
-    let detail = detail(&wanted.detail(), deed.and_then(|(note, _)| note));
-    let deed = deed.map(|(_, visitor)| Deed { detail: &detail, caller: &visitor.who });
-    Tally::of(cursor, |cursor| step(ui, &filter, status, cursor, deed)).await
+    let detail = detail(&wanted.detail(), entry.and_then(|(note, _)| note));
+    let entry = entry.map(|(_, visitor)| AuditEntry { detail: &detail, caller: &visitor.who });
+    Totals::of(cursor, |cursor| run_batch(ui, &filter, status, cursor, entry)).await
 }
 
-async fn step(
+async fn run_batch(
     ui: &Ui,
     filter: &ExecutionFilter,
     status: Status,
     cursor: Option<Cursor>,
-    deed: Option<Deed<'_>>,
-) -> Result<Step, NotListed> {
-    let page = ui.store.reports.executions(filter, cursor, ROWS_AT_ONCE).await?;
+    entry: Option<AuditEntry<'_>>,
+) -> Result<Batch, NotListed> {
+    let page = ui.store.reports.executions(filter, cursor, BATCH_ROWS).await?;
     let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
-    let retried = match deed {
+    let retried = match entry {
         None => ui.store.interventions.would_bulk_retry(&ids, status.as_str()).await?,
-        Some(Deed { detail, caller }) => {
+        Some(AuditEntry { detail, caller }) => {
             ui.store.interventions.bulk_retry(&ids, status.as_str(), detail, caller).await?
         }
     };
-    Ok(Step { counts: retried.counts, created: 0, line: retried.line, next: page.next })
+    Ok(Batch { counts: retried.counts, created: 0, line: retried.line, next: page.next })
 }
 
 fn can_be_retried(status: Status) -> bool {

@@ -3,7 +3,7 @@
 use super::fields::{select_field, text_field, time_field};
 use super::{NotListed, Pairs, clear, detail, instant, states, status, told, types, written};
 use crate::store::{Cursor, EventFilter, EventRow, Page, Window};
-use crate::ui::frame::Tab;
+use crate::ui::layout::Tab;
 use crate::ui::list::Wanted;
 use crate::ui::query::{ROWS, filled, last_days};
 use crate::ui::{Ui, bulk, events};
@@ -91,7 +91,7 @@ impl Wanted for EventsWanted {
         events::rows(rows)
     }
 
-    fn act(&self) -> Markup {
+    fn bulk_action(&self) -> Markup {
         bulk::replay_link(self)
     }
 }

@@ -3,7 +3,7 @@
 use super::fields::{select_field, text_field, time_field};
 use super::{NotListed, Pairs, clear, detail, event_key, instant, states, status, told, types, written};
 use crate::store::{Cursor, ExecutionFilter, ExecutionRow, Page, Window};
-use crate::ui::frame::Tab;
+use crate::ui::layout::Tab;
 use crate::ui::list::Wanted;
 use crate::ui::query::{ROWS, filled, last_days};
 use crate::ui::{Ui, bulk, executions};
@@ -97,7 +97,7 @@ impl Wanted for ExecutionsWanted {
         executions::rows(rows, &ui.instances)
     }
 
-    fn act(&self) -> Markup {
+    fn bulk_action(&self) -> Markup {
         bulk::retry_link(self)
     }
 }

@@ -13,8 +13,8 @@ pub(super) use executions::ExecutionsWanted;
 
 use super::Ui;
 use super::elements::{in_parts, time};
+use super::error_page::ErrorPage;
 use super::query::DAYS;
-use super::refusal::Refusal;
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
 use crate::domain::parse_time::parse_form_time;
@@ -33,7 +33,7 @@ pub(super) enum NotListed {
     /// What is asked for cannot be read, or wants more: told at the form.
     Told(String),
     /// It is no matter of the filter.
-    Refused(Refusal),
+    Refused(ErrorPage),
 }
 
 impl From<StoreError> for NotListed {
@@ -53,18 +53,18 @@ impl From<ListError> for NotListed {
     }
 }
 
-impl From<Refusal> for NotListed {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<ErrorPage> for NotListed {
+    fn from(error: ErrorPage) -> Self {
+        Self::Refused(error)
     }
 }
 
 impl NotListed {
     /// As a page of its own, where there is no form to tell it at.
-    pub(super) fn refusal(self) -> Refusal {
+    pub(super) fn into_error_page(self) -> ErrorPage {
         match self {
-            Self::Told(text) => Refusal::bad_request(text),
-            Self::Refused(refusal) => refusal,
+            Self::Told(text) => ErrorPage::bad_request(text),
+            Self::Refused(error) => error,
         }
     }
 }
@@ -72,11 +72,11 @@ impl NotListed {
 /// A page of a list, or an empty one with what is to be told at the form.
 pub(super) fn told_at_form<T>(
     listed: Result<Page<T>, NotListed>,
-) -> Result<(Page<T>, Option<String>), Refusal> {
+) -> Result<(Page<T>, Option<String>), ErrorPage> {
     match listed {
         Ok(page) => Ok((page, None)),
         Err(NotListed::Told(text)) => Ok((Page { rows: Vec::new(), next: None }, Some(text))),
-        Err(NotListed::Refused(refusal)) => Err(refusal),
+        Err(NotListed::Refused(error)) => Err(error),
     }
 }
 

@@ -1,8 +1,8 @@
-//! What stands around every page: the head, the bar with its tabs and search, and the messages.
+//! The layout of every page: document head, navigation bar with tabs and search, and footer.
 
 use super::assets::{ICON, SCRIPT, STYLE};
+use super::auth::{TOKEN, Visitor};
 use super::badge;
-use super::guard::{TOKEN, Visitor};
 use super::session::scope_word;
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
@@ -16,7 +16,7 @@ pub(super) enum Tab {
     Executions,
     Destinations,
     Audit,
-    /// What was searched for; the bar names it by its field alone.
+    /// Search results; the bar has only the search field for it.
     Search,
 }
 
@@ -29,17 +29,17 @@ const TABS: [(Tab, &str, &str); 6] = [
     (Tab::Audit, "/audit", "Audit"),
 ];
 
-/// A whole page for somebody who is let in; it is kept up to date while it is open.
+/// A complete page with navigation, which updates itself while it is open.
 pub(super) fn page(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
-    document(title, true, &framed(visitor, tab, body))
+    document(title, true, &with_navigation(visitor, tab, body))
 }
 
-/// The same for what is told once, because telling it takes some work.
-pub(super) fn still(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
-    document(title, false, &framed(visitor, tab, body))
+/// The same without updates, because the page is expensive.
+pub(super) fn static_page(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
+    document(title, false, &with_navigation(visitor, tab, body))
 }
 
-fn framed(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {
+fn with_navigation(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {
     html! {
         a.skip href="#main" { "Skip to the content" }
         header.top {
@@ -73,7 +73,7 @@ fn framed(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {
     }
 }
 
-/// A page with nothing around it, for whoever is not let in and for what went wrong.
+/// A page without navigation, for the login and for errors.
 pub(super) fn bare(title: &str, body: &Markup) -> Html<String> {
     let whole = html! {
         header.top { div.bar { a.brand href="/" { (mark()) span { "EventBridge" } } } }
@@ -82,8 +82,8 @@ pub(super) fn bare(title: &str, body: &Markup) -> Html<String> {
     document(title, false, &whole)
 }
 
-/// A form that changes something: it posts to `action` and bears the token of the session.
-pub(super) fn post(visitor: &Visitor, action: &str, fields: &Markup) -> Markup {
+/// A form that changes something: it posts to `action`, with the token of the session.
+pub(super) fn post_form(visitor: &Visitor, action: &str, fields: &Markup) -> Markup {
     html! {
         form.inline method="post" action=(action) {
             input type="hidden" name=(TOKEN) value=(visitor.token);
@@ -92,7 +92,7 @@ pub(super) fn post(visitor: &Visitor, action: &str, fields: &Markup) -> Markup {
     }
 }
 
-/// In how many groups something failed that nobody knows of; the part is there for when there are any.
+/// The number of unacknowledged failure groups. The element exists even if there are none, for updates.
 fn badge(visitor: &Visitor) -> Markup {
     let open = visitor.open_failures.unwrap_or_default();
     let number = if open < i64::from(badge::COUNTED_MAX) { open.to_string() } else { format!("{open}+") };
@@ -126,7 +126,7 @@ fn account(visitor: &Visitor) -> Markup {
     html! {
         @if let Some(scope) = visitor.scope {
             span.who title="The key that this session stands for" { (visitor.who.name()) " · " (scope_word(scope)) }
-            (post(visitor, "/logout", &html! { button.quiet type="submit" { "Log out" } }))
+            (post_form(visitor, "/logout", &html! { button.quiet type="submit" { "Log out" } }))
         }
     }
 }

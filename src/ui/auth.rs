@@ -1,12 +1,12 @@
-//! Who may see and do what in the dashboard.
+//! Authentication and authorisation of the dashboard.
 //!
-//! Every page but the login wants a session where there are keys. Whatever changes something must
-//! come from a page of our own: the browser says which page sent it, and where there is a session
-//! the form bears its token as well. All of it is looked at here, once, for every route.
+//! If API keys are configured, every page except the login requires a session. A request that changes
+//! something must come from a page of the dashboard: the browser reports the sending page, and with a
+//! session the form also has its token. One middleware checks all of this for every route.
 
 use super::Ui;
-use super::query::refuse_nul;
-use super::refusal::Refusal;
+use super::error_page::ErrorPage;
+use super::query::reject_nul;
 use super::session::{COOKIE, Session};
 use crate::auth::{self, Page};
 use crate::config::{Access, ApiKey, Scope};
@@ -19,41 +19,41 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded;
 
-/// The most that a form of ours may hold.
+/// The largest form in bytes.
 pub(super) const FORM_BYTES_MAX: usize = 16 * 1024;
 
-/// The field of a form that holds its token.
+/// The form field of the token.
 pub(super) const TOKEN: &str = "token";
 
-/// The one form that a key of the scope read may send.
+/// The only form that a key of the scope read may send.
 pub(super) const LOGOUT: &str = "/logout";
 
-/// Who looks at a page.
+/// The user of a page.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
-    /// Who it is, for the record of changes.
+    /// The caller, for the audit.
     pub who: Caller,
-    /// What the key may do; nothing where no key is asked for.
+    /// The scope of the key; `None` if no key is required.
     pub scope: Option<Scope>,
-    /// What the forms of this page bear.
+    /// The token of this page's forms.
     pub token: String,
-    /// In how many groups something failed that nobody knows of, where that could be read.
+    /// The number of unacknowledged failure groups, if it could be read.
     pub open_failures: Option<i64>,
 }
 
 impl Visitor {
-    /// Whether buttons that change something are shown, and do anything.
+    /// Whether buttons that change something are shown and allowed.
     pub const fn may_write(&self) -> bool {
         self.who.may_write()
     }
 }
 
 impl FromRequestParts<Ui> for Visitor {
-    type Rejection = Refusal;
+    type Rejection = ErrorPage;
 
-    async fn from_request_parts(parts: &mut Parts, ui: &Ui) -> Result<Self, Refusal> {
-        // There is one on every route behind the guard.
-        let mut visitor = parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)?;
+    async fn from_request_parts(parts: &mut Parts, ui: &Ui) -> Result<Self, ErrorPage> {
+        // Every route behind the middleware has one.
+        let mut visitor = parts.extensions.get::<Self>().cloned().ok_or_else(ErrorPage::internal)?;
         if parts.method == Method::GET {
             visitor.open_failures = ui.badge.read(&ui.store).await;
         }
@@ -61,32 +61,32 @@ impl FromRequestParts<Ui> for Visitor {
     }
 }
 
-/// Lets a request pass with its visitor, or sends it to the login.
-pub(super) async fn guard(State(ui): State<Ui>, mut request: Request, next: Next) -> Response {
+/// Accepts a request with its visitor, or redirects it to the login.
+pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let found = match &*ui.access {
         Access::Open | Access::LocalOnly => None,
         Access::Keys(keys) => match session(&ui, keys, request.headers()) {
             Some(found) => Some(found),
             None if reads => return to_login(&request),
-            None => return Refusal::signed_out().into_response(),
+            None => return ErrorPage::signed_out().into_response(),
         },
     };
     if !reads {
         if !is_from_our_page(request.headers()) {
-            return Refusal::foreign().into_response();
+            return ErrorPage::foreign().into_response();
         }
         let form;
         (request, form) = match read_form(request).await {
             Ok(read) => read,
-            Err(refusal) => return refusal.into_response(),
+            Err(error) => return error.into_response(),
         };
         if let Some((session, key)) = &found {
             if !session.owns_form(key, &token_of(&form)) {
-                return Refusal::stale_form().into_response();
+                return ErrorPage::stale_form().into_response();
             }
             if session.scope < Scope::Write && request.uri().path() != LOGOUT {
-                return Refusal::read_only().into_response();
+                return ErrorPage::read_only().into_response();
             }
         }
     }
@@ -105,8 +105,8 @@ pub(super) async fn guard(State(ui): State<Ui>, mut request: Request, next: Next
     next.run(request).await
 }
 
-/// Whether a request comes from a browser in which somebody is logged in. It says so of reading alone:
-/// a cookie goes along with whatever other pages make a browser send.
+/// Whether a request has a session. Use it only for reading: other pages can make a browser send the
+/// cookie.
 pub(super) fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
     match &*ui.access {
         Access::Open | Access::LocalOnly => false,
@@ -114,8 +114,8 @@ pub(super) fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether a browser says that a page of this very origin sent the request. A program that says
-/// nothing of the kind has the API.
+/// Whether a browser reports that a page of this origin sent the request. Programs, which report nothing,
+/// use the API.
 pub(super) fn is_from_our_page(headers: &HeaderMap) -> bool {
     auth::page(headers) == Page::Ours
 }
@@ -134,7 +134,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         .find_map(|(name, value)| (name == COOKIE).then_some(value))
 }
 
-/// To the login, and from there back to where one wanted to go.
+/// Redirects to the login, which leads back to the requested page.
 fn to_login(request: &Request) -> Response {
     let accepts_pages = text(request.headers(), &header::ACCEPT)
         .is_none_or(|accept| accept.contains("text/html") || accept.contains("*/*"));
@@ -146,10 +146,10 @@ fn to_login(request: &Request) -> Response {
     Redirect::to(&format!("/login?{query}")).into_response()
 }
 
-async fn read_form(request: Request) -> Result<(Request, Bytes), Refusal> {
+async fn read_form(request: Request) -> Result<(Request, Bytes), ErrorPage> {
     let (parts, body) = request.into_parts();
-    let form = axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| Refusal::form_too_large())?;
-    refuse_nul(&String::from_utf8_lossy(&form))?;
+    let form = axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| ErrorPage::form_too_large())?;
+    reject_nul(&String::from_utf8_lossy(&form))?;
     Ok((Request::from_parts(parts, Body::from(form.clone())), form))
 }
 
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_page_of_this_origin_sends_forms() {
+    fn only_a_page_of_this_origin_may_send_forms() {
         assert!(is_from_our_page(&headers(&[("sec-fetch-site", "same-origin")])));
         assert!(!is_from_our_page(&headers(&[("sec-fetch-site", "cross-site")])));
         assert!(!is_from_our_page(&headers(&[("host", "a")])), "a program has the API");

@@ -1,46 +1,46 @@
-//! `/acts/{first}`: how what a person queued with many others gets on, live.
+//! `/acts/{first}`: the progress of a bulk operation, live.
 
-use super::takes;
+use super::estimated_duration;
 use crate::domain::audit::Action;
 use crate::domain::execution::Status;
 use crate::store::{BULK_OPERATION_COUNTED_MAX, BulkOperation, Counts};
 use crate::ui::Ui;
+use crate::ui::auth::Visitor;
 use crate::ui::elements::{address, count, status, time};
+use crate::ui::error_page::ErrorPage;
 use crate::ui::filters::{EventsWanted, ExecutionsWanted, Pairs, in_words};
-use crate::ui::frame::{self, Tab};
-use crate::ui::guard::Visitor;
+use crate::ui::layout::{self, Tab};
 use crate::ui::list::Wanted as _;
 use crate::ui::query::{Path, Query};
-use crate::ui::refusal::Refusal;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How far it went, and where to go on.
+/// The end of the operation, and where to continue.
 #[derive(Debug, Deserialize)]
-pub(in crate::ui) struct ActQuery {
-    /// Its last line of the audit, where there are several.
+pub(in crate::ui) struct ProgressQuery {
+    /// Its last audit entry, if there are several.
     last: Option<i64>,
     cursor: Option<String>,
 }
 
-/// How the executions of an act stand.
+/// Shows the states of the operation's executions.
 pub(in crate::ui) async fn show(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(first): Path<i64>,
-    Query(query): Query<ActQuery>,
-) -> Result<Html<String>, Refusal> {
-    let missing = || Refusal::not_found("The audit has no act on many of this number.");
-    let act =
+    Query(query): Query<ProgressQuery>,
+) -> Result<Html<String>, ErrorPage> {
+    let missing = || ErrorPage::not_found("The audit has no act on many of this number.");
+    let operation =
         ui.store.reports.bulk_operation(first, query.last.unwrap_or(first)).await?.ok_or_else(missing)?;
-    let is_replay = act.first.action == Action::EventsReplayed.as_str();
-    let note = act.first.detail.get("note").and_then(Value::as_str);
-    let asked = Asked::of(&act, is_replay);
+    let is_replay = operation.first.action == Action::EventsReplayed.as_str();
+    let note = operation.first.detail.get("note").and_then(Value::as_str);
+    let filter = Filter::of(&operation, is_replay);
     let (title, things) = if is_replay { ("Replay", "deliveries") } else { ("Retry", "executions") };
-    let headline = match act.states.iter().map(|state| state.count).sum() {
+    let headline = match operation.states.iter().map(|state| state.count).sum() {
         0 | 1 => title.to_owned(),
         all => format!("{title} of {} {things}", number(all)),
     };
@@ -48,24 +48,24 @@ pub(in crate::ui) async fn show(
         div {
             p.kicker { a href="/audit" { "Audit" } }
             h1 { (headline) }
-            p.lead { (act.first.who) ", " (time(act.first.at)) @if let Some(note) = note { ": " bdi { (note) } } }
+            p.lead { (operation.first.who) ", " (time(operation.first.at)) @if let Some(note) = note { ": " bdi { (note) } } }
         }
-        section.card aria-label="How it gets on" data-part="act" aria-live="polite" { (standing(&ui, &act)) }
+        section.card aria-label="How it gets on" data-part="act" aria-live="polite" { (progress(&ui, &operation)) }
         @if let (Some(cursor), true) = (&query.cursor, visitor.may_write()) {
             section.strip aria-label="Go on" {
                 span.strip-text { "These were the newest ones; there are more." }
-                a.button.primary href=(asked.address(cursor)) { "Go on with the others …" }
+                a.button.primary href=(filter.address(cursor)) { "Go on with the others …" }
             }
         }
-        (asked.told())
+        (filter.summary())
     };
-    Ok(frame::page(&visitor, Tab::Audit, title, &body))
+    Ok(layout::page(&visitor, Tab::Audit, title, &body))
 }
 
-/// How many are where, and how long it will take.
-fn standing(ui: &Ui, act: &BulkOperation) -> Markup {
+/// The number of executions in each state, and the remaining time.
+fn progress(ui: &Ui, operation: &BulkOperation) -> Markup {
     let of = |is_wanted: &dyn Fn(&str) -> bool| -> u64 {
-        act.states.iter().filter(|state| is_wanted(&state.status)).map(|state| state.count).sum()
+        operation.states.iter().filter(|state| is_wanted(&state.status)).map(|state| state.count).sum()
     };
     let all = of(&|_| true);
     let is_open = |word: &str| word.parse::<Status>().is_ok_and(|status| !status.is_terminal());
@@ -75,11 +75,13 @@ fn standing(ui: &Ui, act: &BulkOperation) -> Markup {
         (0, failed) => format!("All of them are through; {} failed again.", number(failed)),
         (open, _) => format!("{} of {} are still to come.", number(open), number(all)),
     };
-    let waiting: Counts =
-        act.states.iter().filter(|state| is_open(&state.status)).fold(Counts::new(), |mut waiting, state| {
+    let waiting: Counts = operation.states.iter().filter(|state| is_open(&state.status)).fold(
+        Counts::new(),
+        |mut waiting, state| {
             *waiting.entry(state.destination.clone()).or_default() += state.count;
             waiting
-        });
+        },
+    );
     html! {
         h2 { (headline) }
         (bar(all, good, failed, open))
@@ -88,15 +90,15 @@ fn standing(ui: &Ui, act: &BulkOperation) -> Markup {
                 @let some = of(&|of| of == word);
                 @if some > 0 { div { dt { (status(word)) } dd { (number(some)) } } }
             }
-            @if let (true, Some(time)) = (open > 0, takes(ui, &waiting)) { div { dt { "Takes about" } dd { (time) } } }
+            @if let (true, Some(time)) = (open > 0, estimated_duration(ui, &waiting)) { div { dt { "Takes about" } dd { (time) } } }
         }
-        @if act.is_more { p.soft { "The first " (number(u64::from(BULK_OPERATION_COUNTED_MAX))) " of them are counted." } }
+        @if operation.is_more { p.soft { "The first " (number(u64::from(BULK_OPERATION_COUNTED_MAX))) " of them are counted." } }
         @if all == 0 { p.soft { "All of them were retried once more since, or were removed." } }
         @if failed > 0 { p { a href="/failures" { "What failed, and why" } } }
     }
 }
 
-/// The parts of the whole as a bar; the figures beneath it say the same.
+/// The shares as a bar; the figures below it have the same numbers.
 fn bar(all: u64, good: u64, failed: u64, open: u64) -> Markup {
     // In thousandths of the whole.
     let share = |some: u64| some.saturating_mul(1000).checked_div(all).unwrap_or_default();
@@ -119,15 +121,15 @@ fn number(some: u64) -> String {
     count(i64::try_from(some).unwrap_or(i64::MAX))
 }
 
-/// The filter of an act, as the audit keeps it.
-struct Asked {
+/// The filter of an operation, from the audit.
+struct Filter {
     path: &'static str,
     pairs: Vec<(&'static str, String)>,
 }
 
-impl Asked {
-    fn of(act: &BulkOperation, is_replay: bool) -> Self {
-        let filter = act.first.detail.get("filter").and_then(Value::as_object);
+impl Filter {
+    fn of(operation: &BulkOperation, is_replay: bool) -> Self {
+        let filter = operation.first.detail.get("filter").and_then(Value::as_object);
         let text = |name: &str| {
             filter.and_then(|filter| filter.get(name)).map(|value| match value {
                 Value::String(text) => text.clone(),
@@ -151,14 +153,14 @@ impl Asked {
         self.pairs.iter().map(|(name, value)| (*name, Some(value.as_str()))).collect()
     }
 
-    /// Where the rest of it is planned.
+    /// The plan page for the rest.
     fn address(&self, cursor: &str) -> String {
         let mut pairs = self.pairs();
         pairs.push(("cursor", Some(cursor)));
         address(self.path, &pairs)
     }
 
-    fn told(&self) -> Markup {
+    fn summary(&self) -> Markup {
         html! {
             @if !self.pairs.is_empty() {
                 section.card aria-labelledby="asked" {

@@ -1,6 +1,6 @@
-//! What a page says when it cannot be shown, or when what was asked is not done.
+//! The error page: why a page cannot be shown or a request was not carried out.
 
-use super::frame;
+use super::layout;
 use crate::single_flight::Aborted;
 use crate::store::{ListError, StoreError};
 use axum::http::StatusCode;
@@ -9,15 +9,15 @@ use maud::html;
 use std::borrow::Cow;
 use tracing::error;
 
-/// A page that says what is wrong and what to do. Causes go to the log alone.
+/// A page that says what is wrong and what to do. Causes are only logged.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
+pub(super) struct ErrorPage {
     status: StatusCode,
     title: &'static str,
     detail: Cow<'static, str>,
 }
 
-impl Refusal {
+impl ErrorPage {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, title, detail: detail.into() }
     }
@@ -83,9 +83,9 @@ impl Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for ErrorPage {
     fn from(error: StoreError) -> Self {
-        error!(%error, "the dashboard could not answer");
+        error!(%error, "dashboard request failed");
         match error {
             StoreError::TimedOut => Self::busy("The database took too long: ask for less, or again later."),
             StoreError::Unavailable(_) => Self::busy(
@@ -96,14 +96,14 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl From<Aborted> for Refusal {
+impl From<Aborted> for ErrorPage {
     /// The panic is in the log already.
     fn from(Aborted: Aborted) -> Self {
         Self::internal()
     }
 }
 
-impl From<ListError> for Refusal {
+impl From<ListError> for ErrorPage {
     fn from(error: ListError) -> Self {
         match error {
             ListError::Store(error) => error.into(),
@@ -112,7 +112,7 @@ impl From<ListError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
         let body = html! {
             main.narrow id="main" {
@@ -122,6 +122,6 @@ impl IntoResponse for Refusal {
                 p { a.button href="/" { "To the overview" } }
             }
         };
-        (self.status, frame::bare(self.title, &body)).into_response()
+        (self.status, layout::bare(self.title, &body)).into_response()
     }
 }
