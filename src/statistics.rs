@@ -53,7 +53,7 @@ pub async fn keep(
         if !is_last && look_at <= Instant::now() {
             look_at = Instant::now() + LOOK_EVERY;
             let noted =
-                tokio::time::timeout(WRITE_WITHIN, note_backlog(&statistics, &reports, &instances)).await;
+                tokio::time::timeout(WRITE_WITHIN, record_backlog(&statistics, &reports, &instances)).await;
             if let Err(error) = noted.unwrap_or(Err(StoreError::TimedOut)) {
                 debug!(%error, "how much waits is not noted this time");
             }
@@ -81,12 +81,12 @@ async fn add(statistics: &Statistics, ledger: &mut Ledger) {
     }
 }
 
-async fn note_backlog(
+async fn record_backlog(
     statistics: &Statistics,
     reports: &Reports,
     instances: &[String],
 ) -> Result<(), StoreError> {
-    statistics.note_backlog(&reports.backlog(instances).await?).await
+    statistics.record_backlog(&reports.backlog(instances).await?).await
 }
 
 async fn remove_old(statistics: &Statistics) {

@@ -1,10 +1,10 @@
-//! Charts over time, drawn here: bars and lines on one scale, the same numbers in a table below.
+//! Charts of a time series as SVG: bars and lines on one scale, and the same numbers in a table below.
 //!
-//! The drawing is as wide as its place and its writing is not stretched. The script shows the numbers
-//! of the step that one points at, which it reads off the table.
+//! The drawing fills the available width, and its text is not stretched. The script shows the numbers of
+//! the step under the pointer, which it reads from the table.
 
 use super::elements::{count, humanize, none, time};
-use super::history::{History, Step};
+use super::time_series::{Step, TimeSeries};
 use crate::domain::destination_summary::Noun;
 use maud::{Markup, html};
 use std::fmt::Write as _;
@@ -27,66 +27,66 @@ const DECADES_MS: [u64; 8] = [100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 21
 type Of = fn(&Step) -> i64;
 
 /// What came in, what was delivered, and what failed.
-pub(super) fn flow(history: &History) -> Markup {
-    let series: [(&str, &str, Of); 3] = [
+pub(super) fn flow(series: &TimeSeries) -> Markup {
+    let lines: [(&str, &str, Of); 3] = [
         ("Received", "received", |step| step.received),
         ("Delivered", "delivered", |step| step.delivered),
         ("Failed", "failed", |step| step.failed),
     ];
-    let highest = series.iter().filter_map(|(.., of)| history.steps.iter().map(of).max()).max();
+    let highest = lines.iter().filter_map(|(.., of)| series.steps.iter().map(of).max()).max();
     let top = round_up(highest.unwrap_or_default());
     let y = |n: i64| HEIGHT - scaled(n, top);
     let shapes = html! {
-        (bars(history, "received", top, |step| step.received))
-        (line("delivered", &points(history, |step| Some(y(step.delivered)))))
-        (bars(history, "failed", top, |step| step.failed))
+        (bars(series, "received", top, |step| step.received))
+        (line("delivered", &points(series, |step| Some(y(step.delivered)))))
+        (bars(series, "failed", top, |step| step.failed))
     };
-    let drawing = on_grid(&grid_of_counts(top), &canvas(history, &shapes));
-    let says = series.map(|(name, _, of)| format!("{name}: {}.", count(history.sum(of)))).join(" ");
+    let drawing = on_grid(&grid_of_counts(top), &canvas(series, &shapes));
+    let says = lines.map(|(name, _, of)| format!("{name}: {}.", count(series.sum(of)))).join(" ");
     let legend = html! {
         ul.legend {
-            @for (name, class, of) in series {
-                li { span class=(format!("key {class}")) {} (name) " " strong { (count(history.sum(of))) } }
+            @for (name, class, of) in lines {
+                li { span class=(format!("key {class}")) {} (name) " " strong { (count(series.sum(of))) } }
             }
         }
     };
     let head = ["Received", "Delivered", "Failed"];
-    let row = |step: &Step| series.map(|(.., of)| html! { (count(of(step))) }).to_vec();
-    figure(history, "flow", "Events", &legend, &drawing, &says, &table(history, &head, row))
+    let row = |step: &Step| lines.map(|(.., of)| html! { (count(of(step))) }).to_vec();
+    figure(series, "flow", "Events", &legend, &drawing, &says, &table(series, &head, row))
 }
 
 /// How long it took from receipt to delivery, with the noun of all destinations if they share one.
-pub(super) fn latency(history: &History, noun: Option<Noun>) -> Markup {
-    let highest = history.steps.iter().filter_map(|step| step.p95_ms.max(step.p50_ms)).max().unwrap_or(1);
+pub(super) fn latency(series: &TimeSeries, noun: Option<Noun>) -> Markup {
+    let highest = series.steps.iter().filter_map(|step| step.p95_ms.max(step.p50_ms)).max().unwrap_or(1);
     let top = DECADES_MS.into_iter().find(|decade| *decade >= highest.max(1_000)).unwrap_or(highest);
     let y = |ms: Option<u64>| ms.map(|ms| HEIGHT - on_decades(ms, top));
     let decades = DECADES_MS.into_iter().filter(|decade| *decade <= top);
     let grid: Vec<GridLine> =
         decades.map(|decade| (HEIGHT - on_decades(decade, top), latency_text(decade))).collect();
     let shapes = html! {
-        (line("p95", &points(history, |step| y(step.p95_ms))))
-        (line("p50", &points(history, |step| y(step.p50_ms))))
+        (line("p95", &points(series, |step| y(step.p95_ms))))
+        (line("p50", &points(series, |step| y(step.p50_ms))))
     };
-    let drawing = on_grid(&grid, &canvas(history, &shapes));
+    let drawing = on_grid(&grid, &canvas(series, &shapes));
     let told = |ms: Option<u64>| ms.map_or_else(|| "–".to_owned(), latency_text);
     let legend = html! {
         ul.legend {
-            li { span.key.p50 {} "Median " strong { (told(history.p50_ms)) } }
-            li { span.key.p95 {} "95 % within " strong { (told(history.p95_ms)) } }
+            li { span.key.p50 {} "Median " strong { (told(series.p50_ms)) } }
+            li { span.key.p95 {} "95 % within " strong { (told(series.p95_ms)) } }
         }
     };
-    let says = format!("Median: {}. 95 % within {}.", told(history.p50_ms), told(history.p95_ms));
+    let says = format!("Median: {}. 95 % within {}.", told(series.p50_ms), told(series.p95_ms));
     let cell = |ms: Option<u64>| ms.map_or_else(none, |ms| html! { (latency_text(ms)) });
     let row = |step: &Step| vec![cell(step.p50_ms), cell(step.p95_ms)];
-    let table = table(history, &["Median", "95 % within"], row);
+    let table = table(series, &["Median", "95 % within"], row);
     let title = format!("From receipt to {}", noun.map_or("delivery", |noun| noun.one));
-    figure(history, "latency", &title, &legend, &drawing, &says, &table)
+    figure(series, "latency", &title, &legend, &drawing, &says, &table)
 }
 
 /// How much waited, and what waits now: how much at least, and in words.
-pub(super) fn backlog(history: &History, at_least: u64, now: &str) -> Markup {
+pub(super) fn backlog(series: &TimeSeries, at_least: u64, now: &str) -> Markup {
     let of = |step: &Step| step.pending;
-    let highest = history
+    let highest = series
         .steps
         .iter()
         .map(of)
@@ -94,7 +94,7 @@ pub(super) fn backlog(history: &History, at_least: u64, now: &str) -> Markup {
         .unwrap_or_default()
         .max(i64::try_from(at_least).unwrap_or(i64::MAX));
     let top = round_up(highest);
-    let drawing = on_grid(&grid_of_counts(top), &canvas(history, &bars(history, "pending", top, of)));
+    let drawing = on_grid(&grid_of_counts(top), &canvas(series, &bars(series, "pending", top, of)));
     let legend = html! {
         ul.legend {
             li { span.key.pending {} "Now " strong { (now) } }
@@ -102,12 +102,12 @@ pub(super) fn backlog(history: &History, at_least: u64, now: &str) -> Markup {
         }
     };
     let says = format!("Now: {now}. The most: {}.", count(highest));
-    let table = table(history, &["Pending at most"], |step| vec![html! { (count(step.pending)) }]);
-    figure(history, "backlog", "Backlog", &legend, &drawing, &says, &table)
+    let table = table(series, &["Pending at most"], |step| vec![html! { (count(step.pending)) }]);
+    figure(series, "backlog", "Backlog", &legend, &drawing, &says, &table)
 }
 
 fn figure(
-    history: &History,
+    series: &TimeSeries,
     id: &str,
     title: &str,
     legend: &Markup,
@@ -115,9 +115,9 @@ fn figure(
     says: &str,
     table: &Markup,
 ) -> Markup {
-    let range = history.range;
+    let range = series.range;
     let title_id = format!("chart-{id}");
-    let steps = history.steps.len();
+    let steps = series.steps.len();
     html! {
         figure.chart.card id=(id) data-chart {
             figcaption { h3 id=(title_id) { (title) } (legend) }
@@ -126,8 +126,8 @@ fn figure(
                 (drawing)
             }
             div.times aria-hidden="true" {
-                span { (time(history.begin_of(0))) }
-                span { (time(history.begin_of(steps / 2))) }
+                span { (time(series.start_of(0))) }
+                span { (time(series.start_of(steps / 2))) }
                 span { "now" }
             }
             details.numbers id=(format!("{title_id}-table")) { summary { "Numbers" } (table) }
@@ -136,8 +136,8 @@ fn figure(
 }
 
 /// What is drawn, stretched to its place.
-fn canvas(history: &History, shapes: &Markup) -> Markup {
-    let width = STEP * i64::try_from(history.steps.len()).unwrap_or_default();
+fn canvas(series: &TimeSeries, shapes: &Markup) -> Markup {
+    let width = STEP * i64::try_from(series.steps.len()).unwrap_or_default();
     html! {
         svg.canvas width="100%" height="100%" viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" { (shapes) }
     }
@@ -160,10 +160,10 @@ fn on_grid(lines: &[GridLine], drawn: &Markup) -> Markup {
     }
 }
 
-fn bars(history: &History, class: &str, top: i64, of: impl Fn(&Step) -> i64) -> Markup {
+fn bars(series: &TimeSeries, class: &str, top: i64, of: impl Fn(&Step) -> i64) -> Markup {
     html! {
         g class=(class) {
-            @for (left, step) in (0..).step_by(100).zip(&history.steps) {
+            @for (left, step) in (0..).step_by(100).zip(&series.steps) {
                 @let n = of(step);
                 @if n > 0 {
                     @let tall = scaled(n, top).max(LEAST);
@@ -175,8 +175,8 @@ fn bars(history: &History, class: &str, top: i64, of: impl Fn(&Step) -> i64) -> 
 }
 
 /// The middle of each step, and how high the line is there.
-fn points(history: &History, y: impl Fn(&Step) -> Option<i64>) -> Vec<Option<(i64, i64)>> {
-    (STEP / 2..).step_by(100).zip(&history.steps).map(|(x, step)| y(step).map(|y| (x, y))).collect()
+fn points(series: &TimeSeries, y: impl Fn(&Step) -> Option<i64>) -> Vec<Option<(i64, i64)>> {
+    (STEP / 2..).step_by(100).zip(&series.steps).map(|(x, step)| y(step).map(|y| (x, y))).collect()
 }
 
 /// What is drawn of a point alone: a dash around it, as no line leads there.
@@ -199,14 +199,14 @@ fn line(class: &str, points: &[Option<(i64, i64)>]) -> Markup {
     html! { path class=(format!("line {class}")) d=(path) vector-effect="non-scaling-stroke" {} }
 }
 
-fn table(history: &History, head: &[&str], row: impl Fn(&Step) -> Vec<Markup>) -> Markup {
+fn table(series: &TimeSeries, head: &[&str], row: impl Fn(&Step) -> Vec<Markup>) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Numbers" {
             table {
                 thead { tr { th scope="col" { "From" } @for name in head { th.number scope="col" { (name) } } } }
                 tbody {
-                    @for (place, step) in history.steps.iter().enumerate() {
-                        tr { td.when { (time(history.begin_of(place))) } @for cell in row(step) { td.number { (cell) } } }
+                    @for (place, step) in series.steps.iter().enumerate() {
+                        tr { td.when { (time(series.start_of(place))) } @for cell in row(step) { td.number { (cell) } } }
                     }
                 }
             }
@@ -257,14 +257,14 @@ fn latency_text(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::history::Range;
+    use crate::ui::time_series::Range;
     use chrono::DateTime;
 
-    fn history(change: impl Fn(usize, &mut Step)) -> History {
+    fn history(change: impl Fn(usize, &mut Step)) -> TimeSeries {
         let from = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-        let mut history = History::of(Range::Hour, from, &[]);
-        history.steps.iter_mut().enumerate().for_each(|(place, step)| change(place, step));
-        history
+        let mut series = TimeSeries::of(Range::Hour, from, &[]);
+        series.steps.iter_mut().enumerate().for_each(|(place, step)| change(place, step));
+        series
     }
 
     #[test]

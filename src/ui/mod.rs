@@ -19,7 +19,6 @@ mod executions;
 mod failures;
 mod filters;
 mod forms;
-mod history;
 mod layout;
 mod list;
 mod live;
@@ -32,6 +31,7 @@ mod preview;
 mod query;
 mod search;
 mod session;
+mod time_series;
 mod timeline;
 
 pub use playground::{Playground, SampleError, SendSample};

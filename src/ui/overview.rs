@@ -4,9 +4,9 @@ use super::assessment::{banner, waiting_words};
 use super::auth::Visitor;
 use super::elements::{address, ago, count, empty, humanize_age, in_parts, status};
 use super::error_page::ErrorPage;
-use super::history::{History, Range};
 use super::layout::{self, Tab};
 use super::query::Query;
+use super::time_series::{Range, TimeSeries};
 use super::{Ui, chart, destinations, playground};
 use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
@@ -38,7 +38,7 @@ pub(super) async fn overview(
     visitor: Visitor,
     Query(query): Query<OverviewQuery>,
 ) -> Result<Html<String>, ErrorPage> {
-    let Gathered { snapshot, history, events, failures, changes, replicas, rejections, cards } =
+    let Gathered { snapshot, series, events, failures, changes, replicas, rejections, cards } =
         gather(&ui, Range::of(query.range.as_deref())).await?;
     let now = snapshot.now;
     let assessment = assess(&snapshot, &ui.thresholds);
@@ -46,7 +46,7 @@ pub(super) async fn overview(
     let body = html! {
         (banner(&assessment, now))
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }
-        (numbers(&history, &snapshot, common_noun(&ui.destinations)))
+        (numbers(&series, &snapshot, common_noun(&ui.destinations)))
         section data-part="destinations" aria-labelledby="destinations" {
             div.head { h2 id="destinations" { "Destinations" } a href="/destinations" { "Details" } }
             (destinations::cards(&visitor, &cards, now))
@@ -82,7 +82,7 @@ pub(super) async fn overview(
 /// All that the overview shows.
 struct Gathered {
     snapshot: Arc<Snapshot>,
-    history: Arc<History>,
+    series: Arc<TimeSeries>,
     events: Vec<EventRow>,
     failures: Vec<ExecutionRow>,
     changes: Vec<AuditRow>,
@@ -94,7 +94,7 @@ struct Gathered {
 async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
     let failed = ExecutionFilter { status: Some(Status::Failed.as_str()), ..ExecutionFilter::default() };
     let everything = EventFilter::default();
-    let (snapshot, history, events, failures, rows) = tokio::try_join!(
+    let (snapshot, series, events, failures, rows) = tokio::try_join!(
         ui.snapshot(),
         ui.history(range),
         async { Ok::<_, ErrorPage>(ui.store.events.events(&everything, None, LATEST).await?.rows) },
@@ -107,7 +107,7 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
     )?;
     let (changes, replicas, rejections) = rows;
     let cards = destinations::read_cards(ui, &snapshot).await?;
-    Ok(Gathered { snapshot, history, events, failures, changes, replicas, rejections, cards })
+    Ok(Gathered { snapshot, series, events, failures, changes, replicas, rejections, cards })
 }
 
 /// Reads what the overview shows, for nobody: who comes first then finds connections that are open and
@@ -123,25 +123,25 @@ pub(super) async fn prepare(ui: &Ui) {
 }
 
 /// The charts, and the ranges that they can show.
-fn numbers(history: &History, snapshot: &Snapshot, noun: Option<Noun>) -> Markup {
+fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Markup {
     let at_least = snapshot.destinations.iter().map(|of| of.pending).sum();
     let waiting = waiting_words(at_least, snapshot.destinations.iter().any(|of| of.is_more));
     html! {
         section data-part="numbers" aria-labelledby="numbers" {
             div.head {
-                h2 id="numbers" { "The last " (history.range.name()) }
+                h2 id="numbers" { "The last " (series.range.name()) }
                 nav.ranges aria-label="Range of time" {
                     @for range in Range::ALL {
-                        a href=(address("/", &[("range", Some(range.word()))])) aria-current=[(range == history.range).then_some("true")] {
+                        a href=(address("/", &[("range", Some(range.word()))])) aria-current=[(range == series.range).then_some("true")] {
                             span aria-hidden="true" { (range.word()) } span.hidden { "The last " (range.name()) }
                         }
                     }
                 }
             }
             div.charts {
-                (chart::flow(history))
-                (chart::latency(history, noun))
-                (chart::backlog(history, at_least, &waiting))
+                (chart::flow(series))
+                (chart::latency(series, noun))
+                (chart::backlog(series, at_least, &waiting))
             }
         }
     }

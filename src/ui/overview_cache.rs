@@ -4,7 +4,7 @@
 
 use super::Ui;
 use super::error_page::ErrorPage;
-use super::history::{History, Range};
+use super::time_series::{Range, TimeSeries};
 use crate::health::Snapshot;
 use crate::single_flight::SingleFlight;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const HISTORY_MAX_AGE_UNWATCHED: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub(super) struct OverviewCache {
     snapshot: SingleFlight<Arc<Snapshot>, ErrorPage>,
-    histories: [SingleFlight<Arc<History>, ErrorPage>; Range::ALL.len()],
+    histories: [SingleFlight<Arc<TimeSeries>, ErrorPage>; Range::ALL.len()],
 }
 
 impl Ui {
@@ -37,15 +37,15 @@ impl Ui {
     }
 
     /// What happened in a range of time up to now.
-    pub(super) async fn history(&self, range: Range) -> Result<Arc<History>, ErrorPage> {
+    pub(super) async fn history(&self, range: Range) -> Result<Arc<TimeSeries>, ErrorPage> {
         let changes = self.live.changes().numbers;
         let max_age = if self.live.is_polling() { HISTORY_MAX_AGE } else { HISTORY_MAX_AGE_UNWATCHED };
         let store = self.store.clone();
         let read = async move {
             let now = store.reports.now().await?;
             let (from, to) = range.bounds(now);
-            let bins = store.statistics.time_series(range.per(), from, to, range.step()).await?;
-            Ok(Arc::new(History::of(range, from, &bins)))
+            let buckets = store.statistics.time_series(range.per(), from, to, range.step()).await?;
+            Ok(Arc::new(TimeSeries::of(range, from, &buckets)))
         };
         match self.overview_cache.histories.get(range as usize) {
             Some(cache) => cache.get_version(changes, max_age, read).await,

@@ -14,7 +14,7 @@ pub const PENDING: &str = "pending";
 pub struct Bucket {
     /// The number of the step, from 0.
     pub step: i64,
-    /// What is counted, in a word.
+    /// What is counted.
     pub kind: String,
     /// The upper bound of a latency bucket in milliseconds, as in [`super::Addition::le_ms`].
     pub le_ms: i64,
@@ -32,7 +32,7 @@ impl Statistics {
         to: DateTime<Utc>,
         step: Duration,
     ) -> Result<Vec<Bucket>, StoreError> {
-        let bins = sqlx::query_as!(
+        let buckets = sqlx::query_as!(
             Bucket,
             r#"
             with of_step as (
@@ -61,12 +61,12 @@ impl Statistics {
         )
         .fetch_all(&self.reading)
         .await?;
-        Ok(bins)
+        Ok(buckets)
     }
 
     /// Records the present backlog for charts. A minute or hour keeps the maximum of all processes. A
     /// backlog of zero writes no row.
-    pub async fn note_backlog(&self, backlog: &[Backlog]) -> Result<(), StoreError> {
+    pub async fn record_backlog(&self, backlog: &[Backlog]) -> Result<(), StoreError> {
         let waiting: Vec<_> = backlog.iter().filter(|of| of.pending > 0).collect();
         if waiting.is_empty() {
             return Ok(());

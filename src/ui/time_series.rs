@@ -1,4 +1,4 @@
-//! What happened in a range of time, step by step, as the charts show it.
+//! The time series of the charts: statistics of a time range in steps.
 
 use crate::store::{Bucket, PENDING, Per};
 use crate::telemetry::quantile_ms;
@@ -18,7 +18,7 @@ pub(super) enum Range {
 impl Range {
     pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Week, Self::Month];
 
-    /// The word for it in an address.
+    /// Its name in an address.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Hour => "1h",
@@ -28,7 +28,7 @@ impl Range {
         }
     }
 
-    /// How people call it, after "the last".
+    /// Its name in a sentence, after "the last".
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hour => "hour",
@@ -38,12 +38,12 @@ impl Range {
         }
     }
 
-    /// The range that an address names; a day where it names none of ours.
+    /// The range of an address; a day if the name is unknown.
     pub fn of(word: Option<&str>) -> Self {
         Self::ALL.into_iter().find(|range| Some(range.word()) == word).unwrap_or(Self::Day)
     }
 
-    /// The spans that are put together.
+    /// The resolution of the statistics that are read.
     pub const fn per(self) -> Per {
         match self {
             Self::Hour | Self::Day => Per::Minute,
@@ -51,7 +51,7 @@ impl Range {
         }
     }
 
-    /// How long a step is.
+    /// The duration of a step.
     pub const fn step(self) -> Duration {
         match self {
             Self::Hour => Duration::from_mins(1),
@@ -61,7 +61,7 @@ impl Range {
         }
     }
 
-    /// How long a step is, in words.
+    /// The duration of a step in words.
     pub const fn step_name(self) -> &'static str {
         match self {
             Self::Hour => "minute",
@@ -71,7 +71,7 @@ impl Range {
         }
     }
 
-    /// How many steps there are.
+    /// The number of steps.
     pub const fn steps(self) -> usize {
         match self {
             Self::Hour | Self::Month => 60,
@@ -80,7 +80,7 @@ impl Range {
         }
     }
 
-    /// When the first step begins, and when the last one, which is under way, ends.
+    /// The start of the first step, and the end of the last one, which is the current step.
     pub fn bounds(self, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
         let step = self.step_delta();
         let to = now.duration_trunc(step).unwrap_or(now) + step;
@@ -92,40 +92,40 @@ impl Range {
     }
 }
 
-/// What happened.
+/// The statistics of a time range.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct TimeSeries {
     pub range: Range,
     from: DateTime<Utc>,
     pub steps: Vec<Step>,
-    /// Half of what was delivered took no longer from receipt to delivery.
+    /// The median latency from receipt to delivery.
     pub p50_ms: Option<u64>,
-    /// Nineteen of twenty took no longer.
+    /// The 95th percentile of the latency.
     pub p95_ms: Option<u64>,
 }
 
-/// What happened in one step.
+/// The statistics of one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Step {
     pub received: i64,
     pub delivered: i64,
     pub failed: i64,
     pub rejected: i64,
-    /// The most that waited at one time.
+    /// The largest backlog.
     pub pending: i64,
     pub p50_ms: Option<u64>,
     pub p95_ms: Option<u64>,
 }
 
-/// Latencies by upper bound, as the statistics hold them.
-type Buckets = BTreeMap<i64, u64>;
+/// Latency counts by their upper bounds, from the statistics.
+type LatencyCounts = BTreeMap<i64, u64>;
 
-impl History {
-    /// Puts the numbers into their steps; what lies outside is left out.
+impl TimeSeries {
+    /// Assigns the buckets to their steps; others are ignored.
     pub fn of(range: Range, from: DateTime<Utc>, buckets: &[Bucket]) -> Self {
         let mut steps = vec![Step::default(); range.steps()];
-        let mut latencies: Vec<Buckets> = vec![Buckets::new(); range.steps()];
-        let mut all = Buckets::new();
+        let mut latencies: Vec<LatencyCounts> = vec![LatencyCounts::new(); range.steps()];
+        let mut all = LatencyCounts::new();
         for bucket in buckets {
             let place = usize::try_from(bucket.step).ok();
             let place = place.and_then(|place| Some((steps.get_mut(place)?, latencies.get_mut(place)?)));
@@ -151,18 +151,18 @@ impl History {
         Self { range, from, steps, p50_ms, p95_ms }
     }
 
-    /// When a step begins.
-    pub fn begin_of(&self, step: usize) -> DateTime<Utc> {
+    /// The start of a step.
+    pub fn start_of(&self, step: usize) -> DateTime<Utc> {
         self.from + self.range.step_delta() * i32::try_from(step).unwrap_or_default()
     }
 
-    /// The sum of a number over all steps.
+    /// The sum of a value over all steps.
     pub fn sum(&self, of: impl Fn(&Step) -> i64) -> i64 {
         self.steps.iter().map(of).sum()
     }
 }
 
-fn quantiles(counted: &Buckets) -> (Option<u64>, Option<u64>) {
+fn quantiles(counted: &LatencyCounts) -> (Option<u64>, Option<u64>) {
     let bound = |le_ms: i64| u64::try_from(le_ms).ok().filter(|_| le_ms != i64::MAX);
     let buckets: Vec<_> = counted.iter().map(|(le_ms, count)| (bound(*le_ms), *count)).collect();
     (quantile_ms(&buckets, 0.5), quantile_ms(&buckets, 0.95))
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_ends_with_the_step_that_is_under_way() {
+    fn a_range_ends_with_the_current_step() {
         let now = DateTime::from_timestamp(1_800_000_100, 0).expect("a time");
         for range in Range::ALL {
             let (from, to) = range.bounds(now);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_fall_into_their_steps_and_others_are_left_out() {
+    fn buckets_are_assigned_to_their_steps_and_others_are_ignored() {
         let from = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let buckets = [
             bucket(0, "received", 0, 5),
@@ -204,12 +204,12 @@ mod tests {
             bucket(1, "latency", i64::MAX, 1),
             bucket(0, "unheard_of", 0, 1),
         ];
-        let history = History::of(Range::Hour, from, &buckets);
-        let [first, second, ..] = history.steps.as_slice() else { panic!("steps") };
+        let series = TimeSeries::of(Range::Hour, from, &buckets);
+        let [first, second, ..] = series.steps.as_slice() else { panic!("steps") };
         assert_eq!((first.received, first.failed, first.pending), (5, 2, 7));
         assert_eq!((first.p50_ms, second.p95_ms), (Some(125), Some(1000)));
-        assert_eq!(history.sum(|step| step.received), 6);
-        assert_eq!(history.begin_of(2) - from, TimeDelta::minutes(2));
-        assert!(history.p95_ms.is_some_and(|p95| p95 >= 900));
+        assert_eq!(series.sum(|step| step.received), 6);
+        assert_eq!(series.start_of(2) - from, TimeDelta::minutes(2));
+        assert!(series.p95_ms.is_some_and(|p95| p95 >= 900));
     }
 }
