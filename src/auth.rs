@@ -1,4 +1,4 @@
-//! Who may use the API: keys and scopes in production, this machine alone in `dev`.
+//! Authentication of the API: keys with scopes in production, only this machine in `dev`.
 
 use crate::config::{Access, ApiKey, Scope};
 use crate::domain::audit::Caller;
@@ -20,46 +20,46 @@ const BASIC: &str = "Basic realm=\"eventbridge: any user name, an API key as pas
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Which page sent a request, as far as its browser says.
+/// The page that sent a request, according to its browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// One of this very origin.
-    Ours,
-    /// One of another origin.
-    Foreign,
-    /// Nothing is said of a page, as programs do.
-    Unsaid,
+    /// A page of this origin.
+    SameOrigin,
+    /// A page of another origin.
+    CrossOrigin,
+    /// Unknown: the request comes from a program.
+    Unknown,
 }
 
-/// Which page sent the request with these headers.
+/// The page that sent the request with these headers.
 pub fn page(headers: &HeaderMap) -> Page {
     match headers.get(FETCH_SITE) {
-        Some(site) if site == "same-origin" => return Page::Ours,
-        // A person typed the address.
-        Some(site) if site == "none" => return Page::Unsaid,
-        Some(_) => return Page::Foreign,
+        Some(site) if site == "same-origin" => return Page::SameOrigin,
+        // The user typed the address.
+        Some(site) if site == "none" => return Page::Unknown,
+        Some(_) => return Page::CrossOrigin,
         None => {}
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Page::Unsaid };
+    let Some(origin) = headers.get(header::ORIGIN) else { return Page::Unknown };
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let is_host = authority.is_some_and(|(_, authority)| {
         text(headers, &header::HOST).is_some_and(|host| host.eq_ignore_ascii_case(authority))
     });
-    if is_host { Page::Ours } else { Page::Foreign }
+    if is_host { Page::SameOrigin } else { Page::CrossOrigin }
 }
 
-/// Lets a request pass when its key allows it: reading for GET and HEAD, writing for all else. Who
-/// asks goes with the request, as a [`Caller`] among its extensions.
+/// Accepts a request if its key allows it: GET and HEAD require the scope read, other methods write. The
+/// [`Caller`] is stored in the request's extensions.
 ///
-/// Where no key is asked for, nothing that changes something is taken from a foreign page: a browser
-/// would send it for anybody whose page is open in it.
+/// If no key is required, requests of cross-origin pages may change nothing: a browser sends them for any
+/// page that is open in it.
 pub async fn require_key(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     let needed = match *request.method() {
         Method::GET | Method::HEAD => Scope::Read,
         _ => Scope::Write,
     };
-    let asks_for_keys = matches!(*access, Access::Keys(_));
-    if needed == Scope::Write && !asks_for_keys && page(request.headers()) == Page::Foreign {
+    let requires_key = matches!(*access, Access::Keys(_));
+    if needed == Scope::Write && !requires_key && page(request.headers()) == Page::CrossOrigin {
         return foreign_page().into_response();
     }
     match check(&access, bearer(request.headers()), needed, BEARER) {
@@ -71,7 +71,7 @@ pub async fn require_key(State(access): State<Arc<Access>>, mut request: Request
     }
 }
 
-/// As [`require_key`], for pages that a browser opens: it may send the key as a Basic password.
+/// Like [`require_key`], for pages that a browser opens: it may also send the key as a Basic password.
 pub async fn require_key_of_browser(
     State(access): State<Arc<Access>>,
     request: Request,
@@ -85,13 +85,13 @@ pub async fn require_key_of_browser(
     }
 }
 
-/// Whether a request may come at all. In `dev` none may that a foreign web page or a rebound name made
-/// a browser send.
-pub fn is_allowed_here(access: &Access, request: &Request) -> bool {
-    !matches!(access, Access::LocalOnly) || is_from_here(request.uri(), request.headers())
+/// Whether a request is accepted at all. `dev` rejects requests that a foreign page or DNS rebinding made a
+/// browser send.
+pub fn is_allowed_origin(access: &Access, request: &Request) -> bool {
+    !matches!(access, Access::LocalOnly) || is_from_this_machine(request.uri(), request.headers())
 }
 
-/// The answer to one that may not.
+/// The response to a rejected one.
 pub fn not_local() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
@@ -123,7 +123,7 @@ fn check(
             challenge,
         ));
     };
-    match holder(keys, given) {
+    match find_key(keys, given) {
         None => Err(Problem::unauthorized("This key is not one of API_KEYS.", challenge)),
         Some(key) if key.scope < needed => Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -135,9 +135,8 @@ fn check(
     }
 }
 
-/// The key of ours that was given. It compares with every one, so that the time tells nothing of
-/// which came close.
-pub fn holder<'a>(keys: &'a [ApiKey], given: &str) -> Option<&'a ApiKey> {
+/// Finds the given key. It is compared with all keys, so that the time reveals nothing about similar ones.
+pub fn find_key<'a>(keys: &'a [ApiKey], given: &str) -> Option<&'a ApiKey> {
     let mut found = None;
     for key in keys {
         let same: Choice = key.key.expose_secret().as_bytes().ct_eq(given.as_bytes());
@@ -162,13 +161,13 @@ fn basic_password(headers: &HeaderMap) -> Option<String> {
     text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
-    // An address may bear the host as well, as proxies are asked; then it is that which counts.
-    let called = uri.authority().map(Authority::as_str).or_else(|| text(headers, &header::HOST));
+fn is_from_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
+    // The URI may contain the host, as in requests to proxies; then it takes precedence.
+    let host = uri.authority().map(Authority::as_str).or_else(|| text(headers, &header::HOST));
     match headers.get(header::ORIGIN) {
-        None => is_local(called, None),
-        // An origin that is no text is nobody's on this machine.
-        Some(origin) => is_local(called, Some(origin.to_str().unwrap_or_default())),
+        None => is_local(host, None),
+        // An origin that is not valid text does not belong to this machine.
+        Some(origin) => is_local(host, Some(origin.to_str().unwrap_or_default())),
     }
 }
 
@@ -190,26 +189,26 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_says_which_page_sends_a_request_and_a_program_says_nothing() {
-        for (said, expected) in [
-            (headers(&[("sec-fetch-site", "same-origin")]), Page::Ours),
+    fn the_page_is_known_for_browsers_and_unknown_for_programs() {
+        for (headers, expected) in [
+            (headers(&[("sec-fetch-site", "same-origin")]), Page::SameOrigin),
             (
                 headers(&[("sec-fetch-site", "same-site"), ("host", "a"), ("origin", "https://a")]),
-                Page::Foreign,
+                Page::CrossOrigin,
             ),
-            (headers(&[("sec-fetch-site", "cross-site")]), Page::Foreign),
-            (headers(&[("sec-fetch-site", "none"), ("host", "a")]), Page::Unsaid),
-            (headers(&[("host", "a:8000"), ("origin", "http://a:8000")]), Page::Ours),
-            (headers(&[("host", "a:8000"), ("origin", "http://a")]), Page::Foreign),
-            (headers(&[("host", "a"), ("origin", "null")]), Page::Foreign),
-            (headers(&[("host", "a")]), Page::Unsaid),
+            (headers(&[("sec-fetch-site", "cross-site")]), Page::CrossOrigin),
+            (headers(&[("sec-fetch-site", "none"), ("host", "a")]), Page::Unknown),
+            (headers(&[("host", "a:8000"), ("origin", "http://a:8000")]), Page::SameOrigin),
+            (headers(&[("host", "a:8000"), ("origin", "http://a")]), Page::CrossOrigin),
+            (headers(&[("host", "a"), ("origin", "null")]), Page::CrossOrigin),
+            (headers(&[("host", "a")]), Page::Unknown),
         ] {
-            assert_eq!(page(&said), expected, "{said:?}");
+            assert_eq!(page(&headers), expected, "{headers:?}");
         }
     }
 
     #[test]
-    fn a_read_key_may_not_write_and_an_unknown_one_nothing() {
+    fn a_read_key_may_not_write_and_an_unknown_key_is_rejected() {
         let key = |name: &str, scope, key: &str| ApiKey {
             name: name.to_owned(),
             scope,

@@ -1,6 +1,6 @@
 //! Removes old data in the background: one replica at a time, as far as the settings say so.
 //!
-//! It works in small batches and rests at least twice as long as each took, so that intake and deliveries are
+//! It works in small batches and pauses at least twice as long as each took, so that intake and deliveries are
 //! not slowed down.
 
 use crate::config;
@@ -14,19 +14,19 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// The time between two checks whether a round is due.
-    pub look_every: Duration,
+    pub check_interval: Duration,
     /// The time between two rounds through all events.
-    pub round_every: Duration,
-    /// The shortest rest between two batches.
-    pub rest: Duration,
+    pub round_interval: Duration,
+    /// The shortest pause between two batches.
+    pub pause: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            look_every: Duration::from_mins(1),
-            round_every: Duration::from_hours(1),
-            rest: Duration::from_millis(200),
+            check_interval: Duration::from_mins(1),
+            round_interval: Duration::from_hours(1),
+            pause: Duration::from_millis(200),
         }
     }
 }
@@ -55,12 +55,12 @@ pub async fn keep(store: RetentionStore, settings: config::Retention, pace: Pace
         return;
     }
     let process = Uuid::new_v4();
-    while stop.run_until_cancelled(tokio::time::sleep(pace.look_every)).await.is_some() {
+    while stop.run_until_cancelled(tokio::time::sleep(pace.check_interval)).await.is_some() {
         for (name, removal, age) in jobs {
             let Some(age) = age else { continue };
             let round = Round { store: &store, process, name, removal, age, pace, stop: &stop };
             if let Err(error) = round.run().await {
-                warn!(%error, job = name, "retention failed; it is tried again");
+                warn!(%error, job = name, "retention failed; it will be retried");
             }
         }
     }
@@ -121,7 +121,7 @@ impl Round<'_> {
                     retention.regroup_lost_failures().await?;
                     retention.remove_idle_groups(Cutoff::Age(self.age), false).await?;
                 }
-                self.store.jobs.record(self.name, 0, self.pace.round_every).await?;
+                self.store.jobs.record(self.name, 0, self.pace.round_interval).await?;
                 if removed > 0 {
                     info!(job = self.name, removed, "removed old data");
                 }
@@ -136,7 +136,7 @@ impl Round<'_> {
     /// Records the position, and rests for as long as the last batch requires. Returns `false` if the round
     /// is to end here: at the signal to stop, or if the lease is lost.
     async fn rest_at(&self, position: i64, began: Instant) -> Result<bool, StoreError> {
-        let rest = self.pace.rest.max(began.elapsed() * 2).min(LEASE / 2);
+        let rest = self.pace.pause.max(began.elapsed() * 2).min(LEASE / 2);
         if !self.acquire().await? {
             return Ok(false);
         }

@@ -1,9 +1,9 @@
-//! Keeps the statistics: every few seconds what this process has counted since is added to the
-//! minutes and hours in the database.
+//! Writes the statistics: every few seconds the counts of this process are added to the minutes and hours
+//! in the database.
 //!
-//! While the database is away, numbers wait with their time. A kill loses those of the last seconds,
-//! and never an event: statistics are counted beside the events, not from them. Where the answer to
-//! an addition is lost, its numbers may be added twice. How much waits is looked at once a minute.
+//! While the database is unavailable, counts are buffered with their time. A kill loses the counts of the
+//! last seconds, but never an event: statistics are counted separately from events. If the answer to a write
+//! is lost, its counts may be added twice. The backlog is recorded once a minute.
 
 use crate::store::{Addition, Reports, Statistics, StoreError};
 use crate::telemetry::{Count, Kind, Metrics, Panicked, catch_panic};
@@ -12,26 +12,26 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-/// The time between two additions.
-const EVERY: Duration = Duration::from_secs(5);
+/// The interval between two writes.
+const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long one addition may take.
-const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// The timeout of one write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Numbers that wait are put together where they lie no further apart than this.
-const TOGETHER: Duration = Duration::from_mins(1);
+/// Buffered counts within this time are merged.
+const MERGE_WITHIN: Duration = Duration::from_mins(1);
 
-/// How many minutes may wait; what comes later is counted to the last of them.
-const WAITING_MAX: usize = 120;
+/// The largest number of buffered minutes; later counts are added to the last of them.
+const BUFFERED_MAX: usize = 120;
 
-/// The time between two removals of what is too old.
-const REMOVE_EVERY: Duration = Duration::from_mins(10);
+/// The interval between two removals of old statistics.
+const REMOVE_INTERVAL: Duration = Duration::from_mins(10);
 
-/// The time between two looks at what waits.
-const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// The interval between two records of the backlog.
+const BACKLOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Keeps the statistics until told to stop, and adds the last numbers then. What waits for these
-/// instances is among them.
+/// Writes statistics until `stop` is cancelled, and then the last counts. They include the backlog of these
+/// instances.
 pub async fn keep(
     statistics: Statistics,
     reports: Reports,
@@ -39,45 +39,45 @@ pub async fn keep(
     instances: Arc<[String]>,
     stop: CancellationToken,
 ) {
-    let mut ledger = Ledger::default();
-    let mut look_at = Instant::now();
-    let mut remove_at = Instant::now() + REMOVE_EVERY;
+    let mut buffer = CountBuffer::default();
+    let mut record_backlog_at = Instant::now();
+    let mut remove_at = Instant::now() + REMOVE_INTERVAL;
     let mut is_last = false;
     while !is_last {
-        is_last = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none();
-        ledger.take(metrics.counts(), Instant::now());
-        let added = catch_panic(&metrics, Panicked::Task, add(&statistics, &mut ledger)).await;
+        is_last = stop.run_until_cancelled(tokio::time::sleep(WRITE_INTERVAL)).await.is_none();
+        buffer.take(metrics.counts(), Instant::now());
+        let added = catch_panic(&metrics, Panicked::Task, add(&statistics, &mut buffer)).await;
         if added.is_none() {
-            error!("the statistics broke on a fault of ours; they go on");
+            error!("statistics panicked; they continue");
         }
-        if !is_last && look_at <= Instant::now() {
-            look_at = Instant::now() + LOOK_EVERY;
-            let noted =
-                tokio::time::timeout(WRITE_WITHIN, record_backlog(&statistics, &reports, &instances)).await;
-            if let Err(error) = noted.unwrap_or(Err(StoreError::TimedOut)) {
-                debug!(%error, "how much waits is not noted this time");
+        if !is_last && record_backlog_at <= Instant::now() {
+            record_backlog_at = Instant::now() + BACKLOG_INTERVAL;
+            let recorded =
+                tokio::time::timeout(WRITE_TIMEOUT, record_backlog(&statistics, &reports, &instances)).await;
+            if let Err(error) = recorded.unwrap_or(Err(StoreError::TimedOut)) {
+                debug!(%error, "backlog not recorded");
             }
         }
         if !is_last && remove_at <= Instant::now() {
-            remove_at = Instant::now() + REMOVE_EVERY;
+            remove_at = Instant::now() + REMOVE_INTERVAL;
             remove_old(&statistics).await;
         }
     }
 }
 
-async fn add(statistics: &Statistics, ledger: &mut Ledger) {
-    let additions = ledger.additions(Instant::now());
+async fn add(statistics: &Statistics, buffer: &mut CountBuffer) {
+    let additions = buffer.additions(Instant::now());
     if additions.is_empty() {
         return;
     }
-    let added = tokio::time::timeout(WRITE_WITHIN, statistics.add_statistics(&additions)).await;
+    let added = tokio::time::timeout(WRITE_TIMEOUT, statistics.add_statistics(&additions)).await;
     match added.unwrap_or(Err(StoreError::TimedOut)) {
-        Ok(()) => ledger.clear(),
+        Ok(()) => buffer.clear(),
         Err(error @ StoreError::Refused(_)) => {
-            error!(%error, numbers = additions.len(), "the database refuses statistics; they are lost");
-            ledger.clear();
+            error!(%error, counts = additions.len(), "statistics rejected by the database; dropped");
+            buffer.clear();
         }
-        Err(error) => debug!(%error, "statistics wait for the database"),
+        Err(error) => debug!(%error, "statistics not written; buffered"),
     }
 }
 
@@ -95,57 +95,57 @@ async fn remove_old(statistics: &Statistics) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                warn!(%error, "could not remove old statistics");
+                warn!(%error, "old statistics not removed");
                 return;
             }
         }
     }
 }
 
-/// What was counted and is not in the database yet.
+/// Counts that are not in the database yet.
 #[derive(Default)]
-struct Ledger {
-    /// The counts at the last look.
-    seen: Vec<Count>,
-    waiting: Vec<Waiting>,
+struct CountBuffer {
+    /// The counts at the last call of `take`.
+    last: Vec<Count>,
+    buffered: Vec<Buffered>,
 }
 
-/// What was counted about one time.
-struct Waiting {
+/// The counts of one time.
+struct Buffered {
     at: Instant,
-    /// As the counts, in their order; how many more there were.
-    more: Vec<Count>,
+    /// The increments, in the order of the counts.
+    increments: Vec<Count>,
 }
 
-impl Ledger {
-    /// Takes what has been counted since the last time.
+impl CountBuffer {
+    /// Buffers the increments since the last call.
     fn take(&mut self, counts: Vec<Count>, now: Instant) {
-        let before = self.seen.iter().map(|count| count.n).chain(std::iter::repeat(0));
-        let more: Vec<_> = counts
+        let before = self.last.iter().map(|count| count.n).chain(std::iter::repeat(0));
+        let increments: Vec<_> = counts
             .iter()
             .zip(before)
             .map(|(count, before)| Count { n: count.n.saturating_sub(before), ..count.clone() })
             .collect();
-        self.seen = counts;
-        if more.iter().all(|count| count.n == 0) {
+        self.last = counts;
+        if increments.iter().all(|count| count.n == 0) {
             return;
         }
-        let is_full = self.waiting.len() >= WAITING_MAX;
-        match self.waiting.last_mut() {
-            Some(last) if is_full || now.duration_since(last.at) < TOGETHER => {
-                for (sum, count) in last.more.iter_mut().zip(&more) {
+        let is_full = self.buffered.len() >= BUFFERED_MAX;
+        match self.buffered.last_mut() {
+            Some(last) if is_full || now.duration_since(last.at) < MERGE_WITHIN => {
+                for (sum, count) in last.increments.iter_mut().zip(&increments) {
                     sum.n += count.n;
                 }
             }
-            _ => self.waiting.push(Waiting { at: now, more }),
+            _ => self.buffered.push(Buffered { at: now, increments }),
         }
     }
 
-    /// What is to be added to the database.
+    /// The increments to add to the database.
     fn additions(&self, now: Instant) -> Vec<Addition> {
-        let counted = self.waiting.iter().flat_map(|waiting| {
-            let age = now.duration_since(waiting.at);
-            waiting.more.iter().filter(|count| count.n > 0).map(move |count| (age, count))
+        let counted = self.buffered.iter().flat_map(|buffered| {
+            let age = now.duration_since(buffered.at);
+            buffered.increments.iter().filter(|count| count.n > 0).map(move |count| (age, count))
         });
         counted
             .map(|(age, count)| Addition {
@@ -164,7 +164,7 @@ impl Ledger {
     }
 
     fn clear(&mut self) {
-        self.waiting.clear();
+        self.buffered.clear();
     }
 }
 
@@ -173,39 +173,39 @@ mod tests {
     use super::*;
     use crate::telemetry::Webhook;
 
-    fn sums(ledger: &Ledger, now: Instant) -> Vec<(u64, i64)> {
-        let additions = ledger.additions(now);
+    fn sums(buffer: &CountBuffer, now: Instant) -> Vec<(u64, i64)> {
+        let additions = buffer.additions(now);
         additions.iter().map(|addition| (addition.age.as_secs(), addition.n)).collect()
     }
 
     #[test]
-    fn what_was_counted_since_the_last_look_is_added_once() {
-        let (metrics, mut ledger, now) = (Metrics::new(["notion"]), Ledger::default(), Instant::now());
-        ledger.take(metrics.counts(), now);
-        assert!(ledger.additions(now).is_empty());
+    fn increments_are_added_once() {
+        let (metrics, mut buffer, now) = (Metrics::new(["notion"]), CountBuffer::default(), Instant::now());
+        buffer.take(metrics.counts(), now);
+        assert!(buffer.additions(now).is_empty());
         metrics.webhook(Webhook::New);
         metrics.webhook(Webhook::New);
-        ledger.take(metrics.counts(), now);
-        assert_eq!(sums(&ledger, now), [(0, 2)]);
-        ledger.clear();
-        ledger.take(metrics.counts(), now);
-        assert!(ledger.additions(now).is_empty());
+        buffer.take(metrics.counts(), now);
+        assert_eq!(sums(&buffer, now), [(0, 2)]);
+        buffer.clear();
+        buffer.take(metrics.counts(), now);
+        assert!(buffer.additions(now).is_empty());
     }
 
     #[test]
-    fn numbers_that_wait_keep_their_minute_and_are_bounded() {
-        let (metrics, mut ledger, start) = (Metrics::new(["notion"]), Ledger::default(), Instant::now());
+    fn buffered_counts_keep_their_minute_and_are_limited() {
+        let (metrics, mut buffer, start) = (Metrics::new(["notion"]), CountBuffer::default(), Instant::now());
         for second in [0, 5, 70] {
             metrics.webhook(Webhook::Duplicate);
-            ledger.take(metrics.counts(), start + Duration::from_secs(second));
+            buffer.take(metrics.counts(), start + Duration::from_secs(second));
         }
-        assert_eq!(sums(&ledger, start + Duration::from_secs(100)), [(100, 2), (30, 1)]);
+        assert_eq!(sums(&buffer, start + Duration::from_secs(100)), [(100, 2), (30, 1)]);
         for minute in 2..1_000 {
             metrics.webhook(Webhook::Duplicate);
-            ledger.take(metrics.counts(), start + Duration::from_mins(2 * minute));
+            buffer.take(metrics.counts(), start + Duration::from_mins(2 * minute));
         }
-        let waiting = sums(&ledger, start);
-        assert_eq!(waiting.len(), WAITING_MAX);
-        assert_eq!(waiting.iter().map(|(_, n)| n).sum::<i64>(), 3 + 998);
+        let buffered = sums(&buffer, start);
+        assert_eq!(buffered.len(), BUFFERED_MAX);
+        assert_eq!(buffered.iter().map(|(_, n)| n).sum::<i64>(), 3 + 998);
     }
 }

@@ -42,8 +42,8 @@ impl Scrape {
     }
 
     /// How long ago this process's worker has beaten; nothing where it never has.
-    pub(super) fn since_beat(&self) -> Option<Duration> {
-        self.metrics.since_beat()
+    pub(super) fn since_heartbeat(&self) -> Option<Duration> {
+        self.metrics.since_heartbeat()
     }
 
     /// What can be seen now. However many ask at once, the database is asked by one of them, at most

@@ -62,7 +62,7 @@ pub(super) async fn livez() -> Json<Live> {
 )]
 pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
     let database = health::database(&api).await;
-    let worker = match api.scrape.since_beat() {
+    let worker = match api.scrape.since_heartbeat() {
         _ if !api.has_worker => "none",
         Some(age) if age < WORKER_DEAD_AFTER => "ok",
         _ => "silent",

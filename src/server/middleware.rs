@@ -56,7 +56,7 @@ pub async fn middleware(State(middleware): State<Arc<Middleware>>, request: Requ
 impl Middleware {
     async fn answer(&self, request: Request, next: Next) -> Response {
         let began = Instant::now();
-        if !auth::is_allowed_here(&self.access, &request) {
+        if !auth::is_allowed_origin(&self.access, &request) {
             return auth::not_local().into_response();
         }
         let answering = catch_panic(&self.metrics, Panicked::Handler, next.run(request));

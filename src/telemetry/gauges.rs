@@ -1,18 +1,18 @@
-//! What is read at the moment of asking, rather than counted: backlogs, and the pool of connections.
+//! Gauges, which are read at the time of a scrape: backlogs, and the connection pool.
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt::Error;
 
-/// What can be seen now.
+/// The gauges.
 #[derive(Debug, Clone, Default)]
 pub struct Gauges {
     /// The connections to the database.
     pub connections: Connections,
     /// Whether the database answers.
     pub is_database_up: bool,
-    /// What waits for each destination; nothing where the database did not tell it in time.
+    /// The backlog of each destination; `None` if the database did not answer in time.
     pub destinations: Option<Vec<DestinationGauges>>,
 }
 
@@ -21,20 +21,20 @@ pub struct Gauges {
 pub struct Connections {
     /// In use.
     pub busy: u32,
-    /// Open and free.
+    /// Open and unused.
     pub idle: u32,
-    /// The most that there may be.
+    /// The largest number of connections.
     pub max: u32,
 }
 
-/// What waits for one destination, whichever replica will deliver it.
+/// The backlog of one destination, for all replicas.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestinationGauges {
     /// The instance.
     pub name: String,
-    /// Executions that wait; counted up to a bound.
+    /// Pending executions; counted up to a limit.
     pub pending: u64,
-    /// How long ago the oldest of them was created, in seconds; 0 where none waits.
+    /// The age of the oldest one in seconds; 0 if there is none.
     pub oldest_pending_seconds: f64,
     /// Whether it is held.
     pub is_held: bool,
@@ -78,7 +78,7 @@ impl Gauges {
     }
 }
 
-/// One gauge without a label.
+/// A gauge without labels.
 pub(super) fn single(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -89,7 +89,7 @@ pub(super) fn single(
     gauge.encode(encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?)
 }
 
-/// One gauge for each value of a label; told apart from others even where there is none.
+/// A gauge for each value of a label; its descriptor is written even if there is none.
 fn family<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,

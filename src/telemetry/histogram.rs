@@ -1,4 +1,4 @@
-//! A histogram of fixed buckets that is counted without a lock, and quantiles read off buckets.
+//! A lock-free histogram with fixed buckets, and quantiles of buckets.
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
@@ -6,25 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bounds of the buckets from receipt to delivery, in milliseconds. What took longer than the
-/// last one stands in a bucket without a bound.
+/// The upper bounds of the latency from receipt to delivery, in milliseconds. The last bucket has no upper bound.
 pub const LATENCY_BOUNDS_MS: &[u64] = &[
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000, 21_600_000,
     86_400_000,
 ];
 
-/// Counts values in buckets. Cheap to clone: clones count together.
+/// Counts values in buckets. Cheap to clone: clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Histogram(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Upper bounds, ascending, each within its bucket.
+    /// The upper bounds (inclusive), ascending.
     bounds: &'static [u64],
-    /// One for each bound, and one for what is above them all.
+    /// One count for each bound, and one for larger values.
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
-    /// What a unit of the bounds is in the unit that is shown.
+    /// The factor from the unit of the bounds to the exported unit.
     scale: f64,
 }
 
@@ -34,7 +33,7 @@ impl Histogram {
         Self::new(bounds, 1.0)
     }
 
-    /// A histogram of durations, its bounds in milliseconds; shown in seconds.
+    /// A histogram of durations with bounds in milliseconds, exported in seconds.
     pub fn of_durations(bounds_ms: &'static [u64]) -> Self {
         Self::new(bounds_ms, 1e-3)
     }
@@ -53,12 +52,12 @@ impl Histogram {
         self.0.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    /// Counts a duration, in whole milliseconds, begun ones included.
+    /// Counts a duration in milliseconds, rounded up.
     pub fn time(&self, duration: Duration) {
         self.count(u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX));
     }
 
-    /// How many there are in each bucket, by its upper bound; the last one has none.
+    /// The upper bound and count of each bucket; the last one has no bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = self.0.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(self.0.counts.iter().map(|count| count.load(Ordering::Relaxed)))
@@ -83,9 +82,8 @@ impl TypedMetric for Histogram {
     const TYPE: MetricType = MetricType::Histogram;
 }
 
-/// The value below which a share of all lies, read off counts by upper bound in ascending order:
-/// within a bucket it is taken to grow evenly. Nothing where nothing was counted. What lies above
-/// the last bound is told as that bound.
+/// The quantile of counts by ascending upper bound, interpolated linearly within a bucket. `None` if nothing
+/// was counted. Values above the last bound count as that bound.
 pub fn quantile_ms(buckets: &[(Option<u64>, u64)], share: f64) -> Option<u64> {
     let total: u64 = buckets.iter().map(|(_, count)| count).sum();
     if total == 0 {

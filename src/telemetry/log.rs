@@ -1,18 +1,18 @@
-//! Logs: JSON on stdout for machines, or lines for people. No payload and no secret is ever logged.
+//! The log: JSON on stdout for machines, or text for people. It never contains payloads and secrets.
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Who reads the log.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line, on stdout.
+    /// One JSON object per line, on stdout.
     Json,
-    /// Readable lines, on stderr, so that stdout stays free for a command's own output.
+    /// Text on stderr, so that stdout is free for a command's output.
     Text,
 }
 
-/// What is logged where `LOG_LEVEL` says nothing.
+/// The filter if `LOG_LEVEL` is not set.
 pub const DEFAULT_FILTER: &str = "info,sqlx::postgres::notice=warn";
 
 /// Starts logging for the process; `filter` is a list of directives such as `info,eventbridge=debug`.
@@ -22,7 +22,7 @@ pub fn init(format: LogFormat, filter: Option<&str>) {
         |directives| EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER)),
     );
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    // A second subscriber in one process is refused; the first goes on, which is what tests want.
+    // A second subscriber in one process is rejected and the first one stays, as tests need.
     let _already_set = match format {
         LogFormat::Json => builder
             .json()

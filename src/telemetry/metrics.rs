@@ -1,8 +1,7 @@
-//! What the service counts, for Prometheus and for the statistics alike.
+//! The counters of the service, for Prometheus and for the statistics.
 //!
-//! Every series is made at the start: its labels are destination names and words of our own, never
-//! anything that came in. Counting is an addition to an atomic number; nothing is locked and nothing
-//! is allocated.
+//! All series are created at the start. Their labels are destination names and constants, never received
+//! data. Counting increments an atomic integer, without locks and allocations.
 
 use super::gauges::{self, Gauges};
 use super::histogram::{Histogram, LATENCY_BOUNDS_MS};
@@ -21,29 +20,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The format in which [`Metrics::render`] writes.
+/// The format of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whatever is not among the words known; a new one belongs into its list.
+/// The label for unknown values; new values should be added to their list.
 const OTHER: &str = "other";
 
-/// Why a webhook is rejected, whatever its source. Each source has checks of its own.
+/// The reasons for rejecting a webhook of any source. Each source has further checks.
 const REJECTED: &[&str] =
     &["event_refused", "body_too_large", "body_too_slow", "body_broken_off", "no_such_source", OTHER];
 
-/// Why a webhook is shed; its sender retries.
+/// The reasons for shedding a webhook; its sender retries.
 const SHED: &[&str] = &["queue_full", "database_away", OTHER];
 
-/// Why the listener ends a connection.
+/// The reasons for closing a connection.
 const CONNECTION_ENDED: &[&str] = &["idle", "head_too_slow", "reader_too_slow", "sent_on", OTHER];
 
-/// What a fault of ours broke.
+/// Where a panic was caught.
 const PANICKED: &[&str] = &["handler", "delivery", "task", OTHER];
 
-/// A try whose worker died with it.
+/// An attempt that ended with its worker.
 const CRASHED: &str = "crashed";
 
-/// How a try to deliver can end.
+/// The outcomes of an attempt.
 const OUTCOMES: &[&str] = &[
     "delivered",
     "skipped",
@@ -61,29 +60,30 @@ const OUTCOMES: &[&str] = &[
 
 const BATCH_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256];
 const ACK_BOUNDS_MS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
-const TRY_BOUNDS_MS: &[u64] = &[50, 100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 150_000];
+const ATTEMPT_BOUNDS_MS: &[u64] =
+    &[50, 100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 150_000];
 
-/// What became of a request to the webhook.
+/// The outcome of a request to the webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Webhook {
-    /// Stored, and not there before.
+    /// Stored as a new event.
     New,
-    /// Stored earlier.
+    /// Stored before.
     Duplicate,
-    /// It will never be taken, for this reason.
+    /// Rejected for this reason; a retry would be rejected, too.
     Rejected(&'static str),
-    /// It may come again, for this reason.
+    /// Shed for this reason; the sender may retry.
     Shed(&'static str),
 }
 
-/// What a fault of ours broke.
+/// Where a panic was caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Panicked {
-    /// The answer to a request.
+    /// The handler of a request.
     Handler,
-    /// A try to deliver.
+    /// A delivery.
     Delivery,
-    /// A task in the background.
+    /// A background task.
     Task,
 }
 
@@ -97,12 +97,12 @@ impl Panicked {
     }
 }
 
-/// How an execution came to its end.
+/// The terminal state of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ended {
     /// Delivered.
     Success,
-    /// Given up.
+    /// Failed permanently.
     Failed,
     /// Declined by the destination.
     Skipped,
@@ -110,7 +110,7 @@ pub enum Ended {
     Superseded,
 }
 
-/// What a number of the statistics counts.
+/// What a count of the statistics means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Events that were new.
@@ -150,7 +150,7 @@ impl Kind {
     }
 }
 
-/// One number of the statistics: so many since the process began.
+/// One count of the statistics, since the start of the process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count {
     /// What is counted.
@@ -159,34 +159,34 @@ pub struct Count {
     pub name: Cow<'static, str>,
     /// The upper bound in milliseconds, for [`Kind::Latency`]; none above the last one.
     pub le_ms: Option<u64>,
-    /// So many.
+    /// The count.
     pub n: u64,
 }
 
-/// Where everything is counted. Cheap to clone: clones count together.
+/// The counters. Cheap to clone: clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    began: Instant,
+    started: Instant,
     new: Counter,
     duplicate: Counter,
-    rejected: Words,
-    shed: Words,
+    rejected: LabelCounters,
+    shed: LabelCounters,
     acknowledged: Histogram,
     batch: Histogram,
     destinations: BTreeMap<String, Destination>,
     rescued: Counter,
-    panics: Words,
+    panics: LabelCounters,
     connections: Gauge,
-    connections_ended: Words,
-    /// Milliseconds after `began`, of the worker's last beat; 0 while there was none.
-    beat_ms: AtomicU64,
+    connections_ended: LabelCounters,
+    /// The worker's last heartbeat, in milliseconds after `started`; 0 before the first one.
+    heartbeat_ms: AtomicU64,
 }
 
 struct Destination {
-    attempts: Words,
+    attempts: LabelCounters,
     success: Counter,
     failed: Counter,
     skipped: Counter,
@@ -220,19 +220,19 @@ impl Metrics {
         let panicked = |which| panics.get_or_create_owned(&vec![("where", Cow::Borrowed(which))]);
         let families = Families::register(&mut registry);
         let inner = Inner {
-            began: Instant::now(),
+            started: Instant::now(),
             new: webhook("new", ""),
             duplicate: webhook("duplicate", ""),
-            rejected: Words::new(&rejected, |reason| webhook("rejected", reason)),
-            shed: Words::new(SHED, |reason| webhook("turned_away", reason)),
+            rejected: LabelCounters::new(&rejected, |reason| webhook("rejected", reason)),
+            shed: LabelCounters::new(SHED, |reason| webhook("turned_away", reason)),
             acknowledged: Histogram::of_durations(ACK_BOUNDS_MS),
             batch: Histogram::of_numbers(BATCH_BOUNDS),
             destinations: destinations.into_iter().map(|name| families.destination(name.into())).collect(),
             rescued: Counter::default(),
-            panics: Words::new(PANICKED, panicked),
+            panics: LabelCounters::new(PANICKED, panicked),
             connections: Gauge::default(),
-            connections_ended: Words::new(CONNECTION_ENDED, connection_ended),
-            beat_ms: AtomicU64::new(0),
+            connections_ended: LabelCounters::new(CONNECTION_ENDED, connection_ended),
+            heartbeat_ms: AtomicU64::new(0),
             registry,
         };
         Self(Arc::new(inner.registered(webhooks, ended, panics)))
@@ -252,7 +252,7 @@ impl Metrics {
         }
     }
 
-    /// Counts how long a sender waited for its 200.
+    /// Counts the time from a request to its 200.
     pub fn acknowledged(&self, waited: Duration) {
         self.0.acknowledged.time(waited);
     }
@@ -262,7 +262,7 @@ impl Metrics {
         self.0.batch.count(u64::try_from(events).unwrap_or(u64::MAX));
     }
 
-    /// Counts a try to deliver and how long it took.
+    /// Counts an attempt and its duration.
     pub fn attempt(&self, destination: &str, outcome: &str, took: Duration) {
         if let Some(destination) = self.0.destinations.get(destination) {
             destination.attempts.count(outcome);
@@ -270,14 +270,14 @@ impl Metrics {
         }
     }
 
-    /// Counts a try that ended with its worker: how long it took, nobody knows.
+    /// Counts an attempt that ended with its worker; its duration is unknown.
     pub fn crashed(&self, destination: &str) {
         if let Some(destination) = self.0.destinations.get(destination) {
             destination.attempts.count(CRASHED);
         }
     }
 
-    /// Counts executions that came to an end.
+    /// Counts executions that reached a terminal state.
     pub fn ended(&self, destination: &str, how: Ended, executions: usize) {
         if let Some(destination) = self.0.destinations.get(destination) {
             let counter = match how {
@@ -290,52 +290,57 @@ impl Metrics {
         }
     }
 
-    /// Counts how long an event took from its receipt to its page.
+    /// Counts the time from an event's receipt to its page.
     pub fn page_after(&self, destination: &str, latency: Duration) {
         if let Some(destination) = self.0.destinations.get(destination) {
             destination.latency.time(latency);
         }
     }
 
-    /// Counts executions that were freed from a worker that is gone.
+    /// Counts executions that were rescued from a dead worker.
     pub fn rescued(&self, executions: usize) {
         self.0.rescued.inc_by(u64::try_from(executions).unwrap_or(u64::MAX));
     }
 
-    /// Counts a fault of ours that was caught.
+    /// Counts a panic.
     pub fn panicked(&self, which: Panicked) {
         self.0.panics.count(which.as_str());
     }
 
-    /// Counts a connection as open until what this returns is dropped.
+    /// Counts a connection as open until the returned value is dropped.
     pub fn connection(&self) -> OpenConnection {
         self.0.connections.inc();
         OpenConnection(self.0.connections.clone())
     }
 
-    /// Counts a connection that the listener ended.
+    /// Counts a connection that the server closed.
     pub fn connection_ended(&self, why: &str) {
         self.0.connections_ended.count(why);
     }
 
-    /// Says that the worker of this process has told the database that it lives.
-    pub fn beat(&self) {
-        let now = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.beat_ms.store(now.max(1), Ordering::Relaxed);
+    /// Records a heartbeat of this process's worker.
+    pub fn heartbeat(&self) {
+        let now = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.heartbeat_ms.store(now.max(1), Ordering::Relaxed);
     }
 
-    /// How long ago the worker of this process has beaten; nothing where it never has.
-    pub fn since_beat(&self) -> Option<Duration> {
-        match self.0.beat_ms.load(Ordering::Relaxed) {
+    /// The time since the last heartbeat of this process's worker; `None` before the first one.
+    pub fn since_heartbeat(&self) -> Option<Duration> {
+        match self.0.heartbeat_ms.load(Ordering::Relaxed) {
             0 => None,
-            beat_ms => Some(self.0.began.elapsed().saturating_sub(Duration::from_millis(beat_ms))),
+            heartbeat_ms => {
+                Some(self.0.started.elapsed().saturating_sub(Duration::from_millis(heartbeat_ms)))
+            }
         }
     }
 
-    /// All of it in the OpenMetrics text format, together with what was seen just now.
+    /// The counters and these gauges in the OpenMetrics text format.
     pub fn render(&self, gauges: &Gauges) -> Result<String, fmt::Error> {
         let mut now = Registry::with_prefix("eventbridge");
-        now.register_collector(Box::new(Now { gauges: gauges.clone(), since_beat: self.since_beat() }));
+        now.register_collector(Box::new(Scraped {
+            gauges: gauges.clone(),
+            since_heartbeat: self.since_heartbeat(),
+        }));
         let mut text = String::new();
         text::encode_registry(&mut text, &self.0.registry)?;
         text::encode_registry(&mut text, &now)?;
@@ -343,7 +348,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// What the statistics keep, as counted since the process began; in a fixed order.
+    /// The counts for the statistics since the start of the process, in a fixed order.
     pub fn counts(&self) -> Vec<Count> {
         let inner = &self.0;
         let mut counts = Vec::new();
@@ -383,7 +388,7 @@ impl Drop for OpenConnection {
 }
 
 impl Inner {
-    /// Registers what has no destination.
+    /// Registers the series without a destination.
     fn registered(
         mut self,
         webhooks: Family<Labels, Counter>,
@@ -409,7 +414,7 @@ impl Inner {
     }
 }
 
-/// What there is once for each destination.
+/// The series of each destination.
 struct Families {
     attempts: Family<Labels, Counter>,
     executions: Family<Labels, Counter>,
@@ -422,7 +427,7 @@ impl Families {
         let families = Self {
             attempts: Family::default(),
             executions: Family::default(),
-            attempt_duration: Family::new_with_constructor(|| Histogram::of_durations(TRY_BOUNDS_MS)),
+            attempt_duration: Family::new_with_constructor(|| Histogram::of_durations(ATTEMPT_BOUNDS_MS)),
             latency: Family::new_with_constructor(|| Histogram::of_durations(LATENCY_BOUNDS_MS)),
         };
         registry.register("attempts", "Tries to deliver by how they ended", families.attempts.clone());
@@ -448,7 +453,7 @@ impl Families {
         let ended = |word| self.executions.get_or_create_owned(&with("status", word));
         let attempt = |word| self.attempts.get_or_create_owned(&with("outcome", word));
         let destination = Destination {
-            attempts: Words::new(OUTCOMES, attempt),
+            attempts: LabelCounters::new(OUTCOMES, attempt),
             success: ended("success"),
             failed: ended("failed"),
             skipped: ended("skipped"),
@@ -460,15 +465,15 @@ impl Families {
     }
 }
 
-/// A counter for each word of a list.
-struct Words(Vec<(&'static str, Counter)>);
+/// A counter for each label of a list.
+struct LabelCounters(Vec<(&'static str, Counter)>);
 
-impl Words {
+impl LabelCounters {
     fn new(words: &[&'static str], counter: impl Fn(&'static str) -> Counter) -> Self {
         Self(words.iter().map(|word| (*word, counter(word))).collect())
     }
 
-    /// Counts the word, or as another one where it is not on the list.
+    /// Counts the label, or the last one if it is not in the list.
     fn count(&self, word: &str) {
         let known = self.0.iter().find(|(known, _)| *known == word);
         if let Some((_, counter)) = known.or(self.0.last()) {
@@ -477,16 +482,16 @@ impl Words {
     }
 }
 
-/// What is seen at the moment of a scrape.
+/// The values at the time of a scrape.
 #[derive(Debug)]
-struct Now {
+struct Scraped {
     gauges: Gauges,
-    since_beat: Option<Duration>,
+    since_heartbeat: Option<Duration>,
 }
 
-impl Collector for Now {
+impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        if let Some(age) = self.since_beat {
+        if let Some(age) = self.since_heartbeat {
             let help = "How long ago the worker of this process told the database that it lives";
             gauges::single(&mut encoder, "worker_beat_age_seconds", help, age.as_secs_f64())?;
         }
@@ -499,7 +504,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_word_is_counted_as_another_and_an_unknown_destination_not_at_all() {
+    fn an_unknown_label_is_counted_as_other_and_an_unknown_destination_is_ignored() {
         let metrics = Metrics::new(["notion"]);
         metrics.webhook(Webhook::Rejected("what somebody sent"));
         metrics.attempt("notion", "a new outcome", Duration::ZERO);
@@ -517,15 +522,15 @@ mod tests {
     }
 
     #[test]
-    fn the_beat_is_told_once_there_was_one() {
+    fn the_heartbeat_is_known_after_the_first_one() {
         let metrics = Metrics::new(["notion"]);
-        assert!(metrics.since_beat().is_none());
-        metrics.beat();
-        assert!(metrics.since_beat().expect("a beat") < Duration::from_secs(5));
+        assert!(metrics.since_heartbeat().is_none());
+        metrics.heartbeat();
+        assert!(metrics.since_heartbeat().expect("a heartbeat") < Duration::from_secs(5));
     }
 
     #[test]
-    fn the_statistics_see_what_the_scrape_sees() {
+    fn statistics_and_scrape_have_the_same_counts() {
         let metrics = Metrics::new(["notion"]);
         metrics.webhook(Webhook::New);
         metrics.ended("notion", Ended::Superseded, 3);

@@ -117,7 +117,7 @@ pub(super) fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
 /// Whether a browser reports that a page of this origin sent the request. Programs, which report nothing,
 /// use the API.
 pub(super) fn is_from_our_page(headers: &HeaderMap) -> bool {
-    auth::page(headers) == Page::Ours
+    auth::page(headers) == Page::SameOrigin
 }
 
 fn session(ui: &Ui, keys: &[ApiKey], headers: &HeaderMap) -> Option<(Session, ApiKey)> {

@@ -8,7 +8,7 @@ use super::error_page::ErrorPage;
 use super::query::Query;
 use super::session::{COOKIE, Session};
 use super::{Ui, layout};
-use crate::auth::holder;
+use crate::auth::find_key;
 use crate::config::Access;
 use crate::domain::local::is_local;
 use axum::extract::{Form, State};
@@ -62,7 +62,7 @@ pub(super) async fn login(
             "This page came over plain HTTP, and browsers keep a session only over HTTPS or on localhost: open it by https://.",
         ));
     }
-    let Some(key) = holder(keys, &form.key) else {
+    let Some(key) = find_key(keys, &form.key) else {
         let Ok(_waiting) = ui.wrong_keys.try_acquire() else {
             return Err(ErrorPage::busy("Too many wrong keys at once: try again in a few seconds."));
         };

@@ -138,7 +138,7 @@ impl Beat {
         };
         // The beat was recorded after it began, so the silence begins no earlier.
         self.leases.trust_until(began + WORKER_DEAD_AFTER.saturating_sub(MARGIN));
-        self.metrics.beat();
+        self.metrics.heartbeat();
         // Claims begin once the id is known, and their leases must be valid by then.
         if known != Some(myself) {
             self.worker.send_replace(Some(myself));

@@ -194,8 +194,8 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
     let stop = CancellationToken::new();
     let keep = Retention { rows: Some(Duration::from_hours(24 * 30)), payloads: None };
     let pace = Pace {
-        look_every: Duration::from_millis(5),
-        round_every: Duration::from_millis(5),
+        check_interval: Duration::from_millis(5),
+        round_interval: Duration::from_millis(5),
         ..Pace::default()
     };
     let replicas: Vec<_> = (0..2)
