@@ -206,17 +206,17 @@ create table eventbridge.leases (
     -- Tells this lease from an earlier one of the same execution.
     fence               bigint not null default nextval('eventbridge.fences'),
     leased_at           timestamptz not null default now(),
-    -- The lock for a page lookup: until this execution completes, no other one of the destination may
-    -- look up or create a page under this key. Most leases hold none.
-    lookup_destination  text,
-    lookup_key          text,
-    check ((lookup_destination is null) = (lookup_key is null))
+    -- A key that the lease locks at a destination: until it ends, no other lane may look for an entry of
+    -- that key there, or write one. Most leases lock none.
+    locked_destination  text,
+    locked_key          text,
+    check ((locked_destination is null) = (locked_key is null))
 );
 
 create unique index leases_by_lane on eventbridge.leases (lane) where lane is not null;
 
-create unique index leases_by_lookup on eventbridge.leases (lookup_destination, lookup_key)
-    where lookup_key is not null;
+create unique index leases_by_locked_key on eventbridge.leases (locked_destination, locked_key)
+    where locked_key is not null;
 
 create index leases_by_worker on eventbridge.leases (worker_id);
 
@@ -224,8 +224,8 @@ comment on table eventbridge.leases is
     'The executions that run. The primary key allows one lease per execution; only the holder of the fence can complete it.';
 comment on index eventbridge.leases_by_lane is
     'At most one execution of a lane runs at a time.';
-comment on index eventbridge.leases_by_lookup is
-    'At most one execution of a destination looks up or creates the page of a key at a time.';
+comment on index eventbridge.leases_by_locked_key is
+    'At most one lane locks a key of a destination at a time.';
 comment on index eventbridge.leases_by_worker is
     'The leases of a worker, which end when it dies.';
 

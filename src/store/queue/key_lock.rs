@@ -23,10 +23,10 @@ impl Queue {
             r#"
             with begun as (
                 update eventbridge.leases
-                   set lookup_destination = $1, lookup_key = $4
+                   set locked_destination = $1, locked_key = $4
                  where lane = $2 and fence = $3
                    and not exists (select from eventbridge.leases as other
-                                    where other.lookup_destination = $1 and other.lookup_key = $4
+                                    where other.locked_destination = $1 and other.locked_key = $4
                                       and other.execution_id <> leases.execution_id)
                 returning fence
             )
