@@ -1,7 +1,7 @@
 //! The commands of operators, as processes on a database that a service has filled.
 
-use crate::harness::rows::Paused;
-use crate::harness::{Database, NOW, Service, within};
+use crate::harness::rows::{Ended, Paused};
+use crate::harness::{Database, NOW, Service, rows, within};
 use axum::body::Body;
 use axum::http::Request;
 use eventbridge::sources::stripe;
@@ -93,18 +93,11 @@ async fn a_backlog_threshold_moves_health_status_and_alerts_alike() {
             .await;
         service.until_health("it works", |health| health["status"] == "ok").await;
         // The failure shows that all three have seen the backlog too, whatever they make of it.
-        service
-            .database
-            .execute(
-                "insert into eventbridge.executions (event_key, destination, created_at, run_at)
-                     values (-1, 'notion', now() - interval '16 minutes', now() + interval '1 day');
-                 insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                     values ('a', 'notion', 'validation_error', 'x');
-                 insert into eventbridge.executions
-                        (event_key, destination, status, error_class, failure_group, finished_at)
-                     values (-2, 'notion', 'failed', 'validation_error', 'a', now());",
-            )
-            .await;
+        service.database.change(rows::waiting_since(Duration::from_mins(16))).await;
+        service.database.change(rows::failure_group("a", "validation_error", "x")).await;
+        let failed =
+            Ended { class: Some("validation_error"), group: Some("a"), ..Ended::failed(Duration::ZERO) };
+        service.database.change(failed).await;
         service
             .until_health("health has it", |health| {
                 let troubles = health["troubles"].as_array().unwrap().iter();
@@ -120,9 +113,8 @@ async fn a_backlog_threshold_moves_health_status_and_alerts_alike() {
         assert_eq!(status.status.code(), Some(code), "{minutes}: {said}");
         assert_eq!(said["sentences"].to_string().contains("is behind"), found.contains(&"backlog"), "{said}");
 
-        let alerts = "select coalesce(string_agg(kind, ' ' order by kind), '') from eventbridge.alerts";
         within("alerts have it", async {
-            while service.database.text(alerts).await != found.join(" ") {
+            while service.database.kinds_of_alerts().await != found.join(" ") {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })

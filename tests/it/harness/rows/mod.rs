@@ -253,6 +253,11 @@ impl Database {
         self.text("select request_id from eventbridge.attempts where outcome = 'delivered'").await
     }
 
+    /// The kinds of the alerts that there are, in the order of the alphabet.
+    pub async fn kinds_of_alerts(&self) -> String {
+        self.text("select coalesce(string_agg(kind, ' ' order by kind), '') from eventbridge.alerts").await
+    }
+
     /// The amount that was read from an event.
     pub async fn amount_of(&self, event: i64) -> i64 {
         self.number(&format!("select amount_minor from eventbridge.event_facts where event_key = {event}"))
