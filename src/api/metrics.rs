@@ -3,7 +3,7 @@
 use super::Api;
 use crate::problem::Problem;
 use crate::single_flight::SingleFlight;
-use crate::store::{Backlog, Store, StoreError};
+use crate::store::{Backlog, Db, Reports, StoreError};
 use crate::telemetry::{CONTENT_TYPE, Connections, DestinationGauges, Gauges, Metrics};
 use axum::extract::State;
 use axum::http::header;
@@ -22,7 +22,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Scrape {
     metrics: Metrics,
-    store: Store,
+    db: Db,
+    reports: Reports,
     instances: Arc<[String]>,
     last: SingleFlight<Looked>,
 }
@@ -37,8 +38,8 @@ struct Looked {
 
 impl Scrape {
     /// Reads these counts, and the backlogs of these instances.
-    pub fn new(metrics: Metrics, store: Store, instances: Arc<[String]>) -> Self {
-        Self { metrics, store, instances, last: SingleFlight::default() }
+    pub fn new(metrics: Metrics, db: Db, reports: Reports, instances: Arc<[String]>) -> Self {
+        Self { metrics, db, reports, instances, last: SingleFlight::default() }
     }
 
     /// How long ago this process's worker has beaten; nothing where it never has.
@@ -49,11 +50,11 @@ impl Scrape {
     /// What can be seen now. However many ask at once, the database is asked by one of them, at most
     /// every few seconds, and waited for no longer than a scrape can wait.
     async fn gauges(&self) -> Gauges {
-        let pool = self.store.db.pool_use();
+        let pool = self.db.pool_use();
         let connections = Connections { busy: pool.busy, idle: pool.idle, max: pool.max };
         let look = {
-            let (store, instances) = (self.store.clone(), self.instances.clone());
-            async move { Ok(look(store, instances).await) }
+            let (db, reports, instances) = (self.db.clone(), self.reports.clone(), self.instances.clone());
+            async move { Ok(look(db, reports, instances).await) }
         };
         let Looked { is_up, destinations } = self.last.get(FRESH_FOR, look).await.unwrap_or_default();
         Gauges { connections, is_database_up: is_up, destinations }
@@ -61,9 +62,8 @@ impl Scrape {
 }
 
 /// Whether the database answers, and what waits: a count that takes long does not mean that it is away.
-async fn look(store: Store, instances: Arc<[String]>) -> Looked {
-    let (answered, backlog) =
-        tokio::join!(in_time(store.db.is_migrated()), in_time(store.reports.backlog(&instances)));
+async fn look(db: Db, reports: Reports, instances: Arc<[String]>) -> Looked {
+    let (answered, backlog) = tokio::join!(in_time(db.is_migrated()), in_time(reports.backlog(&instances)));
     let gauges = |one: Backlog| DestinationGauges {
         name: one.destination,
         pending: one.pending,

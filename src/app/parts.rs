@@ -131,7 +131,12 @@ impl Shared {
             destinations: self.destinations.clone(),
             sources: self.catalog.clone(),
             notifier: self.notifier.clone(),
-            scrape: Scrape::new(self.metrics.clone(), self.store.clone(), self.names.clone()),
+            scrape: Scrape::new(
+                self.metrics.clone(),
+                self.store.db.clone(),
+                self.store.reports.clone(),
+                self.names.clone(),
+            ),
             previewer: self.previewer.clone(),
             scope: self.scope(),
             thresholds: self.thresholds,

@@ -55,7 +55,7 @@ impl FromRequestParts<Ui> for Visitor {
         // Every route behind the middleware has one.
         let mut visitor = parts.extensions.get::<Self>().cloned().ok_or_else(ErrorPage::internal)?;
         if parts.method == Method::GET {
-            visitor.open_failures = ui.badge.read(&ui.store).await;
+            visitor.open_failures = ui.badge.read(&ui.store.failure_groups).await;
         }
         Ok(visitor)
     }

@@ -3,7 +3,7 @@
 //! It is on every page, so it is read at most once in a few seconds, and a page waits for it only briefly.
 
 use crate::single_flight::SingleFlight;
-use crate::store::Store;
+use crate::store::FailureGroups;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
@@ -23,10 +23,10 @@ pub(super) struct Badge(SingleFlight<Option<i64>>);
 
 impl Badge {
     /// The number; `None` if it cannot be read soon.
-    pub async fn read(&self, store: &Store) -> Option<i64> {
-        let store = store.clone();
+    pub async fn read(&self, failure_groups: &FailureGroups) -> Option<i64> {
+        let failure_groups = failure_groups.clone();
         let load = async move {
-            let count = store.failure_groups.open_failures(COUNTED_MAX).await;
+            let count = failure_groups.open_failures(COUNTED_MAX).await;
             Ok(count.inspect_err(|error| debug!(%error, "counting open failures failed")).ok())
         };
         timeout(PATIENCE, self.0.get(MAX_AGE, load)).await.ok()?.ok()?

@@ -6,7 +6,7 @@
 
 use super::Ui;
 use super::error_page::ErrorPage;
-use crate::store::{ChangeToken, Store};
+use crate::store::{ChangeToken, Reports};
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -72,7 +72,7 @@ impl Live {
     }
 
     /// Polls the database while a page is open, until the service stops.
-    pub async fn run(self, store: Store) {
+    pub async fn run(self, reports: Reports) {
         let polling = async {
             let mut last = ChangeToken::default();
             loop {
@@ -80,7 +80,7 @@ impl Live {
                 if self.changes.receiver_count() == 0 {
                     continue;
                 }
-                match store.reports.change_token().await {
+                match reports.change_token().await {
                     Ok(token) if token != last => {
                         self.changes.send_modify(|changes| {
                             changes.all += 1;

@@ -131,7 +131,7 @@ impl Ui {
 
     /// Warms up the database, and notifies open pages of changes, until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
-        let telling = self.live.clone().run(self.store.clone());
+        let telling = self.live.clone().run(self.store.reports.clone());
         tokio::join!(stop.run_until_cancelled(overview::prepare(&self)), telling);
     }
 }
