@@ -13,9 +13,10 @@ pub use sender::{AlertError, send_test_alert};
 pub use settings::{Address, AlertSettings, Format, Receiver, settings};
 
 use crate::health::{
-    self, Finding, Matter, Notice, PartialSnapshot, Scope, Snapshot, assess, database_unavailable,
+    self, Finding, HealthStore, Matter, Notice, PartialSnapshot, Scope, Snapshot, assess,
+    database_unavailable,
 };
-use crate::store::{Condition, DueAlert, Store, StoreError};
+use crate::store::{Alerts, Condition, DueAlert, NamedLeases, Store, StoreError};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use message::{Message, State};
@@ -47,6 +48,27 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// How long giving the lease back may take.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
+/// The parts of the store that alerts use. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AlertsStore {
+    /// To record conditions and take the alerts that are due.
+    pub alerts: Alerts,
+    /// To have one process at a time evaluate.
+    pub named_leases: NamedLeases,
+    /// To read the health snapshot.
+    pub health: HealthStore,
+}
+
+impl From<&Store> for AlertsStore {
+    fn from(store: &Store) -> Self {
+        Self {
+            alerts: store.alerts.clone(),
+            named_leases: store.named_leases.clone(),
+            health: HealthStore::from(store),
+        }
+    }
+}
+
 /// What alerts are about.
 #[derive(Clone)]
 pub struct Subject {
@@ -57,7 +79,7 @@ pub struct Subject {
 }
 
 /// Evaluates and sends until it is stopped. Returns at once if there is neither a receiver nor a heartbeat.
-pub async fn watch(store: Store, subject: Subject, settings: AlertSettings, stop: CancellationToken) {
+pub async fn watch(store: AlertsStore, subject: Subject, settings: AlertSettings, stop: CancellationToken) {
     if settings.receiver.is_none() && settings.heartbeat.is_none() {
         return;
     }
@@ -81,7 +103,7 @@ pub async fn watch(store: Store, subject: Subject, settings: AlertSettings, stop
 }
 
 struct Watch {
-    store: Store,
+    store: AlertsStore,
     subject: Subject,
     settings: AlertSettings,
     holder: Uuid,
@@ -128,7 +150,7 @@ impl Watch {
     /// is not a database failure, because the lease was just written: its alerts stay as they are.
     async fn evaluate(&self) -> Vec<DueAlert> {
         let PartialSnapshot { snapshot, read } =
-            Snapshot::load_for_alerts(&self.store, &self.subject.scope, STATEMENT_WITHIN).await;
+            Snapshot::load_for_alerts(&self.store.health, &self.subject.scope, STATEMENT_WITHIN).await;
         let findings = assess(&snapshot, &self.settings.thresholds).findings;
         let conditions: Vec<_> =
             findings.into_iter().filter_map(|finding| condition(finding, snapshot.now)).collect();
@@ -191,7 +213,7 @@ impl Watch {
     /// Whether a worker is running. Without a destination none is needed.
     async fn has_worker(&self) -> bool {
         self.subject.scope.instances.is_empty()
-            || in_time(health::has_worker(&self.store)).await.unwrap_or_default()
+            || in_time(health::has_worker(&self.store.health)).await.unwrap_or_default()
     }
 
     /// Reports a database failure that has lasted for a while.

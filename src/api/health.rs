@@ -7,7 +7,7 @@
 use super::{Api, rejections};
 use crate::health::{Destination, Finding, Level, Matter, Snapshot, assess};
 use crate::single_flight::SingleFlight;
-use crate::store::{Store, StoreError};
+use crate::store::{Db, StoreError};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -152,13 +152,13 @@ pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>)
 
 /// The state of the database, at most a second old.
 pub(super) async fn database(api: &Api) -> Database {
-    let store = api.store.clone();
-    let state = async move { Ok(database_state(store).await) };
+    let db = api.store.db.clone();
+    let state = async move { Ok(database_state(db).await) };
     api.health_cache.database.get(DATABASE_FRESH_FOR, state).await.unwrap_or(Database::Unavailable)
 }
 
-async fn database_state(store: Store) -> Database {
-    let answered = tokio::time::timeout(ANSWER_WITHIN, store.db.is_migrated()).await;
+async fn database_state(db: Db) -> Database {
+    let answered = tokio::time::timeout(ANSWER_WITHIN, db.is_migrated()).await;
     match answered.unwrap_or(Err(StoreError::TimedOut)) {
         Ok(true) => Database::Ok,
         Ok(false) => Database::NotMigrated,
@@ -184,7 +184,7 @@ async fn assessed(api: &Api) -> Assessed {
 
 async fn read(api: &Api) -> Result<Assessed, StoreError> {
     let (snapshot, (_, _, causes)) =
-        tokio::try_join!(Snapshot::load(&api.store, &api.scope), rejections::look(api))?;
+        tokio::try_join!(Snapshot::load(&api.store.health, &api.scope), rejections::look(api))?;
     let findings = assess(&snapshot, &api.thresholds).findings;
     let warnings = causes
         .into_iter()

@@ -11,6 +11,7 @@ mod extract;
 mod failures;
 mod health;
 mod metrics;
+mod parts;
 mod preview;
 mod probes;
 mod rejections;
@@ -23,6 +24,7 @@ pub use extract::{Json, Query};
 pub use failures::{Acknowledgement, FailureView, Failures};
 pub use health::{Health, HealthCache};
 pub use metrics::Scrape;
+pub use parts::ApiStore;
 pub use preview::PreviewView;
 pub use search::{Found, FoundView};
 
@@ -31,7 +33,7 @@ use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
 use crate::health::{Scope, Thresholds};
 use crate::problem::Problem;
-use crate::store::{ListError, Notifier, Store, StoreError};
+use crate::store::{ListError, Notifier, StoreError};
 use axum::http::StatusCode;
 use std::sync::Arc;
 use tracing::error;
@@ -44,7 +46,7 @@ use utoipa_axum::routes;
 #[derive(Clone)]
 pub struct Api {
     /// The database.
-    pub store: Store,
+    pub store: ApiStore,
     /// The names of the destination instances that are configured.
     pub instances: Arc<[String]>,
     /// The sources that are configured.

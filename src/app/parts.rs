@@ -3,7 +3,7 @@
 use super::Role;
 use super::tasks::Tasks;
 use crate::alerts::{self, AlertSettings};
-use crate::api::{self, Api, Scrape};
+use crate::api::{self, Api, ApiStore, Scrape};
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
 use crate::domain::destination_summary::DestinationSummary;
@@ -15,7 +15,7 @@ use crate::server::{ConnectionLimiter, Middleware, PublicByHttps};
 use crate::sources::Registry;
 use crate::store::{Notifier, Store};
 use crate::telemetry::Metrics;
-use crate::ui::{self, Playground, Ui};
+use crate::ui::{self, Playground, Ui, UiStore};
 use crate::worker::{self, WorkerStore};
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
@@ -126,7 +126,7 @@ impl Shared {
 
     pub(super) fn api(&self, has_worker: bool) -> Api {
         Api {
-            store: self.store.clone(),
+            store: ApiStore::from(&self.store),
             instances: self.names.clone(),
             destinations: self.destinations.clone(),
             sources: self.catalog.clone(),
@@ -147,7 +147,7 @@ impl Shared {
 
     pub(super) fn ui(&self, playground: Option<Playground>, tasks: &Tasks) -> Ui {
         Ui::new(ui::Parts {
-            store: self.store.clone(),
+            store: UiStore::from(&self.store),
             scope: self.scope(),
             thresholds: self.thresholds,
             previewer: self.previewer.clone(),

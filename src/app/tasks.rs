@@ -2,7 +2,7 @@
 
 use super::Role;
 use super::parts::{Shared, worker_store};
-use crate::alerts::{self, AlertSettings};
+use crate::alerts::{self, AlertSettings, AlertsStore};
 use crate::config::{Retention, Settings};
 use crate::destinations::Instance;
 use crate::retention::{self, RetentionStore};
@@ -63,7 +63,7 @@ impl Tasks {
 
     /// Evaluates and sends alerts.
     pub(super) fn start_alerts(&self, shared: &Shared, settings: AlertSettings) {
-        let (store, subject) = (shared.unhurried.clone(), shared.subject_of_alerts());
+        let (store, subject) = (AlertsStore::from(&shared.unhurried), shared.subject_of_alerts());
         self.restartable("alerts", move |stop| {
             alerts::watch(store.clone(), subject.clone(), settings.clone(), stop)
         });

@@ -9,7 +9,9 @@ use super::{environment, output, paragraph, signals, table};
 use crate::alerts;
 use crate::config::Reader;
 use crate::domain::humanize::humanize_age;
-use crate::health::{Assessment, Finding, Scope, Snapshot, Thresholds, assess, database_unavailable};
+use crate::health::{
+    Assessment, Finding, HealthStore, Scope, Snapshot, Thresholds, assess, database_unavailable,
+};
 use crate::store::StoreError;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -109,7 +111,7 @@ async fn load(context: &CommandContext) -> Result<Snapshot, StoreError> {
         destinations: context.destinations.as_slice().into(),
         sources: Arc::new(context.sources.clone()),
     };
-    Snapshot::load(&store, &scope).await
+    Snapshot::load(&HealthStore::from(&store), &scope).await
 }
 
 /// The thresholds of the service; if a setting is wrong, its default.

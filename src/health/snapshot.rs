@@ -9,8 +9,8 @@ use crate::domain::money::Money;
 use crate::domain::rejection::{InARow, rejected_in_a_row};
 use crate::domain::source::SourceCatalog;
 use crate::store::{
-    Backlog, BusyHour, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, PausedInstance, RecentFailures,
-    Store, StoreError, WORKER_DEAD_AFTER,
+    Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
+    PausedInstance, RecentFailures, Rejections, Reports, Statistics, Store, StoreError, WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -26,6 +26,33 @@ const OPEN_FAILURES_READ: u32 = 3;
 
 /// A failure group raises an alert for this long after its last failure.
 const FAILURES_ARE_RECENT_FOR: Duration = Duration::from_hours(1);
+
+/// The parts of the store that a snapshot is read from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HealthStore {
+    /// To read executions, backlogs and workers.
+    pub reports: Reports,
+    /// To read, pause and resume destination instances.
+    pub destinations: Destinations,
+    /// To read samples of rejected requests.
+    pub rejections: Rejections,
+    /// To read and acknowledge failure groups.
+    pub failure_groups: FailureGroups,
+    /// To read counts over time.
+    pub statistics: Statistics,
+}
+
+impl From<&Store> for HealthStore {
+    fn from(store: &Store) -> Self {
+        Self {
+            reports: store.reports.clone(),
+            destinations: store.destinations.clone(),
+            rejections: store.rejections.clone(),
+            failure_groups: store.failure_groups.clone(),
+            statistics: store.statistics.clone(),
+        }
+    }
+}
 
 /// What is assessed: the configured parts of this service.
 #[derive(Clone)]
@@ -138,7 +165,7 @@ pub struct PartialSnapshot {
 
 impl Snapshot {
     /// Reads the facts for everyone who shows them.
-    pub async fn load(store: &Store, scope: &Scope) -> Result<Self, StoreError> {
+    pub async fn load(store: &HealthStore, scope: &Scope) -> Result<Self, StoreError> {
         let unacknowledged = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
         let (now, last_at, pauses, backlog, has_worker, count, groups, rejections) = tokio::try_join!(
             store.reports.now(),
@@ -168,7 +195,7 @@ impl Snapshot {
     /// does not keep the others from being assessed.
     ///
     /// Left out is what raises no alert: workers, and the failures that are not recent.
-    pub async fn load_for_alerts(store: &Store, scope: &Scope, within: Duration) -> PartialSnapshot {
+    pub async fn load_for_alerts(store: &HealthStore, scope: &Scope, within: Duration) -> PartialSnapshot {
         let mut partial = PartialSnapshot::default();
         let PartialSnapshot { snapshot, read } = &mut partial;
         let Some(now) = part("time", within, store.reports.now()).await else { return partial };
@@ -204,7 +231,7 @@ impl Snapshot {
 }
 
 /// Whether at least one worker is running, in any process.
-pub async fn has_worker(store: &Store) -> Result<bool, StoreError> {
+pub async fn has_worker(store: &HealthStore) -> Result<bool, StoreError> {
     store.reports.a_worker_beats(WORKER_DEAD_AFTER).await
 }
 
@@ -230,7 +257,7 @@ async fn part<T>(
 }
 
 async fn busy_hours(
-    store: &Store,
+    store: &HealthStore,
     last_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<BusyHour>, StoreError> {

@@ -32,7 +32,7 @@ impl Ui {
         let changes = self.live.changes().all;
         let max_age = if self.live.is_polling() { SNAPSHOT_MAX_AGE } else { Duration::ZERO };
         let (store, scope) = (self.store.clone(), self.scope.clone());
-        let read = async move { Ok(Arc::new(Snapshot::load(&store, &scope).await?)) };
+        let read = async move { Ok(Arc::new(Snapshot::load(&store.health, &scope).await?)) };
         self.overview_cache.snapshot.get_version(changes, max_age, read).await
     }
 

@@ -1,0 +1,49 @@
+//! The parts of the store that the API uses.
+
+use crate::health::HealthStore;
+use crate::store::{
+    Db, Destinations, Events, FailureGroups, Interventions, RateLimits, Rejections, Reports, Statistics,
+    Store,
+};
+
+/// The parts of the store that the API uses. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiStore {
+    /// To ask whether the database answers.
+    pub db: Db,
+    /// To read events.
+    pub events: Events,
+    /// To read executions, backlogs and workers.
+    pub reports: Reports,
+    /// To read and acknowledge failure groups.
+    pub failure_groups: FailureGroups,
+    /// To retry, cancel and replay executions.
+    pub interventions: Interventions,
+    /// To read, pause and resume destination instances.
+    pub destinations: Destinations,
+    /// To read the state of rate limits.
+    pub rate_limits: RateLimits,
+    /// To read samples of rejected requests.
+    pub rejections: Rejections,
+    /// To read counts over time.
+    pub statistics: Statistics,
+    /// To read the health snapshot.
+    pub health: HealthStore,
+}
+
+impl From<&Store> for ApiStore {
+    fn from(store: &Store) -> Self {
+        Self {
+            db: store.db.clone(),
+            events: store.events.clone(),
+            reports: store.reports.clone(),
+            failure_groups: store.failure_groups.clone(),
+            interventions: store.interventions.clone(),
+            destinations: store.destinations.clone(),
+            rate_limits: store.rate_limits.clone(),
+            rejections: store.rejections.clone(),
+            statistics: store.statistics.clone(),
+            health: HealthStore::from(store),
+        }
+    }
+}
