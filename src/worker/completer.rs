@@ -4,8 +4,8 @@
 //! its process lives, so no other process would end these executions. If the database refuses the
 //! destination's texts, the completion is recorded without them.
 
-use super::POLL;
 use super::lease_registry::RegisteredLease;
+use super::schedule::POLL;
 use crate::domain::execution::ExecutionId;
 use crate::store::{
     Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Notifier, Queue, StoreError,
@@ -44,11 +44,11 @@ impl Completer {
         progress: watch::Sender<u64>,
         supervisor: &Supervisor,
     ) -> Self {
-        let (sender, queued) = mpsc::channel(QUEUE_MAX);
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let recorder = Recorder { queue, notifier, metrics, progress };
         Self {
             sender,
-            recording: tokio::spawn(supervisor.clone().critical("recorder", recorder.run(queued))),
+            recording: tokio::spawn(supervisor.clone().critical("recorder", recorder.run(receiver))),
         }
     }
 
@@ -160,9 +160,9 @@ struct Recorder {
 }
 
 impl Recorder {
-    async fn run(self, mut queued: mpsc::Receiver<Queued>) {
+    async fn run(self, mut receiver: mpsc::Receiver<Queued>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while queued.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let (mut finished, mut leases, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
             for Queued { completion, stats, lease } in batch.drain(..) {
                 leases.push(lease);
@@ -259,7 +259,7 @@ impl Recorder {
         }
     }
 
-    /// An execution that is due before the next poll gets a wake-up of its own.
+    /// An execution that is due before the next poll gets a notification of its own.
     fn wake_for_short_waits(&self, batch: &[CompletedExecution]) {
         let waits = batch.iter().filter_map(|finished| match finished.conclusion {
             Conclusion::Postponed { wait, .. } => Some(wait),

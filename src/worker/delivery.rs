@@ -1,12 +1,13 @@
 //! One attempt of an execution, from its claim to its completion.
 
-use super::WorkerStore;
 use super::backoff::wait_before;
 use super::completer::Completion;
 use super::delivery_context::WorkerDeliveryContext;
+use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
 use super::instances::Instances;
 use super::object::{self, Plan, Turn};
+use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
 use crate::destinations::{Delivery, Object};
 use crate::domain::delivery::{Failure, Outcome, Remote};
@@ -35,6 +36,7 @@ const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
 
 /// Hands executions to their destinations.
 pub(super) struct Deliverer {
+    pub(super) destinations: DestinationMap,
     pub(super) instances: Arc<Instances>,
     pub(super) sources: Registry,
     pub(super) pauses: DestinationPause,
@@ -179,7 +181,7 @@ impl Deliverer {
     }
 
     async fn outcome(&self, claimed: &Claimed, subject: Subject<'_>, leased: Instant) -> Outcome {
-        let Some(destination) = self.instances.get(&claimed.destination) else {
+        let Some(destination) = self.destinations.get(&claimed.destination) else {
             return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
         };
         let context = WorkerDeliveryContext {

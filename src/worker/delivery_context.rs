@@ -1,8 +1,8 @@
 //! The delivery context of the worker: what a destination may ask of the service, answered by the store.
 
-use super::WorkerStore;
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
+use super::store_parts::WorkerStore;
 use crate::destinations::{DeliveryContext, Rate};
 use crate::domain::delivery::{Failure, KeyLock};
 use crate::store::{Fence, Slot};

@@ -4,11 +4,12 @@
 //! once that is fixed. A probe only reads. If reading cannot tell, one execution is tried while the pause
 //! lasts, the canary; each canary that fails delays the next one.
 
-use super::WorkerStore;
 use super::delivery_context::WorkerDeliveryContext;
+use super::destination_map::DestinationMap;
 use super::instances::Instances;
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
+use super::store_parts::WorkerStore;
 use crate::destinations::Probe;
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::ExecutionId;
@@ -33,6 +34,7 @@ pub(super) struct DestinationPause {
     pub(super) notifier: Notifier,
     pub(super) leases: LeaseRegistry,
     pub(super) backoff: RateLimitBackoff,
+    pub(super) destinations: DestinationMap,
     pub(super) instances: Arc<Instances>,
     /// The time between two probes of one instance.
     pub(super) probe_every: Duration,
@@ -72,7 +74,7 @@ impl DestinationPause {
     pub(super) async fn probe_until(self, stop: CancellationToken) {
         let look_every = (self.probe_every / 4).max(LOOK_EVERY_MIN);
         let probing = async {
-            if let Err(error) = self.store.destinations.probe_now(&self.instances.names()).await {
+            if let Err(error) = self.store.destinations.probe_now(self.instances.names()).await {
                 warn!(%error, "scheduling the first probes failed");
             }
             loop {
@@ -87,7 +89,7 @@ impl DestinationPause {
     }
 
     async fn run_due_probes(&self) {
-        let due = match self.store.destinations.take_probes(&self.instances.names(), self.probe_every).await {
+        let due = match self.store.destinations.take_probes(self.instances.names(), self.probe_every).await {
             Ok(due) => due,
             Err(error) => {
                 warn!(%error, "reading the probes that are due failed");
@@ -95,7 +97,7 @@ impl DestinationPause {
             }
         };
         for DueProbe { instance, class } in due {
-            let Some(destination) = self.instances.get(&instance) else { continue };
+            let Some(destination) = self.destinations.get(&instance) else { continue };
             let context = WorkerDeliveryContext {
                 store: &self.store,
                 leases: &self.leases,

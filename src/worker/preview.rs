@@ -1,11 +1,11 @@
 //! Previews: what the next try of an execution would send, asked of its destination without a lease.
 
-use super::WorkerStore;
 use super::delivery_context::WorkerDeliveryContext;
-use super::instances::Instances;
+use super::destination_map::DestinationMap;
 use super::lease_registry::LeaseRegistry;
 use super::object::{self, Head, Plan};
 use super::rate_limit_backoff::RateLimitBackoff;
+use super::store_parts::WorkerStore;
 use crate::destinations::{Delivery, Instance, Object};
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;
@@ -15,7 +15,6 @@ use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
 use crate::store::{ExecutionSnapshot, StoreError};
 use bytes::Bytes;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -30,7 +29,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 pub struct Previewer {
     store: WorkerStore,
     sources: Registry,
-    instances: Arc<Instances>,
+    destinations: DestinationMap,
     backoff: RateLimitBackoff,
     leases: LeaseRegistry,
 }
@@ -38,11 +37,10 @@ pub struct Previewer {
 impl Previewer {
     /// Previews of what these instances would write about events of these sources.
     pub fn new(store: WorkerStore, sources: Registry, instances: Vec<Instance>) -> Self {
-        let instances = Arc::new(Instances::new(instances));
         Self {
             store,
             sources,
-            instances,
+            destinations: DestinationMap::new(instances),
             backoff: RateLimitBackoff::default(),
             leases: LeaseRegistry::default(),
         }
@@ -120,7 +118,7 @@ impl Previewer {
     ) -> Result<Preview, NoPreview> {
         let instance = snapshot.destination.as_str();
         let destination =
-            self.instances.get(instance).ok_or_else(|| NoPreview::NoDestination(instance.to_owned()))?;
+            self.destinations.get(instance).ok_or_else(|| NoPreview::NoDestination(instance.to_owned()))?;
         // Without a lease nothing can be written, whatever a destination does.
         let context = WorkerDeliveryContext {
             store: &self.store,

@@ -1,0 +1,379 @@
+//! The pool: claims what the [schedule](super::schedule) decides, delivers it in tasks of their own, and
+//! hands the completions to the completer.
+//!
+//! A process claims no more than it can begin at once, so that no lease ages in a queue. A notification
+//! wakes it at once; polling finds what a lost notification left behind.
+
+use super::completer::{Completer, CompletionStats};
+use super::delivery::Deliverer;
+use super::destination_map::DestinationMap;
+use super::destination_pause::DestinationPause;
+use super::heartbeat::Heartbeat;
+use super::instances::{CanaryGuard, Instances, TrialGuard};
+use super::lease_registry::LeaseRegistry;
+use super::rate_limit_backoff::RateLimitBackoff;
+use super::schedule::{Batch, Claim, Rest, Schedule};
+use super::store_parts::WorkerStore;
+use crate::config::RetrySettings;
+use crate::destinations::Instance;
+use crate::sources::Registry;
+use crate::store::{Canary, Claimed, Notifier, StoreError, Wanted, WorkerId};
+use crate::telemetry::{Metrics, Supervisor};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// How long a claim may take. Its leases count as forgotten only later than this.
+const CLAIM_WITHIN: Duration = Duration::from_secs(20);
+
+/// The most executions that one statement claims.
+const CLAIM_MAX: usize = 256;
+
+/// What a pool works with.
+#[derive(Clone)]
+pub struct WorkerSettings {
+    /// How many executions run at once.
+    pub concurrency: usize,
+    /// How failed attempts are repeated.
+    pub retry: RetrySettings,
+    /// The time between two probes of a paused instance.
+    pub probe_every: Duration,
+    /// How long running deliveries may continue after the signal to stop.
+    pub grace: Duration,
+    /// Counts the recorded completions; its watchers see when something has changed.
+    pub progress: watch::Sender<u64>,
+    /// Counts what becomes of executions.
+    pub metrics: Metrics,
+    /// Learns of the failure of a task of the pool.
+    pub supervisor: Supervisor,
+}
+
+/// Works the queue for these instances until `stop` is cancelled. Then running deliveries may end within
+/// the grace; the others are interrupted.
+pub async fn run(
+    store: WorkerStore,
+    notifier: Notifier,
+    sources: Registry,
+    instances: Vec<Instance>,
+    settings: WorkerSettings,
+    stop: CancellationToken,
+) {
+    let WorkerSettings { concurrency, retry, probe_every, grace, progress, metrics, supervisor } = settings;
+    let leases = LeaseRegistry::default();
+    let destinations = DestinationMap::new(instances);
+    let instances = Arc::new(Instances::new(destinations.names()));
+    let pauses = DestinationPause {
+        store: store.clone(),
+        notifier: notifier.clone(),
+        leases: leases.clone(),
+        backoff: RateLimitBackoff::default(),
+        destinations: destinations.clone(),
+        instances: instances.clone(),
+        probe_every,
+        metrics: metrics.clone(),
+    };
+    let probing = tokio::spawn(supervisor.clone().critical("probes", pauses.clone().probe_until(stop.clone())));
+    let queue = &store.queue;
+    let mut pool = Pool {
+        heartbeat: Heartbeat::start(
+            queue.clone(),
+            notifier.clone(),
+            leases.clone(),
+            metrics.clone(),
+            &supervisor,
+        ),
+        completer: Completer::start(queue.clone(), notifier.clone(), metrics.clone(), progress, &supervisor),
+        deliverer: Arc::new(Deliverer {
+            sources,
+            destinations,
+            instances: instances.clone(),
+            pauses: pauses.clone(),
+            retry,
+            store: store.clone(),
+            metrics,
+        }),
+        schedule: Schedule::new(concurrency, Instant::now()),
+        slots: Arc::new(Semaphore::new(concurrency)),
+        concurrency,
+        deliveries: TaskTracker::new(),
+        interrupt: CancellationToken::new(),
+        freed: Arc::default(),
+        store,
+        notifier,
+        leases,
+        instances,
+        pauses,
+    };
+    while !stop.is_cancelled() {
+        pool.run_round(&stop).await;
+    }
+    pool.drain(grace).await;
+    if let Err(error) = probing.await {
+        warn!(%error, "the task that probes paused destinations failed");
+    }
+}
+
+struct Pool {
+    store: WorkerStore,
+    notifier: Notifier,
+    leases: LeaseRegistry,
+    instances: Arc<Instances>,
+    pauses: DestinationPause,
+    deliverer: Arc<Deliverer>,
+    schedule: Schedule,
+    slots: Arc<Semaphore>,
+    concurrency: usize,
+    deliveries: TaskTracker,
+    /// Interrupts the deliveries that still run when the grace is over.
+    interrupt: CancellationToken,
+    /// Notified when a delivery has ended and its slot is free.
+    freed: Arc<Notify>,
+    heartbeat: Heartbeat,
+    completer: Completer,
+}
+
+/// What an execution proves if it is the only one of its instance, until this is dropped.
+#[expect(dead_code, reason = "kept for the effect of dropping it")]
+enum Alone {
+    /// It is the trial of a half-open circuit breaker.
+    Trial(TrialGuard),
+    /// It is the canary of a paused instance.
+    Canary(CanaryGuard),
+}
+
+impl Pool {
+    /// One round: waits for free slots, claims, begins, rests. A stop ends the waits. It does not end a
+    /// claim, because the database might then lease executions that no process knows of.
+    async fn run_round(&mut self, stop: &CancellationToken) {
+        let Some(worker) = stop.run_until_cancelled(self.heartbeat.worker()).await else { return };
+        let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await else { return };
+        self.schedule.begin_round(slots.len(), &self.instances, Instant::now());
+        let rest = match self.claim(worker, slots).await {
+            Ok(filled) => self.schedule.end_round(filled, jitter(), Instant::now()),
+            Err(error) => {
+                warn!(%error, "claiming executions failed");
+                Some(Schedule::end_failed_round(jitter()))
+            }
+        };
+        if let Some(Rest { pause, .. }) = rest
+            && !pause.is_zero()
+        {
+            let _stopped = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+        let began = Instant::now();
+        if let Some(instances) = self.schedule.quarantine_check(&self.instances, began)
+            && self.run_quarantined(worker, &instances, stop).await
+        {
+            self.schedule.record_quarantine_run(began);
+        }
+        if let Some(Rest { idle_max, .. }) = rest {
+            let was_notified = stop.run_until_cancelled(self.idle(idle_max)).await.unwrap_or_default();
+            self.schedule.end_rest(was_notified);
+        }
+    }
+
+    /// Waits for a free slot, then takes all that are free, up to one claim's worth.
+    async fn free_slots(&self) -> Option<Vec<OwnedSemaphorePermit>> {
+        let mut slots = vec![self.slots.clone().acquire_owned().await.ok()?];
+        while slots.len() < CLAIM_MAX {
+            match self.slots.clone().try_acquire_owned() {
+                Ok(slot) => slots.push(slot),
+                Err(_) => break,
+            }
+        }
+        Some(slots)
+    }
+
+    /// Executes the claims of a round; returns how many slots they filled.
+    async fn claim(
+        &mut self,
+        worker: WorkerId,
+        mut slots: Vec<OwnedSemaphorePermit>,
+    ) -> Result<usize, StoreError> {
+        let free = slots.len();
+        while let Some(claim) = self.schedule.next_claim(slots.len(), &self.instances, Instant::now()) {
+            match claim {
+                Claim::Canary(instance) => self.claim_canary(worker, &instance, &mut slots).await?,
+                Claim::Batch(batch) => {
+                    let found = self.claim_batch(worker, &batch, &mut slots).await?;
+                    self.schedule.record_found(&batch, found, Instant::now());
+                }
+                Claim::Trial(instance) => self.claim_trial(worker, instance, &mut slots).await?,
+            }
+        }
+        Ok(free - slots.len())
+    }
+
+    /// Claims a canary for a paused instance. If nothing waits, the instance is resumed, and its next
+    /// execution shows whether it works.
+    async fn claim_canary(
+        &self,
+        worker: WorkerId,
+        instance: &str,
+        slots: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<(), StoreError> {
+        let execution = match self.store.queue.choose_canary(instance).await? {
+            Canary::With(execution) => execution,
+            Canary::NotNow => return Ok(()),
+            Canary::NothingWaits => {
+                self.pauses.resume(instance).await;
+                return Ok(());
+            }
+        };
+        // Before it is claimed: it may have ended before this line continues.
+        let mut canary = Some(self.instances.begin_canary(instance, execution));
+        let destinations = [instance.to_owned()];
+        let wanted = Wanted { canary: Some(execution), ..Wanted::nothing(&destinations) };
+        let leased = Instant::now();
+        // If another process has claimed it meanwhile, the next probe chooses another.
+        for claimed in self.claim_now(worker, wanted).await? {
+            self.begin(claimed, leased, slots.pop(), canary.take().map(Alone::Canary));
+        }
+        Ok(())
+    }
+
+    /// Claims the trial of an instance whose circuit breaker is half-open.
+    async fn claim_trial(
+        &self,
+        worker: WorkerId,
+        instance: String,
+        slots: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<(), StoreError> {
+        let destinations = [instance.clone()];
+        let wanted = Wanted { limit: 1, late: 1, bulk: true, ..Wanted::nothing(&destinations) };
+        // Before it is claimed: it may have ended before this line continues.
+        let mut trial = Some(self.instances.begin_trial(instance));
+        let leased = Instant::now();
+        for claimed in self.claim_now(worker, wanted).await? {
+            self.begin(claimed, leased, slots.pop(), trial.take().map(Alone::Trial));
+        }
+        Ok(())
+    }
+
+    /// Claims executions of several instances; returns how many there were.
+    async fn claim_batch(
+        &self,
+        worker: WorkerId,
+        batch: &Batch,
+        slots: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<usize, StoreError> {
+        let own: Vec<_> = batch.quota.reserved.iter().copied().map(wide).collect();
+        let wanted = Wanted {
+            limit: narrow(batch.limit),
+            own: &own,
+            shared: wide(batch.quota.shared),
+            late: narrow(batch.late),
+            bulk: batch.bulk,
+            ..Wanted::nothing(&batch.instances)
+        };
+        let leased = Instant::now();
+        let claimed = self.claim_now(worker, wanted).await?;
+        let found = claimed.len();
+        for claimed in claimed {
+            // There are never more than slots: they limited the claim.
+            self.begin(claimed, leased, slots.pop(), None);
+        }
+        Ok(found)
+    }
+
+    /// Runs a quarantined execution of these instances, which may have crashed a worker, with nothing
+    /// beside it. Returns whether all else had to rest for it.
+    async fn run_quarantined(
+        &self,
+        worker: WorkerId,
+        instances: &[String],
+        stop: &CancellationToken,
+    ) -> bool {
+        match self.store.queue.has_quarantined(instances).await {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                warn!(%error, "looking for quarantined executions failed");
+                return false;
+            }
+        }
+        let all_slots = self.slots.clone().acquire_many_owned(narrow(self.concurrency));
+        let Some(Ok(slots)) = stop.run_until_cancelled(all_slots).await else { return false };
+        let wanted = Wanted { limit: 1, quarantined: true, ..Wanted::nothing(instances) };
+        let leased = Instant::now();
+        match self.claim_now(worker, wanted).await {
+            Ok(claimed) => {
+                let mut slots = Some(slots);
+                for claimed in claimed {
+                    self.begin(claimed, leased, slots.take(), None);
+                }
+            }
+            Err(error) => warn!(%error, "claiming a quarantined execution failed"),
+        }
+        true
+    }
+
+    /// Claims with a bound on the wait. The leases of a claim whose answer was lost are rescued.
+    async fn claim_now(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
+        tokio::time::timeout(CLAIM_WITHIN, self.store.queue.claim(worker, wanted))
+            .await
+            .unwrap_or(Err(StoreError::TimedOut))
+    }
+
+    /// Begins the delivery of a claimed execution. Its claim was sent at `leased`.
+    fn begin(
+        &self,
+        claimed: Claimed,
+        leased: Instant,
+        slot: Option<OwnedSemaphorePermit>,
+        alone: Option<Alone>,
+    ) {
+        let deliverer = self.deliverer.clone();
+        let completions = self.completer.completions();
+        let interrupt = self.interrupt.clone();
+        let lease = self.leases.register(claimed.fence);
+        let stats = CompletionStats::of(&claimed, leased);
+        let running = self.instances.begin(claimed.destination.clone());
+        let freed = self.freed.clone();
+        self.deliveries.spawn(async move {
+            let completion = deliverer.deliver(claimed, leased, &interrupt).await;
+            drop(alone);
+            completions.send(completion, stats, lease).await;
+            drop((slot, running));
+            freed.notify_one();
+        });
+    }
+
+    /// Waits until a notification comes, an instance that was full has a free slot again, or the time is
+    /// over; returns whether it was a notification.
+    async fn idle(&self, at_most: Duration) -> bool {
+        tokio::select! {
+            () = self.notifier.notified() => true,
+            // More executions of a full instance may be due.
+            () = self.freed.notified(), if self.instances.is_any_full(self.concurrency) => false,
+            () = tokio::time::sleep(at_most) => false,
+        }
+    }
+
+    async fn drain(self, grace: Duration) {
+        self.deliveries.close();
+        if tokio::time::timeout(grace, self.deliveries.wait()).await.is_err() {
+            warn!(deliveries = self.deliveries.len(), "grace is over; interrupting running deliveries");
+            self.interrupt.cancel();
+            self.deliveries.wait().await;
+        }
+        self.completer.close().await;
+        self.heartbeat.stop().await;
+    }
+}
+
+/// Keeps processes that started together from claiming together.
+fn jitter() -> Duration {
+    Duration::from_millis(rand::random_range(0..200))
+}
+
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn wide(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,234 @@
+//! The rules of the schedule.
+
+use super::*;
+use crate::domain::delivery::{Failure, Outcome};
+use crate::domain::execution::ExecutionId;
+
+/// A pool of eight slots for some instances, at the time `now`.
+struct Case {
+    schedule: Schedule,
+    instances: Arc<Instances>,
+    now: Instant,
+}
+
+impl Case {
+    fn new(names: &[&str]) -> Self {
+        let now = Instant::now();
+        let instances = Arc::new(Instances::new(names.iter().map(|name| (*name).to_owned())));
+        Self { schedule: Schedule::new(8, now), instances, now }
+    }
+
+    fn begin_round(&mut self, slots: usize) {
+        self.schedule.begin_round(slots, &self.instances, self.now);
+    }
+
+    fn next_claim(&mut self, free: usize) -> Option<Claim> {
+        self.schedule.next_claim(free, &self.instances, self.now)
+    }
+
+    fn next_batch(&mut self, free: usize) -> Batch {
+        match self.next_claim(free) {
+            Some(Claim::Batch(batch)) => batch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn found(&mut self, batch: &Batch, found: usize) {
+        self.schedule.record_found(batch, found, self.now);
+    }
+
+    fn end_round(&self, filled: usize) -> Option<Rest> {
+        self.schedule.end_round(filled, Duration::ZERO, self.now)
+    }
+
+    fn is_quarantine_check_due(&mut self) -> bool {
+        self.schedule.quarantine_check(&self.instances, self.now).is_some()
+    }
+
+    /// Fails often enough for the circuit breaker to open for a second.
+    fn fail(&self, instance: &str) {
+        let outcome = Outcome::Transient { failure: Failure::local("x", "x"), wait: None };
+        for _ in 0..5 {
+            self.instances.record(instance, &outcome, self.now);
+        }
+    }
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+#[test]
+fn a_round_claims_canaries_then_fresh_work_then_what_is_behind_it_then_trials() {
+    let mut case = Case::new(&["half-open", "paused", "works"]);
+    case.fail("half-open");
+    case.now += Duration::from_secs(1);
+    case.instances.want_canary("paused");
+    case.begin_round(8);
+    assert_eq!(case.next_claim(8), Some(Claim::Canary("paused".to_owned())));
+    let fresh = case.next_batch(7);
+    assert_eq!((fresh.limit, fresh.bulk), (7, false));
+    assert_eq!(fresh.instances[..], ["paused", "works"]);
+    let behind = case.next_batch(3);
+    assert_eq!((behind.limit, behind.late, behind.bulk), (3, 3, true));
+    assert_eq!(case.next_claim(1), Some(Claim::Trial("half-open".to_owned())));
+    assert_eq!(case.next_claim(1), None);
+}
+
+#[test]
+fn a_round_ends_when_its_slots_are_filled() {
+    let mut case = Case::new(&["half-open", "works"]);
+    case.fail("half-open");
+    case.now += Duration::from_secs(1);
+    case.begin_round(8);
+    case.next_batch(8);
+    assert_eq!(case.next_claim(0), None);
+    assert_eq!(case.end_round(8), None, "the next round begins at once");
+}
+
+#[test]
+fn one_slot_in_five_is_for_a_late_retry_counted_over_rounds() {
+    let mut case = Case::new(&["works"]);
+    let late = [3, 3, 3, 8, 1].map(|slots| {
+        case.begin_round(slots);
+        case.next_batch(slots).late
+    });
+    assert_eq!(late, [0, 1, 0, 2, 0]);
+}
+
+#[test]
+fn a_look_behind_that_found_nothing_is_not_repeated_at_once_but_owed() {
+    let mut case = Case::new(&["works"]);
+    case.begin_round(8);
+    case.next_batch(8);
+    let behind = case.next_batch(8);
+    case.found(&behind, 0);
+    assert_eq!(case.end_round(0), Some(Rest { pause: ms(0), idle_max: POLL }));
+
+    case.now += ms(10);
+    case.begin_round(8);
+    case.next_batch(8);
+    assert_eq!(case.next_claim(4), None, "too early");
+    assert_eq!(case.end_round(4), Some(Rest { pause: ms(0), idle_max: ms(40) }), "until it may look");
+
+    case.now += ms(40);
+    case.begin_round(8);
+    case.next_batch(8);
+    let behind = case.next_batch(8);
+    case.found(&behind, 1);
+    case.begin_round(8);
+    case.next_batch(8);
+    assert!(case.next_batch(8).bulk, "one that found something is repeated at once");
+}
+
+#[test]
+fn a_look_behind_is_only_owed_while_slots_are_free() {
+    let mut case = Case::new(&["works"]);
+    case.begin_round(8);
+    case.next_batch(8);
+    let behind = case.next_batch(8);
+    case.found(&behind, 0);
+    case.begin_round(8);
+    case.next_batch(8);
+    assert_eq!(case.next_claim(0), None);
+    assert_eq!(case.end_round(7).map(|rest| rest.idle_max), Some(POLL));
+}
+
+#[test]
+fn a_notification_that_led_to_nothing_is_followed_by_a_short_pause() {
+    let mut case = Case::new(&["works"]);
+    let pause_after = |case: &mut Case, filled| {
+        case.begin_round(8);
+        case.end_round(filled).map(|rest| rest.pause)
+    };
+    assert_eq!(pause_after(&mut case, 0), Some(ms(0)), "it was not notified");
+    case.schedule.end_rest(true);
+    assert_eq!(pause_after(&mut case, 1), Some(ms(0)), "it found something");
+    assert_eq!(pause_after(&mut case, 0), Some(REST_AFTER_NOTHING));
+    case.schedule.end_rest(false);
+    assert_eq!(pause_after(&mut case, 0), Some(ms(0)));
+}
+
+#[test]
+fn jitter_lengthens_the_wait_for_the_next_poll() {
+    let mut case = Case::new(&["works"]);
+    case.begin_round(8);
+    let rest = case.schedule.end_round(0, ms(150), case.now);
+    assert_eq!(rest.map(|rest| rest.idle_max), Some(POLL + ms(150)));
+    assert_eq!(Schedule::end_failed_round(ms(150)).idle_max, DATABASE_AWAY + ms(150));
+}
+
+#[test]
+fn nothing_is_claimed_for_an_instance_whose_circuit_breaker_is_open() {
+    let mut case = Case::new(&["fails", "works"]);
+    case.fail("fails");
+    case.begin_round(8);
+    assert_eq!(case.next_batch(8).instances[..], ["works"]);
+    case.fail("works");
+    case.begin_round(8);
+    assert_eq!(case.next_claim(8), None);
+}
+
+#[test]
+fn while_a_trial_runs_no_other_one_is_claimed() {
+    let mut case = Case::new(&["fails"]);
+    case.fail("fails");
+    case.now += Duration::from_secs(1);
+    let trial = case.instances.begin_trial("fails".to_owned());
+    case.begin_round(8);
+    assert_eq!(case.next_claim(8), None);
+    drop(trial);
+    case.begin_round(8);
+    assert_eq!(case.next_claim(8), Some(Claim::Trial("fails".to_owned())));
+}
+
+#[test]
+fn a_canary_is_claimed_once_for_each_request_and_not_while_one_runs() {
+    let mut case = Case::new(&["paused"]);
+    case.instances.want_canary("paused");
+    case.begin_round(8);
+    assert_eq!(case.next_claim(8), Some(Claim::Canary("paused".to_owned())));
+    let canary = case.instances.begin_canary("paused", ExecutionId(1));
+    case.instances.want_canary("paused");
+    case.begin_round(8);
+    assert!(matches!(case.next_claim(8), Some(Claim::Batch(_))), "the canary still runs");
+    drop(canary);
+    case.instances.want_canary("paused");
+    case.begin_round(8);
+    assert_eq!(case.next_claim(8), Some(Claim::Canary("paused".to_owned())));
+}
+
+#[test]
+fn each_claim_keeps_to_the_slots_that_its_instances_may_fill_at_that_time() {
+    let mut case = Case::new(&["busy", "idle"]);
+    let _running: Vec<_> = (0..6).map(|_| case.instances.begin("busy".to_owned())).collect();
+    case.begin_round(2);
+    // Of eight slots two are reserved for each, and four are shared.
+    assert_eq!(case.next_batch(2).quota, FreeSlots { reserved: vec![0, 2], shared: 0 });
+    let _one_more = case.instances.begin("idle".to_owned());
+    assert_eq!(case.next_batch(1).quota, FreeSlots { reserved: vec![0, 1], shared: 0 });
+    assert!(case.instances.is_any_full(8));
+}
+
+#[test]
+fn quarantined_executions_are_looked_for_once_per_poll() {
+    let mut case = Case::new(&["works"]);
+    assert!(case.is_quarantine_check_due());
+    assert!(!case.is_quarantine_check_due());
+    case.now += POLL;
+    assert!(case.is_quarantine_check_due());
+}
+
+#[test]
+fn after_a_quarantined_execution_all_else_runs_for_as_long_as_it_rested() {
+    let mut case = Case::new(&["works"]);
+    assert!(case.is_quarantine_check_due());
+    case.schedule.record_quarantine_run(case.now);
+    case.now += Duration::from_secs(10);
+    case.begin_round(8);
+    case.now += Duration::from_secs(9);
+    case.begin_round(8);
+    assert!(!case.is_quarantine_check_due());
+    case.now += Duration::from_secs(1);
+    assert!(case.is_quarantine_check_due());
+}
