@@ -1,4 +1,4 @@
--- The test's own book of who holds which lease. Each process tells its name by the setting
+-- The test's own record of which process holds which lease. Each process names itself by the setting
 -- torture.process of its connections.
 
 create schema torture;
@@ -38,18 +38,18 @@ end $$;
 create trigger torture_on_lease after insert on eventbridge.leases
     for each row execute function torture.on_lease();
 
--- A lease ends by its holder's hand, or by another's once the holder is buried. A trigger sees all
--- that its statement did, so a burial by the same statement counts.
+-- A lease is ended by its holder, or by another process once the holder is no longer registered. A trigger
+-- sees all that its statement did, so this may happen in the same statement.
 create function torture.on_lease_end() returns trigger language plpgsql as $$
 declare
     holder text := (select process from torture.holders where worker_id = old.worker_id);
-    hand text := current_setting('torture.process', true);
+    ender text := current_setting('torture.process', true);
 begin
-    if hand is distinct from holder
+    if ender is distinct from holder
        and exists (select from eventbridge.workers where id = old.worker_id) then
         insert into torture.breaches (what, execution_id, detail)
-        values ('a lease was ended by one who had lost it', old.execution_id,
-                format('held by %s, ended by %s, fence %s', holder, hand, old.fence));
+        values ('a lease was ended by a process that had lost it', old.execution_id,
+                format('held by %s, ended by %s, fence %s', holder, ender, old.fence));
     end if;
     return null;
 end $$;

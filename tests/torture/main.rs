@@ -1,18 +1,18 @@
-//! The torture test: real processes, a real Postgres, a Notion that misbehaves, and a seeded hand
-//! that kills all of them. Afterwards nothing may be lost, doubled or stuck.
+//! The torture test: real processes, a real Postgres, a Notion that misbehaves, and faults that follow from a
+//! seed. Afterwards nothing may be lost, doubled or stuck.
 //!
 //! ```text
 //! cargo test --test torture -- --seed 1 --seconds 60 --mode event
 //! ```
 //!
-//! A seeded stream of events goes to two replicas of `eventbridge serve`, with duplicates and in
-//! disorder, each sent again until it is answered 200. Meanwhile replicas are killed, stopped for
-//! longer than they may be silent, and asked to end; Postgres is killed; a fifth of the calls to
-//! Notion goes wrong. When the time is up all of it is made to work again, the queue drains, and the
-//! verdict is read off the database, the pages and what was watched on the way. The exit code is 0
-//! where no promise was broken, and 1 where one was, with the evidence.
+//! A seeded stream of events goes to two replicas of `eventbridge serve`, with duplicates and in disorder. Each
+//! event is sent again until it is answered 200. Meanwhile replicas are killed, stopped for longer than they
+//! may be silent, and terminated; Postgres is killed; a fifth of the calls to Notion fails. At the end
+//! everything is made to work again and the queue drains. Then the database, the pages and what was observed
+//! on the way are compared with the promises. The exit code is 0 if no promise was broken, otherwise 1, with
+//! the evidence.
 //!
-//! The same seed makes the same events and the same chaos; what meets what is up to the machine.
+//! The same seed creates the same events and the same faults; their timing depends on the machine.
 //!
 //! # That it can fail
 //!
@@ -20,29 +20,29 @@
 //!
 //! | hole | how | what must be found |
 //! |---|---|---|
-//! | `fence` | a trigger gives every lease the same fence | a lease ended by one who had lost it |
+//! | `fence` | a trigger gives every lease the same fence | a lease ended by a process that had lost it |
 //! | `look` | pages made stay hidden from queries for ten minutes | doubled pages |
 //! | `lane` | leases lose their unique keys, and some executions stay claimable while they run | two at once in a lane |
 //! | `commit` | Postgres answers a commit before it is written | an accepted event that is not there |
 //!
-//! Such a run ends with exit code 1 and the name of the breach; with `--expect-breach` it is the other
-//! way round, so that the test can be tested.
+//! Such a run ends with exit code 1 and the name of the breach. With `--expect-breach` it succeeds only if that
+//! breach was found, so that the test can be tested.
 //!
 //! # Rescue
 //!
-//! `--rescue 20` kills replicas and nothing else, and measures how soon their work goes on.
+//! `--rescue 20` only kills replicas, and measures how soon their work continues.
 //!
 //! # Attack
 //!
-//! `--attack` kills nothing. Strangers without a key or a secret do what strangers do, and the honest
-//! events must all arrive beside them.
+//! `--attack` kills nothing. Attackers without a key or a secret visit both replicas, and all honest events
+//! must arrive beside them.
 
+mod assessment;
 mod attack;
 mod chaos;
 mod load;
 mod rescue;
 mod rows;
-mod verdict;
 mod watch;
 mod world;
 
@@ -79,25 +79,25 @@ pub struct Options {
     /// The fewest kill -9 that make a run count; by default ten a minute
     #[arg(long)]
     pub kills_min: Option<u64>,
-    /// Notion's rate limit stands, and the service's own: it must never be struck
+    /// Keep Notion's rate limit and the service's own: Notion's must never be exceeded
     #[arg(long)]
     pub limited: bool,
-    /// Take a guard away, to see that the breach is found
+    /// Remove a guard, to see that the breach is found
     #[arg(long, value_enum)]
     pub sabotage: Option<Sabotage>,
-    /// End well where the breach was found that the missing guard lets happen, and badly where not
+    /// Succeed only if the breach was found that the missing guard permits
     #[arg(long, requires = "sabotage")]
     pub expect_breach: bool,
-    /// Measure this many times how soon the work of a replica goes on that was killed, in event mode
+    /// Measure this many times how soon the work of a killed replica continues, in event mode
     #[arg(long, conflicts_with_all = ["sabotage", "seconds"], value_parser = clap::value_parser!(u32).range(1..=60))]
     pub rescue: Option<u32>,
-    /// Kill nothing, and let strangers attack both replicas while honest events go on
+    /// Kill nothing, and let attackers visit both replicas while honest events continue
     #[arg(long, conflicts_with_all = ["sabotage", "rescue"])]
     pub attack: bool,
-    /// Wait longer for everything, and take no slowness for a breach: for a machine that is busy
+    /// Wait longer for everything, so that slowness is no breach: for a busy machine
     #[arg(long)]
     pub patient: bool,
-    /// Leave the logs of the replicas and say where they are
+    /// Keep the logs of the replicas and print where they are
     #[arg(long)]
     pub keep_logs: bool,
 }
@@ -111,7 +111,7 @@ pub enum Mode {
     Object,
 }
 
-/// A guard that can be taken away.
+/// A guard that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sabotage {
     /// That a lease can be told from an earlier one.
@@ -125,10 +125,10 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
-    /// The breach that must be found where the guard is missing.
+    /// The breach that must be found if the guard is missing.
     pub fn breach(self) -> &'static str {
         match self {
-            Self::Fence => "a lease was ended by one who had lost it",
+            Self::Fence => "a lease was ended by a process that had lost it",
             Self::Look => "a page is doubled",
             Self::Lane => "two ran at once in a lane",
             Self::Commit => "an event answered 200 is lost",
@@ -215,12 +215,12 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
     let watch = Watch::start(&world, &plan);
     let ledger = Arc::new(Ledger::new(&plan));
 
-    let strikes = options.rescue.is_none() && !options.attack;
-    let chaos = if strikes { Some(Chaos::start(&world, &watch)?) } else { None };
+    let has_chaos = options.rescue.is_none() && !options.attack;
+    let chaos = if has_chaos { Some(Chaos::start(&world, &watch)?) } else { None };
     let mut sending = load::start(&plan, &world, &watch, &ledger)?;
     let report = if let Some(chaos) = chaos {
         tokio::time::sleep(options.duration()).await;
-        println!("the time is up: everything is made to work again");
+        println!("time is up; making everything work again");
         chaos.finish().await?
     } else if options.attack {
         attack::run(&world, &watch).await?
@@ -234,7 +234,7 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
         sending.abort();
     }
     if options.attack {
-        attack::judge(&world, &watch, &ledger);
+        attack::assess(&world, &watch, &ledger);
     }
-    verdict::reach(&world, watch, &ledger, &plan, &report).await
+    assessment::assess(&world, watch, &ledger, &plan, &report).await
 }

@@ -1,9 +1,9 @@
-//! How soon the work of a dead replica goes on. With `--rescue N` nothing is disturbed but this: N
-//! times one of the two replicas is killed with -9 while it holds leases, and started anew at once.
-//! Measured is from the kill until its leases are free, and until what it had under way is delivered.
+//! How soon the work of a dead replica continues. With `--rescue N` one of the two replicas is killed with -9
+//! while it holds leases, N times, and started again at once. Nothing else is disturbed. Measured is the time
+//! from the kill until its leases are free, and until its executions are delivered.
 //!
-//! Notion does each write at once and answers a second later, so that a replica always has some
-//! under way. Their pages are there when it dies, and are found by whoever goes on.
+//! Notion does each write at once and answers a second later, so that a replica always has calls under way.
+//! Their pages exist when it dies, and the process that continues finds them.
 
 use crate::chaos::{Report, Rescue};
 use crate::rows;
@@ -22,8 +22,8 @@ const ANSWER_MS: u32 = 1000;
 /// The time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long both replicas have worked, in seconds, before one is killed: long enough for either to
-/// bury the other, and up to a beat longer, so that the kill falls anywhere between two beats.
+/// How long both replicas have worked, in seconds, before one is killed: long enough for either to rescue
+/// the other's leases, and up to a beat longer, so that the kill falls anywhere between two beats.
 const AT_WORK: Range<f64> = 9.0..12.0;
 
 /// How long anything is waited for.
@@ -38,11 +38,11 @@ pub async fn measure(world: &World, watch: &Watch, rounds: u32) -> anyhow::Resul
     for (round, replica) in (1..=rounds).zip(world.replicas.iter().cycle()) {
         let steady = Duration::from_secs_f64(rng.random_range(AT_WORK));
         wait("both replicas are at work", async || Ok(world.all_replicas_work_since(steady))).await?;
-        let Some(killed) = Killed::strike(world, replica).await? else {
+        let Some(killed) = Killed::kill(world, replica).await? else {
             watch.breach("a replica had nothing under way", vec![replica.name.to_owned()]);
             continue;
         };
-        *report.strikes.entry("kill -9 of a replica").or_default() += 1;
+        *report.injected.entry("kill -9 of a replica").or_default() += 1;
         let free = killed.until_free(world).await?;
         let delivered = killed.until_delivered(world).await?;
         println!(
@@ -50,7 +50,7 @@ pub async fn measure(world: &World, watch: &Watch, rounds: u32) -> anyhow::Resul
             delivered.len(),
             delivered.iter().max().copied().unwrap_or_default()
         );
-        report.rescues.push(Rescue { held: true, took: free });
+        report.rescues.push(Rescue { had_leases: true, took: free });
         report.delivered.extend(delivered);
     }
     world.sandbox.handle().clear_faults();
@@ -66,7 +66,7 @@ struct Killed {
 
 impl Killed {
     /// Waits until the replica holds leases, kills its process and starts another.
-    async fn strike(world: &World, replica: &Replica) -> anyhow::Result<Option<Self>> {
+    async fn kill(world: &World, replica: &Replica) -> anyhow::Result<Option<Self>> {
         let mut process = replica.process.lock().await;
         let label = process.label.clone();
         let leased =

@@ -1,5 +1,5 @@
-//! What the verdict reads of the store's tables and of the test's own book: no other file of the torture
-//! names a column of theirs, save `audit.sql` and the holes of the sabotage.
+//! What the assessment reads of the store's tables and of the test's own record. No other file of the torture
+//! test names their columns, except `audit.sql` and the holes of the sabotage.
 
 use sqlx::{FromRow, PgPool, Result};
 use std::time::Duration;

@@ -139,26 +139,26 @@ impl Watch {
             .collect()
     }
 
-    /// How often a page was written anew before the settle time of a write of unknown outcome was
-    /// over. No breach by itself: whether the page is doubled is up to when that write landed.
-    pub fn hasty_writes(&self) -> Vec<String> {
+    /// The pages that were written again before the settle time of a write of unknown outcome was over. No
+    /// breach by itself: whether the page is doubled depends on when that write landed.
+    pub fn early_writes(&self) -> Vec<String> {
         const TOLERANCE: Duration = Duration::from_millis(500);
         let mut latest: BTreeMap<&str, Instant> = BTreeMap::new();
         let calls = lock(&self.seen.calls);
-        let mut hasty = Vec::new();
+        let mut early = Vec::new();
         for call in calls.values().filter(|call| call.line == "POST /v1/pages") {
             let Some(key) = call.key.as_deref() else { continue };
             if let Some(earlier) = latest.get(key)
                 && call.at.duration_since(*earlier) + TOLERANCE < self.seen.settle
             {
-                hasty.push(key.to_owned());
+                early.push(key.to_owned());
             }
             // Whatever else Notion says, it has written nothing.
             if call.status.is_none_or(|status| status == 200 || status >= 500 && status != 529) {
                 latest.insert(key, call.at);
             }
         }
-        hasty
+        early
     }
 }
 

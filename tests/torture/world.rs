@@ -88,7 +88,7 @@ impl World {
             ("RETRY_BASE_SECONDS", "1".to_owned()),
             ("RETRY_CAP_SECONDS", "5".to_owned()),
             ("RETRY_ATTEMPTS_MAX", "1000".to_owned()),
-            // What is held is under no strain: it must not be held for long.
+            // A paused instance is not tested: it must not stay paused for long.
             ("PROBE_SECONDS", "2".to_owned()),
             ("NOTION_API_URL", sandbox.base_url().to_owned()),
             ("NOTION_API_KEY", notion_sandbox::TOKEN.to_owned()),
@@ -158,7 +158,7 @@ pub fn settle(options: &Options) -> Duration {
     if options.patient { SETTLE_PATIENT } else { SETTLE }
 }
 
-/// Migrates the database, opens the test's book and takes the guard away that is to be missed.
+/// Migrates the database, creates the test's record of leases and removes the guard that is to be missing.
 async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
     let database = PgPoolOptions::new()
         .max_connections(6)
@@ -204,8 +204,8 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
     Ok(database)
 }
 
-/// A port that nobody else takes while its replica is dead: no outgoing connection gets it by chance,
-/// and another torture on this machine finds its twin of UDP taken.
+/// A port that stays free while its replica is dead: no outgoing connection gets it by chance, and another
+/// torture on this machine finds the same UDP port taken.
 fn free_address() -> anyhow::Result<(SocketAddr, UdpSocket)> {
     for _ in 0..100 {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), rand::random_range(20_000..30_000));
@@ -222,7 +222,7 @@ pub struct Replica {
     pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
-    /// What runs there. Whoever holds the lock decides over it.
+    /// What runs there. The holder of the lock decides over it.
     pub process: Arc<Mutex<Process>>,
     log: PathBuf,
     database: String,
@@ -238,7 +238,7 @@ pub struct Replica {
 pub struct Process {
     /// The process.
     pub child: Option<Child>,
-    /// The name under which the test's book knows it.
+    /// Its name in the test's record of leases.
     pub label: String,
     /// Whether it was seen to listen.
     pub listens: bool,

@@ -1,21 +1,21 @@
-//! Strangers attack both replicas while honest senders go on. With `--attack` nothing is killed; what
-//! is sent goes to loopback alone, by a bounded number of connections.
+//! Attackers without a key or a secret visit both replicas while honest senders continue. With `--attack`
+//! nothing is killed. All requests go to loopback, over a bounded number of connections.
 //!
-//! The honest events are judged as in every run. Besides, no replica may end, grow without a bound or
-//! let strangers fill its log, and nobody honest may wait for long.
+//! The honest events are checked as in every run. Besides, no replica may end, grow without a bound or let
+//! attackers fill its log, and no honest sender may wait for long.
 
-mod strangers;
+mod attackers;
 
 use crate::chaos::Report;
 use crate::load::Ledger;
 use crate::watch::Watch;
 use crate::world::{Replica, World};
 use anyhow::Context;
+use attackers::Attacker;
 use eventbridge::http_client;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use strangers::Stranger;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,14 +29,14 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const START_MAX: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The lines in a second that a replica may write about what strangers bring about: one for each of
-/// two matters, and some slack.
+/// The lines per second that a replica may log about attackers: one for each of two matters, and some
+/// slack.
 const LINES_PER_SECOND_MAX: u64 = 4;
 
-/// How often each attack was tried, and what came of it.
-pub type Tally = BTreeMap<&'static str, BTreeMap<String, u64>>;
+/// How often each attack had which outcome.
+pub type Outcomes = BTreeMap<&'static str, BTreeMap<String, u64>>;
 
-/// Attacks for as long as the run is to take, and prints what came of it.
+/// Attacks for as long as the run takes, and prints the outcomes.
 pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
     let listening = async {
         for replica in &world.replicas {
@@ -46,18 +46,18 @@ pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
     };
     tokio::time::timeout(START_MAX, listening).await.context("the replicas do not come to work")??;
     let before = labels(world).await;
-    let tally = Arc::new(Mutex::new(Tally::new()));
+    let tally = Arc::new(Mutex::new(Outcomes::new()));
     let stop = CancellationToken::new();
-    let mut strangers = JoinSet::new();
-    for stranger in strangers::ALL {
-        for number in 0..stranger.count {
-            let Some(replica) = world.replicas.get(number % stranger.replicas) else { continue };
-            strangers.spawn(visit_again_and_again(*stranger, replica.clone(), tally.clone(), stop.clone()));
+    let mut attacking = JoinSet::new();
+    for attacker in attackers::ALL {
+        for number in 0..attacker.count {
+            let Some(replica) = world.replicas.get(number % attacker.replicas) else { continue };
+            attacking.spawn(visit_again_and_again(*attacker, replica.clone(), tally.clone(), stop.clone()));
         }
     }
     tokio::time::sleep(world.options.duration()).await;
     stop.cancel();
-    while let Some(ended) = strangers.join_next().await {
+    while let Some(ended) = attacking.join_next().await {
         ended?;
     }
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -74,8 +74,8 @@ pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
     Ok(Report::default())
 }
 
-/// Holds what honest senders had to bear against the bounds.
-pub fn judge(world: &World, watch: &Watch, ledger: &Ledger) {
+/// Compares what honest senders experienced with the bounds.
+pub fn assess(world: &World, watch: &Watch, ledger: &Ledger) {
     let worst = ledger.waits().into_iter().max().unwrap_or_default();
     if worst > world.options.bound(WAIT_MAX) {
         watch.breach("an honest sender was kept out", vec![format!("{worst:.1?}")]);
@@ -93,14 +93,14 @@ async fn until_ready(replica: &Replica) -> anyhow::Result<()> {
 }
 
 async fn visit_again_and_again(
-    stranger: Stranger,
+    attacker: Attacker,
     replica: Arc<Replica>,
-    tally: Arc<Mutex<Tally>>,
+    tally: Arc<Mutex<Outcomes>>,
     stop: CancellationToken,
 ) {
-    while let Some(outcome) = stop.run_until_cancelled((stranger.visit)(replica.address)).await {
+    while let Some(outcome) = stop.run_until_cancelled((attacker.visit)(replica.address)).await {
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        *tally.entry(stranger.name).or_default().entry(outcome).or_default() += 1;
+        *tally.entry(attacker.name).or_default().entry(outcome).or_default() += 1;
     }
 }
 
@@ -127,9 +127,9 @@ async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Res
     let status = tokio::fs::read_to_string(format!("/proc/{pid}/status")).await?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next());
     let peak_kib: u64 = peak.context("no VmHWM")?.parse()?;
-    let of_strangers = replica.logged("webhook rejected").len() + replica.logged("webhook shed").len();
+    let of_attackers = replica.logged("webhook rejected").len() + replica.logged("webhook shed").len();
     println!(
-        "replica {}     at most {} MiB; {of_strangers} lines of log about strangers; connections ended: {ended}",
+        "replica {}     at most {} MiB; {of_attackers} log lines about attackers; connections ended: {ended}",
         replica.name,
         peak_kib / 1024
     );
@@ -137,8 +137,8 @@ async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Res
         watch.breach("a replica grew without a bound", vec![format!("{}: {peak_kib} KiB", replica.name)]);
     }
     let lines_max = LINES_PER_SECOND_MAX * (world.options.seconds() + 5);
-    if u64::try_from(of_strangers)? > lines_max {
-        watch.breach("strangers filled the log", vec![format!("{}: {of_strangers} lines", replica.name)]);
+    if u64::try_from(of_attackers)? > lines_max {
+        watch.breach("attackers filled the log", vec![format!("{}: {of_attackers} lines", replica.name)]);
     }
     Ok(())
 }

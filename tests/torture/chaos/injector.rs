@@ -1,8 +1,8 @@
-//! The hand that strikes: every blow, and what they share.
+//! Injects faults into replicas, Postgres and Notion.
 
-use super::beats::wait;
-use super::faults;
-use super::{Blow, Report};
+use super::intervals::wait;
+use super::notion_faults;
+use super::{ProcessFault, Report};
 use crate::watch::Watch;
 use crate::world::{END_MAX, Process, Replica, World};
 use notion_sandbox::{Fault, FaultRule, Route};
@@ -23,87 +23,87 @@ const REFUSALS_MAX: u32 = 5;
 const POSTGRES_KILLS_IN_A_ROW: u32 = 3;
 const POSTGRES_STEADY: Duration = Duration::from_secs(62);
 
-/// What all beats share.
-pub(super) struct Hand {
+/// What all kinds of faults share.
+pub(super) struct Injector {
     pub(super) world: Arc<World>,
     pub(super) watch: Watch,
     pub(super) report: Mutex<Report>,
-    /// Burials that are still waited for.
-    pub(super) burials: tokio::sync::Mutex<JoinSet<()>>,
+    /// The rescues that are still waited for.
+    pub(super) rescues: tokio::sync::Mutex<JoinSet<()>>,
 }
 
-impl Hand {
+impl Injector {
     pub(super) fn report(&self) -> MutexGuard<'_, Report> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, strike: &'static str) {
-        *self.report().strikes.entry(strike).or_default() += 1;
+    fn count(&self, fault: &'static str) {
+        *self.report().injected.entry(fault).or_default() += 1;
     }
 
-    /// The rules of the mix count down from the greatest number; those of a short strike do not.
-    pub(super) fn count_faults(&self, rules: &[FaultRule]) {
+    /// Counts the faults of the mix. Its rules count down from the greatest number; those of refusals do not.
+    pub(super) fn count_notion_faults(&self, rules: &[FaultRule]) {
         for rule in rules {
             let left = rule.times.unwrap_or(u32::MAX);
             if left > u32::MAX / 2 {
-                *self.report().faults.entry(faults::name(&rule.fault)).or_default() +=
+                *self.report().notion_faults.entry(notion_faults::name(&rule.fault)).or_default() +=
                     u64::from(u32::MAX - left);
             }
         }
     }
 
-    /// Strikes a random replica at every beat; the blow falls while the beat goes on.
-    pub(super) async fn strike_replicas(
+    /// Injects a fault into a random replica at each interval. The fault lasts while the intervals go on.
+    pub(super) async fn inject_into_replicas(
         self: Arc<Self>,
         mut rng: StdRng,
-        beat: Range<f64>,
+        interval: Range<f64>,
         stop: CancellationToken,
-        blow: impl Fn(&mut StdRng) -> Blow,
+        fault: impl Fn(&mut StdRng) -> ProcessFault,
     ) {
-        let mut falling = JoinSet::new();
-        while wait(&mut rng, &beat, &stop).await {
+        let mut running = JoinSet::new();
+        while wait(&mut rng, &interval, &stop).await {
             let first = rng.random_range(0..2);
-            let blow = blow(&mut rng);
+            let fault = fault(&mut rng);
             let away = Duration::from_secs_f64(rng.random_range(0.0..3.0));
-            // One that another blow has hit is left alone; then the next one takes it.
+            // A replica that another fault has hit is left alone; then the other one is chosen.
             while !stop.is_cancelled() {
-                if let Some((replica, process)) = self.victim(first, blow) {
-                    let (hand, stop) = (self.clone(), stop.clone());
-                    falling.spawn(async move { hand.strike(&replica, process, blow, away, stop).await });
+                if let Some((replica, process)) = self.victim(first, fault) {
+                    let (injector, stop) = (self.clone(), stop.clone());
+                    running.spawn(async move { injector.inject(&replica, process, fault, away, stop).await });
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        while falling.join_next().await.is_some() {}
+        while running.join_next().await.is_some() {}
     }
 
-    fn victim(&self, first: usize, blow: Blow) -> Option<(Arc<Replica>, OwnedMutexGuard<Process>)> {
+    fn victim(&self, first: usize, fault: ProcessFault) -> Option<(Arc<Replica>, OwnedMutexGuard<Process>)> {
         let replicas = &self.world.replicas;
         [first, 1 - first].into_iter().filter_map(|place| replicas.get(place)).find_map(|replica| {
             let process = replica.process.clone().try_lock_owned().ok()?;
-            // Only one that listens is known to hear signals.
-            let ready = process.id().is_some() && (process.listens || matches!(blow, Blow::Kill));
+            // Only a process that listens is known to handle signals.
+            let ready = process.id().is_some() && (process.listens || matches!(fault, ProcessFault::Kill));
             ready.then(|| (replica.clone(), process))
         })
     }
 
-    async fn strike(
+    async fn inject(
         self: Arc<Self>,
         replica: &Replica,
         mut process: OwnedMutexGuard<Process>,
-        blow: Blow,
+        fault: ProcessFault,
         away: Duration,
         stop: CancellationToken,
     ) {
         replica.set_works(false);
-        let struck = match blow {
-            Blow::Kill => self.kill(&mut process).await,
-            Blow::Freeze(length) => self.freeze(&process, length, &stop).await,
-            Blow::Terminate => self.terminate(&mut process).await,
+        let injected = match fault {
+            ProcessFault::Kill => self.kill(&mut process).await,
+            ProcessFault::Freeze(length) => self.freeze(&process, length, &stop).await,
+            ProcessFault::Terminate => self.terminate(&mut process).await,
         };
-        if let Err(error) = struck {
-            self.watch.breach("a blow could not be struck", vec![format!("{blow:?}: {error:#}")]);
+        if let Err(error) = injected {
+            self.watch.breach("a fault could not be injected", vec![format!("{fault:?}: {error:#}")]);
         }
         if process.id().is_some() {
             replica.set_works(true);
@@ -121,9 +121,9 @@ impl Hand {
     async fn kill(self: &Arc<Self>, process: &mut Process) -> anyhow::Result<()> {
         process.kill().await?;
         self.count("kill -9 of a replica");
-        let hand = self.clone();
+        let injector = self.clone();
         let label = process.label.clone();
-        self.burials.lock().await.spawn(async move { hand.watch_burial(&label).await });
+        self.rescues.lock().await.spawn(async move { injector.watch_rescue(&label).await });
         Ok(())
     }
 
@@ -154,14 +154,14 @@ impl Hand {
         Ok(())
     }
 
-    pub(super) async fn strike_postgres(
+    pub(super) async fn kill_postgres(
         self: Arc<Self>,
         mut rng: StdRng,
-        beat: Range<f64>,
+        interval: Range<f64>,
         stop: CancellationToken,
     ) {
         let mut in_a_row = 0;
-        while wait(&mut rng, &beat, &stop).await {
+        while wait(&mut rng, &interval, &stop).await {
             let up = self.watch.database_up_for();
             in_a_row = if up >= POSTGRES_STEADY { 0 } else { in_a_row };
             if up.is_zero() || in_a_row >= POSTGRES_KILLS_IN_A_ROW {
@@ -177,18 +177,18 @@ impl Hand {
         }
     }
 
-    /// Now and then Notion refuses what only its user can mend, for a few calls.
-    pub(super) async fn strike_operator(
+    /// Now and then Notion refuses a few calls in a way that only the operator can fix.
+    pub(super) async fn refuse_at_notion(
         self: Arc<Self>,
         mut rng: StdRng,
-        beat: Range<f64>,
+        interval: Range<f64>,
         stop: CancellationToken,
     ) {
         const NEITHER_READ_NOR_UPDATED: [Route; 3] = [Route::Create, Route::Query, Route::Schema];
         let sandbox = self.world.sandbox.handle();
-        while wait(&mut rng, &beat, &stop).await {
-            // Probes alone wear a refusal out while the instance is held. Were they added to faster
-            // than that, it would be held for good, and nothing else put to the test.
+        while wait(&mut rng, &interval, &stop).await {
+            // While the instance is paused, only probes use a refusal up. If refusals came faster than
+            // that, the instance would stay paused and nothing else would be tested.
             if sandbox
                 .faults()
                 .iter()
@@ -201,9 +201,9 @@ impl Hand {
             let rule = match rng.random_range(0..4) {
                 0 => FaultRule::once(Fault::Unauthorized),
                 1 => FaultRule::once(Fault::Restricted),
-                // Of a page it would mean that the page is gone.
+                // Of a page it would mean that the page was removed.
                 2 => FaultRule::once(Fault::Unshared).on(route),
-                // Every probe that meets it has the token left alone for as long as it says.
+                // Every probe that meets it backs the token off for as long as it says.
                 _ => FaultRule::once(Fault::RateLimited { retry_after: Some(1), blocked: true }),
             };
             let rule = if self.world.options.limited && matches!(rule.fault, Fault::RateLimited { .. }) {
@@ -212,7 +212,7 @@ impl Hand {
                 rule
             };
             if sandbox.fault(rule.times(times)).is_ok() {
-                self.count("refusals that the user must mend");
+                self.count("refusals that the operator must fix");
             }
         }
     }

@@ -1,15 +1,15 @@
 //! What the pages show: one for each key, as it should be.
 
-use super::Judge;
+use super::Assessment;
 use crate::Mode;
 use crate::load::Cells;
 use crate::rows::Execution;
 use notion_sandbox::SandboxPage;
 use std::collections::BTreeMap;
 
-impl Judge<'_> {
+impl Assessment<'_> {
     /// Each event (or object) has one page, which shows what it should.
-    pub(super) async fn pages(&self, executions: &[Execution]) -> anyhow::Result<()> {
+    pub(super) async fn check_pages(&self, executions: &[Execution]) -> anyhow::Result<()> {
         let column = match self.options().mode {
             Mode::Event => "EventId",
             Mode::Object => "ObjectId",
@@ -60,14 +60,14 @@ impl Judge<'_> {
         }
     }
 
-    /// Where the sandbox has a limit, nothing else of it answers 429.
-    pub(super) fn limiter(&self) {
+    /// With `--limited` no call is answered 429.
+    pub(super) fn check_rate_limit(&self) {
         if !self.options().limited {
             return;
         }
         for call in self.watch.calls().into_iter().filter(|call| call.status == Some(429)) {
             self.watch
-                .breach("Notion's rate limit was struck", vec![format!("{} {:?}", call.line, call.key)]);
+                .breach("Notion's rate limit was exceeded", vec![format!("{} {:?}", call.line, call.key)]);
         }
     }
 }

@@ -1,25 +1,25 @@
-//! The end of a run: the queue drains, the last dead are buried, and the replicas end in order.
+//! The end of a run: the queue drains, dead processes are forgotten, and the replicas end in order.
 
-use super::Judge;
+use super::Assessment;
 use crate::rows;
 use crate::world::END_MAX;
 use std::time::{Duration, Instant};
 
-/// How long the queue may take to drain: the longest wait of a refusal that the user must mend, a
-/// burial, the settle time and some retries.
+/// How long the queue may take to drain: the longest wait after a refusal that the operator must fix, a
+/// rescue, the settle time and some retries.
 const DRAIN_MAX: Duration = Duration::from_mins(3);
 
 /// What a call to a Notion with a rate limit may take in a drain.
 const LIMITED_CALL: Duration = Duration::from_millis(700);
 
-/// How long the last dead may take to be buried.
-const BURIAL_MAX: Duration = Duration::from_secs(25);
+/// How long the last dead processes may take to be forgotten.
+const RESCUE_MAX: Duration = Duration::from_secs(25);
 
 const LOOK: Duration = Duration::from_millis(200);
 
-impl Judge<'_> {
-    /// Waits until nothing is pending or running; how long that took.
-    pub(super) async fn drain(&self) -> anyhow::Result<Duration> {
+impl Assessment<'_> {
+    /// Waits until nothing is pending or running; returns how long that took.
+    pub(super) async fn wait_for_drain(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         let mut bound = None;
         loop {
@@ -40,25 +40,25 @@ impl Judge<'_> {
         }
     }
 
-    /// At the end two workers live, and nobody leases anything.
-    pub(super) async fn burials(&self) -> anyhow::Result<()> {
+    /// Waits until two workers are left and no lease.
+    pub(super) async fn wait_for_rescues(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             let (workers, leases) = rows::workers_and_leases(&self.world.database).await?;
             if workers == 2 && leases == 0 {
                 return Ok(());
             }
-            if began.elapsed() > self.options().bound(BURIAL_MAX) {
+            if began.elapsed() > self.options().bound(RESCUE_MAX) {
                 let evidence = vec![format!("{workers} workers, {leases} leases; there should be 2 and 0")];
-                self.watch.breach("the dead were not buried", evidence);
+                self.watch.breach("dead processes were not forgotten", evidence);
                 return Ok(());
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Asked to end, both replicas do so well and leave nothing behind.
-    pub(super) async fn endings(&self) -> anyhow::Result<()> {
+    /// Ends both replicas: each ends well after SIGTERM, and nothing is left.
+    pub(super) async fn check_shutdown(&self) -> anyhow::Result<()> {
         for replica in &self.world.replicas {
             let mut process = replica.process.lock().await;
             match process.terminate(self.options().bound(END_MAX)).await? {

@@ -1,4 +1,4 @@
-//! The strangers: each visits again and again, in a way of its own, and knows no secret.
+//! The attackers. Each visits again and again in its own way, and knows no secret.
 
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A kind of stranger.
+/// A kind of attacker.
 #[derive(Clone, Copy)]
-pub struct Stranger {
+pub struct Attacker {
     /// What it does.
     pub name: &'static str,
     /// How many there are at once.
@@ -21,24 +21,24 @@ pub struct Stranger {
 }
 
 /// All of them. Together they open fewer files than a process usually may.
-pub const ALL: &[Stranger] = &[
+pub const ALL: &[Attacker] = &[
     // More than there is room for.
-    Stranger { name: "says nothing", count: 820, replicas: 1, visit: |to| Box::pin(says_nothing(to)) },
-    Stranger {
+    Attacker { name: "says nothing", count: 820, replicas: 1, visit: |to| Box::pin(says_nothing(to)) },
+    Attacker {
         name: "sends its head by the byte",
         count: 20,
         replicas: 2,
         visit: |to| Box::pin(slow_head(to)),
     },
     // As many as the memory for bodies has room for in both replicas, and some more.
-    Stranger { name: "sends most of 2 MiB", count: 56, replicas: 2, visit: |to| Box::pin(slow_body(to)) },
-    Stranger { name: "reads no answer", count: 10, replicas: 2, visit: |to| Box::pin(reads_nothing(to)) },
-    Stranger { name: "sends no signature", count: 8, replicas: 2, visit: |to| Box::pin(unsigned(to)) },
-    Stranger { name: "forges a signature", count: 4, replicas: 2, visit: |to| Box::pin(forged(to)) },
-    Stranger { name: "sends too much", count: 4, replicas: 2, visit: |to| Box::pin(too_much(to)) },
-    Stranger { name: "sends too large a head", count: 4, replicas: 2, visit: |to| Box::pin(large_head(to)) },
-    Stranger { name: "speaks no HTTP", count: 4, replicas: 2, visit: |to| Box::pin(nonsense(to)) },
-    Stranger {
+    Attacker { name: "sends most of 2 MiB", count: 56, replicas: 2, visit: |to| Box::pin(slow_body(to)) },
+    Attacker { name: "reads no answer", count: 10, replicas: 2, visit: |to| Box::pin(reads_nothing(to)) },
+    Attacker { name: "sends no signature", count: 8, replicas: 2, visit: |to| Box::pin(unsigned(to)) },
+    Attacker { name: "forges a signature", count: 4, replicas: 2, visit: |to| Box::pin(forged(to)) },
+    Attacker { name: "sends too much", count: 4, replicas: 2, visit: |to| Box::pin(too_much(to)) },
+    Attacker { name: "sends too large a head", count: 4, replicas: 2, visit: |to| Box::pin(large_head(to)) },
+    Attacker { name: "speaks no HTTP", count: 4, replicas: 2, visit: |to| Box::pin(nonsense(to)) },
+    Attacker {
         name: "asks for what is not there",
         count: 4,
         replicas: 2,
@@ -49,7 +49,7 @@ pub const ALL: &[Stranger] = &[
 /// The time between two pieces of one who is slow.
 const SLOWLY: Duration = Duration::from_millis(250);
 
-/// How long a stranger waits for anything.
+/// How long an attacker waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const MIB: usize = 1024 * 1024;

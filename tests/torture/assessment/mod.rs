@@ -1,5 +1,5 @@
-//! The verdict: waits until the queue has drained, ends the replicas, and holds what is left against
-//! the promises.
+//! The assessment of a run: waits until the queue has drained, ends the replicas, and compares what is left
+//! with the promises.
 
 mod drain;
 mod events;
@@ -19,45 +19,45 @@ use std::time::Duration;
 /// The lines of evidence of one kind that are shown.
 const LINES_MAX: usize = 12;
 
-/// Drains, judges, prints, and says how to end.
-pub async fn reach(
+/// Drains, checks, prints, and returns the exit code.
+pub async fn assess(
     world: &World,
     watch: Watch,
     ledger: &Ledger,
     plan: &Plan,
     chaos: &Report,
 ) -> anyhow::Result<ExitCode> {
-    let judge = Judge { world, watch: &watch, ledger, plan };
-    let drain = judge.drain().await?;
+    let assessment = Assessment { world, watch: &watch, ledger, plan };
+    let drain = assessment.wait_for_drain().await?;
     // What was sent last may still land.
     tokio::time::sleep(Duration::from_millis(LATE_MS_MAX)).await;
-    judge.burials().await?;
-    judge.watch.stop().await;
-    judge.endings().await?;
+    assessment.wait_for_rescues().await?;
+    assessment.watch.stop().await;
+    assessment.check_shutdown().await?;
 
-    judge.audit().await?;
-    let executions = judge.executions().await?;
-    judge.events().await?;
-    judge.overlaps().await?;
-    judge.pages(&executions).await?;
-    judge.limiter();
-    let struck = |name: &str| chaos.strikes.get(name).copied().unwrap_or_default();
-    let kills = struck("kill -9 of a replica") + struck("kill -9 of Postgres");
+    assessment.check_lease_record().await?;
+    let executions = assessment.check_executions().await?;
+    assessment.check_events().await?;
+    assessment.check_overlaps().await?;
+    assessment.check_pages(&executions).await?;
+    assessment.check_rate_limit();
+    let injected = |name: &str| chaos.injected.get(name).copied().unwrap_or_default();
+    let kills = injected("kill -9 of a replica") + injected("kill -9 of Postgres");
     if kills < world.options.kills_wanted() {
         watch.breach("too few kills for the run to count", vec![format!("{kills}")]);
     }
-    judge.print_figures(chaos, drain, &executions).await?;
-    Ok(judge.print_verdict())
+    assessment.print_figures(chaos, drain, &executions).await?;
+    Ok(assessment.print_result())
 }
 
-struct Judge<'a> {
+struct Assessment<'a> {
     world: &'a World,
     watch: &'a Watch,
     ledger: &'a Ledger,
     plan: &'a Plan,
 }
 
-impl Judge<'_> {
+impl Assessment<'_> {
     fn options(&self) -> &Options {
         &self.world.options
     }
@@ -76,7 +76,7 @@ impl Judge<'_> {
         self.watch.breach(what, evidence);
     }
 
-    fn print_verdict(&self) -> ExitCode {
+    fn print_result(&self) -> ExitCode {
         let breaches = self.watch.breaches();
         if let Some(hole) = self.options().sabotage.filter(|_| self.options().expect_breach) {
             let found: Vec<_> =
@@ -84,7 +84,7 @@ impl Judge<'_> {
             println!("found         {}", found.join(", "));
             let is_found = breaches.contains_key(hole.breach());
             println!(
-                "verdict       the breach that {hole:?} lets happen was {}",
+                "result        the breach that {hole:?} lets happen was {}",
                 if is_found { "found" } else { "MISSED" }
             );
             return if is_found { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -93,7 +93,7 @@ impl Judge<'_> {
             println!("logs          {}", logs.display());
         }
         if breaches.is_empty() {
-            println!("verdict       clean: no promise was broken");
+            println!("result        clean: no promise was broken");
             return ExitCode::SUCCESS;
         }
         for (what, breach) in &breaches {
@@ -103,7 +103,7 @@ impl Judge<'_> {
             }
         }
         let options = self.options();
-        println!("\nverdict       {} kinds of breach, seed {}", breaches.len(), options.seed);
+        println!("\nresult        {} kinds of breach, seed {}", breaches.len(), options.seed);
         ExitCode::FAILURE
     }
 }

@@ -1,13 +1,13 @@
 //! The figures of a run, for people.
 
-use super::Judge;
+use super::Assessment;
 use crate::chaos::{Report, Rescue};
 use crate::rows::{self, Execution};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-impl Judge<'_> {
+impl Assessment<'_> {
     /// Prints them.
     pub(super) async fn print_figures(
         &self,
@@ -26,22 +26,22 @@ impl Judge<'_> {
         let crashed = rows::crashed(&self.world.database).await?;
         println!("events        {} sent in {} requests", self.plan.events.len(), sent.requests);
         println!(
-            "answers       {} taken, {} of them duplicates; {} turned away, {} unanswered",
+            "answers       {} taken, {} of them duplicates; {} rejected with 503, {} unanswered",
             sent.taken, sent.duplicates, sent.turned_away, sent.unanswered
         );
         println!("taken after   {}", quantiles(self.ledger.waits()));
-        println!("struck        {}", listed(&chaos.strikes));
-        println!("              {} starts failed, Postgres being away", self.watch.failed_starts());
-        println!("faults        {}", listed(&chaos.faults));
+        println!("injected      {}", listed(&chaos.injected));
+        println!("              {} starts failed without Postgres", self.watch.failed_starts());
+        println!("faults        {}", listed(&chaos.notion_faults));
         println!("calls         {} to Notion", self.watch.calls().len());
         println!("executions    {}; {crashed} lost a worker", listed(&statuses));
         println!("attempts      {}", listed(&attempts.into_iter().collect()));
         println!("pages         {} and {trashed} in the trash", pages.len() - trashed);
-        println!("hasty writes  {}", self.watch.hasty_writes().len());
+        println!("early writes  {}", self.watch.early_writes().len());
         println!("drained in    {:.1} s", drain.as_secs_f64());
-        let held: Vec<_> = chaos.rescues.iter().filter(|rescue| rescue.held).copied().collect();
-        println!("burials       {}", timed(took(&chaos.rescues)));
-        println!("  with leases {}", timed(took(&held)));
+        let with_leases: Vec<_> = chaos.rescues.iter().filter(|rescue| rescue.had_leases).copied().collect();
+        println!("rescues       {}", timed(took(&chaos.rescues)));
+        println!("  with leases {}", timed(took(&with_leases)));
         if !chaos.delivered.is_empty() {
             println!("delivered     {}", timed(chaos.delivered.clone()));
         }

@@ -1,6 +1,6 @@
 //! What is stored: each event as it was sent, and each execution at its end.
 
-use super::Judge;
+use super::Assessment;
 use crate::Mode;
 use crate::rows::{self, Execution, StoredEvent};
 use crate::world::SECRET;
@@ -13,9 +13,9 @@ fn is_verifiable(event: &StoredEvent) -> bool {
     time.is_some_and(|time| stripe::sign(SECRET, &event.payload, time) == event.signature)
 }
 
-impl Judge<'_> {
+impl Assessment<'_> {
     /// Each event that was answered 200 is there once, as it was sent; and no other.
-    pub(super) async fn events(&self) -> anyhow::Result<()> {
+    pub(super) async fn check_events(&self) -> anyhow::Result<()> {
         let events = rows::events(&self.world.database).await?;
         let mut stored: BTreeMap<&str, Vec<&StoredEvent>> = BTreeMap::new();
         for row in &events {
@@ -56,7 +56,7 @@ impl Judge<'_> {
     }
 
     /// Each execution came to an end, and to a good one.
-    pub(super) async fn executions(&self) -> anyhow::Result<Vec<Execution>> {
+    pub(super) async fn check_executions(&self) -> anyhow::Result<Vec<Execution>> {
         let executions = rows::executions(&self.world.database).await?;
         for execution in &executions {
             let snapshot = self.plan.events.iter().find(|event| event.id == execution.event_id);

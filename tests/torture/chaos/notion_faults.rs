@@ -6,13 +6,13 @@ use notion_sandbox::{Fault, FaultRule, Route};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// About one call in five: every fault that a service must live through by itself. `invalid` is left
-/// out, since it rightly ends an execution as failed.
+/// Faults in about one call in five: every kind that the service must survive by itself. `invalid` is not
+/// among them, because it rightly ends an execution as failed.
 pub(super) fn mix(sabotage: Option<Sabotage>, limited: bool, rng: &mut StdRng) -> Vec<FaultRule> {
     let often = |fault, probability| FaultRule::always(fault).times(u32::MAX).with_probability(probability);
     if sabotage == Some(Sabotage::Fence) {
-        // The answer to one that was taken for dead comes late, its heir is still looking when it
-        // wakes up, and nothing else keeps the two from meeting.
+        // The answer to a process that was declared dead comes late. Its successor still looks for the page
+        // when it wakes up, and nothing else keeps the two apart.
         return vec![
             often(Fault::Slow { delay_ms: 4000 }, 0.1).on(Route::Create),
             often(Fault::Slow { delay_ms: 8000 }, 1.0).on(Route::Query),
