@@ -28,8 +28,8 @@ pub use maintenance::{
 };
 pub use queue::{
     Canary, Claimed, CompletedExecution, CompletedLane, Conclusion, DestinationRow, Destinations, DueProbe,
-    ExecutionSnapshot, Fate, Fence, LaneState, LimiterRow, Notifier, Pause, PausedInstance, Queue,
-    RateLimits, RemoteObject, Rescued, Settlement, Slot, WORKER_DEAD_AFTER, Wanted, Watch, WorkerId,
+    EndedAttempt, ExecutionSnapshot, Fate, Fence, LaneState, LimiterRow, Notifier, Pause, PausedInstance,
+    Queue, RateLimits, RemoteObject, Rescued, Settlement, Slot, WORKER_DEAD_AFTER, Wanted, Watch, WorkerId,
 };
 pub use reporting::{
     Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,

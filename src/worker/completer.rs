@@ -72,8 +72,8 @@ pub(super) struct Completions(mpsc::Sender<Queued>);
 
 impl Completions {
     /// Sends one; waits while the queue is full.
-    pub(super) async fn send(&self, completion: Completion, stats: CompletionStats, lease: RegisteredLease) {
-        if self.0.send(Queued { completion, stats, lease }).await.is_err() {
+    pub(super) async fn send(&self, completed: Completed, stats: CompletionStats, lease: RegisteredLease) {
+        if self.0.send(Queued { completed, stats, lease }).await.is_err() {
             warn!("completion discarded after shutdown; its execution will be rescued");
         }
     }
@@ -81,18 +81,18 @@ impl Completions {
 
 /// A completion that waits to be recorded, with the lease that it needs until then.
 struct Queued {
-    completion: Completion,
+    completed: Completed,
     stats: CompletionStats,
     lease: RegisteredLease,
 }
 
-/// How an attempt ended, for its execution and for those that ended with it.
+/// What an attempt completed.
 #[derive(Debug)]
-pub(super) enum Completion {
-    /// It concerns this execution alone.
-    Single(CompletedExecution),
-    /// It concerns the execution that headed its lane, and those that wait in the lane.
-    Lane(CompletedExecution, CompletedLane),
+pub(super) enum Completed {
+    /// Its execution alone.
+    Execution(CompletedExecution),
+    /// The execution that headed its lane, and those that wait in the lane.
+    Lane(CompletedLane),
 }
 
 /// What the metrics need of an execution once its completion is recorded.
@@ -113,13 +113,13 @@ impl CompletionStats {
         Self {
             destination: claimed.destination.clone(),
             received: leased.checked_sub(claimed.age),
-            is_first: claimed.remote.is_none() && !claimed.is_by_hand,
+            is_first: claimed.remote.is_none() && !claimed.is_manual,
         }
     }
 
-    fn count(&self, finished: &CompletedExecution, metrics: &Metrics) {
-        metrics.attempt(&self.destination, finished.outcome, finished.duration);
-        match finished.conclusion {
+    fn count(&self, completion: &CompletedExecution, metrics: &Metrics) {
+        metrics.attempt(&self.destination, completion.attempt.outcome, completion.attempt.duration);
+        match completion.conclusion {
             Conclusion::Success(_) => self.count_success(metrics),
             Conclusion::Failed => metrics.ended(&self.destination, Ended::Failed, 1),
             Conclusion::Skipped => metrics.ended(&self.destination, Ended::Skipped, 1),
@@ -127,9 +127,9 @@ impl CompletionStats {
         }
     }
 
-    fn count_lane(&self, head: &CompletedExecution, fate: &Fate, metrics: &Metrics) {
-        metrics.attempt(&self.destination, head.outcome, head.duration);
-        match fate {
+    fn count_lane(&self, lane: &CompletedLane, metrics: &Metrics) {
+        metrics.attempt(&self.destination, lane.head.outcome, lane.head.duration);
+        match &lane.fate {
             Fate::Shown { superseded, .. } => {
                 self.count_success(metrics);
                 metrics.ended(&self.destination, Ended::Superseded, superseded.len());
@@ -163,21 +163,21 @@ impl Recorder {
     async fn run(self, mut receiver: mpsc::Receiver<Queued>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (mut finished, mut leases, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
-            for Queued { completion, stats, lease } in batch.drain(..) {
+            let (mut completions, mut leases, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
+            for Queued { completed, stats, lease } in batch.drain(..) {
                 leases.push(lease);
-                match completion {
-                    Completion::Single(single) => {
-                        stats_by_id.insert(single.id, stats);
-                        finished.push(single);
+                match completed {
+                    Completed::Execution(completion) => {
+                        stats_by_id.insert(completion.attempt.execution, stats);
+                        completions.push(completion);
                     }
-                    Completion::Lane(head, lane) => self.complete_lane(&head, &lane, &stats).await,
+                    Completed::Lane(lane) => self.complete_lane(&lane, &stats).await,
                 }
             }
-            if !finished.is_empty() {
+            if !completions.is_empty() {
                 // All statements lock executions in the order of their ids, so that none deadlocks.
-                finished.sort_by_key(|finished| finished.id.0);
-                self.complete(&finished, &stats_by_id).await;
+                completions.sort_by_key(|completion| completion.attempt.execution.0);
+                self.complete(&completions, &stats_by_id).await;
             }
         }
     }
@@ -186,22 +186,24 @@ impl Recorder {
     async fn complete(&self, batch: &[CompletedExecution], stats: &StatsById) {
         let Err(error) = self.record(batch, stats).await else { return };
         warn!(%error, completions = batch.len(), "database refused a batch of completions");
-        for finished in batch {
-            let Err(error) = self.record(std::slice::from_ref(finished), stats).await else { continue };
-            error!(%error, execution_id = finished.id.0, "database refused a completion");
-            let bare = finished.without_texts();
+        for completion in batch {
+            let execution_id = completion.attempt.execution.0;
+            let Err(error) = self.record(std::slice::from_ref(completion), stats).await else { continue };
+            error!(%error, execution_id, "database refused a completion");
+            let bare = completion.without_texts();
             if let Err(error) = self.record(std::slice::from_ref(&bare), stats).await {
-                error!(%error, execution_id = finished.id.0, "completion discarded; its lease will be rescued");
+                error!(%error, execution_id, "completion discarded; its lease will be rescued");
             }
         }
     }
 
     /// Records a lane's completion; if the database refuses it, the same without the destination's texts.
-    async fn complete_lane(&self, head: &CompletedExecution, lane: &CompletedLane, stats: &CompletionStats) {
-        let Err(error) = self.record_lane(head, lane, stats).await else { return };
-        error!(%error, execution_id = head.id.0, "database refused a completion");
-        if let Err(error) = self.record_lane(&head.without_texts(), &lane.without_texts(), stats).await {
-            error!(%error, execution_id = head.id.0, "completion discarded; its lease will be rescued");
+    async fn complete_lane(&self, lane: &CompletedLane, stats: &CompletionStats) {
+        let execution_id = lane.head.execution.0;
+        let Err(error) = self.record_lane(lane, stats).await else { return };
+        error!(%error, execution_id, "database refused a completion");
+        if let Err(error) = self.record_lane(&lane.without_texts(), stats).await {
+            error!(%error, execution_id, "completion discarded; its lease will be rescued");
         }
     }
 
@@ -210,14 +212,15 @@ impl Recorder {
         loop {
             match in_time(self.queue.complete(batch)).await {
                 Ok(changed) => {
-                    for finished in batch {
-                        if !changed.contains(&finished.id) {
-                            warn!(execution_id = finished.id.0, "lease lost; result discarded");
-                        } else if let Some(stats) = stats.get(&finished.id) {
-                            stats.count(finished, &self.metrics);
+                    for completion in batch {
+                        let execution = completion.attempt.execution;
+                        if !changed.contains(&execution) {
+                            warn!(execution_id = execution.0, "lease lost; result discarded");
+                        } else if let Some(stats) = stats.get(&execution) {
+                            stats.count(completion, &self.metrics);
                         }
                     }
-                    self.wake_for_short_waits(batch);
+                    self.notify_after_short_waits(batch);
                     self.progress.send_modify(|recorded| *recorded += changed.len() as u64);
                     return Ok(());
                 }
@@ -231,23 +234,18 @@ impl Recorder {
     }
 
     /// As [`record`](Self::record), for a lane.
-    async fn record_lane(
-        &self,
-        head: &CompletedExecution,
-        lane: &CompletedLane,
-        stats: &CompletionStats,
-    ) -> Result<(), StoreError> {
+    async fn record_lane(&self, lane: &CompletedLane, stats: &CompletionStats) -> Result<(), StoreError> {
         loop {
-            match in_time(self.queue.complete_lane(head, lane)).await {
+            match in_time(self.queue.complete_lane(lane)).await {
                 Ok(true) => {
                     // An execution that waits behind the head may be due now.
                     self.notifier.notify();
-                    stats.count_lane(head, &lane.fate, &self.metrics);
+                    stats.count_lane(lane, &self.metrics);
                     self.progress.send_modify(|recorded| *recorded += 1);
                     return Ok(());
                 }
                 Ok(false) => {
-                    warn!(execution_id = head.id.0, "lease lost; result discarded");
+                    warn!(execution_id = lane.head.execution.0, "lease lost; result discarded");
                     return Ok(());
                 }
                 Err(error @ StoreError::Refused(_)) => return Err(error),
@@ -260,8 +258,8 @@ impl Recorder {
     }
 
     /// An execution that is due before the next poll gets a notification of its own.
-    fn wake_for_short_waits(&self, batch: &[CompletedExecution]) {
-        let waits = batch.iter().filter_map(|finished| match finished.conclusion {
+    fn notify_after_short_waits(&self, batch: &[CompletedExecution]) {
+        let waits = batch.iter().filter_map(|completion| match completion.conclusion {
             Conclusion::Postponed { wait, .. } => Some(wait),
             _ => None,
         });

@@ -10,7 +10,7 @@
 //! | when to claim, for whom, how many | [`schedule`] with `instances`, `circuit_breaker`, `slot_quota`: pure |
 //! | claims and slots | `pool` |
 //! | one attempt | `delivery`, `delivery_context`, `object` (the state of an object to write) |
-//! | what becomes of an execution | [`conclude`] and `backoff`: pure; `completer` records it |
+//! | what becomes of an execution | `completion` and `backoff`: pure; `completer` records it |
 //! | leases | `heartbeat` (of this process, and the rescue from dead ones), `lease_registry` |
 //! | what keeps destinations from being called | `destination_pause` (all replicas), `rate_limit_backoff` (a connection) |
 //! | previews and the index | `preview`, `indexer` |
@@ -20,6 +20,7 @@
 mod backoff;
 mod circuit_breaker;
 mod completer;
+mod completion;
 mod delivery;
 mod delivery_context;
 mod destination_map;
@@ -37,7 +38,7 @@ mod slot_quota;
 mod store_parts;
 
 pub use backoff::wait_before;
-pub use delivery::conclude;
+pub use completion::conclude;
 pub use indexer::index;
 pub use pool::{WorkerSettings, run};
 pub use preview::Previewer;

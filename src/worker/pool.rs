@@ -334,9 +334,9 @@ impl Pool {
         let running = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
         self.deliveries.spawn(async move {
-            let completion = deliverer.deliver(claimed, leased, &interrupt).await;
+            let completed = deliverer.deliver(claimed, leased, &interrupt).await;
             drop(alone);
-            completions.send(completion, stats, lease).await;
+            completions.send(completed, stats, lease).await;
             drop((slot, running));
             freed.notify_one();
         });

@@ -430,7 +430,7 @@ async fn a_key_column_replaced_between_a_write_and_its_look_up_fails_nothing() {
 }
 
 #[tokio::test]
-async fn a_verdict_waits_for_its_database_and_is_recorded_when_that_is_back() {
+async fn a_completion_waits_for_its_database_and_is_recorded_when_that_is_back() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 400 }).on(Route::Create)).unwrap();
     service.post_event(&payment().body).await;
@@ -453,22 +453,22 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
     service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
     let destinations = ["notion".to_owned()];
-    let suspects = Wanted { quarantined: true, limit: 1, ..wanted(&destinations) };
+    let quarantined = Wanted { quarantined: true, limit: 1, ..wanted(&destinations) };
     let claim = async |wanted| {
         let worker = store.queue.register_worker().await.unwrap();
         store.queue.claim(worker, wanted).await.unwrap()
     };
-    // Both run beside each other when their worker dies: both are suspects, and neither is claimed
+    // Both run beside each other when their worker dies: both are quarantined, and neither is claimed
     // with others.
     assert_eq!(claim(wanted(&destinations)).await.len(), 2);
     assert_eq!(store.queue.rescue(SILENT).await.unwrap().len(), 2);
     assert!(claim(wanted(&destinations)).await.is_empty());
-    let poison = claim(suspects).await.remove(0);
+    let poison = claim(quarantined).await.remove(0);
     for _ in 0..2 {
         assert_eq!(ids(&store.queue.rescue(SILENT).await.unwrap()), [poison.id]);
         let later = [Set::DueIn(Duration::from_hours(1))];
         service.database.change(rows::executions().with_crashes(1).set(&later)).await;
-        assert_eq!(claim(suspects).await[0].id, poison.id);
+        assert_eq!(claim(quarantined).await[0].id, poison.id);
     }
     store.queue.rescue(SILENT).await.unwrap();
     let executions = service.executions().await;
@@ -482,7 +482,7 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
 }
 
 #[tokio::test]
-async fn suspects_are_worked_off_one_by_one_and_are_under_suspicion_no_longer() {
+async fn quarantined_executions_run_one_by_one_and_are_quarantined_no_longer() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let other = service.replica().start().await;
     for number in 0..3 {
@@ -623,18 +623,18 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
         .unwrap()
         .remove(0);
 
-    let verdict = |claimed: &_| {
+    let completed = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None, place: None };
         let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None, written: None };
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
-    assert!(store.queue.complete(&[verdict(&stale)]).await.unwrap().is_empty());
+    assert!(store.queue.complete(&[completed(&stale)]).await.unwrap().is_empty());
     let untouched = rows::executions().in_status("running").not_showing("stale");
     assert_eq!(service.database.count(untouched).await, 1);
     assert!(!store.queue.beat(slow).await.unwrap());
     assert!(store.queue.claim(slow, wanted(&destinations)).await.unwrap().is_empty());
 
-    let mut current = verdict(&current);
+    let mut current = completed(&current);
     current.settlement = Settlement::Settled;
     assert_eq!(store.queue.complete(&[current]).await.unwrap().len(), 1);
 }

@@ -132,8 +132,8 @@ async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
         queue.store.queue.claim(queue.worker, all).await.unwrap().is_empty(),
         "its lane is being worked on"
     );
-    let verdict = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
-    queue.store.queue.complete(&[verdict]).await.unwrap();
+    let completed = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
+    queue.store.queue.complete(&[completed]).await.unwrap();
     assert_eq!(ids(&queue.store.queue.claim(queue.worker, all).await.unwrap()), [3]);
     // Also where so many wait that lanes are gone through.
     queue.put(CROWD, "crowded", "'crowded ' || n % 5").await;
@@ -185,7 +185,7 @@ async fn instances_take_turns_however_much_waits_for_one_of_them() {
 }
 
 #[tokio::test]
-async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
+async fn a_quarantined_execution_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let destinations = ["notion".to_owned()];
@@ -193,8 +193,8 @@ async fn a_suspect_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
     assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its head comes first");
     let head = queue.claim(&["notion"], 1).await.remove(0);
     assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its lane is being worked on");
-    let verdict = conclude(&head, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
-    queue.store.queue.complete(&[verdict]).await.unwrap();
+    let completed = conclude(&head, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
+    queue.store.queue.complete(&[completed]).await.unwrap();
     assert!(queue.store.queue.has_quarantined(&destinations).await.unwrap());
 }
 
@@ -206,7 +206,7 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
     queue.store.queue.rescue(Watch { silence: Some(Duration::ZERO), myself: None, held: &[] }).await.unwrap();
     let worker = queue.store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
-    let suspects = Wanted { limit: 1, quarantined: true, ..Wanted::nothing(&destinations) };
+    let quarantined = Wanted { limit: 1, quarantined: true, ..Wanted::nothing(&destinations) };
     let wait = || Failure::local("x", "x");
     for (outcome, crashes) in [
         (Outcome::InDoubt { failure: wait(), wait: Duration::ZERO }, 1),
@@ -214,11 +214,11 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
         (Outcome::Ambiguous { failure: wait(), since: Duration::ZERO }, 0),
     ] {
         queue.database.change(rows::executions().set(&[Set::Due])).await;
-        let claimed = queue.store.queue.claim(worker, suspects).await.unwrap().remove(0);
-        let verdict = conclude(&claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
-        queue.store.queue.complete(&[verdict]).await.unwrap();
-        let suspected = queue.database.crashes().await;
-        assert_eq!(suspected, crashes);
+        let claimed = queue.store.queue.claim(worker, quarantined).await.unwrap().remove(0);
+        let completed = conclude(&claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
+        queue.store.queue.complete(&[completed]).await.unwrap();
+        let counted = queue.database.crashes().await;
+        assert_eq!(counted, crashes);
     }
 }
 
@@ -250,7 +250,7 @@ fn delivered(remote: Remote) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
+async fn a_lanes_completion_with_nul_in_it_is_recorded_without() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
@@ -258,10 +258,11 @@ async fn a_lanes_verdict_with_nul_in_it_is_recorded_without() {
         Remote { id: "pa\0ge".into(), url: Some("https://no\0tion".into()), place: Some("so\0urce".into()) };
     let object =
         RemoteObject { execution: head.id, remote: remote.clone(), written: json!({"na\0me": ["te\0xt"]}) };
-    let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![ExecutionId(head.id.0 + 1)] };
-    let verdict = CompletedLane { lane: head.lane.clone().unwrap(), newest: head.id, fate };
-    assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
+    let lane =
+        CompletedLane { head: completed.attempt, lane: head.lane.clone().unwrap(), newest: head.id, fate };
+    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!(
         shown.remote,
@@ -287,10 +288,10 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
         };
         let remote = Remote { id: "page".into(), url: None, place: None };
         let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
-        let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+        let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
         let fate = Fate::Shown { object, superseded: vec![head.id] };
-        let verdict = CompletedLane { lane: "notion lane".into(), newest, fate };
-        assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
+        let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };
+        assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
         let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
         assert_eq!((row.status.as_str(), row.reason.as_deref()), ("cancelled", Some(reason)));
         assert_eq!(row.remote_id.as_deref(), Some("page"));
@@ -306,17 +307,18 @@ async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let newest = ExecutionId(head.id.0 + 1);
     let failure = Failure::local("vali\0dation", "not\0 this");
-    let finished =
+    let completed =
         conclude(&head, Outcome::Permanent(failure), Duration::ZERO, &RetrySettings::default(), 0.0);
-    let verdict = CompletedLane { lane: "notion lane".into(), newest, fate: Fate::Refused };
-    assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
+    let lane =
+        CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate: Fate::Refused };
+    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
     let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.reason.as_deref()), ("failed", Some("not this")));
     assert_eq!(queue.claim(&["notion"], 1).await[0].id, head.id);
 }
 
 #[tokio::test]
-async fn a_lanes_verdict_that_the_database_refuses_is_recorded_without_the_destinations_words() {
+async fn a_lanes_completion_that_the_database_refuses_is_recorded_without_the_destinations_words() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     service.database.change(rows::refuse_written_properties()).await;
     for (number, amount) in [100, 200].into_iter().enumerate() {
@@ -433,10 +435,10 @@ async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_writte
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
     let remote = Remote { id: "page".into(), url: None, place: None };
     let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
-    let finished = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![head.id] };
-    let verdict = CompletedLane { lane: "notion lane".into(), newest, fate };
-    assert!(queue.store.queue.complete_lane(&finished, &verdict).await.unwrap());
+    let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };
+    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!((shown.execution, shown.written), (newest, Value::Null));
     assert_eq!(queue.store.reports.execution(newest).await.unwrap().unwrap().status, "success");

@@ -30,7 +30,7 @@ pub struct Claimed {
     /// How long ago the event was received.
     pub age: Duration,
     /// Whether an operator requested this attempt, alone or in a bulk operation.
-    pub is_by_hand: bool,
+    pub is_manual: bool,
     /// The event.
     pub event: StoredEvent,
 }
@@ -309,7 +309,7 @@ impl Queue {
             remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
             in_doubt: row.unsettled_ms.map(of_milliseconds),
             age: of_milliseconds(row.age_ms),
-            is_by_hand: row.is_by_hand,
+            is_manual: row.is_by_hand,
             event: stored_event!(row),
         });
         Ok(claimed.collect())

@@ -8,13 +8,11 @@ use crate::store::db::{StoreError, milliseconds, whole_milliseconds, without_nul
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// The result of an attempt, as the queue records it.
+/// The result of an attempt for its execution.
 #[derive(Debug, Clone)]
 pub struct CompletedExecution {
-    /// The execution.
-    pub id: ExecutionId,
-    /// The fence of the lease under which it ran.
-    pub fence: Fence,
+    /// How the attempt ended.
+    pub attempt: EndedAttempt,
     /// What becomes of the execution.
     pub conclusion: Conclusion,
     /// What is now known about its writes.
@@ -22,9 +20,18 @@ pub struct CompletedExecution {
     /// Whether the attempt ran to its end, which takes an execution out of quarantine. An attempt that had
     /// to wait, only read, or was interrupted proves nothing.
     pub came_through: bool,
+}
+
+/// How an attempt ended, as the list of attempts records it.
+#[derive(Debug, Clone)]
+pub struct EndedAttempt {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// The fence of the lease under which it ran.
+    pub fence: Fence,
     /// The duration of the attempt.
     pub duration: Duration,
-    /// The outcome in one word, for the list of attempts.
+    /// The outcome in one word.
     pub outcome: &'static str,
     /// The HTTP status of the answer.
     pub response_code: Option<u16>,
@@ -38,6 +45,14 @@ pub struct CompletedExecution {
 
 impl CompletedExecution {
     /// The same result without the destination's texts, which are the only part that a database can refuse.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        Self { attempt: self.attempt.without_texts(), ..self.clone() }
+    }
+}
+
+impl EndedAttempt {
+    /// The same without the destination's texts.
     #[must_use]
     pub fn without_texts(&self) -> Self {
         let message = self.message.as_ref().map(|_| "the destination's answer cannot be stored".to_owned());
@@ -110,9 +125,9 @@ impl Queue {
     /// about it is recorded.
     pub async fn complete(&self, batch: &[CompletedExecution]) -> Result<HashSet<ExecutionId>, StoreError> {
         let text = |value: fn(&CompletedExecution) -> Option<&str>| -> Vec<Option<String>> {
-            batch.iter().map(|finished| value(finished).map(without_nul)).collect()
+            batch.iter().map(|completed| value(completed).map(without_nul)).collect()
         };
-        let remote = |finished: &CompletedExecution| match &finished.conclusion {
+        let remote = |completed: &CompletedExecution| match &completed.conclusion {
             Conclusion::Success(Remote { id, url, place }) => Some(Remote {
                 id: without_nul(id),
                 url: url.as_deref().map(without_nul),
@@ -120,22 +135,22 @@ impl Queue {
             }),
             _ => None,
         };
-        let in_doubt = |finished: &CompletedExecution| match finished.settlement {
+        let in_doubt = |completed: &CompletedExecution| match completed.settlement {
             Settlement::InDoubt { since } => milliseconds(since),
             _ => 0,
         };
-        let wait = |finished: &CompletedExecution| match finished.conclusion {
+        let wait = |completed: &CompletedExecution| match completed.conclusion {
             Conclusion::Postponed { wait, .. } => milliseconds(wait),
             _ => 0,
         };
-        let counts = |finished: &CompletedExecution| match finished.conclusion {
+        let counts = |completed: &CompletedExecution| match completed.conclusion {
             Conclusion::Postponed { counts, .. } => counts,
             Conclusion::Failed => true,
             _ => false,
         };
-        let alike = |finished: &CompletedExecution| {
-            let message = finished.message.as_deref().unwrap_or_default();
-            (finished.conclusion == Conclusion::Failed).then(|| pattern(message))
+        let alike = |completed: &CompletedExecution| {
+            let message = completed.attempt.message.as_deref().unwrap_or_default();
+            (completed.conclusion == Conclusion::Failed).then(|| pattern(message))
         };
         let rows = sqlx::query_scalar!(
             r#"
@@ -203,24 +218,24 @@ impl Queue {
             )
             select id as "id!" from finished
             "#,
-            &batch.iter().map(|finished| finished.id.0).collect::<Vec<_>>(),
-            &batch.iter().map(|finished| finished.fence.0).collect::<Vec<_>>(),
-            &batch.iter().map(|finished| finished.conclusion.status().as_str()).collect::<Vec<_>>() as _,
+            &batch.iter().map(|completed| completed.attempt.execution.0).collect::<Vec<_>>(),
+            &batch.iter().map(|completed| completed.attempt.fence.0).collect::<Vec<_>>(),
+            &batch.iter().map(|completed| completed.conclusion.status().as_str()).collect::<Vec<_>>() as _,
             &batch.iter().map(wait).collect::<Vec<_>>(),
             &batch.iter().map(counts).collect::<Vec<_>>(),
-            &batch.iter().map(|finished| finished.settlement.as_str()).collect::<Vec<_>>() as _,
-            &batch.iter().map(|finished| remote(finished).map(|remote| remote.id)).collect::<Vec<_>>() as _,
-            &batch.iter().map(|finished| remote(finished)?.url).collect::<Vec<_>>() as _,
-            &batch.iter().map(|finished| whole_milliseconds(finished.duration)).collect::<Vec<_>>(),
-            &batch.iter().map(|finished| finished.outcome).collect::<Vec<_>>() as _,
-            &batch.iter().map(|finished| finished.response_code.map(i32::from)).collect::<Vec<_>>() as _,
-            &text(|finished| finished.error_class.as_deref()) as _,
-            &text(|finished| finished.message.as_deref()) as _,
-            &text(|finished| finished.request_id.as_deref()) as _,
+            &batch.iter().map(|completed| completed.settlement.as_str()).collect::<Vec<_>>() as _,
+            &batch.iter().map(|completed| remote(completed).map(|remote| remote.id)).collect::<Vec<_>>() as _,
+            &batch.iter().map(|completed| remote(completed)?.url).collect::<Vec<_>>() as _,
+            &batch.iter().map(|completed| whole_milliseconds(completed.attempt.duration)).collect::<Vec<_>>(),
+            &batch.iter().map(|completed| completed.attempt.outcome).collect::<Vec<_>>() as _,
+            &batch.iter().map(|completed| completed.attempt.response_code.map(i32::from)).collect::<Vec<_>>() as _,
+            &text(|completed| completed.attempt.error_class.as_deref()) as _,
+            &text(|completed| completed.attempt.message.as_deref()) as _,
+            &text(|completed| completed.attempt.request_id.as_deref()) as _,
             &batch.iter().map(in_doubt).collect::<Vec<_>>(),
-            &batch.iter().map(|finished| remote(finished)?.place).collect::<Vec<_>>() as _,
+            &batch.iter().map(|completed| remote(completed)?.place).collect::<Vec<_>>() as _,
             &batch.iter().map(alike).collect::<Vec<_>>() as _,
-            &batch.iter().map(|finished| finished.came_through).collect::<Vec<_>>(),
+            &batch.iter().map(|completed| completed.came_through).collect::<Vec<_>>(),
         )
         .fetch_all(&self.pool)
         .await?;

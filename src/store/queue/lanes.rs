@@ -1,6 +1,6 @@
 //! Lanes in object mode: of the executions of one object at one instance, only the newest state is written.
 
-use super::{CompletedExecution, Fence, Queue};
+use super::{EndedAttempt, Fence, Queue};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Change, ExecutionId};
@@ -46,6 +46,8 @@ pub struct RemoteObject {
 /// The result of an attempt for a lane: for its head and the states behind it.
 #[derive(Debug, Clone)]
 pub struct CompletedLane {
+    /// How the attempt of the head ended.
+    pub head: EndedAttempt,
     /// The lane.
     pub lane: String,
     /// The execution whose state is the newest.
@@ -78,7 +80,7 @@ impl CompletedLane {
     /// is then unknown, so the next state is written whole.
     #[must_use]
     pub fn without_texts(&self) -> Self {
-        let mut bare = self.clone();
+        let mut bare = Self { head: self.head.without_texts(), ..self.clone() };
         if let Fate::Shown { object, .. } = &mut bare.fate {
             object.remote.url = None;
             object.written = Value::Null;
@@ -212,15 +214,12 @@ impl Queue {
     ///
     /// If a person cancelled the newest state or erased its event while it was written, it keeps its status;
     /// its reason says that it is shown.
-    pub async fn complete_lane(
-        &self,
-        head: &CompletedExecution,
-        verdict: &CompletedLane,
-    ) -> Result<bool, StoreError> {
-        let (shown, superseded) = match &verdict.fate {
+    pub async fn complete_lane(&self, completed: &CompletedLane) -> Result<bool, StoreError> {
+        let CompletedLane { head, lane, newest, fate } = completed;
+        let (shown, superseded) = match fate {
             Fate::Shown { object, superseded } => (Some(object), superseded.as_slice()),
             Fate::ShownBefore { superseded } => (None, superseded.as_slice()),
-            Fate::Refused => return self.refuse_in_lane(head, verdict.newest).await,
+            Fate::Refused => return self.refuse_in_lane(head, *newest).await,
         };
         let Fence(fence) = head.fence;
         let superseded: Vec<i64> = superseded.iter().map(|id| id.0).collect();
@@ -283,16 +282,16 @@ impl Queue {
             )
             select exists (select from released) as "released!"
             "#,
-            head.id.0,
+            head.execution.0,
             fence,
-            verdict.newest.0,
+            newest.0,
             &superseded,
             shown.is_some(),
             head.response_code.map(i32::from),
             whole_milliseconds(head.duration),
             shown.map(|shown| without_nul(&shown.remote.id)),
             shown.and_then(|shown| shown.remote.url.as_deref()).map(without_nul),
-            verdict.lane,
+            lane,
             shown.map(|shown| value_without_nul(&shown.written)),
             milliseconds(head.duration),
             head.request_id.as_deref().map(without_nul),
@@ -308,11 +307,7 @@ impl Queue {
     ///
     /// If the newest state was delivered earlier or superseded, it stays as it is and would be the newest
     /// again in every attempt. Then the head fails.
-    async fn refuse_in_lane(
-        &self,
-        head: &CompletedExecution,
-        newest: ExecutionId,
-    ) -> Result<bool, StoreError> {
+    async fn refuse_in_lane(&self, head: &EndedAttempt, newest: ExecutionId) -> Result<bool, StoreError> {
         let Fence(fence) = head.fence;
         let released = sqlx::query_scalar!(
             r#"
@@ -352,7 +347,7 @@ impl Queue {
             )
             select exists (select from released) as "released!"
             "#,
-            head.id.0,
+            head.execution.0,
             fence,
             newest.0,
             head.message.as_deref().map(without_nul),

@@ -17,7 +17,7 @@ mod rescue;
 mod workers;
 
 pub use claim::{Canary, Claimed, Wanted};
-pub use complete::{CompletedExecution, Conclusion, Settlement};
+pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Settlement};
 pub use execution_snapshot::ExecutionSnapshot;
 pub use lanes::{CompletedLane, Fate, LaneState, RemoteObject};
 pub use notifier::Notifier;
