@@ -1,12 +1,20 @@
-//! An execution's states and the table of legal transitions, written here once.
+//! An execution's states, and the only table of legal transitions.
 //!
-//! A retry asks [`Change::allowed_from`] where it may start. Claims start from `pending`, and what a
-//! worker reports from `running`, which the lease it must hold vouches for.
+//! Three words, each with one meaning:
+//!
+//! - An **execution** is an event's way to one destination instance. It has a state, and is claimed,
+//!   completed, retried, cancelled.
+//! - An **attempt** is one try of an execution, from its claim to its completion. It has an outcome; failed
+//!   attempts are counted.
+//! - A **delivery** is the act of calling the destination in an attempt.
+//!
+//! A retry asks [`Change::allowed_from`] in which states it may begin. A claim begins in `pending`. What a
+//! worker completes is `running`, because the worker must hold its lease.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An execution's id: one event on its way to one destination instance.
+/// An execution's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutionId(pub i64);
 
@@ -19,15 +27,15 @@ impl fmt::Display for ExecutionId {
 /// What an execution delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// The event itself: each has a place of its own at the destination.
+    /// The event itself. Each event has a place of its own at the destination.
     #[default]
     Event,
-    /// The state of the event's object: its events share one place, which shows the newest state.
+    /// The state of the event's object. The events of an object share one place, which shows its newest state.
     Object,
 }
 
 impl Mode {
-    /// The word that stands in the database and in the settings.
+    /// The word in the database and in the settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Event => "event",
@@ -56,27 +64,27 @@ pub struct NewExecution {
     pub destination: String,
     /// What it delivers.
     pub mode: Mode,
-    /// What must stay in order: an object of this instance. None in event mode, and for an object
-    /// that has no id.
+    /// The executions of one lane run one at a time: those of an object at this instance. None in event mode,
+    /// and for an object without an id.
     pub lane: Option<String>,
 }
 
-/// Where an execution stands.
+/// The state of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Waits: new, or for a retry, or for something that its reason names.
+    /// Waits, as its reason says: it is new, or is retried later.
     Pending,
-    /// Leased by a worker.
+    /// A worker leases it and makes an attempt.
     Running,
-    /// Delivered; the remote id and link are known.
+    /// Delivered. The remote id and the link are known.
     Success,
-    /// Given up, with the reason.
+    /// Failed for good, with the reason.
     Failed,
-    /// A destination declined it, with the reason.
+    /// The destination declined it, with the reason.
     Skipped,
     /// A newer event of the same object was delivered instead.
     Superseded,
-    /// Cancelled by a person.
+    /// Cancelled by an operator.
     Cancelled,
 }
 
@@ -92,7 +100,7 @@ impl Status {
         Self::Cancelled,
     ];
 
-    /// The word that stands in the database and in the API.
+    /// The word in the database and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -105,47 +113,47 @@ impl Status {
         }
     }
 
-    /// Whether it is no longer worked on.
+    /// Whether no attempt follows by itself.
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
 
-    /// Why a person cannot retry it in this state, for the states in which that is so.
+    /// Why an operator cannot retry it, in the states in which that is not possible.
     pub const fn why_not_retryable(self) -> &'static str {
         match self {
-            Self::Running => "a worker has it just now; wait for its verdict",
+            Self::Running => "a worker runs it now; wait until its attempt has ended",
             Self::Superseded => "a newer event of the same object was delivered instead",
             _ => "it changed just now; ask again",
         }
     }
 
-    /// Why a person cannot cancel it in this state, for the states in which that is so.
+    /// Why an operator cannot cancel it, in the states in which that is not possible.
     pub const fn why_not_cancellable(self) -> &'static str {
         match self {
-            Self::Running => "a worker has it just now; wait for its verdict",
+            Self::Running => "a worker runs it now; wait until its attempt has ended",
             Self::Success => "it was delivered",
             Self::Failed | Self::Skipped | Self::Superseded => "nothing more is done about it as it is",
             Self::Pending | Self::Cancelled => "it changed just now; ask again",
         }
     }
 
-    /// The state after `change`, or nothing where the change is not legal.
+    /// The state after `change`; none if the change is not legal.
     pub const fn after(self, change: Change) -> Option<Self> {
         use Status::{Cancelled, Failed, Pending, Running, Skipped, Success, Superseded};
         match (self, change) {
             (Pending, Change::Claim) => Some(Running),
-            // In object mode the newest state is delivered under the lease of its lane, whichever
-            // execution was claimed: it may wait behind that one, or have been taken for an older one.
+            // In object mode the newest state is delivered under the lease of its lane, whichever execution was
+            // claimed. Its own execution may be pending, or superseded by one that turned out to be older.
             (Running | Pending | Success | Superseded, Change::Deliver) => Some(Success),
             (Running, Change::Decline) => Some(Skipped),
             (Running | Pending, Change::GiveUp) => Some(Failed),
-            // A retry of what waits anyway is harmless: so it can be asked for again and again.
+            // A retry of a pending execution is harmless, so that it can be repeated.
             (Running, Change::Postpone | Change::Rescue)
             | (Pending | Success | Failed | Skipped | Cancelled, Change::Retry)
-            // What is superseded stays so, and what a person cancelled.
+            // A superseded execution stays so, and one that an operator cancelled.
             | (Success | Failed | Skipped, Change::Replay) => Some(Pending),
             (Running | Pending, Change::Supersede) => Some(Superseded),
-            // Asking twice does no harm.
+            // A cancellation can be repeated.
             (Pending | Cancelled, Change::Cancel) => Some(Cancelled),
             _ => None,
         }
@@ -179,13 +187,13 @@ impl FromStr for Status {
 /// What can happen to an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// A worker takes it under a lease.
+    /// A worker claims it under a lease.
     Claim,
-    /// The destination has it.
+    /// It was delivered.
     Deliver,
     /// The destination declines it.
     Decline,
-    /// It failed for good.
+    /// It fails for good.
     GiveUp,
     /// It is tried again later.
     Postpone,
@@ -193,11 +201,11 @@ pub enum Change {
     Rescue,
     /// A newer event of the object was delivered instead.
     Supersede,
-    /// A person cancels it.
+    /// An operator cancels it.
     Cancel,
-    /// A person asks for another try.
+    /// An operator asks for another attempt.
     Retry,
-    /// A person has its event delivered again, with others.
+    /// An operator has its event delivered again, with others.
     Replay,
 }
 
@@ -216,12 +224,12 @@ impl Change {
         Self::Replay,
     ];
 
-    /// The states from which the change is legal, as the database has them.
+    /// The states in which the change is legal, in the words of the database.
     pub(crate) fn allowed_from_words(self) -> Vec<String> {
         self.allowed_from().into_iter().map(|status| status.as_str().to_owned()).collect()
     }
 
-    /// The states from which the change is legal.
+    /// The states in which the change is legal.
     pub fn allowed_from(self) -> Vec<Status> {
         Status::ALL.into_iter().filter(|status| status.after(self).is_some()).collect()
     }
@@ -231,7 +239,7 @@ impl Change {
 mod tests {
     use super::*;
 
-    /// The whole table, said a second time: state by state, which changes lead where.
+    /// The whole table a second time: state by state, which changes lead where.
     #[test]
     fn every_pair_of_state_and_change_is_as_written() {
         use Change::*;
