@@ -51,7 +51,7 @@ const OUTCOMES: &[&str] = &[
     "transient",
     "throttled",
     "ambiguous",
-    "unsettled",
+    "in_doubt",
     "needs_operator",
     "interrupted",
     CRASHED,

@@ -163,7 +163,7 @@ fn tone(word: &str) -> &'static str {
     match word {
         "success" | "delivered" | "ok" | "working" => "good",
         "failed" | "permanent" | "gone" | "silent" => "bad",
-        "pending" | "transient" | "throttled" | "ambiguous" | "unsettled" | "held" | "worker_lost" => "waits",
+        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "held" | "worker_lost" => "waits",
         "running" => "runs",
         _ => "still",
     }

@@ -203,7 +203,7 @@ const fn word(outcome: &Outcome) -> &'static str {
         Outcome::Transient { .. } => "transient",
         Outcome::Throttled { .. } => "throttled",
         Outcome::Ambiguous { .. } => "ambiguous",
-        Outcome::InDoubt { .. } => "unsettled",
+        Outcome::InDoubt { .. } => "in_doubt",
         Outcome::NeedsOperator(_) => "needs_operator",
     }
 }

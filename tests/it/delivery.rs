@@ -122,7 +122,7 @@ async fn an_error_before_the_write_is_retried_into_one_page() {
         let mut tries = outcomes(&service, &execution).await;
         // A claim that begins while the failure is being recorded comes before the schedule's wait of
         // a millisecond is over: that try looks, writes nothing, and counts for nothing.
-        tries.retain(|outcome| outcome != "unsettled");
+        tries.retain(|outcome| outcome != "in_doubt");
         assert_eq!(tries.len(), 2, "{tries:?}");
     }
 }
@@ -154,7 +154,7 @@ async fn a_write_that_lands_after_its_connection_broke_is_waited_for() {
     let execution = deliver(&service).await;
     assert_eq!(execution["status"], "success");
     assert_eq!(service.sandbox.page_count(), 1);
-    assert_eq!(outcomes(&service, &execution).await, ["ambiguous", "unsettled", "delivered"]);
+    assert_eq!(outcomes(&service, &execution).await, ["ambiguous", "in_doubt", "delivered"]);
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn a_write_in_doubt_is_looked_for_first_and_the_preview_says_how_long_noth
     let service = Service::builder().set("NOTION_SETTLE_SECONDS", "600").start().await;
     service.sandbox.fault(FaultRule::once(Fault::Drop).on(Route::Create)).unwrap();
     service.post_event(&payment("evt_1", NOW, 100)).await;
-    let is_in_doubt = |executions: &[Value]| executions[0]["error_class"] == "unsettled";
+    let is_in_doubt = |executions: &[Value]| executions[0]["error_class"] == "in_doubt";
     let execution = service.until("it is in doubt", is_in_doubt).await.remove(0);
     let shown = preview(&service, &execution).await;
     let when: Vec<_> =

@@ -194,7 +194,7 @@ mod tests {
             Outcome::Transient { .. } => "transient",
             Outcome::Throttled { .. } => "throttled",
             Outcome::Ambiguous { .. } => "ambiguous",
-            Outcome::InDoubt { .. } => "unsettled",
+            Outcome::InDoubt { .. } => "in_doubt",
             Outcome::Gone(_) => "gone",
             Outcome::NeedsOperator(_) => "needs operator",
         }

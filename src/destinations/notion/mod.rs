@@ -377,7 +377,7 @@ impl Attempt<'_> {
 
 fn in_doubt(wait: Duration) -> Outcome {
     let message = "an earlier write may still land; it is looked for again before anything is written";
-    Outcome::InDoubt { failure: Failure::local("unsettled", message), wait }
+    Outcome::InDoubt { failure: Failure::local("in_doubt", message), wait }
 }
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {

@@ -97,7 +97,7 @@ fn each_wait_is_told_with_its_length_and_what_it_was_for() {
             attempt(60, "transient"),
             attempt(90, "throttled"),
             attempt(120, "ambiguous"),
-            attempt(150, "unsettled"),
+            attempt(150, "in_doubt"),
             attempt(600, "needs_operator"),
             attempt(800, "delivered"),
         ],

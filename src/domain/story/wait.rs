@@ -67,7 +67,7 @@ impl Wait {
         let cause = match (hold, outcome) {
             (Some(hold), _) => Cause::Held(hold.reason.clone()),
             (None, Some("throttled")) => Cause::Throttled,
-            (None, Some("ambiguous" | "unsettled")) => Cause::InDoubt,
+            (None, Some("ambiguous" | "in_doubt")) => Cause::InDoubt,
             (None, Some(_)) => Cause::NextTry,
             (None, None) => Cause::Turn,
         };

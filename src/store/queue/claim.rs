@@ -109,8 +109,8 @@ impl Queue {
         let rows = sqlx::query!(
             r#"
             with recursive alive as (
-                -- Held until the claim is through, so that nobody buries the worker meanwhile; and looked at
-                -- only once there is something to lease, since to hold a row is to write.
+                -- Locked until the claim ends, so that no process declares the worker dead meanwhile. Read only
+                -- once there is something to lease, because to lock a row is to write.
                 select id from eventbridge.workers where id = $1 for key share
             ), working as (
                 select wanted.name as destination, coalesce(wanted.own, $3) as own
@@ -230,7 +230,7 @@ impl Queue {
                  where in_class <= most
                  order by place, turn, run_at, id
                  limit $3
-            ), trial as (
+            ), canary as (
                 select id, lane
                   from eventbridge.executions
                  where id = $9 and status = 'pending' and crashes = 0 and run_at <= now()
@@ -250,7 +250,7 @@ impl Queue {
                 insert into eventbridge.leases (execution_id, lane, worker_id)
                 select id, lane, worker_id
                   from (select id, lane, (select id from alive) as worker_id
-                          from (select * from chosen union select * from trial) as due
+                          from (select * from chosen union select * from canary) as due
                         -- Else the worker would be looked at beforehand.
                         offset 0) as due
                  where worker_id is not null
@@ -267,13 +267,13 @@ impl Queue {
             select claimed.id as "id!", fence as "fence!", destination as "destination!",
                    mode as "mode!", lane,
                    attempts as "attempts!", remote_id, remote_url, remote_place,
-                   retried_at is not null as "is_by_hand!",
+                   retried_at is not null as "is_manual!",
                    -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
                    (extract(epoch from now() - case
                        when lane is null then in_doubt_since
                        else (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
                               where of_lane.lane = claimed.lane and of_lane.in_doubt_since is not null)
-                    end) * 1000)::bigint as unsettled_ms,
+                    end) * 1000)::bigint as in_doubt_ms,
                    (extract(epoch from now() - received_at) * 1000)::bigint as "age_ms!",
                    events.id as "event_key!", source, event_id, type as event_type, object_id,
                    object_type, account, livemode, api_version, created, carries_state, received_at, payload
@@ -307,9 +307,9 @@ impl Queue {
             mode: row.mode.parse().unwrap_or_default(),
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
             remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
-            in_doubt: row.unsettled_ms.map(of_milliseconds),
+            in_doubt: row.in_doubt_ms.map(of_milliseconds),
             age: of_milliseconds(row.age_ms),
-            is_manual: row.is_by_hand,
+            is_manual: row.is_manual,
             event: stored_event!(row),
         });
         Ok(claimed.collect())

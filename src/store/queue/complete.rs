@@ -112,7 +112,7 @@ impl Settlement {
     const fn as_str(self) -> &'static str {
         match self {
             Self::AsBefore => "as_before",
-            Self::InDoubt { .. } => "unsettled",
+            Self::InDoubt { .. } => "in_doubt",
             Self::Settled => "settled",
         }
     }
@@ -161,7 +161,7 @@ impl Queue {
                     $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::bool[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
-                            message, request_id, unsettled_ms, remote_place, pattern, came_through)
+                            message, request_id, in_doubt_ms, remote_place, pattern, came_through)
             ), released as (
                 delete from eventbridge.leases
                  using ended
@@ -191,8 +191,8 @@ impl Queue {
                        remote_place = coalesce(released.remote_place, executions.remote_place),
                        in_doubt_since = case released.settlement
                                               when 'settled' then null
-                                              when 'unsettled'
-                                              then now() - released.unsettled_ms * interval '1 millisecond'
+                                              when 'in_doubt'
+                                              then now() - released.in_doubt_ms * interval '1 millisecond'
                                               else in_doubt_since end
                   from released
                  where executions.id = released.id

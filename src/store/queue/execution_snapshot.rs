@@ -40,7 +40,7 @@ impl Queue {
                        when lane is null then in_doubt_since
                        else (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
                               where of_lane.lane = executions.lane and of_lane.in_doubt_since is not null)
-                    end) * 1000)::bigint as unsettled_ms,
+                    end) * 1000)::bigint as in_doubt_ms,
                    events.id as event_key, source, event_id, type as event_type, object_id,
                    object_type, account, livemode, api_version, created, carries_state, received_at, payload
               from eventbridge.executions
@@ -63,7 +63,7 @@ impl Queue {
                 mode: row.mode.parse().unwrap_or_default(),
                 lane: row.lane,
                 remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
-                in_doubt: row.unsettled_ms.map(of_milliseconds),
+                in_doubt: row.in_doubt_ms.map(of_milliseconds),
                 event: stored_event!(row),
             })
         })
