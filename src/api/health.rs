@@ -214,8 +214,8 @@ impl Assessed {
         let trouble = TroubleView {
             about: "unknown",
             level: Level::Warning.as_str(),
-            says: "The database takes too long to tell how things stand".to_owned(),
-            remedy: "see what keeps the database busy, and what the log says".to_owned(),
+            says: "The database takes too long to answer".to_owned(),
+            remedy: "check what keeps the database busy, and read the log".to_owned(),
         };
         Self { troubles: vec![trouble], ..Self::default() }
     }

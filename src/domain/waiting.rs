@@ -1,4 +1,4 @@
-//! Why an execution waits, in words that people read.
+//! The readable reason why an execution is pending.
 
 use crate::domain::execution::ExecutionId;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -9,20 +9,20 @@ use std::fmt;
 pub enum Waiting {
     /// Its destination instance is not configured (any more).
     NoDestination,
-    /// Its destination instance is held, for this reason.
+    /// Its destination instance is paused, for this reason.
     Held(String),
     /// Another execution of its lane, which comes first.
     Behind(ExecutionId),
-    /// The time of its next try.
+    /// The time of its next attempt.
     Until {
         /// When that is.
         next_try: DateTime<Utc>,
-        /// Why it was put off.
+        /// Why it was postponed.
         reason: Option<String>,
     },
-    /// A worker that is free.
+    /// A free worker.
     Worker {
-        /// Why it is due, where it is not new.
+        /// Why it is due; `None` if it is new.
         reason: Option<String>,
     },
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_it_waits_for_is_said_with_the_reason_where_there_is_one() {
+    fn the_text_names_what_it_waits_for_and_the_reason_if_there_is_one() {
         let next_try = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let refused = || Some("Notion answered 409".to_owned());
         for (waiting, said) in [

@@ -70,10 +70,7 @@ pub fn database_unavailable(since: Option<DateTime<Utc>>) -> Finding {
         since,
         notice: Some(Notice {
             summary: "A process cannot use its database, so webhooks are answered with 503.".to_owned(),
-            remedy: format!(
-                "{}. Nothing is lost: Stripe sends again what was not accepted, for up to three days.",
-                capitalised(remedy)
-            ),
+            remedy: format!("{}. The sender sends again what was not accepted.", capitalised(remedy)),
         }),
     }
 }
@@ -100,7 +97,7 @@ fn paused(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Opt
         notice: is_alert.then(|| Notice {
             summary: format!("Deliveries to {} are held ({}).", of.name, pause.class),
             remedy: format!(
-                "{remedy}. What waits is not lost and burns no attempt; \"eventbridge doctor\" tells whether all is mended."
+                "{remedy}. Pending events are kept and use no attempt; \"eventbridge doctor\" shows whether the cause is fixed."
             ),
         }),
     })
@@ -138,26 +135,26 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
         headline: format!("{name} is behind"),
         sentence: vec![
             Part::text(format!(
-                "{name} is behind: {} wait, the oldest for {}; ",
+                "{name} is behind: {} pending, the oldest for {}; ",
                 count(of.pending, of.is_more),
                 humanize_age(delta(oldest))
             )),
             why(execution),
-            Part::text(" tells for what."),
+            Part::text(" shows the reason."),
         ],
-        remedy: "eventbridge status names the one that waits longest, and eventbridge why tells for what"
+        remedy: "eventbridge status names the oldest execution, and eventbridge why shows what it waits for"
             .to_owned(),
         since: Some(since),
         notice: (is_critical && thresholds.alerts.backlog).then(|| Notice {
             summary: format!(
-                "Events wait for {} for longer than {}.",
+                "Events for {} have been pending for longer than {}.",
                 of.name,
                 humanize_age(delta(thresholds.backlog))
             ),
             remedy: format!(
-                "\"eventbridge why {execution}\" tells what the first of them waits for, and {} lists those of \
-                 that day. Where each waits for a retry, its last failure says why; where many wait for their \
-                 turn, more comes in than the rate allows.",
+                "\"eventbridge why {execution}\" shows what the oldest of them waits for, and {} lists those of \
+                 that day. If each waits for a retry, its last failure says why; if many wait for their \
+                 turn, more arrives than the rate allows.",
                 list_of_the_day(&of.name, since)
             ),
         }),
@@ -205,7 +202,7 @@ fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
     let limit = snapshot.arrivals.silence_limit(thresholds.silence_factor)?;
     let silent_for = age(snapshot, last_at);
     let limit_in_words = humanize_age(delta(limit));
-    let remedy = "see in Stripe whether the endpoint is enabled";
+    let remedy = "check at the sender whether the endpoint is enabled";
     (silent_for > limit).then(|| Finding {
         key: Matter::Silence.as_str().to_owned(),
         matter: Matter::Silence,
@@ -213,15 +210,15 @@ fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
         level: Level::Warning,
         headline: format!("No event for {}", humanize_age(delta(silent_for))),
         sentence: vec![Part::text(format!(
-            "Nothing has come in for longer than {limit_in_words}, far beyond what is usual: {remedy}."
+            "No event has arrived for longer than {limit_in_words}, far beyond the usual gap: {remedy}."
         ))],
         remedy: remedy.to_owned(),
         since: Some(last_at),
         notice: Some(Notice {
             summary: format!(
-                "No webhook has come for longer than {limit_in_words}, far beyond what is usual."
+                "No webhook has arrived for longer than {limit_in_words}, far beyond the usual gap."
             ),
-            remedy: "See in the Stripe dashboard whether the endpoint is enabled and its deliveries succeed, and whether its address leads here.".to_owned(),
+            remedy: "Check at the sender whether the endpoint is enabled, its deliveries succeed, and its address is the one of this service.".to_owned(),
         }),
     })
 }
@@ -243,8 +240,8 @@ fn failures(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let more_open = u64::try_from(open.count.saturating_sub(open.groups.len())).unwrap_or(u64::MAX);
     let more = match more_open.max(recent.more) {
         0 => return findings,
-        1 => "There is one more kind of failure that nobody has acknowledged: see ".to_owned(),
-        more => format!("There are {more} more kinds of failure that nobody has acknowledged: see "),
+        1 => "There is 1 more open failure group: see ".to_owned(),
+        more => format!("There are {more} more open failure groups: see "),
     };
     let all = Part::Link {
         command: "/api/v1/failures".to_owned(),
@@ -253,12 +250,12 @@ fn failures(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     };
     let notice = (is_alert && recent.more > 0).then(|| Notice {
         summary: format!(
-            "Deliveries are given up for {} reasons more than are told one by one.",
+            "Executions failed for {} more reasons than have an alert of their own.",
             recent.more
         ),
         remedy:
-            "/failures in the dashboard and /api/v1/failures list them all. Acknowledge what is known, and \
-                 those that are left are told one by one."
+            "/failures in the dashboard and /api/v1/failures list them all. Acknowledge the known ones; the \
+                 others then have an alert of their own."
                 .to_owned(),
     });
     let sentence = vec![Part::text(more), all, Part::text(".")];
@@ -280,7 +277,7 @@ fn failure(
         level: Level::Warning,
         headline: "Deliveries have failed".to_owned(),
         sentence,
-        remedy: "eventbridge status names the causes, and the commands that go on".to_owned(),
+        remedy: "eventbridge status names the causes, and the commands to retry".to_owned(),
         since,
         notice,
     }
@@ -303,9 +300,9 @@ fn sentence_of_open(group: &OpenFailure) -> Sentence {
     let retry = Part::Link {
         command: format!("eventbridge retry --failure {key}"),
         page: format!("/failures/{key}"),
-        text: "the page of the group".to_owned(),
+        text: "failure group".to_owned(),
     };
-    given_up(destination, (group.count, group.is_more), &facts, *sample, retry)
+    sentence_of_failures(destination, (group.count, group.is_more), &facts, *sample, retry)
 }
 
 fn sentence_of_recent(group: &RecentFailureGroup) -> Sentence {
@@ -314,27 +311,34 @@ fn sentence_of_recent(group: &RecentFailureGroup) -> Sentence {
         Some(key) => (format!("eventbridge retry --failure {key}"), format!("/failures/{key}")),
         None => (format!("eventbridge retry {sample}"), format!("/executions/{sample}")),
     };
-    let retry = Part::Link { command, page, text: "its page".to_owned() };
+    let retry = Part::Link { command, page, text: "failure group".to_owned() };
     let facts = if class.is_empty() { Vec::new() } else { vec![class.clone()] };
-    given_up(destination, (u64::try_from(group.count).unwrap_or_default(), false), &facts, *sample, retry)
+    sentence_of_failures(
+        destination,
+        (u64::try_from(group.count).unwrap_or_default(), false),
+        &facts,
+        *sample,
+        retry,
+    )
 }
 
-fn given_up(
+fn sentence_of_failures(
     destination: &str,
     (number, is_more): (u64, bool),
     facts: &[String],
     sample: i64,
     retry: Part,
 ) -> Sentence {
-    let (deliveries, them) = if number == 1 { ("delivery", "it") } else { ("deliveries", "them") };
+    let (executions, them) = if number == 1 { ("execution", "it") } else { ("executions", "them") };
     let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-    let (destination, number) = (capitalised(destination), count(number, is_more));
+    let have = if number == 1 { "has" } else { "have" };
+    let number = capitalised(&count(number, is_more));
     vec![
-        Part::text(format!("{destination} has given up {number} {deliveries}{facts}: ")),
+        Part::text(format!("{number} {executions} for {destination} {have} failed{facts}: ")),
         why(sample),
-        Part::text(" tells what happened; once that is mended, "),
+        Part::text(format!(" shows what happened. Once the cause is fixed, retry {them}: ")),
         retry,
-        Part::text(format!(" tries {them} again.")),
+        Part::text("."),
     ]
 }
 
@@ -354,13 +358,13 @@ fn notice_of_recent(group: &RecentFailureGroup) -> Notice {
     };
     Notice {
         summary: format!(
-            "Deliveries to {destination} were given up: {} ({count} so far).",
+            "Executions for {destination} failed: {} ({count} so far).",
             class_or_unknown(class)
         ),
         remedy: format!(
-            "{page} (/failures in the dashboard) tells what they have in common, the money concerned and \
-             what to do; \"eventbridge why {sample}\" tells all that happened to one of them. Mend the \
-             cause, then \"{retry}\"; {acknowledge}, and it is told no more."
+            "{page} (/failures in the dashboard) shows what they have in common, the money concerned and \
+             what to do; \"eventbridge why {sample}\" shows the history of one of them. Fix the \
+             cause, then run \"{retry}\"; {acknowledge} to silence this alert."
         ),
     }
 }
@@ -377,7 +381,7 @@ fn why(execution: i64) -> Part {
 fn last_event(arrivals: &Arrivals) -> Sentence {
     let Some(last_at) = arrivals.last_at else {
         return vec![Part::text(
-            "No event has come yet: send one from Stripe, or from the page of your endpoint there.",
+            "No event has arrived yet: send one from the page of the endpoint at the sender.",
         )];
     };
     let usual = arrivals.usual_gap().and_then(|gap| TimeDelta::from_std(gap).ok()).map(|gap| {
@@ -388,7 +392,7 @@ fn last_event(arrivals: &Arrivals) -> Sentence {
         }
     });
     vec![
-        Part::text("The last event came "),
+        Part::text("The last event arrived "),
         Part::Ago(last_at),
         Part::text(usual.unwrap_or_default()),
         Part::text("."),
@@ -399,7 +403,7 @@ fn pending(snapshot: &Snapshot) -> Option<Sentence> {
     let destinations = &snapshot.destinations;
     let pending: u64 = destinations.iter().map(|of| of.pending).sum();
     if pending == 0 {
-        return snapshot.arrivals.last_at.map(|_| vec![Part::text("Nothing waits.")]);
+        return snapshot.arrivals.last_at.map(|_| vec![Part::text("Nothing is pending.")]);
     }
     let number = capitalised(&count(pending, destinations.iter().any(|of| of.is_more)));
     let oldest = destinations.iter().filter_map(|of| of.oldest).max();
@@ -409,10 +413,10 @@ fn pending(snapshot: &Snapshot) -> Option<Sentence> {
     let clears: Option<Vec<TimeDelta>> =
         destinations.iter().filter(|of| of.pending > 0).map(|of| of.clears_in).collect();
     let is_paused = destinations.iter().any(|of| of.pending > 0 && of.paused.is_some());
-    let once = if is_paused { " once it goes on" } else { "" };
+    let once = if is_paused { " once it is resumed" } else { "" };
     let clears = clears
         .and_then(|clears| clears.into_iter().max())
-        .map(|longest| format!("; that clears in {}{once}", humanize_age(longest)))
+        .map(|longest| format!("; this clears in {}{once}", humanize_age(longest)))
         .unwrap_or_default();
     Some(vec![Part::text(format!("{number} pending{oldest}{clears}."))])
 }

@@ -14,7 +14,7 @@ pub(super) fn banner(assessment: &Assessment, now: DateTime<Utc>) -> Markup {
         Level::Critical => "bad",
     };
     html! {
-        section class=(format!("verdict {tone}")) data-part="verdict" aria-live="polite" {
+        section class=(format!("assessment {tone}")) data-part="assessment" aria-live="polite" {
             h1 { (assessment.headline) }
             @for finding in &assessment.findings { p { (text(&finding.sentence, now)) } }
             p.rest { @for sentence in &assessment.rest { (text(sentence, now)) " " } }
@@ -78,7 +78,7 @@ mod tests {
             shown
                 .contains("Held since <time data-clock=\"\" datetime=\"2027-01-15T08:00:00.000Z\">08:00 UTC")
         );
-        assert!(shown.contains("verdict bad") && shown.contains(": &lt;b&gt;."), "{shown}");
+        assert!(shown.contains("assessment bad") && shown.contains(": &lt;b&gt;."), "{shown}");
         assert_eq!(waiting_words(20_000, true), "More than 20\u{202f}000");
     }
 }

@@ -1,11 +1,11 @@
-//! Health and probes: one judgement with the verdict, open to all, and cheap however many ask.
+//! Health and probes: the same assessment as everywhere, without a key, and cheap however many ask.
 
 use crate::harness::{Service, rows, within};
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// What the troubles are about.
+/// The matters of the findings.
 fn about(health: &Value) -> Vec<&str> {
     health["troubles"].as_array().unwrap().iter().map(|trouble| trouble["about"].as_str().unwrap()).collect()
 }

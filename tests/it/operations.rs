@@ -76,7 +76,7 @@ async fn a_token_that_is_revoked_is_told_tried_and_replaced() {
     assert!(after.contains("the token works") && after.contains("find no problem any more"), "{after}");
     let restarted = service.replica().set("NOTION_API_KEY", "ntn_new").start().await;
     until_pages(&service, 1).await;
-    desk.until_status(0, "Nothing waits").await;
+    desk.until_status(0, "Nothing is pending").await;
     restarted.stop().await;
 }
 
@@ -90,7 +90,7 @@ async fn a_key_column_that_is_deleted_is_named_and_made_again() {
     let fixed = text(&desk.type_in(notion_sandbox::TOKEN, &["doctor", "--fix", "--yes"]).await.stdout);
     assert!(fixed.contains("added: EventId"), "{fixed}");
     until_pages(&service, 1).await;
-    desk.until_status(0, "Nothing waits").await;
+    desk.until_status(0, "Nothing is pending").await;
 }
 
 #[tokio::test]
@@ -117,5 +117,5 @@ async fn an_event_that_notion_refuses_is_told_with_what_to_type_and_the_others_g
     let retried = desk.type_in(notion_sandbox::TOKEN, &["retry", "--failure", after("--failure")]).await;
     assert!(retried.status.success(), "{retried:?}");
     until_pages(&service, 3).await;
-    desk.until_status(0, "Nothing waits").await;
+    desk.until_status(0, "Nothing is pending").await;
 }

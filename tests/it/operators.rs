@@ -57,7 +57,7 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     let said = json_of(&well);
     assert_eq!((well.status.code(), said["verdict"].clone()), (Some(0), json!("ok")), "{said}");
     assert_eq!(said["headline"], "All is well");
-    assert!(said["sentences"][0].as_str().unwrap().starts_with("The last event came"), "{said}");
+    assert!(said["sentences"][0].as_str().unwrap().starts_with("The last event arrived"), "{said}");
     assert_eq!(said["destinations"][0]["name"], "notion");
 
     // A service that runs would probe the destination, which works, and let it go on.

@@ -199,27 +199,23 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
         Destination { is_more: true, clears_in: None, pending: 20_312, ..pending_for(minutes(1)) };
     let first = Snapshot { arrivals: Arrivals::default(), ..snapshot(Vec::new()) };
     for (snapshot, place, expected) in [
-        (well(), worst, "The last event came 41 s ago, usually every 6 min."),
-        (well(), rest, "Nothing waits."),
+        (well(), worst, "The last event arrived 41 s ago, usually every 6 min."),
+        (well(), rest, "Nothing is pending."),
         (
             snapshot(vec![pending_for(minutes(1))]),
             rest,
-            "4 pending, the oldest for 1 min; that clears in 1 min 44 s.",
+            "4 pending, the oldest for 1 min; this clears in 1 min 44 s.",
         ),
         (
             snapshot(vec![pending_for(minutes(1)), uncounted]),
             rest,
             "More than 20\u{202f}316 pending, the oldest for 1 min.",
         ),
-        (
-            first,
-            worst,
-            "No event has come yet: send one from Stripe, or from the page of your endpoint there.",
-        ),
+        (first, worst, "No event has arrived yet: send one from the page of the endpoint at the sender."),
         (
             snapshot(vec![pending_for(minutes(5))]),
             worst,
-            "Notion is behind: 4 wait, the oldest for 5 min; eventbridge why 42 tells for what.",
+            "Notion is behind: 4 pending, the oldest for 5 min; eventbridge why 42 shows the reason.",
         ),
         (held.clone(), worst, "Notion has been held since 07:00 UTC: set a new NOTION_API_KEY."),
         (
@@ -227,7 +223,7 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
             worst,
             "Notion has been held since 2027-01-14 08:00 UTC: set a new NOTION_API_KEY.",
         ),
-        (held, rest, "4 pending, the oldest for 1 h; that clears in 1 min 44 s once it goes on."),
+        (held, rest, "4 pending, the oldest for 1 h; this clears in 1 min 44 s once it is resumed."),
         (
             without_worker,
             worst,
@@ -246,12 +242,12 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
         (
             silent_for(76),
             worst,
-            "Nothing has come in for longer than 1 h 15 min, far beyond what is usual: see in Stripe whether the endpoint is enabled.",
+            "No event has arrived for longer than 1 h 15 min, far beyond the usual gap: check at the sender whether the endpoint is enabled.",
         ),
         (
             open_failures(1),
             worst,
-            "Notion has given up 2 deliveries (validation_error): eventbridge why 42 tells what happened; once that is mended, eventbridge retry --failure 3f2a tries them again.",
+            "2 executions for notion have failed (validation_error): eventbridge why 42 shows what happened. Once the cause is fixed, retry them: eventbridge retry --failure 3f2a.",
         ),
     ] {
         let sentences = assess(&snapshot, &Thresholds::default()).in_utc(now());
@@ -259,7 +255,7 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
         assert_eq!(found.map(String::as_str), Some(expected));
     }
     let sentences = assess(&open_failures(3), &Thresholds::default()).in_utc(now());
-    assert!(sentences[1].starts_with("There are 2 more kinds of failure"), "{sentences:?}");
+    assert!(sentences[1].starts_with("There are 2 more open failure groups"), "{sentences:?}");
 }
 
 #[test]
@@ -274,18 +270,18 @@ fn an_alert_says_since_when_and_where_to_look() {
     let behind = notices(&snapshot(vec![pending_for(minutes(20))])).remove(0);
     assert_eq!(
         (behind.0.summary.as_str(), behind.1),
-        ("Events wait for notion for longer than 15 min.", Some(ago(20)))
+        ("Events for notion have been pending for longer than 15 min.", Some(ago(20)))
     );
     let list = "status=pending&destination=notion&created_after=2027-01-15&created_before=2027-01-16";
     assert!(behind.0.remedy.contains(list), "{behind:?}");
-    assert!(behind.0.remedy.starts_with("\"eventbridge why 42\" tells"), "{behind:?}");
+    assert!(behind.0.remedy.starts_with("\"eventbridge why 42\" shows"), "{behind:?}");
 
     let paused = notices(&snapshot(vec![paused_for(60)])).remove(0);
     assert_eq!(
         (paused.0.summary.as_str(), paused.1),
         ("Deliveries to notion are held (columns).", Some(ago(60)))
     );
-    assert!(paused.0.remedy.starts_with("set a new NOTION_API_KEY. What waits"), "{paused:?}");
+    assert!(paused.0.remedy.starts_with("set a new NOTION_API_KEY. Pending events"), "{paused:?}");
 
     let rejected = notices(&rejected(5)).remove(0);
     assert_eq!((rejected.0.remedy.as_str(), rejected.1), ("Set it.", Some(ago(10))));
