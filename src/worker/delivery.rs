@@ -64,7 +64,8 @@ impl Deliverer {
         );
         async {
             let began = Instant::now();
-            let attempt = catch_panic(&self.metrics, Panicked::Delivery, self.attempt(&claimed, leased, began));
+            let attempt =
+                catch_panic(&self.metrics, Panicked::Delivery, self.attempt(&claimed, leased, began));
             let completed = tokio::select! {
                 completed = attempt => match completed {
                     Some(completed) => completed,

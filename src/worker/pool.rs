@@ -75,7 +75,8 @@ pub async fn run(
         probe_every,
         metrics: metrics.clone(),
     };
-    let probing = tokio::spawn(supervisor.clone().critical("probes", pauses.clone().probe_until(stop.clone())));
+    let probing =
+        tokio::spawn(supervisor.clone().critical("probes", pauses.clone().probe_until(stop.clone())));
     let queue = &store.queue;
     let mut pool = Pool {
         heartbeat: Heartbeat::start(
