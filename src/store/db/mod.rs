@@ -72,11 +72,11 @@ impl Db {
         Self { pool: self.pool.clone(), reading: self.pool.clone() }
     }
 
-    /// Brings the schema up to date; two processes doing so at once wait for one another.
+    /// Migrates the schema. Processes that do so at once wait for each other.
     ///
-    /// It works on a connection of its own, which may take its time, and which tells at once why it
-    /// cannot be made. A schema that a newer program has brought further is left as it is, so that
-    /// one can go back to this program.
+    /// It uses a connection of its own, which may take its time and reports at once why it cannot be made. A
+    /// schema that a newer program has migrated further is left as it is, so that one can return to this
+    /// program.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         self.apply(migrations::MIGRATIONS).await
     }

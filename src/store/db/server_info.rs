@@ -1,4 +1,4 @@
-//! What a check-up of the database reads: version, clock, room, rights and schema.
+//! Reads facts about the database server for `doctor`: version, clock, connections, privileges and schema.
 
 use super::{Db, MigrateError, migrations};
 use chrono::{DateTime, Utc};
@@ -6,25 +6,25 @@ use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use std::time::Duration;
 
-/// How long all of it may take, the connection included.
+/// The longest that all of it may take, including the connection.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The state of a database server, as a check-up sees it.
+/// Facts about a database server.
 #[derive(Debug, Clone)]
 pub struct ServerInfo {
-    /// The server's version, as it writes it.
+    /// The server's version, as the server writes it.
     pub version: String,
     /// The same as a number: 15.4 is 150004.
     pub version_number: i32,
     /// The server's clock.
     pub now: DateTime<Utc>,
-    /// Whether it takes no writes, be it a standby or set so.
+    /// Whether it accepts no writes, as a standby or by a setting.
     pub is_read_only: bool,
-    /// Whether it knows how to compress with lz4.
+    /// Whether it supports compression with lz4.
     pub has_lz4: bool,
-    /// The most connections that it takes.
+    /// The most connections that it accepts.
     pub connections_max: i64,
-    /// How many of them are in use, by whomever.
+    /// The number of connections in use, by any client.
     pub connections_used: i64,
     /// What is there of our schema.
     pub schema: Schema,
@@ -44,7 +44,7 @@ pub enum Schema {
 }
 
 impl Db {
-    /// Looks at the server on a connection of its own, which tells why it cannot be made.
+    /// Reads the facts over a connection of its own, which reports why it cannot be made.
     pub async fn server_info(&self) -> Result<ServerInfo, MigrateError> {
         let options = self.pool.direct_options();
         let looked = tokio::time::timeout(TIMEOUT, look(&options)).await;
@@ -85,7 +85,7 @@ async fn look(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
     } else {
         Schema::Missing(server.may_create)
     };
-    // What was read is read, whatever becomes of the connection.
+    // The facts are read, whatever happens to the connection.
     let _closed = connection.close().await;
     Ok(ServerInfo {
         version: server.version,
@@ -107,7 +107,7 @@ async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     if applied.is_none_or(|version| version < migrations::newest()) {
         return Ok(Schema::Behind);
     }
-    // Changes no row, and is refused where a change would be.
+    // Changes no row, but is refused if a change would be.
     let written = sqlx::query!("update eventbridge.workers set heartbeat_at = heartbeat_at where false")
         .execute(connection)
         .await;

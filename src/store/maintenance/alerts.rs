@@ -1,18 +1,18 @@
-//! Alerts: which conditions last, and which of them still have to be told. However many processes
-//! see a condition, it has one row, and one of them tells it.
+//! Alerts: which conditions last, and which of them are still to be sent. A condition has one row, however
+//! many processes see it, and one of them sends it.
 
 use super::Alerts;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Tries after which nobody is told any more: more than two days.
+/// The most attempts to send an alert, which last for more than two days.
 const TRIES_MAX: i32 = 60;
 
-/// The most alerts that are told at once.
+/// The most alerts that are taken at once.
 const TOLD_AT_ONCE: i64 = 10;
 
-/// The wait after the first failed try; longer than any try. It doubles up to an hour.
+/// The wait after the first failed attempt, which is longer than any attempt. It doubles up to an hour.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 
 /// A condition that lasts.
@@ -32,19 +32,19 @@ pub struct Condition {
     pub since: DateTime<Utc>,
 }
 
-/// An alert that is to be told now, by the process that got it.
+/// An alert that the process which took it is to send now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueAlert {
     /// The condition.
     pub condition: Condition,
-    /// When it was over, where it is the end that is told.
+    /// When the condition ended, if the alert reports its end.
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
 impl Alerts {
-    /// Records which conditions last now, of those kinds that were looked at. One that is new is to
-    /// be told, in its newest words; one that is over is to be told as well, unless nobody has heard of it.
-    /// One that comes back before its end was told never ended.
+    /// Records which conditions last now, of the kinds that were evaluated. A new condition is to be sent,
+    /// in its newest words; one that ended is to be sent as well, unless its start was never sent. One that
+    /// returns before its end was sent counts as never ended.
     pub async fn record_conditions(
         &self,
         kinds: &[&str],
@@ -88,8 +88,8 @@ impl Alerts {
         Ok(())
     }
 
-    /// Takes on what is to be told now. Nobody else gets it until the next try is due, which is when
-    /// this one has long come to its end.
+    /// Takes the alerts that are due. No other process gets them until their next attempt is due; this one
+    /// has ended long before.
     pub async fn take_alerts(&self) -> Result<Vec<DueAlert>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -126,8 +126,8 @@ impl Alerts {
         Ok(alerts.collect())
     }
 
-    /// Records that an alert was told. Where its end was told and it has come back meanwhile, it is
-    /// to be told anew.
+    /// Records that an alert was sent. If it reported the end of a condition that has returned since, the
+    /// condition is to be sent again.
     pub async fn mark_notified(&self, alert: &DueAlert) -> Result<(), StoreError> {
         if alert.resolved_at.is_none() {
             sqlx::query!(
