@@ -103,7 +103,7 @@ fn work(args: &PruneArgs, retention: config::Retention) -> anyhow::Result<Vec<(R
     if before > newest {
         bail!(
             "--before must be at least {RETENTION_DAYS_MIN} days ago: an event that arrives again after its row \
-             was removed would count as new, and Stripe can send events again for a month. --payloads removes \
+             was removed would count as new, and a sender can repeat an event for a month. --payloads removes \
              only the payloads, of any age"
         );
     }

@@ -122,7 +122,7 @@ pub struct Retention {
 }
 
 /// The fewest days for which rows are kept. An event that arrives again after its row was removed
-/// counts as new, and Stripe can send events again for a month.
+/// counts as new, and a sender can repeat an event for a month.
 pub const RETENTION_DAYS_MIN: u64 = 30;
 
 /// Where to listen, from `LISTEN_ADDR` and `PORT`; at `ip` if neither names an address.
@@ -143,7 +143,7 @@ pub fn retention(reader: &mut Reader<'_>) -> Retention {
             _ => Err(format!("must be 0, which keeps everything, or {min} to {DAYS_MAX} days{why}")),
         }
     };
-    let why = ": an event that arrives again after its row was removed would count as new, and Stripe can send events again for a month";
+    let why = ": an event that arrives again after its row was removed would count as new, and a sender can repeat an event for a month";
     Retention {
         rows: reader.parsed("RETENTION_DAYS", None, days(RETENTION_DAYS_MIN, why)),
         payloads: reader.parsed("RETENTION_PAYLOAD_DAYS", None, days(1, "")),

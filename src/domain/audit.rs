@@ -1,18 +1,18 @@
-//! Who does something by hand, and what: the words of the audit.
+//! The audit's callers and actions: who changed something manually, and what.
 
 /// The longest note of a hold, in characters.
 pub const HOLD_NOTE_MAX: usize = 500;
 
-/// The longest note of an acknowledgement, in characters.
+/// The length limit of an acknowledgement's note, in characters.
 pub const ACKNOWLEDGEMENT_NOTE_MAX: usize = 1000;
 
-/// A note without the blanks around it; nothing where none is left, or more than `characters_max`.
+/// Trims a note. Returns `None` if nothing is left or if it exceeds `characters_max`.
 pub fn note(text: &str, characters_max: usize) -> Option<&str> {
     let note = text.trim();
     (1..=characters_max).contains(&note.chars().count()).then_some(note)
 }
 
-/// Somebody who asks for something.
+/// The caller of an API request, a dashboard page or a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     name: String,
@@ -20,12 +20,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The holder of a key, by the key's name.
+    /// The holder of an API key, identified by the key's name.
     pub fn with_key(name: impl Into<String>, may_write: bool) -> Self {
         Self { name: name.into(), may_write }
     }
 
-    /// Somebody of whom no key is asked.
+    /// A caller of a service that requires no key.
     pub fn without_key() -> Self {
         Self { name: "(no key)".to_owned(), may_write: true }
     }
@@ -35,44 +35,44 @@ impl Caller {
         Self { name: format!("cli:{user}"), may_write: true }
     }
 
-    /// What the audit calls them.
+    /// The name in the audit.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether they may change anything.
+    /// Whether the caller may change anything.
     pub const fn may_write(&self) -> bool {
         self.may_write
     }
 }
 
-/// What is done by hand.
+/// A manual action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// One execution is tried again.
+    /// An execution is retried.
     ExecutionRetried,
-    /// One execution is not to be delivered.
+    /// An execution is cancelled.
     ExecutionCancelled,
-    /// Executions are tried again, by a filter.
+    /// The executions that match a filter are retried.
     ExecutionsRetried,
-    /// Events are delivered again, by a filter.
+    /// The events that match a filter are replayed.
     EventsReplayed,
     /// An instance is held.
     DestinationHeld,
-    /// An instance goes on.
+    /// An operator resumed an instance.
     DestinationResumed,
-    /// A group of failures is known to somebody.
+    /// A failure group is acknowledged.
     FailureAcknowledged,
-    /// An acknowledgement is taken back.
+    /// The acknowledgement of a failure group is removed.
     FailureUnacknowledged,
-    /// A customer's data is removed.
+    /// The data of a customer is erased.
     CustomerForgotten,
-    /// What is old is removed.
+    /// Old events or payloads are removed.
     EventsPruned,
 }
 
 impl Action {
-    /// The word that stands in the database and in the API.
+    /// The word in the database and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ExecutionRetried => "execution.retried",

@@ -1,6 +1,6 @@
-//! What a destination returns for one try to deliver: the type that decides whether to retry.
+//! The outcome of one delivery attempt: the type that decides whether to retry.
 //!
-//! The worker reads no message to decide; it matches on [`Outcome`].
+//! The worker matches on [`Outcome`] and never reads messages to decide.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -8,31 +8,31 @@ use std::time::Duration;
 /// Where a delivered event can be found at its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// The destination's id of what was written, such as a page id.
+    /// The destination's id of the entry, such as a page id.
     pub id: String,
-    /// A link that a person can open.
+    /// A link to the entry.
     pub url: Option<String>,
-    /// The part of the destination in which it lies, such as a Notion data source, if that is known.
+    /// The container of the entry at the destination, such as a table, if that is known.
     pub place: Option<String>,
 }
 
-/// What went wrong in one try.
+/// The failure of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// A short stable word such as `rate_limited`; safe for logs and for grouping.
     pub class: String,
-    /// What happened, for those who hold a key; may quote the destination's answer.
+    /// What happened. Only callers with a key may read it, because it may quote the destination's response.
     pub message: String,
-    /// What to do, in the instance's own setting names. Anybody may read it, so it quotes no answer.
+    /// What to do, with the instance's own setting names. Anyone may read it, so it quotes no response.
     pub remedy: Option<String>,
-    /// The HTTP status, or the like, if there was an answer.
+    /// The HTTP status or a similar code, if there was a response.
     pub code: Option<u16>,
     /// The destination's own id of the request, to quote to its support.
     pub request_id: Option<String>,
 }
 
 impl Failure {
-    /// A failure without an answer from the destination.
+    /// A failure without a response from the destination.
     pub fn local(class: impl Into<String>, message: impl Into<String>) -> Self {
         Self { class: class.into(), message: message.into(), remedy: None, code: None, request_id: None }
     }
@@ -44,28 +44,28 @@ impl Failure {
     }
 }
 
-/// How one try ended.
+/// The outcome of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Delivered now, or found to have been delivered earlier.
     Delivered {
-        /// Where it is.
+        /// The entry.
         remote: Remote,
-        /// The HTTP status of the answer that settled it.
+        /// The HTTP status of the decisive response.
         status: Option<u16>,
-        /// The destination's id of the request that settled it.
+        /// The destination's id of the decisive request.
         request_id: Option<String>,
-        /// In object mode what the entry shows now. The next delivery is compared with it.
+        /// In object mode, what the entry shows now. The next delivery is compared with it.
         written: Option<Value>,
     },
     /// The destination declines it. Nothing failed.
     Skipped {
-        /// Why, in a sentence.
+        /// The reason, as a sentence.
         reason: String,
     },
-    /// Another try would end in the same way.
+    /// Another attempt would fail in the same way.
     Permanent(Failure),
-    /// Nothing was written, and another try may succeed.
+    /// Nothing was written, and another attempt may succeed.
     Transient {
         /// What happened.
         failure: Failure,
@@ -79,7 +79,7 @@ pub enum Outcome {
         /// How long the destination asked to wait.
         wait: Option<Duration>,
     },
-    /// A write was sent and its outcome is unknown: look for it before you write again.
+    /// A write was sent and its outcome is unknown. The next attempt must search for it before it writes.
     Ambiguous {
         /// What happened.
         failure: Failure,
@@ -89,19 +89,19 @@ pub enum Outcome {
     /// An earlier write is in doubt and may still land, so nothing may be written yet. This does not count
     /// as a failed attempt.
     InDoubt {
-        /// What the try waits for.
+        /// What the attempt waits for.
         failure: Failure,
-        /// How long until that write must have landed or never will.
+        /// How long until that write has either landed or never will.
         wait: Duration,
     },
-    /// A person removed what was written earlier.
+    /// A person removed the entry that was written earlier.
     Gone(Failure),
     /// Only the operator can solve this, and it concerns every delivery of the instance. This does not
     /// count as a failed attempt.
     NeedsOperator(Failure),
 }
 
-/// The answer to a delivery that wants to lock a key of its instance.
+/// The result of locking a key of an instance for a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyLock {
     /// The delivery holds the lock until its lease ends.
@@ -109,6 +109,6 @@ pub enum KeyLock {
         /// How long ago another lane of this key began its last write of unknown outcome, if any did.
         in_doubt: Option<Duration>,
     },
-    /// Another lane holds it, or the lease of this delivery is lost.
+    /// Another lane has the lock, or the lease of this delivery is lost.
     Busy,
 }

@@ -17,12 +17,12 @@ use std::sync::Arc;
 pub struct DestinationSummary {
     /// Which events it receives, under its name.
     pub subscription: Subscription,
-    /// The connection whose rate it keeps to, named without its token; none if it has no rate, or if its
-    /// settings are not at hand.
+    /// The connection whose rate limit applies, named without its token; `None` if it has no rate limit or if
+    /// its settings are not available.
     pub connection: Option<String>,
-    /// The calls per minute that the connection allows; none if there is no limit.
+    /// The calls per minute that the connection allows; `None` if there is no limit.
     pub per_minute: Option<NonZeroU32>,
-    /// What one delivery writes.
+    /// The noun for what one delivery writes.
     pub noun: Noun,
     /// Finds the remote ids that a text names.
     pub remote_ids: fn(&str) -> Vec<String>,
@@ -30,16 +30,16 @@ pub struct DestinationSummary {
     pub remedies: Remedies,
 }
 
-/// What a destination calls the thing that one delivery writes.
+/// A destination's noun for what one delivery writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Noun {
-    /// One of them, in lower case: `page`.
+    /// The singular in lower case, such as `page`.
     pub one: &'static str,
-    /// Several of them: `pages`.
+    /// The plural, such as `pages`.
     pub many: &'static str,
 }
 
-/// What to do about failures of a class, as the instance's kind knows it. Cheap to clone.
+/// The remedies for error classes that an instance's kind knows. Cheap to clone.
 #[derive(Clone)]
 pub struct Remedies(Arc<OfClass>);
 
@@ -53,7 +53,7 @@ impl DestinationSummary {
 }
 
 impl Noun {
-    /// For what is written by instances of different kinds, or by one that is no longer configured.
+    /// For instances of different kinds, and for instances that are no longer configured.
     pub const ENTRY: Self = Self { one: "entry", many: "entries" };
 
     /// The singular for 1, otherwise the plural.
@@ -75,7 +75,7 @@ impl fmt::Debug for Remedies {
     }
 }
 
-/// What to do about failures of this class at this instance, in a sentence.
+/// The remedy for failures of this class at this instance, as a sentence.
 pub fn remedy(destinations: &[DestinationSummary], name: &str, class: &str) -> String {
     known_remedy(destinations, name, class).unwrap_or_else(|| failure::REMEDY_UNKNOWN.to_owned())
 }
@@ -86,12 +86,12 @@ pub fn known_remedy(destinations: &[DestinationSummary], name: &str, class: &str
     failure::own_remedy(class).map(str::to_owned).or_else(of_kind)
 }
 
-/// What this instance calls the things it writes.
+/// The noun of this instance.
 pub fn noun(destinations: &[DestinationSummary], name: &str) -> Noun {
     find(destinations, name).map_or(Noun::ENTRY, |known| known.noun)
 }
 
-/// What all instances call the things they write; nothing if they differ.
+/// The noun that all instances share; `None` if they differ.
 pub fn common_noun(destinations: &[DestinationSummary]) -> Option<Noun> {
     let (first, others) = destinations.split_first()?;
     others.iter().all(|other| other.noun == first.noun).then_some(first.noun)
@@ -112,7 +112,7 @@ fn find<'a>(destinations: &'a [DestinationSummary], name: &str) -> Option<&'a De
     destinations.iter().find(|known| known.name() == name)
 }
 
-/// The executions that these instances want of an event now; with `only`, those of that instance.
+/// The executions that these instances create for an event now; with `only`, that of this instance.
 pub fn wanted_of<'a>(
     destinations: &'a [DestinationSummary],
     only: Option<&'a str>,
@@ -123,9 +123,9 @@ pub fn wanted_of<'a>(
     named.filter_map(|known| known.subscription.execution_for(source, facts))
 }
 
-/// How many seconds it takes, at one call per execution, to deliver these many executions to each
-/// instance. Instances of one connection wait for each other, connections do not. Returns nothing if an
-/// instance has no rate or is not configured.
+/// How many seconds it takes, at one call per execution, to deliver these numbers of executions.
+/// Instances of one connection share its rate; connections are independent. Returns `None` if an instance
+/// has no rate or is not configured.
 pub fn seconds_for(destinations: &[DestinationSummary], counts: &BTreeMap<String, u64>) -> Option<u64> {
     let mut by_connection: BTreeMap<&str, (u64, NonZeroU32)> = BTreeMap::new();
     for (name, count) in counts.iter().filter(|(_, count)| **count > 0) {
@@ -187,7 +187,7 @@ mod tests {
         for (name, class, expected) in [
             ("a", "full", "Empty it."),
             ("a", "worker_lost", failure::own_remedy("worker_lost").expect("a class of our own")),
-            ("a", "what nobody knows", failure::REMEDY_UNKNOWN),
+            ("a", "unknown_class", failure::REMEDY_UNKNOWN),
             ("gone", "full", failure::REMEDY_UNKNOWN),
         ] {
             assert_eq!(remedy(&known, name, class), expected, "{name} {class}");

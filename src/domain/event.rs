@@ -1,32 +1,31 @@
-//! An event as a source hands it over and as the store gives it back.
+//! An event as a source returns it, and as the store reads it back.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
-/// The largest body of an event that is taken, in bytes. Stripe documents no size; its events are a few
-/// kilobytes.
+/// The size limit of an event's body, in bytes. Events are usually a few kilobytes.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// An event's key in our own database.
+/// The key of an event in this service's database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKey(pub i64);
 
 /// What a source reads from a verified request before anything is stored.
 ///
-/// Every text is free of NUL and bounded (see [`bounded`]), so that the database takes it as it is;
-/// the exact bytes of the request stay in `payload`.
+/// Each text contains no NUL and is bounded (see [`bounded`]), so the database accepts it unchanged.
+/// `payload` keeps the exact bytes of the request.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     /// The name of the source instance, such as `stripe`.
     pub source: Arc<str>,
     /// The sender's id of the event; unique within the source. It has no blanks.
     pub event_id: String,
-    /// The event's facts, as far as the body tells them.
+    /// The event's facts that the body contains.
     pub facts: EventFacts,
-    /// Whether the body has the state of the event's object, so that it can bring the object up to date.
+    /// Whether the body has the state of the event's object, so that it can update the object.
     pub carries_state: bool,
-    /// The signature header as it came: with the payload it can be verified again.
+    /// The signature header, unchanged: with the payload it can be verified again.
     pub signature: String,
     /// The name under which the secret that matched is configured; never the secret itself.
     pub secret_name: String,
@@ -34,10 +33,11 @@ pub struct NewEvent {
     pub payload: Bytes,
 }
 
-/// What is known of an event besides its id. All of it is optional: shapes differ by age and kind.
+/// The facts of an event besides its id. All of them are optional, because bodies differ by API version
+/// and kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFacts {
-    /// The type, such as `invoice.paid`; empty where the sender gave none.
+    /// The type, such as `invoice.paid`; empty if the sender gave none.
     pub event_type: String,
     /// The id of the object that the event is about.
     pub object_id: Option<String>,
@@ -49,31 +49,31 @@ pub struct EventFacts {
     pub livemode: Option<bool>,
     /// The API version that shaped the body.
     pub api_version: Option<String>,
-    /// When the sender says that it happened.
+    /// When it happened, according to the sender.
     pub created: Option<DateTime<Utc>>,
 }
 
 /// A stored event with its body, as a destination receives it.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
-    /// Our key.
+    /// The key in this service's database.
     pub key: EventKey,
     /// The source's name.
     pub source: String,
     /// The sender's id.
     pub event_id: String,
-    /// What is known of it.
+    /// The facts of the event.
     pub facts: EventFacts,
     /// Whether the body has the state of the event's object.
     pub carries_state: bool,
-    /// When we received it, by the database's clock.
+    /// When this service received it, by the database's clock.
     pub received_at: DateTime<Utc>,
     /// The request's body, byte for byte.
     pub payload: Bytes,
 }
 
 impl StoredEvent {
-    /// Why there is nothing to deliver, where the body was removed: no event comes without one.
+    /// Why there is nothing to deliver, if the body was removed. No event arrives without a body.
     pub fn why_empty(&self) -> Option<&'static str> {
         self.payload
             .is_empty()
@@ -81,10 +81,11 @@ impl StoredEvent {
     }
 }
 
-/// The longest text, in bytes, that reaches a column of its own.
+/// The length limit, in bytes, of a text that is stored in a column of its own.
 pub const TEXT_BYTES_MAX: usize = 255;
 
-/// `text` without NUL (which Postgres refuses) and cut to [`TEXT_BYTES_MAX`] on a character's boundary.
+/// Removes NUL, which Postgres does not accept in text, and cuts `text` to [`TEXT_BYTES_MAX`] at a
+/// character boundary.
 pub fn bounded(text: &str) -> String {
     let mut kept = String::with_capacity(text.len().min(TEXT_BYTES_MAX));
     for character in text.chars().filter(|character| *character != '\0') {

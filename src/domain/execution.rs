@@ -44,7 +44,7 @@ impl Mode {
     }
 }
 
-/// A text that names no mode.
+/// The text is not a mode.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be event or object")]
 pub struct UnknownMode;
@@ -89,7 +89,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every state, in the order in which people read them.
+    /// Every state, in display order.
     pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Running,
@@ -123,7 +123,7 @@ impl Status {
         match self {
             Self::Running => "a worker runs it now; wait until its attempt has ended",
             Self::Superseded => "a newer event of the same object was delivered instead",
-            _ => "it changed just now; ask again",
+            _ => "it has just changed; try again",
         }
     }
 
@@ -132,8 +132,8 @@ impl Status {
         match self {
             Self::Running => "a worker runs it now; wait until its attempt has ended",
             Self::Success => "it was delivered",
-            Self::Failed | Self::Skipped | Self::Superseded => "nothing more is done about it as it is",
-            Self::Pending | Self::Cancelled => "it changed just now; ask again",
+            Self::Failed | Self::Skipped | Self::Superseded => "it is already finished",
+            Self::Pending | Self::Cancelled => "it has just changed; try again",
         }
     }
 
@@ -166,10 +166,10 @@ impl fmt::Display for Status {
     }
 }
 
-/// A text that names no status.
+/// The text is not a status.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no status; the statuses are pending, running, success, failed, skipped, superseded, cancelled"
+    "{0:?} is not a status; the statuses are pending, running, success, failed, skipped, superseded, cancelled"
 )]
 pub struct UnknownStatus(String);
 
@@ -184,7 +184,7 @@ impl FromStr for Status {
     }
 }
 
-/// What can happen to an execution.
+/// A change of an execution's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// A worker claims it under a lease.
@@ -195,7 +195,7 @@ pub enum Change {
     Decline,
     /// It fails for good.
     GiveUp,
-    /// It is tried again later.
+    /// It is scheduled for another attempt.
     Postpone,
     /// Its worker died or lost its lease.
     Rescue,

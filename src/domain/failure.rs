@@ -1,14 +1,18 @@
-//! Failures of one cause: the message without what differs from event to event, and the remedies for the
-//! service's own classes. A destination knows the remedies for its classes.
+//! Grouping of failures, and the remedies for the service's own error classes.
+//!
+//! A failure group is identified by a hash of destination, class and [`pattern`], which is the message
+//! without the parts that differ from event to event. The statement that makes an execution `failed`
+//! also writes its group, in a completion, in a lane and in a rescue alike. A new group gets a row; a
+//! known group costs no further write. A destination knows the remedies for its own classes.
 
-/// The longest pattern, in characters.
+/// The length limit of a pattern, in characters.
 const PATTERN_CHARACTERS_MAX: usize = 300;
 
-/// The fewest characters of a word with digits that is taken for an id.
+/// A word with digits counts as an id from this length on, in characters.
 const ID_CHARACTERS_MIN: usize = 8;
 
-/// The message with its ids, numbers, quoted texts and addresses taken out, so that failures of one
-/// cause read alike.
+/// Replaces the ids, numbers, quoted texts and addresses of a message, so that failures with the same
+/// cause have the same pattern.
 pub fn pattern(message: &str) -> String {
     let mut pattern = String::new();
     let mut rest = message.trim();
@@ -34,24 +38,24 @@ pub fn pattern(message: &str) -> String {
     pattern.chars().filter(|c| *c != '\0').take(PATTERN_CHARACTERS_MAX).collect()
 }
 
-/// What to do about failures whose class no destination explains.
-pub const REMEDY_UNKNOWN: &str = "The message says what happened. Mend that, then retry.";
+/// The remedy for failures whose class is unknown.
+pub const REMEDY_UNKNOWN: &str = "See the message for the cause. Fix it, then retry.";
 
-/// What to do about failures of the service's own classes, in a sentence.
+/// The remedy for failures of the service's own classes, as a sentence.
 pub(super) fn own_remedy(error_class: &str) -> Option<&'static str> {
     match error_class {
         "worker_lost" => Some(
-            "Three workers died with it while nothing ran beside it. See the log of that time; retry once the cause is mended.",
+            "Three workers died while they processed it alone. Check the log of that time, fix the cause, then retry.",
         ),
-        "panic" => {
-            Some("The delivery broke on a fault of this program; the log has it. Retry with a newer version.")
-        }
+        "panic" => Some(
+            "The delivery failed because of a bug in this program; the log has the details. Upgrade to a newer version, then retry.",
+        ),
         "no_destination" => Some("Its destination is not among DESTINATIONS: configure it, then retry."),
         _ => None,
     }
 }
 
-/// The length of the quoted text at the start, quotes included. An apostrophe within a word is none.
+/// The length of the quoted text at the start, quotes included. An apostrophe in a word is not a quote.
 fn quoted(text: &str, before: Option<char>) -> Option<usize> {
     let open = text.chars().next()?;
     let close = match open {
@@ -65,7 +69,7 @@ fn quoted(text: &str, before: Option<char>) -> Option<usize> {
     Some(open.len_utf8() + within.find(close)? + close.len_utf8())
 }
 
-/// What comes before the next blank or quote.
+/// The text before the next blank or quote.
 fn word(text: &str) -> &str {
     let end = text
         .char_indices()
@@ -92,14 +96,14 @@ fn push_word(pattern: &mut String, word: &str) {
     pattern.push_str(tail);
 }
 
-/// Long, of letters, digits, dashes and underscores, with a digit among them.
+/// Whether a word is long, has a digit, and consists of letters, digits, dashes and underscores.
 fn is_id(word: &str) -> bool {
     word.len() >= ID_CHARACTERS_MIN
         && word.chars().any(|c| c.is_ascii_digit())
         && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
-/// Each number, with the points and commas in it, as one sign.
+/// Replaces each number, including its points and commas, with one sign.
 fn push_without_numbers(pattern: &mut String, word: &str) {
     let mut in_number = false;
     let mut letters = word.chars().peekable();

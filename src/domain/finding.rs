@@ -1,27 +1,27 @@
-//! What a check of the set-up finds, in words that a stranger understands: for the command `doctor`.
+//! The findings of the `doctor` command, in words for a reader who does not know the service.
 
 use serde::Serialize;
 
-/// How bad something is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// It is as it should be.
+    /// The check passed.
     Good,
-    /// Worth knowing; nothing is wrong.
+    /// Information; nothing is wrong.
     Note,
-    /// It works, and something is lost or may break.
+    /// It works, but something is missing or may break.
     Warning,
     /// It does not work.
     Problem,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What is so; quotes no secret.
+    /// What was found; contains no secret.
     pub what: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,27 +29,27 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Something that is as it should be.
+    /// A check that passed.
     pub fn good(what: impl Into<String>) -> Self {
         Self { level: Level::Good, what: what.into(), remedy: None }
     }
 
-    /// Something worth knowing.
+    /// Information.
     pub fn note(what: impl Into<String>) -> Self {
         Self { level: Level::Note, what: what.into(), remedy: None }
     }
 
-    /// Something that is lost or may break.
+    /// A warning: something is missing or may break.
     pub fn warning(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { level: Level::Warning, what: what.into(), remedy: Some(remedy.into()) }
     }
 
-    /// Something that does not work.
+    /// An error: something does not work.
     pub fn problem(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { level: Level::Problem, what: what.into(), remedy: Some(remedy.into()) }
     }
 
-    /// The same with a remedy.
+    /// The same finding with a remedy.
     #[must_use]
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }

@@ -1,12 +1,12 @@
-//! Lengths of time as people write them.
+//! Formats durations for people.
 
 use chrono::TimeDelta;
 use std::time::Duration;
 
-/// Below this a length has a tenth of a second.
+/// Durations below this have a tenth of a second.
 const TENTHS_BELOW: Duration = Duration::from_secs(10);
 
-/// A length of time in its largest unit and the next one: `85 ms`, `1.2 s`, `41 s`, `1 min 44 s`,
+/// A duration in its largest unit and the next one: `85 ms`, `1.2 s`, `41 s`, `1 min 44 s`,
 /// `2 h 5 min`, `3 d 4 h`. It is cut off, not rounded.
 pub fn humanize(length: Duration) -> String {
     if length.is_zero() || length >= TENTHS_BELOW {
@@ -19,7 +19,7 @@ pub fn humanize(length: Duration) -> String {
     }
 }
 
-/// The same in whole seconds, for how long ago something was. Less than nothing counts as `0 s`.
+/// The same in whole seconds, for ages. A negative duration is `0 s`.
 pub fn humanize_age(age: TimeDelta) -> String {
     in_whole_seconds(age.num_seconds().try_into().unwrap_or_default())
 }
@@ -68,7 +68,7 @@ mod tests {
         ] {
             assert_eq!(humanize(Duration::from_millis(ms)), expected, "{ms} ms");
         }
-        assert_eq!(humanize(Duration::from_micros(400)), "0 ms", "too short to tell");
+        assert_eq!(humanize(Duration::from_micros(400)), "0 ms", "too short to show");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What must stay in order: the events of one object form a lane.
+//! Lanes: the events of one object form a lane and are delivered in order.
 //!
-//! Also which events have no place in one, and why.
+//! Also why an event has no lane.
 
 use crate::domain::event::{EventFacts, TEXT_BYTES_MAX};
 use sha2::{Digest, Sha256};
@@ -9,8 +9,8 @@ use std::fmt;
 /// The lane of an event: its object by type and id, within its account and mode. `None` if it names no
 /// object.
 ///
-/// An example is `invoice acct_1/live/in_1`. Different objects have different lanes: parts that would
-/// not fit into [`TEXT_BYTES_MAX`] bytes, or could be mistaken for others, are hashed.
+/// An example is `invoice acct_1/live/in_1`. Different objects have different lanes: parts that are
+/// longer than [`TEXT_BYTES_MAX`] bytes or ambiguous are hashed.
 pub fn lane(facts: &EventFacts) -> Option<String> {
     let object_id = facts.object_id.as_deref().filter(|id| !id.is_empty())?;
     let account = facts.account.as_deref().unwrap_or_default();
@@ -29,26 +29,26 @@ pub fn lane(facts: &EventFacts) -> Option<String> {
     })
 }
 
-/// Whether a type is one word, so that it ends at the blank.
+/// Whether a type has no blank, so that the next blank ends it.
 fn is_word(kind: &str) -> bool {
     kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
 }
 
-/// Why an event cannot bring an object up to date.
+/// Why an event cannot update an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WithoutState {
-    /// Its object has no id, so nothing can be found again under it.
+    /// Its object has no id, so the object cannot be found again.
     NoObjectId,
-    /// It only refers to its object.
+    /// It only refers to its object and has no state of it.
     NotCarried,
-    /// No source is configured that could say which of two states is newer.
+    /// Its source is not configured, so nothing can compare two states.
     NoSource,
 }
 
 impl fmt::Display for WithoutState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoObjectId => "this event's object has no id, so it cannot be told from others",
+            Self::NoObjectId => "this event's object has no id, so it cannot be distinguished from others",
             Self::NotCarried => "this event does not carry its object's state",
             Self::NoSource => {
                 "the source of this event is not configured, so the states of its object cannot be compared"
@@ -57,7 +57,7 @@ impl fmt::Display for WithoutState {
     }
 }
 
-/// A text without a slash or a blank, so that it equals no plain lane.
+/// A text without a slash or a blank, so that it differs from every plain lane.
 fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -1,13 +1,13 @@
-//! Which names stand for this machine alone.
+//! Host names that mean only this machine.
 //!
-//! A browser on this machine can be made to call a service on it by a foreign page, or by a name
-//! that a stranger lets point here. The host that was called and the page that called tell.
+//! A foreign page, or a foreign host name that resolves to this machine, can make a browser here call a
+//! local service. The called host and the origin of the calling page reveal that.
 
 use std::net::IpAddr;
 
-/// Whether a request was sent to this machine by its own name, and by nobody else's page.
+/// Whether a request was sent to this machine by its own name, and not from a foreign page.
 ///
-/// `host` is the authority that was called, `origin` what the browser says of the calling page.
+/// `host` is the called authority; `origin` is the origin of the calling page, as the browser reports it.
 pub fn is_local(host: Option<&str>, origin: Option<&str>) -> bool {
     let from_here = match origin {
         None => true,
@@ -16,7 +16,7 @@ pub fn is_local(host: Option<&str>, origin: Option<&str>) -> bool {
     host.is_some_and(is_loopback) && from_here
 }
 
-/// Whether an authority such as `localhost:8000` or `[::1]` is a name of the loopback.
+/// Whether an authority such as `localhost:8000` or `[::1]` names the loopback interface.
 fn is_loopback(authority: &str) -> bool {
     let name = match authority.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -1,4 +1,4 @@
-//! The words of the business and their rules: events, executions, deliveries, money.
+//! Domain types and their rules: events, executions, deliveries, money.
 //!
 //! Nothing here does I/O, reads a clock or knows HTTP, SQL, a source or a destination.
 

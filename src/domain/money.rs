@@ -1,8 +1,7 @@
 //! Amounts of money, exact to the digit in every currency.
 //!
-//! An amount arrives as a count of a currency's smallest unit (cents, yen, fils) and leaves as a
-//! decimal in major units. Nothing is rounded on the way, and arithmetic that would overflow
-//! answers `None`.
+//! An amount is read as a number of a currency's smallest units (cents, yen, fils) and written as a
+//! decimal in major units. Nothing is rounded, and arithmetic that would overflow returns `None`.
 
 use serde_json::Number;
 use std::{fmt, str::FromStr};
@@ -11,7 +10,7 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency([u8; 3]);
 
-/// A text that is no currency code.
+/// The text is not a currency code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a currency code is three letters, such as eur")]
 pub struct NotACurrency;
@@ -30,7 +29,7 @@ impl FromStr for Currency {
 }
 
 impl Currency {
-    /// The digits that separate a minor unit from a major one, as Stripe counts them.
+    /// The number of digits between a minor unit and a major one, as payment providers count them.
     pub const fn minor_digits(self) -> u32 {
         match &self.0 {
             b"bif" | b"clp" | b"djf" | b"gnf" | b"jpy" | b"kmf" | b"krw" | b"mga" | b"pyg" | b"rwf"
@@ -40,13 +39,13 @@ impl Currency {
         }
     }
 
-    /// How many minor units make a major one: 1, 100 or 1000.
+    /// The number of minor units in a major one: 1, 100 or 1000.
     pub const fn divisor(self) -> u32 {
         10_u32.pow(self.minor_digits())
     }
 
-    /// The digits that people expect after the point. Stripe counts these two in hundredths
-    /// although they have no minor unit.
+    /// The usual number of digits after the point. Payment providers count these two currencies in
+    /// hundredths although they have no minor unit.
     const fn shown_digits(self) -> u32 {
         match &self.0 {
             b"isk" | b"ugx" => 0,
@@ -69,8 +68,8 @@ impl fmt::Debug for Currency {
 
 /// An exact amount in one currency.
 ///
-/// Prices may be fractions of a minor unit (half a cent for a message), so the amount is held in
-/// trillionths of one, which is as fine as Stripe's decimal prices go.
+/// Prices may be fractions of a minor unit (half a cent for a message), so the amount is stored
+/// in trillionths of one, the finest resolution of known decimal prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Money {
     parts: i128,
@@ -80,17 +79,17 @@ pub struct Money {
 const PART_DIGITS: u32 = 12;
 const PARTS_PER_MINOR: i128 = 10_i128.pow(PART_DIGITS);
 
-/// The largest whole number up to which a JSON reader with 64-bit floats keeps every one apart.
+/// The largest whole number that a JSON reader with 64-bit floats represents exactly, with all below it.
 const EXACT_WHOLE_MAX: i64 = (1 << 53) - 1;
 
 impl Money {
-    /// So many minor units.
+    /// An amount of this many minor units.
     pub fn from_minor(minor: i64, currency: Currency) -> Self {
         Self { parts: i128::from(minor) * PARTS_PER_MINOR, currency }
     }
 
-    /// A decimal count of minor units, such as `0.5`; `None` where it is no plain decimal, or finer
-    /// or larger than an amount can be.
+    /// Reads a decimal number of minor units, such as `0.5`. Returns `None` if it is not a plain decimal,
+    /// or if it is finer or larger than an amount can be.
     pub fn from_minor_decimal(text: &str, currency: Currency) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
@@ -114,35 +113,35 @@ impl Money {
         self.currency
     }
 
-    /// The amount in whole minor units, where it is whole.
+    /// The amount in minor units; `None` if it has a fraction of one.
     pub fn minor(&self) -> Option<i64> {
         let whole = self.parts % PARTS_PER_MINOR == 0;
         whole.then(|| i64::try_from(self.parts / PARTS_PER_MINOR).ok()).flatten()
     }
 
-    /// The sum; `None` on overflow and where the currencies differ.
+    /// The sum; `None` on overflow or if the currencies differ.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let parts = self.parts.checked_add(other.parts)?;
         (self.currency == other.currency).then_some(Self { parts, ..self })
     }
 
-    /// So many times the amount; `None` on overflow.
+    /// The amount times this factor; `None` on overflow.
     pub fn checked_mul(self, times: i64) -> Option<Self> {
         Some(Self { parts: self.parts.checked_mul(i128::from(times))?, ..self })
     }
 
-    /// The exact amount in major units with the digits customary for the currency, or more where the
+    /// The exact amount in major units with the usual digits of the currency, or more if the
     /// amount has more: `12.30`, `5000`, `-0.005`.
     pub fn decimal(&self) -> String {
         let (sign, whole, fraction) = self.digits(self.currency.shown_digits());
         join(sign, &whole, &fraction)
     }
 
-    /// The amount in major units as a JSON number that reads back as the very same decimal.
+    /// The amount in major units as a JSON number that reads back as the same decimal.
     ///
-    /// JSON numbers are read as 64-bit floats, which keep 15 significant digits without fail. An
-    /// amount beyond them that a float would alter (such as 90,071,992,547,409.91) is `None`: no
-    /// number is better than a wrong one, and [`Money::decimal`] still tells it.
+    /// JSON numbers are read as 64-bit floats, which always keep 15 significant digits. If a float would
+    /// alter a longer amount (such as 90,071,992,547,409.91), this returns `None`: no number is better than
+    /// a wrong one, and [`Money::decimal`] still has the amount.
     pub fn json_number(&self) -> Option<Number> {
         let (sign, whole, fraction) = self.digits(0);
         let exact = join(sign, &whole, &fraction);
@@ -155,8 +154,8 @@ impl Money {
         if nearest.to_string() == exact { Number::from_f64(nearest) } else { None }
     }
 
-    /// Sign, whole digits, and fraction digits of the amount in major units; at least `digits_min`
-    /// of the latter, and no needless zero after them.
+    /// Sign, whole digits, and fraction digits of the amount in major units: at least `digits_min` fraction
+    /// digits, and no further trailing zero.
     fn digits(&self, digits_min: u32) -> (&'static str, String, String) {
         let scale = PART_DIGITS + self.currency.minor_digits();
         let one = 10_u128.pow(scale);
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_currency_is_divided_as_stripe_counts_it() {
+    fn every_listed_currency_has_its_number_of_minor_units() {
         for (codes, divisor, decimal) in
             [(ZERO_DECIMAL, 1, "1234567"), (TWO_DECIMAL, 100, "12345.67"), (THREE_DECIMAL, 1000, "1234.567")]
         {

@@ -1,12 +1,12 @@
-//! Times as people type them, in filters of the API, the dashboard and the command line.
+//! Parses the times that people type in filters of the API, the dashboard and the command line.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use std::ops::RangeInclusive;
 
-/// The years that may be asked for. The database does not know all others.
+/// The accepted years. The database does not support all others.
 const YEARS: RangeInclusive<i32> = 1970..=9999;
 
-/// A text is no time, or one of other years.
+/// The text is not a time, or its year is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z, of the years {} to {}",
@@ -15,7 +15,7 @@ const YEARS: RangeInclusive<i32> = 1970..=9999;
 )]
 pub struct InvalidTime;
 
-/// A time as in RFC 3339, or a date, which stands for its beginning in UTC.
+/// Parses a time of RFC 3339, or a date, which means its start in UTC.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, InvalidTime> {
     let time = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc());
     let date = || text.parse::<NaiveDate>().map(|date| date.and_time(NaiveTime::MIN).and_utc());
@@ -23,7 +23,7 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, InvalidTime> {
     if YEARS.contains(&parsed.year()) { Ok(parsed) } else { Err(InvalidTime) }
 }
 
-/// As [`parse_time`], or a time without a zone, as forms of browsers send it; that is UTC.
+/// Like [`parse_time`], and also accepts a time without a zone, as browser forms send it; that is UTC.
 pub fn parse_form_time(text: &str) -> Result<DateTime<Utc>, InvalidTime> {
     let without_zone = |format| NaiveDateTime::parse_from_str(text, format).ok();
     let parsed = without_zone("%Y-%m-%dT%H:%M").or_else(|| without_zone("%Y-%m-%dT%H:%M:%S"));

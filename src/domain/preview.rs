@@ -1,4 +1,13 @@
-//! What would be sent for an execution now, before anything is: the exact requests.
+//! Previews: the exact requests that the next attempt of an execution would send.
+//!
+//! For a finished execution, the preview shows the requests of a retry. The delivery code builds them from
+//! the same plan, columns and mapping as a delivery, and the client sends exactly the requests that are
+//! shown. A preview has no lease, so no destination can write. Only
+//! columns are read, if they are not known yet. If a request depends on a search at the destination, the
+//! preview shows both cases and does not search.
+//!
+//! `app` passes the [`Previewer`] to the API and the dashboard as a function, so that they need not know
+//! workers and destinations.
 
 use super::execution::{ExecutionId, Status};
 use futures_util::future::BoxFuture;
@@ -6,20 +15,20 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes previews of executions. Handed to those who show them, since they know nothing of destinations.
+/// Creates the preview of an execution.
 pub type Previewer =
     Arc<dyn Fn(ExecutionId) -> BoxFuture<'static, Result<ExecutionPreview, NoPreview>> + Send + Sync>;
 
-/// What the next try would come to, as a destination tells it.
+/// The effect of the next attempt, as a destination computes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preview {
-    /// What would be written.
+    /// The effect of the write.
     pub effect: Effect,
-    /// The requests, in the order in which they would go out.
+    /// The requests, in the order of sending.
     pub requests: Vec<PreviewRequest>,
-    /// What its place shows and would show, column by column.
+    /// The columns of the entry, with their present and future values.
     pub columns: Vec<PreviewColumn>,
-    /// What a person should know of it; quotes nothing of the event.
+    /// Notes for the operator; they contain no data of the event.
     pub notes: Vec<String>,
 }
 
@@ -35,34 +44,34 @@ impl Preview {
     }
 }
 
-/// A column, as it is and as it would be.
+/// A column with its present and its future value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviewColumn {
-    /// The name that people know.
+    /// The name that the destination displays.
     pub name: String,
-    /// What the event makes of it, for people; nothing where it would be emptied, or is let alone.
+    /// The value from the event, for people; `None` if the column would be emptied or is left unchanged.
     pub now: Option<String>,
-    /// What was written to it last, where that is known.
+    /// The value that was written last, if that is known.
     pub last: Option<String>,
     /// Whether it would be written.
     pub is_written: bool,
 }
 
-/// What a try would write.
+/// The effect of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// A new place at the destination.
+    /// It creates an entry at the destination.
     Create,
-    /// A place that is known.
+    /// It updates a known entry.
     Update,
-    /// One or the other, as a look shows that comes first.
+    /// It searches first, then updates the entry that it finds or creates one.
     LookFirst,
     /// Nothing.
     Nothing,
 }
 
 impl Effect {
-    /// The word that stands in the API.
+    /// The word in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -73,32 +82,32 @@ impl Effect {
     }
 }
 
-/// A request as it would go out, without the token.
+/// A request as it would be sent, without the token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreviewRequest {
     /// The method.
     pub method: String,
-    /// The whole address.
+    /// The complete URL.
     pub url: String,
     /// The JSON body.
     pub body: Option<Value>,
-    /// In which case it goes out.
+    /// In which case it is sent.
     pub when: When,
 }
 
-/// In which case a request goes out.
+/// In which case a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// In any case.
     Always,
-    /// Where the look before it finds the place; its id then stands for `{found}` in the address.
+    /// If the search before it finds the entry, whose id then replaces `{found}` in the URL.
     Found,
-    /// Where the look before it finds none.
+    /// If the search before it finds no entry.
     NotFound,
 }
 
 impl When {
-    /// The word that stands in the API.
+    /// The word in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -111,10 +120,9 @@ impl When {
 /// A preview of an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecutionPreview {
-    /// The state that the execution is in. Where it came to its end, the preview is of a retry.
+    /// The state of the execution. If it is finished, the preview is that of a retry.
     pub status: Status,
-    /// The execution whose event would be written: another one where a newer state of the object is
-    /// known.
+    /// The execution whose event would be written: another one if a newer state of the object is known.
     pub writes: ExecutionId,
     /// The event's id at its sender.
     pub event_id: String,
@@ -129,12 +137,12 @@ pub enum NoPreview {
     #[error("there is no such execution")]
     NotFound,
     /// Its destination is not configured.
-    #[error("its destination {0:?} is not among those that are configured")]
+    #[error("its destination {0:?} is not configured")]
     NoDestination(String),
-    /// Only the operator can mend what keeps the destination from working; what happened and what to do.
+    /// The destination does not work, and only the operator can fix it: what happened and what to do.
     #[error("{0}")]
     NeedsOperator(String),
-    /// Nobody can say just now; why, and after which time to ask again.
+    /// Temporarily unavailable: the reason, and the time after which to try again.
     #[error("{0}")]
     Unavailable(String, Duration),
 }

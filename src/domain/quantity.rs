@@ -1,6 +1,6 @@
-//! Numbers for people.
+//! Formats numbers for people.
 
-/// A number with its thousands apart, marked if there are more than were counted.
+/// A number with separated thousands, marked if there are more than were counted.
 pub fn count(number: u64, is_more: bool) -> String {
     let digits = number.to_string();
     let mut text = if is_more { "more than ".to_owned() } else { String::new() };

@@ -1,39 +1,38 @@
-//! The words under which an event is found, and what a person who searches may mean.
+//! The search terms of an event, and the possible meanings of a search text.
 
 use crate::domain::destination_summary::{DestinationSummary, remote_ids};
 use crate::domain::event::{EventFacts, bounded};
 use crate::domain::money::{Currency, Money};
 
-/// The most words under which one event is found.
+/// The largest number of search terms of one event.
 const TERMS_MAX: usize = 16;
 
-/// What the search index keeps of an event: the words that find it, and what it says about money. Its
-/// source builds it.
+/// An event's entry in the search index: its terms, and its money facts. The event's source builds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexEntry {
     /// The amount that it is about.
     pub amount: Option<Money>,
-    /// The currency, also where there is no amount.
+    /// The currency, even if there is no amount.
     pub currency: Option<Currency>,
     /// The customer's id.
     pub customer: Option<String>,
     /// The customer's e-mail address.
     pub customer_email: Option<String>,
-    /// The invoice's number, or its id where it has none.
+    /// The invoice's number, or its id if it has no number.
     pub invoice_number: Option<String>,
-    /// The words under which it is found, each as [`term`] writes it and none twice.
+    /// The search terms, normalised by [`term`], without duplicates.
     pub terms: Vec<String>,
 }
 
 impl IndexEntry {
-    /// The entry of an event of whose body nothing is known: its object's id finds it.
+    /// The entry of an event whose body is unknown: only the id of its object finds it.
     pub fn from_facts(facts: &EventFacts) -> Self {
         let mut entry = Self::default();
         entry.add_terms(facts.object_id.clone());
         entry
     }
 
-    /// Adds words that find the event, as far as there is room: each once, as [`term`] writes it.
+    /// Adds terms up to the limit, normalised by [`term`] and without duplicates.
     pub fn add_terms(&mut self, words: impl IntoIterator<Item = String>) {
         for word in words.into_iter().map(|word| term(&word)).filter(|word| !word.is_empty()) {
             if self.terms.len() < TERMS_MAX && !self.terms.contains(&word) {
@@ -43,24 +42,24 @@ impl IndexEntry {
     }
 }
 
-/// A word as it is looked up: without blanks around it, in lower case, bounded, without NUL.
+/// Normalises a term: trimmed, in lower case, bounded, without NUL.
 pub fn term(word: &str) -> String {
     bounded(&word.trim().to_lowercase())
 }
 
-/// What somebody looks for, in every sense that the text may have.
+/// A search text in each of its possible meanings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sought {
     /// The sender's id of an event.
     pub event_id: String,
-    /// A word under which events are found.
+    /// A search term of events.
     pub term: String,
     /// The remote ids that it names, such as a link to what a destination wrote.
     pub remote_ids: Vec<String>,
 }
 
 impl Sought {
-    /// Reads what was typed or pasted; nothing if it is blank. These destinations know their own links.
+    /// Reads a search text; `None` if it is blank. The destinations recognise their own links.
     pub fn read(text: &str, destinations: &[DestinationSummary]) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty()).then(|| Self {

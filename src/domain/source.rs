@@ -1,18 +1,18 @@
-//! What those who show events and judge rejected requests ask of the sources, without knowing any of them.
+//! What the API, the dashboard and the health assessment need from the sources, without importing them.
 //!
-//! `app` hands the sources' registry in as a [`SourceCatalog`].
+//! `app` passes the registry of sources as a [`SourceCatalog`].
 
 use super::rejection::{Diagnosis, Kept};
 use super::subscription::TypeVocabulary;
 use chrono::{DateTime, Utc};
 
-/// The configured sources, for those who must not import them.
+/// The configured sources, for modules that must not import them.
 pub trait SourceCatalog: Send + Sync {
     /// The causes of these rejected requests, the newest first. `accepted_at` is when the newest event
     /// was accepted.
     fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis>;
 
-    /// What people call the sender behind a source: `Stripe`.
+    /// The display name of a source's sender, such as `Stripe`.
     fn sender_of(&self, source: &str) -> String;
 
     /// The page of an event at its sender.

@@ -9,13 +9,13 @@ use crate::domain::lane::lane;
 use std::sync::Arc;
 use wildmatch::WildMatch;
 
-/// A preset that any source has: every type.
+/// The preset that every source has: all types.
 const ALL: Preset = ("@all", &["*"]);
 
 /// A named list of patterns.
 pub type Preset = (&'static str, &'static [&'static str]);
 
-/// Another spelling of a type under which patterns match it as well; the type itself if there is none.
+/// Returns another spelling of a type, which patterns also match, or the type itself if it has none.
 pub type Spelling = fn(&str) -> &str;
 
 /// How the sources write the types of events, and which lists of types have names.
@@ -43,26 +43,26 @@ impl TypeVocabulary {
     }
 }
 
-/// A list of type patterns; an event matches when any of them does.
+/// A list of type patterns; an event matches if at least one of them does.
 #[derive(Debug, Clone)]
 pub struct TypeFilter {
     patterns: Vec<WildMatch>,
     spellings: Arc<[Spelling]>,
 }
 
-/// Why a list of patterns could not be read.
+/// Why a list of patterns is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TypeFilterError {
-    /// A word with `@` that is no preset.
-    #[error("{word:?} is no preset; the presets are {presets}")]
+    /// A word with `@` that is not a preset.
+    #[error("{word:?} is not a preset; the presets are {presets}")]
     UnknownPreset {
         /// The word.
         word: String,
-        /// The presets that there are.
+        /// The known presets.
         presets: String,
     },
-    /// A pattern with characters that no event type has.
-    #[error("{0:?} is no pattern of event types; write for instance invoice.*,charge.refunded or @payments")]
+    /// A pattern with characters that do not occur in event types.
+    #[error("{0:?} is not a pattern of event types; examples are invoice.*,charge.refunded and @payments")]
     BadPattern(String),
 }
 
@@ -93,7 +93,7 @@ impl TypeFilter {
         Ok(Self { patterns, spellings: types.spellings.clone() })
     }
 
-    /// Whether the filter wants this type, in any of its spellings.
+    /// Whether the filter matches this type in any of its spellings.
     pub fn matches(&self, event_type: &str) -> bool {
         let is_wanted = |spelt: &str| self.patterns.iter().any(|pattern| pattern.matches(spelt));
         let others = self.spellings.iter().map(|spelling| spelling(event_type));
@@ -101,10 +101,10 @@ impl TypeFilter {
     }
 }
 
-/// Whether events of real money, of tests, or both are wanted.
+/// A filter for events of live mode, of test mode, or of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LivemodeFilter {
-    /// Both, and those that do not say.
+    /// Both, and events without a mode.
     #[default]
     All,
     /// Only events marked as live.
@@ -114,7 +114,7 @@ pub enum LivemodeFilter {
 }
 
 impl LivemodeFilter {
-    /// Whether the filter wants an event with this mark.
+    /// Whether the filter matches an event of this mode.
     pub fn matches(self, livemode: Option<bool>) -> bool {
         match self {
             Self::All => true,
@@ -124,21 +124,21 @@ impl LivemodeFilter {
     }
 }
 
-/// What one destination instance subscribes to.
+/// The subscription of one destination instance.
 #[derive(Debug, Clone)]
 pub struct Subscription {
-    /// The instance's name; executions bear it.
+    /// The instance's name, which its executions also have.
     pub destination: String,
-    /// The types wanted.
+    /// The types.
     pub types: TypeFilter,
-    /// The modes wanted.
+    /// The modes.
     pub livemode: LivemodeFilter,
     /// What its executions deliver.
     pub mode: Mode,
 }
 
 impl Subscription {
-    /// The execution that the instance gets for an event of this source, if it wants one.
+    /// The execution to create for an event of this source; `None` if the event does not match.
     pub fn execution_for(&self, source: &str, facts: &EventFacts) -> Option<NewExecution> {
         if !self.livemode.matches(facts.livemode) || !self.types.matches(&facts.event_type) {
             return None;

@@ -1,8 +1,8 @@
-//! What an event says, in typed fields that name neither its sender nor its receiver.
+//! The summary of an event, in typed fields that depend on neither its source nor its destination.
 //!
 //! A source builds an [`EventSummary`] from the stored bytes; a destination shows it. So a destination
-//! never parses a body, and a new source or destination needs no change in the other. What a source
-//! cannot tell is `None`: no field is made up.
+//! never parses a body, and a new source or destination needs no change in the other. A fact that
+//! a source does not know is `None`: no value is made up.
 
 use super::event::StoredEvent;
 use super::money::{Currency, Money};
@@ -11,7 +11,7 @@ use chrono::{DateTime, Datelike, Utc};
 /// Joins the parts of a title line. No event id contains it, since none has a blank.
 pub const TITLE_SEPARATOR: &str = " · ";
 
-/// What happened, and the state of the object that it happened to.
+/// What happened, and the state of the object after it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventSummary {
     /// The sender's id of the event.
@@ -24,7 +24,7 @@ pub struct EventSummary {
     pub title: String,
     /// Whether the type reports a success or a failure.
     pub status: EventStatus,
-    /// What it means for the money.
+    /// The outcome for the money.
     pub outcome: EventOutcome,
     /// Why it failed, or the reason that was given for it.
     pub reason: Option<String>,
@@ -36,7 +36,7 @@ pub struct EventSummary {
     pub livemode: Option<bool>,
     /// The account at the sender on whose behalf the event was sent.
     pub account: Option<String>,
-    /// The object that it happened to.
+    /// The object of the event.
     pub object: ObjectSummary,
 }
 
@@ -49,19 +49,19 @@ pub struct ObjectSummary {
     pub id: Option<String>,
     /// The sender's word for its status, such as `past_due`.
     pub status: Option<String>,
-    /// One line about its state, whatever led there: `Invoice 0042 open · EUR 120.00 · jane@example.com`.
+    /// One line about its state, independent of the event: `Invoice 0042 open · EUR 120.00 · jane@example.com`.
     pub title: String,
     /// The currency, also if there is no amount.
     pub currency: Option<Currency>,
     /// The amount that it is about.
     pub amount: Option<Money>,
-    /// How much of it was given back.
+    /// The refunded part of it.
     pub amount_refunded: Option<Money>,
     /// The person or company that it concerns.
     pub person: Person,
     /// The number of its document, such as an invoice's, or the document's id if it has no number.
     pub document_number: Option<String>,
-    /// What it was for; otherwise why it failed.
+    /// The description; otherwise why it failed.
     pub description: Option<String>,
     /// Pages about it.
     pub links: Links,
@@ -107,27 +107,27 @@ pub enum EventOutcome {
     Paid,
     /// A payment, refund or payout failed.
     Failed,
-    /// All of it was given back.
+    /// All of it was refunded.
     Refunded,
-    /// A part of it was given back.
+    /// A part of it was refunded.
     PartlyRefunded,
-    /// A customer disputes it and nothing is decided.
+    /// A customer disputes it, and the dispute is open.
     Disputed,
     /// A dispute was won.
     Won,
     /// A dispute was lost.
     Lost,
-    /// It was called off.
+    /// It was cancelled.
     Canceled,
     /// It is due and not paid.
     PastDue,
-    /// None of these: good to know.
+    /// None of these: information only.
     Info,
 }
 
 impl EventSummary {
-    /// What the stored columns of an event say, without its body: for an event whose source has no
-    /// code for it, or is no longer configured.
+    /// Builds a summary from the stored columns of an event, without its body: for an event that its source
+    /// does not know, or whose source is no longer configured.
     pub fn from_envelope(event: &StoredEvent) -> Self {
         let facts = &event.facts;
         let name = if facts.event_type.is_empty() { "Event" } else { &facts.event_type };
@@ -158,7 +158,7 @@ impl EventSummary {
 }
 
 impl EventStatus {
-    /// The rule of the original service: the last segment of the type decides, by its end.
+    /// The end of the type's last segment decides, as in the original service.
     pub fn of_type(event_type: &str) -> Self {
         let last = event_type.rsplit('.').next().unwrap_or_default();
         match last {
@@ -196,7 +196,7 @@ impl EventOutcome {
     }
 }
 
-/// Whether RFC 3339 can write the year, whatever the time zone makes of its first and last day.
+/// Whether RFC 3339 can represent the year in every time zone.
 pub fn is_writable(at: DateTime<Utc>) -> bool {
     (2..=9998).contains(&at.year())
 }

@@ -40,7 +40,7 @@ impl fmt::Display for Waiting {
             Self::Until { next_try, reason } => {
                 write!(
                     f,
-                    "waits for its next try at {}",
+                    "waits for its next attempt at {}",
                     next_try.to_rfc3339_opts(SecondsFormat::Secs, true)
                 )?;
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
@@ -64,9 +64,9 @@ mod tests {
             (Waiting::Behind(ExecutionId(7)), "waits for execution 7 of the same object, which comes first"),
             (
                 Waiting::Until { next_try, reason: refused() },
-                "waits for its next try at 2027-01-15T08:00:00Z: Notion answered 409",
+                "waits for its next attempt at 2027-01-15T08:00:00Z: Notion answered 409",
             ),
-            (Waiting::Until { next_try, reason: None }, "waits for its next try at 2027-01-15T08:00:00Z"),
+            (Waiting::Until { next_try, reason: None }, "waits for its next attempt at 2027-01-15T08:00:00Z"),
             (Waiting::Worker { reason: refused() }, "due, waits for a worker: Notion answered 409"),
             (Waiting::Worker { reason: None }, "new, waits for a worker"),
         ] {

@@ -78,7 +78,7 @@ pub enum Part {
     At(DateTime<Utc>),
     /// A time by how long ago it was.
     Ago(DateTime<Utc>),
-    /// Where to go on: a command to type, or a link to a page of the dashboard.
+    /// The next step: a command, or a link to a page of the dashboard.
     Link {
         /// The command.
         command: String,

@@ -84,13 +84,13 @@ mod tests {
 
     const DAY: i64 = 24;
 
-    /// Hours by their number, with so many events in each.
+    /// Hours by their number, with this many events in each.
     fn hours(numbers: impl IntoIterator<Item = i64>, events: u64) -> Vec<BusyHour> {
         let at = |number: i64| DateTime::from_timestamp(1_800_000_000 + number * 3600, 0).expect("a time");
         numbers.into_iter().map(|number| BusyHour { at: at(number), events }).collect()
     }
 
-    /// Office hours of so many weeks: Monday to Friday, 9 to 18.
+    /// Office hours of this many weeks: Monday to Friday, 9 to 18.
     fn office(weeks: i64) -> impl Iterator<Item = i64> {
         (0..weeks * 7 * DAY).filter(|hour| hour / DAY % 7 < 5 && (9..18).contains(&(hour % DAY)))
     }

@@ -1,6 +1,6 @@
 //! The health snapshot: the facts that an assessment is made of, read from the store.
 //!
-//! Everyone who reports health reads it here, so all of them see the same facts. It holds no judgement.
+//! Every report of health is based on it, so all of them use the same facts. It assesses nothing.
 
 use super::finding::Matter;
 use super::silence;
@@ -59,8 +59,8 @@ impl From<&Store> for HealthStore {
 pub struct Scope {
     /// The names of the destination instances.
     pub instances: Arc<[String]>,
-    /// What they want and how fast they can be served. If an instance is missing, nobody can tell when its
-    /// backlog clears.
+    /// What they want and how fast they can be served. If an instance is missing, the time until its
+    /// backlog clears is unknown.
     pub destinations: Arc<[DestinationSummary]>,
     /// The sources, which find the causes of rejected requests.
     pub sources: Arc<dyn SourceCatalog>,
@@ -77,7 +77,7 @@ pub struct Snapshot {
     pub destinations: Vec<Destination>,
     /// Whether at least one worker is running, in any process.
     pub has_worker: bool,
-    /// The failure groups that nobody has acknowledged.
+    /// The unacknowledged failure groups.
     pub open_failures: OpenFailures,
     /// The failure groups for alerts; empty unless the snapshot was read for alerts.
     pub recent_failures: RecentFailures,
@@ -124,7 +124,7 @@ pub struct Pause {
     pub remedy: String,
 }
 
-/// The failure groups that nobody has acknowledged.
+/// The unacknowledged failure groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenFailures {
     /// How many there are, counted up to 100.
@@ -204,7 +204,7 @@ impl Snapshot {
         let backlog = part("backlog", within, store.reports.backlog(&scope.instances)).await;
         if let Some(pauses) = pauses {
             read.push(Matter::Paused);
-            // Without the pauses nobody can tell whether a backlog is due to one.
+            // Without the pauses it is unknown whether one of them causes the backlog.
             read.extend(backlog.as_ref().map(|_| Matter::Backlog));
             snapshot.destinations = destinations(scope, &pauses, &backlog.unwrap_or_default());
         }

@@ -1,6 +1,6 @@
-//! The style sheet, the script and the icon, built into the program and cached for good by browsers.
+//! The style sheet, the script and the icon, compiled into the program. Browsers cache them for a year.
 //!
-//! Each has a part of its hash in its address: another content is another address.
+//! Each path contains a part of the content's hash, so changed content has a new path.
 
 use super::error_page::ErrorPage;
 use axum::extract::Path;
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 /// A file that pages refer to.
 pub(super) struct Asset {
-    /// Where it is.
+    /// Its path.
     pub url: String,
     name: String,
     kind: &'static str,
@@ -41,13 +41,13 @@ impl Asset {
     }
 }
 
-/// Gives out one of them by its name with the hash.
+/// Serves an asset by its name, which includes the hash.
 pub(super) async fn asset(Path(name): Path<String>) -> Result<Response, ErrorPage> {
     let known: [&Asset; 3] = [&STYLE, &SCRIPT, &ICON];
     let asset = known
         .into_iter()
         .find(|asset| asset.name == name)
-        .ok_or_else(|| ErrorPage::not_found("There is no such file; an older page may have asked for it."))?;
+        .ok_or_else(|| ErrorPage::not_found("There is no such file; an older page may refer to it."))?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),

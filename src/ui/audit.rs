@@ -1,4 +1,4 @@
-//! `/audit`: who changed what by hand.
+//! `/audit`: who changed what manually.
 
 use super::Ui;
 use super::auth::Visitor;
@@ -14,7 +14,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Which part of it to list.
+/// The query of the page.
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
     cursor: Option<String>,
@@ -30,7 +30,7 @@ pub(super) async fn list(
     let older = page.next.map(Cursor::encode).map(|cursor| address("/audit", &[("cursor", Some(&cursor))]));
     let newest = query.cursor.is_some().then_some("/audit");
     let body = html! {
-        div { h1 { "Audit" } p.lead { "Whatever was done by hand, by the dashboard, the API or the command line." } }
+        div { h1 { "Audit" } p.lead { "Manual actions in the dashboard, the API and the command line." } }
         div data-part="rows" { (rows(&page.rows)) }
         (pager(newest, older.as_deref()))
     };
@@ -40,7 +40,7 @@ pub(super) async fn list(
 fn rows(lines: &[AuditRow]) -> Markup {
     html! {
         @if lines.is_empty() {
-            (empty("Nothing was done by hand yet", "Retries and all other changes that a person makes are written down here."))
+            (empty("No manual actions yet", "Retries and all other manual actions are listed here."))
         } @else {
             (table("Audit", &[Text("When"), Text("Who"), Text("What"), Text("Of"), Text("Detail")], &html! {
                 @for line in lines {
@@ -57,7 +57,7 @@ fn rows(lines: &[AuditRow]) -> Markup {
     }
 }
 
-/// The subject, with a link where it has a page.
+/// The subject, with a link if it has a page.
 fn subject(line: &AuditRow) -> Markup {
     let is_of_many =
         [Action::ExecutionsRetried, Action::EventsReplayed].map(Action::as_str).contains(&&*line.action);
@@ -79,7 +79,7 @@ fn subject(line: &AuditRow) -> Markup {
     }
 }
 
-/// The fields of a detail, each as `name: value`; those of a filter beside the others.
+/// The fields of a detail as `name: value`, including those of a nested filter.
 fn detail(detail: &Value) -> String {
     let Value::Object(fields) = detail else { return String::new() };
     let pairs = fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| match value {

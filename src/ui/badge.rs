@@ -1,6 +1,6 @@
-//! The number on a tab: how many failure groups are not acknowledged.
+//! The badge of the *Failures* tab: the number of unacknowledged failure groups.
 //!
-//! It is on every page, so it is read at most once in a few seconds, and a page waits for it only briefly.
+//! It is on every page. So it is read at most once every 2 s, and a page waits for it at most 300 ms.
 
 use crate::single_flight::SingleFlight;
 use crate::store::FailureGroups;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-/// How far groups are counted.
+/// Groups are counted up to this number.
 pub(super) const COUNTED_MAX: u32 = 100;
 
-/// How long a number is shown without reading it again.
+/// The maximum age of the number.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// How long a page waits for it.
+/// How long a page waits for the number.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The latest number. Cheap to clone.
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 pub(super) struct Badge(SingleFlight<Option<i64>>);
 
 impl Badge {
-    /// The number; `None` if it cannot be read soon.
+    /// The number; `None` if it cannot be read in time.
     pub async fn read(&self, failure_groups: &FailureGroups) -> Option<i64> {
         let failure_groups = failure_groups.clone();
         let load = async move {
@@ -32,7 +32,7 @@ impl Badge {
         timeout(PATIENCE, self.0.get(MAX_AGE, load)).await.ok()?.ok()?
     }
 
-    /// Makes the next page read it again, because it changed.
+    /// Makes the next page read the number again.
     pub fn invalidate(&self) {
         self.0.invalidate();
     }

@@ -10,23 +10,23 @@ use maud::{Markup, html};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The height of a drawing in its own units; its width is one for each step, times [`STEP`].
+/// The height of a drawing in its own units. Its width is [`STEP`] times the number of steps.
 const HEIGHT: i64 = 1000;
 const STEP: i64 = 100;
 
-/// The blank between two bars.
+/// The gap between two bars.
 const GAP: i64 = 18;
 
-/// The least height of what is not nothing.
+/// The minimum height of a bar whose value is not 0.
 const LEAST: i64 = 12;
 
-/// What latencies are read off by.
+/// The grid lines of the latency chart.
 const DECADES_MS: [u64; 8] = [100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 21_600_000, 86_400_000];
 
-/// A number of a step.
+/// Returns a value of a step.
 type Of = fn(&Step) -> i64;
 
-/// What came in, what was delivered, and what failed.
+/// The chart of received events, deliveries and failures.
 pub(super) fn flow(series: &TimeSeries) -> Markup {
     let lines: [(&str, &str, Of); 3] = [
         ("Received", "received", |step| step.received),
@@ -55,7 +55,7 @@ pub(super) fn flow(series: &TimeSeries) -> Markup {
     figure(series, "flow", "Events", &legend, &drawing, &says, &table(series, &head, row))
 }
 
-/// How long it took from receipt to delivery, with the noun of all destinations if they share one.
+/// The chart of the latency from receipt to delivery. Its title has the destinations' noun if they share one.
 pub(super) fn latency(series: &TimeSeries, noun: Option<Noun>) -> Markup {
     let highest = series.steps.iter().filter_map(|step| step.p95_ms.max(step.p50_ms)).max().unwrap_or(1);
     let top = DECADES_MS.into_iter().find(|decade| *decade >= highest.max(1_000)).unwrap_or(highest);
@@ -68,14 +68,14 @@ pub(super) fn latency(series: &TimeSeries, noun: Option<Noun>) -> Markup {
         (line("p50", &points(series, |step| y(step.p50_ms))))
     };
     let drawing = on_grid(&grid, &canvas(series, &shapes));
-    let told = |ms: Option<u64>| ms.map_or_else(|| "–".to_owned(), latency_text);
+    let words = |ms: Option<u64>| ms.map_or_else(|| "–".to_owned(), latency_text);
     let legend = html! {
         ul.legend {
-            li { span.key.p50 {} "Median " strong { (told(series.p50_ms)) } }
-            li { span.key.p95 {} "95 % within " strong { (told(series.p95_ms)) } }
+            li { span.key.p50 {} "Median " strong { (words(series.p50_ms)) } }
+            li { span.key.p95 {} "95 % within " strong { (words(series.p95_ms)) } }
         }
     };
-    let says = format!("Median: {}. 95 % within {}.", told(series.p50_ms), told(series.p95_ms));
+    let says = format!("Median: {}. 95 % within {}.", words(series.p50_ms), words(series.p95_ms));
     let cell = |ms: Option<u64>| ms.map_or_else(none, |ms| html! { (latency_text(ms)) });
     let row = |step: &Step| vec![cell(step.p50_ms), cell(step.p95_ms)];
     let table = table(series, &["Median", "95 % within"], row);
@@ -83,7 +83,7 @@ pub(super) fn latency(series: &TimeSeries, noun: Option<Noun>) -> Markup {
     figure(series, "latency", &title, &legend, &drawing, &says, &table)
 }
 
-/// How much waited, and what waits now: how much at least, and in words.
+/// The chart of the backlog. `at_least` and `now` are the present backlog, as a number and in words.
 pub(super) fn backlog(series: &TimeSeries, at_least: u64, now: &str) -> Markup {
     let of = |step: &Step| step.pending;
     let highest = series
@@ -98,11 +98,11 @@ pub(super) fn backlog(series: &TimeSeries, at_least: u64, now: &str) -> Markup {
     let legend = html! {
         ul.legend {
             li { span.key.pending {} "Now " strong { (now) } }
-            li { "Most " strong { (count(highest)) } }
+            li { "Maximum " strong { (count(highest)) } }
         }
     };
-    let says = format!("Now: {now}. The most: {}.", count(highest));
-    let table = table(series, &["Pending at most"], |step| vec![html! { (count(step.pending)) }]);
+    let says = format!("Now: {now}. Maximum: {}.", count(highest));
+    let table = table(series, &["Pending (maximum)"], |step| vec![html! { (count(step.pending)) }]);
     figure(series, "backlog", "Backlog", &legend, &drawing, &says, &table)
 }
 
@@ -135,7 +135,7 @@ fn figure(
     }
 }
 
-/// What is drawn, stretched to its place.
+/// The drawing, stretched to the available width.
 fn canvas(series: &TimeSeries, shapes: &Markup) -> Markup {
     let width = STEP * i64::try_from(series.steps.len()).unwrap_or_default();
     html! {
@@ -143,14 +143,14 @@ fn canvas(series: &TimeSeries, shapes: &Markup) -> Markup {
     }
 }
 
-/// A line across, and what it stands for.
+/// The height of a horizontal line, and its label.
 type GridLine = (i64, String);
 
 fn grid_of_counts(top: i64) -> Vec<GridLine> {
     [0, top / 2, top].map(|n| (HEIGHT - scaled(n, top), count(n))).to_vec()
 }
 
-/// The lines behind what is drawn, and their values before it.
+/// Adds the grid lines behind a drawing and their labels in front of it.
 fn on_grid(lines: &[GridLine], drawn: &Markup) -> Markup {
     let percent = |y: i64| format!("{}.{}%", y / 10, y.rem_euclid(10));
     html! {
@@ -174,15 +174,15 @@ fn bars(series: &TimeSeries, class: &str, top: i64, of: impl Fn(&Step) -> i64) -
     }
 }
 
-/// The middle of each step, and how high the line is there.
+/// The points of a line, one in the middle of each step.
 fn points(series: &TimeSeries, y: impl Fn(&Step) -> Option<i64>) -> Vec<Option<(i64, i64)>> {
     (STEP / 2..).step_by(100).zip(&series.steps).map(|(x, step)| y(step).map(|y| (x, y))).collect()
 }
 
-/// What is drawn of a point alone: a dash around it, as no line leads there.
+/// The mark of an isolated point: a dash, because no line leads to it.
 const DASH: &str = "m-30 0h60";
 
-/// A line through these points, broken where there is none; a point alone is a dash.
+/// A line through these points, interrupted at missing ones; an isolated point is a dash.
 fn line(class: &str, points: &[Option<(i64, i64)>]) -> Markup {
     let mut path = String::new();
     for run in points.split(Option::is_none) {
@@ -214,12 +214,12 @@ fn table(series: &TimeSeries, head: &[&str], row: impl Fn(&Step) -> Vec<Markup>)
     }
 }
 
-/// How high a number is drawn.
+/// The height of a number.
 fn scaled(n: i64, top: i64) -> i64 {
     n.clamp(0, top).saturating_mul(HEIGHT) / top.max(1)
 }
 
-/// The next number that reads well: 1, 2 or 5 and noughts.
+/// The next round number: 1, 2 or 5 followed by zeros.
 fn round_up(n: i64) -> i64 {
     let mut unit: i64 = 1;
     loop {
@@ -233,7 +233,7 @@ fn round_up(n: i64) -> i64 {
     }
 }
 
-/// How high a latency is drawn: as far apart as their logarithms.
+/// The height of a latency, on a logarithmic scale.
 fn on_decades(ms: u64, top: u64) -> i64 {
     let [least, ms, top] = [100, ms.max(100), top.max(101)].map(logarithm);
     let share = (ms - least) / (top - least);

@@ -17,10 +17,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::info;
 
-/// The longest note, in characters.
+/// The length limit of a note, in characters.
 const NOTE_CHARACTERS_MAX: usize = 500;
 
-/// What was just done.
+/// The query of the page: the last action.
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
     done: Option<String>,

@@ -1,4 +1,4 @@
-//! The small parts that pages share: states, times, lengths of time, ids, notes, the pager.
+//! Small elements that pages share: states, times, durations, ids, messages, tables, the pager.
 
 pub(super) use crate::domain::humanize::{humanize, humanize_age};
 use crate::domain::quantity;
@@ -7,12 +7,12 @@ use maud::{Markup, html};
 use std::time::Duration;
 use url::form_urlencoded;
 
-/// A state, told by its word and not by its colour alone.
+/// A state, as a word with a colour.
 pub(super) fn status(word: &str) -> Markup {
     html! { span class=(format!("status {}", tone(word))) { (word) } }
 }
 
-/// A moment: UTC in the text, and in the reader's own zone where the script runs.
+/// A time in UTC. The script shows it in the reader's time zone.
 pub(super) fn time(at: DateTime<Utc>) -> Markup {
     html! {
         time datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
@@ -21,7 +21,7 @@ pub(super) fn time(at: DateTime<Utc>) -> Markup {
     }
 }
 
-/// How long ago a moment was; the script lets it grow.
+/// How long ago a time was. The script keeps it up to date.
 pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! {
         time data-ago="" datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
@@ -30,7 +30,7 @@ pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// So many seconds, where they are no more than a length of time can be.
+/// A duration of this many seconds; `None` if it is too long to represent.
 pub(super) fn span(seconds: u64) -> Option<TimeDelta> {
     i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds)
 }
@@ -40,23 +40,23 @@ pub(super) fn took(duration_ms: i32) -> String {
     humanize(Duration::from_millis(duration_ms.try_into().unwrap_or_default()))
 }
 
-/// A number with its thousands apart.
+/// A number with separated thousands.
 pub(super) fn count(number: i64) -> String {
     let sign = if number < 0 { "-" } else { "" };
     format!("{sign}{}", quantity::count(number.unsigned_abs(), false))
 }
 
-/// A text of parts, such as the type of an event, which may be broken behind a dot or an underscore.
+/// A text such as the type of an event, with possible line breaks after dots and underscores.
 pub(super) fn in_parts(text: &str) -> Markup {
     html! { @for part in text.split_inclusive(['.', '_']) { (part) wbr; } }
 }
 
-/// Where there is nothing to tell.
+/// The sign for a missing value.
 pub(super) fn none() -> Markup {
     html! { span.none aria-label="none" { "–" } }
 }
 
-/// A text, or that there is none.
+/// A text, or the sign for a missing value.
 pub(super) fn maybe(text: Option<&str>) -> Markup {
     match text {
         Some(text) => html! { (text) },
@@ -64,7 +64,7 @@ pub(super) fn maybe(text: Option<&str>) -> Markup {
     }
 }
 
-/// Says that a list has no rows, and why that may be so.
+/// The message of a list without rows.
 pub(super) fn empty(title: &str, hint: &str) -> Markup {
     html! { div.empty { strong { (title) } p { (hint) } } }
 }
@@ -72,13 +72,13 @@ pub(super) fn empty(title: &str, hint: &str) -> Markup {
 /// A column of a [`table`], by its name.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Head<'a> {
-    /// Of words.
+    /// A column of text.
     Text(&'a str),
-    /// Of numbers, which stand below one another.
+    /// A column of numbers, which are aligned.
     Number(&'a str),
 }
 
-/// A table of these rows; `label` names it for who hears it. It scrolls by itself where it is too wide.
+/// A table of these rows. `label` is its name for screen readers. It scrolls if it is too wide.
 pub(super) fn table(label: &str, heads: &[Head<'_>], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(label) {
@@ -97,14 +97,14 @@ pub(super) fn table(label: &str, heads: &[Head<'_>], rows: &Markup) -> Markup {
     }
 }
 
-/// What was just done, by the word that a redirect carries; other words say nothing.
+/// The message about the last action, by the word in the redirect's query; empty for unknown words.
 pub(super) fn done(word: Option<&str>) -> Markup {
     let text = match word {
-        Some("retried") => "It is tried again now.",
-        Some("sent") => "The test event was sent and taken.",
-        Some("cancelled") => "It is cancelled and will not be delivered, unless it is retried.",
-        Some("acknowledged") => "Acknowledged: what fails with this cause from now on is news again.",
-        Some("unacknowledged") => "The acknowledgement is taken back: it counts as unknown again.",
+        Some("retried") => "The execution is retried now.",
+        Some("sent") => "The test event was sent and accepted.",
+        Some("cancelled") => "The execution is cancelled. It is not delivered unless it is retried.",
+        Some("acknowledged") => "Acknowledged. Further failures with this cause are reported again.",
+        Some("unacknowledged") => "The acknowledgement is removed.",
         Some("held") => "It is held: nothing is delivered to it until somebody resumes it.",
         Some("resumed") => {
             "It goes on. If what it was held for is still so, the next delivery holds it again."
@@ -114,8 +114,8 @@ pub(super) fn done(word: Option<&str>) -> Markup {
     html! { p.done role="status" { (text) } }
 }
 
-/// A link to another site, opened apart and told nothing of where it came from; the text alone where the
-/// link leads to no site, but to a script.
+/// A link to another site, which opens in a new tab without a referrer. If the link is not a web address,
+/// such as a script, only its text is shown.
 pub(super) fn outside(href: &str, text: &str) -> Markup {
     if !is_web(href) {
         return html! { (text) };
@@ -123,12 +123,12 @@ pub(super) fn outside(href: &str, text: &str) -> Markup {
     html! { a href=(href) target="_blank" rel="noopener noreferrer" { (text) span.arrow aria-hidden="true" { "↗" } span.hidden { " (opens in a new tab)" } } }
 }
 
-/// Whether a link that somebody gave leads to the web, and not to a script.
+/// Whether an external link is a web address, and not a script.
 pub(super) fn is_web(link: &str) -> bool {
     link.starts_with("https://") || link.starts_with("http://")
 }
 
-/// A text with its first letter large, as a sentence begins.
+/// Capitalises the first letter of a text.
 pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
@@ -146,7 +146,7 @@ pub(super) fn address(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// The way to older rows, and back to the newest.
+/// The links to older rows and back to the newest ones.
 pub(super) fn pager(newest: Option<&str>, older: Option<&str>) -> Markup {
     html! {
         @if newest.is_some() || older.is_some() {
@@ -158,7 +158,7 @@ pub(super) fn pager(newest: Option<&str>, older: Option<&str>) -> Markup {
     }
 }
 
-/// The colour that goes with a word.
+/// The colour of a state.
 fn tone(word: &str) -> &'static str {
     match word {
         "success" | "delivered" | "ok" | "working" => "good",

@@ -9,7 +9,7 @@ use maud::html;
 use std::borrow::Cow;
 use tracing::error;
 
-/// A page that says what is wrong and what to do. Causes are only logged.
+/// A page with the error and the remedy. Causes are only logged.
 #[derive(Debug, Clone)]
 pub(super) struct ErrorPage {
     status: StatusCode,
@@ -27,7 +27,7 @@ impl ErrorPage {
     }
 
     pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "This cannot be read", detail)
+        Self::new(StatusCode::BAD_REQUEST, "Invalid request", detail)
     }
 
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -41,8 +41,8 @@ impl ErrorPage {
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "Something broke here",
-            "The log tells why, under this answer's x-request-id.",
+            "Internal error",
+            "See the log for the cause, under the x-request-id of this response.",
         )
     }
 
@@ -50,15 +50,15 @@ impl ErrorPage {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "You are logged out",
-            "The session is over or its key is gone. Nothing was done: log in and do it again.",
+            "The session has expired or its key was removed. Nothing was changed: log in and try again.",
         )
     }
 
     pub fn read_only() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "This key may only read",
-            "Nothing was done: log in with a key of the scope write.",
+            "This key is read-only",
+            "Nothing was changed: log in with a key of the scope write.",
         )
     }
 
@@ -66,7 +66,7 @@ impl ErrorPage {
         Self::new(
             StatusCode::FORBIDDEN,
             "Not from this page",
-            "The request did not come from a page of this dashboard, and nothing was done. Programs use the API.",
+            "The request did not come from a page of this dashboard. Nothing was changed. Programs use the API.",
         )
     }
 
@@ -74,12 +74,16 @@ impl ErrorPage {
         Self::new(
             StatusCode::FORBIDDEN,
             "This form is out of date",
-            "It belongs to another session, and nothing was done: go back, load the page anew and do it again.",
+            "The form belongs to another session. Nothing was changed: go back, reload the page and try again.",
         )
     }
 
     pub fn form_too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", "A form may hold 16 KiB; nothing was done.")
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Too large",
+            "A form is limited to 16 KiB. Nothing was changed.",
+        )
     }
 }
 
@@ -87,9 +91,11 @@ impl From<StoreError> for ErrorPage {
     fn from(error: StoreError) -> Self {
         error!(%error, "dashboard request failed");
         match error {
-            StoreError::TimedOut => Self::busy("The database took too long: ask for less, or again later."),
+            StoreError::TimedOut => {
+                Self::busy("The database took too long: narrow the filter, or try again later.")
+            }
             StoreError::Unavailable(_) => Self::busy(
-                "The database is not available. Events are refused with 503 meanwhile, and Stripe sends them again.",
+                "The database is not available. Until it is back, webhooks get 503, and the sender retries them.",
             ),
             StoreError::Refused(_) | StoreError::Unexpected(_) => Self::internal(),
         }

@@ -1,4 +1,4 @@
-//! `/events/{id}`: one event, why it is where it is, and the table of the list.
+//! `/events/{id}`: an event with its deliveries and its story; and the table of the list.
 
 use super::auth::Visitor;
 use super::elements::{
@@ -23,23 +23,23 @@ use bytes::Bytes;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-/// How many events of the same object are shown with one.
+/// The number of other events of the same object that an event's page shows.
 const SIBLINGS: u32 = 11;
 
-/// What was just done.
+/// The query of the page: the last action.
 #[derive(Debug, Deserialize)]
 pub(super) struct ShowQuery {
     done: Option<String>,
 }
 
-/// One event: its facts, its deliveries, all that happened to it, and its body.
+/// One event: its facts, its deliveries, its story and its body.
 pub(super) async fn show(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(id): Path<String>,
     Query(query): Query<ShowQuery>,
 ) -> Result<Html<String>, ErrorPage> {
-    let missing = || ErrorPage::not_found("There is no event of this id.");
+    let missing = || ErrorPage::not_found("There is no event with this id.");
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
     let event = ui.store.events.event(key).await?.ok_or_else(missing)?;
     let of_object = EventFilter { object_id: event.object_id.clone(), ..EventFilter::default() };
@@ -70,7 +70,7 @@ pub(super) async fn show(
         section data-part="deliveries" aria-labelledby="deliveries" {
             h2 id="deliveries" { "Deliveries" }
             @if deliveries.is_empty() {
-                (empty("Nobody wanted it", "No destination asks for events of this type and mode; it is stored."))
+                (empty("No destination", "The event is stored. No destination subscribes to events of this type and mode."))
             } @else {
                 div.cards.wide { @for delivery in deliveries { (card(&visitor, noun(&ui.destinations, &delivery.destination), delivery)) } }
             }
@@ -87,19 +87,19 @@ pub(super) async fn show(
 
 /// The body, byte for byte.
 pub(super) async fn payload(State(ui): State<Ui>, Path(id): Path<String>) -> Result<Response, ErrorPage> {
-    let missing = || ErrorPage::not_found("There is no event of this id, or its body was removed.");
+    let missing = || ErrorPage::not_found("There is no event with this id, or its body was removed.");
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
     let Kept::Whole(body) = kept(&ui, key).await? else { return Err(missing()) };
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 
-/// What is there of a body.
+/// A body, as far as it exists.
 pub(super) enum Kept {
-    /// All of it.
+    /// The complete body.
     Whole(Bytes),
     /// It was removed.
     Removed(RemovedPayload),
-    /// There is no such event any more.
+    /// The event does not exist any more.
     Nothing,
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn kept(ui: &Ui, key: EventKey) -> Result<Kept, ErrorPage> {
     Ok(ui.store.events.payload(key).await?.map_or(Kept::Nothing, |payload| Kept::Whole(payload.body)))
 }
 
-/// A body on a page: laid out, as far as it is shown, and a click away as a whole.
+/// The payload section: the formatted body up to a limit, and a link to the complete body.
 pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
     let body = match kept {
         Kept::Whole(body) => body,
@@ -119,7 +119,7 @@ pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
         Kept::Removed(removed) => {
             let why = match removed.why.as_str() {
                 "erasure" => "its customer was forgotten",
-                _ => "it was older than is kept",
+                _ => "it was older than the retention",
             };
             return html! {
                 section aria-labelledby="payload-title" {
@@ -136,18 +136,18 @@ pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
                 h2 id="payload-title" { "Payload" }
                 div.actions {
                     button.quiet type="button" data-copy="payload" hidden { "Copy" }
-                    a.button.quiet href=(format!("/events/{event}/payload")) { "As it came" }
+                    a.button.quiet href=(format!("/events/{event}/payload")) { "Raw payload" }
                 }
             }
             pre.code id="payload" tabindex="0" aria-label="Payload as JSON" { code { (payload_text::pretty(&text)) } }
             @if !is_all {
-                p.soft { "The first " (payload_text::SHOWN_BYTES_MAX / 1024) " KiB are shown; “As it came” has all of it." }
+                p.soft { "The first " (payload_text::SHOWN_BYTES_MAX / 1024) " KiB are shown; “Raw payload” has all of it." }
             }
         }
     }
 }
 
-/// Our number of an event, or its sender's id.
+/// This service's key of an event, or its sender's id.
 async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, ErrorPage> {
     match id.parse() {
         Ok(number) => Ok(Some(EventKey(number))),
@@ -159,7 +159,7 @@ async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, ErrorPage> {
 pub(super) fn rows(events: &[EventRow]) -> Markup {
     html! {
         @if events.is_empty() {
-            (empty("No event here", "Nothing matches, or nothing has come in yet."))
+            (empty("No events", "No event matches, or none has been received yet."))
         } @else {
             (table("Events", &[Text("Received"), Text("Type"), Text("Object"), Text("Event"), Text("Mode")], &html! {
                 @for event in events {
@@ -176,7 +176,7 @@ pub(super) fn rows(events: &[EventRow]) -> Markup {
     }
 }
 
-/// What is known of an event; what its body tells is there once it is indexed.
+/// The facts of an event; those from its body appear once it is indexed.
 fn facts(ui: &Ui, event: &EventRow, found: Option<&FoundEvent>) -> Markup {
     let at_sender = ui.sources.event_link(&event.event_id, origin(event));
     let sender = ui.sources.sender_of(&event.source);
@@ -209,7 +209,7 @@ fn facts(ui: &Ui, event: &EventRow, found: Option<&FoundEvent>) -> Markup {
     }
 }
 
-/// The money and the customer of an event, with the way to the customer's story.
+/// The money and the customer of an event, with a link to the customer's story.
 fn of_body(found: &FoundEvent) -> Markup {
     let customer = found.customer.as_deref().or(found.customer_email.as_deref());
     html! {
@@ -233,10 +233,10 @@ fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
         @if let (Some(object), false) = (&event.object_id, others.is_empty()) {
             section aria-labelledby="siblings" data-part="siblings" {
                 div.head {
-                    h2 id="siblings" { "More of this object" }
+                    h2 id="siblings" { "Other events of this object" }
                     div.links {
-                        a href=(address("/search", &[("q", Some(object))])) { "Its whole story" }
-                        a href=(address("/events", &[("object", Some(object))])) { "All its events" }
+                        a href=(address("/search", &[("q", Some(object))])) { "Full story" }
+                        a href=(address("/events", &[("object", Some(object))])) { "All events of it" }
                     }
                 }
                 ul.rows {
@@ -255,7 +255,7 @@ fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
     }
 }
 
-/// How one delivery stands, with its buttons for whoever may use them.
+/// The state of one delivery, with its buttons for visitors who may write.
 fn card(visitor: &Visitor, noun: Noun, delivery: &Delivery) -> Markup {
     let (id, title) = (delivery.id, format!("delivery-{}", delivery.id));
     html! {
@@ -278,12 +278,12 @@ fn card(visitor: &Visitor, noun: Noun, delivery: &Delivery) -> Markup {
     }
 }
 
-/// What an event is called.
+/// The display name of an event.
 pub(super) fn type_of(event: &EventRow) -> &str {
     if event.event_type.is_empty() { "(no type)" } else { &event.event_type }
 }
 
-/// Whether real money is concerned.
+/// Live or test mode.
 pub(super) fn mode(livemode: Option<bool>) -> Markup {
     match livemode {
         Some(true) => html! { span.tag.live { "live" } },

@@ -1,5 +1,5 @@
-//! `/executions/{id}`: an event on its way to a destination, why it is where it is, and another try;
-//! and the table of the list.
+//! `/executions/{id}`: an execution with its state, its story, and its retry and cancel buttons; and the
+//! table of the list.
 
 use super::auth::Visitor;
 use super::elements::{
@@ -23,13 +23,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::info;
 
-/// What was just done.
+/// The query of the page: the last action.
 #[derive(Debug, Deserialize)]
 pub(super) struct ShowQuery {
     done: Option<String>,
 }
 
-/// One execution: where it stands and why, what happened so far, and the body that it delivers.
+/// One execution: its state and the reason, its story, and the body that it delivers.
 pub(super) async fn show(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -76,7 +76,7 @@ pub(super) async fn show(
     Ok(layout::page(&visitor, Tab::Executions, &title, &body))
 }
 
-/// Tries an execution again, now.
+/// Retries an execution now.
 pub(super) async fn retry(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -84,20 +84,20 @@ pub(super) async fn retry(
 ) -> Result<Redirect, ErrorPage> {
     match ui.store.interventions.retry(ExecutionId(id), &visitor.who).await? {
         RetryResult::Done => {
-            info!(execution_id = id, who = visitor.who.name(), "retried by hand");
+            info!(execution_id = id, who = visitor.who.name(), "execution retried manually");
             ui.notifier.notify();
             Ok(Redirect::to(&format!("/executions/{id}?done=retried")))
         }
         RetryResult::NotFound => Err(missing()),
         RetryResult::PayloadRemoved => Err(without_payload()),
         RetryResult::Refused(status) => Err(ErrorPage::conflict(format!(
-            "The execution is {status}: {}. Nothing was done.",
+            "The execution is {status}: {}. Nothing was changed.",
             status.why_not_retryable()
         ))),
     }
 }
 
-/// Sets an execution that waits aside: it is not delivered.
+/// Cancels a pending execution: it is not delivered.
 pub(super) async fn cancel(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -105,14 +105,14 @@ pub(super) async fn cancel(
 ) -> Result<Redirect, ErrorPage> {
     match ui.store.interventions.cancel(ExecutionId(id), &visitor.who).await? {
         CancelResult::Done => {
-            info!(execution_id = id, who = visitor.who.name(), "cancelled by hand");
-            // What waited behind it in its lane may be due now.
+            info!(execution_id = id, who = visitor.who.name(), "execution cancelled manually");
+            // The next execution of its lane may be due now.
             ui.notifier.notify();
             Ok(Redirect::to(&format!("/executions/{id}?done=cancelled")))
         }
         CancelResult::NotFound => Err(missing()),
         CancelResult::Refused(status) => Err(ErrorPage::conflict(format!(
-            "The execution is {status}: {}. Nothing was done.",
+            "The execution is {status}: {}. Nothing was changed.",
             status.why_not_cancellable()
         ))),
     }
@@ -122,9 +122,9 @@ pub(super) async fn cancel(
 pub(super) fn rows(executions: &[ExecutionRow], instances: &[String]) -> Markup {
     html! {
         @if executions.is_empty() {
-            (empty("No execution here", "Nothing matches, or no destination wanted what came in."))
+            (empty("No executions", "No execution matches, or no destination subscribes to the received events."))
         } @else {
-            (table("Executions", &[Text("Created"), Text("State"), Text("Type"), Text("To"), Number("Tries"), Number("Took"), Text("Why")], &html! {
+            (table("Executions", &[Text("Created"), Text("State"), Text("Type"), Text("To"), Number("Attempts"), Number("Took"), Text("Why")], &html! {
                 @for execution in executions {
                     tr {
                         td.when { (time(execution.created_at)) }
@@ -157,10 +157,10 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
                     }
                 }
             }
-            div { dt { "Failed tries" } dd { (execution.attempts) } }
+            div { dt { "Failed attempts" } dd { (execution.attempts) } }
             div { dt { "Last answer" } dd { @match execution.response_code { Some(code) => (code), None => (none()) } } }
             div {
-                dt { "Next try" }
+                dt { "Next attempt" }
                 dd { @if execution.is_put_off { (time(execution.run_at)) } @else { (none()) } }
             }
             div { dt { "Page" } dd.mono { @match &execution.remote_id { Some(id) => (id), None => (none()) } } }
@@ -168,7 +168,7 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
     }
 }
 
-/// Why an execution is where it is, with times in the reader's zone.
+/// The reason of an execution's state.
 fn why(execution: &ExecutionRow, instances: &[String]) -> Option<Markup> {
     match execution.waiting(instances) {
         Some(waiting) => Some(waits(&waiting)),
@@ -176,7 +176,7 @@ fn why(execution: &ExecutionRow, instances: &[String]) -> Option<Markup> {
     }
 }
 
-/// What can be done to an execution in this state, for whoever may do it.
+/// The buttons for an execution in this state, for visitors who may write.
 pub(super) fn buttons(visitor: &Visitor, id: ExecutionId, status: Status) -> Markup {
     let is_retryable = status.after(Change::Retry).is_some();
     html! {
@@ -193,7 +193,7 @@ pub(super) fn buttons(visitor: &Visitor, id: ExecutionId, status: Status) -> Mar
     }
 }
 
-/// The button that opens what was written, if the destination gave a link to it.
+/// The button that opens the written entry, if it has a link.
 pub(super) fn remote_button(noun: Noun, link: Option<&str>) -> Markup {
     html! {
         @if let Some(link) = link.filter(|link| is_web(link)) {
@@ -204,10 +204,10 @@ pub(super) fn remote_button(noun: Noun, link: Option<&str>) -> Markup {
 
 fn without_payload() -> ErrorPage {
     ErrorPage::conflict(
-        "The payload of its event was removed, so there is nothing left to deliver. Nothing was done.",
+        "The payload of its event was removed, so there is nothing to deliver. Nothing was changed.",
     )
 }
 
 pub(super) fn missing() -> ErrorPage {
-    ErrorPage::not_found("There is no execution of this number.")
+    ErrorPage::not_found("There is no execution with this id.")
 }

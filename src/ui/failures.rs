@@ -1,4 +1,10 @@
-//! `/failures`: what is failed now, in groups of one cause: what to do about each, and who knows of it.
+//! `/failures`: the failed executions in groups of one cause, with remedies and acknowledgements.
+//!
+//! The list is ordered by the last failure of each group, as of the time when its first page was read, so
+//! that new failures move no group between pages. For each group it reads the first, the last and the
+//! number of failures from one index. The sums of money cover the newest failures: 1,000 for a page of
+//! groups. An acknowledgement covers the failures up to the newest one at that time. So it need not be
+//! undone when another failure follows, and an operator can remove it.
 
 use super::Ui;
 use super::auth::Visitor;
@@ -18,19 +24,19 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::info;
 
-/// The longest note, in characters.
+/// The length limit of a note, in characters.
 const NOTE_CHARACTERS_MAX: usize = 1000;
 
-/// How many groups a page holds.
+/// The number of groups on a page.
 const GROUPS: u32 = 25;
 
-/// How many acknowledged groups are folded away beneath the open ones.
+/// The number of acknowledged groups in the collapsed section below the open ones.
 const FOLDED: u32 = 10;
 
 /// Which groups to list.
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
-    /// Those that somebody knows of.
+    /// The acknowledged ones.
     #[serde(default)]
     known: Option<String>,
     cursor: Option<String>,
@@ -43,14 +49,14 @@ pub(super) struct ShowQuery {
     cursor: Option<String>,
 }
 
-/// What the form of an acknowledgement sends.
+/// The form of an acknowledgement.
 #[derive(Debug, Deserialize)]
 pub(super) struct AcknowledgeForm {
     #[serde(default)]
     note: String,
 }
 
-/// The open groups, and beneath them those that somebody knows of.
+/// The open groups, and below them the acknowledged ones.
 pub(super) async fn list(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -79,7 +85,7 @@ pub(super) async fn list(
         div.head {
             div {
                 h1 { (if wants_known { "Acknowledged failures" } else { "Failures" }) }
-                p.lead { "What failed for good and is failed still, in groups of one cause." }
+                p.lead { "Executions that have failed for good, grouped by cause." }
             }
             @if wants_known { a.button href="/failures" { "Open failures" } }
         }
@@ -120,12 +126,12 @@ pub(super) async fn show(
     let body = html! {
         div {
             p.kicker { a href="/failures" { "Failures" } }
-            h1 { @match found.rows.first() { Some(group) => bdi { (message(group)) }, None => "Nothing is failed here" } }
+            h1 { @match found.rows.first() { Some(group) => bdi { (message(group)) }, None => "No failed executions" } }
         }
         div.stack-wide data-part="group" {
             @match found.rows.first() {
                 Some(group) => (card(&ui, &visitor, group, now, None)),
-                None => (empty("Nothing is failed in this group any more", "What was retried and succeeded is no longer listed; a failure of the same cause comes back here.")),
+                None => (empty("No failed executions in this group", "Executions that succeeded after a retry are not listed. A new failure with the same cause appears here.")),
             }
         }
         section aria-labelledby="failed" data-part="rows" {
@@ -137,7 +143,7 @@ pub(super) async fn show(
     Ok(layout::page(&visitor, Tab::Failures, "Failures of one cause", &body))
 }
 
-/// Says that somebody knows of what is failed in a group by now.
+/// Acknowledges the present failures of a group.
 pub(super) async fn acknowledge(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -146,25 +152,23 @@ pub(super) async fn acknowledge(
 ) -> Result<Redirect, ErrorPage> {
     let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
     if !ui.store.failure_groups.acknowledge(&visitor.who, &key, note).await? {
-        return Err(ErrorPage::not_found("Nothing is failed in such a group any more."));
+        return Err(ErrorPage::not_found("This group has no failed executions."));
     }
-    info!(group = key, who = visitor.who.name(), "a group of failures was acknowledged");
+    info!(group = key, who = visitor.who.name(), "failure group acknowledged");
     ui.badge.invalidate();
     Ok(Redirect::to("/failures?done=acknowledged"))
 }
 
-/// Takes an acknowledgement back: what is failed in the group is news again.
+/// Removes an acknowledgement: the group is open again.
 pub(super) async fn unacknowledge(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(key): Path<String>,
 ) -> Result<Redirect, ErrorPage> {
     if !ui.store.failure_groups.unacknowledge(&visitor.who, &key).await? {
-        return Err(ErrorPage::not_found(
-            "Nobody has acknowledged such a group, or nothing is failed in it any more.",
-        ));
+        return Err(ErrorPage::not_found("This group is not acknowledged, or it has no failed executions."));
     }
-    info!(group = key, who = visitor.who.name(), "an acknowledgement was taken back");
+    info!(group = key, who = visitor.who.name(), "acknowledgement removed");
     ui.badge.invalidate();
     Ok(Redirect::to("/failures?done=unacknowledged"))
 }
@@ -181,18 +185,18 @@ async fn groups(
 
 fn nothing(wants_known: bool) -> Markup {
     if wants_known {
-        empty("Nothing is acknowledged", "Groups that somebody knows of are listed here.")
+        empty("No acknowledged failures", "Acknowledged groups are listed here.")
     } else {
-        empty("Nothing has failed", "What fails for good is listed here, with its cause and what to do.")
+        empty("No failures", "Executions that fail for good are listed here, with the cause and the remedy.")
     }
 }
 
-/// What the failures of a group have in common.
+/// The common message of a group's failures.
 fn message(group: &FailureGroup) -> &str {
-    if group.pattern.is_empty() { "It says nothing of why." } else { &group.pattern }
+    if group.pattern.is_empty() { "(no message)" } else { &group.pattern }
 }
 
-/// The same as the heading of a card, which leads to the group.
+/// The message as the heading of a card, with a link to the group.
 fn heading(group: &FailureGroup) -> Markup {
     html! {
         h2.failure-message id=(format!("group-{}", group.key)) {
@@ -201,8 +205,8 @@ fn heading(group: &FailureGroup) -> Markup {
     }
 }
 
-/// A group: how many, what, what to do, and the buttons for whoever may use them. Where its page says
-/// what they have in common, it has no heading.
+/// A group: the number of failures, the remedy, and buttons for visitors who may write. On its own page
+/// it has no heading, because the page has one.
 fn card(
     ui: &Ui,
     visitor: &Visitor,
@@ -238,7 +242,7 @@ fn card(
 fn acknowledged(group: &FailureGroup, note: &str) -> Markup {
     html! {
         p.note-shown {
-            strong { (if group.is_acknowledged { "Acknowledged" } else { "Acknowledged before the newest of them" }) }
+            strong { (if group.is_acknowledged { "Acknowledged" } else { "Acknowledged before the newest failure" }) }
             @if let Some(who) = &group.acknowledged_by { " by " (who) }
             @if let Some(at) = group.acknowledged_at { ", " (time(at)) }
             ": " bdi { (note) }
@@ -257,13 +261,13 @@ fn buttons(visitor: &Visitor, group: &FailureGroup) -> Markup {
             a.button.quiet href=(format!("/executions/{}/preview", group.sample)) { "Preview" }
             @if group.is_acknowledged {
                 (layout::post_form(visitor, &format!("/failures/{}/unacknowledge", group.key), &html! {
-                    button type="submit" { "Take the acknowledgement back" }
+                    button type="submit" { "Remove acknowledgement" }
                 }))
             } @else {
                 details.fold id=(format!("acknowledge-{}", group.key)) {
                     summary { "Acknowledge" }
                     (layout::post_form(visitor, &format!("/failures/{}/acknowledge", group.key), &html! {
-                        (note_field(&group.key, "What is known or done about it", "Amount was a text column; mended", NOTE_CHARACTERS_MAX))
+                        (note_field(&group.key, "Note", "Amount was a text column; fixed", NOTE_CHARACTERS_MAX))
                         button type="submit" { "Acknowledge" }
                     }))
                 }
@@ -282,7 +286,7 @@ fn at_least(known: &Page<FailureGroup>) -> String {
     if known.next.is_some() { format!("more than {number}") } else { number.to_string() }
 }
 
-/// Sums, one for each currency, in its own form.
+/// Sums, one for each currency.
 fn money(sums: &[Money]) -> Markup {
     html! {
         @if sums.is_empty() { span.none { "none known" } }

@@ -23,7 +23,7 @@ pub(super) fn optional_note_field(label: &str, example: &str, characters_max: us
 /// Reads a required note and trims it.
 pub(super) fn note_of(text: &str, characters_max: usize) -> Result<&str, ErrorPage> {
     match text.trim() {
-        "" => Err(ErrorPage::bad_request("A note is wanted: why is this done? Nothing was done.")),
+        "" => Err(ErrorPage::bad_request("A note is required. Nothing was changed.")),
         note => checked(note, characters_max),
     }
 }
@@ -39,7 +39,7 @@ pub(super) fn optional_note_of(text: &str, characters_max: usize) -> Result<Opti
 fn checked(note: &str, characters_max: usize) -> Result<&str, ErrorPage> {
     if note.chars().count() > characters_max {
         return Err(ErrorPage::bad_request(format!(
-            "The note is too long: it may have {characters_max} characters. Nothing was done."
+            "The note is too long: the limit is {characters_max} characters. Nothing was changed."
         )));
     }
     Ok(note)

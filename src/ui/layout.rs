@@ -125,7 +125,7 @@ fn document(title: &str, is_live: bool, body: &Markup) -> Html<String> {
 fn account(visitor: &Visitor) -> Markup {
     html! {
         @if let Some(scope) = visitor.scope {
-            span.who title="The key that this session stands for" { (visitor.who.name()) " · " (scope_word(scope)) }
+            span.who title="The API key of this session" { (visitor.who.name()) " · " (scope_word(scope)) }
             (post_form(visitor, "/logout", &html! { button.quiet type="submit" { "Log out" } }))
         }
     }

@@ -4,7 +4,7 @@ use super::Ui;
 use super::auth::Visitor;
 use super::elements::{address, pager};
 use super::error_page::ErrorPage;
-use super::filters::{NotListed, Pairs, has_blanks, told_at_form, window_note};
+use super::filters::{NotListed, Pairs, has_blanks, page_or_message, window_note};
 use super::layout::{self, Tab};
 use super::query::{self, Query};
 use crate::store::{Cursor, Page};
@@ -77,7 +77,7 @@ pub(super) async fn list<W: Wanted>(
     }
     let mut ready = wanted.clone();
     let cursor = query::cursor(query.cursor.as_deref())?;
-    let (page, told) = told_at_form(ready.page(&ui, cursor).await)?;
+    let (page, error) = page_or_message(ready.page(&ui, cursor).await)?;
     let older = page.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));
     let body = html! {
@@ -85,11 +85,11 @@ pub(super) async fn list<W: Wanted>(
             h1 { (W::TITLE) }
             @if visitor.may_write() && !page.rows.is_empty() { (ready.bulk_action()) }
         }
-        (wanted.form(&ui, told.as_deref()))
+        (wanted.form(&ui, error.as_deref()))
         (window_note(wanted.since().is_some(), ready.since().is_some()))
-        @if told.is_none() { div data-part="rows" { (W::rows(&ui, &page.rows)) } }
+        @if error.is_none() { div data-part="rows" { (W::rows(&ui, &page.rows)) } }
         (pager(newest.as_deref(), older.as_deref()))
     };
-    let status = if told.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     Ok((status, layout::page(&visitor, W::TAB, W::TITLE, &body)).into_response())
 }

@@ -59,7 +59,7 @@ pub(super) async fn login(
     }
     if is_remote_over_http(&headers) {
         return Err(ErrorPage::bad_request(
-            "This page came over plain HTTP, and browsers keep a session only over HTTPS or on localhost: open it by https://.",
+            "This page was loaded over plain HTTP. Browsers keep the session only over HTTPS or on localhost: open it with https://.",
         ));
     }
     let Some(key) = find_key(keys, &form.key) else {

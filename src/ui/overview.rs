@@ -1,4 +1,4 @@
-//! `/`: whether money flows, and if not, why.
+//! `/`: the overview: the health assessment, charts, and the latest events, failures and changes.
 
 use super::assessment::{banner, waiting_words};
 use super::auth::Visitor;
@@ -23,10 +23,10 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tracing::debug;
 
-/// How many of the latest events and failures are shown.
+/// The number of the latest events, failures and changes on the page.
 const LATEST: u32 = 8;
 
-/// What the charts show.
+/// The query of the overview: the time range of the charts.
 #[derive(Debug, Deserialize)]
 pub(super) struct OverviewQuery {
     range: Option<String>,
@@ -67,8 +67,8 @@ pub(super) async fn overview(
                 (rejected(&causes, now))
             }
             section data-part="changes" aria-labelledby="changes" {
-                div.head { h2 id="changes" { "Changes by hand" } a href="/audit" { "Audit" } }
-                (by_hand(&changes, now))
+                div.head { h2 id="changes" { "Manual changes" } a href="/audit" { "Audit" } }
+                (manual_changes(&changes, now))
             }
             section data-part="replicas" aria-labelledby="replicas" {
                 h2 id="replicas" { "Replicas" }
@@ -79,7 +79,7 @@ pub(super) async fn overview(
     Ok(layout::page(&visitor, Tab::Overview, &assessment.headline, &body))
 }
 
-/// All that the overview shows.
+/// The data of the overview.
 struct Gathered {
     snapshot: Arc<Snapshot>,
     series: Arc<TimeSeries>,
@@ -96,7 +96,7 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
     let everything = EventFilter::default();
     let (snapshot, series, events, failures, rows) = tokio::try_join!(
         ui.snapshot(),
-        ui.history(range),
+        ui.time_series(range),
         async { Ok::<_, ErrorPage>(ui.store.events.events(&everything, None, LATEST).await?.rows) },
         async { Ok(ui.store.reports.executions(&failed, None, LATEST).await?.rows) },
         async {
@@ -110,19 +110,19 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
     Ok(Gathered { snapshot, series, events, failures, changes, replicas, rejections, cards })
 }
 
-/// Reads what the overview shows, for nobody: who comes first then finds connections that are open and
-/// statements that the database knows.
+/// Reads the overview's data in advance, so that the first visitor finds open connections and prepared
+/// statements.
 pub(super) async fn prepare(ui: &Ui) {
-    // What the first round opened is used by the second one in another order.
+    // The second round uses the connections of the first one in another order.
     for _ in 0..2 {
         if gather(ui, Range::of(None)).await.is_err() {
-            debug!("the overview could not be read beforehand; whoever looks waits a little longer");
+            debug!("warming up the overview failed; the first page takes longer");
             return;
         }
     }
 }
 
-/// The charts, and the ranges that they can show.
+/// The charts, and the links to their time ranges.
 fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Markup {
     let at_least = snapshot.destinations.iter().map(|of| of.pending).sum();
     let waiting = waiting_words(at_least, snapshot.destinations.iter().any(|of| of.is_more));
@@ -130,7 +130,7 @@ fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Mark
         section data-part="numbers" aria-labelledby="numbers" {
             div.head {
                 h2 id="numbers" { "The last " (series.range.name()) }
-                nav.ranges aria-label="Range of time" {
+                nav.ranges aria-label="Time range" {
                     @for range in Range::ALL {
                         a href=(address("/", &[("range", Some(range.word()))])) aria-current=[(range == series.range).then_some("true")] {
                             span aria-hidden="true" { (range.word()) } span.hidden { "The last " (range.name()) }
@@ -150,7 +150,7 @@ fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Mark
 fn latest_events(events: &[EventRow], now: DateTime<Utc>) -> Markup {
     html! {
         @if events.is_empty() {
-            (empty("No event yet", "Point an endpoint of your Stripe account at /api/v1/webhooks/stripe."))
+            (empty("No event yet", "Set up a webhook endpoint at the sender with the URL of this service and the path /api/v1/webhooks/ followed by the name of the source."))
         } @else {
             ul.rows {
                 @for event in events {
@@ -170,7 +170,7 @@ fn latest_events(events: &[EventRow], now: DateTime<Utc>) -> Markup {
 fn latest_failures(failures: &[ExecutionRow], now: DateTime<Utc>) -> Markup {
     html! {
         @if failures.is_empty() {
-            (empty("Nothing has failed", "What fails for good is listed here, with the reason."))
+            (empty("No failures", "Executions that fail for good are listed here, with the reason."))
         } @else {
             ul.rows {
                 @for failure in failures {
@@ -190,7 +190,7 @@ fn latest_failures(failures: &[ExecutionRow], now: DateTime<Utc>) -> Markup {
 fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
     html! {
         @if causes.is_empty() {
-            (empty("None", "Webhooks that fail a check are told here, with the cause and what to do."))
+            (empty("None", "Webhooks that fail verification are listed here, with the cause and the remedy."))
         } @else {
             ul.notes {
                 @for cause in causes {
@@ -203,7 +203,7 @@ fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
                         @if cause.is_current || !cause.cause.is_to_be_mended() {
                             p.soft { (cause.remedy) }
                         } @else {
-                            p.soft { "Webhooks were accepted since." }
+                            p.soft { "Webhooks have been accepted since then." }
                         }
                     }
                 }
@@ -212,7 +212,7 @@ fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn by_hand(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
+fn manual_changes(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
     html! {
         @if changes.is_empty() {
             (empty("None", "Retries, holds and all else that a person does stand here."))
@@ -233,17 +233,17 @@ fn by_hand(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
 fn processes(replicas: &[Replica], now: DateTime<Utc>) -> Markup {
     html! {
         @if replicas.is_empty() {
-            (empty("None", "No process works the queue: without a destination there is nothing to do."))
+            (empty("None", "No worker is running, because no destination is configured."))
         } @else {
             ul.rows {
                 @for replica in replicas {
-                    @let beats = replica.silent_for < WORKER_DEAD_AFTER;
+                    @let is_alive = replica.silent_for < WORKER_DEAD_AFTER;
                     li.row {
-                        span.row-main { (status(if beats { "working" } else { "silent" })) }
-                        span.row-soft { span.mono { (replica.id.to_string().get(..8).unwrap_or_default()) } " · version " (replica.version) " · " (count(replica.leases)) " in hand" }
+                        span.row-main { (status(if is_alive { "working" } else { "silent" })) }
+                        span.row-soft { span.mono { (replica.id.to_string().get(..8).unwrap_or_default()) } " · version " (replica.version) " · " (count(replica.leases)) " running" }
                         span.row-end {
                             @match TimeDelta::from_std(replica.silent_for) {
-                                Ok(silent) if !beats => { "beat " (humanize_age(silent)) " ago" },
+                                Ok(silent) if !is_alive => { "heartbeat " (humanize_age(silent)) " ago" },
                                 _ => { "up " (humanize_age(now - replica.started_at)) },
                             }
                         }

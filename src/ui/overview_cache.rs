@@ -1,6 +1,6 @@
-//! What the overview shows, read once for all open pages: the health snapshot, and what happened.
+//! The cache of the overview: the health snapshot and the time series.
 //!
-//! However many pages are open, each change is read once.
+//! All open pages share it, so each change is read once, however many pages are open.
 
 use super::Ui;
 use super::error_page::ErrorPage;
@@ -10,20 +10,20 @@ use crate::single_flight::SingleFlight;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The age of a snapshot at most, while changes are watched. Otherwise each page reads a new one.
+/// The maximum age of a snapshot while changes are watched. Otherwise each page reads a new one.
 const SNAPSHOT_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The age of a time series at most, while changes are watched: it ends at the present.
-const HISTORY_MAX_AGE: Duration = Duration::from_secs(30);
+/// The maximum age of a time series while changes are watched, because it ends at the present.
+const SERIES_MAX_AGE: Duration = Duration::from_secs(30);
 
-/// The age of a time series at most, while no changes are watched.
-const HISTORY_MAX_AGE_UNWATCHED: Duration = Duration::from_secs(1);
+/// The maximum age of a time series while no changes are watched.
+const SERIES_MAX_AGE_UNWATCHED: Duration = Duration::from_secs(1);
 
 /// The latest snapshot and time series. Cheap to clone: clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OverviewCache {
     snapshot: SingleFlight<Arc<Snapshot>, ErrorPage>,
-    histories: [SingleFlight<Arc<TimeSeries>, ErrorPage>; Range::ALL.len()],
+    series: [SingleFlight<Arc<TimeSeries>, ErrorPage>; Range::ALL.len()],
 }
 
 impl Ui {
@@ -36,10 +36,10 @@ impl Ui {
         self.overview_cache.snapshot.get_version(changes, max_age, read).await
     }
 
-    /// What happened in a range of time up to now.
-    pub(super) async fn history(&self, range: Range) -> Result<Arc<TimeSeries>, ErrorPage> {
+    /// The time series of a range up to now.
+    pub(super) async fn time_series(&self, range: Range) -> Result<Arc<TimeSeries>, ErrorPage> {
         let changes = self.live.changes().numbers;
-        let max_age = if self.live.is_polling() { HISTORY_MAX_AGE } else { HISTORY_MAX_AGE_UNWATCHED };
+        let max_age = if self.live.is_polling() { SERIES_MAX_AGE } else { SERIES_MAX_AGE_UNWATCHED };
         let store = self.store.clone();
         let read = async move {
             let now = store.reports.now().await?;
@@ -47,7 +47,7 @@ impl Ui {
             let buckets = store.statistics.time_series(range.per(), from, to, range.step()).await?;
             Ok(Arc::new(TimeSeries::of(range, from, &buckets)))
         };
-        match self.overview_cache.histories.get(range as usize) {
+        match self.overview_cache.series.get(range as usize) {
             Some(cache) => cache.get_version(changes, max_age, read).await,
             None => read.await,
         }

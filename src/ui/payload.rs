@@ -1,14 +1,14 @@
-//! JSON laid out for reading, its numbers and the order of its fields as they came.
+//! Formats JSON for reading. Numbers and the order of fields stay as they are.
 
 use maud::{Markup, Render, html};
 
-/// The most of a body that a page shows; all of it is a click away.
+/// The limit of a body on a page, in bytes. A link leads to the complete body.
 pub(super) const SHOWN_BYTES_MAX: usize = 64 * 1024;
 
 const INDENT: &str = "  ";
 
-/// Lays out a JSON text, with its strings, names and other values told apart. A text that is cut
-/// off, or no JSON at all, is shown as far as it goes.
+/// Formats a JSON text and marks its names, strings and other values. A truncated or invalid text is
+/// formatted as far as possible.
 pub(super) fn pretty(json: &str) -> Markup {
     let mut depth = 0_usize;
     let mut rest = json.trim_start();
@@ -50,8 +50,8 @@ pub(super) fn pretty(json: &str) -> Markup {
     html! { @for piece in &pieces { (piece) } }
 }
 
-/// As much of a body as a page shows, and whether that is all. Bytes that are no UTF-8 are shown
-/// as the sign for that.
+/// The shown part of a body, and whether it is complete. Bytes that are not UTF-8 become replacement
+/// characters.
 pub(super) fn shown(body: &[u8]) -> (String, bool) {
     let cut = body.get(..SHOWN_BYTES_MAX.min(body.len())).unwrap_or_default();
     (String::from_utf8_lossy(cut).into_owned(), cut.len() == body.len())
@@ -75,13 +75,13 @@ impl Render for Piece {
     }
 }
 
-/// A new line; what is nested absurdly deep is indented no further.
+/// A line break with indentation, which is limited for deep nesting.
 fn line(depth: usize) -> Piece {
     const DEPTH_MAX: usize = 40;
     Piece::Plain(format!("\n{}", INDENT.repeat(depth.min(DEPTH_MAX))))
 }
 
-/// The bytes of the string that a text begins with, quotes included.
+/// The length in bytes of the string at the start of a text, quotes included.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     for (position, byte) in text.bytes().enumerate().skip(1) {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The text that a reader sees.
+    /// The visible text.
     fn seen(json: &str) -> String {
         let markup = pretty(json).into_string();
         let mut text = String::new();

@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Sends one sample event of the given type to this service's own webhook, as Stripe would, and returns
+/// Sends one sample event of the given type to this service's own webhook, as the sender would, and returns
 /// the event's id.
 pub type SendSample = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, SampleError>> + Send + Sync>;
 

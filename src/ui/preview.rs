@@ -1,7 +1,7 @@
-//! `/executions/{id}/preview`: what the next try would write, beside what was written last. Nothing is sent.
+//! `/executions/{id}/preview`: what the next attempt would write, beside what was written last. Nothing is
+//! sent.
 //!
-//! A page of its own that does not keep itself up to date: where the columns are not known, the
-//! destination is asked for them.
+//! The page does not update itself, because creating a preview may read the columns from the destination.
 
 use super::Ui;
 use super::auth::Visitor;
@@ -27,16 +27,16 @@ pub(super) async fn preview(
 ) -> Result<Html<String>, ErrorPage> {
     let execution = ui.store.reports.execution(ExecutionId(id)).await?.ok_or_else(missing)?;
     let made = match (ui.previewer)(ExecutionId(id)).await {
-        Ok(made) => told(id, noun(&ui.destinations, &execution.destination), &made),
+        Ok(made) => sections(id, noun(&ui.destinations, &execution.destination), &made),
         Err(NoPreview::NotFound) => return Err(missing()),
         Err(NoPreview::NoDestination(name)) => empty(
             "Its destination is not configured",
-            &format!("{name:?} is not among DESTINATIONS: configure it again."),
+            &format!("{name:?} is not in DESTINATIONS: configure it again."),
         ),
         Err(NoPreview::NeedsOperator(message)) => empty("Its destination does not work", &message),
         Err(NoPreview::Unavailable(message, again)) => {
             let again = again.as_secs().max(1);
-            empty("Nobody can say just now", &format!("{message}. Load this page again in {again} s."))
+            empty("The preview is not available now", &format!("{message}. Reload this page in {again} s."))
         }
     };
     let title = format!("Preview of execution {id}");
@@ -45,7 +45,7 @@ pub(super) async fn preview(
             div {
                 p.kicker { a href=(format!("/executions/{id}")) { "Execution " (id) } " to " (execution.destination) }
                 h1 { "What would be written now" }
-                p.lead { (execution.event_type) " " (status(&execution.status)) " Nothing is sent by looking." }
+                p.lead { (execution.event_type) " " (status(&execution.status)) " A preview sends nothing." }
             }
             div.actions { a.button href=(format!("/executions/{id}")) { "Back" } }
         }
@@ -54,16 +54,16 @@ pub(super) async fn preview(
     Ok(layout::static_page(&visitor, Tab::Executions, &title, &body))
 }
 
-fn told(id: i64, noun: Noun, made: &ExecutionPreview) -> Markup {
+fn sections(id: i64, noun: Noun, made: &ExecutionPreview) -> Markup {
     let preview = &made.preview;
     html! {
         section.card aria-labelledby="effect" {
             h2 id="effect" { (effect(noun, preview)) }
             @if made.writes != ExecutionId(id) {
                 p.soft {
-                    "The newest state of its object is that of "
+                    "The newest state of its object is from "
                     a href=(format!("/executions/{}", made.writes)) { "execution " (made.writes) }
-                    ", event " span.mono { (made.event_id) } ": that one is written."
+                    ", event " span.mono { (made.event_id) } ", which is written instead."
                 }
             }
             @if !preview.notes.is_empty() { ul.plain { @for note in &preview.notes { li { bdi { (note) } } } } }
@@ -76,9 +76,9 @@ fn told(id: i64, noun: Noun, made: &ExecutionPreview) -> Markup {
 fn effect(noun: Noun, preview: &Preview) -> String {
     let noun = noun.one;
     match preview.effect {
-        Effect::Create => format!("A new {noun} would be made"),
+        Effect::Create => format!("A new {noun} would be created"),
         Effect::Update => format!("Its {noun} would be updated"),
-        Effect::LookFirst => format!("It would be looked for first; then its {noun} is updated, or made"),
+        Effect::LookFirst => format!("It would search for its {noun} first, then update or create it"),
         Effect::Nothing => "Nothing would be written".to_owned(),
     }
 }
@@ -86,13 +86,13 @@ fn effect(noun: Noun, preview: &Preview) -> String {
 fn columns(noun: Noun, preview: &Preview) -> Markup {
     let shown = Shown {
         last: preview.columns.iter().any(|column| column.last.is_some()),
-        fate: preview.columns.iter().any(|column| !column.is_written || column.now.is_none()),
+        effect: preview.columns.iter().any(|column| !column.is_written || column.now.is_none()),
     };
     html! {
         section aria-labelledby="columns" {
-            h2 id="columns" { "Column by column" }
+            h2 id="columns" { "Columns" }
             @if !shown.last && preview.effect == Effect::Update {
-                p.soft.above { "What was written last is kept of objects alone, not of single events; the " (noun.one) " itself shows it." }
+                p.soft.above { "The last written values are stored only for objects, not for single events; see the " (noun.one) " itself." }
             }
             div.scroll tabindex="0" role="region" aria-label="Columns" {
                 table.columns-table {
@@ -100,7 +100,7 @@ fn columns(noun: Noun, preview: &Preview) -> Markup {
                         th scope="col" { "Column" }
                         th scope="col" { (if preview.effect == Effect::Nothing { "Shows" } else { "Would show" }) }
                         @if shown.last { th scope="col" { "Written last" } }
-                        @if shown.fate { th scope="col" { "Would be" } }
+                        @if shown.effect { th scope="col" { "Effect" } }
                     } }
                     tbody { @for column in &preview.columns { (row(column, shown)) } }
                 }
@@ -109,13 +109,13 @@ fn columns(noun: Noun, preview: &Preview) -> Markup {
     }
 }
 
-/// Which cells a row has beside its name and its value.
+/// The optional cells of a row.
 #[derive(Clone, Copy)]
 struct Shown {
-    /// What was written last.
+    /// The last written value.
     last: bool,
-    /// Whether it would be written.
-    fate: bool,
+    /// Whether the value would be written.
+    effect: bool,
 }
 
 fn row(column: &PreviewColumn, shown: Shown) -> Markup {
@@ -125,16 +125,16 @@ fn row(column: &PreviewColumn, shown: Shown) -> Markup {
             th scope="row" { (column.name) }
             td.value { (value(column.now.as_deref())) }
             @if shown.last { td.value { (value(column.last.as_deref())) } }
-            @if shown.fate { td { (fate(column)) } }
+            @if shown.effect { td { (column_effect(column)) } }
         }
     }
 }
 
-fn fate(column: &PreviewColumn) -> Markup {
+fn column_effect(column: &PreviewColumn) -> Markup {
     match (column.is_written, column.now.is_some()) {
         (true, true) => html! { span.tag.live { "written" } },
         (true, false) => html! { span.tag.live { "emptied" } },
-        (false, _) => html! { span.soft { "left alone" } },
+        (false, _) => html! { span.soft { "unchanged" } },
     }
 }
 
@@ -142,11 +142,11 @@ fn value(text: Option<&str>) -> Markup {
     html! { @match text { Some(text) => bdi { (text) }, None => span.none { "empty" } } }
 }
 
-/// The requests themselves, folded away.
+/// The requests, collapsed.
 fn requests(noun: Noun, requests: &[PreviewRequest]) -> Markup {
     html! {
         details.fold {
-            summary { (if requests.len() == 1 { "The request" } else { "The requests, in their order" }) }
+            summary { (if requests.len() == 1 { "The request" } else { "The requests, in order" }) }
             div.stack-wide {
                 @for request in requests {
                     div {
@@ -164,7 +164,7 @@ fn requests(noun: Noun, requests: &[PreviewRequest]) -> Markup {
 fn when(noun: Noun, when: When) -> String {
     match when {
         When::Always => String::new(),
-        When::Found => format!(" where the look finds a {}", noun.one),
-        When::NotFound => " where the look finds none".to_owned(),
+        When::Found => format!(" if the search finds a {}", noun.one),
+        When::NotFound => " if the search finds none".to_owned(),
     }
 }

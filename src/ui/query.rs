@@ -41,7 +41,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
             .await
             .map(|axum::extract::Form(form)| Self(form))
             .map_err(|rejection| {
-                ErrorPage::bad_request(format!("The form: {}. Nothing was done.", rejection.body_text()))
+                ErrorPage::bad_request(format!("The form: {}. Nothing was changed.", rejection.body_text()))
             })
     }
 }
@@ -54,14 +54,14 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         axum::extract::Path::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Path(path)| Self(path))
-            .map_err(|_| ErrorPage::not_found("Nothing has an address like this."))
+            .map_err(|_| ErrorPage::not_found("There is no such page."))
     }
 }
 
 /// The cursor in an address.
 pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, ErrorPage> {
     text.map(Cursor::decode).transpose().map_err(|_| {
-        ErrorPage::bad_request("The address names a place in the list that does not exist: begin anew.")
+        ErrorPage::bad_request("The cursor in the URL is invalid: start again at the first page.")
     })
 }
 
@@ -79,7 +79,7 @@ pub(super) fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 /// Rejects NUL, which Postgres does not accept in text.
 pub(super) fn reject_nul(encoded: &str) -> Result<(), ErrorPage> {
     if encoded.contains("%00") || encoded.contains('\0') {
-        Err(ErrorPage::bad_request("A NUL cannot be part of anything here."))
+        Err(ErrorPage::bad_request("NUL characters are not allowed."))
     } else {
         Ok(())
     }

@@ -1,9 +1,8 @@
-// Makes pages comfortable: times in the reader's zone, parts that stay up to date, copying.
-// Everything can be read and done without it.
+// Enhances pages: times in the reader's zone, live updates, copying. Every page works without it.
 'use strict';
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
-// In tables, where the year can be seen by pointing at the time.
+// In tables; the tooltip has the year.
 const brief = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const hour = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const dayAndHour = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
@@ -21,7 +20,7 @@ function ago(ms) {
   return `${Math.floor(seconds / length)} ${name}${rest ? ` ${rest} ${nextName}` : ''} ago`;
 }
 
-// On a phone the tabs are wider than the bar.
+// On a phone, the tabs are wider than the bar.
 function showTab() {
   document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 }
@@ -50,18 +49,18 @@ function grow() {
   }
 }
 
-// Parts of the page that changed are replaced; what the reader has in hand is left alone.
+// Replaces the parts of the page that changed, except those that the reader is using.
 const shown = new Map();
 function remember(root) {
   for (const part of root.querySelectorAll('[data-part]')) shown.set(part.dataset.part, essence(part));
 }
 
-// A part without the tokens of its forms, which are others on every page and all as good.
+// A part without the tokens of its forms, which differ on every page although all of them are valid.
 function essence(part) {
   return part.outerHTML.replace(/(name="token" value=")[^"]*/g, '$1');
 }
 
-// Says whether a part was left as it was because somebody is just clicking in it.
+// Returns whether a changed part was kept because the reader is clicking in it.
 async function reload() {
   const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
   if (answer.redirected || answer.status === 401) {
@@ -69,15 +68,15 @@ async function reload() {
     return false;
   }
   if (!answer.ok) return false;
-  let isLeft = false;
+  let isKept = false;
   const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
   for (const part of fresh.querySelectorAll('[data-part]')) {
     const name = part.dataset.part;
     const old = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
-    if (!old || shown.get(name) === essence(part) || holds(old)) continue;
-    // What is taken away between the press and the release of a button is never clicked.
+    if (!old || shown.get(name) === essence(part) || isInUse(old)) continue;
+    // A button that is replaced between press and release gets no click.
     if (old.querySelector(':active')) {
-      isLeft = true;
+      isKept = true;
       continue;
     }
     shown.set(name, essence(part));
@@ -90,11 +89,11 @@ async function reload() {
     old.replaceWith(document.adoptNode(part));
     if (focused >= 0) focusables(part)[focused]?.focus({ preventScroll: true });
   }
-  return isLeft;
+  return isKept;
 }
 
-// A part in which somebody types, has typed or selects text is not taken away.
-function holds(part) {
+// A part is in use while the reader types in it, has typed in it, or selects text in it.
+function isInUse(part) {
   const active = document.activeElement;
   if (part.contains(active) && active.matches('input, textarea, select')) return true;
   if ([...part.querySelectorAll('input, textarea')].some((field) => field.value !== field.defaultValue)) return true;
@@ -129,7 +128,7 @@ function live(url) {
         document.addEventListener('visibilitychange', changed, { once: true });
         return;
       }
-      reload().then((isLeft) => { if (isLeft) changed(); }, () => say('Not connected', false));
+      reload().then((isKept) => { if (isKept) changed(); }, () => say('Not connected', false));
     }, Math.max(0, RELOAD_GAP_MS - (performance.now() - last)));
   };
   let stream;
@@ -139,15 +138,15 @@ function live(url) {
     stream = new EventSource(url);
     stream.addEventListener('open', () => {
       say('Live', true);
-      // What changed while nobody listened is caught up with.
+      // Catch up on changes that happened while no stream was open.
       if (opened) changed();
       opened = true;
     });
     stream.addEventListener('changed', changed);
     stream.addEventListener('error', () => {
       say('Not connected', false);
-      // A browser asks again by itself where nobody answered, but not where it was refused: the
-      // session is over, there is no room, or the service is just starting.
+      // After a lost connection the browser retries by itself. After an error response it does not: the
+      // session has expired, too many streams are open, or the service is starting.
       if (stream.readyState !== EventSource.CLOSED) return;
       changed();
       again = setTimeout(listen, LISTEN_AGAIN_MS);
@@ -163,7 +162,7 @@ function live(url) {
   });
 }
 
-// Points at a step of a chart: its numbers stand in the table below, row by row.
+// Shows the numbers of the step under the pointer, which it reads from the rows of the chart's table.
 function pointing() {
   const line = document.createElement('div');
   const bubble = document.createElement('div');

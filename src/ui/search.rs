@@ -1,5 +1,7 @@
-//! `/search`: one box for an id, an e-mail address or a link to what a destination wrote. It leads to the
-//! event, or to the story of the object, the customer or whatever else the events have in common.
+//! `/search`: one field for an id, an e-mail address or a link to an entry at a destination.
+//!
+//! It leads to the event, or to the story of the object, the customer or another common property of the
+//! events that were found.
 
 use super::auth::Visitor;
 use super::elements::{
@@ -22,13 +24,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// The longest text that is looked for.
+/// The length limit of a search text, in characters.
 const CHARACTERS_MAX: usize = 1000;
 
-/// How many events a story tells of at a time.
+/// The number of events of a story on one page.
 const EVENTS: u32 = 20;
 
-/// What is looked for.
+/// The query of the search page.
 #[derive(Debug, Deserialize)]
 pub(super) struct SearchQuery {
     #[serde(default)]
@@ -36,7 +38,7 @@ pub(super) struct SearchQuery {
     cursor: Option<String>,
 }
 
-/// What was found, and what happened to it.
+/// The events that were found, and their story.
 pub(super) async fn search(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -45,7 +47,9 @@ pub(super) async fn search(
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(|text| Sought::read(text, &ui.destinations))
-        .ok_or_else(|| ErrorPage::bad_request("Search for 1 to 1000 characters, not only blanks."))?;
+        .ok_or_else(|| {
+            ErrorPage::bad_request("The search text must have 1 to 1000 characters that are not all blanks.")
+        })?;
     let page = ui.store.events.search(&sought, query::cursor(query.cursor.as_deref())?, EVENTS).await?;
     if let [found] = page.rows.as_slice()
         && found.event.event_id == sought.event_id
@@ -63,7 +67,7 @@ pub(super) async fn search(
         div {
             p.kicker { (capital(subject.kind())) }
             h1 { bdi { (query.q.trim()) } }
-            @if older.is_some() { p.lead { "The newest " (EVENTS) " events that know it; there are older ones." } }
+            @if older.is_some() { p.lead { "The newest " (EVENTS) " matching events; there are older ones." } }
         }
         (subject.facts(&ui))
         section data-part="rows" aria-labelledby="events-title" {
@@ -81,12 +85,12 @@ pub(super) async fn search(
     Ok(layout::page(&visitor, Tab::Search, query.q.trim(), &body).into_response())
 }
 
-/// What the events that were found have in common.
+/// The common property of the events that were found.
 #[derive(Debug)]
 enum Subject<'a> {
-    /// An object, as an event of its own tells of it.
+    /// An object, with one of its events.
     Object(&'a EventRow),
-    /// A customer, as the newest event tells of them.
+    /// A customer, with the newest event that has them.
     Customer(&'a FoundEvent),
     /// Something else.
     Other,
@@ -141,7 +145,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// What the lines of a story of several events are about. Where one is alone it need not be told.
+/// The names for the lines of a story of several events. A single destination is not named.
 fn names(events: &[EventRow], chapters: &[Chapter]) -> Names {
     let destinations: BTreeSet<_> = chapters
         .iter()
@@ -157,11 +161,11 @@ fn names(events: &[EventRow], chapters: &[Chapter]) -> Names {
 fn rows(found: &[FoundEvent], chapters: &[Chapter], subject: &Subject<'_>) -> Markup {
     if found.is_empty() {
         return empty(
-            "Nothing was found",
-            "Events are found by their id at once, and by all else a second or two after they came. Give whole ids and addresses.",
+            "No results",
+            "Events are found by their id immediately, and by everything else 1 to 2 s after receipt. Use complete ids and addresses.",
         );
     }
-    // What the page is about need not be told of each.
+    // The subject of the page is not repeated in each row.
     let (is_object, is_customer) =
         (matches!(subject, Subject::Object(_)), matches!(subject, Subject::Customer(_)));
     let mut heads = vec![Text("Received"), Text("Type"), Text("Delivery"), Number("Amount"), Text("Invoice")];

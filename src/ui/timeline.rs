@@ -1,4 +1,4 @@
-//! A story as a timeline: the lines that the domain tells, with their states, links and times.
+//! A story as a timeline: the lines of `domain::story` with states, links and times.
 
 use super::elements::{capital, outside, status, time, took};
 use crate::domain::event::EventKey;
@@ -8,12 +8,12 @@ use crate::domain::waiting::Waiting;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
-/// What lines are about, where that must be told.
+/// Which events and destinations the lines must name.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// The events by what they are called; empty where the page is about one.
+    /// The display names of the events; empty if the page is about a single event.
     pub events: BTreeMap<EventKey, String>,
-    /// Whether the destination is told.
+    /// Whether lines name the destination.
     pub destinations: bool,
 }
 
@@ -31,12 +31,12 @@ pub(super) fn timeline(lines: &[Line], names: &Names) -> Markup {
     }
 }
 
-/// What an execution waits for, in a sentence: its time in the reader's zone, and what it waits behind a
-/// click away.
+/// What an execution waits for, as a sentence with a time in the reader's zone or a link to the execution
+/// before it.
 pub(super) fn waits(waiting: &Waiting) -> Markup {
     match waiting {
         Waiting::Until { next_try, reason } => html! {
-            "Waits for its next try at " (time(*next_try)) @if let Some(reason) = reason { ": " bdi { (reason) } }
+            "Waits for its next attempt at " (time(*next_try)) @if let Some(reason) = reason { ": " bdi { (reason) } }
         },
         Waiting::Behind(first) => html! {
             "Waits for " a href=(format!("/executions/{first}")) { "execution " (first) } " of the same object, which comes first"
@@ -45,7 +45,7 @@ pub(super) fn waits(waiting: &Waiting) -> Markup {
     }
 }
 
-/// The event and the destination of a line, as far as the page does not say them.
+/// The event and the destination of a line, unless the page is about them.
 fn about(line: &Line, names: &Names) -> Markup {
     html! {
         @if let Some(name) = names.events.get(&line.event) {
@@ -65,26 +65,26 @@ fn what(what: &What) -> Markup {
         What::Tried { number, one, written } => tried(*number, one, written.as_ref()),
         What::ByHand { act } => by_hand(act),
         What::Ended { status: state, reason, remedy, written } => html! {
-            "It ended as " (status(state.as_str())) (told(reason.as_deref())) (told(remedy.as_deref()))
+            "Finished: " (status(state.as_str())) (paragraph(reason.as_deref())) (paragraph(remedy.as_deref()))
             @if let Some(written) = written { p { (link(written)) } }
         },
         What::Waits { waiting } => html! {
             (status(Status::Pending.as_str())) " "
             @if let Some(waiting) = waiting { (waits(waiting)) }
         },
-        What::Runs => html! { (status(Status::Running.as_str())) " A worker has it just now" },
-        // What stands behind the colon is other people's.
+        What::Runs => html! { (status(Status::Running.as_str())) " A worker is processing it" },
+        // The text may contain external data.
         other => html! { bdi { (capital(&other.to_string())) } },
     }
 }
 
 fn tried(number: u32, one: &Try, written: Option<&Written>) -> Markup {
     html! {
-        "Try " (number) ": " (status(&one.outcome))
+        "Attempt " (number) ": " (status(&one.outcome))
         @if let Some(code) = one.code { span.tag { "HTTP " (code) } }
         @if let Some(class) = &one.class { span.tag { (class) } }
         span.soft { " after " (took(one.duration_ms)) }
-        (told(one.message.as_deref()))
+        (paragraph(one.message.as_deref()))
         @if one.request.is_some() || written.is_some() {
             p.soft.pieces {
                 @if let Some(request) = &one.request { span { "Request id " span.mono { (request) } } }
@@ -97,11 +97,11 @@ fn tried(number: u32, one: &Try, written: Option<&Written>) -> Markup {
 fn by_hand(act: &Act) -> Markup {
     html! {
         (capital(&act.action)) " by " strong { bdi { (act.who) } } @if act.with_others { ", with others" }
-        (told(act.note.as_deref()))
+        (paragraph(act.note.as_deref()))
     }
 }
 
-fn told(text: Option<&str>) -> Markup {
+fn paragraph(text: Option<&str>) -> Markup {
     html! { @if let Some(text) = text { p { bdi { (text) } } } }
 }
 

@@ -180,7 +180,7 @@ async fn only_a_form_of_the_session_itself_changes_anything() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{form} {site}");
     }
     let failed = rows::executions().in_status("failed");
-    assert_eq!(service.database.count(failed).await, 1, "nothing was done");
+    assert_eq!(service.database.count(failed).await, 1, "nothing was changed");
     let done = ops.submit(&retry, &token).await;
     assert_eq!(done.headers["location"], format!("/executions/{id}?done=retried").as_str());
     service.until_count(successes(), 1).await;
@@ -205,7 +205,7 @@ async fn a_read_key_sees_everything_but_no_button_and_is_refused() {
     }
     let form = format!("token={}", board.token(&page).await);
     let refused = board.submit(&format!("{page}/retry"), &form).await;
-    assert!(refused.status == StatusCode::FORBIDDEN && refused.body.contains("may only read"));
+    assert!(refused.status == StatusCode::FORBIDDEN && refused.body.contains("is read-only"));
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn the_overview_tells_the_verdict_and_draws_the_range_that_is_asked_for() 
     assert!(page.contains("The last hour") && page.contains("Received: 41."), "{page}");
     let page = service.get("/?range=30d").await.body;
     assert!(page.contains("The last 30 days") && page.contains("Received: 4\u{202f}321."), "{page}");
-    assert!(page.contains("The most: 7.") && page.contains("version"), "{page}");
+    assert!(page.contains("Maximum: 7.") && page.contains("version"), "{page}");
     assert!(service.get("/?range=forever").await.body.contains("The last 24 hours"));
 }
 
@@ -403,11 +403,11 @@ async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_r
         "Created at stripe",
         "signed with the secret <strong>secret-1",
         "Waited 1 h while its destination was held: the &lt;b&gt;token&lt;/b&gt; is refused",
-        "Try 1: ",
+        "Attempt 1: ",
         "HTTP 409",
         "Waited 1 min",
-        " for its next try",
-        "Try 2: ",
+        " for its next attempt",
+        "Attempt 2: ",
         &request,
         "The page",
     ] {
@@ -438,7 +438,7 @@ async fn the_events_of_an_object_and_of_a_customer_are_told_in_one_line_of_time(
         assert!(page.contains(&format!(r#"<p class="kicker">{kind}</p>"#)), "{sought}: {page}");
         let (_, story) = page.split_once("What happened").expect("a story");
         assert_eq!(story.matches("signed with the secret").count(), events, "{sought}: {story}");
-        assert_eq!(story.matches("Try 1: ").count(), events, "{sought}: {story}");
+        assert_eq!(story.matches("Attempt 1: ").count(), events, "{sought}: {story}");
         let told = |what| story.find(what).unwrap_or_else(|| panic!("{what}: {story}"));
         assert!(told("invoice.created</bdi>") < told("invoice.paid</bdi>"), "{sought}");
     }

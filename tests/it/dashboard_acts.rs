@@ -90,7 +90,7 @@ async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
     let done = ops.submit(&path, &format!("{token}&note=%3Ci%3Ewe+know%3C%2Fi%3E")).await;
     assert_eq!(leads_to(&done), "/failures?done=acknowledged");
     let page = ops.open("/failures?done=acknowledged").await.body;
-    assert!(page.contains("Nothing has failed") && page.contains("Acknowledged</strong> by ops"), "{page}");
+    assert!(page.contains("No failures") && page.contains("Acknowledged</strong> by ops"), "{page}");
     assert!(page.contains("&lt;i&gt;we know&lt;/i&gt;") && !page.contains("<i>"), "{page}");
     assert!(!between(&page, "data-part=\"open-failures\"", "</a>").contains('1'), "{page}");
     assert!(ops.open("/failures?known=yes").await.body.contains(&group));
@@ -100,7 +100,7 @@ async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
     assert_eq!(leads_to(&back), "/failures?done=unacknowledged");
     let page = ops.open("/failures?done=unacknowledged").await.body;
     let (open, _) = page.split_once("</main>").expect("a page");
-    assert!(open.contains("taken back") && !open.contains(r#"data-part="known""#), "{page}");
+    assert!(open.contains("acknowledgement is removed") && !open.contains(r#"data-part="known""#), "{page}");
     let twice = ops.submit(&format!("/failures/{group}/unacknowledge"), &token).await;
     assert_eq!(twice.status, StatusCode::NOT_FOUND);
 }
@@ -126,7 +126,7 @@ async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_throug
     service.until_count(successes(), 3).await;
     let page = ops.open(&watched).await.body;
     assert!(
-        page.contains("All of them are through.")
+        page.contains("All of them are finished.")
             && page.contains("Retry of 3 executions")
             && page.contains(">ops, "),
         "{page}"
@@ -136,7 +136,9 @@ async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_throug
     assert!(audit.contains("executions.retried") && audit.contains("mended"), "{audit}");
     let again = ops.submit("/executions/retry", &form).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "there is nothing left to retry");
-    assert!(ops.open(&format!("/failures/{group}")).await.body.contains("Nothing is failed in this group"));
+    assert!(
+        ops.open(&format!("/failures/{group}")).await.body.contains("No failed executions in this group")
+    );
 }
 
 #[tokio::test]
@@ -151,12 +153,12 @@ async fn an_act_on_very_many_takes_the_newest_and_is_gone_on_with() {
     let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&status=failed")).await);
     assert_eq!(service.database.count(failed()).await, 50);
     let page = ops.open(&watched).await.body;
-    assert!(page.contains("10\u{202f}000 of 10\u{202f}000 are still to come"), "{page}");
+    assert!(page.contains("10\u{202f}000 of 10\u{202f}000 remain"), "{page}");
     let rest = between(&page, "href=\"/executions/retry?", "\"").replace("&amp;", "&");
     assert!(ops.open(&format!("/executions/retry?{rest}")).await.body.contains("Retry 50 executions?"));
     let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&{rest}")).await);
     assert_eq!(service.database.count(failed()).await, 0);
-    assert!(ops.open(&watched).await.body.contains("50 of 50 are still to come"));
+    assert!(ops.open(&watched).await.body.contains("50 of 50 remain"));
 }
 
 #[tokio::test]
@@ -173,7 +175,7 @@ async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
     assert!(plan.contains("Replay 1 delivery?"), "{plan}");
     let form = format!("token={}&object=in_2", ops.token(&path).await);
     let watched = leads_to(&ops.submit("/events/replay", &form).await);
-    until_shows(&ops, &watched, "All of them are through.").await;
+    until_shows(&ops, &watched, "All of them are finished.").await;
     assert_eq!(service.sandbox.page_count(), 3);
     let audit = ops.open("/audit").await.body;
     assert!(audit.contains("events.replayed") && audit.contains("in_2"), "{audit}");
@@ -206,7 +208,7 @@ async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button()
         ("/destinations/notion/resume".to_owned(), ""),
     ] {
         let refused = board.submit(&path, &format!("{token}&{form}")).await;
-        assert!(refused.status == StatusCode::FORBIDDEN && refused.body.contains("may only read"), "{path}");
+        assert!(refused.status == StatusCode::FORBIDDEN && refused.body.contains("is read-only"), "{path}");
         for (form, site) in [(form, "same-origin"), (form, "cross-site")] {
             assert_eq!(ops.submit_from(&path, form, site).await.status, StatusCode::FORBIDDEN, "{path}");
         }
@@ -297,19 +299,19 @@ async fn filters_stand_in_the_address_and_in_the_form_and_what_is_wrong_is_told_
     let older = between(older, "href=\"", "\"").replace("&amp;", "&");
     assert!(older.starts_with(&format!("{events}&cursor=")), "{older}");
     assert_eq!(service.get(&older).await.body.matches("<td class=\"when\">").count(), 10);
-    assert!(service.get("/events?livemode=false").await.body.contains("No event here"));
-    assert!(service.get("/events?account=acct_1").await.body.contains("No event here"));
+    assert!(service.get("/events?livemode=false").await.body.contains("No events"));
+    assert!(service.get("/events?account=acct_1").await.body.contains("No events"));
 
     let short = service.get("/executions?status=failed&type=&event=").await;
     assert_eq!(leads_to(&short), "/executions?status=failed", "an address that can be shared");
     for (path, told) in [
         ("/executions?status=lost", "State: "),
         ("/executions?type=%3Cscript%3E", "Type: "),
-        ("/executions?event=evt_none", "Event: there is none"),
+        ("/executions?event=evt_none", "Event: there is no event"),
         ("/executions?created_after=yesterday", "Created from: "),
-        ("/executions?status=success&created_after=2020-01-01", "at most 31 days apart"),
+        ("/executions?status=success&created_after=2020-01-01", "at most 31 days"),
         ("/events?livemode=perhaps", "Mode: "),
-        ("/events?status=failed&received_after=2020-01-01", "at most 31 days apart"),
+        ("/events?status=failed&received_after=2020-01-01", "at most 31 days"),
     ] {
         let page = service.get(path).await;
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}");

@@ -199,8 +199,8 @@ async fn why_tells_all_that_happened_in_its_order() {
         let expected = [
             "created at stripe",
             "received, signed with the secret secret-1, and stored as event 1",
-            "execution 1 to notion: try 1: transient 409 (conflict_error) after",
-            "execution 1 to notion: try 2: delivered 200 after",
+            "execution 1 to notion: attempt 1: transient 409 (conflict_error) after",
+            "execution 1 to notion: attempt 2: delivered 200 after",
         ];
         assert_eq!(happened.len(), expected.len(), "{happened:#?}");
         for (line, start) in happened.iter().zip(expected) {

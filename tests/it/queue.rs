@@ -367,7 +367,7 @@ async fn every_pending_execution_says_what_it_waits_for() {
     service.post_event(&payment("evt_2", NOW + 1, 200)).await;
     let executions = service.executions().await;
     let reason = |place: usize| executions[place]["reason"].as_str().unwrap();
-    assert!(reason(0).starts_with("waits for its next try at 20"), "{executions:?}");
+    assert!(reason(0).starts_with("waits for its next attempt at 20"), "{executions:?}");
     assert!(reason(0).contains("Conflict"), "{executions:?}");
     let behind = format!("waits for execution {} of the same object, which comes first", executions[0]["id"]);
     assert_eq!(reason(1), behind);

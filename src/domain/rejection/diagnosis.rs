@@ -1,32 +1,32 @@
-//! What rejected requests have in common: the causes, and how many were rejected in a row.
+//! The causes of rejected requests, and how many were rejected in a row.
 
 use super::Kept;
 use crate::domain::source::SourceCatalog;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Rejections that are older say nothing about today.
+/// Older rejections are ignored.
 const OF_LATE: TimeDelta = TimeDelta::hours(24);
 
 /// Why requests are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// No configured secret is that of the endpoint which sends, and nothing else is accepted.
+    /// The sending endpoint has another secret than the configured ones, and no event is accepted.
     WrongSecret,
     /// Some requests are accepted and some are signed with a secret that is not configured.
     AnotherSecret,
-    /// Something on the way writes the body anew.
+    /// A proxy rewrites the body.
     BodyRewritten,
-    /// Something on the way drops the signature header.
+    /// A proxy drops the signature header.
     HeaderDropped,
-    /// Something on the way changes the signature header.
+    /// A proxy changes the signature header.
     HeaderChanged,
     /// The two clocks differ.
     Clock,
-    /// The requests were held up or sent again.
+    /// The requests were delayed or replayed.
     Delayed,
-    /// It was signed and is no event.
+    /// The request was signed but is not an event.
     NotAnEvent,
-    /// Somebody else calls this address.
+    /// Another caller uses this URL.
     Stranger,
 }
 
@@ -46,7 +46,7 @@ impl Cause {
         }
     }
 
-    /// Whether it is for the operator to mend; strangers are nobody's fault.
+    /// Whether the operator can fix it; calls by strangers are not a fault.
     pub const fn is_to_be_mended(self) -> bool {
         !matches!(self, Self::Stranger)
     }
@@ -57,9 +57,9 @@ impl Cause {
 pub struct Diagnosis {
     /// What it is.
     pub cause: Cause,
-    /// The rejections that show it, those included of which nothing was kept.
+    /// The number of rejections, including those without a sample.
     pub count: u64,
-    /// The first of those that were kept.
+    /// The time of the oldest sample.
     pub first_at: DateTime<Utc>,
     /// The newest one.
     pub last_at: DateTime<Utc>,
@@ -71,7 +71,7 @@ pub struct Diagnosis {
     pub remedy: String,
 }
 
-/// Requests that were rejected with none accepted between or after them, for causes that are to be mended.
+/// Requests that were rejected in a row, none accepted between or after them, for causes that can be fixed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InARow {
     /// How many.
@@ -80,7 +80,7 @@ pub struct InARow {
     pub newest: Diagnosis,
 }
 
-/// What is rejected in a row now: since an event was accepted at `accepted_at`, and within a day.
+/// The present run of rejections: since an event was accepted at `accepted_at`, and within a day.
 pub fn rejected_in_a_row(
     kept: &[Kept],
     accepted_at: Option<DateTime<Utc>>,

@@ -1,6 +1,6 @@
-//! Rejected requests: the sample that is kept of one, and the causes that several have in common.
+//! Rejected requests: the samples that are kept, and their common causes.
 //!
-//! Nothing here holds a body, a signature or a header's text: enough to find the cause, and nothing
+//! A sample has no body, signature or header value: it is enough to find the cause, and contains nothing
 //! that a customer wrote.
 
 mod diagnosis;
@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use std::str::FromStr;
 
-/// What is kept of a rejected request.
+/// The sample of a rejected request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectionSample {
     /// The source that it was sent to.
@@ -25,29 +25,29 @@ pub struct RejectionSample {
     pub by_sender: bool,
     /// The length of its body.
     pub body_bytes: u64,
-    /// The SHA-256 of its body, in hex: copies of one request can be told.
+    /// The SHA-256 of its body in hex, which identifies copies of one request.
     pub body_sha256: String,
-    /// How its body is written.
+    /// The form of its body.
     pub form: BodyForm,
     /// The time that its signature claims, in Unix seconds.
     pub claimed_at: Option<i64>,
-    /// Whether it says to be about real money.
+    /// Whether it claims to be of live mode.
     pub livemode: Option<bool>,
-    /// How many rejections before it were not kept: at most one per second is.
+    /// The number of rejections before it without a sample: at most one sample per second is kept.
     pub unseen: u64,
 }
 
-/// A sample as it was kept.
+/// A stored sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// When it came.
+    /// When the request arrived.
     pub at: DateTime<Utc>,
-    /// What it was.
+    /// The sample.
     pub sample: RejectionSample,
 }
 
 impl RejectionSample {
-    /// A request to `source` that failed `check`, of whose sender nothing is known. `header_names` are
+    /// A request to `source` that failed `check`, from an unknown sender. `header_names` are
     /// sorted and bounded.
     pub fn new(source: &str, check: &str, header_names: Vec<String>, body: &[u8]) -> Self {
         Self {
@@ -65,20 +65,20 @@ impl RejectionSample {
     }
 }
 
-/// How a body is written, as far as that shows who wrote it.
+/// The form of a body, which hints at who wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BodyForm {
-    /// There is none.
+    /// There is no body.
     Empty,
-    /// No JSON.
+    /// It is not JSON.
     NotJson,
-    /// JSON, and no event.
+    /// JSON, but not an event.
     NotAnEvent,
     /// An event in its sender's own layout.
     AsSent,
     /// An event in another layout: something on the way has rewritten it.
     Rewritten,
-    /// JSON whose layout tells nothing.
+    /// JSON whose layout reveals nothing.
     Unclear,
 }
 
@@ -86,7 +86,7 @@ impl BodyForm {
     const ALL: [Self; 6] =
         [Self::Empty, Self::NotJson, Self::NotAnEvent, Self::AsSent, Self::Rewritten, Self::Unclear];
 
-    /// The form of a body by JSON alone: whether it is an event only its source can tell.
+    /// The form of a body by its JSON alone; only its source recognises an event.
     fn of(body: &[u8]) -> Self {
         match std::str::from_utf8(body) {
             Ok(text) if text.trim().is_empty() => Self::Empty,
@@ -108,7 +108,7 @@ impl BodyForm {
     }
 }
 
-/// A word that names no form.
+/// The word is not a form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no form of a body has this name")]
 pub struct UnknownForm;

@@ -1,4 +1,4 @@
-//! A line of a story, and how it reads as plain text.
+//! A line of a story, and its plain text.
 
 use super::{Act, Try, Wait};
 use crate::domain::event::EventKey;
@@ -7,25 +7,25 @@ use crate::domain::waiting::Waiting;
 use chrono::{DateTime, Utc};
 use std::fmt;
 
-/// Something that happened, or that is so now.
+/// Something that happened, or the present state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// When.
     pub at: Moment,
-    /// To which event.
+    /// The event.
     pub event: EventKey,
-    /// On which way to a destination, where it concerns one: the execution and the instance.
+    /// The execution and the destination instance, if the line concerns one.
     pub delivery: Option<(ExecutionId, String)>,
     /// What.
     pub what: What,
 }
 
-/// When something happened. What is so now comes after all that has happened.
+/// The time of a line. The present comes after everything that has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
-    /// Then.
+    /// In the past.
     At(DateTime<Utc>),
-    /// It is so now.
+    /// Now.
     Now(DateTime<Utc>),
 }
 
@@ -38,12 +38,12 @@ impl Moment {
     }
 }
 
-/// Something that a destination wrote.
+/// An entry that a destination wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// What the destination calls it, such as `page`.
     pub noun: &'static str,
-    /// A link that a person can open.
+    /// A link to the entry.
     pub url: String,
 }
 
@@ -56,51 +56,51 @@ impl fmt::Display for Written {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The sender made the event.
+    /// The sender created the event.
     Created {
-        /// Who that is.
+        /// The source.
         source: String,
     },
-    /// It came, was verified, and was stored.
+    /// It was received, verified and stored.
     Received {
         /// The name of the secret that it was signed with.
         secret: String,
     },
-    /// No destination asks for such events.
+    /// No destination subscribes to it.
     Unwanted,
-    /// It was queued for a destination later than it came.
+    /// It was queued for a destination after it was received.
     Queued,
-    /// There were more tries than are told.
+    /// Earlier attempts are omitted.
     EarlierTries {
-        /// So many.
+        /// Their number.
         count: u32,
     },
     /// It waited.
     Waited {
-        /// How long, and what for.
+        /// How long, and why.
         wait: Wait,
     },
-    /// A worker tried.
+    /// A worker attempted the delivery.
     Tried {
-        /// The how manieth try it was.
+        /// The number of the attempt.
         number: u32,
-        /// How it went.
+        /// Its result.
         one: Try,
-        /// What this try wrote, if it is still delivered.
+        /// The entry that this attempt wrote, if the execution is still delivered.
         written: Option<Written>,
     },
-    /// A person did something.
+    /// A manual action.
     ByHand {
         /// What.
         act: Act,
     },
-    /// It came to its end.
+    /// It finished.
     Ended {
-        /// In which state.
+        /// The final state.
         status: Status,
-        /// Why, where no try said so before.
+        /// The reason, if no attempt gave it.
         reason: Option<String>,
-        /// What to do about it, if it failed and that is known.
+        /// The remedy, if it failed and the remedy is known.
         remedy: Option<String>,
         /// What was written.
         written: Option<Written>,
@@ -110,11 +110,11 @@ pub enum What {
         /// What for.
         waiting: Option<Waiting>,
     },
-    /// A worker has it.
+    /// A worker is processing it.
     Runs,
     /// The body of the event was removed.
     PayloadRemoved {
-        /// Because its customer was to be forgotten; else it was older than is kept.
+        /// Whether that was part of a customer's erasure; otherwise retention removed it.
         is_forgotten: bool,
     },
 }
@@ -137,13 +137,13 @@ impl fmt::Display for What {
         match self {
             Self::Created { source } => write!(f, "created at {source}"),
             Self::Received { secret } => write!(f, "received, signed with the secret {secret}"),
-            Self::Unwanted => f.write_str("no destination asks for events of its type and mode"),
+            Self::Unwanted => f.write_str("no destination subscribes to its type and mode"),
             Self::Queued => f.write_str("queued"),
-            Self::EarlierTries { count: 1 } => f.write_str("one earlier try is not told here"),
-            Self::EarlierTries { count } => write!(f, "{count} earlier tries are not told here"),
+            Self::EarlierTries { count: 1 } => f.write_str("one earlier attempt is omitted"),
+            Self::EarlierTries { count } => write!(f, "{count} earlier attempts are omitted"),
             Self::Waited { wait } => wait.fmt(f),
             Self::Tried { number, one, written } => {
-                write!(f, "try {number}: {one}")?;
+                write!(f, "attempt {number}: {one}")?;
                 told(f, ", ", written.as_ref())
             }
             Self::ByHand { act } => act.fmt(f),
@@ -157,12 +157,12 @@ impl fmt::Display for What {
                 f.write_str("pending")?;
                 told(f, ": ", waiting.as_ref())
             }
-            Self::Runs => f.write_str("a worker has it just now"),
+            Self::Runs => f.write_str("a worker is processing it"),
             Self::PayloadRemoved { is_forgotten: true } => {
                 f.write_str("its payload was removed: its customer was forgotten")
             }
             Self::PayloadRemoved { is_forgotten: false } => {
-                f.write_str("its payload was removed: it was older than is kept")
+                f.write_str("its payload was removed: it was older than the retention")
             }
         }
     }
@@ -194,7 +194,7 @@ impl fmt::Display for Act {
     }
 }
 
-/// A part that is not always there.
+/// Writes an optional part.
 fn told(f: &mut fmt::Formatter<'_>, before: &str, part: Option<&impl fmt::Display>) -> fmt::Result {
     part.map_or(Ok(()), |part| write!(f, "{before}{part}"))
 }

@@ -1,8 +1,10 @@
-//! The story of events: all that happened to them, in the order in which it happened, and what they
-//! wait for now.
+//! The story of events: what happened to them, in order of time, and what they wait for now.
 //!
-//! Rows go in, lines come out. The lines say what happened and leave it to those who show them how
-//! that looks; as plain text they read by themselves.
+//! [`tell`] is a pure function from rows to lines: when an event was created and received, with which
+//! secret, each wait and its reason, each attempt with the destination's id of the request, manual
+//! actions, and the present state. The `why` command prints the lines as plain text. The dashboard shows
+//! the same lines as a timeline: of an event, of one delivery, or of all events of an object or a
+//! customer together. The store reads the rows with six statements, however many events there are.
 
 mod line;
 mod wait;
@@ -16,26 +18,26 @@ use super::execution::{ExecutionId, Status};
 use super::waiting::Waiting;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// An event and what became of it.
+/// An event with its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chapter {
     /// The event.
     pub event: EventKey,
-    /// Who sent it, such as `stripe`.
+    /// The name of its source, such as `stripe`.
     pub source: String,
-    /// When the sender says that it happened.
+    /// When it happened, according to the sender.
     pub created: Option<DateTime<Utc>>,
-    /// When it came.
+    /// When it was received.
     pub received_at: DateTime<Utc>,
     /// The name of the secret that it was signed with.
     pub secret: String,
-    /// When its body was removed, and whether that was because its customer was to be forgotten.
+    /// When its body was removed, and whether that was part of a customer's erasure.
     pub payload_removed: Option<(DateTime<Utc>, bool)>,
-    /// Its ways to the destinations.
+    /// Its deliveries.
     pub deliveries: Vec<Delivery>,
 }
 
-/// The way of an event to one destination instance.
+/// The delivery of an event to one destination instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The execution.
@@ -44,27 +46,27 @@ pub struct Delivery {
     pub destination: String,
     /// When it was queued.
     pub created_at: DateTime<Utc>,
-    /// Where it stands.
+    /// Its state.
     pub status: Status,
-    /// Why it stands there.
+    /// The reason of its state.
     pub reason: Option<String>,
     /// What it waits for, while it is pending.
     pub waiting: Option<Waiting>,
-    /// When it came to its end.
+    /// When it finished.
     pub finished_at: Option<DateTime<Utc>>,
     /// A link to what was written.
     pub remote_url: Option<String>,
-    /// How many tries there were before those that are told.
+    /// The number of attempts before those listed.
     pub earlier_tries: u32,
-    /// The tries, oldest first.
+    /// The attempts, oldest first.
     pub tries: Vec<Try>,
-    /// What people did to it, oldest first.
+    /// The manual actions on it, oldest first.
     pub acts: Vec<Act>,
     /// When its instance was held and is no longer.
     pub holds: Vec<PastHold>,
 }
 
-/// One try to deliver.
+/// One attempt to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Try {
     /// When it began.
@@ -73,7 +75,7 @@ pub struct Try {
     pub duration_ms: i32,
     /// How it ended, in a word.
     pub outcome: String,
-    /// The HTTP status of the answer that decided.
+    /// The HTTP status of the decisive response.
     pub code: Option<i32>,
     /// The kind of failure, in a word.
     pub class: Option<String>,
@@ -83,7 +85,7 @@ pub struct Try {
     pub request: Option<String>,
 }
 
-/// Something that a person did.
+/// A manual action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act {
     /// When.
@@ -92,20 +94,20 @@ pub struct Act {
     pub who: String,
     /// What: `retried`, `cancelled`.
     pub action: String,
-    /// Whether it was done to others as well.
+    /// Whether it was part of a bulk operation.
     pub with_others: bool,
-    /// What they noted.
+    /// The operator's note.
     pub note: Option<String>,
 }
 
-/// Tells of all these events in one line of time. `now` stands behind what is so now; the destinations
-/// name what they wrote and know remedies.
+/// Merges the stories of these events into one list of lines, in order of time. `now` is the time of the
+/// lines about the present. The destinations give the nouns of what they wrote, and the remedies.
 pub fn tell(chapters: &[Chapter], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
     let mut chapters: Vec<&Chapter> = chapters.iter().collect();
     chapters.sort_by_key(|chapter| (chapter.received_at, chapter.event));
     let mut lines: Vec<Line> =
         chapters.into_iter().flat_map(|chapter| of_event(chapter, destinations, now)).collect();
-    // What happened at one time stays in this order: senders tell times to the second.
+    // Lines of the same time keep this order: senders report times in whole seconds.
     lines.sort_by_key(|line| line.at);
     lines
 }
@@ -134,7 +136,7 @@ fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTim
     lines
 }
 
-/// The telling of one delivery.
+/// Collects the lines of one delivery.
 struct Telling<'a> {
     delivery: &'a Delivery,
     destinations: &'a [DestinationSummary],
@@ -146,7 +148,7 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn tell(mut self) -> Vec<(Moment, What)> {
         let delivery = self.delivery;
-        // One statement stores the event and queues it; what a replay queues later is told apart.
+        // One statement stores and queues the event. A replay queues it later, which gets its own line.
         if delivery.created_at != self.received_at {
             self.push(delivery.created_at, What::Queued);
         }
@@ -160,7 +162,7 @@ impl Telling<'_> {
         }
         let mut last = None;
         for (number, one) in (delivery.earlier_tries + 1..).zip(&delivery.tries) {
-            // How long it waited before the first that is told is not known where others came before.
+            // If earlier attempts are omitted, the wait before the first listed one is unknown.
             if last.is_some() || delivery.earlier_tries == 0 {
                 self.wait_before(last, one.at);
             }
@@ -172,13 +174,13 @@ impl Telling<'_> {
         self.told
     }
 
-    /// What it waited for before a try, where it waited.
+    /// Adds the wait before an attempt, if there was one.
     fn wait_before(&mut self, last: Option<&Try>, until: DateTime<Utc>) {
         let delivery = self.delivery;
         let ended = last
             .map_or(delivery.created_at, |last| last.at + TimeDelta::milliseconds(last.duration_ms.into()));
         let act = delivery.acts.iter().map(|act| act.at).filter(|at| (ended..=until).contains(at)).max();
-        // What had come to an end waited for nobody, until somebody had it tried again.
+        // A finished execution did not wait until it was retried manually.
         if act.is_none() && last.is_some_and(|last| is_an_end(&last.outcome)) {
             return;
         }
@@ -189,7 +191,7 @@ impl Telling<'_> {
         }
     }
 
-    /// Where it stands, unless its last try says so.
+    /// Adds the present state, unless the last attempt shows it.
     fn end(&mut self) {
         let delivery = self.delivery;
         let is_told = delivery.tries.last().is_some_and(|last| {
@@ -211,20 +213,20 @@ impl Telling<'_> {
         }
     }
 
-    /// What to do about a failed delivery, if that is known.
+    /// The remedy of a failed delivery, if it is known.
     fn remedy(&self) -> Option<String> {
         let delivery = self.delivery;
         let class = delivery.tries.last().filter(|_| delivery.status == Status::Failed)?.class.as_deref()?;
         known_remedy(self.destinations, &delivery.destination, class)
     }
 
-    /// What was written, if a person can open it.
+    /// The entry that was written, if it has a link.
     fn written(&self) -> Option<Written> {
         let url = self.delivery.remote_url.clone()?;
         Some(Written { noun: noun(self.destinations, &self.delivery.destination).one, url })
     }
 
-    /// Whether this try is the last, and delivered what stands there as delivered.
+    /// Whether this attempt is the last one and delivered the event.
     fn is_told_by(&self, number: u32, one: &Try) -> bool {
         let delivery = self.delivery;
         let count = u32::try_from(delivery.tries.len()).unwrap_or(u32::MAX);
@@ -238,10 +240,10 @@ impl Telling<'_> {
     }
 }
 
-/// The word for a try that delivered.
+/// The outcome of a successful attempt.
 const DELIVERED: &str = "delivered";
 
-/// Whether nothing more is done after a try that ended so, unless somebody asks for it.
+/// Whether an attempt with this outcome is the last one, unless an operator retries.
 fn is_an_end(outcome: &str) -> bool {
     matches!(outcome, DELIVERED | "permanent" | "gone" | "skipped")
 }

@@ -84,7 +84,7 @@ fn what_goes_straight_is_told_in_three_lines() {
         [
             "created at stripe",
             "received, signed with the secret live, and stored as event 3",
-            "execution 7 to notion: try 1: delivered 200 after 500 ms [request req-1], the page is https://notion.so/p",
+            "execution 7 to notion: attempt 1: delivered 200 after 500 ms [request req-1], the page is https://notion.so/p",
         ]
     );
 }
@@ -113,11 +113,11 @@ fn each_wait_is_told_with_its_length_and_what_it_was_for() {
         waits,
         [
             "waited 59 s for its turn",
-            "waited 29 s for its next try",
-            "waited 29 s because the destination had asked for less",
-            "waited 29 s to see whether what may have been written is there",
+            "waited 29 s for its next attempt",
+            "waited 29 s because the destination had asked for fewer calls",
+            "waited 29 s to check whether an earlier write arrived",
             "waited 7 min 29 s while its destination was held: the token is refused",
-            "waited 3 min 19 s for its next try",
+            "waited 3 min 19 s for its next attempt",
         ]
     );
 }
@@ -136,10 +136,10 @@ fn what_a_person_had_tried_again_waited_since_then_and_not_since_it_had_failed()
     assert_eq!(
         of(again.clone()),
         [
-            "try 1: permanent 409 (conflict_error) after 500 ms: Notion said no [request req-1]",
+            "attempt 1: permanent 409 (conflict_error) after 500 ms: Notion said no [request req-1]",
             "retried by ops, with others: mended",
             "waited 5 s for its turn",
-            "try 2: delivered 200 after 500 ms [request req-500], the page is https://notion.so/p",
+            "attempt 2: delivered 200 after 500 ms [request req-500], the page is https://notion.so/p",
         ]
     );
     again.acts.clear();
@@ -164,7 +164,7 @@ fn where_it_stands_is_told_once_and_last() {
         lines[lines.len() - 2..],
         [
             "execution 7 to notion: pending: its destination is held: the token is refused (now)",
-            "execution 7 to notion: a worker has it just now (now)",
+            "execution 7 to notion: a worker is processing it (now)",
         ],
         "now comes after everything, also after a clock that is ahead"
     );
@@ -187,17 +187,14 @@ fn what_is_left_out_and_what_was_removed_is_told() {
             "created at stripe",
             "received, signed with the secret live, and stored as event 3",
             "queued",
-            "4 earlier tries are not told here",
-            "try 5",
-            "try 6",
+            "4 earlier attempts are omitted",
+            "attempt 5",
+            "attempt 6",
             "its customer was forgotten",
         ]
     );
     let unwanted = told(&[chapter(Vec::new())]);
-    assert_eq!(
-        unwanted.last().map(String::as_str),
-        Some("no destination asks for events of its type and mode")
-    );
+    assert_eq!(unwanted.last().map(String::as_str), Some("no destination subscribes to its type and mode"));
 }
 
 #[test]

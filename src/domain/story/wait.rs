@@ -4,7 +4,7 @@ use crate::domain::humanize::humanize_age;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
 
-/// What is shorter needs no words: a worker takes so long to take something on.
+/// Shorter waits are omitted: a worker usually takes this long to claim an execution.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(1);
 
 /// An instance was held from one time to another.
@@ -19,13 +19,13 @@ pub struct PastHold {
 }
 
 impl PastHold {
-    /// How much of a stretch of time it lasted.
+    /// The part of a time range that it covers.
     fn within(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> TimeDelta {
         self.until.min(until) - self.since.max(since)
     }
 }
 
-/// A wait that is over.
+/// A wait that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
     /// How long it was.
@@ -34,24 +34,24 @@ pub struct Wait {
     pub cause: Cause,
 }
 
-/// What somebody waited for.
+/// The reason of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// For most of the time the instance was held, for this reason.
     Held(String),
-    /// The destination had asked for less.
+    /// The destination had asked for fewer calls.
     Throttled,
-    /// A write of unknown outcome had to settle, or to be looked for.
+    /// A write of unknown outcome had to settle, or had to be searched for.
     InDoubt,
-    /// The next try after one that did not come through.
+    /// A retry after a failed attempt.
     NextTry,
     /// Others came first, or the rate had no slot.
     Turn,
 }
 
 impl Wait {
-    /// The wait between two times, where it is worth telling. `outcome` is the word for how the try
-    /// before it ended, where there was one.
+    /// The wait between two times, or `None` if it is too short. `outcome` is the outcome of the attempt
+    /// before it, if there was one.
     pub fn between(
         since: DateTime<Utc>,
         until: DateTime<Utc>,
@@ -80,9 +80,9 @@ impl fmt::Display for Wait {
         write!(f, "waited {}", humanize_age(self.length))?;
         match &self.cause {
             Cause::Held(reason) => write!(f, " while its destination was held: {reason}"),
-            Cause::Throttled => f.write_str(" because the destination had asked for less"),
-            Cause::InDoubt => f.write_str(" to see whether what may have been written is there"),
-            Cause::NextTry => f.write_str(" for its next try"),
+            Cause::Throttled => f.write_str(" because the destination had asked for fewer calls"),
+            Cause::InDoubt => f.write_str(" to check whether an earlier write arrived"),
+            Cause::NextTry => f.write_str(" for its next attempt"),
             Cause::Turn => f.write_str(" for its turn"),
         }
     }

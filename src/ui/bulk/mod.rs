@@ -39,7 +39,7 @@ const BATCHES_MAX: usize = 10;
 /// After this time a request starts no further statement.
 const TIME_MAX: Duration = Duration::from_secs(8);
 
-/// The longest note, in characters.
+/// The length limit of a note, in characters.
 const NOTE_CHARACTERS_MAX: usize = 500;
 
 /// The audit data of an operation: its detail and its caller.
@@ -84,7 +84,7 @@ impl Totals {
         for _ in 0..BATCHES_MAX {
             let Batch { counts, created, line, next } = match run_batch(totals.next).await {
                 Ok(batch) => batch,
-                Err(NotListed::Refused(error)) if totals.lines.is_some() => {
+                Err(NotListed::Failed(error)) if totals.lines.is_some() => {
                     warn!(?error, "bulk operation ended early");
                     return Ok(totals);
                 }
@@ -112,7 +112,7 @@ impl Totals {
     fn progress_page(self) -> Result<Redirect, ErrorPage> {
         let Some((first, last)) = self.lines else {
             return Err(ErrorPage::conflict(
-                "Nothing was there to be done any more: the list has changed meanwhile. Nothing was done.",
+                "The list has changed and nothing matches any more. Nothing was changed.",
             ));
         };
         let (last, cursor) = (last.to_string(), self.next.map(Cursor::encode));
@@ -156,13 +156,13 @@ fn plan_page(
                 @if all == 0 { "Nothing to " (labels.verb.to_lowercase()) }
                 @else { (labels.verb) " " @if is_more { "the newest " } (number) " " (things) "?" }
             }
-            p.lead { "Nothing is changed yet." }
+            p.lead { "Nothing has been changed yet." }
         }
         @if all == 0 {
-            (empty("Nothing here can be done again", "What runs is left alone, and so is what has no payload any more."))
+            (empty("No matching deliveries", "Running executions and events without a payload are skipped."))
         } @else {
             section.card aria-labelledby="plan" {
-                h2.hidden id="plan" { "What would be done" }
+                h2.hidden id="plan" { "Plan" }
                 dl.figures {
                     @for (destination, some) in totals.counts.iter().filter(|(_, some)| **some > 0) {
                         div { dt { "To " (destination) } dd { (count(i64::try_from(*some).unwrap_or(i64::MAX))) } }
@@ -174,7 +174,7 @@ fn plan_page(
                 }
                 ul.plain.soft {
                     @for note in labels.notes { li { (note) } }
-                    @if is_more { li { "There are more: go on with them when these are queued." } }
+                    @if is_more { li { "There are more. Continue with them after these are queued." } }
                 }
                 @if pairs.iter().any(|(_, value)| value.is_some()) { dl.facts.asked { (in_words(pairs)) } }
                 (more)
@@ -182,9 +182,9 @@ fn plan_page(
                     div.acts {
                         (layout::post_form(visitor, labels.path, &html! {
                             (hidden(pairs))
-                            (optional_note_field("A note for the audit, if you like", "the column is there again", NOTE_CHARACTERS_MAX))
+                            (optional_note_field("Note for the audit (optional)", "the column exists again", NOTE_CHARACTERS_MAX))
                             button.primary type="submit" { (labels.verb) " " (number) " " (things) }
-                            a.button.quiet href=(address(labels.list, pairs)) { "Leave it" }
+                            a.button.quiet href=(address(labels.list, pairs)) { "Cancel" }
                         }))
                     }
                 }

@@ -33,7 +33,7 @@ pub(in crate::ui) async fn show(
     Path(first): Path<i64>,
     Query(query): Query<ProgressQuery>,
 ) -> Result<Html<String>, ErrorPage> {
-    let missing = || ErrorPage::not_found("The audit has no act on many of this number.");
+    let missing = || ErrorPage::not_found("There is no bulk operation with this id.");
     let operation =
         ui.store.reports.bulk_operation(first, query.last.unwrap_or(first)).await?.ok_or_else(missing)?;
     let is_replay = operation.first.action == Action::EventsReplayed.as_str();
@@ -50,11 +50,11 @@ pub(in crate::ui) async fn show(
             h1 { (headline) }
             p.lead { (operation.first.who) ", " (time(operation.first.at)) @if let Some(note) = note { ": " bdi { (note) } } }
         }
-        section.card aria-label="How it gets on" data-part="act" aria-live="polite" { (progress(&ui, &operation)) }
+        section.card aria-label="Progress" data-part="act" aria-live="polite" { (progress(&ui, &operation)) }
         @if let (Some(cursor), true) = (&query.cursor, visitor.may_write()) {
-            section.strip aria-label="Go on" {
-                span.strip-text { "These were the newest ones; there are more." }
-                a.button.primary href=(filter.address(cursor)) { "Go on with the others …" }
+            section.strip aria-label="Continue" {
+                span.strip-text { "These are the newest ones; there are more." }
+                a.button.primary href=(filter.address(cursor)) { "Continue with the rest …" }
             }
         }
         (filter.summary())
@@ -71,9 +71,9 @@ fn progress(ui: &Ui, operation: &BulkOperation) -> Markup {
     let is_open = |word: &str| word.parse::<Status>().is_ok_and(|status| !status.is_terminal());
     let (open, good, failed) = (of(&is_open), of(&|word| word == "success"), of(&|word| word == "failed"));
     let headline = match (open, failed) {
-        (0, 0) => "All of them are through.".to_owned(),
-        (0, failed) => format!("All of them are through; {} failed again.", number(failed)),
-        (open, _) => format!("{} of {} are still to come.", number(open), number(all)),
+        (0, 0) => "All of them are finished.".to_owned(),
+        (0, failed) => format!("All of them are finished; {} failed again.", number(failed)),
+        (open, _) => format!("{} of {} remain.", number(open), number(all)),
     };
     let waiting: Counts = operation.states.iter().filter(|state| is_open(&state.status)).fold(
         Counts::new(),
@@ -92,9 +92,9 @@ fn progress(ui: &Ui, operation: &BulkOperation) -> Markup {
             }
             @if let (true, Some(time)) = (open > 0, estimated_duration(ui, &waiting)) { div { dt { "Takes about" } dd { (time) } } }
         }
-        @if operation.is_more { p.soft { "The first " (number(u64::from(BULK_OPERATION_COUNTED_MAX))) " of them are counted." } }
-        @if all == 0 { p.soft { "All of them were retried once more since, or were removed." } }
-        @if failed > 0 { p { a href="/failures" { "What failed, and why" } } }
+        @if operation.is_more { p.soft { "Only the first " (number(u64::from(BULK_OPERATION_COUNTED_MAX))) " are counted." } }
+        @if all == 0 { p.soft { "All of them were retried again since then, or were removed." } }
+        @if failed > 0 { p { a href="/failures" { "Failures and their causes" } } }
     }
 }
 
@@ -164,7 +164,7 @@ impl Filter {
         html! {
             @if !self.pairs.is_empty() {
                 section.card aria-labelledby="asked" {
-                    h2 id="asked" { "What was asked for" }
+                    h2 id="asked" { "Filter" }
                     dl.facts { (in_words(&self.pairs())) }
                 }
             }

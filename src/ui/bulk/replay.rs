@@ -25,9 +25,9 @@ const LABELS: Labels = Labels {
     path: "/events/replay",
     list: "/events",
     notes: &[
-        "Each event goes to the destinations that want it now, also where they did not want it then.",
-        "What runs or waits is left alone, and so is what was cancelled or superseded.",
-        "What was delivered before is updated and never written a second time, and what comes in meanwhile goes first.",
+        "Each event is delivered to the destinations that subscribe to it now, even if they did not at the time.",
+        "Running, pending, cancelled and superseded executions are skipped.",
+        "Earlier deliveries are updated and never written twice. New events have priority.",
     ],
 };
 
@@ -101,7 +101,7 @@ fn choice(ui: &Ui, pairs: &[(&'static str, Option<&str>)], only: Option<&str>) -
         @if ui.instances.len() > 1 {
             nav.choice aria-label="Destination" {
                 span.soft { "To" }
-                a href=(to(None)) aria-current=[only.is_none().then_some("true")] { "all that want it" }
+                a href=(to(None)) aria-current=[only.is_none().then_some("true")] { "all that subscribe to it" }
                 @for name in &*ui.instances {
                     a href=(to(Some(name))) aria-current=[(only == Some(name)).then_some("true")] { (name) }
                 }
@@ -118,7 +118,7 @@ async fn totals(
     entry: Option<(Option<&str>, &Visitor)>,
 ) -> Result<Totals, NotListed> {
     if let Some(name) = only.filter(|only| ui.instances.iter().all(|name| name != only)) {
-        return Err(NotListed::Told(format!("Destination: none is called {name:?}.")));
+        return Err(NotListed::Invalid(format!("Destination: no destination is named {name:?}.")));
     }
     let filter = wanted.read(ui).await?;
     let mut asked = wanted.detail();

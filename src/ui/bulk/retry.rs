@@ -24,9 +24,9 @@ const LABELS: Labels = Labels {
     path: "/executions/retry",
     list: "/executions",
     notes: &[
-        "What comes in meanwhile goes first.",
-        "What was delivered before is updated and never written a second time.",
-        "Attempts are counted anew.",
+        "New events have priority.",
+        "Earlier deliveries are updated and never written twice.",
+        "The count of attempts starts again at 0.",
     ],
 };
 
@@ -102,12 +102,14 @@ async fn totals(
     entry: Option<(Option<&str>, &Visitor)>,
 ) -> Result<Totals, NotListed> {
     let status = match wanted.status.as_deref() {
-        Some(word) => word.parse::<Status>().map_err(|error| NotListed::Told(format!("State: {error}.")))?,
+        Some(word) => {
+            word.parse::<Status>().map_err(|error| NotListed::Invalid(format!("State: {error}.")))?
+        }
         None => Status::Failed,
     };
     if !can_be_retried(status) {
-        return Err(NotListed::Told(format!(
-            "What is {status} cannot be retried: {}.",
+        return Err(NotListed::Invalid(format!(
+            "Executions in the state {status} cannot be retried: {}.",
             status.why_not_retryable()
         )));
     }

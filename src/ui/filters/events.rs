@@ -1,7 +1,7 @@
-//! Which events are asked for.
+//! The filter of the list of events.
 
 use super::fields::{select_field, text_field, time_field};
-use super::{NotListed, Pairs, clear, detail, instant, states, status, told, types, written};
+use super::{NotListed, Pairs, clear, detail, error_message, instant, states, status, types, written};
 use crate::store::{Cursor, EventFilter, EventRow, Page, Window};
 use crate::ui::layout::Tab;
 use crate::ui::list::Wanted;
@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Which events an address asks for.
+/// The filter of events in a query string.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::ui) struct EventsWanted {
@@ -82,7 +82,7 @@ impl Wanted for EventsWanted {
                         (time_field("received_before", "Received until", self.received_before.as_deref()))
                     }
                 }
-                (told(error))
+                (error_message(error))
             }
         }
     }
@@ -97,12 +97,12 @@ impl Wanted for EventsWanted {
 }
 
 impl EventsWanted {
-    /// The filter as the audit keeps it.
+    /// The filter for the audit.
     pub fn detail(&self) -> Value {
         detail(&self.pairs())
     }
 
-    /// The filter, with the time written into it that was not given and is wanted.
+    /// The filter for the store. If it requires a time range and has none, the range is added to `self`.
     pub async fn read(&mut self, ui: &Ui) -> Result<EventFilter, NotListed> {
         let mut filter = EventFilter {
             source: self.source.clone(),
@@ -114,7 +114,9 @@ impl EventsWanted {
                 Some("true") => Some(true),
                 Some("false") => Some(false),
                 Some(_) => {
-                    return Err(NotListed::Told("Mode: must be true for live or false for test.".to_owned()));
+                    return Err(NotListed::Invalid(
+                        "Mode: must be true for live or false for test.".to_owned(),
+                    ));
                 }
             },
             status: status(self.status.as_deref())?,

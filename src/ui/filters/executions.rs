@@ -1,7 +1,9 @@
-//! Which executions are asked for.
+//! The filter of the list of executions.
 
 use super::fields::{select_field, text_field, time_field};
-use super::{NotListed, Pairs, clear, detail, event_key, instant, states, status, told, types, written};
+use super::{
+    NotListed, Pairs, clear, detail, error_message, event_key, instant, states, status, types, written,
+};
 use crate::store::{Cursor, ExecutionFilter, ExecutionRow, Page, Window};
 use crate::ui::layout::Tab;
 use crate::ui::list::Wanted;
@@ -11,7 +13,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Which executions an address asks for.
+/// The filter of executions in a query string.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::ui) struct ExecutionsWanted {
@@ -88,7 +90,7 @@ impl Wanted for ExecutionsWanted {
                         (time_field("created_before", "Created until", self.created_before.as_deref()))
                     }
                 }
-                (told(error))
+                (error_message(error))
             }
         }
     }
@@ -103,12 +105,12 @@ impl Wanted for ExecutionsWanted {
 }
 
 impl ExecutionsWanted {
-    /// The filter as the audit keeps it.
+    /// The filter for the audit.
     pub fn detail(&self) -> Value {
         detail(&self.pairs())
     }
 
-    /// The filter, with the time written into it that was not given and is wanted.
+    /// The filter for the store. If it requires a time range and has none, the range is added to `self`.
     pub async fn read(&mut self, ui: &Ui) -> Result<ExecutionFilter, NotListed> {
         let event = match &self.event {
             None => None,

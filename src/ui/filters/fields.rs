@@ -10,7 +10,7 @@ pub(super) fn text_field(name: &str, label: &str, example: &str, value: Option<&
     }
 }
 
-/// A field for one of several values, each with what people read; or for none of them.
+/// A field for one of several values with labels, or for none of them.
 pub(super) fn select_field(
     name: &str,
     label: &str,
@@ -33,7 +33,7 @@ pub(super) fn select_field(
 
 /// A field for a time in UTC.
 pub(super) fn time_field(name: &str, label: &str, value: Option<&str>) -> Markup {
-    // A browser shows nothing but this form; what cannot be read is told beside it.
+    // Browsers show only this format. Invalid input is reported beside the form.
     let shown = instant(label, value).ok().flatten().map(|at| at.format("%Y-%m-%dT%H:%M:%S").to_string());
     html! {
         label { span { (label) " (UTC)" } input type="datetime-local" name=(name) step="1" value=[shown]; }

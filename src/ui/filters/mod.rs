@@ -1,8 +1,8 @@
-//! What the lists of executions and events are asked for: read off the address, shown in the form,
-//! and handed on to whoever acts on what is listed.
+//! The filters of the lists of events and executions: read from the query string, shown in the form, and
+//! passed on to bulk operations.
 //!
-//! A filter that has no index covers the last days where no time is given. What cannot be read is told
-//! at the form, so that nothing has to be typed again.
+//! Without a time range, a filter that has no index covers the last days. Invalid input is reported at the
+//! form, so that nothing has to be typed again.
 
 mod events;
 mod executions;
@@ -24,21 +24,21 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-/// The names and values of a filter, as they stand in an address.
+/// The names and values of a filter, as in a query string.
 pub(super) type Pairs<'a> = Vec<(&'static str, Option<&'a str>)>;
 
 /// Why a list is not shown.
 #[derive(Debug)]
 pub(super) enum NotListed {
-    /// What is asked for cannot be read, or wants more: told at the form.
-    Told(String),
-    /// It is no matter of the filter.
-    Refused(ErrorPage),
+    /// The filter is invalid or incomplete. The message is shown at the form.
+    Invalid(String),
+    /// Another error.
+    Failed(ErrorPage),
 }
 
 impl From<StoreError> for NotListed {
     fn from(error: StoreError) -> Self {
-        Self::Refused(error.into())
+        Self::Failed(error.into())
     }
 }
 
@@ -46,48 +46,48 @@ impl From<ListError> for NotListed {
     fn from(error: ListError) -> Self {
         match error {
             ListError::Store(error) => error.into(),
-            ListError::TimeRangeRequired { .. } => Self::Told(format!(
-                "This filter looks at a month at a time: give two times that are at most {WINDOW_DAYS_MAX} days apart."
-            )),
+            ListError::TimeRangeRequired { .. } => {
+                Self::Invalid(format!("This filter requires a time range of at most {WINDOW_DAYS_MAX} days."))
+            }
         }
     }
 }
 
 impl From<ErrorPage> for NotListed {
     fn from(error: ErrorPage) -> Self {
-        Self::Refused(error)
+        Self::Failed(error)
     }
 }
 
 impl NotListed {
-    /// As a page of its own, where there is no form to tell it at.
+    /// The error as a page of its own, if there is no form.
     pub(super) fn into_error_page(self) -> ErrorPage {
         match self {
-            Self::Told(text) => ErrorPage::bad_request(text),
-            Self::Refused(error) => error,
+            Self::Invalid(text) => ErrorPage::bad_request(text),
+            Self::Failed(error) => error,
         }
     }
 }
 
-/// A page of a list, or an empty one with what is to be told at the form.
-pub(super) fn told_at_form<T>(
+/// A page of a list, or an empty one with the message for the form.
+pub(super) fn page_or_message<T>(
     listed: Result<Page<T>, NotListed>,
 ) -> Result<(Page<T>, Option<String>), ErrorPage> {
     match listed {
         Ok(page) => Ok((page, None)),
-        Err(NotListed::Told(text)) => Ok((Page { rows: Vec::new(), next: None }, Some(text))),
-        Err(NotListed::Refused(error)) => Err(error),
+        Err(NotListed::Invalid(text)) => Ok((Page { rows: Vec::new(), next: None }, Some(text))),
+        Err(NotListed::Failed(error)) => Err(error),
     }
 }
 
-/// That a list goes no further back than the last days, where the reader did not say how far.
+/// The note that a list covers only the last days, if the reader gave no time range.
 pub(super) fn window_note(was_given: bool, is_given: bool) -> Markup {
     html! {
-        @if !was_given && is_given { p.soft { "Of the last " (DAYS) " days; give other times to look further back." } }
+        @if !was_given && is_given { p.soft { "Of the last " (DAYS) " days; set a time range to see older ones." } }
     }
 }
 
-/// The filter as a list for people: what stands in an address, without what is not given.
+/// The given fields of a filter as a list with labels.
 pub(super) fn in_words(pairs: &Pairs<'_>) -> Markup {
     let given = pairs.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
     html! {
@@ -97,11 +97,11 @@ pub(super) fn in_words(pairs: &Pairs<'_>) -> Markup {
     }
 }
 
-/// What was given for a field: a moment as everywhere else, all else as it was written.
+/// The value of a field: times like everywhere else, other values unchanged.
 fn given_value(name: &str, value: &str) -> Markup {
-    let is_moment = name.ends_with("_after") || name.ends_with("_before");
+    let is_time = name.ends_with("_after") || name.ends_with("_before");
     match DateTime::parse_from_rfc3339(value) {
-        Ok(at) if is_moment => time(at.to_utc()),
+        Ok(at) if is_time => time(at.to_utc()),
         _ => html! { bdi { (in_parts(value)) } },
     }
 }
@@ -115,7 +115,7 @@ pub(super) fn hidden(pairs: &Pairs<'_>) -> Markup {
     }
 }
 
-/// Whether an address holds fields that were left empty: it is then shortened, so that it can be shared.
+/// Whether a query string has empty fields. The list then redirects to a shorter URL, which can be shared.
 pub(super) fn has_blanks(query: Option<&str>) -> bool {
     query
         .is_some_and(|query| url::form_urlencoded::parse(query.as_bytes()).any(|(_, value)| value.is_empty()))
@@ -129,7 +129,7 @@ fn label(name: &str) -> &str {
         "error_class" => "Error class",
         "event" => "Event",
         "source" => "Source",
-        "failure" => "Group of failures",
+        "failure" => "Failure group",
         "created_after" => "Created from",
         "created_before" => "Created until",
         "object" | "object_id" => "Object",
@@ -149,18 +149,18 @@ fn clear(path: &str, pairs: &Pairs<'_>) -> Markup {
     html! { @if pairs.iter().any(|(_, value)| value.is_some()) { a.button.quiet href=(path) { "Clear" } } }
 }
 
-fn told(error: Option<&str>) -> Markup {
+fn error_message(error: Option<&str>) -> Markup {
     html! { @if let Some(error) = error { p.error role="alert" { (error) } } }
 }
 
 fn detail(pairs: &Pairs<'_>) -> Value {
-    // The name that the API has for it.
+    // The name of the field in the API.
     let name = |name: &str| if name == "object" { "object_id".to_owned() } else { name.to_owned() };
     let given = pairs.iter().filter_map(|(of, value)| Some((name(of), Value::from((*value)?))));
     Value::Object(given.collect::<Map<_, _>>())
 }
 
-/// A time as it stands in an address.
+/// A time for a query string.
 fn written(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -170,26 +170,26 @@ async fn event_key(ui: &Ui, id: &str) -> Result<EventKey, NotListed> {
         Ok(number) => Ok(EventKey(number)),
         Err(_) => match ui.store.events.event_key(id).await? {
             Some(key) => Ok(key),
-            None => Err(NotListed::Told("Event: there is none of this id.".to_owned())),
+            None => Err(NotListed::Invalid("Event: there is no event with this id.".to_owned())),
         },
     }
 }
 
 fn status(word: Option<&str>) -> Result<Option<&'static str>, NotListed> {
     let read = word.map(|word| word.parse().map(Status::as_str)).transpose();
-    read.map_err(|error| NotListed::Told(format!("State: {error}.")))
+    read.map_err(|error| NotListed::Invalid(format!("State: {error}.")))
 }
 
 fn types(ui: &Ui, list: Option<&str>) -> Result<Option<TypeFilter>, NotListed> {
     let read = list.map(|list| TypeFilter::parse(list, ui.sources.types())).transpose();
-    read.map_err(|error| NotListed::Told(format!("Type: {error}.")))
+    read.map_err(|error| NotListed::Invalid(format!("Type: {error}.")))
 }
 
-/// The time in a field.
+/// Reads the time in a field.
 fn instant(label: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, NotListed> {
     let Some(text) = text else { return Ok(None) };
     let parsed = parse_form_time(text).map(Some);
-    parsed.map_err(|error| NotListed::Told(format!("{label}: {text:?} {error}.")))
+    parsed.map_err(|error| NotListed::Invalid(format!("{label}: {text:?} {error}.")))
 }
 
 #[cfg(test)]
@@ -197,16 +197,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_may_be_a_date_or_without_a_zone_and_anything_else_is_told() {
+    fn a_time_may_be_a_date_or_without_a_zone_and_anything_else_is_an_error() {
         let of = |text| instant("From", Some(text)).ok().flatten().map(|at| at.timestamp());
         for text in ["2026-11-23", "2026-11-23T00:00", "2026-11-23T00:00:00", "2026-11-23T01:00:00+01:00"] {
             assert_eq!(of(text), Some(1_795_392_000), "{text}");
         }
         for odd in ["yesterday", "1795392000", "2026-13-01", "2026-11-23T25:00"] {
-            let told = instant("From", Some(odd));
+            let read = instant("From", Some(odd));
             assert!(
-                matches!(&told, Err(NotListed::Told(text)) if text.starts_with("From")),
-                "{odd}: {told:?}"
+                matches!(&read, Err(NotListed::Invalid(text)) if text.starts_with("From")),
+                "{odd}: {read:?}"
             );
         }
     }

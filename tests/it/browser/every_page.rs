@@ -149,7 +149,7 @@ async fn without_scripts_every_page_reads_and_a_failure_is_mended() {
     page.click("invoice.paid").await;
     page.until_shows("Notion: Amount is expected to be number.").await;
     page.click("Retry now").await;
-    page.until_shows("It is tried again now.").await;
+    page.until_shows("The execution is retried now.").await;
     site.until_count(rows::executions().in_status("failed"), 3).await;
     page.open(&page.address().await).await;
     page.until_shows("Open the page").await;

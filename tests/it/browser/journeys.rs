@@ -26,10 +26,10 @@ async fn a_failure_is_found_by_the_customers_address_understood_retried_and_seen
     site.sandbox.clear_faults();
     site.sandbox.fault(FaultRule::always(Fault::Error { status: 503 }).on(Route::Create)).unwrap();
     page.click("Retry now").await;
-    page.until_shows("It is tried again now.").await;
+    page.until_shows("The execution is retried now.").await;
     page.evaluate("window.sameDocument = true").await;
     page.until_shows("HTTP 503").await;
-    page.until_shows("Waits for its next try").await;
+    page.until_shows("Waits for its next attempt").await;
     site.sandbox.clear_faults();
     page.until_shows("success").await;
     page.until_shows("Open the page").await;

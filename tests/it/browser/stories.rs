@@ -84,7 +84,7 @@ async fn a_wrong_webhook_secret_is_told_and_what_stripe_sends_again_is_taken_onc
     expect_a_restart(&page);
     let site = site.restart(&[("STRIPE_WEBHOOK_SECRET", &format!("live={SECRET}"))]).await;
     assert_eq!(site.post_event(&event).await.status, 200);
-    page.until_shows("Webhooks were accepted since").await;
+    page.until_shows("Webhooks have been accepted since then").await;
     page.until_shows("All is well").await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
 }
@@ -112,11 +112,11 @@ async fn events_that_notion_refuses_are_a_group_of_failures_and_are_retried_toge
     let refuse = Fault::Invalid { message: "Amount is expected to be number.".to_owned() };
     page.click("Retry all").await;
     page.until_shows("Retry 3 executions?").await;
-    page.until_shows("Nothing is changed yet.").await;
+    page.until_shows("Nothing has been changed yet.").await;
     page.picture("poison-retry").await;
-    page.fill("A note for the audit, if you like", "Status has its options again").await;
+    page.fill("Note for the audit (optional)", "Status has its options again").await;
     page.click("Retry 3 executions").await;
-    page.until_shows("All of them are through.").await;
+    page.until_shows("All of them are finished.").await;
     page.picture("poison-watched").await;
 
     // The other one is known, and somebody is at it.
@@ -124,14 +124,14 @@ async fn events_that_notion_refuses_are_a_group_of_failures_and_are_retried_toge
     page.click("Failures").await;
     page.until_shows("Amount is expected to be number.").await;
     page.click("Retry the newest").await;
-    page.until_shows("It is tried again now.").await;
+    page.until_shows("The execution is retried now.").await;
     page.until_shows("failed").await;
     page.click("Failures").await;
     page.until_at("/failures").await;
     page.click("Acknowledge").await;
-    page.fill("What is known or done about it", "Amount became a text column; Ann mends it tomorrow").await;
+    page.fill("Note", "Amount became a text column; Ann mends it tomorrow").await;
     page.press("Enter").await;
-    page.until_shows("Nothing has failed").await;
+    page.until_shows("No failures").await;
     assert_eq!(
         page.evaluate("document.querySelector('.badge')").await,
         serde_json::Value::Null,
