@@ -188,7 +188,7 @@ async fn read(api: &Api) -> Result<Assessed, StoreError> {
     let findings = assess(&snapshot, &api.thresholds).findings;
     let warnings = causes
         .into_iter()
-        .filter(|found| found.is_current && found.cause.is_to_be_mended())
+        .filter(|found| found.is_current && found.cause.is_fixable())
         .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });
     Ok(Assessed {
         troubles: findings.into_iter().filter_map(TroubleView::of).collect(),

@@ -85,7 +85,7 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
 async fn tell(context: &CommandContext, found: FoundEvent) -> anyhow::Result<Story> {
     let event = &found.event;
     let chapters = context.store.reports.chapters(std::slice::from_ref(event), &context.instances).await?;
-    let lines = story::tell(&chapters, &context.destinations, context.store.reports.now().await?);
+    let lines = story::lines(&chapters, &context.destinations, context.store.reports.now().await?);
     let moment = |line: Line| Moment { at: line.at.time(), what: line.to_string() };
     Ok(Story {
         event: event.id,

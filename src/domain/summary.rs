@@ -220,19 +220,19 @@ mod tests {
 
     #[test]
     fn an_envelope_alone_makes_a_summary() {
-        let told = summary(EventFacts {
+        let built = summary(EventFacts {
             event_type: "issue.import_failed".to_owned(),
             object_id: Some("42".to_owned()),
             object_type: Some("issue".to_owned()),
             created: Some(DateTime::UNIX_EPOCH),
             ..EventFacts::default()
         });
-        assert_eq!((told.title.as_str(), told.status), ("issue.import_failed · 42", EventStatus::Failed));
-        assert_eq!(told.object.title, "issue · 42");
-        assert_eq!(told.occurred_at, Some(DateTime::UNIX_EPOCH));
-        let untold = summary(EventFacts::default());
-        assert_eq!((untold.title.as_str(), untold.object.title.as_str()), ("Event", "Object"));
-        assert_eq!((untold.status, untold.outcome), (EventStatus::Pending, EventOutcome::Info));
+        assert_eq!((built.title.as_str(), built.status), ("issue.import_failed · 42", EventStatus::Failed));
+        assert_eq!(built.object.title, "issue · 42");
+        assert_eq!(built.occurred_at, Some(DateTime::UNIX_EPOCH));
+        let bare = summary(EventFacts::default());
+        assert_eq!((bare.title.as_str(), bare.object.title.as_str()), ("Event", "Object"));
+        assert_eq!((bare.status, bare.outcome), (EventStatus::Pending, EventOutcome::Info));
     }
 
     #[test]

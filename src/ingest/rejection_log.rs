@@ -116,7 +116,7 @@ impl Recorder {
             (self.rejections.rejections().await?, self.rejections.last_accepted_at().await?);
         let found = self.sources.diagnose(&kept, accepted_at);
         for Diagnosis { cause, count, says, remedy, .. } in found.iter().filter(|one| one.is_current) {
-            if cause.is_to_be_mended() {
+            if cause.is_fixable() {
                 warn!(cause = cause.as_str(), count, remedy, "webhooks are rejected: {says}");
             }
         }

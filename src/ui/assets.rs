@@ -23,7 +23,7 @@ pub(super) static STYLE: LazyLock<Asset> = LazyLock::new(|| {
         "style",
         "css",
         "text/css; charset=utf-8",
-        concat!(include_str!("style.css"), include_str!("acts.css")),
+        concat!(include_str!("style.css"), include_str!("actions.css")),
     )
 });
 

@@ -62,7 +62,7 @@ fn subject(line: &AuditRow) -> Markup {
     let is_of_many =
         [Action::ExecutionsRetried, Action::EventsReplayed].map(Action::as_str).contains(&&*line.action);
     if is_of_many {
-        return html! { a href=(format!("/acts/{}", line.id)) { (line.subject) } };
+        return html! { a href=(format!("/bulk/{}", line.id)) { (line.subject) } };
     }
     if line.subject.starts_with("destination ") {
         return html! { a href="/destinations" { (line.subject) } };

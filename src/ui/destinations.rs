@@ -187,15 +187,15 @@ fn reason(held: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<
 
 fn buttons(visitor: &Visitor, shown: &Card) -> Markup {
     let resume = format!("/destinations/{}/resume", shown.name);
-    let is_by_hand = shown.hold.as_ref().is_some_and(|held| held.pause.is_manual());
+    let is_manual = shown.hold.as_ref().is_some_and(|held| held.pause.is_manual());
     html! {
-        div.acts {
+        div.action-bar {
             @if shown.hold.is_some() {
                 (layout::post_form(visitor, &resume, &html! {
-                    button.primary[is_by_hand] type="submit" { (if is_by_hand { "Resume" } else { "Resume now" }) }
+                    button.primary[is_manual] type="submit" { (if is_manual { "Resume" } else { "Resume now" }) }
                 }))
             }
-            @if !is_by_hand {
+            @if !is_manual {
                 details.fold id=(format!("hold-{}", shown.name)) {
                     summary { (if shown.hold.is_some() { "Hold by hand instead" } else { "Hold" }) }
                     (layout::post_form(visitor, &format!("/destinations/{}/hold", shown.name), &html! {

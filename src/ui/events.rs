@@ -77,7 +77,7 @@ pub(super) async fn show(
         }
         section data-part="timeline" aria-labelledby="timeline-title" {
             h2 id="timeline-title" { "What happened" }
-            (timeline(&story::tell(&chapters, &ui.destinations, now), &names))
+            (timeline(&story::lines(&chapters, &ui.destinations, now), &names))
         }
         (others(&event, &siblings))
         (payload_section(event.id, &kept))
@@ -269,7 +269,7 @@ fn card(visitor: &Visitor, noun: Noun, delivery: &Delivery) -> Markup {
                 (None, Some(reason)) => p.soft { bdi { (reason) } },
                 (None, None) => {},
             }
-            div.acts {
+            div.action-bar {
                 (remote_button(noun, delivery.remote_url.as_deref()))
                 a.button href=(format!("/executions/{id}/preview")) { "Preview" }
                 (executions::buttons(visitor, id, delivery.status))

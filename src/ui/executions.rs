@@ -69,7 +69,7 @@ pub(super) async fn show(
         }
         section aria-labelledby="timeline-title" data-part="timeline" {
             h2 id="timeline-title" { "What happened" }
-            (timeline(&story::tell(&chapters, &ui.destinations, now), &Names::default()))
+            (timeline(&story::lines(&chapters, &ui.destinations, now), &Names::default()))
         }
         (payload_section(event.id, &kept))
     };

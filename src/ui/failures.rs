@@ -253,7 +253,7 @@ fn acknowledged(group: &FailureGroup, note: &str) -> Markup {
 fn buttons(visitor: &Visitor, group: &FailureGroup) -> Markup {
     let all = address("/executions/retry", &[("failure", Some(&group.key))]);
     html! {
-        div.acts {
+        div.action-bar {
             a.button.primary[!group.is_acknowledged] href=(all) { "Retry all …" }
             (layout::post_form(visitor, &format!("/executions/{}/retry", group.sample), &html! {
                 button type="submit" { "Retry the newest" }

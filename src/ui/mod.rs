@@ -207,7 +207,7 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/executions", get(list::list::<filters::ExecutionsWanted>)),
         ("/events/replay", get(bulk::plan_replay).post(bulk::replay)),
         ("/executions/retry", get(bulk::plan_retry).post(bulk::retry)),
-        ("/acts/{id}", get(bulk::show)),
+        ("/bulk/{id}", get(bulk::show)),
         ("/executions/{id}", get(executions::show)),
         ("/executions/{id}/retry", post(executions::retry)),
         ("/executions/{id}/cancel", post(executions::cancel)),

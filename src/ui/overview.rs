@@ -200,7 +200,7 @@ fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
                             span.soft { (ago(cause.last_at, now)) }
                         }
                         p { (cause.says) }
-                        @if cause.is_current || !cause.cause.is_to_be_mended() {
+                        @if cause.is_current || !cause.cause.is_fixable() {
                             p.soft { (cause.remedy) }
                         } @else {
                             p.soft { "Webhooks have been accepted since then." }

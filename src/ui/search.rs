@@ -77,7 +77,7 @@ pub(super) async fn search(
         @if !chapters.is_empty() {
             section data-part="timeline" aria-labelledby="timeline-title" {
                 h2 id="timeline-title" { "What happened" }
-                (timeline(&story::tell(&chapters, &ui.destinations, now), &names(&events, &chapters)))
+                (timeline(&story::lines(&chapters, &ui.destinations, now), &names(&events, &chapters)))
             }
         }
         (pager(newest.as_deref(), older.as_deref()))

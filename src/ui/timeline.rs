@@ -3,7 +3,7 @@
 use super::elements::{capital, outside, status, time, took};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
-use crate::domain::story::{Act, Line, Moment, Try, What, Written};
+use crate::domain::story::{Act, Attempt, Line, Moment, What, Written};
 use crate::domain::waiting::Waiting;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
@@ -62,23 +62,23 @@ fn what(what: &What) -> Markup {
         What::Received { secret } => html! {
             "Received, signed with the secret " strong { (secret) } ", and stored"
         },
-        What::Tried { number, one, written } => tried(*number, one, written.as_ref()),
-        What::ByHand { act } => by_hand(act),
+        What::Attempted { number, one, written } => attempt(*number, one, written.as_ref()),
+        What::Manual { act } => manual(act),
         What::Ended { status: state, reason, remedy, written } => html! {
             "Finished: " (status(state.as_str())) (paragraph(reason.as_deref())) (paragraph(remedy.as_deref()))
             @if let Some(written) = written { p { (link(written)) } }
         },
-        What::Waits { waiting } => html! {
+        What::Pending { waiting } => html! {
             (status(Status::Pending.as_str())) " "
             @if let Some(waiting) = waiting { (waits(waiting)) }
         },
-        What::Runs => html! { (status(Status::Running.as_str())) " A worker is processing it" },
+        What::Running => html! { (status(Status::Running.as_str())) " A worker is processing it" },
         // The text may contain external data.
         other => html! { bdi { (capital(&other.to_string())) } },
     }
 }
 
-fn tried(number: u32, one: &Try, written: Option<&Written>) -> Markup {
+fn attempt(number: u32, one: &Attempt, written: Option<&Written>) -> Markup {
     html! {
         "Attempt " (number) ": " (status(&one.outcome))
         @if let Some(code) = one.code { span.tag { "HTTP " (code) } }
@@ -94,7 +94,7 @@ fn tried(number: u32, one: &Try, written: Option<&Written>) -> Markup {
     }
 }
 
-fn by_hand(act: &Act) -> Markup {
+fn manual(act: &Act) -> Markup {
     html! {
         (capital(&act.action)) " by " strong { bdi { (act.who) } } @if act.with_others { ", with others" }
         (paragraph(act.note.as_deref()))
@@ -111,16 +111,16 @@ fn link(written: &Written) -> Markup {
 
 fn tone(what: &What) -> &'static str {
     match what {
-        What::Tried { one, .. } => match one.outcome.as_str() {
+        What::Attempted { one, .. } => match one.outcome.as_str() {
             "delivered" => "good",
             "permanent" | "gone" => "bad",
             _ => "waits",
         },
         What::Ended { status: Status::Success, .. } => "good",
         What::Ended { status: Status::Failed, .. } => "bad",
-        What::Waits { .. } => "waits",
-        What::Runs => "runs",
-        What::ByHand { .. } => "hand",
+        What::Pending { .. } => "waits",
+        What::Running => "runs",
+        What::Manual { .. } => "hand",
         What::Waited { .. } => "wait",
         _ => "past",
     }

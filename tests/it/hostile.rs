@@ -136,7 +136,7 @@ async fn addresses_and_queries_of_any_kind_are_no_fault_of_ours() {
         "/api/v1/webhooks/%00",
         "/%2e%2e/",
         "/api/v1/executions/%F0",
-        "/acts/x",
+        "/bulk/x",
         "/failures/%00",
         "/assets/..%2f..%2fCargo.toml",
         "//evil.example/",

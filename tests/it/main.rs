@@ -11,7 +11,7 @@ mod circuit_breakers;
 mod cli;
 mod clients;
 mod dashboard;
-mod dashboard_acts;
+mod dashboard_actions;
 mod delivery;
 mod doctor;
 mod duplicates;

@@ -47,7 +47,7 @@ impl Cause {
     }
 
     /// Whether the operator can fix it; calls by strangers are not a fault.
-    pub const fn is_to_be_mended(self) -> bool {
+    pub const fn is_fixable(self) -> bool {
         !matches!(self, Self::Stranger)
     }
 }
@@ -94,9 +94,9 @@ pub fn rejected_in_a_row(
         .cloned()
         .collect();
     let causes = sources.diagnose(&of_late, accepted_at);
-    let to_be_mended = || causes.iter().filter(|found| found.cause.is_to_be_mended());
-    let count = to_be_mended().map(|found| found.count).sum();
-    Some(InARow { count, newest: to_be_mended().next()?.clone() })
+    let fixable = || causes.iter().filter(|found| found.cause.is_fixable());
+    let count = fixable().map(|found| found.count).sum();
+    Some(InARow { count, newest: fixable().next()?.clone() })
 }
 
 #[cfg(test)]

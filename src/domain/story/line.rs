@@ -1,6 +1,6 @@
 //! A line of a story, and its plain text.
 
-use super::{Act, Try, Wait};
+use super::{Act, Attempt, Wait};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::waiting::Waiting;
@@ -71,7 +71,7 @@ pub enum What {
     /// It was queued for a destination after it was received.
     Queued,
     /// Earlier attempts are omitted.
-    EarlierTries {
+    EarlierAttempts {
         /// Their number.
         count: u32,
     },
@@ -81,16 +81,16 @@ pub enum What {
         wait: Wait,
     },
     /// A worker attempted the delivery.
-    Tried {
+    Attempted {
         /// The number of the attempt.
         number: u32,
         /// Its result.
-        one: Try,
+        one: Attempt,
         /// The entry that this attempt wrote, if the execution is still delivered.
         written: Option<Written>,
     },
     /// A manual action.
-    ByHand {
+    Manual {
         /// What.
         act: Act,
     },
@@ -106,12 +106,12 @@ pub enum What {
         written: Option<Written>,
     },
     /// It waits.
-    Waits {
+    Pending {
         /// What for.
         waiting: Option<Waiting>,
     },
     /// A worker is processing it.
-    Runs,
+    Running,
     /// The body of the event was removed.
     PayloadRemoved {
         /// Whether that was part of a customer's erasure; otherwise retention removed it.
@@ -139,25 +139,25 @@ impl fmt::Display for What {
             Self::Received { secret } => write!(f, "received, signed with the secret {secret}"),
             Self::Unwanted => f.write_str("no destination subscribes to its type and mode"),
             Self::Queued => f.write_str("queued"),
-            Self::EarlierTries { count: 1 } => f.write_str("one earlier attempt is omitted"),
-            Self::EarlierTries { count } => write!(f, "{count} earlier attempts are omitted"),
+            Self::EarlierAttempts { count: 1 } => f.write_str("one earlier attempt is omitted"),
+            Self::EarlierAttempts { count } => write!(f, "{count} earlier attempts are omitted"),
             Self::Waited { wait } => wait.fmt(f),
-            Self::Tried { number, one, written } => {
+            Self::Attempted { number, one, written } => {
                 write!(f, "attempt {number}: {one}")?;
-                told(f, ", ", written.as_ref())
+                optional(f, ", ", written.as_ref())
             }
-            Self::ByHand { act } => act.fmt(f),
+            Self::Manual { act } => act.fmt(f),
             Self::Ended { status, reason, remedy, written } => {
                 f.write_str(status.as_str())?;
-                told(f, ": ", reason.as_deref().map(|reason| reason.trim_end_matches('.')).as_ref())?;
-                told(f, ", ", written.as_ref())?;
-                told(f, ". What to do: ", remedy.as_ref())
+                optional(f, ": ", reason.as_deref().map(|reason| reason.trim_end_matches('.')).as_ref())?;
+                optional(f, ", ", written.as_ref())?;
+                optional(f, ". What to do: ", remedy.as_ref())
             }
-            Self::Waits { waiting } => {
+            Self::Pending { waiting } => {
                 f.write_str("pending")?;
-                told(f, ": ", waiting.as_ref())
+                optional(f, ": ", waiting.as_ref())
             }
-            Self::Runs => f.write_str("a worker is processing it"),
+            Self::Running => f.write_str("a worker is processing it"),
             Self::PayloadRemoved { is_forgotten: true } => {
                 f.write_str("its payload was removed: its customer was forgotten")
             }
@@ -168,15 +168,15 @@ impl fmt::Display for What {
     }
 }
 
-impl fmt::Display for Try {
+impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.outcome)?;
-        told(f, " ", self.code.as_ref())?;
+        optional(f, " ", self.code.as_ref())?;
         if let Some(class) = &self.class {
             write!(f, " ({class})")?;
         }
         write!(f, " after {} ms", self.duration_ms)?;
-        told(f, ": ", self.message.as_ref())?;
+        optional(f, ": ", self.message.as_ref())?;
         if let Some(request) = &self.request {
             write!(f, " [request {request}]")?;
         }
@@ -190,11 +190,11 @@ impl fmt::Display for Act {
         if self.with_others {
             f.write_str(", with others")?;
         }
-        told(f, ": ", self.note.as_ref())
+        optional(f, ": ", self.note.as_ref())
     }
 }
 
 /// Writes an optional part.
-fn told(f: &mut fmt::Formatter<'_>, before: &str, part: Option<&impl fmt::Display>) -> fmt::Result {
+fn optional(f: &mut fmt::Formatter<'_>, before: &str, part: Option<&impl fmt::Display>) -> fmt::Result {
     part.map_or(Ok(()), |part| write!(f, "{before}{part}"))
 }

@@ -1,6 +1,6 @@
 //! The story of events: what happened to them, in order of time, and what they wait for now.
 //!
-//! [`tell`] is a pure function from rows to lines: when an event was created and received, with which
+//! [`lines`] is a pure function from rows to lines: when an event was created and received, with which
 //! secret, each wait and its reason, each attempt with the destination's id of the request, manual
 //! actions, and the present state. The `why` command prints the lines as plain text. The dashboard shows
 //! the same lines as a timeline: of an event, of one delivery, or of all events of an object or a
@@ -57,9 +57,9 @@ pub struct Delivery {
     /// A link to what was written.
     pub remote_url: Option<String>,
     /// The number of attempts before those listed.
-    pub earlier_tries: u32,
+    pub earlier_attempts: u32,
     /// The attempts, oldest first.
-    pub tries: Vec<Try>,
+    pub attempts: Vec<Attempt>,
     /// The manual actions on it, oldest first.
     pub acts: Vec<Act>,
     /// When its instance was held and is no longer.
@@ -68,7 +68,7 @@ pub struct Delivery {
 
 /// One attempt to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Try {
+pub struct Attempt {
     /// When it began.
     pub at: DateTime<Utc>,
     /// How long it took.
@@ -102,7 +102,7 @@ pub struct Act {
 
 /// Merges the stories of these events into one list of lines, in order of time. `now` is the time of the
 /// lines about the present. The destinations give the nouns of what they wrote, and the remedies.
-pub fn tell(chapters: &[Chapter], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
+pub fn lines(chapters: &[Chapter], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
     let mut chapters: Vec<&Chapter> = chapters.iter().collect();
     chapters.sort_by_key(|chapter| (chapter.received_at, chapter.event));
     let mut lines: Vec<Line> =
@@ -124,8 +124,8 @@ fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTim
     }
     for delivery in &chapter.deliveries {
         let received_at = chapter.received_at;
-        let told = Telling { delivery, destinations, received_at, now, told: Vec::new() }.tell();
-        lines.extend(told.into_iter().map(|(at, what)| {
+        let collected = Collector { delivery, destinations, received_at, now, lines: Vec::new() }.collect();
+        lines.extend(collected.into_iter().map(|(at, what)| {
             let delivery = Some((delivery.id, delivery.destination.clone()));
             Line { at, event: chapter.event, delivery, what }
         }));
@@ -137,45 +137,45 @@ fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTim
 }
 
 /// Collects the lines of one delivery.
-struct Telling<'a> {
+struct Collector<'a> {
     delivery: &'a Delivery,
     destinations: &'a [DestinationSummary],
     received_at: DateTime<Utc>,
     now: DateTime<Utc>,
-    told: Vec<(Moment, What)>,
+    lines: Vec<(Moment, What)>,
 }
 
-impl Telling<'_> {
-    fn tell(mut self) -> Vec<(Moment, What)> {
+impl Collector<'_> {
+    fn collect(mut self) -> Vec<(Moment, What)> {
         let delivery = self.delivery;
         // One statement stores and queues the event. A replay queues it later, which gets its own line.
         if delivery.created_at != self.received_at {
             self.push(delivery.created_at, What::Queued);
         }
-        if delivery.earlier_tries > 0
-            && let Some(first) = delivery.tries.first()
+        if delivery.earlier_attempts > 0
+            && let Some(first) = delivery.attempts.first()
         {
-            self.push(first.at, What::EarlierTries { count: delivery.earlier_tries });
+            self.push(first.at, What::EarlierAttempts { count: delivery.earlier_attempts });
         }
         for act in &delivery.acts {
-            self.push(act.at, What::ByHand { act: act.clone() });
+            self.push(act.at, What::Manual { act: act.clone() });
         }
         let mut last = None;
-        for (number, one) in (delivery.earlier_tries + 1..).zip(&delivery.tries) {
+        for (number, one) in (delivery.earlier_attempts + 1..).zip(&delivery.attempts) {
             // If earlier attempts are omitted, the wait before the first listed one is unknown.
-            if last.is_some() || delivery.earlier_tries == 0 {
+            if last.is_some() || delivery.earlier_attempts == 0 {
                 self.wait_before(last, one.at);
             }
-            let written = self.written().filter(|_| self.is_told_by(number, one));
-            self.push(one.at, What::Tried { number, one: one.clone(), written });
+            let written = self.written().filter(|_| self.is_final(number, one));
+            self.push(one.at, What::Attempted { number, one: one.clone(), written });
             last = Some(one);
         }
         self.end();
-        self.told
+        self.lines
     }
 
     /// Adds the wait before an attempt, if there was one.
-    fn wait_before(&mut self, last: Option<&Try>, until: DateTime<Utc>) {
+    fn wait_before(&mut self, last: Option<&Attempt>, until: DateTime<Utc>) {
         let delivery = self.delivery;
         let ended = last
             .map_or(delivery.created_at, |last| last.at + TimeDelta::milliseconds(last.duration_ms.into()));
@@ -194,19 +194,20 @@ impl Telling<'_> {
     /// Adds the present state, unless the last attempt shows it.
     fn end(&mut self) {
         let delivery = self.delivery;
-        let is_told = delivery.tries.last().is_some_and(|last| {
-            let number = delivery.earlier_tries + u32::try_from(delivery.tries.len()).unwrap_or(u32::MAX);
-            self.is_told_by(number, last)
+        let is_shown = delivery.attempts.last().is_some_and(|last| {
+            let number =
+                delivery.earlier_attempts + u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX);
+            self.is_final(number, last)
         });
         match delivery.status {
             Status::Pending => {
-                self.told.push((Moment::Now(self.now), What::Waits { waiting: delivery.waiting.clone() }));
+                self.lines.push((Moment::Now(self.now), What::Pending { waiting: delivery.waiting.clone() }));
             }
-            Status::Running => self.told.push((Moment::Now(self.now), What::Runs)),
-            Status::Success if is_told => {}
+            Status::Running => self.lines.push((Moment::Now(self.now), What::Running)),
+            Status::Success if is_shown => {}
             status => {
-                let said = delivery.tries.last().and_then(|last| last.message.as_ref());
-                let reason = delivery.reason.clone().filter(|reason| Some(reason) != said);
+                let shown = delivery.attempts.last().and_then(|last| last.message.as_ref());
+                let reason = delivery.reason.clone().filter(|reason| Some(reason) != shown);
                 let what = What::Ended { status, reason, remedy: self.remedy(), written: self.written() };
                 self.push(delivery.finished_at.unwrap_or(self.now), what);
             }
@@ -216,7 +217,8 @@ impl Telling<'_> {
     /// The remedy of a failed delivery, if it is known.
     fn remedy(&self) -> Option<String> {
         let delivery = self.delivery;
-        let class = delivery.tries.last().filter(|_| delivery.status == Status::Failed)?.class.as_deref()?;
+        let class =
+            delivery.attempts.last().filter(|_| delivery.status == Status::Failed)?.class.as_deref()?;
         known_remedy(self.destinations, &delivery.destination, class)
     }
 
@@ -227,16 +229,16 @@ impl Telling<'_> {
     }
 
     /// Whether this attempt is the last one and delivered the event.
-    fn is_told_by(&self, number: u32, one: &Try) -> bool {
+    fn is_final(&self, number: u32, one: &Attempt) -> bool {
         let delivery = self.delivery;
-        let count = u32::try_from(delivery.tries.len()).unwrap_or(u32::MAX);
-        number == delivery.earlier_tries.saturating_add(count)
+        let count = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX);
+        number == delivery.earlier_attempts.saturating_add(count)
             && delivery.status == Status::Success
             && one.outcome == DELIVERED
     }
 
     fn push(&mut self, at: DateTime<Utc>, what: What) {
-        self.told.push((Moment::At(at), what));
+        self.lines.push((Moment::At(at), what));
     }
 }
 

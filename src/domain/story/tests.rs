@@ -9,8 +9,8 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
 }
 
-fn attempt(seconds: i64, outcome: &str) -> Try {
-    Try {
+fn attempt(seconds: i64, outcome: &str) -> Attempt {
+    Attempt {
         at: at(seconds),
         duration_ms: 500,
         outcome: outcome.to_owned(),
@@ -21,7 +21,7 @@ fn attempt(seconds: i64, outcome: &str) -> Try {
     }
 }
 
-fn delivery(status: Status, tries: Vec<Try>) -> Delivery {
+fn delivery(status: Status, attempts: Vec<Attempt>) -> Delivery {
     Delivery {
         id: ExecutionId(7),
         destination: "notion".to_owned(),
@@ -31,8 +31,8 @@ fn delivery(status: Status, tries: Vec<Try>) -> Delivery {
         waiting: None,
         finished_at: status.is_terminal().then(|| at(900)),
         remote_url: (status == Status::Success).then(|| "https://notion.so/p".to_owned()),
-        earlier_tries: 0,
-        tries,
+        earlier_attempts: 0,
+        attempts,
         acts: Vec::new(),
         holds: Vec::new(),
     }
@@ -66,21 +66,21 @@ fn chapter(deliveries: Vec<Delivery>) -> Chapter {
     }
 }
 
-fn told(chapters: &[Chapter]) -> Vec<String> {
-    tell(chapters, &[notion()], at(1000)).iter().map(ToString::to_string).collect()
+fn plain_lines(chapters: &[Chapter]) -> Vec<String> {
+    lines(chapters, &[notion()], at(1000)).iter().map(ToString::to_string).collect()
 }
 
 /// The lines about one delivery, without what they begin with.
 fn of(delivery: Delivery) -> Vec<String> {
-    let lines = told(&[chapter(vec![delivery])]);
+    let lines = plain_lines(&[chapter(vec![delivery])]);
     let begin = "execution 7 to notion: ";
     lines.iter().filter_map(|line| line.strip_prefix(begin)).map(str::to_owned).collect()
 }
 
 #[test]
-fn what_goes_straight_is_told_in_three_lines() {
+fn a_delivery_without_delay_has_three_lines() {
     assert_eq!(
-        told(&[chapter(vec![delivery(Status::Success, vec![attempt(1, "delivered")])])]),
+        plain_lines(&[chapter(vec![delivery(Status::Success, vec![attempt(1, "delivered")])])]),
         [
             "created at stripe",
             "received, signed with the secret live, and stored as event 3",
@@ -90,7 +90,7 @@ fn what_goes_straight_is_told_in_three_lines() {
 }
 
 #[test]
-fn each_wait_is_told_with_its_length_and_what_it_was_for() {
+fn each_wait_has_its_length_and_its_reason() {
     let mut waited = delivery(
         Status::Success,
         vec![
@@ -123,7 +123,7 @@ fn each_wait_is_told_with_its_length_and_what_it_was_for() {
 }
 
 #[test]
-fn what_a_person_had_tried_again_waited_since_then_and_not_since_it_had_failed() {
+fn after_a_manual_retry_the_wait_starts_at_the_retry() {
     let mut again = delivery(Status::Success, vec![attempt(1, "permanent"), attempt(500, "delivered")]);
     let act = Act {
         at: at(495),
@@ -143,14 +143,14 @@ fn what_a_person_had_tried_again_waited_since_then_and_not_since_it_had_failed()
         ]
     );
     again.acts.clear();
-    assert!(of(again).iter().all(|line| !line.contains("waited")), "nobody knows since when it waited");
+    assert!(of(again).iter().all(|line| !line.contains("waited")), "the start of the wait is unknown");
 }
 
 #[test]
-fn where_it_stands_is_told_once_and_last() {
+fn the_present_state_is_shown_once_and_last() {
     let mut failed = delivery(Status::Failed, vec![attempt(1, "permanent")]);
     failed.reason = Some("Notion said no".to_owned());
-    assert_eq!(of(failed.clone()).last().map(String::as_str), Some("failed"), "the try has said why");
+    assert_eq!(of(failed.clone()).last().map(String::as_str), Some("failed"), "the attempt has the reason");
     failed.reason = Some("three looks found nothing".to_owned());
     assert_eq!(of(failed).last().map(String::as_str), Some("failed: three looks found nothing"));
 
@@ -159,7 +159,7 @@ fn where_it_stands_is_told_once_and_last() {
     let mut other = chapter(vec![delivery(Status::Running, Vec::new())]);
     other.event = EventKey(4);
     other.created = Some(at(2000));
-    let lines = told(&[chapter(vec![waits]), other]);
+    let lines = plain_lines(&[chapter(vec![waits]), other]);
     assert_eq!(
         lines[lines.len() - 2..],
         [
@@ -168,18 +168,18 @@ fn where_it_stands_is_told_once_and_last() {
         ],
         "now comes after everything, also after a clock that is ahead"
     );
-    // In object mode a newer state may have been written for it, without a try of its own.
+    // In object mode a newer state may have been written for it, without an attempt of its own.
     let shown = of(delivery(Status::Success, Vec::new()));
     assert_eq!(shown, ["success, the page is https://notion.so/p"]);
 }
 
 #[test]
-fn what_is_left_out_and_what_was_removed_is_told() {
+fn omitted_attempts_and_a_removed_payload_are_shown() {
     let mut long = delivery(Status::Success, vec![attempt(50, "transient"), attempt(51, "delivered")]);
-    (long.created_at, long.earlier_tries) = (at(9), 4);
+    (long.created_at, long.earlier_attempts) = (at(9), 4);
     let mut removed = chapter(vec![long]);
     removed.payload_removed = Some((at(950), true));
-    let lines = told(&[removed]);
+    let lines = plain_lines(&[removed]);
     let ends: Vec<_> = lines.iter().map(|line| line.split(": ").nth(1).unwrap_or(line)).collect();
     assert_eq!(
         ends,
@@ -193,16 +193,16 @@ fn what_is_left_out_and_what_was_removed_is_told() {
             "its customer was forgotten",
         ]
     );
-    let unwanted = told(&[chapter(Vec::new())]);
+    let unwanted = plain_lines(&[chapter(Vec::new())]);
     assert_eq!(unwanted.last().map(String::as_str), Some("no destination subscribes to its type and mode"));
 }
 
 #[test]
-fn the_events_of_an_object_are_told_in_one_line_of_time() {
+fn the_events_of_an_object_are_merged_in_order_of_time() {
     let first = chapter(vec![delivery(Status::Success, vec![attempt(100, "delivered")])]);
     let mut second = chapter(vec![delivery(Status::Success, vec![attempt(60, "delivered")])]);
     (second.event, second.created, second.received_at) = (EventKey(4), Some(at(50)), at(51));
-    let lines = tell(&[second, first], &[notion()], at(1000));
+    let lines = lines(&[second, first], &[notion()], at(1000));
     let order: Vec<_> = lines.iter().map(|line| line.event.0).collect();
     assert!(lines.is_sorted_by_key(|line| line.at), "{lines:#?}");
     assert_eq!(order.first(), Some(&3));
@@ -211,8 +211,8 @@ fn the_events_of_an_object_are_told_in_one_line_of_time() {
 }
 
 #[test]
-fn a_failed_delivery_ends_with_what_to_do() {
-    let refused = Try { class: Some("unauthorized".to_owned()), ..attempt(10, "permanent") };
+fn a_failed_delivery_ends_with_its_remedy() {
+    let refused = Attempt { class: Some("unauthorized".to_owned()), ..attempt(10, "permanent") };
     let mut failed = delivery(Status::Failed, vec![refused]);
     failed.reason = Some("it was refused.".to_owned());
     let lines = of(failed);

@@ -44,7 +44,7 @@ pub enum Cause {
     /// A write of unknown outcome had to settle, or had to be searched for.
     InDoubt,
     /// A retry after a failed attempt.
-    NextTry,
+    Retry,
     /// Others came first, or the rate had no slot.
     Turn,
 }
@@ -68,7 +68,7 @@ impl Wait {
             (Some(hold), _) => Cause::Held(hold.reason.clone()),
             (None, Some("throttled")) => Cause::Throttled,
             (None, Some("ambiguous" | "in_doubt")) => Cause::InDoubt,
-            (None, Some(_)) => Cause::NextTry,
+            (None, Some(_)) => Cause::Retry,
             (None, None) => Cause::Turn,
         };
         Some(Self { length, cause })
@@ -82,7 +82,7 @@ impl fmt::Display for Wait {
             Cause::Held(reason) => write!(f, " while its destination was held: {reason}"),
             Cause::Throttled => f.write_str(" because the destination had asked for fewer calls"),
             Cause::InDoubt => f.write_str(" to check whether an earlier write arrived"),
-            Cause::NextTry => f.write_str(" for its next attempt"),
+            Cause::Retry => f.write_str(" for its next attempt"),
             Cause::Turn => f.write_str(" for its turn"),
         }
     }

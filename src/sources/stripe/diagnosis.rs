@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(causes(std::slice::from_ref(&rejection), None), [Cause::Stranger]);
         assert_eq!(causes(&[kept(0, "signature_malformed", BodyForm::AsSent)], None), [Cause::HeaderChanged]);
         assert_eq!(causes(&[kept(0, "signature_malformed", BodyForm::NotJson)], None), [Cause::Stranger]);
-        assert!(!Cause::Stranger.is_to_be_mended());
+        assert!(!Cause::Stranger.is_fixable());
     }
 
     #[test]

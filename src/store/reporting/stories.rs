@@ -5,14 +5,14 @@
 use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, UnknownStatus};
-use crate::domain::story::{Act, Chapter, Delivery, PastHold, Try};
+use crate::domain::story::{Act, Attempt, Chapter, Delivery, PastHold};
 use crate::store::db::StoreError;
 use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 
 /// The most attempts of an execution that are read, newest first.
-const TRIES_MAX: i64 = 50;
+const ATTEMPTS_MAX: i64 = 50;
 
 /// The most manual changes, and the most past pauses, that are read for one story.
 const ACTS_MAX: i64 = 500;
@@ -31,19 +31,20 @@ impl Reports {
         let keys: Vec<i64> = events.iter().map(|event| event.id).collect();
         let executions = self.executions_of(&keys).await?;
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
-        let (mut tries, mut acts, holds, removed) = tokio::try_join!(
-            self.tries(&ids),
-            self.acts_by_hand(&executions),
+        let (mut attempts, mut acts, holds, removed) = tokio::try_join!(
+            self.newest_attempts(&ids),
+            self.manual_acts(&executions),
             self.past_holds(&executions),
             self.payloads_removed(&keys),
         )?;
         let mut deliveries: By<i64, Delivery> = HashMap::new();
         for execution in executions {
-            let (earlier_tries, tries) = tries.remove(&execution.id).unwrap_or_default();
+            let (earlier_attempts, attempts) = attempts.remove(&execution.id).unwrap_or_default();
             let acts = acts.remove(&execution.id).unwrap_or_default();
             let holds = holds.get(&execution.destination).cloned().unwrap_or_default();
             let event = execution.event_key;
-            let delivery = Delivery { earlier_tries, tries, acts, holds, ..delivery(execution, configured)? };
+            let delivery =
+                Delivery { earlier_attempts, attempts, acts, holds, ..delivery(execution, configured)? };
             deliveries.entry(event).or_default().push(delivery);
         }
         let chapter = |event: &EventRow| Chapter {
@@ -59,7 +60,7 @@ impl Reports {
     }
 
     /// The newest attempts of each execution, oldest first, and the number of earlier ones.
-    async fn tries(&self, ids: &[i64]) -> Result<HashMap<i64, (u32, Vec<Try>)>, StoreError> {
+    async fn newest_attempts(&self, ids: &[i64]) -> Result<HashMap<i64, (u32, Vec<Attempt>)>, StoreError> {
         let rows = sqlx::query!(
             r#"
             select wanted.id as "execution!", earlier as "earlier!", newest.*
@@ -77,15 +78,15 @@ impl Reports {
              order by wanted.id, fence
             "#,
             ids,
-            TRIES_MAX
+            ATTEMPTS_MAX
         )
         .fetch_all(&self.reading)
         .await?;
-        let mut tries: HashMap<i64, (u32, Vec<Try>)> = HashMap::new();
+        let mut attempts: HashMap<i64, (u32, Vec<Attempt>)> = HashMap::new();
         for row in rows {
-            let of_execution = tries.entry(row.execution).or_default();
+            let of_execution = attempts.entry(row.execution).or_default();
             of_execution.0 = u32::try_from(row.earlier).unwrap_or(u32::MAX);
-            of_execution.1.push(Try {
+            of_execution.1.push(Attempt {
                 at: row.started_at,
                 duration_ms: row.duration_ms,
                 outcome: row.outcome,
@@ -95,11 +96,11 @@ impl Reports {
                 request: row.request_id,
             });
         }
-        Ok(tries)
+        Ok(attempts)
     }
 
     /// The manual changes of each of these executions, oldest first; of bulk operations, the last one.
-    async fn acts_by_hand(&self, executions: &[ExecutionRow]) -> Result<By<i64, Act>, StoreError> {
+    async fn manual_acts(&self, executions: &[ExecutionRow]) -> Result<By<i64, Act>, StoreError> {
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
         let rows = sqlx::query!(
             r#"
@@ -200,8 +201,8 @@ fn delivery(execution: ExecutionRow, configured: &[String]) -> Result<Delivery, 
         destination: execution.destination,
         reason: execution.reason,
         remote_url: execution.remote_url,
-        earlier_tries: 0,
-        tries: Vec::new(),
+        earlier_attempts: 0,
+        attempts: Vec::new(),
         acts: Vec::new(),
         holds: Vec::new(),
     })

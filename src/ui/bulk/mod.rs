@@ -117,7 +117,7 @@ impl Totals {
         };
         let (last, cursor) = (last.to_string(), self.next.map(Cursor::encode));
         let pairs = [("last", Some(last.as_str())), ("cursor", cursor.as_deref())];
-        Ok(Redirect::to(&address(&format!("/acts/{first}"), &pairs)))
+        Ok(Redirect::to(&address(&format!("/bulk/{first}"), &pairs)))
     }
 }
 
@@ -179,7 +179,7 @@ fn plan_page(
                 @if pairs.iter().any(|(_, value)| value.is_some()) { dl.facts.asked { (in_words(pairs)) } }
                 (more)
                 @if visitor.may_write() {
-                    div.acts {
+                    div.action-bar {
                         (layout::post_form(visitor, labels.path, &html! {
                             (hidden(pairs))
                             (optional_note_field("Note for the audit (optional)", "the column exists again", NOTE_CHARACTERS_MAX))

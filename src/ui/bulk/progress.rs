@@ -1,4 +1,4 @@
-//! `/acts/{first}`: the progress of a bulk operation, live.
+//! `/bulk/{first}`: the progress of a bulk operation, live.
 
 use super::estimated_duration;
 use crate::domain::audit::Action;
@@ -50,7 +50,7 @@ pub(in crate::ui) async fn show(
             h1 { (headline) }
             p.lead { (operation.first.who) ", " (time(operation.first.at)) @if let Some(note) = note { ": " bdi { (note) } } }
         }
-        section.card aria-label="Progress" data-part="act" aria-live="polite" { (progress(&ui, &operation)) }
+        section.card aria-label="Progress" data-part="progress" aria-live="polite" { (progress(&ui, &operation)) }
         @if let (Some(cursor), true) = (&query.cursor, visitor.may_write()) {
             section.strip aria-label="Continue" {
                 span.strip-text { "These are the newest ones; there are more." }

@@ -122,7 +122,7 @@ async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_throug
     let group = between(&plan, "name=\"failure\" value=\"", "\"");
     let form = format!("token={}&failure={group}&status=failed&note=mended", ops.token(&path).await);
     let watched = leads_to(&ops.submit("/executions/retry", &form).await);
-    assert!(watched.starts_with("/acts/"), "{watched}");
+    assert!(watched.starts_with("/bulk/"), "{watched}");
     service.until_count(successes(), 3).await;
     let page = ops.open(&watched).await.body;
     assert!(
@@ -187,7 +187,7 @@ async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
     }
     let elsewhere = ops.open("/events/replay?destination=elsewhere").await;
     assert_eq!(elsewhere.status, StatusCode::BAD_REQUEST);
-    assert_eq!(ops.open("/acts/7000").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(ops.open("/bulk/7000").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
