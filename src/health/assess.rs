@@ -300,7 +300,7 @@ fn sentence_of_open(group: &OpenFailure) -> Sentence {
     let retry = Part::Link {
         command: format!("eventbridge retry --failure {key}"),
         page: format!("/failures/{key}"),
-        text: "failure group".to_owned(),
+        text: "the page of the group".to_owned(),
     };
     sentence_of_failures(destination, (group.count, group.is_more), &facts, *sample, retry)
 }
@@ -311,7 +311,7 @@ fn sentence_of_recent(group: &RecentFailureGroup) -> Sentence {
         Some(key) => (format!("eventbridge retry --failure {key}"), format!("/failures/{key}")),
         None => (format!("eventbridge retry {sample}"), format!("/executions/{sample}")),
     };
-    let retry = Part::Link { command, page, text: "failure group".to_owned() };
+    let retry = Part::Link { command, page, text: "the page of the group".to_owned() };
     let facts = if class.is_empty() { Vec::new() } else { vec![class.clone()] };
     sentence_of_failures(
         destination,
@@ -336,9 +336,10 @@ fn sentence_of_failures(
     vec![
         Part::text(format!("{number} {executions} for {destination} {have} failed{facts}: ")),
         why(sample),
-        Part::text(format!(" shows what happened. Once the cause is fixed, retry {them}: ")),
+        Part::text(" shows what happened; once the cause is fixed, "),
+        // No full stop directly after the command: people copy it.
         retry,
-        Part::text("."),
+        Part::text(format!(" retries {them}.")),
     ]
 }
 

@@ -247,7 +247,7 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
         (
             open_failures(1),
             worst,
-            "2 executions for notion have failed (validation_error): eventbridge why 42 shows what happened. Once the cause is fixed, retry them: eventbridge retry --failure 3f2a.",
+            "2 executions for notion have failed (validation_error): eventbridge why 42 shows what happened; once the cause is fixed, eventbridge retry --failure 3f2a retries them.",
         ),
     ] {
         let sentences = assess(&snapshot, &Thresholds::default()).in_utc(now());
