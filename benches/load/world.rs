@@ -171,11 +171,11 @@ impl Database {
         Ok(u64::try_from(count)?)
     }
 
-    /// Holds the destination, so that what comes in waits.
-    pub async fn hold(&self, destination: &str) -> anyhow::Result<()> {
+    /// Pauses the destination, so that incoming events wait.
+    pub async fn pause(&self, destination: &str) -> anyhow::Result<()> {
         sqlx::query(
             "insert into eventbridge.destinations (name, paused_since, paused_class, paused_reason, paused_remedy)
-             values ($1, now(), 'by_hand', 'nothing is to be delivered', 'end the benchmark')",
+             values ($1, now(), 'manual', 'nothing is to be delivered', 'end the benchmark')",
         )
         .bind(destination)
         .execute(&self.pool)

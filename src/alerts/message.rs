@@ -133,8 +133,8 @@ mod tests {
     fn message(state: State) -> Message {
         Message {
             state,
-            key: "held notion".to_owned(),
-            summary: "Deliveries to notion are held (columns).".to_owned(),
+            key: "paused notion".to_owned(),
+            summary: "Deliveries to notion are paused (columns).".to_owned(),
             remedy: "add a text column <EventId> & wait".to_owned(),
             since: time(0),
             link: Some("https://eventbridge.example.com/api/v1/health".parse().expect("a URL")),
@@ -153,7 +153,7 @@ mod tests {
     fn slack_gets_one_text_with_its_markup_escaped() {
         assert_eq!(
             body(State::Raised, Format::Slack)["text"],
-            "EventBridge: Deliveries to notion are held (columns).\nSince 2027-01-15 08:00 UTC.\n\
+            "EventBridge: Deliveries to notion are paused (columns).\nSince 2027-01-15 08:00 UTC.\n\
              What to do: add a text column &lt;EventId&gt; &amp; wait\n\
              https://eventbridge.example.com/api/v1/health"
         );
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn json_has_every_part_by_its_name() {
         let sent = body(State::Resolved { at: time(60) }, Format::Json);
-        assert_eq!((&sent["state"], &sent["key"]), (&json!("resolved"), &json!("held notion")));
+        assert_eq!((&sent["state"], &sent["key"]), (&json!("resolved"), &json!("paused notion")));
         assert_eq!(
             (&sent["since"], &sent["resolved_at"]),
             (&json!("2027-01-15T08:00:00Z"), &json!("2027-01-15T08:01:00Z"))

@@ -299,7 +299,7 @@ fn page(public_url: &Url, kind: &str) -> Option<Url> {
         "backlog" => "executions?status=pending",
         "rejected" => "api/v1/rejections",
         // The overview names the paused destination, and when the last event arrived.
-        "held" | "silence" => "",
+        "paused" | "silence" => "",
         _ => "api/v1/health",
     };
     base.join(path).ok()
@@ -317,7 +317,7 @@ mod tests {
             ("failures", "failures"),
             ("backlog", "executions?status=pending"),
             ("rejected", "api/v1/rejections"),
-            ("held", ""),
+            ("paused", ""),
             ("database", "api/v1/health"),
         ] {
             assert_eq!(link(kind), format!("https://eventbridge.example.com/app/{path}"), "{kind}");

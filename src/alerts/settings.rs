@@ -113,7 +113,7 @@ pub fn settings(reader: &mut Reader<'_>) -> AlertSettings {
 /// silence factor of 0 switches the check off.
 fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
     let default = Thresholds::default();
-    let paused_minutes = reader.number("ALERT_HELD_MINUTES", 5, 0, 10_080);
+    let paused_minutes = reader.number("ALERT_PAUSED_MINUTES", 5, 0, 10_080);
     let backlog_minutes = reader.number("ALERT_PENDING_MINUTES", 15, 0, 10_080);
     let rejected_in_a_row = reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000);
     let minutes = |minutes: u64| (minutes > 0).then(|| Duration::from_mins(minutes));
@@ -199,7 +199,7 @@ mod tests {
     fn zero_switches_an_alert_off_and_leaves_the_assessment_at_its_default() {
         let read = |pairs: &[(&str, &str)]| read(pairs).expect("valid").thresholds;
         let off = read(&[
-            ("ALERT_HELD_MINUTES", "0"),
+            ("ALERT_PAUSED_MINUTES", "0"),
             ("ALERT_PENDING_MINUTES", "0"),
             ("ALERT_REJECTED_IN_A_ROW", "0"),
             ("ALERT_FAILURES", "off"),

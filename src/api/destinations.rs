@@ -1,8 +1,8 @@
-//! `/api/v1/destinations`: how each instance stands, and holding and resuming it by hand.
+//! `/api/v1/destinations`: the state of each instance, and its manual pause and resumption.
 
 use super::extract::{Json as Body, Path};
 use super::{Api, NotDone, NotRead, from_store};
-use crate::domain::audit::{self, Caller, HOLD_NOTE_MAX};
+use crate::domain::audit::{self, Caller, PAUSE_NOTE_MAX};
 use crate::domain::destination_summary::seconds_for;
 use crate::problem::Problem;
 use crate::store::{Backlog, DestinationRow, LimiterRow};
@@ -14,89 +14,89 @@ use std::collections::BTreeMap;
 use tracing::info;
 use utoipa::ToSchema;
 
-/// How a destination instance stands.
+/// The state of a destination instance.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DestinationView {
     /// The instance.
     #[schema(example = "notion")]
     pub name: String,
-    /// `working`, or `held`: nothing is delivered to it.
+    /// `working`, or `paused`: nothing is delivered to it.
     #[schema(example = "working")]
     pub state: &'static str,
-    /// Why it is held, and what to do; null while it is working.
-    pub hold: Option<HoldView>,
-    /// The rate that it keeps to; null where it keeps to none.
+    /// Why it is paused, and what to do; null while it is working.
+    pub pause: Option<PauseView>,
+    /// Its rate limit; null if it has none.
     pub limiter: Option<LimiterView>,
-    /// What waits for it.
+    /// Its pending executions.
     pub backlog: BacklogView,
 }
 
-/// Why an instance is held.
+/// Why an instance is paused.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct HoldView {
-    /// Since when.
+pub struct PauseView {
+    /// When the pause began.
     pub since: DateTime<Utc>,
-    /// The kind of trouble in a word; `manual` where a person holds it.
+    /// The class of the failure; `manual` if an operator paused the instance.
     #[schema(example = "unauthorized")]
     pub class: String,
-    /// What happened, or the note of whoever holds it.
+    /// What happened, or the operator's note.
     pub reason: String,
     /// What to do.
     pub remedy: String,
-    /// When it is looked at next whether it works again; null where that is not looked at, as where a
-    /// person holds it.
+    /// When the service next probes whether the instance works again; null if it does not probe, as in a
+    /// manual pause.
     pub next_probe_at: Option<DateTime<Utc>>,
 }
 
-/// The rate of a connection, which all its instances and all replicas share.
+/// The rate limit of a connection. All its instances and all replicas share it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LimiterView {
-    /// Names the connection: instances of one name share it.
+    /// The name of the connection. Instances with the same connection share its rate limit.
     pub connection: String,
-    /// Calls in a minute; null where there is no limit.
+    /// Calls per minute; null if they are not limited.
     #[schema(example = 170)]
     pub per_minute: Option<u32>,
-    /// Until when the destination wants to be left alone; null where it does not.
+    /// No call begins before this time, because the destination asked for a break; null if it did not.
     pub blocked_until: Option<DateTime<Utc>>,
-    /// When the next call may begin; null where it may at once.
+    /// When the next call may begin; null if it may begin immediately.
     pub next_slot_at: Option<DateTime<Utc>>,
 }
 
-/// What waits for an instance.
+/// The pending executions of an instance.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BacklogView {
-    /// Pending executions, due or not. Of each kind (fresh, late, suspect, in bulk) no more than
-    /// 20,000 are counted.
+    /// Pending executions, due or not. At most 20,000 are counted of each kind (new, late, quarantined,
+    /// bulk).
     #[schema(example = 17)]
     pub pending: u64,
     /// Whether there are more than were counted.
     pub is_more: bool,
-    /// How many seconds ago the oldest of those counted was created; null where nothing waits.
+    /// The age in seconds of the oldest counted execution; null if none is pending.
     #[schema(example = 4)]
     pub oldest_seconds: Option<u64>,
-    /// How long it takes at this rate, with one call for each; null where nobody can tell. Where there are
-    /// more than were counted, it takes at least so long.
+    /// How many seconds the backlog takes at this rate with one call per execution; null if unknown. If
+    /// there are more than were counted, it takes longer.
     #[schema(example = 6)]
     pub seconds_to_drain: Option<u64>,
 }
 
-/// All destination instances that are configured.
+/// All configured destination instances.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Destinations {
     /// The instances, by name.
     pub data: Vec<DestinationView>,
 }
 
-/// Why somebody holds an instance.
+/// Why an operator pauses an instance.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HoldRequest {
-    /// For those who wonder why nothing is delivered: 1 to 500 characters.
+pub struct PauseRequest {
+    /// The reason, shown wherever the pause is shown: 1 to 500 characters.
     #[schema(example = "moving to another database", min_length = 1, max_length = 500)]
     note: String,
 }
 
-/// Lists the destination instances: what holds each, its rate, what waits for it.
+/// Lists the destination instances with their pauses, rate limits and backlogs.
 #[utoipa::path(
     get,
     path = "/api/v1/destinations",
@@ -112,41 +112,44 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Destinations>, P
     Ok(Json(Destinations { data: views(&api, &names).await? }))
 }
 
-/// Holds an instance by hand: nothing is delivered to it until a person resumes it.
+/// Pauses an instance manually: nothing is delivered to it until an operator resumes it.
 ///
-/// What runs comes to its end, and what comes in waits and burns no attempts. No probe resumes it.
+/// Running executions finish. New executions wait and use no attempts. No probe resumes the instance.
 #[utoipa::path(
     post,
-    path = "/api/v1/destinations/{name}/hold",
-    operation_id = "hold_destination",
+    path = "/api/v1/destinations/{name}/pause",
+    operation_id = "pause_destination",
     tag = "destinations",
     params(("name" = String, Path, description = "The instance", example = "notion")),
-    request_body = HoldRequest,
+    request_body = PauseRequest,
     responses(
-        (status = 200, description = "It is held", body = DestinationView),
+        (status = 200, description = "The instance is paused", body = DestinationView),
         (status = 400, description = "The body cannot be read, or the note is too long or empty", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such instance is configured", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
-pub(super) async fn hold(
+pub(super) async fn pause(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    Body(request): Body<HoldRequest>,
+    Body(request): Body<PauseRequest>,
 ) -> Result<Json<DestinationView>, Problem> {
     let name = configured(&api, name)?;
-    let note = audit::note(&request.note, HOLD_NOTE_MAX).ok_or_else(|| {
-        Problem::bad_request(format!("note: must have 1 to {HOLD_NOTE_MAX} characters, not only blanks."))
+    let note = audit::note(&request.note, PAUSE_NOTE_MAX).ok_or_else(|| {
+        Problem::bad_request(format!(
+            "note: must have 1 to {PAUSE_NOTE_MAX} characters that are not all blank."
+        ))
     })?;
     api.store.destinations.pause_manually(&name, note, &caller).await.map_err(from_store)?;
-    info!(instance = name, who = caller.name(), "held by hand");
+    info!(instance = name, who = caller.name(), "destination paused manually");
     view(&api, name).await
 }
 
-/// Lets an instance go on, whatever it is held for. Where that was trouble and the trouble is still
-/// there, the next delivery holds it again.
+/// Resumes an instance, whatever paused it.
+///
+/// If a problem paused it and the problem persists, the next delivery pauses it again.
 #[utoipa::path(
     post,
     path = "/api/v1/destinations/{name}/resume",
@@ -154,7 +157,7 @@ pub(super) async fn hold(
     tag = "destinations",
     params(("name" = String, Path, description = "The instance", example = "notion")),
     responses(
-        (status = 200, description = "It goes on; it may not have been held", body = DestinationView),
+        (status = 200, description = "The instance is working; it may not have been paused", body = DestinationView),
         (status = 400, description = "The name cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such instance is configured", body = Problem, content_type = "application/problem+json"),
         NotDone,
@@ -167,7 +170,7 @@ pub(super) async fn resume(
 ) -> Result<Json<DestinationView>, Problem> {
     let name = configured(&api, name)?;
     if api.store.destinations.resume_manually(&name, &caller).await.map_err(from_store)? {
-        info!(instance = name, who = caller.name(), "resumed by hand");
+        info!(instance = name, who = caller.name(), "destination resumed manually");
         api.notifier.notify();
     }
     view(&api, name).await
@@ -195,23 +198,23 @@ async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Prob
     Ok(rows
         .into_iter()
         .map(|row| DestinationView {
-            state: if row.pause.is_some() { "held" } else { "working" },
+            state: if row.pause.is_some() { "paused" } else { "working" },
             limiter: LimiterView::of(api, &row.name, &limiters),
             backlog: BacklogView::of(api, &row.name, backlog_of(&row.name)),
-            hold: HoldView::of(&row),
+            pause: PauseView::of(&row),
             name: row.name,
         })
         .collect())
 }
 
-impl HoldView {
+impl PauseView {
     fn of(row: &DestinationRow) -> Option<Self> {
-        let held = row.pause.as_ref()?;
+        let paused = row.pause.as_ref()?;
         Some(Self {
-            since: held.since,
-            class: held.pause.class.clone(),
-            reason: held.pause.reason.clone(),
-            remedy: held.pause.remedy.clone(),
+            since: paused.since,
+            class: paused.pause.class.clone(),
+            reason: paused.pause.reason.clone(),
+            remedy: paused.pause.remedy.clone(),
             next_probe_at: row.probe_at,
         })
     }

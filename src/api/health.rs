@@ -37,8 +37,8 @@ pub struct Health {
     pub database: &'static str,
     /// What is wrong, the weightiest first; empty where the status is `ok`.
     pub troubles: Vec<TroubleView>,
-    /// The destinations that are held, and what to do about each.
-    pub destinations: Vec<HeldDestination>,
+    /// The destinations that are paused, and what to do about each.
+    pub destinations: Vec<PausedDestination>,
     /// Why webhooks are rejected, where nothing was accepted since. Anybody can send what is
     /// rejected, so this leaves the status as it is.
     pub warnings: Vec<Warning>,
@@ -50,7 +50,7 @@ pub struct Health {
 /// Something that is wrong.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TroubleView {
-    /// `held`, `no_worker`, `backlog`, `silence` or `failures`; `unknown` where the database took too long
+    /// `paused`, `no_worker`, `backlog`, `silence` or `failures`; `unknown` where the database took too long
     /// to tell how things stand.
     #[schema(example = "no_worker")]
     pub about: &'static str,
@@ -68,11 +68,11 @@ pub struct TroubleView {
 /// A destination that only its operator can mend. Its executions wait and burn no attempts; it goes
 /// on by itself once it works again.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct HeldDestination {
+pub struct PausedDestination {
     /// The instance.
     #[schema(example = "notion")]
     pub name: String,
-    /// Since when it is held.
+    /// Since when it is paused.
     pub since: DateTime<Utc>,
     /// The kind of trouble, in a word.
     #[schema(example = "unauthorized")]
@@ -115,12 +115,12 @@ pub(super) enum Database {
 #[derive(Debug, Clone, Default)]
 struct Assessed {
     troubles: Vec<TroubleView>,
-    destinations: Vec<HeldDestination>,
+    destinations: Vec<PausedDestination>,
     warnings: Vec<Warning>,
 }
 
 /// Tells whether the service works: its database answers and has the right schema, somebody delivers,
-/// nothing is held, late, given up or strangely silent.
+/// nothing is paused, late, given up or strangely silent.
 ///
 /// What it tells may be some seconds old, however many ask.
 #[utoipa::path(
@@ -192,7 +192,7 @@ async fn read(api: &Api) -> Result<Assessed, StoreError> {
         .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });
     Ok(Assessed {
         troubles: findings.into_iter().filter_map(TroubleView::of).collect(),
-        destinations: snapshot.destinations.into_iter().filter_map(HeldDestination::of).collect(),
+        destinations: snapshot.destinations.into_iter().filter_map(PausedDestination::of).collect(),
         warnings: warnings.collect(),
     })
 }
@@ -235,7 +235,7 @@ impl TroubleView {
     }
 }
 
-impl HeldDestination {
+impl PausedDestination {
     fn of(destination: Destination) -> Option<Self> {
         let Destination { name, paused, .. } = destination;
         let pause = paused?;

@@ -68,7 +68,7 @@ async fn look(db: Db, reports: Reports, instances: Arc<[String]>) -> Looked {
         name: one.destination,
         pending: one.pending,
         oldest_pending_seconds: one.oldest.unwrap_or_default().as_secs_f64(),
-        is_held: one.held_since.is_some(),
+        is_paused: one.paused_since.is_some(),
     };
     let destinations = backlog.map(|backlog| backlog.into_iter().map(gauges).collect());
     Looked { is_up: answered.is_some(), destinations }

@@ -82,7 +82,7 @@ pub struct Api {
         (name = "events", description = "Events as they came in"),
         (name = "executions", description = "Events on their way to a destination"),
         (name = "failures", description = "What is failed now, in groups of one cause"),
-        (name = "destinations", description = "Where events go, and what holds them up"),
+        (name = "destinations", description = "Destinations, their pauses and their backlog"),
         (name = "audit", description = "Who changed what by hand"),
         (name = "health", description = "Whether the service works"),
     ),
@@ -121,7 +121,7 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(bulk::retry))
         .routes(routes!(bulk::replay))
         .routes(routes!(destinations::list))
-        .routes(routes!(destinations::hold))
+        .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))
         .routes(routes!(audit::list))
         .routes(routes!(rejections::rejections))

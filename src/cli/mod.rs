@@ -13,13 +13,13 @@ mod env_file;
 mod environment;
 mod forget;
 mod health;
-mod hold;
 mod local_state;
 mod migrate;
 mod notion;
 mod openapi;
 mod output;
 mod paragraph;
+mod pause;
 mod progress;
 mod prompt;
 mod prune;
@@ -77,9 +77,9 @@ enum Command {
     Cancel(cancel::CancelArgs),
     /// Acknowledge a failure group, so that alerts no longer report it
     Acknowledge(acknowledge::AcknowledgeArgs),
-    /// Hold a destination: its executions wait until it is resumed
-    Hold(hold::HoldArgs),
-    /// Resume a destination, whatever it is held for
+    /// Pause a destination: its executions wait until it is resumed
+    Pause(pause::PauseArgs),
+    /// Resume a destination, whatever paused it
     Resume(resume::ResumeArgs),
     /// Set up Notion
     Notion(notion::NotionArgs),
@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => run(replay::run(args)),
         Command::Cancel(args) => run(cancel::run(args)),
         Command::Acknowledge(args) => run(acknowledge::run(args)),
-        Command::Hold(args) => run(hold::run(args)),
+        Command::Pause(args) => run(pause::run(args)),
         Command::Resume(args) => run(resume::run(args)),
         Command::Notion(args) => run(notion::run(args)),
         Command::Prune(args) => run(prune::run(args)),

@@ -1,7 +1,7 @@
-//! `eventbridge resume`: resumes a destination, whatever it is held for.
+//! `eventbridge resume`: resumes a destination, whatever paused it.
 //!
 //! It runs the same statement as the API and is recorded in the audit log. If the cause persists, the next
-//! delivery holds the destination again.
+//! delivery pauses the destination again.
 
 use super::command_context::CommandContext;
 use super::{environment, output};
@@ -20,20 +20,20 @@ pub(super) struct ResumeArgs {
 pub(super) async fn run(args: ResumeArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
     let name = context.destination(&args.destination)?;
-    let was_held = context.store.destinations.resume_manually(name, &environment::caller()).await?;
-    if was_held {
+    let was_paused = context.store.destinations.resume_manually(name, &environment::caller()).await?;
+    if was_paused {
         context.store.queue.notify_workers().await;
     }
     let waiting = context.waiting_for(name).await?;
     if output::prints_json(args.json) {
         println!(
             "{}",
-            json!({"destination": name, "state": "working", "was_held": was_held, "waiting": waiting.count})
+            json!({"destination": name, "state": "working", "was_paused": was_paused, "waiting": waiting.count})
         );
-    } else if was_held {
+    } else if was_paused {
         println!("{name} is resumed. {waiting}.");
     } else {
-        println!("{name} was not held. {waiting}.");
+        println!("{name} was not paused. {waiting}.");
     }
     Ok(ExitCode::SUCCESS)
 }

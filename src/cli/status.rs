@@ -188,7 +188,7 @@ impl Found {
             "is_worked": snapshot.map(|snapshot| snapshot.has_worker),
             "destinations": snapshot.map(|snapshot| snapshot.destinations.iter().map(|of| json!({
                 "name": of.name,
-                "held_seconds": of.paused.as_ref().map(|pause| seconds(snapshot.now - pause.since)),
+                "paused_seconds": of.paused.as_ref().map(|pause| seconds(snapshot.now - pause.since)),
                 "remedy": of.paused.as_ref().map(|pause| &pause.remedy),
                 "pending": of.pending,
                 "oldest_pending_seconds": of.oldest.map(|oldest| oldest.as_secs()),
@@ -207,7 +207,7 @@ fn destinations(snapshot: &Snapshot) -> String {
         .map(|of| {
             let state = of.paused.as_ref().map_or_else(
                 || "works".to_owned(),
-                |pause| format!("held for {}", humanize_age(snapshot.now - pause.since)),
+                |pause| format!("paused for {}", humanize_age(snapshot.now - pause.since)),
             );
             let more = if of.is_more { "more than " } else { "" };
             vec![

@@ -1,7 +1,7 @@
 //! The audit's callers and actions: who changed something manually, and what.
 
-/// The longest note of a hold, in characters.
-pub const HOLD_NOTE_MAX: usize = 500;
+/// The longest note of a pause, in characters.
+pub const PAUSE_NOTE_MAX: usize = 500;
 
 /// The length limit of an acknowledgement's note, in characters.
 pub const ACKNOWLEDGEMENT_NOTE_MAX: usize = 1000;
@@ -57,8 +57,8 @@ pub enum Action {
     ExecutionsRetried,
     /// The events that match a filter are replayed.
     EventsReplayed,
-    /// An instance is held.
-    DestinationHeld,
+    /// An operator paused an instance.
+    DestinationPaused,
     /// An operator resumed an instance.
     DestinationResumed,
     /// A failure group is acknowledged.
@@ -79,7 +79,7 @@ impl Action {
             Self::ExecutionCancelled => "execution.cancelled",
             Self::ExecutionsRetried => "executions.retried",
             Self::EventsReplayed => "events.replayed",
-            Self::DestinationHeld => "destination.held",
+            Self::DestinationPaused => "destination.paused",
             Self::DestinationResumed => "destination.resumed",
             Self::FailureAcknowledged => "failure.acknowledged",
             Self::FailureUnacknowledged => "failure.unacknowledged",

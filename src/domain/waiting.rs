@@ -10,7 +10,7 @@ pub enum Waiting {
     /// Its destination instance is not configured (any more).
     NoDestination,
     /// Its destination instance is paused, for this reason.
-    Held(String),
+    Paused(String),
     /// Another execution of its lane, which comes first.
     Behind(ExecutionId),
     /// The time of its next attempt.
@@ -33,7 +33,7 @@ impl fmt::Display for Waiting {
             Self::NoDestination => f.write_str(
                 "its destination is not among DESTINATIONS: it waits until that is configured again",
             ),
-            Self::Held(reason) => write!(f, "its destination is held: {reason}"),
+            Self::Paused(reason) => write!(f, "its destination is paused: {reason}"),
             Self::Behind(first) => {
                 write!(f, "waits for execution {first} of the same object, which comes first")
             }
@@ -60,7 +60,10 @@ mod tests {
         let next_try = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let refused = || Some("Notion answered 409".to_owned());
         for (waiting, said) in [
-            (Waiting::Held("the token is refused".into()), "its destination is held: the token is refused"),
+            (
+                Waiting::Paused("the token is refused".into()),
+                "its destination is paused: the token is refused",
+            ),
             (Waiting::Behind(ExecutionId(7)), "waits for execution 7 of the same object, which comes first"),
             (
                 Waiting::Until { next_try, reason: refused() },

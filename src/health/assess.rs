@@ -38,7 +38,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let level = findings.first().map_or(Level::Ok, |first| first.level);
     let headline = match findings.first() {
-        Some(_) if paused > 1 => format!("{paused} destinations are held"),
+        Some(_) if paused > 1 => format!("{paused} destinations are paused"),
         Some(first) => first.headline.clone(),
         None if snapshot.arrivals.last_at.is_none() => "Waiting for the first event".to_owned(),
         None => "All is well".to_owned(),
@@ -82,20 +82,20 @@ fn paused(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Opt
     let remedy = pause.remedy.trim_end_matches('.');
     Some(Finding {
         // What is to be done depends on the class: when that changes, it is another cause.
-        key: format!("held {} {}", of.name, pause.class),
+        key: format!("paused {} {}", of.name, pause.class),
         matter: Matter::Paused,
         failure_group: None,
         level: Level::Critical,
-        headline: format!("{name} is held"),
+        headline: format!("{name} is paused"),
         sentence: vec![
-            Part::text(format!("{name} has been held since ")),
+            Part::text(format!("{name} has been paused since ")),
             Part::At(pause.since),
             Part::text(format!(": {remedy}.")),
         ],
         remedy: pause.remedy.clone(),
         since: Some(pause.since),
         notice: is_alert.then(|| Notice {
-            summary: format!("Deliveries to {} are held ({}).", of.name, pause.class),
+            summary: format!("Deliveries to {} are paused ({}).", of.name, pause.class),
             remedy: format!(
                 "{remedy}. Pending events are kept and use no attempt; \"eventbridge doctor\" shows whether the cause is fixed."
             ),

@@ -105,7 +105,7 @@ impl Matter {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Database => "database",
-            Self::Paused => "held",
+            Self::Paused => "paused",
             Self::NoWorker => "no_worker",
             Self::Backlog => "backlog",
             Self::Rejected => "rejected",

@@ -36,8 +36,8 @@ pub struct DestinationGauges {
     pub pending: u64,
     /// The age of the oldest one in seconds; 0 if there is none.
     pub oldest_pending_seconds: f64,
-    /// Whether it is held.
-    pub is_held: bool,
+    /// Whether it is paused.
+    pub is_paused: bool,
 }
 
 impl Gauges {
@@ -70,10 +70,10 @@ impl Gauges {
         )?;
         family(
             encoder,
-            "destination_held",
-            "Whether the destination waits for its operator",
+            "destination_paused",
+            "1 if the destination is paused, otherwise 0",
             "destination",
-            destinations.iter().map(|one| (one.name.as_str(), f64::from(u8::from(one.is_held)))),
+            destinations.iter().map(|one| (one.name.as_str(), f64::from(u8::from(one.is_paused)))),
         )
     }
 }

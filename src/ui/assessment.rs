@@ -55,15 +55,15 @@ mod tests {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let assessment = Assessment {
             level: Level::Critical,
-            headline: "Notion is held".to_owned(),
+            headline: "Notion is paused".to_owned(),
             findings: vec![Finding {
-                key: "held notion columns".to_owned(),
+                key: "paused notion columns".to_owned(),
                 matter: Matter::Paused,
                 failure_group: None,
                 level: Level::Critical,
-                headline: "Notion is held".to_owned(),
+                headline: "Notion is paused".to_owned(),
                 sentence: vec![
-                    Part::Text("Held since ".to_owned()),
+                    Part::Text("Paused since ".to_owned()),
                     Part::At(now),
                     Part::Text(": <b>.".to_owned()),
                 ],
@@ -75,8 +75,9 @@ mod tests {
         };
         let shown = banner(&assessment, now).into_string();
         assert!(
-            shown
-                .contains("Held since <time data-clock=\"\" datetime=\"2027-01-15T08:00:00.000Z\">08:00 UTC")
+            shown.contains(
+                "Paused since <time data-clock=\"\" datetime=\"2027-01-15T08:00:00.000Z\">08:00 UTC"
+            )
         );
         assert!(shown.contains("assessment bad") && shown.contains(": &lt;b&gt;."), "{shown}");
         assert_eq!(waiting_words(20_000, true), "More than 20\u{202f}000");

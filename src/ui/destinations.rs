@@ -1,4 +1,4 @@
-//! `/destinations`: how each instance stands, what keeps it, and holding and resuming it by hand.
+//! `/destinations`: how each instance stands, why it is paused, and pausing and resuming it manually.
 
 use super::Ui;
 use super::assessment::waiting_words;
@@ -26,9 +26,9 @@ pub(super) struct PageQuery {
     done: Option<String>,
 }
 
-/// What the form of a hold sends.
+/// What the form of a pause sends.
 #[derive(Debug, Deserialize)]
-pub(super) struct HoldForm {
+pub(super) struct PauseForm {
     #[serde(default)]
     note: String,
 }
@@ -37,7 +37,7 @@ pub(super) struct HoldForm {
 #[derive(Debug)]
 pub(super) struct Card {
     name: String,
-    hold: Option<PausedInstance>,
+    pause: Option<PausedInstance>,
     /// When it is looked at next whether it works again.
     probe_at: Option<DateTime<Utc>>,
     pending: u64,
@@ -74,7 +74,7 @@ pub(super) async fn list(
         (done(query.done.as_deref()))
         div {
             h1 { "Destinations" }
-            p.lead { "Where events go. While one is held nothing is delivered to it and nothing is lost: what comes in waits, and no attempt is counted." }
+            p.lead { "Where events are delivered. While a destination is paused, nothing is delivered to it and nothing is lost: incoming events wait and use no attempts." }
         }
         section data-part="destinations" aria-labelledby="each" {
             h2.hidden id="each" { "Each of them" }
@@ -84,21 +84,21 @@ pub(super) async fn list(
     Ok(layout::page(&visitor, Tab::Destinations, "Destinations", &body))
 }
 
-/// Holds an instance until a person resumes it.
-pub(super) async fn hold(
+/// Pauses an instance until an operator resumes it.
+pub(super) async fn pause(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(name): Path<String>,
-    Form(form): Form<HoldForm>,
+    Form(form): Form<PauseForm>,
 ) -> Result<Redirect, ErrorPage> {
     let name = configured(&ui, name)?;
     let note = note_of(&form.note, NOTE_CHARACTERS_MAX)?;
     ui.store.destinations.pause_manually(&name, note, &visitor.who).await?;
-    info!(instance = name, who = visitor.who.name(), "held by hand");
-    Ok(Redirect::to("/destinations?done=held"))
+    info!(instance = name, who = visitor.who.name(), "destination paused manually");
+    Ok(Redirect::to("/destinations?done=paused"))
 }
 
-/// Lets an instance go on, whatever it is held for.
+/// Resumes an instance, whatever paused it.
 pub(super) async fn resume(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -106,7 +106,7 @@ pub(super) async fn resume(
 ) -> Result<Redirect, ErrorPage> {
     let name = configured(&ui, name)?;
     if ui.store.destinations.resume_manually(&name, &visitor.who).await? {
-        info!(instance = name, who = visitor.who.name(), "resumed by hand");
+        info!(instance = name, who = visitor.who.name(), "destination resumed manually");
         ui.notifier.notify();
     }
     Ok(Redirect::to("/destinations?done=resumed"))
@@ -127,7 +127,7 @@ pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>
             clears_in: known.and_then(|known| known.clears_in),
             pending: known.map_or(0, |known| known.pending),
             is_more: known.is_some_and(|known| known.is_more),
-            hold: row.pause,
+            pause: row.pause,
             probe_at: row.probe_at,
             name: row.name,
         }
@@ -147,7 +147,7 @@ pub(super) fn cards(visitor: &Visitor, cards: &[Card], now: DateTime<Utc>) -> Ma
 }
 
 fn card(visitor: &Visitor, shown: &Card, now: DateTime<Utc>) -> Markup {
-    let word = if shown.hold.is_some() { "held" } else { "working" };
+    let word = if shown.pause.is_some() { "paused" } else { "working" };
     html! {
         article.card.destination aria-labelledby=(format!("destination-{}", shown.name)) {
             div.head {
@@ -157,27 +157,27 @@ fn card(visitor: &Visitor, shown: &Card, now: DateTime<Utc>) -> Markup {
             dl.figures {
                 div { dt { "Pending" } dd { (waiting_words(shown.pending, shown.is_more)) } }
                 div { dt { "Oldest" } dd { (or_dash(shown.oldest)) } }
-                div { dt { "Clears in" @if shown.hold.is_some() && shown.clears_in.is_some() { ", once resumed" } } dd { (or_dash(shown.clears_in)) } }
+                div { dt { "Clears in" @if shown.pause.is_some() && shown.clears_in.is_some() { ", once resumed" } } dd { (or_dash(shown.clears_in)) } }
             }
             (rate(&shown.rate, now))
-            @if let Some(held) = &shown.hold { (reason(held, shown.probe_at, now)) }
+            @if let Some(paused) = &shown.pause { (reason(paused, shown.probe_at, now)) }
             @if visitor.may_write() { (buttons(visitor, shown)) }
         }
     }
 }
 
-fn reason(held: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
+fn reason(paused: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
     html! {
         div.reason {
-            @if held.pause.is_manual() {
-                p { strong { "Held by hand: " } (held.pause.reason) }
-                p.soft { "Since " (time(held.since)) ", " (ago(held.since, now)) ". It goes on when somebody resumes it." }
+            @if paused.pause.is_manual() {
+                p { strong { "Paused manually: " } (paused.pause.reason) }
+                p.soft { "Since " (time(paused.since)) ", " (ago(paused.since, now)) ". Deliveries continue when an operator resumes it." }
             } @else {
-                p { strong { (held.pause.remedy) } }
-                p.soft { (held.pause.reason) }
+                p { strong { (paused.pause.remedy) } }
+                p.soft { (paused.pause.reason) }
                 p.soft {
-                    "Held since " (time(held.since)) ", " (ago(held.since, now)) ". It goes on by itself once it works"
-                    @if let Some(at) = probe_at { @if at > now { "; it is looked at again in " (humanize_age(at - now)) } }
+                    "Paused since " (time(paused.since)) ", " (ago(paused.since, now)) ". It resumes by itself once it works"
+                    @if let Some(at) = probe_at { @if at > now { "; the next probe is in " (humanize_age(at - now)) } }
                     "."
                 }
             }
@@ -187,20 +187,20 @@ fn reason(held: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTime<
 
 fn buttons(visitor: &Visitor, shown: &Card) -> Markup {
     let resume = format!("/destinations/{}/resume", shown.name);
-    let is_manual = shown.hold.as_ref().is_some_and(|held| held.pause.is_manual());
+    let is_manual = shown.pause.as_ref().is_some_and(|paused| paused.pause.is_manual());
     html! {
         div.action-bar {
-            @if shown.hold.is_some() {
+            @if shown.pause.is_some() {
                 (layout::post_form(visitor, &resume, &html! {
                     button.primary[is_manual] type="submit" { (if is_manual { "Resume" } else { "Resume now" }) }
                 }))
             }
             @if !is_manual {
-                details.fold id=(format!("hold-{}", shown.name)) {
-                    summary { (if shown.hold.is_some() { "Hold by hand instead" } else { "Hold" }) }
-                    (layout::post_form(visitor, &format!("/destinations/{}/hold", shown.name), &html! {
-                        (note_field(&shown.name, "Why, for those who wonder", "moving to another database", NOTE_CHARACTERS_MAX))
-                        button type="submit" { "Hold " (shown.name) }
+                details.fold id=(format!("pause-{}", shown.name)) {
+                    summary { (if shown.pause.is_some() { "Pause manually instead" } else { "Pause" }) }
+                    (layout::post_form(visitor, &format!("/destinations/{}/pause", shown.name), &html! {
+                        (note_field(&shown.name, "Reason", "moving to another database", NOTE_CHARACTERS_MAX))
+                        button type="submit" { "Pause " (shown.name) }
                     }))
                 }
             }

@@ -105,9 +105,11 @@ pub(super) fn done(word: Option<&str>) -> Markup {
         Some("cancelled") => "The execution is cancelled. It is not delivered unless it is retried.",
         Some("acknowledged") => "Acknowledged. Further failures with this cause are reported again.",
         Some("unacknowledged") => "The acknowledgement is removed.",
-        Some("held") => "It is held: nothing is delivered to it until somebody resumes it.",
+        Some("paused") => {
+            "The destination is paused: nothing is delivered to it until an operator resumes it."
+        }
         Some("resumed") => {
-            "It goes on. If what it was held for is still so, the next delivery holds it again."
+            "Deliveries continue. If the cause of the pause persists, the next delivery pauses the destination again."
         }
         _ => return html! {},
     };
@@ -163,7 +165,9 @@ fn tone(word: &str) -> &'static str {
     match word {
         "success" | "delivered" | "ok" | "working" => "good",
         "failed" | "permanent" | "gone" | "silent" => "bad",
-        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "held" | "worker_lost" => "waits",
+        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "paused" | "worker_lost" => {
+            "waits"
+        }
         "running" => "runs",
         _ => "still",
     }

@@ -217,7 +217,7 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/failures/{group}/acknowledge", post(failures::acknowledge)),
         ("/failures/{group}/unacknowledge", post(failures::unacknowledge)),
         ("/destinations", get(destinations::list)),
-        ("/destinations/{name}/hold", post(destinations::hold)),
+        ("/destinations/{name}/pause", post(destinations::pause)),
         ("/destinations/{name}/resume", post(destinations::resume)),
         ("/search", get(search::search)),
         ("/audit", get(audit::list)),

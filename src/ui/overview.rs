@@ -215,7 +215,7 @@ fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
 fn manual_changes(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
     html! {
         @if changes.is_empty() {
-            (empty("None", "Retries, holds and all else that a person does stand here."))
+            (empty("None", "Retries, pauses and all other manual changes appear here."))
         } @else {
             ul.rows {
                 @for change in changes {

@@ -94,7 +94,7 @@ async fn several_rounds() {
     tokio::time::sleep(Duration::from_millis(400)).await;
 }
 
-async fn hold(database: &Database) {
+async fn pause(database: &Database) {
     let pause = Paused {
         lasts: Duration::from_mins(6),
         class: Some("columns"),
@@ -119,12 +119,12 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
         .set("PUBLIC_URL", "https://eventbridge.example.com/app")
         .start()
         .await;
-    hold(&one.database).await;
+    pause(&one.database).await;
     let told = receiver.until(1).await[0].json();
     for (field, expected) in [
         ("service", json!("eventbridge")),
         ("state", json!("raised")),
-        ("key", json!("held notion columns")),
+        ("key", json!("paused notion columns")),
         ("url", json!("https://eventbridge.example.com/app/")),
     ] {
         assert_eq!(told[field], expected, "{told}");
@@ -135,7 +135,7 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
     assert_eq!(receiver.count(), 1);
     one.database.change(rows::end_pauses()).await;
     let over = receiver.until(2).await[1].json();
-    assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("held notion columns")));
+    assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("paused notion columns")));
     several_rounds().await;
     assert_eq!(receiver.count(), 2);
     assert_eq!(one.database.count(rows::alerts()).await, 0);
@@ -157,7 +157,7 @@ async fn the_other_replica_takes_over_at_once_when_the_one_that_looks_stops() {
     let other = one.replica().set("ALERT_URL", &receiver.url).start().await;
     let database = one.database.clone();
     one.stop().await;
-    hold(&database).await;
+    pause(&database).await;
     receiver.until(1).await;
     other.stop().await;
 }
@@ -167,7 +167,7 @@ async fn what_the_receiver_does_not_take_is_told_again_and_what_ended_meanwhile_
     let receiver = Receiver::start().await;
     receiver.answer(StatusCode::INTERNAL_SERVER_ERROR);
     let service = Service::builder().set("ALERT_URL", &receiver.url).start().await;
-    hold(&service.database).await;
+    pause(&service.database).await;
     receiver.until(1).await;
     service.database.change(rows::alerts_are_due()).await;
     receiver.until(2).await;

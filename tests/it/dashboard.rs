@@ -387,7 +387,7 @@ async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_r
         .post_event(&json!({"id": "evt_1", "type": "invoice.paid", "created": 1_700_000_000}).to_string())
         .await;
     service.until_count(successes(), 1).await;
-    // The first try waited for an hour, for most of which the destination was held, and the next for a minute.
+    // The first try waited for an hour, for most of which the destination was paused, and the next for a minute.
     for change in [
         rows::age_events(Duration::from_mins(61)),
         rows::age_executions(Duration::from_mins(61)),
@@ -402,7 +402,7 @@ async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_r
     for told in [
         "Created at stripe",
         "signed with the secret <strong>secret-1",
-        "Waited 1 h while its destination was held: the &lt;b&gt;token&lt;/b&gt; is refused",
+        "Waited 1 h while its destination was paused: the &lt;b&gt;token&lt;/b&gt; is refused",
         "Attempt 1: ",
         "HTTP 409",
         "Waited 1 min",

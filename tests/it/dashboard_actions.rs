@@ -1,4 +1,4 @@
-//! The dashboard's acts: failures in groups, retries and replays of many, holds, previews, and the
+//! The dashboard's acts: failures in groups, retries and replays of many, pauses, previews, and the
 //! filters of the lists. Each refuses whoever may not, does what it says, and stands in the audit.
 
 use crate::dashboard::{Browser, READ_KEY, WRITE_KEY};
@@ -204,7 +204,7 @@ async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button()
         ("/executions/1/retry".to_owned(), ""),
         ("/executions/1/cancel".to_owned(), ""),
         ("/events/replay".to_owned(), "type=invoice.paid"),
-        ("/destinations/notion/hold".to_owned(), "note=x"),
+        ("/destinations/notion/pause".to_owned(), "note=x"),
         ("/destinations/notion/resume".to_owned(), ""),
     ] {
         let refused = board.submit(&path, &format!("{token}&{form}")).await;
@@ -233,24 +233,24 @@ async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button()
 }
 
 #[tokio::test]
-async fn a_destination_is_held_with_a_note_and_resumed_and_what_waits_can_be_cancelled() {
+async fn a_destination_is_paused_with_a_note_and_resumed_and_what_waits_can_be_cancelled() {
     let service = with_keys().start().await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let token = format!("token={}", ops.token("/destinations").await);
-    let empty = ops.submit("/destinations/notion/hold", &format!("{token}&note=")).await;
+    let empty = ops.submit("/destinations/notion/pause", &format!("{token}&note=")).await;
     assert_eq!(empty.status, StatusCode::BAD_REQUEST);
-    for act in ["hold", "resume"] {
+    for act in ["pause", "resume"] {
         let elsewhere =
             ops.submit(&format!("/destinations/elsewhere/{act}"), &format!("{token}&note=x")).await;
         assert_eq!(elsewhere.status, StatusCode::NOT_FOUND, "{act}");
     }
-    let held = ops.submit("/destinations/notion/hold", &format!("{token}&note=moving+%3Chouse%3E")).await;
-    assert_eq!(leads_to(&held), "/destinations?done=held");
+    let paused = ops.submit("/destinations/notion/pause", &format!("{token}&note=moving+%3Chouse%3E")).await;
+    assert_eq!(leads_to(&paused), "/destinations?done=paused");
     for number in 1..=2 {
         service.post_event(&invoice(number, 500)).await;
     }
     let page = ops.open("/destinations").await.body;
-    assert!(page.contains("Held by hand") && page.contains("moving &lt;house&gt; (ops)"), "{page}");
+    assert!(page.contains("Paused manually") && page.contains("moving &lt;house&gt; (ops)"), "{page}");
     assert!(page.contains("<dd>2</dd>") && page.contains("6000"), "{page}");
 
     let id = service.database.last_id(rows::executions()).await;
@@ -266,7 +266,7 @@ async fn a_destination_is_held_with_a_note_and_resumed_and_what_waits_can_be_can
     let late = ops.submit("/executions/1/cancel", &token).await;
     assert!(late.status == StatusCode::CONFLICT && late.body.contains("it was delivered"), "{late:?}");
     let audit = ops.open("/audit").await.body;
-    for action in ["destination.held", "destination.resumed", "execution.cancelled"] {
+    for action in ["destination.paused", "destination.resumed", "execution.cancelled"] {
         assert!(audit.contains(action), "{action}: {audit}");
     }
 }

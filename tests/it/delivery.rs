@@ -312,7 +312,7 @@ async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
 }
 
 #[tokio::test]
-async fn what_only_the_operator_can_mend_holds_everything_burns_no_attempt_and_goes_on_by_itself() {
+async fn what_only_the_operator_can_mend_pauses_everything_burns_no_attempt_and_goes_on_by_itself() {
     for (fault, class, remedy) in [
         (Fault::Unauthorized, "unauthorized", "NOTION_API_KEY"),
         (Fault::Unshared, "object_not_found", "Connections"),
@@ -331,10 +331,10 @@ async fn what_only_the_operator_can_mend_holds_everything_burns_no_attempt_and_g
         let executions = service.until("all of them tell the remedy", is_told).await;
         assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
         let health = service.get("/api/v1/health").await.json();
-        let held = &health["destinations"][0];
-        assert_eq!((health["status"].clone(), held["name"].clone()), (json!("degraded"), json!("notion")));
-        assert_eq!(held["class"], class);
-        assert!(held["remedy"].as_str().unwrap().contains(remedy), "{health}");
+        let paused = &health["destinations"][0];
+        assert_eq!((health["status"].clone(), paused["name"].clone()), (json!("degraded"), json!("notion")));
+        assert_eq!(paused["class"], class);
+        assert!(paused["remedy"].as_str().unwrap().contains(remedy), "{health}");
 
         service.sandbox.clear_faults();
         let executions = service.until_finished(20).await;
@@ -360,7 +360,7 @@ async fn without_a_column_for_the_key_everything_waits_says_what_to_add_and_goes
 }
 
 #[tokio::test]
-async fn an_id_that_leads_to_no_database_holds_the_destination_and_fails_nothing() {
+async fn an_id_that_leads_to_no_database_pauses_the_destination_and_fails_nothing() {
     let service = Service::start().await;
     let no_database = Fault::Invalid { message: "Provided ID is a page, not a database.".into() };
     service.sandbox.fault(FaultRule::always(no_database).on(Route::Schema)).unwrap();
@@ -377,8 +377,8 @@ async fn a_delivered_pages_update_waits_while_the_database_is_not_shared() {
     let execution = deliver(&service).await;
     service.sandbox.fault(FaultRule::always(Fault::Unshared)).unwrap();
     assert_eq!(retry(&service, &execution).await.status, 202);
-    let is_held = |executions: &[Value]| executions[0]["error_class"] == "object_not_found";
-    assert_eq!(service.until("it is held", is_held).await[0]["status"], "pending");
+    let is_paused = |executions: &[Value]| executions[0]["error_class"] == "object_not_found";
+    assert_eq!(service.until("it is paused", is_paused).await[0]["status"], "pending");
     service.sandbox.clear_faults();
     assert_eq!(service.until_finished(1).await[0]["status"], "success");
 }

@@ -1,4 +1,4 @@
-//! What people do by hand: cancel, hold and resume, retry and replay many, and what the audit says of it.
+//! What people do by hand: cancel, pause and resume, retry and replay many, and what the audit says of it.
 
 use crate::harness::{Answer, NOW, Service, within};
 use axum::body::Body;
@@ -11,8 +11,8 @@ async fn post_json(service: &Service, path: &str, body: &Value) -> Answer {
     service.call(request.body(Body::from(body.to_string())).unwrap()).await
 }
 
-async fn hold(service: &Service, note: &str) -> Answer {
-    post_json(service, "/api/v1/destinations/notion/hold", &json!({ "note": note })).await
+async fn pause(service: &Service, note: &str) -> Answer {
+    post_json(service, "/api/v1/destinations/notion/pause", &json!({ "note": note })).await
 }
 
 async fn destination(service: &Service) -> Value {
@@ -30,7 +30,7 @@ async fn audited(service: &Service) -> Vec<String> {
 #[tokio::test]
 async fn what_is_cancelled_is_not_delivered_until_it_is_retried() {
     let service = Service::start().await;
-    hold(&service, "for the test").await;
+    pause(&service, "for the test").await;
     service.post_event(r#"{"id":"evt_1"}"#).await;
     service.post_event(r#"{"id":"evt_2"}"#).await;
     let first = service.executions().await.remove(0);
@@ -76,7 +76,7 @@ async fn what_runs_cannot_be_cancelled() {
 #[tokio::test]
 async fn a_lane_whose_head_is_cancelled_goes_on_with_the_next() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
-    hold(&service, "for the test").await;
+    pause(&service, "for the test").await;
     for (event, created, amount) in [("evt_1", 0, 100), ("evt_2", 1, 200)] {
         let body = json!({"id": event, "type": "payment_intent.processing", "created": NOW + created, "livemode": false,
             "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount, "currency": "eur"}}});
@@ -94,14 +94,14 @@ async fn a_lane_whose_head_is_cancelled_goes_on_with_the_next() {
 }
 
 #[tokio::test]
-async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
+async fn what_a_person_paused_no_probe_resumes_and_no_trouble_explains_away() {
     let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
-    let held = hold(&service, " moving house ").await;
-    assert_eq!(held.status, 200, "{held:?}");
-    let view = held.json();
-    assert_eq!((&view["state"], &view["hold"]["class"]), (&json!("held"), &json!("manual")));
-    assert!(view["hold"]["reason"].as_str().unwrap().starts_with("moving house"), "{view}");
-    assert!(view["hold"]["next_probe_at"].is_null());
+    let paused = pause(&service, " moving house ").await;
+    assert_eq!(paused.status, 200, "{paused:?}");
+    let view = paused.json();
+    assert_eq!((&view["state"], &view["pause"]["class"]), (&json!("paused"), &json!("manual")));
+    assert!(view["pause"]["reason"].as_str().unwrap().starts_with("moving house"), "{view}");
+    assert!(view["pause"]["next_probe_at"].is_null());
     // Neither a probe that passes nor a delivery that fails, both of which other replicas may have
     // under way, changes it.
     let store = service.database.store();
@@ -113,7 +113,7 @@ async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
     };
     assert!(!store.destinations.resume("notion").await.unwrap());
     assert!(!store.destinations.pause("notion", &trouble, std::time::Duration::ZERO).await.unwrap());
-    assert_eq!(destination(&service).await["hold"], view["hold"]);
+    assert_eq!(destination(&service).await["pause"], view["pause"]);
     let probes =
         store.destinations.take_probes(&["notion".to_owned()], std::time::Duration::ZERO).await.unwrap();
     assert!(probes.is_empty());
@@ -126,7 +126,7 @@ async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
     assert!(service.executions().await[0]["reason"].as_str().unwrap().contains("moving house"));
 
     let resumed = service.post("/api/v1/destinations/notion/resume").await.json();
-    assert_eq!((&resumed["state"], &resumed["hold"]), (&json!("working"), &Value::Null));
+    assert_eq!((&resumed["state"], &resumed["pause"]), (&json!("working"), &Value::Null));
     service.until_finished(1).await;
     assert_eq!(
         service.post("/api/v1/destinations/notion/resume").await.status,
@@ -135,22 +135,22 @@ async fn what_a_person_holds_no_probe_resumes_and_no_trouble_explains_away() {
     );
     assert_eq!(
         audited(&service).await,
-        ["destination.resumed destination notion", "destination.held destination notion"]
+        ["destination.resumed destination notion", "destination.paused destination notion"]
     );
     let idle = destination(&service).await;
     assert_eq!((&idle["backlog"]["pending"], &idle["backlog"]["oldest_seconds"]), (&json!(0), &Value::Null));
 }
 
 #[tokio::test]
-async fn a_hold_wants_a_note_and_an_instance_that_is_configured() {
+async fn a_pause_wants_a_note_and_an_instance_that_is_configured() {
     let service = Service::start().await;
     for note in ["", "  ", &"x".repeat(501)] {
-        assert_eq!(hold(&service, note).await.problem(400), "bad_request");
+        assert_eq!(pause(&service, note).await.problem(400), "bad_request");
     }
-    let odd = post_json(&service, "/api/v1/destinations/notion/hold", &json!({"why": "x"})).await;
+    let odd = post_json(&service, "/api/v1/destinations/notion/pause", &json!({"why": "x"})).await;
     assert_eq!(odd.problem(400), "bad_request");
-    assert_eq!(service.post("/api/v1/destinations/notion/hold").await.problem(415), "not_json");
-    let elsewhere = post_json(&service, "/api/v1/destinations/elsewhere/hold", &json!({"note": "x"})).await;
+    assert_eq!(service.post("/api/v1/destinations/notion/pause").await.problem(415), "not_json");
+    let elsewhere = post_json(&service, "/api/v1/destinations/elsewhere/pause", &json!({"note": "x"})).await;
     assert_eq!(elsewhere.problem(404), "not_found");
     assert_eq!(service.post("/api/v1/destinations/elsewhere/resume").await.problem(404), "not_found");
     assert!(audited(&service).await.is_empty());
@@ -279,7 +279,7 @@ async fn a_replay_leaves_what_waits_and_what_was_cancelled_and_brings_back_no_ol
         service.post_event(body).await;
         service.until_finished(number + 1).await;
     }
-    hold(&service, "for the test").await;
+    pause(&service, "for the test").await;
     service.post_event(&state("evt_3", 2, 300)).await;
     let last = service.executions().await.pop().unwrap();
     service.post(&format!("/api/v1/executions/{}/cancel", last["id"])).await;

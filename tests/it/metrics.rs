@@ -53,7 +53,7 @@ async fn what_happens_is_counted_from_the_request_to_the_page() {
         (r#"eventbridge_executions_total{destination="notion",status="success"}"#, 1.0),
         (r#"eventbridge_receipt_to_page_seconds_count{destination="notion"}"#, 1.0),
         (r#"eventbridge_pending_executions{destination="notion"}"#, 0.0),
-        (r#"eventbridge_destination_held{destination="notion"}"#, 0.0),
+        (r#"eventbridge_destination_paused{destination="notion"}"#, 0.0),
         ("eventbridge_database_up", 1.0),
         ("eventbridge_database_connections_max", 3.0),
     ] {
@@ -87,7 +87,7 @@ async fn an_execution_that_is_given_up_with_its_worker_is_counted_as_failed() {
 }
 
 #[tokio::test]
-async fn what_waits_is_told_with_its_age_and_whether_it_is_held() {
+async fn what_waits_is_told_with_its_age_and_whether_it_is_paused() {
     let service = Service::start().await;
     service.database.change(Paused::of("notion")).await;
     service.post_event(&event("evt_1")).await;
@@ -99,7 +99,7 @@ async fn what_waits_is_told_with_its_age_and_whether_it_is_held() {
         Some(1.0),
         "{scrape}"
     );
-    assert_eq!(value(&scrape, r#"eventbridge_destination_held{destination="notion"}"#), Some(1.0));
+    assert_eq!(value(&scrape, r#"eventbridge_destination_paused{destination="notion"}"#), Some(1.0));
     let age = value(&scrape, r#"eventbridge_oldest_pending_seconds{destination="notion"}"#).unwrap();
     assert!((3600.0..3700.0).contains(&age), "{age}");
 }

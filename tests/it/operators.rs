@@ -71,9 +71,9 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
         ..Paused::of("notion")
     };
     database.change(pause).await;
-    let held = run(database.url().expose_secret(), &["status", "--json"]).await;
-    let said = json_of(&held);
-    assert_eq!((held.status.code(), said["verdict"].clone()), (Some(2), json!("critical")), "{said}");
+    let paused = run(database.url().expose_secret(), &["status", "--json"]).await;
+    let said = json_of(&paused);
+    assert_eq!((paused.status.code(), said["verdict"].clone()), (Some(2), json!("critical")), "{said}");
     assert!(said["sentences"][0].as_str().unwrap().contains("set a new NOTION_API_KEY"), "{said}");
 
     let away = run("postgres://eventbridge@localhost/eventbridge?host=%2Fnonexistent", &["status"]).await;
@@ -276,33 +276,33 @@ async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
 }
 
 #[tokio::test]
-async fn hold_and_resume_stop_and_start_the_deliveries_and_are_written_down() {
+async fn pause_and_resume_stop_and_start_the_deliveries_and_are_written_down() {
     let service = Service::start().await;
-    let held = eventbridge(&service, &["hold", "notion", "--note", " moving house "]).await;
-    assert_eq!(held.status.code(), Some(0), "{held:?}");
-    assert_eq!(json_of(&held), json!({"destination": "notion", "state": "held", "waiting": 0}));
+    let paused = eventbridge(&service, &["pause", "notion", "--note", " moving house "]).await;
+    assert_eq!(paused.status.code(), Some(0), "{paused:?}");
+    assert_eq!(json_of(&paused), json!({"destination": "notion", "state": "paused", "waiting": 0}));
     post(&service, "evt_1").await;
     let listed = service.get("/api/v1/destinations").await.json();
-    let told = &listed["data"][0]["hold"];
+    let told = &listed["data"][0]["pause"];
     assert_eq!((&told["class"], &told["reason"]), (&json!("manual"), &json!("moving house (cli:jane)")));
     let going_on = eventbridge(&service, &["resume", "notion"]).await;
-    assert_eq!(json_of(&going_on)["was_held"], true, "{going_on:?}");
+    assert_eq!(json_of(&going_on)["was_paused"], true, "{going_on:?}");
     service.until_finished(1).await;
-    assert_eq!(json_of(&eventbridge(&service, &["resume", "notion"]).await)["was_held"], false);
+    assert_eq!(json_of(&eventbridge(&service, &["resume", "notion"]).await)["was_paused"], false);
     let audit = service.get("/api/v1/audit?subject=destination%20notion").await.json();
     let lines: Vec<_> =
         audit["data"].as_array().unwrap().iter().map(|line| (&line["action"], &line["who"])).collect();
     let jane = json!("cli:jane");
     assert_eq!(
         lines,
-        [(&json!("destination.resumed"), &jane), (&json!("destination.held"), &jane)],
+        [(&json!("destination.resumed"), &jane), (&json!("destination.paused"), &jane)],
         "a resume that changed nothing is not there"
     );
     for (arguments, code, said) in [
-        (&["hold", "elsewhere", "--note", "x"][..], 1, "there are: notion"),
+        (&["pause", "elsewhere", "--note", "x"][..], 1, "there are: notion"),
         (&["resume", "elsewhere"], 1, "there are: notion"),
-        (&["hold", "notion"], 2, "--note"),
-        (&["hold", "notion", "--note", " "], 2, "1 to 500"),
+        (&["pause", "notion"], 2, "--note"),
+        (&["pause", "notion", "--note", " "], 2, "1 to 500"),
     ] {
         let refused = eventbridge(&service, arguments).await;
         assert_eq!(refused.status.code(), Some(code), "{refused:?}");
@@ -315,7 +315,7 @@ async fn cancel_takes_what_waits_tells_first_what_it_would_do_and_leaves_all_els
     let service = Service::start().await;
     post(&service, "evt_1").await;
     service.until_finished(1).await;
-    eventbridge(&service, &["hold", "notion", "--note", "not now"]).await;
+    eventbridge(&service, &["pause", "notion", "--note", "not now"]).await;
     post(&service, "evt_2").await;
     let dry = json_of(&eventbridge(&service, &["cancel", "2", "--dry-run"]).await);
     assert_eq!(dry, json!({"dry_run": true, "cancelled": 1, "refused": []}));

@@ -154,8 +154,8 @@ async fn what_keeps_a_preview_from_being_made_is_told() {
 
     service.sandbox.fault(FaultRule::always(Fault::Unauthorized)).unwrap();
     service.post_event(&payment("evt_1", NOW, 100)).await;
-    let is_held = |executions: &[Value]| executions[0]["error_class"] == "unauthorized";
-    service.until("it is held", is_held).await;
+    let is_paused = |executions: &[Value]| executions[0]["error_class"] == "unauthorized";
+    service.until("it is paused", is_paused).await;
     let answer = get("1").await;
     assert_eq!(answer.problem(409), "needs_operator");
     assert!(answer.json()["detail"].as_str().unwrap().contains("NOTION_API_KEY"), "{answer:?}");

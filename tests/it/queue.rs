@@ -49,12 +49,12 @@ fn lanes(claimed: &[Claimed]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_held_instance_keeps_nobody_else_waiting() {
+async fn what_waits_for_a_paused_instance_keeps_nobody_else_waiting() {
     let queue = Queue::new().await;
-    queue.put(CROWD, "held", "null").await;
+    queue.put(CROWD, "paused", "null").await;
     queue.put(3, "works", "null").await;
-    queue.database.change(Paused::of("held")).await;
-    let claimed = queue.claim(&["held", "works"], 10).await;
+    queue.database.change(Paused::of("paused")).await;
+    let claimed = queue.claim(&["paused", "works"], 10).await;
     assert_eq!(claimed.len(), 3);
     assert!(claimed.iter().all(|claimed| claimed.destination == "works"));
 }
@@ -373,14 +373,16 @@ async fn every_pending_execution_says_what_it_waits_for() {
     assert_eq!(reason(1), behind);
     let pause = Paused { reason: Some("its token is refused"), ..Paused::of("notion") };
     service.database.change(pause).await;
-    let held = service.executions().await;
+    let waiting = service.executions().await;
     assert!(
-        held.iter().all(|execution| execution["reason"] == "its destination is held: its token is refused")
+        waiting
+            .iter()
+            .all(|execution| execution["reason"] == "its destination is paused: its token is refused")
     );
 }
 
 #[tokio::test]
-async fn a_held_instance_is_tried_with_what_can_be_claimed_and_never_while_a_person_holds_it() {
+async fn a_paused_instance_is_tried_with_what_can_be_claimed_and_never_while_a_person_paused_it() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let pause = Paused { class: Some("restricted_resource"), execution: Some(2), ..Paused::of("notion") };

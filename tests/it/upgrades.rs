@@ -139,7 +139,7 @@ const ROWS: &str = "
     insert into eventbridge.named_leases (name, holder, held_until)
     values ('alerts', '11111111-1111-4111-8111-111111111111', now());
     insert into eventbridge.alerts (key, kind, summary, remedy, since)
-    values ('held former', 'held', 'held', 'mend it', now());
+    values ('paused former', 'paused', 'paused', 'mend it', now());
     insert into eventbridge.background_jobs (name, position) values ('retention', 3);
     update eventbridge.events set payload = '', payload_removed_at = now(), payload_removed_by = 'erasure'
      where id = 4;";

@@ -19,7 +19,7 @@ const LOADS: &[Load] = &[
     Load { scenario: "one", what: "**ingest**, one connection, one event at a time" },
     Load { scenario: "half", what: "**ingest** at half of its rate, open loop" },
     Load { scenario: "beside", what: "**ingest** while the same process delivers what comes in" },
-    Load { scenario: "held", what: "**ingest** while a held destination has 1,000,000 waiting" },
+    Load { scenario: "paused", what: "**ingest** while a paused destination has 1,000,000 waiting" },
     Load { scenario: "growth", what: "**ingest** over full tables" },
 ];
 
@@ -39,9 +39,9 @@ const OTHERS: &[Other] = &[
         unit: "events/s",
     },
     Other {
-        scenario: "held",
+        scenario: "paused",
         figure: "over_delivered_per_second",
-        what: "**ingest** over 1,000,000 that were delivered, beside which the held ones are to be seen",
+        what: "**ingest** over 1,000,000 that were delivered, beside which the paused ones are to be seen",
         unit: "events/s",
     },
     Other {

@@ -22,7 +22,7 @@ const LISTS: &[&str] = &[
     "/api/v1/executions",
 ];
 
-/// Ingest beside a backlog that is held, the lists meanwhile at rest, then some seconds of draining.
+/// Ingest beside a paused backlog, the lists meanwhile at rest, then some seconds of draining.
 pub async fn growth(world: &World) -> anyhow::Result<Figures> {
     let events = world.options.events;
     let waiting = events / WAITING_SHARE;
@@ -32,7 +32,7 @@ pub async fn growth(world: &World) -> anyhow::Result<Figures> {
     } else {
         let database = world.database(&name).await?;
         seed(&database, Seed { events, destination: NOTION, pending: waiting }).await?;
-        database.hold(NOTION).await?;
+        database.pause(NOTION).await?;
         database
     };
     let seeded = database.count("events").await?;

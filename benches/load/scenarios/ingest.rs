@@ -120,7 +120,7 @@ pub async fn half(world: &World, taken_in: Option<f64>) -> anyhow::Result<Figure
 
 async fn waiting(world: &World, name: &str, connections: usize, pace: Pace) -> anyhow::Result<Figures> {
     let database = world.database(name).await?;
-    database.hold(NOTION).await?;
+    database.pause(NOTION).await?;
     let program = world.service(&database).start().await?;
     let measured = load(world, &program, connections, pace, name).await?;
     let memory = program.memory_peak_mb().unwrap_or(f64::NAN);
@@ -132,9 +132,9 @@ async fn waiting(world: &World, name: &str, connections: usize, pace: Pace) -> a
     Ok(figures)
 }
 
-/// While a million waits for a destination that is held; and over as many that were delivered, since it
+/// While a million waits for a destination that is paused; and over as many that were delivered, since it
 /// is what they wait for that is to make no difference, and not that there are so many.
-pub async fn held(world: &World) -> anyhow::Result<Figures> {
+pub async fn paused(world: &World) -> anyhow::Result<Figures> {
     const EVENTS: u32 = 1_000_000;
     let delivered = over(world, EVENTS, 0).await?;
     let mut figures = of(&over(world, EVENTS, EVENTS).await?);
@@ -143,11 +143,11 @@ pub async fn held(world: &World) -> anyhow::Result<Figures> {
 }
 
 async fn over(world: &World, events: u32, pending: u32) -> anyhow::Result<Measured> {
-    let database = world.database("bench_held").await?;
-    database.hold(NOTION).await?;
+    let database = world.database("bench_paused").await?;
+    database.pause(NOTION).await?;
     seed(&database, Seed { events, destination: NOTION, pending }).await?;
     let program = world.service(&database).start().await?;
-    let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "held").await?;
+    let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "paused").await?;
     program.stop().await?;
     must_be_there(&database, events.into(), measured.new).await?;
     world.finish(database).await?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub async fn memory(world: &World) -> anyhow::Result<Figures> {
     const CONNECTIONS: usize = 256;
     let database = world.database("bench_memory").await?;
-    database.hold(NOTION).await?;
+    database.pause(NOTION).await?;
     let program = world.service(&database).start().await?;
     let before = program.memory_peak_mb().unwrap_or(f64::NAN);
     // Some of the size is the event itself.

@@ -37,8 +37,8 @@ pub enum Scenario {
     Wake,
     /// Ingest, drain and lists over full tables
     Growth,
-    /// Ingest while a held destination has a million waiting
-    Held,
+    /// Ingest while a paused destination has a million waiting
+    Paused,
     /// Memory while many send the largest bodies
     Memory,
     /// From the start to the first 200
@@ -76,7 +76,7 @@ async fn measure(scenario: Scenario, world: &World, results: &Results) -> anyhow
         Scenario::One => ingest::one(world).await,
         Scenario::Half => ingest::half(world, results.get("ingest", "per_second")).await,
         Scenario::Beside => ingest::beside(world).await,
-        Scenario::Held => ingest::held(world).await,
+        Scenario::Paused => ingest::paused(world).await,
         Scenario::Drain => backlog::drain(world).await,
         Scenario::Pages => pages::pages(world).await,
         Scenario::Wake => pages::wake(world).await,

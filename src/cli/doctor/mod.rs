@@ -161,16 +161,16 @@ async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
     findings
 }
 
-/// Why the destination is held, if it is. If `works`, no check found a problem, so the service resumes by
-/// itself unless an operator holds it.
-async fn hold(store: &Store, name: &str, works: bool) -> Option<Finding> {
-    let held = store.destinations.paused(&[name.to_owned()]).await.ok()?.into_iter().next()?;
-    let is_by_hand = held.pause.is_manual();
-    let Pause { reason, remedy, .. } = held.pause;
+/// Why the destination is paused, if it is. If `works`, no check found a problem, so the service resumes by
+/// itself unless an operator paused it.
+async fn pause(store: &Store, name: &str, works: bool) -> Option<Finding> {
+    let paused = store.destinations.paused(&[name.to_owned()]).await.ok()?.into_iter().next()?;
+    let is_manual = paused.pause.is_manual();
+    let Pause { reason, remedy, .. } = paused.pause;
     // The remedy has a line of its own.
     let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
-    let what = format!("it is held since {}: {reason}", at(held.since));
-    Some(if works && !is_by_hand {
+    let what = format!("it is paused since {}: {reason}", at(paused.since));
+    Some(if works && !is_manual {
         Finding::warning(
             format!("{what}. The checks here find no problem any more"),
             "nothing: the service probes it every PROBE_SECONDS and resumes by itself. Restart the service if you \
@@ -217,7 +217,7 @@ async fn destination(
     }
     if let Some(store) = store {
         let works = findings.iter().all(|finding| finding.level < Level::Problem);
-        findings.extend(hold(store, name, works).await);
+        findings.extend(pause(store, name, works).await);
     }
     if args.write_test {
         findings.extend(instance.destination.dry_run(&context).await);

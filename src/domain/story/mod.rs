@@ -10,7 +10,7 @@ mod line;
 mod wait;
 
 pub use line::{Line, Moment, What, Written};
-pub use wait::{PastHold, Wait};
+pub use wait::{PastPause, Wait};
 
 use super::destination_summary::{DestinationSummary, known_remedy, noun};
 use super::event::EventKey;
@@ -62,8 +62,8 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
     /// The manual actions on it, oldest first.
     pub acts: Vec<Act>,
-    /// When its instance was held and is no longer.
-    pub holds: Vec<PastHold>,
+    /// The pauses of its instance that are over.
+    pub pauses: Vec<PastPause>,
 }
 
 /// One attempt to deliver.
@@ -186,7 +186,7 @@ impl Collector<'_> {
         }
         let since = act.unwrap_or(ended);
         let outcome = last.filter(|_| act.is_none()).map(|last| last.outcome.as_str());
-        if let Some(wait) = Wait::between(since, until, outcome, &delivery.holds) {
+        if let Some(wait) = Wait::between(since, until, outcome, &delivery.pauses) {
             self.push(since, What::Waited { wait });
         }
     }

@@ -34,7 +34,7 @@ fn delivery(status: Status, attempts: Vec<Attempt>) -> Delivery {
         earlier_attempts: 0,
         attempts,
         acts: Vec::new(),
-        holds: Vec::new(),
+        pauses: Vec::new(),
     }
 }
 
@@ -102,12 +102,12 @@ fn each_wait_has_its_length_and_its_reason() {
             attempt(800, "delivered"),
         ],
     );
-    let hold = |since, until, reason: &str| PastHold {
+    let pause = |since, until, reason: &str| PastPause {
         since: at(since),
         until: at(until),
         reason: reason.to_owned(),
     };
-    waited.holds = vec![hold(100, 110, "too short to matter"), hold(170, 600, "the token is refused")];
+    waited.pauses = vec![pause(100, 110, "too short to matter"), pause(170, 600, "the token is refused")];
     let waits: Vec<_> = of(waited).into_iter().filter(|line| line.starts_with("waited")).collect();
     assert_eq!(
         waits,
@@ -116,7 +116,7 @@ fn each_wait_has_its_length_and_its_reason() {
             "waited 29 s for its next attempt",
             "waited 29 s because the destination had asked for fewer calls",
             "waited 29 s to check whether an earlier write arrived",
-            "waited 7 min 29 s while its destination was held: the token is refused",
+            "waited 7 min 29 s while its destination was paused: the token is refused",
             "waited 3 min 19 s for its next attempt",
         ]
     );
@@ -155,7 +155,7 @@ fn the_present_state_is_shown_once_and_last() {
     assert_eq!(of(failed).last().map(String::as_str), Some("failed: three looks found nothing"));
 
     let mut waits = delivery(Status::Pending, vec![attempt(1, "transient")]);
-    waits.waiting = Some(Waiting::Held("the token is refused".to_owned()));
+    waits.waiting = Some(Waiting::Paused("the token is refused".to_owned()));
     let mut other = chapter(vec![delivery(Status::Running, Vec::new())]);
     other.event = EventKey(4);
     other.created = Some(at(2000));
@@ -163,7 +163,7 @@ fn the_present_state_is_shown_once_and_last() {
     assert_eq!(
         lines[lines.len() - 2..],
         [
-            "execution 7 to notion: pending: its destination is held: the token is refused (now)",
+            "execution 7 to notion: pending: its destination is paused: the token is refused (now)",
             "execution 7 to notion: a worker is processing it (now)",
         ],
         "now comes after everything, also after a clock that is ahead"

@@ -7,9 +7,9 @@ use std::fmt;
 /// Shorter waits are omitted: a worker usually takes this long to claim an execution.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(1);
 
-/// An instance was held from one time to another.
+/// An instance was paused from one time to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastHold {
+pub struct PastPause {
     /// Since when.
     pub since: DateTime<Utc>,
     /// Until when.
@@ -18,7 +18,7 @@ pub struct PastHold {
     pub reason: String,
 }
 
-impl PastHold {
+impl PastPause {
     /// The part of a time range that it covers.
     fn within(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> TimeDelta {
         self.until.min(until) - self.since.max(since)
@@ -37,8 +37,8 @@ pub struct Wait {
 /// The reason of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// For most of the time the instance was held, for this reason.
-    Held(String),
+    /// For most of the time the instance was paused, for this reason.
+    Paused(String),
     /// The destination had asked for fewer calls.
     Throttled,
     /// A write of unknown outcome had to settle, or had to be searched for.
@@ -56,16 +56,16 @@ impl Wait {
         since: DateTime<Utc>,
         until: DateTime<Utc>,
         outcome: Option<&str>,
-        holds: &[PastHold],
+        pauses: &[PastPause],
     ) -> Option<Self> {
         let length = until - since;
         if length < WORTH_TELLING {
             return None;
         }
-        let longest = holds.iter().max_by_key(|hold| hold.within(since, until));
-        let hold = longest.filter(|hold| hold.within(since, until) * 2 >= length);
-        let cause = match (hold, outcome) {
-            (Some(hold), _) => Cause::Held(hold.reason.clone()),
+        let longest = pauses.iter().max_by_key(|pause| pause.within(since, until));
+        let pause = longest.filter(|pause| pause.within(since, until) * 2 >= length);
+        let cause = match (pause, outcome) {
+            (Some(pause), _) => Cause::Paused(pause.reason.clone()),
             (None, Some("throttled")) => Cause::Throttled,
             (None, Some("ambiguous" | "in_doubt")) => Cause::InDoubt,
             (None, Some(_)) => Cause::Retry,
@@ -79,7 +79,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "waited {}", humanize_age(self.length))?;
         match &self.cause {
-            Cause::Held(reason) => write!(f, " while its destination was held: {reason}"),
+            Cause::Paused(reason) => write!(f, " while its destination was paused: {reason}"),
             Cause::Throttled => f.write_str(" because the destination had asked for fewer calls"),
             Cause::InDoubt => f.write_str(" to check whether an earlier write arrived"),
             Cause::Retry => f.write_str(" for its next attempt"),

@@ -132,7 +132,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
     let any_silence = || Thresholds { silence_factor: 0, ..default() };
     let off = || Thresholds { alerts: NO_ALERTS, ..default() };
     let behind = |oldest| snapshot(vec![pending_for(minutes(oldest))]);
-    let held = |minutes| snapshot(vec![paused_for(minutes)]);
+    let paused = |minutes| snapshot(vec![paused_for(minutes)]);
     let idle_without_worker = Snapshot { has_worker: false, ..well() };
     let nothing_to_do = Snapshot { has_worker: false, ..snapshot(Vec::new()) };
     let first = Snapshot { arrivals: Arrivals::default(), ..snapshot(Vec::new()) };
@@ -152,17 +152,17 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (behind(20), hour(), warning, "Notion is behind", &[]),
         (behind(60), hour(), critical, "Notion is behind", &["backlog notion"]),
         // A pause stands for its backlog, unless pauses raise no alert.
-        (held(4), default(), critical, "Notion is held", &[]),
-        (held(5), default(), critical, "Notion is held", &["held notion columns"]),
-        (held(60), off(), critical, "Notion is held", &[]),
+        (paused(4), default(), critical, "Notion is paused", &[]),
+        (paused(5), default(), critical, "Notion is paused", &["paused notion columns"]),
+        (paused(60), off(), critical, "Notion is paused", &[]),
         (
-            held(60),
+            paused(60),
             Thresholds { alerts: AlertRules { backlog: true, ..NO_ALERTS }, ..default() },
             critical,
-            "Notion is held",
+            "Notion is paused",
             &["backlog notion"],
         ),
-        (snapshot(vec![paused_for(60), paused_for(60)]), off(), critical, "2 destinations are held", &[]),
+        (snapshot(vec![paused_for(60), paused_for(60)]), off(), critical, "2 destinations are paused", &[]),
         (rejected(1), default(), warning, "Webhooks are rejected", &[]),
         (rejected(3), default(), warning, "Webhooks are rejected", &[]),
         (rejected(3), three(), critical, "Webhooks are rejected", &["rejected webhooks"]),
@@ -193,7 +193,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
 #[test]
 fn the_sentences_say_what_is_wrong_and_what_to_do() {
     let (worst, rest) = ("the first sentence", "the last sentence");
-    let held = snapshot(vec![paused_for(60)]);
+    let paused = snapshot(vec![paused_for(60)]);
     let without_worker = Snapshot { has_worker: false, ..well() };
     let uncounted =
         Destination { is_more: true, clears_in: None, pending: 20_312, ..pending_for(minutes(1)) };
@@ -217,13 +217,13 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
             worst,
             "Notion is behind: 4 pending, the oldest for 5 min; eventbridge why 42 shows the reason.",
         ),
-        (held.clone(), worst, "Notion has been held since 07:00 UTC: set a new NOTION_API_KEY."),
+        (paused.clone(), worst, "Notion has been paused since 07:00 UTC: set a new NOTION_API_KEY."),
         (
             snapshot(vec![paused_for(24 * 60)]),
             worst,
-            "Notion has been held since 2027-01-14 08:00 UTC: set a new NOTION_API_KEY.",
+            "Notion has been paused since 2027-01-14 08:00 UTC: set a new NOTION_API_KEY.",
         ),
-        (held, rest, "4 pending, the oldest for 1 h; this clears in 1 min 44 s once it is resumed."),
+        (paused, rest, "4 pending, the oldest for 1 h; this clears in 1 min 44 s once it is resumed."),
         (
             without_worker,
             worst,
@@ -279,7 +279,7 @@ fn an_alert_says_since_when_and_where_to_look() {
     let paused = notices(&snapshot(vec![paused_for(60)])).remove(0);
     assert_eq!(
         (paused.0.summary.as_str(), paused.1),
-        ("Deliveries to notion are held (columns).", Some(ago(60)))
+        ("Deliveries to notion are paused (columns).", Some(ago(60)))
     );
     assert!(paused.0.remedy.starts_with("set a new NOTION_API_KEY. Pending events"), "{paused:?}");
 

@@ -321,7 +321,7 @@ impl Queue {
     pub async fn choose_canary(&self, instance: &str) -> Result<Canary, StoreError> {
         let row = sqlx::query!(
             r#"
-            with held as (
+            with paused as (
                 select paused_execution as id,
                        exists (select from eventbridge.executions
                                 where id = paused_execution and status = 'running') as is_running
@@ -330,7 +330,7 @@ impl Queue {
             ), due as (
                 select id, lane, in_bulk, run_at, 0 as place
                   from eventbridge.executions
-                 where id = (select id from held) and destination = $1
+                 where id = (select id from paused) and destination = $1
                    and status = 'pending' and crashes = 0 and run_at <= now()
                 union all
                 select oldest.id, oldest.lane, oldest.in_bulk, oldest.run_at, class.place
@@ -357,7 +357,7 @@ impl Queue {
                                                   and (earlier.in_bulk, earlier.id) < (due.in_bulk, due.id))
                              order by place, run_at, id
                              limit 1) end as id
-                  from held
+                  from paused
             ), noted as (
                 update eventbridge.destinations set paused_execution = chosen.id
                   from chosen

@@ -130,7 +130,7 @@ impl Destinations {
     pub async fn resume(&self, instance: &str) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
-            with held as (
+            with paused as (
                 select name, paused_since, paused_class, paused_reason
                   from eventbridge.destinations
                  where name = $1 and paused_since is not null and paused_class is distinct from $2
@@ -139,13 +139,13 @@ impl Destinations {
                 update eventbridge.destinations
                    set paused_since = null, paused_class = null, paused_reason = null, paused_remedy = null,
                        paused_execution = null, probe_at = null
-                  from held
-                 where destinations.name = held.name
+                  from paused
+                 where destinations.name = paused.name
             ), forgotten as (
                 delete from eventbridge.past_pauses where until < now() - $3::int * interval '1 day'
             )
             insert into eventbridge.past_pauses (destination, since, class, reason)
-            select name, paused_since, paused_class, paused_reason from held
+            select name, paused_since, paused_class, paused_reason from paused
             "#,
             instance,
             MANUAL,
@@ -165,7 +165,7 @@ impl Destinations {
     ) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
-            with held as (
+            with paused as (
                 insert into eventbridge.destinations as known
                        (name, paused_since, paused_class, paused_reason, paused_remedy)
                 values ($1, now(), $2, $3, $4)
@@ -177,14 +177,14 @@ impl Destinations {
             )
             insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
             select $5, $6, 'destination', name, jsonb_build_object('note', $7::text)
-              from held
+              from paused
             "#,
             instance,
             MANUAL,
             format!("{} ({})", without_nul(note), caller.name().trim_matches(['(', ')'])),
-            format!("a person holds it: POST /api/v1/destinations/{instance}/resume lets it go on"),
+            format!("an operator paused it; resume it with POST /api/v1/destinations/{instance}/resume"),
             caller.name(),
-            Action::DestinationHeld.as_str(),
+            Action::DestinationPaused.as_str(),
             without_nul(note)
         )
         .execute(&self.pool)
@@ -196,7 +196,7 @@ impl Destinations {
     pub async fn resume_manually(&self, instance: &str, caller: &Caller) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
-            with held as (
+            with paused as (
                 select name, paused_since, paused_class, paused_reason
                   from eventbridge.destinations
                  where name = $1 and paused_since is not null
@@ -205,16 +205,16 @@ impl Destinations {
                 update eventbridge.destinations
                    set paused_since = null, paused_class = null, paused_reason = null, paused_remedy = null,
                        paused_execution = null, probe_at = null
-                  from held
-                 where destinations.name = held.name
+                  from paused
+                 where destinations.name = paused.name
             ), remembered as (
                 insert into eventbridge.past_pauses (destination, since, class, reason)
-                select name, paused_since, paused_class, paused_reason from held
+                select name, paused_since, paused_class, paused_reason from paused
             )
             insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
             select $2, $3, 'destination', name,
-                   jsonb_build_object('was_held_for', paused_class, 'reason', paused_reason)
-              from held
+                   jsonb_build_object('was_paused_for', paused_class, 'reason', paused_reason)
+              from paused
             "#,
             instance,
             caller.name(),
@@ -227,7 +227,7 @@ impl Destinations {
 
     /// The state of these instances, by name.
     pub async fn destinations(&self, instances: &[String]) -> Result<Vec<DestinationRow>, StoreError> {
-        let mut held = self.paused(instances).await?;
+        let mut paused = self.paused(instances).await?;
         let rows = sqlx::query!(
             r#"
             select wanted.name as "name!", probe_at as "probe_at?"
@@ -240,9 +240,9 @@ impl Destinations {
         .fetch_all(&self.reading)
         .await?;
         let known = rows.into_iter().map(|row| {
-            let place = held.iter().position(|held| held.name == row.name);
+            let place = paused.iter().position(|known| known.name == row.name);
             DestinationRow {
-                pause: place.map(|place| held.swap_remove(place)),
+                pause: place.map(|place| paused.swap_remove(place)),
                 probe_at: row.probe_at,
                 name: row.name,
             }
@@ -316,7 +316,7 @@ impl Destinations {
         )
         .fetch_all(&self.reading)
         .await?;
-        let held = rows.into_iter().map(|row| PausedInstance {
+        let paused = rows.into_iter().map(|row| PausedInstance {
             name: row.name,
             since: row.since,
             pause: Pause {
@@ -326,6 +326,6 @@ impl Destinations {
                 execution: row.execution.map(ExecutionId),
             },
         });
-        Ok(held.collect())
+        Ok(paused.collect())
     }
 }

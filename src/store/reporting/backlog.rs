@@ -24,7 +24,7 @@ pub struct Backlog {
     /// The counted execution that was created first.
     pub oldest_execution: Option<i64>,
     /// Since when the instance is paused, if it is.
-    pub held_since: Option<DateTime<Utc>>,
+    pub paused_since: Option<DateTime<Utc>>,
 }
 
 impl Reports {
@@ -67,7 +67,7 @@ impl Reports {
             is_more: row.is_more,
             oldest: row.oldest_ms.map(of_milliseconds),
             oldest_execution: row.oldest_execution,
-            held_since: row.paused_since,
+            paused_since: row.paused_since,
         });
         Ok(backlog.collect())
     }

@@ -69,7 +69,7 @@ pub struct ExecutionRow {
     /// When an operator last retried it, alone or in a bulk operation.
     pub retried_at: Option<DateTime<Utc>>,
     /// While it is pending: why its destination is paused, if it is.
-    pub held_reason: Option<String>,
+    pub paused_reason: Option<String>,
     /// While it is pending: the execution that precedes it in its lane, if any.
     pub behind: Option<i64>,
     /// Whether it is pending and not due yet.
@@ -92,9 +92,9 @@ impl ExecutionRow {
             return None;
         }
         let reason = self.reason.clone();
-        Some(match (&self.held_reason, self.behind) {
+        Some(match (&self.paused_reason, self.behind) {
             _ if !configured.contains(&self.destination) => Waiting::NoDestination,
-            (Some(held), _) => Waiting::Held(held.clone()),
+            (Some(reason), _) => Waiting::Paused(reason.clone()),
             (None, Some(first)) => Waiting::Behind(ExecutionId(first)),
             (None, None) if self.is_put_off => Waiting::Until { next_try: self.run_at, reason },
             (None, None) => Waiting::Worker { reason },
@@ -124,7 +124,7 @@ macro_rules! select_executions {
             select executions.id, event_key, source, event_id, type as event_type, destination,
                    status, reason, attempts, crashes, error_class, response_code, duration_ms,
                    remote_id, remote_url, run_at, created_at, started_at, finished_at, retried_at,
-                   case when status = 'pending' and paused_since is not null then paused_reason end as held_reason,
+                   case when status = 'pending' and paused_since is not null then paused_reason end as paused_reason,
                    case when status = 'pending' and lane is not null
                         then coalesce(
                              (select execution_id from eventbridge.leases where leases.lane = executions.lane),

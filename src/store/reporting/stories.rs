@@ -5,7 +5,7 @@
 use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, UnknownStatus};
-use crate::domain::story::{Act, Attempt, Chapter, Delivery, PastHold};
+use crate::domain::story::{Act, Attempt, Chapter, Delivery, PastPause};
 use crate::store::db::StoreError;
 use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
@@ -31,20 +31,20 @@ impl Reports {
         let keys: Vec<i64> = events.iter().map(|event| event.id).collect();
         let executions = self.executions_of(&keys).await?;
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
-        let (mut attempts, mut acts, holds, removed) = tokio::try_join!(
+        let (mut attempts, mut acts, pauses, removed) = tokio::try_join!(
             self.newest_attempts(&ids),
             self.manual_acts(&executions),
-            self.past_holds(&executions),
+            self.past_pauses(&executions),
             self.payloads_removed(&keys),
         )?;
         let mut deliveries: By<i64, Delivery> = HashMap::new();
         for execution in executions {
             let (earlier_attempts, attempts) = attempts.remove(&execution.id).unwrap_or_default();
             let acts = acts.remove(&execution.id).unwrap_or_default();
-            let holds = holds.get(&execution.destination).cloned().unwrap_or_default();
+            let pauses = pauses.get(&execution.destination).cloned().unwrap_or_default();
             let event = execution.event_key;
             let delivery =
-                Delivery { earlier_attempts, attempts, acts, holds, ..delivery(execution, configured)? };
+                Delivery { earlier_attempts, attempts, acts, pauses, ..delivery(execution, configured)? };
             deliveries.entry(event).or_default().push(delivery);
         }
         let chapter = |event: &EventRow| Chapter {
@@ -142,7 +142,7 @@ impl Reports {
 
     /// The pauses of the instances of these executions, from the creation of the first one to the end of the
     /// last.
-    async fn past_holds(&self, executions: &[ExecutionRow]) -> Result<By<String, PastHold>, StoreError> {
+    async fn past_pauses(&self, executions: &[ExecutionRow]) -> Result<By<String, PastPause>, StoreError> {
         let destinations: Vec<&str> =
             executions.iter().map(|execution| execution.destination.as_str()).collect();
         let ends: Option<Vec<_>> = executions.iter().map(|execution| execution.finished_at).collect();
@@ -162,12 +162,12 @@ impl Reports {
         )
         .fetch_all(&self.reading)
         .await?;
-        let mut holds: By<String, PastHold> = HashMap::new();
+        let mut pauses: By<String, PastPause> = HashMap::new();
         for row in rows {
-            let hold = PastHold { since: row.since, until: row.until, reason: row.reason };
-            holds.entry(row.destination).or_default().push(hold);
+            let pause = PastPause { since: row.since, until: row.until, reason: row.reason };
+            pauses.entry(row.destination).or_default().push(pause);
         }
-        Ok(holds)
+        Ok(pauses)
     }
 
     /// Which of these events lost their body: when, and whether a person was erased.
@@ -204,6 +204,6 @@ fn delivery(execution: ExecutionRow, configured: &[String]) -> Result<Delivery, 
         earlier_attempts: 0,
         attempts: Vec::new(),
         acts: Vec::new(),
-        holds: Vec::new(),
+        pauses: Vec::new(),
     })
 }

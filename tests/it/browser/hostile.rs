@@ -81,10 +81,10 @@ async fn text_of_strangers_does_nothing_and_keeps_its_place_on_every_page() {
 
     // What people write themselves is shown as it was written, too.
     page.open("/destinations").await;
-    page.click("Hold").await;
-    page.fill("Why, for those who wonder", &hostile("note")).await;
-    page.click("Hold notion").await;
-    page.until_shows("Held by hand").await;
+    page.click("Pause").await;
+    page.fill("Reason", &hostile("note")).await;
+    page.click("Pause notion").await;
+    page.until_shows("Paused manually").await;
     for path in ["/destinations", "/", "/audit"] {
         page.open(path).await;
         page.until_shows("window.ran='note'").await;

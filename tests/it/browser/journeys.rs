@@ -98,16 +98,16 @@ async fn a_key_that_may_only_read_sees_no_button_that_changes_something() {
 }
 
 #[tokio::test]
-async fn a_destination_is_held_by_hand_while_somebody_works_at_it_and_resumed() {
+async fn a_destination_is_paused_while_somebody_works_at_it_and_resumed() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let (page, overview) = (site.logged_in(WRITE_KEY).await, site.logged_in(READ_KEY).await);
     overview.until_shows("Live").await;
     page.click("Destinations").await;
     page.until_at("/destinations").await;
-    page.click("Hold").await;
-    page.fill("Why, for those who wonder", "Moving to another database").await;
-    page.click("Hold notion").await;
-    page.until_shows("Held by hand: Moving to another database").await;
+    page.click("Pause").await;
+    page.fill("Reason", "Moving to another database").await;
+    page.click("Pause notion").await;
+    page.until_shows("Paused manually: Moving to another database").await;
 
     // Everybody else sees it without doing anything, and it holds.
     overview.until_shows("Moving to another database").await;
@@ -117,7 +117,7 @@ async fn a_destination_is_held_by_hand_while_somebody_works_at_it_and_resumed() 
 
     page.click("Resume").await;
     page.until_at("/destinations").await;
-    page.until_gone("Held by hand").await;
+    page.until_gone("Paused manually").await;
     overview.until_gone("Moving to another database").await;
     site.until_count(rows::executions().in_status("success"), 1).await;
     page.click("Audit").await;

@@ -38,13 +38,13 @@ async fn a_revoked_token_is_replaced_and_what_waited_is_delivered() {
     send(&site, 9).await;
     day::let_wait(&site, 47).await;
     let page = at_three_in_the_morning(&site).await;
-    page.until_shows("Notion is held").await;
+    page.until_shows("Notion is paused").await;
     page.until_shows("set a new NOTION_API_KEY").await;
     page.picture("token-revoked").await;
     // The open page outlives the restart with the new token.
     expect_a_restart(&page);
     let site = site.restart(&[("NOTION_API_KEY", "ntn_new")]).await;
-    page.until_gone("Notion is held").await;
+    page.until_gone("Notion is paused").await;
     page.until_shows("All is well").await;
     page.picture("token-replaced").await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
@@ -60,11 +60,11 @@ async fn a_key_column_that_was_deleted_is_added_again_and_what_waited_is_deliver
     send(&site, 12).await;
     day::let_wait(&site, 21).await;
     let page = at_three_in_the_morning(&site).await;
-    page.until_shows("Notion is held").await;
+    page.until_shows("Notion is paused").await;
     page.until_shows("text column EventId").await;
     page.picture("column-deleted").await;
     site.sandbox.add_column(DATA_SOURCE_ID, "EventId", "rich_text").unwrap();
-    page.until_gone("Notion is held").await;
+    page.until_gone("Notion is paused").await;
     page.until_shows("All is well").await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
     assert_eq!(site.sandbox.page_count(), delivered + 12);

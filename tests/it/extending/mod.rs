@@ -85,7 +85,7 @@ async fn what_may_work_later_is_posted_again_under_the_same_key() {
 }
 
 #[tokio::test]
-async fn what_is_refused_fails_and_what_the_operator_must_mend_is_held() {
+async fn what_is_refused_fails_and_what_the_operator_must_mend_is_paused() {
     let (service, _came) = start(&[(StatusCode::GONE, &[])]).await;
     service.post_event(EVENT).await;
     let execution = service.until_finished(1).await.remove(0);
@@ -96,7 +96,7 @@ async fn what_is_refused_fails_and_what_the_operator_must_mend_is_held() {
 
     let (service, came) = start(&[(StatusCode::FORBIDDEN, &[])]).await;
     service.post_event(EVENT).await;
-    // Held, tried with this one, and then let go on.
+    // Paused, tried with this one, and then resumed.
     service.until_finished(1).await;
     assert_eq!(came.lock().unwrap().len(), 2);
 }

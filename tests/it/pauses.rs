@@ -1,5 +1,5 @@
-//! Holds: one that reading cannot prove wrong, of a token that may read and not write; and what is known of
-//! holds and rates afterwards.
+//! Pauses: one that reading cannot prove wrong, of a token that may read and not write; and what is known of
+//! pauses and rates afterwards.
 
 use crate::harness::rows::{Paused, Set};
 use crate::harness::{Database, NOW, Service, rows, within};
@@ -16,8 +16,8 @@ fn payment(object: &str, event: &str, created: i64) -> String {
     .to_string()
 }
 
-/// Waits for so many tries of the route that is refused, and checks that one hold lasted all the while.
-async fn stays_held(service: &Service, route: &str, tries: usize) {
+/// Waits for so many tries of the route that is refused, and checks that one pause lasted all the while.
+async fn stays_paused(service: &Service, route: &str, tries: usize) {
     let refused = |sandbox: &SandboxHandle| {
         let of_route = |path: &str, method: &str| match route {
             "create" => path == "/v1/pages" && method == "POST",
@@ -26,38 +26,38 @@ async fn stays_held(service: &Service, route: &str, tries: usize) {
         sandbox.requests().iter().filter(|request| of_route(&request.path, &request.method)).count()
     };
 
-    let is_held = |executions: &[Value]| {
+    let is_paused = |executions: &[Value]| {
         executions.iter().any(|execution| {
             execution["error_class"] == "restricted_resource" && execution["status"] == "pending"
         })
     };
-    service.until("it is held", is_held).await;
+    service.until("it is paused", is_paused).await;
     let paused_since = service.database.paused_since_us().await;
     let before = refused(&service.sandbox);
     within("it is tried", service.sandbox.until(|sandbox| refused(sandbox) >= before + tries)).await;
-    assert_eq!(service.database.paused_since_us().await, paused_since, "one hold, and no other");
+    assert_eq!(service.database.paused_since_us().await, paused_since, "one pause, and no other");
     let executions = service.executions().await;
     assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
 }
 
 #[tokio::test]
-async fn a_token_that_may_not_insert_is_tried_with_one_execution_and_stays_held_until_it_may() {
+async fn a_token_that_may_not_insert_is_tried_with_one_execution_and_stays_paused_until_it_may() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Create)).unwrap();
     for number in 0..5 {
         service.post_event(&payment("pi_1", &format!("evt_{number}"), NOW)).await;
     }
-    stays_held(&service, "create", 3).await;
+    stays_paused(&service, "create", 3).await;
     assert_eq!(service.get("/api/v1/health").await.json()["status"], "degraded");
     service.sandbox.clear_faults();
     let executions = service.until_finished(5).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
     assert_eq!(service.sandbox.page_count(), 5);
-    service.until_health("the hold ends", |health| health["status"] == "ok").await;
+    service.until_health("the pause ends", |health| health["status"] == "ok").await;
 }
 
 #[tokio::test]
-async fn a_token_that_may_insert_and_not_update_stays_held_by_the_update_that_was_refused() {
+async fn a_token_that_may_insert_and_not_update_stays_paused_by_the_update_that_was_refused() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     service.post_event(&payment("pi_1", "evt_1", NOW)).await;
     service.until_finished(1).await;
@@ -65,13 +65,13 @@ async fn a_token_that_may_insert_and_not_update_stays_held_by_the_update_that_wa
     // A try outlasts the time between two probes: none of the others is tried beside it.
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 150 }).on(Route::Update)).unwrap();
     service.post_event(&payment("pi_1", "evt_2", NOW + 1)).await;
-    let is_held = |executions: &[Value]| executions[1]["error_class"] == "restricted_resource";
-    service.until("it is held", is_held).await;
+    let is_paused = |executions: &[Value]| executions[1]["error_class"] == "restricted_resource";
+    service.until("it is paused", is_paused).await;
     // These could be written, and would seem to prove that all is well.
     for number in 3..6 {
         service.post_event(&payment(&format!("pi_{number}"), &format!("evt_{number}"), NOW)).await;
     }
-    stays_held(&service, "update", 3).await;
+    stays_paused(&service, "update", 3).await;
     assert_eq!(service.sandbox.page_count(), 1);
     service.sandbox.clear_faults();
     let executions = service.until_finished(5).await;
@@ -79,13 +79,13 @@ async fn a_token_that_may_insert_and_not_update_stays_held_by_the_update_that_wa
 }
 
 #[tokio::test]
-async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whether_it_works() {
+async fn a_pause_with_nothing_that_waits_ends_and_the_next_execution_shows_whether_it_works() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Create)).unwrap();
     service.post_event(&payment("pi_1", "evt_1", NOW)).await;
-    stays_held(&service, "create", 1).await;
+    stays_paused(&service, "create", 1).await;
     let cancel = rows::executions().in_status("pending").set(&[Set::Status("cancelled")]);
-    within("the hold ends", async {
+    within("the pause ends", async {
         while service.database.count(rows::paused()).await > 0 {
             // Once more, since a try that was under way leaves it pending.
             service.database.change(&cancel).await;
@@ -93,11 +93,11 @@ async fn a_hold_with_nothing_that_waits_ends_and_the_next_execution_shows_whethe
     })
     .await;
     service.post_event(&payment("pi_1", "evt_2", NOW)).await;
-    stays_held(&service, "create", 1).await;
+    stays_paused(&service, "create", 1).await;
 }
 
 #[tokio::test]
-async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
+async fn whoever_starts_looks_at_once_whether_a_pause_is_over() {
     let service = Service::start().await;
     let pause = Paused {
         class: Some("unauthorized"),
@@ -111,18 +111,18 @@ async fn whoever_starts_looks_at_once_whether_a_hold_is_over() {
     service.stop().await;
     database.change(pause).await;
     let restarted = replica.start().await;
-    restarted.until_health("the hold ends", |health| health["status"] == "ok").await;
+    restarted.until_health("the pause ends", |health| health["status"] == "ok").await;
     assert_eq!(database.count(rows::paused()).await, 0);
 }
 
 #[tokio::test]
-async fn a_try_that_outlasts_the_time_between_two_probes_ends_its_hold() {
+async fn a_try_that_outlasts_the_time_between_two_probes_ends_its_pause() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::once(Fault::Restricted).on(Route::Create)).unwrap();
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 200 }).on(Route::Create)).unwrap();
     service.post_event(&payment("pi_1", "evt_0", NOW)).await;
-    let is_held = |executions: &[Value]| executions[0]["error_class"] == "restricted_resource";
-    service.until("it is held", is_held).await;
+    let is_paused = |executions: &[Value]| executions[0]["error_class"] == "restricted_resource";
+    service.until("it is paused", is_paused).await;
     for number in 1..6 {
         service.post_event(&payment("pi_1", &format!("evt_{number}"), NOW)).await;
     }
@@ -131,7 +131,7 @@ async fn a_try_that_outlasts_the_time_between_two_probes_ends_its_hold() {
 }
 
 #[tokio::test]
-async fn when_an_instance_was_held_is_known_afterwards_whoever_ended_it() {
+async fn when_an_instance_was_paused_is_known_afterwards_whoever_ended_it() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
     let trouble = Pause {
