@@ -1,7 +1,7 @@
 //! A destination instance as the API, the dashboard and the commands see it.
 //!
-//! They know no kinds of destinations. What they show of one comes from here: what it receives, how fast it
-//! can be served, what it calls the things it writes, and what to do about its failures.
+//! They do not depend on kinds of destinations. The summary has everything that they show: the subscription,
+//! the rate limit, the noun of the written entries, and the remedies for failures.
 
 use super::event::EventFacts;
 use super::execution::NewExecution;

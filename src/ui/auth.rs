@@ -2,7 +2,9 @@
 //!
 //! If API keys are configured, every page except the login requires a session. A request that changes
 //! something must come from a page of the dashboard: the browser reports the sending page, and with a
-//! session the form also has its token. One middleware checks all of this for every route.
+//! session the form also has its token. One middleware checks all of this for every route. A key with the
+//! scope `read` sees no buttons, and its changes are rejected. A session also opens `/docs`. The API accepts
+//! no cookie, so requests from Swagger UI need a key (*Authorize*).
 
 use super::Ui;
 use super::error_page::ErrorPage;

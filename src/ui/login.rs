@@ -1,7 +1,7 @@
 //! `/login` and `/logout`: a key of `API_KEYS` is exchanged for a session.
 //!
 //! A wrong key is answered after a second, and the number of waiting ones is limited, so that guessing is
-//! slow. A correct key never waits.
+//! slow. A correct key never waits. Keys are compared in constant time.
 
 use super::auth::{Visitor, is_from_our_page};
 use super::error_page::ErrorPage;

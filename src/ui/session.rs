@@ -1,7 +1,8 @@
 //! Sessions of the dashboard: a signed cookie that stands for a key of `API_KEYS` without containing it.
 //!
 //! The signing secret is derived from the key itself. So a session is valid at every replica, nothing is
-//! stored, and it ends when its key is changed or removed from `API_KEYS`. Form tokens are bound to the
+//! stored, and it ends when its key is changed or removed from `API_KEYS`. Logging out removes the cookie
+//! from the browser; a copy of the cookie would stay valid until it expires. Form tokens are bound to the
 //! session, and each has its own salt, so that compression reveals nothing about it.
 
 use crate::config::{ApiKey, Scope};
