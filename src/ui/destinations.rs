@@ -33,12 +33,12 @@ pub(super) struct PauseForm {
     note: String,
 }
 
-/// What the page shows of an instance.
+/// The data of an instance's card.
 #[derive(Debug)]
 pub(super) struct Card {
     name: String,
     pause: Option<PausedInstance>,
-    /// When it is looked at next whether it works again.
+    /// When the next probe checks whether it works again.
     probe_at: Option<DateTime<Utc>>,
     pending: u64,
     is_more: bool,
@@ -48,16 +48,16 @@ pub(super) struct Card {
     rate: Rate,
 }
 
-/// The rate that an instance keeps to, and where it stands.
+/// The rate limit of an instance, and its present use.
 #[derive(Debug, Default)]
 struct Rate {
     per_minute: Option<u32>,
     blocked_until: Option<DateTime<Utc>>,
-    /// When the next call may begin, where that lies ahead.
+    /// When the next call may start, if that is in the future.
     next_at: Option<DateTime<Utc>>,
-    /// How many calls there were in the last minute.
+    /// The number of calls in the last minute.
     calls: i64,
-    /// Whether other instances keep to the same.
+    /// Whether other instances share it.
     is_shared: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn list(
             p.lead { "Where events are delivered. While a destination is paused, nothing is delivered to it and nothing is lost: incoming events wait and use no attempts." }
         }
         section data-part="destinations" aria-labelledby="each" {
-            h2.hidden id="each" { "Each of them" }
+            h2.hidden id="each" { "All destinations" }
             (self::cards(&visitor, &cards, now))
         }
     };
@@ -135,11 +135,11 @@ pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>
     Ok(rows.into_iter().map(card).collect())
 }
 
-/// A card for each instance, with its buttons for whoever may use them.
+/// A card for each instance, with its buttons for visitors who may write.
 pub(super) fn cards(visitor: &Visitor, cards: &[Card], now: DateTime<Utc>) -> Markup {
     html! {
         @if cards.is_empty() {
-            (empty("No destination is configured", "Events are stored and not delivered: DESTINATIONS is empty."))
+            (empty("No destination is configured", "Events are stored but not delivered, because DESTINATIONS is empty."))
         } @else {
             div.cards.wide { @for shown in cards { (card(visitor, shown, now)) } }
         }
@@ -208,10 +208,10 @@ fn buttons(visitor: &Visitor, shown: &Card) -> Markup {
     }
 }
 
-/// How much of the rate is used, in words and as a bar.
+/// The use of the rate limit, in words and as a bar.
 fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
     let Some(per_minute) = rate.per_minute else {
-        return html! { p.rate.soft { "Its calls keep to no rate." } };
+        return html! { p.rate.soft { "Its calls have no rate limit." } };
     };
     let used = rate.calls.clamp(0, per_minute.into());
     let next = rate.next_at.filter(|at| *at > now);
@@ -223,9 +223,9 @@ fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
             }
             p.soft {
                 @match (rate.blocked_until, next) {
-                    (Some(until), _) => { "It asked to be left alone until " (time(until)) "; no call is made before." },
-                    (None, Some(at)) => { "The next call may begin in " (humanize((at - now).to_std().unwrap_or_default())) "." },
-                    (None, None) => "The next call may begin at once.",
+                    (Some(until), _) => { "The destination asked for no calls until " (time(until)) "." },
+                    (None, Some(at)) => { "The next call may start in " (humanize((at - now).to_std().unwrap_or_default())) "." },
+                    (None, None) => "The next call may start immediately.",
                 }
             }
             svg.gauge viewBox=(format!("0 0 {per_minute} 1")) preserveAspectRatio="none" aria-hidden="true" focusable="false" {
@@ -244,7 +244,7 @@ fn configured(ui: &Ui, name: String) -> Result<String, ErrorPage> {
     if ui.instances.contains(&name) {
         Ok(name)
     } else {
-        Err(ErrorPage::not_found("No destination of this name is configured."))
+        Err(ErrorPage::not_found("No destination with this name is configured."))
     }
 }
 
