@@ -94,6 +94,7 @@ pub async fn watch(store: AlertsStore, subject: Subject, settings: AlertSettings
     let watching = async {
         loop {
             watch.round().await;
+            watch.settings.rounds.send_modify(|rounds| *rounds += 1);
             tokio::time::sleep(watch.settings.evaluate_every).await;
         }
     };

@@ -6,6 +6,7 @@ use crate::http_client;
 use reqwest::Client;
 use std::fmt;
 use std::time::Duration;
+use tokio::sync::watch;
 use url::{Host, Url};
 
 /// The time between two evaluations.
@@ -27,6 +28,8 @@ pub struct AlertSettings {
     pub thresholds: Thresholds,
     /// The time between two evaluations.
     pub evaluate_every: Duration,
+    /// Counts the evaluations that have ended, failed ones included. Its watchers see when one has.
+    pub rounds: watch::Sender<u64>,
 }
 
 /// The receiver of alerts.
@@ -106,6 +109,7 @@ pub fn settings(reader: &mut Reader<'_>) -> AlertSettings {
         public_url,
         thresholds: thresholds(reader),
         evaluate_every: EVALUATE_EVERY,
+        rounds: watch::Sender::new(0),
     }
 }
 

@@ -89,11 +89,6 @@ impl Drop for Receiver {
     }
 }
 
-/// Waits until every process that runs has looked several times more.
-async fn several_rounds() {
-    tokio::time::sleep(Duration::from_millis(400)).await;
-}
-
 async fn pause(database: &Database) {
     let pause = Paused {
         lasts: Duration::from_mins(6),
@@ -131,12 +126,14 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
     }
     assert!(told["remedy"].as_str().unwrap().starts_with("add a text column. "), "{told}");
     assert!(!told.to_string().contains("jane@example.com"), "{told}");
-    several_rounds().await;
+    one.until_alerts_were_evaluated().await;
+    other.until_alerts_were_evaluated().await;
     assert_eq!(receiver.count(), 1);
     one.database.change(rows::end_pauses()).await;
     let over = receiver.until(2).await[1].json();
     assert_eq!((&over["state"], &over["key"]), (&json!("resolved"), &json!("paused notion columns")));
-    several_rounds().await;
+    one.until_alerts_were_evaluated().await;
+    other.until_alerts_were_evaluated().await;
     assert_eq!(receiver.count(), 2);
     assert_eq!(one.database.count(rows::alerts()).await, 0);
     one.stop().await;
@@ -255,12 +252,12 @@ async fn the_heartbeat_comes_only_while_workers_beat() {
     let silent = Service::builder().set("DESTINATIONS", "").set("HEARTBEAT_URL", &url).start().await;
     let call = &receiver.until(1).await[0];
     assert_eq!((&call.method, call.path.as_str()), (&Method::GET, "/beat"));
-    several_rounds().await;
+    silent.until_alerts_were_evaluated().await;
     assert_eq!(receiver.count(), 1, "it comes once a minute");
     silent.stop().await;
 
     let away = Service::builder().without_database().set("HEARTBEAT_URL", &url).start().await;
-    several_rounds().await;
+    away.until_alerts_were_evaluated().await;
     assert_eq!(receiver.count(), 1, "without a database all is not well");
     away.stop().await;
 

@@ -40,6 +40,8 @@ pub struct Service {
     pub database: Arc<Database>,
     pub sandbox: SandboxHandle,
     pub router: Router,
+    /// How often its alerts were evaluated.
+    alert_rounds: watch::Receiver<u64>,
     app: app::Service,
     running_sandbox: Arc<RunningSandbox>,
 }
@@ -107,7 +109,17 @@ impl Service {
         ServiceBuilder { shared, ..Self::builder() }
     }
 
-    /// Counts the verdicts that this process records.
+    /// Waits until its alerts were evaluated several times more, whatever came of it.
+    pub async fn until_alerts_were_evaluated(&self) {
+        let mut rounds = self.alert_rounds.clone();
+        let enough = *rounds.borrow() + 5;
+        within("the alerts are evaluated", async {
+            rounds.wait_for(|rounds| *rounds >= enough).await.unwrap();
+        })
+        .await;
+    }
+
+    /// Counts the completions that this process records.
     pub fn progress(&self) -> watch::Receiver<u64> {
         self.app.progress()
     }
@@ -145,7 +157,7 @@ impl Service {
         executions
     }
 
-    /// Waits until the executions are as wanted; looks again whenever a verdict was recorded.
+    /// Waits until the executions are as wanted; looks again whenever a completion was recorded.
     pub async fn until(&self, what: &str, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut progress = self.app.progress();
         within(what, async {
@@ -337,6 +349,7 @@ impl ServiceBuilder {
         let alerts = alerts::settings(&mut reader);
         let (mut settings, instances, mut alerts) = reader.finish((settings, instances, alerts)).unwrap();
         alerts.evaluate_every = Duration::from_millis(40);
+        let alert_rounds = alerts.rounds.subscribe();
         alerts.thresholds.alerts.database_after = Duration::from_millis(100);
         settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
@@ -352,7 +365,14 @@ impl ServiceBuilder {
             playground: None,
         });
         let router = service.router();
-        Service { database, sandbox: sandbox.handle(), router, app: service, running_sandbox: sandbox }
+        Service {
+            database,
+            sandbox: sandbox.handle(),
+            router,
+            alert_rounds,
+            app: service,
+            running_sandbox: sandbox,
+        }
     }
 }
 
