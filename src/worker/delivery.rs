@@ -10,17 +10,15 @@ use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
 use super::instances::Instances;
-use super::object::{self, Plan, Turn};
+use super::lane_plan::{self, Plan, Write};
 use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
 use crate::destinations::{Delivery, Object};
 use crate::domain::delivery::{Failure, Outcome, Remote};
-use crate::domain::execution::{ExecutionId, Mode};
+use crate::domain::execution::Mode;
 use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
-use crate::store::{
-    Claimed, CompletedExecution, CompletedLane, Conclusion, EndedAttempt, Fate, RemoteObject,
-};
+use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, RemoteObject};
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -101,14 +99,15 @@ impl Deliverer {
     }
 
     async fn attempt_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completed {
-        let turn = match object::plan(&self.store.queue, &self.sources, claimed.into()).await {
-            Ok(Plan::Write(turn)) => turn,
+        let write = match lane_plan::plan(&self.store.queue, &self.sources, claimed.into()).await {
+            Ok(Plan::Write(write)) => write,
             Ok(Plan::Decline(reason)) => {
                 return self.conclude(claimed, Outcome::Skipped { reason: reason.to_string() }, began);
             }
-            Ok(Plan::NothingNew { newest, superseded }) => {
+            Ok(Plan::NothingNew { lane, newest, superseded }) => {
                 let head = delivered_in_lane(claimed, None, began.elapsed());
-                return in_lane(claimed, head, newest, Fate::ShownBefore { superseded });
+                let fate = Fate::ShownBefore { superseded };
+                return Completed::Lane(CompletedLane { head, lane, newest, fate });
             }
             Err(error) => {
                 warn!(%error, "reading the states of an object failed");
@@ -117,7 +116,7 @@ impl Deliverer {
                 return self.conclude(claimed, outcome, began);
             }
         };
-        let Turn { newest, summary, superseded, shown, is_asked_for, others } = *turn;
+        let Write { lane, newest, summary, superseded, shown, is_asked_for, others } = *write;
         let subject = Subject {
             summary: &summary,
             body: &newest.event.payload,
@@ -133,11 +132,13 @@ impl Deliverer {
                 let written = written.unwrap_or_default();
                 let object = RemoteObject { execution: newest.execution, remote, written };
                 let head = delivered_in_lane(claimed, Some((status, request_id)), began.elapsed());
-                in_lane(claimed, head, newest.execution, Fate::Shown { object, superseded })
+                let fate = Fate::Shown { object, superseded };
+                Completed::Lane(CompletedLane { head, lane, newest: newest.execution, fate })
             }
             Outcome::Permanent(failure) if newest.execution != claimed.id => {
                 let head = refused_in_lane(claimed, failure, began.elapsed());
-                in_lane(claimed, head, newest.execution, Fate::Refused)
+                let newest = newest.execution;
+                Completed::Lane(CompletedLane { head, lane, newest, fate: Fate::Refused })
             }
             outcome => self.conclude(claimed, outcome, began),
         }
@@ -212,11 +213,6 @@ struct Subject<'a> {
     body: &'a Bytes,
     remote: Option<&'a Remote>,
     object: Option<Object<'a>>,
-}
-
-fn in_lane(claimed: &Claimed, head: EndedAttempt, newest: ExecutionId, fate: Fate) -> Completed {
-    let lane = claimed.lane.clone().unwrap_or_default();
-    Completed::Lane(CompletedLane { head, lane, newest, fate })
 }
 
 /// An attempt that ended at an unknown point. What it wrote, it may have written just now.

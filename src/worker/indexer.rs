@@ -1,10 +1,10 @@
 //! Fills the index by which events are found, and groups failures that have no group yet, in the
 //! background.
 //!
-//! One process of all replicas is at it, under a lease that ends with it. All it does can be done
-//! twice without harm. While more waits it rests after each batch four times as long as that took, so
-//! that a long backlog takes no more than a fifth of one connection from what matters more; else it
-//! looks twice a second, so that few events are one batch, and not a commit for each.
+//! One process of all replicas does this, under a named lease. All of it can be done twice without harm. While
+//! there is a backlog, it rests after each batch for four times as long as the batch took. So a long backlog
+//! takes at most a fifth of one connection. Otherwise it looks twice a second, so that a few events are one
+//! batch, and not a commit each.
 
 use crate::domain::event::{BODY_BYTES_MAX, EventKey};
 use crate::domain::search::IndexEntry;
@@ -19,31 +19,31 @@ use uuid::Uuid;
 /// The named lease of the process that indexes.
 const LEASE: &str = "search index";
 
-/// How long the lease lasts that each round renews.
+/// How long the lease lasts. Each round renews it.
 const LEASE_DURATION: Duration = Duration::from_secs(20);
 
-/// How long to wait before asking whether there is something new.
+/// The rest if the index is up to date.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How long to wait while another process is at it.
+/// The rest while another process has the lease.
 const OTHERS_TURN: Duration = Duration::from_secs(5);
 
 /// The shortest rest after a batch.
 const REST_MIN: Duration = Duration::from_millis(5);
 
-/// How much longer than a batch the rest after it is. Taking events in costs less than indexing them, so
-/// with shorter rests a burst would be taken in at half its speed only to be found some seconds sooner.
+/// How many times as long as a batch the rest after it is. To accept events costs less than to index them.
+/// With shorter rests a burst would be accepted at half the speed, only to be found some seconds sooner.
 const REST_SHARE: u32 = 4;
 
-/// The most events of a batch, and the most bytes of bodies. With 200 events, webhooks that came in meanwhile
-/// waited 10 ms; with 50 they wait 5.
+/// The most events of a batch, and the most bytes of their bodies. With 200 events, webhooks that arrived
+/// meanwhile waited 10 ms; with 50 they wait 5 ms.
 const EVENTS_MAX: u32 = 50;
 const BYTES_MAX: u32 = 4 * 1024 * 1024;
 
-/// The most events at once that were committed late; there are few.
+/// The most events of a batch that were committed late; there are few.
 const MISSED_MAX: u32 = 16;
 
-/// Indexes events until told to stop.
+/// Indexes events until `stop` is cancelled.
 pub async fn index(
     search_index: SearchIndex,
     failure_groups: FailureGroups,
@@ -60,7 +60,7 @@ pub async fn index(
                 Ok(Round::UpToDate) => IDLE,
                 Ok(Round::Behind) => (began.elapsed() * REST_SHARE).max(REST_MIN),
                 Err(error) => {
-                    warn!(%error, "could not index events; trying again");
+                    warn!(%error, "indexing events failed; trying again");
                     OTHERS_TURN
                 }
             };
@@ -72,17 +72,17 @@ pub async fn index(
         () = working => {}
     }
     if let Err(error) = leases.release(LEASE, process).await {
-        warn!(%error, "could not leave the indexing to others; they take it on in a while");
+        warn!(%error, "releasing the index lease failed; it expires");
     }
 }
 
-/// What a round came to.
+/// The result of a round.
 enum Round {
-    /// Another process is at it.
+    /// Another process has the lease.
     OthersTurn,
-    /// Nothing is left to do.
+    /// The index is up to date.
     UpToDate,
-    /// There is more.
+    /// There is a backlog.
     Behind,
 }
 
@@ -104,7 +104,7 @@ async fn round(
     Ok(if is_behind { Round::Behind } else { Round::UpToDate })
 }
 
-/// Indexes a batch of what is new, and tells whether there is more.
+/// Indexes a batch of new events; returns whether there are more.
 async fn index_unseen(
     search_index: &SearchIndex,
     sources: &Registry,
@@ -113,14 +113,14 @@ async fn index_unseen(
     let events = search_index.unseen_events(indexed, EVENTS_MAX, BYTES_MAX).await?;
     let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
     let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
-    // A batch that ends for its bytes lacks less than the largest body.
+    // A batch that its bytes limited is short by less than the largest body.
     let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
     add(search_index, sources, events).await?;
     search_index.set_seen(last).await?;
     Ok(is_full)
 }
 
-/// Indexes some of what was missed, and tells whether there may be more.
+/// Indexes some of the events that were committed late; returns whether there may be more.
 async fn index_missed(
     search_index: &SearchIndex,
     sources: &Registry,
@@ -135,8 +135,8 @@ async fn index_missed(
     Ok(true)
 }
 
-/// Reads the events and adds them; where the database refuses the batch, one by one, and a refused one
-/// as if its body told nothing.
+/// Reads the events and adds them. If the database refuses the batch, they are added one by one, and a refused
+/// one with an empty entry.
 async fn add(
     search_index: &SearchIndex,
     sources: &Registry,
@@ -152,7 +152,7 @@ async fn add(
         tokio::task::yield_now().await;
     }
     match search_index.index(&found).await {
-        Err(StoreError::Refused(refusal)) => error!(error = %refusal, "the database refuses an index entry"),
+        Err(StoreError::Refused(refusal)) => error!(error = %refusal, "database refused index entries"),
         done => return done,
     }
     for single in found {
@@ -165,11 +165,12 @@ async fn add(
     Ok(())
 }
 
-/// What an event tells; nothing where reading it breaks, so that one event keeps no other out.
+/// The index entry of an event; an empty one if reading its body panics, so that one event does not keep
+/// others from the index.
 fn read(sources: &Registry, event: &Unindexed) -> IndexEntry {
     catch_unwind(AssertUnwindSafe(|| sources.index_entry(&event.source, &event.facts, &event.payload)))
         .unwrap_or_else(|_panic| {
-            error!(event_key = event.key.0, "the body of an event could not be read for the index");
+            error!(event_key = event.key.0, "reading an event for the index panicked");
             IndexEntry::default()
         })
 }

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | when to claim, for whom, how many | [`schedule`] with `instances`, `circuit_breaker`, `slot_quota`: pure |
 //! | claims and slots | `pool` |
-//! | one attempt | `delivery`, `delivery_context`, `object` (the state of an object to write) |
+//! | one attempt | `delivery`, `delivery_context`, `lane_plan` (which state of an object to write) |
 //! | what becomes of an execution | `completion` and `backoff`: pure; `completer` records it |
 //! | leases | `heartbeat` (of this process, and the rescue from dead ones), `lease_registry` |
 //! | what keeps destinations from being called | `destination_pause` (all replicas), `rate_limit_backoff` (a connection) |
@@ -28,8 +28,8 @@ mod destination_pause;
 mod heartbeat;
 mod indexer;
 mod instances;
+mod lane_plan;
 mod lease_registry;
-mod object;
 mod pool;
 mod preview;
 mod rate_limit_backoff;

@@ -1,9 +1,10 @@
-//! Previews: what the next try of an execution would send, asked of its destination without a lease.
+//! Previews: what the next attempt of an execution would send. The destination is asked without a lease, so
+//! it cannot write anything.
 
 use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
+use super::lane_plan::{self, LaneHead, Plan};
 use super::lease_registry::LeaseRegistry;
-use super::object::{self, Head, Plan};
 use super::rate_limit_backoff::RateLimitBackoff;
 use super::store_parts::WorkerStore;
 use crate::destinations::{Delivery, Instance, Object};
@@ -18,10 +19,10 @@ use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
-/// The longest a preview may take: where the columns are not known, the destination is asked for them.
+/// The longest a preview may take. If the columns are not known, the destination is called for them.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// When to ask again where nobody could say.
+/// The wait before another request if there is no preview now.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Makes previews; cheap to clone.
@@ -46,7 +47,7 @@ impl Previewer {
         }
     }
 
-    /// What the next try of an execution would send; of one that came to its end, what a retry would.
+    /// What the next attempt of an execution would send; if it is terminal, what a retry would send.
     pub async fn preview(&self, id: ExecutionId) -> Result<ExecutionPreview, NoPreview> {
         tokio::time::timeout(ANSWER_WITHIN, self.make(id)).await.unwrap_or_else(|_elapsed| {
             Err(NoPreview::Unavailable(
@@ -80,7 +81,7 @@ impl Previewer {
 
     async fn of_object(&self, snapshot: &ExecutionSnapshot) -> Result<ExecutionPreview, NoPreview> {
         let is_retry = snapshot.status.is_terminal() && snapshot.status.after(Change::Retry).is_some();
-        let head = Head {
+        let head = LaneHead {
             execution: snapshot.id,
             destination: &snapshot.destination,
             lane: snapshot.lane.as_deref(),
@@ -89,22 +90,25 @@ impl Previewer {
             is_asked_for: is_retry,
         };
         let nothing = |reason: String| of(snapshot, snapshot.id, &snapshot.event, Preview::nothing(reason));
-        match object::plan(&self.store.queue, &self.sources, head).await.map_err(|error| database(&error))? {
+        match lane_plan::plan(&self.store.queue, &self.sources, head)
+            .await
+            .map_err(|error| database(&error))?
+        {
             Plan::Decline(reason) => Ok(nothing(format!("it would be skipped: {reason}"))),
             Plan::NothingNew { newest, .. } => Ok(nothing(format!(
                 "the newest state of its object was written before, by execution {newest}"
             ))),
-            Plan::Write(turn) => {
-                let shown = turn.shown.as_ref();
+            Plan::Write(write) => {
+                let shown = write.shown.as_ref();
                 let object = Object {
                     written: shown.map(|shown| &shown.written),
-                    is_asked_for: turn.is_asked_for,
-                    others: &turn.others,
+                    is_asked_for: write.is_asked_for,
+                    others: &write.others,
                 };
                 let remote = shown.map(|shown| &shown.remote);
-                let told = (&turn.summary, &turn.newest.event.payload);
+                let told = (&write.summary, &write.newest.event.payload);
                 let preview = self.ask(snapshot, told, remote, Some(object)).await?;
-                Ok(of(snapshot, turn.newest.execution, &turn.newest.event, preview))
+                Ok(of(snapshot, write.newest.execution, &write.newest.event, preview))
             }
         }
     }
@@ -119,7 +123,7 @@ impl Previewer {
         let instance = snapshot.destination.as_str();
         let destination =
             self.destinations.get(instance).ok_or_else(|| NoPreview::NoDestination(instance.to_owned()))?;
-        // Without a lease nothing can be written, whatever a destination does.
+        // Without a lease no destination writes anything.
         let context = WorkerDeliveryContext {
             store: &self.store,
             leases: &self.leases,

@@ -1,4 +1,5 @@
-//! A lane's turn: which state of its object to write, and what becomes of the others.
+//! The plan of an attempt in object mode: which state of the object to write, and what becomes of the other
+//! states that wait in its lane.
 
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::ExecutionId;
@@ -8,9 +9,9 @@ use crate::sources::Registry;
 use crate::store::{Claimed, LaneState, Queue, RemoteObject, StoreError};
 use std::time::Duration;
 
-/// The execution of an object that is worked on, or would be.
+/// The execution for which to plan: the head of its lane, or one that is previewed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head<'a> {
+pub(super) struct LaneHead<'a> {
     /// The execution.
     pub(super) execution: ExecutionId,
     /// The destination instance.
@@ -21,11 +22,11 @@ pub(super) struct Head<'a> {
     pub(super) event: &'a StoredEvent,
     /// How long ago a write of unknown outcome began in its lane.
     pub(super) in_doubt: Option<Duration>,
-    /// Whether a person asks for it, beside what its row says of that.
+    /// Whether an operator asks for it now; its row tells only of earlier requests.
     pub(super) is_asked_for: bool,
 }
 
-impl<'a> From<&'a Claimed> for Head<'a> {
+impl<'a> From<&'a Claimed> for LaneHead<'a> {
     fn from(claimed: &'a Claimed) -> Self {
         Self {
             execution: claimed.id,
@@ -41,38 +42,42 @@ impl<'a> From<&'a Claimed> for Head<'a> {
 /// What to do with an execution of an object.
 #[derive(Debug)]
 pub(super) enum Plan {
-    /// It brings no state of an object, for this reason.
+    /// Skip it: it brings no state of an object, for this reason.
     Decline(WithoutState),
-    /// Its newest state was written before.
+    /// Write nothing: the newest state was written before.
     NothingNew {
-        /// By this execution.
+        /// The lane.
+        lane: String,
+        /// The execution that wrote it.
         newest: ExecutionId,
-        /// These are older.
+        /// The open executions whose states are older.
         superseded: Vec<ExecutionId>,
     },
-    /// Its newest state is to be written.
-    Write(Box<Turn>),
+    /// Write the newest state.
+    Write(Box<Write>),
 }
 
-/// A state to be written.
+/// The newest state of an object, with what its destination needs to write it.
 #[derive(Debug)]
-pub(super) struct Turn {
-    /// The newest state, which need not be the one that was claimed.
+pub(super) struct Write {
+    /// The lane.
+    pub(super) lane: String,
+    /// The newest state, which need not be that of the claimed execution.
     pub(super) newest: LaneState,
     /// What its event says.
     pub(super) summary: EventSummary,
-    /// The open executions for which it stands, itself left out.
+    /// The other open executions, whose states are older.
     pub(super) superseded: Vec<ExecutionId>,
-    /// What is shown of the object now.
+    /// What the destination shows of the object now.
     pub(super) shown: Option<RemoteObject>,
-    /// Whether a person asked for one of these: what is shown is then written whole.
+    /// Whether an operator asked for one of these; then all of it is written.
     pub(super) is_asked_for: bool,
     /// The other states that were compared with it.
     pub(super) others: Vec<EventSummary>,
 }
 
-/// Looks at all states of the execution's object.
-pub(super) async fn plan(queue: &Queue, sources: &Registry, head: Head<'_>) -> Result<Plan, StoreError> {
+/// Compares the states of the execution's object.
+pub(super) async fn plan(queue: &Queue, sources: &Registry, head: LaneHead<'_>) -> Result<Plan, StoreError> {
     let (Some(_), Some(in_lane)) = (lane(&head.event.facts), head.lane) else {
         return Ok(Plan::Decline(WithoutState::NoObjectId));
     };
@@ -98,9 +103,10 @@ pub(super) async fn plan(queue: &Queue, sources: &Registry, head: Head<'_>) -> R
     // may have landed over the one that was shown.
     let is_certain = head.in_doubt.is_none() && !newest.is_open && !is_asked_for;
     if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
-        return Ok(Plan::NothingNew { newest: newest.execution, superseded });
+        return Ok(Plan::NothingNew { lane: in_lane.to_owned(), newest: newest.execution, superseded });
     }
     let summary = source.summarize(&newest.event);
     let others = states.iter().map(|state| source.summarize(&state.event)).collect();
-    Ok(Plan::Write(Box::new(Turn { newest, summary, superseded, shown, is_asked_for, others })))
+    let lane = in_lane.to_owned();
+    Ok(Plan::Write(Box::new(Write { lane, newest, summary, superseded, shown, is_asked_for, others })))
 }
