@@ -257,3 +257,42 @@ fn tests_reach_the_tables_of_the_store_through_the_harness() {
     assert!(has_sql("\"select count(*) from eventbridge.events\"") && has_sql("database.execute(x)"));
     assert!(!has_sql("rows::events() // of eventbridge.example.com"));
 }
+
+/// Every test that ARCHITECTURE.md names for a promise exists.
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let promises = text.split("## Promises").nth(1).unwrap().split("\n## ").next().unwrap();
+    let is_name =
+        |word: &&str| word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let rows = promises.lines().filter(|line| line.starts_with("| ") && !line.contains("---")).skip(1);
+    let named: Vec<_> = rows
+        .flat_map(|row| row.trim_end_matches('|').rsplit('|').next().unwrap().split('`').filter(is_name))
+        .collect();
+    assert!(named.len() > 40, "only {} tests are named", named.len());
+    let sources: Vec<_> = ["src", "tests", "crates"]
+        .into_iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    for test in named {
+        let signature = format!("fn {test}(");
+        assert!(sources.iter().any(|text| text.contains(&signature)), "there is no test {test}");
+    }
+}
+
+/// A reader finishes README.md in a few minutes and ARCHITECTURE.md in ten.
+#[test]
+fn the_first_documents_are_short() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines");
+    let architecture = read("ARCHITECTURE.md");
+    let words = architecture.split_whitespace().count();
+    assert!(words <= 3_000, "ARCHITECTURE.md has {words} words");
+    // A paragraph and an item of a list is a line each.
+    for line in architecture.lines().filter(|line| !line.starts_with('|')) {
+        let words = line.split_whitespace().count();
+        assert!(words <= 80, "a paragraph of ARCHITECTURE.md has {words} words: {line}");
+    }
+}
