@@ -60,13 +60,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
     }
 
-    /// 500 for a fault of ours; the cause goes to the log under the request's id.
+    /// 500 for an error of the service. The cause is logged under the request's id.
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "Something broke here",
-            "The service could not answer; its log tells why under this answer's x-request-id.",
+            "Internal error",
+            "The service could not answer. Its log has the cause, under this response's x-request-id.",
         )
     }
 

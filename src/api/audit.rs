@@ -1,4 +1,4 @@
-//! `/api/v1/audit`: who changed what by hand.
+//! `/api/v1/audit`: the log of manual changes.
 
 use super::extract::{self, Query};
 use super::{Api, NotRead, from_store};
@@ -11,49 +11,49 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-/// One thing that was done by hand.
+/// A manual change.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditView {
-    /// When.
+    /// When it was made.
     pub at: DateTime<Utc>,
-    /// By whom: the name of the key, or `cli:` and the user.
+    /// Who made it: the name of the key, or `cli:` and the user.
     #[schema(example = "ops")]
     pub who: String,
     /// What was done.
     #[schema(example = "execution.retried")]
     pub action: String,
-    /// To what.
+    /// The subject of the change.
     #[schema(example = "execution 42")]
     pub subject: String,
-    /// What else is to be known of it, such as the filter, the count or the note.
+    /// Details, such as the filter, the count or the note.
     #[schema(value_type = Object)]
     pub detail: Value,
 }
 
-/// A page of the audit.
+/// A page of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Audit {
-    /// What was done, newest first.
+    /// The changes, newest first.
     pub data: Vec<AuditView>,
-    /// Ask with this cursor for what is older; null at the end.
+    /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Which part of the audit to list.
+/// Which changes to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// What was done to this alone, such as `execution 42`.
+    /// Changes of this subject, such as `execution 42`.
     subject: Option<String>,
-    /// How many, at most 200; 50 where nothing is said.
+    /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Lists what was done by hand, newest first.
+/// Lists manual changes, newest first.
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
@@ -61,7 +61,7 @@ pub struct AuditQuery {
     tag = "audit",
     params(AuditQuery),
     responses(
-        (status = 200, description = "A page of the audit", body = Audit),
+        (status = 200, description = "A page of the audit log", body = Audit),
         (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),

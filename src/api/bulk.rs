@@ -1,7 +1,7 @@
-//! Many at once: `POST /api/v1/executions/retry` and `POST /api/v1/events/replay`.
+//! Bulk operations: `POST /api/v1/executions/retry` and `POST /api/v1/events/replay`.
 //!
-//! Each call looks at a page of what the filter finds, newest first, and answers where to go on. So no
-//! call takes long, and whoever stops half-way goes on there.
+//! Each call processes a page of the matches, newest first, and returns the cursor of the next page. So
+//! calls are short, and a client that stops can continue later.
 
 use super::extract::{self, Query};
 use super::{Api, NotDone, from_list, from_store};
@@ -19,38 +19,38 @@ use std::time::{Duration, Instant};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 
-/// How many rows a call looks at where nothing is said.
+/// The default number of rows per call.
 const ROWS_DEFAULT: u32 = 1000;
 
-/// The most rows that a call looks at.
+/// The most rows per call.
 const ROWS_MAX: u32 = 5000;
 
 /// The longest note, in characters.
 const NOTE_CHARACTERS_MAX: usize = 500;
 
-/// A dry run looks at page after page; after this time it begins no further one.
+/// A dry run reads page after page, and begins none after this time.
 const DRY_RUN_LONG: Duration = Duration::from_secs(5);
 
-/// What a call did, or would do.
+/// What a call did; for a dry run, what it would do.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Bulk {
-    /// Whether nothing was changed: these are the counts of what would be, by all that the filter finds.
+    /// Whether nothing was changed. The counts then show what the call would do for all matches.
     pub dry_run: bool,
-    /// Executions that are queued to be delivered.
+    /// The executions that were queued.
     #[schema(example = 1000)]
     pub count: u64,
-    /// Whether a dry run came to no end in its time: there may be more than it counted, and that takes
-    /// longer than it says.
+    /// Whether a dry run stopped at its time limit. Then there may be more than it counted, and they take
+    /// longer.
     #[schema(example = false)]
     pub at_least: bool,
-    /// Those of them that were not there before.
+    /// The executions among them that were created.
     #[schema(example = 0)]
     pub created: u64,
-    /// How long it takes to deliver these at the rate of their connections, one call for each; null
-    /// where a destination has no rate or is not configured. Other work goes first.
+    /// How many seconds their delivery takes at the rates of their connections, with one call per execution;
+    /// null if a destination has no rate or is not configured. Other work has priority.
     #[schema(example = 353)]
     pub seconds: Option<u64>,
-    /// Ask with this cursor to go on; null when all were looked at.
+    /// The cursor of the next page; null after the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -59,35 +59,35 @@ pub struct Bulk {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct RetryQuery {
-    /// Executions in this state: failed where nothing is said; also pending, success, skipped or cancelled.
+    /// Executions in this state: failed (the default), pending, success, skipped or cancelled.
     status: Option<String>,
-    /// Executions of events of this source. Wants a window of time.
+    /// Executions of events of this source. Requires a time range.
     source: Option<String>,
-    /// Executions of events of these types: patterns and presets, separated by commas. Wants a window
-    /// of time.
+    /// Executions of events of these types: patterns and presets, separated by commas. Requires a time
+    /// range.
     #[serde(rename = "type")]
     event_type: Option<String>,
     /// Executions of this event: our number of it, or the sender's id.
     event: Option<String>,
-    /// Executions of this destination instance. Wants a window of time.
+    /// Executions of this destination instance. Requires a time range.
     destination: Option<String>,
-    /// Executions whose last failure was of this class, such as `validation_error`. Wants a window of time.
+    /// Executions whose last failure has this class, such as `validation_error`. Requires a time range.
     error_class: Option<String>,
-    /// Failed executions of this group of failures.
+    /// Failed executions of this failure group.
     failure: Option<String>,
     /// Executions that were created at this time or later: a date, or a time as in RFC 3339.
     created_after: Option<String>,
     /// Executions that were created before this time.
     created_before: Option<String>,
-    /// Change nothing, and tell what would be done.
+    /// Change nothing; return what would be done.
     dry_run: Option<bool>,
-    /// For the audit: at most 500 characters.
+    /// A note for the audit log: at most 500 characters.
     note: Option<String>,
-    /// How many executions to look at, at most 5000; 1000 where nothing is said. A dry run looks at all of
-    /// them, as far as it comes in a few seconds.
+    /// The number of executions to process, at most 5000; the default is 1000. A dry run reads all matches
+    /// that it can read in a few seconds.
     #[param(minimum = 1, maximum = 5000)]
     limit: Option<u32>,
-    /// `next_cursor` of the call before.
+    /// `next_cursor` of the previous call.
     cursor: Option<String>,
 }
 
@@ -96,41 +96,41 @@ pub struct RetryQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayQuery {
-    /// Events of this source. Wants a window of time.
+    /// Events of this source. Requires a time range.
     source: Option<String>,
     /// Events of these types: patterns and presets, separated by commas.
     #[serde(rename = "type")]
     event_type: Option<String>,
     /// Events about the object of this id, such as `in_…`.
     object_id: Option<String>,
-    /// Events of this connected account (`acct_…`). Wants a window of time, or an object.
+    /// Events of this connected account (`acct_…`). Requires a time range or an object.
     account: Option<String>,
-    /// Events of real money, or of none. Wants a window of time, or an object.
+    /// Live events, or test events. Requires a time range or an object.
     livemode: Option<bool>,
-    /// Events with an execution in this state. Wants a window of time, or an object.
+    /// Events with an execution in this state. Requires a time range or an object.
     status: Option<String>,
     /// Events that were received at this time or later: a date, or a time as in RFC 3339.
     received_after: Option<String>,
     /// Events that were received before this time.
     received_before: Option<String>,
-    /// To this destination instance alone.
+    /// Deliver only to this destination instance.
     destination: Option<String>,
-    /// Change nothing, and tell what would be done.
+    /// Change nothing; return what would be done.
     dry_run: Option<bool>,
-    /// For the audit: at most 500 characters.
+    /// A note for the audit log: at most 500 characters.
     note: Option<String>,
-    /// How many events to look at, at most 5000; 1000 where nothing is said. A dry run looks at all of
-    /// them, as far as it comes in a few seconds.
+    /// The number of events to process, at most 5000; the default is 1000. A dry run reads all matches
+    /// that it can read in a few seconds.
     #[param(minimum = 1, maximum = 5000)]
     limit: Option<u32>,
-    /// `next_cursor` of the call before.
+    /// `next_cursor` of the previous call.
     cursor: Option<String>,
 }
 
-/// Tries many executions again, by the filters of the list.
+/// Retries the executions that match a filter.
 ///
-/// A call looks at a page of them, newest first; ask again with `next_cursor` for the others. They go
-/// behind what comes in meanwhile. What runs is left alone.
+/// A call processes one page, newest first; call again with `next_cursor` for the next one. The
+/// executions are delivered after new events. Running executions are not changed.
 #[utoipa::path(
     post,
     path = "/api/v1/executions/retry",
@@ -138,8 +138,8 @@ pub struct ReplayQuery {
     tag = "executions",
     params(RetryQuery),
     responses(
-        (status = 200, description = "What was queued, or would be", body = Bulk),
-        (status = 400, description = "A parameter cannot be read, a window of time is wanted, or no execution of this state can be retried", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The queued executions; for a dry run, those that would be queued", body = Bulk),
+        (status = 400, description = "A parameter cannot be read, a time range is required, or no execution of this state can be retried", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -164,7 +164,7 @@ pub(super) async fn retry(
         None => None,
         Some(event) => match extract::event_key(&api, event).await? {
             Some(key) => Some(key),
-            // What is not there has no executions.
+            // A missing event has no executions.
             None => return Ok(Tally::begin(None).told(&api, dry_run)),
         },
     };
@@ -195,7 +195,7 @@ pub(super) async fn retry(
             info!(
                 executions = done.counts.values().sum::<u64>(),
                 who = caller.name(),
-                "retried many by hand"
+                "executions retried in bulk"
             );
             api.notifier.notify();
             tally.add(done.counts, 0, page.next);
@@ -209,15 +209,15 @@ pub(super) async fn retry(
     }
 }
 
-/// Delivers many events again, by the filters of the list, to the destinations that want them now.
+/// Delivers the events that match a filter again, to the destinations that subscribe to them now.
 ///
-/// Where there was no execution, one is made; one that came to an end is queued again. What runs or
-/// waits, what is superseded and what a person cancelled is left as it is. What was delivered before
-/// is updated and never written a second time, and no older state of an object takes the place of a
+/// A missing execution is created; a finished one is queued again. Executions that are running, pending,
+/// superseded or cancelled are not changed. An object that was written before is updated, not written a
+/// second time. An older state of an object never replaces a
 /// newer one.
 ///
-/// A call looks at a page of events, newest first; ask again with `next_cursor` for the others. Their
-/// executions go behind what comes in meanwhile.
+/// A call processes one page of events, newest first; call again with `next_cursor` for the next one.
+/// The executions are delivered after new events.
 #[utoipa::path(
     post,
     path = "/api/v1/events/replay",
@@ -225,8 +225,8 @@ pub(super) async fn retry(
     tag = "events",
     params(ReplayQuery),
     responses(
-        (status = 200, description = "What was queued, or would be", body = Bulk),
-        (status = 400, description = "A parameter cannot be read, a window of time is wanted, or no such destination is configured", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The queued executions; for a dry run, those that would be queued", body = Bulk),
+        (status = 400, description = "A parameter cannot be read, a time range is required, or no such destination is configured", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -266,7 +266,11 @@ pub(super) async fn replay(
             page.rows.iter().flat_map(|row| wanted_now(&api, row, query.destination.as_deref())).collect();
         if !dry_run {
             let done = api.store.interventions.replay(&wanted, &detail, &caller).await.map_err(from_store)?;
-            info!(executions = done.all().values().sum::<u64>(), who = caller.name(), "replayed by hand");
+            info!(
+                executions = done.all().values().sum::<u64>(),
+                who = caller.name(),
+                "events replayed in bulk"
+            );
             api.notifier.notify();
             tally.add(done.all(), done.created.values().sum(), page.next);
             return Ok(tally.told(&api, dry_run));
@@ -279,7 +283,7 @@ pub(super) async fn replay(
     }
 }
 
-/// The executions that the configured instances want of an event now.
+/// The executions of an event for the instances that subscribe to it now.
 fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, NewExecution)> {
     let facts = row.facts();
     wanted_of(&api.destinations, only, &row.source, &facts)
@@ -287,7 +291,7 @@ fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, N
         .collect()
 }
 
-/// What the pages of a call came to.
+/// The totals of a call's pages.
 struct Tally {
     began: Instant,
     counts: Counts,
@@ -325,7 +329,7 @@ impl Tally {
     }
 }
 
-/// Where a call begins, and how many rows it looks at together. A dry run goes on to further pages.
+/// Where a call begins and how many rows it reads per page. A dry run continues with further pages.
 fn page(cursor: Option<&str>, limit: Option<u32>, dry_run: bool) -> Result<(Option<Cursor>, u32), Problem> {
     let (cursor, _) = extract::paging(cursor, None)?;
     match limit.unwrap_or(ROWS_DEFAULT) {
@@ -335,7 +339,7 @@ fn page(cursor: Option<&str>, limit: Option<u32>, dry_run: bool) -> Result<(Opti
     }
 }
 
-/// What the audit says: the filter, as far as there is one, and the note.
+/// The audit log's details: the filter, if there is one, and the note.
 fn detail(note: Option<&str>, filter: Value) -> Result<Value, Problem> {
     if note.is_some_and(|note| note.chars().count() > NOTE_CHARACTERS_MAX) {
         return Err(Problem::bad_request(format!(

@@ -1,4 +1,4 @@
-//! `/api/v1/events`: what came in.
+//! `/api/v1/events`: the stored events.
 
 use super::executions::ExecutionView;
 use super::extract::{self, Path, Query};
@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-/// An event as it came in.
+/// A stored event.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventView {
-    /// Our number of it.
+    /// The service's number of the event.
     #[schema(example = 42)]
     pub id: i64,
-    /// Where it came from.
+    /// Its source.
     #[schema(example = "stripe")]
     pub source: String,
-    /// The sender's id of it; unique within the source.
+    /// The sender's id of the event; unique within the source.
     #[schema(example = "evt_1Q0example")]
     pub event_id: String,
-    /// Its type; empty where the sender gave none.
+    /// Its type; empty if the sender gave none.
     #[serde(rename = "type")]
     #[schema(example = "invoice.paid")]
     pub event_type: String,
@@ -40,11 +40,11 @@ pub struct EventView {
     pub livemode: Option<bool>,
     /// The API version that shaped the body.
     pub api_version: Option<String>,
-    /// When the sender says that it happened.
+    /// When it happened, according to the sender.
     pub created: Option<DateTime<Utc>>,
     /// When it was received.
     pub received_at: DateTime<Utc>,
-    /// The name of the secret that its signature was made with.
+    /// The name of the secret that signed it.
     #[schema(example = "secret-1")]
     pub verified_by: String,
 }
@@ -55,21 +55,21 @@ pub struct EventDetail {
     /// The event.
     #[serde(flatten)]
     pub event: EventView,
-    /// The body as JSON; null where it was removed.
+    /// The body as JSON; null if it was removed.
     #[schema(value_type = Option<Object>)]
     pub payload: Option<Box<RawValue>>,
-    /// When and why the body was removed; null while it is there.
+    /// When and why the body was removed; null while it is stored.
     pub payload_removed: Option<PayloadRemoved>,
-    /// One for each destination that wants it.
+    /// One execution for each subscribed destination.
     pub executions: Vec<ExecutionView>,
 }
 
-/// That an event's body is no longer there: it cannot be delivered again.
+/// The removal of an event's body. The event cannot be delivered again.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PayloadRemoved {
     /// When it was removed.
     pub at: DateTime<Utc>,
-    /// `retention`: it was older than is kept; `erasure`: the data of its customer was erased.
+    /// `retention`: its retention period ended; `erasure`: its customer's data was erased.
     #[schema(example = "retention")]
     pub why: String,
 }
@@ -79,7 +79,7 @@ pub struct PayloadRemoved {
 pub struct Events {
     /// The events, newest first.
     pub data: Vec<EventView>,
-    /// Ask with this cursor for what is older; null at the end.
+    /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -88,7 +88,7 @@ pub struct Events {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
-    /// Events of this source. Wants a window of time.
+    /// Events of this source. Requires a time range.
     source: Option<String>,
     /// Events of these types: patterns such as `invoice.*` and presets such as `@payments`,
     /// separated by commas.
@@ -96,28 +96,28 @@ pub struct EventQuery {
     event_type: Option<String>,
     /// Events about the object of this id, such as `in_…`.
     object_id: Option<String>,
-    /// Events of this connected account (`acct_…`). Wants a window of time, or an object.
+    /// Events of this connected account (`acct_…`). Requires a time range or an object.
     account: Option<String>,
-    /// Events of real money, or of none. Wants a window of time, or an object.
+    /// Live events, or test events. Requires a time range or an object.
     livemode: Option<bool>,
     /// Events with an execution in this state: pending, running, success, failed, skipped, superseded
-    /// or cancelled. Wants a window of time, or an object.
+    /// or cancelled. Requires a time range or an object.
     status: Option<String>,
     /// Events that were received at this time or later: a date, or a time as in RFC 3339.
     received_after: Option<String>,
     /// Events that were received before this time.
     received_before: Option<String>,
-    /// How many, at most 200; 50 where nothing is said.
+    /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 /// Lists events, newest first.
 ///
-/// A filter that wants a window of time wants one of at most 31 days: `received_after` and, where
-/// that is longer ago, `received_before`.
+/// A filter that requires a time range accepts at most 31 days: `received_after` and, if that is
+/// longer ago, `received_before`.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
@@ -126,7 +126,7 @@ pub struct EventQuery {
     params(EventQuery),
     responses(
         (status = 200, description = "A page of events", body = Events),
-        (status = 400, description = "A parameter cannot be read, or a window of time is wanted", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter cannot be read, or a time range is required", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
@@ -154,7 +154,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Shows one event with its body and its executions.
+/// Returns one event with its body and its executions.
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}",
@@ -190,10 +190,10 @@ pub(super) async fn show(
     }))
 }
 
-/// The body of an event, byte for byte as it came.
+/// Returns the body of an event, byte for byte as received.
 ///
-/// With the header `x-signature` and the secret that `x-verified-by` names, its signature can be
-/// checked again.
+/// The header `x-signature` and the secret that `x-verified-by` names allow the signature to be
+/// verified again.
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}/payload",
@@ -204,9 +204,9 @@ pub(super) async fn show(
         (
             status = 200, description = "The exact bytes", body = Object, content_type = "application/json",
             headers(
-                ("x-signature" = String, description = "The signature header that came with it"),
-                ("x-verified-by" = String, description = "The name of the secret that it was made with"),
-                ("content-disposition" = String, description = "A file's name, for browsers"),
+                ("x-signature" = String, description = "The signature header that was received with it"),
+                ("x-verified-by" = String, description = "The name of the secret that signed it"),
+                ("content-disposition" = String, description = "A file name, for browsers"),
             ),
         ),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
@@ -221,7 +221,7 @@ pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> R
         return Err(gone(&removed));
     }
     let payload = api.store.events.payload(key).await.map_err(from_store)?.ok_or_else(missing)?;
-    // Our own number makes a safe name for a file, whatever the sender calls the event.
+    // The service's number is a safe file name; the sender's id may not be.
     let file = format!("attachment; filename=\"event-{}.json\"", key.0);
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
@@ -231,7 +231,7 @@ pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> R
     ];
     let mut response = payload.body.into_response();
     for (name, text) in headers {
-        // What came in a header goes into one; a text that does not is left out.
+        // A received header fits into a header. Text that does not fit is left out.
         if let Ok(value) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(name, value);
         }

@@ -1,4 +1,4 @@
-//! `/api/v1/executions`: where each event stands on its way, and another try by hand.
+//! `/api/v1/executions`: the state of each execution, its manual retry and its cancellation.
 
 use super::extract::{self, Path, Query};
 use super::{Api, NotDone, NotRead, from_list, from_store};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 
-/// One event on its way to one destination.
+/// The delivery of one event to one destination.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExecutionView {
     /// Its number.
@@ -23,7 +23,7 @@ pub struct ExecutionView {
     /// Our number of the event.
     #[schema(example = 42)]
     pub event: i64,
-    /// Where the event came from.
+    /// The source of the event.
     #[schema(example = "stripe")]
     pub source: String,
     /// The sender's id of the event.
@@ -39,53 +39,53 @@ pub struct ExecutionView {
     /// pending, running, success, failed, skipped, superseded or cancelled.
     #[schema(example = "success")]
     pub status: String,
-    /// Why it is where it is; while it is pending, what it waits for.
+    /// The reason for its state; if it is pending, what it waits for.
     pub reason: Option<String>,
-    /// The kind of the last failure, in a word.
+    /// The class of the last failure.
     pub error_class: Option<String>,
-    /// Failed tries since it was created or last retried by hand.
+    /// Failed attempts since it was created or last retried manually.
     pub attempt_count: i32,
-    /// The HTTP status of the destination's last answer.
+    /// The HTTP status of the destination's last response.
     pub response_code: Option<i32>,
-    /// How long the last try took.
+    /// The duration of the last attempt.
     pub duration_ms: Option<i32>,
-    /// The destination's id of what was written.
+    /// The destination's id of the written object.
     pub remote_id: Option<String>,
-    /// The link to what was written.
+    /// The link to the written object.
     pub remote_url: Option<String>,
-    /// When the next try is due; null unless pending.
+    /// When the next attempt is due; null unless pending.
     pub next_try_at: Option<DateTime<Utc>>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When the last try began.
+    /// When the last attempt began.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it came to its end.
+    /// When it reached its final state.
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// An execution with its tries.
+/// An execution with its attempts.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExecutionDetail {
     /// The execution.
     #[serde(flatten)]
     pub execution: ExecutionView,
-    /// The newest hundred tries, newest first.
+    /// The newest 100 attempts, newest first.
     pub attempts: Vec<AttemptView>,
 }
 
-/// One try.
+/// One attempt.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AttemptView {
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// How long it took.
+    /// Its duration.
     pub duration_ms: i32,
-    /// The verdict in a word.
+    /// Its outcome.
     #[schema(example = "delivered")]
     pub outcome: String,
-    /// The HTTP status of the destination's answer.
+    /// The HTTP status of the destination's response.
     pub response_code: Option<i32>,
-    /// The kind of the failure, in a word.
+    /// The class of the failure.
     pub error_class: Option<String>,
     /// What happened.
     pub message: Option<String>,
@@ -98,7 +98,7 @@ pub struct AttemptView {
 pub struct Executions {
     /// The executions, newest first.
     pub data: Vec<ExecutionView>,
-    /// Ask with this cursor for what is older; null at the end.
+    /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -107,38 +107,38 @@ pub struct Executions {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionQuery {
-    /// Executions of events of this source. Wants a window of time.
+    /// Executions of events of this source. Requires a time range.
     source: Option<String>,
     /// Executions of events of these types: patterns such as `invoice.*` and presets such as
-    /// `@payments`, separated by commas. Wants a window of time.
+    /// `@payments`, separated by commas. Requires a time range.
     #[serde(rename = "type")]
     event_type: Option<String>,
     /// Executions in this state: pending, running, success, failed, skipped, superseded or cancelled.
-    /// All but `failed` want a window of time.
+    /// All but `failed` require a time range.
     status: Option<String>,
     /// Executions of this event: our number of it, or the sender's id.
     event: Option<String>,
-    /// Executions of this destination instance. Wants a window of time.
+    /// Executions of this destination instance. Requires a time range.
     destination: Option<String>,
-    /// Executions whose last failure was of this class, such as `validation_error`. Wants a window of time.
+    /// Executions whose last failure has this class, such as `validation_error`. Requires a time range.
     error_class: Option<String>,
-    /// Failed executions of this group of failures.
+    /// Failed executions of this failure group.
     failure: Option<String>,
     /// Executions that were created at this time or later: a date, or a time as in RFC 3339.
     created_after: Option<String>,
     /// Executions that were created before this time.
     created_before: Option<String>,
-    /// How many, at most 200; 50 where nothing is said.
+    /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 /// Lists executions, newest first.
 ///
-/// A filter that wants a window of time wants one of at most 31 days: `created_after` and, where that
-/// is longer ago, `created_before`. Beside `event` or `failure` no filter wants one.
+/// A filter that requires a time range accepts at most 31 days: `created_after` and, if that is longer
+/// ago, `created_before`. Together with `event` or `failure`, no filter requires one.
 #[utoipa::path(
     get,
     path = "/api/v1/executions",
@@ -147,7 +147,7 @@ pub struct ExecutionQuery {
     params(ExecutionQuery),
     responses(
         (status = 200, description = "A page of executions", body = Executions),
-        (status = 400, description = "A parameter cannot be read, or a window of time is wanted", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter cannot be read, or a time range is required", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
@@ -184,7 +184,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Shows one execution with its tries.
+/// Returns one execution with its attempts.
 #[utoipa::path(
     get,
     path = "/api/v1/executions/{id}",
@@ -193,7 +193,7 @@ pub(super) async fn list(
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
         (status = 200, description = "The execution", body = ExecutionDetail),
-        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
@@ -211,10 +211,10 @@ pub(super) async fn show(
     }))
 }
 
-/// Tries an execution again, now.
+/// Retries an execution now.
 ///
-/// Its attempts are counted anew, and it can be asked for again and again. What was delivered
-/// before is updated and never written a second time.
+/// Its attempts are counted from zero. The request can be repeated. An object that was written before
+/// is updated, not written a second time.
 #[utoipa::path(
     post,
     path = "/api/v1/executions/{id}/retry",
@@ -222,8 +222,8 @@ pub(super) async fn show(
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
-        (status = 202, description = "It waits for a worker", body = ExecutionView),
-        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The execution is pending", body = ExecutionView),
+        (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It cannot be retried in its present state, or the payload of its event was removed", body = Problem, content_type = "application/problem+json"),
         NotDone,
@@ -237,7 +237,7 @@ pub(super) async fn retry(
     let id = execution_id(&id)?;
     match api.store.interventions.retry(id, &caller).await.map_err(from_store)? {
         RetryResult::Done => {
-            info!(execution_id = id.0, who = caller.name(), "retried by hand");
+            info!(execution_id = id.0, who = caller.name(), "execution retried manually");
             let execution = api.store.reports.execution(id).await.map_err(from_store);
             api.notifier.notify();
             let execution = execution?.ok_or_else(missing)?;
@@ -254,7 +254,7 @@ pub(super) async fn retry(
     }
 }
 
-/// Cancels an execution that waits: it is not delivered, unless it is retried by hand.
+/// Cancels a pending execution: it is not delivered unless it is retried manually.
 #[utoipa::path(
     post,
     path = "/api/v1/executions/{id}/cancel",
@@ -262,8 +262,8 @@ pub(super) async fn retry(
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
-        (status = 200, description = "It is cancelled", body = ExecutionView),
-        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The execution is cancelled", body = ExecutionView),
+        (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It cannot be cancelled in its present state", body = Problem, content_type = "application/problem+json"),
         NotDone,
@@ -277,7 +277,7 @@ pub(super) async fn cancel(
     let id = execution_id(&id)?;
     match api.store.interventions.cancel(id, &caller).await.map_err(from_store)? {
         CancelResult::Done => {
-            info!(execution_id = id.0, who = caller.name(), "cancelled by hand");
+            info!(execution_id = id.0, who = caller.name(), "execution cancelled manually");
             // What waited behind it in its lane may be due now.
             api.notifier.notify();
             let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
@@ -311,7 +311,7 @@ pub(super) fn missing() -> Problem {
 }
 
 impl ExecutionView {
-    /// How an execution is shown; one whose destination is no longer configured says so.
+    /// How an execution is shown, with the reason if its destination is no longer configured.
     pub(super) fn new(row: ExecutionRow, api: &Api) -> Self {
         let waits = row.status == "pending";
         Self {

@@ -1,4 +1,4 @@
-//! Reads parameters and bodies, and answers what cannot be read with a problem document.
+//! Reads parameters and bodies. If one cannot be read, the response is a problem document.
 
 use super::{Api, from_store};
 use crate::domain::event::EventKey;
@@ -76,7 +76,7 @@ fn refuse_nul(encoded: &str) -> Result<(), Problem> {
     }
 }
 
-/// The page asked for: its place and its size.
+/// The requested page: its position and size.
 pub(super) fn paging(cursor: Option<&str>, limit: Option<u32>) -> Result<(Option<Cursor>, u32), Problem> {
     let cursor = cursor
         .map(Cursor::decode)
@@ -88,15 +88,15 @@ pub(super) fn paging(cursor: Option<&str>, limit: Option<u32>) -> Result<(Option
     }
 }
 
-/// The status asked for, in the database's own word.
+/// The requested status, in the database's word.
 pub(super) fn status(word: Option<&str>) -> Result<Option<&'static str>, Problem> {
     word.map(|word| word.parse().map(Status::as_str))
         .transpose()
         .map_err(|error| Problem::bad_request(format!("status: {error}.")))
 }
 
-/// Our key of an event that is called by our number or by its sender's id; nothing where no event
-/// has that id. Whether one has the number is not looked at.
+/// The service's key of an event, given by the service's number or the sender's id; `None` if no event
+/// has that id. Whether an event has the number is not checked.
 pub(super) async fn event_key(api: &Api, id: &str) -> Result<Option<EventKey>, Problem> {
     match id.parse() {
         Ok(number) => Ok(Some(EventKey(number))),
@@ -104,18 +104,18 @@ pub(super) async fn event_key(api: &Api, id: &str) -> Result<Option<EventKey>, P
     }
 }
 
-/// The types asked for, by a list of patterns.
+/// The requested types, as a list of patterns.
 pub(super) fn types(api: &Api, list: Option<&str>) -> Result<Option<TypeFilter>, Problem> {
     let read = list.map(|list| TypeFilter::parse(list, api.sources.types())).transpose();
     read.map_err(|error| Problem::bad_request(format!("type: {error}.")))
 }
 
-/// The window of time between two parameters, each with its name.
+/// The time range between two parameters, each with its name.
 pub(super) fn window(after: (&str, Option<&str>), before: (&str, Option<&str>)) -> Result<Window, Problem> {
     Ok(Window { after: time(after)?, before: time(before)? })
 }
 
-/// An instant, or a date, which stands for its beginning.
+/// A time, or a date, which means its beginning.
 fn time((name, text): (&str, Option<&str>)) -> Result<Option<DateTime<Utc>>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let parsed = parse_time(text).map(Some);

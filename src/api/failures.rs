@@ -1,4 +1,4 @@
-//! `/api/v1/failures`: what is failed now, in groups of one cause, and who knows of it.
+//! `/api/v1/failures`: failed executions, grouped by cause, and their acknowledgement.
 
 use super::extract::{self, Json as JsonBody, Path, Query};
 use super::{Api, NotDone, NotRead, from_store};
@@ -14,48 +14,48 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 
-/// Failures of one cause at one destination.
+/// The failed executions of one cause at one destination.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailureView {
-    /// The group; it stays the same for the same cause.
+    /// The id of the group, constant for the same cause.
     #[schema(example = "3f2a9c01d4e5b678")]
     pub group: String,
     /// The destination instance.
     #[schema(example = "notion")]
     pub destination: String,
-    /// The kind of failure, in a word.
+    /// The class of the failures.
     #[schema(example = "validation_error")]
     pub error_class: String,
-    /// What they have in common: the message without ids, numbers, quoted texts and addresses.
+    /// Their common message, without ids, numbers, quoted texts and addresses.
     pub pattern: String,
-    /// What to do, in plain words.
+    /// What to do.
     pub remedy: String,
-    /// How many executions are failed so now, counted up to 10000.
+    /// The number of failed executions, counted up to 10,000.
     #[schema(example = 12)]
     pub count: i64,
     /// Whether there are more than were counted.
     pub count_is_cut: bool,
-    /// When the first of them failed.
+    /// When the first one failed.
     pub first_seen: DateTime<Utc>,
-    /// When the last of them failed.
+    /// When the last one failed.
     pub last_seen: DateTime<Utc>,
-    /// What the newest of them are about, by currency; an object counts once. Those that are counted so
-    /// are 1000 in all, in equal parts for each group of the page: asked for alone, a group has all.
+    /// The money concerned in the newest failures, by currency; each object counts once. At most 1,000
+    /// failures are read per request, divided equally among the groups of the page.
     pub money: Vec<Sum>,
-    /// Whether there are more failures than were counted so.
+    /// Whether there are more failures than were read for `money`.
     pub money_is_cut: bool,
-    /// The newest of them.
+    /// The newest failed execution.
     #[schema(example = 42)]
     pub sample_execution: i64,
-    /// What that one says.
+    /// Its message.
     pub sample_message: Option<String>,
-    /// Whether somebody knows of all of them; what fails later is news again.
+    /// Whether all of them are acknowledged. A later failure is not.
     pub acknowledged: bool,
-    /// When somebody acknowledged it last.
+    /// When the group was last acknowledged.
     pub acknowledged_at: Option<DateTime<Utc>>,
-    /// Who that was.
+    /// Who acknowledged it.
     pub acknowledged_by: Option<String>,
-    /// What they noted.
+    /// The note of the acknowledgement.
     pub note: Option<String>,
 }
 
@@ -65,17 +65,17 @@ pub struct Sum {
     /// The currency.
     #[schema(example = "EUR")]
     pub currency: String,
-    /// The amount in major units, exact.
+    /// The exact amount in major units.
     #[schema(example = "1234.50")]
     pub amount: String,
 }
 
-/// A page of groups of failures.
+/// A page of failure groups.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Failures {
-    /// The groups, the one that was last seen first.
+    /// The groups, the most recent first.
     pub data: Vec<FailureView>,
-    /// Ask with this cursor for what was seen earlier; null at the end. What fails meanwhile moves no group.
+    /// The cursor of the next (older) page; null on the last page. New failures do not move a group.
     pub next_cursor: Option<String>,
 }
 
@@ -88,23 +88,23 @@ pub struct FailureQuery {
     destination: Option<String>,
     /// Groups that are acknowledged, or those that are not.
     acknowledged: Option<bool>,
-    /// How many, at most 200; 50 where nothing is said.
+    /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// What is to be noted.
+/// An acknowledgement.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
-    /// What is known or done about it.
+    /// What is known or done about the failures.
     #[schema(example = "The column Amount was a text; mended.", min_length = 1, max_length = 1000)]
     note: String,
 }
 
-/// Lists what is failed now, in groups of one cause, the one that was last seen first.
+/// Lists the failed executions in groups of one cause, the most recent first.
 #[utoipa::path(
     get,
     path = "/api/v1/failures",
@@ -131,7 +131,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Shows one group of failures.
+/// Returns one failure group.
 #[utoipa::path(
     get,
     path = "/api/v1/failures/{group}",
@@ -141,7 +141,7 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "The group", body = FailureView),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Nothing is failed in such a group", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No execution of this group is failed", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
@@ -152,9 +152,9 @@ pub(super) async fn show(
     one(&api, group).await.map(Json)
 }
 
-/// Says that somebody knows of what is failed in a group by now.
+/// Acknowledges the failures of a group.
 ///
-/// What fails in it later is news again. It is written down in the audit.
+/// A later failure of the group is not acknowledged. The change is recorded in the audit log.
 #[utoipa::path(
     post,
     path = "/api/v1/failures/{group}/acknowledge",
@@ -165,8 +165,8 @@ pub(super) async fn show(
     responses(
         (status = 200, description = "The group, acknowledged", body = FailureView),
         (status = 400, description = "The path or the body cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Nothing is failed in such a group", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not said to be JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No execution of this group is failed", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The content type of the body is not JSON", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -178,7 +178,7 @@ pub(super) async fn acknowledge(
 ) -> Result<Json<FailureView>, Problem> {
     let note = audit::note(&said.note, ACKNOWLEDGEMENT_NOTE_MAX).ok_or_else(|| {
         Problem::bad_request(format!(
-            "note: must hold 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters, not only blanks."
+            "note: must have 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters that are not all blank."
         ))
     })?;
     if !api.store.failure_groups.acknowledge(&caller, &group, note).await.map_err(from_store)? {
@@ -188,9 +188,9 @@ pub(super) async fn acknowledge(
     one(&api, group).await.map(Json)
 }
 
-/// Takes an acknowledgement back: all that is failed in the group is news again.
+/// Removes the acknowledgement of a group.
 ///
-/// Where nobody had acknowledged it nothing changes. It is written down in the audit, with what was noted.
+/// If the group is not acknowledged, nothing changes. The change is recorded in the audit log, with the note.
 #[utoipa::path(
     delete,
     path = "/api/v1/failures/{group}/acknowledge",
@@ -200,7 +200,7 @@ pub(super) async fn acknowledge(
     responses(
         (status = 200, description = "The group, not acknowledged", body = FailureView),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Nothing is failed in such a group", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No execution of this group is failed", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -227,7 +227,7 @@ fn missing() -> Problem {
 }
 
 impl FailureView {
-    /// A group, with the remedy that its destination knows.
+    /// A group, with the remedy from its destination.
     pub(crate) fn of(group: FailureGroup, destinations: &[DestinationSummary]) -> Self {
         Self {
             remedy: remedy(destinations, &group.destination, &group.error_class),

@@ -29,35 +29,35 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Whether the service works.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`; `degraded` while something needs to be looked at or mended; `unavailable` without a database.
+    /// `ok`; `degraded` if the operator should act; `unavailable` without a database.
     #[schema(example = "ok")]
     pub status: &'static str,
     /// `ok`, `unavailable`, or `not_migrated`.
     #[schema(example = "ok")]
     pub database: &'static str,
-    /// What is wrong, the weightiest first; empty where the status is `ok`.
+    /// The problems, the most severe first; empty if the status is `ok`.
     pub troubles: Vec<TroubleView>,
     /// The destinations that are paused, and what to do about each.
     pub destinations: Vec<PausedDestination>,
-    /// Why webhooks are rejected, where nothing was accepted since. Anybody can send what is
-    /// rejected, so this leaves the status as it is.
+    /// Why webhooks are rejected, if none was accepted since. Anybody can send a rejected webhook, so
+    /// these do not change the status.
     pub warnings: Vec<Warning>,
     /// The program's version.
     #[schema(example = "0.1.0")]
     pub version: &'static str,
 }
 
-/// Something that is wrong.
+/// A problem.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TroubleView {
-    /// `paused`, `no_worker`, `backlog`, `silence` or `failures`; `unknown` where the database took too long
-    /// to tell how things stand.
+    /// `paused`, `no_worker`, `backlog`, `silence` or `failures`; `unknown` if the database took too long
+    /// to answer.
     #[schema(example = "no_worker")]
     pub about: &'static str,
     /// `warning` or `critical`.
     #[schema(example = "critical")]
     pub level: &'static str,
-    /// What it is.
+    /// What is wrong.
     #[schema(example = "No worker is running")]
     pub says: String,
     /// What to do.
@@ -65,8 +65,8 @@ pub struct TroubleView {
     pub remedy: String,
 }
 
-/// A destination that only its operator can mend. Its executions wait and burn no attempts; it goes
-/// on by itself once it works again.
+/// A destination that is paused until its operator fixes the cause. Its executions wait and use no
+/// attempts. It resumes by itself once it works again.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PausedDestination {
     /// The instance.
@@ -74,26 +74,26 @@ pub struct PausedDestination {
     pub name: String,
     /// Since when it is paused.
     pub since: DateTime<Utc>,
-    /// The kind of trouble, in a word.
+    /// The class of the failure.
     #[schema(example = "unauthorized")]
     pub class: String,
     /// What to do.
     pub remedy: String,
 }
 
-/// Something that may be for the operator to mend.
+/// A cause of rejected webhooks, which the operator may have to fix.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Warning {
     /// The cause, as `/api/v1/rejections` names it.
     #[schema(example = "wrong_secret")]
     pub cause: &'static str,
-    /// Since when it is seen.
+    /// When it was first seen.
     pub since: DateTime<Utc>,
     /// What to do.
     pub remedy: String,
 }
 
-/// What health and probes answered last. Cheap to clone: clones share it.
+/// The last results of health and the probes. Cheap to clone: clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct HealthCache {
     database: SingleFlight<Database>,
@@ -119,18 +119,18 @@ struct Assessed {
     warnings: Vec<Warning>,
 }
 
-/// Tells whether the service works: its database answers and has the right schema, somebody delivers,
-/// nothing is paused, late, given up or strangely silent.
+/// Returns whether the service works: the database answers and has the required schema, a worker runs,
+/// and no destination is paused, late, failing or unusually silent.
 ///
-/// What it tells may be some seconds old, however many ask.
+/// The result may be a few seconds old.
 #[utoipa::path(
     get,
     path = "/api/v1/health",
     operation_id = "get_health",
     tag = "health",
     responses(
-        (status = 200, description = "Events are taken", body = Health),
-        (status = 503, description = "They are not", body = Health),
+        (status = 200, description = "Webhooks are accepted", body = Health),
+        (status = 503, description = "Webhooks are not accepted", body = Health),
     ),
     security(()),
 )]

@@ -1,4 +1,4 @@
-//! `/metrics`: what the service counts, for Prometheus. It answers without a database, too.
+//! `/metrics`: the service's metrics for Prometheus. It also answers without a database.
 
 use super::Api;
 use crate::problem::Problem;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::{debug, error};
 
-/// How long what the database told is told again without asking.
+/// How long the database's answer is reused.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 
 /// How long a scrape waits for the database.
@@ -28,11 +28,11 @@ pub struct Scrape {
     last: SingleFlight<Looked>,
 }
 
-/// What was found at a look at the database.
+/// The database's answer.
 #[derive(Clone, Default)]
 struct Looked {
     is_up: bool,
-    /// Nothing where it was not counted in time.
+    /// `None` if it was not counted in time.
     destinations: Option<Vec<DestinationGauges>>,
 }
 
@@ -42,13 +42,13 @@ impl Scrape {
         Self { metrics, db, reports, instances, last: SingleFlight::default() }
     }
 
-    /// How long ago this process's worker has beaten; nothing where it never has.
+    /// The age of this process's last heartbeat; `None` before the first.
     pub(super) fn since_heartbeat(&self) -> Option<Duration> {
         self.metrics.since_heartbeat()
     }
 
-    /// What can be seen now. However many ask at once, the database is asked by one of them, at most
-    /// every few seconds, and waited for no longer than a scrape can wait.
+    /// The current values. Concurrent scrapes share one query, at most every few seconds, and wait no longer
+    /// than the timeout of a scrape.
     async fn gauges(&self) -> Gauges {
         let pool = self.db.pool_use();
         let connections = Connections { busy: pool.busy, idle: pool.idle, max: pool.max };
@@ -61,7 +61,7 @@ impl Scrape {
     }
 }
 
-/// Whether the database answers, and what waits: a count that takes long does not mean that it is away.
+/// Whether the database answers, and the backlogs. A slow count does not mean that the database is down.
 async fn look(db: Db, reports: Reports, instances: Arc<[String]>) -> Looked {
     let (answered, backlog) = tokio::join!(in_time(db.is_migrated()), in_time(reports.backlog(&instances)));
     let gauges = |one: Backlog| DestinationGauges {
@@ -79,11 +79,11 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Optio
     answered.inspect_err(|error| debug!(%error, "a scrape goes without what the database would tell")).ok()
 }
 
-/// What the service counts and measures, in the OpenMetrics text format.
+/// Returns the service's metrics in the OpenMetrics text format.
 ///
-/// Its labels are the names of destinations and words of the service's own. While the database is
-/// away, what only it can tell is left out and `eventbridge_database_up` is 0; where it answers and
-/// takes too long to count what waits, that alone is left out. A key is needed
+/// Labels are destination names and the service's own words. While the database is unreachable, its
+/// metrics are left out and `eventbridge_database_up` is 0. If it answers but counts the backlog too
+/// slowly, only the backlog is left out. A key is required
 /// unless `METRICS_AUTH` is `off`.
 #[utoipa::path(
     get,
@@ -94,7 +94,7 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Optio
         (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"),
         (status = 401, description = "No key, or an unknown one", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "In dev: the Host or Origin is not this machine's", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Something broke here; the log tells what", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "Internal error; the log has the cause", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {

@@ -47,23 +47,23 @@ use utoipa_axum::routes;
 pub struct Api {
     /// The database.
     pub store: ApiStore,
-    /// The names of the destination instances that are configured.
+    /// The names of the configured destination instances.
     pub instances: Arc<[String]>,
-    /// The sources that are configured.
+    /// The configured sources.
     pub sources: Arc<dyn SourceCatalog>,
-    /// The same instances, with what they want and how fast they can be served.
+    /// The same instances, with their subscriptions and rates.
     pub destinations: Arc<[DestinationSummary]>,
     /// Wakes the workers after a retry.
     pub notifier: Notifier,
-    /// What `/metrics` tells.
+    /// The source of `/metrics`.
     pub scrape: Scrape,
     /// Makes previews.
     pub previewer: Previewer,
-    /// What health is about.
+    /// What the health assessment covers.
     pub scope: Scope,
     /// The limits by which health is assessed.
     pub thresholds: Thresholds,
-    /// What health and probes answered last.
+    /// The last results of health and the probes.
     pub health_cache: HealthCache,
     /// Whether this process delivers.
     pub has_worker: bool,
@@ -78,12 +78,12 @@ pub struct Api {
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(
-        (name = "webhooks", description = "Where events come in"),
-        (name = "events", description = "Events as they came in"),
-        (name = "executions", description = "Events on their way to a destination"),
-        (name = "failures", description = "What is failed now, in groups of one cause"),
+        (name = "webhooks", description = "Receipt of events"),
+        (name = "events", description = "Stored events"),
+        (name = "executions", description = "Deliveries of events to destinations"),
+        (name = "failures", description = "Failed executions, grouped by cause"),
         (name = "destinations", description = "Destinations, their pauses and their backlog"),
-        (name = "audit", description = "Who changed what by hand"),
+        (name = "audit", description = "The log of manual changes"),
         (name = "health", description = "Whether the service works"),
     ),
     security(("key" = [])),
@@ -103,7 +103,7 @@ impl Modify for Keys {
     }
 }
 
-/// The routes that want a key.
+/// The routes that require a key.
 pub fn protected() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(events::list))
@@ -128,7 +128,7 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(stats::stats))
 }
 
-/// The routes that anybody may call.
+/// The routes that require no key.
 pub fn open() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(health::health))
@@ -136,33 +136,33 @@ pub fn open() -> OpenApiRouter<Api> {
         .routes(routes!(probes::readyz))
 }
 
-/// The metrics: they want a key, unless the settings say otherwise.
+/// The metrics. They require a key unless the settings allow access without one.
 pub fn metrics() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(metrics::metrics))
 }
 
-/// Logs the cause, which no stranger sees, and answers what one may know.
+/// Logs the cause and returns a problem that discloses no internal details.
 #[expect(clippy::needless_pass_by_value, reason = "so that it can be handed to map_err")]
 fn from_store(error: StoreError) -> Problem {
     error!(%error, "the API could not answer");
     match error {
         StoreError::Unavailable(_) => Problem::unavailable("The database is not available.", 5),
         StoreError::TimedOut => Problem::unavailable(
-            "The database took too long. Ask for less, as by a narrower window of time, or again later.",
+            "The database took too long. Request less, for example a narrower time range, or try again later.",
             5,
         ),
         StoreError::Refused(_) | StoreError::Unexpected(_) => Problem::internal(),
     }
 }
 
-/// As [`from_store`], for listings; a filter that wants a window of time says so.
+/// As [`from_store`], for listings. A filter that requires a time range gets its own message.
 fn from_list(error: ListError) -> Problem {
     match error {
         ListError::Store(error) => from_store(error),
         wanted @ ListError::TimeRangeRequired { .. } => Problem::new(
             StatusCode::BAD_REQUEST,
             "window_wanted",
-            "A window of time is wanted",
+            "A time range is required",
             capitalised(&wanted.to_string()),
         ),
     }
@@ -173,7 +173,7 @@ fn capitalised(sentence: &str) -> String {
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
-/// What any route that reads may answer instead.
+/// Error responses of every reading route.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "it describes answers; they are made elsewhere")]
 enum NotRead {
@@ -191,19 +191,19 @@ enum NotRead {
     NotLocal(Problem),
     #[response(
         status = 500,
-        description = "Something broke here; the log tells what",
+        description = "Internal error; the log has the cause",
         content_type = "application/problem+json"
     )]
     Internal(Problem),
     #[response(
         status = 503,
-        description = "The database is away, or took too long",
+        description = "The database is unreachable or took too long",
         content_type = "application/problem+json"
     )]
     Unavailable(Problem),
 }
 
-/// What any route that changes something may answer instead.
+/// Error responses of every changing route.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "it describes answers; they are made elsewhere")]
 enum NotDone {
@@ -221,13 +221,13 @@ enum NotDone {
     Forbidden(Problem),
     #[response(
         status = 500,
-        description = "Something broke here; the log tells what",
+        description = "Internal error; the log has the cause",
         content_type = "application/problem+json"
     )]
     Internal(Problem),
     #[response(
         status = 503,
-        description = "The database is away, or took too long",
+        description = "The database is unreachable or took too long",
         content_type = "application/problem+json"
     )]
     Unavailable(Problem),

@@ -1,4 +1,4 @@
-//! `/api/v1/executions/{id}/preview`: the requests that would go out now, before any does.
+//! `/api/v1/executions/{id}/preview`: the requests that a delivery would send now.
 
 use super::executions::{execution_id, missing};
 use super::extract::Path;
@@ -12,19 +12,19 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// What the next try of an execution would send.
+/// What the next attempt of an execution would send.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PreviewView {
     /// The execution's number.
     #[schema(example = 42)]
     pub execution: i64,
-    /// The state that it is in. Where it came to its end, the preview is of a retry.
+    /// The execution's state. If it is final, the preview shows a retry.
     #[schema(example = "failed")]
     pub status: &'static str,
-    /// The execution whose event would be written: in object mode that of the newest state.
+    /// The execution whose event would be written; in object mode, that of the newest state.
     #[schema(example = 42)]
     pub writes: i64,
-    /// The id of that event at its sender.
+    /// The sender's id of that event.
     #[schema(example = "evt_1Q0example")]
     pub event_id: String,
     /// `create`, `update`, `look_first` or `nothing`.
@@ -32,22 +32,22 @@ pub struct PreviewView {
     pub effect: &'static str,
     /// The columns that would be written, by name.
     pub columns: Vec<String>,
-    /// The requests in the order in which they would go out.
+    /// The requests, in the order of sending.
     pub requests: Vec<PreviewRequestView>,
-    /// What a person should know: what is left out and why, and what is waited for.
+    /// Notes for the reader: what is left out and why, and what the execution waits for.
     pub notes: Vec<String>,
 }
 
-/// A request as it would go out, without the token.
+/// A request as it would be sent, without the token.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PreviewRequestView {
-    /// `always`; or `found` and `not_found`, by what the look before it shows.
+    /// `always`; or `found` and `not_found`, depending on the lookup before it.
     #[schema(example = "always")]
     pub when: &'static str,
     /// The method.
     #[schema(example = "POST")]
     pub method: String,
-    /// The address; `{found}` stands for the page that the look before it finds.
+    /// The URL; `{found}` stands for the page that the lookup finds.
     #[schema(example = "https://api.notion.com/v1/pages")]
     pub url: String,
     /// The JSON body.
@@ -55,10 +55,10 @@ pub struct PreviewRequestView {
     pub body: Option<Value>,
 }
 
-/// Shows what the next try of an execution would send, and sends nothing.
+/// Returns what the next attempt of an execution would send, and sends nothing.
 ///
-/// It is made with the columns as they are known; they are read where they are not. The state of an
-/// execution does not matter: of one that came to its end it shows what a retry would send.
+/// It uses the columns that are known, and reads them if they are not. It works in every state of the
+/// execution: for a final state it shows what a retry would send.
 #[utoipa::path(
     get,
     path = "/api/v1/executions/{id}/preview",
@@ -67,7 +67,7 @@ pub struct PreviewRequestView {
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
         (status = 200, description = "What would be sent", body = PreviewView),
-        (status = 400, description = "The id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Its destination is not configured, or only its operator can make it work", body = Problem, content_type = "application/problem+json"),
         NotRead,

@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: for whatever starts, stops and routes to the service. Open to all.
+//! `/livez` and `/readyz`, for orchestrators and load balancers. They require no key.
 
 use super::Api;
 use super::health::{self, Database};
@@ -26,29 +26,29 @@ pub struct Ready {
     /// `ok`, `unavailable`, or `not_migrated`.
     #[schema(example = "ok")]
     pub database: &'static str,
-    /// `ok`; `silent` where the worker has not told the database that it lives; `none` where this
-    /// process has none, as without destinations or in the role `web`.
+    /// `ok`; `silent` if the worker's heartbeat is late; `none` if this process has no worker, as
+    /// without destinations or in the role `web`.
     #[schema(example = "ok")]
     pub worker: &'static str,
 }
 
-/// Tells that the process runs and answers; it looks at nothing else.
+/// Returns 200 while the process runs and answers. It checks nothing else.
 #[utoipa::path(
     get,
     path = "/livez",
     operation_id = "get_livez",
     tag = "health",
-    responses((status = 200, description = "It runs", body = Live)),
+    responses((status = 200, description = "The process runs", body = Live)),
     security(()),
 )]
 pub(super) async fn livez() -> Json<Live> {
     Json(Live { status: "alive" })
 }
 
-/// Tells whether requests should be sent here: the database answers and has the right schema, and
-/// this process's worker beats.
+/// Returns whether requests should be routed here: the database answers and has the required schema,
+/// and this process's worker sends heartbeats.
 ///
-/// What it tells of the database may be a second old, however many ask.
+/// The state of the database may be one second old.
 #[utoipa::path(
     get,
     path = "/readyz",

@@ -1,4 +1,4 @@
-//! `/api/v1/rejections`: which webhooks were rejected of late, and why, in plain words.
+//! `/api/v1/rejections`: the recently rejected webhooks and the causes.
 
 use super::{Api, NotRead, from_store};
 use crate::domain::rejection::{Diagnosis, Kept};
@@ -13,11 +13,11 @@ use utoipa::ToSchema;
 /// The last rejections and what they have in common.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Rejections {
-    /// The causes, the one seen last first; empty where nothing was rejected.
+    /// The causes, the most recent first; empty if nothing was rejected.
     pub causes: Vec<CauseView>,
-    /// When the newest event was accepted; null where there is none.
+    /// When the newest event was accepted; null if there is none.
     pub last_accepted_at: Option<DateTime<Utc>>,
-    /// The last hundred that were kept, newest first. At most one a second is.
+    /// The newest 100 samples, newest first. At most one sample is kept per second.
     pub data: Vec<RejectionView>,
 }
 
@@ -30,14 +30,14 @@ pub struct CauseView {
     pub cause: &'static str,
     /// Whether nothing was accepted after the last rejection of this cause.
     pub is_current: bool,
-    /// How many rejections show it, those of which nothing was kept included.
+    /// The number of its rejections, including those without a sample.
     #[schema(example = 12)]
     pub count: u64,
-    /// The first of those that are kept.
+    /// The time of the first sample.
     pub first_at: DateTime<Utc>,
-    /// The last one.
+    /// The time of the last rejection.
     pub last_at: DateTime<Utc>,
-    /// What is seen.
+    /// What was observed.
     pub says: String,
     /// What to do.
     pub remedy: String,
@@ -46,7 +46,7 @@ pub struct CauseView {
 /// One rejected webhook. Nothing of its body and no header's text is kept.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RejectionView {
-    /// When it came.
+    /// When it was received.
     pub at: DateTime<Utc>,
     /// The source that it was sent to.
     #[schema(example = "stripe")]
@@ -56,7 +56,7 @@ pub struct RejectionView {
     pub reason: String,
     /// The names of its headers.
     pub header_names: Vec<String>,
-    /// Whether its user agent is the sender's, which anybody can claim.
+    /// Whether its user agent is the sender's. Anybody can send this.
     pub by_sender: bool,
     /// The length of its body.
     pub body_bytes: u64,
@@ -70,11 +70,11 @@ pub struct RejectionView {
     pub claimed_at: Option<DateTime<Utc>>,
     /// The mode that its body claims.
     pub livemode: Option<bool>,
-    /// Rejections before it of which nothing was kept.
+    /// Rejections before it without a sample.
     pub unseen: u64,
 }
 
-/// Tells which webhooks were rejected of late, and why.
+/// Returns the recently rejected webhooks and the causes.
 #[utoipa::path(
     get,
     path = "/api/v1/rejections",
@@ -94,7 +94,7 @@ pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections
     }))
 }
 
-/// The rejections that are kept, when an event was accepted last, and the causes.
+/// The samples, the time of the last accepted event, and the causes.
 pub(super) async fn look(
     api: &Api,
 ) -> Result<(Vec<Kept>, Option<DateTime<Utc>>, Vec<Diagnosis>), StoreError> {

@@ -1,4 +1,4 @@
-//! `/api/v1/search`: finds an event by whatever one knows of it.
+//! `/api/v1/search`: finds events by an id, e-mail address, invoice number or link.
 
 use super::events::EventView;
 use super::extract::{self, Query};
@@ -11,13 +11,13 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// An event that was found.
+/// A found event.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FoundView {
     /// The event.
     #[serde(flatten)]
     pub event: EventView,
-    /// The amount in major units, exact; null where the event is about none.
+    /// The exact amount in major units; null if the event has none.
     #[schema(example = "120.00")]
     pub amount: Option<String>,
     /// The amount's currency.
@@ -27,20 +27,20 @@ pub struct FoundView {
     pub customer: Option<String>,
     /// The customer's e-mail address.
     pub customer_email: Option<String>,
-    /// The invoice's number, or its id where it has none.
+    /// The invoice's number, or its id if it has no number.
     pub invoice_number: Option<String>,
 }
 
-/// A page of the events that were found.
+/// A page of found events.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Found {
     /// The events, newest first.
     pub data: Vec<FoundView>,
-    /// Ask with this cursor for what is older; null at the end.
+    /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// What to look for.
+/// What to search for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -49,16 +49,16 @@ pub struct SearchQuery {
     /// number, or a link to what a destination wrote, or its id. Case counts only in an event's id.
     #[param(example = "jane@example.com", min_length = 1, max_length = 1000)]
     q: String,
-    /// How many, at most 200; 50 where nothing is said.
+    /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 /// Finds events, newest first.
 ///
-/// An event is found by its own id at once, and by all else within a second or two of its arrival.
+/// An event is found by its own id immediately, and by other terms one or two seconds after its receipt.
 #[utoipa::path(
     get,
     path = "/api/v1/search",
@@ -66,7 +66,7 @@ pub struct SearchQuery {
     tag = "events",
     params(SearchQuery),
     responses(
-        (status = 200, description = "A page of what was found, which may be empty", body = Found),
+        (status = 200, description = "A page of found events, possibly empty", body = Found),
         (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
@@ -80,7 +80,7 @@ pub(super) async fn search(
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(|text| Sought::read(text, &api.destinations))
-        .ok_or_else(|| Problem::bad_request("q: must hold 1 to 1000 characters, not only blanks."))?;
+        .ok_or_else(|| Problem::bad_request("q: must have 1 to 1000 characters that are not all blank."))?;
     let page = api.store.events.search(&sought, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Found {
         data: page.rows.into_iter().map(FoundView::from).collect(),

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
-/// The most spans that one answer tells.
+/// The most spans in one response.
 const SPANS_MAX: i32 = 1_500;
 
-/// How many spans are told where nothing is said.
+/// The default number of spans.
 const SPANS_DEFAULT: i32 = 60;
 
 /// What happened between two times.
@@ -24,13 +24,13 @@ pub struct Stats {
     /// `minute` or `hour`.
     #[schema(example = "minute")]
     pub per: &'static str,
-    /// The first span begins here or later.
+    /// The first span begins at this time or later.
     pub from: DateTime<Utc>,
-    /// The last span begins before this.
+    /// The last span begins before this time.
     pub to: DateTime<Utc>,
-    /// All spans together.
+    /// The sum of all spans.
     pub total: Happened,
-    /// The spans in which something happened, oldest first.
+    /// The spans that are not empty, oldest first.
     pub data: Vec<Span>,
 }
 
@@ -47,28 +47,28 @@ pub struct Span {
 /// What happened in a span of time.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Happened {
-    /// Events that were new.
+    /// New events.
     pub received: i64,
-    /// Webhooks whose event was there before.
+    /// Webhooks whose event was already stored.
     pub duplicates: i64,
     /// Webhooks that were rejected.
     pub rejected: i64,
-    /// The same by reason.
+    /// Rejected webhooks by reason.
     #[schema(example = json!({"signature_no_match": 3}))]
     pub rejected_by_reason: BTreeMap<String, i64>,
-    /// Webhooks that were answered 503 and may come again.
+    /// Webhooks that were answered 503; the sender retries them.
     pub turned_away: i64,
     /// Executions delivered.
     pub delivered: i64,
-    /// Executions given up.
+    /// Executions that failed.
     pub failed: i64,
-    /// Executions that a destination declined.
+    /// Executions that a destination skipped.
     pub skipped: i64,
-    /// Executions whose object had a newer state.
+    /// Executions that were superseded by a newer state of their object.
     pub superseded: i64,
-    /// From receipt to delivery.
+    /// The time from receipt to delivery.
     pub latency: Latency,
-    /// The same by destination.
+    /// The executions by destination.
     pub destinations: BTreeMap<String, ByDestination>,
 }
 
@@ -77,55 +77,55 @@ pub struct Happened {
 pub struct ByDestination {
     /// Executions delivered.
     pub delivered: i64,
-    /// Executions given up.
+    /// Executions that failed.
     pub failed: i64,
-    /// Executions that it declined.
+    /// Executions that it skipped.
     pub skipped: i64,
-    /// Executions whose object had a newer state.
+    /// Executions that were superseded by a newer state of their object.
     pub superseded: i64,
-    /// From receipt to delivery.
+    /// The time from receipt to delivery.
     pub latency: Latency,
 }
 
-/// How long events took from receipt to first delivery; an update of an earlier one is not counted.
+/// The time from receipt to first delivery. Later updates are not counted.
 #[derive(Debug, Default, Clone, Serialize, ToSchema)]
 pub struct Latency {
-    /// Half of them took no longer; null where there are none.
+    /// The median; null if there are none.
     pub p50_ms: Option<u64>,
-    /// Nineteen of twenty took no longer.
+    /// The 95th percentile.
     pub p95_ms: Option<u64>,
-    /// Ninety-nine of a hundred took no longer.
+    /// The 99th percentile.
     pub p99_ms: Option<u64>,
-    /// How many there are by how long they took.
+    /// The number of events per latency bucket.
     pub buckets: Vec<Bucket>,
 }
 
-/// Events that took about as long.
+/// A latency bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Bucket {
-    /// They took no longer than this, and longer than the bound before; null above the last bound.
+    /// The upper bound, inclusive; the lower bound is that of the bucket before. Null above the last bound.
     pub le_ms: Option<u64>,
-    /// So many.
+    /// The number of events.
     pub count: u64,
 }
 
-/// Which spans to tell.
+/// Which spans to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StatsQuery {
-    /// `minute` (kept for 48 hours) or `hour` (kept for 400 days); `minute` where nothing is said.
+    /// `minute` (kept for 48 hours) or `hour` (kept for 400 days); the default is `minute`.
     per: Option<String>,
-    /// Spans that begin then or later, in RFC 3339; 60 spans before `to` where nothing is said.
+    /// Spans that begin at this time or later (RFC 3339); the default is 60 spans before `to`.
     from: Option<DateTime<Utc>>,
-    /// Spans that begin before then; now where nothing is said. At most 1,500 spans lie between.
+    /// Spans that begin before this time; the default is now. The range has at most 1,500 spans.
     to: Option<DateTime<Utc>>,
 }
 
-/// Tells what happened in each minute or hour.
+/// Returns what happened in each minute or hour.
 ///
-/// Numbers come in every few seconds. A process that is killed loses those of its last seconds,
-/// and never an event.
+/// Processes write their counts every few seconds. A killed process loses the counts of its last
+/// seconds, but no event.
 #[utoipa::path(
     get,
     path = "/api/v1/stats",
@@ -176,7 +176,7 @@ fn gathered(per: Per, from: DateTime<Utc>, to: DateTime<Utc>, rows: &[Statistic]
     Stats { per: per.as_str(), from, to, total: total.finish(), data }
 }
 
-/// A span that is being added up.
+/// A span while its rows are added up.
 #[derive(Default)]
 struct Sum {
     happened: Happened,

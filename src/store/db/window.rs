@@ -32,7 +32,7 @@ impl Window {
 pub enum ListError {
     /// The filter would have to examine every row, so it needs a time range.
     #[error(
-        "this filter wants a window of time of at most {WINDOW_DAYS_MAX} days: add {after} and, where that is longer ago, {before}"
+        "this filter requires a time range of at most {WINDOW_DAYS_MAX} days: add {after} and, if that is longer ago, {before}"
     )]
     TimeRangeRequired {
         /// The parameter for the start.
