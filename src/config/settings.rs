@@ -272,7 +272,9 @@ mod tests {
         assert_eq!(kept("RETENTION_DAYS", "0").expect("off"), Retention::default());
         let month = Some(Duration::from_hours(720));
         assert_eq!(kept("RETENTION_DAYS", "30").expect("a month").rows, month);
-        assert!(kept("RETENTION_DAYS", "29").expect_err("too few").to_string().contains("would count as new"));
+        assert!(
+            kept("RETENTION_DAYS", "29").expect_err("too few").to_string().contains("would count as new")
+        );
         assert_eq!(kept("RETENTION_PAYLOAD_DAYS", "30").expect("a month").payloads, month);
         for text in ["-1", "many", "40000"] {
             assert!(kept("RETENTION_PAYLOAD_DAYS", text).is_err(), "{text}");

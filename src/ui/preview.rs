@@ -94,7 +94,7 @@ fn columns(noun: Noun, preview: &Preview) -> Markup {
             @if !shown.last && preview.effect == Effect::Update {
                 p.soft.above { "The last written values are stored only for objects, not for single events; see the " (noun.one) " itself." }
             }
-            div.scroll tabindex="0" role="region" aria-label="Columns" {
+            div.scroll tabindex="0" role="region" aria-label="Values by column" {
                 table.columns-table {
                     thead { tr {
                         th scope="col" { "Column" }

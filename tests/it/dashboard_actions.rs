@@ -288,7 +288,7 @@ async fn filters_stand_in_the_address_and_in_the_form_and_what_is_wrong_is_told_
         r#"value="stripe""#,
         r#"value="2020-01-01T00:00:00""#,
         r#"value="2020-01-20T00:00:00""#,
-        "No execution here",
+        "No executions",
     ] {
         assert!(page.contains(field), "{field}: {page}");
     }

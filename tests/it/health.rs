@@ -58,7 +58,8 @@ async fn an_old_backlog_and_failures_degrade_health_without_a_number_of_theirs()
 
 #[tokio::test]
 async fn where_counting_takes_too_long_the_database_is_not_said_to_be_away() {
-    let service = Service::start().await;
+    // The claim, the rescue and the alerts wait for the lock as well, each on a connection.
+    let service = Service::builder().default_connections().start().await;
     let lock = service.database.hold_lock(rows::executions()).await;
     let began = Instant::now();
     let (health, ready, scrape) =

@@ -14,6 +14,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use url::Url;
 
+/// A test's connections to its database, unless it asks for more.
+pub const CONNECTIONS: u32 = 4;
+
 /// A migrated, empty database of a test's own.
 pub struct Database {
     url: Url,
@@ -75,7 +78,12 @@ impl Database {
 
     /// A handle of the test's own on the database.
     pub fn store(&self) -> Store {
-        Store::connect_lazily(&self.url(), 4).unwrap()
+        self.store_with(CONNECTIONS)
+    }
+
+    /// The same with so many connections.
+    pub fn store_with(&self, connections: u32) -> Store {
+        Store::connect_lazily(&self.url(), connections).unwrap()
     }
 
     /// The address, for a test that connects in its own way.

@@ -1,5 +1,6 @@
 //! The service under test: its router is called in-process, its worker delivers to a sandbox.
 
+use super::database::CONNECTIONS;
 use super::rows::Rows;
 use super::{Database, within};
 use axum::Router;
@@ -66,7 +67,8 @@ pub struct ServiceBuilder {
     vars: Vars,
     role: Role,
     production: bool,
-    /// The handle on the database, where it is not an ordinary one.
+    connections: u32,
+    /// The handle on the database, if it is not an ordinary one.
     store: Option<Store>,
     retry_base: Duration,
     template: Template,
@@ -88,6 +90,7 @@ impl Service {
             vars: Vars::default(),
             role: Role::All,
             production: false,
+            connections: CONNECTIONS,
             store: None,
             retry_base: Duration::from_millis(1),
             template: Template::Original,
@@ -307,12 +310,19 @@ impl ServiceBuilder {
         sandbox.base_url().to_owned()
     }
 
+    /// As many connections as `serve` has by default, for a test that blocks some of them.
+    pub fn default_connections(mut self) -> Self {
+        self.connections = 10;
+        self
+    }
+
     pub async fn start(self) -> Service {
         let Self {
             mut vars,
             role,
             production,
             store,
+            connections,
             retry_base,
             template,
             kinds,
@@ -355,7 +365,7 @@ impl ServiceBuilder {
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
             role,
-            store: store.unwrap_or_else(|| database.store()),
+            store: store.unwrap_or_else(|| database.store_with(connections)),
             settings,
             alerts,
             sources,
