@@ -7,7 +7,7 @@
 //!
 //! | what | files |
 //! |---|---|
-//! | when to claim, for whom, how many | [`schedule`] with `instances`, `circuit_breaker`, `slot_quota`: pure |
+//! | when to claim, for whom, how many | `schedule` with `instances`, `circuit_breaker`, `slot_quota`: pure |
 //! | claims and slots | `pool` |
 //! | one attempt | `delivery`, `delivery_context`, `lane_plan` (which state of an object to write) |
 //! | what becomes of an execution | `completion` and `backoff`: pure; `completer` records it |
