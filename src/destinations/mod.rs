@@ -102,14 +102,15 @@ pub struct Delivery<'a> {
 }
 
 /// An object whose newest state is to be written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Object<'a> {
     /// What was written of it last, as the destination returned it then.
     pub written: Option<&'a Value>,
     /// Whether to write everything, whatever was written last, because a person asked for it.
     pub is_asked_for: bool,
-    /// Other states of the object, some of which may have been written: those that wait, and the last ones.
-    pub others: &'a [EventSummary],
+    /// Summarizes the other states of the object, some of which may have been written: those that wait, and
+    /// the last ones. Each call reads their bodies, so ask only if the answer is needed.
+    pub others: &'a (dyn Fn() -> Vec<EventSummary> + Send + Sync),
 }
 
 /// What a probe of a paused instance found.

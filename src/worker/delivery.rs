@@ -117,6 +117,7 @@ impl Deliverer {
             }
         };
         let Write { lane, newest, summary, superseded, shown, is_asked_for, others } = *write;
+        let others = || others.iter().map(|event| self.sources.summarize(event)).collect();
         let subject = Subject {
             summary: &summary,
             body: &newest.event.payload,

@@ -73,7 +73,7 @@ pub(super) struct Write {
     /// Whether an operator asked for one of these; then all of it is written.
     pub(super) is_asked_for: bool,
     /// The other states that were compared with it.
-    pub(super) others: Vec<EventSummary>,
+    pub(super) others: Vec<StoredEvent>,
 }
 
 /// Compares the states of the execution's object.
@@ -106,7 +106,7 @@ pub(super) async fn plan(queue: &Queue, sources: &Registry, head: LaneHead<'_>) 
         return Ok(Plan::NothingNew { lane: in_lane.to_owned(), newest: newest.execution, superseded });
     }
     let summary = source.summarize(&newest.event);
-    let others = states.iter().map(|state| source.summarize(&state.event)).collect();
+    let others = states.into_iter().map(|state| state.event).collect();
     let lane = in_lane.to_owned();
     Ok(Plan::Write(Box::new(Write { lane, newest, summary, superseded, shown, is_asked_for, others })))
 }

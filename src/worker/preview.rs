@@ -100,10 +100,11 @@ impl Previewer {
             ))),
             Plan::Write(write) => {
                 let shown = write.shown.as_ref();
+                let others = || write.others.iter().map(|event| self.sources.summarize(event)).collect();
                 let object = Object {
                     written: shown.map(|shown| &shown.written),
                     is_asked_for: write.is_asked_for,
-                    others: &write.others,
+                    others: &others,
                 };
                 let remote = shown.map(|shown| &shown.remote);
                 let told = (&write.summary, &write.newest.event.payload);

@@ -128,7 +128,7 @@ impl Attempt<'_> {
     /// The columns to clear: those that another state fills and `next` does not. Columns that no state of
     /// the object fills may hold a person's text.
     fn left_by_others(&self, table: &Table, next: &Map<String, Value>) -> Map<String, Value> {
-        let others = self.delivery.object.map(|object| object.others).unwrap_or_default();
+        let others = self.delivery.object.map(|object| (object.others)()).unwrap_or_default();
         let filled = |state: &EventSummary| {
             Some(object::object_properties(state, self.zone(), &table.bindings)?.properties)
         };
