@@ -110,7 +110,9 @@ create table eventbridge.executions (
     retried_at      timestamptz,
     started_at      timestamptz,
     finished_at     timestamptz,
-    unique (event_key, destination)
+    unique (event_key, destination),
+    -- Failures are grouped by class.
+    check (status <> 'failed' or error_class is not null)
 );
 
 create index executions_due on eventbridge.executions
@@ -289,8 +291,9 @@ create table eventbridge.remote_objects (
     remote_place  text,
     -- The execution whose state is shown.
     execution_id  bigint not null,
-    -- The properties as they were last written; the next change is found by comparison.
-    written       jsonb not null,
+    -- The properties as they were last written, with which the next state is compared. Null if they are
+    -- unknown: the next state is then written in full.
+    written       jsonb,
     updated_at    timestamptz not null default now()
 );
 

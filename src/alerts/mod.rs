@@ -150,19 +150,23 @@ impl Watch {
     /// Assesses health, records what lasts, and takes the notices that are due. A fact that cannot be read
     /// is not a database failure, because the lease was just written: its alerts stay as they are.
     async fn evaluate(&self) -> Vec<DueAlert> {
-        let PartialSnapshot { snapshot, read } =
-            Snapshot::load_for_alerts(&self.store.health, &self.subject.scope, STATEMENT_WITHIN).await;
-        let findings = assess(&snapshot, &self.settings.thresholds).findings;
-        let conditions: Vec<_> =
-            findings.into_iter().filter_map(|finding| condition(finding, snapshot.now)).collect();
-        let kinds: Vec<_> = read.into_iter().map(Matter::as_str).collect();
-        if let Err(error) = in_time(self.store.alerts.record_conditions(&kinds, &conditions)).await {
+        if let Err(error) = self.record_conditions().await {
             warn!(%error, "alert conditions could not be recorded");
         }
         in_time(self.store.alerts.take_alerts()).await.unwrap_or_else(|error| {
             warn!(%error, "due alerts could not be read");
             Vec::new()
         })
+    }
+
+    async fn record_conditions(&self) -> Result<(), StoreError> {
+        let PartialSnapshot { snapshot, read } =
+            Snapshot::load_for_alerts(&self.store.health, &self.subject.scope, STATEMENT_WITHIN).await?;
+        let findings = assess(&snapshot, &self.settings.thresholds).findings;
+        let conditions: Vec<_> =
+            findings.into_iter().filter_map(|finding| condition(finding, snapshot.now)).collect();
+        let kinds: Vec<_> = read.into_iter().map(Matter::as_str).collect();
+        in_time(self.store.alerts.record_conditions(&kinds, &conditions)).await
     }
 
     async fn send(&self, alert: &DueAlert) {

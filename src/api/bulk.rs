@@ -165,7 +165,7 @@ pub(super) async fn retry(
         Some(event) => match extract::event_key(&api, event).await? {
             Some(key) => Some(key),
             // A missing event has no executions.
-            None => return Ok(Tally::begin(None).told(&api, dry_run)),
+            None => return Ok(Totals::begin(None).response(&api, dry_run)),
         },
     };
     let filter = ExecutionFilter {
@@ -181,9 +181,9 @@ pub(super) async fn retry(
             ("created_before", query.created_before.as_deref()),
         )?,
     };
-    let mut tally = Tally::begin(cursor);
+    let mut totals = Totals::begin(cursor);
     loop {
-        let page = api.store.reports.executions(&filter, tally.next, limit).await.map_err(from_list)?;
+        let page = api.store.reports.executions(&filter, totals.next, limit).await.map_err(from_list)?;
         let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
         if !dry_run {
             let done = api
@@ -198,13 +198,13 @@ pub(super) async fn retry(
                 "executions retried in bulk"
             );
             api.notifier.notify();
-            tally.add(done.counts, 0, page.next);
-            return Ok(tally.told(&api, dry_run));
+            totals.add(done.counts, 0, page.next);
+            return Ok(totals.response(&api, dry_run));
         }
         let would = api.store.interventions.would_bulk_retry(&ids, status).await.map_err(from_store)?;
-        tally.add(would.counts, 0, page.next);
-        if tally.is_enough() {
-            return Ok(tally.told(&api, dry_run));
+        totals.add(would.counts, 0, page.next);
+        if totals.is_enough() {
+            return Ok(totals.response(&api, dry_run));
         }
     }
 }
@@ -259,9 +259,9 @@ pub(super) async fn replay(
             ("received_before", query.received_before.as_deref()),
         )?,
     };
-    let mut tally = Tally::begin(cursor);
+    let mut totals = Totals::begin(cursor);
     loop {
-        let page = api.store.events.events(&filter, tally.next, limit).await.map_err(from_list)?;
+        let page = api.store.events.events(&filter, totals.next, limit).await.map_err(from_list)?;
         let wanted: Vec<_> =
             page.rows.iter().flat_map(|row| wanted_now(&api, row, query.destination.as_deref())).collect();
         if !dry_run {
@@ -272,13 +272,13 @@ pub(super) async fn replay(
                 "events replayed in bulk"
             );
             api.notifier.notify();
-            tally.add(done.all(), done.created.values().sum(), page.next);
-            return Ok(tally.told(&api, dry_run));
+            totals.add(done.all(), done.created.values().sum(), page.next);
+            return Ok(totals.response(&api, dry_run));
         }
         let would = api.store.interventions.would_replay(&wanted).await.map_err(from_store)?;
-        tally.add(would.all(), would.created.values().sum(), page.next);
-        if tally.is_enough() {
-            return Ok(tally.told(&api, dry_run));
+        totals.add(would.all(), would.created.values().sum(), page.next);
+        if totals.is_enough() {
+            return Ok(totals.response(&api, dry_run));
         }
     }
 }
@@ -292,14 +292,14 @@ fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, N
 }
 
 /// The totals of a call's pages.
-struct Tally {
+struct Totals {
     began: Instant,
     counts: Counts,
     created: u64,
     next: Option<Cursor>,
 }
 
-impl Tally {
+impl Totals {
     fn begin(cursor: Option<Cursor>) -> Self {
         Self { began: Instant::now(), counts: Counts::new(), created: 0, next: cursor }
     }
@@ -317,7 +317,7 @@ impl Tally {
         self.next.is_none() || self.began.elapsed() > DRY_RUN_LONG
     }
 
-    fn told(self, api: &Api, dry_run: bool) -> Json<Bulk> {
+    fn response(self, api: &Api, dry_run: bool) -> Json<Bulk> {
         Json(Bulk {
             dry_run,
             count: self.counts.values().sum(),

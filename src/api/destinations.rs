@@ -242,7 +242,7 @@ impl BacklogView {
         Self {
             pending,
             is_more,
-            oldest_seconds: backlog.and_then(|backlog| backlog.oldest).map(|age| age.as_secs()),
+            oldest_seconds: backlog.and_then(|backlog| backlog.oldest).map(|oldest| oldest.waited.as_secs()),
             seconds_to_drain: seconds_for(&api.destinations, &counts),
         }
     }

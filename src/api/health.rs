@@ -184,7 +184,7 @@ async fn assessed(api: &Api) -> Assessed {
 
 async fn read(api: &Api) -> Result<Assessed, StoreError> {
     let (snapshot, (_, _, causes)) =
-        tokio::try_join!(Snapshot::load(&api.store.health, &api.scope), rejections::look(api))?;
+        tokio::try_join!(Snapshot::load(&api.store.health, &api.scope), rejections::diagnosed(api))?;
     let findings = assess(&snapshot, &api.thresholds).findings;
     let warnings = causes
         .into_iter()

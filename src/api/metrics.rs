@@ -25,12 +25,12 @@ pub struct Scrape {
     db: Db,
     reports: Reports,
     instances: Arc<[String]>,
-    last: SingleFlight<Looked>,
+    last: SingleFlight<Readings>,
 }
 
 /// The database's answer.
 #[derive(Clone, Default)]
-struct Looked {
+struct Readings {
     is_up: bool,
     /// `None` if it was not counted in time.
     destinations: Option<Vec<DestinationGauges>>,
@@ -52,26 +52,26 @@ impl Scrape {
     async fn gauges(&self) -> Gauges {
         let pool = self.db.pool_use();
         let connections = Connections { busy: pool.busy, idle: pool.idle, max: pool.max };
-        let look = {
+        let reading = {
             let (db, reports, instances) = (self.db.clone(), self.reports.clone(), self.instances.clone());
-            async move { Ok(look(db, reports, instances).await) }
+            async move { Ok(read(db, reports, instances).await) }
         };
-        let Looked { is_up, destinations } = self.last.get(FRESH_FOR, look).await.unwrap_or_default();
+        let Readings { is_up, destinations } = self.last.get(FRESH_FOR, reading).await.unwrap_or_default();
         Gauges { connections, is_database_up: is_up, destinations }
     }
 }
 
 /// Whether the database answers, and the backlogs. A slow count does not mean that the database is down.
-async fn look(db: Db, reports: Reports, instances: Arc<[String]>) -> Looked {
+async fn read(db: Db, reports: Reports, instances: Arc<[String]>) -> Readings {
     let (answered, backlog) = tokio::join!(in_time(db.is_migrated()), in_time(reports.backlog(&instances)));
     let gauges = |one: Backlog| DestinationGauges {
         name: one.destination,
         pending: one.pending,
-        oldest_pending_seconds: one.oldest.unwrap_or_default().as_secs_f64(),
+        oldest_pending_seconds: one.oldest.map_or(0.0, |oldest| oldest.waited.as_secs_f64()),
         is_paused: one.paused_since.is_some(),
     };
     let destinations = backlog.map(|backlog| backlog.into_iter().map(gauges).collect());
-    Looked { is_up: answered.is_some(), destinations }
+    Readings { is_up: answered.is_some(), destinations }
 }
 
 async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Option<T> {

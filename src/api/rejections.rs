@@ -86,7 +86,7 @@ pub struct RejectionView {
     ),
 )]
 pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections>, Problem> {
-    let (kept, last_accepted_at, found) = look(&api).await.map_err(from_store)?;
+    let (kept, last_accepted_at, found) = diagnosed(&api).await.map_err(from_store)?;
     Ok(Json(Rejections {
         causes: found.into_iter().map(CauseView::from).collect(),
         last_accepted_at,
@@ -95,7 +95,7 @@ pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections
 }
 
 /// The samples, the time of the last accepted event, and the causes.
-pub(super) async fn look(
+pub(super) async fn diagnosed(
     api: &Api,
 ) -> Result<(Vec<Kept>, Option<DateTime<Utc>>, Vec<Diagnosis>), StoreError> {
     let kept = api.store.rejections.rejections().await?;

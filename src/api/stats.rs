@@ -57,7 +57,7 @@ pub struct Happened {
     #[schema(example = json!({"signature_no_match": 3}))]
     pub rejected_by_reason: BTreeMap<String, i64>,
     /// Webhooks that were answered 503; the sender retries them.
-    pub turned_away: i64,
+    pub shed: i64,
     /// Executions delivered.
     pub delivered: i64,
     /// Executions that failed.
@@ -199,7 +199,7 @@ impl Sum {
             sum.rejected += n;
             *sum.rejected_by_reason.entry(row.name.clone()).or_default() += n;
         } else if is(Kind::Shed) {
-            sum.turned_away += n;
+            sum.shed += n;
         } else if is(Kind::Delivered) {
             sum.delivered += n;
             destination(sum, |one| &mut one.delivered);

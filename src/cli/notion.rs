@@ -87,7 +87,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::configure(&mut reader, &instance);
     let workspace = reader.finish(workspace)?.context("the token cannot be used")?;
     let context = CommandDeliveryContext::new(None, &instance.name);
-    let bearer = workspace.bearer(&context).await.map_err(|failure| told(&failure))?;
+    let bearer = workspace.bearer(&context).await.map_err(|failure| error(&failure))?;
     eprintln!(
         "The token is that of {} in the workspace {}.",
         prompt::plain(&bearer.name),
@@ -105,7 +105,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         bail!("nothing was created");
     }
     let made =
-        workspace.make_database(&context, &page.id, &args.title).await.map_err(|failure| told(&failure))?;
+        workspace.make_database(&context, &page.id, &args.title).await.map_err(|failure| error(&failure))?;
     let id = made.id.replace('-', "");
     let name = instance.setting("DATABASE_ID");
     eprintln!("Created the database {:?}: {}", args.title, made.url);
@@ -143,7 +143,7 @@ async fn named_page(
 ) -> anyhow::Result<Sight> {
     let id = NotionId::parse_page(link)
         .context("--page: this is no link to a page that was copied from Notion, and no id")?;
-    let page = workspace.page(context, &id).await.map_err(|failure| told(&failure))?;
+    let page = workspace.page(context, &id).await.map_err(|failure| error(&failure))?;
     page.ok_or_else(|| {
         if has_view(link) {
             anyhow!("--page: this link leads to a database; copy the link to the page on which it stands")
@@ -207,7 +207,7 @@ async fn something_shared(
     let began = Instant::now();
     let mut has_said = false;
     loop {
-        let shared = workspace.shared(context).await.map_err(|failure| told(&failure))?;
+        let shared = workspace.shared(context).await.map_err(|failure| error(&failure))?;
         if !shared.pages.is_empty() || !shared.databases.is_empty() {
             return Ok(shared);
         }
@@ -249,6 +249,6 @@ fn shown_title(sight: &Sight) -> String {
     if sight.title.is_empty() { "(no title)".to_owned() } else { prompt::plain(&sight.title) }
 }
 
-fn told(failure: &Failure) -> anyhow::Error {
+fn error(failure: &Failure) -> anyhow::Error {
     anyhow!("{}", prompt::plain(&failure.message))
 }

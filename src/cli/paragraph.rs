@@ -39,13 +39,13 @@ mod tests {
 
     #[test]
     fn lines_end_between_words_and_long_words_stay_whole() {
-        let told = |text: &str| wrapped(text, 2, Some(24));
-        assert_eq!(told("one two three four five six"), "one two three four\n  five six");
+        let wrap = |text: &str| wrapped(text, 2, Some(24));
+        assert_eq!(wrap("one two three four five six"), "one two three four\n  five six");
         assert_eq!(
-            told("see https://example.com/a/long/link there"),
+            wrap("see https://example.com/a/long/link there"),
             "see\n  https://example.com/a/long/link\n  there"
         );
         assert_eq!(wrapped("one two three four five six", 2, None), "one two three four five six");
-        assert_eq!(told(""), "");
+        assert_eq!(wrap(""), "");
     }
 }

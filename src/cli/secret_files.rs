@@ -4,16 +4,13 @@
 //! others can read. An error names the setting and the file, and never quotes the content.
 
 use crate::config::{self, Reader, Vars};
-use crate::sources;
+use crate::{destinations, sources};
 use std::fs::File;
 use std::io::Read;
 
-/// The settings that are secrets.
+/// The settings that are secrets. The kinds of sources and destinations name those of their instances.
 const SECRETS: &[&str] =
     &["ALERT_URL", "API_KEYS", "DATABASE_DIRECT_URL", "DATABASE_URL", "HEARTBEAT_URL", "POSTGRES_PASSWORD"];
-
-/// Those that each destination instance has, with its name before them. A kind of source names its own.
-const SECRETS_OF_INSTANCES: &[&str] = &["API_KEY"];
 
 /// The largest file. Every secret is far smaller.
 const BYTES_MAX: u64 = 64 * 1024;
@@ -21,12 +18,13 @@ const BYTES_MAX: u64 = 64 * 1024;
 /// Sets the secrets whose files are named. A file that cannot be read becomes a problem of its setting.
 pub(super) fn read_into(vars: &mut Vars) {
     // Whoever needs the instances reports the problems of their names.
-    let destinations = config::instances(&mut Reader::new(vars));
-    let of_destinations = destinations
-        .iter()
-        .flat_map(|instance| SECRETS_OF_INSTANCES.iter().map(|suffix| instance.setting(suffix)));
-    let sources = config::sources(&mut Reader::new(vars));
-    let of_sources = sources.iter().flat_map(|instance| {
+    let instances = config::instances(&mut Reader::new(vars));
+    let of_destinations = instances.iter().flat_map(|instance| {
+        let kinds = destinations::KINDS.iter().filter(|kind| kind.name == instance.kind);
+        kinds.flat_map(|kind| kind.secrets.iter().map(|suffix| instance.setting(suffix)))
+    });
+    let instances = config::sources(&mut Reader::new(vars));
+    let of_sources = instances.iter().flat_map(|instance| {
         let kinds = sources::KINDS.iter().filter(|kind| kind.name == instance.kind);
         kinds.flat_map(|kind| kind.secrets.iter().map(|(suffix, _)| instance.setting(suffix)))
     });
@@ -111,10 +109,10 @@ mod tests {
 
     #[test]
     fn setting_both_is_an_error() {
-        let told = read("API_KEYS", b"content of the file", &[("API_KEYS", "content of the text")])
+        let message = read("API_KEYS", b"content of the file", &[("API_KEYS", "content of the text")])
             .expect_err("both");
-        assert!(told.contains("API_KEYS: is set, and so is API_KEYS_FILE"), "{told}");
-        assert!(!told.contains("content"), "{told}");
+        assert!(message.contains("API_KEYS: is set, and so is API_KEYS_FILE"), "{message}");
+        assert!(!message.contains("content"), "{message}");
         // Set to nothing is not set.
         assert!(read("API_KEYS", b"x", &[("API_KEYS", " ")]).is_ok());
     }
@@ -127,25 +125,28 @@ mod tests {
             (b"secret \xff".as_slice(), "not UTF-8 text"),
             (b" \n".as_slice(), "is empty"),
         ] {
-            let told = read("DATABASE_URL", bytes, &[]).expect_err(why);
-            assert!(told.contains(why) && told.contains("/secret (DATABASE_URL_FILE)"), "{told}");
-            assert!(!told.contains("secret x") && !told.contains("secretx"), "{told}");
+            let message = read("DATABASE_URL", bytes, &[]).expect_err(why);
+            assert!(message.contains(why) && message.contains("/secret (DATABASE_URL_FILE)"), "{message}");
+            assert!(!message.contains("secret x") && !message.contains("secretx"), "{message}");
         }
-        let told = read_path("DATABASE_URL", "/nowhere/secret", &[]).expect_err("not there");
-        assert!(told.contains("/nowhere/secret") && told.contains("cannot be read"), "{told}");
-        let told = read_path("DATABASE_URL", "/", &[]).expect_err("a folder");
-        assert!(told.contains("is not a regular file"), "{told}");
+        let message = read_path("DATABASE_URL", "/nowhere/secret", &[]).expect_err("not there");
+        assert!(message.contains("/nowhere/secret") && message.contains("cannot be read"), "{message}");
+        let message = read_path("DATABASE_URL", "/", &[]).expect_err("a folder");
+        assert!(message.contains("is not a regular file"), "{message}");
     }
 
     #[test]
     fn every_file_setting_is_in_the_model() {
         let model = include_str!("../../.env-model");
-        let of_instances = SECRETS_OF_INSTANCES.iter().map(|suffix| format!("NOTION_{suffix}"));
+        let of_destinations = destinations::KINDS.iter().flat_map(|kind| {
+            let instance = config::InstanceName::of_kind(kind.name);
+            kind.secrets.iter().map(move |suffix| instance.setting(suffix))
+        });
         let of_sources = sources::KINDS.iter().flat_map(|kind| {
             let instance = config::InstanceName::of_kind(kind.name);
             kind.secrets.iter().map(move |(suffix, _)| instance.setting(suffix))
         });
-        for name in SECRETS.iter().map(|name| (*name).to_owned()).chain(of_instances).chain(of_sources) {
+        for name in SECRETS.iter().map(|name| (*name).to_owned()).chain(of_destinations).chain(of_sources) {
             assert!(model.contains(&format!("#{name}_FILE=")), "{name}_FILE is not in .env-model");
         }
     }

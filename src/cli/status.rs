@@ -164,8 +164,9 @@ impl Found {
             Self::Assessed(snapshot, _) => Some(snapshot),
             Self::NoDatabase(..) | Self::Unknown(_) => None,
         };
+        let open = snapshot.and_then(|snapshot| snapshot.open_failures());
         json!({
-            "verdict": self.level(),
+            "level": self.level(),
             "headline": self.headline(),
             "sentences": self.sentences(),
             "seconds_since_last_event": snapshot
@@ -175,25 +176,24 @@ impl Found {
                 .map(|gap| gap.as_secs_f64()),
             "rejected_in_a_row": snapshot
                 .map(|snapshot| snapshot.rejected.as_ref().map_or(0, |rejected| rejected.count)),
-            "failures_are_more": snapshot
-                .map(|snapshot| snapshot.open_failures.count > snapshot.open_failures.groups.len()),
-            "failures": snapshot.map(|snapshot| snapshot.open_failures.groups.iter().map(|group| json!({
+            "has_more_failures": open.map(|open| open.count > open.groups.len()),
+            "failures": open.map(|open| open.groups.iter().map(|group| json!({
                 "group": group.key,
                 "destination": group.destination,
                 "error_class": group.error_class,
                 "count": group.count,
                 "sample_execution": group.sample,
             })).collect::<Vec<_>>()),
-            "unacknowledged_failures": snapshot.map(|snapshot| snapshot.open_failures.count),
-            "is_worked": snapshot.map(|snapshot| snapshot.has_worker),
+            "unacknowledged_failures": open.map(|open| open.count),
+            "has_worker": snapshot.and_then(|snapshot| snapshot.has_worker),
             "destinations": snapshot.map(|snapshot| snapshot.destinations.iter().map(|of| json!({
                 "name": of.name,
                 "paused_seconds": of.paused.as_ref().map(|pause| seconds(snapshot.now - pause.since)),
                 "remedy": of.paused.as_ref().map(|pause| &pause.remedy),
                 "pending": of.pending,
-                "oldest_pending_seconds": of.oldest.map(|oldest| oldest.as_secs()),
-                "oldest_pending_execution": of.oldest_execution,
-                "seconds_to_drain": of.clears_in.map(seconds),
+                "oldest_pending_seconds": of.oldest.map(|oldest| oldest.waited.as_secs()),
+                "oldest_pending_execution": of.oldest.map(|oldest| oldest.execution),
+                "clears_in_seconds": of.clears_in.map(seconds),
             })).collect::<Vec<_>>()),
         })
     }
@@ -214,7 +214,7 @@ fn destinations(snapshot: &Snapshot) -> String {
                 of.name.clone(),
                 state,
                 format!("{more}{}", of.pending),
-                or_dash(of.oldest.and_then(|oldest| TimeDelta::from_std(oldest).ok())),
+                or_dash(of.oldest.and_then(|oldest| TimeDelta::from_std(oldest.waited).ok())),
                 or_dash(of.clears_in),
             ]
         })

@@ -22,6 +22,8 @@ pub struct Kind {
     /// The settings without which an instance cannot work, as suffixes such as `API_KEY`, and where the
     /// operator finds each value.
     pub required_settings: &'static [(&'static str, &'static str)],
+    /// The settings of an instance that are secrets, as suffixes. Each may come from a file.
+    pub secrets: &'static [&'static str],
     /// The remote ids that a text names, such as a link that somebody pasted into the search.
     pub remote_ids: fn(&str) -> Vec<String>,
     /// What to do about failures of a class, in the instance's own setting names. Returns nothing for a
@@ -37,6 +39,7 @@ impl Kind {
             configure,
             noun: Noun { one: "message", many: "messages" },
             required_settings: &[],
+            secrets: &[],
             remote_ids: |_text| Vec::new(),
             remedy: |_instance, _class| None,
         }

@@ -1,12 +1,12 @@
 //! The assessment: from a snapshot and thresholds to a level, a headline and findings. Pure.
 
 use super::finding::{Finding, Level, Matter, Notice, Part, Sentence};
-use super::snapshot::{Arrivals, Destination, OpenFailure, Snapshot};
+use super::snapshot::{Arrivals, Destination, Failures, OpenFailure, Snapshot};
 use super::thresholds::Thresholds;
 use crate::domain::humanize::humanize_age;
 use crate::domain::quantity::count;
 use crate::domain::rejection::InARow;
-use crate::store::RecentFailureGroup;
+use crate::store::{OldestPending, RecentFailureGroup};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ fn paused(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Opt
 fn no_worker(snapshot: &Snapshot) -> Option<Finding> {
     let is_needed = !snapshot.destinations.is_empty();
     let remedy = "check whether a worker process runs, and read its log";
-    (is_needed && !snapshot.has_worker).then(|| Finding {
+    (is_needed && snapshot.has_worker == Some(false)).then(|| Finding {
         key: Matter::NoWorker.as_str().to_owned(),
         matter: Matter::NoWorker,
         failure_group: None,
@@ -121,12 +121,12 @@ fn no_worker(snapshot: &Snapshot) -> Option<Finding> {
 
 /// The pause of a destination stands for its backlog, unless pauses raise no alert.
 fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Option<Finding> {
-    let is_told_by_pause = of.paused.is_some() && thresholds.alerts.paused_after.is_some();
-    let oldest = of.oldest.filter(|age| !is_told_by_pause && *age >= thresholds.backlog_warning())?;
-    let execution = of.oldest_execution.unwrap_or_default();
-    let since = before(snapshot, oldest);
+    let is_covered_by_pause = of.paused.is_some() && thresholds.alerts.paused_after.is_some();
+    let OldestPending { execution, waited } =
+        of.oldest.filter(|oldest| !is_covered_by_pause && oldest.waited >= thresholds.backlog_warning())?;
+    let since = before(snapshot, waited);
     let name = capitalised(&of.name);
-    let is_critical = oldest >= thresholds.backlog;
+    let is_critical = waited >= thresholds.backlog;
     Some(Finding {
         key: format!("backlog {}", of.name),
         matter: Matter::Backlog,
@@ -137,7 +137,7 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
             Part::text(format!(
                 "{name} is behind: {} pending, the oldest for {}; ",
                 count(of.pending, of.is_more),
-                humanize_age(delta(oldest))
+                humanize_age(delta(waited))
             )),
             why(execution),
             Part::text(" shows the reason."),
@@ -225,21 +225,34 @@ fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
 
 /// A finding for each failure group that was read, and one for all others together.
 fn failures(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
-    let (open, recent) = (&snapshot.open_failures, &snapshot.recent_failures);
     let is_alert = thresholds.alerts.failures;
-    let open_groups = open.groups.iter().map(|group| {
-        let key = failure_key(&group.destination, &group.error_class, Some(&group.key));
-        failure(key, Some(group.key.clone()), sentence_of_open(group), None, None)
-    });
-    let recent_groups = recent.groups.iter().map(|group| {
-        let key = failure_key(&group.destination, &group.class, group.group.as_deref());
-        let notice = is_alert.then(|| notice_of_recent(group));
-        failure(key, group.group.clone(), sentence_of_recent(group), Some(group.first_at), notice)
-    });
-    let mut findings: Vec<Finding> = open_groups.chain(recent_groups).collect();
-    let more_open = u64::try_from(open.count.saturating_sub(open.groups.len())).unwrap_or(u64::MAX);
-    let more = match more_open.max(recent.more) {
-        0 => return findings,
+    let (mut findings, more): (Vec<Finding>, u64) = match &snapshot.failures {
+        Failures::Open(open) => {
+            let more = open.count.saturating_sub(open.groups.len());
+            (open.groups.iter().map(open_failure).collect(), u64::try_from(more).unwrap_or(u64::MAX))
+        }
+        Failures::Recent(recent) => {
+            (recent.groups.iter().map(|group| recent_failure(group, is_alert)).collect(), recent.more)
+        }
+    };
+    let is_alert = is_alert && matches!(snapshot.failures, Failures::Recent(_));
+    findings.extend((more > 0).then(|| more_failures(more, is_alert)));
+    findings
+}
+
+fn open_failure(group: &OpenFailure) -> Finding {
+    let key = failure_key(&group.destination, &group.error_class, Some(&group.key));
+    failure(key, Some(group.key.clone()), sentence_of_open(group), None, None)
+}
+
+fn recent_failure(group: &RecentFailureGroup, is_alert: bool) -> Finding {
+    let key = failure_key(&group.destination, &group.class, group.group.as_deref());
+    let notice = is_alert.then(|| notice_of_recent(group));
+    failure(key, group.group.clone(), sentence_of_recent(group), Some(group.first_at), notice)
+}
+
+fn more_failures(more: u64, is_alert: bool) -> Finding {
+    let words = match more {
         1 => "There is 1 more open failure group: see ".to_owned(),
         more => format!("There are {more} more open failure groups: see "),
     };
@@ -248,19 +261,14 @@ fn failures(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
         page: "/failures".to_owned(),
         text: "all failures".to_owned(),
     };
-    let notice = (is_alert && recent.more > 0).then(|| Notice {
-        summary: format!(
-            "Executions failed for {} more reasons than have an alert of their own.",
-            recent.more
-        ),
+    let notice = is_alert.then(|| Notice {
+        summary: format!("Executions failed for {more} more reasons than have an alert of their own."),
         remedy:
             "/failures in the dashboard and /api/v1/failures list them all. Acknowledge the known ones; the \
                  others then have an alert of their own."
                 .to_owned(),
     });
-    let sentence = vec![Part::text(more), all, Part::text(".")];
-    findings.push(failure("failures more".to_owned(), None, sentence, None, notice));
-    findings
+    failure("failures more".to_owned(), None, vec![Part::text(words), all, Part::text(".")], None, notice)
 }
 
 fn failure(
@@ -285,18 +293,14 @@ fn failure(
 
 fn failure_key(destination: &str, class: &str, group: Option<&str>) -> String {
     let group = group.map(|group| format!(" {group}")).unwrap_or_default();
-    format!("failures {destination} {}{group}", class_or_unknown(class))
-}
-
-fn class_or_unknown(class: &str) -> &str {
-    if class.is_empty() { "unknown" } else { class }
+    format!("failures {destination} {class}{group}")
 }
 
 fn sentence_of_open(group: &OpenFailure) -> Sentence {
     let OpenFailure { key, destination, error_class, money, sample, .. } = group;
     let more = if group.is_money_cut { " and more" } else { "" };
-    let facts = std::iter::once(error_class.clone()).chain(money.iter().map(|sum| format!("{sum}{more}")));
-    let facts: Vec<String> = facts.filter(|fact| !fact.is_empty()).collect();
+    let sums = money.iter().map(|sum| format!("{sum}{more}"));
+    let facts: Vec<String> = std::iter::once(error_class.clone()).chain(sums).collect();
     let retry = Part::Link {
         command: format!("eventbridge retry --failure {key}"),
         page: format!("/failures/{key}"),
@@ -312,14 +316,8 @@ fn sentence_of_recent(group: &RecentFailureGroup) -> Sentence {
         None => (format!("eventbridge retry {sample}"), format!("/executions/{sample}")),
     };
     let retry = Part::Link { command, page, text: "the page of the group".to_owned() };
-    let facts = if class.is_empty() { Vec::new() } else { vec![class.clone()] };
-    sentence_of_failures(
-        destination,
-        (u64::try_from(group.count).unwrap_or_default(), false),
-        &facts,
-        *sample,
-        retry,
-    )
+    let number = u64::try_from(group.count).unwrap_or_default();
+    sentence_of_failures(destination, (number, false), std::slice::from_ref(class), *sample, retry)
 }
 
 fn sentence_of_failures(
@@ -330,11 +328,11 @@ fn sentence_of_failures(
     retry: Part,
 ) -> Sentence {
     let (executions, them) = if number == 1 { ("execution", "it") } else { ("executions", "them") };
-    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+    let facts = facts.join(", ");
     let have = if number == 1 { "has" } else { "have" };
     let number = capitalised(&count(number, is_more));
     vec![
-        Part::text(format!("{number} {executions} for {destination} {have} failed{facts}: ")),
+        Part::text(format!("{number} {executions} for {destination} {have} failed ({facts}): ")),
         why(sample),
         Part::text(" shows what happened; once the cause is fixed, "),
         // No full stop directly after the command: people copy it.
@@ -358,10 +356,7 @@ fn notice_of_recent(group: &RecentFailureGroup) -> Notice {
         ),
     };
     Notice {
-        summary: format!(
-            "Executions for {destination} failed: {} ({count} so far).",
-            class_or_unknown(class)
-        ),
+        summary: format!("Executions for {destination} failed: {class} ({count} so far)."),
         remedy: format!(
             "{page} (/failures in the dashboard) shows what they have in common, the money concerned and \
              what to do; \"eventbridge why {sample}\" shows the history of one of them. Fix the \
@@ -407,7 +402,7 @@ fn pending(snapshot: &Snapshot) -> Option<Sentence> {
         return snapshot.arrivals.last_at.map(|_| vec![Part::text("Nothing is pending.")]);
     }
     let number = capitalised(&count(pending, destinations.iter().any(|of| of.is_more)));
-    let oldest = destinations.iter().filter_map(|of| of.oldest).max();
+    let oldest = destinations.iter().filter_map(|of| of.oldest).map(|oldest| oldest.waited).max();
     let oldest =
         oldest.map(|oldest| format!(", the oldest for {}", humanize_age(delta(oldest)))).unwrap_or_default();
     // If it is unknown for one of them, it is unknown for all of them together.

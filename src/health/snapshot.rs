@@ -1,6 +1,7 @@
 //! The health snapshot: the facts that an assessment is made of, read from the store.
 //!
-//! Every report of health is based on it, so all of them use the same facts. It assesses nothing.
+//! Every report of health is based on it, so all of them use the same facts, but for one: screens show all
+//! open failures, alerts are about recent ones. It assesses nothing.
 
 use super::finding::Matter;
 use super::silence;
@@ -10,7 +11,8 @@ use crate::domain::rejection::{InARow, rejected_in_a_row};
 use crate::domain::source::SourceCatalog;
 use crate::store::{
     Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
-    PausedInstance, RecentFailures, Rejections, Reports, Statistics, Store, StoreError, WORKER_DEAD_AFTER,
+    OldestPending, PausedInstance, RecentFailures, Rejections, Reports, Statistics, Store, StoreError,
+    WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -66,7 +68,8 @@ pub struct Scope {
     pub sources: Arc<dyn SourceCatalog>,
 }
 
-/// The facts at one time.
+/// The facts at one time. Of a fact that is `None` or empty because it was not read, an assessment finds
+/// nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The time of the snapshot, by the database's clock.
@@ -76,13 +79,26 @@ pub struct Snapshot {
     /// The configured destinations, by name.
     pub destinations: Vec<Destination>,
     /// Whether at least one worker is running, in any process.
-    pub has_worker: bool,
-    /// The unacknowledged failure groups.
-    pub open_failures: OpenFailures,
-    /// The failure groups for alerts; empty unless the snapshot was read for alerts.
-    pub recent_failures: RecentFailures,
+    pub has_worker: Option<bool>,
+    /// The executions that failed.
+    pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
     pub rejected: Option<InARow>,
+}
+
+/// The executions that failed, by group. Screens show all that are open; alerts are about recent ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failures {
+    /// The unacknowledged failure groups.
+    Open(OpenFailures),
+    /// Those of them in which an execution failed in the last hour, or of which an alert was sent.
+    Recent(RecentFailures),
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self::Open(OpenFailures::default())
+    }
 }
 
 /// When events arrived.
@@ -105,10 +121,8 @@ pub struct Destination {
     pub pending: u64,
     /// Whether there are more than were counted.
     pub is_more: bool,
-    /// How long the oldest pending execution has waited.
-    pub oldest: Option<Duration>,
-    /// The id of the execution that has waited longest.
-    pub oldest_execution: Option<i64>,
+    /// The pending execution that has waited longest.
+    pub oldest: Option<OldestPending>,
     /// How long it takes to deliver everything pending, if that can be estimated.
     pub clears_in: Option<TimeDelta>,
 }
@@ -140,7 +154,7 @@ pub struct OpenFailure {
     pub key: String,
     /// The destination instance.
     pub destination: String,
-    /// The class of the failures; empty if there is none.
+    /// The class of the failures.
     pub error_class: String,
     /// The number of failed executions.
     pub count: u64,
@@ -155,84 +169,128 @@ pub struct OpenFailure {
 }
 
 /// A snapshot of which some facts may be missing, for alerts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PartialSnapshot {
-    /// The facts that were read; the others are empty.
+    /// The facts that were read.
     pub snapshot: Snapshot,
     /// The matters of which every fact was read. Of the others nothing is known.
     pub read: Vec<Matter>,
 }
 
+/// For whom a snapshot is read.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    /// A screen shows it, with every fact or not at all.
+    Screen,
+    /// Alerts are made of the facts that can be read, each within this time.
+    Alerts(Duration),
+}
+
 impl Snapshot {
     /// Reads the facts for everyone who shows them.
     pub async fn load(store: &HealthStore, scope: &Scope) -> Result<Self, StoreError> {
-        let unacknowledged = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
-        let (now, last_at, pauses, backlog, has_worker, count, groups, rejections) = tokio::try_join!(
-            store.reports.now(),
-            store.rejections.last_accepted_at(),
-            store.destinations.paused(&scope.instances),
-            store.reports.backlog(&scope.instances),
-            has_worker(store),
-            store.failure_groups.open_failures(OPEN_FAILURES_MAX),
-            store.failure_groups.failures(&unacknowledged, None, OPEN_FAILURES_READ),
-            store.rejections.rejections(),
-        )?;
-        Ok(Self {
-            now,
-            arrivals: Arrivals { last_at, busy_hours: busy_hours(store, last_at, now).await? },
-            destinations: destinations(scope, &pauses, &backlog),
-            has_worker,
-            open_failures: OpenFailures {
-                count: usize::try_from(count).unwrap_or_default(),
-                groups: groups.rows.into_iter().map(OpenFailure::from).collect(),
-            },
-            recent_failures: RecentFailures::default(),
-            rejected: rejected_in_a_row(&rejections, last_at, scope.sources.as_ref(), now),
-        })
+        Ok(PartialSnapshot::load(store, scope, Purpose::Screen).await?.snapshot)
     }
 
-    /// Reads the facts for alerts, one after the other, each within this time. A fact that cannot be read
-    /// does not keep the others from being assessed.
-    ///
-    /// Left out is what raises no alert: workers, and the failures that are not recent.
-    pub async fn load_for_alerts(store: &HealthStore, scope: &Scope, within: Duration) -> PartialSnapshot {
-        let mut partial = PartialSnapshot::default();
-        let PartialSnapshot { snapshot, read } = &mut partial;
-        let Some(now) = part("time", within, store.reports.now()).await else { return partial };
-        snapshot.now = now;
-        let pauses = part("pauses", within, store.destinations.paused(&scope.instances)).await;
-        let backlog = part("backlog", within, store.reports.backlog(&scope.instances)).await;
+    /// Reads the facts for alerts, each within this time. A fact that cannot be read does not keep the
+    /// others from being assessed.
+    pub async fn load_for_alerts(
+        store: &HealthStore,
+        scope: &Scope,
+        within: Duration,
+    ) -> Result<PartialSnapshot, StoreError> {
+        PartialSnapshot::load(store, scope, Purpose::Alerts(within)).await
+    }
+
+    /// The open failure groups; `None` in a snapshot for alerts.
+    pub fn open_failures(&self) -> Option<&OpenFailures> {
+        match &self.failures {
+            Failures::Open(open) => Some(open),
+            Failures::Recent(_) => None,
+        }
+    }
+}
+
+impl PartialSnapshot {
+    /// Reads the facts one after the other, so that a snapshot never takes more than one connection.
+    async fn load(store: &HealthStore, scope: &Scope, purpose: Purpose) -> Result<Self, StoreError> {
+        let now = purpose.limit(store.reports.now()).await?;
+        let mut snapshot = Snapshot { now, ..Snapshot::default() };
+        let mut read = Vec::new();
+        snapshot.has_worker = purpose.fact("workers", has_worker(store)).await?;
+        read.extend(snapshot.has_worker.map(|_| Matter::NoWorker));
+
+        let pauses = purpose.fact("pauses", store.destinations.paused(&scope.instances)).await?;
+        let backlog = purpose.fact("backlog", store.reports.backlog(&scope.instances)).await?;
         if let Some(pauses) = pauses {
             read.push(Matter::Paused);
             // Without the pauses it is unknown whether one of them causes the backlog.
             read.extend(backlog.as_ref().map(|_| Matter::Backlog));
             snapshot.destinations = destinations(scope, &pauses, &backlog.unwrap_or_default());
         }
-        if let Some(recent) =
-            part("failures", within, store.reports.recent_failures(FAILURES_ARE_RECENT_FOR)).await
-        {
-            snapshot.recent_failures = recent;
+
+        if let Some(failures) = purpose.fact("failures", purpose.failures(store)).await? {
             read.push(Matter::Failures);
+            snapshot.failures = failures;
         }
-        let Some(last_at) = part("last event", within, store.rejections.last_accepted_at()).await else {
-            return partial;
-        };
+
+        let last_at = purpose.fact("last event", store.rejections.last_accepted_at()).await?;
+        let Some(last_at) = last_at else { return Ok(Self { snapshot, read }) };
         snapshot.arrivals.last_at = last_at;
-        if let Some(rejections) = part("rejections", within, store.rejections.rejections()).await {
-            snapshot.rejected = rejected_in_a_row(&rejections, last_at, scope.sources.as_ref(), now);
+        if let Some(rejections) = purpose.fact("rejections", store.rejections.rejections()).await? {
             read.push(Matter::Rejected);
+            snapshot.rejected = rejected_in_a_row(&rejections, last_at, scope.sources.as_ref(), now);
         }
-        if let Some(busy_hours) = part("arrivals", within, busy_hours(store, last_at, now)).await {
-            snapshot.arrivals.busy_hours = busy_hours;
+        if let Some(busy_hours) = purpose.fact("arrivals", busy_hours(store, last_at, now)).await? {
             read.push(Matter::Silence);
+            snapshot.arrivals.busy_hours = busy_hours;
         }
-        partial
+        Ok(Self { snapshot, read })
+    }
+}
+
+impl Purpose {
+    /// Reads a fact. `None` stands for one that cannot be read, if the others are of use without it.
+    async fn fact<T>(
+        self,
+        fact: &str,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<Option<T>, StoreError> {
+        match (self.limit(read).await, self) {
+            (Err(error), Self::Alerts(_)) => {
+                warn!(%error, fact, "health fact could not be read");
+                Ok(None)
+            }
+            (result, _) => result.map(Some),
+        }
+    }
+
+    async fn limit<T>(self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match self {
+            Self::Screen => read.await,
+            Self::Alerts(within) => {
+                tokio::time::timeout(within, read).await.unwrap_or(Err(StoreError::TimedOut))
+            }
+        }
+    }
+
+    async fn failures(self, store: &HealthStore) -> Result<Failures, StoreError> {
+        if let Self::Alerts(_) = self {
+            return Ok(Failures::Recent(store.reports.recent_failures(FAILURES_ARE_RECENT_FOR).await?));
+        }
+        let unacknowledged = FailureFilter { acknowledged: Some(false), ..FailureFilter::default() };
+        let groups = store.failure_groups.failures(&unacknowledged, None, OPEN_FAILURES_READ).await?;
+        let count = store.failure_groups.open_failures(OPEN_FAILURES_MAX).await?;
+        Ok(Failures::Open(OpenFailures {
+            count: usize::try_from(count).unwrap_or_default(),
+            groups: groups.rows.into_iter().map(OpenFailure::from).collect(),
+        }))
     }
 }
 
 /// Whether at least one worker is running, in any process.
 pub async fn has_worker(store: &HealthStore) -> Result<bool, StoreError> {
-    store.reports.a_worker_beats(WORKER_DEAD_AFTER).await
+    store.reports.is_worker_running(WORKER_DEAD_AFTER).await
 }
 
 impl Arrivals {
@@ -245,15 +303,6 @@ impl Arrivals {
     pub fn silence_limit(&self, factor: u32) -> Option<Duration> {
         silence::limit(&self.busy_hours, factor)
     }
-}
-
-async fn part<T>(
-    fact: &str,
-    within: Duration,
-    read: impl Future<Output = Result<T, StoreError>>,
-) -> Option<T> {
-    let read = tokio::time::timeout(within, read).await.unwrap_or(Err(StoreError::TimedOut));
-    read.inspect_err(|error| warn!(%error, fact, "health fact could not be read")).ok()
 }
 
 async fn busy_hours(
@@ -288,7 +337,6 @@ fn destinations(scope: &Scope, pauses: &[PausedInstance], backlog: &[Backlog]) -
             pending,
             is_more,
             oldest: waiting.and_then(|waiting| waiting.oldest),
-            oldest_execution: waiting.and_then(|waiting| waiting.oldest_execution),
             clears_in: seconds
                 .and_then(|seconds| i64::try_from(seconds).ok())
                 .and_then(TimeDelta::try_seconds),

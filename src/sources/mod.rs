@@ -45,6 +45,10 @@ pub struct Kind {
     pub checks: &'static [&'static str],
     /// Lists of types that have a name in filters.
     pub presets: &'static [Preset],
+    /// Whether a text has the form of a person's id at the sender, by which `forget` finds their events.
+    pub is_person_id: fn(&str) -> bool,
+    /// Examples of such ids, for people: `cus_…`. Empty if the sender has none.
+    pub person_ids: &'static str,
     /// Another spelling under which filters match a type as well.
     pub spelling: Option<Spelling>,
 }
@@ -56,7 +60,18 @@ pub type Configure = fn(&mut Reader<'_>, &InstanceName) -> Arc<dyn Source>;
 impl Kind {
     /// A kind that has nothing but this.
     pub const fn new(name: &'static str, sender: &'static str, configure: Configure) -> Self {
-        Self { name, sender, configure, secrets: &[], set_up: "", checks: &[], presets: &[], spelling: None }
+        Self {
+            name,
+            sender,
+            configure,
+            secrets: &[],
+            set_up: "",
+            checks: &[],
+            presets: &[],
+            is_person_id: |_text| false,
+            person_ids: "",
+            spelling: None,
+        }
     }
 }
 

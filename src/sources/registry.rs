@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// columns alone. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Registry {
+    kinds: &'static [Kind],
     instances: Arc<[Instance]>,
     types: TypeVocabulary,
 }
@@ -44,7 +45,7 @@ impl Registry {
             }
             kind.map(|kind| Instance { kind, source: (kind.configure)(reader, name) })
         });
-        Self { instances: instances.collect(), types: types_of(kinds) }
+        Self { kinds, instances: instances.collect(), types: types_of(kinds) }
     }
 
     /// The source of this name.
@@ -66,6 +67,17 @@ impl Registry {
             Some(source) => source.index_entry(facts, body),
             None => IndexEntry::from_facts(facts),
         }
+    }
+
+    /// Whether a text has the form of a person's id at any known sender.
+    pub fn is_person_id(&self, text: &str) -> bool {
+        self.kinds.iter().any(|kind| (kind.is_person_id)(text))
+    }
+
+    /// Examples of the ids of persons at the known senders: `cus_…`.
+    pub fn person_ids(&self) -> String {
+        let examples = self.kinds.iter().map(|kind| kind.person_ids).filter(|examples| !examples.is_empty());
+        examples.collect::<Vec<_>>().join(", ")
     }
 
     /// What strikes about the settings of each source, under its name.

@@ -24,7 +24,7 @@ pub use events::{
 pub use maintenance::{
     Alerts, BackgroundJobs, CancelResult, Condition, Counts, Cutoff, DueAlert, Erased, Erasure,
     Interventions, Named, NamedLeases, Person, Removal, Replayed, Retention, Retried, RetryResult,
-    SWEPT_AT_ONCE, Swept, WrittenPage,
+    SWEPT_AT_ONCE, Swept, WrittenEntry,
 };
 pub use queue::{
     Canary, Claimed, CompletedExecution, CompletedLane, Conclusion, DestinationRow, Destinations, DueProbe,
@@ -35,8 +35,8 @@ pub use reporting::{
     Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,
     BulkOperation, BulkOperationState, BusyHour, ChangeToken, ExecutionFilter, ExecutionRow,
     FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup, FailureGroups, GROUPS_MAX,
-    HOURS_KEPT, MINUTES_KEPT, PENDING, Per, RecentFailureGroup, RecentFailures, Replica, Reports, Statistic,
-    Statistics,
+    HOURS_KEPT, MINUTES_KEPT, OldestPending, PENDING, Per, RecentFailureGroup, RecentFailures, Replica,
+    Reports, Statistic, Statistics,
 };
 
 use secrecy::SecretString;

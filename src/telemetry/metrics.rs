@@ -140,7 +140,7 @@ impl Kind {
             Self::Received => "received",
             Self::Duplicate => "duplicate",
             Self::Rejected => "rejected",
-            Self::Shed => "turned_away",
+            Self::Shed => "shed",
             Self::Delivered => "delivered",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -224,7 +224,7 @@ impl Metrics {
             new: webhook("new", ""),
             duplicate: webhook("duplicate", ""),
             rejected: LabelCounters::new(&rejected, |reason| webhook("rejected", reason)),
-            shed: LabelCounters::new(SHED, |reason| webhook("turned_away", reason)),
+            shed: LabelCounters::new(SHED, |reason| webhook("shed", reason)),
             acknowledged: Histogram::of_durations(ACK_BOUNDS_MS),
             batch: Histogram::of_numbers(BATCH_BOUNDS),
             destinations: destinations.into_iter().map(|name| families.destination(name.into())).collect(),
@@ -290,8 +290,8 @@ impl Metrics {
         }
     }
 
-    /// Counts the time from an event's receipt to its page.
-    pub fn page_after(&self, destination: &str, latency: Duration) {
+    /// Counts the time from an event's receipt to its delivery.
+    pub fn delivered_after(&self, destination: &str, latency: Duration) {
         if let Some(destination) = self.0.destinations.get(destination) {
             destination.latency.time(latency);
         }
@@ -434,12 +434,12 @@ impl Families {
         registry.register("executions", "Executions by how they ended", families.executions.clone());
         registry.register_with_unit(
             "attempt_duration",
-            "How long a try to deliver took",
+            "Duration of an attempt",
             Unit::Seconds,
             families.attempt_duration.clone(),
         );
         registry.register_with_unit(
-            "receipt_to_page",
+            "receipt_to_delivery",
             "From the receipt of an event to the record of its first delivery",
             Unit::Seconds,
             families.latency.clone(),
@@ -534,7 +534,7 @@ mod tests {
         let metrics = Metrics::new(["notion"]);
         metrics.webhook(Webhook::New);
         metrics.ended("notion", Ended::Superseded, 3);
-        metrics.page_after("notion", Duration::from_secs(2));
+        metrics.delivered_after("notion", Duration::from_secs(2));
         let counts = metrics.counts();
         let n = |kind, le_ms| {
             counts

@@ -123,7 +123,9 @@ pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>
         let known = snapshot.destinations.iter().find(|known| known.name == row.name);
         Card {
             rate: Rate::of(ui, &row.name, &limiters),
-            oldest: known.and_then(|known| known.oldest).and_then(|oldest| TimeDelta::from_std(oldest).ok()),
+            oldest: known
+                .and_then(|known| known.oldest)
+                .and_then(|oldest| TimeDelta::from_std(oldest.waited).ok()),
             clears_in: known.and_then(|known| known.clears_in),
             pending: known.map_or(0, |known| known.pending),
             is_more: known.is_some_and(|known| known.is_more),

@@ -144,7 +144,7 @@ impl CompletionStats {
     fn count_success(&self, metrics: &Metrics) {
         metrics.ended(&self.destination, Ended::Success, 1);
         if let Some(received) = self.received.filter(|_| self.is_first) {
-            metrics.page_after(&self.destination, received.elapsed());
+            metrics.delivered_after(&self.destination, received.elapsed());
         }
     }
 }

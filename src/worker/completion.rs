@@ -181,7 +181,7 @@ impl Detail {
 impl From<Failure> for Detail {
     fn from(failure: Failure) -> Self {
         Self {
-            class: non_empty(failure.class),
+            class: Some(failure.class),
             message: non_empty(failure.message),
             status: failure.code,
             request_id: failure.request_id,

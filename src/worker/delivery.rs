@@ -123,14 +123,13 @@ impl Deliverer {
             body: &newest.event.payload,
             remote: shown.as_ref().map(|shown| &shown.remote),
             object: Some(Object {
-                written: shown.as_ref().map(|shown| &shown.written),
+                written: shown.as_ref().and_then(|shown| shown.written.as_ref()),
                 is_asked_for,
                 others: &others,
             }),
         };
         match self.call(claimed, subject, leased).await {
             Outcome::Delivered { remote, status, request_id, written } => {
-                let written = written.unwrap_or_default();
                 let object = RemoteObject { execution: newest.execution, remote, written };
                 let head = delivered_in_lane(claimed, Some((status, request_id)), began.elapsed());
                 let fate = Fate::Shown { object, superseded };

@@ -102,7 +102,7 @@ impl Previewer {
                 let shown = write.shown.as_ref();
                 let others = || write.others.iter().map(|event| self.sources.summarize(event)).collect();
                 let object = Object {
-                    written: shown.map(|shown| &shown.written),
+                    written: shown.and_then(|shown| shown.written.as_ref()),
                     is_asked_for: write.is_asked_for,
                     others: &others,
                 };

@@ -93,7 +93,7 @@ impl Checked {
 async fn doctor_finds_nothing_to_mend_where_all_is_well_and_writes_nothing() {
     let set_up = SetUp::new(Template::Full).await;
     let checked = set_up.doctor(&[]).await;
-    assert_eq!((checked.code, &checked.report["verdict"]), (Some(0), &"good".into()), "{:#}", checked.report);
+    assert_eq!((checked.code, &checked.report["result"]), (Some(0), &"good".into()), "{:#}", checked.report);
     for what in ["up to date", "integration \"Sandbox integration\"", "Amount (number)", "clock of notion"] {
         checked.remedy("good", what);
     }
@@ -118,7 +118,7 @@ async fn doctor_tells_all_that_is_wrong_with_the_settings_at_once() {
         command
     })
     .await;
-    assert_eq!((checked.code, &checked.report["verdict"]), (Some(2), &"broken".into()));
+    assert_eq!((checked.code, &checked.report["result"]), (Some(2), &"problems".into()));
     for missing in ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "API_KEYS", "NOTION_API_KEY", "PORT"] {
         checked.remedy("problem", missing);
     }

@@ -51,7 +51,7 @@ async fn what_happens_is_counted_from_the_request_to_the_page() {
         ("eventbridge_batch_events_count", 2.0),
         (r#"eventbridge_attempts_total{destination="notion",outcome="delivered"}"#, 1.0),
         (r#"eventbridge_executions_total{destination="notion",status="success"}"#, 1.0),
-        (r#"eventbridge_receipt_to_page_seconds_count{destination="notion"}"#, 1.0),
+        (r#"eventbridge_receipt_to_delivery_seconds_count{destination="notion"}"#, 1.0),
         (r#"eventbridge_pending_executions{destination="notion"}"#, 0.0),
         (r#"eventbridge_destination_paused{destination="notion"}"#, 0.0),
         ("eventbridge_database_up", 1.0),
@@ -60,7 +60,8 @@ async fn what_happens_is_counted_from_the_request_to_the_page() {
         assert_eq!(value(&scrape, series), Some(expected), "{series}\n{scrape}");
     }
     assert!(
-        value(&scrape, r#"eventbridge_receipt_to_page_seconds_sum{destination="notion"}"#).unwrap() < 30.0
+        value(&scrape, r#"eventbridge_receipt_to_delivery_seconds_sum{destination="notion"}"#).unwrap()
+            < 30.0
     );
 }
 

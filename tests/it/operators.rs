@@ -55,7 +55,7 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     service.until_finished(1).await;
     let well = eventbridge(&service, &["status"]).await;
     let said = json_of(&well);
-    assert_eq!((well.status.code(), said["verdict"].clone()), (Some(0), json!("ok")), "{said}");
+    assert_eq!((well.status.code(), said["level"].clone()), (Some(0), json!("ok")), "{said}");
     assert_eq!(said["headline"], "All is well");
     assert!(said["sentences"][0].as_str().unwrap().starts_with("The last event arrived"), "{said}");
     assert_eq!(said["destinations"][0]["name"], "notion");
@@ -73,11 +73,11 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     database.change(pause).await;
     let paused = run(database.url().expose_secret(), &["status", "--json"]).await;
     let said = json_of(&paused);
-    assert_eq!((paused.status.code(), said["verdict"].clone()), (Some(2), json!("critical")), "{said}");
+    assert_eq!((paused.status.code(), said["level"].clone()), (Some(2), json!("critical")), "{said}");
     assert!(said["sentences"][0].as_str().unwrap().contains("set a new NOTION_API_KEY"), "{said}");
 
     let away = run("postgres://eventbridge@localhost/eventbridge?host=%2Fnonexistent", &["status"]).await;
-    assert_eq!((away.status.code(), json_of(&away)["verdict"].clone()), (Some(2), json!("critical")));
+    assert_eq!((away.status.code(), json_of(&away)["level"].clone()), (Some(2), json!("critical")));
     let unset = run("", &["status"]).await;
     assert_eq!(unset.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&unset.stderr).contains("DATABASE_URL"), "{unset:?}");
@@ -132,7 +132,7 @@ async fn status_goes_on_looking_until_it_is_told_to_stop() {
     let mut looks = BufReader::new(watching.stdout.take().unwrap()).lines();
     for _ in 0..2 {
         let look = within("it looks", looks.next_line()).await.unwrap().expect("a line for each look");
-        assert!(serde_json::from_str::<Value>(&look).unwrap()["verdict"].is_string(), "{look}");
+        assert!(serde_json::from_str::<Value>(&look).unwrap()["level"].is_string(), "{look}");
     }
     let pid = watching.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
@@ -357,10 +357,10 @@ async fn acknowledge_silences_a_group_of_failures_until_that_is_taken_back() {
     let known = acknowledge(&["--note", "It is known."]).await;
     assert_eq!(known["failure"]["note"], "It is known.");
     assert_eq!(known["failure"], service.get(&format!("/api/v1/failures/{group}")).await.json());
-    assert_eq!(status().await["verdict"], "ok");
+    assert_eq!(status().await["level"], "ok");
     let back = acknowledge(&["--revoke"]).await;
     assert_eq!((&back["changed"], &back["failure"]["acknowledged"]), (&json!(true), &json!(false)), "{back}");
-    assert_eq!(status().await["verdict"], "warning");
+    assert_eq!(status().await["level"], "warning");
     assert_eq!(acknowledge(&["--revoke"]).await["changed"], false);
     for (arguments, code) in [
         (&["acknowledge", "unknown", "--note", "x"][..], 1),

@@ -256,8 +256,11 @@ async fn a_lanes_completion_with_nul_in_it_is_recorded_without() {
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let remote =
         Remote { id: "pa\0ge".into(), url: Some("https://no\0tion".into()), place: Some("so\0urce".into()) };
-    let object =
-        RemoteObject { execution: head.id, remote: remote.clone(), written: json!({"na\0me": ["te\0xt"]}) };
+    let object = RemoteObject {
+        execution: head.id,
+        remote: remote.clone(),
+        written: Some(json!({"na\0me": ["te\0xt"]})),
+    };
     let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![ExecutionId(head.id.0 + 1)] };
     let lane =
@@ -268,7 +271,7 @@ async fn a_lanes_completion_with_nul_in_it_is_recorded_without() {
         shown.remote,
         Remote { id: "page".into(), url: Some("https://notion".into()), place: Some("source".into()) }
     );
-    assert_eq!(shown.written, json!({"name": ["text"]}));
+    assert_eq!(shown.written, Some(json!({"name": ["text"]})));
 }
 
 #[tokio::test]
@@ -287,7 +290,8 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
             "cancelled by jane; its state was on its way already, and is shown"
         };
         let remote = Remote { id: "page".into(), url: None, place: None };
-        let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
+        let object =
+            RemoteObject { execution: newest, remote: remote.clone(), written: Some(json!({"a": 1})) };
         let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
         let fate = Fate::Shown { object, superseded: vec![head.id] };
         let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };
@@ -296,7 +300,7 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
         assert_eq!((row.status.as_str(), row.reason.as_deref()), ("cancelled", Some(reason)));
         assert_eq!(row.remote_id.as_deref(), Some("page"));
         let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
-        assert_eq!((shown.execution, shown.written), (newest, Value::Null));
+        assert_eq!((shown.execution, shown.written), (newest, None));
     }
 }
 
@@ -436,12 +440,12 @@ async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_writte
     let in_doubt = rows::executions().in_doubt();
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
     let remote = Remote { id: "page".into(), url: None, place: None };
-    let object = RemoteObject { execution: newest, remote: remote.clone(), written: json!({"a": 1}) };
+    let object = RemoteObject { execution: newest, remote: remote.clone(), written: Some(json!({"a": 1})) };
     let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![head.id] };
     let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };
     assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
-    assert_eq!((shown.execution, shown.written), (newest, Value::Null));
+    assert_eq!((shown.execution, shown.written), (newest, None));
     assert_eq!(queue.store.reports.execution(newest).await.unwrap().unwrap().status, "success");
 }

@@ -19,18 +19,18 @@ pub(super) struct Section {
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// The worst level.
-    verdict: &'static str,
+    result: &'static str,
     sections: Vec<Section>,
 }
 
 impl Report {
     pub(super) fn of(sections: Vec<Section>) -> Self {
-        let verdict = match worst(&sections) {
+        let result = match worst(&sections) {
             Level::Good | Level::Note => "good",
             Level::Warning => "warnings",
-            Level::Problem => "broken",
+            Level::Problem => "problems",
         };
-        Self { verdict, sections }
+        Self { result, sections }
     }
 
     /// 0 if everything works, 1 with warnings, 2 if something does not work.
@@ -117,13 +117,13 @@ mod tests {
     #[test]
     fn the_worst_level_decides_and_nothing_can_control_the_terminal() {
         let good = report(vec![Finding::good("a"), Finding::note("b")]);
-        assert_eq!((good.exit_code(), good.verdict), (0, "good"));
+        assert_eq!((good.exit_code(), good.result), (0, "good"));
         let mixed = report(vec![
             Finding::warning("a\u{1b}[2J", "do this"),
             Finding::problem("b", "do that"),
             Finding::good("c"),
         ]);
-        assert_eq!((mixed.exit_code(), mixed.verdict), (2, "broken"));
+        assert_eq!((mixed.exit_code(), mixed.result), (2, "problems"));
         let text = mixed.to_text(false, Some(80));
         assert!(text.contains("1 problem to fix, and 1 warning.") && text.contains("→ do that"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");

@@ -9,7 +9,7 @@ use crate::destinations::{self, Instance};
 use crate::domain::audit::Action;
 use crate::domain::delivery::Remote;
 use crate::domain::source::SourceCatalog;
-use crate::store::{Erased, Store, WrittenPage};
+use crate::store::{Erased, Store, WrittenEntry};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
 use serde::Serialize;
@@ -28,7 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct ForgetArgs {
-    /// The customer's id in Stripe (`cus_…`), or an e-mail address
+    /// The customer's id at the sender, such as `cus_…`, or an e-mail address
     #[arg(value_name = "CUSTOMER")]
     person: String,
     /// Also removes what was written about them at the destinations, such as pages
@@ -81,22 +81,22 @@ struct ShownPage {
 }
 
 pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
-    let wanted = person::read(&args.person)?;
     let vars = environment::vars()?;
+    let sources = command_context::sources(&vars);
+    let named = person::read(&args.person, &sources)?;
     environment::start_log(&vars, LogFormat::Text);
     let mut reader = Reader::new(&vars);
     // Only removing pages needs the destinations.
     let instances = if args.pages {
-        let names = config::instances(&mut reader);
-        destinations::configure(&mut reader, &names, command_context::sources(&vars).types())
+        let configured = config::instances(&mut reader);
+        destinations::configure(&mut reader, &configured, sources.types())
     } else {
         Vec::new()
     };
     let instances = reader.finish(instances)?;
     let store = command_context::connect(&command_context::database(&vars)?, 2)?;
     command_context::require_schema(&store).await?;
-    let sources = command_context::sources(&vars);
-    let (known, events) = person::find(&store, &sources, wanted).await?;
+    let (known, events) = person::find(&store, &sources, named).await?;
     let found = person::summary(&known, events.len());
     let question = format!("{found}. Remove their data permanently?");
     if !args.dry_run && !events.is_empty() && !prompt::agrees(&question, args.yes).await? {
@@ -104,7 +104,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     }
     let mut pages = BTreeSet::new();
     for some in events.chunks(500) {
-        pages.extend(store.erasure.pages_of(some).await?);
+        pages.extend(store.erasure.entries_of(some).await?);
     }
     if !args.dry_run && !events.is_empty() {
         // If it is interrupted, it has removed something all the same.
@@ -193,7 +193,7 @@ async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<
 async fn remove_pages(
     store: &Store,
     instances: &[Instance],
-    pages: BTreeSet<WrittenPage>,
+    pages: BTreeSet<WrittenEntry>,
 ) -> (Vec<ShownPage>, Vec<ShownPage>) {
     let (mut trashed, mut remaining) = (Vec::new(), Vec::new());
     for page in pages {
@@ -212,8 +212,8 @@ async fn remove_pages(
     (trashed, remaining)
 }
 
-fn shown(page: WrittenPage, failure: Option<String>) -> ShownPage {
-    let WrittenPage { destination, id, url } = page;
+fn shown(page: WrittenEntry, failure: Option<String>) -> ShownPage {
+    let WrittenEntry { destination, id, url } = page;
     ShownPage { destination, id, url, failure }
 }
 

@@ -12,20 +12,18 @@ use anyhow::bail;
 /// An address with more customers than this does not belong to one person.
 const CUSTOMERS_MAX: usize = 50;
 
-/// Parses what was typed: a Stripe id of a customer or guest, or an e-mail address. Anything else is
+/// Parses what was typed: the sender's id of a customer, or an e-mail address. Anything else is
 /// refused, because it could be in the events of other people.
-pub(super) fn read(text: &str) -> anyhow::Result<Person> {
+pub(super) fn read(text: &str, sources: &Registry) -> anyhow::Result<Person> {
     let text = text.trim();
-    if is_customer(text) {
+    if sources.is_person_id(text) {
         return Ok(Person { customers: vec![text.to_owned()], email: None });
     }
     if is_email(text) {
         return Ok(Person { customers: Vec::new(), email: Some(text.to_owned()) });
     }
-    bail!(
-        "{:?} is neither a customer id, which begins with cus_, nor an e-mail address in ASCII",
-        plain(text)
-    );
+    let (text, ids) = (plain(text), sources.person_ids());
+    bail!("{text:?} is neither a customer id ({ids}) nor an e-mail address in ASCII");
 }
 
 /// The events that name the person. With an address, the ids of the customers in these events are
@@ -68,7 +66,7 @@ async fn customers(
             continue;
         };
         let entry = sources.index_entry(&event.source, &event.facts(), &payload.body);
-        let Some(customer) = entry.customer.filter(|id| is_customer(id)) else { continue };
+        let Some(customer) = entry.customer.filter(|id| sources.is_person_id(id)) else { continue };
         if entry.terms.contains(&address) && !customers.contains(&customer) {
             customers.push(customer);
         }
@@ -95,14 +93,6 @@ async fn search(store: &Store, person: &Person) -> anyhow::Result<Vec<i64>> {
     }
 }
 
-fn is_customer(text: &str) -> bool {
-    let rest = text.strip_prefix("cus_").or_else(|| text.strip_prefix("gcus_"));
-    rest.is_some_and(|rest| {
-        (4..=200).contains(&rest.len())
-            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    })
-}
-
 /// Only ASCII, because bodies may encode other letters in more than one way.
 fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
@@ -119,11 +109,13 @@ fn is_email(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Reader, Vars};
 
     #[test]
     fn only_customer_ids_and_addresses_are_accepted() {
+        let sources = Registry::configure(&mut Reader::new(&Vars::default()), &[]);
         for (text, is_id) in [("cus_Jane1", true), (" gcus_1Q0a ", true), ("Jane+x@Example.co.uk", false)] {
-            let person = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let person = read(text, &sources).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(
                 (person.customers.len(), person.email.is_some()),
                 (usize::from(is_id), !is_id),
@@ -144,7 +136,7 @@ mod tests {
             "e",
             "\u{1b}[2J",
         ] {
-            assert!(read(text).is_err(), "{text}");
+            assert!(read(text, &sources).is_err(), "{text}");
         }
     }
 

@@ -55,6 +55,7 @@ pub const KIND: Kind = Kind {
         ("API_KEY", "the token (ntn_…) of your Notion integration"),
         ("DATABASE_ID", "the link to your Notion database, or its id"),
     ],
+    secrets: &["API_KEY"],
     remote_ids: links::page_ids,
     remedy: remedies::of_class,
     ..Kind::new("notion", configure)

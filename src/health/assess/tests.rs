@@ -22,8 +22,7 @@ fn pending_for(oldest: Duration) -> Destination {
     Destination {
         name: "notion".to_owned(),
         pending: 4,
-        oldest: Some(oldest),
-        oldest_execution: Some(42),
+        oldest: Some(OldestPending { execution: 42, waited: oldest }),
         clears_in: Some(TimeDelta::seconds(104)),
         ..Destination::default()
     }
@@ -50,7 +49,7 @@ fn busy_hours(number: i64) -> Vec<BusyHour> {
 
 fn snapshot(destinations: Vec<Destination>) -> Snapshot {
     let arrivals = Arrivals { last_at: Some(now() - TimeDelta::seconds(41)), busy_hours: busy_hours(10) };
-    Snapshot { now: now(), arrivals, destinations, has_worker: true, ..Snapshot::default() }
+    Snapshot { now: now(), arrivals, destinations, has_worker: Some(true), ..Snapshot::default() }
 }
 
 fn well() -> Snapshot {
@@ -88,7 +87,7 @@ fn open_failures(count: usize) -> Snapshot {
         is_money_cut: false,
         sample: 42,
     };
-    Snapshot { open_failures: OpenFailures { count, groups: vec![group] }, ..well() }
+    Snapshot { failures: Failures::Open(OpenFailures { count, groups: vec![group] }), ..well() }
 }
 
 fn recent_failures() -> Snapshot {
@@ -100,8 +99,8 @@ fn recent_failures() -> Snapshot {
         first_at: ago(1),
         sample: 42,
     };
-    let groups = vec![group("validation_error", Some("3f2a")), group("", None)];
-    Snapshot { recent_failures: RecentFailures { groups, more: 3 }, ..well() }
+    let groups = vec![group("validation_error", Some("3f2a")), group("api_error", None)];
+    Snapshot { failures: Failures::Recent(RecentFailures { groups, more: 3 }), ..well() }
 }
 
 /// Every alert switched off that can be.
@@ -133,14 +132,15 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
     let off = || Thresholds { alerts: NO_ALERTS, ..default() };
     let behind = |oldest| snapshot(vec![pending_for(minutes(oldest))]);
     let paused = |minutes| snapshot(vec![paused_for(minutes)]);
-    let idle_without_worker = Snapshot { has_worker: false, ..well() };
-    let nothing_to_do = Snapshot { has_worker: false, ..snapshot(Vec::new()) };
+    let idle_without_worker = Snapshot { has_worker: Some(false), ..well() };
+    let nothing_to_do = Snapshot { has_worker: Some(false), ..snapshot(Vec::new()) };
     let first = Snapshot { arrivals: Arrivals::default(), ..snapshot(Vec::new()) };
     let (ok, warning, critical) = (Level::Ok, Level::Warning, Level::Critical);
     let cases: Vec<(Snapshot, Thresholds, Level, &str, &[&str])> = vec![
         (well(), default(), ok, "All is well", &[]),
         (first, default(), ok, "Waiting for the first event", &[]),
         (nothing_to_do, default(), ok, "All is well", &[]),
+        (Snapshot { has_worker: None, ..well() }, default(), ok, "All is well", &[]),
         (idle_without_worker, default(), critical, "No worker is running", &[]),
         // A backlog is a warning early, and critical when it raises an alert.
         (behind(4), default(), ok, "All is well", &[]),
@@ -178,7 +178,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
             default(),
             warning,
             "Deliveries have failed",
-            &["failures notion validation_error 3f2a", "failures notion unknown", "failures more"],
+            &["failures notion validation_error 3f2a", "failures notion api_error", "failures more"],
         ),
         (recent_failures(), off(), warning, "Deliveries have failed", &[]),
     ];
@@ -194,7 +194,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
 fn the_sentences_say_what_is_wrong_and_what_to_do() {
     let (worst, rest) = ("the first sentence", "the last sentence");
     let paused = snapshot(vec![paused_for(60)]);
-    let without_worker = Snapshot { has_worker: false, ..well() };
+    let without_worker = Snapshot { has_worker: Some(false), ..well() };
     let uncounted =
         Destination { is_more: true, clears_in: None, pending: 20_312, ..pending_for(minutes(1)) };
     let first = Snapshot { arrivals: Arrivals::default(), ..snapshot(Vec::new()) };
@@ -260,7 +260,7 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn a_paused_destination_comes_before_everything_else() {
-    let snapshot = Snapshot { has_worker: false, ..snapshot(vec![paused_for(60)]) };
+    let snapshot = Snapshot { has_worker: Some(false), ..snapshot(vec![paused_for(60)]) };
     let found = assess(&snapshot, &Thresholds::default()).findings;
     assert_eq!(found.iter().map(|one| one.matter).collect::<Vec<_>>(), [Matter::Paused, Matter::NoWorker]);
 }
@@ -286,10 +286,10 @@ fn an_alert_says_since_when_and_where_to_look() {
     let rejected = notices(&rejected(5)).remove(0);
     assert_eq!((rejected.0.remedy.as_str(), rejected.1), ("Set it.", Some(ago(10))));
 
-    for (told, places) in notices(&recent_failures()).iter().zip([
+    for (found, places) in notices(&recent_failures()).iter().zip([
         ["/api/v1/failures/3f2a", "eventbridge why 42", "eventbridge retry --failure 3f2a"],
         ["/api/v1/failures ", "eventbridge why 42", "eventbridge retry 42"],
     ]) {
-        assert!(places.iter().all(|place| told.0.remedy.contains(place)), "{told:?}");
+        assert!(places.iter().all(|place| found.0.remedy.contains(place)), "{found:?}");
     }
 }

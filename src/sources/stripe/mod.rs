@@ -50,6 +50,8 @@ pub const KIND: Kind = Kind {
         "event_id_invalid",
     ],
     presets: event_type::PRESETS,
+    is_person_id: object::is_customer_id,
+    person_ids: "cus_…, gcus_…",
     spelling: Some(event_type::without_thin_prefix),
     ..Kind::new("stripe", "Stripe", configure)
 };

@@ -1,9 +1,9 @@
-//! Where the database is, and how sure of it one must be.
+//! The address of the database, and whether its server must prove its identity.
 //!
-//! The driver takes any server at its word unless the address says otherwise: it asks for TLS, and goes
-//! on without where there is none. Inside one machine or a private network that is as it should be. On
-//! the way to a server elsewhere anybody could answer in its place, so there a certificate for its name
-//! is wanted, unless the address says with `sslmode` what will do.
+//! By default the driver asks for TLS, continues without it if the server has none, and checks no
+//! certificate. On one machine or in a private network that is sufficient. On the way to any other server an
+//! attacker could answer in its place, so there a certificate for its name is required, unless the address
+//! has an `sslmode`.
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};

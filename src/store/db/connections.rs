@@ -386,7 +386,7 @@ impl Renewal {
             is_due
         });
         if renewed {
-            warn!("the database takes no writes; its connections are made anew, to follow it if it moved");
+            warn!("the database refuses writes; reconnecting, in case it moved");
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   which blank lines separate, run one by one. Only such a migration can build an index concurrently. If
 //!   it is interrupted, all its statements run again.
 //! - A change of a table waits 5 s for its lock, because every later statement queues behind it. It then
-//!   gives way, and the caller tries again. A concurrent index build blocks nobody and waits without limit.
+//!   gives way, and the caller tries again. A concurrent index build blocks no other statement and waits without limit.
 //! - The next version of the program migrates while replicas of this one still run, so a migration may add
 //!   tables, columns and indexes, but never removes or renames what this version uses. A schema that a newer
 //!   program has migrated further is left as it is, so that the operator can go back to this program.
@@ -51,7 +51,7 @@ const LOCK_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a statement waits for the lock of a table.
 const TABLE_LOCK_TIMEOUT: &str = "5s";
 
-/// How a statement begins that blocks nobody, and so may wait without limit.
+/// How a statement begins that blocks no other one, and so may wait without limit.
 const CONCURRENT: &[&str] = &["create index concurrently", "drop index concurrently"];
 
 /// Why migrations were not applied.

@@ -47,9 +47,9 @@ impl Db {
     /// Reads the facts over a connection of its own, which reports why it cannot be made.
     pub async fn server_info(&self) -> Result<ServerInfo, MigrateError> {
         let options = self.pool.direct_options();
-        let looked = tokio::time::timeout(TIMEOUT, look(&options)).await;
-        match looked {
-            Ok(looked) => looked.map_err(|error| MigrateError::of(&error, &options)),
+        let info = tokio::time::timeout(TIMEOUT, read(&options)).await;
+        match info {
+            Ok(info) => info.map_err(|error| MigrateError::of(&error, &options)),
             Err(_) => Err(MigrateError::Away(format!(
                 "no answer within {} s (at {}, port {})",
                 TIMEOUT.as_secs(),
@@ -60,7 +60,7 @@ impl Db {
     }
 }
 
-async fn look(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
+async fn read(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
     let mut connection = PgConnection::connect_with(options).await?;
     let server = sqlx::query!(
         r#"

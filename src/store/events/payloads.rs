@@ -24,7 +24,7 @@ pub struct SignedPayload {
 pub struct RemovedPayload {
     /// The time of removal.
     pub at: DateTime<Utc>,
-    /// `retention` or `forgotten`.
+    /// `retention` or `erasure`.
     pub why: String,
 }
 

@@ -47,7 +47,8 @@ impl Interventions {
         let rows = sqlx::query!(
             r#"
             with found as (
-                -- In their order, and none that somebody has just now, so that nobody waits in a circle.
+                -- In the order of all statements that lock many rows, and without locked ones, so that there is
+                -- no deadlock.
                 select executions.id
                   from eventbridge.executions
                   join eventbridge.events on events.id = event_key and payload_removed_at is null

@@ -46,9 +46,9 @@ pub struct Erased {
     pub busy: Vec<i64>,
 }
 
-/// A page that was written about a customer.
+/// What was written about a customer, such as a page.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WrittenPage {
+pub struct WrittenEntry {
     /// The destination instance that wrote it.
     pub destination: String,
     /// The destination's id of it.
@@ -105,8 +105,8 @@ impl Erasure {
         Ok(Named { position: row.position, events: row.events, is_last: row.is_last })
     }
 
-    /// The pages that were written for these events and for their objects.
-    pub async fn pages_of(&self, events: &[i64]) -> Result<Vec<WrittenPage>, StoreError> {
+    /// The entries that were written at destinations for these events and for their objects.
+    pub async fn entries_of(&self, events: &[i64]) -> Result<Vec<WrittenEntry>, StoreError> {
         let rows = sqlx::query!(
             r#"
             select destination, remote_id as "id!", min(remote_url) as url
@@ -119,7 +119,7 @@ impl Erasure {
         )
         .fetch_all(&self.pool)
         .await?;
-        let pages = rows.into_iter().map(|row| WrittenPage {
+        let pages = rows.into_iter().map(|row| WrittenEntry {
             destination: row.destination,
             id: row.id,
             url: row.url,
@@ -138,7 +138,7 @@ impl Erasure {
                 select id, event_key, status, lane, reason
                   from eventbridge.executions
                  where event_key = any (array (select id from named))
-                 -- In the order in which verdicts lock them, so that nobody waits in a circle.
+                 -- In the order in which completions lock them, so that there is no deadlock.
                  order by id
                    for update
             ), busy as (
@@ -172,8 +172,8 @@ impl Erasure {
                  using found_by
                  where not $2 and search_terms.term = found_by.term and search_terms.event_key = found_by.event_key
             ), without_facts as (
-                -- A row stays, also where there was none yet: whoever read the body before it went and
-                -- has not indexed it yet adds nothing then.
+                -- A row stays, also if there was none: an indexer that has read the body but not indexed it
+                -- then adds nothing.
                 insert into eventbridge.event_facts as known (event_key, terms)
                 select id, '{}' from doomed where not $2
                 on conflict (event_key) do update

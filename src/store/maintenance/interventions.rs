@@ -41,7 +41,7 @@ impl Interventions {
         let row = sqlx::query!(
             r#"
             with found as (
-                -- Locked, so that the state told is the one that decided.
+                -- Locked, so that the returned state is the one that decided.
                 select id, status,
                        (select payload_removed_by from eventbridge.events where events.id = event_key) as removed
                   from eventbridge.executions
@@ -83,7 +83,7 @@ impl Interventions {
         let row = sqlx::query!(
             r#"
             with found as (
-                -- Locked, so that the state told is the one that decided.
+                -- Locked, so that the returned state is the one that decided.
                 select id, status from eventbridge.executions where id = $1 for update
             ), cancelled as (
                 update eventbridge.executions

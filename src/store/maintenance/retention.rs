@@ -146,7 +146,7 @@ impl Retention {
                 -- id. What messages have in common stays with their group.
                 update eventbridge.executions
                    set reason = case when status in ('failed', 'skipped') and reason is not null
-                                     then 'what was said of it went with its payload' else reason end,
+                                     then 'its reason was removed with its payload' else reason end,
                        remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1')
                  where not $5 and not $6 and id = any (array (select id from doomed_executions))
                    and (status in ('failed', 'skipped') and reason is not null or remote_url ~ '-[0-9a-f]{32}$')

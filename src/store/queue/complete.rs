@@ -182,7 +182,7 @@ impl Queue {
                        -- The same key as in `Store::group_failures`.
                        failure_group = case when released.status = 'failed' then
                            left(encode(sha256(convert_to(concat_ws(
-                               chr(10), destination, coalesce(released.error_class, ''), released.pattern),
+                               chr(10), destination, released.error_class, released.pattern),
                                'UTF8')), 'hex'), 16) end,
                        response_code = released.response_code,
                        duration_ms = released.duration_ms,
@@ -202,7 +202,7 @@ impl Queue {
             ), grouped as (
                 insert into eventbridge.failure_groups (key, destination, error_class, pattern)
                 -- In one order, so that two who bring the same groups cannot wait for each other in a circle.
-                select distinct on (failure_group) failure_group, destination, coalesce(error_class, ''), pattern
+                select distinct on (failure_group) failure_group, destination, error_class, pattern
                   from finished
                  where failure_group is not null
                    and not exists (select from eventbridge.failure_groups as known where known.key = failure_group)

@@ -40,7 +40,7 @@ pub struct RemoteObject {
     /// The object's page.
     pub remote: Remote,
     /// What was last written to it.
-    pub written: Value,
+    pub written: Option<Value>,
 }
 
 /// The result of an attempt for a lane: for its head and the states behind it.
@@ -83,7 +83,7 @@ impl CompletedLane {
         let mut bare = Self { head: self.head.without_texts(), ..self.clone() };
         if let Fate::Shown { object, .. } = &mut bare.fate {
             object.remote.url = None;
-            object.written = Value::Null;
+            object.written = None;
         }
         bare
     }
@@ -266,7 +266,7 @@ impl Queue {
             ), shown as (
                 insert into eventbridge.remote_objects as known
                        (lane, remote_id, remote_url, remote_place, execution_id, written)
-                -- Of what was cancelled or forgotten meanwhile nothing is kept; the next state is written whole.
+                -- If it was cancelled or erased meanwhile, nothing of it is kept; the next state is written in full.
                 select $10, $8, $9, $14, $3,
                        case when exists (select from newest where may_succeed) then $11 else 'null'::jsonb end
                  where $5 and exists (select from released)
@@ -292,7 +292,7 @@ impl Queue {
             shown.map(|shown| without_nul(&shown.remote.id)),
             shown.and_then(|shown| shown.remote.url.as_deref()).map(without_nul),
             lane,
-            shown.map(|shown| value_without_nul(&shown.written)),
+            shown.and_then(|shown| shown.written.as_ref()).map(value_without_nul),
             milliseconds(head.duration),
             head.request_id.as_deref().map(without_nul),
             shown.and_then(|shown| shown.remote.place.as_deref()).map(without_nul),
@@ -325,13 +325,13 @@ impl Queue {
                        response_code = $6, duration_ms = $7, crashes = 0, crashes_alone = 0,
                        -- The same key as in `Store::group_failures`.
                        failure_group = left(encode(sha256(convert_to(concat_ws(
-                           chr(10), destination, coalesce($5, ''), $10::text), 'UTF8')), 'hex'), 16),
+                           chr(10), destination, $5::text, $10::text), 'UTF8')), 'hex'), 16),
                        started_at = coalesce(started_at, now()), finished_at = now()
                  where id = (select id from given_up) and status in ('pending', 'running')
                 returning id, failure_group, destination
             ), grouped as (
                 insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                select failure_group, destination, coalesce($5, ''), $10 from refused
+                select failure_group, destination, $5::text, $10 from refused
                 on conflict do nothing
             ), again as (
                 update eventbridge.executions

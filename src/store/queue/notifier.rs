@@ -63,7 +63,7 @@ impl Notifier {
         self.0.elsewhere.notify_one();
     }
 
-    /// Waits for the next notification; one that came while nobody waited counts.
+    /// Waits for the next notification; one that came before the call counts.
     pub async fn notified(&self) {
         self.0.here.notified().await;
     }
@@ -103,7 +103,7 @@ impl Notifier {
     async fn receive(&self, db: &Db) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(&db.pool.one_to_listen()).await?;
         listener.listen(CHANNEL).await?;
-        // Work may have arrived while nobody listened.
+        // Work may have arrived before it listened.
         self.0.here.notify_one();
         let mut outdated = pin!(db.pool.outdated());
         loop {

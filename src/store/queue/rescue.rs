@@ -49,7 +49,7 @@ impl Queue {
         let rows = sqlx::query!(
             r#"
             with silent as (
-                -- One whose row somebody holds is left to the next look: it must not keep the others waiting.
+                -- A locked row is left to the next round: it must not keep the others waiting.
                 select id from eventbridge.workers
                  where heartbeat_at < now() - $1::bigint * interval '1 millisecond'
                    for update skip locked
@@ -72,7 +72,7 @@ impl Queue {
                  where leases.execution_id = orphans.execution_id
                 returning leases.execution_id, leases.fence
             ), in_order as (
-                -- As all who lock many of them, so that nobody waits in a circle.
+                -- In the order of all statements that lock many rows, so that there is no deadlock.
                 select id
                   from eventbridge.executions
                  where id = any (array (select execution_id from released))
@@ -93,12 +93,12 @@ impl Queue {
                                chr(10), destination, 'worker_lost', $7::text), 'UTF8')), 'hex'), 16) end,
                        reason = case when given_up
                                      then $6
-                                     else 'its worker died or stood still; it is tried again, alone' end
+                                     else 'its worker died or stalled; it is tried again, alone' end
                   from released
                   cross join lateral (
                        select crashes_alone + ran_alone::integer >= $5 as given_up
                          from eventbridge.executions as before
-                        where before.id = released.execution_id) as verdict
+                        where before.id = released.execution_id) as decision
                  where executions.id = released.execution_id
                    and executions.id = any (array (select id from in_order))
                 returning executions.id, released.fence, started_at, failure_group, destination
@@ -114,7 +114,7 @@ impl Queue {
                        (execution_id, fence, started_at, duration_ms, outcome, error_class, message)
                 select id, fence, started_at,
                        least(extract(epoch from now() - started_at) * 1000, 2147483647)::integer,
-                       'crashed', 'worker_lost', 'its worker died or stood still'
+                       'crashed', 'worker_lost', 'its worker died or stalled'
                   from rescued
             )
             select id as "id!", destination as "destination!", failure_group is not null as "is_given_up!"

@@ -18,13 +18,20 @@ pub struct Backlog {
     pub pending: u64,
     /// Whether there are more than were counted.
     pub is_more: bool,
-    /// How long the oldest counted execution has waited since it was created or retried by an operator;
-    /// `None` if none waits. Executions of bulk operations wait for all others, and are left out.
-    pub oldest: Option<Duration>,
-    /// The counted execution that was created first.
-    pub oldest_execution: Option<i64>,
+    /// The counted execution that has waited longest; `None` if none waits. Executions of bulk operations
+    /// wait for all others, and are left out.
+    pub oldest: Option<OldestPending>,
     /// Since when the instance is paused, if it is.
     pub paused_since: Option<DateTime<Utc>>,
+}
+
+/// The pending execution that has waited longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldestPending {
+    /// The execution.
+    pub execution: i64,
+    /// The time since it was created or retried by an operator.
+    pub waited: Duration,
 }
 
 impl Reports {
@@ -36,18 +43,20 @@ impl Reports {
         let rows = sqlx::query!(
             r#"
             select wanted.name as "destination!", paused_since, pending as "pending!", is_more as "is_more!",
-                   (extract(epoch from now() - oldest) * 1000)::bigint as oldest_ms, oldest_execution
+                   (extract(epoch from now()) * 1000)::bigint - oldest[1] as oldest_ms,
+                   oldest[2] as oldest_execution
               from unnest($1::text[]) as wanted (name)
               left join eventbridge.destinations on destinations.name = wanted.name
              cross join lateral (
                    select sum(of_class.pending)::bigint as pending,
                           min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
-                          min(of_class.oldest_execution) filter (where class.name <> 'bulk') as oldest_execution,
                           bool_or(of_class.pending = $2) as is_more
                      from (values ('fresh'), ('retry'), ('quarantined'), ('bulk')) as class (name)
                     cross join lateral (
-                          select count(*) as pending, min(waits_since) as oldest, min(id) as oldest_execution
-                            from (select id, greatest(created_at, retried_at) as waits_since
+                          select count(*) as pending, min(array[waits_since, id]) as oldest
+                            from (select id,
+                                         (extract(epoch from greatest(created_at, retried_at)) * 1000)::bigint
+                                             as waits_since
                                     from eventbridge.executions
                                    where status = 'pending' and destination = wanted.name
                                      and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
@@ -65,8 +74,10 @@ impl Reports {
             destination: row.destination,
             pending: u64::try_from(row.pending).unwrap_or_default(),
             is_more: row.is_more,
-            oldest: row.oldest_ms.map(of_milliseconds),
-            oldest_execution: row.oldest_execution,
+            oldest: row
+                .oldest_ms
+                .zip(row.oldest_execution)
+                .map(|(waited, execution)| OldestPending { execution, waited: of_milliseconds(waited) }),
             paused_since: row.paused_since,
         });
         Ok(backlog.collect())

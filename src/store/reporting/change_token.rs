@@ -17,7 +17,7 @@ impl Reports {
     /// Reads the tokens. The cost does not depend on the size of tables: four sequences, the current leases,
     /// the destinations, and the last two minutes of the statistics.
     pub async fn change_token(&self) -> Result<ChangeToken, StoreError> {
-        let tide = sqlx::query_as!(
+        let token = sqlx::query_as!(
             ChangeToken,
             r#"
             select concat_ws(' ',
@@ -38,6 +38,6 @@ impl Reports {
         )
         .fetch_one(&self.reading)
         .await?;
-        Ok(tide)
+        Ok(token)
     }
 }

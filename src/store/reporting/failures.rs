@@ -193,7 +193,7 @@ impl FailureGroups {
             select wanted.key as "key!", currency as "currency!", sum(amount_minor)::text as "sum!"
               from unnest($1::text[]) as wanted (key)
              cross join lateral (
-                   select distinct on (told.subject) currency, amount_minor
+                   select distinct on (subjects.subject) currency, amount_minor
                      from (select event_key
                              from eventbridge.executions
                             where failure_group = wanted.key and status = 'failed'
@@ -201,13 +201,12 @@ impl FailureGroups {
                             limit $2) as newest
                      join eventbridge.event_facts using (event_key)
                     cross join lateral (
-                          -- A third row from anywhere is looked up only where the facts are from before they
-                          -- told of what they are.
+                          -- The event is read only if its facts name no subject.
                           select coalesce(subject, (select coalesce(object_id, event_id)
                                                       from eventbridge.events
-                                                     where events.id = newest.event_key)) as subject) as told
+                                                     where events.id = newest.event_key)) as subject) as subjects
                     where amount_minor is not null and currency is not null
-                    order by told.subject, event_key desc) as object
+                    order by subjects.subject, event_key desc) as object
              group by wanted.key, currency
              order by wanted.key, currency
             "#,
@@ -305,11 +304,11 @@ impl FailureGroups {
             with grouped as (
                 update eventbridge.executions
                    set failure_group = left(encode(sha256(convert_to(concat_ws(
-                           chr(10), destination, coalesce(error_class, ''), alike.pattern), 'UTF8')), 'hex'), 16)
+                           chr(10), destination, error_class, alike.pattern), 'UTF8')), 'hex'), 16)
                   from unnest($1::bigint[], $2::text[]) as alike (id, pattern)
                  where executions.id = alike.id and status = 'failed' and failure_group is null
                    and executions.id = any ($1)
-                returning failure_group, destination, coalesce(error_class, '') as error_class, alike.pattern
+                returning failure_group, destination, error_class, alike.pattern
             )
             insert into eventbridge.failure_groups (key, destination, error_class, pattern)
             select distinct on (failure_group) failure_group, destination, error_class, pattern

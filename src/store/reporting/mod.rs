@@ -13,7 +13,7 @@ mod stories;
 mod time_series;
 
 pub use audit::AuditRow;
-pub use backlog::{BACKLOG_COUNTED_MAX, Backlog};
+pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, OldestPending};
 pub use bulk_progress::{BULK_OPERATION_COUNTED_MAX, BulkOperation, BulkOperationState};
 pub use change_token::ChangeToken;
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};

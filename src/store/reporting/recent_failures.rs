@@ -1,4 +1,4 @@
-//! Recent failures, for alerts, and whether a worker is running.
+//! Recent failures, for alerts.
 
 use super::Reports;
 use crate::store::db::{StoreError, milliseconds};
@@ -11,7 +11,7 @@ const COUNTED_MAX: i64 = 1_000;
 /// The most groups that are returned one by one.
 pub const GROUPS_MAX: u32 = 20;
 
-/// What failed recently and nobody has acknowledged.
+/// What failed recently and is not acknowledged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentFailures {
     /// At most [`GROUPS_MAX`] groups; those of which an alert was sent come first.
@@ -25,7 +25,7 @@ pub struct RecentFailures {
 pub struct RecentFailureGroup {
     /// The destination instance.
     pub destination: String,
-    /// The class of the failures; empty if there is none.
+    /// The class of the failures.
     pub class: String,
     /// The key of the failure group; `None` for executions that are in no group yet.
     pub group: Option<String>,
@@ -44,7 +44,7 @@ impl Reports {
         let rows = sqlx::query!(
             r#"
             with failing as (
-                select failure_groups.*, is_told
+                select failure_groups.*, is_notified
                   from eventbridge.failure_groups
                  cross join lateral (
                        select finished_at
@@ -55,11 +55,11 @@ impl Reports {
                  cross join lateral (
                        select exists (select from eventbridge.alerts
                                        where resolved_at is null and kind = 'failures'
-                                         and alerts.failure_group = failure_groups.key) as is_told) as told
+                                         and alerts.failure_group = failure_groups.key) as is_notified) as alerted
                  where (acknowledged_through is null or last.finished_at > acknowledged_through)
-                   and (is_told or last.finished_at > now() - $1::bigint * interval '1 millisecond')
+                   and (is_notified or last.finished_at > now() - $1::bigint * interval '1 millisecond')
             ), grouped as (
-                select failing.destination, failing.error_class as class, failing.key, failing.is_told,
+                select failing.destination, failing.error_class as class, failing.key, failing.is_notified,
                        of_late.count, of_late.first_at, of_late.sample
                   from failing
                  cross join lateral (
@@ -70,7 +70,7 @@ impl Reports {
                                 order by finished_at desc
                                 limit $2) as newest) as of_late
             ), others as (
-                select destination, coalesce(error_class, '') as class, null::text as key, false as is_told,
+                select destination, error_class as class, null::text as key, false as is_notified,
                        count(*) as count, min(finished_at) as first_at, max(id) as sample
                   from (select id, destination, error_class, finished_at
                           from eventbridge.executions
@@ -83,7 +83,7 @@ impl Reports {
                    count as "count!", first_at as "first_at!", sample as "sample!",
                    count(*) over () as "all!"
               from (select * from grouped union all select * from others) as found
-             order by is_told desc, first_at desc, destination, class, key
+             order by is_notified desc, first_at desc, destination, class, key
              limit $3
             "#,
             milliseconds(time),
@@ -106,19 +106,5 @@ impl Reports {
             .collect();
         let more = u64::try_from(all).unwrap_or_default().saturating_sub(groups.len() as u64);
         Ok(RecentFailures { groups, more })
-    }
-
-    /// Whether at least one worker, in any process, has sent a heartbeat within `time`.
-    pub async fn a_worker_beats(&self, time: Duration) -> Result<bool, StoreError> {
-        let beats = sqlx::query_scalar!(
-            r#"
-            select exists (select from eventbridge.workers
-                            where heartbeat_at > now() - $1::bigint * interval '1 millisecond') as "beats!"
-            "#,
-            milliseconds(time)
-        )
-        .fetch_one(&self.reading)
-        .await?;
-        Ok(beats)
     }
 }

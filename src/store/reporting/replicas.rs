@@ -1,7 +1,7 @@
-//! The running workers, for the dashboard.
+//! The running workers.
 
 use super::Reports;
-use crate::store::db::{StoreError, of_milliseconds};
+use crate::store::db::{StoreError, milliseconds, of_milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use uuid::Uuid;
@@ -47,5 +47,19 @@ impl Reports {
             leases: row.leases,
         });
         Ok(replicas.collect())
+    }
+
+    /// Whether at least one worker, in any process, has sent a heartbeat within `time`.
+    pub async fn is_worker_running(&self, time: Duration) -> Result<bool, StoreError> {
+        let is_running = sqlx::query_scalar!(
+            r#"
+            select exists (select from eventbridge.workers
+                            where heartbeat_at > now() - $1::bigint * interval '1 millisecond') as "is_running!"
+            "#,
+            milliseconds(time)
+        )
+        .fetch_one(&self.reading)
+        .await?;
+        Ok(is_running)
     }
 }

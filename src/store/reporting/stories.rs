@@ -15,7 +15,7 @@ use std::collections::HashMap;
 const ATTEMPTS_MAX: i64 = 50;
 
 /// The most manual changes, and the most past pauses, that are read for one story.
-const ACTS_MAX: i64 = 500;
+const OPERATIONS_MAX: i64 = 500;
 const HOLDS_MAX: i64 = 500;
 
 /// Lists by execution, or by destination.
@@ -33,7 +33,7 @@ impl Reports {
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
         let (mut attempts, mut acts, pauses, removed) = tokio::try_join!(
             self.newest_attempts(&ids),
-            self.manual_acts(&executions),
+            self.manual_operations(&executions),
             self.past_pauses(&executions),
             self.payloads_removed(&keys),
         )?;
@@ -100,7 +100,7 @@ impl Reports {
     }
 
     /// The manual changes of each of these executions, oldest first; of bulk operations, the last one.
-    async fn manual_acts(&self, executions: &[ExecutionRow]) -> Result<By<i64, Act>, StoreError> {
+    async fn manual_operations(&self, executions: &[ExecutionRow]) -> Result<By<i64, Act>, StoreError> {
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
         let rows = sqlx::query!(
             r#"
@@ -117,7 +117,7 @@ impl Reports {
             )
             select execution as "execution!", at as "at!", who as "who!", action as "action!", note,
                    with_others as "with_others!"
-              from (select * from alone union all select * from together) as acts
+              from (select * from alone union all select * from together) as operations
              order by id desc
              limit $3
             "#,
@@ -127,7 +127,7 @@ impl Reports {
                 .filter(|execution| execution.retried_at.is_some())
                 .map(|execution| execution.id)
                 .collect::<Vec<_>>(),
-            ACTS_MAX
+            OPERATIONS_MAX
         )
         .fetch_all(&self.reading)
         .await?;
@@ -177,7 +177,7 @@ impl Reports {
     ) -> Result<HashMap<i64, (DateTime<Utc>, bool)>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select id, payload_removed_at as "at!", payload_removed_by is not distinct from 'erasure' as "forgotten!"
+            select id, payload_removed_at as "at!", payload_removed_by is not distinct from 'erasure' as "is_erased!"
               from eventbridge.events
              where id = any ($1) and payload_removed_at is not null
             "#,
@@ -185,7 +185,7 @@ impl Reports {
         )
         .fetch_all(&self.reading)
         .await?;
-        Ok(rows.into_iter().map(|row| (row.id, (row.at, row.forgotten))).collect())
+        Ok(rows.into_iter().map(|row| (row.id, (row.at, row.is_erased))).collect())
     }
 }
 

@@ -9,6 +9,15 @@ pub(super) use amount::{amount, currency, refunded};
 use super::event_type::without_thin_prefix;
 use serde_json::Value;
 
+/// Whether a text is the id of a customer (`cus_…`) or of a guest (`gcus_…`).
+pub(super) fn is_customer_id(text: &str) -> bool {
+    let rest = text.strip_prefix("cus_").or_else(|| text.strip_prefix("gcus_"));
+    rest.is_some_and(|rest| {
+        (4..=200).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
+
 /// The kinds whose fields we know how to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ObjectKind {

@@ -28,7 +28,7 @@ fn amount_of(event_type: &str, object: &Value) -> Option<String> {
 
 #[test]
 fn an_invoice_of_today_tells_all_of_it() {
-    let told = read_body(&json!({
+    let summary = read_body(&json!({
         "type": "invoice.paid", "created": 1_701_399_600, "livemode": false, "account": "acct_9",
         "data": {"object": {
             "object": "invoice", "id": "in_1", "number": "0042", "status": "paid", "currency": "eur",
@@ -37,21 +37,21 @@ fn an_invoice_of_today_tells_all_of_it() {
             "lines": {"data": [{"description": "Tea, monthly"}]},
         }},
     }));
-    assert_eq!(told.title, "Invoice 0042 paid · EUR 120.00 · jane@example.com");
-    assert_eq!((told.status, told.outcome), (EventStatus::Success, EventOutcome::Paid));
-    assert_eq!(told.occurred_at.map(|at| at.timestamp()), Some(1_701_399_600));
-    assert_eq!(told.object.description.as_deref(), Some("Tea, monthly"));
-    assert_eq!(told.object.person.id.as_deref(), Some("cus_1"));
+    assert_eq!(summary.title, "Invoice 0042 paid · EUR 120.00 · jane@example.com");
+    assert_eq!((summary.status, summary.outcome), (EventStatus::Success, EventOutcome::Paid));
+    assert_eq!(summary.occurred_at.map(|at| at.timestamp()), Some(1_701_399_600));
+    assert_eq!(summary.object.description.as_deref(), Some("Tea, monthly"));
+    assert_eq!(summary.object.person.id.as_deref(), Some("cus_1"));
     assert_eq!(
-        told.object.links.dashboard.as_deref(),
+        summary.object.links.dashboard.as_deref(),
         Some("https://dashboard.stripe.com/acct_9/test/invoices/in_1")
     );
-    let object = &told.object;
+    let object = &summary.object;
     let is_told = [object.kind.is_some(), object.id.is_some(), object.status.is_some()];
     assert_eq!((is_told, object.currency.is_some(), object.amount.is_some()), ([true; 3], true, true));
     assert_eq!(object.document_number.as_deref(), Some("0042"));
-    assert_eq!((object.person.name.as_deref(), told.livemode), (Some("Jane"), Some(false)));
-    assert_eq!((told.account.as_deref(), told.reason.as_deref()), (Some("acct_9"), None));
+    assert_eq!((object.person.name.as_deref(), summary.livemode), (Some("Jane"), Some(false)));
+    assert_eq!((summary.account.as_deref(), summary.reason.as_deref()), (Some("acct_9"), None));
     assert_eq!(object.links.invoice.as_deref(), Some("https://invoice.example.com/1"));
     assert_eq!((object.amount_refunded, object.links.receipt.as_deref()), (None, None));
 }
@@ -62,9 +62,9 @@ fn an_invoice_counts_its_total_until_it_is_paid() {
         json!({"object": "invoice", "status": "open", "total": 500, "amount_paid": 0, "currency": "eur"});
     assert_eq!(amount_of("invoice.finalized", &open).as_deref(), Some("5.00"));
     let old = json!({"object": "invoice", "paid": true, "total": 700, "currency": "usd"});
-    let told = read("invoice.payment_succeeded", &old);
-    assert_eq!(told.object.amount.map(|amount| amount.decimal()).as_deref(), Some("7.00"));
-    assert_eq!(told.object.status.as_deref(), Some("paid"));
+    let summary = read("invoice.payment_succeeded", &old);
+    assert_eq!(summary.object.amount.map(|amount| amount.decimal()).as_deref(), Some("7.00"));
+    assert_eq!(summary.object.status.as_deref(), Some("paid"));
 }
 
 #[test]
@@ -140,13 +140,16 @@ fn a_reference_may_be_an_id_an_object_or_null() {
         (json!(null), None, None),
         (json!(7), None, None),
     ] {
-        let told = read("charge.succeeded", &json!({"object": "charge", "customer": customer}));
-        assert_eq!((told.object.person.id.as_deref(), told.object.person.email.as_deref()), (id, email));
+        let summary = read("charge.succeeded", &json!({"object": "charge", "customer": customer}));
+        assert_eq!(
+            (summary.object.person.id.as_deref(), summary.object.person.email.as_deref()),
+            (id, email)
+        );
     }
     let by_charge = json!({"object": "dispute", "charge": {"id": "ch_1", "customer": "cus_2"}});
-    let told = read("charge.dispute.created", &by_charge);
-    assert_eq!(told.object.person.id.as_deref(), Some("cus_2"));
-    assert_eq!(told.object.links.dashboard.as_deref(), Some("https://dashboard.stripe.com/payments/ch_1"));
+    let summary = read("charge.dispute.created", &by_charge);
+    assert_eq!(summary.object.person.id.as_deref(), Some("cus_2"));
+    assert_eq!(summary.object.links.dashboard.as_deref(), Some("https://dashboard.stripe.com/payments/ch_1"));
 }
 
 #[test]
@@ -168,25 +171,25 @@ fn the_nearest_email_wins() {
         object[place] = Value::Null;
     }
     let customer = json!({"object": "customer", "id": "cus_1", "email": "own@example.com"});
-    let told = read("customer.created", &customer);
-    assert_eq!(told.title, "Customer created · own@example.com");
-    assert_eq!(told.object.person.id.as_deref(), Some("cus_1"));
+    let summary = read("customer.created", &customer);
+    assert_eq!(summary.title, "Customer created · own@example.com");
+    assert_eq!(summary.object.person.id.as_deref(), Some("cus_1"));
 }
 
 #[test]
 fn a_thin_event_tells_what_its_reference_does() {
-    let told = read_body(&json!({
+    let summary = read_body(&json!({
         "id": "evt_1", "object": "v2.core.event", "type": "v1.invoice.paid", "livemode": true,
         "created": "2026-11-23T10:00:00.123Z", "context": "acct_7",
         "related_object": {"id": "in_9", "type": "invoice", "url": "/v1/invoices/in_9"},
     }));
-    assert_eq!((told.status, told.outcome), (EventStatus::Success, EventOutcome::Paid));
-    assert_eq!(told.object.id.as_deref(), Some("in_9"));
-    assert_eq!(told.object.kind.as_deref(), Some("invoice"));
-    assert_eq!(told.title, "Invoice in_9 paid");
-    assert_eq!(told.occurred_at.map(|at| at.timestamp()), Some(1_795_428_000));
+    assert_eq!((summary.status, summary.outcome), (EventStatus::Success, EventOutcome::Paid));
+    assert_eq!(summary.object.id.as_deref(), Some("in_9"));
+    assert_eq!(summary.object.kind.as_deref(), Some("invoice"));
+    assert_eq!(summary.title, "Invoice in_9 paid");
+    assert_eq!(summary.occurred_at.map(|at| at.timestamp()), Some(1_795_428_000));
     assert_eq!(
-        told.object.links.dashboard.as_deref(),
+        summary.object.links.dashboard.as_deref(),
         Some("https://dashboard.stripe.com/acct_7/invoices/in_9")
     );
 }
@@ -247,14 +250,14 @@ fn a_failure_has_a_reason_which_describes_what_has_no_description() {
     let failed = json!({
         "object": "payment_intent", "last_payment_error": {"message": "The card was declined."},
     });
-    let told = read("payment_intent.payment_failed", &failed);
-    assert_eq!(told.reason.as_deref(), Some("The card was declined."));
-    assert_eq!(told.object.description, told.reason);
+    let summary = read("payment_intent.payment_failed", &failed);
+    assert_eq!(summary.reason.as_deref(), Some("The card was declined."));
+    assert_eq!(summary.object.description, summary.reason);
     let mut named = failed;
     named["description"] = json!("Tea");
-    let told = read("payment_intent.payment_failed", &named);
-    assert_eq!(told.object.description.as_deref(), Some("Tea"));
-    assert_eq!(told.reason.as_deref(), Some("The card was declined."));
+    let summary = read("payment_intent.payment_failed", &named);
+    assert_eq!(summary.object.description.as_deref(), Some("Tea"));
+    assert_eq!(summary.reason.as_deref(), Some("The card was declined."));
 }
 
 #[test]
@@ -286,10 +289,10 @@ fn a_link_falls_back_to_the_event_and_holds_no_strange_id() {
 #[test]
 fn a_body_that_is_no_event_still_has_its_key() {
     for body in [json!(null), json!([1, 2]), json!("text"), json!({"data": 1, "created": i64::MAX})] {
-        let told = read_body(&body);
-        assert_eq!(told.event_id, "evt_1");
-        assert_eq!(told.title, "Event");
-        assert_eq!(told.occurred_at, None);
+        let summary = read_body(&body);
+        assert_eq!(summary.event_id, "evt_1");
+        assert_eq!(summary.title, "Event");
+        assert_eq!(summary.occurred_at, None);
     }
 }
 
@@ -311,10 +314,10 @@ fn what_the_store_knows_comes_before_the_body() {
         received_at: DateTime::UNIX_EPOCH,
         payload: bytes::Bytes::from_static(b"not JSON"),
     };
-    let told = summarize(&event);
-    assert_eq!((told.status, told.livemode), (EventStatus::Success, Some(true)));
-    assert_eq!(told.occurred_at, Some(DateTime::UNIX_EPOCH));
-    assert_eq!(told.object.id.as_deref(), Some("in_1"));
+    let summary = summarize(&event);
+    assert_eq!((summary.status, summary.livemode), (EventStatus::Success, Some(true)));
+    assert_eq!(summary.occurred_at, Some(DateTime::UNIX_EPOCH));
+    assert_eq!(summary.object.id.as_deref(), Some("in_1"));
 }
 
 #[test]
