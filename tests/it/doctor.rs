@@ -357,7 +357,7 @@ async fn doctor_takes_a_strangers_requests_for_no_problem() {
     .await;
     let set_up = SetUp::new(Template::Original).await;
     let checked = set_up.doctor_with("DATABASE_URL", service.database.url().expose_secret()).await;
-    assert!(checked.remedy("note", "somebody else has found this address").contains("Nothing"));
+    assert!(checked.remedy("note", "a stranger has found this URL").contains("No action"));
 }
 
 #[tokio::test]
