@@ -22,7 +22,7 @@ pub struct Kind {
     /// The settings without which an instance cannot work, as suffixes such as `API_KEY`, and where the
     /// operator finds each value.
     pub required_settings: &'static [(&'static str, &'static str)],
-    /// The remote ids that a text names, such as a link that somebody pasted into the search.
+    /// The remote ids that a text names, such as a link that an operator pasted into the search.
     pub remote_ids: fn(&str) -> Vec<String>,
     /// What to do about failures of a class, in the instance's own setting names. Returns nothing for a
     /// class that this kind does not know.
