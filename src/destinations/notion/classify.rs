@@ -100,7 +100,7 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
         401 => needs_operator(refusal, &remedies::new_token(instance)),
         403 => needs_operator(
             refusal,
-            "the integration lacks a capability: give it those to read, insert and update content",
+            "the integration lacks a permission: give it the capabilities to read, insert and update content",
         ),
         404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         404 => needs_operator(refusal, &remedies::share_database(instance)),

@@ -17,7 +17,7 @@ pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
             instance.setting("API_KEY")
         )),
         "restricted_resource" => fixed(
-            "The integration lacks a capability: give it those to read, insert and update content, then retry.",
+            "The integration lacks a permission: give it the capabilities to read, insert and update content, then retry.",
         ),
         "object_not_found" => fixed(
             "The page or the database is not visible to the integration: restore or share it, then retry.",

@@ -166,7 +166,7 @@ fn mode(group: &[&Kept], secrets: &[String]) -> String {
 }
 
 fn listing(secrets: &[String]) -> String {
-    if secrets.is_empty() { "none is configured".to_owned() } else { secrets.join(", ") }
+    if secrets.is_empty() { "none is configured here".to_owned() } else { secrets.join(", ") }
 }
 
 fn median(offsets: &[i64]) -> i64 {
