@@ -10,8 +10,8 @@ use std::time::Duration;
 /// The service, as one delivery of one instance sees it.
 #[async_trait]
 pub trait DeliveryContext: Send + Sync {
-    /// What the instance remembered last, in this run or an earlier one, here or at another replica: a
-    /// hint and no proof. Nothing if it cannot be read.
+    /// What the instance remembered last, in this run or an earlier one, here or at another replica. It is
+    /// a hint, not a proof. Nothing if it cannot be read.
     async fn recall(&self) -> Option<Value>;
 
     /// Remembers this instead. A failure has no effect.

@@ -24,7 +24,7 @@ pub struct Kind {
     pub required_settings: &'static [(&'static str, &'static str)],
     /// The settings of an instance that are secrets, as suffixes. Each may come from a file.
     pub secrets: &'static [&'static str],
-    /// The remote ids that a text names, such as a link that somebody pasted into the search.
+    /// The remote ids that a text names, such as a link that an operator pasted into the search.
     pub remote_ids: fn(&str) -> Vec<String>,
     /// What to do about failures of a class, in the instance's own setting names. Returns nothing for a
     /// class that this kind does not know.

@@ -79,7 +79,7 @@ pub trait Destination: Send + Sync {
 /// What a worker asks a destination to deliver.
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
-    /// What the event says, and the state of its object.
+    /// The summary of the event and of the state of its object.
     pub summary: &'a EventSummary,
     /// The event's body, byte for byte. A destination may forward it and never parses it.
     pub body: &'a Bytes,
@@ -109,11 +109,11 @@ pub struct Object<'a> {
     /// Whether to write everything, whatever was written last, because a person asked for it.
     pub is_asked_for: bool,
     /// Summarizes the other states of the object, some of which may have been written: those that wait, and
-    /// the last ones. Each call reads their bodies, so ask only if the answer is needed.
+    /// the last ones. Each call reads their bodies, so call it only if the result is needed.
     pub others: &'a (dyn Fn() -> Vec<EventSummary> + Send + Sync),
 }
 
-/// What a probe of a paused instance found.
+/// The result of a probe of a paused instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// It works.
@@ -140,7 +140,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// What others may know of it.
+    /// Its summary for the API, the dashboard and the commands.
     pub fn summary(&self) -> DestinationSummary {
         let rate = self.destination.rate();
         DestinationSummary {
@@ -182,7 +182,7 @@ fn configure_one(
         let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
         reader.problem(
             "DESTINATIONS",
-            format!("{:?} is no kind of destination; the kinds are: {}", name.kind, known.join(", ")),
+            format!("{:?} is not a kind of destination; the kinds are: {}", name.kind, known.join(", ")),
         );
         return None;
     };

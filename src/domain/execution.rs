@@ -8,8 +8,8 @@
 //!   attempts are counted.
 //! - A **delivery** is the act of calling the destination in an attempt.
 //!
-//! A retry asks [`Change::allowed_from`] in which states it may begin. A claim begins in `pending`. What a
-//! worker completes is `running`, because the worker must hold its lease.
+//! A retry begins in the states of [`Change::allowed_from`]. A claim begins in `pending`. A worker completes
+//! only `running` executions, because it must hold their lease.
 
 use std::fmt;
 use std::str::FromStr;
@@ -118,7 +118,7 @@ impl Status {
         !matches!(self, Self::Pending | Self::Running)
     }
 
-    /// Why an operator cannot retry it, in the states in which that is not possible.
+    /// Why an operator cannot retry it, for the states in which that is not possible.
     pub const fn why_not_retryable(self) -> &'static str {
         match self {
             Self::Running => "a worker runs it now; wait until its attempt has ended",
@@ -127,7 +127,7 @@ impl Status {
         }
     }
 
-    /// Why an operator cannot cancel it, in the states in which that is not possible.
+    /// Why an operator cannot cancel it, for the states in which that is not possible.
     pub const fn why_not_cancellable(self) -> &'static str {
         match self {
             Self::Running => "a worker runs it now; wait until its attempt has ended",
@@ -150,7 +150,7 @@ impl Status {
             // A retry of a pending execution is harmless, so that it can be repeated.
             (Running, Change::Postpone | Change::Rescue)
             | (Pending | Success | Failed | Skipped | Cancelled, Change::Retry)
-            // A superseded execution stays so, and one that an operator cancelled.
+            // A superseded execution stays superseded, and a cancelled one stays cancelled.
             | (Success | Failed | Skipped, Change::Replay) => Some(Pending),
             (Running | Pending, Change::Supersede) => Some(Superseded),
             // A cancellation can be repeated.

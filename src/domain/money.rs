@@ -79,7 +79,7 @@ pub struct Money {
 const PART_DIGITS: u32 = 12;
 const PARTS_PER_MINOR: i128 = 10_i128.pow(PART_DIGITS);
 
-/// The largest whole number that a JSON reader with 64-bit floats represents exactly, with all below it.
+/// Up to this number, a JSON reader with 64-bit floats represents every whole number exactly.
 const EXACT_WHOLE_MAX: i64 = (1 << 53) - 1;
 
 impl Money {
@@ -329,7 +329,7 @@ mod tests {
         }
     }
 
-    /// What a reader with 64-bit floats makes of the JSON number.
+    /// The decimal that a reader with 64-bit floats gets from the JSON number.
     fn reread(number: &Number, currency: Currency) -> Option<Money> {
         // Not by serde_json, which reads 16 digits with an error of one unit in the last place.
         let read: f64 = number.to_string().parse().expect("a number");

@@ -2,9 +2,9 @@
 //!
 //! For a finished execution, the preview shows the requests of a retry. The delivery code builds them from
 //! the same plan, columns and mapping as a delivery, and the client sends exactly the requests that are
-//! shown. A preview has no lease, so no destination can write. Only
-//! columns are read, if they are not known yet. If a request depends on a search at the destination, the
-//! preview shows both cases and does not search.
+//! shown. A preview has no lease, so no destination can write. It reads only columns that are not known
+//! yet. If a request depends on a search at the destination, the preview shows both cases and does not
+//! search.
 //!
 //! `app` passes the [`Previewer`] to the API and the dashboard as a function, so that they need not know
 //! workers and destinations.

@@ -59,7 +59,7 @@ pub struct Sought {
 }
 
 impl Sought {
-    /// Reads a search text; `None` if it is blank. The destinations recognise their own links.
+    /// Reads a search text; `None` if it is blank. The destinations recognize their own links.
     pub fn read(text: &str, destinations: &[DestinationSummary]) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty()).then(|| Self {

@@ -74,7 +74,7 @@ impl BodyBudget {
         else {
             return false;
         };
-        // The notification is stored if the body's task does not wait for it at the moment.
+        // The notification is stored if the body's task is not waiting for it.
         largest.remove().notify_one();
         true
     }

@@ -97,8 +97,8 @@ pub struct Received {
 
 /// Receives a webhook.
 ///
-/// The body is verified by the source's signature, committed with one execution for each
-/// destination that wants it, and only then answered. A duplicate is answered 200 as well.
+/// Verifies the body by the source's signature and commits it with one execution for each destination
+/// that subscribes to it. The response follows the commit. A duplicate also gets 200.
 #[utoipa::path(
     post,
     path = "/api/v1/webhooks/{source}",
@@ -110,11 +110,11 @@ pub struct Received {
     request_body(content = serde_json::Value, description = "An event as its sender sends it, with its signature in a header such as Stripe-Signature; at most 2 MiB", content_type = "application/json"),
     responses(
         (status = 200, description = "Committed, now or earlier", body = Received),
-        (status = 400, description = "Not signed by a known secret, or no event; nothing is stored", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not signed with a configured secret, or not an event; nothing is stored", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such source", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body arrived too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 2 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not stored: the queue or the memory for bodies is full, or the database is away; come again", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not stored: the queue or the memory for bodies is full, or the database is unavailable; retry later", body = Problem, content_type = "application/problem+json"),
     ),
     security(()),
 )]
@@ -123,7 +123,7 @@ async fn receive(
     source: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    // An unreadable path names no source.
+    // A path that cannot be decoded names no source.
     let source = source.map(|Path(source)| source).unwrap_or_default();
     let began = Instant::now();
     match ingest.accept(&source, request).await {
@@ -138,14 +138,14 @@ async fn receive(
     }
 }
 
-/// Why a webhook is not accepted: the response, and how it is counted.
+/// Why a webhook is not accepted: the response, and how metrics count it.
 struct NotAccepted {
     problem: Problem,
     counted: Webhook,
 }
 
 impl NotAccepted {
-    /// A retry would be rejected, too.
+    /// A retry would be rejected too.
     fn rejected(reason: &'static str, problem: Problem) -> Self {
         Self { problem, counted: Webhook::Rejected(reason) }
     }
@@ -185,7 +185,7 @@ impl Ingest {
             };
             let Some(frame) = frame else { break };
             let broken_off = |_| {
-                let problem = Problem::bad_request("The body broke off before its end.");
+                let problem = Problem::bad_request("The body ended before it was complete.");
                 NotAccepted::rejected("body_broken_off", problem)
             };
             let Ok(piece) = frame.map_err(broken_off)?.into_data() else { continue };
@@ -236,20 +236,20 @@ fn check_declared_length(headers: &HeaderMap) -> Result<(), NotAccepted> {
 }
 
 fn no_such_source() -> NotAccepted {
-    NotAccepted::rejected("no_such_source", Problem::not_found("There is no such source of webhooks."))
+    NotAccepted::rejected("no_such_source", Problem::not_found("There is no source of this name."))
 }
 
 fn too_large() -> NotAccepted {
     const CODE: &str = "body_too_large";
-    let detail = format!("A webhook's body may hold at most {BODY_BYTES_MAX} bytes.");
+    let detail = format!("A webhook's body may have at most {BODY_BYTES_MAX} bytes.");
     let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, CODE, "The body is too large", detail);
     NotAccepted::rejected(CODE, problem)
 }
 
 fn too_slow(timeout: Duration) -> NotAccepted {
     const CODE: &str = "body_too_slow";
-    let detail = format!("A webhook's body must be there within {} s.", timeout.as_secs());
-    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, CODE, "The body came too slowly", detail);
+    let detail = format!("A webhook's body must arrive within {} s.", timeout.as_secs());
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, CODE, "The body arrived too slowly", detail);
     NotAccepted::rejected(CODE, problem)
 }
 
@@ -260,7 +260,7 @@ fn not_stored(error: WriteError) -> NotAccepted {
                 StatusCode::BAD_REQUEST,
                 "event_refused",
                 "The event cannot be stored",
-                "The database refuses this event's data; the log tells why. Nothing was stored.",
+                "The database rejects this event's data; the log has the reason. Nothing was stored.",
             ),
             Webhook::Rejected("event_refused"),
         ),
@@ -273,7 +273,7 @@ fn not_stored(error: WriteError) -> NotAccepted {
         ),
         WriteError::Unavailable => (
             Problem::unavailable(
-                "The database is not available. It is not known to be stored; send it again.",
+                "The database is not available. The event may not be stored; send it again.",
                 RETRY_AFTER_SECONDS,
             ),
             Webhook::Shed("database_away"),

@@ -1,5 +1,5 @@
-//! Keeps samples of rejected requests, so that their cause can be found. It delays no request: at most
-//! one a second is looked at, and one that finds no room is only counted.
+//! Keeps samples of rejected requests, from which the sources find the cause. It delays no request: it
+//! samples at most one a second, and only counts a request if the queue is full.
 
 use crate::domain::rejection::{Diagnosis, RejectionSample};
 use crate::domain::source::SourceCatalog;
@@ -14,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-/// A header that the service gives to every request that has none.
+/// A header that the service adds to every request that lacks it.
 const OF_OURS: &str = "x-request-id";
 
-/// The shortest time between two that are kept.
+/// The shortest time between two samples.
 const GAP: Duration = Duration::from_secs(1);
 
-/// How many may wait for the database.
+/// The largest number of samples that wait for the database.
 const QUEUE_MAX: usize = 8;
 
-/// How long the database may take for one.
+/// The timeout for storing a sample.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The shortest time between two lines of the log that tell the cause.
+/// The shortest time between two log messages about the cause.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// Takes rejections. Cheap to clone.
@@ -35,14 +35,14 @@ pub struct RejectionLog(Arc<Gate>);
 
 struct Gate {
     began: Instant,
-    /// When the next one is kept, in milliseconds after `began`.
+    /// The earliest time of the next sample, in milliseconds after `began`.
     next_ms: AtomicU64,
     unseen: AtomicU64,
     kept: mpsc::Sender<RejectionSample>,
 }
 
 impl RejectionLog {
-    /// Starts the task that stores the samples and logs the cause, which the sources find.
+    /// Starts the task that stores the samples and logs the cause.
     pub fn start(
         rejections: &Rejections,
         metrics: &Metrics,
@@ -62,7 +62,7 @@ impl RejectionLog {
         }))
     }
 
-    /// Notes a rejection. `take` is called only if this one is kept.
+    /// Counts a rejection, or keeps a sample of it. Only then `take` is called.
     pub(super) fn note(&self, take: impl FnOnce() -> RejectionSample) {
         let gate = &self.0;
         let unseen = || {
@@ -76,7 +76,7 @@ impl RejectionLog {
         if !is_ours {
             return unseen();
         }
-        // With nowhere to put it, nothing is looked at.
+        // If the queue is full, no sample is taken.
         let Ok(place) = gate.kept.try_reserve() else { return unseen() };
         let mut sample = take();
         sample.header_names.retain(|name| name != OF_OURS);
@@ -101,7 +101,7 @@ impl Recorder {
             let Some(written) = catch_panic(&metrics, Panicked::Task, keeping).await else { continue };
             match written.unwrap_or(Err(StoreError::TimedOut)) {
                 Ok(()) => {}
-                Err(error) => debug!(%error, "a rejection could not be kept"),
+                Err(error) => debug!(%error, "storing a rejection sample failed"),
             }
         }
     }
@@ -117,7 +117,7 @@ impl Recorder {
         let found = self.sources.diagnose(&kept, accepted_at);
         for Diagnosis { cause, count, says, remedy, .. } in found.iter().filter(|one| one.is_current) {
             if cause.is_fixable() {
-                warn!(cause = cause.as_str(), count, remedy, "webhooks are rejected: {says}");
+                warn!(cause = cause.as_str(), count, remedy, "webhooks are being rejected: {says}");
             }
         }
         Ok(())

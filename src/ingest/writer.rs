@@ -304,7 +304,7 @@ struct Group {
 }
 
 impl Group {
-    /// Counts the event and replies to all handlers. If the event is new, the first one is told so.
+    /// Counts the event and replies to all handlers. If the event is new, the first gets [`Stored::New`].
     fn stored(self, is_new: bool, metrics: &Metrics) {
         for (position, reply) in self.replies.into_iter().enumerate() {
             let stored = if is_new && position == 0 { Stored::New } else { Stored::Duplicate };

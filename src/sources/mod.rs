@@ -1,5 +1,5 @@
-//! Where events come from. A source verifies a request and reads an event from it, and later reads the
-//! stored event for those who deliver, index and show it.
+//! Sources of events. A source verifies a request and reads an event from it. Later it reads the stored
+//! event for the deliveries, the index and the dashboard.
 //!
 //! A *kind* is code: a folder here and one line in [`KINDS`]. An *instance* is configuration: a name and
 //! a kind in `SOURCES`, and its settings. A source knows its sender's JSON and nothing of destinations,
@@ -24,41 +24,41 @@ use chrono::{DateTime, Utc};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The kinds that there are.
+/// The kinds that the program has.
 pub const KINDS: &[Kind] = &[stripe::KIND];
 
-/// A kind of source: how its instances are configured, and what holds for all of them.
+/// A kind of source: how its instances are configured, and what they have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     /// The name in `SOURCES`.
     pub name: &'static str,
-    /// What people call the sender.
+    /// The sender's display name.
     pub sender: &'static str,
-    /// Reads an instance's own settings. Anything wrong is noted in the reader.
+    /// Reads an instance's own settings. The reader collects the problems.
     pub configure: Configure,
-    /// The settings that an instance cannot do without, by the part of their names after the
-    /// instance's, each with where it comes from. Each may come from a file.
+    /// The settings that an instance requires, as suffixes such as `WEBHOOK_SECRET`, each with where the
+    /// operator finds its value. Each may be read from a file.
     pub secrets: &'static [(&'static str, &'static str)],
-    /// What to do at the sender so that it sends here; the address follows.
+    /// How to configure the sender; the webhook's URL follows this text.
     pub set_up: &'static str,
-    /// The checks by which it rejects requests. Metrics count each under its own word.
+    /// The checks that can reject a request. Metrics count the rejections of each.
     pub checks: &'static [&'static str],
-    /// Lists of types that have a name in filters.
+    /// Named lists of types, for filters.
     pub presets: &'static [Preset],
     /// Whether a text has the form of a person's id at the sender, by which `forget` finds their events.
     pub is_person_id: fn(&str) -> bool,
     /// Examples of such ids, for people: `cus_…`. Empty if the sender has none.
     pub person_ids: &'static str,
-    /// Another spelling under which filters match a type as well.
+    /// Another spelling of a type, which filters match too.
     pub spelling: Option<Spelling>,
 }
 
-/// Reads an instance's own settings and makes the source. A source without its secret verifies nothing
-/// and still reads what is stored.
+/// Reads an instance's own settings and builds the source. Without its secret a source rejects all requests
+/// but still reads stored events.
 pub type Configure = fn(&mut Reader<'_>, &InstanceName) -> Arc<dyn Source>;
 
 impl Kind {
-    /// A kind that has nothing but this.
+    /// A kind with only these parts.
     pub const fn new(name: &'static str, sender: &'static str, configure: Configure) -> Self {
         Self {
             name,
@@ -75,34 +75,34 @@ impl Kind {
     }
 }
 
-/// Reads what one sender sends. No I/O: requests and stored events go in, values come out.
+/// Reads the requests and stored events of one sender. It does no I/O.
 pub trait Source: Send + Sync {
-    /// The instance's name: its events bear it and the webhook's path ends with it.
+    /// The instance's name, which its events have and which ends the webhook's path.
     fn name(&self) -> &str;
 
     /// Verifies a request, then reads the event from it.
     fn receive(&self, headers: &HeaderMap, body: Bytes, now: DateTime<Utc>) -> Result<NewEvent, Rejection>;
 
-    /// What a stored event says. By default what its stored columns say.
+    /// Summarizes a stored event. By default from its stored columns only.
     fn summarize(&self, event: &StoredEvent) -> EventSummary {
         EventSummary::from_envelope(event)
     }
 
-    /// The place of the newest of several states of one object; `None` if none of them can be read. All
-    /// events carry a state. The result must not depend on their order.
+    /// The position of the event with the newest state of one object; `None` if none of them can be read.
+    /// All events carry a state. The result must not depend on their order.
     ///
-    /// By default the event that happened last by the sender's clock, and among several the last received.
+    /// By default the event that happened last by the sender's clock; of several, the last received.
     fn newest(&self, events: &[&StoredEvent]) -> Option<usize> {
         let age = |event: &StoredEvent| (event.facts.created, event.received_at, event.key);
         events.iter().enumerate().max_by_key(|(_, event)| age(event)).map(|(place, _)| place)
     }
 
-    /// The words under which an event is found, and what it says about money.
+    /// The search terms of an event and its money facts.
     fn index_entry(&self, facts: &EventFacts, _body: &[u8]) -> IndexEntry {
         IndexEntry::from_facts(facts)
     }
 
-    /// Notes why a request was rejected. The result holds nothing that a customer wrote.
+    /// Samples a rejected request. The sample contains nothing that a customer wrote.
     fn sample(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> RejectionSample {
         RejectionSample::new(self.name(), rejection.check, names_of(headers), body)
     }
@@ -113,7 +113,7 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
-    /// What strikes about its settings, for the command `doctor`.
+    /// Checks its settings, for the command `doctor`.
     fn check(&self) -> Vec<Finding> {
         Vec::new()
     }
@@ -129,7 +129,7 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// Why a request is no event. It may be shown to the sender: it holds no secret and no signature.
+/// Why a request is rejected. The sender may see it: it contains no secret and no signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Rejection {

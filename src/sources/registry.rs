@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The sources that this process serves. An event whose source is not among them is read by its stored
-/// columns alone. Cheap to clone.
+/// The sources that this process serves. If an event's source is not among them, only its stored columns
+/// are read. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: &'static [Kind],
@@ -28,19 +28,19 @@ struct Instance {
 }
 
 impl Registry {
-    /// Reads the settings of these instances. Anything wrong is noted in the reader.
+    /// Reads the settings of these instances. The reader collects the problems.
     pub fn configure(reader: &mut Reader<'_>, names: &[InstanceName]) -> Self {
         Self::of_kinds(KINDS, reader, names)
     }
 
-    /// The same with other kinds than the program's own.
+    /// The same with these kinds instead of the program's own.
     pub fn of_kinds(kinds: &'static [Kind], reader: &mut Reader<'_>, names: &[InstanceName]) -> Self {
         let instances = names.iter().filter_map(|name| {
             let kind = kinds.iter().find(|kind| kind.name == name.kind);
             if kind.is_none() {
                 let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
                 let message =
-                    format!("{:?} is no kind of source; the kinds are: {}", name.kind, known.join(", "));
+                    format!("{:?} is not a kind of source; the kinds are: {}", name.kind, known.join(", "));
                 reader.problem("SOURCES", message);
             }
             kind.map(|kind| Instance { kind, source: (kind.configure)(reader, name) })
@@ -53,7 +53,7 @@ impl Registry {
         self.instance(name).map(|instance| instance.source.as_ref())
     }
 
-    /// What a stored event says.
+    /// Summarizes a stored event.
     pub fn summarize(&self, event: &StoredEvent) -> EventSummary {
         match self.get(&event.source) {
             Some(source) => source.summarize(event),
@@ -80,12 +80,12 @@ impl Registry {
         examples.collect::<Vec<_>>().join(", ")
     }
 
-    /// What strikes about the settings of each source, under its name.
+    /// Checks the settings of each source, by its title.
     pub fn check(&self) -> impl Iterator<Item = (String, Vec<Finding>)> {
         self.instances.iter().map(|instance| (instance.title(), instance.source.check()))
     }
 
-    /// The checks by which these sources reject requests, each once.
+    /// The checks with which these sources can reject a request, without duplicates.
     pub fn checks(&self) -> BTreeSet<&'static str> {
         self.instances.iter().flat_map(|instance| instance.kind.checks.iter().copied()).collect()
     }
@@ -128,7 +128,7 @@ impl SourceCatalog for Registry {
 }
 
 impl Instance {
-    /// `Stripe`, and for an instance that is not called as its kind `Stripe (stripe-eu)`.
+    /// `Stripe`, or `Stripe (stripe-eu)` if the instance's name differs from its kind's.
     fn title(&self) -> String {
         match (self.kind, self.source.name()) {
             (kind, name) if kind.name == name => kind.sender.to_owned(),

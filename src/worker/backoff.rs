@@ -4,8 +4,8 @@ use crate::config::RetrySettings;
 use std::time::Duration;
 
 /// The wait after the `failed`th failed attempt: the base, doubled with each further failure up to the cap.
-/// `jitter` (0 to 1) makes it up to a quarter longer, so that many failures are not repeated at once. Jitter
-/// never shortens it, so the schedule spans at least the time that it promises.
+/// `jitter` (0 to 1) makes it up to a quarter longer, so that many failures are not retried at once. Jitter
+/// never shortens it, so the schedule spans at least its nominal time.
 pub fn wait_before(retry: &RetrySettings, failed: u32, jitter: f64) -> Duration {
     let doublings = failed.saturating_sub(1).min(31);
     let wait = retry.base.saturating_mul(1 << doublings).min(retry.cap);

@@ -6,8 +6,8 @@
 //! | open | none | half-open, after a rest |
 //! | half-open | one execution at a time, the trial | closed if the trial succeeds; open, for twice as long, if it fails |
 //!
-//! Only failures that may pass count. A destination that asks for fewer calls opens the breaker until the
-//! time that it names; then the breaker is closed again. Pauses concern all replicas and are the store's.
+//! Only temporary failures count. If a destination asks for fewer calls, the breaker is open until the time
+//! that it names, and closed afterwards. Pauses apply to all replicas and are kept in the store.
 
 use crate::domain::delivery::Outcome;
 use std::time::{Duration, Instant};
@@ -55,12 +55,12 @@ impl CircuitBreaker {
         }
     }
 
-    /// The trial is being claimed.
+    /// Call this before the trial is claimed.
     pub(super) fn begin_trial(&mut self) {
         self.trial_runs = true;
     }
 
-    /// The trial has ended, or there was nothing to claim for it.
+    /// Call this when the trial has ended, or if there was nothing to claim for it.
     pub(super) fn end_trial(&mut self) {
         self.trial_runs = false;
     }
@@ -70,7 +70,7 @@ impl CircuitBreaker {
         match outcome {
             Outcome::Transient { .. } | Outcome::Ambiguous { .. } => self.record_failure(now),
             Outcome::Throttled { wait, .. } => self.open(now + wait.unwrap_or(REST)),
-            // Nothing was asked of the destination, or the store pauses it on all replicas.
+            // The destination was not asked to write, or the store pauses it on all replicas.
             Outcome::InDoubt { .. } | Outcome::NeedsOperator(_) => {}
             Outcome::Delivered { .. }
             | Outcome::Skipped { .. }
@@ -81,7 +81,7 @@ impl CircuitBreaker {
 
     fn record_failure(&mut self, now: Instant) {
         if self.is_open(now) {
-            // This attempt began before the breaker opened and tells nothing new.
+            // This attempt began before the breaker opened and shows nothing new.
             return;
         }
         self.failures += 1;

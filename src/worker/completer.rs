@@ -1,4 +1,4 @@
-//! Records completions in batches: one statement records all that ended while the previous one ran.
+//! Records completions in batches: one statement records all that arrived while the previous one ran.
 //!
 //! A completion is written again until the database accepts or refuses it. A lease stays valid as long as
 //! its process lives, so no other process would end these executions. If the database refuses the
@@ -27,7 +27,7 @@ const BATCH_MAX: usize = 256;
 /// recorded again: its lease is gone by then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// The wait before a statement is sent again that the database did not answer.
+/// The wait before a statement is sent again if the database did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Owns the task that records completions.
@@ -57,11 +57,11 @@ impl Completer {
         Completions(self.sender.clone())
     }
 
-    /// Records what was sent and ends. Call it when no delivery runs any more.
+    /// Records all completions that were sent, and ends. Call it when no delivery runs any more.
     pub(super) async fn close(self) {
         drop(self.sender);
         if let Err(error) = self.recording.await {
-            warn!(%error, "the task that records completions failed");
+            warn!(%error, "completer task failed");
         }
     }
 }
@@ -108,7 +108,7 @@ pub(super) struct CompletionStats {
 }
 
 impl CompletionStats {
-    /// What is known when it is claimed.
+    /// The values at the claim.
     pub(super) fn of(claimed: &Claimed, leased: Instant) -> Self {
         Self {
             destination: claimed.destination.clone(),

@@ -1,4 +1,4 @@
-//! What becomes of an execution after an attempt. Pure.
+//! Decides what happens to an execution after an attempt. Pure.
 //!
 //! | outcome of the attempt | execution | counts as a failed attempt | a write |
 //! |---|---|---|---|
@@ -7,13 +7,13 @@
 //! | permanent, gone | `failed` | yes | as before |
 //! | transient | `pending` after a wait that grows, at least as long as the destination asked for; `failed` when the attempts are used up | yes | as before |
 //! | throttled | `pending` for as long as the destination asked | no | as before |
-//! | ambiguous | `pending`: the first time due at once, so that the page is looked for, then after a wait that grows; `failed` when the attempts and the looks are used up | yes | is in doubt |
+//! | ambiguous | `pending`: the first time due at once, to search for the page, then after a wait that grows; `failed` when the attempts and the searches are used up | yes | is in doubt |
 //! | in doubt | `pending` until an earlier write can no longer land | no | as before |
 //! | needs the operator | `pending`, due as soon as its instance is resumed | no | as before |
 //! | interrupted by shutdown | `pending`, due at once | no | is in doubt |
 //!
-//! While a write is in doubt, [`LOOKS_MAX`] attempts more than usual are made. These only look for what was
-//! written, so that nothing delivered ends as `failed`.
+//! While a write is in doubt, an execution gets [`LOOKS_MAX`] more attempts. These only search for what was
+//! written, so that no delivered event ends as `failed`.
 
 use super::backoff::wait_before;
 use crate::config::RetrySettings;
@@ -21,13 +21,13 @@ use crate::domain::delivery::{Failure, Outcome};
 use crate::store::{Claimed, CompletedExecution, Conclusion, EndedAttempt, Settlement};
 use std::time::Duration;
 
-/// Attempts after the last one that may write. They only look for what was written.
+/// Attempts after the last one that may write. They only search for what was written.
 const LOOKS_MAX: u32 = 3;
 
 /// The shortest wait if a destination asks for fewer calls.
 const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
 
-/// What becomes of an execution after this outcome of an attempt. `jitter` is a random number from 0 to 1.
+/// Completes an execution after this outcome of an attempt. `jitter` is a random number from 0 to 1.
 pub fn conclude(
     claimed: &Claimed,
     outcome: Outcome,
@@ -62,12 +62,12 @@ pub fn conclude(
     CompletedExecution { attempt: detail.of(claimed, word, duration), conclusion, settlement, came_through }
 }
 
-/// What becomes of an execution whose attempt the end of the process interrupts. That is nobody's failure.
+/// Completes an execution whose attempt a shutdown interrupted. This does not count as a failure.
 pub(super) fn interrupted(claimed: &Claimed, duration: Duration) -> CompletedExecution {
     let detail = Detail {
         class: Some("interrupted".to_owned()),
         message: Some(
-            "the service was stopped during this attempt; it continues when it runs again".to_owned(),
+            "the worker was stopped during this attempt; the execution is due again at once".to_owned(),
         ),
         ..Detail::default()
     };
@@ -95,7 +95,7 @@ pub(super) fn refused_in_lane(claimed: &Claimed, failure: Failure, duration: Dur
     Detail::from(failure).of(claimed, "permanent", duration)
 }
 
-/// Puts an execution off for a reason that is not its own: no attempt is counted.
+/// Postpones an execution for a reason outside it: no attempt is counted.
 fn postpone(wait: Duration) -> Conclusion {
     Conclusion::Postponed { wait, counts: false }
 }
@@ -118,8 +118,8 @@ impl Policy<'_> {
         Conclusion::Postponed { wait: self.wait().max(asked), counts: true }
     }
 
-    /// After a write of unknown outcome: the first one is looked for at once. Only then it is known whether
-    /// to wait.
+    /// After a write of unknown outcome. The first time, the next attempt searches for it at once; only the
+    /// search shows whether to wait.
     fn look_or_fail(&self) -> Conclusion {
         if self.has_used_up(LOOKS_MAX) {
             return Conclusion::Failed;
@@ -128,7 +128,7 @@ impl Policy<'_> {
         Conclusion::Postponed { wait, counts: true }
     }
 
-    /// Failed attempts, with this one.
+    /// The number of failed attempts, including this one.
     fn failed(&self) -> u32 {
         self.claimed.attempts.saturating_add(1)
     }
@@ -146,7 +146,7 @@ impl Policy<'_> {
     }
 }
 
-/// What the list of attempts says of an outcome beside its word.
+/// The details of an outcome in the list of attempts.
 #[derive(Default)]
 struct Detail {
     class: Option<String>,

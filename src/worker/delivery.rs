@@ -44,8 +44,8 @@ pub(super) struct Deliverer {
 }
 
 impl Deliverer {
-    /// Makes one attempt and returns what becomes of the execution, also if the destination panics or never
-    /// answers. The claim was sent at `leased`.
+    /// Makes one attempt and returns the completion, even if the destination panics or never answers. The
+    /// claim was sent at `leased`.
     ///
     /// Cancelling `interrupt` ends the attempt. The next one looks for what it may have written.
     pub(super) async fn deliver(
@@ -144,7 +144,7 @@ impl Deliverer {
         }
     }
 
-    /// Calls the destination, and lets its circuit breaker and its pause learn from the outcome.
+    /// Calls the destination, and passes the outcome to its circuit breaker and its pause.
     async fn call(&self, claimed: &Claimed, subject: Subject<'_>, leased: Instant) -> Outcome {
         let Some(destination) = self.destinations.get(&claimed.destination) else {
             return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
@@ -215,7 +215,7 @@ struct Subject<'a> {
     object: Option<Object<'a>>,
 }
 
-/// An attempt that ended at an unknown point. What it wrote, it may have written just now.
+/// An attempt that ended at an unknown point. It may have written something just now.
 fn ambiguous(class: &str, message: String) -> Outcome {
     Outcome::Ambiguous { failure: Failure::local(class, message), since: Duration::ZERO }
 }
@@ -223,7 +223,10 @@ fn ambiguous(class: &str, message: String) -> Outcome {
 /// An attempt that panicked. It affects no other execution, so this one is not quarantined. It is tried
 /// again like any other, until its attempts are used up.
 fn panic_outcome() -> Outcome {
-    ambiguous("panic", "the delivery broke on a fault of ours; the log has it".to_owned())
+    ambiguous(
+        "panic",
+        "the delivery failed because of a bug in this program; the log has the details".to_owned(),
+    )
 }
 
 /// Messages can quote what a customer wrote, so the log gets only class and code.

@@ -15,7 +15,7 @@ use tracing::warn;
 /// The longest wait for a slot while an execution runs; after that the execution is postponed.
 const SLOT_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// The wait that a destination is given if the database cannot say when the next slot is.
+/// The wait for a slot if the database does not answer.
 const DATABASE_AWAY: Duration = Duration::from_secs(2);
 
 /// The delivery context of one instance.

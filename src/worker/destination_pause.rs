@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 /// The longest time between two canaries of a paused instance.
 const CANARY_EVERY_MAX: Duration = Duration::from_mins(5);
 
-/// The shortest time between two looks for probes that are due.
+/// The shortest time between two checks for due probes.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
 
 /// Pauses, probes and resumes instances.

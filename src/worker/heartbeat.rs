@@ -1,8 +1,8 @@
 //! The heartbeat of this process, and the rescue of executions whose process died.
 //!
 //! Every [`BEAT`] a process records that it lives. Its leases are valid as long as it does so. When it has
-//! been silent for [`WORKER_DEAD_AFTER`], any other process frees them. After each beat a process frees the leases of
-//! dead processes, and its own leases that it does not know of because a claim's answer was lost.
+//! been silent for [`WORKER_DEAD_AFTER`], any other process frees them. After each beat a process frees the
+//! leases of dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
 use super::lease_registry::LeaseRegistry;
 use crate::store::{Notifier, Queue, Rescued, StoreError, WORKER_DEAD_AFTER, Watch, WorkerId};
@@ -13,11 +13,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// The time between two beats, and between two looks for leases to rescue.
+/// The time between two beats, and between two searches for leases to rescue.
 const BEAT: Duration = Duration::from_secs(3);
 
-/// How long a look for leases to rescue may take. With the beat and the rest between two beats it stays
-/// within the silence after which others rescue the leases of this process.
+/// The timeout of a search for leases to rescue. Together with the beat and the rest between two beats it is
+/// shorter than the silence after which others rescue the leases of this process.
 const RESCUE_WITHIN: Duration = Duration::from_secs(3);
 
 /// How much sooner than others this process stops trusting its leases: it must send a request before.
@@ -61,7 +61,7 @@ impl Heartbeat {
         }
     }
 
-    /// Stops beating and unregisters this process, which frees at once what it still leases.
+    /// Stops beating and unregisters this process, which frees its remaining leases at once.
     pub(super) async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.beating.await {
@@ -155,7 +155,7 @@ impl Beat {
             Ok(rescued) if rescued.is_empty() => {}
             Ok(rescued) => {
                 count(&self.metrics, &rescued);
-                info!(executions = rescued.len(), "rescued executions on which no worker worked");
+                info!(executions = rescued.len(), "rescued executions without a live worker");
                 self.notifier.notify();
             }
             Err(error) => warn!(%error, "rescue failed"),

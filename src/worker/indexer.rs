@@ -1,10 +1,10 @@
 //! Fills the index by which events are found, and groups failures that have no group yet, in the
 //! background.
 //!
-//! One process of all replicas does this, under a named lease. All of it can be done twice without harm. While
-//! there is a backlog, it rests after each batch for four times as long as the batch took. So a long backlog
-//! takes at most a fifth of one connection. Otherwise it looks twice a second, so that a few events are one
-//! batch, and not a commit each.
+//! One process of all replicas does this, under a named lease. All of it can be done twice without harm.
+//! While there is a backlog, it rests after each batch for four times as long as the batch took. So a long
+//! backlog takes at most a fifth of one connection. Otherwise it checks for events twice a second, so that
+//! a few events are one batch and not a commit each.
 
 use crate::domain::event::{BODY_BYTES_MAX, EventKey};
 use crate::domain::search::IndexEntry;
@@ -31,8 +31,8 @@ const OTHERS_TURN: Duration = Duration::from_secs(5);
 /// The shortest rest after a batch.
 const REST_MIN: Duration = Duration::from_millis(5);
 
-/// How many times as long as a batch the rest after it is. To accept events costs less than to index them.
-/// With shorter rests a burst would be accepted at half the speed, only to be found some seconds sooner.
+/// The rest after a batch, in multiples of the batch's duration. Accepting an event costs less than indexing
+/// it: with shorter rests, a burst would be accepted at half the speed and be found only seconds sooner.
 const REST_SHARE: u32 = 4;
 
 /// The most events of a batch, and the most bytes of their bodies. With 200 events, webhooks that arrived
@@ -148,7 +148,7 @@ async fn add(
     let mut found: Vec<(EventKey, IndexEntry)> = Vec::with_capacity(events.len());
     for event in &events {
         found.push((event.key, read(sources, event)));
-        // Requests come in between: a batch takes milliseconds to read.
+        // Let requests run in between: reading a batch takes milliseconds.
         tokio::task::yield_now().await;
     }
     match search_index.index(&found).await {
@@ -165,8 +165,8 @@ async fn add(
     Ok(())
 }
 
-/// The index entry of an event; an empty one if reading its body panics, so that one event does not keep
-/// others from the index.
+/// The index entry of an event. If reading its body panics, an empty one, so that one event does not keep
+/// others out of the index.
 fn read(sources: &Registry, event: &Unindexed) -> IndexEntry {
     catch_unwind(AssertUnwindSafe(|| sources.index_entry(&event.source, &event.facts, &event.payload)))
         .unwrap_or_else(|_panic| {

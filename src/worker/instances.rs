@@ -108,8 +108,8 @@ impl Instances {
         TrialGuard { instances: self.clone(), name }
     }
 
-    /// Asks for a canary for a paused instance, unless one runs: its end decides, however many probes it
-    /// outlasts.
+    /// Asks for a canary for a paused instance. If one runs, its end decides, even if further probes follow
+    /// meanwhile.
     pub(super) fn want_canary(&self, name: &str) {
         self.with(name, |state| {
             if state.canary == Canary::None {

@@ -1,4 +1,4 @@
-//! The plan of an attempt in object mode: which state of the object to write, and what becomes of the other
+//! The plan of an attempt in object mode: which state of the object to write, and what happens to the other
 //! states that wait in its lane.
 
 use crate::domain::event::StoredEvent;
@@ -22,7 +22,7 @@ pub(super) struct LaneHead<'a> {
     pub(super) event: &'a StoredEvent,
     /// How long ago a write of unknown outcome began in its lane.
     pub(super) in_doubt: Option<Duration>,
-    /// Whether an operator asks for it now; its row tells only of earlier requests.
+    /// Whether an operator asks for it now; its row has only earlier requests.
     pub(super) is_asked_for: bool,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Write {
     pub(super) lane: String,
     /// The newest state, which need not be that of the claimed execution.
     pub(super) newest: LaneState,
-    /// What its event says.
+    /// The summary of its event.
     pub(super) summary: EventSummary,
     /// The other open executions, whose states are older.
     pub(super) superseded: Vec<ExecutionId>,
@@ -88,7 +88,7 @@ pub(super) async fn plan(queue: &Queue, sources: &Registry, head: LaneHead<'_>) 
         return Ok(Plan::Decline(WithoutState::NotCarried));
     }
     let mut states = queue.lane_states(in_lane, head.destination, head.execution).await?;
-    // Events that carry no state wait in the lane of their object and are declined when it is their turn.
+    // Events without a state wait in the lane of their object and are declined at their turn.
     states.retain(|state| state.event.carries_state);
     let events: Vec<&StoredEvent> = states.iter().map(|state| &state.event).collect();
     let Some(place) = source.newest(&events).filter(|place| *place < states.len()) else {
@@ -98,9 +98,9 @@ pub(super) async fn plan(queue: &Queue, sources: &Registry, head: LaneHead<'_>) 
     let newest = states.swap_remove(place);
     let superseded = states.iter().filter(|state| state.is_open).map(|state| state.execution).collect();
     let shown = queue.remote_object(in_lane).await?;
-    // A state can turn out to be the newest after it was superseded: a late event may say how those of
-    // one second follow one another. So what is shown decides. If another state's write is in doubt, it
-    // may have landed over the one that was shown.
+    // A state can turn out to be the newest after it was superseded: a late event may reveal the order of
+    // states of one second. So the shown state decides. If another state's write is in doubt, it may have
+    // landed over the shown one.
     let is_certain = head.in_doubt.is_none() && !newest.is_open && !is_asked_for;
     if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
         return Ok(Plan::NothingNew { lane: in_lane.to_owned(), newest: newest.execution, superseded });

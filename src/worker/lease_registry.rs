@@ -2,7 +2,7 @@
 //! and until when it may trust them.
 //!
 //! A lease that the database has and the registry lacks belongs to a claim whose answer was lost. A process
-//! that stood still may have been declared dead meanwhile. What it has not sent by then it must not send.
+//! that stood still may have been declared dead meanwhile. It must then send no further write.
 
 use crate::store::Fence;
 use std::collections::HashSet;

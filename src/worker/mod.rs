@@ -10,7 +10,7 @@
 //! | when to claim, for whom, how many | `schedule` with `instances`, `circuit_breaker`, `slot_quota`: pure |
 //! | claims and slots | `pool` |
 //! | one attempt | `delivery`, `delivery_context`, `lane_plan` (which state of an object to write) |
-//! | what becomes of an execution | `completion` and `backoff`: pure; `completer` records it |
+//! | what happens to an execution after it | `completion` and `backoff`: pure; `completer` records it |
 //! | leases | `heartbeat` (of this process, and the rescue from dead ones), `lease_registry` |
 //! | what keeps destinations from being called | `destination_pause` (all replicas), `rate_limit_backoff` (a connection) |
 //! | previews and the index | `preview`, `indexer` |

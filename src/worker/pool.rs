@@ -45,9 +45,9 @@ pub struct WorkerSettings {
     pub grace: Duration,
     /// Counts the recorded completions; its watchers see when something has changed.
     pub progress: watch::Sender<u64>,
-    /// Counts what becomes of executions.
+    /// Counts how executions end.
     pub metrics: Metrics,
-    /// Learns of the failure of a task of the pool.
+    /// Is notified if a task of the pool fails.
     pub supervisor: Supervisor,
 }
 
@@ -113,7 +113,7 @@ pub async fn run(
     }
     pool.drain(grace).await;
     if let Err(error) = probing.await {
-        warn!(%error, "the task that probes paused destinations failed");
+        warn!(%error, "probe task failed");
     }
 }
 
@@ -136,7 +136,7 @@ struct Pool {
     completer: Completer,
 }
 
-/// What an execution proves if it is the only one of its instance, until this is dropped.
+/// The role of an execution that is the only one of its instance. Dropping it ends the role.
 #[expect(dead_code, reason = "kept for the effect of dropping it")]
 enum Alone {
     /// It is the trial of a half-open circuit breaker.
@@ -224,7 +224,7 @@ impl Pool {
                 return Ok(());
             }
         };
-        // Before it is claimed: it may have ended before this line continues.
+        // Registered before the claim, since the canary may end before the claim returns.
         let mut canary = Some(self.instances.begin_canary(instance, execution));
         let destinations = [instance.to_owned()];
         let wanted = Wanted { canary: Some(execution), ..Wanted::nothing(&destinations) };
@@ -245,7 +245,7 @@ impl Pool {
     ) -> Result<(), StoreError> {
         let destinations = [instance.clone()];
         let wanted = Wanted { limit: 1, late: 1, bulk: true, ..Wanted::nothing(&destinations) };
-        // Before it is claimed: it may have ended before this line continues.
+        // Registered before the claim, since the trial may end before the claim returns.
         let mut trial = Some(self.instances.begin_trial(instance));
         let leased = Instant::now();
         for claimed in self.claim_now(worker, wanted).await? {
@@ -280,8 +280,8 @@ impl Pool {
         Ok(found)
     }
 
-    /// Runs a quarantined execution of these instances, which may have crashed a worker, with nothing
-    /// beside it. Returns whether all else had to rest for it.
+    /// Runs a quarantined execution of these instances, which may have crashed a worker, alone. Returns
+    /// whether all other executions had to rest for it.
     async fn run_quarantined(
         &self,
         worker: WorkerId,

@@ -1,4 +1,4 @@
-//! Previews: what the next attempt of an execution would send. The destination is asked without a lease, so
+//! Previews: what the next attempt of an execution would send. The destination is called without a lease, so
 //! it cannot write anything.
 
 use super::delivery_context::WorkerDeliveryContext;
@@ -51,7 +51,7 @@ impl Previewer {
     pub async fn preview(&self, id: ExecutionId) -> Result<ExecutionPreview, NoPreview> {
         tokio::time::timeout(ANSWER_WITHIN, self.make(id)).await.unwrap_or_else(|_elapsed| {
             Err(NoPreview::Unavailable(
-                "the destination takes too long to tell its columns".to_owned(),
+                "reading the destination's columns takes too long".to_owned(),
                 ASK_AGAIN,
             ))
         })
@@ -167,12 +167,12 @@ fn untold(outcome: Outcome) -> NoPreview {
             NoPreview::Unavailable(failure.message, ASK_AGAIN)
         }
         Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
-            NoPreview::Unavailable("the destination gave no preview".to_owned(), ASK_AGAIN)
+            NoPreview::Unavailable("the destination returned no preview".to_owned(), ASK_AGAIN)
         }
     }
 }
 
 fn database(error: &StoreError) -> NoPreview {
-    warn!(%error, "could not read what is to be previewed");
+    warn!(%error, "reading an execution for a preview failed");
     NoPreview::Unavailable("the database is not available".to_owned(), ASK_AGAIN)
 }

@@ -1,16 +1,16 @@
-//! Until when each connection must not be called, because the other side asked for that.
+//! The backoffs that the other sides asked for: until when each connection must not be called.
 //!
-//! A connection without a rate takes no slots, and one with a rate can be told to back off after its slot
-//! was given out. So this process reads the connection's row now and then, and knows at once what it was
-//! told itself.
+//! A connection without a rate takes no slots, and the other side may ask for a backoff after a slot was
+//! given out. So this process regularly reads the connection's row. A backoff that it received itself
+//! applies at once.
 
 use crate::store::{RateLimits, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How old the known end of a backoff may be. Other replicas stop calling this much later than the one
-/// that was told.
+/// How old the known end of a backoff may be. Other replicas stop calling up to this much later than the
+/// one that received it.
 const FRESH_FOR: Duration = Duration::from_millis(250);
 
 /// The backoffs by connection. Cheap to clone.

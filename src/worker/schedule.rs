@@ -1,5 +1,5 @@
 //! When this process claims, for which instances, and how many executions. Pure: no I/O and no clock; the
-//! time is passed in. The pool executes what is decided here.
+//! time is passed in. The pool executes these decisions.
 //!
 //! A *round* begins when slots are free. It consists of claims in this order, as long as slots stay free:
 //!
@@ -88,7 +88,7 @@ pub(super) struct Schedule {
     /// Slots that have not yet earned a late retry its slot.
     late_credit: usize,
     look_behind_at: Instant,
-    /// Whether slots are free and the look behind the fresh work was put off.
+    /// Whether slots are free and the look behind the fresh work was postponed.
     owes_look_behind: bool,
     quarantine_check_at: Instant,
     /// Since when all else rests for a quarantined execution.
@@ -205,12 +205,12 @@ impl Schedule {
         Some(Rest { pause, idle_max })
     }
 
-    /// How to rest after a round that the database did not answer.
+    /// How to rest after a round if the database did not answer.
     pub(super) fn end_failed_round(jitter: Duration) -> Rest {
         Rest { pause: Duration::ZERO, idle_max: DATABASE_AWAY + jitter }
     }
 
-    /// A rest is over; `was_notified` tells whether a notification ended it.
+    /// A rest is over; `was_notified` is whether a notification ended it.
     pub(super) fn end_rest(&mut self, was_notified: bool) {
         self.was_notified = was_notified;
     }

@@ -150,7 +150,7 @@ async fn doctor_adds_the_missing_columns_only_when_told_to() {
     let set_up = SetUp::new(Template::Plain).await;
     let checked = set_up.doctor(&[]).await;
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
-    assert!(checked.remedy("note", "no column for").contains("--fix"));
+    assert!(checked.remedy("note", "there is no column for").contains("--fix"));
 
     let unanswered = output(&mut set_up.command(&["doctor", "--fix"])).await;
     assert!(!unanswered.status.success());
@@ -206,7 +206,7 @@ async fn the_write_test_leaves_nothing_behind_and_shows_what_may_not_be_done() {
     sandbox.fault(FaultRule::once(Fault::Restricted).on(Route::Update)).unwrap();
     let left = set_up.doctor(&["--write-test"]).await;
     assert_eq!(left.code, Some(1));
-    assert!(left.remedy("warning", "could not be taken away").contains("http"));
+    assert!(left.remedy("warning", "could not be removed").contains("http"));
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn whatever_the_database_setting_leads_to_is_named() {
         checked.remedy("problem", "id of a data source").contains(&notion_sandbox::DATABASE_ID.to_string())
     );
     let checked = set_up.doctor_with("NOTION_DATABASE_ID", &"0".repeat(32)).await;
-    assert!(checked.remedy("problem", "not there for the integration").contains("Connections"));
+    assert!(checked.remedy("problem", "not visible to the integration").contains("Connections"));
     let checked = set_up.doctor_with("NOTION_API_KEY", "ntn_revoked").await;
     assert!(checked.remedy("problem", "API token is invalid").contains("NOTION_API_KEY"));
 
@@ -357,7 +357,7 @@ async fn doctor_takes_a_strangers_requests_for_no_problem() {
     .await;
     let set_up = SetUp::new(Template::Original).await;
     let checked = set_up.doctor_with("DATABASE_URL", service.database.url().expose_secret()).await;
-    assert!(checked.remedy("note", "somebody else has found this address").contains("Nothing"));
+    assert!(checked.remedy("note", "a stranger has found this URL").contains("No action"));
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ async fn a_delivery_that_breaks_is_tried_again_as_one_in_doubt_and_harms_no_othe
     assert_eq!(panics(&service, "delivery").await, 1 + 6);
     let id = executions[2]["id"].as_i64().unwrap();
     let detail = service.get(&format!("/api/v1/executions/{id}")).await.body;
-    assert!(detail.contains("a fault of ours") && !detail.contains("a fault about"), "{detail}");
+    assert!(detail.contains("a bug in this program") && !detail.contains("a fault about"), "{detail}");
     assert_eq!(service.database.count(rows::executions().crashed()).await, 0, "it took no worker with it");
 }
 

@@ -56,7 +56,7 @@ async fn a_wrong_secret_is_told_by_the_api_and_health_until_an_event_is_accepted
     let told = kept(&service, 1).await;
     let cause = &told["causes"][0];
     assert_eq!((&cause["cause"], &cause["is_current"]), (&json!("wrong_secret"), &json!(true)), "{told}");
-    assert!(cause["says"].as_str().unwrap().contains("live mode, and the secrets are named"), "{told}");
+    assert!(cause["says"].as_str().unwrap().contains("live mode, but the secrets' names"), "{told}");
     let rejection = &told["data"][0];
     for (field, expected) in [
         ("reason", json!("signature_no_match")),

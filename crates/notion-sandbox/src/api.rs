@@ -1,5 +1,5 @@
-//! The handler of `/v1/`: it checks token, version, rate limit and body, applies the faults that were
-//! asked for, and executes the call.
+//! The handler of `/v1/`: it checks token, version, rate limit and body, applies the requested faults, and
+//! executes the call.
 
 use super::api_error::ApiError;
 use super::calls::Call;

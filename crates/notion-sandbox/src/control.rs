@@ -98,8 +98,8 @@ async fn faults(State(sandbox): State<SandboxHandle>) -> Json<Vec<FaultRule>> {
 }
 
 async fn add_fault(State(sandbox): State<SandboxHandle>, Json(rule): Json<Value>) -> Answer {
-    // Read by way of a value: a tagged enum within a flattened struct says more clearly what is
-    // wrong with a name when the fault is read on its own.
+    // The fault is also read alone: for an unknown name, a tagged enum has a clearer error outside of a
+    // flattened struct.
     serde_json::from_value::<Fault>(rule.clone()).map_err(|error| bad(&error))?;
     let rule: FaultRule = serde_json::from_value(rule).map_err(|error| bad(&error))?;
     sandbox.fault(rule).map_err(|error| bad(&error))?;

@@ -125,13 +125,13 @@ pub struct FaultRule {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FaultError {
     /// The probability is out of range.
-    #[error("a probability lies between 0 and 1, not at {0}")]
+    #[error("the probability must be from 0 to 1, not {0}")]
     Probability(f64),
     /// The delay is too long.
-    #[error("a delay lasts {DELAY_MS_MAX} ms at most, not {0}")]
+    #[error("the delay must be at most {DELAY_MS_MAX} ms, not {0}")]
     Delay(u64),
-    /// The status is no error.
-    #[error("an error's status lies between 400 and 599, not at {0}")]
+    /// The status is not that of an error.
+    #[error("the status of an error must be from 400 to 599, not {0}")]
     Status(u16),
     /// Too many rules.
     #[error("there are {RULES_MAX} rules already; clear them first")]
@@ -201,7 +201,7 @@ pub struct Faults {
     rng: StdRng,
 }
 
-/// What the rules demand for one request.
+/// The effect of the rules on one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrawnFault {
     /// How late the response is sent.

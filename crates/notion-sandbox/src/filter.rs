@@ -12,66 +12,66 @@ use std::cmp::Ordering;
 /// A filter that was checked against the columns.
 #[derive(Debug)]
 pub enum Filter {
-    /// All of them hold.
+    /// All of them match.
     And(Vec<Filter>),
-    /// One of them holds.
+    /// At least one of them matches.
     Or(Vec<Filter>),
-    /// A column's content passes.
+    /// A column's content matches.
     Property(Box<Property>, Test),
-    /// The time at which the page was made passes.
+    /// The page's creation time matches.
     Created(Test),
-    /// The time at which the page was last edited passes.
+    /// The time of the page's last edit matches.
     Edited(Test),
 }
 
-/// What content has to pass.
+/// A condition on a content.
 #[derive(Debug)]
 pub enum Test {
-    /// There is none, or there is some.
+    /// Whether it is empty.
     Empty(bool),
     /// Text, or the name of an option.
     Text(TextTest, String),
     /// A number.
     Number(Comparison, f64),
-    /// A tick.
+    /// Whether a checkbox is ticked.
     Checkbox(bool),
-    /// A list has an option of this name, or has not.
+    /// Whether a list has an option of this name.
     Lists(bool, String),
     /// A date.
     Date(Comparison, DateTime<Utc>),
 }
 
-/// How text is looked at.
+/// How texts are compared.
 #[derive(Debug, Clone, Copy)]
 pub enum TextTest {
-    /// It is this.
+    /// Equal.
     Equals,
-    /// It is not this.
+    /// Not equal.
     DiffersFrom,
-    /// This is part of it.
+    /// Contains the operand.
     Contains,
-    /// This is no part of it.
+    /// Does not contain the operand.
     Lacks,
-    /// It begins so.
+    /// Starts with the operand.
     StartsWith,
-    /// It ends so.
+    /// Ends with the operand.
     EndsWith,
 }
 
 /// How numbers and dates are compared.
 #[derive(Debug, Clone, Copy)]
 pub enum Comparison {
-    /// The same.
+    /// Equal.
     Equal,
-    /// Another.
+    /// Not equal.
     NotEqual,
-    /// Less or before.
+    /// Less, or before.
     Less,
-    /// More or after.
+    /// Greater, or after.
     Greater,
-    /// Not more, not after.
+    /// At most, or not after.
     AtMost,
-    /// Not less, not before.
+    /// At least, or not before.
     AtLeast,
 }
 
@@ -84,7 +84,7 @@ impl Filter {
         parse(schema, filter, "body.filter", 0)
     }
 
-    /// Whether a page passes.
+    /// Whether a page matches.
     pub fn matches(&self, page: &Page) -> bool {
         match self {
             Self::And(all) => all.iter().all(|filter| filter.matches(page)),
@@ -95,7 +95,7 @@ impl Filter {
         }
     }
 
-    /// The column id and the text that every page that passes has in it, where there is such a one.
+    /// A column id and the exact text that every matching page has in that column, if there is one.
     pub fn exact_text(&self) -> Option<(&str, &str)> {
         match self {
             Self::Property(property, Test::Text(TextTest::Equals, text)) if !text.is_empty() => {

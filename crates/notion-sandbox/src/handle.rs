@@ -1,5 +1,5 @@
-//! Controls a running sandbox from within its process: edits as a user of Notion makes them, what tests
-//! read, and fault injection. None of it counts towards the rate limit.
+//! Controls a running sandbox from within its process: a user's edits, observations for tests, and fault
+//! injection. None of it counts towards the rate limit.
 
 use super::api_error::ApiError;
 use super::content::Content;

@@ -109,7 +109,7 @@ fn replay(path: &Path, state: &mut State) -> Result<(), JournalError> {
         match serde_json::from_slice::<Record<'_>>(&bytes) {
             Ok(record) => state.replay(record),
             Err(_) if !bytes.ends_with(b"\n") => {
-                tracing::warn!(line, "the last line of the sandbox's journal was torn and is left out");
+                tracing::warn!(line, "dropped the incomplete last line of the sandbox's journal");
             }
             Err(source) => return Err(JournalError::Damaged { path: path.to_owned(), line, source }),
         }

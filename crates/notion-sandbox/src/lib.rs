@@ -16,16 +16,16 @@
 //! | request | effect |
 //! |---|---|
 //! | `GET /_sandbox/stats` | counts of pages and requests, peak concurrency, rate |
-//! | `GET /_sandbox/wait?pages=N&requests=N&timeout_ms=N` | answers as soon as there are as many: 200; else 408 |
-//! | `GET`, `DELETE /_sandbox/faults` | lists or lifts the rules |
-//! | `POST /_sandbox/faults` `{"kind":"slow","delay_ms":200,"route":"create","times":null,"probability":0.5}` | adds a [`FaultRule`], with `"containing":"evt_…"` about bodies with that text alone; the kinds are those of [`Fault`] in lower case with underscores |
-//! | `PUT /_sandbox/rate` `{"per_minute":180}` | sets the limit; `null` takes it off |
-//! | `PUT /_sandbox/token` `{"token":"ntn_new"}` | revokes the token; from now on this one is taken |
-//! | `GET`, `DELETE /_sandbox/requests` | lists or forgets the latest requests |
+//! | `GET /_sandbox/wait?pages=N&requests=N&timeout_ms=N` | answers 200 once there are as many, 408 after the timeout |
+//! | `GET`, `DELETE /_sandbox/faults` | lists or removes the rules |
+//! | `POST /_sandbox/faults` `{"kind":"slow","delay_ms":200,"route":"create","times":null,"probability":0.5}` | adds a [`FaultRule`], with `"containing":"evt_…"` only for bodies with that text; the kinds are those of [`Fault`] in lower case with underscores |
+//! | `PUT /_sandbox/rate` `{"per_minute":180}` | sets the limit; `null` removes it |
+//! | `PUT /_sandbox/token` `{"token":"ntn_new"}` | revokes the token; from now on this one is accepted |
+//! | `GET`, `DELETE /_sandbox/requests` | lists or clears the latest requests |
 //! | `GET`, `DELETE /_sandbox/pages` | lists all pages, or removes them for good |
 //! | `PUT /_sandbox/pages/{id}` `{"properties":{…}}` | edits a page as the user would |
-//! | `DELETE /_sandbox/pages/{id}`, `PUT /_sandbox/pages/{id}/restore` | throws a page away, takes it back |
-//! | `POST /_sandbox/databases` `{"template":"original"}` | makes a database (`original`, `plain`, `full`) |
+//! | `DELETE /_sandbox/pages/{id}`, `PUT /_sandbox/pages/{id}/restore` | moves a page to the trash, restores it |
+//! | `POST /_sandbox/databases` `{"template":"original"}` | creates a database (`original`, `plain`, `full`) |
 //! | `PUT /_sandbox/data_sources/{id}/columns/{name}` `{"type":"url"}` | adds a column, or gives it another type |
 //! | `PATCH /_sandbox/data_sources/{id}/columns/{name}` `{"name":"…"}` | renames it |
 //! | `DELETE /_sandbox/data_sources/{id}/columns/{name}` | removes it |

@@ -20,7 +20,7 @@ const COLORS: &[&str] = &["blue", "green", "orange", "purple", "pink", "yellow",
 const NAME_CHARS_MAX: usize = 100;
 
 impl Choice {
-    /// An option; without a colour, its place in the list decides the colour.
+    /// An option; without a colour, its position in the list decides the colour.
     pub fn new(name: &str, color: Option<&str>, place: usize) -> Self {
         let fallback = COLORS.get(place % COLORS.len()).copied().unwrap_or("default");
         let color = color.unwrap_or(fallback).to_owned();

@@ -45,7 +45,7 @@ pub enum Alteration {
     },
 }
 
-/// A type, with what is named along with it.
+/// A type with its options and its format.
 #[derive(Debug)]
 pub struct Configuration {
     kind: Kind,

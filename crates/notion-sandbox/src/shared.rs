@@ -1,7 +1,7 @@
 //! The state that the routes, the handle and delayed writes share.
 //!
 //! Each part has its own lock. No two locks are held at once, and none across an await. Every change
-//! is announced, so that a waiter need not poll.
+//! notifies the waiters, so they need not poll.
 
 use super::api_error::ApiError;
 use super::calls::Call;
@@ -71,7 +71,7 @@ impl Shared {
         lock(&self.token)
     }
 
-    /// Executes a call and announces the change.
+    /// Executes a call and notifies the waiters.
     pub fn execute(&self, call: Call, body: &Value, lag: Duration) -> Result<Value, ApiError> {
         let result = call.execute(&mut self.state(), body, lag);
         self.changed();

@@ -76,13 +76,13 @@ pub struct Page {
     pub cells: BTreeMap<String, Content>,
     /// The blocks of its body.
     pub children: Vec<Value>,
-    /// Whether the user threw it away.
+    /// Whether it is in the trash.
     pub in_trash: bool,
     /// When it was created.
     pub created: DateTime<Utc>,
     /// When it was last edited.
     pub edited: DateTime<Utc>,
-    /// Who made it.
+    /// Who created it.
     #[serde(default)]
     pub created_by: Author,
     /// Who edited it last.

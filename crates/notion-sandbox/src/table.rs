@@ -1,6 +1,7 @@
 //! The tables in a browser: plain HTML without scripts and external resources.
 //!
-//! Everything that came through the API is escaped, and only `http` and `https` links are clickable. `/` shows the first database, `/db/{id}` any other, `/p/{id}` one page.
+//! Everything that arrived by the API is escaped, and only `http` and `https` links are clickable. `/` shows
+//! the first database, `/db/{id}` any other, `/p/{id}` one page.
 
 use super::content::Content;
 use super::html::{Escaped, document, shown_count};
@@ -81,7 +82,7 @@ fn database_page(state: &State, database: &Database, live: bool) -> Response {
     let _ = write!(
         body,
         "<header><div><p class=kicker>Notion sandbox</p><h1>{title}</h1>\
-         <p class=about>What would stand in Notion, newest first.</p></div><nav aria-label=Tables>",
+         <p class=about>The pages that Notion would contain, newest first.</p></div><nav aria-label=Tables>",
         title = Escaped(title)
     );
     let address = format!("/db/{}", database.id.simple());

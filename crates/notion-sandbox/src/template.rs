@@ -103,7 +103,7 @@ fn with_options(mut schema: Schema) -> Schema {
             options.iter().map(|(name, color)| json!({ "name": name, "color": color })).collect();
         let definition = json!({ kind: { "options": options } });
         if let Ok(alteration) = Alteration::parse(&definition, column) {
-            // The column exists and keeps its type, so that there is nothing to refuse.
+            // The column exists and keeps its type, so this cannot fail.
             let _ = schema.alter(column, alteration);
         }
     }

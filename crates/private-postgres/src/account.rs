@@ -16,7 +16,7 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// The user who started the program: the only one who may connect.
+/// The user who started the program, and the only one who may connect.
 #[derive(Debug)]
 pub struct Invoker {
     /// The name, by which the server recognises the user at the other end of its socket.

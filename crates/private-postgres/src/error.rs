@@ -112,7 +112,7 @@ pub enum PostgresError {
     },
     /// The data were written by another major version.
     #[error(
-        "the database in {path} was made by PostgreSQL {data}, but {bin} is PostgreSQL {binaries}; \
+        "the database in {path} was created by PostgreSQL {data}, but {bin} is PostgreSQL {binaries}; \
          install PostgreSQL {data} (PG_BIN_DIR can point to it), or delete {path} to start with an empty one",
         path = path.display(), bin = bin.display()
     )]

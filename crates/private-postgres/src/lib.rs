@@ -6,8 +6,8 @@
 //!
 //! A [`supervisor`] process runs the server. It outlives a killed owner for as long as it takes to stop
 //! the server. It is a hidden subcommand of the owner's program: that program calls [`supervisor::run`]
-//! for [`SUPERVISOR_SUBCOMMAND`]. This file is the owner's side. It starts the supervisor, reads from it
-//! where the server listens, and holds a pipe to it. When the pipe closes, the supervisor stops the
+//! for [`SUPERVISOR_SUBCOMMAND`]. This file is the owner's side. It starts the supervisor, reads the
+//! server's address from it, and holds a pipe to it. When the pipe closes, the supervisor stops the
 //! server and exits. The calls block; asynchronous callers wrap them in `spawn_blocking`.
 
 mod access;
@@ -221,7 +221,7 @@ impl PrivatePostgres {
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         if self.stdin.is_some() {
-            // There is no caller to report to; the next start removes what is left.
+            // There is no caller to report to; the next start removes leftovers.
             let _ = self.finish();
         }
     }

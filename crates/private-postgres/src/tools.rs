@@ -60,7 +60,7 @@ impl Tools {
             .spawn()
             .map_err(failed)?;
         if let Some(mut stdin) = child.stdin.take() {
-            // If a program does not read all of it, its exit status tells why.
+            // If a program does not read all of it, its exit status shows why.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
         let output = tokio::time::timeout(wait_max, child.wait_with_output())

@@ -48,7 +48,7 @@ impl<'a> Identity<'a> {
     }
 
     /// The amount in minor units: between 10 and 200 major units and a fraction, or that many
-    /// hundreds where the currency has no fraction.
+    /// hundreds if the currency has no fraction.
     pub(super) fn amount(&self) -> i64 {
         let major = 10 + self.small(190);
         match self.currency {

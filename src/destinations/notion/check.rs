@@ -48,7 +48,7 @@ impl Notion {
     /// Adds the columns that are missing.
     pub(super) async fn add_missing(&self, context: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
         let found = self.look(context, &mut Vec::new()).await.ok_or_else(|| {
-            Failure::local("no_table", "there is no table to add columns to: mend first what stands above")
+            Failure::local("no_table", "there is no table to add columns to: fix the problems above first")
         })?;
         if found.missing.is_empty() {
             return Ok(Vec::new());
@@ -69,7 +69,7 @@ impl Notion {
         let Some(Found { data_source, bindings: Some(bindings), .. }) =
             self.look(context, &mut Vec::new()).await
         else {
-            return vec![Finding::problem("no page can be written yet", "mend first what stands above")];
+            return vec![Finding::problem("no page can be written yet", "fix the problems above first")];
         };
         let calls = self.client.with(context, Instant::now() + TEST_WITHIN);
         let sent = self.test_page(&bindings);
@@ -85,14 +85,14 @@ impl Notion {
             Err(error) => findings.push(self.problem(&calls, Effect::Look, error)),
         }
         match calls.trash_page(&made.id).await {
-            Ok(_) => findings.push(Finding::good("the test page was taken away again")),
+            Ok(_) => findings.push(Finding::good("the test page was removed again")),
             Err(error) => {
                 let failure = calls.failure(error);
                 let place = made.url.unwrap_or(made.id);
                 findings.push(Finding::warning(
-                    format!("the test page could not be taken away: {}", failure.message),
+                    format!("the test page could not be removed: {}", failure.message),
                     format!(
-                        "remove it by hand: {place}; give the integration the capability to update content"
+                        "remove it manually: {place}; give the integration the capability to update content"
                     ),
                 ));
             }
@@ -103,16 +103,16 @@ impl Notion {
     async fn look(&self, context: &dyn DeliveryContext, findings: &mut Vec<Finding>) -> Option<Found> {
         if !self.settings.access.has_usual_token() {
             findings.push(Finding::warning(
-                "the token does not begin with ntn_ (or secret_, as old ones do)",
+                "the token begins neither with ntn_ nor, as old tokens do, with secret_",
                 "copy the token of the integration from https://www.notion.so/my-integrations",
             ));
         }
         let calls = self.client.with(context, Instant::now());
         match calls.bearer().await {
             Ok(answer) => findings.push(whose(&answer.value)),
-            // An integration without access to users can still be good for everything else.
+            // An integration without access to users may be able to do everything else.
             Err(CallError::Refused(refusal)) if refusal.status == 403 => {
-                findings.push(Finding::note("Notion does not tell whose the token is"));
+                findings.push(Finding::note("Notion does not reveal the owner of the token"));
             }
             Err(error) => {
                 findings.push(self.problem(&calls, Effect::Describe, error));
@@ -130,7 +130,7 @@ impl Notion {
         if is_wiki(&described) {
             findings.push(Finding::problem(
                 format!("the database cannot be filled: {WIKI}"),
-                format!("take a database that is no wiki, or make one: {}", self.init_command()),
+                format!("use a database that is not a wiki, or create one: {}", self.init_command()),
             ));
             return None;
         }
@@ -222,15 +222,15 @@ impl Notion {
         }
     }
 
-    /// What the setting leads to, if that is no visible database.
+    /// What the setting refers to, if that is not a visible database.
     async fn where_it_leads(&self, context: &dyn DeliveryContext) -> Finding {
         let calls = self.client.with(context, Instant::now());
         let (id, setting) = (self.settings.database.as_str(), self.setting("DATABASE_ID"));
         if let Ok(page) = calls.page(id).await {
             return Finding::problem(
-                format!("{setting} leads to a page ({:?}) and not to a database", title(&page.value)),
+                format!("{setting} leads to a page ({:?}), not to a database", title(&page.value)),
                 format!(
-                    "open the database itself as a full page and copy its link, or make one under that page: \
+                    "open the database itself as a full page and copy its link, or create one under that page: \
                      {} --page <link>",
                     self.init_command()
                 ),
@@ -239,15 +239,15 @@ impl Notion {
         if let Ok(source) = calls.data_source(id).await {
             let of = source.value.pointer("/parent/database_id").and_then(Value::as_str);
             return Finding::problem(
-                format!("{setting} holds the id of a data source"),
-                format!("set it to that of the database: {}", of.unwrap_or("copy the link to the database")),
+                format!("{setting} is the id of a data source"),
+                format!("set it to the database's id: {}", of.unwrap_or("copy the link to the database")),
             );
         }
         Finding::problem(
-            format!("the database of {setting} is not there for the integration"),
+            format!("the database of {setting} is not visible to the integration"),
             format!(
-                "open the database in Notion, ••• › Connections, and choose the integration; a linked view has \
-                 to be opened at its original first. Else correct {setting}"
+                "open the database in Notion, ••• › Connections, and choose the integration; if it is a linked \
+                 view, open the original database first. Otherwise correct {setting}"
             ),
         )
     }
@@ -273,7 +273,11 @@ impl Notion {
             }
         };
         let bindings = resolution.bindings;
-        findings.push(Finding::good(format!("{} is kept in the column {:?}", key.name(), bindings.key.name)));
+        findings.push(Finding::good(format!(
+            "{} is written to the column {:?}",
+            key.name(),
+            bindings.key.name
+        )));
         for (field, column) in &bindings.columns {
             findings.push(match design::fit(*field, column) {
                 Fit::Whole if folded(&column.name) == folded(field.name()) => {
@@ -286,18 +290,18 @@ impl Notion {
                     column.name
                 )),
                 Fit::Partly(reason) => Finding::warning(
-                    format!("{} is written to {:?} in part: {reason}", field.name(), column.name),
-                    "change the column as it says, or give it the type text",
+                    format!("{} is written only partly to {:?}: {reason}", field.name(), column.name),
+                    "change the column accordingly, or set its type to text",
                 ),
                 Fit::Nothing(reason) => Finding::warning(
                     format!("{} is left out: {reason} ({:?})", field.name(), column.name),
-                    format!("change the column's type in Notion, best to {}", field.row().kind),
+                    format!("change the column's type in Notion, preferably to {}", field.row().kind),
                 ),
             });
         }
         for warning in &resolution.warnings {
             let text = warning.to_string();
-            let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "see the columns in Notion"));
+            let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
             findings.push(Finding::warning(what, remedy));
         }
         let barred = |field: Field| {
@@ -319,8 +323,8 @@ impl Notion {
         if !missing.is_empty() {
             let names: Vec<_> = missing.iter().map(|field| field.name()).collect();
             findings.push(
-                Finding::note(format!("no column for, so left out: {}", names.join(", ")))
-                    .with_remedy("eventbridge doctor --fix adds them, all or none is needed"),
+                Finding::note(format!("left out, because there is no column for: {}", names.join(", ")))
+                    .with_remedy("none of them is required; eventbridge doctor --fix adds all"),
             );
         }
         Found { data_source, bindings: Some(bindings), missing }
@@ -346,7 +350,7 @@ impl Notion {
         }
     }
 
-    /// A page of every property, as an event would give it.
+    /// A page with every property, as an event would fill it.
     fn test_page(&self, bindings: &Bindings) -> Mapped {
         let event = example(self.client.clock().map(|(at, _)| at));
         let zone = self.settings.timezone;
@@ -365,20 +369,20 @@ fn addition(field: Field) -> String {
 fn whose(bearer: &workspace::Bearer) -> Finding {
     if bearer.is_bot {
         Finding::good(format!(
-            "the token works: it is that of the integration {:?} in the workspace {:?}",
+            "the token works: it belongs to the integration {:?} in the workspace {:?}",
             bearer.name, bearer.workspace
         ))
     } else {
-        Finding::note(format!("the token works: it is that of a person, {:?}", bearer.name))
-            .with_remedy("a second page of one event can then not be told from a person's own and is left")
+        Finding::note(format!("the token works: it belongs to a person, {:?}", bearer.name))
+            .with_remedy("a second page of one event then looks like a person's own page and is not removed")
     }
 }
 
 fn unusable(error: &SchemaError) -> Finding {
     let text = error.to_string();
-    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "see the columns in Notion"));
+    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
     let remedy = match error {
-        SchemaError::NoKeyColumn { .. } => format!("{remedy}; eventbridge doctor --fix adds it"),
+        SchemaError::NoKeyColumn { .. } => format!("{remedy}, or run eventbridge doctor --fix"),
         _ => remedy.to_owned(),
     };
     Finding::problem(what, remedy)
@@ -391,22 +395,22 @@ fn failed_call(instance: &InstanceName, outcome: Outcome) -> Finding {
             let what = message.strip_suffix(&format!("; {remedy}")).unwrap_or(&message).to_owned();
             Finding::problem(what, remedy)
         }
-        Outcome::NeedsOperator(failure) => Finding::problem(failure.message, "see what Notion says"),
+        Outcome::NeedsOperator(failure) => Finding::problem(failure.message, "follow Notion's message"),
         Outcome::Permanent(failure) | Outcome::Gone(failure) => {
-            Finding::problem(failure.message, "see what Notion says, and the columns of the database")
+            Finding::problem(failure.message, "check Notion's message and the columns of the database")
         }
         Outcome::Throttled { failure, .. } => {
-            Finding::problem(failure.message, "ask again in a minute: the rate of the token is used up")
+            Finding::problem(failure.message, "try again in a minute: the token's rate limit is used up")
         }
         Outcome::Transient { failure, .. } | Outcome::Ambiguous { failure, .. } => Finding::problem(
             failure.message,
             format!(
-                "try again; if it stays so, see whether this machine reaches the address of {}",
+                "try again; if it fails again, check whether this machine reaches the address of {}",
                 instance.setting("API_URL")
             ),
         ),
         Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
-            Finding::problem("Notion answered with an error after it did what was asked", "try again")
+            Finding::problem("Notion executed the request but answered with an error", "try again")
         }
     }
 }
@@ -439,7 +443,7 @@ fn read_back(sent: &Mapped, page: &Value, bindings: &Bindings) -> Finding {
     } else {
         Finding::warning(
             format!("a test page was written; these columns came back empty: {}", lost.join(", ")),
-            "see whether an automation or a rule of the database changes them",
+            "check whether an automation or a rule of the database changes them",
         )
     }
 }

@@ -1,7 +1,7 @@
-//! Error classification: the one place that decides what an error of Notion means for a delivery.
+//! Error classification: decides what an error of Notion means for a delivery. No other module does.
 //!
-//! It follows Notion's reference of status codes and its advice on retries. Reads are repeated freely; the
-//! creation of a page only if it certainly did not happen.
+//! It follows Notion's reference of status codes and its advice on retries. Reads are repeated freely. The
+//! creation of a page is repeated only if it certainly did not happen.
 
 use super::client::{Answer, CallError, Refusal, THROTTLE_WAIT, page_url};
 use super::remedies;
@@ -13,15 +13,15 @@ use std::time::Duration;
 /// What the failed call would have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Read the database or its data source: what is wrong there is wrong for every event.
+    /// Read the database or its data source. A problem there affects every event.
     Describe,
     /// Looked for a page.
     Look,
-    /// Made a page.
+    /// Created a page.
     Create,
-    /// Written a page that is known; doing so twice does no harm.
+    /// Written a known page; doing so twice does no harm.
     Update,
-    /// Written a state over an earlier one: should it land late, it could undo a newer one.
+    /// Written a state over an earlier one. If it lands late, it could undo a newer one.
     Overwrite,
 }
 
@@ -53,12 +53,12 @@ fn with_remedy(instance: &InstanceName, outcome: Outcome) -> Outcome {
 fn outcome_of(instance: &InstanceName, effect: Effect, error: CallError) -> Outcome {
     match error {
         CallError::NoSlot(wait) => Outcome::Throttled {
-            failure: Failure::local("rate_limit", "the token's rate allows no call just now"),
+            failure: Failure::local("rate_limit", "the token's rate limit is used up for now"),
             wait: Some(wait),
         },
-        // Nobody failed: it is tried again, under a lease of its own.
+        // This is no failure: it is tried again under a new lease.
         CallError::TooLate => Outcome::Throttled {
-            failure: Failure::local("too_late", "it took so long that nothing is written in this try"),
+            failure: Failure::local("too_late", "the attempt took too long to write anything safely"),
             wait: None,
         },
         CallError::NotSent(message) => transient(Failure::local("unreachable", message), None),
@@ -69,8 +69,8 @@ fn outcome_of(instance: &InstanceName, effect: Effect, error: CallError) -> Outc
     }
 }
 
-/// The outcome of a try that called Notion before. A call that then finds no slot, or comes too late, counts
-/// as an attempt: otherwise an entry that Notion refuses would be tried without end in a backlog.
+/// The outcome of a try that called Notion before. If a later call finds no slot, or comes too late, the try
+/// counts as an attempt. Otherwise an entry that Notion rejects would be retried forever in a backlog.
 pub(super) fn after_a_call(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Throttled { failure, wait } if failure.code.is_none() => transient(failure, wait),
@@ -92,15 +92,15 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
     let wait = refusal.retry_after;
     match refusal.status {
         429 if refusal.rate_limit_reason.as_deref() == Some("public_api_request_blocked") => {
-            needs_operator(refusal, "Notion blocks this integration; ask Notion's support to lift it")
+            needs_operator(refusal, "Notion blocks this integration; ask Notion's support to unblock it")
         }
         429 | 529 => Outcome::Throttled { failure: failure(refusal), wait: wait.or(Some(THROTTLE_WAIT)) },
-        // Whoever said so knows nothing of pages and tokens.
+        // A proxy sent this, which knows nothing of pages and tokens.
         400..=407 | 409..=499 if !refusal.is_notions_own => transient(failure(refusal), wait),
         401 => needs_operator(refusal, &remedies::new_token(instance)),
         403 => needs_operator(
             refusal,
-            "the integration may not do this: give it the capabilities to read, insert and update content",
+            "the integration lacks a permission: give it the capabilities to read, insert and update content",
         ),
         404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         404 => needs_operator(refusal, &remedies::share_database(instance)),
@@ -153,7 +153,7 @@ fn failure(refusal: Refusal) -> Failure {
     }
 }
 
-/// Whether a page that a write took for gone is: Notion says so when it is read, too.
+/// Whether a read confirms that a page is gone.
 pub(super) fn confirms_gone(read: &Result<Answer<Value>, CallError>) -> bool {
     match read {
         Ok(page) => page.value.get("in_trash") == Some(&Value::Bool(true)),
@@ -162,8 +162,9 @@ pub(super) fn confirms_gone(read: &Result<Answer<Value>, CallError>) -> bool {
     }
 }
 
-/// Notion has no code of its own for it; its messages say what cannot be done and speak of archived
-/// blocks or of the trash. One that quotes what was sent begins otherwise.
+/// Whether Notion rejects a write because of the trash. It has no error code for this. Its messages begin
+/// with what cannot be done and mention archived blocks or the trash; one that quotes the request begins
+/// differently.
 fn is_about_trash(refusal: &Refusal) -> bool {
     let message = refusal.message.to_lowercase().replace('\u{2019}', "'");
     let says_what_cannot_be_done = ["can't ", "cannot "].iter().any(|words| message.starts_with(words));

@@ -77,7 +77,7 @@ pub struct PageRef {
     pub last_edited_by: Option<UserRef>,
     /// Its parent.
     pub parent: Option<ParentRef>,
-    /// What its columns hold, by their names.
+    /// The contents of its columns, by name.
     #[serde(default)]
     pub properties: Map<String, Value>,
 }
@@ -92,12 +92,12 @@ impl PageRef {
     }
 }
 
-/// Some of the pages that pass a filter.
+/// One result page of the pages that match a filter.
 #[derive(Debug, Deserialize)]
 pub struct Found {
     /// The pages.
     pub results: Vec<PageRef>,
-    /// Where the next ones begin, if there are more.
+    /// The cursor of the next ones, if there are more.
     pub next_cursor: Option<String>,
 }
 
@@ -190,7 +190,7 @@ impl Refusal {
 /// An answer with Notion's id of the request.
 #[derive(Debug)]
 pub struct Answer<T> {
-    /// What was asked for.
+    /// The requested object.
     pub value: T,
     /// The HTTP status.
     pub status: u16,
@@ -282,7 +282,7 @@ impl Calls<'_> {
         self.client.bot.get_or_try_init(ask).await.cloned()
     }
 
-    /// Finds the pages that pass a filter, oldest first: the first ones, or those from a cursor on.
+    /// Finds the pages that match a filter, oldest first: the first ones, or those from a cursor on.
     pub async fn find_pages(
         &self,
         data_source: &str,
@@ -292,7 +292,7 @@ impl Calls<'_> {
         self.call(&Request::find_pages(data_source, filter, from)).await
     }
 
-    /// Creates a page, unless it is too late for that.
+    /// Creates a page, unless the try is too old or the lease may be lost.
     pub async fn create_page(
         &self,
         data_source: &str,
@@ -301,8 +301,8 @@ impl Calls<'_> {
         self.call_in_time(&Request::create_page(data_source, properties)).await
     }
 
-    /// Writes a newer state over an older one, as [`update_page`](Self::update_page) does, unless it
-    /// is too late for it.
+    /// Writes a newer state over an older one as [`update_page`](Self::update_page) does, unless the try
+    /// is too old or the lease may be lost.
     pub async fn overwrite_page(
         &self,
         page: &str,
@@ -311,7 +311,7 @@ impl Calls<'_> {
         self.call_in_time(&Request::update_page(page, properties)).await
     }
 
-    /// Writes properties of a page; those not named stay as they are.
+    /// Writes properties of a page; the others remain unchanged.
     pub async fn update_page(
         &self,
         page: &str,
@@ -334,7 +334,7 @@ impl Calls<'_> {
         self.send(request).await
     }
 
-    /// Checks the clock last, after the wait for a slot.
+    /// Checks the clock and the lease last, after the wait for a slot.
     async fn call_in_time<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
         self.slot().await?;
         if Instant::now() > self.write_until || !self.context.lease_holds() {
@@ -360,8 +360,9 @@ impl Calls<'_> {
         let retry_after = retry_after(&response);
         let body = body(response).await.map_err(no_answer)?;
         if status.is_success() {
-            let value = serde_json::from_slice(&body)
-                .map_err(|_| no_answer("the answer is not what Notion documents".to_owned()))?;
+            let value = serde_json::from_slice(&body).map_err(|_| {
+                no_answer("the answer does not have the form that Notion documents".to_owned())
+            })?;
             return Ok(Answer { value, status: status.as_u16(), request_id });
         }
         let told =
@@ -376,15 +377,15 @@ impl Calls<'_> {
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum NotionClientError {
-    /// The token has characters that a header cannot hold.
-    #[error("the token holds characters that cannot be sent")]
+    /// The token has characters that a header cannot contain.
+    #[error("the token contains characters that cannot be sent")]
     Token,
     /// The HTTP client cannot be built.
     #[error(transparent)]
     Http(#[from] ClientError),
 }
 
-/// The link that leads to a page of this id.
+/// The link to the page with this id.
 pub fn page_url(id: &str) -> String {
     format!("https://www.notion.so/{}", id.replace('-', ""))
 }
@@ -393,7 +394,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err("the answer is larger than anything Notion documents".to_owned());
+            return Err("the answer is too large to be Notion's".to_owned());
         }
         body.extend_from_slice(&chunk);
     }
@@ -441,7 +442,7 @@ fn refusal(status: u16, request_id: Option<String>, retry_after: Option<Duration
         is_notions_own,
         code: code.unwrap_or_else(|| format!("http_{status}")),
         message: message.map_or_else(
-            || format!("{status} came without a word of its own, as from something that lies before it"),
+            || format!("status {status} without a message; a proxy may have sent it"),
             |message| message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
         ),
         request_id: told.or(request_id),

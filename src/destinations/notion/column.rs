@@ -14,7 +14,7 @@ pub enum ColumnKind {
     RichText,
     /// A number.
     Number,
-    /// One of several options; new ones are added by writing them.
+    /// One of several options; writing a new one adds it.
     Select,
     /// Several options.
     MultiSelect,
@@ -28,9 +28,9 @@ pub enum ColumnKind {
     Email,
     /// A telephone number.
     PhoneNumber,
-    /// A tick.
+    /// A checkbox.
     Checkbox,
-    /// Any type that we do not write, such as a formula.
+    /// Any type that the service does not write, such as a formula.
     Other(String),
 }
 
@@ -88,7 +88,7 @@ impl fmt::Display for ColumnKind {
 /// One column of a data source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Notion's id of it: it outlives a change of name.
+    /// Notion's id of it, which renaming does not change.
     pub id: String,
     /// The name that the user gave it.
     pub name: String,
@@ -99,7 +99,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// Reads one entry of a data source's `properties`; `None` where it has no id or no type.
+    /// Reads one entry of a data source's `properties`; `None` if it has no id or no type.
     pub fn parse(name: &str, property: &Value) -> Option<Self> {
         let text = |key: &str| property.get(key).and_then(Value::as_str);
         let kind = text("type")?;

@@ -13,13 +13,13 @@ use serde_json::{Map, Value, json};
 pub enum Fit {
     /// All of it.
     Whole,
-    /// Some of it; the reason says what is left out.
+    /// A part of it; the reason names what is left out.
     Partly(String),
     /// Nothing of it, for this reason.
     Nothing(String),
 }
 
-/// The definition of a new column for a property, as Notion takes it.
+/// The definition of a new column for a property, in the form of Notion's API.
 pub fn definition(field: Field) -> Value {
     let row = field.row();
     let settings = match (row.values, &row.kind) {
@@ -38,14 +38,14 @@ pub fn definitions(fields: &[Field]) -> Map<String, Value> {
     fields.iter().map(|field| (field.name().to_owned(), definition(*field))).collect()
 }
 
-/// The columns of a new database: a title for people to read, and every property that we know.
+/// The columns of a new database: a readable title, and every property.
 pub fn whole_table() -> Map<String, Value> {
     let mut columns = definitions(Field::ALL);
     columns.insert("Name".to_owned(), json!({ "title": {} }));
     columns
 }
 
-/// What a column can hold of its property, tried with values of every sort that occurs.
+/// What a column can hold of its property, tested with values of every sort that occurs.
 pub fn fit(field: Field, column: &Column) -> Fit {
     let values = samples(field);
     let refused: Vec<String> = values.iter().filter_map(|value| write(field, value, column).err()).collect();

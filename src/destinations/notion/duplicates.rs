@@ -2,9 +2,9 @@
 //!
 //! Notion does not prevent a second page; a first write that lands too late creates one. The oldest page
 //! counts, whoever created it. Of the others, this module trashes those that hold the key and are
-//! certainly ours: the token's own bot created them and nobody else has edited them since. All others are
-//! left to a person. A page that holds another key is not touched. A problem here never fails a
-//! delivery; it is logged.
+//! certainly the service's own: the token's bot created them and was the last to edit them. All others are
+//! left to a person. A page that holds another key is not touched. A problem here is logged and never fails
+//! a delivery.
 
 use super::Attempt;
 use super::client::{Answer, CallError, PageRef, UserRef};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 impl Attempt<'_> {
-    /// The page that counts among those of one key. The others that are ours are moved to the trash.
+    /// The page that counts among those of one key. The service's own others are moved to the trash.
     pub(super) async fn settle_on_one(&self, table: &Table, found: Vec<PageRef>) -> Option<PageRef> {
         let mut pages = found;
         pages.retain(|page| !self.bears_another_key(table, page));
@@ -37,10 +37,10 @@ impl Attempt<'_> {
     }
 
     /// The page that counts after a new one was created while an earlier write was in doubt: that one may
-    /// have landed after all. If the look fails, the new page counts.
+    /// have landed after all. If the search fails, the new page counts.
     pub(super) async fn confirmed(&self, table: &Arc<Table>, made: Answer<PageRef>) -> Answer<PageRef> {
         let Ok(Answer { value: mut found, .. }) = self.find_all(table).await else {
-            warn!("look for an earlier page failed after a new one was created");
+            warn!("search for an earlier page failed after a new one was created");
             return made;
         };
         if found.iter().all(|page| page.id != made.value.id) {
@@ -96,7 +96,7 @@ fn key_of(table: &Table, page: &PageRef) -> Option<String> {
     page.text(&table.bindings.key.id).filter(|text| !text.is_empty())
 }
 
-/// The order by age. Notion gives whole minutes; within one the id decides, so every look decides alike.
+/// The order by age. Notion gives whole minutes; within one the id decides, so every search agrees.
 fn age(page: &PageRef) -> (bool, Option<DateTime<Utc>>, &str) {
     (page.created_time.is_none(), page.created_time, &page.id)
 }

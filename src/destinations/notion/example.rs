@@ -1,11 +1,11 @@
-//! An event that has a value for every property: for the write test, and to try which columns can hold
+//! An event that has a value for every property: for the write test, and to test which columns can hold
 //! which values.
 
 use crate::domain::money::Money;
 use crate::domain::summary::{EventOutcome, EventStatus, EventSummary, Links, ObjectSummary, Person};
 use chrono::{DateTime, Utc};
 
-/// The event and the object of the write test: no sender gives out such ids.
+/// The ids of the event and the object of the write test. No sender uses such ids.
 const EVENT: &str = "evt_eventbridge_write_test";
 const OBJECT: &str = "in_eventbridge_write_test";
 
@@ -42,7 +42,7 @@ pub(super) fn example(at: Option<DateTime<Utc>>) -> EventSummary {
                 email: text("write-test@example.com"),
             },
             document_number: text("WRITE-TEST"),
-            description: text("A test of writing; this page is taken away again."),
+            description: text("A write test; this page is removed again."),
             links: Links { invoice: link(), receipt: link(), dashboard: link() },
         },
     }

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 /// One value, before it takes the type of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FieldValue<'a> {
-    /// Words, an id, an address or a link.
+    /// A text, such as an id, an address or a link.
     Text(Cow<'a, str>),
     /// An amount.
     Money(Money),
@@ -32,11 +32,11 @@ pub enum FieldValue<'a> {
 /// Which values a property has.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Values {
-    /// Any, with something of a customer in them perhaps.
+    /// Any value, which may contain a customer's data.
     Any,
-    /// Words of a small vocabulary, with nothing of a customer in them.
+    /// Words of a small vocabulary, without a customer's data.
     Words,
-    /// These words alone, each with the colour of its option.
+    /// Only these words, each with the colour of its option.
     Options(&'static [(&'static str, &'static str)]),
 }
 
@@ -44,11 +44,11 @@ pub(super) enum Values {
 pub(super) struct Row {
     /// The name as documented.
     pub(super) name: &'static str,
-    /// What is in it, in a sentence.
+    /// Its content, as documented.
     pub(super) about: &'static str,
     /// The type that a new column gets.
     pub(super) kind: ColumnKind,
-    /// Which values it has.
+    /// Which values it can have.
     pub(super) values: Values,
     /// Reads it from a summary; the zone decides to which month an event belongs.
     value: for<'a> fn(&'a EventSummary, Tz) -> Option<FieldValue<'a>>,
@@ -171,14 +171,14 @@ impl Field {
         (self.row().value)(summary, zone)
     }
 
-    /// Whether its values come from a small vocabulary, with nothing of a customer in them.
+    /// Whether its values come from a small vocabulary, without a customer's data.
     pub fn is_vocabulary(self) -> bool {
         !matches!(self.row().values, Values::Any)
     }
 }
 
 impl FieldValue<'_> {
-    /// The same value, of its own.
+    /// An owned copy of the value.
     pub fn into_owned(self) -> FieldValue<'static> {
         match self {
             Self::Text(text) => FieldValue::Text(text.into_owned().into()),
@@ -204,7 +204,7 @@ pub fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A name as compared when no exact one is found: case, spaces and underscores do not count.
+/// A name without case, spaces and underscores, for comparison if no exact match exists.
 pub fn folded(name: &str) -> String {
     name.chars().filter(|c| !c.is_whitespace() && *c != '_').flat_map(char::to_lowercase).collect()
 }

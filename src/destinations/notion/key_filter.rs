@@ -1,9 +1,9 @@
-//! By which filter the pages of an event or of an object are found.
+//! The filters that find the pages of an event or of an object.
 //!
-//! Both modes may fill one data source, and pages of events bear their object's id as well. What
-//! tells them apart is the column in which event mode keeps its key: in pages of objects it holds no
-//! event's id. A text column is left empty there. A title gets a line with [`TITLE_SEPARATOR`] in it,
-//! which no event's id can have, since none has a blank.
+//! Both modes may fill one data source, and pages of events have their object's id as well. The column in
+//! which event mode keeps its key distinguishes them: in pages of objects it contains no event's id. If it
+//! is a text column, it is empty there. If it is the title, it has a line with [`TITLE_SEPARATOR`], which
+//! no event's id contains, since none has a blank.
 
 use super::column::ColumnKind;
 use super::mapping::key_text;
@@ -17,7 +17,7 @@ impl Bindings {
         self.key_is(event_id)
     }
 
-    /// The filter for the pages of an object: those that bear its id and are not an event's own.
+    /// The filter for the pages of an object: those that have its id and are not pages of events.
     pub fn pages_of_object(&self, object_id: &str) -> Value {
         let of_object = self.key_is(object_id);
         let Some(event_key) = self.event_key.as_ref().filter(|column| column.id != self.key.id) else {

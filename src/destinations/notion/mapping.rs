@@ -1,7 +1,7 @@
 //! An event's summary as the properties of a Notion page.
 //!
-//! Each value takes the type that its column has and keeps to Notion's limits, so that Notion never
-//! refuses a page for what a customer wrote. What a type cannot express is left out with a note.
+//! Each value takes the type of its column and keeps to Notion's limits, so that Notion never rejects a
+//! page for what a customer wrote. A value that the type cannot express is left out with a note.
 
 use crate::destinations::notion::column::{Column, ColumnKind};
 use crate::destinations::notion::field::{Field, FieldValue, folded, rfc3339};
@@ -21,7 +21,7 @@ pub const CONTACT_UNITS_MAX: usize = 200;
 /// The longest name of an option.
 pub const OPTION_UNITS_MAX: usize = 100;
 
-/// The properties of a page, and what could not be put into them.
+/// The properties of a page, and notes about values that did not fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapped {
     /// Values by the id of their property, as `POST /v1/pages` takes them.
@@ -30,7 +30,7 @@ pub struct Mapped {
     pub notes: Vec<Note>,
 }
 
-/// A value that its column cannot hold. Quotes no customer, so that it may be shown anywhere.
+/// A value that its column cannot hold. It contains no customer's data, so it may be shown anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The property left out.
@@ -48,8 +48,8 @@ impl fmt::Display for Note {
 }
 
 /// The page of an event: every known property that has a column. A value that the event does not have is
-/// left out rather than null, so that nothing that a person typed there is ever erased. `zone` decides
-/// to which month the event belongs.
+/// left out and not null, so that a person's own text is never erased. `zone` decides to which month the
+/// event belongs.
 pub fn properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) -> Mapped {
     page(summary, zone, bindings, &summary.event_id, &summary.title)
 }
@@ -81,7 +81,8 @@ pub fn key_text(key: &str) -> String {
     shortened(&cleaned(key), TEXT_UNITS_MAX)
 }
 
-/// The value in the column's type; `None` where nothing of it is left, or the reason why it cannot be.
+/// The value in the column's type; `None` if nothing of it is left. An error is the reason why the column
+/// cannot hold it.
 pub(super) fn write(field: Field, value: &FieldValue<'_>, column: &Column) -> Result<Option<Value>, String> {
     let text = cleaned(&value.to_text());
     if text.is_empty() {
@@ -91,7 +92,7 @@ pub(super) fn write(field: Field, value: &FieldValue<'_>, column: &Column) -> Re
         (ColumnKind::Title | ColumnKind::RichText, _) => text_property(&column.kind, &text),
         (ColumnKind::Number, FieldValue::Money(money)) => {
             let number = money.json_number().ok_or(
-                "the amount has more digits than a number in Notion keeps exactly; AmountText has them all",
+                "the amount has more digits than a number in Notion can hold exactly; AmountText has all of them",
             )?;
             json!({ "number": number })
         }
@@ -115,8 +116,8 @@ fn text_property(kind: &ColumnKind, text: &str) -> Value {
     json!({ (kind.as_str()): [{ "text": { "content": content } }] })
 }
 
-/// The name of a select's option: an existing one where it fits, else a new one that Notion accepts
-/// (commas part options there).
+/// The name of a select's option: an existing one if it matches, otherwise a new one that Notion accepts
+/// (a comma separates options there).
 fn option(text: &str, column: &Column) -> String {
     existing_option(text, column).unwrap_or_else(|| shortened(&text.replace(',', ";"), OPTION_UNITS_MAX))
 }
@@ -141,7 +142,7 @@ fn existing_option(text: &str, column: &Column) -> Option<String> {
 fn web_link(text: &str) -> Result<&str, String> {
     let fits = units(text) <= URL_UNITS_MAX && !text.contains(char::is_whitespace);
     let is_web = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    (fits && is_web).then_some(text).ok_or_else(|| "it is no web link that Notion would take".to_owned())
+    (fits && is_web).then_some(text).ok_or_else(|| "Notion does not accept it as a web link".to_owned())
 }
 
 fn email(text: &str) -> Result<&str, String> {
@@ -149,10 +150,10 @@ fn email(text: &str) -> Result<&str, String> {
     let has_parts = text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
     (fits && has_parts)
         .then_some(text)
-        .ok_or_else(|| "it is no e-mail address that Notion would take".to_owned())
+        .ok_or_else(|| "Notion does not accept it as an e-mail address".to_owned())
 }
 
-/// `text` without control characters and without blanks around it; a line break becomes a blank.
+/// `text`, trimmed and without control characters; a line break becomes a blank.
 fn cleaned(text: &str) -> String {
     let kept = text.chars().filter_map(|c| match c {
         '\n' | '\t' => Some(' '),
@@ -162,7 +163,7 @@ fn cleaned(text: &str) -> String {
     kept.collect::<String>().trim().to_owned()
 }
 
-/// `text`, cut to so many UTF-16 units on a character's boundary; an ellipsis tells of the cut.
+/// `text`, cut to so many UTF-16 units at a character boundary; an ellipsis marks the cut.
 fn shortened(text: &str, units_max: usize) -> String {
     if units(text) <= units_max {
         return text.to_owned();

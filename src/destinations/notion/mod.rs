@@ -61,15 +61,15 @@ pub const KIND: Kind = Kind {
     ..Kind::new("notion", configure)
 };
 
-/// How long after its claim a page may still be created, or a state be written over another. A crash
-/// leaves no other trace of a write than the claim, so the settle time is Notion's own deadline plus this.
+/// How long after the claim a delivery may create a page or write a state over another. After a crash the
+/// claim is the only trace of a write, so the settle time is Notion's own deadline plus this.
 const WRITE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fills one Notion data source.
 pub struct Notion {
     settings: NotionSettings,
     client: Client,
-    /// The table as event mode and as object mode see it: their keys differ.
+    /// The table with the key of event mode and with that of object mode.
     event_table: TableCache,
     object_table: TableCache,
 }
@@ -87,7 +87,7 @@ pub fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Arc
 }
 
 impl Notion {
-    /// A destination with these settings; it calls nothing yet.
+    /// A destination with these settings. It makes no call yet.
     pub fn new(settings: NotionSettings) -> Result<Self, NotionClientError> {
         let client = Client::new(&settings.access)?;
         Ok(Self { settings, client, event_table: TableCache::default(), object_table: TableCache::default() })
@@ -201,7 +201,7 @@ impl Destination for Notion {
     }
 }
 
-/// One try to deliver one event. An `Err` is an outcome too: the one that ended the try early.
+/// One try to deliver one event. An `Err` is also an outcome: the one that ended the try early.
 struct Attempt<'a> {
     notion: &'a Notion,
     delivery: Delivery<'a>,
@@ -232,20 +232,20 @@ impl Attempt<'_> {
         Ok(delivered(self.confirmed(&table, made).await))
     }
 
-    /// Whether it was delivered before. Where its page is not [known](Self::known_page), that lies in
-    /// another data source and stays there; in this one it may be as well.
+    /// Whether it was delivered before. If its page is not [known](Self::known_page), that page is in
+    /// another data source and stays there; this data source may have one too.
     fn is_elsewhere(&self) -> bool {
         self.delivery.remote.is_some()
     }
 
-    /// The page that was written earlier, where it lies in the data source that is filled now.
+    /// The page that was written earlier, if it is in the data source that is filled now.
     fn known_page(&self, table: &Table) -> Option<&Remote> {
         let is_here = |place: &str| NotionId::is_same(place, &table.data_source);
         self.delivery.remote.filter(|remote| remote.place.as_deref().is_none_or(is_here))
     }
 
-    /// Makes the page; where Notion refuses a property, the columns may have changed under us, so
-    /// they are read again, and if they have, the page is sent once more.
+    /// Creates the page. If Notion rejects a property, the columns may have changed: this reads them again
+    /// and, if they have, sends the page once more.
     async fn create(&self, table: &Arc<Table>) -> Result<Answer<PageRef>, Outcome> {
         let answer = match self.send_new(table).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
@@ -263,8 +263,8 @@ impl Attempt<'_> {
         answer.map_err(|error| self.calls().outcome(Effect::Create, error))
     }
 
-    /// The columns as they are now, where by them something else would be `sent` than what Notion
-    /// refused. A select that has got another option, as our own writes give it one, changes nothing.
+    /// The present columns, if with them something else would be `sent` than what Notion rejected. A new
+    /// option of a select, such as those that our own writes add, makes no difference.
     async fn changed<T: PartialEq>(
         &self,
         before: &Table,
@@ -283,7 +283,7 @@ impl Attempt<'_> {
         self.calls().create_page(&table.data_source, &properties).await
     }
 
-    /// Writes a page that is known to be there.
+    /// Writes to an existing page.
     async fn update(&self, table: Arc<Table>, page: &str) -> Result<Outcome, Outcome> {
         let first = self.calls().update_page(page, &self.properties(&table)).await;
         let last = match first {
@@ -304,8 +304,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Where a page seems to be gone, either a person removed it or the whole data source is out of reach,
-    /// or the write was refused for another reason: reading both tells. Returns the table as it is now.
+    /// Finds out why a page seems to be gone: a person removed it, the whole data source is out of reach, or
+    /// the write was rejected for another reason. It reads both and returns the present table.
     async fn confirm_gone(&self, page: &str, told: &Failure) -> Result<Arc<Table>, Outcome> {
         let table = self.table().read_now(self.reader()).await?;
         let read = self.calls().page(page).await;
@@ -318,7 +318,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// How long until something may be written over a write of unknown outcome that began so long ago.
+    /// How long to wait before writing over a write of unknown outcome that began so long ago.
     fn time_to_settle(&self, elapsed: Duration) -> Duration {
         self.notion.settings.settle.max(self.delivery.rewrite_after).saturating_sub(elapsed)
     }
@@ -335,7 +335,7 @@ impl Attempt<'_> {
         if self.delivery.is_last {
             return Err(Outcome::Permanent(Failure::local(
                 "attempts_used_up",
-                "no write was ever confirmed, and the attempts are used up",
+                "no write was confirmed, and the attempts are used up",
             )));
         }
         Ok(())
@@ -377,7 +377,7 @@ impl Attempt<'_> {
 }
 
 fn in_doubt(wait: Duration) -> Outcome {
-    let message = "an earlier write may still land; it is looked for again before anything is written";
+    let message = "an earlier write may still land; the next attempt searches for it before it writes";
     Outcome::InDoubt { failure: Failure::local("in_doubt", message), wait }
 }
 

@@ -1,6 +1,6 @@
-//! One page for each object: its properties, and what a later event changes of them.
+//! One page for each object: its properties, and which of them a later event changes.
 //!
-//! Only what we wrote ourselves is ever changed or cleared.
+//! The service changes and clears only what it wrote itself.
 
 use crate::destinations::notion::column::ColumnKind;
 use crate::destinations::notion::mapping::{self, Mapped};
@@ -9,9 +9,9 @@ use crate::domain::summary::{EventSummary, TITLE_SEPARATOR};
 use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
-/// The page of the event's object, with the object's id as its key: the state that it is in now, and
-/// the event that brought it. Where event mode keeps its key, nothing is written that could be taken
-/// for an event's id. `None` if the event names no object: its page could not be found again.
+/// The page of the event's object, with the object's id as its key: its present state, and the event that
+/// brought it. The column in which event mode keeps its key gets nothing that could be mistaken for an
+/// event's id. `None` if the event names no object: its page could not be found again.
 ///
 /// `bindings` are those of [`Field::ObjectId`](super::field::Field::ObjectId) as the key.
 pub fn object_properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) -> Option<Mapped> {
@@ -25,12 +25,11 @@ pub fn object_properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) 
     Some(mapping::page(summary, zone, bindings, object_id, line))
 }
 
-/// What is to be written so that a page with the properties `written` shows `next`; empty where it
-/// does already.
+/// What to write so that a page with the properties `written` shows `next`; empty if it already does.
 ///
-/// A property that we wrote and that has no value any more is cleared, as long as its column is
-/// there; a checkbox, which knows no empty value, stays. What stands in `written` must be what was
-/// written last, whole: afterwards that is `next`.
+/// A property that the service wrote and that has no value any more is cleared, if its column still
+/// exists. A checkbox, which has no empty value, remains. `written` must be all that was written last;
+/// afterwards that is `next`.
 pub fn changes(
     written: &Map<String, Value>,
     next: &Map<String, Value>,
@@ -51,7 +50,7 @@ fn kind_of<'a>(id: &str, bindings: &'a Bindings) -> Option<&'a ColumnKind> {
     bindings.columns.values().find(|column| column.id == id).map(|column| &column.kind)
 }
 
-/// The empty value of a type, where it has one that can be written.
+/// The empty value of a type, if it has one that can be written.
 fn empty(kind: &ColumnKind) -> Option<Value> {
     let nothing = match kind {
         ColumnKind::Title | ColumnKind::RichText | ColumnKind::MultiSelect => json!([]),

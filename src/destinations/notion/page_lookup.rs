@@ -1,9 +1,9 @@
 //! Looks for the page of an event or an object, by its key.
 //!
 //! Ids that users choose, such as those of coupons and plans, can belong to several objects: in test and
-//! live mode, in several accounts, of several types. Such objects have one key and a page each. The owner
-//! of a page is recorded only on completion, so one of them looks at a time, and skips the pages that are
-//! known to belong to others.
+//! live mode, in several accounts, of several types. Such objects share one key and have a page each. The
+//! owner of a page is recorded only on completion. So only one of them looks at a time, and it skips the
+//! pages that are known to belong to others.
 
 use super::Attempt;
 use super::classify::Effect;
@@ -80,12 +80,11 @@ impl Attempt<'_> {
         if wait == Duration::ZERO {
             return Ok(());
         }
-        let message = "another object of the same id is being written; whose page is whose shows after that";
+        let message = "another object with the same id is being written; its page is known only afterwards";
         Err(Outcome::InDoubt { failure: Failure::local("same_id", message), wait })
     }
 
-    /// Ids that users choose, as of coupons and plans, may be the same in test and live mode and in
-    /// several accounts: such objects bear one key and have a page each.
+    /// Drops the pages that belong to other objects with the same id.
     async fn leave_to_other_objects(&self, found: &mut Vec<PageRef>) -> Result<(), Outcome> {
         if found.is_empty() {
             return Ok(());
@@ -110,9 +109,9 @@ impl Attempt<'_> {
     }
 }
 
-/// To call the page absent would be a guess.
+/// After so many pages of others it is unknown whether the page exists.
 fn too_many_of_this_id() -> Outcome {
-    let message = "so many pages of other objects bear this id that its own could not be looked for among all \
-                   of them; remove those that are not needed";
+    let message = "too many pages of other objects have this id to search all of them for its own; remove \
+                   those that are not needed";
     Outcome::Transient { failure: Failure::local("too_many_pages", message), wait: None }
 }

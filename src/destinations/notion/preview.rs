@@ -35,7 +35,7 @@ impl Attempt<'_> {
         let mut notes: Vec<String> = left_out.iter().map(ToString::to_string).collect();
         notes.extend(self.waits());
         if effect == Effect::Nothing {
-            notes.push("its page shows this already, as far as is known".to_owned());
+            notes.push("its page already shows this, as far as the service knows".to_owned());
         }
         let columns = columns(&whole, &written, self.written_last(&table), &table);
         Ok(Preview { effect, requests, columns, notes })
@@ -96,7 +96,7 @@ impl Attempt<'_> {
     fn waits(&self) -> Option<String> {
         let wait = self.time_to_settle(self.delivery.in_doubt?);
         Some(match wait.as_secs() {
-            0 => "an earlier write had no answer, and has settled by now".to_owned(),
+            0 => "an earlier write had no answer but has settled by now".to_owned(),
             seconds => format!("an earlier write had no answer: nothing is written in the next {seconds} s"),
         })
     }

@@ -1,26 +1,26 @@
-//! What to do about failures, in the setting names of the instance that has them.
+//! Remedies for failures, with the setting names of the instance that has them.
 //!
-//! Anybody may read a remedy, so it names nothing of the operator's workspace.
+//! Anyone may read a remedy, so it names nothing of the operator's workspace.
 
 use crate::config::InstanceName;
 
-/// What to do about failures of this class that ended a delivery, in a sentence. Nothing for a class that is
+/// The remedy for failures of this class that ended a delivery, as a sentence. Nothing for a class that is
 /// not Notion's.
 pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
     let fixed = |text: &str| Some(text.to_owned());
     match class {
         "validation_error" | "invalid_request" | "invalid_json" => fixed(
-            "Notion refuses the page as it is mapped: the message names the column. Correct its type in Notion, then retry.",
+            "Notion rejects the page; the message names the column. Correct its type in Notion, then retry.",
         ),
         "unauthorized" => Some(format!(
             "The token is not valid (any more): set a new {}, restart, then retry.",
             instance.setting("API_KEY")
         )),
         "restricted_resource" => fixed(
-            "The integration may not do this: give it the capabilities to read, insert and update content, then retry.",
+            "The integration lacks a permission: give it the capabilities to read, insert and update content, then retry.",
         ),
         "object_not_found" => fixed(
-            "The page or the database is not there for the integration: restore or share it, then retry.",
+            "The page or the database is not visible to the integration: restore or share it, then retry.",
         ),
         "conflict_error"
         | "rate_limited"
@@ -29,34 +29,32 @@ pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
         | "database_connection_unavailable"
         | "gateway_timeout"
         | "internal_server_error"
-        | "bad_gateway" => {
-            fixed("Notion did not cope, for longer than all the attempts lasted. Retry when it works again.")
-        }
+        | "bad_gateway" => fixed("Notion failed until all attempts were used up. Retry when it works again."),
         "no_answer" | "unreachable" => Some(format!(
-            "Notion could not be reached, for longer than all the attempts lasted. See to the network and {}, then retry.",
+            "Notion could not be reached until all attempts were used up. Check the network and {}, then retry.",
             instance.setting("API_URL")
         )),
         "attempts_used_up" => fixed(
-            "No write was ever confirmed. Look in Notion whether the page is there, then retry: what is found is not written twice.",
+            "No write was confirmed. Check in Notion whether the page exists, then retry: a page that is found is not written twice.",
         ),
         _ => None,
     }
 }
 
-/// The token is refused.
+/// For a token that Notion rejects.
 pub(super) fn new_token(instance: &InstanceName) -> String {
     format!("the token is not valid (any more): set a new {} and restart", instance.setting("API_KEY"))
 }
 
-/// The database is not visible to the integration.
+/// For a database that is not visible to the integration.
 pub(super) fn share_database(instance: &InstanceName) -> String {
     format!(
-        "the database is not there for the integration: share it with the integration (••• › Connections), or correct {} and restart",
+        "the database is not visible to the integration: share it with the integration (••• › Connections), or correct {} and restart",
         instance.setting("DATABASE_ID")
     )
 }
 
-/// The configured id is not that of a database.
+/// For a configured id that is not that of a database.
 pub(super) fn copy_database_link(instance: &InstanceName) -> String {
     format!(
         "{} does not lead to a database: copy the link to the database itself, and restart",
@@ -64,10 +62,10 @@ pub(super) fn copy_database_link(instance: &InstanceName) -> String {
     )
 }
 
-/// The configured address redirects.
+/// For a configured address that redirects.
 pub(super) fn correct_address(instance: &InstanceName) -> String {
     format!(
-        "the address answers with a redirect, which is not followed with a token: correct {} and restart",
+        "the address answers with a redirect, and a token is never sent to another address: correct {} and restart",
         instance.setting("API_URL")
     )
 }

@@ -1,6 +1,6 @@
-//! The columns that a user's data source has, and which of them we fill.
+//! The columns of a user's data source, and which of them the service fills.
 //!
-//! The user's schema decides. A column is found by its name once and by its id from then on, so that
+//! The user's schema decides. A column is found by its name the first time and by its id from then on, so
 //! renaming it in Notion changes nothing. Only the column of the key must exist.
 
 use crate::config::InstanceName;
@@ -18,7 +18,7 @@ pub struct Schema {
     columns: Vec<Column>,
 }
 
-/// Which column each known property fills. Kept between runs, it keeps renamed columns filling.
+/// Which column each known property fills. It is kept between runs, so that renamed columns are still filled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bindings {
     /// The title column.
@@ -27,10 +27,10 @@ pub struct Bindings {
     pub key_field: Field,
     /// The column of that property: the title itself, or a text column.
     pub key: Column,
-    /// The columns of the other known properties; those that the user lacks are not in it.
+    /// The columns of the other known properties; without those that the user lacks.
     pub columns: BTreeMap<Field, Column>,
-    /// Where the key is the object's: the column in which event mode keeps or would keep its own.
-    /// It tells the pages of events from those of objects, and is filled in the former alone.
+    /// If the key is the object's: the column in which event mode keeps or would keep its own key. It
+    /// distinguishes the pages of events from those of objects, and is filled only in the former.
     #[serde(default)]
     pub event_key: Option<Column>,
 }
@@ -51,16 +51,16 @@ impl Bindings {
     }
 }
 
-/// The bindings, and what a person should see of how they came about.
+/// The bindings, and warnings for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
     /// Which column each known property fills.
     pub bindings: Bindings,
-    /// What a person may want to mend; no delivery waits for it.
+    /// What the operator may want to fix; no delivery waits for it.
     pub warnings: Vec<SchemaWarning>,
 }
 
-/// Something about the columns that a person may want to mend.
+/// A problem of the columns that the operator may want to fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaWarning {
     /// A column that was filled is gone.
@@ -70,16 +70,16 @@ pub enum SchemaWarning {
         /// Its last known name.
         column: String,
     },
-    /// The column of the key is gone, and another one holds it from now on.
+    /// The column of the key is gone, and another one is used from now on.
     KeyMoved {
         /// The key: the event's id, or the object's.
         field: Field,
         /// The last known name of the column that is gone.
         from: String,
-        /// The column that holds it now.
+        /// The column that is used now.
         to: String,
     },
-    /// A column has a known name and a type that nobody can write.
+    /// A column has a known name but a type that cannot be written.
     NotWritable {
         /// The property that the name stands for.
         field: Field,
@@ -88,7 +88,7 @@ pub enum SchemaWarning {
         /// The column's type.
         kind: ColumnKind,
     },
-    /// A renamed column goes on filling, so that a new one under the known name stays empty.
+    /// A renamed column is still filled, so a new one with the known name stays empty.
     Shadowed {
         /// The property.
         field: Field,
@@ -104,32 +104,32 @@ impl fmt::Display for SchemaWarning {
         match self {
             Self::Vanished { field, column } => write!(
                 f,
-                "the column {column:?} is gone, so {} is no longer written; add a column {} to have it back",
+                "the column {column:?} is gone, so {} is no longer written; add a column {} to restore it",
                 field.name(),
                 field.name()
             ),
             Self::KeyMoved { field, from, to } => write!(
                 f,
-                "the column {from:?} is gone, and {} is kept in {to:?} from now on; pages from before have none, \
-                 and are updated by their known ids alone",
+                "the column {from:?} is gone, and {} is written to {to:?} from now on; earlier pages have none \
+                 there and are updated only by their known ids",
                 field.name()
             ),
             Self::NotWritable { field, column, kind } => write!(
                 f,
                 "the column {column:?} is of type {kind}, which cannot be written; change its type, for \
-                 instance to text, to have {} in it",
+                 example to text, to have {} in it",
                 field.name()
             ),
             Self::Shadowed { field, filled, empty } => write!(
                 f,
-                "{} goes on filling the renamed column {filled:?}, so {empty:?} stays empty; remove one of them",
+                "{} is still written to the renamed column {filled:?}, so {empty:?} stays empty; remove one of them",
                 field.name()
             ),
         }
     }
 }
 
-/// Why a data source cannot be written to. The operator must act; the message says how.
+/// Why a data source cannot be written to. The operator must act; the message explains how.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
     /// The answer does not describe a data source.
@@ -149,7 +149,7 @@ pub enum SchemaError {
     },
     /// The key's column has a type that cannot hold it.
     #[error(
-        "the column {column:?} must hold the {}, by which a page is found again, and is of type {kind}; \
+        "the column {column:?} must hold the {}, by which a page is found again, but is of type {kind}; \
          change its type to text",
         field.name()
     )]
@@ -173,10 +173,10 @@ impl SchemaError {
             ),
             Self::NoKeyColumn { field, .. } => {
                 let name = field.name();
-                format!("add a text column {name} to the Notion database; eventbridge doctor --fix does it")
+                format!("add a text column {name} to the Notion database, or run eventbridge doctor --fix")
             }
             Self::WrongKeyType { field, .. } => {
-                format!("give the column of {} in the Notion database the type text", field.name())
+                format!("set the type of the column of {} in the Notion database to text", field.name())
             }
         }
     }
@@ -193,11 +193,11 @@ impl Schema {
         Ok(Self { title: title.ok_or(SchemaError::NotADataSource)?.clone(), columns })
     }
 
-    /// Decides which column each known property fills, the key among them: [`Field::EventId`] where
-    /// every event has a page, [`Field::ObjectId`] where every object has one.
+    /// Decides which column each known property fills, including the key: [`Field::EventId`] if every
+    /// event has a page, [`Field::ObjectId`] if every object has one.
     ///
     /// A column bound before stays bound as long as it exists, whatever its name and type are now.
-    /// A property without one takes the column that bears its name.
+    /// A property without one takes the column with its name.
     pub fn resolve(&self, key_field: Field, previous: Option<&Bindings>) -> Result<Resolution, SchemaError> {
         let mut warnings = Vec::new();
         let key = self.key(key_field, previous, &mut warnings)?;
@@ -256,8 +256,8 @@ impl Schema {
         Ok(Resolution { bindings, warnings })
     }
 
-    /// The column of the key: the one from before, the title if it is called so, or a text column
-    /// that is.
+    /// The column of the key: the previous one, the title if it has the key's name, or another column with
+    /// that name.
     fn key(
         &self,
         field: Field,
@@ -291,7 +291,7 @@ impl Schema {
             .filter(|column| column.id != key.id)
     }
 
-    /// Whether a column bears the name of a property, whatever it is.
+    /// Whether a column has the name of a property, whatever its type is.
     pub fn has_named(&self, field: Field) -> bool {
         self.by_name(field, &BTreeSet::new()).is_some()
     }
@@ -300,8 +300,8 @@ impl Schema {
         self.columns.iter().find(|column| column.id == id)
     }
 
-    /// The free column of that exact name, or else one that differs in case, spaces and underscores
-    /// only.
+    /// The free column with exactly that name; otherwise one that differs only in case, spaces and
+    /// underscores.
     fn by_name(&self, field: Field, taken: &BTreeSet<&str>) -> Option<&Column> {
         let wanted = folded(field.name());
         let free = || self.columns.iter().filter(|column| !taken.contains(column.id.as_str()));

@@ -38,7 +38,7 @@ pub struct NotionSettings {
     pub database: NotionId,
     /// The data source, if the database has several.
     pub data_source: Option<NotionId>,
-    /// How long a write of unknown outcome may still land, or stay invisible to queries.
+    /// How long a write of unknown outcome may still land, or remain invisible to queries.
     pub settle: Duration,
     /// What its executions deliver. Executions that were created under another mode keep that mode.
     pub mode: Mode,
@@ -55,8 +55,8 @@ pub struct NotionId(String);
 impl NotionId {
     /// Reads an id, dashed or not, or any link to a page or a database that was copied from Notion.
     ///
-    /// In a link the id stands at the end of the path; the `v` and `p` parameters name a view and a
-    /// page opened over the database.
+    /// In a link the id is at the end of the path; the `v` and `p` parameters name a view and a page
+    /// opened over the database.
     pub fn parse(text: &str) -> Option<Self> {
         let path = match Url::parse(text) {
             Ok(url) if url.has_host() => url.path().to_owned(),
@@ -86,7 +86,7 @@ impl NotionId {
         }
     }
 
-    /// The id as Notion's addresses take it.
+    /// The id as it appears in Notion's addresses.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -146,7 +146,7 @@ impl NotionSettings {
     }
 }
 
-/// Names a token without revealing it. Notion counts by token, whichever instances use it.
+/// Names a token without revealing it. Notion counts calls by token, whichever instances use it.
 fn connection(token: &SecretString) -> String {
     const NAME_BYTES: usize = 8;
     let digest = Sha256::digest(token.expose_secret().as_bytes());

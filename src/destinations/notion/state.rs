@@ -1,8 +1,8 @@
 //! Object mode: one page shows the newest state of one object.
 //!
 //! The page is found by the object's id, or created. Later states change only what differs. A write of
-//! unknown outcome that lands late could undo a newer one. So nothing is written until it has settled;
-//! then everything is, including columns that another state may have filled.
+//! unknown outcome that lands late could undo a newer one. So nothing is written until it has settled.
+//! Then every property is written, and columns that another state may have filled are cleared.
 
 use super::classify::{self, Effect};
 use super::client::{Answer, CallError, PageRef};
@@ -18,7 +18,7 @@ impl Attempt<'_> {
     pub(super) async fn deliver_object(&self) -> Result<Outcome, Outcome> {
         let table = self.table().get(self.reader()).await?;
         if let Some(elapsed) = self.delivery.in_doubt {
-            // However many attempts it took, the newest state is written until the execution fails.
+            // Until the execution fails, the newest state is written even if the attempts are used up.
             self.wait_until_settled(elapsed)?;
         }
         let page = match self.known_page(&table) {
@@ -67,7 +67,7 @@ impl Attempt<'_> {
         };
         match answer {
             Ok(Some(answer)) => Ok(showing(delivered(answer), self.properties(&table))),
-            // It shows this state already.
+            // It already shows this state.
             Ok(None) => {
                 let unchanged =
                     Outcome::Delivered { remote: page, status: None, request_id: None, written: None };

@@ -25,12 +25,12 @@ const FRESH_FOR: Duration = Duration::from_mins(10);
 /// How long to continue with old columns if new ones could not be read.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// The data source and which of its columns hold what.
+/// The data source and the bindings of its columns.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     /// The data source's id.
     pub data_source: String,
-    /// Which columns hold what.
+    /// The bindings of its columns.
     pub bindings: Bindings,
     /// When it was read.
     read_at: Instant,
@@ -44,7 +44,7 @@ struct Remembered {
     bindings: Bindings,
 }
 
-/// Holds the table. One delivery at a time reads it, when that is necessary.
+/// Holds the table. If necessary, one delivery at a time reads it.
 #[derive(Debug, Default)]
 pub(super) struct TableCache {
     known: Mutex<Option<Arc<Table>>>,
@@ -198,7 +198,7 @@ impl TableReader<'_> {
                         "the Notion database has several data sources; set {setting} to one of: {}",
                         listed.join(", ")
                     ),
-                    &format!("set {setting} and restart: the executions that wait list the choices"),
+                    &format!("set {setting} and restart: the pending executions list the choices"),
                 ))
             }
         }
@@ -222,7 +222,7 @@ fn unusable(instance: &InstanceName, error: &SchemaError) -> Outcome {
     operator(COLUMNS, error.to_string(), &error.remedy(instance))
 }
 
-/// The message names things of the user's workspace; the remedy, which anybody may read, does not.
+/// The message names parts of the user's workspace; the remedy, which anyone may read, does not.
 fn operator(class: &str, message: String, remedy: &str) -> Outcome {
     Outcome::NeedsOperator(Failure::local(class, message).with_remedy(remedy))
 }

@@ -56,7 +56,7 @@ pub struct TableSight {
     pub unusable: Option<&'static str>,
 }
 
-/// Why a wiki cannot be filled.
+/// The reason why a wiki cannot be filled.
 pub const WIKI: &str =
     "it is a wiki, which holds pages and databases: Notion's API cannot fill it as a table";
 
@@ -125,8 +125,9 @@ impl Workspace {
         let calls = self.calls(context);
         let made = calls.call(&Request::create_database(body)).await;
         let made: Answer<Value> = made.map_err(|error| calls.failure(error))?;
-        sight(&made.value, title.to_owned())
-            .ok_or_else(|| Failure::local("no_answer", "the answer is not what Notion documents"))
+        sight(&made.value, title.to_owned()).ok_or_else(|| {
+            Failure::local("no_answer", "the answer does not have the form that Notion documents")
+        })
     }
 
     fn calls<'a>(&'a self, context: &'a dyn DeliveryContext) -> Calls<'a> {
@@ -210,7 +211,7 @@ pub(super) fn failure_of(outcome: Outcome) -> Failure {
         | Outcome::Throttled { failure, .. }
         | Outcome::Ambiguous { failure, .. } => failure,
         Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
-            Failure::local("no_answer", "Notion's answer is not understood")
+            Failure::local("no_answer", "Notion executed the request but answered with an error")
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct RejectionSample {
     pub reason: String,
     /// The names of its headers, sorted and bounded.
     pub header_names: Vec<String>,
-    /// Whether its User-Agent is the sender's, which anybody can claim.
+    /// Whether its User-Agent is the sender's, which anyone can claim.
     pub by_sender: bool,
     /// The length of its body.
     pub body_bytes: u64,
@@ -86,7 +86,7 @@ impl BodyForm {
     const ALL: [Self; 6] =
         [Self::Empty, Self::NotJson, Self::NotAnEvent, Self::AsSent, Self::Rewritten, Self::Unclear];
 
-    /// The form of a body by its JSON alone; only its source recognises an event.
+    /// The form of a body by its JSON alone; only its source recognizes an event.
     fn of(body: &[u8]) -> Self {
         match std::str::from_utf8(body) {
             Ok(text) if text.trim().is_empty() => Self::Empty,

@@ -1,4 +1,4 @@
-//! What stories tell, line by line.
+//! Stories, line by line.
 
 use super::*;
 use crate::domain::destination_summary::{Noun, Remedies};
@@ -70,7 +70,7 @@ fn plain_lines(chapters: &[Chapter]) -> Vec<String> {
     lines(chapters, &[notion()], at(1000)).iter().map(ToString::to_string).collect()
 }
 
-/// The lines about one delivery, without what they begin with.
+/// The lines about one delivery, without their prefix.
 fn of(delivery: Delivery) -> Vec<String> {
     let lines = plain_lines(&[chapter(vec![delivery])]);
     let begin = "execution 7 to notion: ";
@@ -151,8 +151,8 @@ fn the_present_state_is_shown_once_and_last() {
     let mut failed = delivery(Status::Failed, vec![attempt(1, "permanent")]);
     failed.reason = Some("Notion said no".to_owned());
     assert_eq!(of(failed.clone()).last().map(String::as_str), Some("failed"), "the attempt has the reason");
-    failed.reason = Some("three looks found nothing".to_owned());
-    assert_eq!(of(failed).last().map(String::as_str), Some("failed: three looks found nothing"));
+    failed.reason = Some("three searches found nothing".to_owned());
+    assert_eq!(of(failed).last().map(String::as_str), Some("failed: three searches found nothing"));
 
     let mut waits = delivery(Status::Pending, vec![attempt(1, "transient")]);
     waits.waiting = Some(Waiting::Paused("the token is refused".to_owned()));

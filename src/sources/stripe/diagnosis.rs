@@ -1,10 +1,11 @@
-//! Why requests to Stripe's webhook are rejected, in plain words. Pure: a list goes in, causes come out.
+//! The causes for which requests to Stripe's webhook are rejected, in words for an operator. Pure.
 
 use crate::domain::rejection::{BodyForm, Cause, Diagnosis, Kept};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
-/// Claimed times that are off by about the same are a clock's; others are delays.
+/// If the offsets of the claimed times differ by at most this, a clock is wrong; otherwise requests were
+/// delayed.
 const CLOCK_SPREAD_SECONDS: i64 = 60;
 
 /// The secrets of an instance, as its operator knows them.
@@ -64,13 +65,13 @@ fn cause_of(one: &Kept, some_pass: bool, offsets: &[i64]) -> Cause {
         "signature_clock_ahead" => Cause::Clock,
         "signature_too_old" if spread(offsets) <= CLOCK_SPREAD_SECONDS => Cause::Clock,
         "signature_too_old" => Cause::Delayed,
-        // These were signed with a secret of ours.
+        // These were signed with a configured secret.
         "body_not_an_event" | "event_id_invalid" => Cause::NotAnEvent,
         _ => Cause::Stranger,
     }
 }
 
-/// By how many seconds the claimed times of well-signed requests lie behind ours.
+/// By how many seconds the claimed times of correctly signed requests lie behind this machine's clock.
 fn offsets_of_late(kept: &[Kept]) -> Vec<i64> {
     kept.iter()
         .filter(|one| matches!(one.sample.reason.as_str(), "signature_too_old" | "signature_clock_ahead"))
@@ -94,12 +95,12 @@ fn words(cause: Cause, group: &[&Kept], configured: Configured<'_>, offsets: &[i
                 mode(group, secrets)
             ),
             format!(
-                "Set {setting} to the signing secret of the endpoint that sends, and restart. Test mode, live mode, the Stripe CLI and each endpoint have one of their own; several are separated by commas."
+                "Set {setting} to the signing secret of the sending endpoint, and restart. Each endpoint, each mode and the Stripe CLI have a secret of their own; separate several by commas."
             ),
         ),
         Cause::AnotherSecret => (
             format!(
-                "Some requests are accepted, and others are signed with none of the configured secrets ({}): a second endpoint or the other mode sends here too.{}",
+                "Some requests are accepted, others are signed with none of the configured secrets ({}): a second endpoint, or the other mode, also sends to this URL.{}",
                 listing(secrets),
                 mode(group, secrets)
             ),
@@ -108,54 +109,54 @@ fn words(cause: Cause, group: &[&Kept], configured: Configured<'_>, offsets: &[i
             ),
         ),
         Cause::BodyRewritten => text(
-            "No signature matches, and the body is an event that is not written as Stripe writes it, so something on the way has read it and written it anew.",
-            "Let the proxy, gateway or function in between pass the raw bytes of the body on, without parsing JSON, and without changing blanks or the encoding.",
+            "No signature matches, and the body is an event in another layout than Stripe's: a proxy on the way has parsed it and written it again.",
+            "Configure the proxy, gateway or function in between to forward the raw bytes of the body: it must not parse the JSON or change spaces or the encoding.",
         ),
         Cause::HeaderDropped => text(
-            "Stripe's events come without their Stripe-Signature header, so something on the way drops it.",
-            "Let the proxy or gateway in between pass the header Stripe-Signature on.",
+            "Stripe's events arrive without the Stripe-Signature header: a proxy on the way removes it.",
+            "Configure the proxy or gateway in between to forward the Stripe-Signature header.",
         ),
         Cause::HeaderChanged => text(
-            "Events come with a Stripe-Signature header that cannot be read, so something on the way changes it.",
-            "Let the proxy or gateway in between pass the header Stripe-Signature on as it is, once.",
+            "Events arrive with a malformed Stripe-Signature header: a proxy on the way changes it.",
+            "Configure the proxy or gateway in between to forward the Stripe-Signature header unchanged and only once.",
         ),
         Cause::Clock => {
             let offset = median(offsets);
             let direction = if offset > 0 { "ahead of" } else { "behind" };
             (
                 format!(
-                    "The signatures are right, but this machine's clock is about {} s {direction} Stripe's.",
+                    "The signatures are valid, but this machine's clock is about {} s {direction} Stripe's.",
                     offset.abs()
                 ),
-                "Set this machine's clock by NTP.".to_owned(),
+                "Synchronize this machine's clock by NTP.".to_owned(),
             )
         }
         Cause::Delayed => text(
-            "The signatures are right but old, by times that differ: the requests were held up on the way, or recorded and sent again.",
-            "See what queues or repeats requests in between. Stripe signs each of its own repetitions anew.",
+            "The signatures are valid but too old, by differing times: the requests were delayed on the way, or recorded and replayed.",
+            "Find what queues or repeats requests in between. Stripe itself signs each retry again.",
         ),
         Cause::NotAnEvent => text(
-            "Requests are signed with a configured secret and are no events.",
-            "See what sends them: it signs with your secret and is not Stripe, or an endpoint of another kind.",
+            "Requests are signed with a configured secret but are not events.",
+            "Find the sender: it has your secret but is not Stripe, or is an endpoint of another kind.",
         ),
         Cause::Stranger => text(
-            "Requests come that are no signed events: somebody else has found this address.",
-            "Nothing needs to be done; they are refused before anything is stored.",
+            "Requests arrive that are not signed events: a stranger has found this URL.",
+            "No action is needed: they are rejected before anything is stored.",
         ),
     }
 }
 
-/// A hint that is told only where the names of the secrets say something of their modes.
+/// The mode of the requests, with a hint if the names of the secrets suggest the other mode.
 fn mode(group: &[&Kept], secrets: &[String]) -> String {
     let is_named = |word: &str| secrets.iter().any(|name| name.to_lowercase().contains(word));
     let all = |live: bool| group.iter().all(|one| one.sample.livemode == Some(live));
     let (live, test) = (is_named("live"), is_named("test") || is_named("cli"));
     match () {
         () if all(true) && test && !live => {
-            " They are of live mode, and the secrets are named as if they were not."
+            " They are of live mode, but the secrets' names suggest otherwise."
         }
         () if all(false) && live && !test => {
-            " They are of test mode, and the secrets are named as if they were not."
+            " They are of test mode, but the secrets' names suggest otherwise."
         }
         () if all(true) => " They are of live mode.",
         () if all(false) => " They are of test mode.",
@@ -165,7 +166,7 @@ fn mode(group: &[&Kept], secrets: &[String]) -> String {
 }
 
 fn listing(secrets: &[String]) -> String {
-    if secrets.is_empty() { "none is known here".to_owned() } else { secrets.join(", ") }
+    if secrets.is_empty() { "none is configured here".to_owned() } else { secrets.join(", ") }
 }
 
 fn median(offsets: &[i64]) -> i64 {
@@ -227,7 +228,7 @@ mod tests {
         let found = diagnosed(&rejections, Some(at(-60)), &["test"]);
         assert_eq!((found[0].cause, found[0].count, found[0].is_current), (Cause::WrongSecret, 7, true));
         assert!(
-            found[0].says.contains("(test)") && found[0].says.contains("live mode, and"),
+            found[0].says.contains("(test)") && found[0].says.contains("live mode, but"),
             "{}",
             found[0].says
         );

@@ -2,7 +2,7 @@
 //!
 //! A JSON object with an `id` of 1 to 255 printable characters is an event. Every other field may be
 //! absent or of any shape: snapshot events of 2011 and of today, thin events, unknown types, objects
-//! without id. Only the fields needed are read; the rest of the body is skipped, never built.
+//! without id. The parser reads only the fields that are needed and skips the rest of the body.
 
 use crate::domain::event::{EventFacts, bounded};
 use crate::sources::Rejection;
@@ -16,15 +16,15 @@ use std::fmt;
 /// The longest id, in characters.
 const ID_CHARACTERS_MAX: usize = 255;
 
-/// The last second that is written with a four-digit year; later times are taken for nonsense.
+/// The last second with a four-digit year; later times are ignored as invalid.
 const SECONDS_MAX: i64 = 253_402_300_799;
 
-/// What the envelope of an event says.
+/// The envelope of an event.
 #[derive(Debug)]
 pub(super) struct Envelope {
     /// Stripe's id of the event.
     pub(super) event_id: String,
-    /// What else is known of it.
+    /// The event's other facts.
     pub(super) facts: EventFacts,
     /// Whether the body has the object's state. A thin event only refers to its object.
     pub(super) carries_state: bool,
@@ -32,19 +32,19 @@ pub(super) struct Envelope {
 
 /// Reads the envelope of an event.
 pub(super) fn read(body: &[u8]) -> Result<Envelope, Rejection> {
-    // What is skipped is not looked into by the parser, and JSON is UTF-8 throughout.
+    // JSON must be UTF-8 throughout, and the parser does not check what it skips.
     let body = std::str::from_utf8(body).map_err(|error| Rejection {
         check: "body_not_an_event",
-        detail: format!("The body is no JSON: it is not UTF-8 after byte {}.", error.valid_up_to()).into(),
+        detail: format!("The body is not JSON: it is not UTF-8 after byte {}.", error.valid_up_to()).into(),
     })?;
     let envelope: Fields<'_, ENVELOPE> = serde_json::from_str(body).map_err(|error| Rejection {
         check: "body_not_an_event",
-        detail: format!("The body is no JSON object: {}.", position(&error)).into(),
+        detail: format!("The body is not a JSON object: {}.", position(&error)).into(),
     })?;
     let [id, kind, created, livemode, api_version, account, context, data, related] = envelope.0;
     let event_id = id.and_then(text).filter(|id| is_id(id)).ok_or(Rejection {
         check: "event_id_invalid",
-        detail: "The body has no id of 1 to 255 printable characters, so it is no event.".into(),
+        detail: "The body has no id of 1 to 255 printable characters, so it is not an event.".into(),
     })?;
     let snapshot = data.and_then(|data| {
         let Fields([object]): Fields<'_, DATA> = parse(data)?;
@@ -71,7 +71,7 @@ const ENVELOPE: usize = 9;
 const DATA: usize = 1;
 const OBJECT: usize = 3;
 
-/// The raw values of `N` fields of a JSON object; a field given twice counts as its last.
+/// The raw values of `N` fields of a JSON object; of a repeated field the last value counts.
 struct Fields<'a, const N: usize>([Option<&'a RawValue>; N]);
 
 /// The names of the fields that are read from each of the three objects.
@@ -124,7 +124,7 @@ impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Fields<'a, N> {
     }
 }
 
-/// A field's name, borrowed where it holds no escapes.
+/// A field's name, borrowed if it contains no escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -159,18 +159,18 @@ fn in_range(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     (0..=SECONDS_MAX).contains(&time.timestamp()).then_some(time)
 }
 
-/// Blanks and characters that nobody sees would let two ids look, or be found, as one.
+/// With blanks or invisible characters, two ids could look the same or be found as one.
 fn is_id(id: &str) -> bool {
     let is_seen = |c: char| !c.is_control() && !c.is_whitespace() && !is_format(c);
     (1..=ID_CHARACTERS_MAX).contains(&id.chars().count()) && id.chars().all(is_seen)
 }
 
-/// The format characters that change how a text is shown without being seen themselves.
+/// Invisible characters that change how a text is displayed.
 fn is_format(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Where the body stops being JSON, without quoting it.
+/// The position at which the body stops being JSON, without a quote from it.
 fn position(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Eof => "it ends too early".to_owned(),

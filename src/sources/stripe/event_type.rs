@@ -2,7 +2,7 @@
 
 use crate::domain::subscription::Preset;
 
-/// Lists of types that have a name in filters.
+/// Named lists of types, for filters.
 pub(super) const PRESETS: &[Preset] = &[
     ("@payments", &["payment_intent.*", "charge.*", "refund.*", "checkout.session.*", "payment_link.*"]),
     ("@invoices", &["invoice.*", "invoiceitem.*", "invoice_payment.*", "credit_note.*"]),
@@ -17,7 +17,7 @@ pub(super) fn without_thin_prefix(event_type: &str) -> &str {
     event_type.strip_prefix("v1.").unwrap_or(event_type)
 }
 
-/// What comes before the last dot of the type, and what comes after it: `customer.subscription` and `deleted`.
+/// The parts of the type before and after its last dot: `customer.subscription` and `deleted`.
 pub(super) fn parents_and_verb(event_type: &str) -> (&str, &str) {
     let event_type = without_thin_prefix(event_type);
     event_type.rsplit_once('.').unwrap_or(("", event_type))

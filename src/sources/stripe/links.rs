@@ -1,9 +1,9 @@
-//! Links into the Stripe dashboard, by what an event's body says or by ids alone.
+//! Links into the Stripe dashboard, from an event's body or from ids alone.
 
 use super::object::{ObjectKind, StripeObject};
 
 /// The page of the object, of its payment if it has no page of its own, or of the event. `None` only if
-/// not even the event's id can stand in a link.
+/// not even the event's id fits in a link.
 pub(super) fn of_summary(
     object: &StripeObject<'_>,
     event_id: &str,
@@ -63,7 +63,7 @@ fn link(section: &str, id: &str, account: Option<&str>, livemode: Option<bool>) 
     Some(format!("https://dashboard.stripe.com{account}{test}/{section}/{}", plain_id(id)?))
 }
 
-/// An id of letters, digits and underscores, as Stripe's are: nothing else may shape a link.
+/// An id of letters, digits and underscores, as Stripe's are. No other text may enter a link.
 fn plain_id(id: &str) -> Option<&str> {
     const BYTES_MAX: usize = 255;
     let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

@@ -67,7 +67,7 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// An instance that accepts what one of these secrets has signed.
+    /// An instance that accepts requests signed with one of these secrets.
     pub fn new(instance: &InstanceName, secrets: Vec<NamedSecret>) -> Self {
         let setting = settings::setting(instance);
         let verifier = Verifier::new(&setting, &secrets);

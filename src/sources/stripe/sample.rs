@@ -7,10 +7,10 @@ use crate::sources::names_of;
 use axum::http::{HeaderMap, header};
 use serde::de::IgnoredAny;
 
-/// Stripe writes snapshot events on several lines and indents each level by two blanks.
+/// Stripe writes snapshot events on several lines and indents each level by two spaces.
 const LAYOUT: &str = "{\n  \"";
 
-/// Thin events have this word. Their layout is not known.
+/// Thin events contain this text. Their layout is not known.
 const THIN: &str = "\"v2.core.event\"";
 
 /// Samples a request that failed `check`.
@@ -26,7 +26,7 @@ pub(super) fn sample(source: &str, headers: &HeaderMap, body: &[u8], check: &str
     }
 }
 
-/// How the body is written, and the mode that it claims.
+/// The body's form, and the mode that it claims.
 fn form(body: &[u8]) -> (BodyForm, Option<bool>) {
     let Ok(text) = std::str::from_utf8(body) else { return (BodyForm::NotJson, None) };
     if text.trim().is_empty() {

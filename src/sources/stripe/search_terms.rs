@@ -1,11 +1,11 @@
-//! The words under which people find a Stripe event, and the money that it is about.
+//! The search terms of a Stripe event, and its money facts.
 
 use super::object::{StripeObject, amount, currency};
 use crate::domain::event::{EventFacts, bounded};
 use crate::domain::search::IndexEntry;
 use serde_json::Value;
 
-/// Where an object names others that people know it by.
+/// The fields in which an object names others, by which people search for it too.
 const REFERENCES: &[&[&str]] = &[
     &["/invoice", "/charge/invoice", "/payment_intent/invoice"],
     &["/payment_intent", "/charge/payment_intent"],
@@ -15,7 +15,7 @@ const REFERENCES: &[&[&str]] = &[
     &["/payout"],
 ];
 
-/// Reads a body leniently: what is not there is left out, and nothing panics.
+/// Reads a body leniently: it omits missing values and never panics.
 pub(super) fn index_entry(facts: &EventFacts, body: &[u8]) -> IndexEntry {
     let payload: Value = serde_json::from_slice(body).unwrap_or_default();
     let object = StripeObject::of(&payload, facts.object_type.as_deref(), &facts.event_type);

@@ -23,7 +23,7 @@ pub(super) fn setting(instance: &InstanceName) -> String {
     instance.setting("WEBHOOK_SECRET")
 }
 
-/// The webhook secrets, by their form.
+/// Checks the form of the webhook secrets.
 pub(super) fn check(secrets: &[NamedSecret]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = secrets.iter().map(secret).collect();
     for (place, one) in secrets.iter().enumerate() {
@@ -51,20 +51,20 @@ fn secret(named: &NamedSecret) -> Finding {
     if !body.chars().all(|c| c.is_ascii_alphanumeric() || "_-+/=".contains(c)) {
         return Finding::warning(
             format!("the webhook secret {name:?} has characters that are not in Stripe's secrets"),
-            "copy it again, without blanks and quotes",
+            "copy it again, without spaces and quotes",
         );
     }
     if body.len() < 24 {
         return Finding::warning(
             format!("the webhook secret {name:?} is shorter than Stripe's secrets"),
-            "copy it again, to its end",
+            "copy it again, up to its end",
         );
     }
     let old = ["old", "previous", "expired", "former"].iter().any(|word| name.to_lowercase().contains(word));
     let origin = if is_of_cli(text) { "one of the Stripe CLI" } else { "one of an endpoint" };
     let finding = Finding::good(format!("the webhook secret {name:?} has the form of {origin}"));
     if old {
-        Finding::note(format!("the name of the webhook secret {name:?} says that it is an old one"))
+        Finding::note(format!("the name of the webhook secret {name:?} suggests that it is an old one"))
             .with_remedy("Stripe keeps a rolled secret valid for at most 24 hours: remove it after that")
     } else {
         finding
@@ -99,7 +99,7 @@ fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
             ));
         }
         if secrets.iter().any(|earlier| earlier.name == name) {
-            return Err(format!("the name {name:?} is given twice"));
+            return Err(format!("the name {name:?} is used twice"));
         }
         secrets.push(NamedSecret { name, secret: SecretString::from(secret) });
     }

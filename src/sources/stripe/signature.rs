@@ -2,9 +2,10 @@
 //!
 //! <https://docs.stripe.com/webhooks#verify-manually>: HMAC-SHA256 over `t`, a dot and the raw body,
 //! keyed with the whole secret. Any `v1` that matches any of the secrets is enough; other schemes
-//! are ignored. What Stripe sends and its libraries let pass passes here too. What it never sends is
-//! judged more strictly than by some of them: a time ahead of our clock by more than the tolerance, a
-//! time that is no plain number, and a signature behind sixteen others are refused.
+//! are ignored. Every request that Stripe sends and its libraries accept is accepted here too. For
+//! requests that Stripe never sends, this check is stricter than some libraries. It rejects a time that is
+//! ahead of this machine's clock by more than the tolerance, or not a plain number, and ignores all
+//! signatures after the sixteenth.
 
 use super::settings::NamedSecret;
 use crate::sources::Rejection;
@@ -13,16 +14,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
-/// The header that bears the signature.
+/// The header with the signature.
 pub const HEADER: &str = "stripe-signature";
 
 /// How old a signature may be, in seconds; one of exactly this age still passes.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
-/// More signatures than Stripe ever sends; the rest of a longer header is not looked at.
+/// More signatures than Stripe ever sends; further ones are ignored.
 const SIGNATURES_MAX: usize = 16;
 
-/// A longer header is no header of Stripe's.
+/// Stripe sends no longer header.
 const HEADER_BYTES_MAX: usize = 4096;
 
 /// The header that Stripe would send for this body at this time.
@@ -32,7 +33,7 @@ pub fn sign(secret: &str, body: &[u8], unix_seconds: i64) -> String {
     format!("t={time},v1={}", hex::encode(digest.finalize().into_bytes()))
 }
 
-/// The time that a header claims, in Unix seconds, whoever wrote it.
+/// The time that a header claims, in Unix seconds. It is not verified.
 pub(super) fn claimed_time(header: &str) -> Option<i64> {
     Parsed::read(header).map(|parsed| parsed.seconds)
 }
@@ -44,10 +45,10 @@ pub(super) struct Verifier {
     setting: String,
 }
 
-/// What a successful check tells.
+/// The result of a successful check.
 #[derive(Debug)]
 pub(super) struct Verified<'a> {
-    /// The header as it came.
+    /// The header, unchanged.
     pub header: &'a str,
     /// The configured name of the secret that matched.
     pub secret_name: &'a str,
@@ -73,7 +74,7 @@ impl Verifier {
         let value = headers.get(HEADER).ok_or(MISSING)?;
         let header = value.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).ok_or(MALFORMED)?;
         let parsed = Parsed::read(header).ok_or(MALFORMED)?;
-        // The signature is checked before the time, so that nobody learns our clock without a secret.
+        // The signature is checked before the time: a caller without a secret must not learn this clock.
         let secret_name = self.matching_secret(&parsed, body).ok_or_else(|| no_match(&self.setting))?;
         let age = now.saturating_sub(parsed.seconds);
         if age > TOLERANCE_SECONDS {
@@ -107,7 +108,7 @@ struct Parsed<'a> {
 }
 
 impl<'a> Parsed<'a> {
-    /// Reads `t=…,v1=…`: the last `t` wins, and a `v1` that is no lower-case hex is left out.
+    /// Reads `t=…,v1=…`: the last `t` wins, and a `v1` that is not lower-case hex is ignored.
     fn read(header: &'a str) -> Option<Self> {
         let mut time = None;
         let mut seen_signature = false;
@@ -147,11 +148,11 @@ fn keyed(secret: &str) -> Hmac<Sha256> {
 
 const MISSING: Rejection = rejection(
     "signature_missing",
-    "There is no Stripe-Signature header: this address takes only webhooks that Stripe has signed.",
+    "There is no Stripe-Signature header: this URL accepts only webhooks that Stripe has signed.",
 );
 const MALFORMED: Rejection = rejection(
     "signature_malformed",
-    "The Stripe-Signature header cannot be read: it must hold t=<unix seconds> and at least one v1=<hex>.",
+    "The Stripe-Signature header is malformed: it must have t=<unix seconds> and at least one v1=<hex>.",
 );
 const fn rejection(check: &'static str, detail: &'static str) -> Rejection {
     Rejection { check, detail: std::borrow::Cow::Borrowed(detail) }
@@ -171,7 +172,7 @@ fn no_match(setting: &str) -> Rejection {
 fn too_old(age: i64) -> Rejection {
     Rejection {
         check: "signature_too_old",
-        detail: format!("The signature is {age} s old and at most {TOLERANCE_SECONDS} s are allowed.").into(),
+        detail: format!("The signature is {age} s old; the limit is {TOLERANCE_SECONDS} s.").into(),
     }
 }
 
@@ -179,7 +180,7 @@ fn clock_ahead(ahead: i64) -> Rejection {
     Rejection {
         check: "signature_clock_ahead",
         detail: format!(
-            "The signature's time lies {ahead} s in the future, more than the {TOLERANCE_SECONDS} s allowed: one of the clocks is wrong."
+            "The signature's time is {ahead} s in the future; the limit is {TOLERANCE_SECONDS} s. One of the clocks is wrong."
         )
         .into(),
     }

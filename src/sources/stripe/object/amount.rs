@@ -4,7 +4,7 @@ use super::{ObjectKind, StripeObject, text};
 use crate::domain::money::{Currency, Money};
 use serde_json::Value;
 
-/// The amount; `None` where the kind has none or the object does not tell it.
+/// The amount; `None` if the kind has none or the object does not contain it.
 pub(in crate::sources::stripe) fn amount(object: &StripeObject<'_>) -> Option<Money> {
     let minor = match object.kind {
         ObjectKind::PaymentIntent
@@ -23,7 +23,7 @@ pub(in crate::sources::stripe) fn amount(object: &StripeObject<'_>) -> Option<Mo
     Some(Money::from_minor(minor?, currency(object)?))
 }
 
-/// What was given back: of a charge so far, or by a refund that was not canceled.
+/// The refunded amount: of a charge so far, or of a refund that neither failed nor was canceled.
 pub(in crate::sources::stripe) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
     let minor = match object.kind {
         ObjectKind::Charge => object.integer("/amount_refunded"),
@@ -42,8 +42,8 @@ pub(in crate::sources::stripe) fn currency(object: &StripeObject<'_>) -> Option<
         .find_map(|place| text(object.value, place)?.parse().ok())
 }
 
-/// The sum of price × quantity, before discounts, taxes and packages. One price that is unknown
-/// (tiers, a list cut short) leaves the whole sum unknown: a part of it would be a wrong amount.
+/// The sum of price × quantity, before discounts, taxes and packages. If one price is unknown (tiers, a
+/// truncated list), the sum is `None`, because a partial sum would be a wrong amount.
 fn subscription_sum(object: &StripeObject<'_>) -> Option<Money> {
     let currency = currency(object)?;
     let items = object.value.pointer("/items/data").and_then(Value::as_array);
@@ -71,7 +71,7 @@ fn cost(item: &Value, fallback: Currency) -> Option<Money> {
         .find_map(|price| text(price, "/currency"))
         .map_or(Some(fallback), |code| code.parse().ok())?;
     if is_metered {
-        // What is metered costs nothing until it is used; the invoice will tell.
+        // A metered item costs nothing until it is used; the invoice will have the amount.
         return Some(Money::from_minor(0, currency));
     }
     let quantity = item.pointer("/quantity").and_then(Value::as_i64).unwrap_or(1);
@@ -81,7 +81,7 @@ fn cost(item: &Value, fallback: Currency) -> Option<Money> {
         .checked_mul(quantity)
 }
 
-/// The whole number at `place`, or the decimal beside it that stands in for prices finer than that.
+/// The whole number at `place`, or the decimal next to it, which Stripe gives for finer prices.
 fn unit_amount(price: &Value, place: &str, currency: Currency) -> Option<Money> {
     match price.pointer(place).and_then(Value::as_i64) {
         Some(minor) => Some(Money::from_minor(minor, currency)),

@@ -18,7 +18,7 @@ pub(super) fn is_customer_id(text: &str) -> bool {
     })
 }
 
-/// The kinds whose fields we know how to read.
+/// The kinds whose fields this module can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ObjectKind {
     Charge,
@@ -43,7 +43,7 @@ pub(super) struct StripeObject<'a> {
 }
 
 impl<'a> StripeObject<'a> {
-    /// Finds the object; where it does not say what it is, `known_type` does, or the event's type.
+    /// Finds the object. If the object does not name its kind, `known_type` decides, or the event's type.
     pub(super) fn of(payload: &'a Value, known_type: Option<&'a str>, event_type: &str) -> Self {
         let snapshot = payload.pointer("/data/object").filter(|object| object.is_object());
         let value = snapshot.or_else(|| payload.get("related_object")).unwrap_or(&Value::Null);
@@ -84,7 +84,7 @@ impl<'a> StripeObject<'a> {
         self.customer_emails().next()
     }
 
-    /// Every e-mail address of the customer that the object tells, the likeliest first.
+    /// Every e-mail address of the customer in the object, the likeliest first.
     pub(super) fn customer_emails(&self) -> impl Iterator<Item = String> {
         let places: &[&str] = match self.kind {
             ObjectKind::Customer => &["/email"],
@@ -186,7 +186,7 @@ impl<'a> StripeObject<'a> {
     }
 }
 
-/// The text at a JSON pointer, without blanks around it; `None` where there is none.
+/// The trimmed text at a JSON pointer; `None` if there is none.
 pub(super) fn text<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
     non_blank(value.pointer(place)?.as_str())
 }
@@ -215,7 +215,7 @@ fn kind_by_name(name: &str) -> ObjectKind {
     }
 }
 
-/// The kind that the type's parents name: the oldest shapes and some thin ones do not say it.
+/// The kind that the type's parents name: the oldest shapes and some thin events do not contain it.
 fn kind_by_event(event_type: &str) -> ObjectKind {
     let Some((parents, _)) = without_thin_prefix(event_type).rsplit_once('.') else {
         return ObjectKind::Other;

@@ -1,11 +1,11 @@
-//! What an event tells of the state before it: Stripe's `previous_attributes`.
+//! What an event reveals of the state before it: Stripe's `previous_attributes`.
 //!
-//! They hold the old values of what changed: of nested objects only the keys that changed, arrays
-//! whole, and null for what was null or absent.
+//! They hold the old values of what changed: for nested objects only the changed keys, for arrays the
+//! whole array, and null for a value that was null or absent.
 
 use serde_json::Value;
 
-/// Whether every old value in `previous` is what `state` has in that place.
+/// Whether `state` has every old value of `previous` in the same place.
 ///
 /// The nesting is bounded by that of the JSON parser.
 pub(super) fn holds(previous: &Value, state: Option<&Value>) -> bool {
@@ -18,8 +18,7 @@ pub(super) fn holds(previous: &Value, state: Option<&Value>) -> bool {
     }
 }
 
-/// Whether `previous` tells a change: it names old values, and not just those that the object still
-/// has.
+/// Whether `previous` shows a change: at least one old value that the object no longer has.
 pub(super) fn tells_a_change(previous: &Value, object: &Value) -> bool {
     previous.as_object().is_some_and(|fields| !fields.is_empty()) && !holds(previous, Some(object))
 }

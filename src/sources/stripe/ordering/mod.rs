@@ -1,9 +1,9 @@
 //! Which of several events of one object shows its newest state.
 //!
-//! Stripe delivers in no promised order, and its clock counts whole seconds. So the later second wins.
-//! Within a second, what the events say about one another decides (see `chain`), then how far the
-//! object has come (see `rank`), then the event's id. The result depends on which events are compared
-//! and never on their order, even if what they say makes no sense.
+//! Stripe does not guarantee an order, and its clock counts whole seconds. So the later second wins.
+//! Within a second, the previous values in the events decide (see `chain`), then how far the object has
+//! come (see `rank`), then the event's id. The result depends on which events are compared and never on
+//! their order, even if they contradict each other.
 
 mod chain;
 mod rank;
@@ -12,7 +12,7 @@ use crate::domain::event::{EventFacts, StoredEvent};
 use rank::Rank;
 use serde_json::Value;
 
-/// The place of the newest of these events of one object; `None` if no state can be read from any.
+/// The position of the newest of these events of one object; `None` if none has a readable state.
 pub(super) fn newest_event(events: &[&StoredEvent]) -> Option<usize> {
     let (places, states): (Vec<usize>, Vec<EventState>) = events
         .iter()
@@ -23,8 +23,8 @@ pub(super) fn newest_event(events: &[&StoredEvent]) -> Option<usize> {
     places.get(newest(&states)?).copied()
 }
 
-/// How many states of one second are compared by what they say of one another: those that have come
-/// furthest. It bounds the work, which grows with the square.
+/// How many states of one second are compared by their previous values: those that have come furthest.
+/// It bounds the work, which grows with the square.
 pub const CHAIN_STATES_MAX: usize = 256;
 
 /// The state of an object that an event carries, and what decides how new it is.
@@ -62,8 +62,8 @@ impl EventState {
         &self.event_id
     }
 
-    /// Whether this event says that it changed the other one's state, and not the other way round.
-    /// Nothing changes what was deleted; where values look like it, they coincide.
+    /// Whether this event changed the other one's state, by its previous values, and not the other way
+    /// round. A deleted object does not change: if previous values match it, that is a coincidence.
     fn follows(&self, other: &Self) -> bool {
         let changed = |before: &Self, after: &Self| {
             before.object.is_object()
@@ -76,16 +76,16 @@ impl EventState {
         changed(other, self) && !changed(self, other)
     }
 
-    /// What decides where nothing else does.
+    /// What decides if nothing else does.
     fn standing(&self) -> (Rank, &str) {
         (self.rank, &self.event_id)
     }
 }
 
-/// The place of the newest state; `None` where there are no states. Event ids are taken to differ.
+/// The position of the newest state; `None` if there are no states. Event ids must differ.
 ///
-/// Hand in all events of the object's last second that are known, those that were applied or
-/// superseded included: then every arrival order ends with the same state.
+/// Pass all known events of the object's last second, including those that were applied or
+/// superseded: then every arrival order ends with the same state.
 pub fn newest(states: &[EventState]) -> Option<usize> {
     let last_second = states.iter().filter_map(|state| state.second).max();
     let mut candidates: Vec<_> = states
@@ -101,7 +101,7 @@ pub fn newest(states: &[EventState]) -> Option<usize> {
         .map(|(_, state)| places(&candidates, |(_, other)| other.follows(state)).collect())
         .collect();
     let later: Vec<_> = (0..candidates.len()).map(|place| reached(place, &direct)).collect();
-    // Where states follow one another in a circle, none of them is older than the others.
+    // If states follow one another in a circle, none of them is older than the others.
     let is_last = |place: usize, after: &[bool]| {
         places(after, |is_after| *is_after).all(|other| is_marked(later.get(other), place))
     };
@@ -109,8 +109,8 @@ pub fn newest(states: &[EventState]) -> Option<usize> {
     candidates.get(best).map(|(place, _)| *place)
 }
 
-/// Whether `candidate` is newer than `applied`, when nothing is known but the two: what [`newest`]
-/// says of the pair. An event is not newer than itself.
+/// Whether `candidate` is newer than `applied` if only these two are known, as [`newest`] decides for
+/// the pair. An event is not newer than itself.
 pub fn is_newer(candidate: &EventState, applied: &EventState) -> bool {
     match (candidate.second, applied.second) {
         (Some(one), Some(other)) if one != other => one > other,
@@ -124,7 +124,7 @@ fn places<T>(items: &[T], is_wanted: impl Fn(&T) -> bool) -> impl Iterator<Item 
     items.iter().enumerate().filter(move |(_, item)| is_wanted(item)).map(|(place, _)| place)
 }
 
-/// Marks all places that can be reached from `start` over direct steps.
+/// Marks all positions that can be reached from `start` over direct steps.
 fn reached(start: usize, direct: &[Vec<usize>]) -> Vec<bool> {
     let mut marks = vec![false; direct.len()];
     let mut waiting = vec![start];

@@ -1,7 +1,7 @@
-//! How far an object has come, as the event's type and the object's own status tell it.
+//! How far an object has come, by the event's type and the object's own status.
 //!
-//! It decides only where neither the clock nor `previous_attributes` do. A status that can still
-//! turn into another ranks below those that cannot.
+//! It decides only if neither the clock nor `previous_attributes` do. A status that can still change
+//! ranks below those that cannot.
 
 use crate::sources::stripe::event_type::parents_and_verb;
 use serde_json::Value;
@@ -10,23 +10,23 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     stage: Stage,
-    /// Stripe sends `updated` beside types that say what happened; those are the better account.
+    /// Stripe sends `updated` together with types that name what happened; those are preferred.
     names_what_happened: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// The event tells of its beginning.
+    /// The event reports its creation.
     New,
-    /// Nothing has come of it so far.
+    /// Nothing has resulted from it so far.
     Early,
-    /// Under way, or of a kind that knows no end.
+    /// In progress, or of a kind that never ends.
     Open,
-    /// Ended, in a way that can still turn: a payout that was paid can fail.
+    /// Ended, but may still change: a payout that was paid can fail.
     Settled,
     /// Ended.
     Final,
-    /// It is no more.
+    /// Deleted.
     Deleted,
 }
 
@@ -44,7 +44,7 @@ impl Rank {
         Self { stage, names_what_happened: verb != "updated" }
     }
 
-    /// Whether the object is no more.
+    /// Whether the object is deleted.
     pub(super) fn is_deleted(self) -> bool {
         self.stage == Stage::Deleted
     }
@@ -83,7 +83,7 @@ fn stage(kind: &str, verb: &str, object: &Value) -> Stage {
         | ("dispute", "won" | "lost" | "warning_closed" | "charge_refunded" | "prevented")
         | (_, "canceled" | "expired" | "void") => Stage::Final,
 
-        // Shapes of before 2018 have a flag in place of the status.
+        // Shapes from before 2018 have a flag instead of the status.
         ("invoice", "") if flag(object, "paid") == Some(true) => Stage::Final,
         ("review", _) if flag(object, "open") == Some(false) => Stage::Final,
         _ => Stage::Open,

@@ -1,4 +1,4 @@
-//! Orders of events that are known, and orders that nobody would expect.
+//! Known orders of events, and arbitrary ones.
 
 use super::*;
 use crate::domain::event::EventKey;
@@ -225,7 +225,7 @@ fn with_shuffled(
     states.prop_flat_map(|states| (Just(states.clone()), Just(states).prop_shuffle()))
 }
 
-/// What one object went through: fields that only ever change to a value that they never had.
+/// The history of one object: each change gives its fields values that they never had before.
 fn any_history() -> impl Strategy<Value = Vec<EventState>> {
     let changed = prop::collection::btree_set(0_usize..4, 1..=4);
     prop::collection::vec((changed, any::<u16>()), 1..12).prop_map(|steps| {

@@ -1,7 +1,7 @@
-//! What a Stripe event says, read leniently from its body.
+//! The summary of a Stripe event, read leniently from its body.
 //!
-//! A body may have the shape of any API version since 2011, be a thin event, or be no JSON at all. A
-//! value that is not there is `None`, and nothing panics. No I/O, no clock.
+//! A body may have the shape of any API version since 2011, be a thin event, or not be JSON at all. A
+//! missing value is `None`, and nothing panics. No I/O, no clock.
 
 mod outcome;
 mod status;
@@ -14,7 +14,7 @@ use crate::domain::summary::{EventSummary, Links, ObjectSummary, Person, is_writ
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// Reads an event's body. What was stored beside it at intake comes first.
+/// Reads an event's body. Values that were stored at intake take precedence.
 pub fn summarize(event: &StoredEvent) -> EventSummary {
     let payload: Value = serde_json::from_slice(&event.payload).unwrap_or_default();
     let facts = &event.facts;

@@ -1,6 +1,6 @@
 //! What an event means for the money, in one of ten words.
 //!
-//! The type decides first, since it is what happened. If it reports no end, the object's status decides.
+//! The type decides first, since it names what happened. If it reports no end, the object's status decides.
 
 use crate::domain::summary::EventOutcome;
 use crate::sources::stripe::event_type::parents_and_verb;
@@ -24,7 +24,7 @@ pub(super) fn of(event_type: &str, object: &StripeObject<'_>) -> EventOutcome {
     }
 }
 
-/// What was given back or disputed outlives what the charge once came to.
+/// A refund or a dispute takes precedence over the charge's earlier outcome.
 fn charge(verb: &str, status: &str, object: &StripeObject<'_>) -> EventOutcome {
     let has_refunds = object.integer("/amount_refunded").is_some_and(|minor| minor > 0);
     let is_uncaptured = object.value.get("captured").is_some() && !object.is("/captured");
@@ -96,7 +96,7 @@ fn payout(verb: &str, status: &str) -> EventOutcome {
     }
 }
 
-/// A refund knows its own amount only, so it cannot tell whether it gave back all.
+/// A refund has only its own amount, so it is unknown whether all of the payment was refunded.
 fn refund(verb: &str, status: &str) -> EventOutcome {
     match (verb, status) {
         ("failed", _) | (_, "failed") => EventOutcome::Failed,

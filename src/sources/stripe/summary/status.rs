@@ -1,4 +1,4 @@
-//! The status by the original service's rule: the type alone decides.
+//! The status by the original service's rule: only the type decides.
 
 use crate::domain::summary::EventStatus;
 use crate::sources::stripe::event_type::without_thin_prefix;

@@ -1,4 +1,4 @@
-//! What is read from bodies of every age and shape.
+//! Summaries of bodies of every age and shape.
 
 use super::*;
 use crate::domain::event::{EventFacts, EventKey};

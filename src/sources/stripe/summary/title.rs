@@ -24,7 +24,7 @@ pub(super) fn of_object(summary: &EventSummary, object: &StripeObject<'_>) -> St
     line(summary, &noun, &state, "Object")
 }
 
-/// The object's status. A charge keeps `succeeded` when its money is given back or disputed.
+/// The object's status. The status of a charge stays `succeeded` when it is refunded or disputed.
 fn state(summary: &EventSummary, object: &StripeObject<'_>) -> String {
     match (object.kind, summary.outcome) {
         (
@@ -35,7 +35,7 @@ fn state(summary: &EventSummary, object: &StripeObject<'_>) -> String {
     }
 }
 
-/// The parts that are known; `fallback` if neither the thing nor what is said of it has a name.
+/// The parts that are known; `fallback` if both the noun and the headline's verb are empty.
 fn line(summary: &EventSummary, noun: &str, said: &str, fallback: &str) -> String {
     let headline = match (noun.is_empty(), said.is_empty()) {
         (false, false) => format!("{noun} {said}"),
