@@ -1,5 +1,5 @@
-//! What every test stands on: one Postgres for the run, a database for each test, the service with
-//! its router called in-process, and a Notion sandbox to deliver to.
+//! Shared by all tests: one Postgres for the run, a database for each test, the service with its router
+//! called in-process, and a Notion sandbox to deliver to.
 
 mod command;
 mod database;
@@ -22,13 +22,13 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Fails a test that waits for something that does not come.
+/// Fails a test if the future does not finish in time.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     const PATIENCE: Duration = Duration::from_secs(30);
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("timed out: {what}"))
 }
 
-/// Recorded Stripe data beside the checkout; not everybody has it.
+/// Recorded Stripe data next to the checkout, if present.
 pub fn recorded(folder: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("EVENTBRIDGE_CHECKOUT")).join("../shared/data").join(folder);
     path.is_dir().then_some(path)
