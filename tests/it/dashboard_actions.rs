@@ -29,7 +29,7 @@ fn invoice(number: usize, amount: i64) -> String {
 }
 
 /// A service with this many failed invoices that share one message.
-async fn where_invoices_failed(builder: ServiceBuilder, count: usize, message: &str) -> Service {
+async fn with_failed_invoices(builder: ServiceBuilder, count: usize, message: &str) -> Service {
     let service = builder.start().await;
     let refused = Fault::Invalid { message: message.to_owned() };
     service.sandbox.fault(FaultRule::always(refused).on(Route::Create)).unwrap();
@@ -47,7 +47,7 @@ fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
     rest.split_once(after).unwrap().0
 }
 
-fn leads_to(answer: &Answer) -> String {
+fn redirect_of(answer: &Answer) -> String {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
     answer.headers["location"].to_str().unwrap().to_owned()
 }
@@ -68,7 +68,7 @@ async fn until_shows(browser: &Browser<'_>, path: &str, text: &str) -> String {
 
 #[tokio::test]
 async fn failures_are_listed_by_group_until_acknowledged() {
-    let service = where_invoices_failed(with_keys(), 3, "Amount is <b>no</b> number, says \"in_1\".").await;
+    let service = with_failed_invoices(with_keys(), 3, "Amount is <b>no</b> number, says \"in_1\".").await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let page = until_shows(&ops, "/failures", "EUR 360.00").await;
     assert!(page.contains("Amount is &lt;b&gt;no&lt;/b&gt; number"), "{page}");
@@ -88,7 +88,7 @@ async fn failures_are_listed_by_group_until_acknowledged() {
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert_eq!(service.database.count(rows::audit()).await, 0);
     let done = ops.submit(&path, &format!("{token}&note=%3Ci%3Ewe+know%3C%2Fi%3E")).await;
-    assert_eq!(leads_to(&done), "/failures?done=acknowledged");
+    assert_eq!(redirect_of(&done), "/failures?done=acknowledged");
     let page = ops.open("/failures?done=acknowledged").await.body;
     assert!(page.contains("No failures") && page.contains("Acknowledged</strong> by ops"), "{page}");
     assert!(page.contains("&lt;i&gt;we know&lt;/i&gt;") && !page.contains("<i>"), "{page}");
@@ -97,7 +97,7 @@ async fn failures_are_listed_by_group_until_acknowledged() {
     assert!(ops.open("/audit").await.body.contains("failure.acknowledged"));
     // An acknowledgement by mistake can be revoked, and the group is open again.
     let back = ops.submit(&format!("/failures/{group}/unacknowledge"), &token).await;
-    assert_eq!(leads_to(&back), "/failures?done=unacknowledged");
+    assert_eq!(redirect_of(&back), "/failures?done=unacknowledged");
     let page = ops.open("/failures?done=unacknowledged").await.body;
     let (open, _) = page.split_once("</main>").expect("a page");
     assert!(open.contains("acknowledgement is removed") && !open.contains(r#"data-part="known""#), "{page}");
@@ -107,7 +107,7 @@ async fn failures_are_listed_by_group_until_acknowledged() {
 
 #[tokio::test]
 async fn a_failure_group_is_retried_after_a_dry_run_with_progress() {
-    let service = where_invoices_failed(with_keys(), 3, "Not now.").await;
+    let service = with_failed_invoices(with_keys(), 3, "Not now.").await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let page = ops.open("/failures").await.body;
     let path = format!("/executions/retry?{}", between(&page, "/executions/retry?", "\""));
@@ -121,7 +121,7 @@ async fn a_failure_group_is_retried_after_a_dry_run_with_progress() {
 
     let group = between(&plan, "name=\"failure\" value=\"", "\"");
     let form = format!("token={}&failure={group}&status=failed&note=mended", ops.token(&path).await);
-    let watched = leads_to(&ops.submit("/executions/retry", &form).await);
+    let watched = redirect_of(&ops.submit("/executions/retry", &form).await);
     assert!(watched.starts_with("/bulk/"), "{watched}");
     service.until_count(successes(), 3).await;
     let page = ops.open(&watched).await.body;
@@ -150,13 +150,13 @@ async fn a_very_large_bulk_operation_starts_with_the_newest_and_continues() {
     let plan = ops.open("/executions/retry?status=failed").await.body;
     assert!(plan.contains("Retry the newest 10\u{202f}000 executions?"), "{plan}");
     let token = format!("token={}", ops.token("/executions/retry?status=failed").await);
-    let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&status=failed")).await);
+    let watched = redirect_of(&ops.submit("/executions/retry", &format!("{token}&status=failed")).await);
     assert_eq!(service.database.count(failed()).await, 50);
     let page = ops.open(&watched).await.body;
     assert!(page.contains("10\u{202f}000 of 10\u{202f}000 remain"), "{page}");
     let rest = between(&page, "href=\"/executions/retry?", "\"").replace("&amp;", "&");
     assert!(ops.open(&format!("/executions/retry?{rest}")).await.body.contains("Retry 50 executions?"));
-    let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&{rest}")).await);
+    let watched = redirect_of(&ops.submit("/executions/retry", &format!("{token}&{rest}")).await);
     assert_eq!(service.database.count(failed()).await, 0);
     assert!(ops.open(&watched).await.body.contains("50 of 50 remain"));
 }
@@ -174,7 +174,7 @@ async fn events_are_replayed_once_each_after_a_dry_run() {
     let plan = ops.open(&path).await.body;
     assert!(plan.contains("Replay 1 delivery?"), "{plan}");
     let form = format!("token={}&object=in_2", ops.token(&path).await);
-    let watched = leads_to(&ops.submit("/events/replay", &form).await);
+    let watched = redirect_of(&ops.submit("/events/replay", &form).await);
     until_shows(&ops, &watched, "All of them are finished.").await;
     assert_eq!(service.sandbox.page_count(), 3);
     let audit = ops.open("/audit").await.body;
@@ -192,7 +192,7 @@ async fn events_are_replayed_once_each_after_a_dry_run() {
 
 #[tokio::test]
 async fn an_action_requires_a_token_and_a_write_key() {
-    let service = where_invoices_failed(with_keys(), 1, "Not now.").await;
+    let service = with_failed_invoices(with_keys(), 1, "Not now.").await;
     let (ops, board) =
         (Browser::logged_in(&service, WRITE_KEY).await, Browser::logged_in(&service, READ_KEY).await);
     let group = between(&ops.open("/failures").await.body, "/failures/", "\"").to_owned();
@@ -245,7 +245,7 @@ async fn a_destination_is_paused_and_resumed_and_its_backlog_cancelled() {
         assert_eq!(elsewhere.status, StatusCode::NOT_FOUND, "{act}");
     }
     let paused = ops.submit("/destinations/notion/pause", &format!("{token}&note=moving+%3Chouse%3E")).await;
-    assert_eq!(leads_to(&paused), "/destinations?done=paused");
+    assert_eq!(redirect_of(&paused), "/destinations?done=paused");
     for number in 1..=2 {
         service.post_event(&invoice(number, 500)).await;
     }
@@ -256,10 +256,10 @@ async fn a_destination_is_paused_and_resumed_and_its_backlog_cancelled() {
     let id = service.database.last_id(rows::executions()).await;
     assert!(ops.open(&format!("/executions/{id}")).await.body.contains(&format!("/executions/{id}/cancel")));
     let cancelled = ops.submit(&format!("/executions/{id}/cancel"), &token).await;
-    assert_eq!(leads_to(&cancelled), format!("/executions/{id}?done=cancelled"));
+    assert_eq!(redirect_of(&cancelled), format!("/executions/{id}?done=cancelled"));
     assert_eq!(ops.submit("/executions/7000/cancel", &token).await.status, StatusCode::NOT_FOUND);
     assert_eq!(
-        leads_to(&ops.submit("/destinations/notion/resume", &token).await),
+        redirect_of(&ops.submit("/destinations/notion/resume", &token).await),
         "/destinations?done=resumed"
     );
     service.until_count(successes(), 1).await;
@@ -303,7 +303,7 @@ async fn filters_are_kept_in_the_url_and_the_form_which_shows_errors() {
     assert!(service.get("/events?account=acct_1").await.body.contains("No events"));
 
     let short = service.get("/executions?status=failed&type=&event=").await;
-    assert_eq!(leads_to(&short), "/executions?status=failed", "an address that can be shared");
+    assert_eq!(redirect_of(&short), "/executions?status=failed", "an address that can be shared");
     for (path, message) in [
         ("/executions?status=lost", "State: "),
         ("/executions?type=%3Cscript%3E", "Type: "),

@@ -314,7 +314,7 @@ async fn notion_init_explains_a_link_that_is_not_a_page() {
     ] {
         let done = output(&mut set_up.command(&["notion", "init", "--yes", "--page", &link])).await;
         let printed = text(&done.stderr);
-        assert!(!done.status.success() && told.contains(printed), "{link}: {told}");
+        assert!(!done.status.success() && printed.contains(message), "{link}: {printed}");
     }
     let page = format!("https://acme.notion.site/Finance-{}?pvs=4", notion_sandbox::PARENT_PAGE_ID.simple());
     let done = output(&mut set_up.command(&["notion", "init", "--page", &page])).await;
@@ -376,7 +376,7 @@ async fn doctor_sends_a_test_alert_and_names_the_receiver() {
         Checked::of(command).await
     };
     test(&url).await.remedy("good", "accepted a test alert");
-    assert!(heard.recv().await.unwrap().contains("A test."));
+    assert!(receiver.recv().await.unwrap().contains("A test."));
     let refused = test(&url.replace("/hook", "/secret-elsewhere")).await;
     assert!(refused.remedy("problem", "no test alert was sent").contains("ALERT_URL"));
     assert!(!refused.report.to_string().contains("secret-elsewhere"), "{:#}", refused.report);

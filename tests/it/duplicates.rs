@@ -30,7 +30,7 @@ fn add_page(service: &Service, mode: &str, author: Author) -> Uuid {
 }
 
 /// The pages outside the trash.
-fn standing(service: &Service) -> Vec<SandboxPage> {
+fn untrashed(service: &Service) -> Vec<SandboxPage> {
     service.sandbox.pages().into_iter().filter(|page| !page.in_trash).collect()
 }
 
@@ -67,7 +67,7 @@ async fn of_duplicate_pages_the_oldest_stays_and_only_our_own_are_trashed() {
             let is_trashed = page.id != oldest && ours.contains(&page.id);
             assert_eq!(page.in_trash, is_trashed, "{mode}: {}", page.json);
         }
-        assert!(standing(&service).iter().any(|page| page.id == theirs), "{mode}");
+        assert!(untrashed(&service).iter().any(|page| page.id == theirs), "{mode}");
     }
 }
 
@@ -83,7 +83,7 @@ async fn a_duplicate_page_that_cannot_be_trashed_does_not_fail_the_delivery() {
         service.post_event(&payment("evt_1", NOW, 100)).await;
         let execution = service.until_finished(1).await.remove(0);
         assert_eq!(execution["status"], "success", "{route:?}");
-        assert_eq!(standing(&service).len(), 2, "{route:?}");
+        assert_eq!(untrashed(&service).len(), 2, "{route:?}");
     }
 }
 
@@ -111,7 +111,7 @@ async fn a_late_first_page_and_a_second_one_are_merged_into_the_newest_state() {
             let newest: &Value = executions.last().unwrap();
             assert_eq!(newest["status"], "success", "{mode}, {first:?}");
             assert_eq!(service.sandbox.pages().len(), 2, "{mode}, {first:?}: both pages exist");
-            let left = standing(&service);
+            let left = untrashed(&service);
             assert_eq!(left.len(), 1, "{mode}, {first:?}");
             assert_eq!(newest["remote_id"], left[0].id.to_string(), "{mode}, {first:?}");
             assert_eq!(left[0].id, oldest(&service), "{mode}, {first:?}");
@@ -136,7 +136,7 @@ async fn a_page_with_another_key_is_neither_used_nor_trashed() {
         let executions = service.until_finished(2).await;
         assert_eq!(executions[1]["status"], "success", "{mode}");
         let mut amounts: Vec<_> =
-            standing(&service).iter().map(|page| page.text("Amount").unwrap().to_owned()).collect();
+            untrashed(&service).iter().map(|page| page.text("Amount").unwrap().to_owned()).collect();
         amounts.sort();
         assert_eq!(amounts, ["1", "9"], "{mode}");
     }

@@ -159,8 +159,8 @@ async fn unknown_sources_add_no_metric_labels() {
         service.send(Method::from_bytes(format!("M{number}").as_bytes()).unwrap(), "/livez", &[]).await;
     }
     assert_eq!(series().await, before);
-    let kept = service.get("/api/v1/rejections").await.json();
-    assert!(!json!(kept).to_string().contains("source-"), "{kept}");
+    let rejections = service.get("/api/v1/rejections").await.json();
+    assert!(!json!(rejections).to_string().contains("source-"), "{rejections}");
 }
 
 #[tokio::test]

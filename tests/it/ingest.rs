@@ -1,6 +1,6 @@
 //! From the request to the committed row: what 200 guarantees, and what other statuses do not.
 
-use crate::harness::rows::HeldUpWrite;
+use crate::harness::rows::OpenWrite;
 use crate::harness::{Answer, NOW, SECRET, Service, recorded, rows, signed, within};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -362,7 +362,7 @@ async fn bodies_reserve_memory_as_they_arrive_and_are_shed_when_the_budget_is_us
 #[tokio::test]
 async fn a_blocked_writer_does_not_delay_other_events() {
     let service = Service::start().await;
-    let other = HeldUpWrite::of(&service.database, "evt_held_up").await;
+    let other = OpenWrite::of(&service.database, "evt_held_up").await;
     let held_up = event("evt_held_up");
     let held_up = service.post_event(&held_up);
     let meanwhile = async {

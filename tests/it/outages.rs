@@ -1,7 +1,7 @@
 //! Postgres becomes unavailable and returns, in every way but a crash, which `tests/torture` covers:
 //! ingest sheds with 503, workers wait and continue, and nothing needs a restart.
 
-use crate::harness::{Answer, Database, Line, Service, end_sessions_of_the_service, rows, within};
+use crate::harness::{Answer, Database, Link, Service, end_sessions_of_the_service, rows, within};
 use futures_util::future::join_all;
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::json;
@@ -27,7 +27,7 @@ async fn with_a_write_under_way(service: &Service) {
 }
 
 /// Sends a third event until it is accepted, as Stripe does, and checks that everything is delivered.
-async fn everything_goes_on(service: &Service) {
+async fn everything_is_delivered(service: &Service) {
     within("the event is accepted", async {
         while post(service, 3).await.status != 200 {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -56,7 +56,7 @@ async fn read_only_sessions_are_replaced() {
     let reading = join_all((0..16).map(|_| service.get("/api/v1/executions"))).await;
     assert!(reading.iter().all(|answer| answer.status == 200), "{reading:?}");
     service.database.let_new_sessions_write(true).await;
-    everything_goes_on(&service).await;
+    everything_is_delivered(&service).await;
 }
 
 #[tokio::test]
@@ -94,15 +94,15 @@ async fn without_a_free_connection_everything_waits_for_one() {
     .await;
     assert_shed(&post(&service, 3).await);
     drop(others);
-    everything_goes_on(&service).await;
+    everything_is_delivered(&service).await;
 }
 
 #[tokio::test]
 async fn silent_connections_are_replaced() {
     let database = Arc::new(Database::new().await);
-    let line = Line::to(&database);
+    let link = Link::to(&database);
     let user = database.options().get_username().to_owned();
-    let builder = Service::builder().on(database.clone()).await.reaching_its_database_by(line.store(&user));
+    let builder = Service::builder().on(database.clone()).await.reaching_its_database_by(link.store(&user));
     let service = builder.start().await;
     with_a_write_under_way(&service).await;
     // Every connection of the pool waits for a response when the link goes silent, or is idle then.
@@ -114,7 +114,7 @@ async fn silent_connections_are_replaced() {
             while database.sessions_waiting_for_a_lock("").await < 3 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            line.go_dead();
+            link.go_silent();
         };
         tokio::select! {
             answers = asking => panic!("answered in spite of the lock: {answers:?}"),
@@ -123,6 +123,6 @@ async fn silent_connections_are_replaced() {
     }
     lock.close().await.unwrap();
     assert_shed(&post(&service, 3).await);
-    line.mend();
-    everything_goes_on(&service).await;
+    link.restore();
+    everything_is_delivered(&service).await;
 }

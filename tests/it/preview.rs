@@ -14,7 +14,7 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
 
 /// A service whose executions wait: the first attempt of each new page fails, and the next is an hour
 /// away.
-async fn where_all_waits(mode: &str) -> Service {
+async fn with_pending_executions(mode: &str) -> Service {
     let service = Service::builder()
         .set("NOTION_MODE", mode)
         .template(Template::Full)
@@ -52,7 +52,7 @@ async fn retry(service: &Service, execution: &Value) {
 
 #[tokio::test]
 async fn the_preview_of_an_event_equals_the_sent_request() {
-    let service = where_all_waits("event").await;
+    let service = with_pending_executions("event").await;
     service.post_event(&payment("evt_1", NOW, 100)).await;
     let waits = |executions: &[Value]| executions[0]["attempt_count"] == 1;
     let execution = service.until("it waits", waits).await.remove(0);
@@ -76,7 +76,7 @@ async fn the_preview_of_an_event_equals_the_sent_request() {
 
 #[tokio::test]
 async fn the_preview_of_an_object_shows_what_differs_from_its_page() {
-    let service = where_all_waits("object").await;
+    let service = with_pending_executions("object").await;
     service.post_event(&payment("evt_1", NOW, 100)).await;
     let waits = |executions: &[Value]| executions[0]["attempt_count"] == 1;
     let first = service.until("it waits", waits).await.remove(0);

@@ -1,6 +1,6 @@
 //! The queue by itself: what is claimed and in which order at any backlog, and what is recorded.
 
-use crate::harness::rows::{HeldWorker, Paused, Set};
+use crate::harness::rows::{LockedWorker, Paused, Set};
 use crate::harness::{Database, NOW, Service, rows, within};
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::audit::Caller;
@@ -235,12 +235,12 @@ async fn a_dead_worker_with_a_locked_row_does_not_delay_other_rescues() {
     let destinations = ["notion".to_owned()];
     let second = Wanted { limit: 1, ..Wanted::nothing(&destinations) };
     let claimed = queue.store.queue.claim(worker, second).await.unwrap().remove(0);
-    let holder = HeldWorker::of(&queue.database, first.0).await;
+    let holder = LockedWorker::of(&queue.database, first.0).await;
     let dead = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
     let freed = within("the other worker is removed", queue.store.queue.rescue(dead)).await.unwrap();
     assert_eq!(freed.iter().map(|execution| execution.id).collect::<Vec<_>>(), [claimed.id]);
     // A session that ends releases its locks only some time later.
-    holder.let_go().await;
+    holder.release().await;
     assert_eq!(within("this one is removed too", queue.store.queue.rescue(dead)).await.unwrap().len(), 1);
 }
 

@@ -35,7 +35,7 @@ struct Server {
     /// How many requests wait at the gate, and the most at once.
     at_gate: Arc<(AtomicUsize, AtomicUsize)>,
     /// Reports that a request has reached the gate.
-    came: mpsc::UnboundedReceiver<()>,
+    arrivals: mpsc::UnboundedReceiver<()>,
     /// Reports that an endless response has ended.
     ended: mpsc::UnboundedReceiver<()>,
     stop: CancellationToken,
@@ -47,25 +47,25 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (gate, at_gate) = (Arc::new(Semaphore::new(0)), Arc::<(AtomicUsize, AtomicUsize)>::default());
-        let (comes, came) = mpsc::unbounded_channel();
+        let (arrived, arrivals) = mpsc::unbounded_channel();
         let (ends, ended) = mpsc::unbounded_channel();
         let (gate_of_route, at_gate_of_route) = (gate.clone(), at_gate.clone());
         let wait_at_gate = move || {
-            let (gate, at_gate, comes) = (gate_of_route.clone(), at_gate_of_route.clone(), comes.clone());
+            let (gate, at_gate, arrived) = (gate_of_route.clone(), at_gate_of_route.clone(), arrived.clone());
             async move {
                 let here = at_gate.0.fetch_add(1, Ordering::SeqCst) + 1;
                 at_gate.1.fetch_max(here, Ordering::SeqCst);
-                comes.send(()).unwrap();
+                arrived.send(()).unwrap();
                 gate.acquire().await.unwrap().forget();
                 at_gate.0.fetch_sub(1, Ordering::SeqCst);
                 "passed"
             }
         };
         let endless = move || {
-            let told = OnDrop(ends.clone());
+            let guard = OnDrop(ends.clone());
             async move {
                 Body::from_stream(stream::repeat_with(move || {
-                    let _until_the_end = &told;
+                    let _until_the_end = &guard;
                     Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 16 * 1024]))
                 }))
             }
@@ -79,7 +79,7 @@ impl Server {
         let asked = stop.clone().cancelled_owned();
         let serving =
             tokio::spawn(server::serve(listener, router, limits, limits.limiter(), metrics.clone(), asked));
-        Self { address, metrics, gate, at_gate, came, ended, stop, serving }
+        Self { address, metrics, gate, at_gate, arrivals, ended, stop, serving }
     }
 
     async fn connect(&self) -> Client {
@@ -231,10 +231,10 @@ async fn a_client_that_keeps_sending_after_the_response_is_disconnected() {
     client.send("POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\nx").await;
     assert_eq!(status(&client.rest().await), "413");
     // The client's end stays open; the server's does not.
-    let mut gone = false;
+    let mut reset = false;
     within("the connection is reset", async {
-        while !gone {
-            gone = client.0.write_all(b"x").await.is_err();
+        while !reset {
+            reset = client.0.write_all(b"x").await.is_err();
             tokio::task::yield_now().await;
         }
     })
@@ -262,7 +262,7 @@ async fn silent_connections_do_not_block_others() {
     .await;
     let mut at_work = server.connect().await;
     at_work.send(ASK_FOR_GATE).await;
-    server.came.recv().await.unwrap();
+    server.arrivals.recv().await.unwrap();
     let _silent = join_all((0..40).map(|_| server.connect())).await;
     for _ in 0..3 {
         let mut honest = server.connect().await;
@@ -282,7 +282,7 @@ async fn a_running_request_is_never_dropped_for_a_new_one() {
         client.send(&ASK_FOR_GATE.replace("\r\n\r\n", CLOSE)).await;
     }
     for _ in 0..9 {
-        within("a request reaches the gate", server.came.recv()).await.unwrap();
+        within("a request reaches the gate", server.arrivals.recv()).await.unwrap();
         server.gate.add_permits(1);
     }
     for client in &mut clients {
@@ -299,7 +299,7 @@ async fn stopping_ends_idle_connections_at_once_and_others_after_their_response(
     idle.send(ASK).await;
     idle.answer("here").await;
     at_work.send(ASK_FOR_GATE).await;
-    server.came.recv().await.unwrap();
+    server.arrivals.recv().await.unwrap();
     server.stop.cancel();
     assert_eq!(idle.rest().await, "");
     assert_eq!(new.rest().await, "");

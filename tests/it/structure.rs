@@ -109,7 +109,7 @@ fn every_file_has_a_header() {
 #[test]
 fn every_setting_is_in_the_env_model_and_the_documents() {
     let model = fs::read_to_string(root().join(".env-model")).unwrap();
-    let told = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let documented = fs::read_to_string(root().join("docs/settings.md")).unwrap();
     let mut settings = BTreeSet::new();
     for file in [
         "config/database.rs",
@@ -137,16 +137,16 @@ fn every_setting_is_in_the_env_model_and_the_documents() {
     assert!(settings.len() > 15, "{settings:?}");
     for setting in settings {
         assert!(model.contains(&setting), "{setting} is not in .env-model");
-        assert!(told.contains(&setting), "{setting} is not in docs/settings.md");
+        assert!(documented.contains(&setting), "{setting} is not in docs/settings.md");
     }
 }
 
 #[test]
 fn the_committed_api_description_is_current() {
     let committed = fs::read_to_string(root().join("docs/openapi.json")).unwrap();
-    let told = eventbridge::app::openapi().to_pretty_json().unwrap();
+    let current = eventbridge::app::openapi().to_pretty_json().unwrap();
     assert!(
-        committed.trim() == told.trim(),
+        committed.trim() == current.trim(),
         "docs/openapi.json is out of date: cargo run -- openapi > docs/openapi.json"
     );
 }

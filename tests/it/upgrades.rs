@@ -211,11 +211,11 @@ async fn every_earlier_version_can_be_upgraded_with_its_data() {
         store.db.migrate().await.unwrap();
         assert_eq!(database.number("select max(version) from eventbridge.migrations").await, 5);
         store.db.close().await;
-        goes_on(database, later).await;
+        still_works(database, later).await;
     }
 }
 
-async fn goes_on(database: Arc<Database>, later: usize) {
+async fn still_works(database: Arc<Database>, later: usize) {
     let service = Service::builder().template(Template::Full).on(database).await.start().await;
     service.until_count(rows::executions().in_status("success").ids(&[2, 5]), 2).await;
     assert_eq!(service.sandbox.page_count(), 2, "from {later}");
@@ -297,7 +297,7 @@ const BEFORE_RELEASE: &str = "create schema eventbridge;
     insert into eventbridge._sqlx_migrations values (19, true);
     create table eventbridge.events (id bigint primary key)";
 
-const THERE: &str = "select string_agg(tablename::text, ' ' order by tablename)
+const TABLES_LEFT: &str = "select string_agg(tablename::text, ' ' order by tablename)
     from pg_tables where schemaname = 'eventbridge'";
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn a_schema_from_before_the_first_release_is_reported_and_unchanged() {
         {
             assert!(errors.contains(words), "{command} does not print {words:?}: {errors}");
         }
-        assert_eq!(database.text(THERE).await, "_sqlx_migrations events", "{command}");
+        assert_eq!(database.text(TABLES_LEFT).await, "_sqlx_migrations events", "{command}");
     }
     assert!(!database.store().db.is_migrated().await.unwrap());
 }

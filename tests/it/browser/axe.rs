@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ALL: &str = "'wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'";
 
 /// The rules about colours.
-const OF_COLOURS: &str = "'color-contrast', 'link-in-text-block'";
+const COLOUR_RULES: &str = "'color-contrast', 'link-in-text-block'";
 
 /// The source text of axe-core, evaluated in pages.
 pub struct Axe {
@@ -38,8 +38,8 @@ impl Axe {
     }
 
     /// The colour violations of a page.
-    pub async fn violations_of_colours(&self, page: &Page) -> Vec<String> {
-        self.run(page, OF_COLOURS).await
+    pub async fn colour_violations(&self, page: &Page) -> Vec<String> {
+        self.run(page, COLOUR_RULES).await
     }
 
     async fn run(&self, page: &Page, rules: &str) -> Vec<String> {

@@ -73,7 +73,7 @@ async fn deliver(site: &Site) {
 
 /// Makes the pending events arrive one after the other over the last given minutes, after all others were
 /// processed.
-pub async fn let_wait(site: &Site, minutes: u32) {
+pub async fn make_pending_since(site: &Site, minutes: u32) {
     site.database.change(rows::waited_for(minutes)).await;
 }
 

@@ -66,7 +66,7 @@ fn picture_name(path: &str, width: Width, scheme: Scheme) -> String {
 }
 
 /// Pages that report an error, with the status of each.
-const REFUSALS: [(&str, &str); 4] = [
+const ERROR_PAGES: [(&str, &str); 4] = [
     ("/events/none", "404"),
     ("/executions/7000", "404"),
     ("/events?cursor=forged", "400"),
@@ -85,7 +85,7 @@ async fn is_open_to_everybody(axe: &Axe, page: &Page, path: &str) {
         // Everything else is the same in the dark scheme.
         page.set_scheme(Scheme::Dark).await;
         page.whole_picture(&picture_name(path, width, Scheme::Dark)).await;
-        violations.extend(axe.violations_of_colours(page).await);
+        violations.extend(axe.colour_violations(page).await);
         assert!(violations.is_empty(), "{path}, {width:?}: {violations:#?}");
     }
 }
@@ -104,7 +104,7 @@ async fn axe_finds_no_problem_on_any_page() {
     assert!(seen >= 17, "{seen} pages");
     page.evaluate("document.documentElement.removeAttribute('lang'), document.body.style = 'color: #333'")
         .await;
-    let (all, of_colours) = (axe.violations(&page).await, axe.violations_of_colours(&page).await);
+    let (all, of_colours) = (axe.violations(&page).await, axe.colour_violations(&page).await);
     assert_eq!(all.len() - of_colours.len(), 1, "axe finds the planted problem");
     assert_ne!(of_colours.len(), 0, "axe finds the planted colour problem");
 }
@@ -121,7 +121,7 @@ async fn axe_finds_no_problem_on_error_pages() {
     page.until_shows("This key is not one of API_KEYS.").await;
     is_open_to_everybody(&axe, &page, "/login with a wrong key").await;
     let page = site.logged_in(WRITE_KEY).await;
-    for (path, status) in REFUSALS {
+    for (path, status) in ERROR_PAGES {
         page.expect_error(status);
         page.open(path).await;
         is_open_to_everybody(&axe, &page, path).await;

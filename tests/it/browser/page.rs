@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const READER: &str = include_str!("reader.js");
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The size of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,7 +251,7 @@ impl Page {
                 self.description().await
             );
             let Some(at) = at.ok().filter(Value::is_object) else {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
             for step in ["mousePressed", "mouseReleased"] {
@@ -273,7 +273,7 @@ impl Page {
         let deadline = Instant::now() + PATIENCE;
         while !is_so().await {
             assert!(Instant::now() < deadline, "timed out: {what}; {}", self.description().await);
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -7,7 +7,7 @@ use crate::harness::{SECRET, rows};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 
 /// The overview as an on-call engineer first sees it.
-async fn at_three_in_the_morning(site: &Site) -> Page {
+async fn overview_of_incident(site: &Site) -> Page {
     let page = site.logged_in(WRITE_KEY).await;
     page.until_shows("Live").await;
     page.evaluate("window.sameDocument = true").await;
@@ -36,8 +36,8 @@ async fn a_revoked_token_is_replaced_and_the_backlog_delivered() {
     let delivered = site.sandbox.page_count();
     site.sandbox.set_token("ntn_new".to_owned());
     send(&site, 9).await;
-    day::let_wait(&site, 47).await;
-    let page = at_three_in_the_morning(&site).await;
+    day::make_pending_since(&site, 47).await;
+    let page = overview_of_incident(&site).await;
     page.until_shows("Notion is paused").await;
     page.until_shows("set a new NOTION_API_KEY").await;
     page.picture("token-revoked").await;
@@ -58,8 +58,8 @@ async fn a_deleted_key_column_is_added_again_and_the_backlog_delivered() {
     let delivered = site.sandbox.page_count();
     site.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     send(&site, 12).await;
-    day::let_wait(&site, 21).await;
-    let page = at_three_in_the_morning(&site).await;
+    day::make_pending_since(&site, 21).await;
+    let page = overview_of_incident(&site).await;
     page.until_shows("Notion is paused").await;
     page.until_shows("text column EventId").await;
     page.picture("column-deleted").await;
@@ -78,7 +78,7 @@ async fn a_wrong_webhook_secret_is_shown_until_an_event_is_accepted() {
     // In Stripe's layout: another layout would mean that a proxy rewrote the body.
     let event = format!("{:#}", invoice_at("evt_1QxRejected", "invoice.paid", day::now()));
     assert_eq!(site.post_event(&event).await.status, 400);
-    let page = at_three_in_the_morning(&site).await;
+    let page = overview_of_incident(&site).await;
     page.until_shows("signed with none of the configured secrets (live)").await;
     page.picture("wrong-secret").await;
     expect_a_restart(&page);
@@ -95,7 +95,7 @@ async fn events_that_notion_refuses_form_a_failure_group_and_are_retried_togethe
     day::fill(&site).await;
     // From here on at Notion's rate limit.
     let site = site.restart(&[("NOTION_RATE_PER_MINUTE", "180")]).await;
-    let page = at_three_in_the_morning(&site).await;
+    let page = overview_of_incident(&site).await;
     page.click("Failures").await;
     page.until_at("/failures").await;
     page.until_shows("3 failed at notion").await;

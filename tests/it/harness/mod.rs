@@ -4,7 +4,7 @@
 mod command;
 mod database;
 mod dev;
-mod line;
+mod link;
 mod pooler;
 pub mod rows;
 mod service;
@@ -13,7 +13,7 @@ mod skip;
 pub use command::{eventbridge, output, text};
 pub use database::{Database, end_sessions_of_the_service};
 pub use dev::Dev;
-pub use line::Line;
+pub use link::Link;
 pub use pooler::PgBouncer;
 pub use service::{Answer, Listening, NOW, SECRET, Service, ServiceBuilder, signed};
 pub use skip::skip;

@@ -2,7 +2,7 @@
 //!
 //! If it is not installed, a test is skipped and prints why, unless `EVENTBRIDGE_REQUIRE_PGBOUNCER` is 1.
 
-use super::{Database, Line, skip, within};
+use super::{Database, Link, skip, within};
 use secrecy::SecretString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -20,7 +20,7 @@ pub struct PgBouncer {
     folder: TempDir,
     database: String,
     _process: Child,
-    _line: Line,
+    _link: Link,
 }
 
 impl PgBouncer {
@@ -31,12 +31,12 @@ impl PgBouncer {
             return None;
         };
         // The server only accepts the user who started it, so the pooler connects through our link.
-        let line = Line::to(database);
+        let link = Link::to(database);
         let folder = tempfile::tempdir().unwrap();
-        open(line.folder());
-        fs::set_permissions(line.folder().join(".s.PGSQL.5432"), Permissions::from_mode(0o666)).unwrap();
+        open(link.folder());
+        fs::set_permissions(link.folder().join(".s.PGSQL.5432"), Permissions::from_mode(0o666)).unwrap();
         let settings = folder.path().join("pgbouncer.ini");
-        fs::write(&settings, configuration(line.folder(), folder.path())).unwrap();
+        fs::write(&settings, configuration(link.folder(), folder.path())).unwrap();
         open(folder.path());
         let mut command = Command::new(program);
         command.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -58,7 +58,7 @@ impl PgBouncer {
         // It keeps logging, and must not block on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let database = database.options().get_database().unwrap().to_owned();
-        Some(Self { folder, database, _process: process, _line: line })
+        Some(Self { folder, database, _process: process, _link: link })
     }
 
     pub fn url(&self) -> SecretString {

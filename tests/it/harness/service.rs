@@ -189,13 +189,13 @@ impl Service {
 
     /// Waits until there are this many rows; checks again whenever a completion was recorded. For
     /// services that require a key.
-    pub async fn until_count(&self, rows: impl Borrow<Rows>, wanted: i64) {
+    pub async fn until_count(&self, rows: impl Borrow<Rows>, expected: i64) {
         let rows = rows.borrow();
         let mut progress = self.app.progress();
-        within(&format!("{wanted} of {rows:?}"), async {
+        within(&format!("{expected} of {rows:?}"), async {
             loop {
                 progress.mark_unchanged();
-                if self.database.count(rows).await == wanted {
+                if self.database.count(rows).await == expected {
                     return;
                 }
                 progress.changed().await.unwrap();

@@ -432,9 +432,9 @@ pub fn hide_migrations() -> Change {
 }
 
 /// A transaction that has inserted an event and does not end.
-pub struct HeldUpWrite(PgConnection);
+pub struct OpenWrite(PgConnection);
 
-impl HeldUpWrite {
+impl OpenWrite {
     pub async fn of(database: &Database, event_id: &str) -> Self {
         let mut connection = PgConnection::connect_with(&database.options()).await.unwrap();
         let sql = format!(
@@ -452,9 +452,9 @@ impl HeldUpWrite {
 }
 
 /// A transaction that has locked a worker's row and does not end.
-pub struct HeldWorker(PgConnection);
+pub struct LockedWorker(PgConnection);
 
-impl HeldWorker {
+impl LockedWorker {
     pub async fn of(database: &Database, worker: Uuid) -> Self {
         let mut connection = PgConnection::connect_with(&database.options()).await.unwrap();
         let sql = format!("begin; select from eventbridge.workers where id = '{worker}' for key share");
@@ -462,7 +462,7 @@ impl HeldWorker {
         Self(connection)
     }
 
-    pub async fn let_go(mut self) {
+    pub async fn release(mut self) {
         sqlx::raw_sql("rollback").execute(&mut self.0).await.unwrap();
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The link. Dropping it closes all connections.
-pub struct Line {
+pub struct Link {
     /// Counts how often it went silent; connections of an earlier count stay silent.
     deaths: watch::Sender<u64>,
     /// Whether new connections are forwarded.
@@ -28,7 +28,7 @@ enum End {
     Address(String, u16),
 }
 
-impl Line {
+impl Link {
     pub fn to(database: &Database) -> Self {
         let options = database.options();
         let end = match options.get_socket() {
@@ -61,13 +61,13 @@ impl Line {
     }
 
     /// Forwards nothing any more, on old connections or new.
-    pub fn go_dead(&self) {
+    pub fn go_silent(&self) {
         self.mended.send_replace(false);
         self.deaths.send_modify(|deaths| *deaths += 1);
     }
 
     /// Forwards new connections again; the old ones stay silent.
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.mended.send_replace(true);
     }
 }
