@@ -379,10 +379,10 @@ async fn an_alert_is_claimed_by_one_process_and_returns_only_if_it_lasts() {
     let lasting = [condition.clone()];
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     let (a, b) = tokio::join!(store.alerts.take_alerts(), store.alerts.take_alerts());
-    let taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
-    assert_eq!(taken.len(), 1);
-    assert_eq!(taken[0].condition, condition);
-    store.alerts.mark_notified(&taken[0]).await.unwrap();
+    let claimed: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].condition, condition);
+    store.alerts.mark_notified(&claimed[0]).await.unwrap();
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     assert!(store.alerts.take_alerts().await.unwrap().is_empty());
 

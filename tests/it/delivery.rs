@@ -82,8 +82,9 @@ async fn the_nine_original_columns_need_no_configuration_and_one_request() {
         (json!(200), json!(0))
     );
     let writes = service.sandbox.requests().iter().filter(|request| request.path == "/v1/pages").count();
-    let looks = service.sandbox.requests().iter().filter(|request| request.path.ends_with("/query")).count();
-    assert_eq!((writes, looks), (1, 0));
+    let lookups =
+        service.sandbox.requests().iter().filter(|request| request.path.ends_with("/query")).count();
+    assert_eq!((writes, lookups), (1, 0));
     assert_eq!(outcomes(&service, &execution).await, ["delivered"]);
 }
 

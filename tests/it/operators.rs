@@ -237,9 +237,12 @@ async fn retry_accepts_numbers_or_a_filter_and_is_audited() {
     assert_eq!(service.executions().await[0]["status"], "failed");
     let unbounded = eventbridge(&service, &["retry", "--destination", "notion"]).await;
     assert!(String::from_utf8_lossy(&unbounded.stderr).contains("--created-after"), "{unbounded:?}");
-    let mut heard = service.database.listen("eventbridge_work").await;
+    let mut notifications = service.database.listen("eventbridge_work").await;
     let done = eventbridge(&service, &["retry", "--failed"]).await;
-    within("the workers are notified", async { while heard.recv().await.unwrap().payload() != "" {} }).await;
+    within("the workers are notified", async {
+        while notifications.recv().await.unwrap().payload() != "" {}
+    })
+    .await;
     assert_eq!((done.status.code(), json_of(&done)["retried"].clone()), (Some(0), json!(1)), "{done:?}");
     service
         .until("it is delivered", |executions| {
