@@ -190,7 +190,10 @@ async fn a_quarantined_execution_behind_its_lanes_head_does_not_stop_claiming() 
     queue.put(2, "notion", "'notion lane'").await;
     let destinations = ["notion".to_owned()];
     queue.database.change(rows::executions().newest().set(&[Set::Crashes(1)])).await;
-    assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its head comes first");
+    assert!(
+        !queue.store.queue.has_quarantined(&destinations).await.unwrap(),
+        "the head of its lane is first"
+    );
     let head = queue.claim(&["notion"], 1).await.remove(0);
     assert!(
         !queue.store.queue.has_quarantined(&destinations).await.unwrap(),

@@ -264,7 +264,7 @@ async fn a_blocked_migration_fails_fast_and_succeeds_when_retried() {
     let held = database.hold_lock(rows::executions()).await;
     let store = database.store();
     let all = with_later(LATER.len());
-    let refused = within("the migration gives up its lock", store.db.apply(&all)).await;
+    let refused = within("the migration fails", store.db.apply(&all)).await;
     assert!(matches!(refused, Err(MigrateError::Busy(_))), "{refused:?}");
     drop(held);
     store.db.apply(&all).await.unwrap();
