@@ -1,8 +1,8 @@
-//! The work that every event costs, without clock and network: its instructions are counted.
+//! The work for every event, without clock and network: its instructions are counted.
 //!
-//! Throughput depends on the machine and on what else it does; how many instructions a piece of work
-//! takes does not. `scripts/check-instructions` runs each case under callgrind, which collects within
-//! [`counted`] alone.
+//! Throughput depends on the machine and its load; the number of instructions of a piece of work does
+//! not. `scripts/check-instructions` runs each case under callgrind, which counts only within
+//! [`counted`].
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use std::hint::black_box;
 
 const SECRET: &str = "whsec_of_the_instructions";
 
-/// Enough that what comes first, such as a table that is filled once, does not count.
+/// Enough to make one-time work negligible, such as filling a table.
 const ROUNDS: u32 = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What is collected.
+/// The counted part.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut() -> bool) {
     for _ in 0..ROUNDS {
@@ -84,7 +84,7 @@ fn stored(
     })
 }
 
-/// A column for each property that can be filled.
+/// A column for each property.
 fn bindings() -> Result<Bindings, Box<dyn Error>> {
     let kind = |field: Field| match field {
         Field::Amount | Field::AmountRefunded => "number",

@@ -1,25 +1,25 @@
-//! A connection of a sender: one request after the other over a socket that is kept open, with no
-//! more HTTP than that takes.
+//! A sender's connection: one request after the other over a kept-open socket, with only the necessary
+//! HTTP.
 
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// No answer that a sender asks for is larger.
+/// No expected response is larger.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Requests up to this size are written before the answer is read; larger ones may be refused midway.
+/// Requests up to this size are written before the response is read; larger ones may be rejected midway.
 const WRITTEN_AT_ONCE: usize = 64 * 1024;
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// Of an event that was taken: whether it was new.
+    /// For an accepted event: whether it was new.
     pub is_new: bool,
-    /// Whether the connection can be used on.
+    /// Whether the connection can be reused.
     pub stays_open: bool,
 }
 
@@ -30,14 +30,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Opens a connection.
     pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, answer: Vec::with_capacity(1024) })
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     pub async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
         self.answer.clear();
         if request.len() <= WRITTEN_AT_ONCE {
@@ -45,7 +45,8 @@ impl Connection {
             return read(&mut self.stream, &mut self.answer).await;
         }
         let (mut reading, mut writing) = self.stream.split();
-        // A refusal may come before the whole was written, and nobody reads the rest then.
+        // A rejection may arrive before the whole request is written, and the server does not read the
+        // rest.
         let writing = async {
             if writing.write_all(request).await.is_err() {
                 std::future::pending::<()>().await;
@@ -73,7 +74,7 @@ async fn read(stream: &mut (impl AsyncReadExt + Unpin), answer: &mut Vec<u8>) ->
     }
 }
 
-/// The answer, where it is there as a whole.
+/// The response, if it is complete.
 fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);

@@ -1,5 +1,5 @@
-//! What is sent: events of about 2 KB in Stripe's layout, each with an id of its own, signed
-//! beforehand so that sending costs as little as it can.
+//! The sent events: about 2 KB in Stripe's layout, each with a unique id, and signed beforehand so that
+//! sending is cheap.
 
 use crate::world::SECRET;
 use eventbridge::sources::stripe;
@@ -11,10 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Where webhooks are posted.
 const PATH: &str = "/api/v1/webhooks/stripe";
 
-/// The event, with marks in the places of what differs. Two blanks a level, as Stripe lays it out.
+/// The event, with placeholders for the parts that differ. Indented by two spaces per level, as in
+/// Stripe's layout.
 const TEMPLATE: &str = include_str!("event.json");
 
-/// Requests, ready to be written to a socket, and how far they are used up.
+/// Prepared requests, and how many are used.
 pub struct Requests {
     bytes: Vec<u8>,
     ranges: Vec<Range<usize>>,
@@ -23,28 +24,28 @@ pub struct Requests {
     pub unique: u64,
 }
 
-/// How events are made.
+/// How events are generated.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
-    /// Requests.
+    /// The number of requests.
     pub count: usize,
-    /// Which part of them repeats an earlier event.
+    /// The fraction that repeats an earlier event.
     pub duplicates: f64,
-    /// Over how many objects they are spread; as many as there are events where nothing is said.
+    /// The number of objects; by default one for each event.
     pub objects: Option<usize>,
-    /// Blanks in the event's description, to make it large.
+    /// Spaces in the event's description, to make it large.
     pub padding: usize,
 }
 
 impl Recipe {
-    /// So many events, each of its own object and sent once.
+    /// This many events, each of its own object and sent once.
     pub const fn of(count: usize) -> Self {
         Self { count, duplicates: 0.0, objects: None, padding: 0 }
     }
 }
 
 impl Requests {
-    /// Makes and signs them now: a signature is good for five minutes.
+    /// Generates and signs them now: a signature is valid for five minutes.
     pub fn make(recipe: Recipe) -> Self {
         let run = format!("{:08x}", rand::random::<u32>());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -86,7 +87,7 @@ impl Requests {
         self.unique += 1;
     }
 
-    /// The next request; nothing when all were taken.
+    /// The next request; `None` when all are used.
     pub fn take(&self) -> Option<&[u8]> {
         let range = self.ranges.get(self.next.fetch_add(1, Ordering::Relaxed))?;
         self.bytes.get(range.clone())
@@ -94,7 +95,7 @@ impl Requests {
 }
 
 fn body(run: &str, number: usize, object: usize, created: i64, padding: usize) -> String {
-    // Ids as long and as mixed as real ones, so that they compress no better.
+    // Ids as long and as random as real ones, so that they compress no better.
     let mixed = |salt: u64| {
         let number = u64::try_from(number).unwrap_or_default();
         (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt).wrapping_mul(0xbf58_476d_1ce4_e5b9)

@@ -1,4 +1,4 @@
-//! Figures, and the file in which the latest ones of each scenario are kept.
+//! Figures, and the file with the latest ones of each scenario.
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// What a scenario found: numbers by their names.
+/// The figures of a scenario: numbers by name.
 pub type Figures = BTreeMap<String, f64>;
 
 /// The latest figures of each scenario.
@@ -14,7 +14,7 @@ pub type Figures = BTreeMap<String, f64>;
 pub struct Results(pub BTreeMap<String, Figures>);
 
 impl Results {
-    /// Those of earlier runs.
+    /// The figures of earlier runs.
     pub fn load() -> anyhow::Result<Self> {
         let path = path();
         match fs::read(&path) {
@@ -25,7 +25,7 @@ impl Results {
         }
     }
 
-    /// Keeps the figures of a scenario.
+    /// Stores the figures of a scenario.
     pub fn keep(&mut self, scenario: &str, figures: Figures) -> anyhow::Result<()> {
         self.0.insert(scenario.to_owned(), figures);
         fs::write(path(), serde_json::to_vec_pretty(self)?).context("keeping the figures")
@@ -41,7 +41,7 @@ fn path() -> PathBuf {
     folder().join("results.json")
 }
 
-/// Where the benchmark keeps what is its own.
+/// The benchmark's own folder.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench")
 }

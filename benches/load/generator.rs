@@ -1,9 +1,9 @@
-//! The senders: many connections on one thread, so that they take little from what is measured.
+//! The senders: many connections on one thread, so that they take little from the measured program.
 //!
-//! *Closed*: each connection sends its next event when it has the answer to the last one. That shows
-//! how much gets through. *Open*: events are due at a fixed rate, whatever becomes of those before,
-//! and the time of an answer counts from when its event was due, not from when there was a connection
-//! free to send it. So a stall is paid for by all whom it kept waiting.
+//! *Closed*: each connection sends its next event when it has the response to the last one. This measures
+//! the throughput. *Open*: events are due at a fixed rate, independent of earlier ones, and the latency
+//! counts from when the event was due, not from when a connection was free to send it. So a stall counts
+//! for every event that it delayed.
 
 use crate::connection::{Answer, Connection};
 use crate::events::Requests;
@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
-/// How long answers may take once nothing more is sent.
+/// How long responses may take after the last request.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often events that are due are let go in an open loop.
+/// The tick of an open loop.
 const TICK: Duration = Duration::from_micros(200);
 
-/// So many broken connections are a result; more are a mistake.
+/// This many broken connections are a result; more are an error.
 const BROKEN_MAX: u64 = 10_000;
 
 /// When a connection sends its next event.
@@ -34,7 +34,7 @@ const BROKEN_MAX: u64 = 10_000;
 pub enum Pace {
     /// When it has the answer to the last one.
     Closed,
-    /// When it is due, so many in a second from all connections together.
+    /// When it is due, at this many per second over all connections.
     Open {
         /// The rate.
         per_second: f64,
@@ -44,29 +44,29 @@ pub enum Pace {
 /// A load.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Where it goes.
+    /// The target address.
     pub address: SocketAddr,
-    /// Over how many connections.
+    /// The number of connections.
     pub connections: usize,
-    /// How fast.
+    /// The pace.
     pub pace: Pace,
-    /// For how long.
+    /// The duration.
     pub length: Duration,
 }
 
-/// What became of a load.
+/// The result of a load.
 pub struct Outcome {
-    /// Answers 200 to what was not there before.
+    /// Responses 200 to new events.
     pub new: u64,
-    /// Answers 200 to what was.
+    /// Responses 200 to duplicates.
     pub known: u64,
-    /// Other answers by their status.
+    /// Other responses by status.
     pub refused: BTreeMap<u16, u64>,
     /// Requests whose connection broke.
     pub broken: u64,
-    /// How long answers 200 took, in microseconds.
+    /// The latencies of responses 200, in microseconds.
     pub latency: Histogram<u64>,
-    /// From the first request to the last answer.
+    /// From the first request to the last response.
     pub elapsed: Duration,
 }
 
@@ -94,7 +94,7 @@ impl Outcome {
         self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Answers 200 in a second.
+    /// Responses 200 per second.
     pub fn per_second(&self) -> f64 {
         count(self.new + self.known) / self.elapsed.as_secs_f64()
     }
@@ -104,7 +104,7 @@ impl Outcome {
         count(self.latency.value_at_quantile(quantile)) / 1000.0
     }
 
-    /// Fails where anything was answered with other than 200.
+    /// Fails if any request was answered with another status than 200.
     pub fn must_be_whole(&self) -> anyhow::Result<()> {
         if self.broken > 0 || !self.refused.is_empty() {
             bail!("{} requests broke, and of the answers were no 200: {:?}", self.broken, self.refused);
@@ -113,13 +113,13 @@ impl Outcome {
     }
 }
 
-/// A count as a number to reckon with.
+/// A count as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^52")]
 pub fn count(number: u64) -> f64 {
     number as f64
 }
 
-/// Sends these requests and waits for the answers.
+/// Sends these requests and waits for the responses.
 pub async fn send(load: Load, requests: &Arc<Requests>, what: &str) -> anyhow::Result<Outcome> {
     let (requests, what) = (requests.clone(), what.to_owned());
     tokio::task::spawn_blocking(move || {
@@ -210,8 +210,8 @@ struct Schedule {
     per_second: f64,
     total: u64,
     length: Duration,
-    taken: Cell<u64>,
-    /// One for each event that was due by now.
+    used: Cell<u64>,
+    /// One permit for each event that was due by now.
     due: Arc<Semaphore>,
 }
 
@@ -225,10 +225,10 @@ impl Schedule {
         let Pace::Open { per_second } = load.pace else { return None };
         let total = (per_second * load.length.as_secs_f64()) as u64;
         let due = Arc::new(Semaphore::new(0));
-        Some(Self { per_second, total, length: load.length, taken: Cell::new(0), due })
+        Some(Self { per_second, total, length: load.length, used: Cell::new(0), due })
     }
 
-    /// Lets events go when they are due, on a thread of its own: timers of the runtime are too coarse.
+    /// Releases events when they are due, on a thread of its own: timers of the runtime are too coarse.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -237,31 +237,31 @@ impl Schedule {
     fn run(&self, began: Instant) -> thread::JoinHandle<()> {
         let (per_second, total, length, due) = (self.per_second, self.total, self.length, self.due.clone());
         thread::spawn(move || {
-            let mut let_go = 0;
-            while let_go < total {
+            let mut released = 0;
+            while released < total {
                 let elapsed = began.elapsed();
                 let by_now =
                     if elapsed >= length { total } else { (elapsed.as_secs_f64() * per_second) as u64 };
-                due.add_permits(usize::try_from(by_now - let_go).unwrap_or_default());
-                let_go = by_now;
+                due.add_permits(usize::try_from(by_now - released).unwrap_or_default());
+                released = by_now;
                 thread::sleep(TICK);
             }
         })
     }
 
-    /// Waits for the next event and tells when it was due; nothing when all were taken.
+    /// Waits for the next event and returns when it was due; `None` when all are used.
     async fn next(&self, began: Instant) -> Option<Instant> {
-        let number = self.taken.get();
+        let number = self.used.get();
         if number >= self.total {
             return None;
         }
-        self.taken.set(number + 1);
+        self.used.set(number + 1);
         self.due.acquire().await.ok()?.forget();
         Some(began + Duration::from_secs_f64(count(number) / self.per_second))
     }
 }
 
-/// A bar on a terminal, and nothing anywhere else.
+/// A progress bar on a terminal, otherwise nothing.
 fn bar(sender: &Rc<Sender>, what: String) -> tokio::task::JoinHandle<()> {
     let sender = sender.clone();
     let length = sender.load.length;

@@ -1,18 +1,18 @@
-//! How fast the service is, beside what this machine could do at best, and whether what it counted
-//! is there.
+//! The speed of the service next to the ceilings of this machine, with a check that every counted event is
+//! stored.
 //!
 //! ```text
 //! cargo bench --bench load -- --only ingest,one --seconds 5
 //! ```
 //!
-//! It starts everything itself: a private Postgres that waits for its disk as any other does, the
-//! release build of `eventbridge serve` as a process of its own, stand-ins for what lies around it,
-//! and senders. What bounds a scenario on this machine is measured in the same run: the same HTTP
-//! stack with nothing behind it, and Postgres with nothing before it. After each scenario the database
-//! is asked whether it holds what was answered 200; where it does not, there are no figures.
+//! It starts everything itself: a private Postgres that waits for its disk as usual, the release build of
+//! `eventbridge serve` as a process of its own, stand-ins for external services, and senders. The ceilings
+//! of this machine are measured in the same run: the same HTTP stack without a database, and Postgres
+//! without HTTP. After each scenario the benchmark checks that the database contains every event that was
+//! answered 200; otherwise it reports no figures.
 //!
-//! Figures are kept in `target/bench/results.json`, each scenario's latest; `--write` puts all of them
-//! into docs/performance.md and its picture. Compare ratios, and only those of one run: machines differ.
+//! `target/bench/results.json` has the latest figures of each scenario; `--write` puts all of them into
+//! docs/performance.md and its picture. Compare ratios, and only those of one run: machines differ.
 
 mod connection;
 mod events;
@@ -31,7 +31,7 @@ use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// As the program itself has, of which this one plays a part.
+/// The same allocator as the program, of which this process runs a part.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -39,25 +39,25 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[derive(Debug, Clone, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
-    /// Scenarios, separated by commas; all of them where nothing is said
+    /// Scenarios, separated by commas; by default all
     #[arg(long, value_delimiter = ',', value_enum)]
     pub only: Vec<scenarios::Scenario>,
-    /// How long each load lasts, warm-up not counted
+    /// Duration of each load, without its warm-up
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=120))]
     pub seconds: u64,
-    /// Connections of the senders, where a scenario does not say otherwise
+    /// Connections of the senders, unless a scenario sets its own
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
-    /// Which part of the events, from 0 to 0.9, is sent a second time
+    /// The fraction of events, from 0 to 0.9, that is sent a second time
     #[arg(long, default_value_t = 0.0)]
     pub duplicates: f64,
-    /// Events in a second at half load; by default half of what the last run took in
+    /// Events per second at half load; by default half of the last measured ingest rate
     #[arg(long)]
     pub rate: Option<f64>,
     /// Executions to drain
     #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(1000..=2_000_000))]
     pub backlog: u32,
-    /// How many executions run at once where work is drained
+    /// How many executions run at once in a drain
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
     /// Events in the full tables of `growth`; a fifth of them wait. 5000000 takes minutes to seed
@@ -66,21 +66,21 @@ pub struct Options {
     /// Writes docs/performance.md's tables and its picture from the latest figures of all scenarios
     #[arg(long)]
     pub write: bool,
-    /// Measures nothing; with --write the tables are made from what is known
+    /// Measures nothing; with --write the tables use the stored figures
     #[arg(long)]
     pub nothing: bool,
-    /// Leaves the database server's data for the next run, with the full tables in it
+    /// Keeps the database server's data for the next run, including the full tables
     #[arg(long)]
     pub keep: bool,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     pub bench: bool,
-    /// What this process is, where it is not the benchmark itself
+    /// The part that this process runs, unless it is the benchmark itself
     #[command(subcommand)]
     pub role: Option<Role>,
 }
 
-/// A part that runs as a process of its own.
+/// A part that runs in a process of its own.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Role {
     /// Started by the benchmark
@@ -92,7 +92,7 @@ pub enum Role {
 }
 
 impl Options {
-    /// How long a load lasts.
+    /// The duration of a load.
     pub fn length(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }

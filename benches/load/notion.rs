@@ -1,5 +1,5 @@
-//! A stand-in for Notion that answers at once and remembers nothing. What a database and its columns
-//! look like, it has from the sandbox.
+//! A stand-in for Notion that responds at once and stores nothing. The descriptions of a database and its
+//! columns come from the sandbox.
 
 use anyhow::Context;
 use axum::Router;
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// What it says.
+/// Its fixed responses.
 struct Answers {
     database: Bytes,
     data_source: Bytes,
-    /// Who wants to know when a page was asked for.
+    /// The receiver of notifications about page requests.
     seen: Option<UnboundedSender<Instant>>,
 }
 
-/// Answers until told to end.
+/// Responds until it is stopped.
 pub async fn serve(
     listener: TcpListener,
     seen: Option<UnboundedSender<Instant>>,
@@ -48,7 +48,7 @@ pub async fn serve(
 
 async fn make_page(State(answers): State<Arc<Answers>>, _body: Bytes) -> Response {
     if let Some(seen) = &answers.seen {
-        // Where nobody listens any more, nobody misses it.
+        // If the receiver is gone, the notification is not needed.
         let _unheard = seen.send(Instant::now());
     }
     let id = uuid::Uuid::from_u128(rand::random());

@@ -1,4 +1,4 @@
-//! A process that is measured: started, found ready, looked at, stopped.
+//! A measured process: started, checked for readiness, observed, stopped.
 
 use anyhow::{Context, bail};
 use std::fs::File;
@@ -13,33 +13,33 @@ use tokio::process::{Child, Command};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOPPED_WITHIN: Duration = Duration::from_secs(40);
 
-/// Clock ticks in a second, as Linux tells processor time to programs.
+/// Clock ticks per second, as Linux reports processor time to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// How a process is started.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// What runs.
+    /// The executable.
     pub executable: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// All of its environment, save for where it listens.
+    /// Its whole environment, except its listen address.
     pub settings: Vec<(String, String)>,
-    /// Where its log goes.
+    /// The file of its log.
     pub log: PathBuf,
 }
 
-/// A process that runs. Dropping it kills it.
+/// A running process. Dropping it kills it.
 pub struct Program {
     child: Child,
-    /// Where it answers.
+    /// Its address.
     pub address: SocketAddr,
     /// From its start to its first 200.
     pub ready_after: Duration,
 }
 
 impl Launch {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it reports that it is ready.
     pub async fn start(&self) -> anyhow::Result<Program> {
         let address = free_address()?;
         let log = File::create(&self.log).with_context(|| format!("creating {}", self.log.display()))?;
@@ -70,7 +70,7 @@ impl Launch {
 }
 
 impl Program {
-    /// The processor time that it has used, in seconds; nothing where the system does not tell.
+    /// The processor time that it has used, in seconds; `None` if the system does not report it.
     pub fn processor_seconds(&self) -> Option<f64> {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
         let after_name = text.rsplit_once(')')?.1;
@@ -78,26 +78,28 @@ impl Program {
         Some((field(11)? + field(12)?) / TICKS_PER_SECOND)
     }
 
-    /// The most memory that it has held, in megabytes; nothing where the system does not tell.
+    /// Its peak memory, in megabytes; `None` if the system does not report it.
     pub fn memory_peak_mb(&self) -> Option<f64> {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
     }
 
-    /// Asks it to end, and waits.
+    /// Asks it to exit, and waits.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        let id = self.child.id().context("it has ended by itself")?;
+        let id = self.child.id().context("the process exited by itself")?;
         let asked = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await?;
         if !asked.success() {
             bail!("process {id} cannot be asked to end");
         }
-        tokio::time::timeout(STOPPED_WITHIN, self.child.wait()).await.context("it does not end")??;
+        tokio::time::timeout(STOPPED_WITHIN, self.child.wait())
+            .await
+            .context("the process does not exit")??;
         Ok(())
     }
 }
 
-/// The processor time that all of this machine has used, in seconds; not what its host gave to others.
+/// The processor time that all of this machine has used, in seconds; without time stolen by the host.
 pub fn processor_seconds_of_all() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let numbers: Vec<f64> =

@@ -1,5 +1,5 @@
-//! The parts that run as processes of their own beside the real program: what bounds it on this
-//! machine, and the service with a destination that does nothing.
+//! The parts that run as processes of their own next to the real program: the ceilings of this machine,
+//! and the service with a no-op destination.
 
 use crate::notion;
 use crate::world::SECRET;
@@ -34,35 +34,35 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 
-/// The destination that does nothing.
+/// The no-op destination.
 pub const IDLE: &str = "idle";
 
-/// What a process is.
+/// The part of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// The same HTTP stack, which verifies and parses and answers, and stores nothing
+    /// The same HTTP stack, which verifies, parses and responds, and stores nothing
     Nothing,
     /// The webhook route with a commit for each request
     Each,
-    /// The whole service, with a destination that does nothing
+    /// The whole service, with a no-op destination
     Idle,
-    /// A stand-in for Notion that answers at once
+    /// A stand-in for Notion that responds at once
     Notion,
 }
 
-/// Plays a part until it is asked to end.
+/// Runs a part until it is asked to exit.
 pub async fn play(part: Part) -> anyhow::Result<()> {
     let vars: Vars = std::env::vars().collect();
     let listener = TcpListener::bind(vars.get("LISTEN_ADDR").context("LISTEN_ADDR is not set")?).await?;
     match part {
-        Part::Nothing => Ok(axum::serve(listener, nothing()).with_graceful_shutdown(told_to_end()?).await?),
-        Part::Notion => notion::serve(listener, None, told_to_end()?).await,
+        Part::Nothing => Ok(axum::serve(listener, nothing()).with_graceful_shutdown(stop_signal()?).await?),
+        Part::Notion => notion::serve(listener, None, stop_signal()?).await,
         Part::Each => each(&vars, listener).await,
         Part::Idle => idle(&vars, listener).await,
     }
 }
 
-fn told_to_end() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
         terminate.recv().await;
@@ -92,8 +92,8 @@ fn nothing() -> Router {
         .route("/readyz", get(async || "ready"))
 }
 
-/// The webhook route as the service has it, with its listener, its log and what it counts; but with one
-/// statement and one commit for each request, over as many connections as serve it best.
+/// The webhook route of the service, with its listener, log and metrics; but with one statement and one
+/// commit for each request, over the best number of connections.
 async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     const WRITERS: usize = 16;
     telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
@@ -127,7 +127,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         .with_state(Arc::new(ingest))
         .route("/readyz", get(async || "ready"))
         .layer(from_fn_with_state(Arc::new(middleware), server::middleware));
-    server::serve(listener, router, limits, limiter, metrics, told_to_end()?).await;
+    server::serve(listener, router, limits, limiter, metrics, stop_signal()?).await;
     Ok(())
 }
 
@@ -154,7 +154,7 @@ async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         more_routes: OpenApiRouter::new(),
         playground: None,
     });
-    Ok(service.serve(listener, told_to_end()?).await?)
+    Ok(service.serve(listener, stop_signal()?).await?)
 }
 
 fn subscription() -> Subscription {
@@ -166,7 +166,7 @@ fn subscription() -> Subscription {
     }
 }
 
-/// Takes everything and does nothing with it.
+/// Accepts everything and does nothing with it.
 struct Idle;
 
 #[async_trait]
@@ -181,5 +181,5 @@ impl Destination for Idle {
     }
 }
 
-/// How long a process may have nothing to do before it counts as idle: its last rest is under way.
+/// After this time without work a process counts as idle.
 pub const AT_REST_AFTER: Duration = Duration::from_millis(400);

@@ -1,4 +1,4 @@
-//! Rows that are made by the database itself: backlogs, and tables as they are after a long time.
+//! Rows that the database itself generates: backlogs, and tables as they are after a long time.
 
 use crate::events::{Recipe, Requests};
 use crate::world::Database;
@@ -8,18 +8,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Events in a statement.
 const AT_ONCE: u32 = 50_000;
 
-/// What is made.
+/// The rows to generate.
 #[derive(Debug, Clone, Copy)]
 pub struct Seed<'a> {
-    /// So many events, each with an execution.
+    /// This many events, each with an execution.
     pub events: u32,
     /// For this destination.
     pub destination: &'a str,
-    /// Of these so many that wait, the newest ones; the others were delivered.
+    /// This many of them are pending, the newest ones; the others are delivered.
     pub pending: u32,
 }
 
-/// Makes events of the usual size. What was delivered has its attempt.
+/// Generates events of the usual size. Delivered executions have an attempt.
 pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
     let request = Requests::make(Recipe::of(1));
     let request = request.take().context("an event")?;
@@ -77,7 +77,7 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
         from = to;
         bar.set_position(from.into());
     }
-    // The words of what was seeded are not looked for: it counts as indexed.
+    // The terms of seeded events are not searched for, so they count as indexed.
     sqlx::raw_sql(
         "update eventbridge.search_index_progress
             set seen_id = (select max(id) from eventbridge.events),
@@ -86,7 +86,7 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
     )
     .execute(&mut *connection)
     .await
-    .context("taking the seeded events for indexed")?;
+    .context("marking the seeded events as indexed")?;
     sqlx::raw_sql("vacuum analyze").execute(&mut *connection).await.context("vacuum")?;
     bar.finish_and_clear();
     Ok(())

@@ -1,4 +1,4 @@
-//! What surrounds the service: a private Postgres whose data outlive a crash, and databases in it.
+//! The environment of the service: a private Postgres whose data survive a crash, and databases in it.
 
 use crate::Options;
 use crate::figures::folder;
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The webhook secret of everything that is measured.
+/// The webhook secret of all measured processes.
 pub const SECRET: &str = "whsec_of_the_bench";
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eventbridge");
@@ -21,9 +21,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_eventbridge");
 /// A migrated database without rows, from which others are copied.
 const TEMPLATE: &str = "bench_template";
 
-/// Everything that runs for all scenarios.
+/// Everything shared by all scenarios.
 pub struct World {
-    /// How the run was asked for.
+    /// The options of the run.
     pub options: Options,
     postgres: PrivatePostgres,
     admin: PgPool,
@@ -56,7 +56,7 @@ impl World {
 
     async fn make_template(&self) -> anyhow::Result<()> {
         self.drop_database(TEMPLATE).await?;
-        self.admin_says(&format!("create database {TEMPLATE}")).await?;
+        self.admin_query(&format!("create database {TEMPLATE}")).await?;
         let url = SecretString::from(self.postgres.url_of(TEMPLATE));
         let store = Store::connect_lazily(&url, 4)?;
         store.db.migrate().await?;
@@ -67,44 +67,44 @@ impl World {
     /// A database without rows.
     pub async fn database(&self, name: &str) -> anyhow::Result<Database> {
         self.drop_database(name).await?;
-        self.admin_says(&format!("create database {name} template {TEMPLATE}")).await?;
+        self.admin_query(&format!("create database {name} template {TEMPLATE}")).await?;
         self.open(name)
     }
 
-    /// A database that is there already.
+    /// An existing database.
     pub fn open(&self, name: &str) -> anyhow::Result<Database> {
         let url = self.postgres.url_of(name);
         Ok(Database { name: name.to_owned(), pool: pool(&url)?, url })
     }
 
-    /// Whether a database is there.
+    /// Whether a database exists.
     pub async fn has(&self, name: &str) -> anyhow::Result<bool> {
         let found = sqlx::query_scalar("select exists (select from pg_database where datname = $1)");
         Ok(found.bind(name).fetch_one(&self.admin).await?)
     }
 
-    /// Removes a database that is of no more use.
+    /// Removes a database that is no longer needed.
     pub async fn finish(&self, database: Database) -> anyhow::Result<()> {
         database.pool.close().await;
         self.drop_database(&database.name).await
     }
 
-    /// Has the server write to its disk what waits for it, so that each load begins alike. Before that it
-    /// fills its log once: one that has run for a while writes over old files of its log, and one that
-    /// just began has to make them, 16 MiB at a time, while all who commit wait.
+    /// Flushes the server's pending writes to disk, so that each load starts in the same state. Before
+    /// that it fills the log once: a server that has run for a while reuses old log files, and a new one
+    /// has to create them, 16 MiB at a time, while all commits wait.
     pub async fn settle(&self) -> anyhow::Result<()> {
-        self.admin_says(
+        self.admin_query(
             "select pg_logical_emit_message(false, 'bench', repeat('x', 1000000)) from generate_series(1, 700)",
         )
         .await?;
-        self.admin_says("checkpoint").await
+        self.admin_query("checkpoint").await
     }
 
     async fn drop_database(&self, name: &str) -> anyhow::Result<()> {
-        self.admin_says(&format!("drop database if exists {name} with (force)")).await
+        self.admin_query(&format!("drop database if exists {name} with (force)")).await
     }
 
-    async fn admin_says(&self, statement: &str) -> anyhow::Result<()> {
+    async fn admin_query(&self, statement: &str) -> anyhow::Result<()> {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&self.admin).await?;
         Ok(())
     }
@@ -114,7 +114,7 @@ impl World {
         Ok(sqlx::query_scalar("show server_version").fetch_one(&self.admin).await?)
     }
 
-    /// The program as people run it: `eventbridge serve`.
+    /// The program as it is usually run: `eventbridge serve`.
     pub fn service(&self, database: &Database) -> Launch {
         let settings = [
             ("DATABASE_URL", database.url.as_str()),
@@ -123,7 +123,7 @@ impl World {
             ("LOG_LEVEL", "info"),
             ("NOTION_API_KEY", notion_sandbox::TOKEN),
             ("NOTION_DATABASE_ID", &notion_sandbox::DATABASE_ID.to_string()),
-            // Nobody answers there; scenarios in which pages are made say where they go.
+            // No process listens there; scenarios that create pages set their own address.
             ("NOTION_API_URL", "http://127.0.0.1:1"),
             ("NOTION_RATE_PER_MINUTE", "0"),
         ]
@@ -136,7 +136,7 @@ impl World {
         }
     }
 
-    /// A part that this program plays in a process of its own.
+    /// A part that this program runs in a process of its own.
     pub fn part(&self, part: &str, database: Option<&Database>) -> anyhow::Result<Launch> {
         let mut launch = Launch {
             executable: std::env::current_exe().context("the path of this program")?,
@@ -150,7 +150,7 @@ impl World {
         Ok(launch)
     }
 
-    /// Stops the server, and removes its data unless they are to be kept.
+    /// Stops the server, and removes its data unless they are kept.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.admin.close().await;
         let home = self.postgres.data_dir().parent().map(Path::to_owned);
@@ -183,7 +183,7 @@ impl Database {
         Ok(())
     }
 
-    /// Waits until nothing is to be delivered any more.
+    /// Waits until no delivery is left.
     pub async fn drained(&self, within: Duration) -> anyhow::Result<()> {
         let drained = async {
             loop {

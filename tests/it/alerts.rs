@@ -1,4 +1,4 @@
-//! Alerts: raised once whoever sees the condition, told until they are taken, and their end too.
+//! Alerts: raised once whichever process finds the condition, sent until accepted, and resolved.
 
 use crate::harness::rows::{Ended, Paused, Set};
 use crate::harness::{Database, Service, rows, within};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// What came to the receiver.
+/// A request that the receiver got.
 #[derive(Clone)]
 struct Call {
     method: Method,
@@ -31,7 +31,7 @@ impl Call {
     }
 }
 
-/// Somebody who is told, on this machine.
+/// A receiver of alerts on this machine.
 struct Receiver {
     url: String,
     calls: watch::Receiver<Vec<Call>>,
@@ -71,11 +71,13 @@ impl Receiver {
         *self.status.lock().unwrap() = status;
     }
 
-    /// Waits for so many calls.
+    /// Waits for this many calls.
     async fn until(&self, count: usize) -> Vec<Call> {
         let mut calls = self.calls.clone();
-        within("calls come", async { calls.wait_for(|calls| calls.len() >= count).await.unwrap().clone() })
-            .await
+        within("the calls arrive", async {
+            calls.wait_for(|calls| calls.len() >= count).await.unwrap().clone()
+        })
+        .await
     }
 
     fn count(&self) -> usize {
@@ -101,7 +103,7 @@ async fn pause(database: &Database) {
 }
 
 #[tokio::test]
-async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
+async fn two_replicas_send_an_alert_and_its_resolution_once() {
     let receiver = Receiver::start().await;
     let one = Service::builder()
         .set("ALERT_URL", &receiver.url)
@@ -115,17 +117,17 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
         .start()
         .await;
     pause(&one.database).await;
-    let told = receiver.until(1).await[0].json();
+    let alert = receiver.until(1).await[0].json();
     for (field, expected) in [
         ("service", json!("eventbridge")),
         ("state", json!("raised")),
         ("key", json!("paused notion columns")),
         ("url", json!("https://eventbridge.example.com/app/")),
     ] {
-        assert_eq!(told[field], expected, "{told}");
+        assert_eq!(alert[field], expected, "{alert}");
     }
-    assert!(told["remedy"].as_str().unwrap().starts_with("add a text column. "), "{told}");
-    assert!(!told.to_string().contains("jane@example.com"), "{told}");
+    assert!(alert["remedy"].as_str().unwrap().starts_with("add a text column. "), "{alert}");
+    assert!(!alert.to_string().contains("jane@example.com"), "{alert}");
     one.until_alerts_were_evaluated().await;
     other.until_alerts_were_evaluated().await;
     assert_eq!(receiver.count(), 1);
@@ -141,11 +143,11 @@ async fn two_replicas_raise_one_alert_and_its_end_is_told_once() {
 }
 
 #[tokio::test]
-async fn the_other_replica_takes_over_at_once_when_the_one_that_looks_stops() {
+async fn another_replica_evaluates_alerts_at_once_when_the_first_stops() {
     let receiver = Receiver::start().await;
     let one = Service::builder().set("ALERT_URL", &receiver.url).start().await;
     let has_duty = rows::named_lease("alerts");
-    within("it has the duty", async {
+    within("the other replica holds the lease", async {
         while one.database.count(&has_duty).await == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -160,7 +162,7 @@ async fn the_other_replica_takes_over_at_once_when_the_one_that_looks_stops() {
 }
 
 #[tokio::test]
-async fn what_the_receiver_does_not_take_is_told_again_and_what_ended_meanwhile_is_not_told() {
+async fn a_rejected_alert_is_sent_again_unless_its_condition_has_ended() {
     let receiver = Receiver::start().await;
     receiver.answer(StatusCode::INTERNAL_SERVER_ERROR);
     let service = Service::builder().set("ALERT_URL", &receiver.url).start().await;
@@ -169,7 +171,7 @@ async fn what_the_receiver_does_not_take_is_told_again_and_what_ended_meanwhile_
     service.database.change(rows::alerts_are_due()).await;
     receiver.until(2).await;
     service.database.change(rows::end_pauses()).await;
-    within("it is forgotten", async {
+    within("the alert is forgotten", async {
         while service.database.count(rows::alerts()).await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -192,7 +194,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_test_alert_arrives_in_each_form_or_says_why_not() {
+async fn a_test_alert_arrives_in_each_format_or_returns_its_error() {
     for (kind, expected) in [
         ("slack", r#""text":"EventBridge: this is a test"#),
         ("discord", r#""content":"EventBridge: this is a test"#),
@@ -222,19 +224,19 @@ async fn a_test_alert_arrives_in_each_form_or_says_why_not() {
 }
 
 #[tokio::test]
-async fn a_process_without_its_database_says_so_by_itself() {
+async fn a_process_without_its_database_sends_an_alert_by_itself() {
     let receiver = Receiver::start().await;
     let service = Service::builder().without_database().set("ALERT_URL", &receiver.url).start().await;
-    let told = receiver.until(1).await[0].json();
-    assert_eq!((&told["state"], &told["key"]), (&json!("raised"), &json!("database")), "{told}");
+    let alert = receiver.until(1).await[0].json();
+    assert_eq!((&alert["state"], &alert["key"]), (&json!("raised"), &json!("database")), "{alert}");
     service.stop().await;
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_writes_is_told_and_so_is_its_end() {
+async fn a_read_only_database_raises_an_alert_that_is_resolved_later() {
     let receiver = Receiver::start().await;
     let service = Service::builder().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url).start().await;
-    // Every connection of the service is closed by this, and the next ones only read.
+    // This closes every connection of the service, and the next ones are read-only.
     service.database.let_new_sessions_write(false).await;
     service.database.end_sessions().await;
     assert_eq!(receiver.until(1).await[0].json()["key"], "database");
@@ -246,19 +248,19 @@ async fn a_database_that_takes_no_writes_is_told_and_so_is_its_end() {
 }
 
 #[tokio::test]
-async fn the_heartbeat_comes_only_while_workers_beat() {
+async fn the_heartbeat_is_sent_only_while_a_worker_is_alive() {
     let receiver = Receiver::start().await;
     let url = format!("{}/beat", receiver.url);
     let silent = Service::builder().set("DESTINATIONS", "").set("HEARTBEAT_URL", &url).start().await;
     let call = &receiver.until(1).await[0];
     assert_eq!((&call.method, call.path.as_str()), (&Method::GET, "/beat"));
     silent.until_alerts_were_evaluated().await;
-    assert_eq!(receiver.count(), 1, "it comes once a minute");
+    assert_eq!(receiver.count(), 1, "it is sent once a minute");
     silent.stop().await;
 
     let away = Service::builder().without_database().set("HEARTBEAT_URL", &url).start().await;
     away.until_alerts_were_evaluated().await;
-    assert_eq!(receiver.count(), 1, "without a database all is not well");
+    assert_eq!(receiver.count(), 1, "no heartbeat without a database");
     away.stop().await;
 
     let working = Service::builder().set("HEARTBEAT_URL", &url).start().await;
@@ -267,7 +269,7 @@ async fn the_heartbeat_comes_only_while_workers_beat() {
 }
 
 #[tokio::test]
-async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_key() {
+async fn backlog_failures_rejections_and_silence_each_have_an_alert_key() {
     let receiver = Receiver::start().await;
     let quiet = Service::builder().set("DESTINATIONS", "").start().await;
     quiet.post_event(&json!({"id": "evt_1"}).to_string()).await;
@@ -303,7 +305,7 @@ async fn old_backlogs_failures_rejections_and_silence_are_told_each_by_its_own_k
 }
 
 #[tokio::test]
-async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
+async fn failures_are_found_by_group_unless_acknowledged() {
     let database = Database::new().await;
     let store = database.store();
     database.change(rows::failure_group("a", "validation_error", "x")).await;
@@ -330,7 +332,7 @@ async fn failures_are_found_by_group_and_not_once_they_are_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_however_many_others_come() {
+async fn a_notified_failure_group_stays_raised_until_none_of_it_is_failed() {
     let database = Database::new().await;
     let store = database.store();
     let fail = async |group: &str, minutes: u64| {
@@ -340,7 +342,7 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
     };
     fail("first", 5).await;
     let key = "failures notion validation_error first";
-    let told = Condition {
+    let alert = Condition {
         key: key.to_owned(),
         kind: "failures".to_owned(),
         failure_group: Some("first".to_owned()),
@@ -348,7 +350,7 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
         remedy: String::new(),
         since: DateTime::<Utc>::UNIX_EPOCH,
     };
-    store.alerts.record_conditions(&["failures"], &[told]).await.unwrap();
+    store.alerts.record_conditions(&["failures"], &[alert]).await.unwrap();
     database.change(rows::executions().set(&[Set::FinishedAgo(Duration::from_hours(2))])).await;
     for number in 0..25 {
         fail(&format!("other{number}"), 1).await;
@@ -356,13 +358,13 @@ async fn a_kind_of_failure_that_was_told_lasts_until_nothing_of_it_is_failed_how
     let of_late = async || store.reports.recent_failures(Duration::from_hours(1)).await.unwrap();
     let found = of_late().await;
     assert_eq!((found.groups.len(), found.more), (20, 6));
-    assert_eq!(found.groups[0].group.as_deref(), Some("first"), "what was told is not cut off");
+    assert_eq!(found.groups[0].group.as_deref(), Some("first"), "a notified group is not cut off");
     database.change(rows::executions().in_group("first").set(&[Set::Status("success")])).await;
     assert!(of_late().await.groups.iter().all(|found| found.group.as_deref() != Some("first")));
 }
 
 #[tokio::test]
-async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
+async fn an_alert_is_claimed_by_one_process_and_returns_only_if_it_lasts() {
     let database = Database::new().await;
     let store = database.store();
     let since = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
@@ -377,19 +379,19 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let lasting = [condition.clone()];
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     let (a, b) = tokio::join!(store.alerts.take_alerts(), store.alerts.take_alerts());
-    let taken: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
-    assert_eq!(taken.len(), 1);
-    assert_eq!(taken[0].condition, condition);
-    store.alerts.mark_notified(&taken[0]).await.unwrap();
+    let claimed: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].condition, condition);
+    store.alerts.mark_notified(&claimed[0]).await.unwrap();
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     assert!(store.alerts.take_alerts().await.unwrap().is_empty());
 
-    // Over, and back before anybody was told: it never ended.
+    // Ended and raised again before it was sent: it never ended.
     store.alerts.record_conditions(&["k"], &[]).await.unwrap();
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     assert!(store.alerts.take_alerts().await.unwrap().is_empty());
 
-    // Over, and back while its end is being told: it is told anew.
+    // Ended and raised again while its end is being sent: it is sent again.
     store.alerts.record_conditions(&["k"], &[]).await.unwrap();
     let over = store.alerts.take_alerts().await.unwrap();
     assert!(over[0].resolved_at.is_some());
@@ -398,7 +400,7 @@ async fn an_alert_is_taken_by_one_of_many_and_comes_back_only_where_it_lasts() {
     let anew = store.alerts.take_alerts().await.unwrap();
     assert_eq!((anew.len(), anew[0].resolved_at), (1, None));
 
-    // Nobody takes it: it is given up after a bounded number of tries, and forgotten when it ends.
+    // No receiver accepts it: it is dropped after a bounded number of tries, and forgotten when it ends.
     database.change(rows::alerts_failed(60)).await;
     assert!(store.alerts.take_alerts().await.unwrap().is_empty());
     store.alerts.record_conditions(&["k"], &[]).await.unwrap();

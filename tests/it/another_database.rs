@@ -1,5 +1,5 @@
-//! The settings name another Notion database: what was written stays where it is, and what is written
-//! from then on goes to the new one.
+//! The settings name another Notion database: existing pages stay in the old one, and later writes go to
+//! the new one.
 
 use crate::harness::{NOW, Service};
 use notion_sandbox::{DATA_SOURCE_ID, DATABASE_ID, SandboxPage, Template};
@@ -32,7 +32,7 @@ async fn in_mode(mode: &str) -> Service {
 }
 
 #[tokio::test]
-async fn an_objects_page_is_made_in_the_new_database_and_found_in_the_old_one_again() {
+async fn an_object_has_a_page_in_each_database_and_finds_it_again() {
     let service = in_mode("object").await;
     let (other_database, other) = service.sandbox.add_database(Template::Full).unwrap();
     service.post_event(&payment("evt_1", NOW, 100)).await;
@@ -56,7 +56,7 @@ async fn an_objects_page_is_made_in_the_new_database_and_found_in_the_old_one_ag
 }
 
 #[tokio::test]
-async fn an_event_that_is_retried_gets_a_page_in_the_new_database_and_one_in_each_at_most() {
+async fn a_retried_event_has_at_most_one_page_in_each_database() {
     let service = in_mode("event").await;
     let (other_database, other) = service.sandbox.add_database(Template::Full).unwrap();
     service.post_event(&payment("evt_1", NOW, 100)).await;

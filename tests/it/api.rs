@@ -1,4 +1,4 @@
-//! The JSON API: listings, details, problems, and who may call what.
+//! The JSON API: listings, details, problems and access control.
 
 use crate::harness::{Service, rows, within};
 use axum::body::Body;
@@ -50,7 +50,7 @@ async fn a_listing_pages_through_every_event_once_newest_first_while_more_arrive
 }
 
 #[tokio::test]
-async fn an_event_is_shown_by_our_number_or_its_own_id_with_its_body_and_executions() {
+async fn an_event_is_shown_by_number_or_id_with_its_body_and_executions() {
     let service = Service::start().await;
     let body = json!({"id": "evt_shown", "type": "invoice.paid", "created": 1_700_000_000, "livemode": false,
                       "api_version": "2026-01-28", "account": "acct_1", "data": {"object": {"id": "in_1", "object": "invoice"}}});
@@ -85,9 +85,9 @@ async fn an_event_is_shown_by_our_number_or_its_own_id_with_its_body_and_executi
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_a_problem_that_says_what_is_wrong() {
+async fn an_invalid_request_gets_a_problem_that_names_the_error() {
     let service = store_only(0).await;
-    for (path, said) in [
+    for (path, detail) in [
         ("/api/v1/events?limit=0", "limit"),
         ("/api/v1/events?limit=201", "200"),
         ("/api/v1/events?limit=many", "limit"),
@@ -107,7 +107,7 @@ async fn what_cannot_be_read_is_a_problem_that_says_what_is_wrong() {
     ] {
         let answer = service.get(path).await;
         assert_eq!(answer.problem(400), "bad_request", "{path}");
-        assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{path}: {answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(detail), "{path}: {answer:?}");
     }
     for path in ["/api/v1/events/7", "/api/v1/events/evt_none", "/api/v1/executions/7", "/api/v2", "/nowhere"]
     {
@@ -118,7 +118,7 @@ async fn what_cannot_be_read_is_a_problem_that_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_destination_that_is_no_longer_configured_says_so() {
+async fn an_execution_of_a_removed_destination_states_why_it_waits() {
     let service = store_only(1).await;
     service.database.change(rows::execute_all_for("gone")).await;
     let listing = service.get("/api/v1/executions").await.json();
@@ -126,7 +126,7 @@ async fn what_waits_for_a_destination_that_is_no_longer_configured_says_so() {
 }
 
 #[tokio::test]
-async fn health_tells_of_the_database_and_is_503_without_it() {
+async fn health_reports_the_database_and_is_503_without_it() {
     let service = store_only(0).await;
     let healthy = service.get("/api/v1/health").await;
     assert_eq!((healthy.status.as_u16(), healthy.json()["status"].clone()), (200, json!("ok")));
@@ -136,7 +136,7 @@ async fn health_tells_of_the_database_and_is_503_without_it() {
     service.get("/api/v1/events").await.problem(503);
 }
 
-/// Every route that the description lists, with the numbers filled in.
+/// Every documented route, with the numbers filled in.
 async fn routes(service: &Service) -> BTreeSet<(String, String)> {
     let description =
         service.send(Method::GET, "/openapi.json", &[("authorization", &bearer(READ_KEY))]).await.json();
@@ -150,7 +150,7 @@ async fn routes(service: &Service) -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn in_production_every_route_but_the_webhook_health_and_probes_wants_a_key() {
+async fn in_production_all_but_the_webhook_health_and_probes_require_a_key() {
     let service = in_production().await;
     let mut routes = routes(&service).await;
     assert!(routes.len() >= 7, "{routes:?}");
@@ -172,7 +172,7 @@ async fn in_production_every_route_but_the_webhook_health_and_probes_wants_a_key
 }
 
 #[tokio::test]
-async fn a_read_key_reads_and_only_a_write_key_writes() {
+async fn a_read_key_cannot_write() {
     let service = in_production().await;
     let read = bearer(READ_KEY);
     let write = bearer(WRITE_KEY);
@@ -189,7 +189,7 @@ async fn a_read_key_reads_and_only_a_write_key_writes() {
 }
 
 #[tokio::test]
-async fn a_browser_opens_the_docs_with_the_key_as_a_basic_password_but_writes_nothing_with_it() {
+async fn a_basic_password_opens_the_docs_and_writes_nothing() {
     use base64::Engine;
     let service = in_production().await;
     let basic = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("me:{WRITE_KEY}")));
@@ -201,7 +201,7 @@ async fn a_browser_opens_the_docs_with_the_key_as_a_basic_password_but_writes_no
 }
 
 #[tokio::test]
-async fn with_auth_off_no_key_is_asked_for_and_any_host_may_call() {
+async fn with_auth_off_no_key_is_required_and_any_host_is_allowed() {
     let service = Service::builder().production().set("AUTH", "off").start().await;
     let answer = service
         .call(Request::get("/api/v1/events").header("host", "example.com").body(Body::empty()).unwrap())
@@ -210,20 +210,24 @@ async fn with_auth_off_no_key_is_asked_for_and_any_host_may_call() {
 }
 
 #[tokio::test]
-async fn with_auth_off_a_foreign_page_may_change_nothing() {
+async fn with_auth_off_a_cross_origin_page_can_change_nothing() {
     let service = Service::builder().production().set("AUTH", "off").start().await;
     let retry = "/api/v1/executions/1/retry";
-    for said in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
-        assert_eq!(service.send(Method::POST, retry, &[said]).await.problem(403), "foreign_page", "{said:?}");
-        assert_eq!(service.send(Method::GET, "/api/v1/events", &[said]).await.status, 200, "{said:?}");
+    for given in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        assert_eq!(
+            service.send(Method::POST, retry, &[given]).await.problem(403),
+            "foreign_page",
+            "{given:?}"
+        );
+        assert_eq!(service.send(Method::GET, "/api/v1/events", &[given]).await.status, 200, "{given:?}");
     }
-    for said in [("origin", "http://localhost"), ("sec-fetch-site", "same-origin"), ("accept", "*/*")] {
-        assert_eq!(service.send(Method::POST, retry, &[said]).await.problem(404), "not_found", "{said:?}");
+    for given in [("origin", "http://localhost"), ("sec-fetch-site", "same-origin"), ("accept", "*/*")] {
+        assert_eq!(service.send(Method::POST, retry, &[given]).await.problem(404), "not_found", "{given:?}");
     }
 }
 
 #[tokio::test]
-async fn in_dev_only_this_machine_may_call() {
+async fn in_dev_only_local_requests_are_allowed() {
     let service = store_only(0).await;
     for (host, origin, status) in [
         ("localhost:8000", None, 200),
@@ -245,7 +249,7 @@ async fn in_dev_only_this_machine_may_call() {
 }
 
 #[tokio::test]
-async fn every_answer_bears_a_request_id_and_keeps_the_callers() {
+async fn every_response_has_a_request_id_and_keeps_the_callers() {
     let service = store_only(0).await;
     let made = service.get("/api/v1/health").await;
     assert!(made.headers.contains_key("x-request-id"));
@@ -258,7 +262,7 @@ async fn every_answer_bears_a_request_id_and_keeps_the_callers() {
 }
 
 #[tokio::test]
-async fn the_audit_tells_who_did_what_by_hand_newest_first() {
+async fn the_audit_lists_manual_actions_newest_first() {
     let service = in_production().await;
     for id in ["evt_1", "evt_2"] {
         service.post_event(&json!({ "id": id }).to_string()).await;
@@ -276,7 +280,7 @@ async fn the_audit_tells_who_did_what_by_hand_newest_first() {
         answer.json()
     };
     let all = audit("").await;
-    assert_eq!(all["data"].as_array().unwrap().len(), 2, "what was not done is not there: {all}");
+    assert_eq!(all["data"].as_array().unwrap().len(), 2, "a refused action is not recorded: {all}");
     let newest = &all["data"][0];
     assert_eq!(
         (&newest["who"], &newest["action"], &newest["subject"], &newest["detail"]["was"]),

@@ -1,5 +1,5 @@
-//! A destination that fails again and again: its circuit breaker opens, and then lets one trial through at
-//! a time. Beside it, other instances keep slots of their own.
+//! A destination that fails repeatedly: its circuit breaker opens, and then allows one trial at a time.
+//! Other instances keep their own slots.
 
 use crate::harness::rows::Paused;
 use crate::harness::{Database, NOW, Service, rows, within};
@@ -45,7 +45,7 @@ async fn with_an_open_circuit_breaker() -> Service {
 }
 
 #[tokio::test]
-async fn a_trial_that_asks_nothing_of_the_destination_is_followed_by_the_next_one() {
+async fn a_trial_without_a_call_is_followed_by_the_next_one() {
     let service = with_an_open_circuit_breaker().await;
     let nameless =
         r#"{"id":"evt_nameless","type":"invoice.upcoming","data":{"object":{"object":"invoice"}}}"#;
@@ -72,7 +72,7 @@ async fn a_trial_that_asks_nothing_of_the_destination_is_followed_by_the_next_on
 }
 
 #[tokio::test]
-async fn an_instance_that_hangs_leaves_the_others_slots_of_their_own() {
+async fn an_instance_that_hangs_leaves_the_others_their_slots() {
     // It takes every connection and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
@@ -92,7 +92,8 @@ async fn an_instance_that_hangs_leaves_the_others_slots_of_their_own() {
         service.post_event(&format!(r#"{{"id":"evt_{number}","type":"invoice.paid"}}"#)).await;
     }
     let running = rows::executions().in_status("running");
-    within("it has what it may have", async { while service.database.count(&running).await < 3 {} }).await;
+    within("the instance has all its slots", async { while service.database.count(&running).await < 3 {} })
+        .await;
     for number in 0..3 {
         let event = format!("evt_works_{number}");
         service.post_event(&format!(r#"{{"id":"{event}","type":"charge.succeeded"}}"#)).await;

@@ -1,4 +1,4 @@
-//! The commands as processes: what they print, how they end, and what they leave behind.
+//! The commands as processes: their output, their exit codes, and what they leave behind.
 
 use crate::harness::{Database, Dev, eventbridge, output, rows, text, within};
 use axum::Router;
@@ -20,38 +20,41 @@ use tokio::process::Command;
 use url::Url;
 
 #[tokio::test]
-async fn serve_refuses_to_start_and_names_all_that_is_missing_at_once() {
+async fn serve_reports_all_missing_settings_at_once() {
     let folder = TempDir::new().unwrap();
     let done = output(eventbridge(folder.path()).arg("serve")).await;
     assert_eq!(done.status.code(), Some(1));
-    let said = text(&done.stderr);
+    let printed = text(&done.stderr);
     for name in ["STRIPE_WEBHOOK_SECRET", "DATABASE_URL", "API_KEYS", "NOTION_API_KEY", "NOTION_DATABASE_ID"]
     {
-        assert!(said.contains(name), "{name} in {said}");
+        assert!(printed.contains(name), "{name} in {printed}");
     }
 }
 
 #[tokio::test]
-async fn serve_names_an_unknown_kind_of_destination_and_a_setting_that_cannot_be_read() {
+async fn serve_reports_an_unknown_destination_kind_and_an_invalid_setting() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join(".env"), "DESTINATIONS=slack\nPORT=many\nAUTH=off\n").unwrap();
     let done = output(eventbridge(folder.path()).arg("serve").env("NOTION_API_KEY", "")).await;
-    let said = text(&done.stderr);
-    assert!(said.contains("\"slack\"") && said.contains("PORT") && !said.contains("API_KEYS"), "{said}");
+    let printed = text(&done.stderr);
+    assert!(
+        printed.contains("\"slack\"") && printed.contains("PORT") && !printed.contains("API_KEYS"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]
-async fn a_broken_env_file_is_named_and_not_quoted() {
+async fn an_invalid_env_file_is_named_and_not_quoted() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join(".env"), "PORT=1\nAPI KEYS=ops:write:secret words here\n").unwrap();
     let done = output(eventbridge(folder.path()).arg("migrate")).await;
-    let said = text(&done.stderr);
-    assert!(!done.status.success() && said.contains(".env") && said.contains("PORT"), "{said}");
-    assert!(!said.contains("secret words"), "{said}");
+    let printed = text(&done.stderr);
+    assert!(!done.status.success() && printed.contains(".env") && printed.contains("PORT"), "{printed}");
+    assert!(!printed.contains("secret words"), "{printed}");
 }
 
 #[tokio::test]
-async fn migrate_brings_a_database_up_to_date_and_may_be_run_again() {
+async fn migrate_is_idempotent() {
     let folder = TempDir::new().unwrap();
     let database = Database::empty().await;
     for _ in 0..2 {
@@ -65,7 +68,7 @@ async fn migrate_brings_a_database_up_to_date_and_may_be_run_again() {
 }
 
 #[tokio::test]
-async fn openapi_prints_the_description_without_any_setting() {
+async fn openapi_needs_no_setting() {
     let folder = TempDir::new().unwrap();
     let done = output(eventbridge(folder.path()).arg("openapi")).await;
     let description: Value = serde_json::from_slice(&done.stdout).unwrap();
@@ -73,7 +76,7 @@ async fn openapi_prints_the_description_without_any_setting() {
 }
 
 #[tokio::test]
-async fn the_demo_succeeds_whatever_the_users_settings_are() {
+async fn the_demo_ignores_the_users_settings() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join(".env"), "this is = no 'env file\nDATABASE_URL=mysql://nowhere").unwrap();
     let mut demo = eventbridge(folder.path());
@@ -91,25 +94,28 @@ async fn the_demo_succeeds_whatever_the_users_settings_are() {
         demo.env(name, text);
     }
     let done = output(demo.arg("demo")).await;
-    let said = text(&done.stdout);
-    assert!(done.status.success(), "{said}\n{}", text(&done.stderr));
-    assert!(said.contains("exactly one page") && said.contains("1700") && said.contains("JPY"), "{said}");
+    let printed = text(&done.stdout);
+    assert!(done.status.success(), "{printed}\n{}", text(&done.stderr));
+    assert!(
+        printed.contains("exactly one page") && printed.contains("1700") && printed.contains("JPY"),
+        "{printed}"
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the demo left something behind");
 }
 
 #[tokio::test]
-async fn dev_survives_a_kill_with_its_data_and_leaves_no_server_behind() {
+async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
     let folder = TempDir::new().unwrap();
     let dev = Dev::start(folder.path()).await;
     let mut trigger = eventbridge(folder.path());
     trigger.args(["trigger", "invoice.paid", "--count", "2"]);
     let done = output(trigger.env("PORT", dev.webhook.port().unwrap().to_string())).await;
-    let said = text(&done.stdout);
-    assert!(done.status.success(), "{said}{}", text(&done.stderr));
+    let printed = text(&done.stdout);
+    assert!(done.status.success(), "{printed}{}", text(&done.stderr));
     assert_eq!(
-        said.lines().filter(|line| line.starts_with("200 ") && line.contains("\"accepted\":true")).count(),
+        printed.lines().filter(|line| line.starts_with("200 ") && line.contains("\"accepted\":true")).count(),
         2,
-        "{said}"
+        "{printed}"
     );
     let delivered = dev.delivered(2).await;
     let secret = folder.path().join(".eventbridge/stripe-webhook-secret");
@@ -129,14 +135,14 @@ async fn dev_survives_a_kill_with_its_data_and_leaves_no_server_behind() {
 }
 
 #[tokio::test]
-async fn a_second_dev_of_one_folder_says_that_it_waits() {
+async fn a_second_dev_in_one_folder_reports_that_it_waits() {
     let folder = TempDir::new().unwrap();
     let first = Dev::start(folder.path()).await;
     let mut second = eventbridge(folder.path());
     let mut second = second.arg("dev").env("PORT", "0").stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(second.stderr.take().unwrap()).lines();
-    within("it says so", async {
-        while !said.next_line().await.unwrap().unwrap().contains("another dev of this folder") {}
+    let mut printed = BufReader::new(second.stderr.take().unwrap()).lines();
+    within("it logs that it waits", async {
+        while !printed.next_line().await.unwrap().unwrap().contains("another dev of this folder") {}
     })
     .await;
     second.kill().await.unwrap();
@@ -144,11 +150,11 @@ async fn a_second_dev_of_one_folder_says_that_it_waits() {
 }
 
 #[tokio::test]
-async fn serve_says_that_it_lives_and_is_not_ready_until_its_database_is_there() {
+async fn serve_is_live_but_not_ready_until_its_database_is_up() {
     let database = Database::new().await;
     let url = Url::parse(database.url().expose_secret()).unwrap();
     let Some((_, sockets)) = url.query_pairs().find(|(name, _)| name == "host") else {
-        return; // The server of TEST_DATABASE_URL has no socket that could come later.
+        return; // The server of TEST_DATABASE_URL has no socket that could appear later.
     };
     let folder = TempDir::new().unwrap();
     let mut away = url.clone();
@@ -163,7 +169,7 @@ async fn serve_says_that_it_lives_and_is_not_ready_until_its_database_is_there()
     let mut process = serve.spawn().unwrap();
     let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut line_with = async |word: &str| loop {
-        let line = within(word, log.next_line()).await.unwrap().expect("serve goes on running");
+        let line = within(word, log.next_line()).await.unwrap().expect("serve keeps running");
         let line: Value = serde_json::from_str(&line).unwrap();
         if line["message"].as_str().unwrap().contains(word) {
             return line;
@@ -189,7 +195,7 @@ async fn serve_says_that_it_lives_and_is_not_ready_until_its_database_is_there()
 }
 
 #[tokio::test]
-async fn dev_sends_samples_from_the_browser_and_refuses_names_it_does_not_know() {
+async fn dev_sends_samples_and_rejects_unknown_names() {
     let folder = TempDir::new().unwrap();
     let database = Database::new().await;
     let dev = Dev::start_on(folder.path(), Some(&database)).await;
@@ -215,7 +221,7 @@ async fn dev_sends_samples_from_the_browser_and_refuses_names_it_does_not_know()
 }
 
 #[tokio::test]
-async fn dev_accepts_the_secret_of_a_stripe_cli_that_is_logged_in() {
+async fn dev_accepts_the_secret_of_a_logged_in_stripe_cli() {
     let folder = TempDir::new().unwrap();
     let database = Database::new().await;
     let cli = folder.path().join("stripe");
@@ -235,7 +241,7 @@ async fn dev_accepts_the_secret_of_a_stripe_cli_that_is_logged_in() {
 }
 
 #[tokio::test]
-async fn trigger_says_what_there_is_and_that_nobody_answers() {
+async fn trigger_lists_the_samples_and_reports_an_unreachable_service() {
     let folder = TempDir::new().unwrap();
     let done = output(eventbridge(folder.path()).arg("trigger")).await;
     assert!(done.status.success() && text(&done.stdout).contains("checkout.session.completed"));
@@ -251,7 +257,7 @@ async fn is_alive(process: &str) -> bool {
 }
 
 #[tokio::test]
-async fn ready_exits_by_what_the_service_on_this_machine_answers() {
+async fn the_exit_code_of_ready_follows_the_local_service() {
     let folder = TempDir::new().unwrap();
     let ready = |port: u16| {
         let mut command = eventbridge(folder.path());
@@ -271,7 +277,7 @@ async fn ready_exits_by_what_the_service_on_this_machine_answers() {
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     assert_eq!(output(&mut ready(closed)).await.status.code(), Some(1));
-    // One that listens on an address of its network alone is asked there. Nobody has this one.
+    // A service that listens only on its network address is asked there. No process has this address.
     let elsewhere = output(ready(closed).env_remove("PORT").env("LISTEN_ADDR", "192.0.2.1:1")).await;
     assert_eq!(elsewhere.status.code(), Some(1));
     assert!(text(&elsewhere.stderr).contains("no answer from"), "{elsewhere:?}");

@@ -1,5 +1,5 @@
-//! The dashboard: sessions and forms, who sees which buttons, what becomes of hostile text, and
-//! that pages are whole, light and live.
+//! The dashboard: sessions and forms, buttons by access level, hostile text, and complete, small and live
+//! pages.
 
 use crate::harness::rows::{Rows, Set};
 use crate::harness::{Answer, Service, rows, within};
@@ -23,7 +23,7 @@ async fn in_production() -> Service {
     Service::builder().production().set("API_KEYS", &keys).start().await
 }
 
-/// A browser with the cookie that it was given.
+/// A browser with its session cookie.
 pub(crate) struct Browser<'a> {
     service: &'a Service,
     cookie: String,
@@ -72,7 +72,7 @@ async fn post_form(service: &Service, path: &str, form: &str, headers: &[(&str, 
     service.call(request.body(Body::from(form.to_owned())).unwrap()).await
 }
 
-/// A service with one execution that failed for good.
+/// A service with one permanently failed execution.
 async fn with_a_failure(builder: crate::harness::ServiceBuilder) -> (Service, i64) {
     let service = builder.start().await;
     service.post_event(&json!({"id": "evt_1", "type": "invoice.paid"}).to_string()).await;
@@ -84,7 +84,7 @@ async fn with_a_failure(builder: crate::harness::ServiceBuilder) -> (Service, i6
 }
 
 #[tokio::test]
-async fn without_a_session_every_page_leads_to_the_login_and_nothing_is_done() {
+async fn without_a_session_every_page_redirects_to_the_login() {
     let service = in_production().await;
     let mut seen = 0;
     for path in eventbridge::ui::guarded_paths() {
@@ -107,7 +107,7 @@ async fn without_a_session_every_page_leads_to_the_login_and_nothing_is_done() {
 }
 
 #[tokio::test]
-async fn a_key_opens_a_session_that_ends_with_the_log_out_and_leads_where_one_wanted_to_go() {
+async fn a_login_redirects_to_the_requested_page_until_the_logout() {
     let service = in_production().await;
     let answer = login(&service, READ_KEY, "%2Fevents%3Ftype%3Dinvoice.paid").await;
     assert_eq!(answer.headers["location"], "/events?type=invoice.paid");
@@ -121,7 +121,7 @@ async fn a_key_opens_a_session_that_ends_with_the_log_out_and_leads_where_one_wa
     let browser = Browser::logged_in(&service, READ_KEY).await;
     let page = browser.open("/").await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.body.contains("board"), "the page says whose key it is");
+    assert!(page.body.contains("board"), "the page names the key");
     let form = format!("token={}", browser.token("/").await);
     let out = browser.submit("/logout", &form).await;
     assert_eq!(out.headers["location"], "/login");
@@ -129,11 +129,11 @@ async fn a_key_opens_a_session_that_ends_with_the_log_out_and_leads_where_one_wa
 }
 
 #[tokio::test]
-async fn however_many_wrong_keys_are_tried_the_right_one_opens_the_dashboard() {
+async fn the_right_key_opens_the_dashboard_after_many_wrong_ones() {
     let service = in_production().await;
     let flood = futures_util::future::join_all((0..40).map(|_| login(&service, "wrong", "/")));
     let person = async {
-        // Until there is no more room for wrong keys.
+        // Until wrong keys are rate limited.
         while login(&service, "wrong", "/").await.status != StatusCode::SERVICE_UNAVAILABLE {}
         login(&service, WRITE_KEY, "/").await
     };
@@ -143,7 +143,7 @@ async fn however_many_wrong_keys_are_tried_the_right_one_opens_the_dashboard() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_opens_nothing_and_the_login_takes_forms_of_its_own_page_alone() {
+async fn a_wrong_key_and_a_foreign_login_form_are_rejected() {
     let service = in_production().await;
     let wrong = login(&service, "wrong", "/").await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
@@ -162,7 +162,7 @@ async fn a_wrong_key_opens_nothing_and_the_login_takes_forms_of_its_own_page_alo
 }
 
 #[tokio::test]
-async fn only_a_form_of_the_session_itself_changes_anything() {
+async fn only_a_form_with_the_sessions_token_changes_anything() {
     let keys = format!("ops:write:{WRITE_KEY}, second:write:{READ_KEY}");
     let (service, id) = with_a_failure(Service::builder().production().set("API_KEYS", &keys)).await;
     let (ops, second) =
@@ -180,7 +180,7 @@ async fn only_a_form_of_the_session_itself_changes_anything() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{form} {site}");
     }
     let failed = rows::executions().in_status("failed");
-    assert_eq!(service.database.count(failed).await, 1, "nothing was changed");
+    assert_eq!(service.database.count(failed).await, 1, "nothing has changed");
     let done = ops.submit(&retry, &token).await;
     assert_eq!(done.headers["location"], format!("/executions/{id}?done=retried").as_str());
     service.until_count(successes(), 1).await;
@@ -188,7 +188,7 @@ async fn only_a_form_of_the_session_itself_changes_anything() {
 }
 
 #[tokio::test]
-async fn a_read_key_sees_everything_but_no_button_and_is_refused() {
+async fn a_read_key_sees_every_page_but_no_button_and_is_rejected() {
     let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
     let (service, id) = with_a_failure(Service::builder().production().set("API_KEYS", &keys)).await;
     let page = format!("/executions/{id}");
@@ -209,7 +209,7 @@ async fn a_read_key_sees_everything_but_no_button_and_is_refused() {
 }
 
 #[tokio::test]
-async fn a_session_opens_the_description_of_the_api_and_not_the_api() {
+async fn a_session_opens_the_api_docs_but_not_the_api() {
     let service = in_production().await;
     let browser = Browser::logged_in(&service, WRITE_KEY).await;
     for path in ["/docs/", "/openapi.json"] {
@@ -225,7 +225,7 @@ async fn a_session_opens_the_description_of_the_api_and_not_the_api() {
 }
 
 #[tokio::test]
-async fn the_overview_tells_the_verdict_and_draws_the_range_that_is_asked_for() {
+async fn the_overview_shows_the_health_and_the_requested_range() {
     let (service, id) = with_a_failure(Service::builder()).await;
     for change in [
         rows::executions().set(&[Set::Group("g1")]),
@@ -256,7 +256,7 @@ fn pages_of(id: i64, event: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn hostile_text_in_every_field_stays_text() {
+async fn hostile_text_in_any_field_is_escaped() {
     let service = Service::start().await;
     let hostile = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u{202e}";
     let event = json!({
@@ -290,7 +290,7 @@ async fn hostile_text_in_every_field_stays_text() {
 }
 
 #[tokio::test]
-async fn every_answer_forbids_foreign_content_and_refers_to_nothing_elsewhere() {
+async fn every_response_forbids_external_content_and_links_none() {
     let (service, id) = with_a_failure(Service::builder()).await;
     let mut pages = pages_of(id, "evt_1");
     pages.extend(
@@ -326,7 +326,7 @@ async fn every_answer_forbids_foreign_content_and_refers_to_nothing_elsewhere() 
 }
 
 #[tokio::test]
-async fn a_list_leads_through_every_event_once_by_links_alone() {
+async fn a_list_pages_through_every_event_once() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for number in 0..120 {
         service
@@ -347,7 +347,7 @@ async fn a_list_leads_through_every_event_once_by_links_alone() {
 }
 
 #[tokio::test]
-async fn an_event_is_found_by_its_customers_address_and_shows_the_others_of_its_object() {
+async fn an_event_is_found_by_its_customers_address_and_links_to_its_object() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for (id, kind) in [("evt_1", "invoice.finalized"), ("evt_2", "invoice.paid")] {
         let event = json!({"id": id, "type": kind, "data": {"object": {
@@ -355,7 +355,7 @@ async fn an_event_is_found_by_its_customers_address_and_shows_the_others_of_its_
             "currency": "eur", "customer": "cus_1", "customer_email": "jane@example.com"}}});
         service.post_event(&event.to_string()).await;
     }
-    let found = within("the index has it", async {
+    let found = within("it is indexed", async {
         loop {
             let found = service.get("/search?q=Jane%40Example.com").await;
             if found.body.matches(r#"<td><a href="/events/"#).count() == 2 {
@@ -366,7 +366,7 @@ async fn an_event_is_found_by_its_customers_address_and_shows_the_others_of_its_
     })
     .await;
     assert!(found.contains("EUR 120.00") && found.contains("A-0042"), "{found}");
-    // What people have in hand of an event leads to it at once.
+    // An id that an operator has at hand leads directly to the event.
     let found = service.get("/search?q=%20evt_2").await;
     assert_eq!(
         (found.status, found.headers["location"].to_str().unwrap()),
@@ -380,14 +380,15 @@ async fn an_event_is_found_by_its_customers_address_and_shows_the_others_of_its_
 }
 
 #[tokio::test]
-async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_reason() {
+async fn an_events_page_shows_each_attempt_and_why_it_waited() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
     service
         .post_event(&json!({"id": "evt_1", "type": "invoice.paid", "created": 1_700_000_000}).to_string())
         .await;
     service.until_count(successes(), 1).await;
-    // The first try waited for an hour, for most of which the destination was paused, and the next for a minute.
+    // The first attempt waited for an hour, most of it while the destination was paused, and the next for
+    // a minute.
     for change in [
         rows::age_events(Duration::from_mins(61)),
         rows::age_executions(Duration::from_mins(61)),
@@ -399,7 +400,7 @@ async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_r
     let request = service.database.delivering_request().await;
     let page = service.get("/events/evt_1").await.body;
     let mut rest = page.as_str();
-    for told in [
+    for part in [
         "Created at stripe",
         "signed with the secret <strong>secret-1",
         "Waited 1 h while its destination was paused: the &lt;b&gt;token&lt;/b&gt; is refused",
@@ -411,13 +412,13 @@ async fn an_events_page_tells_each_try_with_its_request_and_each_wait_with_its_r
         &request,
         "The page",
     ] {
-        let (_, after) = rest.split_once(told).unwrap_or_else(|| panic!("{told} in its place: {page}"));
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part} in its order: {page}"));
         rest = after;
     }
 }
 
 #[tokio::test]
-async fn the_events_of_an_object_and_of_a_customer_are_told_in_one_line_of_time() {
+async fn the_events_of_an_object_or_a_customer_share_a_timeline() {
     let service = Service::start().await;
     for (id, kind, object) in [
         ("evt_1", "customer.created", "cus_1"),
@@ -429,7 +430,7 @@ async fn the_events_of_an_object_and_of_a_customer_are_told_in_one_line_of_time(
         service.post_event(&event.to_string()).await;
     }
     service.until_count(successes(), 3).await;
-    within("the index has them", async { while service.database.count(rows::event_facts()).await < 3 {} })
+    within("they are indexed", async { while service.database.count(rows::event_facts()).await < 3 {} })
         .await;
     for (sought, kind, events) in
         [("in_1", "Invoice", 2), ("Cus_1", "Customer", 3), ("jane%40example.com", "Customer", 3)]
@@ -439,13 +440,13 @@ async fn the_events_of_an_object_and_of_a_customer_are_told_in_one_line_of_time(
         let (_, story) = page.split_once("What happened").expect("a story");
         assert_eq!(story.matches("signed with the secret").count(), events, "{sought}: {story}");
         assert_eq!(story.matches("Attempt 1: ").count(), events, "{sought}: {story}");
-        let told = |what| story.find(what).unwrap_or_else(|| panic!("{what}: {story}"));
-        assert!(told("invoice.created</bdi>") < told("invoice.paid</bdi>"), "{sought}");
+        let position = |what| story.find(what).unwrap_or_else(|| panic!("{what}: {story}"));
+        assert!(position("invoice.created</bdi>") < position("invoice.paid</bdi>"), "{sought}");
     }
 }
 
 #[tokio::test]
-async fn what_is_done_here_is_written_down_with_the_keys_name() {
+async fn an_action_is_audited_with_the_name_of_the_key() {
     let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
     let (service, id) = with_a_failure(Service::builder().production().set("API_KEYS", &keys)).await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
@@ -456,7 +457,7 @@ async fn what_is_done_here_is_written_down_with_the_keys_name() {
 }
 
 #[tokio::test]
-async fn a_page_with_all_that_it_needs_is_light_on_the_wire() {
+async fn a_page_with_its_assets_is_small_on_the_wire() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for number in 0..60 {
         let event = json!({"id": format!("evt_{number}"), "type": "invoice.paid", "data": {"object": {"id": format!("in_{number}")}}});
@@ -470,7 +471,7 @@ async fn a_page_with_all_that_it_needs_is_light_on_the_wire() {
     }
 }
 
-/// What a browser loads for a page, compressed as it asks for.
+/// The bytes that a browser loads for a page, compressed as it requests.
 async fn bytes_with_assets(service: &Service, path: &str) -> usize {
     let page = service.get(path).await.body;
     let mut paths: Vec<_> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
@@ -498,27 +499,27 @@ async fn live(service: &Service) -> Body {
     response.into_body()
 }
 
-async fn heard(stream: &mut Body) -> String {
-    let frame = within("the page hears of it", stream.frame()).await.unwrap().unwrap();
+async fn next_frame(stream: &mut Body) -> String {
+    let frame = within("the page is notified", stream.frame()).await.unwrap().unwrap();
     String::from_utf8(frame.into_data().unwrap().into()).unwrap()
 }
 
 #[tokio::test]
-async fn an_open_page_hears_of_changes_and_holds_up_no_stop() {
+async fn an_open_page_is_notified_of_changes_and_does_not_delay_a_stop() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let mut stream = live(&service).await;
-    // The first look finds everything new.
-    assert_eq!(heard(&mut stream).await, "event: changed\ndata: now\n\n");
+    // The first check finds everything new.
+    assert_eq!(next_frame(&mut stream).await, "event: changed\ndata: now\n\n");
     service.post_event(r#"{"id": "evt_1", "type": "invoice.paid"}"#).await;
-    assert_eq!(heard(&mut stream).await, "event: changed\ndata: now\n\n");
-    // It may have changed after this one's page was rendered.
-    assert_eq!(heard(&mut live(&service).await).await, "event: changed\ndata: now\n\n");
+    assert_eq!(next_frame(&mut stream).await, "event: changed\ndata: now\n\n");
+    // It may have changed after its page was rendered.
+    assert_eq!(next_frame(&mut live(&service).await).await, "event: changed\ndata: now\n\n");
     service.stop().await;
     within("the stream ends", async { while stream.frame().await.is_some() {} }).await;
 }
 
 #[tokio::test]
-async fn without_its_database_a_page_says_so() {
+async fn a_page_reports_an_unavailable_database() {
     let service = Service::builder().without_database().start().await;
     let page = service.get("/").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);

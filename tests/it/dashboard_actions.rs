@@ -1,5 +1,5 @@
-//! The dashboard's acts: failures in groups, retries and replays of many, pauses, previews, and the
-//! filters of the lists. Each refuses whoever may not, does what it says, and stands in the audit.
+//! The dashboard's actions: failure groups, bulk retries and replays, pauses, previews, and the filters
+//! of the lists. Each rejects callers without permission and is audited.
 
 use crate::dashboard::{Browser, READ_KEY, WRITE_KEY};
 use crate::harness::rows::{Paused, Rows};
@@ -28,8 +28,8 @@ fn invoice(number: usize, amount: i64) -> String {
     .to_string()
 }
 
-/// A service at which so many invoices have failed with one message.
-async fn where_invoices_failed(builder: ServiceBuilder, count: usize, message: &str) -> Service {
+/// A service with this many failed invoices that share one message.
+async fn with_failed_invoices(builder: ServiceBuilder, count: usize, message: &str) -> Service {
     let service = builder.start().await;
     let refused = Fault::Invalid { message: message.to_owned() };
     service.sandbox.fault(FaultRule::always(refused).on(Route::Create)).unwrap();
@@ -41,18 +41,18 @@ async fn where_invoices_failed(builder: ServiceBuilder, count: usize, message: &
     service
 }
 
-/// The text between two others, the first time that they stand in a page.
+/// The text between the first occurrences of two others in a page.
 fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
     let (_, rest) = page.split_once(before).unwrap_or_else(|| panic!("no {before} in {page}"));
     rest.split_once(after).unwrap().0
 }
 
-fn leads_to(answer: &Answer) -> String {
+fn redirect_of(answer: &Answer) -> String {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
     answer.headers["location"].to_str().unwrap().to_owned()
 }
 
-/// Opens a page again and again until it says something.
+/// Reloads a page until it shows a text.
 async fn until_shows(browser: &Browser<'_>, path: &str, text: &str) -> String {
     within(text, async {
         loop {
@@ -67,8 +67,8 @@ async fn until_shows(browser: &Browser<'_>, path: &str, text: &str) -> String {
 }
 
 #[tokio::test]
-async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
-    let service = where_invoices_failed(with_keys(), 3, "Amount is <b>no</b> number, says \"in_1\".").await;
+async fn failures_are_listed_by_group_until_acknowledged() {
+    let service = with_failed_invoices(with_keys(), 3, "Amount is <b>no</b> number, says \"in_1\".").await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let page = until_shows(&ops, "/failures", "EUR 360.00").await;
     assert!(page.contains("Amount is &lt;b&gt;no&lt;/b&gt; number"), "{page}");
@@ -88,16 +88,16 @@ async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert_eq!(service.database.count(rows::audit()).await, 0);
     let done = ops.submit(&path, &format!("{token}&note=%3Ci%3Ewe+know%3C%2Fi%3E")).await;
-    assert_eq!(leads_to(&done), "/failures?done=acknowledged");
+    assert_eq!(redirect_of(&done), "/failures?done=acknowledged");
     let page = ops.open("/failures?done=acknowledged").await.body;
     assert!(page.contains("No failures") && page.contains("Acknowledged</strong> by ops"), "{page}");
     assert!(page.contains("&lt;i&gt;we know&lt;/i&gt;") && !page.contains("<i>"), "{page}");
     assert!(!between(&page, "data-part=\"open-failures\"", "</a>").contains('1'), "{page}");
     assert!(ops.open("/failures?known=yes").await.body.contains(&group));
     assert!(ops.open("/audit").await.body.contains("failure.acknowledged"));
-    // Said by mistake, it can be taken back, and the group is open again.
+    // An acknowledgement by mistake can be revoked, and the group is open again.
     let back = ops.submit(&format!("/failures/{group}/unacknowledge"), &token).await;
-    assert_eq!(leads_to(&back), "/failures?done=unacknowledged");
+    assert_eq!(redirect_of(&back), "/failures?done=unacknowledged");
     let page = ops.open("/failures?done=unacknowledged").await.body;
     let (open, _) = page.split_once("</main>").expect("a page");
     assert!(open.contains("acknowledgement is removed") && !open.contains(r#"data-part="known""#), "{page}");
@@ -106,8 +106,8 @@ async fn failures_stand_in_their_groups_until_somebody_knows_of_them() {
 }
 
 #[tokio::test]
-async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_through() {
-    let service = where_invoices_failed(with_keys(), 3, "Not now.").await;
+async fn a_failure_group_is_retried_after_a_dry_run_with_progress() {
+    let service = with_failed_invoices(with_keys(), 3, "Not now.").await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let page = ops.open("/failures").await.body;
     let path = format!("/executions/retry?{}", between(&page, "/executions/retry?", "\""));
@@ -116,12 +116,12 @@ async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_throug
         plan.contains("Retry 3 executions?") && plan.contains("To notion") && plan.contains("1 s"),
         "{plan}"
     );
-    assert_eq!(service.database.count(failed()).await, 3, "nothing is changed by looking");
+    assert_eq!(service.database.count(failed()).await, 3, "a dry run changes nothing");
     assert_eq!(service.database.count(rows::audit()).await, 0);
 
     let group = between(&plan, "name=\"failure\" value=\"", "\"");
     let form = format!("token={}&failure={group}&status=failed&note=mended", ops.token(&path).await);
-    let watched = leads_to(&ops.submit("/executions/retry", &form).await);
+    let watched = redirect_of(&ops.submit("/executions/retry", &form).await);
     assert!(watched.starts_with("/bulk/"), "{watched}");
     service.until_count(successes(), 3).await;
     let page = ops.open(&watched).await.body;
@@ -135,14 +135,14 @@ async fn a_whole_group_is_retried_after_a_dry_run_and_watched_until_it_is_throug
     let audit = ops.open("/audit").await.body;
     assert!(audit.contains("executions.retried") && audit.contains("mended"), "{audit}");
     let again = ops.submit("/executions/retry", &form).await;
-    assert_eq!(again.status, StatusCode::CONFLICT, "there is nothing left to retry");
+    assert_eq!(again.status, StatusCode::CONFLICT, "no execution is left to retry");
     assert!(
         ops.open(&format!("/failures/{group}")).await.body.contains("No failed executions in this group")
     );
 }
 
 #[tokio::test]
-async fn an_act_on_very_many_takes_the_newest_and_is_gone_on_with() {
+async fn a_very_large_bulk_operation_starts_with_the_newest_and_continues() {
     let service = with_keys().start().await;
     service.database.change(Paused { class: Some("manual"), ..Paused::of("notion") }).await;
     service.database.change(rows::failed_events(10_050)).await;
@@ -150,19 +150,19 @@ async fn an_act_on_very_many_takes_the_newest_and_is_gone_on_with() {
     let plan = ops.open("/executions/retry?status=failed").await.body;
     assert!(plan.contains("Retry the newest 10\u{202f}000 executions?"), "{plan}");
     let token = format!("token={}", ops.token("/executions/retry?status=failed").await);
-    let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&status=failed")).await);
+    let watched = redirect_of(&ops.submit("/executions/retry", &format!("{token}&status=failed")).await);
     assert_eq!(service.database.count(failed()).await, 50);
     let page = ops.open(&watched).await.body;
     assert!(page.contains("10\u{202f}000 of 10\u{202f}000 remain"), "{page}");
     let rest = between(&page, "href=\"/executions/retry?", "\"").replace("&amp;", "&");
     assert!(ops.open(&format!("/executions/retry?{rest}")).await.body.contains("Retry 50 executions?"));
-    let watched = leads_to(&ops.submit("/executions/retry", &format!("{token}&{rest}")).await);
+    let watched = redirect_of(&ops.submit("/executions/retry", &format!("{token}&{rest}")).await);
     assert_eq!(service.database.count(failed()).await, 0);
     assert!(ops.open(&watched).await.body.contains("50 of 50 remain"));
 }
 
 #[tokio::test]
-async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
+async fn events_are_replayed_once_each_after_a_dry_run() {
     let service = with_keys().start().await;
     for number in 1..=3 {
         service.post_event(&invoice(number, 500)).await;
@@ -174,7 +174,7 @@ async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
     let plan = ops.open(&path).await.body;
     assert!(plan.contains("Replay 1 delivery?"), "{plan}");
     let form = format!("token={}&object=in_2", ops.token(&path).await);
-    let watched = leads_to(&ops.submit("/events/replay", &form).await);
+    let watched = redirect_of(&ops.submit("/events/replay", &form).await);
     until_shows(&ops, &watched, "All of them are finished.").await;
     assert_eq!(service.sandbox.page_count(), 3);
     let audit = ops.open("/audit").await.body;
@@ -191,8 +191,8 @@ async fn events_are_replayed_after_a_dry_run_and_each_page_is_written_once() {
 }
 
 #[tokio::test]
-async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button() {
-    let service = where_invoices_failed(with_keys(), 1, "Not now.").await;
+async fn an_action_requires_a_token_and_a_write_key() {
+    let service = with_failed_invoices(with_keys(), 1, "Not now.").await;
     let (ops, board) =
         (Browser::logged_in(&service, WRITE_KEY).await, Browser::logged_in(&service, READ_KEY).await);
     let group = between(&ops.open("/failures").await.body, "/failures/", "\"").to_owned();
@@ -233,7 +233,7 @@ async fn no_act_is_done_without_a_token_or_for_a_read_key_which_sees_no_button()
 }
 
 #[tokio::test]
-async fn a_destination_is_paused_with_a_note_and_resumed_and_what_waits_can_be_cancelled() {
+async fn a_destination_is_paused_and_resumed_and_its_backlog_cancelled() {
     let service = with_keys().start().await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let token = format!("token={}", ops.token("/destinations").await);
@@ -245,7 +245,7 @@ async fn a_destination_is_paused_with_a_note_and_resumed_and_what_waits_can_be_c
         assert_eq!(elsewhere.status, StatusCode::NOT_FOUND, "{act}");
     }
     let paused = ops.submit("/destinations/notion/pause", &format!("{token}&note=moving+%3Chouse%3E")).await;
-    assert_eq!(leads_to(&paused), "/destinations?done=paused");
+    assert_eq!(redirect_of(&paused), "/destinations?done=paused");
     for number in 1..=2 {
         service.post_event(&invoice(number, 500)).await;
     }
@@ -256,10 +256,10 @@ async fn a_destination_is_paused_with_a_note_and_resumed_and_what_waits_can_be_c
     let id = service.database.last_id(rows::executions()).await;
     assert!(ops.open(&format!("/executions/{id}")).await.body.contains(&format!("/executions/{id}/cancel")));
     let cancelled = ops.submit(&format!("/executions/{id}/cancel"), &token).await;
-    assert_eq!(leads_to(&cancelled), format!("/executions/{id}?done=cancelled"));
+    assert_eq!(redirect_of(&cancelled), format!("/executions/{id}?done=cancelled"));
     assert_eq!(ops.submit("/executions/7000/cancel", &token).await.status, StatusCode::NOT_FOUND);
     assert_eq!(
-        leads_to(&ops.submit("/destinations/notion/resume", &token).await),
+        redirect_of(&ops.submit("/destinations/notion/resume", &token).await),
         "/destinations?done=resumed"
     );
     service.until_count(successes(), 1).await;
@@ -272,7 +272,7 @@ async fn a_destination_is_paused_with_a_note_and_resumed_and_what_waits_can_be_c
 }
 
 #[tokio::test]
-async fn filters_stand_in_the_address_and_in_the_form_and_what_is_wrong_is_told_there() {
+async fn filters_are_kept_in_the_url_and_the_form_which_shows_errors() {
     let service = Service::start().await;
     for number in 1..=60 {
         service.post_event(&invoice(number, 500)).await;
@@ -303,8 +303,8 @@ async fn filters_stand_in_the_address_and_in_the_form_and_what_is_wrong_is_told_
     assert!(service.get("/events?account=acct_1").await.body.contains("No events"));
 
     let short = service.get("/executions?status=failed&type=&event=").await;
-    assert_eq!(leads_to(&short), "/executions?status=failed", "an address that can be shared");
-    for (path, told) in [
+    assert_eq!(redirect_of(&short), "/executions?status=failed", "an address that can be shared");
+    for (path, message) in [
         ("/executions?status=lost", "State: "),
         ("/executions?type=%3Cscript%3E", "Type: "),
         ("/executions?event=evt_none", "Event: there is no event"),
@@ -315,7 +315,7 @@ async fn filters_stand_in_the_address_and_in_the_form_and_what_is_wrong_is_told_
     ] {
         let page = service.get(path).await;
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}");
-        assert!(between(&page.body, "role=\"alert\">", "</p>").contains(told), "{path}: {page:?}");
+        assert!(between(&page.body, "role=\"alert\">", "</p>").contains(message), "{path}: {page:?}");
         assert!(page.body.contains("<form class=\"filters"), "{path}: the form is still there");
     }
     for path in
@@ -326,7 +326,7 @@ async fn filters_stand_in_the_address_and_in_the_form_and_what_is_wrong_is_told_
 }
 
 #[tokio::test]
-async fn a_preview_shows_each_column_beside_what_was_written_last_and_sends_nothing() {
+async fn a_preview_compares_each_column_with_the_last_write_and_sends_nothing() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     let state = |event: &str, created: i64, amount: i64| {
         json!({"id": event, "type": "payment_intent.amount_capturable_updated", "created": created, "livemode": false,

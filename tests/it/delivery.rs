@@ -1,4 +1,4 @@
-//! From the committed row to the page: exactly one, whatever happens on the way.
+//! From the committed row to the page: exactly one, despite faults.
 
 use crate::harness::rows::Set;
 use crate::harness::{NOW, Service, rows, within};
@@ -10,7 +10,7 @@ use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, San
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Takes every worker for dead.
+/// Declares every worker dead.
 const SILENT: Watch<'_> = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
 
 fn wanted(destinations: &[String]) -> Wanted<'_> {
@@ -26,13 +26,13 @@ fn payment() -> stripe_samples::Sample {
         .unwrap()
 }
 
-/// Sends one payment and waits for its execution to come to an end.
+/// Sends one payment and waits until its execution has finished.
 async fn deliver(service: &Service) -> Value {
     assert_eq!(service.post_event(&payment().body).await.status, 200);
     service.until_finished(1).await.remove(0)
 }
 
-/// Delivers one payment past a fault, and checks that exactly one page came of it.
+/// Delivers one payment despite a fault, and checks that exactly one page exists.
 async fn one_page_despite(rule: FaultRule) -> (Service, Value) {
     let service = Service::start().await;
     service.sandbox.fault(rule).unwrap();
@@ -59,7 +59,7 @@ fn cell<'a>(page: &'a SandboxPage, column: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn the_originals_nine_columns_fill_without_configuration_by_one_request() {
+async fn the_nine_original_columns_need_no_configuration_and_one_request() {
     let service = Service::start().await;
     let execution = deliver(&service).await;
     let page = service.sandbox.pages().remove(0);
@@ -82,13 +82,14 @@ async fn the_originals_nine_columns_fill_without_configuration_by_one_request() 
         (json!(200), json!(0))
     );
     let writes = service.sandbox.requests().iter().filter(|request| request.path == "/v1/pages").count();
-    let looks = service.sandbox.requests().iter().filter(|request| request.path.ends_with("/query")).count();
-    assert_eq!((writes, looks), (1, 0));
+    let lookups =
+        service.sandbox.requests().iter().filter(|request| request.path.ends_with("/query")).count();
+    assert_eq!((writes, lookups), (1, 0));
     assert_eq!(outcomes(&service, &execution).await, ["delivered"]);
 }
 
 #[tokio::test]
-async fn a_database_as_notion_makes_it_fills_once_it_has_a_text_column_event_id() {
+async fn a_default_notion_database_only_needs_a_text_column_event_id() {
     let service = Service::builder().template(Template::Plain).start().await;
     deliver(&service).await;
     let page = service.sandbox.pages().remove(0);
@@ -97,7 +98,7 @@ async fn a_database_as_notion_makes_it_fills_once_it_has_a_text_column_event_id(
 }
 
 #[tokio::test]
-async fn events_with_nothing_to_show_get_their_page_too() {
+async fn an_event_without_details_gets_a_page_too() {
     let service = Service::start().await;
     let deep = format!(r#"{{"id":"evt_deep","type":"x","data":{}{}}}"#, "[".repeat(500), "]".repeat(500));
     for body in [r#"{"id":"evt_bare"}"#, &deep] {
@@ -109,7 +110,7 @@ async fn events_with_nothing_to_show_get_their_page_too() {
 }
 
 #[tokio::test]
-async fn an_error_before_the_write_is_retried_into_one_page() {
+async fn an_error_before_the_write_is_retried_and_leaves_one_page() {
     for fault in [
         Fault::Error { status: 500 },
         Fault::Error { status: 503 },
@@ -120,15 +121,15 @@ async fn an_error_before_the_write_is_retried_into_one_page() {
         let (service, execution) = one_page_despite(FaultRule::once(fault).on(Route::Create)).await;
         assert_eq!(execution["attempt_count"], 1);
         let mut tries = outcomes(&service, &execution).await;
-        // A claim that begins while the failure is being recorded comes before the schedule's wait of
-        // a millisecond is over: that try looks, writes nothing, and counts for nothing.
+        // A claim that begins while the failure is being recorded comes before the retry delay of a
+        // millisecond has passed: that attempt searches, writes nothing, and is not counted.
         tries.retain(|outcome| outcome != "in_doubt");
         assert_eq!(tries.len(), 2, "{tries:?}");
     }
 }
 
 #[tokio::test]
-async fn an_error_after_the_write_is_found_out_and_not_written_again() {
+async fn an_error_after_the_write_is_detected_and_not_written_again() {
     for fault in [
         Fault::ErrorAfterWrite { status: 500 },
         Fault::ErrorAfterWrite { status: 503 },
@@ -140,14 +141,14 @@ async fn an_error_after_the_write_is_found_out_and_not_written_again() {
 }
 
 #[tokio::test]
-async fn a_page_that_the_error_names_as_committed_counts_as_written() {
+async fn a_page_named_by_the_error_counts_as_written() {
     let (service, execution) = one_page_despite(FaultRule::once(Fault::Committed).on(Route::Create)).await;
     assert_eq!(outcomes(&service, &execution).await, ["delivered"]);
     assert_eq!(execution["response_code"], 503);
 }
 
 #[tokio::test]
-async fn a_write_that_lands_after_its_connection_broke_is_waited_for() {
+async fn a_write_that_lands_after_its_connection_broke_leaves_one_page() {
     let service = Service::builder().set("NOTION_SETTLE_SECONDS", "1").start().await;
     let late = Fault::DropThenWrite { delay_ms: 200 };
     service.sandbox.fault(FaultRule::once(late).on(Route::Create)).unwrap();
@@ -158,7 +159,7 @@ async fn a_write_that_lands_after_its_connection_broke_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_failing_look_up_writes_nothing() {
+async fn a_failed_page_lookup_writes_nothing() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
     service.sandbox.fault(FaultRule::once(Fault::Error { status: 500 }).on(Route::Query).times(2)).unwrap();
@@ -169,7 +170,7 @@ async fn a_failing_look_up_writes_nothing() {
 }
 
 #[tokio::test]
-async fn being_told_to_wait_is_no_failed_attempt() {
+async fn a_rate_limited_attempt_is_not_counted() {
     for fault in [
         Fault::RateLimited { retry_after: Some(0), blocked: false },
         Fault::Overloaded { retry_after: Some(0) },
@@ -184,7 +185,7 @@ async fn being_told_to_wait_is_no_failed_attempt() {
 }
 
 #[tokio::test]
-async fn what_notion_refuses_for_good_fails_with_its_reason_and_a_retry_mends_it() {
+async fn a_permanent_error_fails_with_its_reason_and_can_be_retried() {
     let service = Service::start().await;
     let invalid = Fault::Invalid { message: "This one is refused.".into() };
     service.sandbox.fault(FaultRule::once(invalid).on(Route::Create)).unwrap();
@@ -193,7 +194,7 @@ async fn what_notion_refuses_for_good_fails_with_its_reason_and_a_retry_mends_it
     assert_eq!(execution["error_class"], "validation_error");
     assert!(execution["reason"].as_str().unwrap().contains("This one is refused."), "{execution}");
     let creates = service.sandbox.requests().iter().filter(|request| request.path == "/v1/pages").count();
-    assert_eq!(creates, 1, "the columns are as they were, so it is not sent again");
+    assert_eq!(creates, 1, "the columns are unchanged, so it is not sent again");
 
     let answer = retry(&service, &execution).await;
     assert_eq!((answer.status.as_u16(), answer.json()["id"].clone()), (202, execution["id"].clone()));
@@ -202,7 +203,7 @@ async fn what_notion_refuses_for_good_fails_with_its_reason_and_a_retry_mends_it
 }
 
 #[tokio::test]
-async fn attempts_are_limited_and_a_retry_by_hand_counts_them_anew() {
+async fn a_manual_retry_resets_the_attempt_limit() {
     let service = Service::builder().set("RETRY_ATTEMPTS_MAX", "3").start().await;
     service.sandbox.fault(FaultRule::always(Fault::Conflict).on(Route::Create)).unwrap();
     let execution = deliver(&service).await;
@@ -221,7 +222,7 @@ async fn attempts_are_limited_and_a_retry_by_hand_counts_them_anew() {
 }
 
 #[tokio::test]
-async fn a_retry_of_something_delivered_updates_its_page_and_makes_no_other() {
+async fn a_retry_of_a_delivered_execution_updates_its_page() {
     let service = Service::start().await;
     let execution = deliver(&service).await;
     let page = service.sandbox.pages()[0].id;
@@ -236,7 +237,7 @@ async fn a_retry_of_something_delivered_updates_its_page_and_makes_no_other() {
 }
 
 #[tokio::test]
-async fn a_retry_of_a_page_that_its_user_trashed_is_skipped_with_the_reason() {
+async fn a_retry_is_skipped_if_a_user_trashed_the_page() {
     let service = Service::start().await;
     let execution = deliver(&service).await;
     service.sandbox.trash(service.sandbox.pages()[0].id).unwrap();
@@ -248,7 +249,7 @@ async fn a_retry_of_a_page_that_its_user_trashed_is_skipped_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_runs_cannot_be_retried_and_the_answer_says_why() {
+async fn a_running_execution_cannot_be_retried() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
     service.post_event(&payment().body).await;
@@ -260,12 +261,12 @@ async fn what_runs_cannot_be_retried_and_the_answer_says_why() {
 }
 
 #[tokio::test]
-async fn a_renamed_column_goes_on_filling_and_a_new_one_begins_to() {
+async fn a_renamed_column_and_a_new_column_are_filled() {
     let service = Service::start().await;
     deliver(&service).await;
     service.sandbox.rename_column(DATA_SOURCE_ID, "Amount", "Betrag").unwrap();
     service.sandbox.add_column(DATA_SOURCE_ID, "Outcome", "select").unwrap();
-    // The columns are read again when Notion refuses one of them.
+    // The columns are read again when Notion rejects one of them.
     service.sandbox.remove_column(DATA_SOURCE_ID, "Customer").unwrap();
     assert_eq!(
         service.post_event(&payment().body.replace(&payment().event_id, "evt_next")).await.status,
@@ -279,7 +280,7 @@ async fn a_renamed_column_goes_on_filling_and_a_new_one_begins_to() {
 }
 
 #[tokio::test]
-async fn a_renamed_column_goes_on_filling_after_a_restart() {
+async fn a_renamed_column_is_filled_after_a_restart() {
     let service = Service::start().await;
     deliver(&service).await;
     service.sandbox.rename_column(DATA_SOURCE_ID, "Amount", "Betrag").unwrap();
@@ -294,7 +295,7 @@ async fn a_renamed_column_goes_on_filling_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
+async fn a_lease_whose_claim_got_no_response_is_freed_by_its_own_worker() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let other = service.replica().start().await;
     deliver(&other).await;
@@ -305,14 +306,17 @@ async fn a_lease_whose_claim_was_never_answered_is_freed_by_its_own_worker() {
     let claimed = store.queue.claim(worker, wanted(&["notion".to_owned()])).await.unwrap().remove(0);
     let known = [claimed.fence];
     let watch = |held| Watch { silence: None, myself: Some(worker), held };
-    assert!(store.queue.rescue(watch(&[])).await.unwrap().is_empty(), "its answer may still be on the way");
+    assert!(store.queue.rescue(watch(&[])).await.unwrap().is_empty(), "the response may still be on its way");
     service.database.change(rows::age_leases(Duration::from_mins(2))).await;
-    assert!(store.queue.rescue(watch(&known)).await.unwrap().is_empty(), "it is known to be held");
+    assert!(
+        store.queue.rescue(watch(&known)).await.unwrap().is_empty(),
+        "the process knows that it holds it"
+    );
     assert_eq!(ids(&store.queue.rescue(watch(&[])).await.unwrap()), [claimed.id]);
 }
 
 #[tokio::test]
-async fn what_only_the_operator_can_mend_pauses_everything_burns_no_attempt_and_goes_on_by_itself() {
+async fn an_operator_error_pauses_the_destination_until_fixed_and_costs_no_attempt() {
     for (fault, class, remedy) in [
         (Fault::Unauthorized, "unauthorized", "NOTION_API_KEY"),
         (Fault::Unshared, "object_not_found", "Connections"),
@@ -322,13 +326,13 @@ async fn what_only_the_operator_can_mend_pauses_everything_burns_no_attempt_and_
         for number in 0..20 {
             service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
         }
-        let is_told = |executions: &[Value]| {
+        let names_remedy = |executions: &[Value]| {
             executions.iter().all(|execution| {
                 let reason = execution["reason"].as_str().unwrap_or_default();
                 execution["status"] == "pending" && reason.contains(remedy)
             })
         };
-        let executions = service.until("all of them tell the remedy", is_told).await;
+        let executions = service.until("all of them name the remedy", names_remedy).await;
         assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
         let health = service.get("/api/v1/health").await.json();
         let paused = &health["destinations"][0];
@@ -340,18 +344,18 @@ async fn what_only_the_operator_can_mend_pauses_everything_burns_no_attempt_and_
         let executions = service.until_finished(20).await;
         assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
         assert_eq!(service.sandbox.page_count(), 20);
-        let health = service.until_health("all is well", |health| health["status"] == "ok").await;
+        let health = service.until_health("health is ok", |health| health["status"] == "ok").await;
         assert_eq!(health["destinations"], json!([]));
     }
 }
 
 #[tokio::test]
-async fn without_a_column_for_the_key_everything_waits_says_what_to_add_and_goes_on_once_it_is_there() {
+async fn without_a_key_column_executions_wait_until_it_is_added() {
     let service = Service::builder().template(Template::Plain).start().await;
     service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     service.post_event(&payment().body).await;
-    let is_told = |executions: &[Value]| executions[0]["error_class"] == "columns";
-    let execution = service.until("the reason is there", is_told).await.remove(0);
+    let has_reason = |executions: &[Value]| executions[0]["error_class"] == "columns";
+    let execution = service.until("it has a reason", has_reason).await.remove(0);
     assert_eq!(execution["status"], "pending");
     assert!(execution["reason"].as_str().unwrap().contains("text column EventId"), "{execution}");
     assert_eq!(service.sandbox.page_count(), 0);
@@ -360,19 +364,19 @@ async fn without_a_column_for_the_key_everything_waits_says_what_to_add_and_goes
 }
 
 #[tokio::test]
-async fn an_id_that_leads_to_no_database_pauses_the_destination_and_fails_nothing() {
+async fn an_unknown_database_id_pauses_the_destination() {
     let service = Service::start().await;
     let no_database = Fault::Invalid { message: "Provided ID is a page, not a database.".into() };
     service.sandbox.fault(FaultRule::always(no_database).on(Route::Schema)).unwrap();
     service.post_event(&payment().body).await;
-    let is_told = |executions: &[Value]| executions[0]["error_class"].is_string();
-    let execution = service.until("the reason is there", is_told).await.remove(0);
+    let has_reason = |executions: &[Value]| executions[0]["error_class"].is_string();
+    let execution = service.until("it has a reason", has_reason).await.remove(0);
     assert_eq!(execution["status"], "pending");
     assert!(execution["reason"].as_str().unwrap().contains("NOTION_DATABASE_ID"), "{execution}");
 }
 
 #[tokio::test]
-async fn a_delivered_pages_update_waits_while_the_database_is_not_shared() {
+async fn an_update_waits_while_the_database_is_not_shared() {
     let service = Service::start().await;
     let execution = deliver(&service).await;
     service.sandbox.fault(FaultRule::always(Fault::Unshared)).unwrap();
@@ -384,7 +388,7 @@ async fn a_delivered_pages_update_waits_while_the_database_is_not_shared() {
 }
 
 #[tokio::test]
-async fn the_settle_time_counts_from_the_write_however_long_the_try_had_taken_before() {
+async fn the_settle_time_starts_at_the_write_not_at_the_attempt() {
     let service = Service::builder().set("NOTION_SETTLE_SECONDS", "1").start().await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 1200 }).on(Route::Schema)).unwrap();
     service.sandbox.fault(FaultRule::once(Fault::DropThenWrite { delay_ms: 600 }).on(Route::Create)).unwrap();
@@ -394,7 +398,7 @@ async fn the_settle_time_counts_from_the_write_however_long_the_try_had_taken_be
 }
 
 #[tokio::test]
-async fn what_was_written_in_the_last_attempt_is_still_looked_for() {
+async fn a_write_of_the_last_attempt_is_still_searched_for() {
     let service = Service::builder().set("RETRY_ATTEMPTS_MAX", "2").start().await;
     service.sandbox.fault(FaultRule::once(Fault::Error { status: 500 }).on(Route::Create)).unwrap();
     service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
@@ -404,7 +408,7 @@ async fn what_was_written_in_the_last_attempt_is_still_looked_for() {
 }
 
 #[tokio::test]
-async fn when_no_write_is_ever_confirmed_it_fails_without_writing_more_than_the_attempts_allow() {
+async fn an_execution_without_a_confirmed_write_fails_within_its_attempt_limit() {
     let service = Service::builder().set("RETRY_ATTEMPTS_MAX", "2").start().await;
     service.sandbox.fault(FaultRule::always(Fault::Error { status: 500 }).on(Route::Create)).unwrap();
     let execution = deliver(&service).await;
@@ -417,12 +421,12 @@ async fn when_no_write_is_ever_confirmed_it_fails_without_writing_more_than_the_
 }
 
 #[tokio::test]
-async fn a_key_column_replaced_between_a_write_and_its_look_up_fails_nothing() {
+async fn a_key_column_may_be_replaced_between_a_write_and_its_lookup() {
     let service = Service::builder().template(Template::Plain).start().await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 150 }).on(Route::Create)).unwrap();
     service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(Route::Create)).unwrap();
     service.post_event(&payment().body).await;
-    within("the write", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    within("the write is sent", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
     service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     service.sandbox.add_column(DATA_SOURCE_ID, "EventId", "rich_text").unwrap();
     let execution = service.until_finished(1).await.remove(0);
@@ -430,11 +434,11 @@ async fn a_key_column_replaced_between_a_write_and_its_look_up_fails_nothing() {
 }
 
 #[tokio::test]
-async fn a_completion_waits_for_its_database_and_is_recorded_when_that_is_back() {
+async fn a_completion_is_recorded_when_the_database_is_back() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 400 }).on(Route::Create)).unwrap();
     service.post_event(&payment().body).await;
-    within("the write", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    within("the write is sent", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
     service.database.change(rows::hide_schema()).await;
     within("Notion has answered", service.sandbox.until(|sandbox| sandbox.requests_under_way() == 0)).await;
     service.database.change(rows::show_schema()).await;
@@ -442,7 +446,7 @@ async fn a_completion_waits_for_its_database_and_is_recorded_when_that_is_back()
 }
 
 #[tokio::test]
-async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_neighbours_do_not() {
+async fn only_the_execution_that_crashes_its_worker_three_times_alone_fails() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let other = service.replica().start().await;
     for id in ["evt_poison", "evt_innocent"] {
@@ -458,8 +462,8 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
         let worker = store.queue.register_worker().await.unwrap();
         store.queue.claim(worker, wanted).await.unwrap()
     };
-    // Both run beside each other when their worker dies: both are quarantined, and neither is claimed
-    // with others.
+    // Both run at the same time when their worker dies: both are quarantined, and neither is claimed
+    // together with others.
     assert_eq!(claim(wanted(&destinations)).await.len(), 2);
     assert_eq!(store.queue.rescue(SILENT).await.unwrap().len(), 2);
     assert!(claim(wanted(&destinations)).await.is_empty());
@@ -482,7 +486,7 @@ async fn an_execution_that_crashes_its_worker_alone_three_times_fails_and_its_ne
 }
 
 #[tokio::test]
-async fn quarantined_executions_run_one_by_one_and_are_quarantined_no_longer() {
+async fn quarantined_executions_run_one_by_one_and_are_released() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let other = service.replica().start().await;
     for number in 0..3 {
@@ -499,7 +503,7 @@ async fn quarantined_executions_run_one_by_one_and_are_quarantined_no_longer() {
 }
 
 #[tokio::test]
-async fn replicas_keep_to_one_rate_and_provoke_no_429() {
+async fn replicas_share_one_rate_limit() {
     let one = Service::builder().set("NOTION_RATE_PER_MINUTE", "3000").start().await;
     let other = one.replica().set("NOTION_RATE_PER_MINUTE", "3000").start().await;
     let began = std::time::Instant::now();
@@ -507,8 +511,9 @@ async fn replicas_keep_to_one_rate_and_provoke_no_429() {
         let service = if number % 2 == 0 { &one } else { &other };
         service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
     }
-    within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() == 40)).await;
-    // Forty pages and what the replicas read of the columns, 20 ms apart save for five, whoever asks.
+    within("all pages exist", one.sandbox.until(|sandbox| sandbox.page_count() == 40)).await;
+    // Forty pages and the replicas' reads of the columns, 20 ms apart except for five, across both
+    // replicas.
     let calls = u32::try_from(one.sandbox.request_count()).unwrap();
     assert!(
         calls >= 42 && began.elapsed() >= Duration::from_millis(20) * (calls - 6),
@@ -518,14 +523,14 @@ async fn replicas_keep_to_one_rate_and_provoke_no_429() {
 }
 
 #[tokio::test]
-async fn being_told_to_wait_stops_those_too_that_have_a_slot_already() {
+async fn a_rate_limit_response_also_stops_calls_that_already_have_a_slot() {
     let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "120").start().await;
     deliver(&service).await;
     for fault in [Fault::Slow { delay_ms: 300 }, Fault::RateLimited { retry_after: Some(2), blocked: false }]
     {
         service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
     }
-    // No slot is left of the rest before.
+    // No slot is left of the pause before.
     service.database.change(rows::use_up_slots()).await;
     for number in 0..6 {
         service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
@@ -535,29 +540,29 @@ async fn being_told_to_wait_stops_those_too_that_have_a_slot_already() {
         while service.database.count(&given).await == 0 {}
     })
     .await;
-    let is_told =
+    let is_limited =
         |sandbox: &SandboxHandle| sandbox.requests().iter().any(|request| request.status == Some(429));
-    within("one of them is told", service.sandbox.until(is_told)).await;
-    let told = std::time::Instant::now();
-    within("the next page", service.sandbox.until(|sandbox| sandbox.page_count() == 2)).await;
-    assert!(told.elapsed() > Duration::from_millis(1500), "{:?}", told.elapsed());
+    within("one of them is rate limited", service.sandbox.until(is_limited)).await;
+    let limited_at = std::time::Instant::now();
+    within("the next page exists", service.sandbox.until(|sandbox| sandbox.page_count() == 2)).await;
+    assert!(limited_at.elapsed() > Duration::from_millis(1500), "{:?}", limited_at.elapsed());
 }
 
 #[tokio::test]
-async fn being_told_to_wait_stops_every_replica() {
-    // With a rate, and without one.
+async fn a_rate_limit_response_stops_every_replica() {
+    // With and without a rate.
     for rate in ["6000", "0"] {
         let web = Service::builder().set("NOTION_RATE_PER_MINUTE", rate).role(Role::Web).start().await;
-        // Without a rate a replica reads four times a second whether it is to wait: these never did.
+        // Without a rate a replica reads four times a second whether it must wait: these never did.
         let replica = || web.replica().set("NOTION_RATE_PER_MINUTE", rate).start();
         let _replicas = [replica().await, replica().await];
         let refused = Fault::RateLimited { retry_after: Some(2), blocked: false };
         web.sandbox.fault(FaultRule::once(refused).on(Route::Create)).unwrap();
         web.post_event(r#"{"id":"evt_first"}"#).await;
-        let is_told =
+        let is_limited =
             |sandbox: &SandboxHandle| sandbox.requests().iter().any(|request| request.status == Some(429));
-        within("one of them is told", web.sandbox.until(is_told)).await;
-        within("it is known to all", async {
+        within("one of them is rate limited", web.sandbox.until(is_limited)).await;
+        within("all replicas know it", async {
             while web.database.count(rows::blocked_connections()).await == 0 {}
         })
         .await;
@@ -565,21 +570,21 @@ async fn being_told_to_wait_stops_every_replica() {
         for number in 0..10 {
             web.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
         }
-        // Without the page of the one that was told.
-        within("the others' pages", web.sandbox.until(|sandbox| sandbox.page_count() >= 10)).await;
+        // Without the page of the rate-limited one.
+        within("the others' pages exist", web.sandbox.until(|sandbox| sandbox.page_count() >= 10)).await;
         assert!(began.elapsed() > Duration::from_secs(1), "{:?} at a rate of {rate}", began.elapsed());
-        within("all pages", web.sandbox.until(|sandbox| sandbox.page_count() == 11)).await;
+        within("all pages exist", web.sandbox.until(|sandbox| sandbox.page_count() == 11)).await;
         let refused = web.sandbox.requests().iter().filter(|request| request.status == Some(429)).count();
         assert_eq!(refused, 1, "after {before} requests at a rate of {rate}");
     }
 }
 
 #[tokio::test]
-async fn a_dead_workers_execution_is_freed_and_its_page_is_not_doubled() {
+async fn a_dead_workers_execution_is_rescued_without_a_second_page() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
     let dead = store.queue.register_worker().await.unwrap();
-    // Stored by a process that has the destination, claimed by one that dies after its write.
+    // Stored by a process that has the destination, and claimed by one that dies after its write.
     let other = service.replica().start().await;
     let execution = deliver(&other).await;
     other.stop().await;
@@ -640,7 +645,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
 }
 
 #[tokio::test]
-async fn two_replicas_share_the_work_and_double_nothing() {
+async fn two_replicas_share_the_work_without_duplicates() {
     let one = Service::start().await;
     let other = one.replica().start().await;
     for number in 0..60 {
@@ -648,7 +653,7 @@ async fn two_replicas_share_the_work_and_double_nothing() {
         let body = json!({"id": format!("evt_{number}"), "type": "invoice.paid"}).to_string();
         assert_eq!(service.post_event(&body).await.status, 200);
     }
-    within("all pages", one.sandbox.until(|sandbox| sandbox.page_count() >= 60)).await;
+    within("all pages exist", one.sandbox.until(|sandbox| sandbox.page_count() >= 60)).await;
     one.stop().await;
     let executions = other.until_finished(60).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"));
@@ -656,7 +661,7 @@ async fn two_replicas_share_the_work_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn stopping_breaks_off_what_outlasts_the_grace_and_the_next_start_finds_its_page() {
+async fn a_delivery_interrupted_by_a_stop_is_found_by_the_next_start() {
     let service = Service::builder().set("SHUTDOWN_GRACE_SECONDS", "1").start().await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
     service.post_event(&payment().body).await;
@@ -676,16 +681,18 @@ async fn stopping_breaks_off_what_outlasts_the_grace_and_the_next_start_finds_it
 }
 
 #[tokio::test]
-async fn no_connection_to_the_database_is_held_while_notion_is_called() {
-    // Four connections, one of which listens: eight slow deliveries leave the others free.
+async fn no_database_connection_is_held_during_a_call_to_notion() {
+    // Four connections, one of which listens for notifications: eight slow deliveries leave the others
+    // free.
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
     for number in 0..8 {
         service.post_event(&json!({"id": format!("evt_{number}")}).to_string()).await;
     }
-    within("eight under way", service.sandbox.until(|sandbox| sandbox.requests_under_way() == 8)).await;
-    // Others have statements now and then; one that a delivery held would stay busy for a minute.
-    within("none is busy", async { while service.database.busy_sessions().await > 0 {} }).await;
+    within("eight are under way", service.sandbox.until(|sandbox| sandbox.requests_under_way() == 8)).await;
+    // Other parts run statements now and then; a connection held by a delivery would stay busy for a
+    // minute.
+    within("no session is busy", async { while service.database.busy_sessions().await > 0 {} }).await;
     assert_eq!(service.sandbox.requests_under_way(), 8);
     assert_eq!(service.get("/api/v1/health").await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! `doctor` and `notion init` as a person runs them: what is told, what is done, how it ends.
+//! `doctor` and `notion init` as commands: their findings, their effects and their exit codes.
 
 use crate::harness::{Database, NOW, Service, eventbridge, output, rows, signed, text, within};
 use axum::Router;
@@ -18,7 +18,7 @@ use tokio::process::Command;
 
 const SECRET: &str = "whsec_0123456789abcdefghijklmnopqrstuv";
 
-/// All that a service needs: a database, a table in Notion, settings in the environment.
+/// A service's prerequisites: a database, a table in Notion, and settings in the environment.
 struct SetUp {
     folder: TempDir,
     database: Database,
@@ -50,7 +50,7 @@ impl SetUp {
         Checked::of(self.command(&[&["doctor", "--json"], args].concat())).await
     }
 
-    /// The same with one setting more.
+    /// The same with one additional setting.
     async fn doctor_with(&self, name: &str, value: &str) -> Checked {
         let mut command = self.command(&["doctor", "--json"]);
         command.env(name, value);
@@ -58,7 +58,7 @@ impl SetUp {
     }
 }
 
-/// What `doctor` found.
+/// The result of `doctor`.
 struct Checked {
     code: Option<i32>,
     report: Value,
@@ -77,7 +77,7 @@ impl Checked {
         sections.flat_map(|section| section["findings"].as_array().unwrap()).collect()
     }
 
-    /// The remedy of the one finding of this level that says so.
+    /// The remedy of the only finding of this level that contains this text.
     fn remedy(&self, level: &str, what: &str) -> &str {
         let found = self
             .findings()
@@ -90,7 +90,7 @@ impl Checked {
 }
 
 #[tokio::test]
-async fn doctor_finds_nothing_to_mend_where_all_is_well_and_writes_nothing() {
+async fn doctor_finds_no_problem_in_a_healthy_setup_and_writes_nothing() {
     let set_up = SetUp::new(Template::Full).await;
     let checked = set_up.doctor(&[]).await;
     assert_eq!((checked.code, &checked.report["result"]), (Some(0), &"good".into()), "{:#}", checked.report);
@@ -99,17 +99,19 @@ async fn doctor_finds_nothing_to_mend_where_all_is_well_and_writes_nothing() {
     }
     let reads = set_up.sandbox.handle().requests();
     assert!(reads.iter().all(|request| request.method == "GET"), "{reads:?}");
-    let said = output(&mut set_up.command(&["doctor"])).await;
-    let said = text(&said.stdout);
+    let printed = output(&mut set_up.command(&["doctor"])).await;
+    let printed = text(&printed.stdout);
     assert!(
-        said.contains("✓ PostgreSQL") && said.contains("All checks passed.") && !said.contains('\u{1b}'),
-        "{said}"
+        printed.contains("✓ PostgreSQL")
+            && printed.contains("All checks passed.")
+            && !printed.contains('\u{1b}'),
+        "{printed}"
     );
-    assert!(!said.contains(SECRET) && !said.contains(notion_sandbox::TOKEN));
+    assert!(!printed.contains(SECRET) && !printed.contains(notion_sandbox::TOKEN));
 }
 
 #[tokio::test]
-async fn doctor_tells_all_that_is_wrong_with_the_settings_at_once() {
+async fn doctor_reports_all_problems_of_the_settings_at_once() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join(".env"), "NOTION_DATABSE_ID=x\nLOG_LEVEL=loud\nPORT=many\n").unwrap();
     let mut command = eventbridge(folder.path());
@@ -134,7 +136,7 @@ async fn doctor_tells_all_that_is_wrong_with_the_settings_at_once() {
 }
 
 #[tokio::test]
-async fn doctor_says_why_the_database_cannot_be_used() {
+async fn doctor_reports_why_the_database_is_unusable() {
     let set_up = SetUp::new(Template::Original).await;
     let nobody = set_up.doctor_with("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none").await;
     assert!(nobody.remedy("problem", "127.0.0.1, port 9").contains("start it"));
@@ -146,7 +148,7 @@ async fn doctor_says_why_the_database_cannot_be_used() {
 }
 
 #[tokio::test]
-async fn doctor_adds_the_missing_columns_only_when_told_to() {
+async fn doctor_adds_missing_columns_only_with_the_option() {
     let set_up = SetUp::new(Template::Plain).await;
     let checked = set_up.doctor(&[]).await;
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
@@ -154,7 +156,7 @@ async fn doctor_adds_the_missing_columns_only_when_told_to() {
 
     let unanswered = output(&mut set_up.command(&["doctor", "--fix"])).await;
     assert!(!unanswered.status.success());
-    assert!(text(&unanswered.stdout).contains("give --yes"), "it stands in the report: {unanswered:?}");
+    assert!(text(&unanswered.stdout).contains("give --yes"), "the report says so: {unanswered:?}");
     assert!(set_up.sandbox.handle().requests().iter().all(|request| request.method == "GET"));
 
     let fixed = set_up.doctor(&["--fix", "--yes"]).await;
@@ -166,7 +168,7 @@ async fn doctor_adds_the_missing_columns_only_when_told_to() {
 }
 
 #[tokio::test]
-async fn a_missing_key_column_is_a_problem_that_can_be_mended() {
+async fn a_missing_key_column_can_be_fixed() {
     let set_up = SetUp::new(Template::Plain).await;
     set_up.sandbox.handle().remove_column(notion_sandbox::DATA_SOURCE_ID, "EventId").unwrap();
     let checked = set_up.doctor(&[]).await;
@@ -177,7 +179,7 @@ async fn a_missing_key_column_is_a_problem_that_can_be_mended() {
 }
 
 #[tokio::test]
-async fn a_column_that_cannot_hold_its_property_is_a_warning() {
+async fn a_column_of_an_unsuitable_type_is_a_warning() {
     let set_up = SetUp::new(Template::Original).await;
     set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Amount", "date").unwrap();
     set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Currency", "formula").unwrap();
@@ -190,7 +192,7 @@ async fn a_column_that_cannot_hold_its_property_is_a_warning() {
 }
 
 #[tokio::test]
-async fn the_write_test_leaves_nothing_behind_and_shows_what_may_not_be_done() {
+async fn the_write_test_cleans_up_and_reports_missing_permissions() {
     let set_up = SetUp::new(Template::Full).await;
     let sandbox = set_up.sandbox.handle();
     let checked = set_up.doctor(&["--write-test"]).await;
@@ -210,7 +212,7 @@ async fn the_write_test_leaves_nothing_behind_and_shows_what_may_not_be_done() {
 }
 
 #[tokio::test]
-async fn whatever_the_database_setting_leads_to_is_named() {
+async fn doctor_names_what_the_database_setting_points_to() {
     let set_up = SetUp::new(Template::Original).await;
     let sandbox = set_up.sandbox.handle();
     let page = format!("https://www.notion.so/Finance-{}", notion_sandbox::PARENT_PAGE_ID.simple());
@@ -236,7 +238,7 @@ async fn whatever_the_database_setting_leads_to_is_named() {
 }
 
 #[tokio::test]
-async fn a_wiki_is_named_as_what_cannot_be_filled() {
+async fn a_wiki_is_reported_as_unsuitable() {
     let set_up = SetUp::new(Template::Original).await;
     set_up
         .sandbox
@@ -261,12 +263,12 @@ async fn two_instances_that_fill_one_table_are_a_warning() {
 }
 
 #[tokio::test]
-async fn notion_init_makes_a_database_that_doctor_finds_nothing_to_mend_in() {
+async fn notion_init_creates_a_database_without_problems() {
     let set_up = SetUp::new(Template::Original).await;
     let mut init = set_up.command(&["notion", "init", "--yes", "--json", "--title", "Takings"]);
     let done = output(init.env_remove("NOTION_DATABASE_ID")).await;
-    let said = text(&done.stderr);
-    assert!(done.status.success() && said.contains("Stripe events  NOTION_DATABASE_ID="), "{said}");
+    let printed = text(&done.stderr);
+    assert!(done.status.success() && printed.contains("Stripe events  NOTION_DATABASE_ID="), "{printed}");
     let made: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!((&made["title"], &made["written_to"]), (&"Takings".into(), &".env".into()));
     let setting = made["setting"].as_str().unwrap();
@@ -281,7 +283,7 @@ async fn notion_init_makes_a_database_that_doctor_finds_nothing_to_mend_in() {
 }
 
 #[tokio::test]
-async fn notion_init_waits_until_something_is_shared() {
+async fn notion_init_waits_until_a_page_is_shared() {
     let set_up = SetUp::new(Template::Original).await;
     let sandbox = set_up.sandbox.handle();
     sandbox.fault(FaultRule::always(Fault::Unshared).on(Route::Search)).unwrap();
@@ -290,29 +292,29 @@ async fn notion_init_waits_until_something_is_shared() {
 
     let mut waiting = set_up.command(&["notion", "init", "--yes", "--wait", "60"]);
     let mut waiting = waiting.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
-    within("it waits", async {
-        while !said.next_line().await.unwrap().unwrap().contains("Looking again") {}
+    let mut printed = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    within("the command waits", async {
+        while !printed.next_line().await.unwrap().unwrap().contains("Looking again") {}
     })
     .await;
     sandbox.clear_faults();
-    let done = within("it goes on", waiting.wait_with_output()).await.unwrap();
+    let done = within("the command continues", waiting.wait_with_output()).await.unwrap();
     assert!(done.status.success() && text(&done.stdout).starts_with("NOTION_DATABASE_ID="));
 }
 
 #[tokio::test]
-async fn notion_init_says_where_a_link_leads_that_is_no_page() {
+async fn notion_init_explains_a_link_that_is_not_a_page() {
     let set_up = SetUp::new(Template::Original).await;
     let database = notion_sandbox::DATABASE_ID.simple();
     let view = "f".repeat(32);
-    for (link, said) in [
+    for (link, message) in [
         (format!("https://www.notion.so/acme/{database}?v={view}"), "leads to a database"),
         ("https://www.notion.so/acme".to_owned(), "no link to a page"),
         ("0".repeat(32), "no such page is shared"),
     ] {
         let done = output(&mut set_up.command(&["notion", "init", "--yes", "--page", &link])).await;
-        let told = text(&done.stderr);
-        assert!(!done.status.success() && told.contains(said), "{link}: {told}");
+        let printed = text(&done.stderr);
+        assert!(!done.status.success() && printed.contains(message), "{link}: {printed}");
     }
     let page = format!("https://acme.notion.site/Finance-{}?pvs=4", notion_sandbox::PARENT_PAGE_ID.simple());
     let done = output(&mut set_up.command(&["notion", "init", "--page", &page])).await;
@@ -321,15 +323,15 @@ async fn notion_init_says_where_a_link_leads_that_is_no_page() {
 }
 
 #[tokio::test]
-async fn doctor_tells_in_plain_words_why_webhooks_are_rejected() {
+async fn doctor_explains_why_webhooks_are_rejected() {
     let service = Service::start().await;
-    // As Stripe writes it: two blanks for each level.
+    // In Stripe's layout: indented by two spaces per level.
     let body = "{\n  \"id\": \"evt_1\",\n  \"object\": \"event\",\n  \"livemode\": false\n}";
     let (mut parts, body) = signed(body).into_parts();
     let foreign = stripe::sign("whsec_of_another_endpoint", br#"{"id":"evt_1"}"#, NOW);
     parts.headers.insert("stripe-signature", foreign.parse().unwrap());
     service.call(Request::from_parts(parts, body)).await.problem(400);
-    within("it is written down", async {
+    within("the rejection is recorded", async {
         while service.database.count(rows::rejections()).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -344,12 +346,12 @@ async fn doctor_tells_in_plain_words_why_webhooks_are_rejected() {
 }
 
 #[tokio::test]
-async fn doctor_takes_a_strangers_requests_for_no_problem() {
+async fn unsigned_requests_of_third_parties_are_not_a_problem() {
     let service = Service::start().await;
     let garbage =
         Request::post("/api/v1/webhooks/stripe").header("host", "localhost").body("nonsense".into());
     service.call(garbage.unwrap()).await.problem(400);
-    within("it is written down", async {
+    within("the rejection is recorded", async {
         while service.database.count(rows::rejections()).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -361,12 +363,12 @@ async fn doctor_takes_a_strangers_requests_for_no_problem() {
 }
 
 #[tokio::test]
-async fn doctor_sends_a_test_alert_and_says_who_took_it() {
+async fn doctor_sends_a_test_alert_and_names_the_receiver() {
     let set_up = SetUp::new(Template::Original).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let app = Router::new().route("/hook", post(async move |body: String| told.send(body).unwrap()));
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let app = Router::new().route("/hook", post(async move |body: String| sender.send(body).unwrap()));
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let test = async |url: &str| {
         let mut command = set_up.command(&["doctor", "--json", "--alert-test"]);
@@ -374,7 +376,7 @@ async fn doctor_sends_a_test_alert_and_says_who_took_it() {
         Checked::of(command).await
     };
     test(&url).await.remedy("good", "accepted a test alert");
-    assert!(heard.recv().await.unwrap().contains("A test."));
+    assert!(receiver.recv().await.unwrap().contains("A test."));
     let refused = test(&url.replace("/hook", "/secret-elsewhere")).await;
     assert!(refused.remedy("problem", "no test alert was sent").contains("ALERT_URL"));
     assert!(!refused.report.to_string().contains("secret-elsewhere"), "{:#}", refused.report);

@@ -1,4 +1,5 @@
-//! A second page of one key: the oldest stays, ours goes to the trash, a person's is left alone.
+//! A second page of one key: the oldest stays, our own goes to the trash, and a user's page is left
+//! alone.
 
 use crate::harness::rows::Set;
 use crate::harness::{NOW, Service, ServiceBuilder, rows, within};
@@ -12,7 +13,7 @@ fn in_mode(mode: &str) -> ServiceBuilder {
     Service::builder().set("NOTION_MODE", mode).template(Template::Full)
 }
 
-/// A state of a payment: its amount tells which one.
+/// A state of a payment, identified by its amount.
 fn payment(event: &str, created: i64, amount: i64) -> String {
     json!({"id": event, "object": "event", "type": "payment_intent.amount_capturable_updated", "created": created,
            "livemode": false, "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": amount,
@@ -20,7 +21,7 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
     .to_string()
 }
 
-/// A page of the key of `payment`, made by somebody else than this service.
+/// A page with the key of `payment`, created outside this service.
 fn add_page(service: &Service, mode: &str, author: Author) -> Uuid {
     let (column, key) = if mode == "event" { ("EventId", "evt_1") } else { ("ObjectId", "pi_1") };
     let properties = json!({ column: { "rich_text": [{ "text": { "content": key } }] } });
@@ -29,26 +30,26 @@ fn add_page(service: &Service, mode: &str, author: Author) -> Uuid {
 }
 
 /// The pages outside the trash.
-fn standing(service: &Service) -> Vec<SandboxPage> {
+fn untrashed(service: &Service) -> Vec<SandboxPage> {
     service.sandbox.pages().into_iter().filter(|page| !page.in_trash).collect()
 }
 
-/// The page that counts: Notion tells whole minutes, so the id decides within one.
+/// The page to keep: Notion's times have whole minutes, so the id decides within one.
 fn oldest(service: &Service) -> Uuid {
     let pages = service.sandbox.pages();
     let age = |page: &&SandboxPage| (page.json["created_time"].as_str().unwrap().to_owned(), page.id);
     pages.iter().min_by_key(age).unwrap().id
 }
 
-/// In event mode nothing is looked for before the first write: so that one is lost.
-fn have_it_look(service: &Service, mode: &str) {
+/// In event mode there is no lookup before the first write, so that write is lost.
+fn force_lookup(service: &Service, mode: &str) {
     if mode == "event" {
         service.sandbox.fault(FaultRule::once(Fault::Drop).on(Route::Create)).unwrap();
     }
 }
 
 #[tokio::test]
-async fn of_several_pages_the_oldest_stays_and_only_those_of_ours_alone_are_trashed() {
+async fn of_duplicate_pages_the_oldest_stays_and_only_our_own_are_trashed() {
     for mode in MODES {
         let service = in_mode(mode).start().await;
         let ours = [(); 3].map(|()| add_page(&service, mode, Author::Bot));
@@ -57,7 +58,7 @@ async fn of_several_pages_the_oldest_stays_and_only_those_of_ours_alone_are_tras
         let note = json!({ "Description": { "rich_text": [{ "text": { "content": "call them" } }] } });
         service.sandbox.edit_page(edited, &note).unwrap();
         let oldest = oldest(&service);
-        have_it_look(&service, mode);
+        force_lookup(&service, mode);
         service.post_event(&payment("evt_1", NOW, 100)).await;
         let execution = service.until_finished(1).await.remove(0);
         assert_eq!(execution["status"], "success", "{mode}");
@@ -66,28 +67,28 @@ async fn of_several_pages_the_oldest_stays_and_only_those_of_ours_alone_are_tras
             let is_trashed = page.id != oldest && ours.contains(&page.id);
             assert_eq!(page.in_trash, is_trashed, "{mode}: {}", page.json);
         }
-        assert!(standing(&service).iter().any(|page| page.id == theirs), "{mode}");
+        assert!(untrashed(&service).iter().any(|page| page.id == theirs), "{mode}");
     }
 }
 
 #[tokio::test]
-async fn a_second_page_that_cannot_be_trashed_fails_no_delivery() {
+async fn a_duplicate_page_that_cannot_be_trashed_does_not_fail_the_delivery() {
     for route in [Route::Update, Route::Me] {
         let service = in_mode("event").start().await;
         for _ in 0..2 {
             add_page(&service, "event", Author::Bot);
         }
         service.sandbox.fault(FaultRule::always(Fault::Error { status: 500 }).on(route)).unwrap();
-        have_it_look(&service, "event");
+        force_lookup(&service, "event");
         service.post_event(&payment("evt_1", NOW, 100)).await;
         let execution = service.until_finished(1).await.remove(0);
         assert_eq!(execution["status"], "success", "{route:?}");
-        assert_eq!(standing(&service).len(), 2, "{route:?}");
+        assert_eq!(untrashed(&service).len(), 2, "{route:?}");
     }
 }
 
 #[tokio::test]
-async fn a_first_page_that_turns_up_after_a_second_was_made_leaves_one_that_shows_the_newest_state() {
+async fn a_late_first_page_and_a_second_one_are_merged_into_the_newest_state() {
     for first in [
         vec![Fault::DropThenWrite { delay_ms: 1300 }],
         vec![Fault::DropAfterWrite, Fault::QueryLag { delay_ms: 1300 }],
@@ -100,7 +101,7 @@ async fn a_first_page_that_turns_up_after_a_second_was_made_leaves_one_that_show
             service.post_event(&payment("evt_1", NOW, 100)).await;
             let is_sent = |sandbox: &SandboxHandle| sandbox.faults().is_empty();
             within("the first write is in doubt", service.sandbox.until(is_sent)).await;
-            // The second write is answered late: the first one turns up meanwhile.
+            // The response to the second write is late: the first write lands meanwhile.
             service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 900 }).on(Route::Create)).unwrap();
             let events = if mode == "event" { 1 } else { 2 };
             if mode == "object" {
@@ -109,8 +110,8 @@ async fn a_first_page_that_turns_up_after_a_second_was_made_leaves_one_that_show
             let executions = service.until_finished(events).await;
             let newest: &Value = executions.last().unwrap();
             assert_eq!(newest["status"], "success", "{mode}, {first:?}");
-            assert_eq!(service.sandbox.pages().len(), 2, "{mode}, {first:?}: both are there");
-            let left = standing(&service);
+            assert_eq!(service.sandbox.pages().len(), 2, "{mode}, {first:?}: both pages exist");
+            let left = untrashed(&service);
             assert_eq!(left.len(), 1, "{mode}, {first:?}");
             assert_eq!(newest["remote_id"], left[0].id.to_string(), "{mode}, {first:?}");
             assert_eq!(left[0].id, oldest(&service), "{mode}, {first:?}");
@@ -120,22 +121,22 @@ async fn a_first_page_that_turns_up_after_a_second_was_made_leaves_one_that_show
 }
 
 #[tokio::test]
-async fn a_page_that_bears_another_key_is_neither_taken_nor_trashed() {
+async fn a_page_with_another_key_is_neither_used_nor_trashed() {
     for mode in MODES {
         let service = in_mode(mode).start().await;
         let other = payment("evt_0", NOW, 900).replace("pi_1", "pi_0");
         service.post_event(&other).await;
         service.until_finished(1).await;
-        // What the instance knows of it is lost.
+        // The record of its page is lost.
         let forgotten = rows::executions().set(&[Set::NoPage, Set::NoLane]);
         service.database.change(forgotten).await;
         service.sandbox.fault(FaultRule::always(Fault::Unfiltered).on(Route::Query)).unwrap();
-        have_it_look(&service, mode);
+        force_lookup(&service, mode);
         service.post_event(&payment("evt_1", NOW, 100)).await;
         let executions = service.until_finished(2).await;
         assert_eq!(executions[1]["status"], "success", "{mode}");
         let mut amounts: Vec<_> =
-            standing(&service).iter().map(|page| page.text("Amount").unwrap().to_owned()).collect();
+            untrashed(&service).iter().map(|page| page.text("Amount").unwrap().to_owned()).collect();
         amounts.sort();
         assert_eq!(amounts, ["1", "9"], "{mode}");
     }

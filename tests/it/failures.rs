@@ -1,4 +1,4 @@
-//! Failures: which are one group, what they tell, and who knows of them.
+//! Failures: their groups, their details and their acknowledgement.
 
 use crate::harness::rows::Ended;
 use crate::harness::{Answer, Service, rows, within};
@@ -14,7 +14,7 @@ fn invoice(number: usize, object: &str, currency: &str) -> String {
     .to_string()
 }
 
-/// Has Notion refuse the next page with this message, also when the columns were read anew.
+/// Makes Notion refuse the next page with this message, also after the columns are read again.
 async fn refused(service: &Service, message: &str, body: &str, finished: usize) {
     let fault = Fault::Invalid { message: message.to_owned() };
     service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
@@ -37,7 +37,7 @@ async fn acknowledge(service: &Service, group: &str, body: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn failures_of_one_cause_are_one_group_with_the_money_concerned_and_a_remedy() {
+async fn failures_of_one_cause_form_a_group_with_their_amount_and_a_remedy() {
     let service = Service::start().await;
     for (number, object, currency) in
         [(1, "in_1", "eur"), (2, "in_1", "eur"), (3, "in_2", "eur"), (4, "in_3", "jpy")]
@@ -93,7 +93,7 @@ async fn failures_of_one_cause_are_one_group_with_the_money_concerned_and_a_reme
 }
 
 #[tokio::test]
-async fn who_acknowledges_a_group_is_written_down_and_a_later_failure_is_news_again() {
+async fn an_acknowledgement_is_audited_and_a_later_failure_reopens_the_group() {
     let service = Service::start().await;
     refused(&service, "This is wrong.", &invoice(1, "in_1", "eur"), 1).await;
     let key = groups(&service, "").await[0]["group"].as_str().unwrap().to_owned();
@@ -123,11 +123,11 @@ async fn who_acknowledges_a_group_is_written_down_and_a_later_failure_is_news_ag
     refused(&service, "This is wrong.", &invoice(2, "in_2", "eur"), 2).await;
     let news = groups(&service, "?acknowledged=false").await;
     assert_eq!((news[0]["group"].as_str(), news[0]["count"].clone()), (Some(key.as_str()), json!(2)));
-    assert_eq!(news[0]["note"], "The column was a text.", "what was known of it is still told");
+    assert_eq!(news[0]["note"], "The column was a text.", "the earlier note is still included");
 }
 
 #[tokio::test]
-async fn an_acknowledgement_can_be_taken_back_and_that_is_written_down_once() {
+async fn a_revoked_acknowledgement_is_audited_once() {
     let service = Service::start().await;
     refused(&service, "This is wrong.", &invoice(1, "in_1", "eur"), 1).await;
     let before = groups(&service, "").await[0].clone();
@@ -148,7 +148,7 @@ async fn an_acknowledgement_can_be_taken_back_and_that_is_written_down_once() {
 }
 
 #[tokio::test]
-async fn what_had_failed_before_there_were_groups_gets_the_same_one() {
+async fn an_ungrouped_failure_gets_the_same_group() {
     let service = Service::start().await;
     refused(&service, "Page 123456789a is wrong.", &invoice(1, "in_1", "eur"), 1).await;
     refused(&service, "Page 123456789b is wrong.", &invoice(2, "in_2", "eur"), 2).await;
@@ -171,7 +171,7 @@ async fn what_had_failed_before_there_were_groups_gets_the_same_one() {
 }
 
 #[tokio::test]
-async fn groups_stand_by_when_they_were_last_seen_and_keep_their_places_while_people_page() {
+async fn groups_are_paged_by_last_seen_without_moving() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let fail = async |group: &str, minutes: u64| {
         service.database.change(rows::failure_group(group, "x", group)).await;
@@ -188,7 +188,8 @@ async fn groups_stand_by_when_they_were_last_seen_and_keep_their_places_while_pe
     };
     let (first, next) = page("").await;
     assert_eq!(first, ["a", "d"]);
-    // One of the second page is seen again, and a new one comes: neither moves what is paged through.
+    // One of the second page is seen again, and a new one arrives: neither changes the pages already
+    // begun.
     fail("c", 0).await;
     fail("e", 0).await;
     let (second, end) = page(&format!("&cursor={}", next.unwrap())).await;

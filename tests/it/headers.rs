@@ -1,4 +1,4 @@
-//! What every answer tells a browser, whoever asked and whatever came of it.
+//! The security headers of every response, for any caller and any result.
 
 use crate::harness::{Answer, Service, signed};
 use axum::http::Method;
@@ -7,7 +7,7 @@ const KEY: &str = "read-0123456789abcdef0123456789abcdef";
 
 const ASSET: &str = "/assets/";
 
-/// An address of each part, and one of nothing.
+/// A path of each part, and an unknown one.
 const PLACES: [&str; 11] = [
     "/",
     "/login",
@@ -41,7 +41,7 @@ async fn answers(service: &Service) -> Vec<(String, Answer)> {
 }
 
 #[tokio::test]
-async fn every_answer_is_guessed_at_framed_and_kept_by_nobody() {
+async fn no_response_may_be_sniffed_framed_or_cached() {
     let service = Service::builder().production().set("API_KEYS", &format!("ops:read:{KEY}")).start().await;
     for (place, answer) in answers(&service).await {
         let header = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
@@ -49,7 +49,7 @@ async fn every_answer_is_guessed_at_framed_and_kept_by_nobody() {
         assert_eq!(header("x-frame-options").as_deref(), Some("DENY"), "{place}");
         let policy = header("content-security-policy").unwrap_or_default();
         assert!(policy.contains("frame-ancestors 'none'"), "{place}: {policy}");
-        // Nothing runs or is loaded that does not come from here, on the pages of Swagger UI too.
+        // Only this origin's content runs or loads, on the pages of Swagger UI too.
         let default = if place == "/docs/" && answer.status == 200 { "'self'" } else { "'none'" };
         assert!(policy.contains(&format!("default-src {default}")), "{place}: {policy}");
         assert!(header("referrer-policy").is_some(), "{place}");
@@ -60,24 +60,28 @@ async fn every_answer_is_guessed_at_framed_and_kept_by_nobody() {
         } else {
             assert_eq!(kept, "no-store", "{place}");
         }
-        assert_eq!(header("strict-transport-security"), None, "{place}: nothing says that it is HTTPS");
+        assert_eq!(
+            header("strict-transport-security"),
+            None,
+            "{place}: the request is not known to be HTTPS"
+        );
     }
 }
 
 #[tokio::test]
-async fn who_came_by_https_is_told_to_come_so_again() {
+async fn https_requests_get_strict_transport_security() {
     let service = Service::start().await;
-    for (said, expected) in [("https", true), ("HTTPS, http", true), ("http", false), ("http, https", false)]
+    for (proto, expected) in [("https", true), ("HTTPS, http", true), ("http", false), ("http, https", false)]
     {
-        let answer = service.send(Method::GET, "/livez", &[("x-forwarded-proto", said)]).await;
-        assert_eq!(answer.headers.contains_key("strict-transport-security"), expected, "{said}");
+        let answer = service.send(Method::GET, "/livez", &[("x-forwarded-proto", proto)]).await;
+        assert_eq!(answer.headers.contains_key("strict-transport-security"), expected, "{proto}");
     }
     let public = service.replica().set("PUBLIC_URL", "https://events.example.com").start().await;
     assert!(public.get("/livez").await.headers.contains_key("strict-transport-security"));
 }
 
 #[tokio::test]
-async fn no_other_origin_is_let_in() {
+async fn no_other_origin_is_allowed() {
     let service = Service::builder().production().set("API_KEYS", &format!("ops:read:{KEY}")).start().await;
     let bearer = format!("Bearer {KEY}");
     for place in PLACES {

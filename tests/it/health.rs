@@ -1,11 +1,12 @@
-//! Health and probes: the same assessment as everywhere, without a key, and cheap however many ask.
+//! Health and probes: the same assessment as everywhere, without a key, and cheap for any number of
+//! requests.
 
 use crate::harness::{Service, rows, within};
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// The matters of the findings.
+/// The subjects of the findings.
 fn about(health: &Value) -> Vec<&str> {
     health["troubles"].as_array().unwrap().iter().map(|trouble| trouble["about"].as_str().unwrap()).collect()
 }
@@ -17,11 +18,11 @@ async fn post(service: &Service, id: &str) {
 }
 
 #[tokio::test]
-async fn while_no_worker_runs_health_is_degraded_and_says_what_to_do() {
+async fn without_a_worker_health_is_degraded_with_a_remedy() {
     let service = Service::start().await;
-    let told = within("nobody beats", async {
+    let report = within("no heartbeat is seen", async {
         loop {
-            // The worker goes on beating, so it is silent for a moment at a time.
+            // The worker keeps sending heartbeats, so it is silent only briefly.
             service.database.change(rows::silence_workers(Duration::from_mins(1))).await;
             let health = service.get("/api/v1/health").await;
             assert_eq!(health.status, 200);
@@ -33,15 +34,15 @@ async fn while_no_worker_runs_health_is_degraded_and_says_what_to_do() {
         }
     })
     .await;
-    assert_eq!((&told["status"], &told["database"]), (&json!("degraded"), &json!("ok")));
-    let trouble = &told["troubles"][0];
+    assert_eq!((&report["status"], &report["database"]), (&json!("degraded"), &json!("ok")));
+    let trouble = &report["troubles"][0];
     assert_eq!((&trouble["level"], &trouble["says"]), (&json!("critical"), &json!("No worker is running")));
-    assert!(trouble["remedy"].as_str().unwrap().contains("log"), "{told}");
-    service.until_health("it beats again", |health| health["status"] == "ok").await;
+    assert!(trouble["remedy"].as_str().unwrap().contains("log"), "{report}");
+    service.until_health("heartbeats are seen again", |health| health["status"] == "ok").await;
 }
 
 #[tokio::test]
-async fn an_old_backlog_and_failures_degrade_health_without_a_number_of_theirs() {
+async fn an_old_backlog_and_failures_degrade_health_without_counts() {
     let service = Service::start().await;
     service.until_health("it works", |health| health["status"] == "ok").await;
     let refusal = Fault::Invalid { message: "This is refused.".into() };
@@ -49,25 +50,25 @@ async fn an_old_backlog_and_failures_degrade_health_without_a_number_of_theirs()
     post(&service, "evt_1").await;
     service.until_finished(1).await;
     service.database.change(rows::waiting_since(Duration::from_mins(20))).await;
-    let told = service.until_health("both are seen", |health| about(health).len() == 2).await;
-    assert_eq!((about(&told), &told["status"]), (vec!["backlog", "failures"], &json!("degraded")));
+    let report = service.until_health("both are seen", |health| about(health).len() == 2).await;
+    assert_eq!((about(&report), &report["status"]), (vec!["backlog", "failures"], &json!("degraded")));
     for hidden in ["58.45", "EUR", "20 min", "evt_1"] {
-        assert!(!told.to_string().contains(hidden), "{hidden} in {told}");
+        assert!(!report.to_string().contains(hidden), "{hidden} in {report}");
     }
 }
 
 #[tokio::test]
-async fn where_counting_takes_too_long_the_database_is_not_said_to_be_away() {
-    // The claim, the rescue and the alerts wait for the lock as well, each on a connection.
+async fn a_slow_count_does_not_report_the_database_as_down() {
+    // The claim, the rescue and the alerts also wait for the lock, each on a connection.
     let service = Service::builder().default_connections().start().await;
     let lock = service.database.hold_lock(rows::executions()).await;
     let began = Instant::now();
     let (health, ready, scrape) =
         tokio::join!(service.get("/api/v1/health"), service.get("/readyz"), service.get("/metrics"));
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
-    let told = health.json();
+    let report = health.json();
     assert_eq!(
-        (health.status.as_u16(), &told["database"], about(&told)),
+        (health.status.as_u16(), &report["database"], about(&report)),
         (200, &json!("ok"), vec!["unknown"])
     );
     assert_eq!((ready.status.as_u16(), &ready.json()["database"]), (200, &json!("ok")));
@@ -78,7 +79,7 @@ async fn where_counting_takes_too_long_the_database_is_not_said_to_be_away() {
 }
 
 #[tokio::test]
-async fn what_people_read_slowly_takes_no_process_out_of_service() {
+async fn slow_reads_do_not_make_a_process_unready() {
     let service = Service::start().await;
     let lock = service.database.hold_lock(rows::events()).await;
     let lists = (0..8).map(|_| service.get("/api/v1/events"));

@@ -1,4 +1,4 @@
-//! What strangers and odd senders may send: nothing of it breaks, or makes anything grow.
+//! Hostile and malformed requests: none breaks the service or makes its state grow.
 
 use crate::harness::{Answer, Service, signed, within};
 use axum::http::Method;
@@ -7,7 +7,7 @@ use std::iter::repeat_n;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Deeper than any parser that calls itself would bear.
+/// Deeper than any recursive parser could handle.
 const DEEP: usize = 100_000;
 
 fn lists(depth: usize) -> String {
@@ -22,9 +22,9 @@ fn ok(answer: &Answer) {
     assert_eq!(answer.status, 200, "{}", answer.body.chars().take(300).collect::<String>());
 }
 
-/// Stripe sends nothing of the kind, and what it signs is stored as it came.
+/// Stripe never sends this, and a signed body is stored unchanged.
 #[tokio::test]
-async fn a_signed_event_that_is_absurdly_deep_is_stored_shown_and_delivered_as_far_as_it_tells() {
+async fn a_very_deep_signed_event_is_stored_shown_and_delivered() {
     for mode in ["event", "object"] {
         let service = Service::builder().set("NOTION_MODE", mode).template(notion_sandbox::Template::Full);
         let service = service.start().await;
@@ -60,7 +60,7 @@ async fn a_signed_event_that_is_absurdly_deep_is_stored_shown_and_delivered_as_f
 }
 
 #[tokio::test]
-async fn what_is_deep_and_no_event_is_refused_with_a_reason() {
+async fn a_very_deep_body_that_is_not_an_event_is_rejected() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for (body, expected) in [
         (lists(DEEP), "body_not_an_event"),
@@ -75,12 +75,12 @@ async fn what_is_deep_and_no_event_is_refused_with_a_reason() {
     parts.headers.remove("stripe-signature");
     let unsigned = axum::http::Request::from_parts(parts, body);
     assert_eq!(service.call(unsigned).await.problem(400), "signature_missing");
-    // What was rejected is looked at for its cause.
+    // A rejected request is examined for its cause.
     ok(&service.get("/api/v1/rejections").await);
 }
 
 #[tokio::test]
-async fn addresses_and_queries_of_any_kind_are_no_fault_of_ours() {
+async fn no_path_or_query_causes_a_server_error() {
     let service = Service::start().await;
     let long = "x".repeat(12_000);
     let many = repeat_n("type=*.a*b*c*d*e*", 500).collect::<Vec<_>>().join("&");
@@ -149,7 +149,7 @@ async fn addresses_and_queries_of_any_kind_are_no_fault_of_ours() {
 }
 
 #[tokio::test]
-async fn strangers_add_nothing_to_what_is_counted() {
+async fn unknown_sources_add_no_metric_labels() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let series = async || service.get("/metrics").await.body.lines().count();
     let before = series().await;
@@ -159,12 +159,12 @@ async fn strangers_add_nothing_to_what_is_counted() {
         service.send(Method::from_bytes(format!("M{number}").as_bytes()).unwrap(), "/livez", &[]).await;
     }
     assert_eq!(series().await, before);
-    let kept = service.get("/api/v1/rejections").await.json();
-    assert!(!json!(kept).to_string().contains("source-"), "{kept}");
+    let rejections = service.get("/api/v1/rejections").await.json();
+    assert!(!json!(rejections).to_string().contains("source-"), "{rejections}");
 }
 
 #[tokio::test]
-async fn odd_targets_and_methods_are_answered_and_break_nothing() {
+async fn unusual_targets_and_methods_are_answered() {
     let service = Service::start().await;
     let listening = service.listen(0).await;
     for line in [

@@ -1,6 +1,6 @@
-//! From the request to the committed row: what 200 promises, and what everything else does not.
+//! From the request to the committed row: what 200 guarantees, and what other statuses do not.
 
-use crate::harness::rows::HeldUpWrite;
+use crate::harness::rows::OpenWrite;
 use crate::harness::{Answer, NOW, SECRET, Service, recorded, rows, signed, within};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -35,7 +35,7 @@ async fn a_signed_event_is_committed_with_its_execution_before_the_answer() {
 }
 
 #[tokio::test]
-async fn the_body_is_kept_byte_for_byte_and_can_be_verified_again() {
+async fn the_body_is_stored_byte_for_byte_and_can_be_verified_again() {
     let service = Service::start().await;
     let body =
         "{ \"id\" : \"evt_odd\",\n\t\"type\":\"x\\u0000y\", \"n\": 1.0e2, \"é\": \"\\ud83d\\ude00\" }\n";
@@ -50,7 +50,7 @@ async fn the_body_is_kept_byte_for_byte_and_can_be_verified_again() {
 }
 
 #[tokio::test]
-async fn a_hundred_copies_at_once_are_one_row_and_all_are_answered_200() {
+async fn concurrent_copies_are_one_row_and_all_succeed() {
     let service = Service::start().await;
     let body = event("evt_many");
     let answers = join_all((0..100).map(|_| service.post_event(&body))).await;
@@ -63,7 +63,7 @@ async fn a_hundred_copies_at_once_are_one_row_and_all_are_answered_200() {
 }
 
 #[tokio::test]
-async fn copies_at_two_replicas_at_once_are_one_row() {
+async fn concurrent_copies_at_two_replicas_are_one_row() {
     let one = Service::start().await;
     let other = one.replica().start().await;
     for number in 0..20 {
@@ -87,7 +87,7 @@ async fn a_duplicate_with_another_body_changes_nothing() {
 }
 
 #[tokio::test]
-async fn each_rejection_says_which_check_failed_and_stores_nothing() {
+async fn each_rejection_names_the_failed_check_and_stores_nothing() {
     let service = Service::start().await;
     let body = event("evt_1");
     let request = |signature: Option<String>| {
@@ -117,7 +117,7 @@ async fn each_rejection_says_which_check_failed_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_of_two_mebibytes_is_taken_and_a_byte_more_is_not() {
+async fn a_body_over_2_mib_is_rejected_with_413() {
     const MAX: usize = 2 * 1024 * 1024;
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let padded = |id: &str, length: usize| {
@@ -140,7 +140,7 @@ async fn a_body_of_two_mebibytes_is_taken_and_a_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn bodies_of_unannounced_length_take_no_more_room_than_they_need() {
+async fn a_body_without_declared_length_reserves_only_its_size() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let answers = join_all((0..200).map(|number| {
         let body = event(&format!("evt_{number}"));
@@ -152,7 +152,7 @@ async fn bodies_of_unannounced_length_take_no_more_room_than_they_need() {
 }
 
 #[tokio::test]
-async fn senders_that_announce_much_and_send_nothing_keep_nobody_out() {
+async fn large_declared_lengths_without_bodies_do_not_block_others() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let silent = || {
         let request = Request::post("/api/v1/webhooks/stripe")
@@ -169,7 +169,7 @@ async fn senders_that_announce_much_and_send_nothing_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_reached_is_503_and_nothing_is_lost_when_it_is_sent_again() {
+async fn without_a_database_an_event_is_shed_until_it_can_be_stored() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let away = service.replica().set("DESTINATIONS", "").without_database().start().await;
     let answer = away.post_event(&event("evt_1")).await;
@@ -179,7 +179,7 @@ async fn a_database_that_cannot_be_reached_is_503_and_nothing_is_lost_when_it_is
 }
 
 #[tokio::test]
-async fn stopping_commits_and_answers_what_waits_though_a_client_holds_on() {
+async fn stopping_commits_and_answers_queued_events_despite_open_connections() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let (database, router) = (service.database.clone(), service.router.clone());
     let body = event("evt_last");
@@ -190,14 +190,14 @@ async fn stopping_commits_and_answers_what_waits_though_a_client_holds_on() {
         }
     }
     drop(last);
-    // The router, and with it the way to the writers, is still held by a connection.
+    // A connection still holds the router, and with it the channel to the writers.
     service.stop().await;
     drop(router);
     assert_eq!(database.count(rows::events()).await, 1);
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_a_problem_and_stores_nothing() {
+async fn an_incomplete_body_is_rejected_and_stores_nothing() {
     let service = Service::start().await;
     let chunks = stream::iter([Ok("{\"id\":".to_owned()), Err(std::io::Error::other("gone"))]);
     let broken = signed("{\"id\":").map(|_| Body::from_stream(chunks));
@@ -206,12 +206,12 @@ async fn a_body_that_breaks_off_is_a_problem_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_does_not_take_its_event_with_it() {
+async fn an_event_is_committed_even_if_its_client_disconnects() {
     let service = Service::start().await;
     for number in 0..50 {
         let body = event(&format!("evt_{number}"));
         let mut request = Box::pin(service.post_event(&body));
-        // Polled until the event is handed over, then dropped as axum does when a client hangs up.
+        // Polled until the event is handed over, then dropped as axum does when a client disconnects.
         for _ in 0..3 {
             if futures_util::poll!(&mut request).is_ready() {
                 break;
@@ -224,7 +224,7 @@ async fn a_client_that_goes_away_does_not_take_its_event_with_it() {
 }
 
 #[tokio::test]
-async fn a_row_that_the_database_refuses_fails_alone() {
+async fn a_row_that_the_database_rejects_fails_alone() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     service.database.change(rows::refuse_events_of("refused")).await;
     let answers = join_all((0..64).map(|number| {
@@ -244,7 +244,7 @@ async fn a_row_that_the_database_refuses_fails_alone() {
 }
 
 #[tokio::test]
-async fn without_its_tables_the_database_counts_as_away_and_the_answer_is_503_with_retry_after() {
+async fn without_tables_an_event_is_shed_with_retry_after() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     service.database.change(rows::hide_schema()).await;
     let answer = service.post_event(&event("evt_1")).await;
@@ -255,7 +255,7 @@ async fn without_its_tables_the_database_counts_as_away_and_the_answer_is_503_wi
 }
 
 #[tokio::test]
-async fn an_event_that_no_destination_wants_is_stored_without_an_execution() {
+async fn an_event_without_a_matching_destination_is_stored_without_an_execution() {
     let service = Service::builder()
         .set("NOTION_EVENT_TYPES", "@invoices,charge.refunded")
         .set("NOTION_LIVEMODE", "live")
@@ -286,7 +286,7 @@ async fn an_unknown_source_is_not_found() {
 }
 
 #[tokio::test]
-async fn every_recorded_event_and_object_goes_in_and_becomes_a_page() {
+async fn every_recorded_event_and_object_becomes_a_page() {
     let service = Service::builder().template(notion_sandbox::Template::Full).start().await;
     let bodies = every_body();
     for chunk in bodies.chunks(20) {
@@ -313,7 +313,7 @@ fn every_body() -> Vec<String> {
     if let Some(folder) = recorded("stripe-events") {
         let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
         files.sort();
-        // Some recordings share an id, so each gets one of its own.
+        // Some recordings share an id, so each gets its own.
         bodies.extend(files.iter().enumerate().map(|(number, file)| {
             let mut event: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
             event["id"] = json!(format!("evt_recorded_{number}"));
@@ -339,7 +339,7 @@ fn id_of(body: &str) -> String {
 }
 
 #[tokio::test]
-async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_left() {
+async fn bodies_reserve_memory_as_they_arrive_and_are_shed_when_the_budget_is_used() {
     use eventbridge::ingest::{WriteError, Writer, WriterSettings};
     use eventbridge::store::Notifier;
     use tokio_util::sync::CancellationToken;
@@ -360,13 +360,13 @@ async fn bodies_take_memory_as_they_come_and_are_turned_away_when_there_is_none_
 }
 
 #[tokio::test]
-async fn an_event_waits_for_no_writer_that_is_held_up() {
+async fn a_blocked_writer_does_not_delay_other_events() {
     let service = Service::start().await;
-    let other = HeldUpWrite::of(&service.database, "evt_held_up").await;
+    let other = OpenWrite::of(&service.database, "evt_held_up").await;
     let held_up = event("evt_held_up");
     let held_up = service.post_event(&held_up);
     let meanwhile = async {
-        within("it waits for the other", async {
+        within("the writer is blocked", async {
             while service.database.sessions_waiting_for_a_lock("incoming").await == 0 {}
         })
         .await;
@@ -378,7 +378,7 @@ async fn an_event_waits_for_no_writer_that_is_held_up() {
 }
 
 #[tokio::test]
-async fn those_who_hold_much_and_send_no_more_make_room_for_others() {
+async fn stalled_uploads_release_their_memory() {
     const LARGE: usize = 2 * 1024 * 1024;
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let stalled = || {
@@ -388,7 +388,7 @@ async fn those_who_hold_much_and_send_no_more_make_room_for_others() {
         );
         Box::pin(service.call(signed("").map(|_| Body::from_stream(mostly))))
     };
-    // As many as the memory for bodies holds.
+    // As many as fit in the body budget.
     let mut waiting: Vec<_> = (0..23).map(|_| stalled()).collect();
     for request in &mut waiting {
         assert!(futures_util::poll!(request).is_pending());
@@ -399,14 +399,14 @@ async fn those_who_hold_much_and_send_no_more_make_room_for_others() {
         let service = &service;
         async move { service.post_event(&body).await }
     }));
-    let turned_away = async {
+    let shed = async {
         let (first, ..) = futures_util::future::select_all(waiting.iter_mut()).await;
         first
     };
-    let (answers, turned_away) = futures_util::future::join(answers, turned_away).await;
+    let (answers, shed) = futures_util::future::join(answers, shed).await;
     for answer in &answers {
         assert_received(answer, true);
     }
-    assert_eq!(turned_away.problem(503), "unavailable");
-    assert_eq!(turned_away.headers["retry-after"], "5");
+    assert_eq!(shed.problem(503), "unavailable");
+    assert_eq!(shed.headers["retry-after"], "5");
 }

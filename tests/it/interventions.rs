@@ -1,4 +1,4 @@
-//! What people do by hand: cancel, pause and resume, retry and replay many, and what the audit says of it.
+//! Manual operations: cancel, pause and resume, bulk retry and replay, and their audit entries.
 
 use crate::harness::{Answer, NOW, Service, within};
 use axum::body::Body;
@@ -19,16 +19,16 @@ async fn destination(service: &Service) -> Value {
     service.get("/api/v1/destinations").await.json()["data"][0].clone()
 }
 
-/// What was done, newest first.
+/// The audit entries, newest first.
 async fn audited(service: &Service) -> Vec<String> {
     let audit = service.get("/api/v1/audit").await.json();
-    let said =
+    let entry =
         |line: &Value| format!("{} {}", line["action"].as_str().unwrap(), line["subject"].as_str().unwrap());
-    audit["data"].as_array().unwrap().iter().map(said).collect()
+    audit["data"].as_array().unwrap().iter().map(entry).collect()
 }
 
 #[tokio::test]
-async fn what_is_cancelled_is_not_delivered_until_it_is_retried() {
+async fn a_cancelled_execution_is_not_delivered_until_retried() {
     let service = Service::start().await;
     pause(&service, "for the test").await;
     service.post_event(r#"{"id":"evt_1"}"#).await;
@@ -63,7 +63,7 @@ async fn what_is_cancelled_is_not_delivered_until_it_is_retried() {
 }
 
 #[tokio::test]
-async fn what_runs_cannot_be_cancelled() {
+async fn a_running_execution_cannot_be_cancelled() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();
     service.post_event(r#"{"id":"evt_1"}"#).await;
@@ -74,7 +74,7 @@ async fn what_runs_cannot_be_cancelled() {
 }
 
 #[tokio::test]
-async fn a_lane_whose_head_is_cancelled_goes_on_with_the_next() {
+async fn a_lane_continues_after_its_head_is_cancelled() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     pause(&service, "for the test").await;
     for (event, created, amount) in [("evt_1", 0, 100), ("evt_2", 1, 200)] {
@@ -94,7 +94,7 @@ async fn a_lane_whose_head_is_cancelled_goes_on_with_the_next() {
 }
 
 #[tokio::test]
-async fn what_a_person_paused_no_probe_resumes_and_no_trouble_explains_away() {
+async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
     let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
     let paused = pause(&service, " moving house ").await;
     assert_eq!(paused.status, 200, "{paused:?}");
@@ -102,8 +102,8 @@ async fn what_a_person_paused_no_probe_resumes_and_no_trouble_explains_away() {
     assert_eq!((&view["state"], &view["pause"]["class"]), (&json!("paused"), &json!("manual")));
     assert!(view["pause"]["reason"].as_str().unwrap().starts_with("moving house"), "{view}");
     assert!(view["pause"]["next_probe_at"].is_null());
-    // Neither a probe that passes nor a delivery that fails, both of which other replicas may have
-    // under way, changes it.
+    // Neither a passing probe nor a failing delivery, both of which other replicas may have under way,
+    // changes it.
     let store = service.database.store();
     let trouble = eventbridge::store::Pause {
         class: "unauthorized".into(),
@@ -131,7 +131,7 @@ async fn what_a_person_paused_no_probe_resumes_and_no_trouble_explains_away() {
     assert_eq!(
         service.post("/api/v1/destinations/notion/resume").await.status,
         200,
-        "asking twice does no harm"
+        "a second resume changes nothing"
     );
     assert_eq!(
         audited(&service).await,
@@ -142,7 +142,7 @@ async fn what_a_person_paused_no_probe_resumes_and_no_trouble_explains_away() {
 }
 
 #[tokio::test]
-async fn a_pause_wants_a_note_and_an_instance_that_is_configured() {
+async fn a_pause_requires_a_note_and_a_configured_instance() {
     let service = Service::start().await;
     for note in ["", "  ", &"x".repeat(501)] {
         assert_eq!(pause(&service, note).await.problem(400), "bad_request");
@@ -178,12 +178,16 @@ async fn with_five_failed() -> Service {
 }
 
 #[tokio::test]
-async fn what_failed_is_retried_page_by_page_and_a_dry_run_tells_how_much_and_how_long() {
+async fn failures_are_retried_page_by_page_after_a_dry_run() {
     let service = with_five_failed().await;
     let dry = answer(&service, "/api/v1/executions/retry?dry_run=true").await;
     assert_eq!((&dry["count"], &dry["seconds"], &dry["next_cursor"]), (&json!(5), &json!(1), &Value::Null));
     let dry = answer(&service, "/api/v1/executions/retry?dry_run=true&limit=2").await;
-    assert_eq!((&dry["count"], &dry["at_least"]), (&json!(5), &json!(false)), "it tells of more than a page");
+    assert_eq!(
+        (&dry["count"], &dry["at_least"]),
+        (&json!(5), &json!(false)),
+        "the count covers more than a page"
+    );
     assert!(audited(&service).await.is_empty());
     assert_eq!(
         answer(
@@ -204,10 +208,7 @@ async fn what_failed_is_retried_page_by_page_and_a_dry_run_tells_how_much_and_ho
     }
     assert_eq!(counts, [2, 2, 1]);
     let subject = service.get("/api/v1/audit?subject=execution%201").await.json();
-    assert_eq!(
-        subject["data"][0]["action"], "executions.retried",
-        "what was done to it with others: {subject}"
-    );
+    assert_eq!(subject["data"][0]["action"], "executions.retried", "its part in bulk operations: {subject}");
     let executions = service.until_finished(5).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
     assert_eq!(service.sandbox.page_count(), 5);
@@ -221,7 +222,7 @@ async fn what_failed_is_retried_page_by_page_and_a_dry_run_tells_how_much_and_ho
 }
 
 #[tokio::test]
-async fn a_retry_of_many_wants_a_state_that_can_be_retried_and_a_filter_with_an_end() {
+async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
     let service = Service::start().await;
     for (query, code) in [
         ("status=running", "bad_request"),
@@ -244,7 +245,7 @@ async fn a_retry_of_many_wants_a_state_that_can_be_retried_and_a_filter_with_an_
 }
 
 #[tokio::test]
-async fn a_replay_delivers_again_and_reaches_a_destination_that_did_not_want_the_events_then() {
+async fn a_replay_delivers_again_and_adds_destinations_configured_later() {
     let service = Service::builder().set("NOTION_EVENT_TYPES", "invoice.*").start().await;
     for (id, kind) in [("evt_1", "invoice.paid"), ("evt_2", "charge.refunded"), ("evt_3", "charge.failed")] {
         service.post_event(&json!({"id": id, "type": kind}).to_string()).await;
@@ -263,12 +264,12 @@ async fn a_replay_delivers_again_and_reaches_a_destination_that_did_not_want_the
     let mut events: Vec<_> =
         next.sandbox.pages().iter().map(|page| page.text("EventId").unwrap().to_owned()).collect();
     events.sort();
-    assert_eq!(events, ["evt_1", "evt_2"], "the page that was there is updated, not doubled");
+    assert_eq!(events, ["evt_1", "evt_2"], "the existing page is updated, not duplicated");
     assert_eq!(audited(&next).await, ["events.replayed events"]);
 }
 
 #[tokio::test]
-async fn a_replay_leaves_what_waits_and_what_was_cancelled_and_brings_back_no_older_state() {
+async fn a_replay_skips_pending_and_cancelled_executions_and_older_states() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     let state = |event: &str, created: i64, amount: i64| {
         json!({"id": event, "type": "payment_intent.processing", "created": NOW + created, "livemode": false,

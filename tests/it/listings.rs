@@ -1,4 +1,4 @@
-//! Listings: which events and executions a filter shows, and which filters want a window of time.
+//! Listings: the events and executions that a filter shows, and the filters that require a time range.
 
 use crate::harness::{NOW, SECRET, Service, rows, within};
 use axum::http::StatusCode;
@@ -25,7 +25,7 @@ async fn yesterday(service: &Service) -> String {
 }
 
 #[tokio::test]
-async fn events_are_filtered_by_what_they_are() {
+async fn events_and_executions_are_filtered_by_their_properties() {
     let service = Service::builder().set("NOTION_EVENT_TYPES", "invoice.*").start().await;
     let object = |id: &str| json!({"object": {"id": id, "object": "invoice"}});
     post(
@@ -84,12 +84,13 @@ async fn events_are_filtered_by_what_they_are() {
 }
 
 #[tokio::test]
-async fn a_window_of_time_holds_what_was_received_in_it_to_the_instant() {
+async fn a_time_range_is_exact() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let events: Vec<_> =
         (0..40).map(|number| json!({"id": format!("evt_{number}"), "type": "a.b"})).collect();
     post(&service, &events).await;
-    // One event a minute, with gaps in the ids and some times out of order, as overlapping writers make them.
+    // One event a minute, with gaps in the ids and some times out of order, as concurrent writers produce
+    // them.
     service.database.change(rows::minute_apart_with_gaps()).await;
     let expected = |after: f64, before: f64| -> Vec<String> {
         (1..=40_i32)
@@ -116,7 +117,7 @@ async fn a_window_of_time_holds_what_was_received_in_it_to_the_instant() {
 }
 
 #[tokio::test]
-async fn a_filter_without_an_index_wants_a_window_of_at_most_a_month_and_says_so() {
+async fn a_filter_without_an_index_requires_a_range_of_at_most_a_month() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for (path, parameter) in [
         ("/api/v1/events?livemode=true", "received_after"),
@@ -137,7 +138,7 @@ async fn a_filter_without_an_index_wants_a_window_of_at_most_a_month_and_says_so
 }
 
 #[tokio::test]
-async fn pages_of_types_and_of_an_object_show_everything_once() {
+async fn pages_by_type_or_object_show_everything_once() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let events: Vec<_> = (0..23)
         .map(|number| {
@@ -161,7 +162,7 @@ async fn pages_of_types_and_of_an_object_show_everything_once() {
 }
 
 #[tokio::test]
-async fn the_payload_is_told_byte_for_byte_with_what_it_takes_to_verify_it_again() {
+async fn the_payload_is_returned_byte_for_byte_with_its_signature() {
     let service = Service::start().await;
     let body = "{ \"id\" : \"evt_\\\"raw\",\n\t\"n\": 1.0e2, \"html\": \"<script>\" }\n";
     service.post_event(body).await;
@@ -180,9 +181,9 @@ async fn the_payload_is_told_byte_for_byte_with_what_it_takes_to_verify_it_again
 }
 
 #[tokio::test]
-async fn a_question_that_takes_too_long_is_broken_off_and_keeps_no_event_out() {
+async fn a_slow_query_is_cancelled_and_does_not_block_ingest() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
-    // Whoever looks at this table waits; taking events in does not.
+    // Readers of this table wait; ingest does not.
     let blocked = service.database.hold_lock(rows::destinations()).await;
     let questions = futures_util::future::join_all((0..3).map(|_| service.get("/api/v1/executions")));
     let events = async {

@@ -1,5 +1,5 @@
-//! Events of many ages and shapes become Notion properties: never a panic, never beyond Notion's
-//! limits, always with their key, and with the right amounts.
+//! Events of many ages and shapes become Notion properties: without a panic, within Notion's limits,
+//! always with their key, and with the right amounts.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -31,7 +31,7 @@ fn best_kind(field: Field) -> &'static str {
     }
 }
 
-/// A title that is not the key, and each column in a type of choice, under its name as id.
+/// A title that is not the key, and each column in an arbitrary type, with its name as its id.
 fn bindings(key_field: Field, kind: impl Fn(Field) -> &'static str) -> Bindings {
     let mut properties = Map::new();
     properties.insert("Name".to_owned(), json!({"id": "title", "name": "Name", "type": "title"}));
@@ -62,7 +62,7 @@ fn map(payload: &Value, bindings: &Bindings) -> Mapped {
     mapping::properties(&summarize(&stored(id, payload)), Tz::UTC, bindings)
 }
 
-/// The text of a written text property.
+/// The text of a mapped text property.
 fn text(mapped: &Mapped, id: &str) -> Option<String> {
     mapped.properties.get(id)?.pointer("/rich_text/0/text/content")?.as_str().map(str::to_owned)
 }
@@ -81,7 +81,7 @@ fn shared_data() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-/// Real events, each with its name; none where the data is not at hand.
+/// Real events, each with its name; none if the data is not present.
 fn recorded_events() -> Vec<(String, Value)> {
     let Some(data) = shared_data() else { return Vec::new() };
     let read = |path: &Path| -> Value {
@@ -127,7 +127,7 @@ fn every_known_event_maps_within_limits_and_with_its_key() {
 }
 
 #[test]
-fn every_known_event_has_the_amount_that_its_object_tells() {
+fn every_known_event_has_the_amount_of_its_object() {
     let bindings = full_bindings();
     for (name, event) in all_events() {
         let mapped = map(&event, &bindings);
@@ -140,7 +140,7 @@ fn every_known_event_has_the_amount_that_its_object_tells() {
     }
 }
 
-/// The design's table once more, written against the shapes of the known events alone.
+/// The table of amounts once more, written only for the shapes of the known events.
 fn expected_minor(object: &Value) -> Option<i64> {
     match object["object"].as_str()? {
         "payment_intent" | "charge" | "refund" | "dispute" | "payout" => object["amount"].as_i64(),
@@ -169,7 +169,7 @@ fn expected_decimal(minor: i64, currency: &str) -> String {
 }
 
 #[test]
-fn samples_read_as_a_person_would_tell_them() {
+fn samples_have_readable_titles() {
     let bindings = full_bindings();
     for (name, title, status, outcome) in [
         ("invoice.paid", "Invoice SAMPLE-0042 paid · EUR 52.45 · customer-42@example.com", "success", "Paid"),
@@ -210,7 +210,7 @@ fn samples_read_as_a_person_would_tell_them() {
 }
 
 #[test]
-fn the_document_lists_every_property_in_words_of_the_table() {
+fn the_document_lists_every_property_as_in_the_table() {
     let path = Path::new(env!("EVENTBRIDGE_CHECKOUT")).join("docs/notion.md");
     let document = std::fs::read_to_string(path).expect("readable");
     for field in Field::ALL {
@@ -238,7 +238,7 @@ fn every_known_object_maps_within_limits_and_with_its_key() {
 }
 
 #[test]
-fn an_invoices_page_changes_with_each_step_of_its_life_and_says_how_it_stands() {
+fn an_invoices_page_shows_each_step_of_its_life() {
     let bindings = bindings(Field::ObjectId, best_kind);
     let mut shown = Map::new();
     let mut titles = Vec::new();
@@ -265,7 +265,7 @@ fn an_invoices_page_changes_with_each_step_of_its_life_and_says_how_it_stands() 
 }
 
 #[test]
-fn recorded_events_keep_who_and_which_invoice() {
+fn recorded_events_keep_the_customer_and_the_invoice() {
     let Some(data) = shared_data() else { return };
     let file = std::fs::read(data.join("stripe-events/invoice_paid.json")).expect("readable");
     let mapped = map(&serde_json::from_slice(&file).expect("JSON"), &full_bindings());
@@ -278,7 +278,7 @@ fn recorded_events_keep_who_and_which_invoice() {
     );
 }
 
-/// Fails where Notion would refuse the properties.
+/// Fails if Notion would reject the properties.
 fn check_limits(properties: &Map<String, Value>) {
     let units = |text: &Value| text.as_str().expect("a text").encode_utf16().count();
     let clean = |text: &Value| !text.as_str().expect("a text").contains(char::is_control);
@@ -336,7 +336,7 @@ const KINDS: &[&str] = &[
     "formula",
 ];
 
-/// Keys that the code looks at, so that arbitrary objects reach every branch.
+/// Keys that the code reads, so that arbitrary objects reach every branch.
 const KEYS: &[&str] = &[
     "id",
     "object",
@@ -463,7 +463,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_two_events_say_their_changes_lead_from_one_page_to_the_other(
+    fn the_changes_between_any_two_events_turn_one_page_into_the_other(
         events in [any_event(), any_event()],
         shift in 0_usize..KINDS.len(),
     ) {
@@ -498,7 +498,7 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_of_notion_is_a_schema_or_a_named_error(answer in any_json()) {
+    fn any_response_of_notion_is_a_schema_or_a_named_error(answer in any_json()) {
         if let Ok(schema) = Schema::parse(&answer) {
             for key in [Field::EventId, Field::ObjectId] {
                 let _ = schema.resolve(key, Some(&full_bindings()));

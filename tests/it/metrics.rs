@@ -1,4 +1,4 @@
-//! What the service counts, who may read it, and that dashboards and rules name what is there.
+//! The metrics, who may read them, and that dashboards and alert rules use existing names.
 
 use crate::harness::rows::{Paused, Set};
 use crate::harness::{Service, rows, signed, within};
@@ -33,7 +33,7 @@ async fn scrape(service: &Service) -> String {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted_from_the_request_to_the_page() {
+async fn everything_is_counted_from_the_request_to_the_page() {
     let service = Service::start().await;
     service.post_event(&event("evt_1")).await;
     service.post_event(&event("evt_1")).await;
@@ -66,10 +66,10 @@ async fn what_happens_is_counted_from_the_request_to_the_page() {
 }
 
 #[tokio::test]
-async fn an_execution_that_is_given_up_with_its_worker_is_counted_as_failed() {
+async fn an_execution_that_crashed_too_often_is_counted_as_failed() {
     let service = Service::start().await;
     service.database.change(rows::poisonous_execution()).await;
-    let counted = within("it is given up", async {
+    let counted = within("the execution is failed", async {
         loop {
             let scrape = scrape(&service).await;
             if value(&scrape, "eventbridge_rescued_executions_total") == Some(1.0) {
@@ -88,7 +88,7 @@ async fn an_execution_that_is_given_up_with_its_worker_is_counted_as_failed() {
 }
 
 #[tokio::test]
-async fn what_waits_is_told_with_its_age_and_whether_it_is_paused() {
+async fn the_backlog_is_exposed_with_its_age_and_pauses() {
     let service = Service::start().await;
     service.database.change(Paused::of("notion")).await;
     service.post_event(&event("evt_1")).await;
@@ -106,7 +106,7 @@ async fn what_waits_is_told_with_its_age_and_whether_it_is_paused() {
 }
 
 #[tokio::test]
-async fn a_scrape_answers_while_the_database_is_away_and_says_so() {
+async fn a_scrape_succeeds_and_reports_it_while_the_database_is_down() {
     let service = Service::builder().without_database().start().await;
     let began = Instant::now();
     let scrape = scrape(&service).await;
@@ -116,7 +116,7 @@ async fn a_scrape_answers_while_the_database_is_away_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_scrape_wants_a_read_key_unless_it_was_opened() {
+async fn a_scrape_requires_a_read_key_unless_metrics_are_public() {
     let keys = format!("prometheus:read:{READ_KEY}");
     let closed = Service::builder().production().set("API_KEYS", &keys).start().await;
     assert_eq!(closed.get("/metrics").await.problem(401), "unauthorized");
@@ -135,22 +135,22 @@ fn named(text: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn every_metric_of_the_dashboard_and_the_rules_is_in_a_scrape() {
+async fn every_metric_of_the_dashboard_and_the_rules_exists() {
     let service = Service::start().await;
     service.post_event(&event("evt_1")).await;
     service.until_finished(1).await;
-    let told = named(&scrape(&service).await);
+    let exposed = named(&scrape(&service).await);
     for file in ["deploy/grafana/eventbridge.json", "deploy/prometheus/alerts.yml"] {
         let path = PathBuf::from(env!("EVENTBRIDGE_CHECKOUT")).join(file);
-        let wanted = named(&fs::read_to_string(&path).unwrap());
-        assert!(wanted.len() > 8, "{file}: {wanted:?}");
-        let missing: Vec<_> = wanted.difference(&told).collect();
-        assert!(missing.is_empty(), "{file} names what no scrape tells: {missing:?}");
+        let used = named(&fs::read_to_string(&path).unwrap());
+        assert!(used.len() > 8, "{file}: {used:?}");
+        let missing: Vec<_> = used.difference(&exposed).collect();
+        assert!(missing.is_empty(), "{file} names metrics that no scrape contains: {missing:?}");
     }
 }
 
 #[tokio::test]
-async fn the_process_is_live_without_a_database_and_ready_only_with_one_and_a_beating_worker() {
+async fn a_process_is_live_always_and_ready_with_a_database_and_a_worker() {
     let service = Service::start().await;
     service.post_event(&event("evt_1")).await;
     service.until_finished(1).await;
@@ -169,14 +169,14 @@ async fn the_process_is_live_without_a_database_and_ready_only_with_one_and_a_be
 
     for broken in [rows::fail_migrations(), rows::hide_migrations()] {
         service.database.change(&broken).await;
-        // One that has not looked yet: the answer may be a second old.
+        // One that has not checked yet: the response may be a second old.
         let fresh = service.replica().start().await;
         assert_eq!(fresh.get("/readyz").await.json()["database"], "not_migrated", "{broken:?}");
     }
 }
 
 #[tokio::test]
-async fn without_destinations_no_worker_is_missed() {
+async fn readiness_without_destinations_requires_no_worker() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     assert_eq!(
         service.get("/readyz").await.json(),

@@ -1,4 +1,4 @@
-//! Pages of events and pages of objects in one table: neither is taken for the other.
+//! Pages of events and pages of objects in one table: neither is used as the other.
 
 use crate::harness::{NOW, Service, rows};
 use notion_sandbox::{DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, Route, SandboxPage, TOKEN, Template};
@@ -36,7 +36,7 @@ fn showing<'a>(pages: &'a [SandboxPage], amount: &str) -> Vec<&'a SandboxPage> {
 }
 
 #[tokio::test]
-async fn an_object_never_takes_an_events_page_and_an_event_never_an_objects() {
+async fn event_pages_and_object_pages_are_never_confused() {
     for template in [Template::Full, Template::Original] {
         let service = on_one_table(template).await;
         service.post_event(&payment("evt_1", NOW, 100)).await;
@@ -46,9 +46,9 @@ async fn an_object_never_takes_an_events_page_and_an_event_never_an_objects() {
             2,
             "{template:?}: the event's and the object's"
         );
-        // What is known of the object's page is lost: it is found among those of the events.
+        // The record of the object's page is lost: it is found among those of the events.
         service.database.change(rows::forget_remote_objects()).await;
-        // And the event's write is in doubt, so that its page is looked for.
+        // The event's write is in doubt, so its page is searched for.
         service.sandbox.fault(FaultRule::once(Fault::Drop).on(Route::Create)).unwrap();
         service.post_event(&payment("evt_2", NOW + 1, 200)).await;
         let executions = service.until_finished(4).await;
@@ -61,7 +61,7 @@ async fn an_object_never_takes_an_events_page_and_an_event_never_an_objects() {
 }
 
 #[tokio::test]
-async fn an_execution_of_the_other_mode_whose_column_is_gone_fails_and_holds_up_nobody() {
+async fn an_execution_of_the_other_mode_without_its_column_fails_alone() {
     let service = Service::builder().template(Template::Full).set("RETRY_ATTEMPTS_MAX", "1").start().await;
     service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
     service.post_event(&payment("evt_1", NOW, 100)).await;

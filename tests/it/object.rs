@@ -1,4 +1,4 @@
-//! Object mode: one page for each object, which ends up showing its newest state.
+//! Object mode: one page for each object, which finally shows its newest state.
 
 use crate::harness::{NOW, Service, rows, within};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
@@ -14,7 +14,7 @@ fn invoice_life(seed: u64) -> Vec<Sample> {
     stripe_samples::invoice_life(seed, chrono::DateTime::from_timestamp(NOW, 0).unwrap())
 }
 
-/// A state of a payment: its amount tells which one.
+/// A state of a payment, identified by its amount.
 fn payment(object: &str, event: &str, created: i64, amount: i64) -> String {
     json!({"id": event, "object": "event", "type": "payment_intent.amount_capturable_updated", "created": created,
            "livemode": false, "data": {"object": {"id": object, "object": "payment_intent", "amount": amount,
@@ -50,12 +50,12 @@ async fn an_invoice_has_one_page_through_its_life() {
 }
 
 #[tokio::test]
-async fn of_what_waits_only_the_newest_state_is_written_and_the_rest_is_superseded_by_it() {
+async fn of_pending_states_only_the_newest_is_written() {
     let service = in_object_mode().await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 300 }).on(Route::Create)).unwrap();
     service.post_event(&payment("pi_1", "evt_0", NOW, 100)).await;
-    within("the first is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
-    // They come in disorder: the newest is neither the first nor the last.
+    within("the first write is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    // They arrive out of order: the newest is neither the first nor the last.
     for (event, created, amount) in
         [("evt_2", 2, 300), ("evt_4", 4, 500), ("evt_1", 1, 200), ("evt_3", 3, 400)]
     {
@@ -89,7 +89,7 @@ async fn a_late_arrival_never_overwrites_a_newer_state() {
 }
 
 #[tokio::test]
-async fn states_of_one_second_end_with_the_same_one_in_whatever_order_they_come() {
+async fn states_of_one_second_converge_in_any_order() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
         let service = in_object_mode().await;
         let state = |event: &str, status: &str, previous: Option<&str>| {
@@ -116,7 +116,7 @@ async fn states_of_one_second_end_with_the_same_one_in_whatever_order_they_come(
 }
 
 #[tokio::test]
-async fn a_late_event_that_tells_how_a_second_went_brings_back_a_superseded_state() {
+async fn a_late_event_that_orders_one_second_restores_a_superseded_state() {
     let service = in_object_mode().await;
     let step = |event: &str, step: u8| {
         let previous = (step > 1).then(|| json!({"description": format!("step {}", step - 1)}));
@@ -126,7 +126,7 @@ async fn a_late_event_that_tells_how_a_second_went_brings_back_a_superseded_stat
                         "previous_attributes": previous}})
         .to_string()
     };
-    // Without the second step nothing tells the first from the third but their ids, which mislead.
+    // Without the second step only the ids order the first and the third, and they mislead.
     for (number, body) in [step("evt_z", 1), step("evt_a", 3), step("evt_m", 2)].iter().enumerate() {
         service.post_event(body).await;
         service.until_finished(number + 1).await;
@@ -136,7 +136,7 @@ async fn a_late_event_that_tells_how_a_second_went_brings_back_a_superseded_stat
 }
 
 #[tokio::test]
-async fn events_without_a_state_of_an_object_are_skipped_with_the_reason() {
+async fn an_event_without_an_object_state_is_skipped() {
     let service = in_object_mode().await;
     let thin = stripe_samples::make("v1.invoice.paid", 7, chrono::DateTime::from_timestamp(NOW, 0).unwrap())
         .unwrap();
@@ -154,7 +154,7 @@ async fn events_without_a_state_of_an_object_are_skipped_with_the_reason() {
 }
 
 #[tokio::test]
-async fn an_update_touches_what_changed_and_nothing_that_a_person_wrote() {
+async fn an_update_changes_only_the_changed_columns() {
     let service = in_object_mode().await;
     service.sandbox.add_column(DATA_SOURCE_ID, "Notes", "rich_text").unwrap();
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
@@ -182,7 +182,7 @@ async fn an_update_touches_what_changed_and_nothing_that_a_person_wrote() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_there_already_is_taken_over_and_not_doubled() {
+async fn an_existing_page_is_used_and_not_duplicated() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
     service.until_finished(1).await;
@@ -193,7 +193,7 @@ async fn a_page_that_is_there_already_is_taken_over_and_not_doubled() {
 }
 
 #[tokio::test]
-async fn a_removed_page_is_left_alone_or_made_anew_as_configured() {
+async fn a_removed_page_is_skipped_or_created_again_as_configured() {
     for (setting, status, pages) in [("skip", "skipped", 1), ("recreate", "success", 2)] {
         let service = Service::builder()
             .set("NOTION_MODE", "object")
@@ -212,7 +212,7 @@ async fn a_removed_page_is_left_alone_or_made_anew_as_configured() {
 }
 
 #[tokio::test]
-async fn one_object_is_written_by_one_at_a_time_and_many_side_by_side() {
+async fn writes_of_one_object_are_sequential_and_of_many_concurrent() {
     let one = in_object_mode().await;
     let other = one.replica().set("NOTION_MODE", "object").start().await;
     one.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60 })).unwrap();
@@ -230,7 +230,7 @@ async fn one_object_is_written_by_one_at_a_time_and_many_side_by_side() {
         }
     }
 
-    within("all shown", async {
+    within("all are shown", async {
         while one
             .executions()
             .await
@@ -248,7 +248,7 @@ async fn one_object_is_written_by_one_at_a_time_and_many_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_lane_that_waits_for_a_retry_holds_up_no_other_and_keeps_its_own_order() {
+async fn a_lane_that_waits_for_a_retry_keeps_its_order_and_blocks_no_other() {
     let service = Service::builder()
         .set("NOTION_MODE", "object")
         .retry_base(Duration::from_hours(1))
@@ -267,11 +267,11 @@ async fn a_lane_that_waits_for_a_retry_holds_up_no_other_and_keeps_its_own_order
 }
 
 #[tokio::test]
-async fn when_the_newest_state_is_refused_for_good_the_others_go_on_without_it() {
+async fn a_permanent_failure_of_the_newest_state_does_not_stop_the_others() {
     let service = in_object_mode().await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 300 }).on(Route::Create)).unwrap();
     service.post_event(&payment("pi_1", "evt_0", NOW, 100)).await;
-    within("the first is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    within("the first write is under way", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
     let refused = Fault::Invalid { message: "Not this one.".into() };
     service.sandbox.fault(FaultRule::once(refused).on(Route::Update)).unwrap();
     service.post_event(&payment("pi_1", "evt_1", NOW + 1, 200)).await;
@@ -283,7 +283,7 @@ async fn when_the_newest_state_is_refused_for_good_the_others_go_on_without_it()
 }
 
 #[tokio::test]
-async fn an_update_that_lands_late_does_not_undo_a_newer_one() {
+async fn a_late_update_does_not_undo_a_newer_one() {
     let service = Service::builder()
         .set("NOTION_MODE", "object")
         .set("NOTION_SETTLE_SECONDS", "1")
@@ -306,7 +306,7 @@ async fn an_update_that_lands_late_does_not_undo_a_newer_one() {
 }
 
 #[tokio::test]
-async fn a_thin_event_hides_no_state_that_was_written() {
+async fn a_thin_event_does_not_hide_a_written_state() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_new", NOW + 5, 500)).await;
     service.until_finished(1).await;
@@ -321,7 +321,7 @@ async fn a_thin_event_hides_no_state_that_was_written() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_with_no_attempt_left_gives_up_no_newer_state() {
+async fn a_lost_last_attempt_does_not_fail_a_newer_state() {
     let service = Service::builder()
         .set("NOTION_MODE", "object")
         .set("RETRY_ATTEMPTS_MAX", "1")
@@ -338,7 +338,7 @@ async fn a_lost_answer_with_no_attempt_left_gives_up_no_newer_state() {
 }
 
 #[tokio::test]
-async fn a_retry_by_hand_writes_all_of_the_newest_state_again_whichever_event_it_is_asked_of() {
+async fn a_manual_retry_of_any_event_writes_the_whole_newest_state() {
     for asked_of in [0, 1] {
         let service = in_object_mode().await;
         service.sandbox.add_column(DATA_SOURCE_ID, "Notes", "rich_text").unwrap();
@@ -351,7 +351,7 @@ async fn a_retry_by_hand_writes_all_of_the_newest_state_again_whichever_event_it
         let by_hand = json!({"Amount": {"number": 9}, "ObjectType": {"select": null}, "Notes": text("mine")});
         service.sandbox.edit_page(page, &by_hand).unwrap();
         let execution = service.executions().await.remove(asked_of);
-        // What was asked for is not forgotten by a try that fails.
+        // A failed attempt does not lose the requested retry.
         service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Update)).unwrap();
         let answer = service.post(&format!("/api/v1/executions/{}/retry", execution["id"])).await;
         assert_eq!(answer.status, 202);
@@ -366,7 +366,7 @@ async fn a_retry_by_hand_writes_all_of_the_newest_state_again_whichever_event_it
 }
 
 #[tokio::test]
-async fn a_retry_by_hand_of_an_object_whose_page_was_removed_says_so_or_makes_it_anew() {
+async fn a_manual_retry_of_a_removed_page_reports_it_or_creates_it_again() {
     for (setting, status, pages) in [("skip", "skipped", 1), ("recreate", "success", 2)] {
         let service = Service::builder()
             .set("NOTION_MODE", "object")
@@ -384,7 +384,7 @@ async fn a_retry_by_hand_of_an_object_whose_page_was_removed_says_so_or_makes_it
 }
 
 #[tokio::test]
-async fn a_page_made_by_a_lost_write_is_found_and_brought_up_to_date() {
+async fn a_page_of_a_lost_write_is_found_and_updated() {
     for fault in [Fault::DropAfterWrite, Fault::ErrorAfterWrite { status: 503 }, Fault::Committed] {
         let service = in_object_mode().await;
         service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
@@ -396,7 +396,7 @@ async fn a_page_made_by_a_lost_write_is_found_and_brought_up_to_date() {
 }
 
 #[tokio::test]
-async fn a_change_of_mode_concerns_new_executions_only() {
+async fn a_change_of_mode_affects_only_new_executions() {
     let service = Service::builder().template(Template::Full).set("RETRY_ATTEMPTS_MAX", "1").start().await;
     service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
@@ -420,7 +420,7 @@ async fn a_change_of_mode_concerns_new_executions_only() {
 }
 
 #[tokio::test]
-async fn a_state_that_was_delivered_and_is_refused_now_ends_the_try_that_was_asked_for() {
+async fn a_retry_of_a_delivered_state_can_fail() {
     let service = in_object_mode().await;
     for (number, event) in ["evt_1", "evt_2"].into_iter().enumerate() {
         service.post_event(&payment("pi_1", event, NOW + i64::try_from(number).unwrap(), 100)).await;
@@ -431,7 +431,7 @@ async fn a_state_that_was_delivered_and_is_refused_now_ends_the_try_that_was_ask
     let older = service.executions().await[0]["id"].clone();
     assert_eq!(service.post(&format!("/api/v1/executions/{older}/retry")).await.status, 202);
     let executions = service.until_finished(2).await;
-    assert_eq!(statuses(&executions), ["failed", "success"], "the newest state stays what it is");
+    assert_eq!(statuses(&executions), ["failed", "success"], "the newest state is unchanged");
     assert!(executions[0]["reason"].as_str().unwrap().contains("This one is refused."), "{executions:?}");
     assert_eq!(executions[0]["attempt_count"], 1);
     let detail = service.get(&format!("/api/v1/executions/{older}")).await.json();
@@ -440,7 +440,7 @@ async fn a_state_that_was_delivered_and_is_refused_now_ends_the_try_that_was_ask
     assert_eq!(groups["data"][0]["count"], 1, "{groups}");
 }
 
-/// A plan that bears an id which its user chose.
+/// A plan with an id that its user chose.
 fn plan(event: &str, account: Option<&str>, livemode: bool, created: i64) -> String {
     json!({"id": event, "object": "event", "type": "plan.updated", "created": created, "account": account,
            "livemode": livemode, "data": {"object": {"id": "gold", "object": "plan", "amount": 100,
@@ -457,7 +457,7 @@ async fn in_both_modes() -> Service {
         .await
 }
 
-/// Checks that the pages of this id show these events and nothing else, each once, and none is in the trash.
+/// Checks that the pages of this id show exactly these events, each once, and that none is in the trash.
 fn show_these(pages: &[SandboxPage], object: &str, events: &[&str]) {
     assert!(pages.iter().all(|page| !page.in_trash && page.text("ObjectId") == Some(object)), "{pages:?}");
     let mut last: Vec<_> = pages.iter().map(|page| page.text("LastEventId").unwrap()).collect();
@@ -466,7 +466,7 @@ fn show_these(pages: &[SandboxPage], object: &str, events: &[&str]) {
 }
 
 #[tokio::test]
-async fn objects_of_one_id_in_both_modes_and_in_two_accounts_have_a_page_each() {
+async fn objects_with_one_id_in_both_modes_and_two_accounts_have_a_page_each() {
     let service = in_both_modes().await;
     let owners = [(None, true), (None, false), (Some("acct_1"), true)];
     for round in 0..2 {
@@ -480,13 +480,14 @@ async fn objects_of_one_id_in_both_modes_and_in_two_accounts_have_a_page_each() 
 }
 
 #[tokio::test]
-async fn objects_of_one_id_that_come_at_once_have_a_page_each() {
+async fn concurrent_objects_with_one_id_have_a_page_each() {
     let service = in_both_modes().await;
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 150 }).on(Route::Create)).unwrap();
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 150 }).on(Route::Query)).unwrap();
-    // The first one's page is there, and nobody knows yet that it is the first one's.
+    // The first object's page exists but is not yet recorded as its own.
     service.post_event(&plan("evt_0_a", None, true, NOW)).await;
-    within("the first is being made", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+    within("the first page is being created", service.sandbox.until(|sandbox| sandbox.page_count() == 1))
+        .await;
     service.post_event(&plan("evt_0_b", None, false, NOW)).await;
     service.post_event(&plan("evt_0_c", Some("acct_1"), true, NOW)).await;
     let executions = service.until_finished(3).await;
@@ -502,7 +503,7 @@ async fn objects_of_one_id_that_come_at_once_have_a_page_each() {
 }
 
 #[tokio::test]
-async fn a_page_on_which_a_write_may_still_land_is_taken_by_no_other_object_of_its_id() {
+async fn a_page_with_a_write_in_doubt_is_used_by_no_other_object_with_its_id() {
     let service = Service::builder()
         .set("NOTION_MODE", "object")
         .set("NOTION_LIVEMODE", "all")
@@ -512,7 +513,7 @@ async fn a_page_on_which_a_write_may_still_land_is_taken_by_no_other_object_of_i
         .await;
     service.sandbox.fault(FaultRule::once(Fault::DropThenWrite { delay_ms: 400 }).on(Route::Create)).unwrap();
     service.post_event(&plan("evt_a", None, true, NOW)).await;
-    within("the first is lost", service.sandbox.until(|sandbox| sandbox.faults().is_empty())).await;
+    within("the first write is lost", service.sandbox.until(|sandbox| sandbox.faults().is_empty())).await;
     service.post_event(&plan("evt_b", None, false, NOW)).await;
     let executions = service.until_finished(2).await;
     assert_eq!(statuses(&executions), ["success"; 2]);
@@ -520,7 +521,7 @@ async fn a_page_on_which_a_write_may_still_land_is_taken_by_no_other_object_of_i
 }
 
 #[tokio::test]
-async fn objects_of_one_id_and_of_different_types_have_a_page_each() {
+async fn objects_with_one_id_and_different_types_have_a_page_each() {
     let service = in_object_mode().await;
     let types = ["coupon", "plan", "product"];
     for (number, kind) in types.into_iter().enumerate() {
@@ -534,7 +535,7 @@ async fn objects_of_one_id_and_of_different_types_have_a_page_each() {
 }
 
 #[tokio::test]
-async fn a_column_that_is_gone_fails_no_state_whether_it_was_looked_for_or_to_be_cleared() {
+async fn a_removed_column_fails_neither_a_lookup_nor_a_write() {
     let service = in_object_mode().await;
     let described = |event: &str, created: i64, description: Option<&str>| {
         json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
@@ -544,7 +545,7 @@ async fn a_column_that_is_gone_fails_no_state_whether_it_was_looked_for_or_to_be
     };
     service.post_event(&described("evt_1", NOW, Some("a chair"))).await;
     service.until_finished(1).await;
-    // Nothing of an object stands in it, but the look names it.
+    // It contains no data of an object, but the lookup names it.
     service.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     service.post_event(&payment("pi_2", "evt_2", NOW, 100)).await;
     let executions = service.until_finished(2).await;
@@ -557,7 +558,7 @@ async fn a_column_that_is_gone_fails_no_state_whether_it_was_looked_for_or_to_be
 }
 
 #[tokio::test]
-async fn an_object_finds_its_page_behind_many_of_the_same_id() {
+async fn an_object_finds_its_page_among_many_with_the_same_id() {
     let service = in_both_modes().await;
     for number in 0..21 {
         service
@@ -573,7 +574,7 @@ async fn an_object_finds_its_page_behind_many_of_the_same_id() {
 }
 
 #[tokio::test]
-async fn what_only_a_write_in_doubt_had_set_does_not_stay() {
+async fn a_value_set_only_by_a_write_in_doubt_is_removed() {
     let state = |event: &str, created: i64, description: Option<&str>| {
         json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
                "livemode": false, "data": {"object": {"id": "pi_1", "object": "payment_intent", "amount": 100,
@@ -595,7 +596,7 @@ async fn what_only_a_write_in_doubt_had_set_does_not_stay() {
         }
         service.sandbox.fault(FaultRule::once(Fault::DropAfterWrite).on(lost)).unwrap();
         service.post_event(&events.remove(0)).await;
-        within("its answer is lost", service.sandbox.until(|sandbox| sandbox.faults().is_empty())).await;
+        within("its response is lost", service.sandbox.until(|sandbox| sandbox.faults().is_empty())).await;
         let id = service.sandbox.pages()[0].id;
         let by_hand = json!({"Notes": {"rich_text": [{"text": {"content": "call them"}}]},
                              "CustomerEmail": {"email": "jane@example.com"}});

@@ -1,4 +1,4 @@
-//! The commands of operators, as processes on a database that a service has filled.
+//! The operator commands as processes, on a database that a service has filled.
 
 use crate::harness::rows::{Ended, Paused};
 use crate::harness::{Database, NOW, Service, rows, within};
@@ -49,18 +49,18 @@ async fn post(service: &Service, id: &str) {
 }
 
 #[tokio::test]
-async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
+async fn status_reports_health_with_the_exit_codes_of_monitoring_plugins() {
     let service = Service::start().await;
     post(&service, "evt_1").await;
     service.until_finished(1).await;
     let well = eventbridge(&service, &["status"]).await;
-    let said = json_of(&well);
-    assert_eq!((well.status.code(), said["level"].clone()), (Some(0), json!("ok")), "{said}");
-    assert_eq!(said["headline"], "All is well");
-    assert!(said["sentences"][0].as_str().unwrap().starts_with("The last event arrived"), "{said}");
-    assert_eq!(said["destinations"][0]["name"], "notion");
+    let report = json_of(&well);
+    assert_eq!((well.status.code(), report["level"].clone()), (Some(0), json!("ok")), "{report}");
+    assert_eq!(report["headline"], "All is well");
+    assert!(report["sentences"][0].as_str().unwrap().starts_with("The last event arrived"), "{report}");
+    assert_eq!(report["destinations"][0]["name"], "notion");
 
-    // A service that runs would probe the destination, which works, and let it go on.
+    // A running service would probe the destination, which works, and resume it.
     let database = service.database.clone();
     service.stop().await;
     let pause = Paused {
@@ -72,9 +72,9 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
     };
     database.change(pause).await;
     let paused = run(database.url().expose_secret(), &["status", "--json"]).await;
-    let said = json_of(&paused);
-    assert_eq!((paused.status.code(), said["level"].clone()), (Some(2), json!("critical")), "{said}");
-    assert!(said["sentences"][0].as_str().unwrap().contains("set a new NOTION_API_KEY"), "{said}");
+    let report = json_of(&paused);
+    assert_eq!((paused.status.code(), report["level"].clone()), (Some(2), json!("critical")), "{report}");
+    assert!(report["sentences"][0].as_str().unwrap().contains("set a new NOTION_API_KEY"), "{report}");
 
     let away = run("postgres://eventbridge@localhost/eventbridge?host=%2Fnonexistent", &["status"]).await;
     assert_eq!((away.status.code(), json_of(&away)["level"].clone()), (Some(2), json!("critical")));
@@ -84,7 +84,7 @@ async fn status_says_how_things_stand_and_exits_as_monitoring_plugins_do() {
 }
 
 #[tokio::test]
-async fn a_backlog_threshold_moves_health_status_and_alerts_alike() {
+async fn health_status_and_alerts_share_the_backlog_threshold() {
     for (minutes, found, code) in [("60", &["failures"][..], 1), ("15", &["backlog", "failures"], 2)] {
         let service = Service::builder()
             .set("ALERT_URL", "http://127.0.0.1:9/")
@@ -92,14 +92,14 @@ async fn a_backlog_threshold_moves_health_status_and_alerts_alike() {
             .start()
             .await;
         service.until_health("it works", |health| health["status"] == "ok").await;
-        // The failure shows that all three have seen the backlog too, whatever they make of it.
+        // The failure shows that all three have evaluated the backlog too, with any result.
         service.database.change(rows::waiting_since(Duration::from_mins(16))).await;
         service.database.change(rows::failure_group("a", "validation_error", "x")).await;
         let failed =
             Ended { class: Some("validation_error"), group: Some("a"), ..Ended::failed(Duration::ZERO) };
         service.database.change(failed).await;
         service
-            .until_health("health has it", |health| {
+            .until_health("health reports it", |health| {
                 let troubles = health["troubles"].as_array().unwrap().iter();
                 troubles.map(|trouble| trouble["about"].as_str().unwrap()).eq(found.iter().copied())
             })
@@ -108,12 +108,17 @@ async fn a_backlog_threshold_moves_health_status_and_alerts_alike() {
         let folder = TempDir::new().unwrap();
         let url = service.database.url();
         let mut status = command(folder.path(), url.expose_secret(), &["status"]);
-        let status = within("it ends", status.env("ALERT_PENDING_MINUTES", minutes).output()).await.unwrap();
-        let said = json_of(&status);
-        assert_eq!(status.status.code(), Some(code), "{minutes}: {said}");
-        assert_eq!(said["sentences"].to_string().contains("is behind"), found.contains(&"backlog"), "{said}");
+        let status =
+            within("the command ends", status.env("ALERT_PENDING_MINUTES", minutes).output()).await.unwrap();
+        let report = json_of(&status);
+        assert_eq!(status.status.code(), Some(code), "{minutes}: {report}");
+        assert_eq!(
+            report["sentences"].to_string().contains("is behind"),
+            found.contains(&"backlog"),
+            "{report}"
+        );
 
-        within("alerts have it", async {
+        within("the alerts have the same findings", async {
             while service.database.kinds_of_alerts().await != found.join(" ") {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -124,25 +129,28 @@ async fn a_backlog_threshold_moves_health_status_and_alerts_alike() {
 }
 
 #[tokio::test]
-async fn status_goes_on_looking_until_it_is_told_to_stop() {
+async fn status_can_watch_until_it_is_stopped() {
     let (database, folder) = (Database::new().await, TempDir::new().unwrap());
     let url = database.url();
     let mut command = command(folder.path(), url.expose_secret(), &["status", "--watch"]);
     let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut looks = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
     for _ in 0..2 {
-        let look = within("it looks", looks.next_line()).await.unwrap().expect("a line for each look");
-        assert!(serde_json::from_str::<Value>(&look).unwrap()["level"].is_string(), "{look}");
+        let line = within("the command prints a line", lines.next_line())
+            .await
+            .unwrap()
+            .expect("a line for each check");
+        assert!(serde_json::from_str::<Value>(&line).unwrap()["level"].is_string(), "{line}");
     }
     let pid = watching.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-    // No worker runs and no event has arrived; the code is that of the last assessment.
-    let ended = within("it stops", watching.wait()).await.unwrap();
+    // No worker runs and no event has arrived; the exit code is that of the last assessment.
+    let ended = within("the command stops", watching.wait()).await.unwrap();
     assert!(ended.code().is_some_and(|code| code <= 2), "{ended}");
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_ends_a_command_without_a_word() {
+async fn a_closed_pipe_ends_a_command_silently() {
     let folder = TempDir::new().unwrap();
     let mut printing = command(folder.path(), "", &["openapi"])
         .stdout(Stdio::piped())
@@ -150,12 +158,12 @@ async fn a_reader_that_goes_away_ends_a_command_without_a_word() {
         .spawn()
         .unwrap();
     drop(printing.stdout.take());
-    let ended = within("it ends", printing.wait_with_output()).await.unwrap();
+    let ended = within("the command ends", printing.wait_with_output()).await.unwrap();
     assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(141), ""));
 }
 
 #[tokio::test]
-async fn status_tells_of_rejections_in_a_row_and_of_failures_with_the_commands_that_go_on() {
+async fn status_reports_rejections_and_failures_with_the_next_commands() {
     let service = Service::start().await;
     post(&service, "evt_1").await;
     let refusal = Fault::Invalid { message: "This is refused.".into() };
@@ -163,10 +171,14 @@ async fn status_tells_of_rejections_in_a_row_and_of_failures_with_the_commands_t
     post(&service, "evt_2").await;
     service.until_finished(2).await;
     let failing = eventbridge(&service, &["status"]).await;
-    let said = json_of(&failing);
-    assert_eq!((failing.status.code(), said["failures"][0]["count"].clone()), (Some(1), json!(1)), "{said}");
-    let group = said["failures"][0]["group"].as_str().unwrap();
-    let sentence = said["sentences"][0].as_str().unwrap();
+    let report = json_of(&failing);
+    assert_eq!(
+        (failing.status.code(), report["failures"][0]["count"].clone()),
+        (Some(1), json!(1)),
+        "{report}"
+    );
+    let group = report["failures"][0]["group"].as_str().unwrap();
+    let sentence = report["sentences"][0].as_str().unwrap();
     assert!(sentence.contains("eventbridge why 2 ") && sentence.contains(group), "{sentence}");
 
     let body = "{\n  \"id\": \"evt_3\",\n  \"object\": \"event\",\n  \"type\": \"invoice.paid\"\n}";
@@ -176,7 +188,7 @@ async fn status_tells_of_rejections_in_a_row_and_of_failures_with_the_commands_t
         .header("stripe-signature", stripe::sign("whsec_of_another", body.as_bytes(), NOW))
         .body(Body::from(body));
     assert_eq!(service.call(forged.unwrap()).await.status, 400);
-    within("the rejection is kept", async {
+    within("the rejection is stored", async {
         while json_of(&eventbridge(&service, &["status"]).await)["rejected_in_a_row"] == 0 {}
     })
     .await;
@@ -185,16 +197,16 @@ async fn status_tells_of_rejections_in_a_row_and_of_failures_with_the_commands_t
 }
 
 #[tokio::test]
-async fn why_tells_all_that_happened_in_its_order() {
+async fn why_prints_the_timeline_in_order() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
     post(&service, "evt_told").await;
     service.until_finished(1).await;
     for what in ["evt_told", "1"] {
-        let told = eventbridge(&service, &["why", what]).await;
-        assert_eq!(told.status.code(), Some(0), "{told:?}");
-        let told = json_of(&told);
-        let timeline = told[0]["timeline"].as_array().unwrap();
+        let story = eventbridge(&service, &["why", what]).await;
+        assert_eq!(story.status.code(), Some(0), "{story:?}");
+        let story = json_of(&story);
+        let timeline = story[0]["timeline"].as_array().unwrap();
         let happened: Vec<_> = timeline.iter().map(|moment| moment["what"].as_str().unwrap()).collect();
         let expected = [
             "created at stripe",
@@ -212,7 +224,7 @@ async fn why_tells_all_that_happened_in_its_order() {
 }
 
 #[tokio::test]
-async fn retry_takes_numbers_or_a_filter_tells_first_what_it_would_do_and_is_written_down() {
+async fn retry_accepts_numbers_or_a_filter_and_is_audited() {
     let service = Service::start().await;
     let refusal = Fault::Invalid { message: "This is refused.".into() };
     service.sandbox.fault(FaultRule::once(refusal).on(Route::Create)).unwrap();
@@ -223,11 +235,14 @@ async fn retry_takes_numbers_or_a_filter_tells_first_what_it_would_do_and_is_wri
     let dry = json_of(&eventbridge(&service, &["retry", "--failed", "--dry-run"]).await);
     assert_eq!((dry["retried"].clone(), dry["dry_run"].clone()), (json!(1), json!(true)));
     assert_eq!(service.executions().await[0]["status"], "failed");
-    let wanted = eventbridge(&service, &["retry", "--destination", "notion"]).await;
-    assert!(String::from_utf8_lossy(&wanted.stderr).contains("--created-after"), "{wanted:?}");
-    let mut heard = service.database.listen("eventbridge_work").await;
+    let unbounded = eventbridge(&service, &["retry", "--destination", "notion"]).await;
+    assert!(String::from_utf8_lossy(&unbounded.stderr).contains("--created-after"), "{unbounded:?}");
+    let mut notifications = service.database.listen("eventbridge_work").await;
     let done = eventbridge(&service, &["retry", "--failed"]).await;
-    within("the workers are woken", async { while heard.recv().await.unwrap().payload() != "" {} }).await;
+    within("the workers are notified", async {
+        while notifications.recv().await.unwrap().payload() != "" {}
+    })
+    .await;
     assert_eq!((done.status.code(), json_of(&done)["retried"].clone()), (Some(0), json!(1)), "{done:?}");
     service
         .until("it is delivered", |executions| {
@@ -245,7 +260,7 @@ async fn retry_takes_numbers_or_a_filter_tells_first_what_it_would_do_and_is_wri
 }
 
 #[tokio::test]
-async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
+async fn replay_delivers_again_and_creates_missing_executions() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for id in ["evt_1", "evt_2", "evt_3"] {
         post(&service, id).await;
@@ -262,7 +277,7 @@ async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
     working.until_finished(3).await;
     let again = json_of(&replay(&["replay", "--type", "invoice.paid", "--destination", "notion"]).await);
     assert_eq!(again, json!({"dry_run": false, "events": 3, "created": 0, "again": 3, "seconds": null}));
-    for (arguments, said) in [
+    for (arguments, message) in [
         (&["replay"][..], "--type"),
         (&["replay", "evt_none"], "no event with this id"),
         (&["replay", "--type", "a b"], "pattern"),
@@ -271,20 +286,20 @@ async fn replay_delivers_again_and_makes_what_is_wanted_only_now() {
     ] {
         let refused = eventbridge(&service, arguments).await;
         assert!(!refused.status.success(), "{refused:?}");
-        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{said}: {refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(message), "{message}: {refused:?}");
     }
 }
 
 #[tokio::test]
-async fn pause_and_resume_stop_and_start_the_deliveries_and_are_written_down() {
+async fn pause_and_resume_stop_and_start_deliveries_and_are_audited() {
     let service = Service::start().await;
     let paused = eventbridge(&service, &["pause", "notion", "--note", " moving house "]).await;
     assert_eq!(paused.status.code(), Some(0), "{paused:?}");
     assert_eq!(json_of(&paused), json!({"destination": "notion", "state": "paused", "waiting": 0}));
     post(&service, "evt_1").await;
     let listed = service.get("/api/v1/destinations").await.json();
-    let told = &listed["data"][0]["pause"];
-    assert_eq!((&told["class"], &told["reason"]), (&json!("manual"), &json!("moving house (cli:jane)")));
+    let pause = &listed["data"][0]["pause"];
+    assert_eq!((&pause["class"], &pause["reason"]), (&json!("manual"), &json!("moving house (cli:jane)")));
     let going_on = eventbridge(&service, &["resume", "notion"]).await;
     assert_eq!(json_of(&going_on)["was_paused"], true, "{going_on:?}");
     service.until_finished(1).await;
@@ -296,9 +311,9 @@ async fn pause_and_resume_stop_and_start_the_deliveries_and_are_written_down() {
     assert_eq!(
         lines,
         [(&json!("destination.resumed"), &jane), (&json!("destination.paused"), &jane)],
-        "a resume that changed nothing is not there"
+        "a resume without effect is not audited"
     );
-    for (arguments, code, said) in [
+    for (arguments, code, message) in [
         (&["pause", "elsewhere", "--note", "x"][..], 1, "there are: notion"),
         (&["resume", "elsewhere"], 1, "there are: notion"),
         (&["pause", "notion"], 2, "--note"),
@@ -306,12 +321,12 @@ async fn pause_and_resume_stop_and_start_the_deliveries_and_are_written_down() {
     ] {
         let refused = eventbridge(&service, arguments).await;
         assert_eq!(refused.status.code(), Some(code), "{refused:?}");
-        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{said}: {refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(message), "{message}: {refused:?}");
     }
 }
 
 #[tokio::test]
-async fn cancel_takes_what_waits_tells_first_what_it_would_do_and_leaves_all_else() {
+async fn cancel_affects_only_pending_executions() {
     let service = Service::start().await;
     post(&service, "evt_1").await;
     service.until_finished(1).await;
@@ -322,11 +337,11 @@ async fn cancel_takes_what_waits_tells_first_what_it_would_do_and_leaves_all_els
     assert_eq!(service.executions().await[1]["status"], "pending");
     for arguments in [&["cancel", "1", "2", "99", "--dry-run"][..], &["cancel", "1", "2", "99"]] {
         let done = eventbridge(&service, arguments).await;
-        let said = json_of(&done);
-        assert_eq!((done.status.code(), &said["cancelled"]), (Some(1), &json!(1)), "{said}");
+        let report = json_of(&done);
+        assert_eq!((done.status.code(), &report["cancelled"]), (Some(1), &json!(1)), "{report}");
         let refused: Vec<_> =
-            said["refused"].as_array().unwrap().iter().map(|one| one["execution"].clone()).collect();
-        assert_eq!(refused, [1, 99], "{said}");
+            report["refused"].as_array().unwrap().iter().map(|one| one["execution"].clone()).collect();
+        assert_eq!(refused, [1, 99], "{report}");
     }
     let cancelled = &service.executions().await[1];
     assert_eq!(
@@ -338,7 +353,7 @@ async fn cancel_takes_what_waits_tells_first_what_it_would_do_and_leaves_all_els
 }
 
 #[tokio::test]
-async fn acknowledge_silences_a_group_of_failures_until_that_is_taken_back() {
+async fn acknowledge_silences_a_failure_group_until_revoked() {
     let service = Service::start().await;
     let refusal = Fault::Invalid { message: "This is refused.".into() };
     service.sandbox.fault(FaultRule::once(refusal).on(Route::Create)).unwrap();

@@ -1,7 +1,7 @@
-//! Postgres goes away and comes back, in every way but its death, which `tests/torture` sees to:
-//! ingest answers 503 meanwhile, workers wait and go on, and nothing needs a restart.
+//! Postgres becomes unavailable and returns, in every way but a crash, which `tests/torture` covers:
+//! ingest sheds with 503, workers wait and continue, and nothing needs a restart.
 
-use crate::harness::{Answer, Database, Line, Service, end_sessions_of_the_service, rows, within};
+use crate::harness::{Answer, Database, Link, Service, end_sessions_of_the_service, rows, within};
 use futures_util::future::join_all;
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::json;
@@ -16,19 +16,19 @@ async fn post(service: &Service, number: u32) -> Answer {
     service.post_event(&json!({"id": format!("evt_{number}"), "type": "invoice.paid"}).to_string()).await
 }
 
-/// Has one event delivered, and a second one on its way: Notion is about to answer when the database
-/// goes away.
+/// One event is delivered and a second one is under way: Notion is about to respond when the database
+/// becomes unavailable.
 async fn with_a_write_under_way(service: &Service) {
     post(service, 1).await;
     service.until_finished(1).await;
     service.sandbox.fault(FaultRule::once(Fault::Slow { delay_ms: 1000 }).on(Route::Create)).unwrap();
     assert_eq!(post(service, 2).await.status, 200);
-    within("the write", service.sandbox.until(|sandbox| sandbox.page_count() == 2)).await;
+    within("the write is sent", service.sandbox.until(|sandbox| sandbox.page_count() == 2)).await;
 }
 
-/// Sends a third event until it is taken, as Stripe does, and sees everything end well.
-async fn everything_goes_on(service: &Service) {
-    within("the event is taken", async {
+/// Sends a third event until it is accepted, as Stripe does, and checks that everything is delivered.
+async fn everything_is_delivered(service: &Service) {
+    within("the event is accepted", async {
         while post(service, 3).await.status != 200 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -39,28 +39,28 @@ async fn everything_goes_on(service: &Service) {
     assert_eq!(service.sandbox.page_count(), 3);
 }
 
-fn assert_turned_away(answer: &Answer) {
+fn assert_shed(answer: &Answer) {
     assert_eq!(answer.problem(503), "unavailable");
     assert_eq!(answer.headers["retry-after"], "5");
 }
 
 #[tokio::test]
-async fn sessions_that_refuse_writes_are_given_up_for_new_ones() {
+async fn read_only_sessions_are_replaced() {
     let service = Service::start().await;
     with_a_write_under_way(&service).await;
     service.database.let_new_sessions_write(false).await;
     service.database.end_sessions().await;
-    assert_turned_away(&post(&service, 3).await);
-    // Readers at once fill the pool with sessions that will never write, as those to a server that
-    // was demoted.
+    assert_shed(&post(&service, 3).await);
+    // Concurrent readers fill the pool with sessions that will never write, like those to a demoted
+    // server.
     let reading = join_all((0..16).map(|_| service.get("/api/v1/executions"))).await;
     assert!(reading.iter().all(|answer| answer.status == 200), "{reading:?}");
     service.database.let_new_sessions_write(true).await;
-    everything_goes_on(&service).await;
+    everything_is_delivered(&service).await;
 }
 
 #[tokio::test]
-async fn a_start_waits_for_a_server_that_takes_no_writes_yet() {
+async fn a_start_waits_until_the_server_accepts_writes() {
     let database = Database::new().await;
     database.let_new_sessions_write(false).await;
     let (store, stop) = (database.store(), CancellationToken::new());
@@ -68,16 +68,16 @@ async fn a_start_waits_for_a_server_that_takes_no_writes_yet() {
     let too_soon = tokio::time::timeout(Duration::from_millis(300), &mut starting).await;
     assert!(too_soon.is_err(), "{too_soon:?}");
     database.let_new_sessions_write(true).await;
-    within("the start", starting).await.unwrap();
+    within("the start succeeds", starting).await.unwrap();
 }
 
 #[tokio::test]
-async fn without_a_free_connection_everything_waits_until_there_is_one() {
+async fn without_a_free_connection_everything_waits_for_one() {
     let database = Arc::new(Database::on_a_server_of_its_own().await);
     let service = Service::builder().on(database.clone()).await.start().await;
     let mut others = vec![PgConnection::connect_with(&database.options()).await.unwrap()];
     with_a_write_under_way(&service).await;
-    within("others have all connections", async {
+    within("others use all connections", async {
         loop {
             match PgConnection::connect_with(&database.options()).await {
                 Ok(connection) => others.push(connection),
@@ -92,20 +92,20 @@ async fn without_a_free_connection_everything_waits_until_there_is_one() {
         }
     })
     .await;
-    assert_turned_away(&post(&service, 3).await);
+    assert_shed(&post(&service, 3).await);
     drop(others);
-    everything_goes_on(&service).await;
+    everything_is_delivered(&service).await;
 }
 
 #[tokio::test]
-async fn connections_that_have_gone_dead_without_a_word_are_given_up_for_new_ones() {
+async fn silent_connections_are_replaced() {
     let database = Arc::new(Database::new().await);
-    let line = Line::to(&database);
+    let link = Link::to(&database);
     let user = database.options().get_username().to_owned();
-    let builder = Service::builder().on(database.clone()).await.reaching_its_database_by(line.store(&user));
+    let builder = Service::builder().on(database.clone()).await.reaching_its_database_by(link.store(&user));
     let service = builder.start().await;
     with_a_write_under_way(&service).await;
-    // Every connection of the pool waits for an answer when the line goes dead, or is idle then.
+    // Every connection of the pool waits for a response when the link goes silent, or is idle then.
     let lock = database.hold_lock(rows::events()).await;
     {
         let asking = join_all((0..16).map(|_| service.get("/api/v1/events")));
@@ -114,7 +114,7 @@ async fn connections_that_have_gone_dead_without_a_word_are_given_up_for_new_one
             while database.sessions_waiting_for_a_lock("").await < 3 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            line.go_dead();
+            link.go_silent();
         };
         tokio::select! {
             answers = asking => panic!("answered in spite of the lock: {answers:?}"),
@@ -122,7 +122,7 @@ async fn connections_that_have_gone_dead_without_a_word_are_given_up_for_new_one
         }
     }
     lock.close().await.unwrap();
-    assert_turned_away(&post(&service, 3).await);
-    line.mend();
-    everything_goes_on(&service).await;
+    assert_shed(&post(&service, 3).await);
+    link.restore();
+    everything_is_delivered(&service).await;
 }

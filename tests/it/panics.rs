@@ -1,4 +1,4 @@
-//! Panics: they are caught and counted, and end no task unnoticed.
+//! Panics are caught and counted, and end no task silently.
 
 use crate::harness::rows::Paused;
 use crate::harness::{Answer, Service, rows, within};
@@ -21,10 +21,10 @@ fn configure(_: &mut Reader<'_>, _: &InstanceName) -> Option<Arc<dyn Destination
     Some(Arc::new(Faulty))
 }
 
-/// Rings at each probe; one test alone has any.
+/// Notified at each probe; only one test has any.
 static PROBED: Notify = Notify::const_new();
 
-/// Breaks as the event's type says: `first` at the first try, `always` at each, `never` at none.
+/// Panics as the event's type says: `first` on the first attempt, `always` on each, `never` on none.
 struct Faulty;
 
 #[async_trait]
@@ -68,7 +68,7 @@ fn event(id: &str, kind: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_delivery_that_breaks_is_tried_again_as_one_in_doubt_and_harms_no_other() {
+async fn a_delivery_that_panics_is_retried_as_in_doubt_and_affects_no_other() {
     let service = start().await;
     for (id, kind) in [("evt_1", "first"), ("evt_2", "never"), ("evt_3", "always")] {
         service.post_event(&event(id, kind)).await;
@@ -76,16 +76,16 @@ async fn a_delivery_that_breaks_is_tried_again_as_one_in_doubt_and_harms_no_othe
     let executions = service.until_finished(3).await;
     let statuses: Vec<_> = executions.iter().map(|one| one["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["success", "success", "failed"]);
-    // Three attempts, and three looks for what they may have written.
+    // Three attempts, and three searches for their possible writes.
     assert_eq!(panics(&service, "delivery").await, 1 + 6);
     let id = executions[2]["id"].as_i64().unwrap();
     let detail = service.get(&format!("/api/v1/executions/{id}")).await.body;
     assert!(detail.contains("a bug in this program") && !detail.contains("a fault about"), "{detail}");
-    assert_eq!(service.database.count(rows::executions().crashed()).await, 0, "it took no worker with it");
+    assert_eq!(service.database.count(rows::executions().crashed()).await, 0, "no worker died");
 }
 
 #[tokio::test]
-async fn a_handler_that_breaks_answers_500_and_the_next_request_is_served() {
+async fn a_handler_that_panics_responds_500_and_the_next_request_succeeds() {
     let service = start().await;
     let broken: Answer = service.get("/breaks").await;
     assert_eq!(broken.problem(500), "internal");
@@ -98,7 +98,7 @@ async fn a_handler_that_breaks_answers_500_and_the_next_request_is_served() {
 }
 
 #[tokio::test]
-async fn a_probe_that_breaks_leaves_the_hold_and_the_watch_goes_on() {
+async fn a_probe_that_panics_leaves_the_pause_and_probing_continues() {
     let service = start().await;
     let pause = Paused {
         class: Some("unauthorized"),
@@ -110,7 +110,7 @@ async fn a_probe_that_breaks_leaves_the_hold_and_the_watch_goes_on() {
     for _ in 0..2 {
         within("another probe", PROBED.notified()).await;
     }
-    assert!(panics(&service, "task").await >= 1, "the first of them broke");
+    assert!(panics(&service, "task").await >= 1, "the first of them panicked");
     assert_eq!(service.database.count(rows::paused()).await, 1);
 }
 
@@ -127,5 +127,5 @@ async fn the_service_stops_in_order_when_a_critical_task_panics() {
     let ended = within("the service stops", serving).await.unwrap();
     assert!(ended.unwrap_err().to_string().contains("part of the test"));
     let left = database.count(rows::workers()).await;
-    assert_eq!(left, 0, "its worker signed off");
+    assert_eq!(left, 0, "its worker has deregistered");
 }

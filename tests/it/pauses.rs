@@ -1,5 +1,5 @@
-//! Pauses: one that reading cannot prove wrong, of a token that may read and not write; and what is known of
-//! pauses and rates afterwards.
+//! Pauses: one that no read can disprove, of a token that may read and not write; and the record of
+//! pauses and rates.
 
 use crate::harness::rows::{Paused, Set};
 use crate::harness::{Database, NOW, Service, rows, within};
@@ -16,7 +16,7 @@ fn payment(object: &str, event: &str, created: i64) -> String {
     .to_string()
 }
 
-/// Waits for so many tries of the route that is refused, and checks that one pause lasted all the while.
+/// Waits for this many attempts of the refused route, and checks that one pause lasted throughout.
 async fn stays_paused(service: &Service, route: &str, tries: usize) {
     let refused = |sandbox: &SandboxHandle| {
         let of_route = |path: &str, method: &str| match route {
@@ -34,14 +34,14 @@ async fn stays_paused(service: &Service, route: &str, tries: usize) {
     service.until("it is paused", is_paused).await;
     let paused_since = service.database.paused_since_us().await;
     let before = refused(&service.sandbox);
-    within("it is tried", service.sandbox.until(|sandbox| refused(sandbox) >= before + tries)).await;
+    within("it is attempted", service.sandbox.until(|sandbox| refused(sandbox) >= before + tries)).await;
     assert_eq!(service.database.paused_since_us().await, paused_since, "one pause, and no other");
     let executions = service.executions().await;
     assert!(executions.iter().all(|execution| execution["attempt_count"] == 0), "{executions:?}");
 }
 
 #[tokio::test]
-async fn a_token_that_may_not_insert_is_tried_with_one_execution_and_stays_paused_until_it_may() {
+async fn a_token_without_insert_access_stays_paused_and_is_tried_with_one_execution() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Create)).unwrap();
     for number in 0..5 {
@@ -57,17 +57,17 @@ async fn a_token_that_may_not_insert_is_tried_with_one_execution_and_stays_pause
 }
 
 #[tokio::test]
-async fn a_token_that_may_insert_and_not_update_stays_paused_by_the_update_that_was_refused() {
+async fn a_token_without_update_access_stays_paused_by_the_refused_update() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     service.post_event(&payment("pi_1", "evt_1", NOW)).await;
     service.until_finished(1).await;
     service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Update)).unwrap();
-    // A try outlasts the time between two probes: none of the others is tried beside it.
+    // An attempt outlasts the time between two probes: none of the others runs next to it.
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 150 }).on(Route::Update)).unwrap();
     service.post_event(&payment("pi_1", "evt_2", NOW + 1)).await;
     let is_paused = |executions: &[Value]| executions[1]["error_class"] == "restricted_resource";
     service.until("it is paused", is_paused).await;
-    // These could be written, and would seem to prove that all is well.
+    // These could be written, and would seem to prove that the token works.
     for number in 3..6 {
         service.post_event(&payment(&format!("pi_{number}"), &format!("evt_{number}"), NOW)).await;
     }
@@ -79,7 +79,7 @@ async fn a_token_that_may_insert_and_not_update_stays_paused_by_the_update_that_
 }
 
 #[tokio::test]
-async fn a_pause_with_nothing_that_waits_ends_and_the_next_execution_shows_whether_it_works() {
+async fn a_pause_without_a_backlog_ends_at_the_next_probe() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Restricted).on(Route::Create)).unwrap();
     service.post_event(&payment("pi_1", "evt_1", NOW)).await;
@@ -87,7 +87,7 @@ async fn a_pause_with_nothing_that_waits_ends_and_the_next_execution_shows_wheth
     let cancel = rows::executions().in_status("pending").set(&[Set::Status("cancelled")]);
     within("the pause ends", async {
         while service.database.count(rows::paused()).await > 0 {
-            // Once more, since a try that was under way leaves it pending.
+            // Again, since an attempt under way leaves it pending.
             service.database.change(&cancel).await;
         }
     })
@@ -97,7 +97,7 @@ async fn a_pause_with_nothing_that_waits_ends_and_the_next_execution_shows_wheth
 }
 
 #[tokio::test]
-async fn whoever_starts_looks_at_once_whether_a_pause_is_over() {
+async fn a_starting_process_probes_paused_destinations_at_once() {
     let service = Service::start().await;
     let pause = Paused {
         class: Some("unauthorized"),
@@ -106,7 +106,7 @@ async fn whoever_starts_looks_at_once_whether_a_pause_is_over() {
         probed_in: Some(Duration::from_hours(24)),
         ..Paused::of("notion")
     };
-    // While nobody runs: whoever has just started would look as well.
+    // While no service runs: one that has just started would also probe.
     let (database, replica) = (service.database.clone(), service.replica());
     service.stop().await;
     database.change(pause).await;
@@ -116,7 +116,7 @@ async fn whoever_starts_looks_at_once_whether_a_pause_is_over() {
 }
 
 #[tokio::test]
-async fn a_try_that_outlasts_the_time_between_two_probes_ends_its_pause() {
+async fn an_attempt_longer_than_the_probe_interval_ends_its_pause() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::once(Fault::Restricted).on(Route::Create)).unwrap();
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 200 }).on(Route::Create)).unwrap();
@@ -127,11 +127,11 @@ async fn a_try_that_outlasts_the_time_between_two_probes_ends_its_pause() {
         service.post_event(&payment("pi_1", &format!("evt_{number}"), NOW)).await;
     }
     service.until_finished(6).await;
-    assert!(service.sandbox.peak_concurrency() >= 2, "they go on together after the first success");
+    assert!(service.sandbox.peak_concurrency() >= 2, "they run concurrently after the first success");
 }
 
 #[tokio::test]
-async fn when_an_instance_was_paused_is_known_afterwards_whoever_ended_it() {
+async fn ended_pauses_are_recorded() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
     let trouble = Pause {
@@ -145,14 +145,14 @@ async fn when_an_instance_was_paused_is_known_afterwards_whoever_ended_it() {
     store.destinations.pause("notion", &trouble, Duration::from_mins(1)).await.unwrap();
     assert!(store.destinations.resume("notion").await.unwrap());
     store.destinations.pause_manually("notion", "moving", &caller).await.unwrap();
-    assert!(!store.destinations.resume("notion").await.unwrap(), "a person ends it");
+    assert!(!store.destinations.resume("notion").await.unwrap(), "only an operator ends it");
     assert!(store.destinations.resume_manually("notion", &caller).await.unwrap());
-    let told = service.database.past_pauses("notion").await;
-    assert_eq!(told, "unauthorized the token is refused, manual moving (cli:jane)");
+    let pauses = service.database.past_pauses("notion").await;
+    assert_eq!(pauses, "unauthorized the token is refused, manual moving (cli:jane)");
 }
 
 #[tokio::test]
-async fn after_a_rest_the_slots_of_the_last_two_seconds_come_at_once_and_no_more() {
+async fn after_idling_only_the_slots_of_two_seconds_are_free() {
     const AT_ONCE: Slot = Slot::In(Duration::ZERO);
     let database = Database::new().await;
     let store = database.store();
@@ -160,15 +160,15 @@ async fn after_a_rest_the_slots_of_the_last_two_seconds_come_at_once_and_no_more
         let (gap, patience) = (Duration::from_secs(gap_seconds), Duration::from_secs(5));
         store.rate_limits.take_slot("c", gap, patience).await.unwrap()
     };
-    // Those of two, one and no seconds ago; the next one would come in an hour.
+    // Those of two, one and no seconds ago; the next one is an hour away.
     let slots = [take(1).await, take(1).await, take(3600).await];
     assert_eq!(slots, [AT_ONCE; 3]);
-    let Slot::NotBefore(wait) = take(1).await else { panic!("there was none left") };
+    let Slot::NotBefore(wait) = take(1).await else { panic!("no slot is left") };
     assert!(wait > Duration::from_mins(50), "{wait:?}");
 }
 
 #[tokio::test]
-async fn the_calls_of_the_last_minute_are_counted_with_the_slots() {
+async fn slots_count_the_calls_of_the_last_minute() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
     for _ in 0..3 {
@@ -179,7 +179,7 @@ async fn the_calls_of_the_last_minute_are_counted_with_the_slots() {
     let calls = async || store.rate_limits.limiters(&["c".to_owned()]).await.unwrap()[0].calls;
     assert_eq!(calls().await, 3);
     service.database.change(rows::age_call_counts()).await;
-    assert!((0..=3).contains(&calls().await), "as many of them as lie within the last sixty seconds");
+    assert!((0..=3).contains(&calls().await), "only those within the last sixty seconds");
     service.database.change(rows::age_call_counts()).await;
     assert_eq!(calls().await, 0);
 }

@@ -1,4 +1,4 @@
-//! Behind a pooler in transaction mode: nothing relies on a session, and nothing of ours stays in one.
+//! Behind a pooler in transaction mode: nothing depends on a session or leaves state in one.
 
 use crate::harness::{Database, PgBouncer, Service, rows};
 use eventbridge::store::Store;
@@ -14,21 +14,21 @@ async fn post(service: &Service, number: usize) {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// What people read, over the connections on which nothing is written.
+/// The read requests, over the connections on which nothing is written.
 async fn read(service: &Service, path: &str) {
     let answer = service.get(path).await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
 }
 
 #[tokio::test]
-async fn behind_a_pooler_in_transaction_mode_everything_is_taken_read_and_delivered() {
+async fn everything_works_behind_a_pooler_in_transaction_mode() {
     let database = Arc::new(Database::new().await);
     let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
     let store = || Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 12).unwrap();
     let service =
         Service::builder().reaching_its_database_by(store()).on(database.clone()).await.start().await;
     let other = service.replica().reaching_its_database_by(store()).start().await;
-    // Reading and writing take turns on the same two connections to the server.
+    // Reads and writes take turns on the same two connections to the server.
     let paths =
         ["/api/v1/events", "/api/v1/executions?status=failed", "/api/v1/search?q=evt_1", "/api/v1/health"];
     join_all((0..EVENTS).map(|number| {
@@ -51,7 +51,7 @@ async fn behind_a_pooler_in_transaction_mode_everything_is_taken_read_and_delive
 }
 
 #[tokio::test]
-async fn the_schema_is_made_past_the_pooler() {
+async fn migrations_bypass_the_pooler() {
     let database = Database::empty().await;
     let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
     let store = Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 4).unwrap();

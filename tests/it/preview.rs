@@ -1,4 +1,4 @@
-//! A preview shows the very requests that go out, and sends none of them.
+//! A preview shows the exact requests of a delivery, and sends none of them.
 
 use crate::harness::{NOW, Service};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, LoggedRequest, Route, Template};
@@ -12,8 +12,9 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
     .to_string()
 }
 
-/// A service whose executions wait: each first try of a new page fails, and the next is an hour away.
-async fn where_all_waits(mode: &str) -> Service {
+/// A service whose executions wait: the first attempt of each new page fails, and the next is an hour
+/// away.
+async fn with_pending_executions(mode: &str) -> Service {
     let service = Service::builder()
         .set("NOTION_MODE", mode)
         .template(Template::Full)
@@ -38,7 +39,7 @@ fn writes(service: &Service) -> Vec<LoggedRequest> {
     service.sandbox.requests().into_iter().filter(is_write).collect()
 }
 
-/// Checks that a request that was shown is the one that was sent.
+/// Checks that a shown request equals the sent one.
 fn assert_sent(shown: &Value, sent: &LoggedRequest) {
     assert_eq!(shown["method"], sent.method.as_str());
     assert!(shown["url"].as_str().unwrap().ends_with(&sent.path), "{shown} {}", sent.path);
@@ -50,8 +51,8 @@ async fn retry(service: &Service, execution: &Value) {
 }
 
 #[tokio::test]
-async fn what_is_shown_of_an_event_is_what_is_sent() {
-    let service = where_all_waits("event").await;
+async fn the_preview_of_an_event_equals_the_sent_request() {
+    let service = with_pending_executions("event").await;
     service.post_event(&payment("evt_1", NOW, 100)).await;
     let waits = |executions: &[Value]| executions[0]["attempt_count"] == 1;
     let execution = service.until("it waits", waits).await.remove(0);
@@ -65,7 +66,7 @@ async fn what_is_shown_of_an_event_is_what_is_sent() {
     assert_eq!(shown["requests"].as_array().unwrap().len(), 1);
     assert_sent(&shown["requests"][0], writes(&service).last().unwrap());
 
-    // Of what came to its end it shows what a retry would send.
+    // For a finished execution it shows what a retry would send.
     let shown = preview(&service, &execution).await;
     assert_eq!((&shown["effect"], &shown["status"]), (&json!("update"), &json!("success")));
     retry(&service, &execution).await;
@@ -74,8 +75,8 @@ async fn what_is_shown_of_an_event_is_what_is_sent() {
 }
 
 #[tokio::test]
-async fn what_is_shown_of_an_object_is_its_newest_state_and_what_differs_from_its_page() {
-    let service = where_all_waits("object").await;
+async fn the_preview_of_an_object_shows_what_differs_from_its_page() {
+    let service = with_pending_executions("object").await;
     service.post_event(&payment("evt_1", NOW, 100)).await;
     let waits = |executions: &[Value]| executions[0]["attempt_count"] == 1;
     let first = service.until("it waits", waits).await.remove(0);
@@ -91,18 +92,18 @@ async fn what_is_shown_of_an_object_is_its_newest_state_and_what_differs_from_it
     retry(&service, &first).await;
     service.until_finished(2).await;
     assert_sent(&shown["requests"][2], writes(&service).last().unwrap());
-    let look =
+    let lookup =
         service.sandbox.requests().into_iter().rfind(|request| request.path.ends_with("/query")).unwrap();
-    assert_sent(&shown["requests"][0], &look);
+    assert_sent(&shown["requests"][0], &lookup);
 
-    // An older event that comes late changes nothing.
+    // An older event that arrives late changes nothing.
     service.post_event(&payment("evt_0", NOW - 1, 50)).await;
     let late = service.until_finished(3).await.remove(2);
     let shown = preview(&service, &late).await;
     assert_eq!((&shown["effect"], &shown["status"]), (&json!("nothing"), &json!("superseded")));
     assert!(shown["notes"][0].as_str().unwrap().contains(&second["id"].to_string()), "{shown}");
 
-    // A newer one shows what differs, and a retry shows all of it.
+    // A newer one shows the differences, and a retry shows everything.
     service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Update)).unwrap();
     service.post_event(&payment("evt_3", NOW + 2, 300)).await;
     let waits = |executions: &[Value]| executions.len() == 4 && executions[3]["attempt_count"] == 1;
@@ -121,7 +122,7 @@ async fn what_is_shown_of_an_object_is_its_newest_state_and_what_differs_from_it
 }
 
 #[tokio::test]
-async fn a_write_in_doubt_is_looked_for_first_and_the_preview_says_how_long_nothing_is_written() {
+async fn the_preview_of_a_write_in_doubt_shows_the_lookup_and_the_wait() {
     let service = Service::builder().set("NOTION_SETTLE_SECONDS", "600").start().await;
     service.sandbox.fault(FaultRule::once(Fault::Drop).on(Route::Create)).unwrap();
     service.post_event(&payment("evt_1", NOW, 100)).await;
@@ -135,7 +136,7 @@ async fn a_write_in_doubt_is_looked_for_first_and_the_preview_says_how_long_noth
 }
 
 #[tokio::test]
-async fn what_a_column_cannot_hold_is_left_out_with_a_note() {
+async fn a_value_that_its_column_cannot_hold_is_omitted_with_a_note() {
     let service = Service::start().await;
     service.sandbox.retype_column(DATA_SOURCE_ID, "Amount", "date").unwrap();
     service.post_event(&payment("evt_1", NOW, 100)).await;
@@ -146,7 +147,7 @@ async fn what_a_column_cannot_hold_is_left_out_with_a_note() {
 }
 
 #[tokio::test]
-async fn what_keeps_a_preview_from_being_made_is_told() {
+async fn a_failed_preview_reports_the_reason() {
     let service = Service::start().await;
     let get = async |id: &str| service.get(&format!("/api/v1/executions/{id}/preview")).await;
     assert_eq!(get("1").await.problem(404), "not_found");

@@ -1,5 +1,5 @@
-//! The private Postgres, with real servers: it comes up anywhere, lets nobody else in, leaves
-//! nothing behind, and loses nothing that is to be kept.
+//! The private Postgres, with real servers: it starts anywhere, accepts no other user, leaves nothing
+//! behind, and loses no kept data.
 
 use private_postgres::{DataLifetime, PrivatePostgres, SUPERVISOR_SUBCOMMAND};
 use sqlx::{Connection, PgConnection};
@@ -17,7 +17,7 @@ const SUPERVISOR: &str = env!("CARGO_BIN_EXE_eventbridge");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
-fn it_answers_in_utf8_and_makes_no_tcp_port() {
+fn it_uses_utf8_and_opens_no_tcp_port() {
     let server = start(DataLifetime::Temporary);
     let settings =
         "SELECT concat_ws(' ', current_user, current_database(), current_setting('server_encoding'),
@@ -31,7 +31,7 @@ fn it_answers_in_utf8_and_makes_no_tcp_port() {
 }
 
 #[test]
-fn a_throw_away_cluster_is_gone_after_its_stop() {
+fn a_throw_away_cluster_is_removed_when_stopped() {
     let server = start(DataLifetime::Temporary);
     let (data, socket) = (server.data_dir().to_owned(), server.socket_dir().to_owned());
     let postmaster = postmaster_of(&data);
@@ -100,7 +100,7 @@ fn data_of_another_major_version_are_refused_and_left_alone() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why() {
+fn a_server_that_cannot_start_reports_why() {
     let checkout = Checkout::new();
     let server = checkout.start();
     let settings = server.data_dir().join("postgresql.conf");
@@ -139,7 +139,7 @@ fn kept_data_survive_a_kill_of_supervisor_and_server() {
 }
 
 #[test]
-fn a_stale_pid_file_that_names_a_living_stranger_is_seen_through() {
+fn a_stale_pid_file_with_the_id_of_another_process_is_ignored() {
     let checkout = Checkout::new();
     let server = checkout.start();
     remember(server.url());
@@ -149,17 +149,17 @@ fn a_stale_pid_file_that_names_a_living_stranger_is_seen_through() {
     kill("-KILL", postmaster);
     drop(server);
 
-    // Postgres itself would take it for a server, were it run by the server's own user.
+    // Postgres itself would take it for a server if the server's own user ran it.
     let mut sleep = Command::new("sleep");
     sleep.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut stranger = Stranger(as_user(&mut sleep, owner_of(&data)).spawn().unwrap());
+    let mut unrelated = UnrelatedProcess(as_user(&mut sleep, owner_of(&data)).spawn().unwrap());
     let text = fs::read_to_string(&pid_file).unwrap();
     let (_, rest) = text.split_once('\n').unwrap();
-    fs::write(&pid_file, format!("{}\n{rest}", stranger.0.id())).unwrap();
+    fs::write(&pid_file, format!("{}\n{rest}", unrelated.0.id())).unwrap();
 
     let server = checkout.start();
     assert!(remembers(server.url()));
-    assert!(stranger.0.try_wait().unwrap().is_none(), "the stranger is left alone");
+    assert!(unrelated.0.try_wait().unwrap().is_none(), "the unrelated process is left alone");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_server_that_dies_comes_back_with_its_data_at_the_same_place() {
 }
 
 #[test]
-fn what_a_killed_supervisor_left_is_swept_by_the_next_start() {
+fn the_next_start_removes_what_a_killed_supervisor_left() {
     let lost = start(DataLifetime::Temporary);
     let data = lost.data_dir().to_owned();
     let orphan = postmaster_of(&data);
@@ -207,7 +207,7 @@ fn a_hostile_environment_changes_nothing() {
 }
 
 #[test]
-fn a_checkout_deep_down_is_no_obstacle() {
+fn a_deeply_nested_checkout_works() {
     let checkout = Checkout::below(&"a quite long name'/".repeat(30));
     let server = checkout.start();
     remember(server.url());
@@ -219,7 +219,7 @@ fn another_user_of_the_system_cannot_connect() {
     let server = start(DataLifetime::Temporary);
     let (ours, theirs) = (owner_of(server.socket_dir().parent().unwrap()), owner_of(server.data_dir()));
     if ours.0 != 0 {
-        return; // Only root can be somebody else.
+        return; // Only root can run as another user.
     }
     let psql = |user: (u32, u32)| {
         let mut command = Command::new("psql");
@@ -227,13 +227,13 @@ fn another_user_of_the_system_cannot_connect() {
         as_user(&mut command, user).output().unwrap()
     };
     assert_eq!(String::from_utf8_lossy(&psql(ours).stdout), "in\n");
-    for stranger in [(65534, 65534), theirs] {
-        let refused = psql(stranger);
+    for other in [(65534, 65534), theirs] {
+        let refused = psql(other);
         assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
     }
 }
 
-/// What an owner does in a process of its own, which a test can then kill: [`Owner`] starts it.
+/// The process of an owner, which a test can kill: [`Owner`] starts it.
 #[test]
 #[ignore = "part of other tests, which start it"]
 fn owner() {
@@ -250,10 +250,10 @@ fn owner() {
     server.stop().unwrap();
 }
 
-/// A process that has nothing to do with Postgres; it ends with the test, however that ends.
-struct Stranger(Child);
+/// A process unrelated to Postgres; it ends with the test, however that ends.
+struct UnrelatedProcess(Child);
 
-impl Drop for Stranger {
+impl Drop for UnrelatedProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -293,7 +293,7 @@ impl Drop for Owner {
     }
 }
 
-/// A directory to keep data for; they go with it, wherever they lie.
+/// A directory for kept data, which is removed with it, wherever it is.
 struct Checkout {
     path: PathBuf,
     home: OnceLock<PathBuf>,
@@ -362,11 +362,11 @@ fn blocking<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Waits for a process to be elsewhere: looks again and again, with a deadline.
+/// Waits for another process: checks repeatedly, with a deadline.
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -380,7 +380,7 @@ fn parent_of(pid: u32) -> u32 {
     process_field("ppid=", pid).parse().unwrap()
 }
 
-/// A killed process that nobody has collected yet is dead all the same.
+/// A killed process that its parent has not yet collected also counts as dead.
 fn lives(pid: u32) -> bool {
     let state = process_field("stat=", pid);
     !state.is_empty() && !state.starts_with('Z')
@@ -402,7 +402,7 @@ fn owner_of(path: &Path) -> (u32, u32) {
     (found.uid(), found.gid())
 }
 
-/// Runs as another user; to name the one we are changes nothing.
+/// Runs as another user; naming the current one changes nothing.
 fn as_user(command: &mut Command, (uid, gid): (u32, u32)) -> &mut Command {
     command.uid(uid).gid(gid)
 }

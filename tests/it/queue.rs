@@ -1,6 +1,6 @@
-//! The queue by itself: what is claimed and in which order, however much waits, and what is recorded.
+//! The queue by itself: what is claimed and in which order at any backlog, and what is recorded.
 
-use crate::harness::rows::{HeldWorker, Paused, Set};
+use crate::harness::rows::{LockedWorker, Paused, Set};
 use crate::harness::{Database, NOW, Service, rows, within};
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::audit::Caller;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// More than one claim looks through by age.
-const CROWD: i64 = 1_500;
+/// More than one claim scans by age.
+const MANY: i64 = 1_500;
 
 struct Queue {
     database: Database,
@@ -32,7 +32,7 @@ impl Queue {
         Self { database, store, worker }
     }
 
-    /// Puts executions into the queue, each with an event; the lane is an expression over `n`.
+    /// Queues executions, each with an event; the lane is an expression over `n`.
     async fn put(&self, count: i64, destination: &str, lane: &str) {
         self.database.change(rows::queued(count, destination, lane)).await;
     }
@@ -49,9 +49,9 @@ fn lanes(claimed: &[Claimed]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_paused_instance_keeps_nobody_else_waiting() {
+async fn the_backlog_of_a_paused_instance_does_not_block_others() {
     let queue = Queue::new().await;
-    queue.put(CROWD, "paused", "null").await;
+    queue.put(MANY, "paused", "null").await;
     queue.put(3, "works", "null").await;
     queue.database.change(Paused::of("paused")).await;
     let claimed = queue.claim(&["paused", "works"], 10).await;
@@ -67,11 +67,11 @@ async fn a_claim_that_finds_nothing_writes_nothing() {
     assert_eq!(queue.database.count(&was_locked).await, 0);
     queue.put(1, "notion", "null").await;
     assert_eq!(queue.claim(&["notion"], 10).await.len(), 1);
-    assert_eq!(queue.database.count(&was_locked).await, 1, "and one that leases holds its worker");
+    assert_eq!(queue.database.count(&was_locked).await, 1, "a claim that leases locks its worker");
 }
 
 #[tokio::test]
-async fn a_worker_that_is_registered_no_more_claims_nothing() {
+async fn a_deregistered_worker_claims_nothing() {
     let queue = Queue::new().await;
     queue.put(1, "notion", "null").await;
     queue.database.change(rows::remove_workers()).await;
@@ -80,13 +80,13 @@ async fn a_worker_that_is_registered_no_more_claims_nothing() {
 }
 
 #[tokio::test]
-async fn a_lane_is_claimed_by_its_head_however_many_wait_behind_the_heads_of_others() {
+async fn the_head_of_a_lane_is_claimed_despite_long_other_lanes() {
     let queue = Queue::new().await;
-    queue.put(CROWD, "notion", "'notion busy/' || n % 3").await;
-    assert_eq!(lanes(&queue.claim(&["notion"], 10).await).len(), 3, "each lane by its head");
+    queue.put(MANY, "notion", "'notion busy/' || n % 3").await;
+    assert_eq!(lanes(&queue.claim(&["notion"], 10).await).len(), 3, "the head of each lane");
     assert!(queue.claim(&["notion"], 10).await.is_empty(), "the others are behind");
     queue.put(40, "notion", "'notion new/' || n % 20").await;
-    // Too young to be seen by age: they are found lane by lane, wherever that begins.
+    // Too young to be found by age: they are found lane by lane, wherever that scan begins.
     let claimed = queue.claim(&["notion"], 30).await;
     let heads: BTreeSet<_> = claimed.iter().map(|claimed| claimed.id).collect();
     assert_eq!((lanes(&claimed).len(), heads.len()), (20, 20));
@@ -94,14 +94,14 @@ async fn a_lane_is_claimed_by_its_head_however_many_wait_behind_the_heads_of_oth
 }
 
 #[tokio::test]
-async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retries() {
+async fn bulk_executions_yield_to_fresh_work_and_late_retries() {
     let queue = Queue::new().await;
     queue.put(3, "notion", "null").await;
     let queued_by_many = [Set::InBulk, Set::DueSince(Duration::from_hours(1))];
     queue.database.change(rows::executions().set(&queued_by_many)).await;
     queue.put(2, "notion", "null").await;
     queue.database.change(rows::executions().id(4).set(&[Set::Attempts(1)])).await;
-    assert_eq!(queue.claim(&["notion"], 10).await.len(), 1, "the fresh one alone");
+    assert_eq!(queue.claim(&["notion"], 10).await.len(), 1, "only the fresh one");
     let destinations = ["notion".to_owned()];
     let wanted = Wanted { limit: 2, late: 2, bulk: true, ..Wanted::nothing(&destinations) };
     let ids: BTreeSet<_> = queue
@@ -113,11 +113,11 @@ async fn what_many_were_put_into_the_queue_goes_behind_fresh_work_and_late_retri
         .iter()
         .map(|claimed| claimed.id.0)
         .collect();
-    assert_eq!(ids, BTreeSet::from([1, 4]), "the late one, and what room is left for those in bulk");
+    assert_eq!(ids, BTreeSet::from([1, 4]), "the late one, and the rest of the batch for bulk executions");
 }
 
 #[tokio::test]
-async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
+async fn a_replay_of_an_object_does_not_delay_its_new_events() {
     let queue = Queue::new().await;
     queue.put(3, "notion", "'notion lane'").await;
     queue.database.change(rows::executions().id(1).set(&[Set::InBulk])).await;
@@ -130,20 +130,20 @@ async fn what_a_replay_queued_of_an_object_holds_up_no_event_of_today() {
     let all = Wanted { limit: 10, late: 10, bulk: true, ..Wanted::nothing(&destinations) };
     assert!(
         queue.store.queue.claim(queue.worker, all).await.unwrap().is_empty(),
-        "its lane is being worked on"
+        "its lane has a running execution"
     );
     let completed = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
     queue.store.queue.complete(&[completed]).await.unwrap();
     assert_eq!(ids(&queue.store.queue.claim(queue.worker, all).await.unwrap()), [3]);
-    // Also where so many wait that lanes are gone through.
-    queue.put(CROWD, "crowded", "'crowded ' || n % 5").await;
+    // Also if there are so many that lanes are scanned.
+    queue.put(MANY, "crowded", "'crowded ' || n % 5").await;
     queue.database.change(rows::executions().to("crowded").set(&[Set::InBulk])).await;
     queue.put(5, "crowded", "'crowded ' || n % 5").await;
     assert_eq!(lanes(&queue.claim(&["crowded"], 10).await).len(), 5);
 }
 
 #[tokio::test]
-async fn many_retries_of_what_waits_go_behind_what_comes_in() {
+async fn bulk_retries_of_pending_executions_yield_to_new_events() {
     let queue = Queue::new().await;
     queue.put(3, "notion", "null").await;
     let put_off = [Set::Attempts(5), Set::DueIn(Duration::from_hours(2))];
@@ -154,12 +154,12 @@ async fn many_retries_of_what_waits_go_behind_what_comes_in() {
     assert_eq!(retried.counts["notion"], 3);
     queue.put(1, "notion", "null").await;
     let claimed = queue.claim(&["notion"], 10).await;
-    // What had not been tried yet had its place already.
+    // An execution without an attempt keeps its place.
     assert_eq!(claimed.iter().map(|claimed| claimed.id.0).collect::<BTreeSet<_>>(), BTreeSet::from([3, 4]));
 }
 
 #[tokio::test]
-async fn instances_take_turns_however_much_waits_for_one_of_them() {
+async fn instances_take_turns_at_any_backlog() {
     let queue = Queue::new().await;
     queue.put(50, "older", "null").await;
     queue.put(50, "crowded", "'crowded ' || n").await;
@@ -175,31 +175,37 @@ async fn instances_take_turns_however_much_waits_for_one_of_them() {
     };
     let wanted = Wanted { limit: 9, late: 1, ..Wanted::nothing(&destinations) };
     let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
-    assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1, "one late retry of all");
+    assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1, "one late retry in total");
     let counts = names(claimed);
     assert!(counts.iter().all(|count| (2..=4).contains(count)), "{counts:?}");
-    // Two have used up what is theirs.
+    // Two have used up their shares.
     let wanted = Wanted { limit: 9, own: &[0, 0, 4], shared: 2, ..Wanted::nothing(&destinations) };
     let counts = names(queue.store.queue.claim(queue.worker, wanted).await.unwrap());
     assert_eq!((counts[0] + counts[1], counts[2]), (2, 4));
 }
 
 #[tokio::test]
-async fn a_quarantined_execution_behind_its_lanes_head_is_no_reason_to_let_all_else_rest() {
+async fn a_quarantined_execution_behind_its_lanes_head_does_not_stop_claiming() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let destinations = ["notion".to_owned()];
     queue.database.change(rows::executions().newest().set(&[Set::Crashes(1)])).await;
-    assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its head comes first");
+    assert!(
+        !queue.store.queue.has_quarantined(&destinations).await.unwrap(),
+        "the head of its lane is first"
+    );
     let head = queue.claim(&["notion"], 1).await.remove(0);
-    assert!(!queue.store.queue.has_quarantined(&destinations).await.unwrap(), "its lane is being worked on");
+    assert!(
+        !queue.store.queue.has_quarantined(&destinations).await.unwrap(),
+        "its lane has a running execution"
+    );
     let completed = conclude(&head, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
     queue.store.queue.complete(&[completed]).await.unwrap();
     assert!(queue.store.queue.has_quarantined(&destinations).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
+async fn only_a_complete_attempt_ends_a_quarantine() {
     let queue = Queue::new().await;
     queue.put(1, "notion", "null").await;
     queue.claim(&["notion"], 1).await;
@@ -223,7 +229,7 @@ async fn a_look_or_a_wait_clears_no_suspicion_and_a_whole_try_does() {
 }
 
 #[tokio::test]
-async fn a_dead_worker_whose_row_is_held_keeps_nobody_else_from_being_buried() {
+async fn a_dead_worker_with_a_locked_row_does_not_delay_other_rescues() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "null").await;
     queue.claim(&["notion"], 1).await;
@@ -232,13 +238,13 @@ async fn a_dead_worker_whose_row_is_held_keeps_nobody_else_from_being_buried() {
     let destinations = ["notion".to_owned()];
     let second = Wanted { limit: 1, ..Wanted::nothing(&destinations) };
     let claimed = queue.store.queue.claim(worker, second).await.unwrap().remove(0);
-    let holder = HeldWorker::of(&queue.database, first.0).await;
+    let holder = LockedWorker::of(&queue.database, first.0).await;
     let dead = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
-    let freed = within("the other is buried", queue.store.queue.rescue(dead)).await.unwrap();
+    let freed = within("the other worker is removed", queue.store.queue.rescue(dead)).await.unwrap();
     assert_eq!(freed.iter().map(|execution| execution.id).collect::<Vec<_>>(), [claimed.id]);
-    // A session that ends lets go of its locks only some time later.
-    holder.let_go().await;
-    assert_eq!(within("it is, too", queue.store.queue.rescue(dead)).await.unwrap().len(), 1);
+    // A session that ends releases its locks only some time later.
+    holder.release().await;
+    assert_eq!(within("this one is removed too", queue.store.queue.rescue(dead)).await.unwrap().len(), 1);
 }
 
 fn skipped() -> Outcome {
@@ -250,7 +256,7 @@ fn delivered(remote: Remote) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_lanes_completion_with_nul_in_it_is_recorded_without() {
+async fn a_lanes_completion_is_recorded_without_nul_characters() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
@@ -275,7 +281,7 @@ async fn a_lanes_completion_with_nul_in_it_is_recorded_without() {
 }
 
 #[tokio::test]
-async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_no_copy() {
+async fn an_execution_cancelled_or_erased_during_its_write_leaves_no_copy() {
     for is_forgotten in [false, true] {
         let queue = Queue::new().await;
         queue.put(2, "notion", "'notion lane'").await;
@@ -305,7 +311,7 @@ async fn what_is_cancelled_or_forgotten_while_it_is_written_stays_so_and_leaves_
 }
 
 #[tokio::test]
-async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its_turn() {
+async fn a_permanent_error_with_nul_fails_the_newest_state_and_keeps_the_head_pending() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
@@ -322,7 +328,7 @@ async fn a_refusal_with_nul_in_it_fails_the_newest_state_and_leaves_the_head_its
 }
 
 #[tokio::test]
-async fn a_lanes_completion_that_the_database_refuses_is_recorded_without_the_destinations_words() {
+async fn a_completion_that_the_database_rejects_is_recorded_without_the_response() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     service.database.change(rows::refuse_written_properties()).await;
     for (number, amount) in [100, 200].into_iter().enumerate() {
@@ -345,7 +351,7 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
 }
 
 #[tokio::test]
-async fn the_states_that_are_looked_at_together_are_bounded_by_their_bytes_and_hold_the_claimed_one() {
+async fn the_states_read_together_are_bounded_by_bytes_and_include_the_claimed_one() {
     let queue = Queue::new().await;
     queue.put(6, "notion", "'notion lane'").await;
     queue.database.change(rows::set_body_bytes(1_500_000)).await;
@@ -357,7 +363,7 @@ async fn the_states_that_are_looked_at_together_are_bounded_by_their_bytes_and_h
 }
 
 #[tokio::test]
-async fn every_pending_execution_says_what_it_waits_for() {
+async fn every_pending_execution_states_why_it_waits() {
     let service = Service::builder()
         .set("NOTION_MODE", "object")
         .retry_base(Duration::from_hours(1))
@@ -386,7 +392,7 @@ async fn every_pending_execution_says_what_it_waits_for() {
 }
 
 #[tokio::test]
-async fn a_paused_instance_is_tried_with_what_can_be_claimed_and_never_while_a_person_paused_it() {
+async fn a_canary_is_claimable_and_never_runs_in_a_manual_pause() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let pause = Paused { class: Some("restricted_resource"), execution: Some(2), ..Paused::of("notion") };
@@ -398,7 +404,7 @@ async fn a_paused_instance_is_tried_with_what_can_be_claimed_and_never_while_a_p
     queue.put(1, "notion", "null").await;
     assert_eq!(chosen().await, Canary::With(ExecutionId(3)));
     queue.database.change(rows::executions().set(&[Set::Due])).await;
-    assert_eq!(chosen().await, Canary::With(ExecutionId(3)), "it was noted");
+    assert_eq!(chosen().await, Canary::With(ExecutionId(3)), "it is recorded");
     queue.database.change(rows::set_paused_execution(1)).await;
     assert_eq!(chosen().await, Canary::With(ExecutionId(1)));
     queue
@@ -414,7 +420,7 @@ async fn a_paused_instance_is_tried_with_what_can_be_claimed_and_never_while_a_p
 }
 
 #[tokio::test]
-async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances_have_some() {
+async fn late_retries_keep_to_their_share_of_a_claim() {
     let queue = Queue::new().await;
     let destinations: Vec<_> = (0..8).map(|number| format!("notion{number}")).collect();
     for destination in &destinations {
@@ -428,7 +434,7 @@ async fn late_retries_take_no_more_than_is_meant_for_them_however_many_instances
 }
 
 #[tokio::test]
-async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_written_once_more() {
+async fn erased_data_leaves_no_copy_even_after_another_write() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let shown = [Set::Status("success"), Set::InDoubt];
@@ -438,7 +444,7 @@ async fn what_is_forgotten_after_it_was_shown_leaves_no_copy_though_it_is_writte
     let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
     queue.store.erasure.erase(&[event], false).await.unwrap();
     let in_doubt = rows::executions().in_doubt();
-    assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land, and is waited for");
+    assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land");
     let remote = Remote { id: "page".into(), url: None, place: None };
     let object = RemoteObject { execution: newest, remote: remote.clone(), written: Some(json!({"a": 1})) };
     let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);

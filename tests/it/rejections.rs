@@ -1,4 +1,4 @@
-//! Rejected webhooks: a few are kept, and their cause is told in plain words.
+//! Rejected webhooks: a sample is stored, and their cause is explained.
 
 use crate::harness::{Answer, Database, NOW, SECRET, Service, rows, within};
 use axum::body::Body;
@@ -9,14 +9,14 @@ use eventbridge::store::REJECTIONS_KEPT;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// An event as Stripe lays it out.
+/// An event in Stripe's layout.
 fn event(id: &str) -> String {
     let event = json!({"id": id, "object": "event", "type": "invoice.paid", "livemode": true,
                        "data": {"object": {"id": "in_1", "object": "invoice", "customer_email": "jane@example.com"}}});
     serde_json::to_string_pretty(&event).unwrap()
 }
 
-/// A service that only stores, so that nothing but ingest is at work.
+/// A service that only stores, so that only ingest runs.
 async fn service() -> Service {
     Service::builder()
         .set("DESTINATIONS", "")
@@ -35,13 +35,13 @@ async fn post(service: &Service, secret: &str, body: &str) -> Answer {
     service.call(request.unwrap()).await
 }
 
-/// What the API tells once so many are kept.
-async fn kept(service: &Service, count: usize) -> Value {
-    within("rejections are kept", async {
+/// The API's response once this many are stored.
+async fn listed(service: &Service, count: usize) -> Value {
+    within("rejections are stored", async {
         loop {
-            let told = service.get("/api/v1/rejections").await.json();
-            if told["data"].as_array().unwrap().len() >= count {
-                return told;
+            let listing = service.get("/api/v1/rejections").await.json();
+            if listing["data"].as_array().unwrap().len() >= count {
+                return listing;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -50,14 +50,14 @@ async fn kept(service: &Service, count: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_told_by_the_api_and_health_until_an_event_is_accepted() {
+async fn a_wrong_secret_is_reported_until_an_event_is_accepted() {
     let service = service().await;
     post(&service, "whsec_of_live_mode", &event("evt_1")).await.problem(400);
-    let told = kept(&service, 1).await;
-    let cause = &told["causes"][0];
-    assert_eq!((&cause["cause"], &cause["is_current"]), (&json!("wrong_secret"), &json!(true)), "{told}");
-    assert!(cause["says"].as_str().unwrap().contains("live mode, but the secrets' names"), "{told}");
-    let rejection = &told["data"][0];
+    let listing = listed(&service, 1).await;
+    let cause = &listing["causes"][0];
+    assert_eq!((&cause["cause"], &cause["is_current"]), (&json!("wrong_secret"), &json!(true)), "{listing}");
+    assert!(cause["says"].as_str().unwrap().contains("live mode, but the secrets' names"), "{listing}");
+    let rejection = &listing["data"][0];
     for (field, expected) in [
         ("reason", json!("signature_no_match")),
         ("body_form", json!("as_sent")),
@@ -70,20 +70,20 @@ async fn a_wrong_secret_is_told_by_the_api_and_health_until_an_event_is_accepted
         assert_eq!(rejection[field], expected, "{field}");
     }
     for secret in ["jane@example.com", "203.0.113.7", SECRET, "v1="] {
-        assert!(!told.to_string().contains(secret), "{secret} in {told}");
+        assert!(!listing.to_string().contains(secret), "{secret} in {listing}");
     }
     let health = service.get("/api/v1/health").await.json();
     assert_eq!((&health["status"], &health["warnings"][0]["cause"]), (&json!("ok"), &json!("wrong_secret")));
 
     assert_eq!(post(&service, SECRET, &event("evt_2")).await.status, 200);
-    let told = service.get("/api/v1/rejections").await.json();
-    assert_eq!(told["causes"][0]["is_current"], false, "{told}");
-    assert!(told["last_accepted_at"].is_string());
-    service.until_health("nothing is to be mended", |health| health["warnings"] == json!([])).await;
+    let listing = service.get("/api/v1/rejections").await.json();
+    assert_eq!(listing["causes"][0]["is_current"], false, "{listing}");
+    assert!(listing["last_accepted_at"].is_string());
+    service.until_health("no warning is left", |health| health["warnings"] == json!([])).await;
 }
 
 #[tokio::test]
-async fn a_body_that_was_written_anew_on_its_way_is_told_as_that() {
+async fn a_body_rewritten_in_transit_is_reported_as_such() {
     let service = service().await;
     let sent = event("evt_1");
     let rewritten = serde_json::from_str::<Value>(&sent).unwrap().to_string();
@@ -92,36 +92,36 @@ async fn a_body_that_was_written_anew_on_its_way_is_told_as_that() {
         .header("stripe-signature", stripe::sign(SECRET, sent.as_bytes(), NOW))
         .body(Body::from(rewritten));
     service.call(request.unwrap()).await.problem(400);
-    let told = kept(&service, 1).await;
-    assert_eq!(told["causes"][0]["cause"], "body_rewritten", "{told}");
+    let listing = listed(&service, 1).await;
+    assert_eq!(listing["causes"][0]["cause"], "body_rewritten", "{listing}");
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_is_kept_and_the_others_are_counted() {
+async fn of_many_rejections_one_is_stored_and_the_others_are_counted() {
     let service = service().await;
     let began = Instant::now();
     let mut posted = 0;
-    // The next one that is kept says how many were not.
-    let told = within("another one is kept", async {
+    // The next stored one has the count of those that were not.
+    let listing = within("another one is stored", async {
         loop {
             post(&service, "whsec_wrong", &event(&format!("evt_{posted}"))).await.problem(400);
             posted += 1;
-            let told = service.get("/api/v1/rejections").await.json();
-            if posted > 30 && told["data"].as_array().unwrap().len() > 1 {
-                return told;
+            let listing = service.get("/api/v1/rejections").await.json();
+            if posted > 30 && listing["data"].as_array().unwrap().len() > 1 {
+                return listing;
             }
         }
     })
     .await;
-    let rows = told["data"].as_array().unwrap();
+    let rows = listing["data"].as_array().unwrap();
     assert!(rows.len() as u64 <= began.elapsed().as_secs() + 1, "{}", rows.len());
     let seen: u64 = rows.iter().map(|row| row["unseen"].as_u64().unwrap() + 1).sum();
-    assert_eq!(told["causes"][0]["count"], seen);
+    assert_eq!(listing["causes"][0]["count"], seen);
     assert!(seen > rows.len() as u64 && seen <= posted, "{seen} of {posted}");
 }
 
 #[tokio::test]
-async fn the_newest_take_the_place_of_the_oldest() {
+async fn the_newest_rejections_replace_the_oldest() {
     let database = Database::new().await;
     let store = database.store();
     for number in 0..=u64::try_from(REJECTIONS_KEPT).unwrap() {
@@ -139,14 +139,14 @@ async fn the_newest_take_the_place_of_the_oldest() {
         };
         store.rejections.keep_rejection(&sample).await.unwrap();
     }
-    let kept = store.rejections.rejections().await.unwrap();
-    let lengths: Vec<_> = kept.iter().map(|one| one.sample.body_bytes).collect();
+    let listed = store.rejections.rejections().await.unwrap();
+    let lengths: Vec<_> = listed.iter().map(|one| one.sample.body_bytes).collect();
     assert_eq!(lengths, (1..=100).rev().collect::<Vec<_>>());
     assert_eq!(database.count(rows::rejections()).await, REJECTIONS_KEPT);
 }
 
 #[tokio::test]
-async fn without_a_database_a_rejection_is_answered_all_the_same() {
+async fn a_rejection_needs_no_database() {
     let service = Service::builder().without_database().start().await;
     assert_eq!(post(&service, "whsec_wrong", &event("evt_1")).await.problem(400), "signature_no_match");
 }

@@ -1,4 +1,4 @@
-//! Retention, pruning and forgetting: what goes, what must stay, and what is said of it.
+//! Retention, pruning and erasure: what is removed, what must stay, and what is reported.
 
 use crate::harness::rows::{Ended, Set};
 use crate::harness::{Database, NOW, Service, eventbridge, output, rows, text, within};
@@ -32,7 +32,7 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
     .to_string()
 }
 
-/// Makes everything that is there two months old.
+/// Makes all rows two months old.
 async fn age(database: &Database) {
     database.change(rows::age_events(Duration::from_hours(60 * 24))).await;
 }
@@ -50,7 +50,7 @@ async fn sweep_all(store: &Store, removal: Removal) -> u64 {
 }
 
 async fn until_indexed(service: &Service, events: i64) {
-    within("all is indexed", async {
+    within("everything is indexed", async {
         while service.database.count(rows::event_facts()).await < events {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -59,7 +59,7 @@ async fn until_indexed(service: &Service, events: i64) {
 }
 
 #[tokio::test]
-async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfinished_stays() {
+async fn old_events_are_removed_completely_unless_unfinished() {
     let service = Service::start().await;
     for event in ["evt_1", "evt_2", "evt_3"] {
         service.post_event(&paid(event, "cus_Jane1")).await;
@@ -93,7 +93,7 @@ async fn what_is_old_goes_with_all_that_belongs_to_it_and_what_is_young_or_unfin
 }
 
 #[tokio::test]
-async fn a_long_history_of_one_object_is_not_walked_through_for_each_of_its_states() {
+async fn a_long_history_of_one_object_is_not_scanned_for_each_state() {
     const STATES: i64 = 10_000;
     let database = Database::new().await;
     database.change(rows::superseded_states(STATES)).await;
@@ -101,13 +101,13 @@ async fn a_long_history_of_one_object_is_not_walked_through_for_each_of_its_stat
     let late = STATES - i64::from(SWEPT_AT_ONCE);
     let swept = store.retention.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
     assert_eq!((swept.removed, swept.kept), (u64::from(SWEPT_AT_ONCE) - 1, 1), "the newest state stays");
-    // The next round passes over what is empty already.
+    // The next round skips those without a payload.
     let next = store.retention.sweep(Removal::Payloads, MONTH, late, SWEPT_AT_ONCE, false).await.unwrap();
     assert_eq!((next.position, next.removed, next.kept, next.is_last), (STATES, 0, 1, true));
 }
 
 #[tokio::test]
-async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_again() {
+async fn an_event_without_its_payload_is_listed_and_cannot_be_retried() {
     let service = Service::start().await;
     service.post_event(&paid("evt_1", "cus_Jane1")).await;
     let execution = service.until_finished(1).await[0]["id"].clone();
@@ -133,7 +133,7 @@ async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_agai
     let retried = service.post(&format!("/api/v1/executions/{execution}/retry")).await;
     assert_eq!(retried.problem(409), "payload_removed");
 
-    // Whatever else brings it back ends in words.
+    // Any other way to run it ends with a reason.
     service.database.change(rows::executions().set(&[Set::Status("pending"), Set::Due])).await;
     let executions = service.until_finished(1).await;
     assert_eq!(executions[0]["status"], "skipped");
@@ -142,7 +142,7 @@ async fn without_its_payload_an_event_is_still_told_and_cannot_be_delivered_agai
 }
 
 #[tokio::test]
-async fn of_an_object_the_shown_state_stays_so_a_late_one_undoes_nothing_and_a_new_one_updates_the_page() {
+async fn the_shown_state_of_an_object_is_kept() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     for (number, (event, created, amount)) in
         [("evt_1", 1, 100), ("evt_2", 2, 200), ("evt_3", 5, 300)].into_iter().enumerate()
@@ -171,7 +171,7 @@ async fn of_an_object_the_shown_state_stays_so_a_late_one_undoes_nothing_and_a_n
 }
 
 #[tokio::test]
-async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ended() {
+async fn one_replica_removes_in_the_background_and_another_continues() {
     let service = Service::start().await;
     for event in ["evt_1", "evt_2"] {
         service.post_event(&paid(event, "cus_Jane1")).await;
@@ -209,7 +209,7 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
             tokio::spawn(retention::keep(store, keep, pace, stop.clone()))
         })
         .collect();
-    within("the old events are gone", async {
+    within("the old events are removed", async {
         while service.database.count(rows::events()).await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -217,7 +217,7 @@ async fn one_replica_removes_in_the_background_and_another_goes_on_where_it_ende
     .await;
     stop.cancel();
     for replica in replicas {
-        within("it stops", replica).await.unwrap();
+        within("the replica stops", replica).await.unwrap();
     }
     assert_eq!(service.executions().await.len(), 0);
 }
@@ -234,7 +234,7 @@ fn command(service: &Service, folder: &TempDir, args: &[&str]) -> Command {
 }
 
 #[tokio::test]
-async fn prune_counts_first_and_refuses_to_remove_what_may_still_come_again() {
+async fn prune_counts_first_and_keeps_what_stripe_may_send_again() {
     let service = Service::start().await;
     service.post_event(&paid("evt_1", "cus_Jane1")).await;
     service.until_finished(1).await;
@@ -263,17 +263,17 @@ async fn prune_counts_first_and_refuses_to_remove_what_may_still_come_again() {
     assert_eq!(pruned(&done), json!([{"what": "events", "removed": 1, "kept": 0, "dry_run": false}]));
     assert_eq!(service.database.count(rows::events()).await, 0);
     let audited = rows::audit().by("cli:jo").action("events.pruned");
-    assert_eq!(service.database.count(audited).await, 4, "the beginning and the end of each");
+    assert_eq!(service.database.count(audited).await, 4, "the start and the end of each");
 }
 
 #[tokio::test]
-async fn a_customer_is_forgotten_and_nobody_else() {
+async fn only_the_given_customer_is_erased() {
     let service = Service::start().await;
     for (event, customer) in [("evt_1", "cus_Jane1"), ("evt_2", "cus_Jane12"), ("evt_3", "cus_Jane1")] {
         service.post_event(&paid(event, customer)).await;
     }
     service.until_finished(3).await;
-    // One failed with a message that quotes her, one waits.
+    // One failed with a message that quotes her, one is pending.
     let failed = [
         Set::Status("failed"),
         Set::Reason("jane@example.com is wrong"),
@@ -300,13 +300,13 @@ async fn a_customer_is_forgotten_and_nobody_else() {
     };
 
     let counted = forget(&["--dry-run"]).await;
-    let said = text(&counted.stdout);
+    let printed = text(&counted.stdout);
     assert!(
-        said.contains("would be removed: 2") && said.contains("--pages"),
-        "{said}{}",
+        printed.contains("would be removed: 2") && printed.contains("--pages"),
+        "{printed}{}",
         text(&counted.stderr)
     );
-    assert!(!said.contains("jane@example.com"));
+    assert!(!printed.contains("jane@example.com"));
     let done = forget(&["--yes", "--json", "--pages"]).await;
     assert!(done.status.success(), "{}", text(&done.stderr));
     let done: Value = serde_json::from_slice(&done.stdout).unwrap();
@@ -321,29 +321,25 @@ async fn a_customer_is_forgotten_and_nobody_else() {
         assert_eq!(removed.map(|removed| removed.why).as_deref(), why, "{event}");
     }
 
-    // What is left is the message about the other customer's event.
+    // The remaining one is the message about the other customer's event.
     assert_eq!(service.database.traces_of_jane().await, 1);
     let waited = rows::executions().in_status("cancelled");
     assert_eq!(service.database.count(waited).await, 1);
     let again: Value = serde_json::from_slice(&forget(&["--yes", "--json"]).await.stdout).unwrap();
     assert_eq!(again["payloads_removed"], 0);
     let audited = rows::audit().about("customer", "cus_Jane1").by("cli:jo");
-    assert_eq!(
-        service.database.count(audited).await,
-        3,
-        "the beginning and the end, and that nothing was left"
-    );
+    assert_eq!(service.database.count(audited).await, 3, "the start and the end, and that nothing was left");
 }
 
 #[tokio::test]
-async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() {
+async fn a_person_is_erased_by_address_with_all_linked_ids() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let event = |id: &str, object: Value| {
         json!({"id": id, "object": "event", "type": "customer.updated", "created": NOW, "data": {"object": object}})
             .to_string()
     };
     for (id, object) in [
-        // By the address, whatever its case; by the id that stands beside it, alone; by a text.
+        // By the address in any case; by the id next to it, alone; by a text.
         (
             "evt_case",
             json!({"id": "in_1", "object": "invoice", "customer": "cus_Jane1", "customer_email": "Jane@Example.COM"}),
@@ -353,7 +349,7 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
             "evt_text",
             json!({"id": "re_1", "object": "refund", "description": "Asked for by\njane@example.com."}),
         ),
-        // Others, whose addresses have hers in them, and one who stands beside nobody's.
+        // Other people: some addresses contain hers, and one has no address.
         (
             "evt_longer",
             json!({"id": "in_2", "object": "invoice", "customer": "cus_Mary1", "customer_email": "mary.jane@example.com"}),
@@ -371,10 +367,10 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
         output(&mut command(&service, &folder, &[&["forget", "jane@example.com"], args].concat())).await
     };
     let counted = forget(&["--dry-run"]).await;
-    let said = text(&counted.stdout);
+    let printed = text(&counted.stdout);
     assert!(
-        said.starts_with("3 events name jane@example.com or cus_Jane1.\n"),
-        "{said}{}",
+        printed.starts_with("3 events name jane@example.com or cus_Jane1.\n"),
+        "{printed}{}",
         text(&counted.stderr)
     );
     let done = forget(&["--yes", "--json"]).await;
@@ -395,13 +391,13 @@ async fn a_person_is_forgotten_by_an_address_with_all_that_their_ids_stand_in() 
     let audited = rows::audit().about("customer", "cus_Jane1");
     assert_eq!(service.database.count(audited).await, 2);
     let kept = rows::audit().quoting("jane@");
-    assert_eq!(service.database.count(kept).await, 0, "the audit does not keep what is forgotten");
+    assert_eq!(service.database.count(kept).await, 0, "the audit keeps no erased data");
     let mut nobody = command(&service, &folder, &["forget", "jane"]);
     assert!(text(&output(&mut nobody).await.stderr).contains("e-mail address"));
 }
 
 #[tokio::test]
-async fn a_group_in_which_nothing_is_failed_goes_when_it_is_old_and_a_lost_failure_gets_its_group_back() {
+async fn an_old_empty_failure_group_is_removed_and_returns_with_its_failure() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     service.database.change(rows::idle_groups()).await;
     let ended =
@@ -428,7 +424,7 @@ async fn a_group_in_which_nothing_is_failed_goes_when_it_is_old_and_a_lost_failu
 }
 
 #[tokio::test]
-async fn a_forgotten_object_is_shown_anew_when_something_new_happens_to_it() {
+async fn an_erased_object_is_shown_again_after_a_new_event() {
     let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
     let state = |event: &str, created: i64, amount: i64| {
         payment(event, created, amount).replace("\"currency\"", "\"customer\":\"cus_Jane1\",\"currency\"")
@@ -437,9 +433,9 @@ async fn a_forgotten_object_is_shown_anew_when_something_new_happens_to_it() {
     service.until_finished(1).await;
     let folder = TempDir::new().unwrap();
     let done = output(&mut command(&service, &folder, &["forget", "cus_Jane1", "--yes"])).await;
-    let said = text(&done.stdout);
-    assert!(said.contains("Copies of shown objects removed: 1"), "{said}{}", text(&done.stderr));
-    assert!(said.contains("Remains at the destinations: 1"), "{said}");
+    let printed = text(&done.stdout);
+    assert!(printed.contains("Copies of shown objects removed: 1"), "{printed}{}", text(&done.stderr));
+    assert!(printed.contains("Remains at the destinations: 1"), "{printed}");
     service.post_event(&state("evt_2", NOW + 5, 200)).await;
     let executions = service.until_finished(2).await;
     assert_eq!(executions[1]["status"], "success", "{executions:?}");

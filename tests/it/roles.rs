@@ -1,4 +1,4 @@
-//! Processes of the role web and of the role worker over one database: the halves scale apart.
+//! Processes of the roles web and worker over one database, which scale independently.
 
 use crate::harness::{Service, rows, within};
 use eventbridge::app::Role;
@@ -11,7 +11,7 @@ fn event(number: i64) -> String {
 }
 
 #[tokio::test]
-async fn two_of_each_role_take_in_and_deliver_everything_once() {
+async fn two_processes_of_each_role_deliver_everything_once() {
     let web = Service::builder().role(Role::Web).start().await;
     let other_web = web.replica().role(Role::Web).start().await;
     for number in 0..EVENTS {
@@ -42,7 +42,7 @@ async fn two_of_each_role_take_in_and_deliver_everything_once() {
         assert_eq!(ready.json(), json!({"status": "ready", "database": "ok", "worker": "none"}));
     }
     for worker in [&worker, &other_worker] {
-        within("its first beat", async {
+        within("its first heartbeat is recorded", async {
             while worker.get("/readyz").await.status != 200 {
                 tokio::task::yield_now().await;
             }
@@ -56,13 +56,13 @@ async fn two_of_each_role_take_in_and_deliver_everything_once() {
     assert_eq!(
         web.get("/readyz").await.status,
         200,
-        "without a worker the webhook is still to be sent to web"
+        "without a worker the web process still accepts webhooks"
     );
     assert_eq!(web.post_event(&event(EVENTS)).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_worker_answers_health_probes_and_metrics_alone() {
+async fn a_worker_serves_only_health_probes_and_metrics() {
     let service = Service::builder().role(Role::Worker).start().await;
     for path in ["/livez", "/metrics", "/api/v1/health"] {
         assert_eq!(service.get(path).await.status, 200, "{path}");
@@ -70,14 +70,14 @@ async fn a_worker_answers_health_probes_and_metrics_alone() {
     for path in ["/", "/docs", "/api/v1/events", "/api/v1/executions"] {
         assert_eq!(service.get(path).await.problem(404), "not_found", "{path}");
     }
-    // Stripe sends it again, so that nothing is lost where it was misdirected.
+    // Stripe sends it again, so no misdirected event is lost.
     let misdirected = service.post_event(&event(1)).await;
     assert_eq!(misdirected.problem(404), "not_found");
     assert!(misdirected.body.contains("role web"), "{misdirected:?}");
 }
 
 #[tokio::test]
-async fn the_metrics_of_a_worker_want_a_key_like_all_others() {
+async fn the_metrics_of_a_worker_require_a_key() {
     let keys = "ops:read:0123456789abcdef0123456789abcdef";
     let service = Service::builder().production().role(Role::Worker).set("API_KEYS", keys).start().await;
     assert_eq!(service.get("/metrics").await.status, 401);

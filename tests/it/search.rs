@@ -1,4 +1,4 @@
-//! Search: under which words events are found, that all of them are, and by whom they are indexed.
+//! Search: the terms that find events, complete results, and which process indexes.
 
 use crate::harness::{Service, rows, within};
 use axum::http::StatusCode;
@@ -32,7 +32,7 @@ async fn until_found(service: &Service, q: &str, expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn an_event_is_found_by_all_that_people_know_of_it_whether_or_not_anybody_wants_it() {
+async fn an_event_is_found_by_its_identifiers_with_or_without_a_destination() {
     let service = Service::builder().set("NOTION_EVENT_TYPES", "invoice.*").start().await;
     post(&service, &invoice(1)).await;
     let refund = json!({"id": "evt_Re", "type": "refund.created", "data": {"object": {
@@ -76,7 +76,7 @@ async fn an_event_is_found_by_all_that_people_know_of_it_whether_or_not_anybody_
 }
 
 #[tokio::test]
-async fn what_is_found_comes_in_pages_newest_first() {
+async fn results_are_paged_newest_first() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for number in 0..7 {
         post(&service, &invoice(number)).await;
@@ -99,13 +99,13 @@ async fn what_is_found_comes_in_pages_newest_first() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_committed_after_later_ones_were_indexed_is_found_too() {
+async fn an_event_committed_after_later_ones_were_indexed_is_found() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for number in [1, 2, 3] {
         post(&service, &invoice(number)).await;
     }
     until_found(&service, "in_3", &["evt_3"]).await;
-    // As if the statement that took the earlier id had come through only now.
+    // As if the statement with the earlier id committed only now.
     service.database.change(rows::forget_indexed(2, 1, 3)).await;
     post(&service, &invoice(4)).await;
     until_found(&service, "in_4", &["evt_4"]).await;
@@ -113,7 +113,7 @@ async fn an_event_that_is_committed_after_later_ones_were_indexed_is_found_too()
     service.database.change(rows::age_mark(Duration::from_mins(3))).await;
     until_found(&service, "in_2", &["evt_2"]).await;
     assert_eq!(found(&service, "cus_1").await, ["evt_4", "evt_3", "evt_2", "evt_1"]);
-    within("all is settled and a new mark is set", async {
+    within("everything is settled and a new mark is set", async {
         while !service.database.is_indexed(3, 4).await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -122,7 +122,7 @@ async fn an_event_that_is_committed_after_later_ones_were_indexed_is_found_too()
 }
 
 #[tokio::test]
-async fn one_process_indexes_at_a_time_and_another_goes_on_when_it_stops_or_dies() {
+async fn one_process_indexes_at_a_time_and_another_takes_over() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     post(&service, &invoice(1)).await;
     until_found(&service, "in_1", &["evt_1"]).await;
@@ -132,16 +132,16 @@ async fn one_process_indexes_at_a_time_and_another_goes_on_when_it_stops_or_dies
     let acquire = async |process, duration| {
         store.named_leases.acquire("search index", process, duration).await.unwrap()
     };
-    assert!(!acquire(one, minute).await, "the service is at it");
+    assert!(!acquire(one, minute).await, "the service holds the lease");
     service.stop().await;
-    assert!(acquire(one, minute).await, "it left it to others");
+    assert!(acquire(one, minute).await, "the service released the lease");
     assert!(!acquire(other, minute).await);
-    assert!(acquire(one, Duration::ZERO).await, "the holder goes on");
-    assert!(acquire(other, minute).await, "a lease that is over is anybody's");
+    assert!(acquire(one, Duration::ZERO).await, "the holder renews");
+    assert!(acquire(other, minute).await, "an expired lease is free");
 }
 
 #[tokio::test]
-async fn odd_bodies_are_indexed_as_far_as_they_go_and_hold_up_nobody() {
+async fn unusual_bodies_are_indexed_and_do_not_block_others() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let long = "é".repeat(3000);
     for body in [

@@ -1,4 +1,4 @@
-//! The listener, met by clients that speak raw TCP and mean no good.
+//! The listener against hostile clients that speak raw TCP.
 
 use crate::harness::within;
 use axum::Router;
@@ -30,13 +30,13 @@ const ASK_FOR_GATE: &str = "GET /gate HTTP/1.1\r\nhost: a\r\n\r\n";
 struct Server {
     address: SocketAddr,
     metrics: Metrics,
-    /// Whoever asks for `/gate` is answered when there is a permit.
+    /// A request for `/gate` is answered when there is a permit.
     gate: Arc<Semaphore>,
-    /// How many stand at the gate, and the most that did.
+    /// How many requests wait at the gate, and the most at once.
     at_gate: Arc<(AtomicUsize, AtomicUsize)>,
-    /// Says that somebody has come to the gate.
-    came: mpsc::UnboundedReceiver<()>,
-    /// Says that an endless answer has ended.
+    /// Reports that a request has reached the gate.
+    arrivals: mpsc::UnboundedReceiver<()>,
+    /// Reports that an endless response has ended.
     ended: mpsc::UnboundedReceiver<()>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -47,25 +47,25 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (gate, at_gate) = (Arc::new(Semaphore::new(0)), Arc::<(AtomicUsize, AtomicUsize)>::default());
-        let (comes, came) = mpsc::unbounded_channel();
+        let (arrived, arrivals) = mpsc::unbounded_channel();
         let (ends, ended) = mpsc::unbounded_channel();
         let (gate_of_route, at_gate_of_route) = (gate.clone(), at_gate.clone());
         let wait_at_gate = move || {
-            let (gate, at_gate, comes) = (gate_of_route.clone(), at_gate_of_route.clone(), comes.clone());
+            let (gate, at_gate, arrived) = (gate_of_route.clone(), at_gate_of_route.clone(), arrived.clone());
             async move {
                 let here = at_gate.0.fetch_add(1, Ordering::SeqCst) + 1;
                 at_gate.1.fetch_max(here, Ordering::SeqCst);
-                comes.send(()).unwrap();
+                arrived.send(()).unwrap();
                 gate.acquire().await.unwrap().forget();
                 at_gate.0.fetch_sub(1, Ordering::SeqCst);
                 "passed"
             }
         };
         let endless = move || {
-            let told = OnDrop(ends.clone());
+            let guard = OnDrop(ends.clone());
             async move {
                 Body::from_stream(stream::repeat_with(move || {
-                    let _until_the_end = &told;
+                    let _until_the_end = &guard;
                     Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 16 * 1024]))
                 }))
             }
@@ -79,14 +79,14 @@ impl Server {
         let asked = stop.clone().cancelled_owned();
         let serving =
             tokio::spawn(server::serve(listener, router, limits, limits.limiter(), metrics.clone(), asked));
-        Self { address, metrics, gate, at_gate, came, ended, stop, serving }
+        Self { address, metrics, gate, at_gate, arrivals, ended, stop, serving }
     }
 
     async fn connect(&self) -> Client {
         Client(TcpStream::connect(self.address).await.unwrap())
     }
 
-    /// How many connections were ended for a reason.
+    /// How many connections were ended for this reason.
     fn ended_as(&self, reason: &str) -> u64 {
         let scrape = self.metrics.render(&Gauges::default()).unwrap();
         let series = format!("eventbridge_connections_ended_total{{reason=\"{reason}\"}} ");
@@ -110,7 +110,7 @@ impl Client {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads until an answer is there whose body ends so.
+    /// Reads until a response has arrived whose body ends with this.
     async fn answer(&mut self, body: &str) -> String {
         let mut text = String::new();
         within(body, async {
@@ -125,7 +125,7 @@ impl Client {
         text
     }
 
-    /// What comes until the connection ends.
+    /// Everything until the connection ends.
     async fn rest(&mut self) -> String {
         let mut text = String::new();
         within("the connection ends", self.0.read_to_string(&mut text)).await.unwrap();
@@ -138,14 +138,14 @@ fn status(answer: &str) -> &str {
 }
 
 #[tokio::test]
-async fn who_says_nothing_or_only_half_a_head_is_let_go_in_time() {
+async fn a_client_without_a_complete_head_is_disconnected_in_time() {
     let server = Server::start(Limits { head_timeout: SHORT, ..Limits::default() }).await;
     let (mut silent, mut slow) = (server.connect().await, server.connect().await);
     slow.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow").await;
     assert_eq!(silent.rest().await, "");
     assert_eq!(slow.rest().await, "");
     assert_eq!(server.ended_as("head_too_slow"), 2);
-    // The head of a later request has no more time than that of the first.
+    // The head of a later request has the same time limit as the first.
     let mut later = server.connect().await;
     later.send(ASK).await;
     later.answer("here").await;
@@ -155,7 +155,7 @@ async fn who_says_nothing_or_only_half_a_head_is_let_go_in_time() {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_request_ends_and_one_with_requests_goes_on() {
+async fn only_a_connection_with_requests_stays_open() {
     let server = Server::start(Limits { idle_timeout: SHORT, ..Limits::default() }).await;
     let mut client = server.connect().await;
     for _ in 0..3 {
@@ -167,7 +167,7 @@ async fn a_connection_without_a_request_ends_and_one_with_requests_goes_on() {
 }
 
 #[tokio::test]
-async fn requests_that_come_together_are_answered_one_after_the_other() {
+async fn pipelined_requests_are_answered_in_order() {
     let server = Server::start(Limits::default()).await;
     let mut client = server.connect().await;
     client.send(&format!("{ASK}{ASK}GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
@@ -175,11 +175,11 @@ async fn requests_that_come_together_are_answered_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_431_however_it_is_and_the_answer_arrives() {
+async fn a_head_that_is_too_large_gets_431() {
     let server = Server::start(Limits::default()).await;
     let many_fields = "x: y\r\n".repeat(101);
     let one_large = format!("x: {}\r\n", "y".repeat(16 * 1024));
-    // Far more than is read: a connection that was closed at once would be reset, answer and all.
+    // Far more than is read: a connection closed at once would be reset, and the response lost.
     let one_huge = format!("x: {}\r\n", "y".repeat(4 * 1024 * 1024));
     for fields in [many_fields, one_large, one_huge] {
         let mut client = server.connect().await;
@@ -192,7 +192,7 @@ async fn a_head_that_is_too_large_is_431_however_it_is_and_the_answer_arrives() 
 }
 
 #[tokio::test]
-async fn heads_that_are_no_http_are_400_or_nothing_and_hurt_nobody() {
+async fn invalid_http_gets_400_or_no_response() {
     let server = Server::start(Limits::default()).await;
     for (sent, expected) in [
         ("\u{16}\u{3}\u{1}\u{2} a greeting of TLS\r\n\r\n", "400"),
@@ -215,7 +215,7 @@ async fn heads_that_are_no_http_are_400_or_nothing_and_hurt_nobody() {
 }
 
 #[tokio::test]
-async fn an_answer_in_the_middle_of_a_body_reaches_its_sender() {
+async fn a_response_during_an_upload_reaches_its_sender() {
     let server = Server::start(Limits::default()).await;
     let mut client = server.connect().await;
     let length = 8 * 1024 * 1024;
@@ -225,16 +225,16 @@ async fn an_answer_in_the_middle_of_a_body_reaches_its_sender() {
 }
 
 #[tokio::test]
-async fn who_goes_on_sending_after_the_answer_is_left_in_the_end() {
+async fn a_client_that_keeps_sending_after_the_response_is_disconnected() {
     let server = Server::start(Limits { linger_timeout: SHORT, ..Limits::default() }).await;
     let mut client = server.connect().await;
     client.send("POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\nx").await;
     assert_eq!(status(&client.rest().await), "413");
     // The client's end stays open; the server's does not.
-    let mut gone = false;
+    let mut reset = false;
     within("the connection is reset", async {
-        while !gone {
-            gone = client.0.write_all(b"x").await.is_err();
+        while !reset {
+            reset = client.0.write_all(b"x").await.is_err();
             tokio::task::yield_now().await;
         }
     })
@@ -243,16 +243,16 @@ async fn who_goes_on_sending_after_the_answer_is_left_in_the_end() {
 }
 
 #[tokio::test]
-async fn who_reads_nothing_loses_the_connection_and_frees_what_it_held() {
+async fn a_client_that_reads_nothing_is_disconnected() {
     let mut server = Server::start(Limits { read_timeout: SHORT, ..Limits::default() }).await;
     let mut client = server.connect().await;
     client.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    within("the answer is given up", server.ended.recv()).await.unwrap();
+    within("the response is dropped", server.ended.recv()).await.unwrap();
     assert_eq!(server.ended_as("reader_too_slow"), 1);
 }
 
 #[tokio::test]
-async fn silent_connections_keep_nobody_out() {
+async fn silent_connections_do_not_block_others() {
     let mut server = Server::start(Limits {
         connections_max: 16,
         head_timeout_under_pressure: SHORT,
@@ -262,7 +262,7 @@ async fn silent_connections_keep_nobody_out() {
     .await;
     let mut at_work = server.connect().await;
     at_work.send(ASK_FOR_GATE).await;
-    server.came.recv().await.unwrap();
+    server.arrivals.recv().await.unwrap();
     let _silent = join_all((0..40).map(|_| server.connect())).await;
     for _ in 0..3 {
         let mut honest = server.connect().await;
@@ -271,35 +271,35 @@ async fn silent_connections_keep_nobody_out() {
     }
     server.gate.add_permits(1);
     at_work.answer("passed").await;
-    assert!(server.ended_as("head_too_slow") >= 25, "those that were before the honest ones");
+    assert!(server.ended_as("head_too_slow") >= 25, "at least those that connected before the honest ones");
 }
 
 #[tokio::test]
-async fn a_request_in_hand_is_never_given_up_for_a_new_one() {
+async fn a_running_request_is_never_dropped_for_a_new_one() {
     let mut server = Server::start(Limits { connections_max: 3, ..Limits::default() }).await;
     let mut clients = join_all((0..9).map(|_| server.connect())).await;
     for client in &mut clients {
         client.send(&ASK_FOR_GATE.replace("\r\n\r\n", CLOSE)).await;
     }
     for _ in 0..9 {
-        within("somebody comes to the gate", server.came.recv()).await.unwrap();
+        within("a request reaches the gate", server.arrivals.recv()).await.unwrap();
         server.gate.add_permits(1);
     }
     for client in &mut clients {
         assert!(client.rest().await.ends_with("passed"));
     }
-    assert!(server.at_gate.1.load(Ordering::SeqCst) <= 3, "more than there is room for");
+    assert!(server.at_gate.1.load(Ordering::SeqCst) <= 3, "more than the limit");
 }
 
 #[tokio::test]
-async fn stopping_ends_idle_connections_at_once_and_others_with_their_answer() {
+async fn stopping_ends_idle_connections_at_once_and_others_after_their_response() {
     let mut server = Server::start(Limits::default()).await;
     let (mut idle, mut new, mut at_work) =
         (server.connect().await, server.connect().await, server.connect().await);
     idle.send(ASK).await;
     idle.answer("here").await;
     at_work.send(ASK_FOR_GATE).await;
-    server.came.recv().await.unwrap();
+    server.arrivals.recv().await.unwrap();
     server.stop.cancel();
     assert_eq!(idle.rest().await, "");
     assert_eq!(new.rest().await, "");

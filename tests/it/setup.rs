@@ -1,4 +1,4 @@
-//! A first start with settings missing, and secrets that come from files.
+//! A first start with missing settings, and secrets from files.
 
 use crate::harness::{Database, eventbridge as command, text, within};
 use secrecy::ExposeSecret;
@@ -11,15 +11,15 @@ use tokio::process::{Child, Command};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// A `serve` on a free port, once it has said where it listens.
+/// A `serve` on a free port, once it has logged its address.
 async fn started(command: &mut Command) -> (Child, String) {
     let mut child = command.env("LISTEN_ADDR", "127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = within("serve says where it listens", async {
+    let address = within("serve logs its address", async {
         loop {
             let line = log.next_line().await.unwrap().expect("serve has ended");
-            let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if let Some(address) = told["fields"]["address"].as_str().or(told["address"].as_str()) {
+            let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = record["fields"]["address"].as_str().or(record["address"].as_str()) {
                 return address.to_owned();
             }
         }
@@ -40,7 +40,7 @@ async fn end(mut child: Child) {
 }
 
 #[tokio::test]
-async fn with_setup_serve_says_what_is_missing_and_takes_nothing() {
+async fn with_setup_serve_lists_missing_settings_and_accepts_nothing() {
     let folder = TempDir::new().unwrap();
     let mut serve = command(folder.path());
     serve
@@ -69,7 +69,7 @@ async fn with_setup_serve_says_what_is_missing_and_takes_nothing() {
 }
 
 #[tokio::test]
-async fn with_setup_and_all_settings_it_serves_with_secrets_from_files() {
+async fn with_setup_and_all_settings_serve_reads_secrets_from_files() {
     let (folder, database) = (TempDir::new().unwrap(), Database::new().await);
     let file = |name: &str, secret: &str| {
         let path = folder.path().join(name);
@@ -85,10 +85,10 @@ async fn with_setup_and_all_settings_it_serves_with_secrets_from_files() {
         .env("API_KEYS_FILE", file("keys", &format!("ops:write:{KEY}")))
         .env("DATABASE_URL_FILE", file("database", database.url().expose_secret()));
     let (child, base) = started(&mut serve).await;
-    // Where the page that waits for the database gives way to the service, a connection may break off.
+    // When the service replaces the page that waits for the database, a connection may be reset.
     let client = client();
     let readyz = || client.get(format!("{base}/readyz")).send();
-    within("it is ready", async {
+    within("serve is ready", async {
         while !readyz().await.is_ok_and(|answer| answer.status() == 200) {
             tokio::task::yield_now().await;
         }
@@ -108,11 +108,11 @@ async fn refused(folder: &Path, setting: (&str, &str)) -> String {
 }
 
 #[tokio::test]
-async fn a_secrets_file_that_cannot_be_read_is_named_and_no_command_goes_elsewhere_instead() {
+async fn an_unreadable_secret_file_is_reported_and_no_command_falls_back() {
     let folder = TempDir::new().unwrap();
-    let said = refused(folder.path(), ("DATABASE_URL_FILE", "/nowhere/database")).await;
-    assert!(said.contains("DATABASE_URL: its file /nowhere/database (DATABASE_URL_FILE)"), "{said}");
-    assert!(!said.contains("DATABASE_URL: is missing"), "{said}");
+    let errors = refused(folder.path(), ("DATABASE_URL_FILE", "/nowhere/database")).await;
+    assert!(errors.contains("DATABASE_URL: its file /nowhere/database (DATABASE_URL_FILE)"), "{errors}");
+    assert!(!errors.contains("DATABASE_URL: is missing"), "{errors}");
     let migrate = crate::harness::output(
         command(folder.path()).arg("status").env("DATABASE_URL_FILE", "/nowhere/database"),
     )

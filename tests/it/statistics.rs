@@ -1,4 +1,4 @@
-//! What happened in each minute and hour, as it is told after the processes that counted it are gone.
+//! Counts for each minute and hour, reported after the processes that counted them have ended.
 
 use crate::harness::{Database, Service, rows, signed};
 use axum::body::Body;
@@ -23,7 +23,7 @@ async fn total(service: &Service, query: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_two_processes_counted_is_there_after_they_have_stopped() {
+async fn counts_of_two_processes_are_summed_and_survive_them() {
     let one = Service::start().await;
     let other = one.replica().start().await;
     let reader = one.replica().set("DESTINATIONS", "").start().await;
@@ -47,7 +47,7 @@ async fn what_two_processes_counted_is_there_after_they_have_stopped() {
             total(&reader, &format!("per={per}&to=2100-01-01T00:00:00Z&from=2099-12-31T23:00:00Z")).await;
         assert_eq!(total["received"], 0, "{per}: {total}");
     }
-    // The minute or the hour may have changed meanwhile, so all that is kept is asked for.
+    // The minute or the hour may have changed meanwhile, so the whole range is requested.
     for query in ["", "per=minute", "per=hour"] {
         let total = total(&reader, query).await;
         for (field, expected) in [
@@ -70,7 +70,7 @@ async fn what_two_processes_counted_is_there_after_they_have_stopped() {
 }
 
 #[tokio::test]
-async fn numbers_stand_in_the_minute_in_which_they_were_counted_oldest_first() {
+async fn counts_are_listed_by_minute_oldest_first() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let store = service.database.store();
     let additions = [
@@ -89,9 +89,9 @@ async fn numbers_stand_in_the_minute_in_which_they_were_counted_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_range_is_bounded_and_what_cannot_be_read_says_so() {
+async fn a_range_is_bounded_and_an_invalid_one_is_rejected() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
-    for (query, said) in [
+    for (query, detail) in [
         ("per=day", "minute or hour"),
         ("from=yesterday", "from"),
         ("since=1", "since"),
@@ -102,12 +102,12 @@ async fn a_range_is_bounded_and_what_cannot_be_read_says_so() {
     ] {
         let answer = service.get(&format!("/api/v1/stats?{query}")).await;
         assert_eq!(answer.problem(400), "bad_request", "{query}");
-        assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{query}: {answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(detail), "{query}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn old_minutes_go_and_hours_stay() {
+async fn old_minutes_are_removed_and_hours_kept() {
     let store = Database::new().await.store();
     let days = |count: u64| Duration::from_hours(24 * count);
     for age in [days(0), days(3), days(500)] {

@@ -1,4 +1,4 @@
-//! The structure of the source: what ARCHITECTURE.md says of it is so.
+//! The structure of the source: it matches ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,14 +21,14 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The module at the top of the crate to which a file belongs.
+/// The top-level module of the crate to which a file belongs.
 fn module_of(file: &Path) -> String {
     let within = file.strip_prefix(root().join("src")).unwrap();
     let first = within.components().next().unwrap().as_os_str().to_str().unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The table under the head `| module | may import |`: for each module what it may import.
+/// The table with the header `| module | may import |`: for each module its allowed imports.
 fn allowed_imports() -> BTreeMap<String, String> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let rows = text.lines().skip_while(|line| !line.starts_with("| module | may import |")).skip(2);
@@ -42,7 +42,7 @@ fn allowed_imports() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The modules of ours that a source text names with `crate::`, tests within it included.
+/// Our modules that a source text names with `crate::`, including in its tests.
 fn imported(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (start, _) in text.match_indices("crate::") {
@@ -83,23 +83,23 @@ fn every_module_imports_only_what_the_architecture_allows() {
         }
     }
     let listed: BTreeSet<_> = allowed.keys().filter(|module| *module != "main").cloned().collect();
-    assert_eq!(listed, seen, "the import table names modules that are not there");
+    assert_eq!(listed, seen, "the import table names modules that do not exist");
 }
 
 #[test]
-fn the_test_of_imports_sees_groups_and_single_names() {
+fn the_import_check_finds_groups_and_single_names() {
     let found = imported("use crate::store::{Store};\nuse crate::{api, auth::Key};\ncrate::app::x();");
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["api", "app", "auth", "store"]);
 }
 
 #[test]
-fn every_file_says_what_it_is() {
+fn every_file_has_a_header() {
     for folder in ["src", "crates", "tests", "benches"] {
         for file in rust_files(&root().join(folder)) {
             let text = fs::read_to_string(&file).unwrap();
             assert!(
                 text.starts_with("//! "),
-                "{} does not open with a line that says what it is",
+                "{} does not begin with a `//!` line that describes it",
                 file.display()
             );
         }
@@ -107,9 +107,9 @@ fn every_file_says_what_it_is() {
 }
 
 #[test]
-fn every_setting_that_is_read_stands_in_the_model_and_in_the_documents() {
+fn every_setting_is_in_the_env_model_and_the_documents() {
     let model = fs::read_to_string(root().join(".env-model")).unwrap();
-    let told = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let documented = fs::read_to_string(root().join("docs/settings.md")).unwrap();
     let mut settings = BTreeSet::new();
     for file in [
         "config/database.rs",
@@ -137,16 +137,16 @@ fn every_setting_that_is_read_stands_in_the_model_and_in_the_documents() {
     assert!(settings.len() > 15, "{settings:?}");
     for setting in settings {
         assert!(model.contains(&setting), "{setting} is not in .env-model");
-        assert!(told.contains(&setting), "{setting} is not in docs/settings.md");
+        assert!(documented.contains(&setting), "{setting} is not in docs/settings.md");
     }
 }
 
 #[test]
-fn the_committed_description_of_the_api_is_what_the_service_tells() {
+fn the_committed_api_description_is_current() {
     let committed = fs::read_to_string(root().join("docs/openapi.json")).unwrap();
-    let told = eventbridge::app::openapi().to_pretty_json().unwrap();
+    let current = eventbridge::app::openapi().to_pretty_json().unwrap();
     assert!(
-        committed.trim() == told.trim(),
+        committed.trim() == current.trim(),
         "docs/openapi.json is out of date: cargo run -- openapi > docs/openapi.json"
     );
 }
@@ -157,14 +157,14 @@ fn pages() -> Vec<PathBuf> {
     all.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
-/// The part of a link that leads to a heading, as GitHub makes it.
+/// The anchor of a heading, as GitHub generates it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase().replace(' ', "-");
     kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
 }
 
 #[test]
-fn every_link_in_the_documents_leads_somewhere() {
+fn every_link_in_the_documents_is_valid() {
     let mut followed = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
@@ -174,7 +174,7 @@ fn every_link_in_the_documents_leads_somewhere() {
         for target in targets.filter(|target| !target.contains("://") && !target.contains('…')) {
             let (path, heading) = target.split_once('#').unwrap_or((target, ""));
             let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
-            assert!(file.exists(), "{} links to {target}, which is not there", page.display());
+            assert!(file.exists(), "{} links to {target}, which does not exist", page.display());
             if !heading.is_empty() {
                 let headings = fs::read_to_string(&file).unwrap();
                 assert!(
@@ -191,10 +191,10 @@ fn every_link_in_the_documents_leads_somewhere() {
     assert!(followed > 50, "only {followed} links were found");
 }
 
-/// The tests of access go by the description of the API and by the list of the dashboard's pages: nothing
-/// else may answer, but for what is listed here.
+/// The access tests use the API description and the list of the dashboard's pages: no other route may
+/// exist, except those listed here.
 #[test]
-fn every_route_is_one_that_the_tests_of_access_know() {
+fn every_route_is_covered_by_the_access_tests() {
     let mut beside = BTreeSet::new();
     for file in rust_files(&root().join("src")) {
         let text = fs::read_to_string(&file).unwrap();
@@ -206,7 +206,8 @@ fn every_route_is_one_that_the_tests_of_access_know() {
         }
     }
     let expected = [
-        // While settings are missing, or the database is away at the start, and nothing else is there.
+        // While settings are missing, or the database is unavailable at startup, and before anything else
+        // is served.
         "cli/setup.rs: \"/\"",
         "cli/setup.rs: \"/livez\"",
         "cli/startup_responder.rs: \"/livez\"",
@@ -219,17 +220,17 @@ fn every_route_is_one_that_the_tests_of_access_know() {
 }
 
 #[test]
-fn every_operation_of_the_api_has_a_name_of_its_own() {
+fn every_api_operation_has_a_unique_name() {
     let described = serde_json::to_value(eventbridge::app::openapi()).unwrap();
     let paths = described["paths"].as_object().unwrap().values();
     let operations = paths.flat_map(|path| path.as_object().unwrap().values());
     let names: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
     let distinct: BTreeSet<_> = names.iter().collect();
-    // Programs that make clients of the description name functions after them.
+    // Client generators name functions after them.
     assert_eq!(distinct.len(), names.len(), "{names:?}");
 }
 
-/// Whether a text asks for a table of the store, or runs a statement of its own.
+/// Whether a text names a table of the store, or runs a statement of its own.
 fn has_sql(text: &str) -> bool {
     let words: Vec<_> = text.split_whitespace().collect();
     let names_a_table = words.windows(2).any(|pair| {
@@ -240,8 +241,8 @@ fn has_sql(text: &str) -> bool {
 }
 
 #[test]
-fn tests_reach_the_tables_of_the_store_through_the_harness() {
-    // What these test is SQL itself, or another database.
+fn only_the_harness_contains_sql() {
+    // These files test SQL itself, or another database.
     let beside = ["upgrades.rs", "private_postgres.rs", "structure.rs"];
     let folder = root().join("tests/it");
     for file in rust_files(&folder) {
@@ -260,7 +261,7 @@ fn tests_reach_the_tables_of_the_store_through_the_harness() {
 
 /// Every test that ARCHITECTURE.md names for a promise exists.
 #[test]
-fn every_promise_names_tests_that_exist() {
+fn the_tests_of_every_promise_exist() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let promises = text.split("## Promises").nth(1).unwrap().split("\n## ").next().unwrap();
     let is_name =
@@ -290,7 +291,7 @@ fn the_first_documents_are_short() {
     let architecture = read("ARCHITECTURE.md");
     let words = architecture.split_whitespace().count();
     assert!(words <= 3_000, "ARCHITECTURE.md has {words} words");
-    // A paragraph and an item of a list is a line each.
+    // Each paragraph and each list item is one line.
     for line in architecture.lines().filter(|line| !line.starts_with('|')) {
         let words = line.split_whitespace().count();
         assert!(words <= 80, "a paragraph of ARCHITECTURE.md has {words} words: {line}");

@@ -1,4 +1,4 @@
-//! Whoever cannot show who they are, a database or Notion, gets to know nothing.
+//! A database or a Notion without a valid certificate receives no secret.
 
 use crate::harness::within;
 use eventbridge::http_client;
@@ -12,25 +12,25 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a client of Postgres asks first where it wants TLS.
+/// The first message of a Postgres client that requires TLS.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// A server that hears one client, in its own way; its port, and what came of it.
+/// A server that handles one client with the given function; returns its port and the result.
 fn listening<T: Send + 'static>(
     listen: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (u16, impl Future<Output = T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let heard = tokio::task::spawn_blocking(move || {
+    let received = tokio::task::spawn_blocking(move || {
         let (client, _) = listener.accept().unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         listen(client)
     });
-    (port, async move { within("the client goes", heard).await.unwrap() })
+    (port, async move { within("the client disconnects", received).await.unwrap() })
 }
 
-/// What comes through TLS under a certificate that nobody vouches for, and how it ends.
-fn heard_in_tls(mut client: TcpStream) -> (Vec<u8>, String) {
+/// The data that arrives through TLS with an untrusted certificate, and how the connection ends.
+fn received_in_tls(mut client: TcpStream) -> (Vec<u8>, String) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -40,15 +40,15 @@ fn heard_in_tls(mut client: TcpStream) -> (Vec<u8>, String) {
         .with_single_cert(vec![cert.der().clone()], key.into())
         .unwrap();
     let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
-    let mut heard = Vec::new();
-    let ended = Stream::new(&mut connection, &mut client).read_to_end(&mut heard);
-    (heard, format!("{ended:?}"))
+    let mut received = Vec::new();
+    let ended = Stream::new(&mut connection, &mut client).read_to_end(&mut received);
+    (received, format!("{ended:?}"))
 }
 
 async fn refusal(port: u16) -> String {
     let url = format!("postgres://somebody:secret@localhost:{port}/events?sslmode=verify-full");
     let store = Store::connect_lazily(&SecretString::from(url), 4).unwrap();
-    let refused = within("it is refused", store.db.migrate()).await;
+    let refused = within("the connection is refused", store.db.migrate()).await;
     let Err(MigrateError::Refused(why)) = refused else { panic!("{refused:?}") };
     assert!(why.contains("sslrootcert") && !why.contains("secret"), "{why}");
     why
@@ -61,39 +61,39 @@ fn asked_for_tls(client: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn a_database_without_tls_where_it_is_wanted_hears_no_name_and_no_password() {
-    let (port, heard) = listening(|mut client| {
+async fn a_database_without_required_tls_receives_no_credentials() {
+    let (port, received) = listening(|mut client| {
         asked_for_tls(&mut client);
         client.write_all(b"N").unwrap();
         let mut rest = Vec::new();
-        // It may break off.
+        // The connection may be reset.
         let _ended = client.read_to_end(&mut rest);
         rest
     });
     refusal(port).await;
-    assert_eq!(heard.await, b"");
+    assert_eq!(received.await, b"");
 }
 
 #[tokio::test]
-async fn a_database_with_a_certificate_of_its_own_making_hears_no_name_and_no_password() {
-    let (port, heard) = listening(|mut client| {
+async fn a_database_with_a_self_signed_certificate_receives_no_credentials() {
+    let (port, received) = listening(|mut client| {
         asked_for_tls(&mut client);
         client.write_all(b"S").unwrap();
-        heard_in_tls(client)
+        received_in_tls(client)
     });
     let why = refusal(port).await;
     assert!(why.contains("certificate"), "{why}");
-    let (heard, ended) = heard.await;
-    assert!(heard.is_empty() && ended.starts_with("Err"), "{heard:?} {ended}");
+    let (received, ended) = received.await;
+    assert!(received.is_empty() && ended.starts_with("Err"), "{received:?} {ended}");
 }
 
 #[tokio::test]
-async fn a_notion_with_a_certificate_of_its_own_making_hears_no_token() {
-    let (port, heard) = listening(heard_in_tls);
+async fn a_notion_with_a_self_signed_certificate_receives_no_token() {
+    let (port, received) = listening(received_in_tls);
     let base = format!("https://localhost:{port}").parse().unwrap();
     let client = http_client::client(&base, Duration::from_secs(10)).unwrap();
     let refused = client.get(base).bearer_auth("ntn_secret").send().await.unwrap_err();
     assert!(format!("{refused:?}").contains("UnknownIssuer"), "{refused:?}");
-    let (heard, ended) = heard.await;
-    assert!(heard.is_empty() && ended.contains("UnknownCA"), "{heard:?} {ended}");
+    let (received, ended) = received.await;
+    assert!(received.is_empty() && ended.contains("UnknownCA"), "{received:?} {ended}");
 }

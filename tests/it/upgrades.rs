@@ -1,7 +1,7 @@
-//! Migrations: later ones keep the data while the service works, and a schema from before the first
-//! release is refused.
+//! Migrations: later ones keep the data while the service runs, and a schema from before the first
+//! release is rejected.
 //!
-//! Only one migration was released, so the later ones here are made up for the tests.
+//! Only one migration was released, so the later ones here are invented for the tests.
 
 use crate::harness::{Database, NOW, SECRET, Service, eventbridge, output, rows, text, within};
 use eventbridge::sources::stripe;
@@ -16,8 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// What a later program could bring: a column and a table, an index that is built while the service works,
-/// and a change of rows that is committed in parts.
+/// Possible later migrations: a column and a table, an index that is built concurrently, and a change of
+/// rows that is committed in batches.
 const LATER: &[Migration] = &[
     Migration {
         version: 2,
@@ -93,7 +93,8 @@ const TABLES: &[&str] = &[
 ];
 
 /// Rows as the first program leaves them. Events and executions have the same numbers: 1 is delivered, 2
-/// waits, 3 failed, 4 was skipped, 5 is the state of an object that waits, 6 ran when its process died.
+/// is pending, 3 failed, 4 was skipped, 5 is a pending state of an object, 6 was running when its process
+/// died.
 const ROWS: &str = "
     insert into eventbridge.executions (event_key, destination, status, attempts, reason, error_class,
         response_code, duration_ms, remote_id, remote_url, remote_place, started_at, finished_at)
@@ -151,7 +152,7 @@ fn body(number: i64) -> String {
     .to_string()
 }
 
-/// A database as the program of so many later migrations leaves it, with data in it.
+/// A database after this many later migrations, with data in it.
 async fn left_at(later: usize) -> Arc<Database> {
     let database = Database::empty().await;
     let store = database.store();
@@ -179,14 +180,14 @@ async fn counts(database: &Database) -> Vec<(&'static str, i64)> {
     let mut counted = Vec::new();
     for table in TABLES {
         let rows = database.number(&format!("select count(*) from eventbridge.{table}")).await;
-        assert!(rows > 0, "{table} has no rows, so nothing of it is tested");
+        assert!(rows > 0, "{table} has no rows, so it is not tested");
         counted.push((*table, rows));
     }
     counted
 }
 
 #[tokio::test]
-async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on() {
+async fn every_earlier_version_can_be_upgraded_with_its_data() {
     let all = with_later(LATER.len());
     let mut newest_columns = None;
     for later in 0..=LATER.len() {
@@ -196,7 +197,7 @@ async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on(
         store.db.apply(&all).await.unwrap();
         assert!(store.db.is_migrated().await.unwrap(), "from {later}");
         assert_eq!(counts(&database).await, before, "from {later}");
-        // Whatever the way to it, the schema is the same.
+        // The schema is the same for every upgrade path.
         let columns = database
             .number(
                 "select sum(hashtext(table_name || column_name || data_type || is_nullable)::bigint)::bigint
@@ -206,15 +207,15 @@ async fn from_every_earlier_version_the_data_come_along_and_the_service_goes_on(
         assert_eq!(*newest_columns.get_or_insert(columns), columns, "from {later}");
         let changed = "select count(*) from eventbridge.executions where later_note = 'as before'";
         assert_eq!(database.number(changed).await, 6, "from {later}");
-        // This program leaves what a later one has brought.
+        // This program keeps what a later one has added.
         store.db.migrate().await.unwrap();
         assert_eq!(database.number("select max(version) from eventbridge.migrations").await, 5);
         store.db.close().await;
-        goes_on(database, later).await;
+        still_works(database, later).await;
     }
 }
 
-async fn goes_on(database: Arc<Database>, later: usize) {
+async fn still_works(database: Arc<Database>, later: usize) {
     let service = Service::builder().template(Template::Full).on(database).await.start().await;
     service.until_count(rows::executions().in_status("success").ids(&[2, 5]), 2).await;
     assert_eq!(service.sandbox.page_count(), 2, "from {later}");
@@ -230,7 +231,7 @@ async fn goes_on(database: Arc<Database>, later: usize) {
     assert_eq!(failed["error_class"], "validation_error", "{failed}");
     assert_eq!(failed["attempts"].as_array().map(Vec::len), Some(1), "{failed}");
 
-    // A copy of an old event is still known, and what had failed can be tried again.
+    // A copy of an old event is still recognized, and a failed execution can be retried.
     let copy = service.post_event(&body(3)).await.json();
     assert_eq!(copy["accepted"], false, "from {later}: {copy}");
     assert_eq!(service.post("/api/v1/executions/3/retry").await.status, 202, "from {later}");
@@ -240,7 +241,7 @@ async fn goes_on(database: Arc<Database>, later: usize) {
 }
 
 #[tokio::test]
-async fn a_later_program_migrates_while_replicas_of_this_one_work() {
+async fn a_later_program_migrates_while_replicas_of_this_one_run() {
     let service = Service::start().await;
     let store = service.database.store();
     let all = with_later(LATER.len());
@@ -258,12 +259,12 @@ async fn a_later_program_migrates_while_replicas_of_this_one_work() {
 }
 
 #[tokio::test]
-async fn a_migration_waits_behind_nobody_for_long_and_is_made_when_it_is_tried_again() {
+async fn a_blocked_migration_fails_fast_and_succeeds_when_retried() {
     let database = left_at(0).await;
     let held = database.hold_lock(rows::executions()).await;
     let store = database.store();
     let all = with_later(LATER.len());
-    let refused = within("it gives way", store.db.apply(&all)).await;
+    let refused = within("the migration fails", store.db.apply(&all)).await;
     assert!(matches!(refused, Err(MigrateError::Busy(_))), "{refused:?}");
     drop(held);
     store.db.apply(&all).await.unwrap();
@@ -271,7 +272,7 @@ async fn a_migration_waits_behind_nobody_for_long_and_is_made_when_it_is_tried_a
 }
 
 #[tokio::test]
-async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_was_broken_off() {
+async fn indexes_are_built_concurrently_by_one_process_and_again_after_an_abort() {
     let database = left_at(LATER.len()).await;
     database
         .execute(
@@ -290,17 +291,17 @@ async fn indexes_are_built_beside_the_work_by_one_process_and_anew_where_that_wa
     assert_eq!(database.number("select count(*) from eventbridge.migrations where success").await, 4);
 }
 
-/// What a version from before the first release left.
+/// The schema of a version from before the first release.
 const BEFORE_RELEASE: &str = "create schema eventbridge;
     create table eventbridge._sqlx_migrations (version bigint primary key, success boolean not null);
     insert into eventbridge._sqlx_migrations values (19, true);
     create table eventbridge.events (id bigint primary key)";
 
-const THERE: &str = "select string_agg(tablename::text, ' ' order by tablename)
+const TABLES_LEFT: &str = "select string_agg(tablename::text, ' ' order by tablename)
     from pg_tables where schemaname = 'eventbridge'";
 
 #[tokio::test]
-async fn a_schema_from_before_the_first_release_is_named_with_what_to_do_and_left_alone() {
+async fn a_schema_from_before_the_first_release_is_reported_and_unchanged() {
     let folder = TempDir::new().unwrap();
     let database = Database::empty().await;
     database.execute(BEFORE_RELEASE).await;
@@ -318,18 +319,18 @@ async fn a_schema_from_before_the_first_release_is_named_with_what_to_do_and_lef
     for command in ["serve", "migrate", "dev"] {
         let done = output(eventbridge(folder.path()).arg(command).envs(settings)).await;
         assert!(!done.status.success(), "{command}");
-        let said = text(&done.stderr);
+        let errors = text(&done.stderr);
         for words in [name, "before the first release", "drop schema eventbridge cascade", "another database"]
         {
-            assert!(said.contains(words), "{command} does not say {words:?}: {said}");
+            assert!(errors.contains(words), "{command} does not print {words:?}: {errors}");
         }
-        assert_eq!(database.text(THERE).await, "_sqlx_migrations events", "{command}");
+        assert_eq!(database.text(TABLES_LEFT).await, "_sqlx_migrations events", "{command}");
     }
     assert!(!database.store().db.is_migrated().await.unwrap());
 }
 
 #[tokio::test]
-async fn dev_names_the_folder_of_a_private_database_from_before_the_first_release() {
+async fn dev_names_the_folder_of_an_outdated_private_database() {
     let folder = TempDir::new().unwrap();
     let checkout = folder.path().to_owned();
     let start = move || {
@@ -344,14 +345,14 @@ async fn dev_names_the_folder_of_a_private_database_from_before_the_first_releas
     tokio::task::spawn_blocking(|| private.stop()).await.unwrap().unwrap();
     let done = output(eventbridge(folder.path()).arg("dev").env("PORT", "0")).await;
     assert!(!done.status.success());
-    let said = text(&done.stderr);
-    assert!(said.contains("before the first release"), "{said}");
-    assert!(said.contains(&format!("remove the folder {}", home.display())), "{said}");
+    let errors = text(&done.stderr);
+    assert!(errors.contains("before the first release"), "{errors}");
+    assert!(errors.contains(&format!("remove the folder {}", home.display())), "{errors}");
     fs::remove_dir_all(home).unwrap();
 }
 
 #[tokio::test]
-async fn a_first_migration_that_was_edited_since_is_refused_as_one_from_before_the_release() {
+async fn an_edited_first_migration_is_rejected_as_one_from_before_the_release() {
     let database = Database::new().await;
     database.execute("update eventbridge.migrations set checksum = '\\x00'").await;
     let refused = database.store().db.migrate().await;

@@ -1,4 +1,4 @@
-//! The newest state of an object, among whole events as Stripe sends them.
+//! The newest state of an object, among complete events as Stripe sends them.
 
 use chrono::{DateTime, Utc};
 use eventbridge::domain::event::EventFacts;
@@ -11,7 +11,7 @@ fn second() -> DateTime<Utc> {
     DateTime::from_timestamp(1_764_000_000, 0).expect("a time")
 }
 
-/// The state that a sample carries, taken to have happened in that one second.
+/// The state in a sample, as if it had happened in that one second.
 fn state(sample: &Sample) -> EventState {
     let facts = EventFacts {
         event_type: sample.event_type.clone(),
@@ -51,7 +51,7 @@ fn lives(seed: u64) -> Vec<Vec<EventState>> {
 }
 
 #[test]
-fn of_any_two_events_in_a_life_the_later_one_is_newer() {
+fn of_any_two_states_of_an_object_the_later_one_is_newer() {
     for life in (0..20).flat_map(lives) {
         for (place, earlier) in life.iter().enumerate() {
             for later in &life[place + 1..] {
@@ -67,7 +67,7 @@ fn of_any_two_events_in_a_life_the_later_one_is_newer() {
 }
 
 #[test]
-fn the_states_that_are_stored_are_read_as_those_that_are_parsed() {
+fn stored_states_equal_parsed_ones() {
     use eventbridge::domain::event::{EventKey, StoredEvent};
     let sample = stripe_samples::make("invoice.paid", 1, second()).expect("a sample");
     let stored = StoredEvent {
@@ -90,7 +90,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_part_of_an_invoices_life_arrives_in_whatever_order_its_last_event_wins(
+    fn the_last_event_of_an_invoice_wins_in_any_order(
         seed in 0_u64..1000,
         order in Just(vec![0_usize, 1, 2, 3]).prop_shuffle(),
         count in 1_usize..=4,

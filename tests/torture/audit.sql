@@ -30,7 +30,7 @@ begin
     if (select count(*) from eventbridge.leases
          where coalesce(lane, execution_id::text) = coalesce(new.lane, new.execution_id::text)) > 1 then
         insert into torture.breaches (what, execution_id, detail)
-        values ('two ran at once in a lane', new.execution_id, 'lane ' || coalesce(new.lane, 'of its own'));
+        values ('two executions of a lane ran at once', new.execution_id, 'lane ' || coalesce(new.lane, 'of its own'));
     end if;
     return null;
 end $$;

@@ -1,32 +1,32 @@
-//! The torture test: real processes, a real Postgres, a Notion that misbehaves, and faults that follow from a
-//! seed. Afterwards nothing may be lost, doubled or stuck.
+//! The torture test: real processes, a real Postgres, an unreliable Notion, and faults that follow from a
+//! seed. Afterwards nothing may be lost, duplicated or stuck.
 //!
 //! ```text
 //! cargo test --test torture -- --seed 1 --seconds 60 --mode event
 //! ```
 //!
-//! A seeded stream of events goes to two replicas of `eventbridge serve`, with duplicates and in disorder. Each
-//! event is sent again until it is answered 200. Meanwhile replicas are killed, stopped for longer than they
-//! may be silent, and terminated; Postgres is killed; a fifth of the calls to Notion fails. At the end
-//! everything is made to work again and the queue drains. Then the database, the pages and what was observed
-//! on the way are compared with the promises. The exit code is 0 if no promise was broken, otherwise 1, with
-//! the evidence.
+//! A seeded stream of events goes to two replicas of `eventbridge serve`, with duplicates and out of order.
+//! Each event is sent again until it is answered 200. Meanwhile replicas are killed, stopped for longer than
+//! they may be silent, and terminated; Postgres is killed; a fifth of the calls to Notion fails. At the end
+//! all faults stop and the queue drains. Then the test compares the database, the pages and its own
+//! observations with the promises. The exit code is 0 if no promise was broken, otherwise 1, with the
+//! evidence.
 //!
 //! The same seed creates the same events and the same faults; their timing depends on the machine.
 //!
-//! # That it can fail
+//! # Testing the test
 //!
-//! `--sabotage` takes a guard away in the test's own world and leaves the program as it is:
+//! `--sabotage` removes a guard in the test environment and leaves the program unchanged:
 //!
 //! | hole | how | what must be found |
 //! |---|---|---|
 //! | `fence` | a trigger gives every lease the same fence | a lease ended by a process that had lost it |
-//! | `look` | pages made stay hidden from queries for ten minutes | doubled pages |
-//! | `lane` | leases lose their unique keys, and some executions stay claimable while they run | two at once in a lane |
-//! | `commit` | Postgres answers a commit before it is written | an accepted event that is not there |
+//! | `look` | new pages stay hidden from queries for ten minutes | a second page |
+//! | `lane` | leases lose their unique keys, and some executions stay claimable while they run | two executions of a lane at once |
+//! | `commit` | Postgres acknowledges a commit before it is written | a lost event that was answered 200 |
 //!
-//! Such a run ends with exit code 1 and the name of the breach. With `--expect-breach` it succeeds only if that
-//! breach was found, so that the test can be tested.
+//! Such a run ends with exit code 1 and the name of the breach. With `--expect-breach` it succeeds only if
+//! that breach was found.
 //!
 //! # Rescue
 //!
@@ -34,55 +34,55 @@
 //!
 //! # Attack
 //!
-//! `--attack` kills nothing. Attackers without a key or a secret visit both replicas, and all honest events
-//! must arrive beside them.
+//! `--attack` kills nothing. Attackers without a key or a secret connect to both replicas, and all honest
+//! events must arrive nevertheless.
 
 mod assessment;
 mod attack;
 mod chaos;
 mod load;
+mod observer;
 mod rescue;
 mod rows;
-mod watch;
 mod world;
 
 use anyhow::bail;
 use chaos::Chaos;
 use clap::{Parser, ValueEnum};
 use load::{Ledger, Plan};
+use observer::Observer;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use watch::Watch;
 use world::World;
 
-/// How long senders may go on after the chaos is over: everything works by then.
+/// How long senders may continue after the chaos is over: everything works by then.
 const LAST_ANSWERS_MAX: Duration = Duration::from_mins(2);
 
-/// Kills a running service at random moments and looks for broken promises.
+/// Kills a running service at random times and looks for broken promises
 #[derive(Debug, Clone, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
-    /// What chance follows from
+    /// The seed of all random choices
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// How long events are sent and things are killed
+    /// How long events are sent and faults are injected, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub seconds: u64,
-    /// What the pages stand for
+    /// What a page represents
     #[arg(long, value_enum, default_value_t = Mode::Event)]
     pub mode: Mode,
-    /// Events in a second; by default 10, or 4 with --limited
+    /// Events per second; by default 10, or 4 with --limited
     #[arg(long)]
     pub rate: Option<f64>,
-    /// The fewest kill -9 that make a run count; by default ten a minute
+    /// The fewest kill -9 for a valid run; by default ten a minute
     #[arg(long)]
     pub kills_min: Option<u64>,
-    /// Keep Notion's rate limit and the service's own: Notion's must never be exceeded
+    /// Apply Notion's rate limit and the service's own: Notion's must never be exceeded
     #[arg(long)]
     pub limited: bool,
-    /// Remove a guard, to see that the breach is found
+    /// Remove a guard, to check that the breach is found
     #[arg(long, value_enum)]
     pub sabotage: Option<Sabotage>,
     /// Succeed only if the breach was found that the missing guard permits
@@ -91,7 +91,7 @@ pub struct Options {
     /// Measure this many times how soon the work of a killed replica continues, in event mode
     #[arg(long, conflicts_with_all = ["sabotage", "seconds"], value_parser = clap::value_parser!(u32).range(1..=60))]
     pub rescue: Option<u32>,
-    /// Kill nothing, and let attackers visit both replicas while honest events continue
+    /// Kill nothing, and let attackers connect to both replicas while honest events continue
     #[arg(long, conflicts_with_all = ["sabotage", "rescue"])]
     pub attack: bool,
     /// Wait longer for everything, so that slowness is no breach: for a busy machine
@@ -102,7 +102,7 @@ pub struct Options {
     pub keep_logs: bool,
 }
 
-/// What a page stands for.
+/// What a page represents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// An event.
@@ -114,13 +114,13 @@ pub enum Mode {
 /// A guard that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sabotage {
-    /// That a lease can be told from an earlier one.
+    /// A lease is distinguishable from an earlier one.
     Fence,
-    /// That a look finds what was written.
+    /// A lookup finds what was written.
     Look,
-    /// That a lane has one lease.
+    /// A lane has one lease.
     Lane,
-    /// That a commit is on disk when it is answered.
+    /// A commit is on disk when it is acknowledged.
     Commit,
 }
 
@@ -129,8 +129,8 @@ impl Sabotage {
     pub fn breach(self) -> &'static str {
         match self {
             Self::Fence => "a lease was ended by a process that had lost it",
-            Self::Look => "a page is doubled",
-            Self::Lane => "two ran at once in a lane",
+            Self::Look => "an object or event has a second page",
+            Self::Lane => "two executions of a lane ran at once",
             Self::Commit => "an event answered 200 is lost",
         }
     }
@@ -142,17 +142,17 @@ impl Options {
         Duration::from_secs(self.seconds())
     }
 
-    /// The same in seconds; a rescue takes a minute at most.
+    /// The same in seconds; a rescue takes at most a minute.
     pub fn seconds(&self) -> u64 {
         self.rescue.map_or(self.seconds, |rounds| u64::from(rounds) * 60)
     }
 
-    /// A bound on time, for this machine.
+    /// A time limit, scaled for this machine.
     pub fn bound(&self, usual: Duration) -> Duration {
         if self.patient { usual * 5 } else { usual }
     }
 
-    /// How many events are sent in a second.
+    /// How many events are sent per second.
     pub fn events_per_second(&self) -> f64 {
         let by_default = match (self.rescue, self.limited) {
             (Some(_), true) => 2.0,
@@ -163,8 +163,8 @@ impl Options {
         self.rate.unwrap_or(by_default).clamp(0.1, 500.0)
     }
 
-    /// How many kills make a run count. Holes are found by fewer.
-    pub fn kills_wanted(&self) -> u64 {
+    /// How many kills a valid run needs. Fewer are enough to find a missing guard.
+    pub fn kills_required(&self) -> u64 {
         let by_default = match (self.sabotage, self.rescue) {
             (None, None) if self.attack => 0,
             (None, None) if self.patient => 1,
@@ -191,7 +191,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Ends with an error when a signal asks the run to stop; dropping the run stops what it started.
+/// Returns an error when a signal stops the run; dropping the run stops everything it started.
 async fn interrupted() -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -200,7 +200,7 @@ async fn interrupted() -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => {}
         _ = hang_up.recv() => {}
     }
-    bail!("it was asked to stop")
+    bail!("stopped by a signal")
 }
 
 async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
@@ -212,29 +212,29 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
     println!("torture: seed {seed}, {seconds} s, mode {mode:?}, limited {limited}, sabotage {sabotage:?}");
     let plan = Plan::new(options);
     let world = World::start(options).await?;
-    let watch = Watch::start(&world, &plan);
+    let observer = Observer::start(&world, &plan);
     let ledger = Arc::new(Ledger::new(&plan));
 
     let has_chaos = options.rescue.is_none() && !options.attack;
-    let chaos = if has_chaos { Some(Chaos::start(&world, &watch)?) } else { None };
-    let mut sending = load::start(&plan, &world, &watch, &ledger)?;
+    let chaos = if has_chaos { Some(Chaos::start(&world, &observer)?) } else { None };
+    let mut sending = load::start(&plan, &world, &observer, &ledger)?;
     let report = if let Some(chaos) = chaos {
         tokio::time::sleep(options.duration()).await;
         println!("time is up; making everything work again");
         chaos.finish().await?
     } else if options.attack {
-        attack::run(&world, &watch).await?
+        attack::run(&world, &observer).await?
     } else {
-        let report = rescue::measure(&world, &watch, options.rescue.unwrap_or_default()).await?;
+        let report = rescue::measure(&world, &observer, options.rescue.unwrap_or_default()).await?;
         sending.enough();
         report
     };
     if tokio::time::timeout(options.bound(LAST_ANSWERS_MAX), sending.join()).await.is_err() {
-        watch.breach("an event was not answered 200 though everything works", ledger.unanswered());
+        observer.breach("an event was not answered 200 though everything works", ledger.unanswered());
         sending.abort();
     }
     if options.attack {
-        attack::assess(&world, &watch, &ledger);
+        attack::assess(&world, &observer, &ledger);
     }
-    assessment::assess(&world, watch, &ledger, &plan, &report).await
+    assessment::assess(&world, observer, &ledger, &plan, &report).await
 }

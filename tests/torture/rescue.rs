@@ -1,13 +1,13 @@
-//! How soon the work of a dead replica continues. With `--rescue N` one of the two replicas is killed with -9
-//! while it holds leases, N times, and started again at once. Nothing else is disturbed. Measured is the time
-//! from the kill until its leases are free, and until its executions are delivered.
+//! How soon the work of a dead replica continues. `--rescue N` kills one of the two replicas with -9
+//! while it holds leases, N times, and starts it again at once. There are no other faults. The test
+//! measures the time from the kill until its leases are free, and until its executions are delivered.
 //!
-//! Notion does each write at once and answers a second later, so that a replica always has calls under way.
-//! Their pages exist when it dies, and the process that continues finds them.
+//! Notion applies each write at once and responds a second later, so a replica always has calls in
+//! flight. Their pages exist when it dies, and the process that continues finds them.
 
 use crate::chaos::{Report, Rescue};
+use crate::observer::Observer;
 use crate::rows;
-use crate::watch::Watch;
 use crate::world::{Replica, World};
 use anyhow::bail;
 use notion_sandbox::{Fault, FaultRule, Route};
@@ -16,21 +16,22 @@ use rand::{RngExt, SeedableRng};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// What Notion takes to answer.
+/// The latency of Notion.
 const ANSWER_MS: u32 = 1000;
 
-/// The time between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+/// The poll interval.
+const POLL: Duration = Duration::from_millis(50);
 
 /// How long both replicas have worked, in seconds, before one is killed: long enough for either to rescue
-/// the other's leases, and up to a beat longer, so that the kill falls anywhere between two beats.
+/// the other's leases, and up to one heartbeat longer, so that the kill falls anywhere between two
+/// heartbeats.
 const AT_WORK: Range<f64> = 9.0..12.0;
 
-/// How long anything is waited for.
+/// The timeout of every wait.
 const WAIT_MAX: Duration = Duration::from_mins(3);
 
 /// Kills, watches and measures.
-pub async fn measure(world: &World, watch: &Watch, rounds: u32) -> anyhow::Result<Report> {
+pub async fn measure(world: &World, observer: &Observer, rounds: u32) -> anyhow::Result<Report> {
     let slow = Fault::Slow { delay_ms: ANSWER_MS.into() };
     world.sandbox.handle().fault(FaultRule::always(slow).on(Route::Create))?;
     let mut rng = StdRng::seed_from_u64(world.options.seed);
@@ -39,7 +40,7 @@ pub async fn measure(world: &World, watch: &Watch, rounds: u32) -> anyhow::Resul
         let steady = Duration::from_secs_f64(rng.random_range(AT_WORK));
         wait("both replicas are at work", async || Ok(world.all_replicas_work_since(steady))).await?;
         let Some(killed) = Killed::kill(world, replica).await? else {
-            watch.breach("a replica had nothing under way", vec![replica.name.to_owned()]);
+            observer.breach("a replica had nothing under way", vec![replica.name.to_owned()]);
             continue;
         };
         *report.injected.entry("kill -9 of a replica").or_default() += 1;
@@ -57,7 +58,7 @@ pub async fn measure(world: &World, watch: &Watch, rounds: u32) -> anyhow::Resul
     Ok(report)
 }
 
-/// A process that is no more, and what it held.
+/// A killed process and its leases.
 struct Killed {
     label: String,
     at: Instant,
@@ -106,9 +107,9 @@ async fn wait(what: &str, mut is_so: impl AsyncFnMut() -> anyhow::Result<bool>) 
     let began = Instant::now();
     while !is_so().await? {
         if began.elapsed() > WAIT_MAX {
-            bail!("waited in vain: {what}");
+            bail!("timed out: {what}");
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
     Ok(())
 }

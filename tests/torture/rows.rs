@@ -1,5 +1,5 @@
-//! What the assessment reads of the store's tables and of the test's own record. No other file of the torture
-//! test names their columns, except `audit.sql` and the holes of the sabotage.
+//! The rows that the assessment reads from the store's tables and from the test's own record. No other
+//! file of the torture test names their columns, except `audit.sql` and the holes of the sabotage.
 
 use sqlx::{FromRow, PgPool, Result};
 use std::time::Duration;
@@ -31,11 +31,11 @@ pub struct Overlap {
     pub event_id: String,
     pub lane: String,
     pub fence: i64,
-    /// By how much.
+    /// The length of the overlap.
     pub overlap: String,
 }
 
-/// All events that came by the webhook.
+/// All events that were received by the webhook.
 pub async fn events(database: &PgPool) -> Result<Vec<StoredEvent>> {
     sqlx::query_as(
         "select event_id, payload, signature,
@@ -57,7 +57,7 @@ pub async fn executions(database: &PgPool) -> Result<Vec<Execution>> {
     .await
 }
 
-/// How many executions wait or run.
+/// How many executions are pending or running.
 pub async fn unfinished(database: &PgPool) -> Result<i64> {
     sqlx::query_scalar("select count(*) from eventbridge.executions where status in ('pending', 'running')")
         .fetch_one(database)
@@ -106,7 +106,7 @@ pub async fn leased_by(database: &PgPool, process: &str) -> Result<Vec<i64>> {
     .await
 }
 
-/// The lanes, and the executions that stand alone, with more than one lease.
+/// The lanes, and the executions without a lane, with more than one lease.
 pub async fn leased_twice(database: &PgPool) -> Result<Vec<String>> {
     sqlx::query_scalar(
         "select coalesce(lane, execution_id::text) from eventbridge.leases group by 1 having count(*) > 1",
@@ -115,7 +115,7 @@ pub async fn leased_twice(database: &PgPool) -> Result<Vec<String>> {
     .await
 }
 
-/// How many attempts ended in which way.
+/// How many attempts ended with each outcome.
 pub async fn outcomes(database: &PgPool) -> Result<Vec<(String, i64)>> {
     sqlx::query_as("select outcome, count(*) from eventbridge.attempts group by 1 order by 1")
         .fetch_all(database)
@@ -131,7 +131,7 @@ pub async fn crashed(database: &PgPool) -> Result<i64> {
     .await
 }
 
-/// The attempts of an event or of an object's events, each in a line.
+/// The attempts of an event or of an object's events, one on each line.
 pub async fn attempts_about(database: &PgPool, id: &str) -> Result<Vec<String>> {
     sqlx::query_scalar(
         "select format('attempt of %s under fence %s by %s: began %s, took %s ms: %s %s %s',
@@ -150,7 +150,7 @@ pub async fn attempts_about(database: &PgPool, id: &str) -> Result<Vec<String>> 
     .await
 }
 
-/// Attempts under a lease that is not in the test's book: execution and fence.
+/// Attempts under a lease that is not in the test's record: execution and fence.
 pub async fn attempts_without_a_lease(database: &PgPool) -> Result<Vec<(i64, i64)>> {
     sqlx::query_as(
         "select execution_id, fence from eventbridge.attempts
@@ -182,7 +182,7 @@ pub async fn overlaps(database: &PgPool, slack: Duration) -> Result<Vec<Overlap>
     .await
 }
 
-/// What the triggers of the test's book found: what, at which execution, and the details.
+/// The findings of the test's triggers: what, at which execution, and the details.
 pub async fn breaches(database: &PgPool) -> Result<Vec<(String, i64, String)>> {
     sqlx::query_as("select what, execution_id, detail from torture.breaches order by id limit 1000")
         .fetch_all(database)

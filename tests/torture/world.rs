@@ -1,5 +1,5 @@
-//! The world that is tortured: two replicas, a Postgres and a Notion sandbox, started and stopped
-//! from here. Dropping it stops all of them.
+//! The test environment: two replicas, a Postgres and a Notion sandbox, started and stopped from here.
+//! Dropping it stops all of them.
 
 use crate::{Mode, Options, Sabotage};
 use anyhow::{Context, bail};
@@ -21,38 +21,38 @@ use tokio::sync::Mutex;
 /// The webhook secret of both replicas.
 pub const SECRET: &str = "whsec_of_the_torture";
 
-/// What the service waits before it writes anew. It is longer than the latest write of the sandbox
-/// and the longest lag of its queries together.
+/// The time that the service waits before it writes again. It is longer than the latest write of the
+/// sandbox plus the longest lag of its queries.
 const SETTLE: Duration = Duration::from_secs(7);
 
-/// The same for a machine that is busy, where a late write may be later still.
+/// The same for a busy machine, where a late write may be even later.
 const SETTLE_PATIENT: Duration = Duration::from_secs(12);
 
-/// The latest write of the sandbox.
+/// The longest delay of a write in the sandbox.
 pub const LATE_MS_MAX: u64 = 3000;
 
-/// Requests a minute that the service keeps to, and that Notion lets pass.
+/// Requests per minute: the service's own limit, and Notion's.
 const RATE_KEPT: u32 = 170;
 const RATE_LIMIT: u32 = 180;
 
-/// What a replica may take to end after SIGTERM: its grace, its last words, and a loaded machine.
+/// How long a replica may take to exit after SIGTERM: its grace, its final tasks, and a loaded machine.
 pub const END_MAX: Duration = Duration::from_secs(20);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eventbridge");
 
 /// Everything that runs.
 pub struct World {
-    /// How the run was asked for.
+    /// The options of the run.
     pub options: Options,
     /// The two replicas.
     pub replicas: [Arc<Replica>; 2],
-    /// The stand-in for Notion.
+    /// The sandbox in place of Notion.
     pub sandbox: RunningSandbox,
     /// The test's own connections.
     pub database: PgPool,
     postgres: PrivatePostgres,
     logs: PathBuf,
-    /// Deletes the logs in the end, unless they are kept.
+    /// Deletes the logs at the end, unless they are kept.
     _folder: TempDir,
 }
 
@@ -88,7 +88,7 @@ impl World {
             ("RETRY_BASE_SECONDS", "1".to_owned()),
             ("RETRY_CAP_SECONDS", "5".to_owned()),
             ("RETRY_ATTEMPTS_MAX", "1000".to_owned()),
-            // A paused instance is not tested: it must not stay paused for long.
+            // Long pauses are not tested: an instance must not stay paused for long.
             ("PROBE_SECONDS", "2".to_owned()),
             ("NOTION_API_URL", sandbox.base_url().to_owned()),
             ("NOTION_API_KEY", notion_sandbox::TOKEN.to_owned()),
@@ -131,34 +131,34 @@ impl World {
         signal("KILL", pid.context("postmaster.pid names no process")?).await
     }
 
-    /// Whether some replica has been at work for this long.
+    /// Whether any replica has been working for this long.
     pub fn some_replica_works_since(&self, at_least: Duration) -> bool {
         self.replicas.iter().any(|replica| replica.works_for().is_some_and(|time| time >= at_least))
     }
 
-    /// Whether all replicas have been at work for this long.
+    /// Whether all replicas have been working for this long.
     pub fn all_replicas_work_since(&self, at_least: Duration) -> bool {
         self.replicas.iter().all(|replica| replica.works_for().is_some_and(|time| time >= at_least))
     }
 
-    /// The lines of the replicas' logs in which all of these words stand.
+    /// The lines of the replicas' logs that contain all of these words.
     pub fn logged(&self, word: &str, lines_max: usize) -> Vec<String> {
         let lines = self.replicas.iter().flat_map(|replica| replica.logged(word));
         lines.take(lines_max).collect()
     }
 
-    /// Where the logs are, where they are kept.
+    /// The folder of the logs, if they are kept.
     pub fn kept_logs(&self) -> Option<&Path> {
         self.options.keep_logs.then_some(self.logs.as_path())
     }
 }
 
-/// What the service waits in this run before it writes anew.
+/// How long the service waits in this run before it writes again.
 pub fn settle(options: &Options) -> Duration {
     if options.patient { SETTLE_PATIENT } else { SETTLE }
 }
 
-/// Migrates the database, creates the test's record of leases and removes the guard that is to be missing.
+/// Migrates the database, creates the test's record of leases and removes the guard under test.
 async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
     let database = PgPoolOptions::new()
         .max_connections(6)
@@ -168,10 +168,10 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
     let store = Store::connect_lazily(&SecretString::from(url), 1)?;
     store.db.migrate().await?;
     store.db.close().await;
-    // A throw-away server does not wait for its own log; the service's promises rest on one that
-    // does. A setting of the role wins over the server's arguments.
+    // A throw-away server does not wait for its log; the service's promises rely on one that does. A
+    // setting of the role overrides the server's arguments.
     if options.sabotage == Some(Sabotage::Commit) {
-        // Commits wait for long, so that any death of the server loses some.
+        // Commits wait for long, so that any crash of the server loses some.
         sqlx::raw_sql("alter system set wal_writer_delay = '10s'").execute(&database).await?;
         sqlx::raw_sql("select pg_reload_conf()").execute(&database).await?;
     } else {
@@ -204,8 +204,8 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
     Ok(database)
 }
 
-/// A port that stays free while its replica is dead: no outgoing connection gets it by chance, and another
-/// torture on this machine finds the same UDP port taken.
+/// A port that stays free while its replica is dead: no outgoing connection gets it by chance, and
+/// another torture run on this machine finds the same UDP port in use.
 fn free_address() -> anyhow::Result<(SocketAddr, UdpSocket)> {
     for _ in 0..100 {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), rand::random_range(20_000..30_000));
@@ -216,42 +216,42 @@ fn free_address() -> anyhow::Result<(SocketAddr, UdpSocket)> {
     bail!("no free port between 20000 and 30000")
 }
 
-/// One place in which `eventbridge serve` runs, time and again.
+/// A slot in which `eventbridge serve` runs repeatedly.
 pub struct Replica {
     /// `a` or `b`.
     pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
-    /// What runs there. The holder of the lock decides over it.
+    /// The process that runs there. The holder of the lock controls it.
     pub process: Arc<Mutex<Process>>,
     log: PathBuf,
     database: String,
     settings: Vec<(&'static str, String)>,
     folder: PathBuf,
-    /// Keeps others away from its port.
+    /// Reserves its port.
     _claim: UdpSocket,
     works_since: StdMutex<Option<Instant>>,
 }
 
-/// What runs in a replica's place.
+/// A process of a replica.
 #[derive(Default)]
 pub struct Process {
     /// The process.
     pub child: Option<Child>,
     /// Its name in the test's record of leases.
     pub label: String,
-    /// Whether it was seen to listen.
+    /// Whether it has been seen to listen.
     pub listens: bool,
     starts: u32,
 }
 
 impl Replica {
-    /// Where events are posted.
+    /// The webhook URL.
     pub fn webhook(&self) -> String {
         format!("http://{}/api/v1/webhooks/stripe", self.address)
     }
 
-    /// Starts another process in this place.
+    /// Starts another process in this slot.
     pub fn start(&self, process: &mut Process) -> anyhow::Result<()> {
         process.starts += 1;
         process.label = format!("{}{}", self.name, process.starts);
@@ -278,7 +278,7 @@ impl Replica {
         Ok(())
     }
 
-    /// The lines of its log in which this word stands.
+    /// The lines of its log that contain this word.
     pub fn logged(&self, word: &str) -> Vec<String> {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -286,12 +286,12 @@ impl Replica {
         found.map(|line| format!("log {}: {line}", self.name)).collect()
     }
 
-    /// How long it has been at work without a break.
+    /// How long it has been working without a gap.
     fn works_for(&self) -> Option<Duration> {
         self.works_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
     }
 
-    /// Says whether it can do its work.
+    /// Sets whether it can work.
     pub fn set_works(&self, works: bool) {
         *self.works_since.lock().unwrap_or_else(PoisonError::into_inner) = works.then(Instant::now);
     }
@@ -303,7 +303,7 @@ impl Process {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// kill -9, and collects it.
+    /// kill -9, and waits for it.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         match self.child.take() {
             Some(mut child) => Ok(child.kill().await?),
@@ -313,10 +313,10 @@ impl Process {
 
     /// Sends a signal.
     pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
-        signal(name, self.id().context("it does not run")?).await
+        signal(name, self.id().context("the replica is not running")?).await
     }
 
-    /// SIGTERM, and waits; `None` where it does not end in time, and is killed.
+    /// SIGTERM, and waits; `None` if it does not exit in time, and is killed.
     pub async fn terminate(&mut self, within: Duration) -> anyhow::Result<Option<ExitStatus>> {
         self.signal("TERM").await?;
         let Some(mut child) = self.child.take() else { return Ok(None) };

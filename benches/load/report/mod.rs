@@ -8,7 +8,7 @@ use anyhow::Context;
 use std::fs;
 use std::path::PathBuf;
 
-/// Between these lines of the document stands what is written here.
+/// The generated text stands between these lines of the document.
 const BEGIN: &str = "<!-- written by cargo bench --bench load -- --write -->";
 const END: &str = "<!-- until here -->";
 

@@ -23,7 +23,7 @@ const LOADS: &[Load] = &[
     Load { scenario: "growth", what: "**ingest** over full tables" },
 ];
 
-/// A row of the table of all else.
+/// A row of the table of other figures.
 struct Other {
     scenario: &'static str,
     figure: &'static str,
@@ -118,11 +118,11 @@ const OTHERS: &[Other] = &[
         what: "memory while 256 connections send 2 MiB bodies, at most",
         unit: "MB",
     },
-    Other { scenario: "memory", figure: "turned_away", what: "of these turned away with 503", unit: "" },
-    Other { scenario: "memory", figure: "taken", what: "of these taken and stored", unit: "" },
+    Other { scenario: "memory", figure: "turned_away", what: "of these shed with 503", unit: "" },
+    Other { scenario: "memory", figure: "taken", what: "of these accepted and stored", unit: "" },
 ];
 
-/// Both tables; what was not measured is left out.
+/// Both tables, without the unmeasured rows.
 pub fn tables(results: &Results) -> String {
     let mut text = String::from(
         "| load | answers/s | of nothing stored | median | p99 | p99.9 | longest | processor time of the program | of the whole machine |\n|---|---|---|---|---|---|---|---|---|\n",
@@ -135,7 +135,7 @@ pub fn tables(results: &Results) -> String {
             nothing.map_or_else(String::new, |nothing| format!("{:.0} %", per_second / nothing * 100.0));
         let ms = |name| figure(name).map_or_else(String::new, |ms| format!("{ms:.2} ms"));
         let us = |name| figure(name).map_or_else(String::new, |us| format!("{us:.0} µs"));
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _written = writeln!(
             text,
             "| {what} | {} | {share} | {} | {} | {} | {} | {} | {} |",

@@ -1,4 +1,4 @@
-//! Work out: a backlog that is there when the worker starts.
+//! Delivery: a backlog that exists when the worker starts.
 
 use super::figures;
 use crate::figures::Figures;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const DRAINED_WITHIN: Duration = Duration::from_mins(3);
 
-/// To a destination that does nothing, with many slots and with as many as there are by default.
+/// To a no-op destination, with many slots and with the default number.
 pub async fn drain(world: &World) -> anyhow::Result<Figures> {
     let mut found = Figures::new();
     for (name, concurrency) in
@@ -40,7 +40,7 @@ pub async fn drain(world: &World) -> anyhow::Result<Figures> {
     Ok(found)
 }
 
-/// Executions in a second by the database's clock, from the first claim to the last verdict; fails
+/// Executions per second by the database's clock, from the first claim to the last completion; fails
 /// unless all were delivered, each with one attempt.
 pub async fn rate(database: &Database, destination: &str, events: u32) -> anyhow::Result<f64> {
     let (delivered, attempts, seconds): (i64, i64, f64) = sqlx::query_as(

@@ -1,5 +1,5 @@
-//! What bounds the service on this machine: HTTP with nothing behind it, Postgres with nothing before
-//! it, and the plain way of a commit for each request.
+//! The ceilings of this machine: HTTP without a database, Postgres without HTTP, and the simple way with
+//! a commit for each request.
 
 use super::figures;
 use super::ingest::{load, must_be_there, of};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
-/// Verified, parsed, answered, stored nowhere.
+/// Verified, parsed, answered, not stored.
 pub async fn nothing(world: &World) -> anyhow::Result<Figures> {
     let program = world.part("nothing", None)?.start().await?;
     let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "nothing").await?;
@@ -40,26 +40,26 @@ pub async fn each(world: &World) -> anyhow::Result<Figures> {
     Ok(of(&measured))
 }
 
-/// The statement of ingest, with batches as large as they get, on as many connections as it has.
+/// The statement of ingest, with batches of the largest size, on its number of connections.
 pub async fn postgres(world: &World) -> anyhow::Result<Figures> {
     const BATCH: usize = 256;
     const CONNECTIONS: usize = 2;
     const EVENTS_MAX: usize = 400_000;
     let database = world.database("bench_postgres").await?;
     let store = Store::connect_lazily(&database.url.as_str().into(), 16)?;
-    let wanted = EVENTS_MAX.min(60_000 * usize::try_from(world.options.seconds)?);
-    let events: Arc<Vec<NewEvent>> = Arc::new(tokio::task::spawn_blocking(move || events(wanted)).await??);
+    let total = EVENTS_MAX.min(60_000 * usize::try_from(world.options.seconds)?);
+    let events: Arc<Vec<NewEvent>> = Arc::new(tokio::task::spawn_blocking(move || events(total)).await??);
     world.settle().await?;
-    let (taken, began, length) = (Arc::new(AtomicUsize::new(0)), Instant::now(), world.options.length());
+    let (used, began, length) = (Arc::new(AtomicUsize::new(0)), Instant::now(), world.options.length());
     let writers: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
-            let (store, events, taken) = (store.clone(), events.clone(), taken.clone());
+            let (store, events, used) = (store.clone(), events.clone(), used.clone());
             tokio::spawn(async move {
                 let execution =
                     [NewExecution { destination: IDLE.to_owned(), mode: Mode::Event, lane: None }];
                 let mut written = 0;
                 while began.elapsed() < length {
-                    let from = taken.fetch_add(BATCH, Ordering::Relaxed);
+                    let from = used.fetch_add(BATCH, Ordering::Relaxed);
                     let Some(batch) = events.get(from..from + BATCH) else { break };
                     let batch: Vec<_> =
                         batch.iter().map(|event| IncomingEvent { event, executions: &execution }).collect();
@@ -80,12 +80,12 @@ pub async fn postgres(world: &World) -> anyhow::Result<Figures> {
     Ok(figures([("per_second", count(written) / elapsed.as_secs_f64())]))
 }
 
-/// Events as the source hands them over.
-fn events(wanted: usize) -> anyhow::Result<Vec<NewEvent>> {
+/// Events as the source returns them.
+fn events(total: usize) -> anyhow::Result<Vec<NewEvent>> {
     let secret = NamedSecret { name: "secret-1".to_owned(), secret: SECRET.into() };
     let source = Stripe::new(&InstanceName::of_kind("stripe"), vec![secret]);
-    let requests = Requests::make(Recipe::of(wanted));
-    let mut events = Vec::with_capacity(wanted);
+    let requests = Requests::make(Recipe::of(total));
+    let mut events = Vec::with_capacity(total);
     while let Some(request) = requests.take() {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut parsed = httparse::Request::new(&mut headers);

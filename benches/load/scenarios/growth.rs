@@ -1,4 +1,4 @@
-//! The same over tables as they are after a long time: much that was delivered, much that waits.
+//! The same over tables as they are after a long time: many delivered executions, and many pending ones.
 
 use super::figures;
 use super::ingest::{NOTION, load, must_be_there, of};
@@ -11,10 +11,10 @@ use anyhow::Context;
 use eventbridge::http_client;
 use std::time::{Duration, Instant};
 
-/// One in so many events waits.
+/// One in this many events is pending.
 const WAITING_SHARE: u32 = 5;
 
-/// Lists as the API gives them.
+/// Lists of the API.
 const LISTS: &[&str] = &[
     "/api/v1/events",
     "/api/v1/events?type=invoice.paid",
@@ -22,7 +22,7 @@ const LISTS: &[&str] = &[
     "/api/v1/executions",
 ];
 
-/// Ingest beside a paused backlog, the lists meanwhile at rest, then some seconds of draining.
+/// Ingest next to a paused backlog, the idle lists meanwhile, then some seconds of draining.
 pub async fn growth(world: &World) -> anyhow::Result<Figures> {
     let events = world.options.events;
     let waiting = events / WAITING_SHARE;
@@ -58,7 +58,7 @@ pub async fn growth(world: &World) -> anyhow::Result<Figures> {
     Ok(found)
 }
 
-/// Has what waits delivered to a destination that does nothing, for as long as a load lasts.
+/// Delivers the backlog to a no-op destination, for the duration of a load.
 async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
     sqlx::query("update eventbridge.executions set destination = $1 where status = 'pending'")
         .bind(IDLE)
@@ -90,18 +90,18 @@ async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
 async fn lists(address: std::net::SocketAddr) -> anyhow::Result<(f64, f64)> {
     const ROUNDS: usize = 12;
     let client = http_client::local_client(Duration::from_secs(10))?;
-    let mut took = Vec::new();
+    let mut times = Vec::new();
     for path in LISTS {
         for round in 0..=ROUNDS {
             let began = Instant::now();
             let answer = client.get(format!("http://{address}{path}")).send().await?;
             answer.error_for_status().with_context(|| (*path).to_owned())?.bytes().await?;
             if round > 0 {
-                took.push(began.elapsed().as_secs_f64() * 1000.0);
+                times.push(began.elapsed().as_secs_f64() * 1000.0);
             }
         }
     }
-    took.sort_unstable_by(f64::total_cmp);
-    let at = |place: usize| took.get(place).copied().unwrap_or(f64::NAN);
-    Ok((at(took.len() / 2), at(took.len().saturating_sub(1))))
+    times.sort_unstable_by(f64::total_cmp);
+    let at = |place: usize| times.get(place).copied().unwrap_or(f64::NAN);
+    Ok((at(times.len() / 2), at(times.len().saturating_sub(1))))
 }

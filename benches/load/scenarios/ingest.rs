@@ -1,4 +1,4 @@
-//! Events in: the real program, and whether each event that it took is in the database.
+//! Ingest: the real program, and whether each accepted event is in the database.
 
 use super::figures;
 use crate::events::{Recipe, Requests};
@@ -12,30 +12,30 @@ use anyhow::{Context, bail};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The destination of the program as people run it.
+/// The usual destination of the program.
 pub const NOTION: &str = "notion";
 
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// No machine takes in more, so no more is made ready.
+/// No machine ingests more, so no more requests are prepared.
 const PER_SECOND_MAX: f64 = 60_000.0;
 
-/// A quarter more than the warm-up foretells, so that what was made ready lasts.
+/// A quarter more than the warm-up predicts, so that the prepared requests suffice.
 const SPARE: f64 = 1.6;
 
-/// What a load came to.
+/// The result of a load.
 pub struct Measured {
     /// The load itself, without its warm-up.
     pub outcome: Outcome,
-    /// Events that are new to the database, those of the warm-up included.
+    /// Events that are new to the database, including those of the warm-up.
     pub new: u64,
-    /// Processor time of the program for an event, in microseconds.
+    /// Processor time of the program per event, in microseconds.
     pub program_us: f64,
-    /// The same of the whole machine: senders and database included.
+    /// The same of the whole machine, including senders and database.
     pub machine_us: f64,
 }
 
-/// Sends a load to a program, after a warm-up by which it is known how much to make ready.
+/// Sends a load to a program, after a warm-up that determines how many requests to prepare.
 pub async fn load(
     world: &World,
     program: &Program,
@@ -75,7 +75,7 @@ fn as_count(number: f64) -> usize {
     number as usize
 }
 
-/// Fails unless the database holds what was answered, each event with its execution.
+/// Fails unless the database contains all accepted events, each with its execution.
 pub async fn must_be_there(database: &Database, seeded: u64, new: u64) -> anyhow::Result<()> {
     let (events, executions) = (database.count("events").await?, database.count("executions").await?);
     if events != seeded + new || executions != seeded + new {
@@ -101,7 +101,7 @@ pub fn of(measured: &Measured) -> Figures {
     ])
 }
 
-/// As many connections as there are, nothing delivered.
+/// With all connections, and no delivery.
 pub async fn full(world: &World) -> anyhow::Result<Figures> {
     waiting(world, "bench_ingest", world.options.connections.into(), Pace::Closed).await
 }
@@ -111,7 +111,7 @@ pub async fn one(world: &World) -> anyhow::Result<Figures> {
     waiting(world, "bench_one", 1, Pace::Closed).await
 }
 
-/// At half of the rate at which events were taken in.
+/// At half of the measured ingest rate.
 pub async fn half(world: &World, taken_in: Option<f64>) -> anyhow::Result<Figures> {
     let half = taken_in.map(|rate| rate / 2.0);
     let per_second = world.options.rate.or(half).context("the scenario ingest comes first, or --rate")?;
@@ -132,8 +132,8 @@ async fn waiting(world: &World, name: &str, connections: usize, pace: Pace) -> a
     Ok(figures)
 }
 
-/// While a million waits for a destination that is paused; and over as many that were delivered, since it
-/// is what they wait for that is to make no difference, and not that there are so many.
+/// While a million executions wait for a paused destination; and over the same number of delivered ones,
+/// to separate the effect of waiting from that of the size.
 pub async fn paused(world: &World) -> anyhow::Result<Figures> {
     const EVENTS: u32 = 1_000_000;
     let delivered = over(world, EVENTS, 0).await?;
@@ -154,7 +154,7 @@ async fn over(world: &World, events: u32, pending: u32) -> anyhow::Result<Measur
     Ok(measured)
 }
 
-/// While the same process delivers them to a destination that does nothing.
+/// While the same process delivers them to a no-op destination.
 pub async fn beside(world: &World) -> anyhow::Result<Figures> {
     let database = world.database("bench_beside").await?;
     let mut launch = world.part("idle", Some(&database))?;

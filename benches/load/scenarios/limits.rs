@@ -1,4 +1,4 @@
-//! What the program takes for itself: memory at its bounds, and time to start.
+//! The program's own needs: memory at its limits, and startup time.
 
 use super::figures;
 use super::ingest::{NOTION, must_be_there};
@@ -11,14 +11,14 @@ use eventbridge::ingest::BODY_BYTES_MAX;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Each of many connections sends bodies of the largest size: what does not fit is turned away.
+/// Each of many connections sends bodies of the largest size: the excess is shed.
 pub async fn memory(world: &World) -> anyhow::Result<Figures> {
     const CONNECTIONS: usize = 256;
     let database = world.database("bench_memory").await?;
     database.pause(NOTION).await?;
     let program = world.service(&database).start().await?;
     let before = program.memory_peak_mb().unwrap_or(f64::NAN);
-    // Some of the size is the event itself.
+    // A part of the size is the event itself.
     let recipe = Recipe { padding: BODY_BYTES_MAX - 4096, ..Recipe::of(3 * CONNECTIONS) };
     let requests = Arc::new(tokio::task::spawn_blocking(move || Requests::make(recipe)).await?);
     let length = world.options.length();
@@ -41,14 +41,14 @@ pub async fn memory(world: &World) -> anyhow::Result<Figures> {
     ]))
 }
 
-/// From the start of the process to its first 200, the schema being up to date.
+/// From the start of the process to its first 200, with a current schema.
 pub async fn start(world: &World) -> anyhow::Result<Figures> {
     const ROUNDS: usize = 10;
     let database = world.database("bench_start").await?;
-    let mut took = Vec::new();
+    let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let program = world.service(&database).start().await?;
-        took.push(program.ready_after.as_secs_f64() * 1000.0);
+        times.push(program.ready_after.as_secs_f64() * 1000.0);
         let requests = Arc::new(Requests::make(Recipe::of(1)));
         let load = Load {
             address: program.address,
@@ -59,8 +59,8 @@ pub async fn start(world: &World) -> anyhow::Result<Figures> {
         send(load, &requests, "start").await?.must_be_whole()?;
         program.stop().await?;
     }
-    took.sort_unstable_by(f64::total_cmp);
+    times.sort_unstable_by(f64::total_cmp);
     world.finish(database).await?;
-    let at = |place: usize| took.get(place).copied().unwrap_or(f64::NAN);
-    Ok(figures([("p50_ms", at(took.len() / 2)), ("max_ms", at(took.len() - 1))]))
+    let at = |place: usize| times.get(place).copied().unwrap_or(f64::NAN);
+    Ok(figures([("p50_ms", at(times.len() / 2)), ("max_ms", at(times.len() - 1))]))
 }

@@ -1,4 +1,4 @@
-//! What is measured, one file for each group of scenarios.
+//! The scenarios, one file for each group.
 
 mod backlog;
 mod ceilings;
@@ -12,34 +12,34 @@ use crate::world::World;
 use anyhow::Context;
 use clap::ValueEnum;
 
-/// Something that is measured.
+/// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// The ceiling of HTTP: verified, parsed, answered, stored nowhere
+    /// The ceiling of HTTP: verified, parsed, answered, not stored
     Nothing,
     /// The ceiling of the database: batches of 256 on two connections, no HTTP
     Postgres,
     /// A statement and a commit for each request
     Each,
-    /// Events in, nothing delivered
+    /// Ingest without delivery
     Ingest,
     /// The same over one connection, one event at a time
     One,
-    /// Half of what was taken in, at a fixed rate
+    /// Half of the measured ingest rate, at a fixed rate
     Half,
-    /// Events in, while the same process delivers them
+    /// Ingest while the same process delivers
     Beside,
-    /// A backlog out, to a destination that does nothing
+    /// Draining a backlog to a no-op destination
     Drain,
-    /// From the webhook to a page at a Notion that answers at once
+    /// From the webhook to a page at a Notion that responds at once
     Pages,
-    /// From the answer to a webhook to the first byte to Notion, where nothing else goes on
+    /// From the response to a webhook to the first byte to Notion, on an idle service
     Wake,
     /// Ingest, drain and lists over full tables
     Growth,
-    /// Ingest while a paused destination has a million waiting
+    /// Ingest while a paused destination has a million pending executions
     Paused,
-    /// Memory while many send the largest bodies
+    /// Memory while many connections send the largest bodies
     Memory,
     /// From the start to the first 200
     Start,
@@ -47,7 +47,7 @@ pub enum Scenario {
     Burst,
 }
 
-/// Runs what was asked for and keeps the figures of each.
+/// Runs the requested scenarios and stores their figures.
 pub async fn run(world: &World, results: &mut Results) -> anyhow::Result<()> {
     let asked = match world.options.only.as_slice() {
         [] => Scenario::value_variants(),

@@ -1,4 +1,4 @@
-//! All the way: from a webhook to a page.
+//! End to end: from a webhook to a page.
 
 use super::backlog::rate;
 use super::figures;
@@ -48,7 +48,7 @@ pub async fn pages(world: &World) -> anyhow::Result<Figures> {
     ]))
 }
 
-/// One event at a time to a service that has nothing else to do.
+/// One event at a time to an idle service.
 pub async fn wake(world: &World) -> anyhow::Result<Figures> {
     const ROUNDS: u32 = 40;
     let database = world.database("bench_wake").await?;
@@ -57,7 +57,7 @@ pub async fn wake(world: &World) -> anyhow::Result<Figures> {
     let (seen, mut pages) = mpsc::unbounded_channel();
     let (end, ended) = oneshot::channel::<()>();
     let serving = tokio::spawn(notion::serve(listener, Some(seen), async {
-        // Ended by a word or by nobody being left to say it.
+        // Ends with a message or when the sender is dropped.
         let _ended = ended.await;
     }));
     let mut launch = world.service(&database);
@@ -78,7 +78,7 @@ pub async fn wake(world: &World) -> anyhow::Result<Figures> {
             bail!("an event was answered {}", answer.status);
         }
         let page = tokio::time::timeout(Duration::from_secs(10), pages.recv()).await?.context("a page")?;
-        // The first one reads the columns before.
+        // Before the first page, the columns are read.
         if round > 0 {
             let microseconds = |since| u64::try_from(page.saturating_duration_since(since).as_micros());
             after_answer.saturating_record(microseconds(answered)?);
@@ -98,8 +98,8 @@ pub async fn wake(world: &World) -> anyhow::Result<Figures> {
     ]))
 }
 
-/// 600 events over 60 objects in object mode, with the limiter as it is by default, at a Notion that
-/// allows what the real one does.
+/// 600 events over 60 objects in object mode, with the default limiter, at a Notion with the real one's
+/// limit.
 pub async fn burst(world: &World) -> anyhow::Result<Figures> {
     const EVENTS: usize = 600;
     const OBJECTS: usize = 60;

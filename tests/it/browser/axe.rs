@@ -1,24 +1,24 @@
-//! axe-core, which finds what would keep somebody out of a page.
+//! axe-core, which finds accessibility problems.
 
 use super::Page;
 use super::chromium::skip;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The rules of WCAG 2.2 up to AA, and what its makers hold for good practice.
+/// The rules of WCAG 2.2 up to AA, and axe's own best practices.
 const ALL: &str = "'wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'";
 
-/// The rules that have to do with colours.
-const OF_COLOURS: &str = "'color-contrast', 'link-in-text-block'";
+/// The rules about colours.
+const COLOUR_RULES: &str = "'color-contrast', 'link-in-text-block'";
 
-/// The text of axe-core, to be run in pages.
+/// The source text of axe-core, evaluated in pages.
 pub struct Axe {
     script: String,
 }
 
 impl Axe {
-    /// From where `EVENTBRIDGE_AXE` says, or where `npm install --prefix target/npm axe-core` puts
-    /// it; nothing, with a word about it, where it is not.
+    /// From `EVENTBRIDGE_AXE`, or where `npm install --prefix target/npm axe-core` puts it. If it is
+    /// missing, returns `None` and prints why.
     pub fn of_this_run() -> Option<Self> {
         let usual = || {
             let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
@@ -32,14 +32,14 @@ impl Axe {
         Some(Self { script: script.ok()? })
     }
 
-    /// What it objects to in a page as it stands.
+    /// The violations in a page as it is now.
     pub async fn violations(&self, page: &Page) -> Vec<String> {
         self.run(page, ALL).await
     }
 
-    /// What it objects to in the colours of a page.
-    pub async fn violations_of_colours(&self, page: &Page) -> Vec<String> {
-        self.run(page, OF_COLOURS).await
+    /// The colour violations of a page.
+    pub async fn colour_violations(&self, page: &Page) -> Vec<String> {
+        self.run(page, COLOUR_RULES).await
     }
 
     async fn run(&self, page: &Page, rules: &str) -> Vec<String> {

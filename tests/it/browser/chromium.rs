@@ -1,8 +1,8 @@
 //! The headless Chromium that all tests of a run share.
 //!
-//! It speaks its own protocol (`DevTools`) over two pipes: no port, no driver, no crate. It ends when
-//! the pipes do and takes its profile along, so nothing of it is left however the run ends. It finds
-//! no host but this machine.
+//! The tests speak its protocol (`DevTools`) over two pipes: no port, no driver, no crate. Chromium ends
+//! when the pipes close and removes its profile, so it leaves nothing behind however the run ends. It
+//! resolves no host but this machine.
 
 use crate::harness::{self, within};
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use tokio::sync::oneshot;
 
-/// Chromium reads its pipe as 3 and writes its other one as 4. The shell around it ignores what a
-/// terminal sends, so that it is there to remove the profile.
+/// Chromium reads from pipe 3 and writes to pipe 4. The shell around it ignores terminal signals, so that
+/// it can remove the profile afterwards.
 const LAUNCH: &str = r#"
 trap '' HUP INT TERM
 profile=$(mktemp -d) || exit
@@ -28,7 +28,7 @@ rm -rf "$profile"
 const FLAGS: [&str; 16] = [
     "--headless",
     "--remote-debugging-pipe",
-    // It shows pages of our own alone, and runs as root in a container as well.
+    // It shows only our own pages, and also runs as root in a container.
     "--no-sandbox",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
     "--disable-gpu",
@@ -39,7 +39,7 @@ const FLAGS: [&str; 16] = [
     "--disable-sync",
     "--no-first-run",
     "--no-default-browser-check",
-    // Pages of tests that run at the same time are all in front.
+    // Pages of concurrent tests are all in the foreground.
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
     "--disable-background-timer-throttling",
@@ -52,28 +52,28 @@ const PLACES: [&str; 2] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// How many of its last words are told when it ends.
-const LAST_WORDS: usize = 12;
+/// How many of its last log lines an error quotes.
+const LAST_LINES: usize = 12;
 
-/// A Chromium that runs.
+/// A running Chromium.
 pub struct Chromium {
     to_it: Mutex<ChildStdin>,
     next: AtomicU64,
-    ears: Arc<Ears>,
+    messages: Arc<Messages>,
 }
 
-/// What is heard of a page, for the page to make something of.
+/// The handler of a page's events.
 pub type Listener = Arc<dyn Fn(&str, &Value) + Send + Sync>;
 
 #[derive(Default)]
-struct Ears {
+struct Messages {
     answers: Mutex<HashMap<u64, oneshot::Sender<Result<Value, String>>>>,
     listeners: Mutex<HashMap<String, Listener>>,
-    last_words: Mutex<VecDeque<String>>,
+    last_lines: Mutex<VecDeque<String>>,
 }
 
 impl Chromium {
-    /// The one of this run; nothing, with a word about it, on a machine that has none.
+    /// The one of this run. On a machine without Chromium, returns `None` and prints why.
     pub async fn of_this_run() -> Option<Arc<Self>> {
         static CHROMIUM: OnceLock<Option<Arc<Chromium>>> = OnceLock::new();
         let found = tokio::task::spawn_blocking(|| {
@@ -96,36 +96,38 @@ impl Chromium {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (to_it, from_it, words) =
+        let (to_it, from_it, log) =
             (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let ears = Arc::<Ears>::default();
-        let (listening, overhearing) = (ears.clone(), ears.clone());
+        let messages = Arc::<Messages>::default();
+        let (listening, logging) = (messages.clone(), messages.clone());
         thread::spawn(move || listening.listen(from_it));
-        thread::spawn(move || overhearing.overhear(words));
+        thread::spawn(move || logging.keep_log(log));
         thread::spawn(move || child.wait());
-        Self { to_it: Mutex::new(to_it), next: AtomicU64::new(1), ears }
+        Self { to_it: Mutex::new(to_it), next: AtomicU64::new(1), messages }
     }
 
-    /// Asks for something and waits for the answer. `session` is a page; without one it is Chromium itself.
+    /// Sends a command and waits for the reply. `session` is a page; without one it is Chromium itself.
     pub async fn ask(&self, session: Option<&str>, method: &str, params: &Value) -> Result<Value, String> {
         let answer = self.send(session, method, params);
         let answer = within(method, answer).await;
-        answer.unwrap_or_else(|_| Err(format!("Chromium is gone. Its last words: {}", self.ears.told())))
+        answer.unwrap_or_else(|_| {
+            Err(format!("Chromium has ended. Its last lines: {}", self.messages.joined_log()))
+        })
     }
 
-    /// Asks for something, and the answer does not matter.
-    pub fn tell(&self, method: &str, params: &Value) {
+    /// Sends a command and ignores the reply.
+    pub fn send_only(&self, method: &str, params: &Value) {
         drop(self.send(None, method, params));
     }
 
-    /// Hears what a page tells, from now on.
-    pub fn listen(&self, session: &str, listener: Listener) {
-        self.ears.listeners.lock().unwrap().insert(session.to_owned(), listener);
+    /// Subscribes to the events of a page.
+    pub fn subscribe(&self, session: &str, listener: Listener) {
+        self.messages.listeners.lock().unwrap().insert(session.to_owned(), listener);
     }
 
-    /// Hears no more of a page.
-    pub fn unlisten(&self, session: &str) {
-        self.ears.listeners.lock().unwrap().remove(session);
+    /// Unsubscribes from a page.
+    pub fn unsubscribe(&self, session: &str) {
+        self.messages.listeners.lock().unwrap().remove(session);
     }
 
     fn send(
@@ -140,27 +142,27 @@ impl Chromium {
             message["sessionId"] = session.into();
         }
         let (sender, answer) = oneshot::channel();
-        self.ears.answers.lock().unwrap().insert(id, sender);
+        self.messages.answers.lock().unwrap().insert(id, sender);
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
         if self.to_it.lock().unwrap().write_all(&bytes).is_err() {
-            self.ears.answers.lock().unwrap().remove(&id);
+            self.messages.answers.lock().unwrap().remove(&id);
         }
         answer
     }
 }
 
-impl Ears {
-    /// Hears everything until Chromium ends; then nobody waits for an answer any longer.
+impl Messages {
+    /// Reads all messages until Chromium ends; then drops all pending replies.
     fn listen(&self, from_it: impl Read) {
         for message in BufReader::new(from_it).split(0) {
             let Ok(message) = message else { break };
-            self.hear(&serde_json::from_slice(&message).unwrap());
+            self.dispatch(&serde_json::from_slice(&message).unwrap());
         }
         self.answers.lock().unwrap().clear();
     }
 
-    fn hear(&self, message: &Value) {
+    fn dispatch(&self, message: &Value) {
         if let Some(id) = message["id"].as_u64() {
             let waiting = self.answers.lock().unwrap().remove(&id);
             let answer = match message["error"]["message"].as_str() {
@@ -178,22 +180,22 @@ impl Ears {
         }
     }
 
-    fn overhear(&self, words: impl Read) {
-        for line in BufReader::new(words).lines().map_while(Result::ok) {
-            let mut last_words = self.last_words.lock().unwrap();
-            if last_words.len() == LAST_WORDS {
-                last_words.pop_front();
+    fn keep_log(&self, log: impl Read) {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            let mut last_lines = self.last_lines.lock().unwrap();
+            if last_lines.len() == LAST_LINES {
+                last_lines.pop_front();
             }
-            last_words.push_back(line);
+            last_lines.push_back(line);
         }
     }
 
-    fn told(&self) -> String {
-        self.last_words.lock().unwrap().iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    fn joined_log(&self) -> String {
+        self.last_lines.lock().unwrap().iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// Says that a test was skipped and why. Where a browser is wanted it is a failure.
+/// Reports that a test was skipped and why. If a browser is required, the test fails.
 pub fn skip(why: &str) {
     harness::skip("EVENTBRIDGE_REQUIRE_BROWSER", why);
 }

@@ -1,4 +1,4 @@
-//! A day of a small shop: what a page is looked at with, by people and by axe.
+//! A day of a small shop: the data for screenshots and accessibility checks.
 
 use super::Site;
 use super::site::invoice_at;
@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use eventbridge::store::Addition;
 use std::time::{Duration, SystemTime};
 
-/// How many events came in of each five minutes, hour by hour: quiet at night, busy at noon.
+/// Events received in each five minutes, hour by hour: quiet at night, busy at noon.
 const RHYTHM: [i64; 24] = [1, 1, 0, 0, 0, 1, 2, 4, 6, 8, 9, 11, 12, 10, 9, 9, 8, 10, 12, 9, 6, 4, 3, 2];
 
-/// What comes in, over and over.
+/// The types of the received events, repeated.
 const TYPES: [&str; 12] = [
     "payment_intent.created",
     "payment_intent.succeeded",
@@ -26,18 +26,18 @@ const TYPES: [&str; 12] = [
     "payout.paid",
 ];
 
-/// How many events are there to be listed.
+/// How many events exist to be listed.
 const EVENTS: usize = 36;
 
-/// A day on which all was well: its numbers, and the events of the last hours with their pages.
+/// A day without problems: its numbers, and the events of the last hours with their pages.
 pub async fn quiet(site: &Site) {
     deliver(site).await;
     backdate(site).await;
     count_a_day(site).await;
 }
 
-/// A day with failures of two causes, the newest of them of an invoice of EUR 120.00 to
-/// jane@example.com. The number of that one's execution.
+/// A day with failures of two causes, the newest of them of an invoice of EUR 120.00 to jane@example.com.
+/// Returns the number of that execution.
 pub async fn fill(site: &Site) -> i64 {
     deliver(site).await;
     for number in 0..3 {
@@ -71,13 +71,13 @@ async fn deliver(site: &Site) {
     site.until_count(delivered, i64::try_from(EVENTS).unwrap()).await;
 }
 
-/// Has what is pending come in one after the other since so many minutes, when the trouble began and
-/// all else was over.
-pub async fn let_wait(site: &Site, minutes: u32) {
+/// Makes the pending events arrive one after the other over the last given minutes, after all others were
+/// processed.
+pub async fn make_pending_since(site: &Site, minutes: u32) {
     site.database.change(rows::waited_for(minutes)).await;
 }
 
-/// Puts what is there four minutes apart, in the order in which it came.
+/// Spaces the existing events four minutes apart, in the order of arrival.
 async fn backdate(site: &Site) {
     site.database.change(rows::four_minutes_apart()).await;
 }
@@ -99,7 +99,7 @@ async fn count_a_day(site: &Site) {
         add("received", "", 0, received);
         add("delivered", "notion", 0, received - failed);
         add("failed", "notion", 0, failed.min(received));
-        // What comes in crowds waits for its turn.
+        // Events that arrive in bulk wait for their turn.
         let late = RHYTHM[hour].saturating_sub(4).max(0);
         for (le_ms, n) in [(250, 4), (500, 30), (1_000, 6 + late), (2_500, late)] {
             add("latency", "notion", le_ms, received * n);

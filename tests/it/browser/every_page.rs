@@ -1,5 +1,5 @@
-//! What holds on every page: nobody is kept out by how it is built, in light and dark, on a desk and
-//! on a phone, with and without scripts, with the keys alone.
+//! Properties of every page: accessible in light and dark, on desktop and phone, with and without
+//! scripts, and by keyboard alone.
 
 use super::axe::Axe;
 use super::site::{WRITE_KEY, invoice};
@@ -8,7 +8,7 @@ use crate::harness::rows;
 use notion_sandbox::DATA_SOURCE_ID;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Fills the site, and gives the pages to begin with: those that differ by more than their shape.
+/// Fills the site and returns the start pages: those that differ in more than their shape.
 async fn beginnings(site: &Site) -> Vec<String> {
     let failed = day::fill(site).await;
     let delivered = site.database.first_id(rows::executions().in_status("success")).await;
@@ -33,12 +33,12 @@ async fn beginnings(site: &Site) -> Vec<String> {
     pages
 }
 
-/// Looks at every page that links lead to from the beginnings, one of each shape, and counts them.
+/// Checks every page reachable by links from the start pages, one of each shape, and counts them.
 async fn walk(page: &Page, beginnings: Vec<String>, look: impl AsyncFn(&Page, &str)) -> usize {
     let mut ahead = VecDeque::from(beginnings);
     let mut known: BTreeSet<_> = ahead.iter().map(|path| shape(path)).collect();
-    // These are no pages of the dashboard. What Swagger UI draws at /docs is not ours to mend: axe objects
-    // to its contrasts, to buttons within buttons and to a field without a label, among others.
+    // These are not pages of the dashboard. Swagger UI at /docs is third-party: axe reports its
+    // contrasts, nested buttons and a field without a label, among others.
     known.extend(["/docs", "/events/{}/payload"].map(str::to_owned));
     let mut seen = 0;
     while let Some(path) = ahead.pop_front() {
@@ -53,7 +53,7 @@ async fn walk(page: &Page, beginnings: Vec<String>, look: impl AsyncFn(&Page, &s
     seen
 }
 
-/// A path without its query, its ids left open.
+/// A path without its query and with placeholders for ids.
 fn shape(path: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap();
     let part = |part: &str| if part.contains(|c: char| c.is_ascii_digit()) { "{}" } else { part }.to_owned();
@@ -65,8 +65,8 @@ fn picture_name(path: &str, width: Width, scheme: Scheme) -> String {
     format!("page{path}-{width:?}-{scheme:?}").to_lowercase()
 }
 
-/// Pages that say that something is not there, with the status of each.
-const REFUSALS: [(&str, &str); 4] = [
+/// Pages that report an error, with the status of each.
+const ERROR_PAGES: [(&str, &str); 4] = [
     ("/events/none", "404"),
     ("/executions/7000", "404"),
     ("/events?cursor=forged", "400"),
@@ -82,16 +82,16 @@ async fn is_open_to_everybody(axe: &Axe, page: &Page, path: &str) {
         page.set_scheme(Scheme::Light).await;
         page.whole_picture(&picture_name(path, width, Scheme::Light)).await;
         let mut violations = axe.violations(page).await;
-        // All else is the same in the dark.
+        // Everything else is the same in the dark scheme.
         page.set_scheme(Scheme::Dark).await;
         page.whole_picture(&picture_name(path, width, Scheme::Dark)).await;
-        violations.extend(axe.violations_of_colours(page).await);
+        violations.extend(axe.colour_violations(page).await);
         assert!(violations.is_empty(), "{path}, {width:?}: {violations:#?}");
     }
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_to_object_to_on_any_page() {
+async fn axe_finds_no_problem_on_any_page() {
     let (Some(axe), Some(site)) = (Axe::of_this_run(), Site::with_keys(&[]).await) else { return };
     let mut beginnings = beginnings(&site).await;
     let page = site.logged_in(WRITE_KEY).await;
@@ -104,13 +104,13 @@ async fn axe_finds_nothing_to_object_to_on_any_page() {
     assert!(seen >= 17, "{seen} pages");
     page.evaluate("document.documentElement.removeAttribute('lang'), document.body.style = 'color: #333'")
         .await;
-    let (all, of_colours) = (axe.violations(&page).await, axe.violations_of_colours(&page).await);
-    assert_eq!(all.len() - of_colours.len(), 1, "axe is awake");
-    assert_ne!(of_colours.len(), 0, "and not blind");
+    let (all, of_colours) = (axe.violations(&page).await, axe.colour_violations(&page).await);
+    assert_eq!(all.len() - of_colours.len(), 1, "axe finds the planted problem");
+    assert_ne!(of_colours.len(), 0, "axe finds the planted colour problem");
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_to_object_to_where_one_is_turned_away() {
+async fn axe_finds_no_problem_on_error_pages() {
     let (Some(axe), Some(site)) = (Axe::of_this_run(), Site::with_keys(&[]).await) else { return };
     let page = site.page().await;
     page.expect_error("401");
@@ -121,7 +121,7 @@ async fn axe_finds_nothing_to_object_to_where_one_is_turned_away() {
     page.until_shows("This key is not one of API_KEYS.").await;
     is_open_to_everybody(&axe, &page, "/login with a wrong key").await;
     let page = site.logged_in(WRITE_KEY).await;
-    for (path, status) in REFUSALS {
+    for (path, status) in ERROR_PAGES {
         page.expect_error(status);
         page.open(path).await;
         is_open_to_everybody(&axe, &page, path).await;
@@ -129,7 +129,7 @@ async fn axe_finds_nothing_to_object_to_where_one_is_turned_away() {
 }
 
 #[tokio::test]
-async fn without_scripts_every_page_reads_and_a_failure_is_mended() {
+async fn without_scripts_every_page_is_readable_and_a_failure_is_retried() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let beginnings = beginnings(&site).await;
     site.sandbox.add_column(DATA_SOURCE_ID, "EventId", "rich_text").unwrap();
@@ -156,7 +156,7 @@ async fn without_scripts_every_page_reads_and_a_failure_is_mended() {
 }
 
 #[tokio::test]
-async fn with_the_keys_alone_one_skips_to_the_content_searches_and_follows_what_is_found() {
+async fn the_keyboard_alone_is_enough_to_skip_search_and_follow_a_result() {
     let Some(site) = Site::open().await else { return };
     assert_eq!(site.post_event(&invoice("evt_1", "invoice.paid").to_string()).await.status, 200);
     let page = site.page().await;
@@ -178,7 +178,7 @@ async fn with_the_keys_alone_one_skips_to_the_content_searches_and_follows_what_
         page.press("Tab").await;
         page.until("the focus is seen", "getComputedStyle(document.activeElement).outlineStyle !== 'none'")
             .await;
-        assert_ne!(page.focused().await, "Skip to the content", "the event was passed by");
+        assert_ne!(page.focused().await, "Skip to the content", "the focus passed the event");
     }
     page.press("Enter").await;
     page.until_shows("evt_1").await;

@@ -1,12 +1,12 @@
-//! What strangers write into events, on every page that shows it.
+//! Hostile text in events, on every page that shows it.
 
 use super::site::{WRITE_KEY, invoice};
 use super::{Page, Site, Width};
 use crate::harness::rows;
 use serde_json::{Value, json};
 
-/// Markup that would run, an override that turns the line about, marks that leave their line, and a
-/// word without an end.
+/// Markup that would run, a bidirectional override, combining marks that leave their line, and a very
+/// long word.
 fn hostile(place: &str) -> String {
     let marks = "\u{0301}".repeat(10);
     let endless = "W".repeat(100);
@@ -15,7 +15,7 @@ fn hostile(place: &str) -> String {
     )
 }
 
-/// An invoice with it in every field that is shown or looked for.
+/// An invoice with it in every field that is shown or indexed.
 fn event(id: &str) -> Value {
     let mut event = invoice(id, &hostile("type"));
     for field in ["account", "api_version"] {
@@ -33,7 +33,7 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// Nothing of the payload ran or became an element, and the page is no wider than its window.
+/// None of the payload ran or became an element, and the page is no wider than its window.
 async fn is_harmless(page: &Page, path: &str) {
     assert_eq!(page.evaluate("window.ran ?? null").await, Value::Null, "{path}");
     let strange =
@@ -46,7 +46,7 @@ async fn is_harmless(page: &Page, path: &str) {
 }
 
 #[tokio::test]
-async fn text_of_strangers_does_nothing_and_keeps_its_place_on_every_page() {
+async fn hostile_text_is_inert_and_stays_in_place_on_every_page() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let execution = site.fail(&event("evt_1"), &hostile("message")).await;
     let key = site.database.first_id(rows::events()).await;
@@ -79,7 +79,7 @@ async fn text_of_strangers_does_nothing_and_keeps_its_place_on_every_page() {
     page.until_shows("window.ran='search'").await;
     is_harmless(&page, "/search").await;
 
-    // What people write themselves is shown as it was written, too.
+    // Text that operators write is also shown as written.
     page.open("/destinations").await;
     page.click("Pause").await;
     page.fill("Reason", &hostile("note")).await;
@@ -92,8 +92,8 @@ async fn text_of_strangers_does_nothing_and_keeps_its_place_on_every_page() {
     }
 }
 
-/// How many of the words that stand beside such a text are written from right to left: their second
-/// letter stands to the left of the first one.
+/// How many of the words next to such a text are rendered right to left: their second letter stands left
+/// of the first one.
 const TURNED: &str = "[...document.querySelectorAll('.status, time, h2')].filter((element) => {
     const [range, text] = [document.createRange(), element.firstChild];
     if (!shows(element) || text?.nodeType !== Node.TEXT_NODE || text.length < 2) return false;
@@ -106,7 +106,7 @@ const TURNED: &str = "[...document.querySelectorAll('.status, time, h2')].filter
 }).length";
 
 #[tokio::test]
-async fn a_text_that_runs_from_right_to_left_turns_nothing_about_beside_it() {
+async fn right_to_left_text_does_not_reverse_its_neighbours() {
     let Some(site) = Site::open().await else { return };
     let execution = site.fail(&event("evt_1"), &hostile("message")).await;
     let page = site.page().await;
@@ -118,5 +118,5 @@ async fn a_text_that_runs_from_right_to_left_turns_nothing_about_beside_it() {
     }
     page.evaluate("document.querySelector('time').style = 'direction: rtl; unicode-bidi: bidi-override'")
         .await;
-    assert_eq!(page.evaluate(TURNED).await, 1, "what is turned about is seen");
+    assert_eq!(page.evaluate(TURNED).await, 1, "the check detects reversed text");
 }

@@ -1,4 +1,4 @@
-//! Whole ways through the dashboard, as somebody walks them who wants to know and to mend.
+//! Complete user journeys through the dashboard.
 
 use super::Site;
 use super::site::{READ_KEY, WRITE_KEY, invoice};
@@ -6,7 +6,7 @@ use crate::harness::rows;
 use notion_sandbox::{Fault, FaultRule, Route};
 
 #[tokio::test]
-async fn a_failure_is_found_by_the_customers_address_understood_retried_and_seen_to_succeed() {
+async fn a_failure_is_found_by_the_customers_address_and_retried() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     site.fail(&invoice("evt_1", "invoice.paid"), "Amount is expected to be a smile.").await;
     let page = site.logged_in(WRITE_KEY).await;
@@ -15,7 +15,7 @@ async fn a_failure_is_found_by_the_customers_address_understood_retried_and_seen
     page.fill("Search", "Jane@Example.com").await;
     page.press("Enter").await;
     page.until_at("/search").await;
-    // The index may still be at it; the page is up to date by itself.
+    // The indexer may still be running; the page updates by itself.
     page.until_shows("EUR 120.00").await;
     page.click("invoice.paid").await;
     page.until_shows("evt_1").await;
@@ -33,12 +33,12 @@ async fn a_failure_is_found_by_the_customers_address_understood_retried_and_seen
     site.sandbox.clear_faults();
     page.until_shows("success").await;
     page.until_shows("Open the page").await;
-    assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
+    assert_eq!(page.evaluate("window.sameDocument").await, true, "the page was not reloaded");
     assert_eq!(site.sandbox.page_count(), 1);
 }
 
 #[tokio::test]
-async fn logging_out_ends_the_session_also_for_a_page_that_one_goes_back_to() {
+async fn logging_out_ends_the_session_for_the_back_button_too() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let page = site.logged_in(READ_KEY).await;
     page.until_shows("board · read").await;
@@ -48,7 +48,7 @@ async fn logging_out_ends_the_session_also_for_a_page_that_one_goes_back_to() {
     page.until_at("/login").await;
     page.evaluate("history.back()").await;
     page.until_shows("With a key of API_KEYS").await;
-    // And from there to where one wanted to go.
+    // And from there to the page that was requested.
     page.open("/events?type=invoice.*").await;
     page.fill("API key", READ_KEY).await;
     page.press("Enter").await;
@@ -57,7 +57,7 @@ async fn logging_out_ends_the_session_also_for_a_page_that_one_goes_back_to() {
 }
 
 #[tokio::test]
-async fn an_open_page_leads_to_the_login_when_its_key_was_taken_out() {
+async fn an_open_page_redirects_to_the_login_when_its_key_is_removed() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let page = site.logged_in(WRITE_KEY).await;
     page.until_shows("Live").await;
@@ -69,7 +69,7 @@ async fn an_open_page_leads_to_the_login_when_its_key_was_taken_out() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_where_it_was_typed() {
+async fn a_wrong_key_is_reported_at_its_field() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let page = site.page().await;
     page.expect_error("401");
@@ -82,7 +82,7 @@ async fn a_wrong_key_is_told_where_it_was_typed() {
 }
 
 #[tokio::test]
-async fn a_key_that_may_only_read_sees_no_button_that_changes_something() {
+async fn a_read_key_sees_no_button_that_changes_anything() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let execution = site.fail(&invoice("evt_1", "invoice.paid"), "No.").await;
     let (writer, reader) = (site.logged_in(WRITE_KEY).await, site.logged_in(READ_KEY).await);
@@ -98,7 +98,7 @@ async fn a_key_that_may_only_read_sees_no_button_that_changes_something() {
 }
 
 #[tokio::test]
-async fn a_destination_is_paused_while_somebody_works_at_it_and_resumed() {
+async fn a_destination_is_paused_for_maintenance_and_resumed() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     let (page, overview) = (site.logged_in(WRITE_KEY).await, site.logged_in(READ_KEY).await);
     overview.until_shows("Live").await;
@@ -109,7 +109,7 @@ async fn a_destination_is_paused_while_somebody_works_at_it_and_resumed() {
     page.click("Pause notion").await;
     page.until_shows("Paused manually: Moving to another database").await;
 
-    // Everybody else sees it without doing anything, and it holds.
+    // Every other open page shows it without a reload, and the pause takes effect.
     overview.until_shows("Moving to another database").await;
     assert_eq!(site.post_event(&invoice("evt_1", "invoice.paid").to_string()).await.status, 200);
     overview.until_shows("1 pending").await;

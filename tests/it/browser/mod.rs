@@ -1,6 +1,6 @@
-//! The dashboard as people use it: in a browser, by its words, with the mouse or the keys.
+//! The dashboard in a browser, used by its visible text, with mouse or keyboard.
 //!
-//! On a machine without Chromium these tests are skipped with a word about it, unless
+//! On a machine without Chromium these tests are skipped and print why, unless
 //! `EVENTBRIDGE_REQUIRE_BROWSER` is 1.
 
 mod axe;

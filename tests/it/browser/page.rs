@@ -1,7 +1,7 @@
-//! A page in a window of its own, and what a person does there.
+//! A page in a window of its own, and the actions of a user there.
 //!
-//! Whatever is wanted is waited for. A page in which something went wrong on the console, or that
-//! asked for anything on another host, fails its test when it is closed.
+//! Every action waits until it is possible. A page with an error on the console, or with a request to
+//! another host, fails its test when it is closed.
 
 use super::chromium::Chromium;
 use base64::Engine;
@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What finds things on a page by what a person reads.
+/// Finds elements on a page by their visible text.
 const READER: &str = include_str!("reader.js");
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The size of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,35 +27,35 @@ pub enum Width {
     Phone,
 }
 
-/// What the system prefers.
+/// The colour scheme that the system prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     Light,
     Dark,
 }
 
-/// A page, with cookies that no other page sees.
+/// A page with its own cookies.
 pub struct Page {
     chromium: Arc<Chromium>,
     context: String,
     session: String,
     origin: String,
     has_no_scripts: AtomicBool,
-    heard: Arc<Heard>,
+    observed: Arc<Observed>,
 }
 
-/// What the page told.
+/// The events that the page reported.
 #[derive(Default)]
-struct Heard {
+struct Observed {
     loads: AtomicU64,
     errors: Mutex<Vec<String>>,
     requests: Mutex<Vec<String>>,
-    /// What may stand in an error, because the test provokes it.
+    /// Text that may appear in an error, because the test provokes it.
     expected: Mutex<Vec<String>>,
 }
 
 impl Page {
-    /// An empty page, for a desktop in light colours, in Berlin.
+    /// An empty page on a desktop in light colours, in Berlin.
     pub async fn new(chromium: &Arc<Chromium>, origin: &str) -> Self {
         let ask = |method: &'static str, params| async move {
             chromium.ask(None, method, &params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
@@ -65,12 +65,12 @@ impl Page {
         let target = ask("Target.createTarget", target).await["targetId"].clone();
         let attached = ask("Target.attachToTarget", json!({"targetId": target, "flatten": true})).await;
         let session = text(&attached["sessionId"]);
-        let heard = Arc::<Heard>::default();
-        let listening = heard.clone();
-        chromium.listen(&session, Arc::new(move |event, params| listening.hear(event, params)));
+        let observed = Arc::<Observed>::default();
+        let listening = observed.clone();
+        chromium.subscribe(&session, Arc::new(move |event, params| listening.observe(event, params)));
         let (chromium, origin, has_no_scripts) =
             (chromium.clone(), origin.to_owned(), AtomicBool::new(false));
-        let page = Self { chromium, context, session, origin, has_no_scripts, heard };
+        let page = Self { chromium, context, session, origin, has_no_scripts, observed };
         for domain in ["Page", "Runtime", "Network", "Log"] {
             page.ask(&format!("{domain}.enable"), &json!({})).await;
         }
@@ -93,30 +93,30 @@ impl Page {
         self.ask("Emulation.setDeviceMetricsOverride", &metrics).await;
     }
 
-    /// Sets what the system prefers.
+    /// Sets the colour scheme that the system prefers.
     pub async fn set_scheme(&self, scheme: Scheme) {
         let scheme = if scheme == Scheme::Dark { "dark" } else { "light" };
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.ask("Emulation.setEmulatedMedia", &json!({"features": [feature]})).await;
     }
 
-    /// Runs no script of a page from now on.
+    /// Disables scripts in the page from now on.
     pub async fn disable_scripts(&self) {
         self.has_no_scripts.store(true, Ordering::Relaxed);
         self.ask("Emulation.setScriptExecutionDisabled", &json!({"value": true})).await;
     }
 
-    /// Lets errors pass that hold this text.
+    /// Ignores errors that contain this text.
     pub fn expect_error(&self, text: &str) {
-        self.heard.expected.lock().unwrap().push(text.to_owned());
+        self.observed.expected.lock().unwrap().push(text.to_owned());
     }
 
-    /// Opens an address and waits until it is there with all that belongs to it.
+    /// Opens an address and waits until it is fully loaded.
     pub async fn open(&self, path: &str) {
-        let before = self.heard.loads.load(Ordering::Acquire);
+        let before = self.observed.loads.load(Ordering::Acquire);
         let answer = self.ask("Page.navigate", &json!({"url": format!("{}{path}", self.origin)})).await;
         assert_eq!(answer["errorText"], Value::Null, "{path}");
-        self.wait(path, async || self.heard.loads.load(Ordering::Acquire) > before).await;
+        self.wait(path, async || self.observed.loads.load(Ordering::Acquire) > before).await;
     }
 
     /// Waits until this path is shown, whatever its query.
@@ -126,12 +126,12 @@ impl Page {
         self.until(path, &condition).await;
     }
 
-    /// Waits until this text is to be seen.
+    /// Waits until this text is visible.
     pub async fn until_shows(&self, text: &str) {
         self.until(text, &format!("words(document.body.innerText).includes({})", quoted(text))).await;
     }
 
-    /// Waits until this text is to be seen no more.
+    /// Waits until this text is no longer visible.
     pub async fn until_gone(&self, text: &str) {
         self.until(text, &format!("!words(document.body.innerText).includes({})", quoted(text))).await;
     }
@@ -163,7 +163,7 @@ impl Page {
         self.write(text).await;
     }
 
-    /// Writes where the focus is.
+    /// Types at the focus.
     pub async fn write(&self, text: &str) {
         self.ask("Input.insertText", &json!({"text": text})).await;
     }
@@ -187,13 +187,13 @@ impl Page {
         self.ask("Input.dispatchKeyEvent", &up).await;
     }
 
-    /// The name of what has the focus.
+    /// The name of the focused element.
     pub async fn focused(&self) -> String {
         let name = "nameOf(document.activeElement) || words(document.activeElement.labels?.[0]?.innerText)";
         text(&self.evaluate(name).await)
     }
 
-    /// Fails where the page is wider than its window, so that one would have to push it about.
+    /// Fails if the page is wider than its window and would scroll sideways.
     pub async fn assert_fits(&self, path: &str) {
         let beyond = self.evaluate("beyond()").await;
         assert_eq!(beyond, json!([]), "{path} is wider than its window");
@@ -207,7 +207,7 @@ impl Page {
     /// The value of an expression in a world that shares nothing with the page but its elements.
     pub async fn evaluate_apart(&self, expression: &str) -> Value {
         let frame = self.ask("Page.getFrameTree", &json!({})).await["frameTree"]["frame"]["id"].clone();
-        // One of the same name stays as long as its document.
+        // An isolated world with the same name lasts as long as its document.
         let world = json!({"frameId": frame, "worldName": "apart"});
         let world = self.ask("Page.createIsolatedWorld", &world).await;
         let call = json!({"expression": expression, "contextId": world["executionContextId"],
@@ -215,14 +215,14 @@ impl Page {
         value(&self.ask("Runtime.evaluate", &call).await).unwrap()
     }
 
-    /// Keeps a picture of what is seen in the window, without the blank below, where
-    /// `EVENTBRIDGE_PICTURES` names a folder for it.
+    /// Saves a picture of the visible window, without the blank area below, if `EVENTBRIDGE_PICTURES`
+    /// names a folder for it.
     pub async fn picture(&self, name: &str) {
         self.keep_picture("EVENTBRIDGE_PICTURES", name, "Math.min(innerHeight, lowest() + 24)").await;
     }
 
-    /// Keeps a picture of the whole page where `EVENTBRIDGE_EVERY_PICTURE` names a folder for it, for
-    /// somebody who wants to look at all pages in all their forms.
+    /// Saves a picture of the whole page if `EVENTBRIDGE_EVERY_PICTURE` names a folder, to review all
+    /// pages in all variants.
     pub async fn whole_picture(&self, name: &str) {
         self.keep_picture("EVENTBRIDGE_EVERY_PICTURE", name, "document.documentElement.scrollHeight").await;
     }
@@ -239,15 +239,19 @@ impl Page {
         std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// Clicks until the click has come to the element: a part of the page may be replaced by a newer
-    /// one between the press and the release.
+    /// Clicks until the element has received the click: an update may replace a part of the page between
+    /// press and release.
     pub async fn click_at(&self, what: &str, element: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let at = self.try_evaluate(&format!("place({element})")).await;
-            assert!(Instant::now() < deadline, "{what} cannot be clicked ({at:?}): {}", self.told().await);
+            assert!(
+                Instant::now() < deadline,
+                "{what} cannot be clicked ({at:?}): {}",
+                self.description().await
+            );
             let Some(at) = at.ok().filter(Value::is_object) else {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             };
             for step in ["mousePressed", "mouseReleased"] {
@@ -255,8 +259,8 @@ impl Page {
                     json!({"type": step, "x": at["x"], "y": at["y"], "button": "left", "clickCount": 1});
                 self.ask("Input.dispatchMouseEvent", &event).await;
             }
-            // Where the click led to another page nothing is known of it there. Without scripts nothing
-            // is replaced, and nobody hears of clicks.
+            // If the click led to another page, the state is lost there. Without scripts nothing is
+            // replaced, and no click is observed.
             let missed =
                 self.try_evaluate("window.clicked === false").await.is_ok_and(|missed| missed == true);
             if !missed || self.has_no_scripts.load(Ordering::Relaxed) {
@@ -268,15 +272,15 @@ impl Page {
     async fn wait(&self, what: &str, is_so: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so().await {
-            assert!(Instant::now() < deadline, "waited in vain: {what}; {}", self.told().await);
-            tokio::time::sleep(LOOK_EVERY).await;
+            assert!(Instant::now() < deadline, "timed out: {what}; {}", self.description().await);
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Where it is and what it shows, for a failure.
-    async fn told(&self) -> String {
-        let told = self.try_evaluate("location.href + ' shows: ' + words(document.body.innerText)").await;
-        format!("{told:?}, console: {:?}", self.heard.errors.lock().unwrap())
+    /// The address and the visible text, for a failure message.
+    async fn description(&self) -> String {
+        let shown = self.try_evaluate("location.href + ' shows: ' + words(document.body.innerText)").await;
+        format!("{shown:?}, console: {:?}", self.observed.errors.lock().unwrap())
     }
 
     async fn try_evaluate(&self, expression: &str) -> Result<Value, String> {
@@ -293,42 +297,42 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        self.chromium.unlisten(&self.session);
-        self.chromium.tell("Target.disposeBrowserContext", &json!({"browserContextId": self.context}));
+        self.chromium.unsubscribe(&self.session);
+        self.chromium.send_only("Target.disposeBrowserContext", &json!({"browserContextId": self.context}));
         if std::thread::panicking() {
             return;
         }
-        let expected = self.heard.expected.lock().unwrap();
-        let mut wrong = self.heard.errors.lock().unwrap().clone();
+        let expected = self.observed.expected.lock().unwrap();
+        let mut wrong = self.observed.errors.lock().unwrap().clone();
         wrong.retain(|error| !expected.iter().any(|expected| error.contains(expected)));
         assert!(wrong.is_empty(), "on the console: {wrong:#?}");
-        let mut abroad = self.heard.requests.lock().unwrap().clone();
-        // The browser draws its own fields, such as that of a date, with pictures of its own.
+        let mut external = self.observed.requests.lock().unwrap().clone();
+        // The browser renders its own controls, such as that of a date, with its own images.
         let is_nobodys = |url: &str| url == "about:blank" || url.starts_with("data:");
-        abroad.retain(|url| !url.starts_with(&format!("{}/", self.origin)) && !is_nobodys(url));
-        assert!(abroad.is_empty(), "asked of others: {abroad:#?}");
+        external.retain(|url| !url.starts_with(&format!("{}/", self.origin)) && !is_nobodys(url));
+        assert!(external.is_empty(), "requests to other hosts: {external:#?}");
     }
 }
 
-impl Heard {
-    fn hear(&self, event: &str, told: &Value) {
+impl Observed {
+    fn observe(&self, event: &str, params: &Value) {
         let error = match event {
             "Page.loadEventFired" => {
                 self.loads.fetch_add(1, Ordering::Release);
                 return;
             }
             "Network.requestWillBeSent" => {
-                self.requests.lock().unwrap().push(text(&told["request"]["url"]));
+                self.requests.lock().unwrap().push(text(&params["request"]["url"]));
                 return;
             }
-            "Runtime.exceptionThrown" => told["exceptionDetails"].to_string(),
-            "Runtime.consoleAPICalled" if told["type"] == "error" || told["type"] == "assert" => {
-                told["args"].to_string()
+            "Runtime.exceptionThrown" => params["exceptionDetails"].to_string(),
+            "Runtime.consoleAPICalled" if params["type"] == "error" || params["type"] == "assert" => {
+                params["args"].to_string()
             }
-            "Log.entryAdded" if told["entry"]["level"] == "error" => {
-                format!("{} ({})", told["entry"]["text"], told["entry"]["url"])
+            "Log.entryAdded" if params["entry"]["level"] == "error" => {
+                format!("{} ({})", params["entry"]["text"], params["entry"]["url"])
             }
-            "Page.javascriptDialogOpening" => format!("a dialog: {}", told["message"]),
+            "Page.javascriptDialogOpening" => format!("a dialog: {}", params["message"]),
             _ => return,
         };
         self.errors.lock().unwrap().push(error);
@@ -348,7 +352,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A text as it stands in a script.
+/// A text as a JavaScript literal.
 pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }

@@ -1,10 +1,10 @@
-//! The pictures of README and docs: a day of a small shop, as it is seen on a desk and on a phone.
+//! The screenshots of README and docs: a day of a small shop, on desktop and phone.
 
 use super::site::WRITE_KEY;
 use super::{Scheme, Site, Width, day};
 
 #[tokio::test]
-async fn a_day_of_a_small_shop_fits_and_reads_on_a_desk_and_on_a_phone() {
+async fn a_day_of_a_small_shop_fits_on_desktop_and_phone() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     day::fill(&site).await;
     let page = site.logged_in(WRITE_KEY).await;
@@ -31,7 +31,7 @@ async fn the_table_shows_the_same_day() {
     let table = site.table().await;
     table.open("/").await;
     table.until_shows("EventId").await;
-    // As many as a reader looks at, so that the picture stays small.
+    // Few enough rows to keep the picture small.
     table
         .evaluate("[...document.querySelectorAll('tbody tr')].slice(8).forEach((row) => row.remove())")
         .await;

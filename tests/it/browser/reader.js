@@ -1,9 +1,9 @@
-// What a person sees and reaches on a page: the text that shows, and controls by the words on them.
+// What a user sees and can use on a page: the visible text, and controls by their label.
 const words = (text) => (text ?? '').replace(/\s+/g, ' ').trim();
 const shows = (element) => element.checkVisibility({ visibilityProperty: true }) && element.getClientRects().length > 0;
 const nameOf = (element) => words(element.getAttribute('aria-label') ?? element.innerText);
 
-// By its whole name, else by a part of it.
+// By its full name, otherwise by a part of it.
 function control(name) {
   const all = [...document.querySelectorAll('a[href], button, summary')].filter(shows);
   return all.find((one) => nameOf(one) === name) ?? all.find((one) => nameOf(one).includes(name));
@@ -15,7 +15,7 @@ function field(label) {
   return named(label)?.control ?? [...document.querySelectorAll(`[aria-label="${CSS.escape(label)}"]`)].find(shows);
 }
 
-// Where to click; nothing while something else lies over it. Whether the click came is told after it.
+// Where to click; null while another element covers it. Sets `window.clicked` when the click arrives.
 function place(element) {
   if (!element) return null;
   element.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
@@ -27,7 +27,7 @@ function place(element) {
   return at;
 }
 
-// What makes the page wider than its window, or its bar wider than the page.
+// The elements that make the page wider than its window, or its bar wider than the page.
 function beyond() {
   const root = document.documentElement;
   const bar = document.querySelector('.bar');
@@ -37,7 +37,7 @@ function beyond() {
   return [`${root.scrollWidth} in ${root.clientWidth}`, ...wide.map((one) => one.outerHTML.slice(0, 120))];
 }
 
-// Where what the page has to say ends.
+// The lower end of the content of the page.
 function lowest() {
   const parts = document.querySelector('main') ? 'main > *' : 'body > *';
   return Math.max(...[...document.querySelectorAll(parts)].map((one) => one.getBoundingClientRect().bottom));

@@ -1,4 +1,4 @@
-//! A service that a browser reaches, and what is sent to it.
+//! A service that a browser can reach, and the events sent to it.
 
 use super::{Chromium, Page};
 use crate::harness::{Listening, SECRET, Service, ServiceBuilder, rows};
@@ -12,10 +12,10 @@ use std::time::Duration;
 pub const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
 pub const READ_KEY: &str = "read-0123456789abcdef0123456789abcdef";
 
-/// Long enough for a person to see that an execution waits between two attempts.
+/// Long enough to be seen while an execution waits between two attempts.
 const RETRY_BASE: Duration = Duration::from_millis(300);
 
-/// A service with its own database and sandbox, on a port of its own, and a browser to look at it.
+/// A service with its own database, sandbox and port, and a browser to open it.
 pub struct Site {
     chromium: Arc<Chromium>,
     listening: Listening,
@@ -23,13 +23,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// Without keys, as `dev` runs it; nothing where there is no browser.
+    /// Without keys, as `dev` runs it. Returns `None` if there is no browser.
     pub async fn open() -> Option<Self> {
         Self::start(Service::builder()).await
     }
 
-    /// With a key that may write and one that may read, as `serve` runs it, with these settings, and
-    /// a table in Notion that has all columns.
+    /// With a read key and a write key, as `serve` runs it, with these settings, and a Notion table that
+    /// has all columns.
     pub async fn with_keys(settings: &[(&str, &str)]) -> Option<Self> {
         Self::start(as_served(Service::builder().template(Template::Full), settings)).await
     }
@@ -40,7 +40,7 @@ impl Site {
         Some(Self { chromium, listening: service.listen(0).await, service })
     }
 
-    /// Stops the service, and starts it anew where it was, with these settings.
+    /// Stops the service and starts it again at the same address with these settings.
     pub async fn restart(self, settings: &[(&str, &str)]) -> Self {
         let Self { chromium, listening, service } = self;
         let (next, port) = (as_served(service.replica(), settings), listening.port);
@@ -49,12 +49,12 @@ impl Site {
         Self { chromium, listening: service.listen(port).await, service }
     }
 
-    /// A page in a window of its own; nothing is open in it yet.
+    /// An empty page in a window of its own.
     pub async fn page(&self) -> Page {
         Page::new(&self.chromium, &format!("http://localhost:{}", self.listening.port)).await
     }
 
-    /// The table that stands in for Notion's.
+    /// The sandbox table that stands in for Notion's.
     pub async fn table(&self) -> Page {
         Page::new(&self.chromium, &self.notion_url().replace("127.0.0.1", "localhost")).await
     }
@@ -69,7 +69,7 @@ impl Site {
         page
     }
 
-    /// Sends an event and has Notion refuse it for good. The number of the execution.
+    /// Sends an event that Notion refuses permanently. Returns the number of the execution.
     pub async fn fail(&self, event: &Value, message: &str) -> i64 {
         let fault = Fault::Invalid { message: message.to_owned() };
         self.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
@@ -100,7 +100,7 @@ pub fn invoice(event_id: &str, event_type: &str) -> Value {
     invoice_at(event_id, event_type, DateTime::from_timestamp(1_700_000_000, 0).unwrap())
 }
 
-/// The same, then.
+/// The same with this creation time.
 pub fn invoice_at(event_id: &str, event_type: &str, created: DateTime<Utc>) -> Value {
     json!({"id": event_id, "object": "event", "type": event_type, "livemode": true, "created": created.timestamp(),
         "data": {"object": {"id": "in_1QxA0042", "object": "invoice", "number": "A-0042", "status": "open", "total": 12_000,

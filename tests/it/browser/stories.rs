@@ -1,26 +1,26 @@
-//! Four ways in which things go wrong, each told by the dashboard, mended, and seen to be mended:
-//! what docs/dashboard.md tells. Where the mending is done elsewhere, the open page shows that it helped.
+//! Four incidents, each shown by the dashboard, fixed, and confirmed as fixed, as docs/dashboard.md
+//! describes them. If the fix is made elsewhere, the open page shows its effect.
 
 use super::site::{WRITE_KEY, invoice_at};
 use super::{Page, Site, day};
 use crate::harness::{SECRET, rows};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 
-/// The overview in the state in which somebody sees it who was just woken.
-async fn at_three_in_the_morning(site: &Site) -> Page {
+/// The overview as an on-call engineer first sees it.
+async fn overview_of_incident(site: &Site) -> Page {
     let page = site.logged_in(WRITE_KEY).await;
     page.until_shows("Live").await;
     page.evaluate("window.sameDocument = true").await;
     page
 }
 
-/// While it restarts the service answers 503, and then not at all.
+/// During its restart the service responds 503, and then accepts no connection.
 fn expect_a_restart(page: &Page) {
     page.expect_error("503");
     page.expect_error("ERR_CONNECTION_REFUSED");
 }
 
-/// What comes in while nothing goes out.
+/// Events that arrive while none is delivered.
 async fn send(site: &Site, count: usize) {
     for number in 0..count {
         let event = invoice_at(&format!("evt_1QxWaits{number}"), "invoice.paid", day::now());
@@ -30,55 +30,55 @@ async fn send(site: &Site, count: usize) {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_replaced_and_what_waited_is_delivered() {
+async fn a_revoked_token_is_replaced_and_the_backlog_delivered() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     day::quiet(&site).await;
     let delivered = site.sandbox.page_count();
     site.sandbox.set_token("ntn_new".to_owned());
     send(&site, 9).await;
-    day::let_wait(&site, 47).await;
-    let page = at_three_in_the_morning(&site).await;
+    day::make_pending_since(&site, 47).await;
+    let page = overview_of_incident(&site).await;
     page.until_shows("Notion is paused").await;
     page.until_shows("set a new NOTION_API_KEY").await;
     page.picture("token-revoked").await;
-    // The open page outlives the restart with the new token.
+    // The open page survives the restart with the new token.
     expect_a_restart(&page);
     let site = site.restart(&[("NOTION_API_KEY", "ntn_new")]).await;
     page.until_gone("Notion is paused").await;
     page.until_shows("All is well").await;
     page.picture("token-replaced").await;
-    assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
+    assert_eq!(page.evaluate("window.sameDocument").await, true, "the page was not reloaded");
     assert_eq!(site.sandbox.page_count(), delivered + 9);
 }
 
 #[tokio::test]
-async fn a_key_column_that_was_deleted_is_added_again_and_what_waited_is_delivered() {
+async fn a_deleted_key_column_is_added_again_and_the_backlog_delivered() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     day::quiet(&site).await;
     let delivered = site.sandbox.page_count();
     site.sandbox.remove_column(DATA_SOURCE_ID, "EventId").unwrap();
     send(&site, 12).await;
-    day::let_wait(&site, 21).await;
-    let page = at_three_in_the_morning(&site).await;
+    day::make_pending_since(&site, 21).await;
+    let page = overview_of_incident(&site).await;
     page.until_shows("Notion is paused").await;
     page.until_shows("text column EventId").await;
     page.picture("column-deleted").await;
     site.sandbox.add_column(DATA_SOURCE_ID, "EventId", "rich_text").unwrap();
     page.until_gone("Notion is paused").await;
     page.until_shows("All is well").await;
-    assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
+    assert_eq!(page.evaluate("window.sameDocument").await, true, "the page was not reloaded");
     assert_eq!(site.sandbox.page_count(), delivered + 12);
 }
 
 #[tokio::test]
-async fn a_wrong_webhook_secret_is_told_and_what_stripe_sends_again_is_taken_once_it_is_right() {
+async fn a_wrong_webhook_secret_is_shown_until_an_event_is_accepted() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     day::quiet(&site).await;
     let site = site.restart(&[("STRIPE_WEBHOOK_SECRET", "live=whsec_of_the_old_endpoint")]).await;
-    // As Stripe lays it out: in another layout somebody has written it anew.
+    // In Stripe's layout: another layout would mean that a proxy rewrote the body.
     let event = format!("{:#}", invoice_at("evt_1QxRejected", "invoice.paid", day::now()));
     assert_eq!(site.post_event(&event).await.status, 400);
-    let page = at_three_in_the_morning(&site).await;
+    let page = overview_of_incident(&site).await;
     page.until_shows("signed with none of the configured secrets (live)").await;
     page.picture("wrong-secret").await;
     expect_a_restart(&page);
@@ -86,16 +86,16 @@ async fn a_wrong_webhook_secret_is_told_and_what_stripe_sends_again_is_taken_onc
     assert_eq!(site.post_event(&event).await.status, 200);
     page.until_shows("Webhooks have been accepted since then").await;
     page.until_shows("All is well").await;
-    assert_eq!(page.evaluate("window.sameDocument").await, true, "it was not loaded anew");
+    assert_eq!(page.evaluate("window.sameDocument").await, true, "the page was not reloaded");
 }
 
 #[tokio::test]
-async fn events_that_notion_refuses_are_a_group_of_failures_and_are_retried_together_once_it_is_mended() {
+async fn events_that_notion_refuses_form_a_failure_group_and_are_retried_together() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     day::fill(&site).await;
-    // From here on at the rate that Notion grants.
+    // From here on at Notion's rate limit.
     let site = site.restart(&[("NOTION_RATE_PER_MINUTE", "180")]).await;
-    let page = at_three_in_the_morning(&site).await;
+    let page = overview_of_incident(&site).await;
     page.click("Failures").await;
     page.until_at("/failures").await;
     page.until_shows("3 failed at notion").await;
@@ -108,7 +108,7 @@ async fn events_that_notion_refuses_are_a_group_of_failures_and_are_retried_toge
     page.evaluate("history.back()").await;
     page.until_shows("Its failures").await;
 
-    // One of the two causes is mended, the other one not.
+    // One of the two causes is fixed, the other is not.
     let refuse = Fault::Invalid { message: "Amount is expected to be number.".to_owned() };
     page.click("Retry all").await;
     page.until_shows("Retry 3 executions?").await;
@@ -119,7 +119,7 @@ async fn events_that_notion_refuses_are_a_group_of_failures_and_are_retried_toge
     page.until_shows("All of them are finished.").await;
     page.picture("poison-watched").await;
 
-    // The other one is known, and somebody is at it.
+    // The other one is acknowledged.
     site.sandbox.fault(FaultRule::always(refuse).on(Route::Create)).unwrap();
     page.click("Failures").await;
     page.until_shows("Amount is expected to be number.").await;

@@ -1,10 +1,10 @@
-//! Swagger UI at `/docs`, with which somebody tries the API out.
+//! Swagger UI at `/docs`.
 
 use super::Site;
 use super::site::{READ_KEY, invoice};
 
 #[tokio::test]
-async fn a_request_is_tried_out_in_swagger_ui_with_a_key_and_answered() {
+async fn swagger_ui_sends_a_request_with_a_key() {
     let Some(site) = Site::with_keys(&[]).await else { return };
     assert_eq!(site.post_event(&invoice("evt_1", "invoice.paid").to_string()).await.status, 200);
     let page = site.logged_in(READ_KEY).await;

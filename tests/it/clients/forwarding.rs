@@ -23,7 +23,7 @@ fn answer(response: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_the_stripe_cli_forwards_is_taken_and_it_shows_each_answer() {
+async fn events_forwarded_by_the_stripe_cli_are_accepted_and_it_prints_each_response() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let service = Service::builder().set("STRIPE_WEBHOOK_SECRET", &format!("cli={SECRET}")).start().await;
     let listening = service.listen(0).await;
@@ -34,9 +34,9 @@ async fn what_the_stripe_cli_forwards_is_taken_and_it_shows_each_answer() {
     let body = invoice("evt_1");
     let signature = stripe::sign(SECRET, body.as_bytes(), NOW);
 
-    let taken = connection.forward("wh_1", &body, &signature).await;
-    assert_eq!((&taken["status"], &taken["forward_url"]), (&json!(200), &json!(webhook)));
-    assert_eq!(answer(&taken)["accepted"], true, "{taken}");
+    let accepted = connection.forward("wh_1", &body, &signature).await;
+    assert_eq!((&accepted["status"], &accepted["forward_url"]), (&json!(200), &json!(webhook)));
+    assert_eq!(answer(&accepted)["accepted"], true, "{accepted}");
     assert_eq!(cli.printed_answer().await, format!("<--  [200] POST {webhook} [evt_1]"));
 
     let duplicate = connection.forward("wh_2", &body, &signature).await;
@@ -58,7 +58,7 @@ async fn what_the_stripe_cli_forwards_is_taken_and_it_shows_each_answer() {
 }
 
 #[tokio::test]
-async fn dev_learns_the_secret_from_the_stripe_cli_and_takes_what_that_forwards() {
+async fn dev_gets_the_secret_from_the_stripe_cli_and_accepts_its_events() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let api = StripeApi::start(SECRET).await;
     let (folder, database) = (TempDir::new().unwrap(), Database::new().await);
@@ -72,8 +72,8 @@ async fn dev_learns_the_secret_from_the_stripe_cli_and_takes_what_that_forwards(
 
     let body = invoice("evt_1");
     let signature = stripe::sign(SECRET, body.as_bytes(), unix_now());
-    let taken = connection.forward("wh_1", &body, &signature).await;
-    assert_eq!((&taken["status"], &answer(&taken)["accepted"]), (&json!(200), &json!(true)));
+    let accepted = connection.forward("wh_1", &body, &signature).await;
+    assert_eq!((&accepted["status"], &answer(&accepted)["accepted"]), (&json!(200), &json!(true)));
     assert_eq!(cli.printed_answer().await, format!("<--  [200] POST {} [evt_1]", dev.webhook));
     assert_eq!(database.count(rows::events().verified_with("stripe-cli")).await, 1);
     dev.delivered(1).await;

@@ -1,4 +1,4 @@
-//! Odd signature headers, each as Stripe's libraries judge it and as it is judged here.
+//! Unusual signature headers: how Stripe's libraries and this service treat each.
 
 use super::libraries::{Library, Received};
 use super::tools::Tools;
@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 const BODY: &str = r#"{"id":"evt_1","object":"event","type":"invoice.paid"}"#;
 
-/// Whether a header passes here, in Node and in Python.
+/// Whether a header is accepted here, in Node and in Python.
 struct Case {
     header: String,
     here: bool,
@@ -46,23 +46,23 @@ fn cases(now: &str, digest: &str) -> Vec<Case> {
         alike(format!("t=soon,v1={digest}"), false),
         alike(format!("t=-{now},v1={digest}"), false),
         alike("nonsense".to_owned(), false),
-        // Of two times the libraries take one each; Stripe sends one.
+        // Given two times, the libraries use one each; Stripe sends one.
         Case { header: format!("t=1,v1={digest},t={now}"), here: true, node: true, python: false },
         Case { header: format!("t={now},v1={digest},t=1"), here: false, node: false, python: true },
         Case { header: format!("t={now},v1=,v1={digest}"), here: true, node: false, python: true },
-        // A time that is no plain number, as Stripe never writes it, is refused here.
+        // A time that is not a plain number, which Stripe never sends, is rejected here.
         Case { header: format!("t= {now},v1={digest}"), here: false, node: true, python: true },
         Case { header: format!("t=+{now},v1={digest}"), here: false, node: true, python: true },
         Case { header: format!("t=0{now},v1={digest}"), here: false, node: true, python: true },
         Case { header: format!("t={now}s,v1={digest}"), here: false, node: true, python: false },
-        // And so are a signature with something behind it, and one behind sixteen others.
+        // So are a signature with trailing text, and one after sixteen others.
         Case { header: format!("t={now},v1={digest}=0"), here: false, node: true, python: true },
         Case { header: format!("t={now}{many_wrong},v1={digest}"), here: false, node: true, python: true },
     ]
 }
 
 #[tokio::test]
-async fn odd_headers_are_judged_as_stripes_libraries_judge_them_or_more_strictly() {
+async fn unusual_headers_are_treated_as_by_stripes_libraries_or_more_strictly() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let now = NOW.to_string();
@@ -79,7 +79,7 @@ async fn odd_headers_are_judged_as_stripes_libraries_judge_them_or_more_strictly
 }
 
 #[tokio::test]
-async fn the_tolerance_is_that_of_stripes_libraries_and_holds_for_a_clock_ahead_too() {
+async fn the_time_tolerance_equals_that_of_stripes_libraries_in_both_directions() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for (time, here, in_the_libraries) in [
@@ -97,8 +97,8 @@ async fn the_tolerance_is_that_of_stripes_libraries_and_holds_for_a_clock_ahead_
     }
 }
 
-/// Headers put together of good parts and bad ones. None has a `t` or `v1` with nothing behind it: that
-/// is passed over here, and Node refuses the whole header.
+/// Headers built of good parts and bad ones. None has a `t` or `v1` with an empty value: this service
+/// skips it, and Node rejects the whole header.
 fn headers(digest: &str) -> impl Strategy<Value = String> {
     let good = format!("v1={digest}");
     let time = prop_oneof![6 => Just(NOW), 1 => Just(NOW - 300), 1 => Just(NOW - 301), 1 => Just(1)];
@@ -114,7 +114,7 @@ fn headers(digest: &str) -> impl Strategy<Value = String> {
 }
 
 #[tokio::test]
-async fn whatever_header_passes_here_passes_stripes_library_for_node() {
+async fn a_header_accepted_here_is_accepted_by_stripes_node_library() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let signed = Library::Node.sign(&tools, &[BODY], SECRET, NOW).await.remove(0);

@@ -1,4 +1,4 @@
-//! Stripe's own libraries, which sign and verify as users of them have it done.
+//! Stripe's own libraries, which sign and verify as their users call them.
 
 use super::tools::{Tools, run};
 use crate::harness::text;
@@ -18,9 +18,9 @@ pub struct Received<'a> {
     pub payload: &'a str,
     pub header: &'a str,
     pub secret: &'a str,
-    /// The time of receipt; else it is now.
+    /// The time of receipt; by default now.
     pub now: Option<i64>,
-    /// Whether it is a thin event, for which the libraries have a call of its own.
+    /// Whether it is a thin event, for which the libraries have a separate call.
     pub thin: bool,
 }
 

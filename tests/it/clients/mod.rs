@@ -1,8 +1,8 @@
-//! The real clients of the field against this service and its sandbox: Stripe's CLI, its libraries
-//! for Node and Python, and Notion's client with its types.
+//! Real clients against this service and its sandbox: Stripe's CLI, its libraries for Node and Python,
+//! and Notion's client with its types.
 //!
-//! `scripts/install-clients` fetches them. On a machine without them these tests are skipped with a
-//! word about it, unless `EVENTBRIDGE_REQUIRE_CLIENTS` is 1.
+//! `scripts/install-clients` installs them. On a machine without them these tests are skipped and print
+//! why, unless `EVENTBRIDGE_REQUIRE_CLIENTS` is 1.
 
 mod libraries;
 mod stripe_api;

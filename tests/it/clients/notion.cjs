@@ -1,5 +1,5 @@
-// Drives Notion's API by its official client, as a program of somebody else's would. Each story is told
-// on a fresh sandbox: node notion.cjs STORY '{"baseUrl":…,"auth":…,"page":…,"database":…,"source":…}'
+// Calls Notion's API with its official client, as a third-party program would. Each scenario runs on a
+// fresh sandbox: node notion.cjs STORY '{"baseUrl":…,"auth":…,"page":…,"database":…,"source":…}'
 const assert = require('node:assert/strict');
 const notion = require('@notionhq/client');
 
@@ -16,7 +16,7 @@ const titles = (list) => list.results.map((page) => page.properties.EventId.titl
 const misbehave = (fault) =>
   fetch(`${place.baseUrl}/_sandbox/faults`, { method: 'POST', body: JSON.stringify(fault), headers: { 'Content-Type': 'application/json' } });
 
-// What a call fails with, by the client's own classes.
+// The error of a call, by the client's own classes.
 async function failure(call) {
   const error = await call.then(() => assert.fail('it should have failed'), (error) => error);
   return { error, kind: error.constructor.name, code: error.code, status: error.status };
@@ -173,7 +173,7 @@ const stories = {
     const saved = await api.pages.retrieve({ page_id: committed.error.additional_data.committed_resource_id });
     assert.equal(saved.properties.EventId.title[0].plain_text, 'evt_1');
 
-    // Its own retries: what asks for a wait is tried again whatever the method, the rest on reads alone.
+    // The client's own retries: a rate-limited call whatever its method, other errors only for reads.
     const retry = { maxRetries: 1, initialRetryDelayMs: 1, maxRetryDelayMs: 1 };
     await misbehave({ kind: 'rate_limited', retry_after: 1 });
     assert.ok(notion.isFullPage(await create({ retry })));

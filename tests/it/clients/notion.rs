@@ -1,4 +1,4 @@
-//! Notion's official client against the sandbox: it takes the sandbox for Notion.
+//! Notion's official client against the sandbox.
 
 use super::tools::{Tools, run};
 use crate::harness::text;
@@ -7,8 +7,8 @@ use notion_sandbox::{
 };
 use serde_json::{Value, json};
 
-/// Tells a story of `notion.cjs` on a fresh sandbox; nothing where the client is not installed.
-async fn tell(story: &str) -> Option<SandboxHandle> {
+/// Runs a scenario of `notion.cjs` on a fresh sandbox. Returns `None` if the client is not installed.
+async fn run_story(story: &str) -> Option<SandboxHandle> {
     let tools = Tools::of_this_machine()?;
     let options = SandboxOptions { rate_per_minute: None, ..SandboxOptions::default() };
     let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap();
@@ -20,13 +20,13 @@ async fn tell(story: &str) -> Option<SandboxHandle> {
 }
 
 #[tokio::test]
-async fn notions_client_makes_reads_changes_and_finds_tables() {
-    tell("tables").await;
+async fn notions_client_creates_reads_updates_and_finds_tables() {
+    run_story("tables").await;
 }
 
 #[tokio::test]
-async fn notions_client_writes_and_reads_pages_and_throws_them_away() {
-    let Some(sandbox) = tell("pages").await else { return };
+async fn notions_client_writes_reads_and_trashes_pages() {
+    let Some(sandbox) = run_story("pages").await else { return };
     let page = sandbox.pages().remove(0);
     assert_eq!(
         (page.text("EventId"), page.text("Kind"), page.text("Amount")),
@@ -37,17 +37,17 @@ async fn notions_client_writes_and_reads_pages_and_throws_them_away() {
 
 #[tokio::test]
 async fn notions_client_queries_with_filters_sorts_and_cursors() {
-    tell("queries").await;
+    run_story("queries").await;
 }
 
 #[tokio::test]
-async fn what_is_refused_comes_as_an_error_of_notions_client() {
-    tell("refusals").await;
+async fn notions_client_reports_a_rejected_request_as_its_own_error() {
+    run_story("refusals").await;
 }
 
 #[tokio::test]
-async fn notions_client_takes_each_fault_for_what_it_is_and_retries_as_it_does_with_notion() {
-    let Some(sandbox) = tell("faults").await else { return };
-    assert_eq!(sandbox.faults().len(), 0, "each fault was met");
-    assert_eq!(sandbox.page_count(), 3, "one answered too late, one told of by a 503, one retried");
+async fn notions_client_recognizes_and_retries_each_fault() {
+    let Some(sandbox) = run_story("faults").await else { return };
+    assert_eq!(sandbox.faults().len(), 0, "each fault occurred");
+    assert_eq!(sandbox.page_count(), 3, "one with a late response, one named by a 503, one retried");
 }

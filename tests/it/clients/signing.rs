@@ -1,4 +1,4 @@
-//! What Stripe's libraries sign is taken here, and what is signed here is taken by them.
+//! This service accepts what Stripe's libraries sign, and they accept what it signs.
 
 use super::libraries::{Library, Received};
 use super::tools::Tools;
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-/// Bodies that a careless reader would change, and the real ones where they are at hand.
+/// Bodies that a careless parser would change, and the recorded ones if they are present.
 fn bodies() -> Vec<String> {
     let text = "Zoë e\u{301} 山田 🧾 \u{2028}\u{feff}\u{202e} \u{10ffff}";
     let mut bodies = vec![
@@ -29,7 +29,7 @@ fn bodies() -> Vec<String> {
         json!({"id": "evt_large", "data": {"object": {"text": "€".repeat(600_000)}}}).to_string(),
     ];
     if let Some(folder) = recorded("stripe-events") {
-        // Many were recorded under one id: each gets its own, and keeps all its other bytes.
+        // Many were recorded under one id: each gets its own and keeps all its other bytes.
         let files = fs::read_dir(folder).unwrap().enumerate().map(|(place, file)| {
             let body = fs::read_to_string(file.unwrap().path()).unwrap();
             let event: Value = serde_json::from_str(&body).unwrap();
@@ -40,7 +40,7 @@ fn bodies() -> Vec<String> {
     bodies
 }
 
-/// A service that keeps events and delivers none, at a port of its own.
+/// A service that stores events and delivers none, on a port of its own.
 struct Webhook {
     service: Service,
     url: Url,
@@ -58,7 +58,7 @@ impl Webhook {
         Self { service, url, http, _listening: listening }
     }
 
-    /// The status and the answer.
+    /// The status and the response.
     async fn post(&self, body: &str, header: &str) -> (u16, Value) {
         let request = self.http.post(self.url.clone()).header("Stripe-Signature", header);
         let answer = request.body(body.to_owned()).send().await.unwrap();
@@ -72,7 +72,7 @@ impl Webhook {
 }
 
 #[tokio::test]
-async fn what_stripes_libraries_sign_is_taken_and_kept_byte_for_byte() {
+async fn a_body_signed_by_stripes_libraries_is_stored_byte_for_byte() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let bodies = bodies();
     let payloads: Vec<_> = bodies.iter().map(String::as_str).collect();
@@ -88,7 +88,7 @@ async fn what_stripes_libraries_sign_is_taken_and_kept_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn while_a_secret_is_rolled_what_either_signed_is_taken_and_it_is_known_which() {
+async fn during_a_rotation_both_secrets_are_accepted_and_the_used_one_is_recorded() {
     let Some(tools) = Tools::of_this_machine() else { return };
     for library in Library::ALL {
         let webhook = Webhook::start("old=whsec_old,new=whsec_new").await;
@@ -98,7 +98,7 @@ async fn while_a_secret_is_rolled_what_either_signed_is_taken_and_it_is_known_wh
         let old = library.sign(&tools, &payloads, "whsec_old", NOW).await;
         let new = library.sign(&tools, &payloads, "whsec_new", NOW).await;
         let others = library.sign(&tools, &payloads, "whsec_others", NOW).await;
-        // As Stripe sends it: one time, a signature for each secret.
+        // As Stripe sends it: one time, and a signature for each secret.
         let signature = |header: &str| header.split_once(',').unwrap().1.to_owned();
         let joined = |one: &str, other: &str| format!("{one},{}", signature(other));
         for (place, header, secret) in [
@@ -120,7 +120,7 @@ async fn while_a_secret_is_rolled_what_either_signed_is_taken_and_it_is_known_wh
 }
 
 #[tokio::test]
-async fn what_trigger_sends_passes_stripes_libraries() {
+async fn events_of_trigger_pass_stripes_libraries() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let caught = Arc::<Mutex<Vec<(HeaderMap, String)>>>::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -175,5 +175,5 @@ async fn what_trigger_sends_passes_stripes_libraries() {
             errors.iter().all(|error| error.is_some_and(|error| error.contains("SignatureVerification")))
         );
     }
-    assert!(unix_now() - before < 300, "the signatures grew old meanwhile");
+    assert!(unix_now() - before < 300, "the signatures expired during the test");
 }

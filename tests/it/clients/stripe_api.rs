@@ -1,5 +1,5 @@
-//! A stand-in for what the Stripe CLI speaks with: it opens a session over HTTP, and sends events over
-//! a websocket, on which the CLI tells what became of them.
+//! A stand-in for Stripe's API as the CLI uses it: it opens a session over HTTP and sends events over a
+//! websocket, on which the CLI reports the result of each.
 
 use crate::harness::within;
 use axum::extract::State;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 use tokio_util::task::AbortOnDropHandle;
 
-/// The key with which the CLI is logged in.
+/// The key that the CLI is logged in with.
 pub const API_KEY: &str = "sk_test_0123456789abcdef0123456789abcdef";
 
 /// The stand-in.
@@ -25,10 +25,10 @@ pub struct StripeApi {
     _serving: AbortOnDropHandle<()>,
 }
 
-/// What a session is opened with.
+/// The parameters of a session.
 #[derive(Clone)]
 struct Session {
-    /// The secret with which its events are signed.
+    /// The secret that signs its events.
     secret: &'static str,
     websocket_url: String,
 }
@@ -44,7 +44,7 @@ impl StripeApi {
         Self { base, sockets, _serving: AbortOnDropHandle::new(serving) }
     }
 
-    /// Waits for a CLI that listens.
+    /// Waits for a CLI to connect.
     pub async fn connection(&self) -> Connection {
         within("the CLI connects", async {
             let (stream, _) = self.sockets.accept().await.unwrap();
@@ -68,13 +68,13 @@ async fn open(
     }))
 }
 
-/// A CLI that listens.
+/// A connected CLI.
 pub struct Connection {
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Connection {
-    /// Sends an event with this signature, and waits until the CLI tells what the forwarding brought.
+    /// Sends an event with this signature, and waits until the CLI reports the result of the forwarding.
     pub async fn forward(&mut self, webhook: &str, body: &str, signature: &str) -> Value {
         let message = json!({
             "type": "webhook_event", "endpoint": {"api_version": null}, "event_payload": body,
@@ -99,9 +99,9 @@ impl Connection {
     }
 
     async fn next(&mut self) -> Value {
-        within("the CLI tells something", async {
+        within("the CLI sends a message", async {
             loop {
-                let message = self.socket.next().await.expect("the CLI goes on").unwrap();
+                let message = self.socket.next().await.expect("the CLI stays connected").unwrap();
                 if let Message::Text(text) = message {
                     return serde_json::from_str(&text).unwrap();
                 }

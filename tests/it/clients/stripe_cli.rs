@@ -1,4 +1,4 @@
-//! The real Stripe CLI, logged in at the stand-in.
+//! The real Stripe CLI, logged in to the stand-in.
 
 use super::stripe_api::{API_KEY, StripeApi};
 use super::tools::Tools;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// A `stripe listen` that runs.
+/// A running `stripe listen`.
 pub struct StripeListen {
     printed: Lines<BufReader<ChildStdout>>,
     _process: Child,
@@ -19,7 +19,7 @@ pub struct StripeListen {
 }
 
 impl StripeListen {
-    /// Forwards what comes to this address.
+    /// Forwards all events to this address.
     pub fn start(tools: &Tools, api: &StripeApi, forward_to: &str) -> Self {
         let home = TempDir::new().unwrap();
         let mut command = Command::new(logged_in(tools, api, home.path()));
@@ -34,11 +34,11 @@ impl StripeListen {
         Self { printed, _process: process, _home: home }
     }
 
-    /// The next line that it prints about an answer, without the time.
+    /// The next line that it prints about a response, without the time.
     pub async fn printed_answer(&mut self) -> String {
         within("the CLI prints an answer", async {
             loop {
-                let line = self.printed.next_line().await.unwrap().expect("the CLI goes on running");
+                let line = self.printed.next_line().await.unwrap().expect("the CLI keeps running");
                 if let Some(place) = line.find("<--") {
                     return line[place..].to_owned();
                 }
@@ -48,8 +48,8 @@ impl StripeListen {
     }
 }
 
-/// A command `stripe` in this folder, which is the CLI as its user has it: with a login, which here
-/// is at the stand-in, and with a folder of its own.
+/// A command `stripe` in this folder, which is the CLI with a login (here at the stand-in) and a
+/// configuration folder of its own.
 pub fn logged_in(tools: &Tools, api: &StripeApi, folder: &Path) -> PathBuf {
     let command = folder.join("stripe");
     let script = format!(

@@ -1,4 +1,4 @@
-//! What `scripts/install-clients` has installed, and how it is run.
+//! The clients that `scripts/install-clients` has installed, and how to run them.
 
 use crate::harness::{skip, within};
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Nothing, with a word about it, where they are not installed.
+    /// Returns `None` and prints why if they are not installed.
     pub fn of_this_machine() -> Option<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients");
         if folder.join("installed").is_file() {
@@ -25,26 +25,26 @@ impl Tools {
         None
     }
 
-    /// Where the packages lie; what lies beside them finds them.
+    /// Where the packages are installed; scripts in this folder can import them.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A script of this folder, run by Node.
+    /// Runs a script of this folder with Node.
     pub fn node(&self, script: &str) -> Command {
         let mut command = Command::new("node");
         command.arg(beside_this_file(script)).env("NODE_PATH", self.folder.join("node_modules"));
         command
     }
 
-    /// A script of this folder, run by Python.
+    /// Runs a script of this folder with Python.
     pub fn python(&self, script: &str) -> Command {
         let mut command = Command::new(self.folder.join("python/bin/python3"));
         command.arg(beside_this_file(script));
         command
     }
 
-    /// The program itself: the script that npm puts before it would leave it running when killed.
+    /// The program itself: npm's wrapper script would leave it running when killed.
     pub fn stripe_cli(&self) -> PathBuf {
         let system = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
         let machine = if cfg!(target_arch = "x86_64") { "x64" } else { "arm64" };
@@ -61,7 +61,7 @@ fn beside_this_file(script: &str) -> PathBuf {
     Path::new(env!("EVENTBRIDGE_CHECKOUT")).join("tests/it/clients").join(script)
 }
 
-/// Runs a command to its end, with this on its input.
+/// Runs a command to its end with this input.
 pub async fn run(command: &mut Command, input: &Value) -> Output {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -71,7 +71,7 @@ pub async fn run(command: &mut Command, input: &Value) -> Output {
         async move { stdin.write_all(input.as_bytes()).await },
         within("the client ends", child.wait_with_output())
     );
-    // One that does not read its input to the end says why itself.
+    // A command that does not read its whole input reports its own error.
     drop(written);
     output.unwrap()
 }

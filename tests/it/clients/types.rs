@@ -1,4 +1,4 @@
-//! What we send to Notion, and what the sandbox answers, against the types of Notion's client.
+//! Our requests to Notion and the sandbox's responses, checked against the types of Notion's client.
 
 use super::tools::{Tools, run};
 use crate::harness::{Database, NOW, Service, eventbridge, output, signed, text};
@@ -17,7 +17,7 @@ use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A JSON value and the type that it is to have.
+/// A JSON value and the type that it must have.
 #[derive(Debug)]
 struct Typed {
     name: &'static str,
@@ -25,8 +25,8 @@ struct Typed {
 }
 
 impl Typed {
-    /// A request as the argument of the client's call that would send it: the ids of the path go along
-    /// with the body. Nothing for one that has no body.
+    /// A request as the argument of the client call that would send it: the path's ids join the body.
+    /// `None` for a request without a body.
     fn of(method: &str, path: &str, body: &Value) -> Option<Self> {
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let (name, id) = match (method, segments.as_slice()) {
@@ -41,7 +41,7 @@ impl Typed {
             }
             ("POST", ["v1", "pages"]) => ("CreatePageParameters", None),
             ("PATCH", ["v1", "pages", id]) => ("UpdatePageParameters", Some(("page_id", *id))),
-            other => panic!("a request that has no type here: {other:?}"),
+            other => panic!("no type for this request: {other:?}"),
         };
         let mut value = body.clone();
         if let Some((key, id)) = id {
@@ -50,7 +50,7 @@ impl Typed {
         Some(Self { name, value })
     }
 
-    /// The version that we speak has no `archived` any more, which the types of answers still want.
+    /// Our API version no longer has `archived`, which the types of responses still require.
     fn annotation(&self) -> String {
         let Self { name, .. } = self;
         if name.ends_with("ObjectResponse") {
@@ -65,7 +65,7 @@ impl Typed {
     }
 }
 
-/// What the compiler objects to, each with the place of the value that it is about.
+/// The errors of the compiler, each with the position of its value.
 async fn objections(tools: &Tools, values: &[Typed]) -> Vec<(usize, String)> {
     let folder = TempDir::new_in(tools.folder()).unwrap();
     let names: BTreeSet<_> = values.iter().map(|typed| typed.name).collect();
@@ -80,9 +80,9 @@ async fn objections(tools: &Tools, values: &[Typed]) -> Vec<(usize, String)> {
         .args(["--types", "", "values.ts"])
         .current_dir(folder.path());
     let done = run(&mut tsc, &Value::Null).await;
-    let said = text(&done.stdout);
-    let objections: Vec<_> = said.lines().filter_map(objection).collect();
-    assert_eq!(done.status.success(), objections.is_empty(), "{said}{}", text(&done.stderr));
+    let printed = text(&done.stdout);
+    let objections: Vec<_> = printed.lines().filter_map(objection).collect();
+    assert_eq!(done.status.success(), objections.is_empty(), "{printed}{}", text(&done.stderr));
     objections
 }
 
@@ -90,7 +90,7 @@ async fn objections(tools: &Tools, values: &[Typed]) -> Vec<(usize, String)> {
 fn objection(line: &str) -> Option<(usize, String)> {
     let (line_number, rest) = line.strip_prefix("values.ts(")?.split_once(',')?;
     let line_number: usize = line_number.parse().unwrap();
-    Some((line_number.checked_sub(2).expect("the import is good"), rest.to_owned()))
+    Some((line_number.checked_sub(2).expect("the import has no error"), rest.to_owned()))
 }
 
 async fn assert_all_fit(tools: &Tools, values: &[Typed]) {
@@ -100,7 +100,7 @@ async fn assert_all_fit(tools: &Tools, values: &[Typed]) {
 }
 
 #[tokio::test]
-async fn every_body_that_is_sent_to_notion_has_the_type_that_its_client_demands() {
+async fn every_body_sent_to_notion_has_its_clients_type() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let (original, full, objects, commands) = tokio::join!(
         delivered("event", Template::Original),
@@ -119,7 +119,7 @@ async fn every_body_that_is_sent_to_notion_has_the_type_that_its_client_demands(
 }
 
 #[tokio::test]
-async fn a_body_that_notions_client_would_not_take_is_found() {
+async fn a_body_of_a_wrong_type_is_detected() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let parent = json!({"type": "data_source_id", "data_source_id": "1"});
     let query = |filter: Value| json!({"data_source_id": "1", "filter": filter, "page_size": 2});
@@ -154,7 +154,7 @@ async fn a_body_that_notions_client_would_not_take_is_found() {
 }
 
 #[tokio::test]
-async fn what_the_sandbox_answers_has_the_types_of_notions_client() {
+async fn the_sandboxs_responses_have_the_types_of_notions_client() {
     let Some(tools) = Tools::of_this_machine() else { return };
     let sandbox = start_sandbox(Template::Full).await;
     let handle = sandbox.handle();
@@ -178,7 +178,7 @@ async fn what_the_sandbox_answers_has_the_types_of_notions_client() {
         let answer = request.header("Notion-Version", NOTION_VERSION).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let mut value: Value = answer.json().await.unwrap();
-        // It goes along with every answer, and the client's types leave it out.
+        // Every response has it, and the client's types omit it.
         assert!(value.as_object_mut().unwrap().remove("request_id").unwrap().is_string());
         Typed { name, value }
     };
@@ -222,7 +222,7 @@ fn properties_of_a_page() -> Value {
     })
 }
 
-/// What is sent, and what previews show, for every sample and for what is hard to write.
+/// The requests and previews for every sample and for values that are hard to write.
 async fn delivered(mode: &str, template: Template) -> Vec<Typed> {
     let service = Service::builder().set("NOTION_MODE", mode).template(template).start().await;
     let mut events: Vec<_> =
@@ -237,7 +237,7 @@ async fn delivered(mode: &str, template: Template) -> Vec<Typed> {
     };
     events.push(invoice("evt_long", &"Zoë 山田 🧾 ".repeat(40), 12_345));
     events.push(invoice("evt_odd", "a,b\u{0}\n", -1));
-    // One whose write is lost, so that its page is looked for, and found twice.
+    // One whose write is lost, so that its page is searched for and found twice.
     for body in [invoice("evt_lost", "", 0), invoice("evt_lost_too", "", 0)] {
         let id = serde_json::from_str::<Value>(&body).unwrap()["id"].as_str().unwrap().to_owned();
         let fault =
@@ -262,7 +262,7 @@ async fn delivered(mode: &str, template: Template) -> Vec<Typed> {
     typed
 }
 
-/// What `notion init` and `doctor` send.
+/// The requests of `notion init` and `doctor`.
 async fn sent_by_commands() -> Vec<Typed> {
     let (plain, full) = tokio::join!(start_sandbox(Template::Plain), start_sandbox(Template::Full));
     let database = Database::new().await;

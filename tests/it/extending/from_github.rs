@@ -1,4 +1,4 @@
-//! Events of a kind of source that is not in the program, end to end.
+//! Events of a source kind that is not part of the program, end to end.
 
 use super::github;
 use crate::harness::{Answer, Service, ServiceBuilder};
@@ -10,7 +10,7 @@ use notion_sandbox::Template;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-/// The program's own kind and one more: this line is all that makes it known.
+/// The program's own kind and one more: this line alone registers it.
 const KINDS: &[Kind] = &[stripe::KIND, github::KIND];
 
 const SECRET: &str = "secret of the repository";
@@ -53,7 +53,7 @@ fn statuses(executions: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn an_event_of_a_new_source_has_a_page_beside_one_of_stripe() {
+async fn an_event_of_a_new_source_has_a_page_next_to_stripes() {
     let service = builder().start().await;
     let answer = post(&service, "d-1", SECRET, &issue("opened", "2026-11-23T10:00:00Z", "open")).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["accepted"]), (200, &json!(true)), "{answer:?}");
@@ -75,7 +75,7 @@ async fn an_event_of_a_new_source_has_a_page_beside_one_of_stripe() {
 }
 
 #[tokio::test]
-async fn in_object_mode_the_state_of_the_last_update_is_shown() {
+async fn in_object_mode_the_last_update_is_shown() {
     let service = builder().set("NOTION_MODE", "object").start().await;
     post(&service, "d-2", SECRET, &issue("closed", "2026-11-23T11:00:00Z", "closed")).await;
     service.until_finished(1).await;
@@ -90,7 +90,7 @@ async fn in_object_mode_the_state_of_the_last_update_is_shown() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_with_its_secret_is_rejected_and_listed() {
+async fn an_event_with_a_wrong_signature_is_rejected_and_listed() {
     let service = builder().start().await;
     let body = issue("opened", "2026-11-23T10:00:00Z", "open");
     assert_eq!(post(&service, "d-1", "another secret", &body).await.problem(400), "signature_no_match");
@@ -99,7 +99,7 @@ async fn what_is_not_signed_with_its_secret_is_rejected_and_listed() {
 }
 
 #[tokio::test]
-async fn an_event_whose_source_is_no_longer_configured_is_delivered_by_its_stored_columns() {
+async fn an_event_of_a_removed_source_is_delivered_from_its_stored_columns() {
     let first = builder().set("DESTINATIONS", "").start().await;
     post(&first, "d-1", SECRET, &issue("opened", "2026-11-23T10:00:00Z", "open")).await;
     let service = first.replica().start().await;

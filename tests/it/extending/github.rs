@@ -1,8 +1,8 @@
 //! Webhooks of a GitHub repository.
 //!
 //! GitHub signs the raw body with HMAC-SHA256 in `X-Hub-Signature-256` and gives each delivery an id in
-//! `X-GitHub-Delivery`. The body says what happened (`action`) and how the issue or pull request is now,
-//! with `updated_at`, by which the later of two states is known.
+//! `X-GitHub-Delivery`. The body contains what happened (`action`) and the current issue or pull request.
+//! Its `updated_at` determines the later of two states.
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub const KIND: Kind = Kind {
     ..Kind::new("github", "GitHub", configure)
 };
 
-/// Reads `GITHUB_WEBHOOK_SECRET`, for an instance that is called `github`.
+/// Reads `GITHUB_WEBHOOK_SECRET`, for an instance with the name `github`.
 fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Arc<dyn Source> {
     let setting = instance.setting("WEBHOOK_SECRET");
     let secret = reader.secret(&setting);
@@ -92,7 +92,7 @@ impl Source for GitHub {
     }
 }
 
-/// What the event is about, under the name that GitHub gives it.
+/// The object of the event, under GitHub's name.
 fn object(payload: &Value) -> Option<(&'static str, &Value)> {
     ["issue", "pull_request"].into_iter().find_map(|kind| Some((kind, payload.get(kind)?)))
 }

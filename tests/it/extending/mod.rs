@@ -24,68 +24,68 @@ use tokio::net::TcpListener;
 
 const KINDS: &[Kind] = &[relay::KIND];
 
-/// What came to the receiver: the key and the body.
-type Came = Arc<Mutex<Vec<(String, String)>>>;
+/// A received request: the key and the body.
+type Received = Arc<Mutex<Vec<(String, String)>>>;
 
 /// A status and headers.
 type Answer = (StatusCode, &'static [(&'static str, &'static str)]);
 
 #[derive(Clone, Default)]
 struct Receiver {
-    came: Came,
-    /// How it answers one after the other, and then with 200.
+    received: Received,
+    /// The responses, one after the other; after them 200.
     answers: Arc<Mutex<VecDeque<Answer>>>,
 }
 
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
-    receiver.came.lock().unwrap().push((key, String::from_utf8(body.to_vec()).unwrap()));
+    receiver.received.lock().unwrap().push((key, String::from_utf8(body.to_vec()).unwrap()));
     let answer = receiver.answers.lock().unwrap().pop_front();
     let (status, headers) = answer.unwrap_or_default();
     let headers: Vec<_> = headers.to_vec();
     (status, axum::response::AppendHeaders(headers)).into_response()
 }
 
-/// A receiver that answers so at first, and a service that posts to it.
-async fn start(answers: &[Answer]) -> (Service, Came) {
+/// A receiver with these first responses, and a service that posts to it.
+async fn start(answers: &[Answer]) -> (Service, Received) {
     let receiver = Receiver::default();
     receiver.answers.lock().unwrap().extend(answers);
-    let came = receiver.came.clone();
+    let received = receiver.received.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/events", listener.local_addr().unwrap());
     let router = Router::new().route("/events", post(receive)).with_state(receiver);
     tokio::spawn(async move { axum::serve(listener, router).await });
     let builder: ServiceBuilder = Service::builder().kinds(KINDS);
-    (builder.set("DESTINATIONS", "relay").set("RELAY_URL", &url).start().await, came)
+    (builder.set("DESTINATIONS", "relay").set("RELAY_URL", &url).start().await, received)
 }
 
 const EVENT: &str = r#"{ "id": "evt_1", "type": "invoice.paid" }"#;
 
-async fn delivered(answers: &[Answer]) -> (Value, Came) {
-    let (service, came) = start(answers).await;
+async fn delivered(answers: &[Answer]) -> (Value, Received) {
+    let (service, received) = start(answers).await;
     service.post_event(EVENT).await;
-    (service.until_finished(1).await.remove(0), came)
+    (service.until_finished(1).await.remove(0), received)
 }
 
 #[tokio::test]
-async fn an_event_is_posted_as_it_came_with_its_id_as_the_key() {
-    let (execution, came) = delivered(&[]).await;
+async fn an_event_is_posted_unchanged_with_its_id_as_the_key() {
+    let (execution, received) = delivered(&[]).await;
     assert_eq!((&execution["status"], &execution["destination"]), (&json!("success"), &json!("relay")));
-    assert_eq!(*came.lock().unwrap(), [("evt_1".to_owned(), EVENT.to_owned())]);
+    assert_eq!(*received.lock().unwrap(), [("evt_1".to_owned(), EVENT.to_owned())]);
 }
 
 #[tokio::test]
-async fn what_may_work_later_is_posted_again_under_the_same_key() {
+async fn a_transient_error_is_retried_with_the_same_key() {
     let wait: &[_] = &[("retry-after", "0")];
-    let (execution, came) =
+    let (execution, received) =
         delivered(&[(StatusCode::BAD_GATEWAY, &[]), (StatusCode::TOO_MANY_REQUESTS, wait)]).await;
     assert_eq!(execution["status"], "success", "{execution}");
-    let keys: Vec<_> = came.lock().unwrap().iter().map(|(key, _)| key.clone()).collect();
+    let keys: Vec<_> = received.lock().unwrap().iter().map(|(key, _)| key.clone()).collect();
     assert_eq!(keys, ["evt_1"; 3]);
 }
 
 #[tokio::test]
-async fn what_is_refused_fails_and_what_the_operator_must_mend_is_paused() {
+async fn a_permanent_error_fails_and_an_operator_error_pauses() {
     let (service, _came) = start(&[(StatusCode::GONE, &[])]).await;
     service.post_event(EVENT).await;
     let execution = service.until_finished(1).await.remove(0);
@@ -94,27 +94,27 @@ async fn what_is_refused_fails_and_what_the_operator_must_mend_is_paused() {
     let remedy = failures["data"][0]["remedy"].as_str().unwrap();
     assert!(!remedy.is_empty() && !remedy.contains("Notion"), "{remedy}");
 
-    let (service, came) = start(&[(StatusCode::FORBIDDEN, &[])]).await;
+    let (service, received) = start(&[(StatusCode::FORBIDDEN, &[])]).await;
     service.post_event(EVENT).await;
     // Paused, tried with this one, and then resumed.
     service.until_finished(1).await;
-    assert_eq!(came.lock().unwrap().len(), 2);
+    assert_eq!(received.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn a_kind_without_a_preview_says_so_and_sends_nothing() {
-    let (service, came) = start(&[]).await;
+async fn a_kind_without_a_preview_reports_that_and_sends_nothing() {
+    let (service, received) = start(&[]).await;
     service.post_event(EVENT).await;
     let execution = service.until_finished(1).await.remove(0);
     let id = execution["id"].as_i64().unwrap();
     let preview = service.get(&format!("/api/v1/executions/{id}/preview")).await.json();
     assert_eq!((&preview["effect"], &preview["requests"]), (&json!("nothing"), &json!([])), "{preview}");
     assert!(preview["notes"][0].as_str().unwrap().contains("no preview"), "{preview}");
-    assert_eq!(came.lock().unwrap().len(), 1);
+    assert_eq!(received.lock().unwrap().len(), 1);
 }
 
 #[test]
-fn what_is_wrong_with_its_settings_is_told_at_the_start() {
+fn invalid_settings_are_reported_at_startup() {
     for (url, expected) in [
         ("", "is missing"),
         ("no address", "relative URL without a base"),
@@ -138,7 +138,7 @@ fn a_minimal_kind_takes_less_than_80_lines() {
 }
 
 #[test]
-fn the_document_holds_the_example_word_by_word() {
+fn the_document_contains_the_example_verbatim() {
     let root = PathBuf::from(env!("EVENTBRIDGE_CHECKOUT"));
     let document = fs::read_to_string(root.join("docs/extending.md")).unwrap();
     let example = include_str!("relay.rs");

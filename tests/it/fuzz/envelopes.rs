@@ -1,4 +1,4 @@
-//! Bodies of any kind, signed as Stripe would: what is taken is kept as it came and delivered.
+//! Arbitrary bodies with a valid signature: every accepted one is stored unchanged and delivered.
 
 use super::Fuzz;
 use crate::harness::{NOW, SECRET, Service, rows};
@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-/// Bodies that once mattered, a line each.
+/// Bodies that once found a bug, one on each line.
 const CORPUS: &str = include_str!("envelopes.txt");
 
-/// The names that are looked for in an event and in what it is about.
+/// The names that the service reads in an event and in its object.
 const NAMES: &[&str] = &[
     "id",
     "object",
@@ -119,7 +119,7 @@ fn piece() -> impl Strategy<Value = String> {
     })
 }
 
-/// An event around anything.
+/// An event that contains an arbitrary value.
 fn around() -> impl Strategy<Value = Vec<u8>> {
     let kind = select(vec![
         "invoice",
@@ -172,14 +172,14 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Whether anybody would take it for an event.
+/// Whether it counts as an event.
 fn is_event(body: &[u8]) -> bool {
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
     let id = parsed.as_ref().and_then(|event| event.get("id")?.as_str());
     id.is_some_and(|id| (1..=255).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-async fn is_taken_whole_or_refused(service: &Service, body: &[u8]) {
+async fn is_stored_whole_or_rejected(service: &Service, body: &[u8]) {
     let request = Request::post("/api/v1/webhooks/stripe")
         .header("host", "localhost")
         .header("stripe-signature", stripe::sign(SECRET, body, NOW))
@@ -193,14 +193,14 @@ async fn is_taken_whole_or_refused(service: &Service, body: &[u8]) {
     }
 }
 
-/// Fails where one is still under way when nothing moves any more, or where Notion refused what was written.
-fn whatever_is_taken_is_delivered(mode: &str) {
+/// Fails if one is still running when nothing progresses any more, or if Notion rejected a write.
+fn every_accepted_body_is_delivered(mode: &str) {
     let fuzz = Fuzz::new(async || {
         Service::builder().set("NOTION_MODE", mode).template(Template::Full).start().await
     });
     let corpus = CORPUS.lines().map(|body| body.as_bytes().to_vec());
     fuzz.check(file!(), corpus, &body(), async |service, body| {
-        is_taken_whole_or_refused(service, body).await;
+        is_stored_whole_or_rejected(service, body).await;
     });
     fuzz.runtime.block_on(async {
         fuzz.service.until_count(rows::executions().unfinished(), 0).await;
@@ -212,11 +212,11 @@ fn whatever_is_taken_is_delivered(mode: &str) {
 }
 
 #[test]
-fn whatever_is_taken_in_event_mode_is_kept_and_delivered() {
-    whatever_is_taken_is_delivered("event");
+fn every_body_accepted_in_event_mode_is_stored_and_delivered() {
+    every_accepted_body_is_delivered("event");
 }
 
 #[test]
-fn whatever_is_taken_in_object_mode_is_kept_and_delivered() {
-    whatever_is_taken_is_delivered("object");
+fn every_body_accepted_in_object_mode_is_stored_and_delivered() {
+    every_accepted_body_is_delivered("object");
 }

@@ -1,7 +1,7 @@
-//! What nobody would send, in great numbers, to a whole service.
+//! Large numbers of hostile inputs to a whole service.
 //!
-//! `PROPTEST_CASES` says how many; a thousand times the usual number finds more, overnight. A case that
-//! once failed stays in `proptest-regressions` or in the corpus beside the test, and is tried first.
+//! `PROPTEST_CASES` sets the number; a thousand times the default finds more, overnight. A case that once
+//! failed stays in `proptest-regressions` or in the corpus next to the test, and runs first.
 
 mod envelopes;
 mod queries;
@@ -25,9 +25,9 @@ impl Fuzz {
         Self { service: runtime.block_on(start()), runtime }
     }
 
-    /// Has the property hold for each case of the corpus, and for what chance makes. The failure is that
-    /// of the simplest case.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever calls it writes the property there and then")]
+    /// Checks the property for each case of the corpus and for random ones. Fails with the simplest
+    /// failing case.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the property inline")]
     fn check<T: Debug>(
         &self,
         file: &'static str,

@@ -1,4 +1,4 @@
-//! Addresses of the API and the dashboard with queries of any kind.
+//! Addresses of the API and the dashboard with arbitrary queries.
 
 use super::Fuzz;
 use crate::harness::Service;
@@ -11,7 +11,7 @@ use url::form_urlencoded::byte_serialize;
 /// One address on each line.
 const CORPUS: &str = include_str!("queries.txt");
 
-/// Values at the edge of what filters, times, numbers and cursors are.
+/// Boundary values of filters, times, numbers and cursors.
 const VALUES: &[&str] = &[
     "",
     " ",
@@ -74,7 +74,7 @@ const VALUES: &[&str] = &[
     "execution -1",
 ];
 
-/// The addresses that take a query, each with the names that it knows.
+/// The addresses that accept a query, each with its parameter names.
 fn targets() -> Vec<(String, Vec<String>)> {
     let described = serde_json::to_value(eventbridge::app::openapi()).unwrap();
     let mut targets = Vec::new();
@@ -86,7 +86,7 @@ fn targets() -> Vec<(String, Vec<String>)> {
         if path.contains('{') || names.is_empty() {
             continue;
         }
-        // The dashboard's pages take what the lists of the API take.
+        // The dashboard's pages accept the same parameters as the API's lists.
         targets.extend(path.strip_prefix("/api/v1").map(|page| (page.to_owned(), names.clone())));
         targets.push((path.clone(), names));
     }
@@ -121,7 +121,7 @@ fn address() -> impl Strategy<Value = String> {
     })
 }
 
-async fn is_answered_or_refused(service: &Service, address: &str) {
+async fn is_answered_or_rejected(service: &Service, address: &str) {
     let request = Request::get(address).header("host", "localhost").body(Body::empty()).unwrap();
     let answer = service.call(request).await;
     assert!(matches!(answer.status.as_u16(), 200 | 303 | 400 | 404), "{address}: {answer:?}");
@@ -134,7 +134,7 @@ async fn is_answered_or_refused(service: &Service, address: &str) {
 }
 
 #[test]
-fn any_query_is_answered_or_refused_and_breaks_nothing() {
+fn any_query_is_answered_or_rejected() {
     let fuzz = Fuzz::new(async || {
         let service = Service::start().await;
         for event in ["evt_1", "evt_2"] {
@@ -148,6 +148,6 @@ fn any_query_is_answered_or_refused_and_breaks_nothing() {
     });
     let corpus = CORPUS.lines().map(str::to_owned);
     fuzz.check(file!(), corpus, &address(), async |service, address| {
-        is_answered_or_refused(service, address).await;
+        is_answered_or_rejected(service, address).await;
     });
 }

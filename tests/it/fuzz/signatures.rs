@@ -1,4 +1,4 @@
-//! Signature headers of any kind: one is taken only where it bears the very signature, and the time of it.
+//! Arbitrary signature headers: one is accepted only if it contains the exact signature and its time.
 
 use super::Fuzz;
 use crate::harness::{NOW, SECRET, Service, signed};
@@ -8,7 +8,7 @@ use proptest::sample::select;
 
 const BODY: &str = r#"{"id":"evt_1"}"#;
 
-/// Headers that once mattered, each behind the status that it must get; `{t}` is the time and `{v1}` the
+/// Headers that once found a bug, each after its expected status; `{t}` is the time and `{v1}` the
 /// signature.
 const CORPUS: &str = include_str!("signatures.txt");
 
@@ -22,7 +22,7 @@ fn filled_in(template: &str) -> String {
     template.replace("{t}", &NOW.to_string()).replace("{v1}", &signature())
 }
 
-/// Pieces of a header, some of them the right ones, in any number and order.
+/// Pieces of a header, some of them valid, in any number and order.
 fn header() -> impl Strategy<Value = String> {
     let name = select(vec!["t", "v1", "v0", "T", "V1", "v", "t ", " v1", ""]);
     let value = prop_oneof![
@@ -46,7 +46,7 @@ async fn status_of(service: &Service, header: &str) -> u16 {
     answer.status.as_u16()
 }
 
-/// Whether the parts hold the signature, and as their last time the right one.
+/// Whether the parts contain the signature and, as the last time, the right one.
 fn is_right(header: &str) -> bool {
     let mut times = header.split(',').filter_map(|part| part.strip_prefix("t="));
     let mut signatures = header.split(',').filter_map(|part| part.strip_prefix("v1="));
@@ -54,7 +54,7 @@ fn is_right(header: &str) -> bool {
 }
 
 #[test]
-fn a_header_is_taken_only_with_the_very_signature_and_its_time() {
+fn a_header_is_accepted_only_with_the_exact_signature_and_its_time() {
     let fuzz = Fuzz::new(async || Service::builder().set("DESTINATIONS", "").start().await);
     fuzz.runtime.block_on(async {
         for case in CORPUS.lines() {
@@ -64,7 +64,7 @@ fn a_header_is_taken_only_with_the_very_signature_and_its_time() {
         }
     });
     fuzz.check(file!(), [], &header(), async |service, header| {
-        let is_taken = status_of(service, header).await == 200;
-        assert!(!is_taken || is_right(header), "taken: {header}");
+        let is_accepted = status_of(service, header).await == 200;
+        assert!(!is_accepted || is_right(header), "accepted: {header}");
     });
 }

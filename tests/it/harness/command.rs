@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use tokio::process::Command;
 
-/// A command that sees no more of this process's environment than it must.
+/// A command with only the necessary part of this process's environment.
 pub fn eventbridge(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventbridge"));
     command
@@ -26,7 +26,7 @@ pub async fn output(command: &mut Command) -> Output {
     within("the command ends", command.output()).await.unwrap()
 }
 
-/// What it printed.
+/// Its output as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }

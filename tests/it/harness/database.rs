@@ -17,24 +17,24 @@ use url::Url;
 /// A test's connections to its database, unless it asks for more.
 pub const CONNECTIONS: u32 = 4;
 
-/// A migrated, empty database of a test's own.
+/// A migrated, empty database for one test.
 pub struct Database {
     url: Url,
     /// Another database of the same server.
     beside: Url,
-    /// Where it is the only one of its server.
+    /// Set if the server belongs to this database alone.
     _private: Option<PrivatePostgres>,
 }
 
 struct Server {
     url: Url,
-    /// How databases are cloned: without a log of every copied page, where the server knows how to.
+    /// How databases are cloned: without writing every copied page to the log, if the server supports it.
     strategy: &'static str,
-    /// Lives as long as the run: the end of the process ends the server.
+    /// Lives as long as the run: the server ends when the process ends.
     _private: Option<PrivatePostgres>,
 }
 
-/// Every database of this run bears its process's number, so that two runs may share a server.
+/// The name of every database of this run contains its process id, so that two runs can share a server.
 fn name_of(what: &str) -> String {
     format!("eventbridge_test_{}_{what}", std::process::id())
 }
@@ -76,12 +76,12 @@ impl Database {
         SecretString::from(self.url.as_str())
     }
 
-    /// A handle of the test's own on the database.
+    /// The test's own handle on the database.
     pub fn store(&self) -> Store {
         self.store_with(CONNECTIONS)
     }
 
-    /// The same with so many connections.
+    /// The same with this many connections.
     pub fn store_with(&self, connections: u32) -> Store {
         Store::connect_lazily(&self.url(), connections).unwrap()
     }
@@ -92,7 +92,7 @@ impl Database {
         options.disable_statement_logging()
     }
 
-    /// Lets sessions that begin from now on write or not; those that are there stay as they are.
+    /// Allows or forbids writes in sessions that begin from now on; existing sessions are unchanged.
     pub async fn let_new_sessions_write(&self, writable: bool) {
         let name = self.url.path().trim_start_matches('/');
         let setting = if writable { "off" } else { "on" };
@@ -100,7 +100,7 @@ impl Database {
         execute(&mut connect(&self.beside).await, sql).await;
     }
 
-    /// Ends all sessions, as a server that restarts does.
+    /// Ends all sessions, as a server restart does.
     pub async fn end_sessions(&self) {
         let name = self.url.path().trim_start_matches('/');
         let sql = format!(
@@ -110,12 +110,12 @@ impl Database {
         execute(&mut connect(&self.beside).await, sql).await;
     }
 
-    /// Runs statements that only a test would.
+    /// Executes statements that only a test would.
     pub async fn execute(&self, sql: &str) {
         execute(&mut connect(&self.url).await, sql.to_owned()).await;
     }
 
-    /// Keeps everybody else from the table of these rows until what it returns is dropped.
+    /// Locks the table of these rows until the returned value is dropped.
     pub async fn hold_lock(&self, rows: Rows) -> PgConnection {
         let mut connection = connect(&self.url).await;
         execute(&mut connection, format!("begin; lock table {} in access exclusive mode", rows.table()))
@@ -123,7 +123,7 @@ impl Database {
         connection
     }
 
-    /// Hears what is notified on a channel from now on.
+    /// Subscribes to a notification channel.
     pub async fn listen(&self, channel: &str) -> PgListener {
         let mut listener = PgListener::connect(self.url.as_str()).await.unwrap();
         listener.listen(channel).await.unwrap();
@@ -147,7 +147,7 @@ impl Database {
         .await
     }
 
-    /// How many sessions of this database wait for a lock in a statement in which these words stand.
+    /// How many sessions of this database wait for a lock in a statement that contains this text.
     pub async fn sessions_waiting_for_a_lock(&self, words: &str) -> i64 {
         self.number(&format!(
             "select count(*) from pg_stat_activity where datname = current_database()
@@ -156,13 +156,13 @@ impl Database {
         .await
     }
 
-    /// One number out of the database.
+    /// One number from the database.
     pub async fn number(&self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql.to_owned());
         sqlx::query_scalar(sql).fetch_one(&mut connect(&self.url).await).await.unwrap()
     }
 
-    /// One text out of the database.
+    /// One text from the database.
     pub async fn text(&self, sql: &str) -> String {
         let sql = AssertSqlSafe(sql.to_owned());
         sqlx::query_scalar(sql).fetch_one(&mut connect(&self.url).await).await.unwrap()
@@ -198,7 +198,7 @@ impl Server {
         if knows_strategies {
             self.strategy = "strategy file_copy";
         }
-        // A server that outlives the runs would fill up with theirs; one that is in use is left alone.
+        // A server that outlives its runs would fill up with their databases; one in use is left alone.
         let leftovers: Vec<String> = sqlx::query_scalar(
             r"select datname::text from pg_database where datname like 'eventbridge\_test\_%'
                 and not exists (select from pg_stat_activity where pg_stat_activity.datname = pg_database.datname)
@@ -237,7 +237,7 @@ async fn execute(connection: &mut PgConnection, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
 }
 
-/// Ends the sessions of the service, as seen from a session of the test. Returns how many there were.
+/// Ends the sessions of the service, from a session of the test. Returns how many there were.
 pub async fn end_sessions_of_the_service(connection: &mut PgConnection) -> i64 {
     sqlx::query_scalar(
         "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'eventbridge'",

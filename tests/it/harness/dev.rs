@@ -1,4 +1,4 @@
-//! `dev` as a process, in a folder that stands for a checkout.
+//! `dev` as a process, in a folder that represents a checkout.
 
 use super::{Database, eventbridge, within};
 use eventbridge::http_client;
@@ -12,15 +12,15 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use url::Url;
 
-/// A `dev` that runs.
+/// A running `dev`.
 pub struct Dev {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// Where it takes webhooks.
+    /// The webhook URL.
     pub webhook: Url,
-    /// For requests to it.
+    /// The client for requests to it.
     pub http: reqwest::Client,
-    /// Where root's data lies, which is outside the checkout and so not removed with it.
+    /// The data folder when run as root, which is outside the checkout and so not removed with it.
     data_dir: Option<PathBuf>,
 }
 
@@ -41,9 +41,9 @@ impl Dev {
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let (mut webhook, mut postgres) = (None, None);
-        within("dev says where everything is", async {
+        within("dev prints its addresses", async {
             while postgres.is_none() {
-                let line = lines.next_line().await.unwrap().expect("dev goes on running");
+                let line = lines.next_line().await.unwrap().expect("dev keeps running");
                 let words: Vec<_> = line.split_whitespace().collect();
                 match words.as_slice() {
                     ["Webhook", url] => webhook = Some(Url::parse(url).unwrap()),
@@ -70,10 +70,10 @@ impl Dev {
         Self { process, lines, webhook, http, data_dir }
     }
 
-    /// Waits until this many executions have succeeded, and returns where their pages are.
+    /// Waits until this many executions have succeeded, and returns the address of their pages.
     pub async fn delivered(&self, count: usize) -> Vec<Value> {
         let url = self.webhook.join("/api/v1/executions?limit=200").unwrap();
-        within("the deliveries", async {
+        within("the deliveries have succeeded", async {
             loop {
                 let listing: Value = self.http.get(url.clone()).send().await.unwrap().json().await.unwrap();
                 let rows = listing["data"].as_array().unwrap().iter();
@@ -87,7 +87,7 @@ impl Dev {
         .await
     }
 
-    /// Kills the process alone, as `kill -9` does, and tells its server's process id.
+    /// Kills only the process, as `kill -9` does, and returns its server's process id.
     pub async fn kill(mut self) -> String {
         let pid_file = self.data_dir.as_ref().unwrap().join("postmaster.pid");
         let postmaster = fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
@@ -95,7 +95,7 @@ impl Dev {
         postmaster
     }
 
-    /// Stops it as Ctrl-C does, and removes what it kept.
+    /// Stops it as Ctrl-C does, and removes its data.
     pub async fn stop(mut self) {
         let pid = self.process.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());

@@ -1,10 +1,10 @@
-//! What every test stands on: one Postgres for the run, a database for each test, the service with
-//! its router called in-process, and a Notion sandbox to deliver to.
+//! Shared by all tests: one Postgres for the run, a database for each test, the service with its router
+//! called in-process, and a Notion sandbox to deliver to.
 
 mod command;
 mod database;
 mod dev;
-mod line;
+mod link;
 mod pooler;
 pub mod rows;
 mod service;
@@ -13,7 +13,7 @@ mod skip;
 pub use command::{eventbridge, output, text};
 pub use database::{Database, end_sessions_of_the_service};
 pub use dev::Dev;
-pub use line::Line;
+pub use link::Link;
 pub use pooler::PgBouncer;
 pub use service::{Answer, Listening, NOW, SECRET, Service, ServiceBuilder, signed};
 pub use skip::skip;
@@ -22,13 +22,13 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Fails a test that waits for something that does not come.
+/// Fails a test if the future does not finish in time.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     const PATIENCE: Duration = Duration::from_secs(30);
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("timed out: {what}"))
 }
 
-/// Recorded Stripe data beside the checkout; not everybody has it.
+/// Recorded Stripe data next to the checkout, if present.
 pub fn recorded(folder: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("EVENTBRIDGE_CHECKOUT")).join("../shared/data").join(folder);
     path.is_dir().then_some(path)

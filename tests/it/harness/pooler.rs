@@ -1,8 +1,8 @@
 //! A real `PgBouncer` in transaction mode in front of a database.
 //!
-//! Where it is not installed a test is skipped and says so, unless `EVENTBRIDGE_REQUIRE_PGBOUNCER` is 1.
+//! If it is not installed, a test is skipped and prints why, unless `EVENTBRIDGE_REQUIRE_PGBOUNCER` is 1.
 
-use super::{Database, Line, skip, within};
+use super::{Database, Link, skip, within};
 use secrecy::SecretString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,31 +12,31 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// It does not run as root; where we are root it runs as nobody.
+/// It refuses to run as root; if the tests run as root, it runs as the user nobody.
 const NOBODY: u32 = 65_534;
 
-/// The pooler; dropped, it ends.
+/// The pooler; dropping it ends it.
 pub struct PgBouncer {
     folder: TempDir,
     database: String,
     _process: Child,
-    _line: Line,
+    _link: Link,
 }
 
 impl PgBouncer {
-    /// One that has two connections to the database, which all clients share.
+    /// One with two connections to the database, which all clients share.
     pub async fn in_front_of(database: &Database) -> Option<Self> {
         let Some(program) = find() else {
             skip("EVENTBRIDGE_REQUIRE_PGBOUNCER", "there is no pgbouncer: apt-get install pgbouncer");
             return None;
         };
-        // The server lets nobody in but who started it, so the pooler comes by a line of ours.
-        let line = Line::to(database);
+        // The server only accepts the user who started it, so the pooler connects through our link.
+        let link = Link::to(database);
         let folder = tempfile::tempdir().unwrap();
-        open(line.folder());
-        fs::set_permissions(line.folder().join(".s.PGSQL.5432"), Permissions::from_mode(0o666)).unwrap();
+        open(link.folder());
+        fs::set_permissions(link.folder().join(".s.PGSQL.5432"), Permissions::from_mode(0o666)).unwrap();
         let settings = folder.path().join("pgbouncer.ini");
-        fs::write(&settings, configuration(line.folder(), folder.path())).unwrap();
+        fs::write(&settings, configuration(link.folder(), folder.path())).unwrap();
         open(folder.path());
         let mut command = Command::new(program);
         command.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -45,20 +45,20 @@ impl PgBouncer {
             command.uid(NOBODY).gid(NOBODY);
         }
         let mut process = command.kill_on_drop(true).spawn().unwrap();
-        let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
         within("the pooler is up", async {
             loop {
-                let line = said.next_line().await.unwrap().expect("the pooler ended");
+                let line = log.next_line().await.unwrap().expect("the pooler ended");
                 if line.contains("process up") {
                     break;
                 }
             }
         })
         .await;
-        // It goes on talking, and must not wait for somebody to listen.
-        tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+        // It keeps logging, and must not block on a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let database = database.options().get_database().unwrap().to_owned();
-        Some(Self { folder, database, _process: process, _line: line })
+        Some(Self { folder, database, _process: process, _link: link })
     }
 
     pub fn url(&self) -> SecretString {
@@ -81,7 +81,7 @@ fn configuration(server: &Path, own: &Path) -> String {
     )
 }
 
-/// Lets others pass who know what they want there.
+/// Opens the folder to other users who know the path.
 fn open(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o711)).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The service under test: its router is called in-process, its worker delivers to a sandbox.
+//! The service under test: its router is called in-process, and its worker delivers to a sandbox.
 
 use super::database::CONNECTIONS;
 use super::rows::Rows;
@@ -47,7 +47,7 @@ pub struct Service {
     running_sandbox: Arc<RunningSandbox>,
 }
 
-/// A service that listens, until this is dropped.
+/// A service that listens until this is dropped.
 pub struct Listening {
     pub port: u16,
     serving: JoinHandle<()>,
@@ -55,7 +55,7 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Listens no longer; what is asked comes to its answer, and streams to their end.
+    /// Stops listening; running requests finish, and streams end.
     pub async fn end(self) {
         drop(self.stop);
         within("the last connection ends", self.serving).await.unwrap();
@@ -75,7 +75,7 @@ pub struct ServiceBuilder {
     kinds: &'static [Kind],
     source_kinds: &'static [sources::Kind],
     more_routes: OpenApiRouter,
-    /// Shared with another service, as replicas share them.
+    /// Shared with another service, as between replicas.
     shared: Option<(Arc<Database>, Arc<RunningSandbox>)>,
 }
 
@@ -101,7 +101,7 @@ impl Service {
         }
     }
 
-    /// Where the Notion that it writes to is.
+    /// The address of its Notion.
     pub fn notion_url(&self) -> String {
         self.running_sandbox.base_url().to_owned()
     }
@@ -112,7 +112,7 @@ impl Service {
         ServiceBuilder { shared, ..Self::builder() }
     }
 
-    /// Waits until its alerts were evaluated several times more, whatever came of it.
+    /// Waits until its alerts were evaluated several times more, with any result.
     pub async fn until_alerts_were_evaluated(&self) {
         let mut rounds = self.alert_rounds.clone();
         let enough = *rounds.borrow() + 5;
@@ -160,7 +160,7 @@ impl Service {
         executions
     }
 
-    /// Waits until the executions are as wanted; looks again whenever a completion was recorded.
+    /// Waits until the executions meet the condition; checks again whenever a completion was recorded.
     pub async fn until(&self, what: &str, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut progress = self.app.progress();
         within(what, async {
@@ -176,7 +176,7 @@ impl Service {
         .await
     }
 
-    /// Waits until this many executions are there and all have come to an end.
+    /// Waits until this many executions exist and all have finished.
     pub async fn until_finished(&self, count: usize) -> Vec<Value> {
         self.until("all executions finished", |executions| {
             executions.len() == count
@@ -187,15 +187,15 @@ impl Service {
         .await
     }
 
-    /// Waits until there are so many rows; looks again whenever a completion was recorded. For
-    /// services that ask for a key.
-    pub async fn until_count(&self, rows: impl Borrow<Rows>, wanted: i64) {
+    /// Waits until there are this many rows; checks again whenever a completion was recorded. For
+    /// services that require a key.
+    pub async fn until_count(&self, rows: impl Borrow<Rows>, expected: i64) {
         let rows = rows.borrow();
         let mut progress = self.app.progress();
-        within(&format!("{wanted} of {rows:?}"), async {
+        within(&format!("{expected} of {rows:?}"), async {
             loop {
                 progress.mark_unchanged();
-                if self.database.count(rows).await == wanted {
+                if self.database.count(rows).await == expected {
                     return;
                 }
                 progress.changed().await.unwrap();
@@ -204,7 +204,7 @@ impl Service {
         .await;
     }
 
-    /// Asks for health until it is as wanted: what it tells may be some seconds old.
+    /// Polls health until it meets the condition: its data may be some seconds old.
     pub async fn until_health(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         within(what, async {
             loop {
@@ -218,7 +218,7 @@ impl Service {
         .await
     }
 
-    /// Listens on a port of this machine, for a client that needs one; 0 stands for any that is free.
+    /// Listens on a port of this machine, for a client that needs one; 0 means any free port.
     pub async fn listen(&self, port: u16) -> Listening {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let (port, stop) = (listener.local_addr().unwrap().port(), CancellationToken::new());
@@ -246,24 +246,24 @@ impl ServiceBuilder {
         self
     }
 
-    /// One that does a half of the work.
+    /// One with this role.
     pub fn role(mut self, role: Role) -> Self {
         self.role = role;
         self
     }
 
-    /// The wait after the first failed attempt; a millisecond where nothing is said.
+    /// The wait after the first failed attempt; a millisecond by default.
     pub fn retry_base(mut self, base: Duration) -> Self {
         self.retry_base = base;
         self
     }
 
-    /// With a database where nothing listens.
+    /// With a database address where no server listens.
     pub fn without_database(self) -> Self {
         self.reaching_its_database_by(nowhere())
     }
 
-    /// With a handle of the test's own on the database.
+    /// With the test's own handle on the database.
     pub fn reaching_its_database_by(mut self, store: Store) -> Self {
         self.store = Some(store);
         self
@@ -275,7 +275,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// As `serve` runs it, with what `API_KEYS` and the like say.
+    /// As `serve` runs it, with `API_KEYS` and similar settings.
     pub fn production(mut self) -> Self {
         self.production = true;
         self
@@ -304,13 +304,13 @@ impl ServiceBuilder {
         self
     }
 
-    /// Where the sandbox answers that is shared with another service.
+    /// The address of the sandbox that is shared with another service.
     pub fn sandbox_url(&self) -> String {
         let (_, sandbox) = self.shared.as_ref().expect("a replica");
         sandbox.base_url().to_owned()
     }
 
-    /// As many connections as `serve` has by default, for a test that blocks some of them.
+    /// With the default number of connections of `serve`, for a test that blocks some of them.
     pub fn default_connections(mut self) -> Self {
         self.connections = 10;
         self
@@ -386,7 +386,7 @@ impl ServiceBuilder {
     }
 }
 
-/// A handle on a database in a folder where there is no socket.
+/// A handle on a database in a folder without a socket.
 fn nowhere() -> Store {
     let url = SecretString::from("postgres://eventbridge@localhost/eventbridge?host=%2Fnonexistent");
     Store::connect_lazily(&url, 4).unwrap()
@@ -407,7 +407,7 @@ pub fn signed(body: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// An answer, read whole.
+/// A response, fully read.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -426,7 +426,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    /// The problem document's code; fails where the answer is none of this status.
+    /// The problem document's code; fails if the response has another status.
     pub fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");

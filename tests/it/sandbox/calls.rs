@@ -1,4 +1,4 @@
-//! Each call does what it does at Notion and answers in its shape.
+//! Each call has the effect and the response that it has at Notion.
 
 use super::{Harness, new_page, titled};
 use notion_sandbox::{
@@ -17,7 +17,7 @@ async fn the_token_belongs_to_a_bot() {
 }
 
 #[tokio::test]
-async fn a_database_leads_to_its_data_source_and_that_to_its_columns() {
+async fn a_database_links_to_its_data_source_with_its_columns() {
     let harness = Harness::start().await;
     for id in [DATABASE_ID.hyphenated().to_string(), DATABASE_ID.simple().to_string()] {
         let database = harness.get(&format!("/v1/databases/{id}")).await;
@@ -75,7 +75,7 @@ async fn a_page_reads_back_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn an_update_touches_what_it_names_and_null_empties_a_cell() {
+async fn an_update_changes_only_the_named_cells_and_null_clears_one() {
     let harness = Harness::start().await;
     let mut properties = titled("evt_1");
     properties["Amount"] = json!({ "number": 3 });
@@ -90,7 +90,7 @@ async fn an_update_touches_what_it_names_and_null_empties_a_cell() {
 }
 
 #[tokio::test]
-async fn a_query_finds_by_text_number_time_and_their_joins() {
+async fn a_query_filters_by_text_number_time_and_combinations() {
     let harness = Harness::start().await;
     for (title, amount) in [("evt_1", 1), ("evt_2", 2), ("evt_3", 3)] {
         let mut properties = titled(title);
@@ -121,7 +121,7 @@ async fn a_query_finds_by_text_number_time_and_their_joins() {
 }
 
 #[tokio::test]
-async fn a_query_sorts_and_comes_in_pages() {
+async fn a_query_is_sorted_and_paged() {
     let harness = Harness::start().await;
     for title in ["a", "b", "c"] {
         harness.create_titled(title).await;
@@ -137,7 +137,7 @@ async fn a_query_sorts_and_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn a_trashed_page_can_be_read_and_neither_edited_nor_found() {
+async fn a_trashed_page_can_be_read_but_not_edited_or_found() {
     let harness = Harness::start().await;
     let id = harness.create_titled("evt_1").await;
     let path = format!("/v1/pages/{id}");
@@ -155,7 +155,7 @@ async fn a_trashed_page_can_be_read_and_neither_edited_nor_found() {
 }
 
 #[tokio::test]
-async fn a_database_is_made_with_its_columns() {
+async fn a_database_is_created_with_its_columns() {
     let harness = Harness::start().await;
     let body = json!({
         "parent": { "type": "page_id", "page_id": PARENT_PAGE_ID },
@@ -182,7 +182,7 @@ async fn a_database_is_made_with_its_columns() {
 }
 
 #[tokio::test]
-async fn columns_are_added_renamed_and_removed_while_ids_stay() {
+async fn columns_are_added_renamed_and_removed_with_stable_ids() {
     let harness = Harness::start().await;
     let path = format!("/v1/data_sources/{DATA_SOURCE_ID}");
     let amount_id = harness.get(&path).await.body["properties"]["Amount"]["id"].clone();
@@ -204,7 +204,7 @@ async fn columns_are_added_renamed_and_removed_while_ids_stay() {
 }
 
 #[tokio::test]
-async fn a_column_of_another_type_keeps_what_it_can() {
+async fn a_column_with_a_changed_type_keeps_convertible_values() {
     let harness = Harness::start().await;
     let mut properties = titled("evt_1");
     properties["Amount"] = json!({ "number": 7 });
@@ -230,7 +230,7 @@ async fn blocks_are_kept_with_their_page() {
 }
 
 #[tokio::test]
-async fn a_page_made_through_the_database_lands_in_its_only_data_source() {
+async fn a_page_created_in_the_database_is_in_its_only_data_source() {
     let harness = Harness::start().await;
     let page = json!({ "parent": { "database_id": DATABASE_ID }, "properties": titled("evt_1") });
     assert_eq!(harness.post("/v1/pages", &page).await.status, 200);
@@ -240,7 +240,7 @@ async fn a_page_made_through_the_database_lands_in_its_only_data_source() {
 }
 
 #[tokio::test]
-async fn the_link_of_a_page_leads_to_the_sandbox_where_that_has_an_address() {
+async fn the_link_of_a_page_points_to_the_sandboxs_address() {
     let public_url = Some("http://localhost:8765/".to_owned());
     let harness = Harness::with(SandboxOptions { public_url, ..SandboxOptions::default() }).await;
     let page = harness.create(&titled("evt_1")).await;
@@ -261,7 +261,7 @@ fn titles(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_search_finds_what_is_shared_by_kind_and_title_and_page_by_page() {
+async fn a_search_filters_by_kind_and_title_and_is_paged() {
     let harness = Harness::start().await;
     harness.create_titled("evt_1").await;
     let search = async |body: Value| {

@@ -1,4 +1,4 @@
-//! What Notion refuses, the sandbox refuses, with the same status, code and wording.
+//! The sandbox rejects what Notion rejects, with the same status, code and message.
 
 use super::{Answer, Harness, new_page, titled};
 use notion_sandbox::{DATABASE_ID, NOTION_VERSION, SandboxOptions, TOKEN, Template};
@@ -19,7 +19,7 @@ async fn a_wrong_or_missing_token_is_unauthorized() {
 }
 
 #[tokio::test]
-async fn the_version_must_be_named_and_known() {
+async fn the_version_must_be_given_and_known() {
     let harness = Harness::start().await;
     let request = || harness.http.get(harness.url("/v1/users/me")).bearer_auth(TOKEN);
     Answer::of(request()).await.is_error(400, "missing_version", "instead was `undefined`");
@@ -28,7 +28,7 @@ async fn the_version_must_be_named_and_known() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_refused() {
+async fn a_body_that_is_not_json_is_rejected() {
     let harness = Harness::start().await;
     for (kind, body) in [("application/json", "{\"a\""), ("application/json", "[]"), ("text/plain", "{}")] {
         let request = harness.request(Method::POST, "/v1/pages").header("Content-Type", kind).body(body);
@@ -37,7 +37,7 @@ async fn what_is_no_json_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_beyond_500_kb_is_refused() {
+async fn a_request_over_500_kb_is_rejected() {
     let harness = Harness::start().await;
     let mut page = new_page(&titled("evt_1"));
     page["padding"] = json!("x".repeat(600_000));
@@ -46,7 +46,7 @@ async fn a_request_beyond_500_kb_is_refused() {
 }
 
 #[tokio::test]
-async fn unknown_urls_and_ids_are_told_apart() {
+async fn unknown_urls_and_unknown_ids_have_different_errors() {
     let harness = Harness::start().await;
     harness.get("/v1/nowhere").await.is_error(400, "invalid_request_url", "Invalid request URL.");
     harness.get("/v1/pages/42").await.is_error(
@@ -62,7 +62,7 @@ async fn unknown_urls_and_ids_are_told_apart() {
     ] {
         harness.get(&path).await.is_error(404, "object_not_found", &message);
     }
-    // A database's id where a data source's is wanted is the mistake most often made.
+    // A database's id in place of a data source's is the most frequent mistake.
     let mistaken = harness.get(&format!("/v1/data_sources/{DATABASE_ID}")).await;
     mistaken.is_error(404, "object_not_found", "shared with your integration");
     let orphan = json!({ "parent": { "database_id": id }, "properties": {} });
@@ -72,7 +72,7 @@ async fn unknown_urls_and_ids_are_told_apart() {
 }
 
 #[tokio::test]
-async fn values_that_notion_refuses_are_refused_in_its_words() {
+async fn invalid_values_are_rejected_with_notions_messages() {
     let options = SandboxOptions { template: Template::Full, ..SandboxOptions::default() };
     let harness = Harness::with(SandboxOptions { rate_per_minute: None, ..options }).await;
     harness.handle.add_column(super::DATA_SOURCE_ID, "Tags", "multi_select").unwrap();
@@ -107,7 +107,7 @@ async fn values_that_notion_refuses_are_refused_in_its_words() {
 }
 
 #[tokio::test]
-async fn a_page_takes_no_more_blocks_than_notion() {
+async fn a_page_has_notions_block_limit() {
     let harness = Harness::start().await;
     let leaf = json!({ "type": "paragraph", "paragraph": { "rich_text": [] } });
     let full =
@@ -123,7 +123,7 @@ async fn a_page_takes_no_more_blocks_than_notion() {
 }
 
 #[tokio::test]
-async fn a_query_that_does_not_fit_the_columns_is_refused() {
+async fn a_query_that_does_not_match_the_columns_is_rejected() {
     let harness = Harness::start().await;
     for (body, message) in [
         (
@@ -147,7 +147,7 @@ async fn a_query_that_does_not_fit_the_columns_is_refused() {
 }
 
 #[tokio::test]
-async fn beyond_the_rate_every_call_is_told_to_wait() {
+async fn calls_over_the_rate_limit_get_429_with_retry_after() {
     let harness = Harness::with(SandboxOptions { rate_per_minute: Some(2), ..Default::default() }).await;
     assert_eq!(harness.get("/v1/users/me").await.status, 200);
     // A call that fails counts too; the control API and the table do not.
@@ -164,7 +164,7 @@ async fn beyond_the_rate_every_call_is_told_to_wait() {
 }
 
 #[tokio::test]
-async fn a_full_sandbox_refuses_more_pages() {
+async fn a_full_sandbox_rejects_more_pages() {
     let harness = Harness::with(SandboxOptions { pages_max: 1, ..Default::default() }).await;
     harness.create_titled("evt_1").await;
     harness.create(&titled("evt_2")).await.is_error(400, "validation_error", "The sandbox is full");

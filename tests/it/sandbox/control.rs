@@ -1,4 +1,4 @@
-//! Another process can drive the sandbox over HTTP as the handle does within one.
+//! The HTTP control API offers other processes what the handle offers within one.
 
 use super::Harness;
 use notion_sandbox::DATA_SOURCE_ID;
@@ -15,7 +15,7 @@ async fn control(harness: &Harness, method: Method, path: &str, body: Option<Val
 }
 
 #[tokio::test]
-async fn faults_are_set_listed_and_lifted() {
+async fn faults_are_set_listed_and_removed() {
     let harness = Harness::start().await;
     let rule = json!({ "kind": "slow", "delay_ms": 1, "route": "create", "times": null, "probability": 0.5 });
     let (status, rules) = control(&harness, Method::POST, "faults", Some(rule.clone())).await;
@@ -33,7 +33,7 @@ async fn faults_are_set_listed_and_lifted() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_with_what_it_waits_for_or_with_its_time() {
+async fn a_wait_ends_with_its_condition_or_its_timeout() {
     let harness = Harness::start().await;
     let (created, waited) = tokio::join!(
         harness.create_titled("evt_1"),

@@ -1,4 +1,4 @@
-//! The sandbox misbehaves as it was told, and says truthfully afterwards what was written.
+//! The sandbox injects the configured faults, and reports truthfully afterwards what was written.
 
 use super::{Harness, new_page, titled};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
@@ -7,7 +7,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn errors_before_the_write_leave_nothing_behind() {
+async fn an_error_before_the_write_writes_nothing() {
     let harness = Harness::start().await;
     for (fault, status, code) in [
         (Fault::RateLimited { retry_after: Some(7), blocked: false }, 429, "rate_limited"),
@@ -34,7 +34,7 @@ async fn errors_before_the_write_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_integration_that_is_shut_out_is_told_so() {
+async fn a_blocked_integration_gets_the_reason() {
     let harness = Harness::start().await;
     let fault = Fault::RateLimited { retry_after: None, blocked: true };
     harness.handle.fault(FaultRule::once(fault)).unwrap();
@@ -43,7 +43,7 @@ async fn an_integration_that_is_shut_out_is_told_so() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_shared_cannot_be_found() {
+async fn an_unshared_database_cannot_be_found() {
     let harness = Harness::start().await;
     harness.handle.fault(FaultRule::always(Fault::Unshared)).unwrap();
     let message = format!("Could not find data source with ID: {DATA_SOURCE_ID}");
@@ -54,7 +54,7 @@ async fn what_is_no_longer_shared_cannot_be_found() {
 }
 
 #[tokio::test]
-async fn an_error_after_the_write_hides_a_page_that_is_there() {
+async fn an_error_after_the_write_leaves_a_page() {
     let harness = Harness::start().await;
     for status in [500, 503] {
         harness.handle.fault(FaultRule::once(Fault::ErrorAfterWrite { status }).on(Route::Create)).unwrap();
@@ -75,7 +75,7 @@ async fn a_503_may_name_the_page_that_was_written() {
 }
 
 #[tokio::test]
-async fn the_edge_answers_in_html() {
+async fn the_edge_responds_with_html() {
     let harness = Harness::start().await;
     harness.handle.fault(FaultRule::once(Fault::Html)).unwrap();
     let response = harness.request(Method::GET, "/v1/users/me").send().await.unwrap();
@@ -85,7 +85,7 @@ async fn the_edge_answers_in_html() {
 }
 
 #[tokio::test]
-async fn a_dropped_connection_brings_no_answer_and_perhaps_a_page() {
+async fn a_dropped_connection_may_leave_a_page() {
     let harness = Harness::start().await;
     for (fault, pages) in [(Fault::Drop, 0), (Fault::DropAfterWrite, 1)] {
         harness.handle.fault(FaultRule::once(fault)).unwrap();
@@ -111,14 +111,14 @@ async fn a_write_can_land_long_after_its_connection_was_lost() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_comes_late_and_its_write_at_once() {
+async fn a_slow_response_is_late_but_its_write_is_immediate() {
     let harness = Harness::start().await;
     harness.handle.fault(FaultRule::once(Fault::Slow { delay_ms: 600_000 }).on(Route::Create)).unwrap();
     let request = harness.request(Method::POST, "/v1/pages").json(&new_page(&titled("evt_1")));
     let stalled = tokio::spawn(request.send());
     harness.until(|sandbox| sandbox.page_count() == 1 && sandbox.requests_under_way() == 1).await;
     stalled.abort();
-    // A client that leaves is no longer under way.
+    // A client that disconnects is no longer under way.
     harness.until(|sandbox| sandbox.requests_under_way() == 0).await;
 
     harness.handle.fault(FaultRule::once(Fault::Slow { delay_ms: 30 })).unwrap();
@@ -138,12 +138,12 @@ async fn a_new_page_may_be_hidden_from_queries_for_a_while() {
     harness.create_titled("evt_2").await;
     let deadline = Instant::now() + Duration::from_secs(10);
     while harness.count_titled("evt_2").await == 0 {
-        assert!(Instant::now() < deadline, "the page never shows up");
+        assert!(Instant::now() < deadline, "the page never becomes visible");
     }
 }
 
 #[tokio::test]
-async fn the_peak_tells_how_many_requests_ran_at_once() {
+async fn the_peak_counts_concurrent_requests() {
     let harness = Harness::start().await;
     harness.handle.fault(FaultRule::once(Fault::Slow { delay_ms: 600_000 }).times(3)).unwrap();
     let requests: Vec<_> =
@@ -156,7 +156,7 @@ async fn the_peak_tells_how_many_requests_ran_at_once() {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_no_delay() {
+async fn a_shutdown_does_not_wait_for_delayed_responses() {
     let harness = Harness::start().await;
     harness.handle.fault(FaultRule::once(Fault::Slow { delay_ms: 600_000 }).on(Route::Me)).unwrap();
     harness

@@ -1,4 +1,4 @@
-//! What a sandbox with a journal holds outlives it, and a crash costs no more than the last line.
+//! A journal outlives its sandbox, and a crash costs at most the last line.
 
 use super::{Harness, titled};
 use notion_sandbox::{DATA_SOURCE_ID, JournalError, Sandbox, SandboxError, SandboxOptions};
@@ -12,7 +12,7 @@ fn options(journal: &Path) -> SandboxOptions {
     SandboxOptions { journal: Some(journal.to_owned()), ..SandboxOptions::default() }
 }
 
-/// A journal that a sandbox with two pages, one of them in the trash, and a new column left behind.
+/// A journal of a sandbox with two pages, one of them in the trash, and a new column.
 async fn left_behind(folder: &tempfile::TempDir) -> PathBuf {
     let path = folder.path().join("kept").join("notion.jsonl");
     let harness = Harness::with(options(&path)).await;
@@ -25,7 +25,7 @@ async fn left_behind(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 #[tokio::test]
-async fn everything_is_there_after_a_restart() {
+async fn everything_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = left_behind(&folder).await;
     let harness = Harness::with(options(&path)).await;
@@ -39,7 +39,7 @@ async fn everything_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_torn_last_line_is_left_out_and_what_follows_is_kept() {
+async fn an_incomplete_last_line_is_dropped_and_later_lines_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = left_behind(&folder).await;
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"page\":{\"id\":\"0").unwrap();
@@ -51,7 +51,7 @@ async fn a_torn_last_line_is_left_out_and_what_follows_is_kept() {
 }
 
 #[tokio::test]
-async fn damage_further_up_stops_the_start_and_names_the_line() {
+async fn a_damaged_earlier_line_prevents_the_start_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = left_behind(&folder).await;
     let whole = std::fs::read_to_string(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The Notion sandbox keeps its own rules; seen through real HTTP, as our client sees it.
+//! The Notion sandbox over real HTTP, as our client sees it.
 
 mod calls;
 mod checks;
@@ -58,12 +58,12 @@ impl Harness {
         Answer::of(self.request(Method::PATCH, path).json(body)).await
     }
 
-    /// Makes a page with these properties in the first table.
+    /// Creates a page with these properties in the first table.
     async fn create(&self, properties: &Value) -> Answer {
         self.post("/v1/pages", &new_page(properties)).await
     }
 
-    /// Makes a page with this title and returns its id.
+    /// Creates a page with this title and returns its id.
     async fn create_titled(&self, title: &str) -> String {
         let answer = self.create(&titled(title)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -74,22 +74,22 @@ impl Harness {
         self.post(&format!("/v1/data_sources/{DATA_SOURCE_ID}/query"), body).await
     }
 
-    /// How many pages bear this title, by a query.
+    /// How many pages have this title, by a query.
     async fn count_titled(&self, title: &str) -> usize {
         let filter = json!({ "property": "EventId", "title": { "equals": title } });
         let answer = self.query(&json!({ "filter": filter })).await;
         answer.body["results"].as_array().expect("results").len()
     }
 
-    /// Waits until the condition holds, and not for ever.
+    /// Waits until the condition holds, with a timeout.
     async fn until(&self, condition: impl Fn(&SandboxHandle) -> bool) {
         tokio::time::timeout(Duration::from_secs(10), self.handle.until(condition))
             .await
-            .expect("the condition comes to hold");
+            .expect("the condition holds in time");
     }
 }
 
-/// An answer, read whole.
+/// A response, fully read.
 struct Answer {
     status: StatusCode,
     headers: reqwest::header::HeaderMap,
@@ -107,7 +107,7 @@ impl Answer {
         self.body[key].as_str().unwrap_or_default()
     }
 
-    /// That this is the error, in Notion's form.
+    /// Asserts that this is the error, in Notion's format.
     fn is_error(&self, status: u16, code: &str, message: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         assert_eq!(self.text("object"), "error");

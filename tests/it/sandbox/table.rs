@@ -1,4 +1,4 @@
-//! A person sees the tables in a browser, and nothing that was written can act there.
+//! The tables in a browser: visible to users, and safe against hostile content.
 
 use super::Harness;
 use notion_sandbox::Template;
@@ -15,7 +15,7 @@ async fn seen(harness: &Harness, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn whatever_was_written_is_escaped() {
+async fn content_is_escaped() {
     let harness = Harness::start().await;
     let text = json!([{ "text": { "content": ATTACK } }]);
     let paragraph = json!({ "type": "paragraph", "paragraph": { "rich_text": text } });
@@ -41,7 +41,7 @@ async fn whatever_was_written_is_escaped() {
 }
 
 #[tokio::test]
-async fn the_table_shows_the_newest_rows_and_marks_the_trash() {
+async fn the_table_lists_the_newest_rows_and_marks_trashed_ones() {
     let harness = Harness::start().await;
     let (_, empty) = seen(&harness, "/").await;
     assert!(empty.contains("No pages yet"));
@@ -69,11 +69,11 @@ async fn several_databases_have_a_page_each() {
 }
 
 #[tokio::test]
-async fn a_foreign_page_or_name_sees_nothing() {
+async fn a_cross_site_request_or_unknown_host_gets_403() {
     let harness = Harness::start().await;
     for path in ["/", "/_sandbox/pages", "/v1/users/me"] {
-        let of_stranger = harness.http.get(harness.url(path)).header("host", "evil.example");
-        assert_eq!(of_stranger.send().await.unwrap().status(), 403, "{path}");
+        let cross_site = harness.http.get(harness.url(path)).header("host", "evil.example");
+        assert_eq!(cross_site.send().await.unwrap().status(), 403, "{path}");
         let of_page = harness.http.get(harness.url(path)).header("origin", "https://evil.example");
         assert_eq!(of_page.send().await.unwrap().status(), 403, "{path}");
     }

@@ -1,21 +1,21 @@
-//! The end of a run: the queue drains, dead processes are forgotten, and the replicas end in order.
+//! The end of a run: the queue drains, dead processes are removed, and the replicas stop in order.
 
 use super::Assessment;
 use crate::rows;
 use crate::world::END_MAX;
 use std::time::{Duration, Instant};
 
-/// How long the queue may take to drain: the longest wait after a refusal that the operator must fix, a
+/// How long the queue may take to drain: the longest wait after an error that the operator must fix, a
 /// rescue, the settle time and some retries.
 const DRAIN_MAX: Duration = Duration::from_mins(3);
 
-/// What a call to a Notion with a rate limit may take in a drain.
+/// What a call to a rate-limited Notion may take in a drain.
 const LIMITED_CALL: Duration = Duration::from_millis(700);
 
-/// How long the last dead processes may take to be forgotten.
+/// How long the removal of the last dead processes may take.
 const RESCUE_MAX: Duration = Duration::from_secs(25);
 
-const LOOK: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(200);
 
 impl Assessment<'_> {
     /// Waits until nothing is pending or running; returns how long that took.
@@ -23,7 +23,7 @@ impl Assessment<'_> {
         let began = Instant::now();
         let mut bound = None;
         loop {
-            // A Postgres that was killed last may still be coming up.
+            // A Postgres that was killed last may still be starting.
             let count = rows::unfinished(&self.world.database).await;
             if let Ok(count) = count {
                 let calls = u32::try_from(count).unwrap_or(u32::MAX);
@@ -33,14 +33,14 @@ impl Assessment<'_> {
                     return Ok(began.elapsed());
                 }
             } else if began.elapsed() > self.options().bound(DRAIN_MAX) {
-                self.watch.breach("Postgres did not come back", vec![format!("{:?}", count.err())]);
+                self.observer.breach("Postgres did not come back", vec![format!("{:?}", count.err())]);
                 return Ok(began.elapsed());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Waits until two workers are left and no lease.
+    /// Waits until two workers and no lease are left.
     pub(super) async fn wait_for_rescues(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
@@ -50,14 +50,14 @@ impl Assessment<'_> {
             }
             if began.elapsed() > self.options().bound(RESCUE_MAX) {
                 let evidence = vec![format!("{workers} workers, {leases} leases; there should be 2 and 0")];
-                self.watch.breach("dead processes were not forgotten", evidence);
+                self.observer.breach("dead processes were not removed", evidence);
                 return Ok(());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Ends both replicas: each ends well after SIGTERM, and nothing is left.
+    /// Stops both replicas: each exits cleanly after SIGTERM, and nothing is left.
     pub(super) async fn check_shutdown(&self) -> anyhow::Result<()> {
         for replica in &self.world.replicas {
             let mut process = replica.process.lock().await;
@@ -65,14 +65,14 @@ impl Assessment<'_> {
                 Some(status) if status.success() => {}
                 ended => {
                     let evidence = vec![format!("{}: {ended:?}", process.label)];
-                    self.watch.breach("a replica did not end well after SIGTERM", evidence);
+                    self.observer.breach("a replica did not exit cleanly after SIGTERM", evidence);
                 }
             }
         }
         let (workers, leases) = rows::workers_and_leases(&self.world.database).await?;
         if workers + leases > 0 {
             let evidence = vec![format!("{workers} workers and {leases} leases are left")];
-            self.watch.breach("the replicas left something behind", evidence);
+            self.observer.breach("the replicas left workers or leases behind", evidence);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What is stored: each event as it was sent, and each execution at its end.
+//! The stored data: each event as it was sent, and each execution in its final state.
 
 use super::Assessment;
 use crate::Mode;
@@ -7,14 +7,14 @@ use crate::world::SECRET;
 use eventbridge::sources::stripe;
 use std::collections::BTreeMap;
 
-/// Whether the signature still fits the body.
+/// Whether the signature is valid for the body.
 fn is_verifiable(event: &StoredEvent) -> bool {
     let time = event.signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()?.parse().ok());
     time.is_some_and(|time| stripe::sign(SECRET, &event.payload, time) == event.signature)
 }
 
 impl Assessment<'_> {
-    /// Each event that was answered 200 is there once, as it was sent; and no other.
+    /// Each event that was answered 200 is stored once and unchanged, and no other.
     pub(super) async fn check_events(&self) -> anyhow::Result<()> {
         let events = rows::events(&self.world.database).await?;
         let mut stored: BTreeMap<&str, Vec<&StoredEvent>> = BTreeMap::new();
@@ -26,7 +26,7 @@ impl Assessment<'_> {
             let answers = answers.get(&event.id).copied().unwrap_or_default();
             let found = stored.remove(event.id.as_str()).unwrap_or_default();
             match found.as_slice() {
-                [] if answers.taken > 0 => {
+                [] if answers.accepted > 0 => {
                     self.breach("an event answered 200 is lost", &event.id, &[]).await;
                 }
                 [] => {}
@@ -46,7 +46,7 @@ impl Assessment<'_> {
             }
             if answers.new > 1 {
                 let count = format!("{} times", answers.new);
-                self.breach("an event was told to be new more than once", &event.id, &[count]).await;
+                self.breach("an event was reported as new more than once", &event.id, &[count]).await;
             }
         }
         for id in stored.into_keys() {
@@ -55,7 +55,7 @@ impl Assessment<'_> {
         Ok(())
     }
 
-    /// Each execution came to an end, and to a good one.
+    /// Each execution has finished, and successfully.
     pub(super) async fn check_executions(&self) -> anyhow::Result<Vec<Execution>> {
         let executions = rows::executions(&self.world.database).await?;
         for execution in &executions {
@@ -65,9 +65,9 @@ impl Assessment<'_> {
                 ("success", Mode::Event) => continue,
                 ("success" | "superseded", Mode::Object) if is_snapshot => continue,
                 ("skipped", Mode::Object) if !is_snapshot => continue,
-                ("pending" | "running", _) => "an execution never came to an end",
+                ("pending" | "running", _) => "an execution never finished",
                 ("failed", _) => "an execution failed",
-                _ => "an execution ended otherwise than it should",
+                _ => "an execution ended in an unexpected state",
             };
             let state = format!(
                 "{} after {} attempts and {} crashes: {}",

@@ -26,18 +26,18 @@ impl Assessment<'_> {
         let crashed = rows::crashed(&self.world.database).await?;
         println!("events        {} sent in {} requests", self.plan.events.len(), sent.requests);
         println!(
-            "answers       {} taken, {} of them duplicates; {} rejected with 503, {} unanswered",
-            sent.taken, sent.duplicates, sent.turned_away, sent.unanswered
+            "answers       {} accepted, {} of them duplicates; {} shed with 503, {} unanswered",
+            sent.accepted, sent.duplicates, sent.shed, sent.unanswered
         );
-        println!("taken after   {}", quantiles(self.ledger.waits()));
+        println!("accepted in   {}", quantiles(self.ledger.waits()));
         println!("injected      {}", listed(&chaos.injected));
-        println!("              {} starts failed without Postgres", self.watch.failed_starts());
+        println!("              {} starts failed without Postgres", self.observer.failed_starts());
         println!("faults        {}", listed(&chaos.notion_faults));
-        println!("calls         {} to Notion", self.watch.calls().len());
+        println!("calls         {} to Notion", self.observer.calls().len());
         println!("executions    {}; {crashed} lost a worker", listed(&statuses));
         println!("attempts      {}", listed(&attempts.into_iter().collect()));
         println!("pages         {} and {trashed} in the trash", pages.len() - trashed);
-        println!("early writes  {}", self.watch.early_writes().len());
+        println!("early writes  {}", self.observer.early_writes().len());
         println!("drained in    {:.1} s", drain.as_secs_f64());
         let with_leases: Vec<_> = chaos.rescues.iter().filter(|rescue| rescue.had_leases).copied().collect();
         println!("rescues       {}", timed(took(&chaos.rescues)));
@@ -58,7 +58,7 @@ fn took(rescues: &[Rescue]) -> Vec<Duration> {
     rescues.iter().map(|rescue| rescue.took).collect()
 }
 
-/// How long events took until they were taken.
+/// How long it took until events were accepted.
 fn quantiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
@@ -66,7 +66,7 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     format!("median {:.1?}, 95th {:.1?}, 99th {:.1?}, worst {worst:.1?}", at(50), at(95), at(99))
 }
 
-/// Median and worst, by the clock.
+/// Median and maximum, as durations.
 fn timed(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();

@@ -9,12 +9,12 @@ impl Assessment<'_> {
     pub(super) async fn check_lease_record(&self) -> anyhow::Result<()> {
         let breaches = rows::breaches(&self.world.database).await?;
         for (what, execution, detail) in breaches {
-            self.watch.breach(&what, vec![format!("execution {execution}: {detail}")]);
+            self.observer.breach(&what, vec![format!("execution {execution}: {detail}")]);
         }
         let unknown = rows::attempts_without_a_lease(&self.world.database).await?;
         for (execution, fence) in unknown {
             let evidence = vec![format!("execution {execution}, fence {fence}")];
-            self.watch.breach("an attempt was recorded under a lease that was never given out", evidence);
+            self.observer.breach("an attempt was recorded under a lease that was never granted", evidence);
         }
         Ok(())
     }
@@ -24,7 +24,7 @@ impl Assessment<'_> {
         const SLACK: Duration = Duration::from_millis(250);
         for Overlap { event_id, lane, fence, overlap } in rows::overlaps(&self.world.database, SLACK).await? {
             let overlap = format!("lane {lane}, fence {fence}: overlaps the one before by {overlap}");
-            self.breach("two ran at once in a lane", &event_id, &[overlap]).await;
+            self.breach("two executions of a lane ran at once", &event_id, &[overlap]).await;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The assessment of a run: waits until the queue has drained, ends the replicas, and compares what is left
-//! with the promises.
+//! The assessment of a run: waits until the queue has drained, stops the replicas, and compares the final
+//! state with the promises.
 
 mod drain;
 mod events;
@@ -10,29 +10,29 @@ mod pages;
 use crate::Options;
 use crate::chaos::Report;
 use crate::load::{Ledger, Plan};
+use crate::observer::Observer;
 use crate::rows;
-use crate::watch::Watch;
 use crate::world::{LATE_MS_MAX, World};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The lines of evidence of one kind that are shown.
+/// How many lines of evidence of one kind are printed.
 const LINES_MAX: usize = 12;
 
 /// Drains, checks, prints, and returns the exit code.
 pub async fn assess(
     world: &World,
-    watch: Watch,
+    observer: Observer,
     ledger: &Ledger,
     plan: &Plan,
     chaos: &Report,
 ) -> anyhow::Result<ExitCode> {
-    let assessment = Assessment { world, watch: &watch, ledger, plan };
+    let assessment = Assessment { world, observer: &observer, ledger, plan };
     let drain = assessment.wait_for_drain().await?;
-    // What was sent last may still land.
+    // A write that was sent last may still land.
     tokio::time::sleep(Duration::from_millis(LATE_MS_MAX)).await;
     assessment.wait_for_rescues().await?;
-    assessment.watch.stop().await;
+    assessment.observer.stop().await;
     assessment.check_shutdown().await?;
 
     assessment.check_lease_record().await?;
@@ -43,8 +43,8 @@ pub async fn assess(
     assessment.check_rate_limit();
     let injected = |name: &str| chaos.injected.get(name).copied().unwrap_or_default();
     let kills = injected("kill -9 of a replica") + injected("kill -9 of Postgres");
-    if kills < world.options.kills_wanted() {
-        watch.breach("too few kills for the run to count", vec![format!("{kills}")]);
+    if kills < world.options.kills_required() {
+        observer.breach("too few kills for a valid run", vec![format!("{kills}")]);
     }
     assessment.print_figures(chaos, drain, &executions).await?;
     Ok(assessment.print_result())
@@ -52,7 +52,7 @@ pub async fn assess(
 
 struct Assessment<'a> {
     world: &'a World,
-    watch: &'a Watch,
+    observer: &'a Observer,
     ledger: &'a Ledger,
     plan: &'a Plan,
 }
@@ -62,22 +62,22 @@ impl Assessment<'_> {
         &self.world.options
     }
 
-    /// Notes a breach with all that is known of the event or object.
+    /// Records a breach with everything known about the event or object.
     async fn breach(&self, what: &str, key: &str, details: &[String]) {
-        if self.watch.is_shown(what) {
-            return self.watch.breach(what, Vec::new());
+        if self.observer.is_shown(what) {
+            return self.observer.breach(what, Vec::new());
         }
         let mut evidence = vec![key.to_owned()];
         evidence.extend_from_slice(details);
         let attempts = rows::attempts_about(&self.world.database, key).await;
         evidence.extend(attempts.unwrap_or_default());
-        evidence.extend(self.watch.calls_about(key));
+        evidence.extend(self.observer.calls_about(key));
         evidence.extend(self.world.logged(key, LINES_MAX));
-        self.watch.breach(what, evidence);
+        self.observer.breach(what, evidence);
     }
 
     fn print_result(&self) -> ExitCode {
-        let breaches = self.watch.breaches();
+        let breaches = self.observer.breaches();
         if let Some(hole) = self.options().sabotage.filter(|_| self.options().expect_breach) {
             let found: Vec<_> =
                 breaches.iter().map(|(what, breach)| format!("{what} ({})", breach.count)).collect();

@@ -1,4 +1,4 @@
-//! What the pages show: one for each key, as it should be.
+//! The content of the pages: one for each key, as expected.
 
 use super::Assessment;
 use crate::Mode;
@@ -8,7 +8,7 @@ use notion_sandbox::SandboxPage;
 use std::collections::BTreeMap;
 
 impl Assessment<'_> {
-    /// Each event (or object) has one page, which shows what it should.
+    /// Each event (or object) has one page with the expected content.
     pub(super) async fn check_pages(&self, executions: &[Execution]) -> anyhow::Result<()> {
         let column = match self.options().mode {
             Mode::Event => "EventId",
@@ -19,12 +19,12 @@ impl Assessment<'_> {
         for page in pages.iter().filter(|page| !page.in_trash) {
             by_key.entry(page.text(column).unwrap_or_default()).or_default().push(page);
         }
-        for (key, wanted) in self.wanted() {
+        for (key, expected) in self.expected() {
             let found = by_key.remove(key).unwrap_or_default();
             match found.as_slice() {
                 [] => self.breach("a page is missing", key, &[]).await,
                 [page] => {
-                    if let Some(wrong) = wrong_cell(page, wanted) {
+                    if let Some(wrong) = wrong_cell(page, expected) {
                         self.breach("a page does not show what it should", key, &[wrong]).await;
                     }
                     let known = executions.iter().filter(|execution| execution.event_id == key);
@@ -37,7 +37,7 @@ impl Assessment<'_> {
                 }
                 several => {
                     let ids: Vec<_> = several.iter().map(|page| format!("page {}", page.id)).collect();
-                    self.breach("a page is doubled", key, &ids).await;
+                    self.breach("an object or event has a second page", key, &ids).await;
                 }
             }
         }
@@ -47,13 +47,13 @@ impl Assessment<'_> {
         Ok(())
     }
 
-    /// The keys that have a page, and what it shows.
-    fn wanted(&self) -> Vec<(&str, &Cells)> {
+    /// The keys that must have a page, and its content.
+    fn expected(&self) -> Vec<(&str, &Cells)> {
         let answers = self.ledger.answers();
         match self.options().mode {
             Mode::Event => {
-                let taken = |id: &str| answers.get(id).is_some_and(|answers| answers.taken > 0);
-                let events = self.plan.events.iter().filter(|event| taken(&event.id));
+                let accepted = |id: &str| answers.get(id).is_some_and(|answers| answers.accepted > 0);
+                let events = self.plan.events.iter().filter(|event| accepted(&event.id));
                 events.map(|event| (event.id.as_str(), &event.cells)).collect()
             }
             Mode::Object => self.plan.objects.iter().map(|(id, cells)| (id.as_str(), cells)).collect(),
@@ -65,22 +65,22 @@ impl Assessment<'_> {
         if !self.options().limited {
             return;
         }
-        for call in self.watch.calls().into_iter().filter(|call| call.status == Some(429)) {
-            self.watch
+        for call in self.observer.calls().into_iter().filter(|call| call.status == Some(429)) {
+            self.observer
                 .breach("Notion's rate limit was exceeded", vec![format!("{} {:?}", call.line, call.key)]);
         }
     }
 }
 
-/// The first cell that is not as wanted. Numbers are compared as such.
-fn wrong_cell(page: &SandboxPage, wanted: &Cells) -> Option<String> {
-    wanted.iter().find_map(|(column, wanted)| {
+/// The first cell that differs from the expected one. Numbers are compared as numbers.
+fn wrong_cell(page: &SandboxPage, expected: &Cells) -> Option<String> {
+    expected.iter().find_map(|(column, expected)| {
         let found = page.text(column);
         let number = |text: &str| text.parse::<f64>().ok();
-        let same = match (found.and_then(number), number(wanted)) {
-            (Some(found), Some(wanted)) => found.total_cmp(&wanted).is_eq(),
-            _ => found == Some(wanted),
+        let same = match (found.and_then(number), number(expected)) {
+            (Some(found), Some(expected)) => found.total_cmp(&expected).is_eq(),
+            _ => found == Some(expected),
         };
-        (!same).then(|| format!("{column} should be {wanted:?} and is {found:?}"))
+        (!same).then(|| format!("{column} should be {expected:?} and is {found:?}"))
     })
 }

@@ -1,4 +1,4 @@
-//! The attackers. Each visits again and again in its own way, and knows no secret.
+//! The attackers. Each connects repeatedly in its own way, and knows no secret.
 
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
@@ -12,25 +12,25 @@ use tokio::time::timeout;
 pub struct Attacker {
     /// What it does.
     pub name: &'static str,
-    /// How many there are at once.
+    /// How many run at once.
     pub count: usize,
-    /// How many replicas they visit.
+    /// How many replicas they attack.
     pub replicas: usize,
-    /// One visit, and what came of it.
+    /// One visit, and its outcome.
     pub visit: fn(SocketAddr) -> BoxFuture<'static, String>,
 }
 
-/// All of them. Together they open fewer files than a process usually may.
+/// All attackers. Together they open fewer files than the usual limit of a process.
 pub const ALL: &[Attacker] = &[
-    // More than there is room for.
-    Attacker { name: "says nothing", count: 820, replicas: 1, visit: |to| Box::pin(says_nothing(to)) },
+    // More than the connection limit.
+    Attacker { name: "says nothing", count: 820, replicas: 1, visit: |to| Box::pin(silent(to)) },
     Attacker {
         name: "sends its head by the byte",
         count: 20,
         replicas: 2,
         visit: |to| Box::pin(slow_head(to)),
     },
-    // As many as the memory for bodies has room for in both replicas, and some more.
+    // As many as fill the body budgets of both replicas, and some more.
     Attacker { name: "sends most of 2 MiB", count: 56, replicas: 2, visit: |to| Box::pin(slow_body(to)) },
     Attacker { name: "reads no answer", count: 10, replicas: 2, visit: |to| Box::pin(reads_nothing(to)) },
     Attacker { name: "sends no signature", count: 8, replicas: 2, visit: |to| Box::pin(unsigned(to)) },
@@ -46,7 +46,7 @@ pub const ALL: &[Attacker] = &[
     },
 ];
 
-/// The time between two pieces of one who is slow.
+/// The pause of a slow client between two pieces.
 const SLOWLY: Duration = Duration::from_millis(250);
 
 /// How long an attacker waits for anything.
@@ -54,13 +54,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const MIB: usize = 1024 * 1024;
 
-async fn says_nothing(to: SocketAddr) -> String {
-    let Ok(mut stream) = TcpStream::connect(to).await else { return not_let_in().await };
+async fn silent(to: SocketAddr) -> String {
+    let Ok(mut stream) = TcpStream::connect(to).await else { return refused_connection().await };
     outcome(&mut stream).await
 }
 
 async fn slow_head(to: SocketAddr) -> String {
-    let Ok(mut stream) = TcpStream::connect(to).await else { return not_let_in().await };
+    let Ok(mut stream) = TcpStream::connect(to).await else { return refused_connection().await };
     for byte in b"POST /api/v1/webhooks/stripe HTTP/1.1\r\nhost: a\r\nx-header: ".iter().chain(&[b'x'; 999]) {
         if stream.write_all(&[*byte]).await.is_err() {
             break;
@@ -73,7 +73,7 @@ async fn slow_head(to: SocketAddr) -> String {
 }
 
 async fn slow_body(to: SocketAddr) -> String {
-    let Ok(mut stream) = TcpStream::connect(to).await else { return not_let_in().await };
+    let Ok(mut stream) = TcpStream::connect(to).await else { return refused_connection().await };
     let head = head(2 * MIB, &signature());
     let most = vec![b' '; 2 * MIB - 1000];
     if stream.write_all(head.as_bytes()).await.is_err() || stream.write_all(&most).await.is_err() {
@@ -91,7 +91,7 @@ async fn slow_body(to: SocketAddr) -> String {
 }
 
 async fn reads_nothing(to: SocketAddr) -> String {
-    let Ok(mut stream) = TcpStream::connect(to).await else { return not_let_in().await };
+    let Ok(mut stream) = TcpStream::connect(to).await else { return refused_connection().await };
     let requests = "GET /assets/nothing HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1000);
     let sending = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
     match timeout(PATIENCE, sending).await {
@@ -138,20 +138,20 @@ fn head(length: usize, more: &str) -> String {
     )
 }
 
-/// One that has the form and the time of Stripe's.
+/// A signature header with Stripe's format and a valid time.
 fn signature() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     format!("stripe-signature: t={now},v1={}\r\n", "0".repeat(64))
 }
 
 async fn ask(to: SocketAddr, request: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(to).await else { return not_let_in().await };
-    // An answer may come in the middle of the request.
+    let Ok(mut stream) = TcpStream::connect(to).await else { return refused_connection().await };
+    // A response may arrive before the whole request is sent.
     let _sent = timeout(PATIENCE, stream.write_all(request.as_bytes())).await;
     outcome(&mut stream).await
 }
 
-/// The status that was answered, or what else became of the connection.
+/// The response status, or else how the connection ended.
 async fn outcome(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let reading = async {
@@ -171,8 +171,8 @@ async fn outcome(stream: &mut TcpStream) -> String {
     }
 }
 
-/// There is no use in knocking again at once.
-async fn not_let_in() -> String {
+/// An immediate new attempt would be useless.
+async fn refused_connection() -> String {
     tokio::time::sleep(SLOWLY).await;
     "not let in".to_owned()
 }

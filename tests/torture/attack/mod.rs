@@ -1,14 +1,14 @@
-//! Attackers without a key or a secret visit both replicas while honest senders continue. With `--attack`
-//! nothing is killed. All requests go to loopback, over a bounded number of connections.
+//! Attackers without a key or a secret connect to both replicas while honest senders continue. With
+//! `--attack` nothing is killed. All requests go to loopback, over a bounded number of connections.
 //!
-//! The honest events are checked as in every run. Besides, no replica may end, grow without a bound or let
-//! attackers fill its log, and no honest sender may wait for long.
+//! The honest events are checked as in every run. In addition, no replica may exit, grow without a bound
+//! or let attackers fill its log, and no honest sender may wait for long.
 
 mod attackers;
 
 use crate::chaos::Report;
 use crate::load::Ledger;
-use crate::watch::Watch;
+use crate::observer::Observer;
 use crate::world::{Replica, World};
 use anyhow::Context;
 use attackers::Attacker;
@@ -19,32 +19,32 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// What a replica may take at most: twice what its connections and bodies may hold, and itself.
+/// The memory limit of a replica: twice its connection and body budgets, plus a base.
 const MEMORY_KIB_MAX: u64 = 400 * 1024;
 
-/// The longest that an honest sender may need until its event is taken, sent again as often as needed.
+/// The longest time until an honest event may be accepted, with as many tries as needed.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long the replicas may take to come to work, and the time between two looks.
+/// How long the replicas may take to start, and the poll interval.
 const START_MAX: Duration = Duration::from_mins(2);
-const LOOK: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 
-/// The lines per second that a replica may log about attackers: one for each of two matters, and some
+/// The lines per second that a replica may log about attackers: one for each of two subjects, and some
 /// slack.
 const LINES_PER_SECOND_MAX: u64 = 4;
 
 /// How often each attack had which outcome.
 pub type Outcomes = BTreeMap<&'static str, BTreeMap<String, u64>>;
 
-/// Attacks for as long as the run takes, and prints the outcomes.
-pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
+/// Attacks during the whole run, and prints the outcomes.
+pub async fn run(world: &Arc<World>, observer: &Observer) -> anyhow::Result<Report> {
     let listening = async {
         for replica in &world.replicas {
             until_ready(replica).await?;
         }
         anyhow::Ok(())
     };
-    tokio::time::timeout(START_MAX, listening).await.context("the replicas do not come to work")??;
+    tokio::time::timeout(START_MAX, listening).await.context("the replicas do not become ready")??;
     let before = labels(world).await;
     let tally = Arc::new(Mutex::new(Outcomes::new()));
     let stop = CancellationToken::new();
@@ -52,7 +52,7 @@ pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
     for attacker in attackers::ALL {
         for number in 0..attacker.count {
             let Some(replica) = world.replicas.get(number % attacker.replicas) else { continue };
-            attacking.spawn(visit_again_and_again(*attacker, replica.clone(), tally.clone(), stop.clone()));
+            attacking.spawn(visit_repeatedly(*attacker, replica.clone(), tally.clone(), stop.clone()));
         }
     }
     tokio::time::sleep(world.options.duration()).await;
@@ -66,33 +66,33 @@ pub async fn run(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Report> {
         println!("attack        {attack}: {}", outcomes.join(", "));
     }
     if labels(world).await != before {
-        watch.breach("a replica ended under attack", labels(world).await);
+        observer.breach("a replica ended under attack", labels(world).await);
     }
     for replica in &world.replicas {
-        look_at(world, replica, watch).await?;
+        check_replica(world, replica, observer).await?;
     }
     Ok(Report::default())
 }
 
-/// Compares what honest senders experienced with the bounds.
-pub fn assess(world: &World, watch: &Watch, ledger: &Ledger) {
+/// Compares the waits of honest senders with the bounds.
+pub fn assess(world: &World, observer: &Observer, ledger: &Ledger) {
     let worst = ledger.waits().into_iter().max().unwrap_or_default();
     if worst > world.options.bound(WAIT_MAX) {
-        watch.breach("an honest sender was kept out", vec![format!("{worst:.1?}")]);
+        observer.breach("an honest sender was blocked", vec![format!("{worst:.1?}")]);
     }
 }
 
-/// A replica that waits for its database listens already.
+/// A replica listens before its database is ready.
 async fn until_ready(replica: &Replica) -> anyhow::Result<()> {
     let url = format!("http://{}/readyz", replica.address);
     let client = http_client::client(&url.parse()?, Duration::from_secs(5))?;
     while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
     Ok(())
 }
 
-async fn visit_again_and_again(
+async fn visit_repeatedly(
     attacker: Attacker,
     replica: Arc<Replica>,
     tally: Arc<Mutex<Outcomes>>,
@@ -112,8 +112,8 @@ async fn labels(world: &World) -> Vec<String> {
     labels
 }
 
-/// What a replica says of itself, what it takes, and what it wrote.
-async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Result<()> {
+/// A replica's own metrics, its memory, and its log.
+async fn check_replica(world: &World, replica: &Replica, observer: &Observer) -> anyhow::Result<()> {
     let url = format!("http://{}/metrics", replica.address);
     let client = http_client::client(&url.parse()?, Duration::from_secs(30))?;
     let scrape = client.get(&url).send().await?.text().await?;
@@ -123,7 +123,7 @@ async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Res
         (times != "0").then(|| format!("{times} {reason}"))
     });
     let ended = ended.collect::<Vec<_>>().join(", ");
-    let pid = replica.process.lock().await.id().context("a replica does not run")?;
+    let pid = replica.process.lock().await.id().context("a replica is not running")?;
     let status = tokio::fs::read_to_string(format!("/proc/{pid}/status")).await?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next());
     let peak_kib: u64 = peak.context("no VmHWM")?.parse()?;
@@ -134,11 +134,11 @@ async fn look_at(world: &World, replica: &Replica, watch: &Watch) -> anyhow::Res
         peak_kib / 1024
     );
     if peak_kib > MEMORY_KIB_MAX {
-        watch.breach("a replica grew without a bound", vec![format!("{}: {peak_kib} KiB", replica.name)]);
+        observer.breach("a replica grew without a bound", vec![format!("{}: {peak_kib} KiB", replica.name)]);
     }
     let lines_max = LINES_PER_SECOND_MAX * (world.options.seconds() + 5);
     if u64::try_from(of_attackers)? > lines_max {
-        watch.breach("attackers filled the log", vec![format!("{}: {of_attackers} lines", replica.name)]);
+        observer.breach("attackers filled the log", vec![format!("{}: {of_attackers} lines", replica.name)]);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::intervals::wait;
 use super::notion_faults;
 use super::{ProcessFault, Report};
-use crate::watch::Watch;
+use crate::observer::Observer;
 use crate::world::{END_MAX, Process, Replica, World};
 use notion_sandbox::{Fault, FaultRule, Route};
 use rand::RngExt;
@@ -15,20 +15,20 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How many calls in a row are refused.
+/// How many calls in a row are rejected.
 const REFUSALS_MAX: u32 = 5;
 
-/// The supervisor of Postgres gives up after ten restarts of a server that never stayed up for a
-/// minute, starts that failed included.
+/// The supervisor of Postgres stops after ten restarts of a server that never ran for a minute, including
+/// failed starts.
 const POSTGRES_KILLS_IN_A_ROW: u32 = 3;
 const POSTGRES_STEADY: Duration = Duration::from_secs(62);
 
-/// What all kinds of faults share.
+/// The shared state of all kinds of faults.
 pub(super) struct Injector {
     pub(super) world: Arc<World>,
-    pub(super) watch: Watch,
+    pub(super) observer: Observer,
     pub(super) report: Mutex<Report>,
-    /// The rescues that are still waited for.
+    /// The rescues that are still awaited.
     pub(super) rescues: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -41,7 +41,8 @@ impl Injector {
         *self.report().injected.entry(fault).or_default() += 1;
     }
 
-    /// Counts the faults of the mix. Its rules count down from the greatest number; those of refusals do not.
+    /// Counts the faults of the mix. Its rules count down from the greatest number; those for rejected
+    /// calls do not.
     pub(super) fn count_notion_faults(&self, rules: &[FaultRule]) {
         for rule in rules {
             let left = rule.times.unwrap_or(u32::MAX);
@@ -65,7 +66,7 @@ impl Injector {
             let first = rng.random_range(0..2);
             let fault = fault(&mut rng);
             let away = Duration::from_secs_f64(rng.random_range(0.0..3.0));
-            // A replica that another fault has hit is left alone; then the other one is chosen.
+            // A replica already hit by another fault is skipped; then the other one is chosen.
             while !stop.is_cancelled() {
                 if let Some((replica, process)) = self.victim(first, fault) {
                     let (injector, stop) = (self.clone(), stop.clone());
@@ -103,7 +104,7 @@ impl Injector {
             ProcessFault::Terminate => self.terminate(&mut process).await,
         };
         if let Err(error) = injected {
-            self.watch.breach("a fault could not be injected", vec![format!("{fault:?}: {error:#}")]);
+            self.observer.breach("a fault could not be injected", vec![format!("{fault:?}: {error:#}")]);
         }
         if process.id().is_some() {
             replica.set_works(true);
@@ -114,7 +115,7 @@ impl Injector {
             () = tokio::time::sleep(away) => {}
         }
         if let Err(error) = replica.start(&mut process) {
-            self.watch.breach("a replica could not be started", vec![error.to_string()]);
+            self.observer.breach("a replica could not be started", vec![error.to_string()]);
         }
     }
 
@@ -146,8 +147,8 @@ impl Injector {
         self.count("SIGTERM of a replica");
         match process.terminate(self.world.options.bound(END_MAX)).await? {
             Some(status) if status.success() => {}
-            ended => self.watch.breach(
-                "a replica did not end well after SIGTERM",
+            ended => self.observer.breach(
+                "a replica did not exit cleanly after SIGTERM",
                 vec![format!("{}: {ended:?}", process.label)],
             ),
         }
@@ -162,7 +163,7 @@ impl Injector {
     ) {
         let mut in_a_row = 0;
         while wait(&mut rng, &interval, &stop).await {
-            let up = self.watch.database_up_for();
+            let up = self.observer.database_up_for();
             in_a_row = if up >= POSTGRES_STEADY { 0 } else { in_a_row };
             if up.is_zero() || in_a_row >= POSTGRES_KILLS_IN_A_ROW {
                 continue;
@@ -172,12 +173,12 @@ impl Injector {
                     in_a_row += 1;
                     self.count("kill -9 of Postgres");
                 }
-                Err(error) => self.watch.breach("Postgres could not be killed", vec![error.to_string()]),
+                Err(error) => self.observer.breach("Postgres could not be killed", vec![error.to_string()]),
             }
         }
     }
 
-    /// Now and then Notion refuses a few calls in a way that only the operator can fix.
+    /// At random intervals Notion rejects a few calls with an error that only the operator can fix.
     pub(super) async fn refuse_at_notion(
         self: Arc<Self>,
         mut rng: StdRng,
@@ -187,8 +188,8 @@ impl Injector {
         const NEITHER_READ_NOR_UPDATED: [Route; 3] = [Route::Create, Route::Query, Route::Schema];
         let sandbox = self.world.sandbox.handle();
         while wait(&mut rng, &interval, &stop).await {
-            // While the instance is paused, only probes use a refusal up. If refusals came faster than
-            // that, the instance would stay paused and nothing else would be tested.
+            // While the instance is paused, only probes use a rejection up. If rejections came faster
+            // than that, the instance would stay paused and nothing else would be tested.
             if sandbox
                 .faults()
                 .iter()
@@ -201,9 +202,9 @@ impl Injector {
             let rule = match rng.random_range(0..4) {
                 0 => FaultRule::once(Fault::Unauthorized),
                 1 => FaultRule::once(Fault::Restricted),
-                // Of a page it would mean that the page was removed.
+                // On a page it would mean that the page was removed.
                 2 => FaultRule::once(Fault::Unshared).on(route),
-                // Every probe that meets it backs the token off for as long as it says.
+                // Every probe that meets it blocks the token for the stated time.
                 _ => FaultRule::once(Fault::RateLimited { retry_after: Some(1), blocked: true }),
             };
             let rule = if self.world.options.limited && matches!(rule.fault, Fault::RateLimited { .. }) {

@@ -22,14 +22,14 @@ impl Intervals {
         let usual = Self {
             kill: 2.0..6.0,
             freeze: 8.0..24.0,
-            // Short enough to stay alive, and long enough to be declared dead.
+            // Short enough to stay alive, or long enough to be declared dead.
             freeze_for: [1.0..8.0, 12.0..25.0],
             terminate: 15.0..40.0,
             postgres: 8.0..25.0,
             refusals: 15.0..40.0,
         };
         match sabotage {
-            // A stale lease does harm while its successor still runs: both must live to see that.
+            // A stale lease causes damage only while its successor still runs: both must still run then.
             Some(Sabotage::Fence) => Self {
                 kill: 300.0..600.0,
                 freeze: 21.0..23.0,

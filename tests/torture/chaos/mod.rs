@@ -1,12 +1,12 @@
-//! What is done to the world, and when. Every kind of fault comes at intervals of its own; all of them follow
-//! from the seed.
+//! The injected faults and their times. Each kind of fault has its own intervals; all of them follow from
+//! the seed.
 
 mod injector;
 mod intervals;
 mod notion_faults;
 mod rescue_watch;
 
-use crate::watch::Watch;
+use crate::observer::Observer;
 use crate::world::World;
 use injector::Injector;
 use intervals::Intervals;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The longest that the leases of a dead process may last while another process could rescue them.
+/// The longest time that a dead process may keep leases while another process could rescue them.
 const RESCUE_MAX: Duration = Duration::from_secs(20);
 
 /// The chaos of a run.
@@ -28,7 +28,7 @@ pub struct Chaos {
     tasks: JoinSet<()>,
 }
 
-/// What was done, and what came of it.
+/// The injected faults and their effects.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// How often each kind of fault was injected.
@@ -41,16 +41,16 @@ pub struct Report {
     pub delivered: Vec<Duration>,
 }
 
-/// How a dead process was forgotten and its leases freed.
+/// How a dead process was removed and its leases freed.
 #[derive(Debug, Clone, Copy)]
 pub struct Rescue {
     /// Whether it had leases when it was killed.
     pub had_leases: bool,
-    /// The time from the kill, with Postgres' own restarts.
+    /// The time from the kill, including Postgres' own restarts.
     pub took: Duration,
 }
 
-/// What is done to the process of a replica.
+/// A fault of a replica's process.
 #[derive(Debug, Clone, Copy)]
 enum ProcessFault {
     Kill,
@@ -59,8 +59,8 @@ enum ProcessFault {
 }
 
 impl Chaos {
-    /// Makes the sandbox misbehave and begins to inject faults.
-    pub fn start(world: &Arc<World>, watch: &Watch) -> anyhow::Result<Self> {
+    /// Makes the sandbox inject faults and starts the other faults.
+    pub fn start(world: &Arc<World>, observer: &Observer) -> anyhow::Result<Self> {
         let options = &world.options;
         let mut seeds = StdRng::seed_from_u64(options.seed ^ 0x00C4_A055);
         for rule in notion_faults::mix(options.sabotage, options.limited, &mut seeds) {
@@ -68,7 +68,7 @@ impl Chaos {
         }
         let injector = Arc::new(Injector {
             world: world.clone(),
-            watch: watch.clone(),
+            observer: observer.clone(),
             report: Mutex::default(),
             rescues: tokio::sync::Mutex::default(),
         });
@@ -91,7 +91,7 @@ impl Chaos {
         Ok(Self { injector, stop, tasks })
     }
 
-    /// Injects nothing more, lets the sandbox behave, and waits until both replicas run.
+    /// Stops all faults, resets the sandbox, and waits until both replicas run.
     pub async fn finish(mut self) -> anyhow::Result<Report> {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {

@@ -1,4 +1,4 @@
-//! What goes wrong at Notion.
+//! The faults of Notion.
 
 use crate::Sabotage;
 use crate::world::LATE_MS_MAX;
@@ -6,13 +6,13 @@ use notion_sandbox::{Fault, FaultRule, Route};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// Faults in about one call in five: every kind that the service must survive by itself. `invalid` is not
-/// among them, because it rightly ends an execution as failed.
+/// Faults in about one call in five: every kind that the service must handle by itself. `invalid` is not
+/// among them, because it correctly ends an execution as failed.
 pub(super) fn mix(sabotage: Option<Sabotage>, limited: bool, rng: &mut StdRng) -> Vec<FaultRule> {
     let often = |fault, probability| FaultRule::always(fault).times(u32::MAX).with_probability(probability);
     if sabotage == Some(Sabotage::Fence) {
-        // The answer to a process that was declared dead comes late. Its successor still looks for the page
-        // when it wakes up, and nothing else keeps the two apart.
+        // The response to a process that was declared dead arrives late. Its successor still searches for
+        // the page when it resumes, and nothing else separates the two.
         return vec![
             often(Fault::Slow { delay_ms: 4000 }, 0.1).on(Route::Create),
             often(Fault::Slow { delay_ms: 8000 }, 1.0).on(Route::Query),
@@ -40,7 +40,7 @@ pub(super) fn mix(sabotage: Option<Sabotage>, limited: bool, rng: &mut StdRng) -
         often(Fault::Slow { delay_ms: 200 }, 0.01),
         often(Fault::Slow { delay_ms: 1500 }, 0.01),
         often(Fault::Slow { delay_ms: 4000 }, 0.01),
-        // A slow read puts the write after it far from the beginning of its try.
+        // A slow read delays the following write far beyond the start of its attempt.
         often(Fault::Slow { delay_ms: 5000 }, 0.15).on(Route::Query),
         often(Fault::Slow { delay_ms: 5000 }, 0.10).on(Route::Schema),
         // Two at once leave a second of the settle time after the latest write.
@@ -57,7 +57,7 @@ pub(super) fn mix(sabotage: Option<Sabotage>, limited: bool, rng: &mut StdRng) -
     rules
 }
 
-/// What a fault is called.
+/// The name of a fault.
 pub(super) fn name(fault: &Fault) -> String {
     let json = serde_json::to_value(fault).unwrap_or_default();
     json.get("kind").and_then(serde_json::Value::as_str).unwrap_or("unknown").to_owned()

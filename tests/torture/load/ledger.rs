@@ -1,23 +1,23 @@
-//! What was answered to each event.
+//! The responses to each event.
 
 use super::plan::Plan;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What was answered to each event.
+/// The responses to each event.
 pub struct Ledger {
     answers: Mutex<BTreeMap<String, Answers>>,
     figures: Mutex<Figures>,
     waits: Mutex<Vec<Duration>>,
 }
 
-/// What was answered to the copies of one event.
+/// The responses to the copies of one event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answers {
     /// 200.
-    pub taken: u32,
-    /// 200, and it was new.
+    pub accepted: u32,
+    /// 200, and the event was new.
     pub new: u32,
 }
 
@@ -27,19 +27,19 @@ pub struct Figures {
     /// Requests.
     pub requests: u64,
     /// 200.
-    pub taken: u64,
-    /// 200, and it was a duplicate.
+    pub accepted: u64,
+    /// 200, and the event was a duplicate.
     pub duplicates: u64,
     /// 503 or 504.
-    pub turned_away: u64,
-    /// No answer at all.
+    pub shed: u64,
+    /// No response at all.
     pub unanswered: u64,
 }
 
-/// What was answered to one request.
+/// The response to one request.
 pub(super) enum Answer {
     Taken { new: bool },
-    TurnedAway,
+    Shed,
     Nothing,
     Other(String),
 }
@@ -51,7 +51,7 @@ impl Ledger {
         Self { answers: Mutex::new(answers), figures: Mutex::default(), waits: Mutex::default() }
     }
 
-    /// What was answered, by event.
+    /// The responses, by event.
     pub fn answers(&self) -> BTreeMap<String, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -61,36 +61,36 @@ impl Ledger {
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The events that nobody took.
+    /// The events that were never accepted.
     pub fn unanswered(&self) -> Vec<String> {
         let answers = self.answers();
-        answers.into_iter().filter(|(_, answers)| answers.taken == 0).map(|(id, _)| id).collect()
+        answers.into_iter().filter(|(_, answers)| answers.accepted == 0).map(|(id, _)| id).collect()
     }
 
-    /// For each copy that was taken how long that took, from when it was sent first.
+    /// For each accepted copy, the time since it was first sent.
     pub fn waits(&self) -> Vec<Duration> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes how long a copy took until it was taken.
+    /// Records how long it took until a copy was accepted.
     pub(super) fn waited(&self, wait: Duration) {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(wait);
     }
 
-    /// Notes an answer.
+    /// Records a response.
     pub(super) fn note(&self, event: &str, answer: &Answer) {
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.requests += 1;
         match answer {
             Answer::Taken { new } => {
-                figures.taken += 1;
+                figures.accepted += 1;
                 figures.duplicates += u64::from(!new);
                 let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
                 let answers = answers.entry(event.to_owned()).or_default();
-                answers.taken += 1;
+                answers.accepted += 1;
                 answers.new += u32::from(*new);
             }
-            Answer::TurnedAway => figures.turned_away += 1,
+            Answer::Shed => figures.shed += 1,
             Answer::Nothing => figures.unanswered += 1,
             Answer::Other(_) => {}
         }

@@ -1,5 +1,5 @@
-//! What is sent: a seeded stream of signed events, with duplicates and in disorder, each sent again
-//! until it is answered 200, as Stripe does. And what was answered.
+//! The load: a seeded stream of signed events, with duplicates and out of order, each sent again until it
+//! is answered 200, as Stripe does; and the record of the responses.
 
 mod ledger;
 mod plan;
@@ -8,7 +8,7 @@ mod story;
 pub use ledger::Ledger;
 pub use plan::{Cells, Plan};
 
-use crate::watch::Watch;
+use crate::observer::Observer;
 use crate::world::{SECRET, World};
 use chrono::{DateTime, Utc};
 use eventbridge::http_client;
@@ -25,13 +25,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long a sender waits for an answer. A stopped replica gives none.
+/// How long a sender waits for a response. A stopped replica sends none.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// How often one copy of an event is sent before its sender gives up.
+/// How often a copy of an event is sent before its sender stops trying.
 const TRIES_MAX: u32 = 500;
 
-/// How many copies are under way at once.
+/// How many copies are in flight at once.
 const UNDER_WAY_MAX: usize = 256;
 
 /// The senders at work.
@@ -41,18 +41,18 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Waits until every copy was answered or given up.
+    /// Waits until every copy was answered or abandoned.
     pub async fn join(&mut self) {
-        // A panic of a sender has been printed; its event is found unanswered.
+        // A panic of a sender has been printed; its event counts as unanswered.
         let _ = (&mut self.sending).await;
     }
 
-    /// Sends nothing more that was not begun.
+    /// Starts no further copies.
     pub fn enough(&self) {
         self.enough.cancel();
     }
 
-    /// Gives up.
+    /// Aborts all senders.
     pub fn abort(&self) {
         self.sending.abort();
     }
@@ -64,31 +64,31 @@ impl Drop for Sending {
     }
 }
 
-/// Begins to send.
+/// Starts sending.
 pub fn start(
     plan: &Plan,
     world: &Arc<World>,
-    watch: &Watch,
+    observer: &Observer,
     ledger: &Arc<Ledger>,
 ) -> anyhow::Result<Sending> {
     let (copies, seed) = (plan.copies.clone(), plan.seed);
     let client = http_client::client(&"http://127.0.0.1".parse()?, ANSWER_MAX)?;
     let sender =
-        Arc::new(Sender { client, world: world.clone(), watch: watch.clone(), ledger: ledger.clone() });
+        Arc::new(Sender { client, world: world.clone(), observer: observer.clone(), ledger: ledger.clone() });
     let enough = CancellationToken::new();
-    let told = enough.clone();
+    let stopped = enough.clone();
     let sending = tokio::spawn(async move {
         let began = Instant::now();
         let room = Arc::new(Semaphore::new(UNDER_WAY_MAX));
         let mut senders = JoinSet::new();
         for (copy, place) in copies.into_iter().zip(0_u64..) {
-            if told.run_until_cancelled(tokio::time::sleep_until(began + copy.at)).await.is_none() {
+            if stopped.run_until_cancelled(tokio::time::sleep_until(began + copy.at)).await.is_none() {
                 break;
             }
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let sender = sender.clone();
             senders.spawn(async move {
-                sender.send_until_taken(&copy, StdRng::seed_from_u64(seed ^ (place << 20))).await;
+                sender.send_until_accepted(&copy, StdRng::seed_from_u64(seed ^ (place << 20))).await;
                 drop(permit);
             });
             while senders.try_join_next().is_some() {}
@@ -101,12 +101,12 @@ pub fn start(
 struct Sender {
     client: reqwest::Client,
     world: Arc<World>,
-    watch: Watch,
+    observer: Observer,
     ledger: Arc<Ledger>,
 }
 
 impl Sender {
-    async fn send_until_taken(&self, copy: &Copy, mut rng: StdRng) {
+    async fn send_until_accepted(&self, copy: &Copy, mut rng: StdRng) {
         let (began, mut place) = (Instant::now(), copy.replica);
         for _ in 0..TRIES_MAX {
             let Some(replica) = self.world.replicas.get(place) else { return };
@@ -114,10 +114,10 @@ impl Sender {
             self.ledger.note(&copy.event.id, &answer);
             match answer {
                 Answer::Taken { .. } => return self.ledger.waited(began.elapsed()),
-                Answer::TurnedAway | Answer::Nothing => {}
+                Answer::Shed | Answer::Nothing => {}
                 Answer::Other(answer) => {
                     let evidence = vec![copy.event.id.clone(), answer];
-                    self.watch.breach("an event was answered neither 200 nor 503", evidence);
+                    self.observer.breach("an event was answered neither 200 nor 503", evidence);
                 }
             }
             tokio::time::sleep(Duration::from_millis(rng.random_range(50..1000))).await;
@@ -139,7 +139,7 @@ impl Sender {
         let answer: Value = serde_json::from_str(&text).unwrap_or_default();
         Ok(match (status, answer.get("accepted").and_then(Value::as_bool)) {
             (200, Some(new)) => Answer::Taken { new },
-            (503 | 504, _) => Answer::TurnedAway,
+            (503 | 504, _) => Answer::Shed,
             _ => Answer::Other(format!("{status} {text}")),
         })
     }

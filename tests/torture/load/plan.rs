@@ -1,4 +1,4 @@
-//! All that will be sent, and what must come of it. It follows from the seed.
+//! All planned events and the expected result. The plan follows from the seed.
 
 use super::story::Writer;
 use crate::Options;
@@ -6,19 +6,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Columns of a page and what must stand in them.
+/// Columns of a page and their expected values.
 pub type Cells = BTreeMap<&'static str, String>;
 
-/// An event, and what its page must show.
+/// An event, and its expected page.
 #[derive(Debug)]
 pub struct Event {
     /// The id.
     pub id: String,
-    /// The body, which must be kept byte for byte.
+    /// The body, which must be stored byte for byte.
     pub body: String,
-    /// What its page shows in event mode.
+    /// Its page in event mode.
     pub cells: Cells,
-    /// Whether it says what its object looks like; a thin one does not.
+    /// Whether it contains the state of its object; a thin one does not.
     pub is_snapshot: bool,
 }
 
@@ -30,13 +30,13 @@ pub struct Copy {
     pub(super) event: Arc<Event>,
 }
 
-/// All that will be sent, and what must come of it.
+/// All planned events and the expected result.
 pub struct Plan {
     /// The events.
     pub events: Vec<Arc<Event>>,
-    /// For each object what its page shows in object mode: its newest state.
+    /// For each object its page in object mode: its newest state.
     pub objects: BTreeMap<String, Cells>,
-    /// The copies, in the order in which they are sent.
+    /// The copies, in the order of sending.
     pub copies: Vec<Copy>,
     pub(super) seed: u64,
 }

@@ -30,7 +30,7 @@ impl Writer {
         }
     }
 
-    /// Writes one more.
+    /// Writes another story.
     pub(super) fn story(&mut self) {
         self.next = self.next.wrapping_add(1);
         match self.rng.random_range(0..10) {
@@ -46,7 +46,7 @@ impl Writer {
         let names: Vec<_> = stripe_samples::names().collect();
         let name = names.get(self.rng.random_range(0..names.len())).copied().unwrap_or_default();
         let Some(sample) = stripe_samples::make(name, self.next, self.time()) else { return };
-        self.tell(vec![(sample.event_id, sample.event_type, sample.body, Cells::new())]);
+        self.add(vec![(sample.event_id, sample.event_type, sample.body, Cells::new())]);
     }
 
     /// An invoice from draft to paid, a minute between any two events.
@@ -55,11 +55,11 @@ impl Writer {
         let paid = Cells::from([("ObjectStatus", "paid".to_owned())]);
         let events =
             life.into_iter().map(|sample| (sample.event_id, sample.event_type, sample.body, paid.clone()));
-        self.tell(events.collect());
+        self.add(events.collect());
     }
 
-    /// A charge that is changed several times within a second or two. Only `previous_attributes`
-    /// tells the order.
+    /// A charge that changes several times within a second or two. Only `previous_attributes` gives the
+    /// order.
     fn charge(&mut self) {
         let steps = self.rng.random_range(2..=5);
         let born = self.time().timestamp();
@@ -87,11 +87,11 @@ impl Writer {
             ]);
             events.push(self.event(event_type, created, &object, previous, cells));
         }
-        self.tell(events);
+        self.add(events);
     }
 
-    /// A payment that is made and succeeds within one second, which no `previous_attributes` tell:
-    /// the final state is the newest.
+    /// A payment that is created and succeeds within one second, without `previous_attributes`: the final
+    /// state is the newest.
     fn payment(&mut self) {
         let created = self.time().timestamp();
         let states = [
@@ -112,7 +112,7 @@ impl Writer {
             ]);
             events.push(self.event(event_type, created, &object, None, cells));
         }
-        self.tell(events);
+        self.add(events);
     }
 
     fn event(
@@ -132,13 +132,13 @@ impl Writer {
             "id": id, "object": "event", "api_version": stripe_samples::API_VERSION, "created": created,
             "livemode": false, "pending_webhooks": 1, "request": null, "type": event_type, "data": data,
         });
-        // Whitespace is part of the body as well.
+        // Whitespace is also part of the body.
         let body = if self.rng.random_bool(0.5) { format!("{body:#}\r\n") } else { body.to_string() };
         (id, event_type.to_owned(), body, cells)
     }
 
-    /// Takes the events of one object into the plan, the newest last, sent in any order.
-    fn tell(&mut self, events: Vec<(String, String, String, Cells)>) {
+    /// Adds the events of one object to the plan, the newest last, to be sent in any order.
+    fn add(&mut self, events: Vec<(String, String, String, Cells)>) {
         let last = events.len().saturating_sub(1);
         let begins = self.moment(self.length);
         for (place, (id, event_type, body, own)) in events.into_iter().enumerate() {
@@ -191,7 +191,7 @@ impl Writer {
     }
 }
 
-/// The word that an event's type stands for, by the rule of the original service.
+/// The status for an event's type, by the rule of the original service.
 fn status(event_type: &str) -> &'static str {
     let event_type = event_type.strip_prefix("v1.").unwrap_or(event_type);
     let last = event_type.rsplit('.').next().unwrap_or_default();

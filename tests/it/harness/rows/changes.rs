@@ -1,4 +1,4 @@
-//! Rows that tests make or change, each as one statement or a few.
+//! Changes to rows for tests, each one statement or a few.
 
 use super::{Change, Database, interval, text};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -11,14 +11,14 @@ const MINUTE: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone, Copy)]
 pub struct Paused<'a> {
     pub destination: &'a str,
-    /// For how long it has been paused.
+    /// How long it has been paused.
     pub lasts: Duration,
     pub class: Option<&'a str>,
     pub reason: Option<&'a str>,
     pub remedy: Option<&'a str>,
     /// The execution that failed.
     pub execution: Option<i64>,
-    /// When it is probed, from now; never if there is none.
+    /// When it is probed, from now; never if `None`.
     pub probed_in: Option<Duration>,
 }
 
@@ -65,7 +65,7 @@ pub fn end_pauses() -> Change {
     Change("update eventbridge.destinations set paused_since = null".to_owned())
 }
 
-/// Notes the execution that shows whether a pause may end.
+/// Records the execution that decides whether a pause ends.
 pub fn set_paused_execution(id: i64) -> Change {
     Change(format!("update eventbridge.destinations set paused_execution = {id}"))
 }
@@ -89,7 +89,7 @@ pub fn age_executions(by: Duration) -> Change {
     Change(format!("update eventbridge.executions set created_at = created_at - {}", interval(by)))
 }
 
-/// Has the attempts that did not deliver begin earlier.
+/// Makes the attempts that did not deliver begin earlier.
 pub fn age_failed_attempts(by: Duration) -> Change {
     Change(format!(
         "update eventbridge.attempts set started_at = started_at - {} where outcome <> 'delivered'",
@@ -97,12 +97,12 @@ pub fn age_failed_attempts(by: Duration) -> Change {
     ))
 }
 
-/// Has all leases begin earlier.
+/// Makes all leases begin earlier.
 pub fn age_leases(by: Duration) -> Change {
     Change(format!("update eventbridge.leases set leased_at = leased_at - {}", interval(by)))
 }
 
-/// Has all workers be silent for so long.
+/// Makes all workers silent for this long.
 pub fn silence_workers(time: Duration) -> Change {
     Change(format!("update eventbridge.workers set heartbeat_at = now() - {}", interval(time)))
 }
@@ -112,7 +112,7 @@ pub fn remove_workers() -> Change {
     Change("delete from eventbridge.workers".to_owned())
 }
 
-/// Has every attempt say this.
+/// Sets this message on every attempt.
 pub fn set_messages(message: &str) -> Change {
     Change(format!("update eventbridge.attempts set message = {}", text(message)))
 }
@@ -132,32 +132,32 @@ pub fn remove_body(event_id: &str) -> Change {
     ))
 }
 
-/// Takes all rate limits back to where they have no slot left.
+/// Sets all rate limits to no remaining slot.
 pub fn use_up_slots() -> Change {
     Change("update eventbridge.rate_limits set next_at = now()".to_owned())
 }
 
-/// Makes the minute that the calls are counted for one older.
+/// Makes the minute of the call counts one older.
 pub fn age_call_counts() -> Change {
     Change("update eventbridge.rate_limits set minute = minute - interval '1 minute'".to_owned())
 }
 
-/// Has all alerts be sent again now.
+/// Makes all alerts due to be sent again.
 pub fn alerts_are_due() -> Change {
     Change("update eventbridge.alerts set next_try_at = now()".to_owned())
 }
 
-/// Has all alerts have failed so often, and be due.
+/// Gives all alerts this many failures, and makes them due.
 pub fn alerts_failed(attempts: u32) -> Change {
     Change(format!("update eventbridge.alerts set attempts = {attempts}, next_try_at = now()"))
 }
 
-/// Has all failures up to so long ago be acknowledged.
+/// Acknowledges all failures up to this age.
 pub fn acknowledge_until(ago: Duration) -> Change {
     Change(format!("update eventbridge.failure_groups set acknowledged_through = now() - {}", interval(ago)))
 }
 
-/// Takes all failures out of their groups, and removes those.
+/// Removes all failures from their groups, and removes the groups.
 pub fn ungroup() -> Change {
     Change(
         "update eventbridge.executions set failure_group = null; delete from eventbridge.failure_groups"
@@ -177,7 +177,7 @@ pub fn failure_group(key: &str, class: &str, pattern: &str) -> Change {
 }
 
 /// Failure groups of `notion` without failures: `old` and `known` two months old, `known` acknowledged
-/// today, `young` made today, and `used`, which is as old.
+/// today, `young` created today, and `used`, which is as old.
 pub fn idle_groups() -> Change {
     Change(
         "insert into eventbridge.failure_groups
@@ -190,7 +190,7 @@ pub fn idle_groups() -> Change {
     )
 }
 
-/// An execution for `notion` that came to its end, without an event.
+/// A finished execution for `notion`, without an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended<'a> {
     pub status: &'a str,
@@ -259,7 +259,7 @@ pub fn queued(count: i64, destination: &str, lane: &str) -> Change {
     ))
 }
 
-/// So many events, whose executions for `notion` have failed in one group.
+/// This many events, whose executions for `notion` have failed in one group.
 pub fn failed_events(count: u32) -> Change {
     Change(format!(
         "with made as (
@@ -272,7 +272,7 @@ pub fn failed_events(count: u32) -> Change {
     ))
 }
 
-/// Sixty events, one a minute, the last of them 20 hours ago; all others came an hour before.
+/// Sixty events, one a minute, the last of them 20 hours ago; all others arrived an hour before.
 pub fn silence_of_a_day() -> Change {
     Change(
         "update eventbridge.events set received_at = now() - interval '22 hours';
@@ -283,7 +283,7 @@ pub fn silence_of_a_day() -> Change {
     )
 }
 
-/// So many states of one object that came two months ago and were superseded.
+/// This many states of one object that arrived two months ago and were superseded.
 pub fn superseded_states(count: i64) -> Change {
     Change(format!(
         "with added as (
@@ -298,7 +298,7 @@ pub fn superseded_states(count: i64) -> Change {
     ))
 }
 
-/// An execution whose worker is gone, after two have died with it while it ran alone.
+/// An execution whose worker is gone, after two others died with it while it ran alone.
 pub fn poisonous_execution() -> Change {
     Change(
         "with event as (
@@ -328,7 +328,7 @@ pub fn rejected_request() -> Change {
     )
 }
 
-/// A number of the present minute or hour.
+/// A number of the current minute or hour.
 pub fn statistic(per: &str, kind: &str, name: &str, n: i64) -> Change {
     Change(format!(
         "insert into eventbridge.statistics (per, at, kind, name, le_ms, n)
@@ -362,7 +362,7 @@ pub fn minute_apart_with_gaps() -> Change {
     )
 }
 
-/// Puts the events four minutes apart, in the order in which they came, with all that belongs to them.
+/// Spaces the events four minutes apart in the order of arrival, with all their rows.
 pub fn four_minutes_apart() -> Change {
     Change(format!(
         "create temporary table shift as
@@ -371,7 +371,7 @@ pub fn four_minutes_apart() -> Change {
     ))
 }
 
-/// Has what is pending come in one after the other during the last minutes, after everything else.
+/// Makes the pending events arrive one after the other during the last minutes, after everything else.
 pub fn waited_for(minutes: u32) -> Change {
     let minutes = interval(MINUTE * minutes);
     Change(format!(
@@ -387,7 +387,7 @@ pub fn waited_for(minutes: u32) -> Change {
     ))
 }
 
-/// Makes events and all that belongs to them older, by what the table `shift` says.
+/// Makes events and all their rows older, by the table `shift`.
 const SHIFT: &str =
     "update eventbridge.events set received_at = received_at - by from shift where event_key = id;
      update eventbridge.executions
@@ -411,17 +411,17 @@ pub fn age_mark(time: Duration) -> Change {
     Change(format!("update eventbridge.search_index_progress set mark_at = now() - {}", interval(time)))
 }
 
-/// Has the database refuse events of this type.
+/// Makes the database refuse events of this type.
 pub fn refuse_events_of(event_type: &str) -> Change {
     Change(format!("alter table eventbridge.events add check (type <> {})", text(event_type)))
 }
 
-/// Has the database refuse what is written of an object's page.
+/// Makes the database refuse what is written of an object's page.
 pub fn refuse_written_properties() -> Change {
     Change("alter table eventbridge.remote_objects add check (jsonb_typeof(written) = 'null')".to_owned())
 }
 
-/// Has the record of migrations say that none succeeded.
+/// Makes the record of migrations show that none succeeded.
 pub fn fail_migrations() -> Change {
     Change("update eventbridge.migrations set success = false".to_owned())
 }
@@ -432,9 +432,9 @@ pub fn hide_migrations() -> Change {
 }
 
 /// A transaction that has inserted an event and does not end.
-pub struct HeldUpWrite(PgConnection);
+pub struct OpenWrite(PgConnection);
 
-impl HeldUpWrite {
+impl OpenWrite {
     pub async fn of(database: &Database, event_id: &str) -> Self {
         let mut connection = PgConnection::connect_with(&database.options()).await.unwrap();
         let sql = format!(
@@ -452,9 +452,9 @@ impl HeldUpWrite {
 }
 
 /// A transaction that has locked a worker's row and does not end.
-pub struct HeldWorker(PgConnection);
+pub struct LockedWorker(PgConnection);
 
-impl HeldWorker {
+impl LockedWorker {
     pub async fn of(database: &Database, worker: Uuid) -> Self {
         let mut connection = PgConnection::connect_with(&database.options()).await.unwrap();
         let sql = format!("begin; select from eventbridge.workers where id = '{worker}' for key share");
@@ -462,12 +462,12 @@ impl HeldWorker {
         Self(connection)
     }
 
-    pub async fn let_go(mut self) {
+    pub async fn release(mut self) {
         sqlx::raw_sql("rollback").execute(&mut self.0).await.unwrap();
     }
 }
 
-/// Removes what is known of the pages of objects.
+/// Removes the records of the pages of objects.
 pub fn forget_remote_objects() -> Change {
     Change("truncate eventbridge.remote_objects".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Executions, as tests choose and change them.
+//! Executions, as tests select and change them.
 
 use super::{Change, Rows, all, interval, text};
 use std::time::Duration;
@@ -8,7 +8,7 @@ pub fn executions() -> Rows {
     all("executions")
 }
 
-/// What a test sets of executions.
+/// A column that a test sets on executions.
 #[derive(Debug, Clone, Copy)]
 pub enum Set<'a> {
     Status(&'a str),
@@ -19,7 +19,7 @@ pub enum Set<'a> {
     InBulk,
     /// Due now.
     Due,
-    /// Due since.
+    /// Due since this time.
     DueSince(Duration),
     /// Due only after this time.
     DueIn(Duration),
@@ -28,9 +28,9 @@ pub enum Set<'a> {
     Unfinished,
     /// A write was sent whose outcome is unknown.
     InDoubt,
-    /// The link to what it wrote.
+    /// The link to its page.
     Link(&'a str),
-    /// It is not known what it wrote.
+    /// Its page is unknown.
     NoPage,
     NoLane,
     Group(&'a str),
@@ -112,7 +112,7 @@ impl Rows {
         self.that(format!("event_key in ({event})"))
     }
 
-    /// Executions with which so many workers died.
+    /// Executions with which this many workers died.
     pub fn with_crashes(self, count: i32) -> Self {
         self.that(format!("crashes = {count}"))
     }
@@ -127,7 +127,7 @@ impl Rows {
         self.that("ran_alone")
     }
 
-    /// Executions whose page is another one than this.
+    /// Executions with another page than this.
     pub fn not_showing(self, remote_id: &str) -> Self {
         self.that(format!("remote_id <> {}", text(remote_id)))
     }
@@ -142,7 +142,7 @@ impl Rows {
         self.that("in_doubt_since is not null")
     }
 
-    /// Sets this of these executions.
+    /// Sets this on these executions.
     pub fn set(&self, values: &[Set<'_>]) -> Change {
         let values: Vec<_> = values.iter().map(|value| value.sql()).collect();
         Change(format!(

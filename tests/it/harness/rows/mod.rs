@@ -89,7 +89,7 @@ pub fn connections_without_a_slot_for(time: Duration) -> Rows {
     all("rate_limits").that(format!("next_at > now() + {}", interval(time)))
 }
 
-/// The connections that asked for no calls.
+/// The connections without a limit on calls.
 pub fn blocked_connections() -> Rows {
     all("rate_limits").that("blocked_until > now()")
 }
@@ -132,7 +132,7 @@ impl Rows {
         self.that(format!(r"payload = '\x{}'", hex::encode(body)))
     }
 
-    /// What this caller did.
+    /// The actions of this caller.
     pub fn by(self, who: &str) -> Self {
         self.that(format!("who = {}", text(who)))
     }
@@ -147,13 +147,13 @@ impl Rows {
         self.that(format!("subject_kind = {} and subject_id = {}", text(kind), text(id)))
     }
 
-    /// Rows in any column of which this text stands.
+    /// Rows that contain this text in any column.
     pub fn quoting(self, words: &str) -> Self {
         let table = self.table;
         self.that(format!("{table}::text ilike {}", text(format!("%{words}%"))))
     }
 
-    /// Attempts that say something.
+    /// Attempts with a message.
     pub fn with_a_message(self) -> Self {
         self.that("message is not null")
     }
@@ -184,7 +184,7 @@ impl Rows {
 }
 
 impl Database {
-    /// How many rows there are.
+    /// The number of rows.
     pub async fn count(&self, rows: impl Borrow<Rows>) -> i64 {
         self.number(&rows.borrow().select("count(*)")).await
     }
@@ -204,12 +204,12 @@ impl Database {
         self.execute(&change.into().0).await;
     }
 
-    /// How often workers died with executions, in all.
+    /// How often workers died with executions, in total.
     pub async fn crashes(&self) -> i64 {
         self.number("select sum(crashes) from eventbridge.executions").await
     }
 
-    /// How many lanes have more than one execution that runs.
+    /// How many lanes have more than one running execution.
     pub async fn lanes_that_run_twice(&self) -> i64 {
         self.number(
             "select count(*) from (select lane from eventbridge.executions where status = 'running'
@@ -238,7 +238,7 @@ impl Database {
         .await
     }
 
-    /// The pauses of a destination that are over: class and reason of each, in their order.
+    /// The ended pauses of a destination: class and reason of each, in order.
     pub async fn past_pauses(&self, destination: &str) -> String {
         self.text(&format!(
             "select string_agg(concat_ws(' ', class, reason), ', ' order by id) from eventbridge.past_pauses
@@ -248,12 +248,12 @@ impl Database {
         .await
     }
 
-    /// The destination's id of the request that delivered.
+    /// The destination's id of the successful request.
     pub async fn delivering_request(&self) -> String {
         self.text("select request_id from eventbridge.attempts where outcome = 'delivered'").await
     }
 
-    /// The kinds of the alerts that there are, in the order of the alphabet.
+    /// The kinds of the existing alerts, in alphabetical order.
     pub async fn kinds_of_alerts(&self) -> String {
         self.text("select coalesce(string_agg(kind, ' ' order by kind), '') from eventbridge.alerts").await
     }
@@ -271,7 +271,7 @@ impl Database {
         self.count(progress).await == 1
     }
 
-    /// How many rows still have something of the customer `cus_Jane1`, or of her address.
+    /// How many rows still contain data of the customer `cus_Jane1`, or of her address.
     pub async fn traces_of_jane(&self) -> i64 {
         self.number(
             "select (select count(*) from eventbridge.executions where reason like '%jane@%')

@@ -1,8 +1,8 @@
-//! What is watched while it happens: whether Postgres answers, whether a replica ends by itself, how
-//! many leases a lane has, and what is asked of Notion.
+//! Continuous observation: whether Postgres responds, whether a replica exits by itself, how many leases
+//! a lane has, and the requests to Notion.
 //!
-//! Nothing here decides over a process but to start one anew that ended by itself, as whatever runs
-//! containers would.
+//! It controls no process, except that it restarts one that exited by itself, as a container runtime
+//! would.
 
 use crate::Mode;
 use crate::load::Plan;
@@ -15,44 +15,44 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// The time between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+/// The poll interval.
+const POLL: Duration = Duration::from_millis(100);
 
-/// A database that does not answer by then counts as away.
+/// A database that does not respond within this time counts as unavailable.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// What was up for this long has had time to notice that the other is up as well.
+/// After this uptime one process has noticed that the other is up as well.
 pub const STEADY: Duration = Duration::from_secs(4);
 
-/// The evidence that is kept for one kind of breach; the count goes on.
+/// How much evidence is kept for one kind of breach; the count continues.
 const EVIDENCE_MAX: usize = 8;
 
-/// Watches; the watching ends when the last clone that holds the tasks is dropped.
+/// The observer; it stops when the last clone that holds the tasks is dropped.
 #[derive(Clone)]
-pub struct Watch {
+pub struct Observer {
     seen: Arc<Seen>,
     tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
 }
 
-/// A kind of breach: how often, and what shows it.
+/// A kind of breach: its count and its evidence.
 #[derive(Debug, Clone, Default)]
 pub struct Breach {
     /// How often it was found.
     pub count: u64,
-    /// What shows the first few.
+    /// The evidence of the first few.
     pub evidence: Vec<Vec<String>>,
 }
 
-/// A call to Notion as the sandbox saw it.
+/// A call to Notion, as recorded by the sandbox.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// When it came, give or take a look.
+    /// When it arrived, within one poll interval.
     pub at: Instant,
     /// The method and the path.
     pub line: String,
-    /// The event or object that it is about.
+    /// Its event or object.
     pub key: Option<String>,
-    /// What was answered; nothing where the connection was cut.
+    /// The response; `None` if the connection was cut.
     pub status: Option<u16>,
 }
 
@@ -66,8 +66,8 @@ struct Seen {
     failed_starts: Mutex<u64>,
 }
 
-impl Watch {
-    /// Begins to watch.
+impl Observer {
+    /// Starts observing.
     pub fn start(world: &Arc<World>, plan: &Plan) -> Self {
         let keys = match world.options.mode {
             Mode::Event => plan.events.iter().map(|event| event.id.clone()).collect(),
@@ -91,42 +91,42 @@ impl Watch {
         Self { seen, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) }
     }
 
-    /// Ends the watching.
+    /// Stops observing.
     pub async fn stop(&self) {
         self.tasks.lock().await.shutdown().await;
     }
 
-    /// Notes that a promise was broken.
+    /// Records a broken promise.
     pub fn breach(&self, what: &str, evidence: Vec<String>) {
         self.seen.breach(what, evidence);
     }
 
-    /// Whether there is as much evidence of a kind of breach as is kept.
+    /// Whether a kind of breach has as much evidence as is kept.
     pub fn is_shown(&self, what: &str) -> bool {
         lock(&self.seen.breaches).get(what).is_some_and(|breach| breach.evidence.len() >= EVIDENCE_MAX)
     }
 
-    /// The promises that were broken.
+    /// The broken promises.
     pub fn breaches(&self) -> BTreeMap<String, Breach> {
         lock(&self.seen.breaches).clone()
     }
 
-    /// How long Postgres has answered without a break.
+    /// For how long Postgres has responded without a gap.
     pub fn database_up_for(&self) -> Duration {
         self.seen.database_up_for()
     }
 
-    /// How many processes ended before they listened, Postgres being away.
+    /// How many processes exited before they listened while Postgres was unavailable.
     pub fn failed_starts(&self) -> u64 {
         *lock(&self.seen.failed_starts)
     }
 
-    /// The calls to Notion, in the order of their arrival.
+    /// The calls to Notion, in the order of arrival.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.seen.calls).values().cloned().collect()
     }
 
-    /// The calls about one event or object, for people.
+    /// The calls about one event or object, as text.
     pub fn calls_about(&self, key: &str) -> Vec<String> {
         let calls = lock(&self.seen.calls);
         let about = calls.values().filter(|call| call.key.as_deref() == Some(key));
@@ -139,8 +139,8 @@ impl Watch {
             .collect()
     }
 
-    /// The pages that were written again before the settle time of a write of unknown outcome was over. No
-    /// breach by itself: whether the page is doubled depends on when that write landed.
+    /// The pages that were written again before the settle time of a write in doubt was over. This alone
+    /// is no breach: whether the page is duplicated depends on when that write landed.
     pub fn early_writes(&self) -> Vec<String> {
         const TOLERANCE: Duration = Duration::from_millis(500);
         let mut latest: BTreeMap<&str, Instant> = BTreeMap::new();
@@ -153,7 +153,7 @@ impl Watch {
             {
                 early.push(key.to_owned());
             }
-            // Whatever else Notion says, it has written nothing.
+            // Any other response means that nothing was written.
             if call.status.is_none_or(|status| status == 200 || status >= 500 && status != 529) {
                 latest.insert(key, call.at);
             }
@@ -177,7 +177,7 @@ impl Seen {
     }
 }
 
-/// Looks for two leases of one lane, and sees by the way whether Postgres answers.
+/// Checks for two leases of one lane, and also whether Postgres responds.
 async fn watch_database(world: Arc<World>, seen: Arc<Seen>) {
     loop {
         let doubled = rows::leased_twice(&world.database);
@@ -185,16 +185,16 @@ async fn watch_database(world: Arc<World>, seen: Arc<Seen>) {
             Ok(Ok(keys)) => {
                 lock(&seen.database_up_since).get_or_insert_with(Instant::now);
                 for key in keys {
-                    seen.breach("two ran at once in a lane", vec![format!("lane {key}")]);
+                    seen.breach("two executions of a lane ran at once", vec![format!("lane {key}")]);
                 }
             }
             _ => *lock(&seen.database_up_since) = None,
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-/// Takes the sandbox's log over before it forgets the oldest.
+/// Copies the sandbox's log before it drops the oldest entries.
 async fn watch_notion(world: Arc<World>, seen: Arc<Seen>) {
     let sandbox = world.sandbox.handle();
     loop {
@@ -211,11 +211,11 @@ async fn watch_notion(world: Arc<World>, seen: Arc<Seen>) {
                 call.status = request.status;
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-/// Sees a process begin to listen, and starts another where one ended by itself.
+/// Detects when a process begins to listen, and restarts one that exited by itself.
 async fn supervise(replica: Arc<Replica>, seen: Arc<Seen>) {
     loop {
         if let Ok(mut process) = replica.process.try_lock() {
@@ -241,7 +241,7 @@ async fn supervise(replica: Arc<Replica>, seen: Arc<Seen>) {
                 replica.set_works(true);
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! A line to the database that can go dead: what lies on it is neither answered nor broken off.
+//! A network link to the database that can go silent: traffic gets no reply and no reset.
 
 use super::Database;
 use eventbridge::store::Store;
@@ -10,11 +10,11 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The line. Dropped, it breaks.
-pub struct Line {
-    /// Counts the times it went dead; connections of an earlier count stay dead.
+/// The link. Dropping it closes all connections.
+pub struct Link {
+    /// Counts how often it went silent; connections of an earlier count stay silent.
     deaths: watch::Sender<u64>,
-    /// Whether new connections are carried.
+    /// Whether new connections are forwarded.
     mended: watch::Sender<bool>,
     folder: TempDir,
     database: String,
@@ -28,7 +28,7 @@ enum End {
     Address(String, u16),
 }
 
-impl Line {
+impl Link {
     pub fn to(database: &Database) -> Self {
         let options = database.options();
         let end = match options.get_socket() {
@@ -53,21 +53,21 @@ impl Line {
         self.folder.path()
     }
 
-    /// A handle on the database by this line.
+    /// A handle on the database through this link.
     pub fn store(&self, user: &str) -> Store {
         let folder = self.folder.path().to_str().unwrap().replace('/', "%2F");
         let url = format!("postgres://{user}@localhost:5432/{}?host={folder}&sslmode=disable", self.database);
         Store::connect_lazily(&SecretString::from(url), 4).unwrap()
     }
 
-    /// Nothing comes through any more, old connections or new.
-    pub fn go_dead(&self) {
+    /// Forwards nothing any more, on old connections or new.
+    pub fn go_silent(&self) {
         self.mended.send_replace(false);
         self.deaths.send_modify(|deaths| *deaths += 1);
     }
 
-    /// New connections are carried again; the old ones stay dead.
-    pub fn mend(&self) {
+    /// Forwards new connections again; the old ones stay silent.
+    pub fn restore(&self) {
         self.mended.send_replace(true);
     }
 }
@@ -84,7 +84,7 @@ async fn carry_all(
     }
 }
 
-/// Carries one connection until the line goes dead, and then holds on to it in silence.
+/// Forwards one connection until the link goes silent, and then keeps it open without traffic.
 async fn carry(mut near: UnixStream, end: End, mut deaths: watch::Receiver<u64>, is_carried: bool) {
     if is_carried {
         let carried = async {
@@ -104,7 +104,7 @@ async fn carry(mut near: UnixStream, end: End, mut deaths: watch::Receiver<u64>,
             _died = deaths.changed() => {}
         }
     }
-    // Held until the line itself is gone.
+    // Kept open until the link itself is dropped.
     while deaths.changed().await.is_ok() {}
     drop(near);
 }
