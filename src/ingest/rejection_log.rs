@@ -1,8 +1,7 @@
 //! Keeps samples of rejected requests, so that their cause can be found. It delays no request: at most
 //! one a second is looked at, and one that finds no room is only counted.
 
-use crate::domain::rejection::{Diagnosis, RejectionSample};
-use crate::domain::source::SourceCatalog;
+use crate::domain::rejection::{Diagnose, Diagnosis, RejectionSample};
 use crate::sources::Registry;
 use crate::store::{Rejections, StoreError};
 use crate::telemetry::{Metrics, Panicked, catch_panic};

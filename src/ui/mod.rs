@@ -12,6 +12,7 @@ mod badge;
 mod bulk;
 mod chart;
 mod destinations;
+mod document;
 mod elements;
 mod error_page;
 mod events;
@@ -45,13 +46,15 @@ use crate::store::{
     Destinations, EventRow, Events, FailureGroups, Interventions, Notifier, RateLimits, Rejections, Reports,
     Statistics, Store,
 };
+use assets::Asset;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Path, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use chrono::{DateTime, Utc};
+use error_page::ErrorPage;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -187,7 +190,7 @@ pub fn routes(ui: Ui) -> Router {
             "/login",
             get(login::form).post(login::login).layer(DefaultBodyLimit::max(auth::FORM_BYTES_MAX)),
         )
-        .route("/assets/{name}", get(assets::asset))
+        .route("/assets/{name}", get(asset))
         .layer(from_fn(add_headers))
         .layer(CompressionLayer::new())
         .with_state(ui)
@@ -225,6 +228,12 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/live", get(live::live)),
         (auth::LOGOUT, post(login::logout)),
     ]
+}
+
+/// Serves an asset by its name.
+async fn asset(Path(name): Path<String>) -> Result<&'static Asset, ErrorPage> {
+    assets::asset(&name)
+        .ok_or_else(|| ErrorPage::not_found("There is no such file; an older page may refer to it."))
 }
 
 /// Pages load resources only from this origin and cannot be framed.

@@ -2,8 +2,9 @@
 //!
 //! A check changes nothing. The operator asks for added columns and for the write test by flags.
 
+use super::call_error::CallError;
 use super::classify::Effect;
-use super::client::{CallError, Calls};
+use super::client::Calls;
 use super::design::{self, Fit};
 use super::example::example;
 use super::field::{Field, folded};

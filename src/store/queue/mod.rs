@@ -24,9 +24,10 @@ pub use notifier::Notifier;
 pub use pauses::{DestinationRow, DueProbe, Pause, PausedInstance};
 pub use rate_limits::{LimiterRow, Slot};
 pub use rescue::{Rescued, Watch};
-pub use workers::{WORKER_DEAD_AFTER, WorkerId};
+pub use workers::WORKER_DEAD_AFTER;
 
 use super::db::{Connections, Db};
+use uuid::Uuid;
 
 /// The queue of executions, for the worker: claim, complete, rescue, and the state of lanes. A worker that
 /// lost its lease changes nothing. It writes over the connections for work; only a preview's snapshot is read
@@ -70,6 +71,10 @@ impl RateLimits {
         Self { pool: db.pool.clone(), reading: db.reading.clone() }
     }
 }
+
+/// The id of a worker. A process gets a new one each time it registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkerId(pub Uuid);
 
 /// Distinguishes a lease from every other one that was ever granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
