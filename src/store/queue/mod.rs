@@ -5,6 +5,7 @@
 //! returned, which the fence distinguishes from every later one. So a worker that counts as dead changes
 //! nothing, however late it resumes.
 
+mod canary;
 mod claim;
 mod complete;
 mod execution_snapshot;
@@ -16,7 +17,8 @@ mod rate_limits;
 mod rescue;
 mod workers;
 
-pub use claim::{Canary, Claimed, Wanted};
+pub use canary::Canary;
+pub use claim::{Claimed, Wanted};
 pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Settlement};
 pub use execution_snapshot::ExecutionSnapshot;
 pub use lanes::{CompletedLane, Fate, LaneState, RemoteObject};
