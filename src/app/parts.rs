@@ -4,14 +4,15 @@ use super::Role;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use crate::alerts::AlertSettings;
-use crate::api::{self, Api, ApiStore, Scrape};
+use crate::api::{self, Api, Scrape};
 use crate::config::Settings;
 use crate::destinations::Instance;
 use crate::ingest::{self, Clock, Ingest, RejectionLog, Writer, WriterSettings};
+use crate::operator_store::OperatorStore;
 use crate::server::{ConnectionLimiter, Middleware};
 use crate::sources::Registry;
 use crate::store::Store;
-use crate::ui::{self, Playground, Ui, UiStore};
+use crate::ui::{self, Playground, Ui};
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -74,7 +75,8 @@ impl Shared {
 
     pub(super) fn api(&self, has_worker: bool) -> Api {
         Api {
-            store: ApiStore::from(&self.store),
+            db: self.store.db.clone(),
+            store: OperatorStore::from(&self.store),
             instances: self.names.clone(),
             destinations: self.destinations.clone(),
             sources: self.catalog.clone(),
@@ -95,7 +97,7 @@ impl Shared {
 
     pub(super) fn ui(&self, playground: Option<Playground>, tasks: &Tasks) -> Ui {
         Ui::new(ui::Parts {
-            store: UiStore::from(&self.store),
+            store: OperatorStore::from(&self.store),
             scope: self.scope(),
             thresholds: self.thresholds,
             previewer: self.previewer.clone(),
