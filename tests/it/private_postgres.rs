@@ -95,7 +95,7 @@ fn data_of_another_major_version_are_refused_and_left_alone() {
     fs::write(&version, "10\n").unwrap();
     let lifetime = DataLifetime::Persistent { checkout: checkout.path.clone() };
     let error = PrivatePostgres::start(Path::new(SUPERVISOR), lifetime).unwrap_err().to_string();
-    assert!(error.contains("made by PostgreSQL 10"), "{error}");
+    assert!(error.contains("created by PostgreSQL 10"), "{error}");
     assert_eq!(fs::read_to_string(&version).unwrap(), "10\n");
 }
 

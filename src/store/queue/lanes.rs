@@ -268,7 +268,7 @@ impl Queue {
                        (lane, remote_id, remote_url, remote_place, execution_id, written)
                 -- If it was cancelled or erased meanwhile, nothing of it is kept; the next state is written in full.
                 select $10, $8, $9, $14, $3,
-                       case when exists (select from newest where may_succeed) then $11 else 'null'::jsonb end
+                       case when exists (select from newest where may_succeed) then $11::jsonb end
                  where $5 and exists (select from released)
                 on conflict (lane) do update
                    set remote_id = excluded.remote_id, remote_url = excluded.remote_url,

@@ -39,6 +39,10 @@ pub enum Set<'a> {
 impl Set<'_> {
     fn sql(self) -> String {
         match self {
+            // The schema wants a class for each failure.
+            Self::Status("failed") => {
+                "status = 'failed', error_class = coalesce(error_class, 'timeout')".to_owned()
+            }
             Self::Status(status) => format!("status = {}", text(status)),
             Self::Reason(reason) => format!("reason = {}", text(reason)),
             Self::Attempts(count) => format!("attempts = {count}"),
