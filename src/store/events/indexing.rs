@@ -59,8 +59,8 @@ impl SearchIndex {
         Ok(indexed)
     }
 
-    /// The next events that have not been seen yet, oldest first: so many at most, and so many bytes of
-    /// bodies, but one event in any case.
+    /// The next events that have not been seen yet, oldest first: at most `count_max` events with bodies of
+    /// at most `bytes_max`, but always at least one.
     pub async fn unseen_events(
         &self,
         indexed: Indexed,
