@@ -66,7 +66,7 @@ impl Sender {
             .await
             .with_context(|| {
                 format!(
-                    "nothing answers at {}; is the service running? --url names another address",
+                    "no answer from {}: start the service, or give another address with --url",
                     self.url
                 )
             })?;
@@ -85,7 +85,7 @@ pub(super) fn samples_of(name: &str, seed: u64) -> anyhow::Result<Vec<Sample>> {
     match stripe_samples::make(name, seed, now()) {
         Some(sample) => Ok(vec![sample]),
         None => bail!(
-            "there is no sample named {name:?}; there are:\n  {}",
+            "no sample is named {name:?}; the samples are:\n  {}",
             names().collect::<Vec<_>>().join("\n  ")
         ),
     }
@@ -96,7 +96,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     stripe_samples::names().chain([INVOICE_LIFE])
 }
 
-/// The time of this machine's clock, which a sender signs with.
+/// The time for signatures, from this machine's clock.
 pub(super) fn now() -> DateTime<Utc> {
     SystemTime::now().into()
 }
