@@ -34,7 +34,7 @@ pub struct Parts {
     pub sources: Registry,
     /// The destinations.
     pub instances: Vec<Instance>,
-    /// The time by which signatures are judged.
+    /// The clock for checking signatures.
     pub clock: Clock,
     /// Routes that only this command has, such as those of `dev`.
     pub more_routes: OpenApiRouter,
@@ -170,7 +170,7 @@ impl Shared {
         alerts::Subject { scope: self.scope(), clock: self.clock.clone() }
     }
 
-    /// What health is about.
+    /// What the health assessment covers.
     fn scope(&self) -> Scope {
         Scope {
             instances: self.names.clone(),

@@ -14,7 +14,7 @@ pub struct Database {
     pub direct_url: Option<SecretString>,
 }
 
-/// Where the database is; a problem if no setting says so.
+/// Where the database is; a problem if no setting gives it.
 pub fn required_database(reader: &mut Reader<'_>) -> Database {
     database(reader).unwrap_or_else(|| {
         reader.first_problem(
@@ -25,7 +25,7 @@ pub fn required_database(reader: &mut Reader<'_>) -> Database {
     })
 }
 
-/// Where the database is, if a setting says so.
+/// Where the database is, if a setting gives it.
 pub(super) fn database(reader: &mut Reader<'_>) -> Option<Database> {
     let direct_url = reader.parsed("DATABASE_DIRECT_URL", None, |text| postgres_url(text).map(Some));
     Some(Database { url: database_url(reader)?, direct_url })

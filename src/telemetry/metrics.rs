@@ -115,19 +115,19 @@ pub enum Ended {
 pub enum Kind {
     /// Events that were new.
     Received,
-    /// Webhooks whose event was there before.
+    /// Webhooks whose event was already stored.
     Duplicate,
     /// Webhooks that were rejected, by reason.
     Rejected,
-    /// Webhooks that may come again, by reason.
+    /// Webhooks that were shed, by reason.
     Shed,
     /// Executions delivered, by destination.
     Delivered,
-    /// Executions given up, by destination.
+    /// Executions failed, by destination.
     Failed,
     /// Executions declined, by destination.
     Skipped,
-    /// Executions that a newer state stood for, by destination.
+    /// Executions superseded by a newer state, by destination.
     Superseded,
     /// Executions by destination and by the time from receipt to delivery.
     Latency,
@@ -155,7 +155,7 @@ impl Kind {
 pub struct Count {
     /// What is counted.
     pub kind: Kind,
-    /// The reason or the destination; empty where there is neither.
+    /// The reason or the destination; empty if there is neither.
     pub name: Cow<'static, str>,
     /// The upper bound in milliseconds, for [`Kind::Latency`]; none above the last one.
     pub le_ms: Option<u64>,
@@ -396,20 +396,20 @@ impl Inner {
         panics: Family<Labels, Counter>,
     ) -> Self {
         let registry = &mut self.registry;
-        registry.register("webhooks", "Requests to the webhook by what became of them", webhooks);
+        registry.register("webhooks", "Requests to the webhook by outcome", webhooks);
         registry.register_with_unit(
             "acknowledgement",
-            "From the request to the answer 200, which comes after the commit",
+            "Time from the request to the response 200, which follows the commit",
             Unit::Seconds,
             self.acknowledged.clone(),
         );
-        registry.register("batch_events", "Events that one transaction wrote", self.batch.clone());
-        registry.register("rescued_executions", "Executions freed from lost workers", self.rescued.clone());
-        registry.register("connections", "Connections that are open", self.connections.clone());
-        registry.register("connections_ended", "Connections that the listener ended, by why", ended);
-        registry.register("panics", "Faults of ours that were caught, by what they broke", panics);
+        registry.register("batch_events", "Events per transaction", self.batch.clone());
+        registry.register("rescued_executions", "Executions rescued from dead workers", self.rescued.clone());
+        registry.register("connections", "Open connections", self.connections.clone());
+        registry.register("connections_ended", "Connections closed by the server, by reason", ended);
+        registry.register("panics", "Caught panics by where they happened", panics);
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "The program that runs", Info::new(version));
+        registry.register("build", "Version of the running program", Info::new(version));
         self
     }
 }
@@ -430,8 +430,8 @@ impl Families {
             attempt_duration: Family::new_with_constructor(|| Histogram::of_durations(ATTEMPT_BOUNDS_MS)),
             latency: Family::new_with_constructor(|| Histogram::of_durations(LATENCY_BOUNDS_MS)),
         };
-        registry.register("attempts", "Tries to deliver by how they ended", families.attempts.clone());
-        registry.register("executions", "Executions by how they ended", families.executions.clone());
+        registry.register("attempts", "Delivery attempts by outcome", families.attempts.clone());
+        registry.register("executions", "Executions by final state", families.executions.clone());
         registry.register_with_unit(
             "attempt_duration",
             "Duration of an attempt",
@@ -440,7 +440,7 @@ impl Families {
         );
         registry.register_with_unit(
             "receipt_to_delivery",
-            "From the receipt of an event to the record of its first delivery",
+            "Time from the receipt of an event to the record of its first delivery",
             Unit::Seconds,
             families.latency.clone(),
         );
@@ -492,7 +492,7 @@ struct Scraped {
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         if let Some(age) = self.since_heartbeat {
-            let help = "How long ago the worker of this process told the database that it lives";
+            let help = "Time since the last heartbeat of this process's worker";
             gauges::single(&mut encoder, "worker_beat_age_seconds", help, age.as_secs_f64())?;
         }
         self.gauges.encode(&mut encoder)
@@ -506,7 +506,7 @@ mod tests {
     #[test]
     fn an_unknown_label_is_counted_as_other_and_an_unknown_destination_is_ignored() {
         let metrics = Metrics::new(["notion"]);
-        metrics.webhook(Webhook::Rejected("what somebody sent"));
+        metrics.webhook(Webhook::Rejected("arbitrary input"));
         metrics.attempt("notion", "a new outcome", Duration::ZERO);
         metrics.attempt("elsewhere", "delivered", Duration::ZERO);
         let text = metrics.render(&Gauges::default()).expect("text");
@@ -518,7 +518,7 @@ mod tests {
             text.contains(r#"eventbridge_attempts_total{destination="notion",outcome="other"} 1"#),
             "{text}"
         );
-        assert!(!text.contains("elsewhere") && !text.contains("somebody"), "{text}");
+        assert!(!text.contains("elsewhere") && !text.contains("arbitrary"), "{text}");
     }
 
     #[test]

@@ -65,10 +65,7 @@ impl Sender {
             .send()
             .await
             .with_context(|| {
-                format!(
-                    "no answer from {}: start the service, or give another address with --url",
-                    self.url
-                )
+                format!("no answer from {}: start the service, or give another address with --url", self.url)
             })?;
         let status = response.status().as_u16();
         let text = response.text().await.context("the answer ended early")?;
