@@ -49,7 +49,7 @@ impl Tasks {
         self.supervisor.clone()
     }
 
-    /// Adds what was counted to the statistics. It ends after all other tasks, whose counts it writes too.
+    /// Adds the counts to the statistics. It ends after all other tasks, whose counts it writes too.
     pub(super) fn start_statistics(&self, shared: &Shared) {
         let Shared { unhurried, metrics, names, .. } = shared;
         self.last.spawn(statistics::keep(

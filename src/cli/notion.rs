@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 /// How often to check whether something has been shared.
-const LOOK_AGAIN: Duration = Duration::from_secs(4);
+const POLL_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The most pages in the list. `--page` names any other.
 const PAGES_SHOWN_MAX: usize = 30;
@@ -218,11 +218,11 @@ async fn something_shared(
                  database is to stand, ••• (top right) › Connections, and choose the integration."
             );
         }
-        if patience.is_some_and(|patience| began.elapsed() + LOOK_AGAIN > patience) {
+        if patience.is_some_and(|patience| began.elapsed() + POLL_INTERVAL > patience) {
             bail!("nothing is shared with the integration; --wait <seconds> waits for it");
         }
-        eprintln!("Checking again in {} s; press Ctrl-C to stop.", LOOK_AGAIN.as_secs());
-        tokio::time::sleep(LOOK_AGAIN).await;
+        eprintln!("Checking again in {} s; press Ctrl-C to stop.", POLL_INTERVAL.as_secs());
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn is_wanted(reader: &mut Reader<'_>) -> bool {
     })
 }
 
-/// Serves the page until the process is asked to stop.
+/// Serves the page until the signal to stop.
 pub(super) async fn run(
     listen: SocketAddr,
     wrong: &ConfigError,

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Where the database is.
+    /// The address of the database.
     pub database: Database,
     /// The most connections to the database.
     pub database_connections: u32,

@@ -210,7 +210,7 @@ impl Api {
         struct Listing {
             data: Vec<Execution>,
         }
-        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        const POLL_INTERVAL: Duration = Duration::from_millis(20);
         let until = Instant::now() + PATIENCE;
         loop {
             let listing: Listing =
@@ -221,7 +221,7 @@ impl Api {
                 return Ok(listing.data);
             }
             ensure!(Instant::now() < until, "not everything was delivered within {} s", PATIENCE.as_secs());
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 const BUSY_MAX: Duration = Duration::from_secs(30);
 
 /// The time between two checks whether they have ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
@@ -185,7 +185,7 @@ async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<
             return Ok(sum);
         }
         left = busy;
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

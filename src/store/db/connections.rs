@@ -37,7 +37,7 @@ use tracing::warn;
 /// A caller waits this long for a connection; then the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest that a statement may take; none of ours comes near it.
+/// The longest that a statement may take; no statement of the store comes near it.
 const STATEMENT_TIMEOUT: &str = "30s";
 
 /// The longest that an interactive read may take, and the longest that it waits for a connection.

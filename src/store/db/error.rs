@@ -16,7 +16,7 @@ pub enum StoreError {
     /// The database refuses the data; the same call will never work.
     #[error("the database refuses the data: {0}")]
     Refused(sqlx::Error),
-    /// A row is not as expected, which is a bug of ours.
+    /// A row is not as expected, which is a bug of this program.
     #[error("unexpected data in the database: {0}")]
     Unexpected(String),
 }

@@ -101,7 +101,7 @@ impl Db {
 
     /// As [`migrate`](Self::migrate), but waits for a server that is not reachable yet, until `stop`.
     pub async fn migrate_when_there(&self, stop: &CancellationToken) -> Result<(), MigrateError> {
-        const LOOK_AGAIN: Duration = Duration::from_secs(1);
+        const RETRY_AFTER: Duration = Duration::from_secs(1);
         loop {
             match self.migrate().await {
                 Err(error @ (MigrateError::Away(_) | MigrateError::Busy(_))) => {
@@ -109,7 +109,7 @@ impl Db {
                 }
                 done => return done,
             }
-            if stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(RETRY_AFTER)).await.is_none() {
                 return Ok(());
             }
         }

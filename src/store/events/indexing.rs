@@ -43,7 +43,7 @@ pub struct Unindexed {
 }
 
 impl SearchIndex {
-    /// How far the index has come. Only the process that holds the indexer's lease goes on from there.
+    /// How far the index has come. Only the process that holds the indexer's lease continues from there.
     pub async fn progress(&self) -> Result<Indexed, StoreError> {
         let indexed = sqlx::query_as!(
             Indexed,

@@ -84,7 +84,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// The most executions, and the most lanes, of an instance that one claim examines.
-const LOOKED_THROUGH_MAX: i64 = 1000;
+const EXAMINED_MAX: i64 = 1000;
 
 impl Queue {
     /// Claims and leases up to `wanted.limit` due executions.
@@ -291,7 +291,7 @@ impl Queue {
             &most,
             // Any value will do, as long as it differs each time.
             rand::random::<i64>(),
-            LOOKED_THROUGH_MAX,
+            EXAMINED_MAX,
             wanted.quarantined,
             wanted.canary.map(|id| id.0),
             wanted.own,
@@ -366,7 +366,7 @@ impl Queue {
             select id, is_running as "is_running!" from chosen
             "#,
             instance,
-            LOOKED_THROUGH_MAX
+            EXAMINED_MAX
         )
         .fetch_optional(&self.pool)
         .await?;
