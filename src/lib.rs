@@ -24,6 +24,7 @@ pub mod retention;
 pub mod statistics;
 
 pub mod api;
+pub mod operator_store;
 pub mod ui;
 
 pub mod server;

@@ -152,7 +152,7 @@ pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>)
 
 /// The state of the database, at most a second old.
 pub(super) async fn database(api: &Api) -> Database {
-    let db = api.store.db.clone();
+    let db = api.db.clone();
     let state = async move { Ok(database_state(db).await) };
     api.health_cache.database.get(DATABASE_FRESH_FOR, state).await.unwrap_or(Database::Unavailable)
 }

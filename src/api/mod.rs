@@ -11,7 +11,6 @@ mod extract;
 mod failures;
 mod health;
 mod metrics;
-mod parts;
 mod preview;
 mod probes;
 mod rejections;
@@ -24,7 +23,6 @@ pub use extract::{Json, Query};
 pub use failures::{Acknowledgement, FailureView, Failures};
 pub use health::{Health, HealthCache};
 pub use metrics::Scrape;
-pub use parts::ApiStore;
 pub use preview::PreviewView;
 pub use search::{Found, FoundView};
 
@@ -32,8 +30,9 @@ use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
 use crate::health::{Scope, Thresholds};
+use crate::operator_store::OperatorStore;
 use crate::problem::Problem;
-use crate::store::{ListError, Notifier, StoreError};
+use crate::store::{Db, ListError, Notifier, StoreError};
 use axum::http::StatusCode;
 use std::sync::Arc;
 use tracing::error;
@@ -45,8 +44,10 @@ use utoipa_axum::routes;
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct Api {
-    /// The database.
-    pub store: ApiStore,
+    /// To ask whether the database answers.
+    pub db: Db,
+    /// What is read and changed.
+    pub store: OperatorStore,
     /// The names of the configured destination instances.
     pub instances: Arc<[String]>,
     /// The configured sources.

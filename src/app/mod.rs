@@ -1,5 +1,6 @@
 //! Wiring: builds the parts of the service, starts its tasks, and stops them in the right order.
 //!
+//! - `shared`: what more than one part needs
 //! - `parts`: which part gets what
 //! - `routes`: the routes, and their middleware
 //! - `tasks`: the background tasks
@@ -7,6 +8,7 @@
 
 mod parts;
 mod routes;
+mod shared;
 mod shutdown;
 mod tasks;
 
@@ -18,8 +20,8 @@ use crate::server::{ConnectionLimiter, Limits};
 use crate::store::Store;
 use crate::telemetry::{Metrics, Supervisor};
 use axum::Router;
-use parts::Shared;
 use routes::Routes;
+use shared::Shared;
 use tasks::Tasks;
 use tokio::sync::watch;
 

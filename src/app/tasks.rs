@@ -1,7 +1,7 @@
 //! The background tasks: which there are, and what happens when one of them panics.
 
 use super::Role;
-use super::parts::{Shared, worker_store};
+use super::shared::{Shared, worker_store};
 use crate::alerts::{self, AlertSettings, AlertsStore};
 use crate::config::{Retention, Settings};
 use crate::destinations::Instance;

@@ -43,7 +43,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let (settings, instances, alerts) = match reader.finish((settings, instances, alerts)) {
         Ok(read) => read,
         Err(wrong) if sets_up && can_show_a_page => {
-            return setup::run(listen, &wrong, &named.0, &named.1).await;
+            let stop = signals::stop_requested()?;
+            return setup::run(bind(listen).await?, stop, &wrong, &named.0, &named.1).await;
         }
         Err(wrong) => return Err(wrong.into()),
     };
@@ -84,6 +85,6 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Listens on the address from the settings.
-pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (LISTEN_ADDR)"))
 }

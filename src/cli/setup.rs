@@ -4,8 +4,6 @@
 //! the address can read the page, so it shows names of settings and no values. The service accepts nothing:
 //! it answers a webhook with 503, and the sender repeats it.
 
-use super::serve::bind;
-use super::signals;
 use crate::config::{ConfigError, InstanceName, Reader};
 use crate::destinations;
 use crate::problem::Problem;
@@ -21,9 +19,10 @@ use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 const STYLE: &str = "body{font:16px/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;\
@@ -79,15 +78,14 @@ pub(super) fn is_wanted(reader: &mut Reader<'_>) -> bool {
     })
 }
 
-/// Serves the page until the signal to stop.
+/// Serves the page until `stop` is cancelled.
 pub(super) async fn run(
-    listen: SocketAddr,
+    listener: TcpListener,
+    stop: CancellationToken,
     wrong: &ConfigError,
     sources: &[InstanceName],
     destinations: &[InstanceName],
 ) -> anyhow::Result<ExitCode> {
-    let stop = signals::stop_requested()?;
-    let listener = bind(listen).await?;
     let problems: Vec<_> = wrong.problems.iter().map(ToString::to_string).collect();
     warn!(
         address = %listener.local_addr()?,

@@ -2,16 +2,11 @@
 //!
 //! `app` passes the registry of sources as a [`SourceCatalog`].
 
-use super::rejection::{Diagnosis, Kept};
+use super::rejection::Diagnose;
 use super::subscription::TypeVocabulary;
-use chrono::{DateTime, Utc};
 
 /// The configured sources, for modules that must not import them.
-pub trait SourceCatalog: Send + Sync {
-    /// The causes of these rejected requests, the newest first. `accepted_at` is when the newest event
-    /// was accepted.
-    fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis>;
-
+pub trait SourceCatalog: Diagnose + Send + Sync {
     /// The display name of a source's sender, such as `Stripe`.
     fn sender_of(&self, source: &str) -> String;
 

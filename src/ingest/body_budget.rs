@@ -5,7 +5,7 @@
 //! block the others, and a complete body is never shed. Small bodies are never shed either; all connections
 //! together hold at most half of the budget in those.
 
-use super::writer::WriteError;
+use super::reply::WriteError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -6,11 +6,13 @@
 
 mod body_budget;
 mod rejection_log;
+mod reply;
 mod writer;
 
 pub use crate::domain::event::BODY_BYTES_MAX;
 pub use rejection_log::RejectionLog;
-pub use writer::{Reservation, Stored, WriteError, Writer, WriterSettings};
+pub use reply::{Stored, WriteError};
+pub use writer::{Reservation, Writer, WriterSettings};
 
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;

@@ -1,8 +1,7 @@
 //! Keeps samples of rejected requests, from which the sources find the cause. It delays no request: it
 //! samples at most one a second, and only counts a request if the queue is full.
 
-use crate::domain::rejection::{Diagnosis, RejectionSample};
-use crate::domain::source::SourceCatalog;
+use crate::domain::rejection::{Diagnose, Diagnosis, RejectionSample};
 use crate::sources::Registry;
 use crate::store::{Rejections, StoreError};
 use crate::telemetry::{Metrics, Panicked, catch_panic};

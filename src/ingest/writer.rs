@@ -8,6 +8,7 @@
 //! and the others help only if half a batch is waiting or the first one is blocked.
 
 use super::body_budget::{BodyBudget, BodyReservation};
+use super::reply::{Stored, WriteError};
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
 use crate::store::{IncomingEvent, Intake, Notifier, StoreError};
@@ -61,29 +62,6 @@ impl WriterSettings {
 
 /// How long events wait for the first writer before another one takes them, even if they are few.
 const BLOCKED_AFTER: Duration = Duration::from_millis(100);
-
-/// The reply for an event that is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// It is new.
-    New,
-    /// It was stored before.
-    Duplicate,
-}
-
-/// Why it is unknown whether an event is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// The queue is full.
-    #[error("the ingest queue is full")]
-    Full,
-    /// The database is unavailable or too slow.
-    #[error("the database is not available")]
-    Unavailable,
-    /// The database rejects this event.
-    #[error("the database rejects the event")]
-    Refused,
-}
 
 /// Submits events to the writers. Cheap to clone; the writers end when the last clone is dropped.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use super::{KINDS, Kind, Source};
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, StoredEvent};
 use crate::domain::finding::Finding;
-use crate::domain::rejection::{Diagnosis, Kept};
+use crate::domain::rejection::{Diagnose, Diagnosis, Kept};
 use crate::domain::search::IndexEntry;
 use crate::domain::source::{Origin, SourceCatalog};
 use crate::domain::subscription::TypeVocabulary;
@@ -95,7 +95,7 @@ impl Registry {
     }
 }
 
-impl SourceCatalog for Registry {
+impl Diagnose for Registry {
     fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
         let mut found: Vec<_> = self
             .instances
@@ -109,7 +109,9 @@ impl SourceCatalog for Registry {
         found.sort_by_key(|one| std::cmp::Reverse(one.last_at));
         found
     }
+}
 
+impl SourceCatalog for Registry {
     fn sender_of(&self, source: &str) -> String {
         self.instance(source).map_or(source, |instance| instance.kind.sender).to_owned()
     }

@@ -50,12 +50,7 @@ impl Gauges {
             "state",
             [("busy", f64::from(busy)), ("idle", f64::from(idle))],
         )?;
-        single(
-            encoder,
-            "database_connections_max",
-            "Largest number of connections to the database",
-            f64::from(max),
-        )?;
+        single(encoder, "database_connections_max", "The most connections to the database", f64::from(max))?;
         let is_up = f64::from(u8::from(self.is_database_up));
         single(encoder, "database_up", "Whether the database answers", is_up)?;
         let destinations = self.destinations.as_deref().unwrap_or_default();

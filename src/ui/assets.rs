@@ -2,8 +2,6 @@
 //!
 //! Each path contains a part of the content's hash, so changed content has a new path.
 
-use super::error_page::ErrorPage;
-use axum::extract::Path;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -41,16 +39,18 @@ impl Asset {
     }
 }
 
-/// Serves an asset by its name, which includes the hash.
-pub(super) async fn asset(Path(name): Path<String>) -> Result<Response, ErrorPage> {
-    let known: [&Asset; 3] = [&STYLE, &SCRIPT, &ICON];
-    let asset = known
-        .into_iter()
-        .find(|asset| asset.name == name)
-        .ok_or_else(|| ErrorPage::not_found("There is no such file; an older page may refer to it."))?;
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
-    ];
-    Ok((headers, asset.text).into_response())
+/// The asset of this name, which includes the hash.
+pub(super) fn asset(name: &str) -> Option<&'static Asset> {
+    let all: [&'static Asset; 3] = [&STYLE, &SCRIPT, &ICON];
+    all.into_iter().find(|asset| asset.name == name)
+}
+
+impl IntoResponse for &'static Asset {
+    fn into_response(self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(self.kind)),
+            (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        ];
+        (headers, self.text).into_response()
+    }
 }

@@ -1,6 +1,6 @@
 //! The error page: why a page cannot be shown or a request was not carried out.
 
-use super::layout;
+use super::document;
 use crate::single_flight::Aborted;
 use crate::store::{ListError, StoreError};
 use axum::http::StatusCode;
@@ -128,6 +128,6 @@ impl IntoResponse for ErrorPage {
                 p { a.button href="/" { "To the overview" } }
             }
         };
-        (self.status, layout::bare(self.title, &body)).into_response()
+        (self.status, document::bare(self.title, &body)).into_response()
     }
 }

@@ -7,7 +7,7 @@ use super::elements::{
 use super::error_page::ErrorPage;
 use super::executions::{self, remote_button};
 use super::layout::{self, Tab};
-use super::payload as payload_text;
+use super::payload::{self, Kept, kept};
 use super::query::{Path, Query};
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, origin};
@@ -15,11 +15,10 @@ use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::search::Sought;
 use crate::domain::story::{self, Delivery};
-use crate::store::{EventFilter, EventRow, FoundEvent, LIMIT_MAX, RemovedPayload};
+use crate::store::{EventFilter, EventRow, FoundEvent, LIMIT_MAX};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
-use bytes::Bytes;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -80,7 +79,7 @@ pub(super) async fn show(
             (timeline(&story::lines(&chapters, &ui.destinations, now), &names))
         }
         (others(&event, &siblings))
-        (payload_section(event.id, &kept))
+        (payload::section(event.id, &kept))
     };
     Ok(layout::page(&visitor, Tab::Events, &event.event_id, &body))
 }
@@ -91,60 +90,6 @@ pub(super) async fn payload(State(ui): State<Ui>, Path(id): Path<String>) -> Res
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
     let Kept::Whole(body) = kept(&ui, key).await? else { return Err(missing()) };
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
-}
-
-/// A body, as far as it exists.
-pub(super) enum Kept {
-    /// The complete body.
-    Whole(Bytes),
-    /// It was removed.
-    Removed(RemovedPayload),
-    /// The event does not exist any more.
-    Nothing,
-}
-
-/// The body of an event, or that it was removed.
-pub(super) async fn kept(ui: &Ui, key: EventKey) -> Result<Kept, ErrorPage> {
-    if let Some(removed) = ui.store.events.payload_removed(key).await? {
-        return Ok(Kept::Removed(removed));
-    }
-    Ok(ui.store.events.payload(key).await?.map_or(Kept::Nothing, |payload| Kept::Whole(payload.body)))
-}
-
-/// The payload section: the formatted body up to a limit, and a link to the complete body.
-pub(super) fn payload_section(event: i64, kept: &Kept) -> Markup {
-    let body = match kept {
-        Kept::Whole(body) => body,
-        Kept::Nothing => return html! {},
-        Kept::Removed(removed) => {
-            let why = match removed.why.as_str() {
-                "erasure" => "its customer's data was erased",
-                _ => "its retention period ended",
-            };
-            return html! {
-                section aria-labelledby="payload-title" {
-                    h2 id="payload-title" { "Payload" }
-                    div.empty { strong { "The payload was removed" } p { (time(removed.at)) ": " (why) "." } }
-                }
-            };
-        }
-    };
-    let (text, is_all) = payload_text::shown(body);
-    html! {
-        section aria-labelledby="payload-title" {
-            div.head {
-                h2 id="payload-title" { "Payload" }
-                div.actions {
-                    button.quiet type="button" data-copy="payload" hidden { "Copy" }
-                    a.button.quiet href=(format!("/events/{event}/payload")) { "Raw payload" }
-                }
-            }
-            pre.code id="payload" tabindex="0" aria-label="Payload as JSON" { code { (payload_text::pretty(&text)) } }
-            @if !is_all {
-                p.soft { "The first " (payload_text::SHOWN_BYTES_MAX / 1024) " KiB are shown; “Raw payload” has all of it." }
-            }
-        }
-    }
 }
 
 /// This service's key of an event, or its sender's id.

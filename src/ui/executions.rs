@@ -7,8 +7,8 @@ use super::elements::{
     done, empty, is_web, none, outside, status, table, time, took,
 };
 use super::error_page::ErrorPage;
-use super::events::{kept, payload_section};
 use super::layout::{self, Tab};
+use super::payload::{self, kept};
 use super::query::{Path, Query};
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, origin};
@@ -71,7 +71,7 @@ pub(super) async fn show(
             h2 id="timeline-title" { "What happened" }
             (timeline(&story::lines(&chapters, &ui.destinations, now), &Names::default()))
         }
-        (payload_section(event.id, &kept))
+        (payload::section(event.id, &kept))
     };
     Ok(layout::page(&visitor, Tab::Executions, &title, &body))
 }

@@ -1,11 +1,11 @@
-//! The layout of every page: document head, navigation bar with tabs and search, and footer.
+//! The layout of pages: navigation bar with tabs and search, and footer.
 
-use super::assets::{ICON, SCRIPT, STYLE};
 use super::auth::{TOKEN, Visitor};
 use super::badge;
+use super::document::{brand, document};
 use super::session::scope_word;
 use axum::response::Html;
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
 /// The parts of the dashboard, as the bar shows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ fn with_navigation(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {
         a.skip href="#main" { "Skip to the content" }
         header.top {
             div.bar {
-                a.brand href="/" { (mark()) span { "EventBridge" } }
+                (brand())
                 nav.tabs aria-label="Main" {
                     @for (each, href, name) in TABS {
                         a href=(href) aria-current=[(each == tab).then_some("page")] {
@@ -73,15 +73,6 @@ fn with_navigation(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {
     }
 }
 
-/// A page without navigation, for the login and for errors.
-pub(super) fn bare(title: &str, body: &Markup) -> Html<String> {
-    let whole = html! {
-        header.top { div.bar { a.brand href="/" { (mark()) span { "EventBridge" } } } }
-        (body)
-    };
-    document(title, false, &whole)
-}
-
 /// A form that changes something: it posts to `action`, with the token of the session.
 pub(super) fn post_form(visitor: &Visitor, action: &str, fields: &Markup) -> Markup {
     html! {
@@ -103,39 +94,11 @@ fn badge(visitor: &Visitor) -> Markup {
     }
 }
 
-fn document(title: &str, is_live: bool, body: &Markup) -> Html<String> {
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " · EventBridge" }
-                link rel="icon" type="image/svg+xml" href=(ICON.url);
-                link rel="stylesheet" href=(STYLE.url);
-                script defer src=(SCRIPT.url) {}
-            }
-            body data-live=[is_live.then_some("/live")] { (body) }
-        }
-    };
-    Html(markup.into_string())
-}
-
 fn account(visitor: &Visitor) -> Markup {
     html! {
         @if let Some(scope) = visitor.scope {
             span.who title="The API key of this session" { (visitor.who.name()) " · " (scope_word(scope)) }
             (post_form(visitor, "/logout", &html! { button.quiet type="submit" { "Log out" } }))
-        }
-    }
-}
-
-fn mark() -> Markup {
-    html! {
-        svg.mark viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" {
-            path d="M3 17c0-5 4-9 9-9s9 4 9 9" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" {}
-            path d="M3 17h18M8 17v-5.6M16 17v-5.6M12 17V8" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" {}
         }
     }
 }

@@ -4,9 +4,9 @@ use super::Ui;
 use super::auth::Visitor;
 use super::elements::{address, pager};
 use super::error_page::ErrorPage;
-use super::filters::{NotListed, Pairs, has_blanks, page_or_message, window_note};
-use super::layout::{self, Tab};
-use super::query::{self, Query};
+use super::filters::{NotListed, Wanted};
+use super::layout;
+use super::query::{self, DAYS, Query};
 use crate::store::{Cursor, Page};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -14,41 +14,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-
-/// A filter of a list, and how the list is shown.
-pub(super) trait Wanted: Clone + Send + Sync + DeserializeOwned {
-    /// The type of a row.
-    type Row: Send;
-
-    /// The path of the list.
-    const PATH: &'static str;
-    /// The title.
-    const TITLE: &'static str;
-    /// The tab.
-    const TAB: Tab;
-
-    /// The filter as names and values of the address.
-    fn pairs(&self) -> Pairs<'_>;
-
-    /// The start of the time range.
-    fn since(&self) -> Option<&str>;
-
-    /// A page of the matching rows, newest first. If the filter needs a time range and has none, it is set.
-    fn page(
-        &mut self,
-        ui: &Ui,
-        cursor: Option<Cursor>,
-    ) -> impl Future<Output = Result<Page<Self::Row>, NotListed>> + Send;
-
-    /// The filter's form, with an error message.
-    fn form(&self, ui: &Ui, error: Option<&str>) -> Markup;
-
-    /// The rows of a page.
-    fn rows(ui: &Ui, rows: &[Self::Row]) -> Markup;
-
-    /// The bulk operation on all matching rows.
-    fn bulk_action(&self) -> Markup;
-}
 
 /// The query of a list.
 #[derive(Debug, Deserialize)]
@@ -92,4 +57,37 @@ pub(super) async fn list<W: Wanted>(
     };
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     Ok((status, layout::page(&visitor, W::TAB, W::TITLE, &body)).into_response())
+}
+
+/// A page of a list, or an empty one with the message for the form.
+fn page_or_message<T>(listed: Result<Page<T>, NotListed>) -> Result<(Page<T>, Option<String>), ErrorPage> {
+    match listed {
+        Ok(page) => Ok((page, None)),
+        Err(NotListed::Invalid(text)) => Ok((Page { rows: Vec::new(), next: None }, Some(text))),
+        Err(NotListed::Failed(error)) => Err(error),
+    }
+}
+
+/// The note that a list covers only the last days, if the reader gave no time range.
+fn window_note(was_given: bool, is_given: bool) -> Markup {
+    html! {
+        @if !was_given && is_given { p.soft { "Of the last " (DAYS) " days; set a time range to see older ones." } }
+    }
+}
+
+/// Whether a query string has empty fields. The list then redirects to a shorter URL, which can be shared.
+fn has_blanks(query: Option<&str>) -> bool {
+    query
+        .is_some_and(|query| url::form_urlencoded::parse(query.as_bytes()).any(|(_, value)| value.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_left_empty_are_seen_in_an_address() {
+        assert!(has_blanks(Some("type=&status=failed")));
+        assert!(!has_blanks(Some("status=failed")) && !has_blanks(None));
+    }
 }

@@ -7,7 +7,7 @@ use super::auth::{Visitor, is_from_our_page};
 use super::error_page::ErrorPage;
 use super::query::Query;
 use super::session::{COOKIE, Session};
-use super::{Ui, layout};
+use super::{Ui, document};
 use crate::auth::find_key;
 use crate::config::Access;
 use crate::domain::local::is_local;
@@ -96,7 +96,7 @@ fn page(status: StatusCode, next: &str, error: Option<&str>) -> Response {
             }
         }
     };
-    (status, layout::bare("Log in", &body)).into_response()
+    (status, document::bare("Log in", &body)).into_response()
 }
 
 fn with_cookie(redirect: Redirect, value: &str, more: &str) -> Response {

@@ -12,6 +12,7 @@ mod badge;
 mod bulk;
 mod chart;
 mod destinations;
+mod document;
 mod elements;
 mod error_page;
 mod events;
@@ -40,66 +41,27 @@ use crate::config::Access;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
 use crate::domain::source::{Origin, SourceCatalog};
-use crate::health::{HealthStore, Scope, Thresholds};
-use crate::store::{
-    Destinations, EventRow, Events, FailureGroups, Interventions, Notifier, RateLimits, Rejections, Reports,
-    Statistics, Store,
-};
+use crate::health::{Scope, Thresholds};
+use crate::operator_store::OperatorStore;
+use crate::store::{EventRow, Notifier};
+use assets::Asset;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Path, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use chrono::{DateTime, Utc};
+use error_page::ErrorPage;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
-/// The parts of the store that the dashboard uses. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct UiStore {
-    /// To read events.
-    pub events: Events,
-    /// To read executions, backlogs and workers.
-    pub reports: Reports,
-    /// To read and acknowledge failure groups.
-    pub failure_groups: FailureGroups,
-    /// To retry, cancel and replay executions.
-    pub interventions: Interventions,
-    /// To read, pause and resume destination instances.
-    pub destinations: Destinations,
-    /// To read the state of rate limits.
-    pub rate_limits: RateLimits,
-    /// To read samples of rejected requests.
-    pub rejections: Rejections,
-    /// To read counts over time.
-    pub statistics: Statistics,
-    /// To read the health snapshot.
-    pub health: HealthStore,
-}
-
-impl From<&Store> for UiStore {
-    fn from(store: &Store) -> Self {
-        Self {
-            events: store.events.clone(),
-            reports: store.reports.clone(),
-            failure_groups: store.failure_groups.clone(),
-            interventions: store.interventions.clone(),
-            destinations: store.destinations.clone(),
-            rate_limits: store.rate_limits.clone(),
-            rejections: store.rejections.clone(),
-            statistics: store.statistics.clone(),
-            health: HealthStore::from(store),
-        }
-    }
-}
-
 /// The parts of the dashboard.
 pub struct Parts {
     /// The database.
-    pub store: UiStore,
+    pub store: OperatorStore,
     /// The destination instances and sources that are configured.
     pub scope: Scope,
     /// The limits by which health is assessed.
@@ -121,7 +83,7 @@ pub struct Parts {
 /// The state of the dashboard's routes. Cheap to clone.
 #[derive(Clone)]
 pub struct Ui {
-    store: UiStore,
+    store: OperatorStore,
     scope: Scope,
     thresholds: Thresholds,
     instances: Arc<[String]>,
@@ -187,7 +149,7 @@ pub fn routes(ui: Ui) -> Router {
             "/login",
             get(login::form).post(login::login).layer(DefaultBodyLimit::max(auth::FORM_BYTES_MAX)),
         )
-        .route("/assets/{name}", get(assets::asset))
+        .route("/assets/{name}", get(asset))
         .layer(from_fn(add_headers))
         .layer(CompressionLayer::new())
         .with_state(ui)
@@ -225,6 +187,12 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/live", get(live::live)),
         (auth::LOGOUT, post(login::logout)),
     ]
+}
+
+/// Serves an asset by its name.
+async fn asset(Path(name): Path<String>) -> Result<&'static Asset, ErrorPage> {
+    assets::asset(&name)
+        .ok_or_else(|| ErrorPage::not_found("There is no such file; an older page may refer to it."))
 }
 
 /// Pages load resources only from this origin and cannot be framed.

@@ -314,7 +314,7 @@ async fn failures_are_found_by_group_unless_acknowledged() {
         (Some("validation_error"), Some("a"), 9),
         (Some("validation_error"), Some("a"), 5),
         (Some("conflict_error"), Some("b"), 120),
-        (None, None, 1),
+        (Some("timeout"), None, 1),
     ] {
         let ago = Duration::from_mins(minutes);
         database.change(Ended { class, group, ..Ended::failed(ago) }).await;
@@ -323,7 +323,7 @@ async fn failures_are_found_by_group_unless_acknowledged() {
         let found = store.reports.recent_failures(Duration::from_hours(1)).await.unwrap().groups;
         found.into_iter().map(|one| (one.class, one.group.is_some(), one.count)).collect::<Vec<_>>()
     };
-    let ungrouped = (String::new(), false, 1);
+    let ungrouped = ("timeout".to_owned(), false, 1);
     assert_eq!(found().await, [ungrouped.clone(), ("validation_error".to_owned(), true, 2)]);
     database.change(rows::acknowledge_until(Duration::from_mins(7))).await;
     assert_eq!(found().await, [ungrouped.clone(), ("validation_error".to_owned(), true, 1)]);

@@ -14,6 +14,7 @@ use crate::alerts::{self, AlertSettings};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
+use crate::domain::rejection::Diagnose;
 use crate::domain::source::SourceCatalog;
 use crate::sources::Registry;
 use crate::store::{Pause, Store};

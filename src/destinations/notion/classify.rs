@@ -3,7 +3,9 @@
 //! It follows Notion's reference of status codes and its advice on retries. Reads are repeated freely. The
 //! creation of a page is repeated only if it certainly did not happen.
 
-use super::client::{Answer, CallError, Refusal, THROTTLE_WAIT, page_url};
+use super::answer::Answer;
+use super::call_error::{CallError, Refusal, THROTTLE_WAIT};
+use super::links::page_url;
 use super::remedies;
 use crate::config::InstanceName;
 use crate::domain::delivery::{Failure, Outcome, Remote};

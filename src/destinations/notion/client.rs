@@ -1,8 +1,10 @@
-//! Calls to Notion's API, one method per call, and their results.
+//! Calls to Notion's API, one method per call.
 //!
 //! The version header and the shapes follow Notion's reference of 2026-03-11, in which pages belong
 //! to a data source and a database is a container of these.
 
+use super::answer::{Answer, Database, Found, PageRef};
+use super::call_error::{CallError, Refusal, THROTTLE_WAIT, refusal};
 use super::classify::{self, Effect};
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
@@ -27,14 +29,8 @@ const VERSION: &str = "2026-03-11";
 /// Notion gives up on a request after about 55 s; giving up earlier would leave writes in doubt.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// How long to make no calls if Notion throttles without `Retry-After`.
-pub const THROTTLE_WAIT: Duration = Duration::from_secs(10);
-
 /// The largest answer that is accepted.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// The longest part of an error message that is kept.
-const MESSAGE_CHARACTERS_MAX: usize = 500;
 
 /// Talks to Notion with one token.
 #[derive(Debug, Clone)]
@@ -60,142 +56,6 @@ pub struct Calls<'a> {
     context: &'a dyn DeliveryContext,
     /// After this, the client sends no write that would do harm if it landed late.
     write_until: Instant,
-}
-
-/// The parts of a page that are used.
-#[derive(Debug, Clone, Deserialize)]
-pub struct PageRef {
-    /// Its id.
-    pub id: String,
-    /// The link to it.
-    pub url: Option<String>,
-    /// When it was created, in whole minutes.
-    pub created_time: Option<DateTime<Utc>>,
-    /// Who created it.
-    pub created_by: Option<UserRef>,
-    /// Who edited it last.
-    pub last_edited_by: Option<UserRef>,
-    /// Its parent.
-    pub parent: Option<ParentRef>,
-    /// The contents of its columns, by name.
-    #[serde(default)]
-    pub properties: Map<String, Value>,
-}
-
-impl PageRef {
-    /// The text in the column of this id, if there is such a column.
-    pub fn text(&self, column_id: &str) -> Option<String> {
-        let is_it = |property: &&Value| property.get("id").and_then(Value::as_str) == Some(column_id);
-        let property = self.properties.values().find(is_it)?;
-        let parts = property.get(property.get("type")?.as_str()?)?.as_array()?;
-        Some(parts.iter().filter_map(|part| part.get("plain_text")?.as_str()).collect())
-    }
-}
-
-/// One result page of the pages that match a filter.
-#[derive(Debug, Deserialize)]
-pub struct Found {
-    /// The pages.
-    pub results: Vec<PageRef>,
-    /// The cursor of the next ones, if there are more.
-    pub next_cursor: Option<String>,
-}
-
-/// The parent of a page.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ParentRef {
-    /// The data source, if the parent is one.
-    pub data_source_id: Option<String>,
-}
-
-/// The parts of a user that are used.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct UserRef {
-    /// The id.
-    pub id: String,
-}
-
-/// A database: a container of data sources.
-#[derive(Debug, Deserialize)]
-pub struct Database {
-    /// The data sources within.
-    pub data_sources: Vec<DataSourceRef>,
-}
-
-/// One of a database's data sources.
-#[derive(Debug, Deserialize)]
-pub struct DataSourceRef {
-    /// Its id.
-    pub id: String,
-    /// Its name; empty if it has none.
-    #[serde(default)]
-    pub name: String,
-}
-
-/// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallError {
-    /// The rate allows no call for this long: nothing was sent.
-    NoSlot(Duration),
-    /// The try is too old for a write, or its lease may be lost: nothing was sent.
-    TooLate,
-    /// No connection was established: nothing was sent.
-    NotSent(String),
-    /// The connection broke, or the timeout expired, before the answer was complete.
-    NoAnswer {
-        /// What happened.
-        message: String,
-        /// How long ago the request was sent.
-        sent: Duration,
-    },
-    /// Notion answered with an error.
-    Refused(Box<Refusal>),
-}
-
-/// Notion's error answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Refusal {
-    /// The HTTP status.
-    pub status: u16,
-    /// Notion's code, such as `validation_error`; `http_<status>` if the answer has none.
-    pub code: String,
-    /// Whether Notion itself answered. A proxy, or the edge of its network, sends no such codes.
-    pub is_notions_own: bool,
-    /// Notion's message, shortened; it can quote what we sent.
-    pub message: String,
-    /// Notion's id of the request.
-    pub request_id: Option<String>,
-    /// How long Notion asks us to wait.
-    pub retry_after: Option<Duration>,
-    /// The page that was written despite the error.
-    pub committed_page: Option<String>,
-    /// The reason of a rate limit.
-    pub rate_limit_reason: Option<String>,
-    /// How long ago the request was sent.
-    pub sent: Duration,
-}
-
-impl Refusal {
-    /// Whether Notion rejects a property. It has one code for all problems of properties.
-    pub fn is_about_a_property(&self) -> bool {
-        self.status == 400 && self.code == "validation_error"
-    }
-
-    /// Whether Notion asks for fewer calls.
-    pub fn is_throttling(&self) -> bool {
-        matches!(self.status, 429 | 529)
-    }
-}
-
-/// An answer with Notion's id of the request.
-#[derive(Debug)]
-pub struct Answer<T> {
-    /// The requested object.
-    pub value: T,
-    /// The HTTP status.
-    pub status: u16,
-    /// Notion's id of the request.
-    pub request_id: Option<String>,
 }
 
 impl Client {
@@ -385,11 +245,6 @@ pub enum NotionClientError {
     Http(#[from] ClientError),
 }
 
-/// The link to the page with this id.
-pub fn page_url(id: &str) -> String {
-    format!("https://www.notion.so/{}", id.replace('-', ""))
-}
-
 async fn body(mut response: Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
@@ -423,36 +278,6 @@ fn innermost(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Reads an error answer. The edge of Notion's network can send HTML.
-fn refusal(status: u16, request_id: Option<String>, retry_after: Option<Duration>, body: &[u8]) -> Refusal {
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Body {
-        code: Option<String>,
-        message: Option<String>,
-        request_id: Option<String>,
-        additional_data: Option<Value>,
-    }
-    let Body { code, message, request_id: told, additional_data } =
-        serde_json::from_slice(body).unwrap_or_default();
-    let is_notions_own = code.is_some();
-    let additional = |name: &str| Some(additional_data.as_ref()?.get(name)?.as_str()?.to_owned());
-    Refusal {
-        status,
-        is_notions_own,
-        code: code.unwrap_or_else(|| format!("http_{status}")),
-        message: message.map_or_else(
-            || format!("status {status} without a message; a proxy may have sent it"),
-            |message| message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
-        ),
-        request_id: told.or(request_id),
-        retry_after,
-        committed_page: additional("committed_resource_id"),
-        rate_limit_reason: additional("rate_limit_reason"),
-        sent: Duration::ZERO,
-    }
-}
-
 /// `Retry-After` in whole seconds, as Notion sends it.
 fn retry_after(response: &Response) -> Option<Duration> {
     const WAIT_MAX_SECONDS: u64 = 3600;
@@ -462,21 +287,4 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 fn header(response: &Response, name: &str) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_text_of_a_column_is_read_by_its_id_and_whole() {
-        let page: PageRef = serde_json::from_value(json!({"id": "page", "properties": {
-            "Key": {"id": "k%3D", "type": "rich_text", "rich_text": [{"plain_text": "in_"}, {"plain_text": "1"}]},
-            "Amount": {"id": "a", "type": "number", "number": 1},
-        }}))
-        .expect("a page");
-        assert_eq!(page.text("k%3D").as_deref(), Some("in_1"));
-        assert_eq!((page.text("a"), page.text("Key")), (None, None));
-    }
 }

@@ -7,7 +7,8 @@
 //! a delivery.
 
 use super::Attempt;
-use super::client::{Answer, CallError, PageRef, UserRef};
+use super::answer::{Answer, PageRef, UserRef};
+use super::call_error::CallError;
 use super::mapping::key_text;
 use super::table::Table;
 use chrono::{DateTime, Utc};

@@ -1,10 +1,15 @@
-//! Links to pages, as people copy them from Notion and paste them into a search.
+//! Links to pages: the link of a page, and the ids in links that people paste into a search.
 
 /// The most pages that one text can name.
 const PAGES_MAX: usize = 4;
 
 /// The digits of a page's id without its dashes.
 const PAGE_DIGITS: usize = 32;
+
+/// The link to the page with this id.
+pub(super) fn page_url(id: &str) -> String {
+    format!("https://www.notion.so/{}", id.replace('-', ""))
+}
 
 /// The ids of the pages that a text names, each with dashes and without: 32 hexadecimal digits at the end
 /// of a part of a link, where the page's title may precede them.

@@ -4,6 +4,8 @@
 //! destination looks for the page by the event's id, and writes it again only when the first write
 //! can no longer land.
 
+mod answer;
+mod call_error;
 mod check;
 mod classify;
 mod client;
@@ -36,10 +38,12 @@ use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::destination_summary::Noun;
 use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
+use answer::{Answer, PageRef};
 use async_trait::async_trait;
+use call_error::{CallError, Refusal};
 use chrono_tz::Tz;
 use classify::Effect;
-use client::{Answer, CallError, Calls, Client, NotionClientError, PageRef, Refusal};
+use client::{Calls, Client, NotionClientError};
 use field::Field;
 use mapping::Mapped;
 use serde_json::{Map, Value};

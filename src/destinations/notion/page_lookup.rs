@@ -6,8 +6,9 @@
 //! pages that are known to belong to others.
 
 use super::Attempt;
+use super::answer::{Answer, Found, PageRef};
+use super::call_error::CallError;
 use super::classify::Effect;
-use super::client::{Answer, CallError, Found, PageRef};
 use super::table::Table;
 use crate::domain::delivery::{Failure, KeyLock, Outcome};
 use crate::domain::execution::Mode;

@@ -4,8 +4,9 @@
 //! unknown outcome that lands late could undo a newer one. So nothing is written until it has settled.
 //! Then every property is written, and columns that another state may have filled are cleared.
 
+use super::answer::{Answer, PageRef};
+use super::call_error::CallError;
 use super::classify::{self, Effect};
-use super::client::{Answer, CallError, PageRef};
 use super::object;
 use super::table::Table;
 use super::{Attempt, delivered, remote};

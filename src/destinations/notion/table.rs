@@ -5,8 +5,10 @@
 //! remembered across restarts. While one delivery reads the columns again, the others continue with
 //! those that are known.
 
+use super::answer::Database;
+use super::call_error::CallError;
 use super::classify::Effect;
-use super::client::{CallError, Calls, Database};
+use super::client::Calls;
 use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::{NotionId, NotionSettings};

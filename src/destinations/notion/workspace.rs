@@ -1,7 +1,9 @@
 //! Calls for the operator's commands: the owner of the token, what it can see, and new databases.
 
+use super::answer::Answer;
+use super::call_error::CallError;
 use super::classify::Effect;
-use super::client::{Answer, CallError, Calls, Client, NotionClientError};
+use super::client::{Calls, Client, NotionClientError};
 use super::design;
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};

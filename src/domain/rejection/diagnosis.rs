@@ -1,7 +1,6 @@
 //! The causes of rejected requests, and how many were rejected in a row.
 
 use super::Kept;
-use crate::domain::source::SourceCatalog;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Older rejections are ignored.
@@ -71,6 +70,13 @@ pub struct Diagnosis {
     pub remedy: String,
 }
 
+/// Finds the causes of rejected requests. Only the sources can.
+pub trait Diagnose {
+    /// The causes of these rejected requests, the newest first. `accepted_at` is when the newest event
+    /// was accepted.
+    fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis>;
+}
+
 /// Requests that were rejected in a row, none accepted between or after them, for causes that can be fixed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InARow {
@@ -84,7 +90,7 @@ pub struct InARow {
 pub fn rejected_in_a_row(
     kept: &[Kept],
     accepted_at: Option<DateTime<Utc>>,
-    sources: &dyn SourceCatalog,
+    sources: &dyn Diagnose,
     now: DateTime<Utc>,
 ) -> Option<InARow> {
     let is_after = |at: DateTime<Utc>| accepted_at.is_none_or(|accepted| at > accepted);
@@ -103,13 +109,11 @@ pub fn rejected_in_a_row(
 mod tests {
     use super::*;
     use crate::domain::rejection::RejectionSample;
-    use crate::domain::source::Origin;
-    use crate::domain::subscription::TypeVocabulary;
 
     /// Takes each rejection for a wrong secret.
-    struct WrongSecrets(TypeVocabulary);
+    struct WrongSecrets;
 
-    impl SourceCatalog for WrongSecrets {
+    impl Diagnose for WrongSecrets {
         fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
             let Some(at) = rejections.iter().map(|kept| kept.at).max() else { return Vec::new() };
             vec![Diagnosis {
@@ -122,22 +126,6 @@ mod tests {
                 remedy: String::new(),
             }]
         }
-
-        fn sender_of(&self, source: &str) -> String {
-            source.to_owned()
-        }
-
-        fn event_link(&self, _: &str, _: Origin<'_>) -> Option<String> {
-            None
-        }
-
-        fn object_link(&self, _: &str, _: Origin<'_>) -> Option<String> {
-            None
-        }
-
-        fn types(&self) -> &TypeVocabulary {
-            &self.0
-        }
     }
 
     #[test]
@@ -149,8 +137,7 @@ mod tests {
                 ..RejectionSample::new("stripe", "signature_no_match", Vec::new(), b"")
             };
             let kept = [Kept { at: ago(minutes), sample }];
-            let sources = WrongSecrets(TypeVocabulary::default());
-            rejected_in_a_row(&kept, accepted.map(ago), &sources, ago(0)).map(|found| found.count)
+            rejected_in_a_row(&kept, accepted.map(ago), &WrongSecrets, ago(0)).map(|found| found.count)
         };
         assert_eq!(count(None, 1, 2), Some(3));
         assert_eq!(count(Some(9), 8, 2), Some(3));

@@ -5,7 +5,7 @@
 
 mod diagnosis;
 
-pub use diagnosis::{Cause, Diagnosis, InARow, rejected_in_a_row};
+pub use diagnosis::{Cause, Diagnose, Diagnosis, InARow, rejected_in_a_row};
 
 use chrono::{DateTime, Utc};
 use serde::de::IgnoredAny;

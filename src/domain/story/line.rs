@@ -162,7 +162,7 @@ impl fmt::Display for What {
                 f.write_str("its payload was removed: its customer's data was erased")
             }
             Self::PayloadRemoved { is_forgotten: false } => {
-                f.write_str("its payload was removed: it was older than the retention")
+                f.write_str("its payload was removed: its retention period ended")
             }
         }
     }

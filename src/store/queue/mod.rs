@@ -5,6 +5,7 @@
 //! returned, which the fence distinguishes from every later one. So a worker that counts as dead changes
 //! nothing, however late it resumes.
 
+mod canary;
 mod claim;
 mod complete;
 mod execution_snapshot;
@@ -16,7 +17,8 @@ mod rate_limits;
 mod rescue;
 mod workers;
 
-pub use claim::{Canary, Claimed, Wanted};
+pub use canary::Canary;
+pub use claim::{Claimed, Wanted};
 pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Settlement};
 pub use execution_snapshot::ExecutionSnapshot;
 pub use lanes::{CompletedLane, Fate, LaneState, RemoteObject};
@@ -24,9 +26,10 @@ pub use notifier::Notifier;
 pub use pauses::{DestinationRow, DueProbe, Pause, PausedInstance};
 pub use rate_limits::{LimiterRow, Slot};
 pub use rescue::{Rescued, Watch};
-pub use workers::{WORKER_DEAD_AFTER, WorkerId};
+pub use workers::WORKER_DEAD_AFTER;
 
 use super::db::{Connections, Db};
+use uuid::Uuid;
 
 /// The queue of executions, for the worker: claim, complete, rescue, and the state of lanes. A worker that
 /// lost its lease changes nothing. It writes over the connections for work; only a preview's snapshot is read
@@ -70,6 +73,10 @@ impl RateLimits {
         Self { pool: db.pool.clone(), reading: db.reading.clone() }
     }
 }
+
+/// The id of a worker. A process gets a new one each time it registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkerId(pub Uuid);
 
 /// Distinguishes a lease from every other one that was ever granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! Workers: each registers, sends heartbeats and retires.
 
-use super::{Queue, Rescued, Watch};
+use super::{Queue, Rescued, Watch, WorkerId};
 use crate::store::db::StoreError;
 use std::time::Duration;
 use uuid::Uuid;
@@ -8,10 +8,6 @@ use uuid::Uuid;
 /// A worker counts as dead when its last heartbeat is older than this. Including the time between two checks,
 /// the leases of a dead worker are released within 20 s.
 pub const WORKER_DEAD_AFTER: Duration = Duration::from_secs(12);
-
-/// The id of a worker. A process gets a new one each time it registers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct WorkerId(pub Uuid);
 
 impl Queue {
     /// Registers this process under a new id.

@@ -9,8 +9,8 @@ mod replay;
 mod retry;
 
 pub(super) use progress::show;
-pub(super) use replay::{plan as plan_replay, replay, replay_link};
-pub(super) use retry::{plan as plan_retry, retry, retry_link};
+pub(super) use replay::{plan as plan_replay, replay};
+pub(super) use retry::{plan as plan_retry, retry};
 
 use super::Ui;
 use super::auth::Visitor;

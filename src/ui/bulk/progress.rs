@@ -8,9 +8,8 @@ use crate::ui::Ui;
 use crate::ui::auth::Visitor;
 use crate::ui::elements::{address, count, status, time};
 use crate::ui::error_page::ErrorPage;
-use crate::ui::filters::{EventsWanted, ExecutionsWanted, Pairs, in_words};
+use crate::ui::filters::{EventsWanted, ExecutionsWanted, Pairs, Wanted as _, in_words};
 use crate::ui::layout::{self, Tab};
-use crate::ui::list::Wanted as _;
 use crate::ui::query::{Path, Query};
 use axum::extract::State;
 use axum::response::Html;
@@ -146,7 +145,7 @@ impl Filter {
             known.extend(["object_id", "destination"]);
         }
         let pairs = known.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
-        Self { path: if is_replay { "/events/replay" } else { "/executions/retry" }, pairs }
+        Self { path: if is_replay { EventsWanted::BULK_PATH } else { ExecutionsWanted::BULK_PATH }, pairs }
     }
 
     fn pairs(&self) -> Pairs<'_> {

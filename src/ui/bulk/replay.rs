@@ -8,10 +8,9 @@ use crate::ui::Ui;
 use crate::ui::auth::Visitor;
 use crate::ui::elements::address;
 use crate::ui::error_page::ErrorPage;
-use crate::ui::filters::{EventsWanted, NotListed};
+use crate::ui::filters::{EventsWanted, NotListed, Wanted as _};
 use crate::ui::forms::optional_note_of;
 use crate::ui::layout::{self, Tab};
-use crate::ui::list::Wanted as _;
 use crate::ui::query::{self, Form, Query, filled};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
@@ -22,8 +21,8 @@ use tracing::info;
 const LABELS: Labels = Labels {
     verb: "Replay",
     things: ["delivery", "deliveries"],
-    path: "/events/replay",
-    list: "/events",
+    path: EventsWanted::BULK_PATH,
+    list: EventsWanted::PATH,
     notes: &[
         "Each event is delivered to the destinations that subscribe to it now, even if they did not at the time.",
         "Running, pending, cancelled and superseded executions are skipped.",
@@ -51,11 +50,6 @@ pub(in crate::ui) struct ReplayForm {
     cursor: Option<String>,
     #[serde(default)]
     note: String,
-}
-
-/// The link from a list to the plan.
-pub(in crate::ui) fn replay_link(wanted: &EventsWanted) -> Markup {
-    html! { a.button href=(address(LABELS.path, &wanted.pairs())) { "Replay these …" } }
 }
 
 /// Shows what would be delivered again; changes nothing.

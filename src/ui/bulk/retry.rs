@@ -5,24 +5,22 @@ use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::store::{Cursor, ExecutionFilter};
 use crate::ui::Ui;
 use crate::ui::auth::Visitor;
-use crate::ui::elements::address;
 use crate::ui::error_page::ErrorPage;
-use crate::ui::filters::{ExecutionsWanted, NotListed};
+use crate::ui::filters::{ExecutionsWanted, NotListed, Wanted as _};
 use crate::ui::forms::optional_note_of;
 use crate::ui::layout::{self, Tab};
-use crate::ui::list::Wanted as _;
 use crate::ui::query::{self, Form, Query};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
-use maud::{Markup, html};
+use maud::html;
 use serde::Deserialize;
 use tracing::info;
 
 const LABELS: Labels = Labels {
     verb: "Retry",
     things: ["execution", "executions"],
-    path: "/executions/retry",
-    list: "/executions",
+    path: ExecutionsWanted::BULK_PATH,
+    list: ExecutionsWanted::PATH,
     notes: &[
         "New events have priority.",
         "Earlier deliveries are updated and never written twice.",
@@ -46,19 +44,6 @@ pub(in crate::ui) struct RetryForm {
     cursor: Option<String>,
     #[serde(default)]
     note: String,
-}
-
-/// The link from a list to the plan, if the listed executions can be retried.
-pub(in crate::ui) fn retry_link(wanted: &ExecutionsWanted) -> Markup {
-    let is_possible = wanted.status.as_deref().is_none_or(|status| status.parse().is_ok_and(can_be_retried));
-    let all_failed = wanted.status.is_none() && wanted.failure.is_none();
-    html! {
-        @if is_possible {
-            a.button href=(address(LABELS.path, &wanted.pairs())) {
-                (if all_failed { "Retry the failed ones …" } else { "Retry these …" })
-            }
-        }
-    }
 }
 
 /// Shows what would be retried; changes nothing.
@@ -107,7 +92,7 @@ async fn totals(
         }
         None => Status::Failed,
     };
-    if !can_be_retried(status) {
+    if status.after(Change::Retry).is_none() {
         return Err(NotListed::Invalid(format!(
             "Executions in the state {status} cannot be retried: {}.",
             status.why_not_retryable()
@@ -136,8 +121,4 @@ async fn run_batch(
         }
     };
     Ok(Batch { counts: retried.counts, created: 0, line: retried.line, next: page.next })
-}
-
-fn can_be_retried(status: Status) -> bool {
-    status.after(Change::Retry).is_some()
 }

@@ -1,12 +1,14 @@
 //! The filter of the list of events.
 
 use super::fields::{select_field, text_field, time_field};
-use super::{NotListed, Pairs, clear, detail, error_message, instant, states, status, types, written};
+use super::{
+    NotListed, Pairs, Wanted, clear, detail, error_message, instant, states, status, types, written,
+};
 use crate::store::{Cursor, EventFilter, EventRow, Page, Window};
+use crate::ui::elements::address;
 use crate::ui::layout::Tab;
-use crate::ui::list::Wanted;
 use crate::ui::query::{ROWS, filled, last_days};
-use crate::ui::{Ui, bulk, events};
+use crate::ui::{Ui, events};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
@@ -39,6 +41,7 @@ impl Wanted for EventsWanted {
     const PATH: &'static str = "/events";
     const TITLE: &'static str = "Events";
     const TAB: Tab = Tab::Events;
+    const BULK_PATH: &'static str = "/events/replay";
 
     fn pairs(&self) -> Pairs<'_> {
         vec![
@@ -92,7 +95,7 @@ impl Wanted for EventsWanted {
     }
 
     fn bulk_action(&self) -> Markup {
-        bulk::replay_link(self)
+        html! { a.button href=(address(Self::BULK_PATH, &self.pairs())) { "Replay these …" } }
     }
 }
 

@@ -2,13 +2,15 @@
 
 use super::fields::{select_field, text_field, time_field};
 use super::{
-    NotListed, Pairs, clear, detail, error_message, event_key, instant, states, status, types, written,
+    NotListed, Pairs, Wanted, clear, detail, error_message, event_key, instant, states, status, types,
+    written,
 };
+use crate::domain::execution::{Change, Status};
 use crate::store::{Cursor, ExecutionFilter, ExecutionRow, Page, Window};
+use crate::ui::elements::address;
 use crate::ui::layout::Tab;
-use crate::ui::list::Wanted;
 use crate::ui::query::{ROWS, filled, last_days};
-use crate::ui::{Ui, bulk, executions};
+use crate::ui::{Ui, executions};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
@@ -43,6 +45,7 @@ impl Wanted for ExecutionsWanted {
     const PATH: &'static str = "/executions";
     const TITLE: &'static str = "Executions";
     const TAB: Tab = Tab::Executions;
+    const BULK_PATH: &'static str = "/executions/retry";
 
     fn pairs(&self) -> Pairs<'_> {
         vec![
@@ -100,7 +103,17 @@ impl Wanted for ExecutionsWanted {
     }
 
     fn bulk_action(&self) -> Markup {
-        bulk::retry_link(self)
+        let can_be_retried = |status: Status| status.after(Change::Retry).is_some();
+        let is_possible =
+            self.status.as_deref().is_none_or(|status| status.parse().is_ok_and(can_be_retried));
+        let all_failed = self.status.is_none() && self.failure.is_none();
+        html! {
+            @if is_possible {
+                a.button href=(address(Self::BULK_PATH, &self.pairs())) {
+                    (if all_failed { "Retry the failed ones …" } else { "Retry these …" })
+                }
+            }
+        }
     }
 }
 

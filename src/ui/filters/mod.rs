@@ -1,5 +1,5 @@
 //! The filters of the lists of events and executions: read from the query string, shown in the form, and
-//! passed on to bulk operations.
+//! passed on to bulk operations by a link.
 //!
 //! Without a time range, a filter that has no index covers the last days. Invalid input is reported at the
 //! form, so that nothing has to be typed again.
@@ -14,18 +14,56 @@ pub(super) use executions::ExecutionsWanted;
 use super::Ui;
 use super::elements::{in_parts, time};
 use super::error_page::ErrorPage;
-use super::query::DAYS;
+use super::layout::Tab;
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
 use crate::domain::parse_time::parse_form_time;
 use crate::domain::subscription::TypeFilter;
-use crate::store::{ListError, Page, StoreError, WINDOW_DAYS_MAX};
+use crate::store::{Cursor, ListError, Page, StoreError, WINDOW_DAYS_MAX};
 use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// The names and values of a filter, as in a query string.
 pub(super) type Pairs<'a> = Vec<(&'static str, Option<&'a str>)>;
+
+/// A filter of a list, and how the list is shown.
+pub(super) trait Wanted: Clone + Send + Sync + DeserializeOwned {
+    /// The type of a row.
+    type Row: Send;
+
+    /// The path of the list.
+    const PATH: &'static str;
+    /// The title.
+    const TITLE: &'static str;
+    /// The tab.
+    const TAB: Tab;
+    /// The path of the bulk operation.
+    const BULK_PATH: &'static str;
+
+    /// The filter as names and values of the address.
+    fn pairs(&self) -> Pairs<'_>;
+
+    /// The start of the time range.
+    fn since(&self) -> Option<&str>;
+
+    /// A page of the matching rows, newest first. If the filter needs a time range and has none, it is set.
+    fn page(
+        &mut self,
+        ui: &Ui,
+        cursor: Option<Cursor>,
+    ) -> impl Future<Output = Result<Page<Self::Row>, NotListed>> + Send;
+
+    /// The filter's form, with an error message.
+    fn form(&self, ui: &Ui, error: Option<&str>) -> Markup;
+
+    /// The rows of a page.
+    fn rows(ui: &Ui, rows: &[Self::Row]) -> Markup;
+
+    /// The link to the bulk operation on all matching rows.
+    fn bulk_action(&self) -> Markup;
+}
 
 /// Why a list is not shown.
 #[derive(Debug)]
@@ -69,24 +107,6 @@ impl NotListed {
     }
 }
 
-/// A page of a list, or an empty one with the message for the form.
-pub(super) fn page_or_message<T>(
-    listed: Result<Page<T>, NotListed>,
-) -> Result<(Page<T>, Option<String>), ErrorPage> {
-    match listed {
-        Ok(page) => Ok((page, None)),
-        Err(NotListed::Invalid(text)) => Ok((Page { rows: Vec::new(), next: None }, Some(text))),
-        Err(NotListed::Failed(error)) => Err(error),
-    }
-}
-
-/// The note that a list covers only the last days, if the reader gave no time range.
-pub(super) fn window_note(was_given: bool, is_given: bool) -> Markup {
-    html! {
-        @if !was_given && is_given { p.soft { "Of the last " (DAYS) " days; set a time range to see older ones." } }
-    }
-}
-
 /// The given fields of a filter as a list with labels.
 pub(super) fn in_words(pairs: &Pairs<'_>) -> Markup {
     let given = pairs.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
@@ -113,12 +133,6 @@ pub(super) fn hidden(pairs: &Pairs<'_>) -> Markup {
             @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
         }
     }
-}
-
-/// Whether a query string has empty fields. The list then redirects to a shorter URL, which can be shared.
-pub(super) fn has_blanks(query: Option<&str>) -> bool {
-    query
-        .is_some_and(|query| url::form_urlencoded::parse(query.as_bytes()).any(|(_, value)| value.is_empty()))
 }
 
 fn label(name: &str) -> &str {
@@ -209,11 +223,5 @@ mod tests {
                 "{odd}: {read:?}"
             );
         }
-    }
-
-    #[test]
-    fn fields_left_empty_are_seen_in_an_address() {
-        assert!(has_blanks(Some("type=&status=failed")));
-        assert!(!has_blanks(Some("status=failed")) && !has_blanks(None));
     }
 }

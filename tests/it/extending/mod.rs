@@ -48,12 +48,12 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
 
 /// A receiver with these first responses, and a service that posts to it.
 async fn start(answers: &[Answer]) -> (Service, Received) {
-    let receiver = Receiver::default();
-    receiver.answers.lock().unwrap().extend(answers);
-    let received = receiver.received.clone();
+    let state = Receiver::default();
+    state.answers.lock().unwrap().extend(answers);
+    let received = state.received.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/events", listener.local_addr().unwrap());
-    let router = Router::new().route("/events", post(receive)).with_state(receiver);
+    let router = Router::new().route("/events", post(receive)).with_state(state);
     tokio::spawn(async move { axum::serve(listener, router).await });
     let builder: ServiceBuilder = Service::builder().kinds(KINDS);
     (builder.set("DESTINATIONS", "relay").set("RELAY_URL", &url).start().await, received)

@@ -48,8 +48,8 @@ impl PgBouncer {
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
         within("the pooler is up", async {
             loop {
-                let line = log.next_line().await.unwrap().expect("the pooler ended");
-                if line.contains("process up") {
+                let message = log.next_line().await.unwrap().expect("the pooler ended");
+                if message.contains("process up") {
                     break;
                 }
             }

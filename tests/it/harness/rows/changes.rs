@@ -203,7 +203,7 @@ pub struct Ended<'a> {
 impl Ended<'_> {
     /// One that failed this long ago.
     pub const fn failed(ago: Duration) -> Self {
-        Self { status: "failed", class: None, group: None, reason: None, ago }
+        Self { status: "failed", class: Some("timeout"), group: None, reason: None, ago }
     }
 }
 
@@ -267,8 +267,8 @@ pub fn failed_events(count: u32) -> Change {
              select 'stripe', 'evt_' || n, 'invoice.paid', '', 'x', '{{}}' from generate_series(1, {count}) as n
              returning id)
          -- In a group: those that have none get theirs in the background, and are passed over meanwhile.
-         insert into eventbridge.executions (event_key, destination, status, finished_at, failure_group)
-         select id, 'notion', 'failed', now(), 'made' from made"
+         insert into eventbridge.executions (event_key, destination, status, error_class, finished_at, failure_group)
+         select id, 'notion', 'failed', 'timeout', now(), 'made' from made"
     ))
 }
 

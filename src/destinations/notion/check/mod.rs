@@ -2,26 +2,24 @@
 //!
 //! A check changes nothing. The operator asks for added columns and for the write test by flags.
 
+mod columns;
+mod write_test;
+
+use super::call_error::CallError;
 use super::classify::Effect;
-use super::client::{CallError, Calls};
-use super::design::{self, Fit};
-use super::example::example;
-use super::field::{Field, folded};
-use super::mapping::{self, Mapped};
-use super::schema::{Bindings, Schema, SchemaError, SchemaWarning};
+use super::client::Calls;
+use super::field::Field;
+use super::schema::{Bindings, Schema};
 use super::settings::NotionId;
 use super::workspace::{self, WIKI, is_wiki, title};
-use super::{Notion, object};
+use super::{Notion, design};
 use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
 use crate::destinations::check::{CheckReport, Finding};
 use crate::domain::delivery::{Failure, Outcome};
-use crate::domain::execution::Mode;
+use columns::{addition, unusable};
 use serde_json::Value;
-use std::time::{Duration, Instant};
-
-/// How long after its start the write test may write.
-const TEST_WITHIN: Duration = Duration::from_mins(2);
+use std::time::Instant;
 
 /// The table that an instance fills.
 struct Found {
@@ -61,43 +59,6 @@ impl Notion {
             )
         })?;
         Ok(found.missing.iter().map(|field| addition(*field)).collect())
-    }
-
-    /// Creates a page as a delivery would, reads it back, and moves it to the trash.
-    pub(super) async fn test_writing(&self, context: &dyn DeliveryContext) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let Some(Found { data_source, bindings: Some(bindings), .. }) =
-            self.look(context, &mut Vec::new()).await
-        else {
-            return vec![Finding::problem("no page can be written yet", "fix the problems above first")];
-        };
-        let calls = self.client.with(context, Instant::now() + TEST_WITHIN);
-        let sent = self.test_page(&bindings);
-        let made = match calls.create_page(&data_source, &sent.properties).await {
-            Ok(answer) => answer.value,
-            Err(error) => {
-                findings.push(self.problem(&calls, Effect::Create, error));
-                return findings;
-            }
-        };
-        match calls.page(&made.id).await {
-            Ok(page) => findings.push(read_back(&sent, &page.value, &bindings)),
-            Err(error) => findings.push(self.problem(&calls, Effect::Look, error)),
-        }
-        match calls.trash_page(&made.id).await {
-            Ok(_) => findings.push(Finding::good("the test page was removed again")),
-            Err(error) => {
-                let failure = calls.failure(error);
-                let place = made.url.unwrap_or(made.id);
-                findings.push(Finding::warning(
-                    format!("the test page could not be removed: {}", failure.message),
-                    format!(
-                        "remove it manually: {place}; give the integration the capability to update content"
-                    ),
-                ));
-            }
-        }
-        findings
     }
 
     async fn look(&self, context: &dyn DeliveryContext, findings: &mut Vec<Finding>) -> Option<Found> {
@@ -252,84 +213,6 @@ impl Notion {
         )
     }
 
-    fn look_at_columns(
-        &self,
-        data_source: String,
-        schema: &Schema,
-        previous: Option<&Bindings>,
-        findings: &mut Vec<Finding>,
-    ) -> Found {
-        let key = match self.settings.mode {
-            Mode::Event => Field::EventId,
-            Mode::Object => Field::ObjectId,
-        };
-        let resolution = match schema.resolve(key, previous) {
-            Ok(resolution) => resolution,
-            Err(error) => {
-                findings.push(unusable(&error));
-                let missing =
-                    if matches!(error, SchemaError::NoKeyColumn { .. }) { vec![key] } else { Vec::new() };
-                return Found { data_source, bindings: None, missing };
-            }
-        };
-        let bindings = resolution.bindings;
-        findings.push(Finding::good(format!(
-            "{} is written to the column {:?}",
-            key.name(),
-            bindings.key.name
-        )));
-        for (field, column) in &bindings.columns {
-            findings.push(match design::fit(*field, column) {
-                Fit::Whole if folded(&column.name) == folded(field.name()) => {
-                    Finding::good(format!("{} ({})", field.name(), column.kind))
-                }
-                Fit::Whole => Finding::good(format!(
-                    "{} ({}), in the column {:?}",
-                    field.name(),
-                    column.kind,
-                    column.name
-                )),
-                Fit::Partly(reason) => Finding::warning(
-                    format!("{} is written only partly to {:?}: {reason}", field.name(), column.name),
-                    "change the column accordingly, or set its type to text",
-                ),
-                Fit::Nothing(reason) => Finding::warning(
-                    format!("{} is left out: {reason} ({:?})", field.name(), column.name),
-                    format!("change the column's type in Notion, preferably to {}", field.row().kind),
-                ),
-            });
-        }
-        for warning in &resolution.warnings {
-            let text = warning.to_string();
-            let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
-            findings.push(Finding::warning(what, remedy));
-        }
-        let barred = |field: Field| {
-            resolution.warnings.iter().any(
-                |warning| matches!(warning, SchemaWarning::NotWritable { field: of, .. } if *of == field),
-            )
-        };
-        // Each mode fills one of the two and leaves the other one empty.
-        let of_other_mode = match self.settings.mode {
-            Mode::Event => Field::LastEventId,
-            Mode::Object => Field::EventId,
-        };
-        let missing: Vec<Field> = Field::ALL
-            .iter()
-            .copied()
-            .filter(|field| *field != of_other_mode)
-            .filter(|field| bindings.column(*field).is_none() && !barred(*field) && !schema.has_named(*field))
-            .collect();
-        if !missing.is_empty() {
-            let names: Vec<_> = missing.iter().map(|field| field.name()).collect();
-            findings.push(
-                Finding::note(format!("left out, because there is no column for: {}", names.join(", ")))
-                    .with_remedy("none of them is required; eventbridge doctor --fix adds all"),
-            );
-        }
-        Found { data_source, bindings: Some(bindings), missing }
-    }
-
     /// The finding of a call that failed.
     fn problem(&self, calls: &Calls<'_>, effect: Effect, error: CallError) -> Finding {
         failed_call(&self.settings.access.instance, calls.outcome(effect, error))
@@ -349,21 +232,6 @@ impl Notion {
             format!("eventbridge notion init --instance {}", instance.name)
         }
     }
-
-    /// A page with every property, as an event would fill it.
-    fn test_page(&self, bindings: &Bindings) -> Mapped {
-        let event = example(self.client.clock().map(|(at, _)| at));
-        let zone = self.settings.timezone;
-        match self.settings.mode {
-            Mode::Event => mapping::properties(&event, zone, bindings),
-            Mode::Object => object::object_properties(&event, zone, bindings)
-                .unwrap_or_else(|| mapping::properties(&event, zone, bindings)),
-        }
-    }
-}
-
-fn addition(field: Field) -> String {
-    format!("{} ({})", field.name(), field.row().kind)
 }
 
 fn whose(bearer: &workspace::Bearer) -> Finding {
@@ -376,16 +244,6 @@ fn whose(bearer: &workspace::Bearer) -> Finding {
         Finding::note(format!("the token works: it belongs to a person, {:?}", bearer.name))
             .with_remedy("a second page of one event then looks like a person's own page and is not removed")
     }
-}
-
-fn unusable(error: &SchemaError) -> Finding {
-    let text = error.to_string();
-    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
-    let remedy = match error {
-        SchemaError::NoKeyColumn { .. } => format!("{remedy}, or run eventbridge doctor --fix"),
-        _ => remedy.to_owned(),
-    };
-    Finding::problem(what, remedy)
 }
 
 /// The finding of a call of this instance that failed.
@@ -412,38 +270,5 @@ fn failed_call(instance: &InstanceName, outcome: Outcome) -> Finding {
         Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
             Finding::problem("Notion executed the request but answered with an error", "try again")
         }
-    }
-}
-
-/// Whether the page holds everything that was written.
-fn read_back(sent: &Mapped, page: &Value, bindings: &Bindings) -> Finding {
-    let properties = page.get("properties").and_then(Value::as_object);
-    let is_there = |id: &str| {
-        let found = properties.into_iter().flat_map(serde_json::Map::values);
-        let mut found = found.filter(|property| property.get("id").and_then(Value::as_str) == Some(id));
-        found.any(|property| {
-            let kind = property.get("type").and_then(Value::as_str).unwrap_or_default();
-            match property.get(kind) {
-                None | Some(Value::Null) => false,
-                Some(Value::Array(parts)) => !parts.is_empty(),
-                Some(_) => true,
-            }
-        })
-    };
-    let all = || [&bindings.title, &bindings.key].into_iter().chain(bindings.columns.values());
-    let lost: Vec<_> = sent
-        .properties
-        .keys()
-        .filter(|id| !is_there(id))
-        .map(|id| all().find(|column| column.id == **id).map_or(id.as_str(), |column| &column.name))
-        .collect();
-    if lost.is_empty() {
-        let count = sent.properties.len();
-        Finding::good(format!("a test page was written and read back, with all {count} values in place"))
-    } else {
-        Finding::warning(
-            format!("a test page was written; these columns came back empty: {}", lost.join(", ")),
-            "check whether an automation or a rule of the database changes them",
-        )
     }
 }

@@ -1,16 +1,13 @@
-//! The parts of the store that the API uses.
+//! The parts of the store that operators use, through the API or the dashboard.
 
 use crate::health::HealthStore;
 use crate::store::{
-    Db, Destinations, Events, FailureGroups, Interventions, RateLimits, Rejections, Reports, Statistics,
-    Store,
+    Destinations, Events, FailureGroups, Interventions, RateLimits, Rejections, Reports, Statistics, Store,
 };
 
-/// The parts of the store that the API uses. Cheap to clone.
+/// The parts of the store that operators use, through the API or the dashboard. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct ApiStore {
-    /// To ask whether the database answers.
-    pub db: Db,
+pub struct OperatorStore {
     /// To read events.
     pub events: Events,
     /// To read executions, backlogs and workers.
@@ -31,10 +28,9 @@ pub struct ApiStore {
     pub health: HealthStore,
 }
 
-impl From<&Store> for ApiStore {
+impl From<&Store> for OperatorStore {
     fn from(store: &Store) -> Self {
         Self {
-            db: store.db.clone(),
             events: store.events.clone(),
             reports: store.reports.clone(),
             failure_groups: store.failure_groups.clone(),

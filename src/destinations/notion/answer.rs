@@ -1,0 +1,103 @@
+//! The answers of Notion's API: the parts that are used.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// An answer with Notion's id of the request.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// The requested object.
+    pub value: T,
+    /// The HTTP status.
+    pub status: u16,
+    /// Notion's id of the request.
+    pub request_id: Option<String>,
+}
+
+/// The parts of a page that are used.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PageRef {
+    /// Its id.
+    pub id: String,
+    /// The link to it.
+    pub url: Option<String>,
+    /// When it was created, in whole minutes.
+    pub created_time: Option<DateTime<Utc>>,
+    /// Who created it.
+    pub created_by: Option<UserRef>,
+    /// Who edited it last.
+    pub last_edited_by: Option<UserRef>,
+    /// Its parent.
+    pub parent: Option<ParentRef>,
+    /// The contents of its columns, by name.
+    #[serde(default)]
+    pub properties: Map<String, Value>,
+}
+
+impl PageRef {
+    /// The text in the column of this id, if there is such a column.
+    pub fn text(&self, column_id: &str) -> Option<String> {
+        let is_it = |property: &&Value| property.get("id").and_then(Value::as_str) == Some(column_id);
+        let property = self.properties.values().find(is_it)?;
+        let parts = property.get(property.get("type")?.as_str()?)?.as_array()?;
+        Some(parts.iter().filter_map(|part| part.get("plain_text")?.as_str()).collect())
+    }
+}
+
+/// One result page of the pages that match a filter.
+#[derive(Debug, Deserialize)]
+pub struct Found {
+    /// The pages.
+    pub results: Vec<PageRef>,
+    /// The cursor of the next ones, if there are more.
+    pub next_cursor: Option<String>,
+}
+
+/// The parent of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ParentRef {
+    /// The data source, if the parent is one.
+    pub data_source_id: Option<String>,
+}
+
+/// The parts of a user that are used.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UserRef {
+    /// The id.
+    pub id: String,
+}
+
+/// A database: a container of data sources.
+#[derive(Debug, Deserialize)]
+pub struct Database {
+    /// The data sources within.
+    pub data_sources: Vec<DataSourceRef>,
+}
+
+/// One of a database's data sources.
+#[derive(Debug, Deserialize)]
+pub struct DataSourceRef {
+    /// Its id.
+    pub id: String,
+    /// Its name; empty if it has none.
+    #[serde(default)]
+    pub name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_text_of_a_column_is_read_by_its_id_and_whole() {
+        let page: PageRef = serde_json::from_value(json!({"id": "page", "properties": {
+            "Key": {"id": "k%3D", "type": "rich_text", "rich_text": [{"plain_text": "in_"}, {"plain_text": "1"}]},
+            "Amount": {"id": "a", "type": "number", "number": 1},
+        }}))
+        .expect("a page");
+        assert_eq!(page.text("k%3D").as_deref(), Some("in_1"));
+        assert_eq!((page.text("a"), page.text("Key")), (None, None));
+    }
+}

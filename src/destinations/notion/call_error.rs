@@ -1,0 +1,101 @@
+//! Why a call to Notion failed, and Notion's error answers.
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long to make no calls if Notion throttles without `Retry-After`.
+pub const THROTTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// The longest part of an error message that is kept.
+const MESSAGE_CHARACTERS_MAX: usize = 500;
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// The rate allows no call for this long: nothing was sent.
+    NoSlot(Duration),
+    /// The try is too old for a write, or its lease may be lost: nothing was sent.
+    TooLate,
+    /// No connection was established: nothing was sent.
+    NotSent(String),
+    /// The connection broke, or the timeout expired, before the answer was complete.
+    NoAnswer {
+        /// What happened.
+        message: String,
+        /// How long ago the request was sent.
+        sent: Duration,
+    },
+    /// Notion answered with an error.
+    Refused(Box<Refusal>),
+}
+
+/// Notion's error answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// Notion's code, such as `validation_error`; `http_<status>` if the answer has none.
+    pub code: String,
+    /// Whether Notion itself answered. A proxy, or the edge of its network, sends no such codes.
+    pub is_notions_own: bool,
+    /// Notion's message, shortened; it can quote what we sent.
+    pub message: String,
+    /// Notion's id of the request.
+    pub request_id: Option<String>,
+    /// How long Notion asks us to wait.
+    pub retry_after: Option<Duration>,
+    /// The page that was written despite the error.
+    pub committed_page: Option<String>,
+    /// The reason of a rate limit.
+    pub rate_limit_reason: Option<String>,
+    /// How long ago the request was sent.
+    pub sent: Duration,
+}
+
+impl Refusal {
+    /// Whether Notion rejects a property. It has one code for all problems of properties.
+    pub fn is_about_a_property(&self) -> bool {
+        self.status == 400 && self.code == "validation_error"
+    }
+
+    /// Whether Notion asks for fewer calls.
+    pub fn is_throttling(&self) -> bool {
+        matches!(self.status, 429 | 529)
+    }
+}
+
+/// Reads an error answer. The edge of Notion's network can send HTML.
+pub(super) fn refusal(
+    status: u16,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+    body: &[u8],
+) -> Refusal {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Body {
+        code: Option<String>,
+        message: Option<String>,
+        request_id: Option<String>,
+        additional_data: Option<Value>,
+    }
+    let Body { code, message, request_id: told, additional_data } =
+        serde_json::from_slice(body).unwrap_or_default();
+    let is_notions_own = code.is_some();
+    let additional = |name: &str| Some(additional_data.as_ref()?.get(name)?.as_str()?.to_owned());
+    Refusal {
+        status,
+        is_notions_own,
+        code: code.unwrap_or_else(|| format!("http_{status}")),
+        message: message.map_or_else(
+            || format!("status {status} without a message; a proxy may have sent it"),
+            |message| message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
+        ),
+        request_id: told.or(request_id),
+        retry_after,
+        committed_page: additional("committed_resource_id"),
+        rate_limit_reason: additional("rate_limit_reason"),
+        sent: Duration::ZERO,
+    }
+}

@@ -1,0 +1,106 @@
+//! The check of the columns: what each one holds, what is left out, and what could be added.
+
+use super::Found;
+use crate::destinations::check::Finding;
+use crate::destinations::notion::Notion;
+use crate::destinations::notion::design::{self, Fit};
+use crate::destinations::notion::field::{Field, folded};
+use crate::destinations::notion::schema::{Bindings, Schema, SchemaError, SchemaWarning};
+use crate::domain::execution::Mode;
+
+impl Notion {
+    /// What the columns of a table hold, with a finding for each.
+    pub(super) fn look_at_columns(
+        &self,
+        data_source: String,
+        schema: &Schema,
+        previous: Option<&Bindings>,
+        findings: &mut Vec<Finding>,
+    ) -> Found {
+        let key = match self.settings.mode {
+            Mode::Event => Field::EventId,
+            Mode::Object => Field::ObjectId,
+        };
+        let resolution = match schema.resolve(key, previous) {
+            Ok(resolution) => resolution,
+            Err(error) => {
+                findings.push(unusable(&error));
+                let missing =
+                    if matches!(error, SchemaError::NoKeyColumn { .. }) { vec![key] } else { Vec::new() };
+                return Found { data_source, bindings: None, missing };
+            }
+        };
+        let bindings = resolution.bindings;
+        findings.push(Finding::good(format!(
+            "{} is written to the column {:?}",
+            key.name(),
+            bindings.key.name
+        )));
+        for (field, column) in &bindings.columns {
+            findings.push(match design::fit(*field, column) {
+                Fit::Whole if folded(&column.name) == folded(field.name()) => {
+                    Finding::good(format!("{} ({})", field.name(), column.kind))
+                }
+                Fit::Whole => Finding::good(format!(
+                    "{} ({}), in the column {:?}",
+                    field.name(),
+                    column.kind,
+                    column.name
+                )),
+                Fit::Partly(reason) => Finding::warning(
+                    format!("{} is written only partly to {:?}: {reason}", field.name(), column.name),
+                    "change the column accordingly, or set its type to text",
+                ),
+                Fit::Nothing(reason) => Finding::warning(
+                    format!("{} is left out: {reason} ({:?})", field.name(), column.name),
+                    format!("change the column's type in Notion, preferably to {}", field.row().kind),
+                ),
+            });
+        }
+        for warning in &resolution.warnings {
+            let text = warning.to_string();
+            let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
+            findings.push(Finding::warning(what, remedy));
+        }
+        let barred = |field: Field| {
+            resolution.warnings.iter().any(
+                |warning| matches!(warning, SchemaWarning::NotWritable { field: of, .. } if *of == field),
+            )
+        };
+        // Each mode fills one of the two and leaves the other one empty.
+        let of_other_mode = match self.settings.mode {
+            Mode::Event => Field::LastEventId,
+            Mode::Object => Field::EventId,
+        };
+        let missing: Vec<Field> = Field::ALL
+            .iter()
+            .copied()
+            .filter(|field| *field != of_other_mode)
+            .filter(|field| bindings.column(*field).is_none() && !barred(*field) && !schema.has_named(*field))
+            .collect();
+        if !missing.is_empty() {
+            let names: Vec<_> = missing.iter().map(|field| field.name()).collect();
+            findings.push(
+                Finding::note(format!("left out, because there is no column for: {}", names.join(", ")))
+                    .with_remedy("none of them is required; eventbridge doctor --fix adds all"),
+            );
+        }
+        Found { data_source, bindings: Some(bindings), missing }
+    }
+}
+
+/// The column of a field, as it would be added.
+pub(super) fn addition(field: Field) -> String {
+    format!("{} ({})", field.name(), field.row().kind)
+}
+
+/// The finding of a table that cannot be filled.
+pub(super) fn unusable(error: &SchemaError) -> Finding {
+    let text = error.to_string();
+    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
+    let remedy = match error {
+        SchemaError::NoKeyColumn { .. } => format!("{remedy}, or run eventbridge doctor --fix"),
+        _ => remedy.to_owned(),
+    };
+    Finding::problem(what, remedy)
+}
