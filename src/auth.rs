@@ -106,7 +106,7 @@ fn foreign_page() -> Problem {
         StatusCode::FORBIDDEN,
         "foreign_page",
         "Not from another page",
-        "Where no key is asked for, a page of another origin may change nothing.",
+        "If no key is required, pages of other origins may not change anything.",
     )
 }
 

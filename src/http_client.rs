@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address uses plain HTTP and belongs to another machine.
-    #[error("{0} must be reached by https: plain http is for this machine alone")]
+    #[error("{0} must be reached by https: plain http is only allowed for this machine")]
     NotEncrypted(String),
     /// The TLS library rejects its settings.
     #[error("the TLS library cannot be set up: {0}")]

@@ -3,7 +3,7 @@
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-/// Requests set aside and give back many small pieces of memory, on all threads.
+/// Requests allocate and free many small blocks of memory on all threads.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

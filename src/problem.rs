@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem documents.
 //!
-//! A problem tells a stranger what to do and nothing of what lies within: causes go to the log.
+//! A problem document explains what to do and discloses no internals: causes go to the log.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -23,7 +23,7 @@ pub struct Problem {
     pub detail: String,
     /// The last part of `type`, for programs.
     pub code: Cow<'static, str>,
-    /// Seconds until another try makes sense; sent as `Retry-After` too.
+    /// Seconds to wait before a retry; also sent as `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
     #[serde(skip)]
@@ -55,7 +55,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", "The request cannot be read", detail)
     }
 
-    /// 404 for something that is not there.
+    /// 404 for a missing resource.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
     }

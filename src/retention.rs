@@ -1,4 +1,4 @@
-//! Removes old data in the background: one replica at a time, as far as the settings say so.
+//! Removes old data in the background: one replica at a time, as the settings require.
 //!
 //! It works in small batches and pauses at least twice as long as each took, so that intake and deliveries are
 //! not slowed down.
@@ -82,7 +82,7 @@ impl Round<'_> {
         if !self.acquire().await? {
             return Ok(());
         }
-        // Read under the lease: another process may have ended the round a moment ago.
+        // Read under the lease: another process may have just ended the round.
         if let Some(position) = self.store.jobs.due(self.name).await? {
             self.remove_from(position).await?;
         }
@@ -133,8 +133,8 @@ impl Round<'_> {
         }
     }
 
-    /// Records the position, and rests for as long as the last batch requires. Returns `false` if the round
-    /// is to end here: at the signal to stop, or if the lease is lost.
+    /// Records the position, and pauses for as long as the last batch requires. Returns `false` if the round
+    /// must end: at the signal to stop, or if the lease is lost.
     async fn rest_at(&self, position: i64, began: Instant) -> Result<bool, StoreError> {
         let rest = self.pace.pause.max(began.elapsed() * 2).min(LEASE / 2);
         if !self.acquire().await? {

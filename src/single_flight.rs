@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 ///
 /// - A load runs in a task of its own. If its caller goes away, the load continues, and those who wait
 ///   get its result.
-/// - An error is returned to those who asked before the load began, and is not kept.
+/// - An error is returned to those who asked before the load began, and is not cached.
 /// - If a load panics, its caller gets [`Aborted`], and the next one loads again.
 #[derive(Debug)]
 pub struct SingleFlight<T, E = Aborted>(Arc<Shared<T, E>>);
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// A load that waits to be let go, and says when it began.
+    /// A load that waits for a signal, and reports when it began.
     #[derive(Clone, Default)]
     struct Gate {
         began: Arc<Notify>,
@@ -157,7 +157,7 @@ mod tests {
         let (cache, loads) = (Cache::default(), Loads::default());
         let asked = (0..100).map(|_| cache.get(LONG, loads.next()));
         assert!(join_all(asked).await.into_iter().all(|value| value == Ok(1)));
-        assert_eq!(cache.get(LONG, loads.next()).await, Ok(1), "it is kept");
+        assert_eq!(cache.get(LONG, loads.next()).await, Ok(1), "it is cached");
         assert_eq!(cache.get(Duration::ZERO, loads.next()).await, Ok(2), "unless it is too old");
     }
 

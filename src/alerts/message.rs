@@ -1,4 +1,4 @@
-//! Messages in each format. A message contains no payload and nothing that was received.
+//! Messages in each format. A message contains no payload and no other received data.
 
 use super::settings::Format;
 use chrono::{DateTime, Utc};

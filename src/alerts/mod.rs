@@ -1,9 +1,9 @@
 //! Alerts: sends what the health assessment finds, each finding once, however many processes see it.
 //!
-//! What is wrong is decided in [`health`]; this module only records which findings last, and sends
-//! notices when one begins and when it ends. One process at a time evaluates, under a lease. Notices are
-//! rows in the database, so another process sends what the first could not. Only a database failure is
-//! reported by each process on its own, because nothing else could report it.
+//! [`health`] decides what is wrong. This module only records which findings are active, and sends notices
+//! when one begins and when it ends. One process at a time evaluates, under a lease. Notices are rows in the
+//! database, so another process sends what the first could not. Only a database failure is reported by each
+//! process on its own, because nothing else could report it.
 
 mod message;
 mod sender;
@@ -33,7 +33,7 @@ use uuid::Uuid;
 const ALERTS_LEASE: &str = "alerts";
 const HEARTBEAT_LEASE: &str = "heartbeat";
 
-/// How long a lease lasts if its holder falls silent.
+/// How long a lease lasts if its holder does not renew it.
 const LEASE_FOR: Duration = Duration::from_secs(45);
 
 /// How long one statement may take.
@@ -45,13 +45,13 @@ const HEARTBEAT_EVERY: Duration = Duration::from_mins(1);
 /// The wait before another try to report a database failure.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// How long giving the lease back may take.
+/// How long releasing the lease may take.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The parts of the store that alerts use. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AlertsStore {
-    /// To record conditions and take the alerts that are due.
+    /// To record conditions and claim the due alerts.
     pub alerts: Alerts,
     /// To have one process at a time evaluate.
     pub named_leases: NamedLeases,
@@ -74,7 +74,7 @@ impl From<&Store> for AlertsStore {
 pub struct Subject {
     /// What is assessed.
     pub scope: Scope,
-    /// The time while the database cannot be asked for it.
+    /// The clock to use while the database is unavailable.
     pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
 }
 
@@ -132,7 +132,7 @@ impl Watch {
                     self.heartbeat().await;
                     let due =
                         if self.settings.receiver.is_some() { self.evaluate().await } else { Vec::new() };
-                    // At the same time: no other process takes them while a single one is being sent.
+                    // Concurrently: this process claimed them all, so a slow one must not delay the others.
                     join_all(due.iter().map(|alert| self.send(alert))).await;
                 }
             }
@@ -147,7 +147,7 @@ impl Watch {
         if self.settings.receiver.is_some() { ALERTS_LEASE } else { HEARTBEAT_LEASE }
     }
 
-    /// Assesses health, records what lasts, and takes the notices that are due. A fact that cannot be read
+    /// Assesses health, records the active conditions, and claims the due notices. A fact that cannot be read
     /// is not a database failure, because the lease was just written: its alerts stay as they are.
     async fn evaluate(&self) -> Vec<DueAlert> {
         if let Err(error) = self.record_conditions().await {
@@ -269,7 +269,7 @@ impl Watch {
         }
     }
 
-    /// Gives the lease back, so that another process takes it at once.
+    /// Releases the lease, so that another process can acquire it at once.
     async fn release(&self) {
         let left =
             tokio::time::timeout(RELEASE_WITHIN, self.store.named_leases.release(self.lease(), self.holder))

@@ -5,7 +5,7 @@ use super::settings::{Address, AlertSettings, Receiver};
 use chrono::{DateTime, Utc};
 use reqwest::{Method, RequestBuilder, StatusCode};
 
-/// Why a message was not delivered. Of the address it contains the host only.
+/// Why a message was not delivered. It contains only the host of the address.
 #[derive(Debug, thiserror::Error)]
 pub enum AlertError {
     /// No receiver is configured.
@@ -29,14 +29,14 @@ pub enum AlertError {
     },
 }
 
-/// Sends a test message that bears the time `now`. Returns the host that accepted it.
+/// Sends a test message with the time `now`. Returns the host that accepted it.
 pub async fn send_test_alert(settings: &AlertSettings, now: DateTime<Utc>) -> Result<String, AlertError> {
     let receiver = settings.receiver.as_ref().ok_or(AlertError::NoReceiver)?;
     let message = Message {
         state: State::Test,
         key: "test".to_owned(),
         summary: "A test.".to_owned(),
-        remedy: "Nothing is to be done.".to_owned(),
+        remedy: "No action is needed.".to_owned(),
         since: now,
         link: settings.public_url.clone(),
     };

@@ -24,11 +24,11 @@ pub struct AlertSettings {
     pub heartbeat: Option<Address>,
     /// Where people reach the service, for links.
     pub public_url: Option<Url>,
-    /// From when on something is wrong; the dashboard, the API and the `status` command use the same.
+    /// The thresholds of health; the dashboard, the API and the `status` command use the same.
     pub thresholds: Thresholds,
     /// The time between two evaluations.
     pub evaluate_every: Duration,
-    /// Counts the evaluations that have ended, failed ones included. Its watchers see when one has.
+    /// Counts the evaluations that have ended, including failed ones, so that tests can wait for one.
     pub rounds: watch::Sender<u64>,
 }
 
@@ -54,7 +54,7 @@ pub enum Format {
     Json,
 }
 
-/// An address that is a secret: whoever knows it can write there. Only its host is ever shown.
+/// An address that is a secret: anyone who knows it can post to it. Only its host is ever shown.
 #[derive(Clone)]
 pub struct Address {
     pub(super) url: Url,
@@ -74,8 +74,8 @@ impl Address {
     }
 
     fn new(text: &str) -> Result<Self, String> {
-        // Nothing of the text is quoted.
-        let url: Url = text.parse().map_err(|_| "is no URL".to_owned())?;
+        // The error does not quote the text.
+        let url: Url = text.parse().map_err(|_| "is not a URL".to_owned())?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("must begin with https://".to_owned());
         }
@@ -84,7 +84,7 @@ impl Address {
     }
 }
 
-/// Reads the settings; whatever is wrong is noted in the reader.
+/// Reads the settings; the reader collects the problems.
 pub fn settings(reader: &mut Reader<'_>) -> AlertSettings {
     let format = reader.parsed("ALERT_KIND", None, |text| match text {
         "slack" => Ok(Some(Format::Slack)),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_told_by_the_host_or_said() {
+    fn the_format_is_chosen_by_the_host_or_explicitly() {
         for (url, expected) in [
             ("https://hooks.slack.com/services/T/B/x", Format::Slack),
             ("https://discord.com/api/webhooks/1/x", Format::Discord),
@@ -173,8 +173,9 @@ mod tests {
             let receiver = read(&[("ALERT_URL", url)]).expect(url).receiver.expect("a receiver");
             assert_eq!(receiver.format, expected, "{url}");
         }
-        let said = read(&[("ALERT_URL", "https://example.com/x"), ("ALERT_KIND", "slack")]).expect("valid");
-        assert_eq!(said.receiver.expect("a receiver").format, Format::Slack);
+        let explicit =
+            read(&[("ALERT_URL", "https://example.com/x"), ("ALERT_KIND", "slack")]).expect("valid");
+        assert_eq!(explicit.receiver.expect("a receiver").format, Format::Slack);
     }
 
     #[test]

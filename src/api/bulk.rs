@@ -150,7 +150,7 @@ pub(super) async fn retry(
 ) -> Result<Json<Bulk>, Problem> {
     let status = extract::status(query.status.as_deref())?.unwrap_or(Status::Failed.as_str());
     if !Change::Retry.allowed_from().iter().any(|allowed| allowed.as_str() == status) {
-        return Err(Problem::bad_request(format!("status: what is {status} cannot be retried.")));
+        return Err(Problem::bad_request(format!("status: {status} executions cannot be retried.")));
     }
     let dry_run = query.dry_run.unwrap_or_default();
     let (cursor, limit) = page(query.cursor.as_deref(), query.limit, dry_run)?;

@@ -241,8 +241,8 @@ pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> R
 
 fn gone(removed: &RemovedPayload) -> Problem {
     let why = match removed.why.as_str() {
-        "erasure" => "its customer was forgotten",
-        _ => "it was older than is kept",
+        "erasure" => "its customer's data was erased",
+        _ => "its retention period ended",
     };
     Problem::new(
         StatusCode::GONE,

@@ -160,7 +160,7 @@ pub(super) async fn list(
         None => None,
         Some(event) => match extract::event_key(&api, &event).await? {
             Some(key) => Some(key),
-            // What is not there has no executions.
+            // A missing event has no executions.
             None => return Ok(Json(Executions { data: Vec::new(), next_cursor: None })),
         },
     };
@@ -278,7 +278,7 @@ pub(super) async fn cancel(
     match api.store.interventions.cancel(id, &caller).await.map_err(from_store)? {
         CancelResult::Done => {
             info!(execution_id = id.0, who = caller.name(), "execution cancelled manually");
-            // What waited behind it in its lane may be due now.
+            // The next execution in its lane may be due now.
             api.notifier.notify();
             let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
             Ok(Json(ExecutionView::new(execution, &api)))
@@ -298,7 +298,7 @@ fn without_payload() -> Problem {
         StatusCode::CONFLICT,
         "payload_removed",
         "There is nothing left to deliver",
-        "The payload of its event was removed, by retention or because its customer was forgotten.",
+        "The payload of its event was removed, by retention or because its customer's data was erased.",
     )
 }
 

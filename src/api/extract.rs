@@ -67,10 +67,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// No text of ours holds NUL, and Postgres takes none.
+/// No stored text contains NUL, because Postgres refuses it.
 fn refuse_nul(encoded: &str) -> Result<(), Problem> {
     if encoded.contains("%00") {
-        Err(Problem::bad_request("A NUL cannot be part of anything here."))
+        Err(Problem::bad_request("NUL characters are not allowed."))
     } else {
         Ok(())
     }

@@ -100,7 +100,7 @@ pub struct FailureQuery {
 #[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
     /// What is known or done about the failures.
-    #[schema(example = "The column Amount was a text; mended.", min_length = 1, max_length = 1000)]
+    #[schema(example = "The column Amount had the wrong type; fixed.", min_length = 1, max_length = 1000)]
     note: String,
 }
 
@@ -174,9 +174,9 @@ pub(super) async fn acknowledge(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(group): Path<String>,
-    JsonBody(said): JsonBody<Acknowledgement>,
+    JsonBody(body): JsonBody<Acknowledgement>,
 ) -> Result<Json<FailureView>, Problem> {
-    let note = audit::note(&said.note, ACKNOWLEDGEMENT_NOTE_MAX).ok_or_else(|| {
+    let note = audit::note(&body.note, ACKNOWLEDGEMENT_NOTE_MAX).ok_or_else(|| {
         Problem::bad_request(format!(
             "note: must have 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters that are not all blank."
         ))
@@ -184,7 +184,7 @@ pub(super) async fn acknowledge(
     if !api.store.failure_groups.acknowledge(&caller, &group, note).await.map_err(from_store)? {
         return Err(missing());
     }
-    info!(group, who = caller.name(), "a group of failures was acknowledged");
+    info!(group, who = caller.name(), "failure group acknowledged");
     one(&api, group).await.map(Json)
 }
 
@@ -210,7 +210,7 @@ pub(super) async fn unacknowledge(
     Path(group): Path<String>,
 ) -> Result<Json<FailureView>, Problem> {
     if api.store.failure_groups.unacknowledge(&caller, &group).await.map_err(from_store)? {
-        info!(group, who = caller.name(), "an acknowledgement was taken back");
+        info!(group, who = caller.name(), "acknowledgement removed");
     }
     one(&api, group).await.map(Json)
 }
@@ -223,7 +223,7 @@ async fn one(api: &Api, group: String) -> Result<FailureView, Problem> {
 }
 
 fn missing() -> Problem {
-    Problem::not_found("Nothing is failed in such a group; /api/v1/failures lists the groups.")
+    Problem::not_found("No failed execution has this group; /api/v1/failures lists the groups.")
 }
 
 impl FailureView {

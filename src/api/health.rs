@@ -1,7 +1,7 @@
 //! `/api/v1/health`: whether the service works. It requires no key, so it returns no numbers of events, no
 //! amounts and no ids.
 //!
-//! It shows the assessment of the command line and the dashboard, except for rejected webhooks: anybody
+//! It shows the assessment of the command line and the dashboard, except for rejected webhooks: anyone
 //! can send these, so they must not degrade health.
 
 use super::{Api, rejections};
@@ -39,7 +39,7 @@ pub struct Health {
     pub troubles: Vec<TroubleView>,
     /// The destinations that are paused, and what to do about each.
     pub destinations: Vec<PausedDestination>,
-    /// Why webhooks are rejected, if none was accepted since. Anybody can send a rejected webhook, so
+    /// Why webhooks are rejected, if none was accepted since. Anyone can send a rejected webhook, so
     /// these do not change the status.
     pub warnings: Vec<Warning>,
     /// The program's version.
@@ -111,7 +111,7 @@ pub(super) enum Database {
     Unavailable,
 }
 
-/// The part of an assessment that anybody may read.
+/// The public part of an assessment.
 #[derive(Debug, Clone, Default)]
 struct Assessed {
     troubles: Vec<TroubleView>,
@@ -222,7 +222,7 @@ impl Assessed {
 }
 
 impl TroubleView {
-    /// What anybody may read of a finding; `None` if anybody could cause it.
+    /// The public part of a finding; `None` if anyone could cause it.
     fn of(finding: Finding) -> Option<Self> {
         let Finding { matter, level, headline, remedy, .. } = finding;
         let anybody_can_cause_it = matter == Matter::Rejected;

@@ -76,7 +76,7 @@ async fn read(db: Db, reports: Reports, instances: Arc<[String]>) -> Readings {
 
 async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
     let answered = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(StoreError::TimedOut));
-    answered.inspect_err(|error| debug!(%error, "a scrape goes without what the database would tell")).ok()
+    answered.inspect_err(|error| debug!(%error, "database metrics could not be read")).ok()
 }
 
 /// Returns the service's metrics in the OpenMetrics text format.
@@ -100,7 +100,7 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Optio
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     let gauges = api.scrape.gauges().await;
     let text = api.scrape.metrics.render(&gauges).map_err(|_| {
-        error!("the metrics cannot be written");
+        error!("metrics could not be encoded");
         Problem::internal()
     })?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))

@@ -1,6 +1,6 @@
 //! The JSON API: events, executions, health, and its own description.
 //!
-//! Handlers read and write through the store alone. Every error is a problem document.
+//! Handlers read and write only through the store. Every error is a problem document.
 
 mod audit;
 mod bulk;
@@ -145,7 +145,7 @@ pub fn metrics() -> OpenApiRouter<Api> {
 /// Logs the cause and returns a problem that discloses no internal details.
 #[expect(clippy::needless_pass_by_value, reason = "so that it can be handed to map_err")]
 fn from_store(error: StoreError) -> Problem {
-    error!(%error, "the API could not answer");
+    error!(%error, "API request failed");
     match error {
         StoreError::Unavailable(_) => Problem::unavailable("The database is not available.", 5),
         StoreError::TimedOut => Problem::unavailable(
@@ -176,7 +176,7 @@ fn capitalised(sentence: &str) -> String {
 
 /// Error responses of every reading route.
 #[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "it describes answers; they are made elsewhere")]
+#[expect(dead_code, reason = "it documents responses that are built elsewhere")]
 enum NotRead {
     #[response(
         status = 401,
@@ -206,7 +206,7 @@ enum NotRead {
 
 /// Error responses of every changing route.
 #[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "it describes answers; they are made elsewhere")]
+#[expect(dead_code, reason = "it documents responses that are built elsewhere")]
 enum NotDone {
     #[response(
         status = 401,

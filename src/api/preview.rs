@@ -69,7 +69,7 @@ pub struct PreviewRequestView {
         (status = 200, description = "What would be sent", body = PreviewView),
         (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Its destination is not configured, or only its operator can make it work", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its destination is not configured, or its operator must fix it first", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]

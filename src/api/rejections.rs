@@ -17,7 +17,7 @@ pub struct Rejections {
     pub causes: Vec<CauseView>,
     /// When the newest event was accepted; null if there is none.
     pub last_accepted_at: Option<DateTime<Utc>>,
-    /// The newest 100 samples, newest first. At most one sample is kept per second.
+    /// The newest 100 samples, newest first. At most one sample is stored per second.
     pub data: Vec<RejectionView>,
 }
 
@@ -43,7 +43,7 @@ pub struct CauseView {
     pub remedy: String,
 }
 
-/// One rejected webhook. Nothing of its body and no header's text is kept.
+/// One rejected webhook. Neither its body nor its headers' values are stored.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RejectionView {
     /// When it was received.
@@ -56,7 +56,7 @@ pub struct RejectionView {
     pub reason: String,
     /// The names of its headers.
     pub header_names: Vec<String>,
-    /// Whether its user agent is the sender's. Anybody can send this.
+    /// Whether its user agent is the sender's. Anyone can send this.
     pub by_sender: bool,
     /// The length of its body.
     pub body_bytes: u64,

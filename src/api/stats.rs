@@ -114,7 +114,7 @@ pub struct Bucket {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StatsQuery {
-    /// `minute` (kept for 48 hours) or `hour` (kept for 400 days); the default is `minute`.
+    /// `minute` (stored for 48 hours) or `hour` (stored for 400 days); the default is `minute`.
     per: Option<String>,
     /// Spans that begin at this time or later (RFC 3339); the default is 60 spans before `to`.
     from: Option<DateTime<Utc>>,
@@ -152,7 +152,7 @@ pub(super) async fn stats(
         Some(to) => to,
         None => api.store.reports.now().await.map_err(from_store)?,
     };
-    let too_far = || Problem::bad_request("from, to: no such time is kept.");
+    let too_far = || Problem::bad_request("from, to: a time is out of range.");
     let default = to.checked_sub_signed(span * SPANS_DEFAULT);
     let from = query.from.or(default).ok_or_else(too_far)?;
     if from >= to || to.signed_duration_since(from) > span * SPANS_MAX {

@@ -2,7 +2,7 @@
 //!
 //! - `shared`: what more than one part needs
 //! - `parts`: which part gets what
-//! - `routes`: the routes, and what surrounds them
+//! - `routes`: the routes, and their middleware
 //! - `tasks`: the background tasks
 //! - `shutdown`: serving, and the order in which everything stops
 
@@ -31,7 +31,7 @@ pub enum Role {
     /// Everything.
     #[default]
     All,
-    /// Takes webhooks and requests, and delivers nothing.
+    /// Accepts webhooks, serves the API and the dashboard, and delivers nothing.
     Web,
     /// Delivers, and answers only health, probes and metrics.
     Worker,
@@ -99,7 +99,7 @@ impl Service {
         self.progress.clone()
     }
 
-    /// What supervises the tasks.
+    /// The supervisor of the tasks.
     pub fn supervisor(&self) -> Supervisor {
         self.tasks.supervisor()
     }

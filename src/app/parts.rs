@@ -30,7 +30,7 @@ pub struct Parts {
     pub sources: Registry,
     /// The destinations.
     pub instances: Vec<Instance>,
-    /// The time by which signatures are judged.
+    /// The clock for checking signatures.
     pub clock: Clock,
     /// Routes that only this command has, such as those of `dev`.
     pub more_routes: OpenApiRouter,

@@ -1,4 +1,4 @@
-//! The routes of each role, and what surrounds them.
+//! The routes of each role, and their middleware.
 
 use crate::api::{self, Api};
 use crate::auth;
@@ -36,7 +36,7 @@ pub(super) struct Routes {
     pub(super) metrics_are_open: bool,
 }
 
-/// What a process answers that takes webhooks and requests.
+/// The routes of a process that accepts webhooks and requests.
 pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
     let access = &middleware.access;
     let Routes { ingest, api, ui, more, metrics_are_open } = routes;
@@ -59,10 +59,10 @@ pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
         .merge(protected)
         .merge(docs)
         .merge(ui::routes(ui));
-    guarded(routes, "There is nothing at this address; /docs lists what there is.", middleware)
+    guarded(routes, "There is nothing at this address; /docs lists all addresses.", middleware)
 }
 
-/// What a process answers that only delivers.
+/// The routes of a process that only delivers.
 pub(super) fn of_worker(api: Api, metrics_are_open: bool, middleware: &Arc<Middleware>) -> Router {
     let of_metrics = Router::from(api::metrics()).with_state(api.clone());
     let of_metrics = if metrics_are_open {
@@ -85,14 +85,14 @@ fn guarded(routes: Router, nothing_here: &'static str, middleware: &Arc<Middlewa
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "Not with this method",
-                "The address exists, but not for this method; /docs lists what there is.",
+                "The address exists, but not for this method; /docs lists all addresses and methods.",
             )
         })
         .layer(from_fn_with_state(middleware.clone(), server::middleware))
 }
 
-/// Shows the description of the API to anybody who is logged in to the dashboard, otherwise with a key.
-/// The API itself takes no cookie.
+/// Shows the description of the API to users who are logged in to the dashboard or send a key. The API itself
+/// accepts no cookie.
 async fn require_reader(
     State((ui, access)): State<(Ui, Arc<Access>)>,
     request: Request,

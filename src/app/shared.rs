@@ -68,7 +68,7 @@ impl Shared {
         alerts::Subject { scope: self.scope(), clock: self.clock.clone() }
     }
 
-    /// What health is about.
+    /// What the health assessment covers.
     pub(super) fn scope(&self) -> Scope {
         Scope {
             instances: self.names.clone(),

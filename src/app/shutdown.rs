@@ -1,7 +1,7 @@
 //! Serving until the signal to stop, and stopping in order:
 //!
-//! 1. The listener takes no new requests; running requests and deliveries may finish within the grace.
-//! 2. The writers commit and answer what waits; the worker gives back what it could not finish.
+//! 1. The listener accepts no new requests; running requests and deliveries may finish within the grace.
+//! 2. The writers commit and answer pending requests; the worker releases unfinished executions.
 //! 3. The statistics are written, and the connections to the database are closed.
 
 use super::Service;
@@ -55,7 +55,7 @@ impl Service {
             // First, so that the deadline is known if serving ends at once.
             biased;
             () = time_is_up => {
-                warn!("some clients kept their connections open; they are cut off");
+                warn!("some clients kept their connections open; closing them");
             }
             () = serving => {}
         }
@@ -64,8 +64,8 @@ impl Service {
         supervisor.failed_task().map_or(Ok(()), |task| Err(Broken { task }))
     }
 
-    /// Stops in order: commits and answers what waits to be written, lets deliveries finish within the
-    /// grace, and gives back the rest.
+    /// Stops in order: commits and answers pending requests, lets deliveries finish within the grace, and
+    /// releases the rest.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.tasks.grace + AFTER_GRACE;
         self.stop_by(deadline).await;

@@ -22,9 +22,9 @@ pub(super) struct Tasks {
     pub(super) tracker: TaskTracker,
     /// Cancelled when the service begins to stop.
     pub(super) stop: CancellationToken,
-    /// Cancelled when no request runs any more. The writers then finish what waits.
+    /// Cancelled when no request runs any more. The writers then commit pending events.
     pub(super) stop_writers: CancellationToken,
-    /// What runs as long as anything is counted.
+    /// The tasks that end last, because they write the counts of the others.
     pub(super) last: TaskTracker,
     pub(super) stop_last: CancellationToken,
     pub(super) supervisor: Supervisor,
@@ -49,7 +49,7 @@ impl Tasks {
         self.supervisor.clone()
     }
 
-    /// Adds what was counted to the statistics. It ends after all other tasks, whose counts it writes too.
+    /// Adds the counts to the statistics. It ends after all other tasks, whose counts it writes too.
     pub(super) fn start_statistics(&self, shared: &Shared) {
         let Shared { unhurried, metrics, names, .. } = shared;
         self.last.spawn(statistics::keep(
@@ -69,7 +69,7 @@ impl Tasks {
         });
     }
 
-    /// Publishes to the workers of all replicas that there is work.
+    /// Notifies the workers of all replicas of new work.
     pub(super) fn start_publisher(&self, shared: &Shared) {
         let (db, notifier) = (shared.store.db.clone(), shared.notifier.clone());
         self.restartable("publishing of notifications", move |stop| {
@@ -100,7 +100,7 @@ impl Tasks {
         });
     }
 
-    /// Removes what is older than the settings keep.
+    /// Removes data that is older than the retention settings allow.
     pub(super) fn start_retention(&self, shared: &Shared, settings: Retention) {
         let store = RetentionStore {
             leases: shared.store.named_leases.clone(),
@@ -112,13 +112,14 @@ impl Tasks {
         });
     }
 
-    /// Tells open pages of the dashboard about changes.
+    /// Notifies open pages of the dashboard of changes.
     pub(super) fn start_change_stream(&self, ui: &Ui) {
         let ui = ui.clone();
         self.restartable("changes for open pages", move |stop| ui.clone().run(stop));
     }
 
-    /// Delivers, if the role says so and there is a destination. Returns the count of recorded completions.
+    /// Delivers, if the role includes it and there is a destination. Returns the count of recorded
+    /// completions.
     pub(super) fn start_worker(
         &self,
         shared: &Shared,

@@ -1,4 +1,4 @@
-//! A pipe whose reader has ended, as with `| head`: the command ends quietly.
+//! Ends a command quietly if the reader of its output has ended, as with `| head`.
 
 use std::any::Any;
 

@@ -24,7 +24,7 @@ pub(super) struct CommandContext {
     /// The sources, for reading what is stored: a missing secret is no problem here.
     pub(super) sources: Registry,
     /// The instances as their kinds describe them. Their rates are known only if their settings are
-    /// available, which those of the sandbox of `dev` are not.
+    /// available; those of the sandbox of `dev` are not.
     pub(super) destinations: Vec<DestinationSummary>,
 }
 
@@ -77,7 +77,7 @@ impl CommandContext {
         Ok(list.map(|list| TypeFilter::parse(list, self.sources.types())).transpose()?)
     }
 
-    /// How many executions wait for a destination.
+    /// The number of pending executions of a destination.
     pub(super) async fn waiting_for(&self, destination: &str) -> anyhow::Result<Waiting> {
         let backlog = self.store.reports.backlog(&[destination.to_owned()]).await?;
         let (count, is_more) = backlog.first().map_or((0, false), |of| (of.pending, of.is_more));
@@ -93,7 +93,7 @@ pub(super) fn sources(vars: &Vars) -> Registry {
     Registry::configure(&mut reader, &names)
 }
 
-/// How many executions wait. It is displayed as a sentence without its full stop.
+/// The number of pending executions. It is displayed as a sentence without its full stop.
 pub(super) struct Waiting {
     pub(super) count: u64,
     is_more: bool,
@@ -102,11 +102,11 @@ pub(super) struct Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.count {
-            0 => f.write_str("Nothing waits for it"),
-            1 => f.write_str("1 execution waits for it"),
+            0 => f.write_str("No executions are pending"),
+            1 => f.write_str("1 execution is pending"),
             count => {
                 let more = if self.is_more { "More than " } else { "" };
-                write!(f, "{more}{count} executions wait for it")
+                write!(f, "{more}{count} executions are pending")
             }
         }
     }

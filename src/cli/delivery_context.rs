@@ -1,6 +1,6 @@
 //! The delivery context of a command: it shares the rate of the connection with the running service.
 //!
-//! If the database gives no slot, the command keeps to the rate by itself.
+//! If the database cannot grant a slot, the command limits its rate by itself.
 
 use crate::destinations::{DeliveryContext, Rate};
 use crate::domain::delivery::{Failure, KeyLock};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) struct CommandDeliveryContext {
     store: Option<Store>,
     instance: String,
-    /// When the next call may begin, if the database does not say.
+    /// When the next call may begin without a slot from the database.
     next: Mutex<Instant>,
 }
 
@@ -71,7 +71,7 @@ impl DeliveryContext for CommandDeliveryContext {
                 }
                 Ok(Slot::NotBefore(wait)) => return Err(wait),
                 Err(error) => {
-                    debug!(%error, "taking a slot failed; keeping to the rate without the database");
+                    debug!(%error, "rate limit slot unavailable; limiting the rate locally");
                 }
             }
         }
@@ -84,7 +84,7 @@ impl DeliveryContext for CommandDeliveryContext {
         if let Some(store) = &self.store
             && let Err(error) = store.rate_limits.block(&rate.connection, wait).await
         {
-            debug!(%error, "blocking the connection for the running service failed");
+            debug!(%error, "rate limit backoff not recorded");
         }
     }
 }

@@ -59,7 +59,7 @@ enum Command {
     /// Check whether the service on this machine is ready; exits 0 if it is
     #[command(alias = "ready")]
     Health(health::HealthArgs),
-    /// Check settings, database, secrets and destinations, and say how to fix problems
+    /// Check settings, database, secrets and destinations, and explain how to fix problems
     ///
     /// Exits 0 if everything works, 1 if there are warnings, 2 if something does not work.
     Doctor(doctor::DoctorArgs),

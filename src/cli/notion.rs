@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 /// How often to check whether something has been shared.
-const LOOK_AGAIN: Duration = Duration::from_secs(4);
+const POLL_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The most pages in the list. `--page` names any other.
 const PAGES_SHOWN_MAX: usize = 30;
@@ -142,11 +142,11 @@ async fn named_page(
     link: &str,
 ) -> anyhow::Result<Sight> {
     let id = NotionId::parse_page(link)
-        .context("--page: this is no link to a page that was copied from Notion, and no id")?;
+        .context("--page: this is neither a link to a page, as copied from Notion, nor an id")?;
     let page = workspace.page(context, &id).await.map_err(|failure| error(&failure))?;
     page.ok_or_else(|| {
         if has_view(link) {
-            anyhow!("--page: this link leads to a database; copy the link to the page on which it stands")
+            anyhow!("--page: this link leads to a database; copy the link to the page that contains it")
         } else {
             anyhow!(
                 "--page: no such page is shared with the integration: open it in Notion, ••• › Connections, \
@@ -183,17 +183,17 @@ async fn chosen_page(
         eprintln!("  {number:>2}  {}  {}", shown_title(page), prompt::plain(&page.url));
     }
     if more > 0 {
-        eprintln!("  … and {more} more; --page <link> names one of them");
+        eprintln!("  … and {more} more; use --page <link> for one of them");
     }
     let place = match shared.pages.len() {
         1 => 0,
-        _ if !prompt::is_interactive() => bail!("several pages are shared: name one by --page <link>"),
+        _ if !prompt::is_interactive() => bail!("several pages are shared: choose one with --page <link>"),
         count => prompt::choice("Which one?", count).await?,
     };
     shared.pages.into_iter().nth(place).context("there is no such page")
 }
 
-/// What the token can see, once that is anything.
+/// What the token can see, once something is shared.
 async fn something_shared(
     workspace: &Workspace,
     context: &CommandDeliveryContext,
@@ -218,11 +218,11 @@ async fn something_shared(
                  database is to stand, ••• (top right) › Connections, and choose the integration."
             );
         }
-        if patience.is_some_and(|patience| began.elapsed() + LOOK_AGAIN > patience) {
+        if patience.is_some_and(|patience| began.elapsed() + POLL_INTERVAL > patience) {
             bail!("nothing is shared with the integration; --wait <seconds> waits for it");
         }
-        eprintln!("Looking again in {} s; Ctrl-C ends this.", LOOK_AGAIN.as_secs());
-        tokio::time::sleep(LOOK_AGAIN).await;
+        eprintln!("Checking again in {} s; press Ctrl-C to stop.", POLL_INTERVAL.as_secs());
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

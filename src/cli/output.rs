@@ -17,7 +17,7 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// The verb for what is done to so many, or would be.
+/// The auxiliary verb for `count` things: what happened, or what a dry run would do.
 pub(super) const fn would_be(is_dry: bool, count: u64) -> &'static str {
     match (is_dry, count) {
         (true, _) => "would be",

@@ -14,7 +14,7 @@ pub(super) async fn agrees(question: &str, is_agreed: bool) -> anyhow::Result<bo
         return Ok(true);
     }
     if !is_interactive() {
-        bail!("{question} The input is no terminal: give --yes to answer");
+        bail!("{question} The input is not a terminal: use --yes");
     }
     let answer = ask(format!("{question} [y/N] ")).await?;
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes"))

@@ -59,7 +59,7 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     }
     let caller = environment::caller();
     if !args.dry_run {
-        // If it is interrupted, it has removed something all the same.
+        // An interrupted run may have removed data, so its beginning is recorded too.
         let detail = json!({ "is": "begun", "before": args.before });
         store.interventions.audit(&caller, Action::EventsPruned, "events".into(), &detail).await?;
     }

@@ -17,7 +17,7 @@ const BYTES_MAX: u64 = 64 * 1024;
 
 /// Sets the secrets whose files are named. A file that cannot be read becomes a problem of its setting.
 pub(super) fn read_into(vars: &mut Vars) {
-    // Whoever needs the instances reports the problems of their names.
+    // The code that needs the instances reports invalid names.
     let instances = config::instances(&mut Reader::new(vars));
     let of_destinations = instances.iter().flat_map(|instance| {
         let kinds = destinations::KINDS.iter().filter(|kind| kind.name == instance.kind);

@@ -1,8 +1,8 @@
 //! The setup page, which `serve` shows with `SETUP=1` while settings are missing.
 //!
-//! A first deploy then starts and lists what it needs, instead of crashing again and again. Anybody who has
-//! the address can read the page, so it shows names of settings and no values. The service accepts
-//! nothing: it answers a webhook with 503, and the sender repeats it.
+//! A first deploy then starts and lists what it needs, instead of crashing again and again. Anyone who has
+//! the address can read the page, so it shows names of settings and no values. The service accepts nothing:
+//! it answers a webhook with 503, and the sender repeats it.
 
 use crate::config::{ConfigError, InstanceName, Reader};
 use crate::destinations;
@@ -90,7 +90,7 @@ pub(super) async fn run(
     warn!(
         address = %listener.local_addr()?,
         ?problems,
-        "not set up: a page at / says what is missing, and nothing is taken before it is there"
+        "not set up: the page at / lists the missing settings; until then webhooks get 503"
     );
     let missing = |name| Missing::of(name, sources, destinations);
     let router = router(wrong.names().into_iter().map(missing).collect());
@@ -105,7 +105,7 @@ fn router(missing: Arc<[Missing]>) -> Router {
     let shown = move |headers: HeaderMap| async move { answer(&page(&missing, &host(&headers))) };
     Router::new().route("/", get(shown)).route("/livez", get(alive)).fallback(|| async {
         Problem::unavailable(
-            "The service is not set up yet; the page at / says what is missing.",
+            "The service is not set up yet; the page at / lists the missing settings.",
             RETRY_AFTER_SECONDS,
         )
         .into_response()
@@ -154,8 +154,8 @@ fn page(missing: &[Missing], host: &str) -> Markup {
                 main {
                     h1 { "Not set up yet" }
                     p {
-                        "The service runs and takes nothing. These settings are missing or cannot be used; \
-                         its log says what is the matter with each:"
+                        "The service runs but accepts no webhooks. These settings are missing or invalid; \
+                         its log has the details:"
                     }
                     ul {
                         @for setting in missing {
@@ -166,15 +166,15 @@ fn page(missing: &[Missing], host: &str) -> Markup {
                         p { (set_up) }
                         pre { "https://" (host) "/api/v1/webhooks/" (source) }
                     }
-                    p { "Then set them where the service runs, and start it again:" }
+                    p { "Then set them in the service's environment, and start it again:" }
                     pre {
                         "# Fly.io\nfly secrets set " (assignments.join(" "))
                         "\n\n# Docker compose: write them to .env, then\ndocker compose up -d"
                         "\n\n# systemd: write them to /etc/eventbridge/env, then\nsystemctl restart eventbridge"
                     }
                     p {
-                        "What is sent meanwhile is answered 503, and its sender sends it again. Afterwards "
-                        code { "eventbridge doctor" } " says whether all is well."
+                        "Until then, webhooks are answered with 503, and the sender retries them. Afterwards, run "
+                        code { "eventbridge doctor" } " to check the service."
                     }
                 }
             }

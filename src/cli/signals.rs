@@ -1,4 +1,4 @@
-//! Signals to stop: the first stops in order, the second at once.
+//! Signals to stop: the first one stops the process in order, the second at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;

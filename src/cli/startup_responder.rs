@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// When the sender should ask again.
+/// When the sender should try again.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// How long a running request may take once the service is ready.

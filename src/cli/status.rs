@@ -27,10 +27,10 @@ const UNKNOWN: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
-    /// Looks again every two seconds, until Ctrl-C
+    /// Refreshes every two seconds, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Prints JSON, as is done wherever the output is no terminal
+    /// Prints JSON, which is the default if the output is not a terminal
     #[arg(long)]
     json: bool,
 }
@@ -54,7 +54,7 @@ pub(super) async fn run(args: StatusArgs) -> ExitCode {
         }
     };
     loop {
-        // Clears the screen of a terminal before each look.
+        // Clears the screen of a terminal before each refresh.
         let before = if output::prints_json(args.json) { "" } else { "\u{1b}[2J\u{1b}[H" };
         let code = show(&context, args.json, before).await;
         if stop.run_until_cancelled(tokio::time::sleep(WATCH_EVERY)).await.is_none() {
@@ -99,7 +99,7 @@ async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
 }
 
 async fn load(context: &CommandContext) -> Result<Snapshot, StoreError> {
-    // The connections of a command serve nobody else, and counting a large backlog may take long.
+    // Nothing else uses a command's connections, and counting a large backlog may take long.
     let store = context.store.unhurried();
     if !store.db.is_migrated().await? {
         return Err(StoreError::Unexpected(

@@ -59,7 +59,7 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     let is_more = found.next.is_some();
     let mut stories = Vec::new();
     for event in found.rows {
-        stories.push(tell(&context, event).await?);
+        stories.push(story_of(&context, event).await?);
     }
     if output::prints_json(args.json) {
         println!("{}", serde_json::to_string(&stories)?);
@@ -82,7 +82,7 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn tell(context: &CommandContext, found: FoundEvent) -> anyhow::Result<Story> {
+async fn story_of(context: &CommandContext, found: FoundEvent) -> anyhow::Result<Story> {
     let event = &found.event;
     let chapters = context.store.reports.chapters(std::slice::from_ref(event), &context.instances).await?;
     let lines = story::lines(&chapters, &context.destinations, context.store.reports.now().await?);

@@ -1,10 +1,10 @@
-//! Where the database is.
+//! The address of the database.
 
 use super::reader::Reader;
 use secrecy::SecretString;
 use std::net::IpAddr;
 
-/// Where the database is.
+/// The address of the database.
 #[derive(Debug, Clone, Default)]
 pub struct Database {
     /// Its URL.
@@ -14,7 +14,7 @@ pub struct Database {
     pub direct_url: Option<SecretString>,
 }
 
-/// Where the database is; a problem if no setting says so.
+/// The address of the database; a problem if no setting gives it.
 pub fn required_database(reader: &mut Reader<'_>) -> Database {
     database(reader).unwrap_or_else(|| {
         reader.first_problem(
@@ -25,7 +25,7 @@ pub fn required_database(reader: &mut Reader<'_>) -> Database {
     })
 }
 
-/// Where the database is, if a setting says so.
+/// The address of the database, if a setting gives it.
 pub(super) fn database(reader: &mut Reader<'_>) -> Option<Database> {
     let direct_url = reader.parsed("DATABASE_DIRECT_URL", None, |text| postgres_url(text).map(Some));
     Some(Database { url: database_url(reader)?, direct_url })

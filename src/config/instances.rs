@@ -15,7 +15,7 @@ pub struct InstanceName {
 }
 
 impl InstanceName {
-    /// The instance of a kind that is called as its kind.
+    /// The instance that has the name of its kind.
     pub fn of_kind(kind: &str) -> Self {
         Self { name: kind.to_owned(), kind: kind.to_owned() }
     }

@@ -145,7 +145,7 @@ mod tests {
         let mut reader = Reader::new(&vars);
         let port = reader.number("PORT", 8000_u16, 0, u16::MAX);
         let auth = reader.switch("AUTH", true);
-        assert_eq!((port, auth), (8000, true), "the default stands in");
+        assert_eq!((port, auth), (8000, true), "the default is used");
         reader.first_problem("AUTH", "is missing");
         reader.problem("PORT", "is taken: by another service");
         let error = reader.finish(()).expect_err("three problems");

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Where the database is.
+    /// The address of the database.
     pub database: Database,
     /// The most connections to the database.
     pub database_connections: u32,
@@ -53,7 +53,7 @@ impl Settings {
         if !is_exposed && !settings.listen.ip().is_loopback() {
             reader.problem(
                 "LISTEN_ADDR",
-                "is an address that others can reach, and dev asks for no key: use serve, or set DEV_EXPOSE=on if something else keeps others out, such as a container's port published on 127.0.0.1",
+                "can be reached from other machines, and dev requires no key: use serve, or set DEV_EXPOSE=on if something else restricts access, such as a container's port published on 127.0.0.1",
             );
         }
         settings.database = database(reader).unwrap_or_default();
@@ -88,7 +88,7 @@ impl Settings {
 pub enum Access {
     /// Those who hold one of these keys.
     Keys(Vec<ApiKey>),
-    /// Anybody who can reach it: `AUTH=off`.
+    /// Anyone who can reach it: `AUTH=off`.
     Open,
     /// Only programs on this machine, by Host and Origin: `dev`.
     LocalOnly,

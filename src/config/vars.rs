@@ -36,7 +36,7 @@ impl Vars {
         self.unreadable.insert(name.into(), why.into());
     }
 
-    /// Why a name's text cannot be read, if that is so.
+    /// Why a name's text cannot be read, if it cannot.
     pub(super) fn why_unreadable(&self, name: &str) -> Option<&str> {
         self.unreadable.get(name).map(String::as_str)
     }

@@ -77,7 +77,7 @@ impl StoredEvent {
     pub fn why_empty(&self) -> Option<&'static str> {
         self.payload
             .is_empty()
-            .then_some("its payload was removed, by retention or because its customer was forgotten")
+            .then_some("its payload was removed, by retention or because its customer's data was erased")
     }
 }
 

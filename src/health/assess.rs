@@ -10,7 +10,7 @@ use crate::store::{OldestPending, RecentFailureGroup};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
-/// What there is to say of a snapshot.
+/// The assessment of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
     /// How bad it is: the level of the worst finding.
@@ -48,7 +48,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
 }
 
 impl Assessment {
-    /// The sentences as plain text: times by the clock of UTC, and commands instead of links.
+    /// The sentences as plain text: times in UTC, and commands instead of links.
     pub fn in_utc(&self, now: DateTime<Utc>) -> Vec<String> {
         let sentences = self.findings.iter().map(|finding| &finding.sentence).chain(&self.rest);
         sentences.map(|sentence| sentence.iter().map(|part| part.in_utc(now)).collect()).collect()
@@ -70,7 +70,7 @@ pub fn database_unavailable(since: Option<DateTime<Utc>>) -> Finding {
         since,
         notice: Some(Notice {
             summary: "A process cannot use its database, so webhooks are answered with 503.".to_owned(),
-            remedy: format!("{}. The sender sends again what was not accepted.", capitalised(remedy)),
+            remedy: format!("{}. The sender retries webhooks that were not accepted.", capitalised(remedy)),
         }),
     }
 }
@@ -81,7 +81,7 @@ fn paused(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Opt
     let is_alert = thresholds.alerts.paused_after.is_some_and(|after| age(snapshot, pause.since) >= after);
     let remedy = pause.remedy.trim_end_matches('.');
     Some(Finding {
-        // What is to be done depends on the class: when that changes, it is another cause.
+        // The remedy depends on the class, so another class is another cause.
         key: format!("paused {} {}", of.name, pause.class),
         matter: Matter::Paused,
         failure_group: None,
@@ -119,7 +119,7 @@ fn no_worker(snapshot: &Snapshot) -> Option<Finding> {
     })
 }
 
-/// The pause of a destination stands for its backlog, unless pauses raise no alert.
+/// A paused destination's backlog is no separate finding, unless pauses raise no alert.
 fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Option<Finding> {
     let is_covered_by_pause = of.paused.is_some() && thresholds.alerts.paused_after.is_some();
     let OldestPending { execution, waited } =
@@ -153,7 +153,7 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
             ),
             remedy: format!(
                 "\"eventbridge why {execution}\" shows what the oldest of them waits for, and {} lists those of \
-                 that day. If each waits for a retry, its last failure says why; if many wait for their \
+                 that day. If each waits for a retry, its last failure shows why; if many wait for their \
                  turn, more arrives than the rate allows.",
                 list_of_the_day(&of.name, since)
             ),
@@ -262,7 +262,7 @@ fn more_failures(more: u64, is_alert: bool) -> Finding {
         text: "all failures".to_owned(),
     };
     let notice = is_alert.then(|| Notice {
-        summary: format!("Executions failed for {more} more reasons than have an alert of their own."),
+        summary: format!("Executions failed for {more} more reasons, which have no separate alerts."),
         remedy:
             "/failures in the dashboard and /api/v1/failures list them all. Acknowledge the known ones; the \
                  others then have an alert of their own."

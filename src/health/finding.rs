@@ -14,15 +14,15 @@ pub struct Finding {
     pub failure_group: Option<String>,
     /// How bad it is.
     pub level: Level,
-    /// A few words without a full stop, without numbers of events, amounts and ids: anybody may read them.
+    /// A few words without a full stop, without numbers of events, amounts and ids: they are public.
     pub headline: String,
     /// The details, for operators.
     pub sentence: Sentence,
-    /// What to do. Anybody may read it, as with the headline.
+    /// What to do. It is public, like the headline.
     pub remedy: String,
     /// Since when, if that is known.
     pub since: Option<DateTime<Utc>>,
-    /// What an alert says; `None` if this finding raises none, or none yet.
+    /// The text of its alert; `None` if this finding raises none, or none yet.
     pub notice: Option<Notice>,
 }
 
@@ -121,7 +121,7 @@ impl Part {
         Self::Text(text.into())
     }
 
-    /// Plain text: times by the clock of UTC, and commands instead of links.
+    /// Plain text: times in UTC, and commands instead of links.
     pub(super) fn in_utc(&self, now: DateTime<Utc>) -> String {
         match self {
             Self::Text(text) => text.clone(),

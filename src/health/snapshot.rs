@@ -1,7 +1,7 @@
 //! The health snapshot: the facts that an assessment is made of, read from the store.
 //!
-//! Every report of health is based on it, so all of them use the same facts, but for one: screens show all
-//! open failures, alerts are about recent ones. It assesses nothing.
+//! Every report of health is based on it, so all of them use the same facts, with one exception: screens show
+//! all open failures, alerts are about recent ones. It assesses nothing.
 
 use super::finding::Matter;
 use super::silence;
@@ -68,8 +68,7 @@ pub struct Scope {
     pub sources: Arc<dyn SourceCatalog>,
 }
 
-/// The facts at one time. Of a fact that is `None` or empty because it was not read, an assessment finds
-/// nothing.
+/// The facts at one time. A fact that was not read is `None` or empty, and leads to no finding.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The time of the snapshot, by the database's clock.
@@ -134,7 +133,7 @@ pub struct Pause {
     pub since: DateTime<Utc>,
     /// The class of the failure, in one word.
     pub class: String,
-    /// What to do, in words that anybody may read.
+    /// What to do; public.
     pub remedy: String,
 }
 
@@ -173,16 +172,16 @@ pub struct OpenFailure {
 pub struct PartialSnapshot {
     /// The facts that were read.
     pub snapshot: Snapshot,
-    /// The matters of which every fact was read. Of the others nothing is known.
+    /// The subjects whose facts were all read. Nothing is known of the others.
     pub read: Vec<Matter>,
 }
 
-/// For whom a snapshot is read.
+/// The purpose of a snapshot.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
-    /// A screen shows it, with every fact or not at all.
+    /// For a screen, which needs every fact.
     Screen,
-    /// Alerts are made of the facts that can be read, each within this time.
+    /// For alerts, which use the facts that can be read, each within this time.
     Alerts(Duration),
 }
 
@@ -250,7 +249,7 @@ impl PartialSnapshot {
 }
 
 impl Purpose {
-    /// Reads a fact. `None` stands for one that cannot be read, if the others are of use without it.
+    /// Reads a fact; `None` if it cannot be read and the others are useful without it.
     async fn fact<T>(
         self,
         fact: &str,

@@ -1,7 +1,7 @@
 //! The limits by which health is assessed: one set for the dashboard, the API, the `status` command and
 //! alerts.
 //!
-//! The rule: a cause is judged once. If the assessment has no finding, there is no alert; if there is an
+//! The rule: a cause is assessed once. If the assessment has no finding, there is no alert; if there is an
 //! alert, the assessment has the finding from which the alert was made.
 //!
 //! | finding | warning | critical | alert |
@@ -15,15 +15,16 @@
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
 //! So an assessment may show a finding that raises no alert, but only in these documented cases: the early
-//! warning of a backlog or of rejections, a pause or a database failure younger than its delay, an old failure, and
-//! whatever [`AlertRules`] switch off. Each setting moves the finding and the alert together.
+//! warning of a backlog or of rejections, a pause or a database failure younger than its delay, an old
+//! failure, and findings whose alerts [`AlertRules`] switch off. Each setting moves the finding and the alert
+//! together.
 
 use std::time::Duration;
 
 /// An early warning of a backlog comes after this part of the threshold.
 const EARLY_WARNING_PART: u32 = 3;
 
-/// From when on something is wrong.
+/// The limits beyond which something is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     /// The oldest pending execution of a destination has waited for this long: the backlog is critical.

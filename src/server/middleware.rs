@@ -64,7 +64,7 @@ impl Middleware {
             Ok(Some(response)) => response,
             Ok(None) => Problem::internal().into_response(),
             Err(_elapsed) => {
-                Problem::unavailable("The answer took too long. What was asked may still be done.", 5)
+                Problem::unavailable("The response took too long. The request may still take effect.", 5)
                     .into_response()
             }
         };

@@ -1,11 +1,11 @@
 //! The only user of the database.
 //!
 //! Each part of the store serves one kind of caller, and the parts share two pools of connections. No method
-//! opens a transaction: each statement stands alone, so no connection is held during an outside call. Times
-//! are those of the database; callers pass and get durations.
+//! opens a transaction: each statement commits separately, so no connection is held during an outside call.
+//! Times come from the database's clock; callers pass and get durations.
 //!
-//! What people read uses a few separate connections, where a statement ends soon. However slow a filter is,
-//! it delays no intake and no delivery.
+//! Interactive reads use a few separate connections with a short statement timeout. A slow filter delays
+//! neither intake nor delivery.
 
 mod db;
 mod events;
@@ -41,13 +41,13 @@ pub use reporting::{
 
 use secrecy::SecretString;
 
-/// All parts of the store, for those who hand them out (`app`, the commands and tests). Everything else
-/// receives only the parts that it needs. Cheap to clone.
+/// All parts of the store, for `app`, the commands and tests, which pass them on. Everything else receives
+/// only the parts that it needs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     /// Opening, migrating, checking and closing.
     pub db: Db,
-    /// Writing what comes in.
+    /// Writing incoming events.
     pub intake: Intake,
     /// Reading events.
     pub events: Events,
@@ -57,32 +57,32 @@ pub struct Store {
     pub rejections: Rejections,
     /// Claiming and completing executions.
     pub queue: Queue,
-    /// Pauses and memories of destination instances.
+    /// Pauses of destination instances, and what these remember.
     pub destinations: Destinations,
     /// Rate limits of connections to receivers.
     pub rate_limits: RateLimits,
-    /// Reading executions and what is known of workers.
+    /// Reading executions and workers.
     pub reports: Reports,
     /// Groups of failures.
     pub failure_groups: FailureGroups,
-    /// Numbers over time.
+    /// Statistics.
     pub statistics: Statistics,
     /// Retry, cancel, replay, and the audit.
     pub interventions: Interventions,
-    /// Removing what is old.
+    /// Removing old data.
     pub retention: Retention,
-    /// Removing what is stored about a person.
+    /// Removing a person's data.
     pub erasure: Erasure,
-    /// Conditions to send.
+    /// Alert conditions.
     pub alerts: Alerts,
-    /// Leases for work in the background.
+    /// Leases for background work.
     pub named_leases: NamedLeases,
-    /// The progress of work in the background.
+    /// The progress of background work.
     pub background_jobs: BackgroundJobs,
 }
 
 impl Store {
-    /// Prepares at most so many connections; they are made when they are needed.
+    /// Prepares at most `connections`, which are made when they are needed.
     pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
         Self::connect_lazily_past(url, None, connections)
     }
@@ -97,8 +97,8 @@ impl Store {
         Ok(Self::over(Db::connect_lazily(url, direct_url, connections)?))
     }
 
-    /// The same database for tasks that watch over it: they read over the connections for work, where no
-    /// slow filter of a person is before them and a statement may take its time.
+    /// The same database for monitoring tasks. They read over the work connections, where no person's slow
+    /// filter delays them and a statement has more time.
     #[must_use]
     pub fn unhurried(&self) -> Self {
         Self::over(self.db.unhurried())

@@ -57,14 +57,14 @@ impl Gauges {
         family(
             encoder,
             "pending_executions",
-            "Executions that wait, on all replicas; counted up to a bound",
+            "Pending executions, on all replicas; counted up to a limit",
             "destination",
             destinations.iter().map(|one| (one.name.as_str(), number(one.pending))),
         )?;
         family(
             encoder,
             "oldest_pending_seconds",
-            "How long ago the oldest execution that waits was created",
+            "Age of the oldest pending execution",
             "destination",
             destinations.iter().map(|one| (one.name.as_str(), one.oldest_pending_seconds)),
         )?;

@@ -42,7 +42,7 @@ pub(super) fn flow(series: &TimeSeries) -> Markup {
         (bars(series, "failed", top, |step| step.failed))
     };
     let drawing = on_grid(&grid_of_counts(top), &canvas(series, &shapes));
-    let says = lines.map(|(name, _, of)| format!("{name}: {}.", count(series.sum(of)))).join(" ");
+    let description = lines.map(|(name, _, of)| format!("{name}: {}.", count(series.sum(of)))).join(" ");
     let legend = html! {
         ul.legend {
             @for (name, class, of) in lines {
@@ -52,7 +52,7 @@ pub(super) fn flow(series: &TimeSeries) -> Markup {
     };
     let head = ["Received", "Delivered", "Failed"];
     let row = |step: &Step| lines.map(|(.., of)| html! { (count(of(step))) }).to_vec();
-    figure(series, "flow", "Events", &legend, &drawing, &says, &table(series, &head, row))
+    figure(series, "flow", "Events", &legend, &drawing, &description, &table(series, &head, row))
 }
 
 /// The chart of the latency from receipt to delivery. Its title has the destinations' noun if they share one.
@@ -75,12 +75,12 @@ pub(super) fn latency(series: &TimeSeries, noun: Option<Noun>) -> Markup {
             li { span.key.p95 {} "95 % within " strong { (words(series.p95_ms)) } }
         }
     };
-    let says = format!("Median: {}. 95 % within {}.", words(series.p50_ms), words(series.p95_ms));
+    let description = format!("Median: {}. 95 % within {}.", words(series.p50_ms), words(series.p95_ms));
     let cell = |ms: Option<u64>| ms.map_or_else(none, |ms| html! { (latency_text(ms)) });
     let row = |step: &Step| vec![cell(step.p50_ms), cell(step.p95_ms)];
     let table = table(series, &["Median", "95 % within"], row);
     let title = format!("From receipt to {}", noun.map_or("delivery", |noun| noun.one));
-    figure(series, "latency", &title, &legend, &drawing, &says, &table)
+    figure(series, "latency", &title, &legend, &drawing, &description, &table)
 }
 
 /// The chart of the backlog. `at_least` and `now` are the present backlog, as a number and in words.
@@ -101,9 +101,9 @@ pub(super) fn backlog(series: &TimeSeries, at_least: u64, now: &str) -> Markup {
             li { "Maximum " strong { (count(highest)) } }
         }
     };
-    let says = format!("Now: {now}. Maximum: {}.", count(highest));
+    let description = format!("Now: {now}. Maximum: {}.", count(highest));
     let table = table(series, &["Pending (maximum)"], |step| vec![html! { (count(step.pending)) }]);
-    figure(series, "backlog", "Backlog", &legend, &drawing, &says, &table)
+    figure(series, "backlog", "Backlog", &legend, &drawing, &description, &table)
 }
 
 fn figure(
@@ -112,7 +112,7 @@ fn figure(
     title: &str,
     legend: &Markup,
     drawing: &Markup,
-    says: &str,
+    description: &str,
     table: &Markup,
 ) -> Markup {
     let range = series.range;
@@ -122,7 +122,7 @@ fn figure(
         figure.chart.card id=(id) data-chart {
             figcaption { h3 id=(title_id) { (title) } (legend) }
             svg.plot role="img" aria-labelledby=(title_id) aria-describedby=(format!("{title_id}-says")) {
-                desc id=(format!("{title_id}-says")) { (says) " In steps of a " (range.step_name()) ", over the last " (range.name()) "." }
+                desc id=(format!("{title_id}-says")) { (description) " In steps of a " (range.step_name()) ", over the last " (range.name()) "." }
                 (drawing)
             }
             div.times aria-hidden="true" {

@@ -1,4 +1,4 @@
-//! `/destinations`: how each instance stands, why it is paused, and pausing and resuming it manually.
+//! `/destinations`: the state of each instance, why it is paused, and pausing and resuming it manually.
 
 use super::Ui;
 use super::assessment::waiting_words;

@@ -179,15 +179,15 @@ mod tests {
 
     #[test]
     fn durations_and_counts_read_as_people_write_them() {
-        for (ms, said) in
+        for (ms, expected) in
             [(85, "85 ms"), (999, "999 ms"), (1250, "1.2 s"), (61_000, "1 min 1 s"), (-1, "0 s")]
         {
-            assert_eq!(took(ms), said);
+            assert_eq!(took(ms), expected);
         }
-        for (number, said) in
+        for (number, expected) in
             [(0, "0"), (999, "999"), (1000, "1\u{202f}000"), (-1_234_567, "-1\u{202f}234\u{202f}567")]
         {
-            assert_eq!(count(number), said);
+            assert_eq!(count(number), expected);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Sessions of the dashboard: a signed cookie that stands for a key of `API_KEYS` without containing it.
+//! Sessions of the dashboard: a signed cookie that represents a key of `API_KEYS` without containing it.
 //!
 //! The signing secret is derived from the key itself. So a session is valid at every replica, nothing is
 //! stored, and it ends when its key is changed or removed from `API_KEYS`. Logging out removes the cookie
@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
-/// The cookie's name. Browsers take a `__Host-` cookie only with Secure, for this host and all paths.
+/// The cookie's name. Browsers accept a `__Host-` cookie only with Secure, for this host and all paths.
 pub(super) const COOKIE: &str = "__Host-eventbridge";
 
 /// The duration of a session from the login.
@@ -161,7 +161,7 @@ mod tests {
             let mut bytes = cookie.clone().into_bytes();
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).expect("text");
-            // The last character of a signature has bits that stand for nothing; base64 refuses them.
+            // The last character of a signature has unused bits; base64 rejects it if they are set.
             assert_eq!(Session::read(&changed, std::slice::from_ref(&ops), at(1000)), None, "{changed}");
         }
         for text in ["", "....", "1.ops.9999999999.n", &format!("{cookie}.more")] {

@@ -156,7 +156,7 @@ async fn doctor_adds_missing_columns_only_with_the_option() {
 
     let unanswered = output(&mut set_up.command(&["doctor", "--fix"])).await;
     assert!(!unanswered.status.success());
-    assert!(text(&unanswered.stdout).contains("give --yes"), "the report says so: {unanswered:?}");
+    assert!(text(&unanswered.stdout).contains("use --yes"), "the report says so: {unanswered:?}");
     assert!(set_up.sandbox.handle().requests().iter().all(|request| request.method == "GET"));
 
     let fixed = set_up.doctor(&["--fix", "--yes"]).await;
@@ -294,7 +294,7 @@ async fn notion_init_waits_until_a_page_is_shared() {
     let mut waiting = waiting.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut printed = BufReader::new(waiting.stderr.take().unwrap()).lines();
     within("the command waits", async {
-        while !printed.next_line().await.unwrap().unwrap().contains("Looking again") {}
+        while !printed.next_line().await.unwrap().unwrap().contains("Checking again") {}
     })
     .await;
     sandbox.clear_faults();
@@ -309,7 +309,7 @@ async fn notion_init_explains_a_link_that_is_not_a_page() {
     let view = "f".repeat(32);
     for (link, message) in [
         (format!("https://www.notion.so/acme/{database}?v={view}"), "leads to a database"),
-        ("https://www.notion.so/acme".to_owned(), "no link to a page"),
+        ("https://www.notion.so/acme".to_owned(), "neither a link to a page"),
         ("0".repeat(32), "no such page is shared"),
     ] {
         let done = output(&mut set_up.command(&["notion", "init", "--yes", "--page", &link])).await;

@@ -1,7 +1,7 @@
-//! `eventbridge demo`: the whole way in one process, on free ports and a throw-away database.
+//! `eventbridge demo`: runs the whole pipeline in one process, on free ports and a temporary database.
 //!
-//! It sends sample events over HTTP, waits until each is delivered, shows what is where, and
-//! succeeds only if every page is there exactly once with the right values.
+//! It sends sample events over HTTP, waits until each is delivered, prints the results, and succeeds only if
+//! every page exists exactly once with the right values.
 
 use super::dev_environment::{DevEnvironment, Options};
 use super::sender::{self, INVOICE_LIFE, Sender, Sent};
@@ -37,7 +37,7 @@ const SENT: &[&str] = &[
     "v1.invoice.paid",
 ];
 
-/// How the pages must read afterwards, in the order in which their events are sent.
+/// The expected pages, in the order in which their events are sent.
 const EXPECTED: &[[&str; COLUMNS.len()]] = &[
     ["invoice.created", "pending", "Info", "17.45", "EUR", "customer-7@example.com"],
     ["invoice.finalized", "success", "Info", "17.45", "EUR", "customer-7@example.com"],
@@ -56,7 +56,7 @@ const COLUMNS: [&str; 6] = ["EventType", "Status", "Outcome", "Amount", "Currenc
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
     telemetry::init(LogFormat::Text, Some("warn"));
     let stop = signals::stop_requested()?;
-    println!("Starting a throw-away PostgreSQL, the service and a stand-in for Notion …");
+    println!("Starting a temporary PostgreSQL, the service and a stand-in for Notion …");
     let began = Instant::now();
     let environment = DevEnvironment::start(Options {
         vars: Vars::default(),
@@ -183,7 +183,7 @@ fn cells<'a>(page: &'a SandboxPage, columns: &'a [&'a str]) -> impl Iterator<Ite
     columns.iter().map(|column| page.text(column).unwrap_or_default().to_owned())
 }
 
-/// The service's own API, asked as any client would.
+/// A client of the service's own API.
 struct Api {
     http: reqwest::Client,
     executions: Url,
@@ -204,13 +204,13 @@ impl Api {
         Ok(Self { http: http_client::client(&executions, Duration::from_secs(10))?, executions })
     }
 
-    /// Waits until there are this many executions and all have come to an end; newest first.
+    /// Waits until there are this many executions and all have finished; newest first.
     async fn finished_executions(&self, count: usize) -> anyhow::Result<Vec<Execution>> {
         #[derive(Deserialize)]
         struct Listing {
             data: Vec<Execution>,
         }
-        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        const POLL_INTERVAL: Duration = Duration::from_millis(20);
         let until = Instant::now() + PATIENCE;
         loop {
             let listing: Listing =
@@ -221,7 +221,7 @@ impl Api {
                 return Ok(listing.data);
             }
             ensure!(Instant::now() < until, "not everything was delivered within {} s", PATIENCE.as_secs());
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

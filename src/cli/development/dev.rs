@@ -1,4 +1,4 @@
-//! `eventbridge dev`: everything on this machine, with nothing to set up, and kept between runs.
+//! `eventbridge dev`: runs everything on this machine without any setup, and keeps the data between runs.
 
 use super::dev_environment::{DevEnvironment, Options};
 use super::{stripe_cli, trigger};
@@ -37,11 +37,11 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let served = environment.serve(async move { stop.cancelled().await }).await;
     local.record_database(None)?;
     served?;
-    println!("Stopped; everything is kept for the next run.");
+    println!("Stopped. The data is kept for the next run.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where everything is, and what to paste next.
+/// The addresses, and the commands to try next.
 fn welcome(environment: &DevEnvironment, has_cli: bool) -> String {
     let base = &environment.base_url;
     let secret = environment.secret.expose_secret();

@@ -29,7 +29,7 @@ use url::Url;
 pub(super) struct Options {
     /// The user's settings, or none.
     pub vars: Vars,
-    /// Whether a private server's data outlive it.
+    /// Whether a private server's data is kept after it stops.
     pub data_lifetime: DataLifetime,
     /// Where the sandbox keeps its pages.
     pub sandbox_journal: Option<PathBuf>,
@@ -135,7 +135,7 @@ fn signing_secret(vars: &mut Vars, fallback: &[NamedSecret]) -> anyhow::Result<S
     secrets.into_iter().next().map(|first| first.secret).context("there is no webhook secret")
 }
 
-/// What to do if the schema of the database cannot be brought up to date.
+/// What to do if the schema of the database cannot be migrated.
 fn advice(error: &MigrateError, private: Option<&PrivatePostgres>) -> String {
     match (error, private.and_then(|postgres| postgres.data_dir().parent())) {
         (MigrateError::BeforeRelease { .. }, Some(folder)) => format!(
@@ -179,12 +179,12 @@ fn development_settings(vars: &Vars) -> anyhow::Result<Settings> {
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; is another dev running? PORT=… takes another port")
+        format!("cannot listen on {address}; is another dev running? Set PORT=… to use another port")
     })
 }
 
 async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePostgres> {
-    /// A database that is there already is ready sooner than this.
+    /// An existing database is ready sooner than this.
     const SAY_SO_AFTER: Duration = Duration::from_millis(1500);
     let program = std::env::current_exe().context("the path of this program cannot be found")?;
     let mut starting = tokio::task::spawn_blocking(move || PrivatePostgres::start(&program, data_lifetime));
@@ -192,7 +192,7 @@ async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePo
         return Ok(started??);
     }
     eprintln!(
-        "The private database is not ready yet: it is being made, or another dev of this folder has it. Waiting …"
+        "The private database is not ready yet: it is being created, or another dev in this folder uses it. Waiting …"
     );
     Ok(starting.await??)
 }
@@ -204,7 +204,7 @@ async fn start_sandbox(
     journal: Option<PathBuf>,
 ) -> anyhow::Result<RunningSandbox> {
     let options = SandboxOptions { template: Template::Full, journal, ..SandboxOptions::default() };
-    // The port next to the service's, so that links to pages hold from one run to the next.
+    // The port next to the service's, so that links to pages stay valid between runs.
     let beside = SocketAddr::new(service.ip(), service.port().checked_add(1).unwrap_or_default());
     let running = match Sandbox::start(beside, options.clone()).await {
         Err(SandboxError::Bind { .. }) => Sandbox::start(SocketAddr::new(service.ip(), 0), options).await?,

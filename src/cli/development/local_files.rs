@@ -28,7 +28,7 @@ impl LocalState {
         Ok((!secret.is_empty()).then(|| SecretString::from(secret)))
     }
 
-    /// The webhook secret of this checkout; created and kept if there is none yet.
+    /// The webhook secret of this checkout; created and stored if there is none yet.
     pub(super) fn webhook_secret(&self) -> anyhow::Result<SecretString> {
         if let Some(secret) = self.known_webhook_secret()? {
             return Ok(secret);
@@ -47,7 +47,7 @@ impl LocalState {
         Ok(secret)
     }
 
-    /// Writes down the address of the database while `dev` runs; `None` removes it.
+    /// Stores the address of the database while `dev` runs; `None` removes it.
     pub(super) fn record_database(&self, url: Option<&str>) -> anyhow::Result<()> {
         self.create_folder()?;
         let path = self.database_path();

@@ -65,10 +65,7 @@ impl Sender {
             .send()
             .await
             .with_context(|| {
-                format!(
-                    "nothing answers at {}; is the service running? --url names another address",
-                    self.url
-                )
+                format!("no answer from {}: start the service, or give another address with --url", self.url)
             })?;
         let status = response.status().as_u16();
         let text = response.text().await.context("the answer ended early")?;
@@ -85,7 +82,7 @@ pub(super) fn samples_of(name: &str, seed: u64) -> anyhow::Result<Vec<Sample>> {
     match stripe_samples::make(name, seed, now()) {
         Some(sample) => Ok(vec![sample]),
         None => bail!(
-            "there is no sample named {name:?}; there are:\n  {}",
+            "no sample is named {name:?}; the samples are:\n  {}",
             names().collect::<Vec<_>>().join("\n  ")
         ),
     }
@@ -96,7 +93,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     stripe_samples::names().chain([INVOICE_LIFE])
 }
 
-/// The time of this machine's clock, which a sender signs with.
+/// The time for signatures, from this machine's clock.
 pub(super) fn now() -> DateTime<Utc> {
     SystemTime::now().into()
 }

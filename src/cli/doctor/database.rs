@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The oldest supported server: PostgreSQL 14.
 const VERSION_MIN: i32 = 140_000;
 
-/// A difference of clocks from which on there is a warning.
+/// A clock difference of this much is a warning.
 const SKEW_NOTED: TimeDelta = TimeDelta::seconds(30);
 
-/// A difference of clocks from which on there is a problem: signatures are valid for 300 s.
+/// A clock difference of this much is a problem: signatures are valid for 300 s.
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(240);
 
 /// The result of checking the database.

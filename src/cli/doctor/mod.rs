@@ -1,4 +1,4 @@
-//! `eventbridge doctor`: checks everything that can be wrong with a service, running or not, and says how
+//! `eventbridge doctor`: checks everything that can be wrong with a service, running or not, and reports how
 //! to fix it.
 //!
 //! It changes nothing by default. `--fix` adds missing columns, and `--write-test` creates a page and
@@ -149,7 +149,7 @@ async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
                 true => {
                     Finding::note(format!("{what}; events were accepted since")).with_remedy(found.remedy)
                 }
-                // Anybody can call this address, so this need not be an operator's problem.
+                // Anyone can call this address, so this need not be an operator's problem.
                 false => Finding::note(what).with_remedy(found.remedy),
             }
         }));
@@ -170,10 +170,10 @@ async fn pause(store: &Store, name: &str, works: bool) -> Option<Finding> {
     let Pause { reason, remedy, .. } = paused.pause;
     // The remedy has a line of its own.
     let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
-    let what = format!("it is paused since {}: {reason}", at(paused.since));
+    let what = format!("it has been paused since {}: {reason}", at(paused.since));
     Some(if works && !is_manual {
         Finding::warning(
-            format!("{what}. The checks here find no problem any more"),
+            format!("{what}. The checks find no problem any more"),
             "nothing: the service probes it every PROBE_SECONDS and resumes by itself. Restart the service if you \
              changed its settings",
         )
@@ -198,7 +198,7 @@ async fn destination(
         eprintln!("To be added at {name}: {}", prompt::plain(&listed));
         match prompt::agrees("Add them?", args.yes).await {
             Ok(false) => {}
-            // The findings so far are reported all the same.
+            // The findings so far are reported anyway.
             Err(error) => findings.push(Finding::problem(
                 format!("nothing was added: {error:#}"),
                 "run eventbridge doctor --fix in a terminal, or with --yes",
@@ -234,7 +234,7 @@ async fn destination(
     (Section { name: title, findings }, report)
 }
 
-/// Sends a test alert. Only a person can say whether it arrived.
+/// Sends a test alert. Only a person can check whether it arrived.
 async fn test_alert(alerts: &AlertSettings) -> Finding {
     match alerts::send_test_alert(alerts, local_time()).await {
         Ok(host) => Finding::good(format!("{host} accepted a test alert: check that it arrived")),
@@ -245,7 +245,7 @@ async fn test_alert(alerts: &AlertSettings) -> Finding {
     }
 }
 
-/// Instances that write to one table or the like, so that each writes every event there.
+/// Instances that write to the same place, such as a table, so that each writes every event there.
 fn duplicates(targets: &[(String, String)]) -> Option<Section> {
     let findings: Vec<_> = targets
         .iter()

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 const BUSY_MAX: Duration = Duration::from_secs(30);
 
 /// The time between two checks whether they have ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
@@ -107,10 +107,10 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         pages.extend(store.erasure.entries_of(some).await?);
     }
     if !args.dry_run && !events.is_empty() {
-        // If it is interrupted, it has removed something all the same.
+        // An interrupted run may have removed data, so its beginning is recorded too.
         record(&store, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
     }
-    let forgotten = forget(&store, &events, args.dry_run).await?;
+    let erased = forget(&store, &events, args.dry_run).await?;
     let is_trashed = args.pages && !args.dry_run;
     let (trashed, remaining) = if is_trashed {
         remove_pages(&store, &instances, pages).await
@@ -123,12 +123,12 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         customers: known.customers,
         events: events.len(),
         dry_run: args.dry_run,
-        payloads_removed: forgotten.payloads,
-        messages_removed: forgotten.messages,
-        shown_objects_removed: forgotten.shown_objects,
-        search_terms_removed: forgotten.terms,
-        executions_cancelled: forgotten.cancelled,
-        busy_events: forgotten.busy,
+        payloads_removed: erased.payloads,
+        messages_removed: erased.messages,
+        shown_objects_removed: erased.shown_objects,
+        search_terms_removed: erased.terms,
+        executions_cancelled: erased.cancelled,
+        busy_events: erased.busy,
         pages_trashed: trashed,
         pages_remaining: remaining,
     };
@@ -172,20 +172,20 @@ async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<
     loop {
         let mut busy = Vec::new();
         for some in left.chunks(500) {
-            let forgotten = store.erasure.erase(some, dry_run).await?;
-            sum.payloads += forgotten.payloads;
-            sum.messages += forgotten.messages;
-            sum.shown_objects += forgotten.shown_objects;
-            sum.terms += forgotten.terms;
-            sum.cancelled += forgotten.cancelled;
-            busy.extend(forgotten.busy);
+            let erased = store.erasure.erase(some, dry_run).await?;
+            sum.payloads += erased.payloads;
+            sum.messages += erased.messages;
+            sum.shown_objects += erased.shown_objects;
+            sum.terms += erased.terms;
+            sum.cancelled += erased.cancelled;
+            busy.extend(erased.busy);
         }
         if busy.is_empty() || dry_run || Instant::now() > until {
             sum.busy = busy;
             return Ok(sum);
         }
         left = busy;
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

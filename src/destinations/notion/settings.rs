@@ -161,7 +161,7 @@ fn id(text: &str) -> Result<Option<NotionId>, &'static str> {
 fn base(text: &str) -> Result<Option<Url>, &'static str> {
     let mut url = Url::parse(text).map_err(|_| "must be a URL such as https://api.notion.com")?;
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-        return Err("must begin with https://, plain http is for this machine alone");
+        return Err("must begin with https://; plain http is only allowed for this machine");
     }
     let path = url.path().trim_end_matches('/');
     let path = path.strip_suffix("/pages").unwrap_or(path);

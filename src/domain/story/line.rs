@@ -159,10 +159,10 @@ impl fmt::Display for What {
             }
             Self::Running => f.write_str("a worker is processing it"),
             Self::PayloadRemoved { is_forgotten: true } => {
-                f.write_str("its payload was removed: its customer was forgotten")
+                f.write_str("its payload was removed: its customer's data was erased")
             }
             Self::PayloadRemoved { is_forgotten: false } => {
-                f.write_str("its payload was removed: it was older than the retention")
+                f.write_str("its payload was removed: its retention period ended")
             }
         }
     }

@@ -190,7 +190,7 @@ fn omitted_attempts_and_a_removed_payload_are_shown() {
             "4 earlier attempts are omitted",
             "attempt 5",
             "attempt 6",
-            "its customer was forgotten",
+            "its customer's data was erased",
         ]
     );
     let unwanted = plain_lines(&[chapter(Vec::new())]);

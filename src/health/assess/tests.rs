@@ -151,7 +151,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (behind(15), hour(), ok, "All is well", &[]),
         (behind(20), hour(), warning, "Notion is behind", &[]),
         (behind(60), hour(), critical, "Notion is behind", &["backlog notion"]),
-        // A pause stands for its backlog, unless pauses raise no alert.
+        // A paused destination's backlog is no separate finding, unless pauses raise no alert.
         (paused(4), default(), critical, "Notion is paused", &[]),
         (paused(5), default(), critical, "Notion is paused", &["paused notion columns"]),
         (paused(60), off(), critical, "Notion is paused", &[]),

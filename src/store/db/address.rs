@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use url::Url;
 
-/// Names that lead nowhere outside a private network.
+/// Host suffixes that resolve only in a private network.
 const PRIVATE_SUFFIXES: &[&str] =
     &[".localhost", ".local", ".internal", ".intranet", ".private", ".lan", ".home.arpa", ".svc", ".flycast"];
 
@@ -25,11 +25,11 @@ pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Erro
     Ok(options)
 }
 
-/// Whether a connection failed because the server could not show who it is.
+/// Whether a connection failed because the server could not prove its identity.
 pub(super) fn is_unproven(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) => true,
-        // What rustls says of a certificate comes as an error of the stream.
+        // rustls reports a bad certificate as an I/O error of the stream.
         sqlx::Error::Io(cause) => cause.kind() == ErrorKind::InvalidData,
         _ => false,
     }
@@ -40,7 +40,7 @@ fn says_how(url: &SecretString) -> bool {
         .is_ok_and(|url| url.query_pairs().any(|(name, _)| name == "sslmode" || name == "ssl-mode"))
 }
 
-/// Whether a host is this machine, or one of a network of its own.
+/// Whether a host is this machine or in a private network.
 fn is_private(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
     match host.parse::<IpAddr>() {
@@ -48,7 +48,7 @@ fn is_private(host: &str) -> bool {
         Ok(IpAddr::V6(address)) => {
             address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
         }
-        // The folder of a socket, or a name that a network gives itself, as Docker does.
+        // A socket directory, or a name without a domain, as Docker gives to containers.
         Err(_) if host.starts_with('/') || !host.contains('.') => true,
         Err(_) => {
             let host = host.to_ascii_lowercase();

@@ -1,22 +1,22 @@
-//! Pools of connections that drop connections which lead nowhere.
+//! Connection pools that drop connections to dead or read-only servers.
 //!
-//! One pool is for intake and deliveries, a small one for what people read. A statement over the latter
-//! writes nothing and ends soon.
+//! One pool is for intake and deliveries. A small one is for interactive reads; its statements write nothing
+//! and have a short timeout.
 //!
-//! A connection can outlive its purpose. After a failover it may stay open to a server that accepts no
-//! writes any more, or to one that is gone without closing it. Three rules keep the pool from holding on to
-//! such a server, so that it follows the address to the next one:
+//! After a failover, a connection may stay open to a server that accepts no writes any more, or to one that
+//! is gone without closing it. Three rules keep the pool from holding on to such a server, so that it follows
+//! the address to the next one:
 //!
 //! - If the server refuses a write because it is read-only, every connection made until then is closed
 //!   before it is used again.
-//! - A connection shows within [`ALIVE_WITHIN`](super::liveness::ALIVE_WITHIN) that it is alive before it is used and before it is put
-//!   back, unless it has [just answered](super::idle_connections).
-//! - No statement is waited for longer than [`ANSWER_WITHIN`].
+//! - A connection must prove within [`ALIVE_WITHIN`](super::liveness::ALIVE_WITHIN) that it is alive before
+//!   it is used and before it returns to the pool, unless it has [just answered](super::idle_connections).
+//! - No caller waits for a statement longer than [`ANSWER_WITHIN`].
 //!
 //! A pooler in transaction mode gives each transaction any free connection to the server. What belongs to a
 //! session then belongs to no client: prepared statements, settings, subscriptions to notifications. With
 //! such a pooler, each statement is a transaction that sets its own settings, no statement is prepared, and
-//! what needs a session uses an address of its own, past the pooler.
+//! anything that needs a session connects to the server directly, at a second address.
 
 use super::idle_connections::{Checkout, IdleConnections};
 use super::liveness::{check_alive, is_broken, no_answer};
@@ -37,10 +37,10 @@ use tracing::warn;
 /// A caller waits this long for a connection; then the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest that a statement may take; none of ours comes near it.
+/// The longest that a statement may take; no statement of the store comes near it.
 const STATEMENT_TIMEOUT: &str = "30s";
 
-/// The longest that a statement for people may take, and the longest that it waits for a connection.
+/// The longest that an interactive read may take, and the longest that it waits for a connection.
 const READING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest wait for a statement, including its connection: longer than the server may work on it.
@@ -66,14 +66,14 @@ struct Shared {
     idle: IdleConnections,
     renewal: Renewal,
     purpose: Purpose,
-    /// With a pooler in transaction mode: the way past it, to the server itself.
+    /// With a pooler in transaction mode: how to connect to the server directly.
     past_the_pooler: Option<PgConnectOptions>,
 }
 
 impl Connections {
     /// Prepares at most `connections`, which are made when they are needed: a quarter of them, and at most
     /// eight, for reading, one for listening, and all others for work. Returns the pool for work and the one
-    /// for reading. `direct` is the way past a pooler in transaction mode.
+    /// for reading. With a pooler in transaction mode, `direct` leads to the server itself.
     pub(in crate::store) fn prepare(
         options: &PgConnectOptions,
         direct: Option<&PgConnectOptions>,
@@ -104,7 +104,7 @@ impl Connections {
         (work, reading)
     }
 
-    /// How to reach the server itself, for what needs a session.
+    /// How to reach the server itself, for anything that needs a session.
     pub(in crate::store) fn direct_options(&self) -> PgConnectOptions {
         match &self.0.past_the_pooler {
             Some(direct) => direct.clone(),
@@ -267,7 +267,7 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// Whether a round trip matters. For what people read, a check before use matters more.
+    /// Whether a round trip matters. For interactive reads, a check before use matters more.
     const fn is_pressed_for_time(self) -> bool {
         matches!(self, Self::Work)
     }
@@ -310,8 +310,8 @@ impl Purpose {
     }
 }
 
-/// The name under which the server lists us. The driver would also set a number of digits that no current
-/// server needs and that poolers refuse.
+/// The name under which the server lists us. The driver would also set `extra_float_digits`, which no current
+/// server needs and poolers refuse.
 fn as_named(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().application_name("eventbridge").extra_float_digits(None)
 }
@@ -343,7 +343,7 @@ fn pool_options(renewal: &Renewal, session: Option<Purpose>) -> PgPoolOptions {
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                // A connection whose statement was given up still has the rest of its answer to read.
+                // A connection whose statement was abandoned still has unread parts of the answer.
                 check_alive(connection).await?;
                 Ok(true)
             })
@@ -372,7 +372,7 @@ impl Renewal {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         let code = code.as_deref().unwrap_or_default();
         if SESSION_CHANGED.contains(&code) {
-            warn!(%error, "a pooler in transaction mode seems to lie between; set DATABASE_DIRECT_URL");
+            warn!(%error, "there seems to be a pooler in transaction mode; set DATABASE_DIRECT_URL");
         }
         if code != READ_ONLY {
             return;

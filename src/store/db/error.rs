@@ -16,8 +16,8 @@ pub enum StoreError {
     /// The database refuses the data; the same call will never work.
     #[error("the database refuses the data: {0}")]
     Refused(sqlx::Error),
-    /// A row is not as expected, which is a bug of ours.
-    #[error("the database holds something unexpected: {0}")]
+    /// A row is not as expected, which is a bug of this program.
+    #[error("unexpected data in the database: {0}")]
     Unexpected(String),
 }
 
@@ -48,17 +48,17 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Why the schema could not be brought up to date.
+/// Why the schema could not be migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The server is not there or not ready; it may be in a moment.
+    /// The server is unreachable or not ready; a retry may work.
     #[error("the database is not available: {0}")]
     Away(String),
-    /// Others use what is to be changed, and went first.
-    #[error("others use the database's tables, and go first: {0}")]
+    /// Other sessions hold locks on the tables to change.
+    #[error("other sessions hold locks on the database's tables: {0}")]
     Busy(String),
-    /// The database refuses to let us in or to be changed.
-    #[error("the database cannot be brought up to date: {0}")]
+    /// The database refuses the connection or the change.
+    #[error("the database cannot be migrated: {0}")]
     Refused(String),
     /// Its schema is from before the first release. No migration leads from there to this version, and
     /// nothing was changed.
@@ -68,7 +68,7 @@ pub enum MigrateError {
          another database"
     )]
     BeforeRelease {
-        /// The database, with its server.
+        /// The database's name and its server.
         database: String,
     },
 }
@@ -115,7 +115,7 @@ impl MigrateError {
     }
 }
 
-/// Where a server is.
+/// The server's host and port.
 fn place(options: &PgConnectOptions) -> String {
     format!("at {}, port {}", options.get_host(), options.get_port())
 }

@@ -1,12 +1,12 @@
 //! Idle connections: a connection that has just answered serves the next statement as it is.
 //!
-//! A pool cannot know what became of a connection that it handed out. So it asks each one whether it is
-//! alive when it comes back, and again before it goes out. Each question is a round trip, and a lone webhook
-//! would wait longer for them than for its own statement. Here it is known: a connection whose statement was
-//! answered is alive, and no part of an answer is left to read. It stays idle here for up to [`KEPT_FOR`],
-//! and is asked only if it has not answered for [`FRESH_FOR`]. After an error or a statement that was given
-//! up, a connection goes back to the pool, which asks it. If one connection broke, all idle ones go back to
-//! the pool as well, since the same cause may have broken them.
+//! A pool does not know the state of a connection that it handed out. So it pings each one when it comes
+//! back, and again before it goes out. Each ping is a round trip, and a single webhook would wait longer for
+//! them than for its own statement. This module avoids most pings: a connection whose statement was answered
+//! is alive, and has nothing left to read. It stays idle here for up to [`KEPT_FOR`], and is pinged only if
+//! it has not answered for [`FRESH_FOR`]. After an error or an abandoned statement, a connection goes back to
+//! the pool, which pings it. If one connection broke, all idle ones go back to the pool as well, since the
+//! same cause may have broken them.
 
 use super::liveness::check_alive;
 use sqlx::pool::PoolConnection;
@@ -26,7 +26,7 @@ const KEPT_FOR: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub(super) struct IdleConnections {
     pool: PgPool,
-    /// Whether any connection is kept.
+    /// Whether connections stay idle here.
     keeps: bool,
     /// As many permits as the pool has connections: a permit guarantees a connection here or in the pool.
     slots: Arc<Semaphore>,
@@ -42,7 +42,7 @@ struct IdleConnection {
     answered: Instant,
 }
 
-/// A connection in use. If it is dropped, it goes back to the pool, which asks whether it is alive.
+/// A connection in use. If it is dropped, it goes back to the pool, which pings it.
 pub(super) struct Checkout {
     connection: PoolConnection<Postgres>,
     taken: Instant,
@@ -51,7 +51,8 @@ pub(super) struct Checkout {
 }
 
 impl IdleConnections {
-    /// None yet. If `keeps` is false, there never are any, and the pool asks every connection.
+    /// Creates it without connections. If `keeps` is false, none stays here, and the pool pings every
+    /// connection.
     pub(super) fn new(pool: PgPool, keeps: bool) -> Self {
         let slots = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
         let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
@@ -83,13 +84,13 @@ impl IdleConnections {
             {
                 return Some(found);
             } else {
-                // The server is gone, so no farewell is sent.
+                // The server is gone, so no termination message is sent.
                 drop(found.connection.detach());
             }
         }
     }
 
-    /// Gives all idle connections back to the pool, which asks each of them.
+    /// Returns all idle connections to the pool, which pings each of them.
     pub(super) fn release_all(&self) {
         self.free().clear();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The longest that a connection may take to show that it is alive.
 pub(super) const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Asks a connection whether it is alive.
+/// Pings a connection.
 pub(in crate::store) async fn check_alive(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     tokio::time::timeout(ALIVE_WITHIN, connection.ping()).await.unwrap_or_else(|_| Err(no_answer()))
 }

@@ -45,7 +45,7 @@ const LOCK: i64 = 0x6576_656e_7462;
 /// How long to wait before asking for that lock again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 
-/// How often the log says that the lock is waited for.
+/// The time between two log messages about waiting for that lock.
 const LOCK_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a statement waits for the lock of a table.
@@ -59,7 +59,7 @@ const CONCURRENT: &[&str] = &["create index concurrently", "drop index concurren
 pub(super) enum ApplyError {
     /// The schema is from before the first release. Nothing was changed.
     BeforeRelease,
-    /// Whatever sqlx reports.
+    /// Any error that sqlx reports.
     Sqlx(MigrateError),
 }
 
@@ -85,8 +85,8 @@ impl Migration {
     }
 }
 
-/// Applies those of these migrations that have not been applied. Processes that do so at the same time
-/// wait for one another.
+/// Applies those of the given migrations that are not applied yet. Processes that do so at the same time wait
+/// for one another.
 pub(super) async fn apply(connection: &mut PgConnection, migrations: &[Migration]) -> Result<(), ApplyError> {
     lock(connection).await?;
     if is_before_release(connection).await? {
@@ -185,11 +185,11 @@ fn migrator(migrations: &[Migration]) -> Migrator {
 mod tests {
     use super::*;
 
-    /// Tables that grow with what comes in: to rewrite one, or to build an index on it under a lock, would
-    /// stop the service.
+    /// Tables that grow with the number of events. Rewriting one, or building an index on it under a lock,
+    /// would stop the service.
     const LARGE: &[&str] = &["events", "executions", "attempts", "event_facts", "search_terms"];
 
-    /// What would stop the service that works, in a statement of a migration.
+    /// Why a migration's statement would block a running service, if it would.
     fn harm(statement: &str) -> Option<&'static str> {
         let code = code(statement);
         let of_large = |words: &str| {

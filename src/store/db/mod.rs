@@ -36,7 +36,7 @@ use tracing::warn;
 pub struct Db {
     /// For intake and deliveries.
     pub(super) pool: Connections,
-    /// For what people read.
+    /// For interactive reads.
     pub(super) reading: Connections,
 }
 
@@ -65,8 +65,8 @@ impl Db {
         Ok(Self { pool, reading })
     }
 
-    /// The same database for tasks that watch over it: they read over the work connections, where no slow
-    /// filter of a person delays them and a statement may take its time.
+    /// The same database for monitoring tasks. They read over the work connections, where no person's slow
+    /// filter delays them and a statement has more time.
     #[must_use]
     pub(super) fn unhurried(&self) -> Self {
         Self { pool: self.pool.clone(), reading: self.pool.clone() }
@@ -74,9 +74,9 @@ impl Db {
 
     /// Migrates the schema. Processes that do so at once wait for each other.
     ///
-    /// It uses a connection of its own, which may take its time and reports at once why it cannot be made. A
-    /// schema that a newer program has migrated further is left as it is, so that one can return to this
-    /// program.
+    /// It uses a separate connection without a time limit, which reports at once why it cannot be made. If a
+    /// newer program has migrated the schema further, it is left as it is, so that the operator can go back
+    /// to this program.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         self.apply(migrations::MIGRATIONS).await
     }
@@ -94,14 +94,14 @@ impl Db {
         let migrated = migrations::apply(&mut connection, migrations)
             .await
             .map_err(|error| MigrateError::of_migration(error, &options));
-        // The work is done or not, whatever becomes of the connection.
+        // The result is known, whether or not the connection closes cleanly.
         let _closed = connection.close().await;
         migrated
     }
 
-    /// As [`migrate`](Self::migrate), but waits for a server that is not there yet, until `stop`.
+    /// As [`migrate`](Self::migrate), but waits for a server that is not reachable yet, until `stop`.
     pub async fn migrate_when_there(&self, stop: &CancellationToken) -> Result<(), MigrateError> {
-        const LOOK_AGAIN: Duration = Duration::from_secs(1);
+        const RETRY_AFTER: Duration = Duration::from_secs(1);
         loop {
             match self.migrate().await {
                 Err(error @ (MigrateError::Away(_) | MigrateError::Busy(_))) => {
@@ -109,7 +109,7 @@ impl Db {
                 }
                 done => return done,
             }
-            if stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(RETRY_AFTER)).await.is_none() {
                 return Ok(());
             }
         }
@@ -117,8 +117,8 @@ impl Db {
 
     /// Whether the schema is as new as this program; a database without any has not been migrated either.
     ///
-    /// It is asked over the connections for work: the answer vouches for these, and readers who hold all
-    /// of theirs must take no process out of service.
+    /// It reads over the work connections: so the answer also shows that these work, and busy reading
+    /// connections do not make a process unready.
     pub async fn is_migrated(&self) -> Result<bool, StoreError> {
         const UNDEFINED_TABLE: &str = "42P01";
         let applied = sqlx::query_scalar!(

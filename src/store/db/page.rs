@@ -54,7 +54,7 @@ pub(in crate::store) struct Seen {
 
 /// A text that is not a cursor.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this cursor was not given out by a listing: take next_cursor as it is")]
+#[error("invalid cursor: use the next_cursor of a page unchanged")]
 pub struct UnknownCursor;
 
 impl Cursor {
@@ -98,7 +98,7 @@ impl Cursor {
     }
 }
 
-/// The times that a list can contain; the database knows no others.
+/// The times that a list can contain: those that the database can store.
 fn time(micros: i64) -> Result<DateTime<Utc>, UnknownCursor> {
     const YEAR_3000_MICROS: i64 = 32_503_680_000_000_000;
     DateTime::from_timestamp_micros(micros)

@@ -26,20 +26,20 @@ pub struct ServerInfo {
     pub connections_max: i64,
     /// The number of connections in use, by any client.
     pub connections_used: i64,
-    /// What is there of our schema.
+    /// The state of our schema.
     pub schema: Schema,
 }
 
-/// What is there of our schema.
+/// The state of our schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schema {
-    /// Nothing yet; `true` where this role may make it.
+    /// It does not exist; `true` if this role may create it.
     Missing(bool),
     /// It is from before the first release: no migration leads from there to this program.
     BeforeRelease,
     /// It is older than this program.
     Behind,
-    /// It is this program's, or a newer one's. Where it cannot be written, the cause.
+    /// It is this program's, or a newer one's. If this role cannot write to it, the cause.
     Current(Option<String>),
 }
 
@@ -85,7 +85,7 @@ async fn read(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
     } else {
         Schema::Missing(server.may_create)
     };
-    // The facts are read, whatever happens to the connection.
+    // The facts are known, whether or not the connection closes cleanly.
     let _closed = connection.close().await;
     Ok(ServerInfo {
         version: server.version,

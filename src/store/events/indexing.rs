@@ -43,7 +43,7 @@ pub struct Unindexed {
 }
 
 impl SearchIndex {
-    /// How far the index has come. Only the process that holds the indexer's lease goes on from there.
+    /// How far the index has come. Only the process that holds the indexer's lease continues from there.
     pub async fn progress(&self) -> Result<Indexed, StoreError> {
         let indexed = sqlx::query_as!(
             Indexed,
@@ -59,8 +59,8 @@ impl SearchIndex {
         Ok(indexed)
     }
 
-    /// The next events that have not been seen yet, oldest first: so many at most, and so many bytes of
-    /// bodies, but one event in any case.
+    /// The next events that have not been seen yet, oldest first: at most `count_max` events with bodies of
+    /// at most `bytes_max`, but always at least one.
     pub async fn unseen_events(
         &self,
         indexed: Indexed,

@@ -39,7 +39,7 @@ impl EventFilter {
 
 /// An event, without its body.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+#[expect(missing_docs, reason = "self-explanatory; the API documents them")]
 pub struct EventRow {
     pub id: i64,
     pub source: String,
@@ -167,8 +167,8 @@ impl Events {
         Ok(Page::cut(rows, limit, |row| row.id))
     }
 
-    /// The events with an execution in this state, if they are few. `None` if there are too many to look at
-    /// one by one, so that a page fills up soon.
+    /// The events with an execution in this state, if they are few. `None` if there are too many to read one
+    /// by one; the general query then fills a page quickly.
     async fn events_in_state(&self, status: &str, span: Span) -> Result<Option<Vec<i64>>, StoreError> {
         const FEW: i64 = 10_000;
         let mut keys = sqlx::query_scalar!(

@@ -1,5 +1,5 @@
-//! Alerts: which conditions last, and which of them are still to be sent. A condition has one row, however
-//! many processes see it, and one of them sends it.
+//! Alerts: which conditions are active, and which alerts are still to be sent. A condition has one row,
+//! however many processes detect it, and one of them sends the alert.
 
 use super::Alerts;
 use crate::store::db::{StoreError, milliseconds};
@@ -9,13 +9,13 @@ use std::time::Duration;
 /// The most attempts to send an alert, which last for more than two days.
 const TRIES_MAX: i32 = 60;
 
-/// The most alerts that are taken at once.
+/// The most alerts that are claimed at once.
 const TOLD_AT_ONCE: i64 = 10;
 
 /// The wait after the first failed attempt, which is longer than any attempt. It doubles up to an hour.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 
-/// A condition that lasts.
+/// An active condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     /// What it is about; the same condition has the same key every time.
@@ -24,15 +24,15 @@ pub struct Condition {
     pub kind: String,
     /// The failure group, if it is about one.
     pub failure_group: Option<String>,
-    /// What is the matter, in a line. Nothing that came in is in it.
+    /// A one-line summary, without data from events.
     pub summary: String,
     /// What to do.
     pub remedy: String,
-    /// Since when.
+    /// When it began.
     pub since: DateTime<Utc>,
 }
 
-/// An alert that the process which took it is to send now.
+/// An alert that this process has claimed and sends now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueAlert {
     /// The condition.
@@ -42,9 +42,9 @@ pub struct DueAlert {
 }
 
 impl Alerts {
-    /// Records which conditions last now, of the kinds that were evaluated. A new condition is to be sent,
-    /// in its newest words; one that ended is to be sent as well, unless its start was never sent. One that
-    /// returns before its end was sent counts as never ended.
+    /// Records which conditions are active now, among the kinds that were evaluated. A new condition is sent
+    /// with its newest summary. The end of a condition is sent too, unless its start was never sent. A
+    /// condition that returns before its end was sent counts as never ended.
     pub async fn record_conditions(
         &self,
         kinds: &[&str],
@@ -88,8 +88,8 @@ impl Alerts {
         Ok(())
     }
 
-    /// Takes the alerts that are due. No other process gets them until their next attempt is due; this one
-    /// has ended long before.
+    /// Claims the alerts that are due. No other process gets them until their next attempt is due, long after
+    /// this attempt has ended.
     pub async fn take_alerts(&self) -> Result<Vec<DueAlert>, StoreError> {
         let rows = sqlx::query!(
             r#"

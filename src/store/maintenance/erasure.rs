@@ -1,7 +1,7 @@
 //! Erasure of a person: removes the bodies that name them, and texts that quote these.
 //!
 //! The bodies themselves are searched, so the search index is not needed. The rows stay, with ids and states
-//! alone: what was delivered to which destination is still known.
+//! only, so the delivery history remains.
 
 use super::Erasure;
 use crate::store::db::StoreError;
@@ -42,7 +42,7 @@ pub struct Erased {
     pub terms: u64,
     /// Pending executions, which are cancelled.
     pub cancelled: u64,
-    /// Events that are being delivered, which are left alone.
+    /// Events that are being delivered, which stay unchanged.
     pub busy: Vec<i64>,
 }
 
@@ -127,8 +127,8 @@ impl Erasure {
         Ok(pages.collect())
     }
 
-    /// Removes the bodies of these events and the texts that quote them. Pending executions are cancelled;
-    /// an event that is being delivered is left alone as a whole. With `dry_run` it only counts.
+    /// Removes the bodies of these events and the texts that quote them. Pending executions are cancelled; an
+    /// event that is being delivered stays unchanged as a whole. With `dry_run` it only counts.
     pub async fn erase(&self, events: &[i64], dry_run: bool) -> Result<Erased, StoreError> {
         let row = sqlx::query!(
             r#"

@@ -54,8 +54,7 @@ impl Erasure {
     }
 }
 
-/// The alert conditions that last, and which of them are still to be sent, for `alerts`. One process sends
-/// each.
+/// The active alert conditions, and which of them are still to be sent, for `alerts`. One process sends each.
 #[derive(Debug, Clone)]
 pub struct Alerts {
     pool: Connections,

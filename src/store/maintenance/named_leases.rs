@@ -1,7 +1,7 @@
 //! Named leases: work in the background that one process at a time does.
 //!
-//! A lease ends at its time unless its holder renews it, so the work goes on when a process dies. How far the
-//! work has come is recorded separately.
+//! A lease ends at its time unless its holder renews it, so another process continues the work if one dies.
+//! How far the work has come is recorded separately.
 
 use super::NamedLeases;
 use crate::store::db::{StoreError, milliseconds};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 impl NamedLeases {
     /// Acquires a lease for `duration`, or renews the holder's own. Returns `false` while another process
-    /// holds it. It writes in any case except that, so it fails if the database accepts no writes.
+    /// holds it. Otherwise it always writes, so it fails if the database accepts no writes.
     pub async fn acquire(&self, name: &str, holder: Uuid, duration: Duration) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
@@ -28,7 +28,7 @@ impl NamedLeases {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Releases a lease, so that another process need not wait for its end.
+    /// Releases a lease, so that another process need not wait until it expires.
     pub async fn release(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
         sqlx::query!("delete from eventbridge.named_leases where name = $1 and holder = $2", name, holder)
             .execute(&self.pool)

@@ -223,7 +223,7 @@ impl Retention {
     /// Removes old failure groups without a failed execution, some hundred at once. Returns how many. With
     /// `dry_run` it only counts.
     ///
-    /// A failure that arrives at this very moment can lose its group.
+    /// A failure that arrives at the same time can lose its group.
     /// [`regroup_lost_failures`](Self::regroup_lost_failures) then gives it a new one.
     pub async fn remove_idle_groups(&self, cutoff: Cutoff, dry_run: bool) -> Result<u64, StoreError> {
         let (before, age) = cutoff.parts();

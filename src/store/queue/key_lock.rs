@@ -1,5 +1,5 @@
-//! Key locks: of the lanes of one instance that lock the same key, one at a time looks for its entry at
-//! the destination and writes one.
+//! Key locks: if several lanes of an instance lock the same key, one at a time looks up its entry at the
+//! destination and writes it.
 //!
 //! Ids that users choose, such as those of coupons and plans, can be the same in both modes and in several
 //! accounts. The entries of such objects cannot be told apart at the destination, and ownership of an entry
@@ -49,7 +49,7 @@ impl Queue {
                 Ok(KeyLock::Acquired { in_doubt: row.in_doubt_ms.map(of_milliseconds) })
             }
             Ok(_) => Ok(KeyLock::Busy),
-            // Neither saw the other's lock: the unique index let one of them be first.
+            // Neither saw the other's lock, and the unique index accepted only the first.
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(KeyLock::Busy),
             Err(error) => Err(error.into()),
         }

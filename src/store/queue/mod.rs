@@ -46,8 +46,8 @@ impl Queue {
     }
 }
 
-/// What is known of destination instances across all replicas: pauses, probes, and what an instance
-/// remembers. For the worker, and for people who pause and resume.
+/// The state of destination instances across all replicas: pauses, probes, and what an instance remembers.
+/// For the worker, and for operators who pause and resume.
 #[derive(Debug, Clone)]
 pub struct Destinations {
     pool: Connections,
@@ -60,8 +60,8 @@ impl Destinations {
     }
 }
 
-/// The rate limits of connections to receivers, kept by all replicas together. For the worker and for
-/// commands that call a receiver.
+/// The rate limits of connections to receivers, shared by all replicas. For the worker and for commands that
+/// call a receiver.
 #[derive(Debug, Clone)]
 pub struct RateLimits {
     pool: Connections,

@@ -1,8 +1,8 @@
 //! Notifies workers of new work: at once in this process, and by `NOTIFY` in the others.
 //!
-//! A notification only saves time; polling guarantees. If a notification is lost, the next poll finds the
-//! work. `NOTIFY` stays out of the intake's transaction, where it would make commits wait for one another,
-//! and a process sends at most one in [`DEBOUNCE`].
+//! A notification only saves time: if it is lost, the next poll finds the work. `NOTIFY` stays out of the
+//! intake's transaction, where it would make commits wait for one another, and a process sends at most one in
+//! [`DEBOUNCE`].
 
 use super::Queue;
 use crate::store::db::{Db, check_alive};
@@ -24,7 +24,7 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How long to wait before listening again after the connection broke.
 const RECONNECT: Duration = Duration::from_secs(2);
 
-/// After this time without a notification, the connection must show that it is alive.
+/// After this time without a notification, the connection must prove that it is alive.
 const QUIET_MAX: Duration = Duration::from_secs(30);
 
 impl Queue {
@@ -73,7 +73,7 @@ impl Notifier {
         let _stopped = stop.run_until_cancelled(self.publish_to_others(&db)).await;
     }
 
-    /// Takes up the notifications of other processes, until stopped.
+    /// Receives the notifications of other processes, until stopped.
     pub async fn listen(self, db: Db, stop: CancellationToken) {
         let _stopped = stop.run_until_cancelled(self.listen_to_others(&db)).await;
     }

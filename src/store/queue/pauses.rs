@@ -15,7 +15,7 @@ pub struct Pause {
     pub class: String,
     /// What happened, for authenticated readers.
     pub reason: String,
-    /// What to do, in words of ours that anyone may read.
+    /// What to do, for readers without authentication too, so without a destination's texts.
     pub remedy: String,
     /// The execution that failed, if it was one.
     pub execution: Option<ExecutionId>,
@@ -192,7 +192,8 @@ impl Destinations {
         Ok(())
     }
 
-    /// Resumes an instance for an operator, whatever the pause is for. Returns `false` if it was not paused.
+    /// Resumes an instance for an operator, whatever the reason of the pause. Returns `false` if it was not
+    /// paused.
     pub async fn resume_manually(&self, instance: &str, caller: &Caller) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"
@@ -250,7 +251,7 @@ impl Destinations {
         Ok(known.collect())
     }
 
-    /// Takes the due probes, so that one process at a time probes each instance.
+    /// Claims the due probes, so that one process at a time probes each instance.
     pub async fn take_probes(
         &self,
         instances: &[String],
@@ -271,8 +272,8 @@ impl Destinations {
         Ok(rows.into_iter().map(|row| DueProbe { instance: row.name, class: row.class }).collect())
     }
 
-    /// Makes the probes of these instances due at once: a process that starts may bring the settings that
-    /// fix the cause.
+    /// Makes the probes of these instances due at once: a process that starts may have settings that fix the
+    /// cause.
     pub async fn probe_now(&self, instances: &[String]) -> Result<(), StoreError> {
         sqlx::query!(
             "update eventbridge.destinations set probe_at = now() where name = any ($1) and probe_at > now()",

@@ -5,8 +5,8 @@ use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// The most unused slots that stay available, and the longest rest from which they come. A handful of events
-/// is then delivered at once, and a rate slightly below Notion's limit stays below it: no minute has more
+/// The most unused slots that stay available, and the longest idle time that counts for them. A few events
+/// are then delivered at once. A rate slightly below Notion's limit still stays below it: no minute has more
 /// calls than the rate plus these.
 const KEPT_MAX: u32 = 5;
 const KEPT_FOR: Duration = Duration::from_secs(2);
@@ -59,8 +59,8 @@ impl RateLimits {
         Ok(rows)
     }
 
-    /// Takes the connection's next slot, if it comes within `patience`. Slots lie `gap` apart; after a rest
-    /// up to five are available at once.
+    /// Takes the connection's next slot, if it comes within `patience`. Slots lie `gap` apart; after an idle
+    /// time up to five are available at once.
     pub async fn take_slot(
         &self,
         connection: &str,

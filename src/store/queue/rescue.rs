@@ -39,7 +39,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
 const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// The reason of such a failure.
-const GIVEN_UP: &str = "its worker died with it for the third time while nothing ran beside it";
+const GIVEN_UP: &str = "its worker crashed for the third time while delivering only this execution";
 
 impl Queue {
     /// Removes workers without a heartbeat for `watch.silence`, and releases the leases that no worker

@@ -5,8 +5,8 @@ use crate::store::db::StoreError;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A worker counts as dead when its last heartbeat is older than this. With the time between two looks for
-/// dead workers, the leases of one are released within 20 s.
+/// A worker counts as dead when its last heartbeat is older than this. Including the time between two checks,
+/// the leases of a dead worker are released within 20 s.
 pub const WORKER_DEAD_AFTER: Duration = Duration::from_secs(12);
 
 impl Queue {

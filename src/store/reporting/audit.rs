@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// One audit entry.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+#[expect(missing_docs, reason = "self-explanatory; the API documents them")]
 pub struct AuditRow {
     pub id: i64,
     pub at: DateTime<Utc>,

@@ -45,7 +45,7 @@ impl ExecutionFilter {
 
 /// An execution, with the main facts of its event.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+#[expect(missing_docs, reason = "self-explanatory; the API documents them")]
 pub struct ExecutionRow {
     pub id: i64,
     pub event_key: i64,
@@ -104,7 +104,7 @@ impl ExecutionRow {
 
 /// One attempt.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+#[expect(missing_docs, reason = "self-explanatory; the API documents them")]
 pub struct AttemptRow {
     pub started_at: DateTime<Utc>,
     pub duration_ms: i32,

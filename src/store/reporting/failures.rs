@@ -34,7 +34,7 @@ pub struct FailureFilter {
 
 /// A failure group.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the columns speak for themselves; the API documents them")]
+#[expect(missing_docs, reason = "self-explanatory; the API documents them")]
 pub struct FailureGroup {
     pub key: String,
     pub destination: String,

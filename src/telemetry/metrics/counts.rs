@@ -8,19 +8,19 @@ use std::borrow::Cow;
 pub enum Kind {
     /// Events that were new.
     Received,
-    /// Webhooks whose event was there before.
+    /// Webhooks whose event was already stored.
     Duplicate,
     /// Webhooks that were rejected, by reason.
     Rejected,
-    /// Webhooks that may come again, by reason.
+    /// Webhooks that were shed, by reason.
     Shed,
     /// Executions delivered, by destination.
     Delivered,
-    /// Executions given up, by destination.
+    /// Executions failed, by destination.
     Failed,
     /// Executions declined, by destination.
     Skipped,
-    /// Executions that a newer state stood for, by destination.
+    /// Executions superseded by a newer state, by destination.
     Superseded,
     /// Executions by destination and by the time from receipt to delivery.
     Latency,
@@ -48,7 +48,7 @@ impl Kind {
 pub struct Count {
     /// What is counted.
     pub kind: Kind,
-    /// The reason or the destination; empty where there is neither.
+    /// The reason or the destination; empty if there is neither.
     pub name: Cow<'static, str>,
     /// The upper bound in milliseconds, for [`Kind::Latency`]; none above the last one.
     pub le_ms: Option<u64>,

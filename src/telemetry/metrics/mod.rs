@@ -224,7 +224,7 @@ struct Scraped {
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         if let Some(age) = self.since_heartbeat {
-            let help = "How long ago the worker of this process told the database that it lives";
+            let help = "Time since the last heartbeat of this process's worker";
             gauges::single(&mut encoder, "worker_beat_age_seconds", help, age.as_secs_f64())?;
         }
         self.gauges.encode(&mut encoder)
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn an_unknown_label_is_counted_as_other_and_an_unknown_destination_is_ignored() {
         let metrics = Metrics::new(["notion"]);
-        metrics.webhook(Webhook::Rejected("what somebody sent"));
+        metrics.webhook(Webhook::Rejected("arbitrary input"));
         metrics.attempt("notion", "a new outcome", Duration::ZERO);
         metrics.attempt("elsewhere", "delivered", Duration::ZERO);
         let text = metrics.render(&Gauges::default()).expect("text");
@@ -250,7 +250,7 @@ mod tests {
             text.contains(r#"eventbridge_attempts_total{destination="notion",outcome="other"} 1"#),
             "{text}"
         );
-        assert!(!text.contains("elsewhere") && !text.contains("somebody"), "{text}");
+        assert!(!text.contains("elsewhere") && !text.contains("arbitrary"), "{text}");
     }
 
     #[test]

@@ -127,20 +127,20 @@ impl Series {
         panics: Family<Labels, Counter>,
     ) -> Self {
         let registry = &mut self.registry;
-        registry.register("webhooks", "Requests to the webhook by what became of them", webhooks);
+        registry.register("webhooks", "Requests to the webhook by outcome", webhooks);
         registry.register_with_unit(
             "acknowledgement",
-            "From the request to the answer 200, which comes after the commit",
+            "Time from the request to the response 200, which follows the commit",
             Unit::Seconds,
             self.acknowledged.clone(),
         );
-        registry.register("batch_events", "Events that one transaction wrote", self.batch.clone());
-        registry.register("rescued_executions", "Executions freed from lost workers", self.rescued.clone());
-        registry.register("connections", "Connections that are open", self.connections.clone());
-        registry.register("connections_ended", "Connections that the listener ended, by why", ended);
-        registry.register("panics", "Faults of ours that were caught, by what they broke", panics);
+        registry.register("batch_events", "Events per transaction", self.batch.clone());
+        registry.register("rescued_executions", "Executions rescued from dead workers", self.rescued.clone());
+        registry.register("connections", "Open connections", self.connections.clone());
+        registry.register("connections_ended", "Connections closed by the server, by reason", ended);
+        registry.register("panics", "Caught panics by where they happened", panics);
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "The program that runs", Info::new(version));
+        registry.register("build", "Version of the running program", Info::new(version));
         self
     }
 }
@@ -161,8 +161,8 @@ impl Families {
             attempt_duration: Family::new_with_constructor(|| Histogram::of_durations(ATTEMPT_BOUNDS_MS)),
             latency: Family::new_with_constructor(|| Histogram::of_durations(LATENCY_BOUNDS_MS)),
         };
-        registry.register("attempts", "Tries to deliver by how they ended", families.attempts.clone());
-        registry.register("executions", "Executions by how they ended", families.executions.clone());
+        registry.register("attempts", "Delivery attempts by outcome", families.attempts.clone());
+        registry.register("executions", "Executions by final state", families.executions.clone());
         registry.register_with_unit(
             "attempt_duration",
             "Duration of an attempt",
@@ -171,7 +171,7 @@ impl Families {
         );
         registry.register_with_unit(
             "receipt_to_delivery",
-            "From the receipt of an event to the record of its first delivery",
+            "Time from the receipt of an event to the record of its first delivery",
             Unit::Seconds,
             families.latency.clone(),
         );

@@ -196,7 +196,7 @@ fn plan_page(
 /// The estimated duration at the rate of their connections; `None` without a rate.
 fn estimated_duration(ui: &Ui, counts: &Counts) -> Option<String> {
     let time = seconds_for(&ui.destinations, counts).and_then(span)?;
-    Some(if time.is_zero() { "a moment".to_owned() } else { humanize_age(time) })
+    Some(if time.is_zero() { "less than 1 s".to_owned() } else { humanize_age(time) })
 }
 
 /// The note and the filter, for the audit.

@@ -35,8 +35,8 @@ pub(super) fn section(event: i64, kept: &Kept) -> Markup {
         Kept::Nothing => return html! {},
         Kept::Removed(removed) => {
             let why = match removed.why.as_str() {
-                "erasure" => "its customer was forgotten",
-                _ => "it was older than the retention",
+                "erasure" => "its customer's data was erased",
+                _ => "its retention period ended",
             };
             return html! {
                 section aria-labelledby="payload-title" {
