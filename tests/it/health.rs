@@ -61,6 +61,7 @@ async fn an_old_backlog_and_failures_degrade_health_without_counts() {
 async fn a_slow_count_does_not_report_the_database_as_down() {
     // The claim, the rescue and the alerts also wait for the lock, each on a connection.
     let service = Service::builder().default_connections().start().await;
+    service.until_ready().await;
     let lock = service.database.hold_lock(rows::executions()).await;
     let began = Instant::now();
     let (health, ready, scrape) =
@@ -81,6 +82,7 @@ async fn a_slow_count_does_not_report_the_database_as_down() {
 #[tokio::test]
 async fn slow_reads_do_not_make_a_process_unready() {
     let service = Service::start().await;
+    service.until_ready().await;
     let lock = service.database.hold_lock(rows::events()).await;
     let lists = (0..8).map(|_| service.get("/api/v1/events"));
     let slow = futures_util::future::join_all(lists);

@@ -204,6 +204,16 @@ impl Service {
         .await;
     }
 
+    /// Waits until its worker is registered, so that the process counts as ready.
+    pub async fn until_ready(&self) {
+        within("the process is ready", async {
+            while self.get("/readyz").await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
     /// Polls health until it meets the condition: its data may be some seconds old.
     pub async fn until_health(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         within(what, async {
