@@ -94,6 +94,7 @@ pub struct Warning {
 }
 
 /// The last results of health and the probes. Cheap to clone: clones share them.
+/// Anyone may ask, so concurrent callers share one query: its cost does not grow with their number.
 #[derive(Debug, Clone, Default)]
 pub struct HealthCache {
     database: SingleFlight<Database>,

@@ -26,6 +26,8 @@ use tasks::Tasks;
 use tokio::sync::watch;
 
 /// Which part of the work a process does. Processes of different roles share only the database.
+/// A `worker` also fills the search index and removes old data; a `web` process registers no worker and
+/// does not listen for notifications. Alerts, statistics and the backlog record run in every role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
     /// Everything.

@@ -1,4 +1,7 @@
 //! The background tasks: which there are, and what happens when one of them panics.
+//!
+//! Most tasks restart after a panic. The worker is critical: the service stops. Statistics and probes catch
+//! a panic in a round and continue with the next one.
 
 use super::Role;
 use super::shared::{Shared, worker_store};

@@ -74,6 +74,7 @@ pub struct StoredEvent {
 
 impl StoredEvent {
     /// Why there is nothing to deliver, if the body was removed. No event arrives without a body.
+    /// An execution that was claimed nevertheless ends as `skipped`, with this reason.
     pub fn why_empty(&self) -> Option<&'static str> {
         self.payload
             .is_empty()

@@ -4,6 +4,7 @@
 //! largest incomplete body is shed in favour of a smaller request. So a few large and slow senders cannot
 //! block the others, and a complete body is never shed. Small bodies are never shed either; all connections
 //! together hold at most half of the budget in those.
+//! A request of any size gets 503 itself if the budget is used up and no larger body is incomplete.
 
 use super::reply::WriteError;
 use std::collections::BTreeMap;

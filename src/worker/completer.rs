@@ -2,7 +2,8 @@
 //!
 //! A completion is written again until the database accepts or refuses it. A lease stays valid as long as
 //! its process lives, so no other process would end these executions. If the database refuses the
-//! destination's texts, the completion is recorded without them.
+//! destination's texts, the completion is recorded without them. If it refuses even that, the completion
+//! is discarded, and this process frees the lease once it is 60 s old.
 
 use super::lease_registry::RegisteredLease;
 use super::schedule::POLL;

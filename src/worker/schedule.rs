@@ -23,6 +23,7 @@
 //!
 //! Once per [`POLL`] it looks for quarantined executions. One of them runs alone in its process. Afterwards
 //! all else runs for at least as long as it rested, so quarantined executions take at most half of the time.
+//! A quarantined execution waits while its instance is paused or its circuit breaker is not closed.
 
 use super::instances::{ClaimableInstances, Instances};
 use super::slot_quota::FreeSlots;

@@ -1,4 +1,6 @@
 //! The structure of the source: it matches ARCHITECTURE.md.
+//! Also: every setting is in `.env-model` and docs/settings.md, every link in the documents is valid, and
+//! docs/openapi.json is current.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -195,6 +195,7 @@ impl Calls<'_> {
     }
 
     /// Checks the clock and the lease last, after the wait for a slot.
+    /// Only making a connection can follow this check; it takes at most 10 s, which the settle time covers.
     async fn call_in_time<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
         self.slot().await?;
         if Instant::now() > self.write_until || !self.context.lease_holds() {

@@ -5,6 +5,7 @@
 //! certainly the service's own: the token's bot created them and was the last to edit them. All others are
 //! left to a person. A page that holds another key is not touched. A problem here is logged and never fails
 //! a delivery.
+//! The service does not find a page that appears after the last lookup of its key: a person must remove it.
 
 use super::Attempt;
 use super::answer::{Answer, PageRef, UserRef};

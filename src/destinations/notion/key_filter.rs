@@ -4,6 +4,8 @@
 //! which event mode keeps its key distinguishes them: in pages of objects it contains no event's id. If it
 //! is a text column, it is empty there. If it is the title, it has a line with [`TITLE_SEPARATOR`], which
 //! no event's id contains, since none has a blank.
+//! If a person writes into that column of an object's page, lookups no longer find the page, as if its
+//! key had been changed.
 
 use super::column::ColumnKind;
 use super::mapping::key_text;

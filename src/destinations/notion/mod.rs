@@ -3,6 +3,10 @@
 //! One request creates a page. Its outcome is never guessed: after a write of unknown outcome the
 //! destination looks for the page by the event's id, and writes it again only when the first write
 //! can no longer land.
+//!
+//! To create a second page, a process must stand still for about half a minute between its last check and
+//! the first byte of its request: 12 s of silence plus the settle time (75 s), minus Notion's 55 s. A
+//! suspended machine counts too, if its monotonic clock stops with it.
 
 mod answer;
 mod call_error;

@@ -3,6 +3,8 @@
 //! A JSON object with an `id` of 1 to 255 printable characters is an event. Every other field may be
 //! absent or of any shape: snapshot events of 2011 and of today, thin events, unknown types, objects
 //! without id. The parser reads only the fields that are needed and skips the rest of the body.
+//! Nesting cannot exhaust the stack: skipped parts are not built, and what parses the whole body later
+//! stops at 128 levels and treats a deeper body as one without values.
 
 use crate::domain::event::{EventFacts, bounded};
 use crate::sources::Rejection;

@@ -1,4 +1,8 @@
 //! Connections to the database, and what every statement needs: errors, conversions, pages of lists.
+//!
+//! If Postgres is unreachable, read-only (`25006`) or out of connections (`53300`), ingest answers 503, and
+//! claims and completions are retried every second. The header of `connections` covers servers that moved or
+//! went silent.
 
 mod address;
 mod connections;

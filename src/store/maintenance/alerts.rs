@@ -1,5 +1,6 @@
 //! Alerts: which conditions are active, and which alerts are still to be sent. A condition has one row,
 //! however many processes detect it, and one of them sends the alert.
+//! If a process dies between sending an alert and recording that, another process sends it again.
 
 use super::Alerts;
 use crate::store::db::{StoreError, milliseconds};

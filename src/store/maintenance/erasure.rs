@@ -119,16 +119,19 @@ impl Erasure {
         )
         .fetch_all(&self.pool)
         .await?;
-        let pages = rows.into_iter().map(|row| WrittenEntry {
+        let entries = rows.into_iter().map(|row| WrittenEntry {
             destination: row.destination,
             id: row.id,
             url: row.url,
         });
-        Ok(pages.collect())
+        Ok(entries.collect())
     }
 
     /// Removes the bodies of these events and the texts that quote them. Pending executions are cancelled; an
     /// event that is being delivered stays unchanged as a whole. With `dry_run` it only counts.
+    ///
+    /// It also deletes the rows of `remote_objects`, which hold copies of what pages show. So the next event
+    /// of such an object finds its page by the key and writes it in full.
     pub async fn erase(&self, events: &[i64], dry_run: bool) -> Result<Erased, StoreError> {
         let row = sqlx::query!(
             r#"

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 impl NamedLeases {
     /// Acquires a lease for `duration`, or renews the holder's own. Returns `false` while another process
-    /// holds it. Otherwise it always writes, so it fails if the database accepts no writes.
+    /// holds it. Even the attempt is a write, so it fails if the database accepts no writes.
     pub async fn acquire(&self, name: &str, holder: Uuid, duration: Duration) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"

@@ -82,6 +82,8 @@ impl Queue {
     /// `wanted.late` slots are for late retries. Executions of bulk operations follow if `wanted.bulk` is
     /// set. Quarantined executions are claimed alone. Nothing is claimed for a paused instance, nor by a
     /// worker that is not registered (any more).
+    /// Within a lane too, executions of bulk operations come after all others. So a replay delays no new
+    /// event of its object, and an older state that it brings back is superseded.
     ///
     /// The claim examines the oldest executions of each instance. If so many of them wait behind the heads
     /// of their lanes that slots stay free, it also examines lanes, from a random one on. So the cost of a

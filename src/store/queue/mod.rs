@@ -4,6 +4,17 @@
 //! A lease lives as long as its worker sends heartbeats. A completion must hold the lease that the claim
 //! returned, which the fence distinguishes from every later one. So a worker that counts as dead changes
 //! nothing, however late it resumes.
+//!
+//! What a crash leaves behind, beside the cases in ARCHITECTURE.md:
+//!
+//! | when | in the database | next |
+//! |---|---|---|
+//! | before the claim commits | `pending` | another claim takes it |
+//! | before the claim's answer arrives | `running`, a lease that its process does not know | see below |
+//! | Postgres refuses a completion, even without the destination's texts | `running`, a lease | see below |
+//!
+//! In the last two cases the process frees its own lease once it is 60 s old: pending, quarantined, in
+//! doubt. A process whose heartbeat failed declares no other one dead until it has beaten for 7 s again.
 
 mod canary;
 mod claim;

@@ -2,6 +2,9 @@
 //!
 //! All series are created at the start. Their labels are destination names and constants, never received
 //! data. Counting increments an atomic integer, without locks and allocations.
+//!
+//! Ingest counts an event after its commit; the completer counts an execution after its completion is
+//! recorded. So the counters match the database, except for what a kill interrupts between the two.
 
 mod counts;
 mod series;
