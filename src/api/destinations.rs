@@ -5,7 +5,7 @@ use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, Caller, PAUSE_NOTE_MAX};
 use crate::domain::destination_summary::seconds_for;
 use crate::problem::Problem;
-use crate::store::{Backlog, DestinationRow, LimiterRow};
+use crate::store::{Backlog, DestinationRow, Limiter};
 use axum::extract::State;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
@@ -221,7 +221,7 @@ impl PauseView {
 }
 
 impl LimiterView {
-    fn of(api: &Api, name: &str, limiters: &[LimiterRow]) -> Option<Self> {
+    fn of(api: &Api, name: &str, limiters: &[Limiter]) -> Option<Self> {
         let target = api.destinations.iter().find(|target| target.name() == name)?;
         let connection = target.connection.clone()?;
         let known = limiters.iter().find(|limiter| limiter.connection == connection);

@@ -36,7 +36,7 @@ pub struct Health {
     #[schema(example = "ok")]
     pub database: &'static str,
     /// The problems, the most severe first; empty if the status is `ok`.
-    pub troubles: Vec<TroubleView>,
+    pub findings: Vec<FindingView>,
     /// The destinations that are paused, and what to do about each.
     pub destinations: Vec<PausedDestination>,
     /// Why webhooks are rejected, if none was accepted since. Anyone can send a rejected webhook, so
@@ -49,7 +49,7 @@ pub struct Health {
 
 /// A problem.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct TroubleView {
+pub struct FindingView {
     /// `paused`, `no_worker`, `backlog`, `silence` or `failures`; `unknown` if the database took too long
     /// to answer.
     #[schema(example = "no_worker")]
@@ -59,7 +59,7 @@ pub struct TroubleView {
     pub level: &'static str,
     /// What is wrong.
     #[schema(example = "No worker is running")]
-    pub says: String,
+    pub message: String,
     /// What to do.
     #[schema(example = "check whether a worker process runs, and read its log")]
     pub remedy: String,
@@ -115,7 +115,7 @@ pub(super) enum Database {
 /// The public part of an assessment.
 #[derive(Debug, Clone, Default)]
 struct Assessed {
-    troubles: Vec<TroubleView>,
+    findings: Vec<FindingView>,
     destinations: Vec<PausedDestination>,
     warnings: Vec<Warning>,
 }
@@ -142,13 +142,13 @@ pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>)
         Database::NotMigrated | Database::Unavailable => Assessed::default(),
     };
     let (status, code) = match database {
-        Database::Ok if assessed.troubles.is_empty() => ("ok", StatusCode::OK),
+        Database::Ok if assessed.findings.is_empty() => ("ok", StatusCode::OK),
         Database::Ok => ("degraded", StatusCode::OK),
         Database::NotMigrated | Database::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
     };
-    let Assessed { troubles, destinations, warnings } = assessed;
+    let Assessed { findings, destinations, warnings } = assessed;
     let version = env!("CARGO_PKG_VERSION");
-    (code, Json(Health { status, database: database.as_str(), troubles, destinations, warnings, version }))
+    (code, Json(Health { status, database: database.as_str(), findings, destinations, warnings, version }))
 }
 
 /// The state of the database, at most a second old.
@@ -192,7 +192,7 @@ async fn read(api: &Api) -> Result<Assessed, StoreError> {
         .filter(|found| found.is_current && found.cause.is_fixable())
         .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });
     Ok(Assessed {
-        troubles: findings.into_iter().filter_map(TroubleView::of).collect(),
+        findings: findings.into_iter().filter_map(FindingView::of).collect(),
         destinations: snapshot.destinations.into_iter().filter_map(PausedDestination::of).collect(),
         warnings: warnings.collect(),
     })
@@ -212,17 +212,17 @@ impl Database {
 impl Assessed {
     /// The database answers, but not in time for a snapshot.
     fn unknown() -> Self {
-        let trouble = TroubleView {
+        let finding = FindingView {
             about: "unknown",
             level: Level::Warning.as_str(),
-            says: "The database takes too long to answer".to_owned(),
+            message: "The database takes too long to answer".to_owned(),
             remedy: "check what keeps the database busy, and read the log".to_owned(),
         };
-        Self { troubles: vec![trouble], ..Self::default() }
+        Self { findings: vec![finding], ..Self::default() }
     }
 }
 
-impl TroubleView {
+impl FindingView {
     /// The public part of a finding; `None` if anyone could cause it.
     fn of(finding: Finding) -> Option<Self> {
         let Finding { matter, level, headline, remedy, .. } = finding;
@@ -230,7 +230,7 @@ impl TroubleView {
         (!anybody_can_cause_it).then(|| Self {
             about: matter.as_str(),
             level: level.as_str(),
-            says: headline,
+            message: headline,
             remedy,
         })
     }

@@ -162,7 +162,7 @@ fn from_list(error: ListError) -> Problem {
         ListError::Store(error) => from_store(error),
         wanted @ ListError::TimeRangeRequired { .. } => Problem::new(
             StatusCode::BAD_REQUEST,
-            "window_wanted",
+            "time_range_required",
             "A time range is required",
             capitalised(&wanted.to_string()),
         ),

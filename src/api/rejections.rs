@@ -38,7 +38,7 @@ pub struct CauseView {
     /// The time of the last rejection.
     pub last_at: DateTime<Utc>,
     /// What was observed.
-    pub says: String,
+    pub message: String,
     /// What to do.
     pub remedy: String,
 }
@@ -112,7 +112,7 @@ impl From<Diagnosis> for CauseView {
             count: found.count,
             first_at: found.first_at,
             last_at: found.last_at,
-            says: found.says,
+            message: found.message,
             remedy: found.remedy,
         }
     }

@@ -3,7 +3,7 @@
 use super::delivery_context::CommandDeliveryContext;
 use super::{env_file, environment, prompt, signals};
 use crate::config::{InstanceName, Reader};
-use crate::destinations::notion::{NotionId, Shared, Sight, Workspace};
+use crate::destinations::notion::{NotionId, Shared, Workspace, WorkspaceItem};
 use crate::domain::delivery::Failure;
 use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
@@ -62,7 +62,7 @@ struct Done<'a> {
     database_id: &'a str,
     title: &'a str,
     url: &'a str,
-    page: &'a Sight,
+    page: &'a WorkspaceItem,
     setting: &'a str,
     /// The file that the setting was written to.
     written_to: Option<&'static str>,
@@ -140,7 +140,7 @@ async fn named_page(
     workspace: &Workspace,
     context: &CommandDeliveryContext,
     link: &str,
-) -> anyhow::Result<Sight> {
+) -> anyhow::Result<WorkspaceItem> {
     let id = NotionId::parse_page(link)
         .context("--page: this is neither a link to a page, as copied from Notion, nor an id")?;
     let page = workspace.page(context, &id).await.map_err(|failure| error(&failure))?;
@@ -167,7 +167,7 @@ async fn chosen_page(
     context: &CommandDeliveryContext,
     instance: &InstanceName,
     args: &InitArgs,
-) -> anyhow::Result<Sight> {
+) -> anyhow::Result<WorkspaceItem> {
     let mut shared = something_shared(workspace, context, args).await?;
     show_databases(&shared, instance);
     if shared.pages.is_empty() {
@@ -245,8 +245,8 @@ fn show_databases(shared: &Shared, instance: &InstanceName) {
     }
 }
 
-fn shown_title(sight: &Sight) -> String {
-    if sight.title.is_empty() { "(no title)".to_owned() } else { prompt::plain(&sight.title) }
+fn shown_title(item: &WorkspaceItem) -> String {
+    if item.title.is_empty() { "(no title)".to_owned() } else { prompt::plain(&item.title) }
 }
 
 fn error(failure: &Failure) -> anyhow::Error {

@@ -186,12 +186,12 @@ fn rejected(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
         sentence: vec![
             Part::text(which),
             Part::Ago(newest.last_at),
-            Part::text(format!(". {} {}", newest.says, newest.remedy)),
+            Part::text(format!(". {} {}", newest.message, newest.remedy)),
         ],
         remedy: newest.remedy.clone(),
         since: Some(newest.first_at),
         notice: (is_critical && thresholds.alerts.rejected).then(|| Notice {
-            summary: format!("The last {number} webhooks were rejected. {}", newest.says),
+            summary: format!("The last {number} webhooks were rejected. {}", newest.message),
             remedy: newest.remedy.clone(),
         }),
     })

@@ -106,7 +106,7 @@ impl Recorder {
     }
 
     async fn write(&mut self, sample: &RejectionSample) -> Result<(), StoreError> {
-        self.rejections.keep_rejection(sample).await?;
+        self.rejections.record_rejection(sample).await?;
         if self.logged_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
             return Ok(());
         }
@@ -114,9 +114,9 @@ impl Recorder {
         let (kept, accepted_at) =
             (self.rejections.rejections().await?, self.rejections.last_accepted_at().await?);
         let found = self.sources.diagnose(&kept, accepted_at);
-        for Diagnosis { cause, count, says, remedy, .. } in found.iter().filter(|one| one.is_current) {
+        for Diagnosis { cause, count, message, remedy, .. } in found.iter().filter(|one| one.is_current) {
             if cause.is_fixable() {
-                warn!(cause = cause.as_str(), count, remedy, "webhooks are being rejected: {says}");
+                warn!(cause = cause.as_str(), count, remedy, "webhooks are being rejected: {message}");
             }
         }
         Ok(())

@@ -27,9 +27,10 @@ pub use maintenance::{
     SWEPT_AT_ONCE, Swept, WrittenEntry,
 };
 pub use queue::{
-    Canary, Claimed, CompletedExecution, CompletedLane, Conclusion, DestinationRow, Destinations, DueProbe,
-    EndedAttempt, ExecutionSnapshot, Fate, Fence, LaneState, LimiterRow, Notifier, Pause, PausedInstance,
-    Queue, RateLimits, RemoteObject, Rescued, Settlement, Slot, WORKER_DEAD_AFTER, Wanted, Watch, WorkerId,
+    Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion, DestinationRow,
+    Destinations, DueProbe, EndedAttempt, ExecutionSnapshot, Fate, Fence, LaneState, Limiter, Notifier,
+    Pause, PausedInstance, Queue, RateLimits, RemoteObject, RescueScope, Rescued, Settlement, Slot,
+    WORKER_DEAD_AFTER, WorkerId,
 };
 pub use reporting::{
     Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,

@@ -9,7 +9,7 @@ use super::forms::{note_field, note_of};
 use super::layout::{self, Tab};
 use super::query::{Form, Path, Query};
 use crate::health::Snapshot;
-use crate::store::{DestinationRow, LimiterRow, PausedInstance};
+use crate::store::{DestinationRow, Limiter, PausedInstance};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -251,7 +251,7 @@ fn configured(ui: &Ui, name: String) -> Result<String, ErrorPage> {
 }
 
 impl Rate {
-    fn of(ui: &Ui, name: &str, limiters: &[LimiterRow]) -> Self {
+    fn of(ui: &Ui, name: &str, limiters: &[Limiter]) -> Self {
         let Some(target) = ui.destinations.iter().find(|target| target.name() == name) else {
             return Self::default();
         };

@@ -4,7 +4,7 @@ use super::Ui;
 use super::auth::Visitor;
 use super::elements::{address, pager};
 use super::error_page::ErrorPage;
-use super::filters::{NotListed, Wanted};
+use super::filters::{ListFilter, NotListed};
 use super::layout;
 use super::query::{self, DAYS, Query};
 use crate::store::{Cursor, Page};
@@ -25,7 +25,7 @@ pub(super) struct ListQuery<W> {
 }
 
 /// The list.
-pub(super) async fn list<W: Wanted>(
+pub(super) async fn list<W: ListFilter>(
     State(ui): State<Ui>,
     visitor: Visitor,
     RawQuery(raw): RawQuery,

@@ -156,17 +156,17 @@ pub fn routes(ui: Ui) -> Router {
 }
 
 /// The paths that require a session if there are API keys.
-pub fn guarded_paths() -> impl Iterator<Item = &'static str> {
+pub fn protected_paths() -> impl Iterator<Item = &'static str> {
     pages().into_iter().map(|(path, _)| path)
 }
 
 fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
     vec![
         ("/", get(overview::overview)),
-        ("/events", get(list::list::<filters::EventsWanted>)),
+        ("/events", get(list::list::<filters::EventsQuery>)),
         ("/events/{id}", get(events::show)),
         ("/events/{id}/payload", get(events::payload)),
-        ("/executions", get(list::list::<filters::ExecutionsWanted>)),
+        ("/executions", get(list::list::<filters::ExecutionsQuery>)),
         ("/events/replay", get(bulk::plan_replay).post(bulk::replay)),
         ("/executions/retry", get(bulk::plan_retry).post(bulk::retry)),
         ("/bulk/{id}", get(bulk::show)),

@@ -199,7 +199,7 @@ fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
                             strong { (count(i64::try_from(cause.count).unwrap_or(i64::MAX))) " rejected" }
                             span.soft { (ago(cause.last_at, now)) }
                         }
-                        p { (cause.says) }
+                        p { (cause.message) }
                         @if cause.is_current || !cause.cause.is_fixable() {
                             p.soft { (cause.remedy) }
                         } @else {

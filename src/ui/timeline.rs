@@ -3,7 +3,7 @@
 use super::elements::{capital, outside, status, time, took};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
-use crate::domain::story::{Act, Attempt, Line, Moment, What, Written};
+use crate::domain::story::{Attempt, Line, ManualOperation, Moment, What, Written};
 use crate::domain::waiting::Waiting;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ fn what(what: &What) -> Markup {
             "Received, signed with the secret " strong { (secret) } ", and stored"
         },
         What::Attempted { number, one, written } => attempt(*number, one, written.as_ref()),
-        What::Manual { act } => manual(act),
+        What::Manual { operation } => manual(operation),
         What::Ended { status: state, reason, remedy, written } => html! {
             "Finished: " (status(state.as_str())) (paragraph(reason.as_deref())) (paragraph(remedy.as_deref()))
             @if let Some(written) = written { p { (link(written)) } }
@@ -94,10 +94,10 @@ fn attempt(number: u32, one: &Attempt, written: Option<&Written>) -> Markup {
     }
 }
 
-fn manual(act: &Act) -> Markup {
+fn manual(operation: &ManualOperation) -> Markup {
     html! {
-        (capital(&act.action)) " by " strong { bdi { (act.who) } } @if act.with_others { ", with others" }
-        (paragraph(act.note.as_deref()))
+        (capital(&operation.action)) " by " strong { bdi { (operation.who) } } @if operation.with_others { ", with others" }
+        (paragraph(operation.note.as_deref()))
     }
 }
 

@@ -5,7 +5,7 @@
 //! leases of dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
 use super::lease_registry::LeaseRegistry;
-use crate::store::{Notifier, Queue, Rescued, StoreError, WORKER_DEAD_AFTER, Watch, WorkerId};
+use crate::store::{Notifier, Queue, RescueScope, Rescued, StoreError, WORKER_DEAD_AFTER, WorkerId};
 use crate::telemetry::{Ended, Metrics, Supervisor};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -150,7 +150,7 @@ impl Beat {
     async fn rescue(&self, myself: WorkerId, is_steady: bool) {
         let held = self.leases.fences();
         let silence = is_steady.then_some(WORKER_DEAD_AFTER);
-        let rescuing = self.queue.rescue(Watch { silence, myself: Some(myself), held: &held });
+        let rescuing = self.queue.rescue(RescueScope { silence, myself: Some(myself), held: &held });
         match tokio::time::timeout(RESCUE_WITHIN, rescuing).await.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(rescued) if rescued.is_empty() => {}
             Ok(rescued) => {

@@ -17,7 +17,7 @@ use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
 use crate::sources::Registry;
-use crate::store::{Canary, Claimed, Notifier, StoreError, Wanted, WorkerId};
+use crate::store::{Canary, ClaimRequest, Claimed, Notifier, StoreError, WorkerId};
 use crate::telemetry::{Metrics, Supervisor};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -227,10 +227,10 @@ impl Pool {
         // Registered before the claim, since the canary may end before the claim returns.
         let mut canary = Some(self.instances.begin_canary(instance, execution));
         let destinations = [instance.to_owned()];
-        let wanted = Wanted { canary: Some(execution), ..Wanted::nothing(&destinations) };
+        let request = ClaimRequest { canary: Some(execution), ..ClaimRequest::nothing(&destinations) };
         let leased = Instant::now();
         // If another process has claimed it meanwhile, the next probe chooses another.
-        for claimed in self.claim_now(worker, wanted).await? {
+        for claimed in self.claim_now(worker, request).await? {
             self.begin(claimed, leased, slots.pop(), canary.take().map(Alone::Canary));
         }
         Ok(())
@@ -244,11 +244,11 @@ impl Pool {
         slots: &mut Vec<OwnedSemaphorePermit>,
     ) -> Result<(), StoreError> {
         let destinations = [instance.clone()];
-        let wanted = Wanted { limit: 1, late: 1, bulk: true, ..Wanted::nothing(&destinations) };
+        let request = ClaimRequest { limit: 1, late: 1, bulk: true, ..ClaimRequest::nothing(&destinations) };
         // Registered before the claim, since the trial may end before the claim returns.
         let mut trial = Some(self.instances.begin_trial(instance));
         let leased = Instant::now();
-        for claimed in self.claim_now(worker, wanted).await? {
+        for claimed in self.claim_now(worker, request).await? {
             self.begin(claimed, leased, slots.pop(), trial.take().map(Alone::Trial));
         }
         Ok(())
@@ -262,16 +262,16 @@ impl Pool {
         slots: &mut Vec<OwnedSemaphorePermit>,
     ) -> Result<usize, StoreError> {
         let own: Vec<_> = batch.quota.reserved.iter().copied().map(wide).collect();
-        let wanted = Wanted {
+        let request = ClaimRequest {
             limit: narrow(batch.limit),
             own: &own,
             shared: wide(batch.quota.shared),
             late: narrow(batch.late),
             bulk: batch.bulk,
-            ..Wanted::nothing(&batch.instances)
+            ..ClaimRequest::nothing(&batch.instances)
         };
         let leased = Instant::now();
-        let claimed = self.claim_now(worker, wanted).await?;
+        let claimed = self.claim_now(worker, request).await?;
         let found = claimed.len();
         for claimed in claimed {
             // There are never more than slots: they limited the claim.
@@ -298,9 +298,9 @@ impl Pool {
         }
         let all_slots = self.slots.clone().acquire_many_owned(narrow(self.concurrency));
         let Some(Ok(slots)) = stop.run_until_cancelled(all_slots).await else { return false };
-        let wanted = Wanted { limit: 1, quarantined: true, ..Wanted::nothing(instances) };
+        let request = ClaimRequest { limit: 1, quarantined: true, ..ClaimRequest::nothing(instances) };
         let leased = Instant::now();
-        match self.claim_now(worker, wanted).await {
+        match self.claim_now(worker, request).await {
             Ok(claimed) => {
                 let mut slots = Some(slots);
                 for claimed in claimed {
@@ -313,8 +313,12 @@ impl Pool {
     }
 
     /// Claims with a bound on the wait. The leases of a claim whose answer was lost are rescued.
-    async fn claim_now(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
-        tokio::time::timeout(CLAIM_WITHIN, self.store.queue.claim(worker, wanted))
+    async fn claim_now(
+        &self,
+        worker: WorkerId,
+        request: ClaimRequest<'_>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        tokio::time::timeout(CLAIM_WITHIN, self.store.queue.claim(worker, request))
             .await
             .unwrap_or(Err(StoreError::TimedOut))
     }

@@ -87,7 +87,7 @@ async fn with_a_failure(builder: crate::harness::ServiceBuilder) -> (Service, i6
 async fn without_a_session_every_page_redirects_to_the_login() {
     let service = in_production().await;
     let mut seen = 0;
-    for path in eventbridge::ui::guarded_paths() {
+    for path in eventbridge::ui::protected_paths() {
         let path = path.replace("{id}", "1").replace("{name}", "notion").replace("{group}", "1");
         for cookie in ["", "__Host-eventbridge=", "__Host-eventbridge=1.ops.99999999999.x.AAAA"] {
             let shown = service.send(Method::GET, &path, &[("cookie", cookie)]).await;

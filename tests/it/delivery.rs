@@ -5,16 +5,16 @@ use crate::harness::{NOW, Service, rows, within};
 use eventbridge::app::Role;
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::execution::ExecutionId;
-use eventbridge::store::{Rescued, Settlement, Wanted, Watch};
+use eventbridge::store::{ClaimRequest, RescueScope, Rescued, Settlement};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Declares every worker dead.
-const SILENT: Watch<'_> = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
+const SILENT: RescueScope<'_> = RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[] };
 
-fn wanted(destinations: &[String]) -> Wanted<'_> {
-    Wanted { limit: 10, ..Wanted::nothing(destinations) }
+fn wanted(destinations: &[String]) -> ClaimRequest<'_> {
+    ClaimRequest { limit: 10, ..ClaimRequest::nothing(destinations) }
 }
 
 fn ids(freed: &[Rescued]) -> Vec<ExecutionId> {
@@ -305,7 +305,7 @@ async fn a_lease_whose_claim_got_no_response_is_freed_by_its_own_worker() {
     let worker = store.queue.register_worker().await.unwrap();
     let claimed = store.queue.claim(worker, wanted(&["notion".to_owned()])).await.unwrap().remove(0);
     let known = [claimed.fence];
-    let watch = |held| Watch { silence: None, myself: Some(worker), held };
+    let watch = |held| RescueScope { silence: None, myself: Some(worker), held };
     assert!(store.queue.rescue(watch(&[])).await.unwrap().is_empty(), "the response may still be on its way");
     service.database.change(rows::age_leases(Duration::from_mins(2))).await;
     assert!(
@@ -457,7 +457,7 @@ async fn only_the_execution_that_crashes_its_worker_three_times_alone_fails() {
     service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
     let destinations = ["notion".to_owned()];
-    let quarantined = Wanted { quarantined: true, limit: 1, ..wanted(&destinations) };
+    let quarantined = ClaimRequest { quarantined: true, limit: 1, ..wanted(&destinations) };
     let claim = async |wanted| {
         let worker = store.queue.register_worker().await.unwrap();
         store.queue.claim(worker, wanted).await.unwrap()
@@ -623,7 +623,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let quick = store.queue.register_worker().await.unwrap();
     let current = store
         .queue
-        .claim(quick, Wanted { quarantined: true, ..wanted(&destinations) })
+        .claim(quick, ClaimRequest { quarantined: true, ..wanted(&destinations) })
         .await
         .unwrap()
         .remove(0);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The subjects of the findings.
 fn about(health: &Value) -> Vec<&str> {
-    health["troubles"].as_array().unwrap().iter().map(|trouble| trouble["about"].as_str().unwrap()).collect()
+    health["findings"].as_array().unwrap().iter().map(|finding| finding["about"].as_str().unwrap()).collect()
 }
 
 async fn post(service: &Service, id: &str) {
@@ -35,9 +35,12 @@ async fn without_a_worker_health_is_degraded_with_a_remedy() {
     })
     .await;
     assert_eq!((&report["status"], &report["database"]), (&json!("degraded"), &json!("ok")));
-    let trouble = &report["troubles"][0];
-    assert_eq!((&trouble["level"], &trouble["says"]), (&json!("critical"), &json!("No worker is running")));
-    assert!(trouble["remedy"].as_str().unwrap().contains("log"), "{report}");
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (&finding["level"], &finding["message"]),
+        (&json!("critical"), &json!("No worker is running"))
+    );
+    assert!(finding["remedy"].as_str().unwrap().contains("log"), "{report}");
     service.until_health("heartbeats are seen again", |health| health["status"] == "ok").await;
 }
 

@@ -230,7 +230,7 @@ async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
         ("limit=0", "bad_request"),
         ("limit=5001", "bad_request"),
         ("sort=id", "bad_request"),
-        ("status=success", "window_wanted"),
+        ("status=success", "time_range_required"),
     ] {
         assert_eq!(
             service.post(&format!("/api/v1/executions/retry?{query}")).await.problem(400),

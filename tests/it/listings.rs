@@ -130,7 +130,7 @@ async fn a_filter_without_an_index_requires_a_range_of_at_most_a_month() {
         ("/api/v1/executions?status=failed&destination=notion", "created_after"),
     ] {
         let answer = service.get(path).await;
-        assert_eq!(answer.problem(400), "window_wanted", "{path}");
+        assert_eq!(answer.problem(400), "time_range_required", "{path}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(parameter), "{path}: {answer:?}");
     }
     let month = "/api/v1/events?source=stripe&received_after=2026-01-01&received_before=2026-02-01";

@@ -100,8 +100,8 @@ async fn health_status_and_alerts_share_the_backlog_threshold() {
         service.database.change(failed).await;
         service
             .until_health("health reports it", |health| {
-                let troubles = health["troubles"].as_array().unwrap().iter();
-                troubles.map(|trouble| trouble["about"].as_str().unwrap()).eq(found.iter().copied())
+                let findings = health["findings"].as_array().unwrap().iter();
+                findings.map(|finding| finding["about"].as_str().unwrap()).eq(found.iter().copied())
             })
             .await;
 

@@ -7,7 +7,7 @@ use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{
-    Canary, Claimed, CompletedLane, Fate, RemoteObject, Store, Wanted, Watch, WorkerId,
+    Canary, ClaimRequest, Claimed, CompletedLane, Fate, RemoteObject, RescueScope, Store, WorkerId,
 };
 use eventbridge::worker::conclude;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
@@ -39,7 +39,7 @@ impl Queue {
 
     async fn claim(&self, destinations: &[&str], limit: u32) -> Vec<Claimed> {
         let destinations: Vec<_> = destinations.iter().map(|name| (*name).to_owned()).collect();
-        let wanted = Wanted { limit, ..Wanted::nothing(&destinations) };
+        let wanted = ClaimRequest { limit, ..ClaimRequest::nothing(&destinations) };
         self.store.queue.claim(self.worker, wanted).await.unwrap()
     }
 }
@@ -103,7 +103,7 @@ async fn bulk_executions_yield_to_fresh_work_and_late_retries() {
     queue.database.change(rows::executions().id(4).set(&[Set::Attempts(1)])).await;
     assert_eq!(queue.claim(&["notion"], 10).await.len(), 1, "only the fresh one");
     let destinations = ["notion".to_owned()];
-    let wanted = Wanted { limit: 2, late: 2, bulk: true, ..Wanted::nothing(&destinations) };
+    let wanted = ClaimRequest { limit: 2, late: 2, bulk: true, ..ClaimRequest::nothing(&destinations) };
     let ids: BTreeSet<_> = queue
         .store
         .queue
@@ -127,7 +127,7 @@ async fn a_replay_of_an_object_does_not_delay_its_new_events() {
     let todays = queue.claim(&["notion"], 10).await;
     assert_eq!(ids(&todays), [2]);
     let destinations = ["notion".to_owned()];
-    let all = Wanted { limit: 10, late: 10, bulk: true, ..Wanted::nothing(&destinations) };
+    let all = ClaimRequest { limit: 10, late: 10, bulk: true, ..ClaimRequest::nothing(&destinations) };
     assert!(
         queue.store.queue.claim(queue.worker, all).await.unwrap().is_empty(),
         "its lane has a running execution"
@@ -173,13 +173,14 @@ async fn instances_take_turns_at_any_backlog() {
             .map(|name| claimed.iter().filter(|claimed| claimed.destination == *name).count())
             .into()
     };
-    let wanted = Wanted { limit: 9, late: 1, ..Wanted::nothing(&destinations) };
+    let wanted = ClaimRequest { limit: 9, late: 1, ..ClaimRequest::nothing(&destinations) };
     let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
     assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1, "one late retry in total");
     let counts = names(claimed);
     assert!(counts.iter().all(|count| (2..=4).contains(count)), "{counts:?}");
     // Two have used up their shares.
-    let wanted = Wanted { limit: 9, own: &[0, 0, 4], shared: 2, ..Wanted::nothing(&destinations) };
+    let wanted =
+        ClaimRequest { limit: 9, own: &[0, 0, 4], shared: 2, ..ClaimRequest::nothing(&destinations) };
     let counts = names(queue.store.queue.claim(queue.worker, wanted).await.unwrap());
     assert_eq!((counts[0] + counts[1], counts[2]), (2, 4));
 }
@@ -209,10 +210,15 @@ async fn only_a_complete_attempt_ends_a_quarantine() {
     let queue = Queue::new().await;
     queue.put(1, "notion", "null").await;
     queue.claim(&["notion"], 1).await;
-    queue.store.queue.rescue(Watch { silence: Some(Duration::ZERO), myself: None, held: &[] }).await.unwrap();
+    queue
+        .store
+        .queue
+        .rescue(RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[] })
+        .await
+        .unwrap();
     let worker = queue.store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
-    let quarantined = Wanted { limit: 1, quarantined: true, ..Wanted::nothing(&destinations) };
+    let quarantined = ClaimRequest { limit: 1, quarantined: true, ..ClaimRequest::nothing(&destinations) };
     let wait = || Failure::local("x", "x");
     for (outcome, crashes) in [
         (Outcome::InDoubt { failure: wait(), wait: Duration::ZERO }, 1),
@@ -236,10 +242,10 @@ async fn a_dead_worker_with_a_locked_row_does_not_delay_other_rescues() {
     let first = queue.worker;
     let worker = queue.store.queue.register_worker().await.unwrap();
     let destinations = ["notion".to_owned()];
-    let second = Wanted { limit: 1, ..Wanted::nothing(&destinations) };
+    let second = ClaimRequest { limit: 1, ..ClaimRequest::nothing(&destinations) };
     let claimed = queue.store.queue.claim(worker, second).await.unwrap().remove(0);
     let holder = LockedWorker::of(&queue.database, first.0).await;
-    let dead = Watch { silence: Some(Duration::ZERO), myself: None, held: &[] };
+    let dead = RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[] };
     let freed = within("the other worker is removed", queue.store.queue.rescue(dead)).await.unwrap();
     assert_eq!(freed.iter().map(|execution| execution.id).collect::<Vec<_>>(), [claimed.id]);
     // A session that ends releases its locks only some time later.
@@ -415,7 +421,7 @@ async fn a_canary_is_claimable_and_never_runs_in_a_manual_pause() {
         .unwrap();
     assert_eq!(chosen().await, Canary::NotNow);
     let destinations = ["notion".to_owned()];
-    let trial = Wanted { canary: Some(ExecutionId(1)), ..Wanted::nothing(&destinations) };
+    let trial = ClaimRequest { canary: Some(ExecutionId(1)), ..ClaimRequest::nothing(&destinations) };
     assert!(queue.store.queue.claim(queue.worker, trial).await.unwrap().is_empty());
 }
 
@@ -427,7 +433,7 @@ async fn late_retries_keep_to_their_share_of_a_claim() {
         queue.put(2, destination, "null").await;
     }
     queue.database.change(rows::executions().every_second().set(&[Set::Attempts(1)])).await;
-    let wanted = Wanted { limit: 8, own: &[1; 8], late: 1, ..Wanted::nothing(&destinations) };
+    let wanted = ClaimRequest { limit: 8, own: &[1; 8], late: 1, ..ClaimRequest::nothing(&destinations) };
     let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
     assert_eq!(claimed.len(), 8);
     assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1);

@@ -56,7 +56,7 @@ async fn a_wrong_secret_is_reported_until_an_event_is_accepted() {
     let listing = listed(&service, 1).await;
     let cause = &listing["causes"][0];
     assert_eq!((&cause["cause"], &cause["is_current"]), (&json!("wrong_secret"), &json!(true)), "{listing}");
-    assert!(cause["says"].as_str().unwrap().contains("live mode, but the secrets' names"), "{listing}");
+    assert!(cause["message"].as_str().unwrap().contains("live mode, but the secrets' names"), "{listing}");
     let rejection = &listing["data"][0];
     for (field, expected) in [
         ("reason", json!("signature_no_match")),
@@ -137,7 +137,7 @@ async fn the_newest_rejections_replace_the_oldest() {
             livemode: None,
             unseen: 0,
         };
-        store.rejections.keep_rejection(&sample).await.unwrap();
+        store.rejections.record_rejection(&sample).await.unwrap();
     }
     let listed = store.rejections.rejections().await.unwrap();
     let lengths: Vec<_> = listed.iter().map(|one| one.sample.body_bytes).collect();

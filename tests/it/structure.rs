@@ -215,7 +215,7 @@ fn every_route_is_covered_by_the_access_tests() {
         "cli/startup_responder.rs: \"/livez\"",
         "ui/mod.rs: \"/assets/{name}\"",
         "ui/mod.rs: \"/login\"",
-        // The pages, which `guarded_paths` lists.
+        // The pages, which `protected_paths` lists.
         "ui/mod.rs: path",
     ];
     assert_eq!(beside.into_iter().collect::<Vec<_>>(), expected);

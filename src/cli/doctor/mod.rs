@@ -143,7 +143,7 @@ async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
     {
         findings.extend(sources.diagnose(&kept, accepted_at).into_iter().map(|found| {
             let requests = output::counted(found.count, "request");
-            let what = format!("{} ({requests}, the last at {})", found.says, at(found.last_at));
+            let what = format!("{} ({requests}, the last at {})", found.message, at(found.last_at));
             match found.cause.is_fixable() {
                 true if found.is_current => Finding::problem(what, found.remedy),
                 true => {

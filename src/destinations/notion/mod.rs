@@ -33,7 +33,7 @@ mod table;
 mod workspace;
 
 pub use settings::{NotionAccess, NotionId, NotionSettings};
-pub use workspace::{Bearer, Shared, Sight, TableSight, Workspace};
+pub use workspace::{Bearer, Shared, Workspace, WorkspaceDatabase, WorkspaceItem};
 
 use crate::config::{InstanceName, Reader};
 use crate::destinations::check::{CheckReport, Finding};

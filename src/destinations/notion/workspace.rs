@@ -38,7 +38,7 @@ pub struct Bearer {
 
 /// A page or a table that the token can see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sight {
+pub struct WorkspaceItem {
     /// Its id; a table's is that of its database, which is what the setting takes.
     pub id: String,
     /// Its title; empty if it has none.
@@ -49,10 +49,10 @@ pub struct Sight {
 
 /// A table that the token can see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TableSight {
+pub struct WorkspaceDatabase {
     /// The database.
     #[serde(flatten)]
-    pub database: Sight,
+    pub database: WorkspaceItem,
     /// Why it cannot be filled, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable: Option<&'static str>,
@@ -66,9 +66,9 @@ pub const WIKI: &str =
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Shared {
     /// Pages under which a database can be created: all except the rows of tables.
-    pub pages: Vec<Sight>,
+    pub pages: Vec<WorkspaceItem>,
     /// Databases.
-    pub databases: Vec<TableSight>,
+    pub databases: Vec<WorkspaceDatabase>,
 }
 
 impl Workspace {
@@ -97,16 +97,20 @@ impl Workspace {
         let pages = calls.search("page").await.map_err(|error| calls.failure(error))?;
         let tables = calls.search("data_source").await.map_err(|error| calls.failure(error))?;
         Ok(Shared {
-            pages: pages.iter().filter(|page| !is_row(page)).filter_map(page_sight).collect(),
-            databases: tables.iter().filter_map(table_sight).collect(),
+            pages: pages.iter().filter(|page| !is_row(page)).filter_map(page_item).collect(),
+            databases: tables.iter().filter_map(database_of).collect(),
         })
     }
 
     /// The page with this id, if the token can see it and it can hold a database.
-    pub async fn page(&self, context: &dyn DeliveryContext, id: &NotionId) -> Result<Option<Sight>, Failure> {
+    pub async fn page(
+        &self,
+        context: &dyn DeliveryContext,
+        id: &NotionId,
+    ) -> Result<Option<WorkspaceItem>, Failure> {
         let calls = self.calls(context);
         match calls.page(id.as_str()).await {
-            Ok(answer) => Ok(page_sight(&answer.value)),
+            Ok(answer) => Ok(page_item(&answer.value)),
             Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 404) => Ok(None),
             Err(error) => Err(calls.failure(error)),
         }
@@ -118,7 +122,7 @@ impl Workspace {
         context: &dyn DeliveryContext,
         page: &str,
         title: &str,
-    ) -> Result<Sight, Failure> {
+    ) -> Result<WorkspaceItem, Failure> {
         let body = json!({
             "parent": { "type": "page_id", "page_id": page },
             "title": [{ "type": "text", "text": { "content": title } }],
@@ -127,7 +131,7 @@ impl Workspace {
         let calls = self.calls(context);
         let made = calls.call(&Request::create_database(body)).await;
         let made: Answer<Value> = made.map_err(|error| calls.failure(error))?;
-        sight(&made.value, title.to_owned()).ok_or_else(|| {
+        item(&made.value, title.to_owned()).ok_or_else(|| {
             Failure::local("no_answer", "the answer does not have the form that Notion documents")
         })
     }
@@ -246,18 +250,18 @@ fn is_row(page: &Value) -> bool {
         || page.pointer("/parent/database_id").is_some_and(Value::is_string)
 }
 
-fn page_sight(page: &Value) -> Option<Sight> {
+fn page_item(page: &Value) -> Option<WorkspaceItem> {
     let in_trash = page.get("in_trash").and_then(Value::as_bool).unwrap_or_default();
-    if in_trash { None } else { sight(page, title(page)) }
+    if in_trash { None } else { item(page, title(page)) }
 }
 
-fn table_sight(source: &Value) -> Option<TableSight> {
+fn database_of(source: &Value) -> Option<WorkspaceDatabase> {
     let id = source.pointer("/parent/database_id")?.as_str()?.to_owned();
-    let database = Sight { id, ..sight(source, title(source))? };
-    Some(TableSight { database, unusable: is_wiki(source).then_some(WIKI) })
+    let database = WorkspaceItem { id, ..item(source, title(source))? };
+    Some(WorkspaceDatabase { database, unusable: is_wiki(source).then_some(WIKI) })
 }
 
-fn sight(thing: &Value, title: String) -> Option<Sight> {
+fn item(thing: &Value, title: String) -> Option<WorkspaceItem> {
     let text = |name: &str| thing.get(name).and_then(Value::as_str).map(str::to_owned);
-    Some(Sight { id: text("id")?, title, url: text("url").unwrap_or_default() })
+    Some(WorkspaceItem { id: text("id")?, title, url: text("url").unwrap_or_default() })
 }

@@ -65,7 +65,7 @@ pub struct Diagnosis {
     /// Whether nothing was accepted after the newest one.
     pub is_current: bool,
     /// What is seen.
-    pub says: String,
+    pub message: String,
     /// What to do.
     pub remedy: String,
 }
@@ -122,7 +122,7 @@ mod tests {
                 first_at: at,
                 last_at: at,
                 is_current: accepted_at.is_none_or(|accepted| accepted < at),
-                says: String::new(),
+                message: String::new(),
                 remedy: String::new(),
             }]
         }

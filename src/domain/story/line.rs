@@ -1,6 +1,6 @@
 //! A line of a story, and its plain text.
 
-use super::{Act, Attempt, Wait};
+use super::{Attempt, ManualOperation, Wait};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::waiting::Waiting;
@@ -92,7 +92,7 @@ pub enum What {
     /// A manual action.
     Manual {
         /// What.
-        act: Act,
+        operation: ManualOperation,
     },
     /// It finished.
     Ended {
@@ -146,7 +146,7 @@ impl fmt::Display for What {
                 write!(f, "attempt {number}: {one}")?;
                 optional(f, ", ", written.as_ref())
             }
-            Self::Manual { act } => act.fmt(f),
+            Self::Manual { operation } => operation.fmt(f),
             Self::Ended { status, reason, remedy, written } => {
                 f.write_str(status.as_str())?;
                 optional(f, ": ", reason.as_deref().map(|reason| reason.trim_end_matches('.')).as_ref())?;
@@ -184,7 +184,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-impl fmt::Display for Act {
+impl fmt::Display for ManualOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} by {}", self.action, self.who)?;
         if self.with_others {

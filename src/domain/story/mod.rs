@@ -61,7 +61,7 @@ pub struct Delivery {
     /// The attempts, oldest first.
     pub attempts: Vec<Attempt>,
     /// The manual actions on it, oldest first.
-    pub acts: Vec<Act>,
+    pub operations: Vec<ManualOperation>,
     /// The pauses of its instance that are over.
     pub pauses: Vec<PastPause>,
 }
@@ -87,7 +87,7 @@ pub struct Attempt {
 
 /// A manual action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
+pub struct ManualOperation {
     /// When.
     pub at: DateTime<Utc>,
     /// Who.
@@ -157,8 +157,8 @@ impl Collector<'_> {
         {
             self.push(first.at, What::EarlierAttempts { count: delivery.earlier_attempts });
         }
-        for act in &delivery.acts {
-            self.push(act.at, What::Manual { act: act.clone() });
+        for operation in &delivery.operations {
+            self.push(operation.at, What::Manual { operation: operation.clone() });
         }
         let mut last = None;
         for (number, one) in (delivery.earlier_attempts + 1..).zip(&delivery.attempts) {
@@ -179,13 +179,14 @@ impl Collector<'_> {
         let delivery = self.delivery;
         let ended = last
             .map_or(delivery.created_at, |last| last.at + TimeDelta::milliseconds(last.duration_ms.into()));
-        let act = delivery.acts.iter().map(|act| act.at).filter(|at| (ended..=until).contains(at)).max();
+        let manual =
+            delivery.operations.iter().map(|one| one.at).filter(|at| (ended..=until).contains(at)).max();
         // A finished execution did not wait until it was retried manually.
-        if act.is_none() && last.is_some_and(|last| is_an_end(&last.outcome)) {
+        if manual.is_none() && last.is_some_and(|last| is_an_end(&last.outcome)) {
             return;
         }
-        let since = act.unwrap_or(ended);
-        let outcome = last.filter(|_| act.is_none()).map(|last| last.outcome.as_str());
+        let since = manual.unwrap_or(ended);
+        let outcome = last.filter(|_| manual.is_none()).map(|last| last.outcome.as_str());
         if let Some(wait) = Wait::between(since, until, outcome, &delivery.pauses) {
             self.push(since, What::Waited { wait });
         }

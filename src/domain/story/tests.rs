@@ -33,7 +33,7 @@ fn delivery(status: Status, attempts: Vec<Attempt>) -> Delivery {
         remote_url: (status == Status::Success).then(|| "https://notion.so/p".to_owned()),
         earlier_attempts: 0,
         attempts,
-        acts: Vec::new(),
+        operations: Vec::new(),
         pauses: Vec::new(),
     }
 }
@@ -125,14 +125,14 @@ fn each_wait_has_its_length_and_its_reason() {
 #[test]
 fn after_a_manual_retry_the_wait_starts_at_the_retry() {
     let mut again = delivery(Status::Success, vec![attempt(1, "permanent"), attempt(500, "delivered")]);
-    let act = Act {
+    let operation = ManualOperation {
         at: at(495),
         who: "ops".to_owned(),
         action: "retried".to_owned(),
         with_others: true,
         note: None,
     };
-    again.acts = vec![Act { note: Some("mended".to_owned()), ..act }];
+    again.operations = vec![ManualOperation { note: Some("mended".to_owned()), ..operation }];
     assert_eq!(
         of(again.clone()),
         [
@@ -142,7 +142,7 @@ fn after_a_manual_retry_the_wait_starts_at_the_retry() {
             "attempt 2: delivered 200 after 500 ms [request req-500], the page is https://notion.so/p",
         ]
     );
-    again.acts.clear();
+    again.operations.clear();
     assert!(of(again).iter().all(|line| !line.contains("waited")), "the start of the wait is unknown");
 }
 

@@ -63,7 +63,7 @@ fn rejected(count: u64) -> Snapshot {
         first_at: ago(10),
         last_at: ago(1),
         is_current: true,
-        says: "They are signed with another secret.".to_owned(),
+        message: "They are signed with another secret.".to_owned(),
         remedy: "Set it.".to_owned(),
     };
     Snapshot { rejected: Some(InARow { count, newest }), ..well() }

@@ -37,14 +37,14 @@ pub(super) fn diagnose(
         .filter_map(|(cause, group)| {
             let first_at = group.iter().map(|one| one.at).min()?;
             let last_at = group.iter().map(|one| one.at).max()?;
-            let (says, remedy) = words(cause, &group, configured, &offsets);
+            let (message, remedy) = words(cause, &group, configured, &offsets);
             Some(Diagnosis {
                 cause,
                 count: group.iter().map(|one| one.sample.unseen.saturating_add(1)).sum(),
                 first_at,
                 last_at,
                 is_current: accepted_at.is_none_or(|at| at < last_at),
-                says,
+                message,
                 remedy,
             })
         })
@@ -86,7 +86,7 @@ fn spread(offsets: &[i64]) -> i64 {
 
 fn words(cause: Cause, group: &[&Kept], configured: Configured<'_>, offsets: &[i64]) -> (String, String) {
     let Configured { setting, secrets } = configured;
-    let text = |says: &str, remedy: &str| (says.to_owned(), remedy.to_owned());
+    let text = |message: &str, remedy: &str| (message.to_owned(), remedy.to_owned());
     match cause {
         Cause::WrongSecret => (
             format!(
@@ -228,12 +228,12 @@ mod tests {
         let found = diagnosed(&rejections, Some(at(-60)), &["test"]);
         assert_eq!((found[0].cause, found[0].count, found[0].is_current), (Cause::WrongSecret, 7, true));
         assert!(
-            found[0].says.contains("(test)") && found[0].says.contains("live mode, but"),
+            found[0].message.contains("(test)") && found[0].message.contains("live mode, but"),
             "{}",
-            found[0].says
+            found[0].message
         );
         let found = diagnosed(&rejections, None, &["secret-1"]);
-        assert!(found[0].says.ends_with("They are of live mode."), "{}", found[0].says);
+        assert!(found[0].message.ends_with("They are of live mode."), "{}", found[0].message);
         assert!(found[0].remedy.starts_with("Set STRIPE_EU_WEBHOOK_SECRET to"), "{}", found[0].remedy);
     }
 
@@ -276,12 +276,12 @@ mod tests {
         };
         assert_eq!(causes(&[late(0, 3600), late(500, 3610)], None), [Cause::Clock]);
         let found = diagnosed(&[late(0, 3600)], None, &[]);
-        assert!(found[0].says.contains("3600 s ahead"), "{}", found[0].says);
+        assert!(found[0].message.contains("3600 s ahead"), "{}", found[0].message);
         assert_eq!(causes(&[late(0, 400), late(500, 9000)], None), [Cause::Delayed]);
         let mut ahead = kept(0, "signature_clock_ahead", BodyForm::AsSent);
         ahead.sample.claimed_at = Some(NOW + 400);
         let found = diagnosed(&[ahead], None, &[]);
-        assert!(found[0].says.contains("400 s behind"), "{}", found[0].says);
+        assert!(found[0].message.contains("400 s behind"), "{}", found[0].message);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub const REJECTIONS_KEPT: i64 = 100;
 
 impl Rejections {
     /// Stores a sample in place of the oldest one.
-    pub async fn keep_rejection(&self, sample: &RejectionSample) -> Result<(), StoreError> {
+    pub async fn record_rejection(&self, sample: &RejectionSample) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
             with next as (

@@ -37,7 +37,7 @@ pub struct Claimed {
 
 /// What a worker asks for in one claim.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct ClaimRequest<'a> {
     /// The destination instances.
     pub destinations: &'a [String],
     /// The most executions.
@@ -56,7 +56,7 @@ pub struct Wanted<'a> {
     pub canary: Option<ExecutionId>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> ClaimRequest<'a> {
     /// An empty request for these instances.
     pub fn nothing(destinations: &'a [String]) -> Self {
         Self {
@@ -76,10 +76,10 @@ impl<'a> Wanted<'a> {
 pub(super) const LOOKED_THROUGH_MAX: i64 = 1000;
 
 impl Queue {
-    /// Claims and leases up to `wanted.limit` due executions.
+    /// Claims and leases up to `request.limit` due executions.
     ///
     /// Instances take turns, however large the backlog of one of them is. Fresh work goes first, but
-    /// `wanted.late` slots are for late retries. Executions of bulk operations follow if `wanted.bulk` is
+    /// `request.late` slots are for late retries. Executions of bulk operations follow if `request.bulk` is
     /// set. Quarantined executions are claimed alone. Nothing is claimed for a paused instance, nor by a
     /// worker that is not registered (any more).
     /// Within a lane too, executions of bulk operations come after all others. So a replay delays no new
@@ -88,13 +88,17 @@ impl Queue {
     /// The claim examines the oldest executions of each instance. If so many of them wait behind the heads
     /// of their lanes that slots stay free, it also examines lanes, from a random one on. So the cost of a
     /// claim is bounded, and every lane gets its turn, however large the backlog is.
-    pub async fn claim(&self, worker: WorkerId, wanted: Wanted<'_>) -> Result<Vec<Claimed>, StoreError> {
-        let limit = i64::from(wanted.limit);
-        let classes = if wanted.quarantined {
+    pub async fn claim(
+        &self,
+        worker: WorkerId,
+        request: ClaimRequest<'_>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let limit = i64::from(request.limit);
+        let classes = if request.quarantined {
             vec![("quarantined", limit)]
         } else {
-            let bulk = if wanted.bulk { limit } else { 0 };
-            vec![("retry", i64::from(wanted.late).min(limit)), ("fresh", limit), ("bulk", bulk)]
+            let bulk = if request.bulk { limit } else { 0 };
+            vec![("retry", i64::from(request.late).min(limit)), ("fresh", limit), ("bulk", bulk)]
         };
         let (names, most): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
         let rows = sqlx::query!(
@@ -276,17 +280,17 @@ impl Queue {
              order by run_at, claimed.id
             "#,
             worker.0,
-            wanted.destinations,
+            request.destinations,
             limit,
             &names as _,
             &most,
             // Any value will do, as long as it differs each time.
             rand::random::<i64>(),
             LOOKED_THROUGH_MAX,
-            wanted.quarantined,
-            wanted.canary.map(|id| id.0),
-            wanted.own,
-            wanted.shared
+            request.quarantined,
+            request.canary.map(|id| id.0),
+            request.own,
+            request.shared
         )
         .fetch_all(&self.pool)
         .await?;

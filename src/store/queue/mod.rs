@@ -29,14 +29,14 @@ mod rescue;
 mod workers;
 
 pub use canary::Canary;
-pub use claim::{Claimed, Wanted};
+pub use claim::{ClaimRequest, Claimed};
 pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Settlement};
 pub use execution_snapshot::ExecutionSnapshot;
 pub use lanes::{CompletedLane, Fate, LaneState, RemoteObject};
 pub use notifier::Notifier;
 pub use pauses::{DestinationRow, DueProbe, Pause, PausedInstance};
-pub use rate_limits::{LimiterRow, Slot};
-pub use rescue::{Rescued, Watch};
+pub use rate_limits::{Limiter, Slot};
+pub use rescue::{RescueScope, Rescued};
 pub use workers::WORKER_DEAD_AFTER;
 
 use super::db::{Connections, Db};

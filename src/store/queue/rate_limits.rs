@@ -22,7 +22,7 @@ pub enum Slot {
 
 /// The state of the rate limit of a connection.
 #[derive(Debug, Clone)]
-pub struct LimiterRow {
+pub struct Limiter {
     /// The connection.
     pub connection: String,
     /// When the next call may begin, if that is in the future.
@@ -36,9 +36,9 @@ pub struct LimiterRow {
 
 impl RateLimits {
     /// The state of these connections; a connection that was never used is left out.
-    pub async fn limiters(&self, connections: &[String]) -> Result<Vec<LimiterRow>, StoreError> {
+    pub async fn limiters(&self, connections: &[String]) -> Result<Vec<Limiter>, StoreError> {
         let rows = sqlx::query_as!(
-            LimiterRow,
+            Limiter,
             r#"
             select connection,
                    case when greatest(next_at, blocked_until) > now() then greatest(next_at, blocked_until) end as next_at,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What the caller of a rescue knows.
 #[derive(Debug, Clone, Copy)]
-pub struct Watch<'a> {
+pub struct RescueScope<'a> {
     /// The time without a heartbeat after which a worker counts as dead. With `None`, no worker does.
     pub silence: Option<Duration>,
     /// The calling worker, if the caller is one.
@@ -42,10 +42,10 @@ const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 const GIVEN_UP: &str = "its worker crashed for the third time while delivering only this execution";
 
 impl Queue {
-    /// Removes workers without a heartbeat for `watch.silence`, and releases the leases that no worker
+    /// Removes workers without a heartbeat for `scope.silence`, and releases the leases that no worker
     /// holds. Each such execution is pending and due at once, and its last write is in doubt.
-    pub async fn rescue(&self, watch: Watch<'_>) -> Result<Vec<Rescued>, StoreError> {
-        let held: Vec<i64> = watch.held.iter().map(|fence| fence.0).collect();
+    pub async fn rescue(&self, scope: RescueScope<'_>) -> Result<Vec<Rescued>, StoreError> {
+        let held: Vec<i64> = scope.held.iter().map(|fence| fence.0).collect();
         let rows = sqlx::query!(
             r#"
             with silent as (
@@ -120,8 +120,8 @@ impl Queue {
             select id as "id!", destination as "destination!", failure_group is not null as "is_given_up!"
               from rescued
             "#,
-            milliseconds(watch.silence.map_or(SILENCE_MAX, |silence| silence.min(SILENCE_MAX))),
-            watch.myself.map(|worker| worker.0),
+            milliseconds(scope.silence.map_or(SILENCE_MAX, |silence| silence.min(SILENCE_MAX))),
+            scope.myself.map(|worker| worker.0),
             milliseconds(FORGOTTEN_AFTER),
             &held,
             CRASHES_ALONE_MAX,

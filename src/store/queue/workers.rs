@@ -1,6 +1,6 @@
 //! Workers: each registers, sends heartbeats and retires.
 
-use super::{Queue, Rescued, Watch, WorkerId};
+use super::{Queue, RescueScope, Rescued, WorkerId};
 use crate::store::db::StoreError;
 use std::time::Duration;
 use uuid::Uuid;
@@ -36,6 +36,6 @@ impl Queue {
     /// but without waiting. Returns the released executions.
     pub async fn retire(&self, worker: WorkerId) -> Result<Vec<Rescued>, StoreError> {
         sqlx::query!("delete from eventbridge.workers where id = $1", worker.0).execute(&self.pool).await?;
-        self.rescue(Watch { silence: None, myself: None, held: &[] }).await
+        self.rescue(RescueScope { silence: None, myself: None, held: &[] }).await
     }
 }

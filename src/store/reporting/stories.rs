@@ -5,7 +5,7 @@
 use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, UnknownStatus};
-use crate::domain::story::{Act, Attempt, Chapter, Delivery, PastPause};
+use crate::domain::story::{Attempt, Chapter, Delivery, ManualOperation, PastPause};
 use crate::store::db::StoreError;
 use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
@@ -31,7 +31,7 @@ impl Reports {
         let keys: Vec<i64> = events.iter().map(|event| event.id).collect();
         let executions = self.executions_of(&keys).await?;
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
-        let (mut attempts, mut acts, pauses, removed) = tokio::try_join!(
+        let (mut attempts, mut operations, pauses, removed) = tokio::try_join!(
             self.newest_attempts(&ids),
             self.manual_operations(&executions),
             self.past_pauses(&executions),
@@ -40,11 +40,16 @@ impl Reports {
         let mut deliveries: By<i64, Delivery> = HashMap::new();
         for execution in executions {
             let (earlier_attempts, attempts) = attempts.remove(&execution.id).unwrap_or_default();
-            let acts = acts.remove(&execution.id).unwrap_or_default();
+            let operations = operations.remove(&execution.id).unwrap_or_default();
             let pauses = pauses.get(&execution.destination).cloned().unwrap_or_default();
             let event = execution.event_key;
-            let delivery =
-                Delivery { earlier_attempts, attempts, acts, pauses, ..delivery(execution, configured)? };
+            let delivery = Delivery {
+                earlier_attempts,
+                attempts,
+                operations,
+                pauses,
+                ..delivery(execution, configured)?
+            };
             deliveries.entry(event).or_default().push(delivery);
         }
         let chapter = |event: &EventRow| Chapter {
@@ -100,7 +105,10 @@ impl Reports {
     }
 
     /// The manual changes of each of these executions, oldest first; of bulk operations, the last one.
-    async fn manual_operations(&self, executions: &[ExecutionRow]) -> Result<By<i64, Act>, StoreError> {
+    async fn manual_operations(
+        &self,
+        executions: &[ExecutionRow],
+    ) -> Result<By<i64, ManualOperation>, StoreError> {
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
         let rows = sqlx::query!(
             r#"
@@ -109,7 +117,7 @@ impl Reports {
                   from unnest($1::bigint[]) as wanted (id)
                   join eventbridge.audit on audit.subject_kind = 'execution' and audit.subject_id = wanted.id::text
             ), together as (
-                -- An act on many and what it did to each bear one time.
+                -- A bulk operation and what it did to each execution have the same time.
                 select executions.id as execution, audit.id, at, who, action, detail->>'note' as note, true as with_others
                   from eventbridge.executions
                   join eventbridge.audit on audit.subject_kind in ('executions', 'events') and audit.at = retried_at
@@ -131,13 +139,19 @@ impl Reports {
         )
         .fetch_all(&self.reading)
         .await?;
-        let mut acts: By<i64, Act> = HashMap::new();
+        let mut operations: By<i64, ManualOperation> = HashMap::new();
         for row in rows.into_iter().rev() {
             let action = row.action.split_once('.').map_or(&*row.action, |(_, what)| what).to_owned();
-            let act = Act { at: row.at, who: row.who, action, with_others: row.with_others, note: row.note };
-            acts.entry(row.execution).or_default().push(act);
+            let operation = ManualOperation {
+                at: row.at,
+                who: row.who,
+                action,
+                with_others: row.with_others,
+                note: row.note,
+            };
+            operations.entry(row.execution).or_default().push(operation);
         }
-        Ok(acts)
+        Ok(operations)
     }
 
     /// The pauses of the instances of these executions, from the creation of the first one to the end of the
@@ -203,7 +217,7 @@ fn delivery(execution: ExecutionRow, configured: &[String]) -> Result<Delivery, 
         remote_url: execution.remote_url,
         earlier_attempts: 0,
         attempts: Vec::new(),
-        acts: Vec::new(),
+        operations: Vec::new(),
         pauses: Vec::new(),
     })
 }

@@ -8,7 +8,7 @@ use crate::ui::Ui;
 use crate::ui::auth::Visitor;
 use crate::ui::elements::{address, count, status, time};
 use crate::ui::error_page::ErrorPage;
-use crate::ui::filters::{EventsWanted, ExecutionsWanted, Pairs, Wanted as _, in_words};
+use crate::ui::filters::{EventsQuery, ExecutionsQuery, ListFilter as _, Pairs, in_words};
 use crate::ui::layout::{self, Tab};
 use crate::ui::query::{Path, Query};
 use axum::extract::State;
@@ -137,15 +137,15 @@ impl Filter {
         };
         let names = |pairs: Pairs<'_>| pairs.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         let mut known = if is_replay {
-            names(EventsWanted::default().pairs())
+            names(EventsQuery::default().pairs())
         } else {
-            names(ExecutionsWanted::default().pairs())
+            names(ExecutionsQuery::default().pairs())
         };
         if is_replay {
             known.extend(["object_id", "destination"]);
         }
         let pairs = known.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
-        Self { path: if is_replay { EventsWanted::BULK_PATH } else { ExecutionsWanted::BULK_PATH }, pairs }
+        Self { path: if is_replay { EventsQuery::BULK_PATH } else { ExecutionsQuery::BULK_PATH }, pairs }
     }
 
     fn pairs(&self) -> Pairs<'_> {

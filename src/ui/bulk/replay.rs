@@ -8,7 +8,7 @@ use crate::ui::Ui;
 use crate::ui::auth::Visitor;
 use crate::ui::elements::address;
 use crate::ui::error_page::ErrorPage;
-use crate::ui::filters::{EventsWanted, NotListed, Wanted as _};
+use crate::ui::filters::{EventsQuery, ListFilter as _, NotListed};
 use crate::ui::forms::optional_note_of;
 use crate::ui::layout::{self, Tab};
 use crate::ui::query::{self, Form, Query, filled};
@@ -21,8 +21,8 @@ use tracing::info;
 const LABELS: Labels = Labels {
     verb: "Replay",
     things: ["delivery", "deliveries"],
-    path: EventsWanted::BULK_PATH,
-    list: EventsWanted::PATH,
+    path: EventsQuery::BULK_PATH,
+    list: EventsQuery::PATH,
     notes: &[
         "Each event is delivered to the destinations that subscribe to it now, even if they did not at the time.",
         "Running, pending, cancelled and superseded executions are skipped.",
@@ -34,7 +34,7 @@ const LABELS: Labels = Labels {
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct PlanQuery {
     #[serde(flatten)]
-    wanted: EventsWanted,
+    wanted: EventsQuery,
     #[serde(default, deserialize_with = "filled")]
     destination: Option<String>,
     cursor: Option<String>,
@@ -44,7 +44,7 @@ pub(in crate::ui) struct PlanQuery {
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct ReplayForm {
     #[serde(flatten)]
-    wanted: EventsWanted,
+    wanted: EventsQuery,
     #[serde(default, deserialize_with = "filled")]
     destination: Option<String>,
     cursor: Option<String>,
@@ -106,7 +106,7 @@ fn choice(ui: &Ui, pairs: &[(&'static str, Option<&str>)], only: Option<&str>) -
 
 async fn totals(
     ui: &Ui,
-    wanted: &mut EventsWanted,
+    wanted: &mut EventsQuery,
     only: Option<&str>,
     cursor: Option<Cursor>,
     entry: Option<(Option<&str>, &Visitor)>,

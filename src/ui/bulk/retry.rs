@@ -6,7 +6,7 @@ use crate::store::{Cursor, ExecutionFilter};
 use crate::ui::Ui;
 use crate::ui::auth::Visitor;
 use crate::ui::error_page::ErrorPage;
-use crate::ui::filters::{ExecutionsWanted, NotListed, Wanted as _};
+use crate::ui::filters::{ExecutionsQuery, ListFilter as _, NotListed};
 use crate::ui::forms::optional_note_of;
 use crate::ui::layout::{self, Tab};
 use crate::ui::query::{self, Form, Query};
@@ -19,8 +19,8 @@ use tracing::info;
 const LABELS: Labels = Labels {
     verb: "Retry",
     things: ["execution", "executions"],
-    path: ExecutionsWanted::BULK_PATH,
-    list: ExecutionsWanted::PATH,
+    path: ExecutionsQuery::BULK_PATH,
+    list: ExecutionsQuery::PATH,
     notes: &[
         "New events have priority.",
         "Earlier deliveries are updated and never written twice.",
@@ -32,7 +32,7 @@ const LABELS: Labels = Labels {
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct PlanQuery {
     #[serde(flatten)]
-    wanted: ExecutionsWanted,
+    wanted: ExecutionsQuery,
     cursor: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub(in crate::ui) struct PlanQuery {
 #[derive(Debug, Deserialize)]
 pub(in crate::ui) struct RetryForm {
     #[serde(flatten)]
-    wanted: ExecutionsWanted,
+    wanted: ExecutionsQuery,
     cursor: Option<String>,
     #[serde(default)]
     note: String,
@@ -82,7 +82,7 @@ pub(in crate::ui) async fn retry(
 /// Covers the selected executions; without a state in the filter, the failed ones.
 async fn totals(
     ui: &Ui,
-    wanted: &mut ExecutionsWanted,
+    wanted: &mut ExecutionsQuery,
     cursor: Option<Cursor>,
     entry: Option<(Option<&str>, &Visitor)>,
 ) -> Result<Totals, NotListed> {

@@ -2,7 +2,7 @@
 
 use super::fields::{select_field, text_field, time_field};
 use super::{
-    NotListed, Pairs, Wanted, clear, detail, error_message, instant, states, status, types, written,
+    ListFilter, NotListed, Pairs, clear, detail, error_message, instant, states, status, types, written,
 };
 use crate::store::{Cursor, EventFilter, EventRow, Page, Window};
 use crate::ui::elements::address;
@@ -16,7 +16,7 @@ use serde_json::Value;
 /// The filter of events in a query string.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(in crate::ui) struct EventsWanted {
+pub(in crate::ui) struct EventsQuery {
     #[serde(rename = "type", deserialize_with = "filled")]
     pub event_type: Option<String>,
     #[serde(alias = "object_id", deserialize_with = "filled")]
@@ -35,7 +35,7 @@ pub(in crate::ui) struct EventsWanted {
     pub received_before: Option<String>,
 }
 
-impl Wanted for EventsWanted {
+impl ListFilter for EventsQuery {
     type Row = EventRow;
 
     const PATH: &'static str = "/events";
@@ -99,7 +99,7 @@ impl Wanted for EventsWanted {
     }
 }
 
-impl EventsWanted {
+impl EventsQuery {
     /// The filter for the audit.
     pub fn detail(&self) -> Value {
         detail(&self.pairs())

@@ -2,7 +2,7 @@
 
 use super::fields::{select_field, text_field, time_field};
 use super::{
-    NotListed, Pairs, Wanted, clear, detail, error_message, event_key, instant, states, status, types,
+    ListFilter, NotListed, Pairs, clear, detail, error_message, event_key, instant, states, status, types,
     written,
 };
 use crate::domain::execution::{Change, Status};
@@ -18,7 +18,7 @@ use serde_json::Value;
 /// The filter of executions in a query string.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(in crate::ui) struct ExecutionsWanted {
+pub(in crate::ui) struct ExecutionsQuery {
     #[serde(deserialize_with = "filled")]
     pub status: Option<String>,
     #[serde(rename = "type", deserialize_with = "filled")]
@@ -39,7 +39,7 @@ pub(in crate::ui) struct ExecutionsWanted {
     pub created_before: Option<String>,
 }
 
-impl Wanted for ExecutionsWanted {
+impl ListFilter for ExecutionsQuery {
     type Row = ExecutionRow;
 
     const PATH: &'static str = "/executions";
@@ -117,7 +117,7 @@ impl Wanted for ExecutionsWanted {
     }
 }
 
-impl ExecutionsWanted {
+impl ExecutionsQuery {
     /// The filter for the audit.
     pub fn detail(&self) -> Value {
         detail(&self.pairs())

@@ -8,8 +8,8 @@ mod events;
 mod executions;
 mod fields;
 
-pub(super) use events::EventsWanted;
-pub(super) use executions::ExecutionsWanted;
+pub(super) use events::EventsQuery;
+pub(super) use executions::ExecutionsQuery;
 
 use super::Ui;
 use super::elements::{in_parts, time};
@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 pub(super) type Pairs<'a> = Vec<(&'static str, Option<&'a str>)>;
 
 /// A filter of a list, and how the list is shown.
-pub(super) trait Wanted: Clone + Send + Sync + DeserializeOwned {
+pub(super) trait ListFilter: Clone + Send + Sync + DeserializeOwned {
     /// The type of a row.
     type Row: Send;
 

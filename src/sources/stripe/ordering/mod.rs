@@ -77,7 +77,7 @@ impl EventState {
     }
 
     /// What decides if nothing else does.
-    fn standing(&self) -> (Rank, &str) {
+    fn rank(&self) -> (Rank, &str) {
         (self.rank, &self.event_id)
     }
 }
@@ -93,7 +93,7 @@ pub fn newest(states: &[EventState]) -> Option<usize> {
         .enumerate()
         .filter(|(_, state)| state.second.is_none() || state.second == last_second)
         .collect();
-    candidates.sort_by(|(_, one), (_, other)| other.standing().cmp(&one.standing()));
+    candidates.sort_by(|(_, one), (_, other)| other.rank().cmp(&one.rank()));
     candidates.truncate(CHAIN_STATES_MAX);
 
     let direct: Vec<Vec<usize>> = candidates
@@ -116,7 +116,7 @@ pub fn is_newer(candidate: &EventState, applied: &EventState) -> bool {
         (Some(one), Some(other)) if one != other => one > other,
         _ if candidate.follows(applied) => true,
         _ if applied.follows(candidate) => false,
-        _ => candidate.standing() > applied.standing(),
+        _ => candidate.rank() > applied.rank(),
     }
 }
 
