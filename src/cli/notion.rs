@@ -61,7 +61,7 @@ struct InitArgs {
 struct Done<'a> {
     database_id: &'a str,
     title: &'a str,
-    url: &'a str,
+    url: Option<&'a str>,
     page: &'a WorkspaceItem,
     setting: &'a str,
     /// The file that the setting was written to.
@@ -108,7 +108,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         workspace.make_database(&context, &page.id, &args.title).await.map_err(|failure| error(&failure))?;
     let id = made.id.replace('-', "");
     let name = instance.setting("DATABASE_ID");
-    eprintln!("Created the database {:?}: {}", args.title, made.url);
+    eprintln!("Created the database {:?}: {}", args.title, made.url.as_deref().unwrap_or(&made.id));
     let is_wanted = args.yes
         || (prompt::is_interactive() && prompt::agrees(&format!("Write {name} to .env?"), false).await?);
     if is_wanted {
@@ -123,7 +123,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         let done = Done {
             database_id: &id,
             title: &made.title,
-            url: &made.url,
+            url: made.url.as_deref(),
             page: &page,
             setting: &setting,
             written_to,
@@ -180,7 +180,11 @@ async fn chosen_page(
     shared.pages.truncate(PAGES_SHOWN_MAX);
     eprintln!("Pages under which a database can be created:");
     for (number, page) in (1..).zip(&shared.pages) {
-        eprintln!("  {number:>2}  {}  {}", shown_title(page), prompt::plain(&page.url));
+        eprintln!(
+            "  {number:>2}  {}  {}",
+            shown_title(page),
+            prompt::plain(page.url.as_deref().unwrap_or(&page.id))
+        );
     }
     if more > 0 {
         eprintln!("  … and {more} more; use --page <link> for one of them");

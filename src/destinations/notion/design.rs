@@ -61,7 +61,7 @@ fn samples(field: Field) -> Vec<FieldValue<'static>> {
     if let Values::Options(words) = field.row().values {
         return words.iter().map(|(word, _)| FieldValue::Text((*word).into())).collect();
     }
-    let mut event = example(Some(DateTime::UNIX_EPOCH));
+    let mut event = example(DateTime::UNIX_EPOCH);
     let mut samples = Vec::new();
     for livemode in [true, false] {
         event.livemode = Some(livemode);

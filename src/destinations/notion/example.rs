@@ -10,7 +10,7 @@ const EVENT: &str = "evt_eventbridge_write_test";
 const OBJECT: &str = "in_eventbridge_write_test";
 
 /// A paid invoice of no customer, at this time.
-pub(super) fn example(at: Option<DateTime<Utc>>) -> EventSummary {
+pub(super) fn example(at: DateTime<Utc>) -> EventSummary {
     let text = |text: &str| Some(text.to_owned());
     let link = || text("https://example.com/write-test");
     let currency = "eur".parse().ok();
@@ -24,8 +24,8 @@ pub(super) fn example(at: Option<DateTime<Utc>>) -> EventSummary {
         status: EventStatus::Success,
         outcome: EventOutcome::Paid,
         reason: None,
-        occurred_at: at,
-        received_at: at.unwrap_or_default(),
+        occurred_at: Some(at),
+        received_at: at,
         livemode: Some(false),
         account: text("acct_eventbridge_write_test"),
         object: ObjectSummary {

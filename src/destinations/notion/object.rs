@@ -74,6 +74,7 @@ mod tests {
     use crate::destinations::notion::schema::Schema;
     use crate::domain::money::Money;
     use crate::domain::summary::{EventStatus, ObjectSummary, Person};
+    use chrono::DateTime;
 
     /// A data source of these columns, each with its name as its id.
     fn bindings(columns: &[(&str, &str)]) -> Bindings {
@@ -106,7 +107,8 @@ mod tests {
             status: EventStatus::Pending,
             livemode,
             object,
-            ..example(None)
+            occurred_at: None,
+            ..example(DateTime::UNIX_EPOCH)
         }
     }
 

@@ -43,8 +43,8 @@ pub struct WorkspaceItem {
     pub id: String,
     /// Its title; empty if it has none.
     pub title: String,
-    /// The link to it.
-    pub url: String,
+    /// The link to it, if Notion names one.
+    pub url: Option<String>,
 }
 
 /// A table that the token can see.
@@ -263,5 +263,5 @@ fn database_of(source: &Value) -> Option<WorkspaceDatabase> {
 
 fn item(thing: &Value, title: String) -> Option<WorkspaceItem> {
     let text = |name: &str| thing.get(name).and_then(Value::as_str).map(str::to_owned);
-    Some(WorkspaceItem { id: text("id")?, title, url: text("url").unwrap_or_default() })
+    Some(WorkspaceItem { id: text("id")?, title, url: text("url") })
 }

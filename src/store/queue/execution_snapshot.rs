@@ -3,7 +3,7 @@
 use super::Queue;
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
-use crate::domain::execution::{ExecutionId, Mode, Status, UnknownStatus};
+use crate::domain::execution::{ExecutionId, Mode, Status, UnknownMode, UnknownStatus};
 use crate::store::db::{StoreError, of_milliseconds};
 use crate::store::events::stored_event;
 use std::time::Duration;
@@ -52,15 +52,14 @@ impl Queue {
         .fetch_optional(&self.reading)
         .await?;
         row.map(|row| {
-            let status = row
-                .status
-                .parse()
-                .map_err(|error: UnknownStatus| StoreError::Unexpected(error.to_string()))?;
+            let unknown = |error: &dyn std::error::Error| StoreError::Unexpected(error.to_string());
+            let status = row.status.parse().map_err(|error: UnknownStatus| unknown(&error))?;
+            let mode = row.mode.parse().map_err(|error: UnknownMode| unknown(&error))?;
             Ok(ExecutionSnapshot {
                 id: ExecutionId(row.id),
                 status,
                 destination: row.destination,
-                mode: row.mode.parse().unwrap_or_default(),
+                mode,
                 lane: row.lane,
                 remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
                 in_doubt: row.in_doubt_ms.map(of_milliseconds),
