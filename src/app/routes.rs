@@ -1,5 +1,6 @@
 //! The routes of each role, and their middleware.
 
+use super::openapi::openapi;
 use crate::api::{self, Api};
 use crate::auth;
 use crate::config::Access;
@@ -13,19 +14,8 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use std::sync::Arc;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
-
-/// The description of the API: the routes that every command has.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut description = api::Description::openapi();
-    description.merge(ingest::routes().into_openapi());
-    description.merge(api::protected().into_openapi());
-    description.merge(api::open().into_openapi());
-    description.merge(api::metrics().into_openapi());
-    description
-}
 
 /// What the router is made of.
 pub(super) struct Routes {

@@ -4,6 +4,7 @@ mod person;
 
 use super::delivery_context::CommandDeliveryContext;
 use super::{command_context, environment, prompt};
+use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
 use crate::domain::audit::Action;
@@ -88,7 +89,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     let mut reader = Reader::new(&vars);
     // Only removing pages needs the destinations.
     let instances = if args.pages {
-        let configured = config::instances(&mut reader);
+        let configured = config::instances(&mut reader, DEFAULT_KINDS);
         destinations::configure(&mut reader, &configured, sources.types())
     } else {
         Vec::new()

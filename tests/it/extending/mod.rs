@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use eventbridge::app::DEFAULT_KINDS;
 use eventbridge::config::{Reader, Vars};
 use eventbridge::destinations::{self, Kind};
 use eventbridge::domain::subscription::TypeVocabulary;
@@ -122,7 +123,7 @@ fn invalid_settings_are_reported_at_startup() {
     ] {
         let vars: Vars = [("DESTINATIONS", "relay"), ("RELAY_URL", url)].into_iter().collect();
         let mut reader = Reader::new(&vars);
-        let names = eventbridge::config::instances(&mut reader);
+        let names = eventbridge::config::instances(&mut reader, DEFAULT_KINDS);
         let instances = destinations::configure_kinds(KINDS, &mut reader, &names, &TypeVocabulary::default());
         let problems = reader.finish(instances).map(|found| found.len()).unwrap_err().problems;
         assert!(
