@@ -47,8 +47,8 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     (status, axum::response::AppendHeaders(headers)).into_response()
 }
 
-/// A receiver with these first responses, and a service that posts to it.
-async fn start(answers: &[Answer]) -> (Service, Received) {
+/// Starts a receiver with these first responses. Returns its address and what it receives.
+async fn start_receiver(answers: &[Answer]) -> (String, Received) {
     let state = Receiver::default();
     state.answers.lock().unwrap().extend(answers);
     let received = state.received.clone();
@@ -56,6 +56,12 @@ async fn start(answers: &[Answer]) -> (Service, Received) {
     let url = format!("http://{}/events", listener.local_addr().unwrap());
     let router = Router::new().route("/events", post(receive)).with_state(state);
     tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, received)
+}
+
+/// A receiver with these first responses, and a service that posts to it.
+async fn start(answers: &[Answer]) -> (Service, Received) {
+    let (url, received) = start_receiver(answers).await;
     let builder: ServiceBuilder = Service::builder().kinds(KINDS);
     (builder.set("DESTINATIONS", "relay").set("RELAY_URL", &url).start().await, received)
 }
