@@ -81,7 +81,7 @@ impl Service {
         let ingest = shared.ingest(&instances, &tasks, &limiter);
         let ui = shared.ui(playground, &tasks);
         let api = shared.api(role.delivers() && !instances.is_empty());
-        let middleware = shared.around();
+        let middleware = shared.middleware();
         if role.delivers() {
             tasks.start_listener(&shared);
             tasks.start_indexer(&shared);
