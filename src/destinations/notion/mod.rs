@@ -70,7 +70,8 @@ pub const KIND: Kind = Kind {
 };
 
 /// How long after the claim a delivery may create a page or write a state over another. After a crash the
-/// claim is the only trace of a write, so the settle time is Notion's own deadline plus this.
+/// claim is the only trace of a write, so the settle time is Notion's own deadline plus this, plus the 5 s
+/// for which a call may wait for a slot.
 const WRITE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fills one Notion data source.
