@@ -286,7 +286,8 @@ comment on index eventbridge.past_pauses_by_destination is
 
 create table eventbridge.remote_objects (
     lane          text primary key,
-    remote_id     text not null,
+    -- Null if the destination has no ids for entries.
+    remote_id     text,
     remote_url    text,
     remote_place  text,
     -- The execution whose state is shown.

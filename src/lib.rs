@@ -1,6 +1,6 @@
 //! Receives Stripe webhooks, commits them to Postgres and delivers each one to Notion.
 //!
-//! The modules are listed in the order in which data flows through them; `ARCHITECTURE.md` has the map.
+//! The modules are listed by layer; `ARCHITECTURE.md` describes each of them.
 
 pub mod domain;
 

@@ -172,7 +172,8 @@ struct Idle;
 #[async_trait]
 impl Destination for Idle {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let remote = Remote { id: delivery.summary.event_id.clone(), url: None, place: None };
+        let id = delivery.summary.event_id.clone();
+        let remote = Some(Remote { id, url: None, place: None });
         Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// What more than one part of the service needs.
 pub(super) struct Shared {
     pub(super) store: Store,
-    /// The same database, for work that can wait.
+    /// The same database, for monitoring tasks: no person's slow filter delays them.
     pub(super) unhurried: Store,
     pub(super) notifier: Notifier,
     pub(super) metrics: Metrics,

@@ -49,8 +49,8 @@ impl Failure {
 pub enum Outcome {
     /// Delivered now, or found to have been delivered earlier.
     Delivered {
-        /// The entry.
-        remote: Remote,
+        /// The entry, if the destination has ids for entries.
+        remote: Option<Remote>,
         /// The HTTP status of the decisive response.
         status: Option<u16>,
         /// The destination's id of the decisive request.

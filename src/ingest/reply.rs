@@ -9,11 +9,11 @@ pub enum Stored {
     Duplicate,
 }
 
-/// Why it is unknown whether an event is stored.
+/// Why an event was not confirmed as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// The queue is full.
-    #[error("the ingest queue is full")]
+    /// The queue, or the memory for bodies, is full.
+    #[error("the queue or the memory for bodies is full")]
     Full,
     /// The database is unavailable or too slow.
     #[error("the database is not available")]

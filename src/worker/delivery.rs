@@ -121,7 +121,7 @@ impl Deliverer {
         let subject = Subject {
             summary: &summary,
             body: &newest.event.payload,
-            remote: shown.as_ref().map(|shown| &shown.remote),
+            remote: shown.as_ref().and_then(|shown| shown.remote.as_ref()),
             object: Some(Object {
                 written: shown.as_ref().and_then(|shown| shown.written.as_ref()),
                 is_asked_for,

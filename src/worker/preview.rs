@@ -106,7 +106,7 @@ impl Previewer {
                     is_asked_for: write.is_asked_for,
                     others: &others,
                 };
-                let remote = shown.map(|shown| &shown.remote);
+                let remote = shown.and_then(|shown| shown.remote.as_ref());
                 let content = (&write.summary, &write.newest.event.payload);
                 let preview = self.ask(snapshot, content, remote, Some(object)).await?;
                 Ok(of(snapshot, write.newest.execution, &write.newest.event, preview))

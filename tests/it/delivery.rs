@@ -630,7 +630,8 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
 
     let completed = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None, place: None };
-        let outcome = Outcome::Delivered { remote, status: Some(200), request_id: None, written: None };
+        let outcome =
+            Outcome::Delivered { remote: Some(remote), status: Some(200), request_id: None, written: None };
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
     assert!(store.queue.complete(&[completed(&stale)]).await.unwrap().is_empty());

@@ -5,7 +5,7 @@ use crate::harness::{Answer, Service, rows, within};
 use async_trait::async_trait;
 use eventbridge::config::{InstanceName, Reader};
 use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Kind, Probe};
-use eventbridge::domain::delivery::{Outcome, Remote};
+use eventbridge::domain::delivery::Outcome;
 use eventbridge::domain::preview::Preview;
 use std::future::pending;
 use std::sync::Arc;
@@ -36,8 +36,7 @@ impl Destination for Faulty {
             _ => false,
         };
         assert!(!breaks, "a fault about {}", delivery.summary.event_id);
-        let remote = Remote { id: delivery.summary.event_id.clone(), url: None, place: None };
-        Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
+        Outcome::Delivered { remote: None, status: Some(200), request_id: None, written: None }
     }
 
     async fn preview(&self, _: Delivery<'_>) -> Result<Preview, Outcome> {

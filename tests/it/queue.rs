@@ -258,7 +258,8 @@ fn skipped() -> Outcome {
 }
 
 fn delivered(remote: Remote) -> Outcome {
-    Outcome::Delivered { remote, status: Some(200), request_id: Some("req\0uest".into()), written: None }
+    let request_id = Some("req\0uest".into());
+    Outcome::Delivered { remote: Some(remote), status: Some(200), request_id, written: None }
 }
 
 #[tokio::test]
@@ -270,7 +271,7 @@ async fn a_lanes_completion_is_recorded_without_nul_characters() {
         Remote { id: "pa\0ge".into(), url: Some("https://no\0tion".into()), place: Some("so\0urce".into()) };
     let object = RemoteObject {
         execution: head.id,
-        remote: remote.clone(),
+        remote: Some(remote.clone()),
         written: Some(json!({"na\0me": ["te\0xt"]})),
     };
     let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
@@ -281,7 +282,7 @@ async fn a_lanes_completion_is_recorded_without_nul_characters() {
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!(
         shown.remote,
-        Remote { id: "page".into(), url: Some("https://notion".into()), place: Some("source".into()) }
+        Some(Remote { id: "page".into(), url: Some("https://notion".into()), place: Some("source".into()) })
     );
     assert_eq!(shown.written, Some(json!({"name": ["text"]})));
 }
@@ -303,7 +304,7 @@ async fn an_execution_cancelled_or_erased_during_its_write_leaves_no_copy() {
         };
         let remote = Remote { id: "page".into(), url: None, place: None };
         let object =
-            RemoteObject { execution: newest, remote: remote.clone(), written: Some(json!({"a": 1})) };
+            RemoteObject { execution: newest, remote: Some(remote.clone()), written: Some(json!({"a": 1})) };
         let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
         let fate = Fate::Shown { object, superseded: vec![head.id] };
         let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };
@@ -452,7 +453,8 @@ async fn erased_data_leaves_no_copy_even_after_another_write() {
     let in_doubt = rows::executions().in_doubt();
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land");
     let remote = Remote { id: "page".into(), url: None, place: None };
-    let object = RemoteObject { execution: newest, remote: remote.clone(), written: Some(json!({"a": 1})) };
+    let object =
+        RemoteObject { execution: newest, remote: Some(remote.clone()), written: Some(json!({"a": 1})) };
     let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
     let fate = Fate::Shown { object, superseded: vec![head.id] };
     let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };

@@ -85,7 +85,7 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
         (effect, refusal.committed_page.clone())
     {
         return Outcome::Delivered {
-            remote: Remote { url: Some(page_url(&page)), id: page, place: None },
+            remote: Some(Remote { url: Some(page_url(&page)), id: page, place: None }),
             status: Some(refusal.status),
             request_id: refusal.request_id,
             written: None,
@@ -273,7 +273,7 @@ mod tests {
     fn a_committed_page_counts_as_delivered() {
         let refusal = Refusal { status: 503, committed_page: Some("ab-cd".into()), ..Refusal::default() };
         match outcome(Effect::Create, CallError::Refused(Box::new(refusal))) {
-            Outcome::Delivered { remote, .. } => {
+            Outcome::Delivered { remote: Some(remote), .. } => {
                 assert_eq!(
                     (remote.id.as_str(), remote.url.as_deref()),
                     ("ab-cd", Some("https://www.notion.so/abcd"))

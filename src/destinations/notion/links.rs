@@ -11,6 +11,16 @@ pub(super) fn page_url(id: &str) -> String {
     format!("https://www.notion.so/{}", id.replace('-', ""))
 }
 
+/// The same link without the page's title, which Notion puts before the id and which can name a person.
+pub(super) fn without_title(link: String) -> String {
+    let start = link.rfind('/').map_or(0, |slash| slash + 1);
+    let is_id = |id: &str| id.len() == PAGE_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match link.get(start..).and_then(|last| last.rsplit_once('-')) {
+        Some((_title, id)) if is_id(id) => format!("{}{id}", &link[..start]),
+        _ => link,
+    }
+}
+
 /// The ids of the pages that a text names, each with dashes and without: 32 hexadecimal digits at the end
 /// of a part of a link, where the page's title may precede them.
 pub(super) fn page_ids(text: &str) -> Vec<String> {
@@ -39,7 +49,20 @@ fn with_dashes(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::page_ids;
+    use super::{page_ids, without_title};
+
+    #[test]
+    fn a_stored_link_contains_no_title() {
+        let id = "0123456789abcdef0123456789abcdef";
+        for (link, stored) in [
+            (format!("https://www.notion.so/jane-example-com-{id}"), format!("https://www.notion.so/{id}")),
+            (format!("https://www.notion.so/acme/Märchen-{id}"), format!("https://www.notion.so/acme/{id}")),
+            (format!("http://localhost:8001/p/{id}"), format!("http://localhost:8001/p/{id}")),
+            ("https://www.notion.so/no-page".to_owned(), "https://www.notion.so/no-page".to_owned()),
+        ] {
+            assert_eq!(without_title(link), stored);
+        }
+    }
 
     #[test]
     fn an_id_is_found_in_every_form_of_a_link() {

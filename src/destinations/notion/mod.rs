@@ -70,7 +70,8 @@ pub const KIND: Kind = Kind {
 };
 
 /// How long after the claim a delivery may create a page or write a state over another. After a crash the
-/// claim is the only trace of a write, so the settle time is Notion's own deadline plus this.
+/// claim is the only trace of a write, so the settle time is Notion's own deadline plus this, plus the 5 s
+/// for which a call may wait for a slot.
 const WRITE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fills one Notion data source.
@@ -121,7 +122,7 @@ impl Notion {
 
     /// The outcome, with the place of what was delivered if Notion's answer lacks it.
     fn in_place(&self, mode: Mode, mut outcome: Outcome) -> Outcome {
-        if let Outcome::Delivered { remote, .. } = &mut outcome
+        if let Outcome::Delivered { remote: Some(remote), .. } = &mut outcome
             && remote.place.is_none()
         {
             remote.place = self.table(mode).known().map(|table| table.data_source.clone());
@@ -391,10 +392,10 @@ fn in_doubt(wait: Duration) -> Outcome {
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {
     let Answer { value: page, status, request_id } = answer;
-    Outcome::Delivered { remote: remote(page), status: Some(status), request_id, written: None }
+    Outcome::Delivered { remote: Some(remote(page)), status: Some(status), request_id, written: None }
 }
 
 fn remote(page: PageRef) -> Remote {
     let place = page.parent.and_then(|parent| parent.data_source_id);
-    Remote { id: page.id, url: page.url, place }
+    Remote { id: page.id, url: page.url.map(links::without_title), place }
 }

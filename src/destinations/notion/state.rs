@@ -71,7 +71,7 @@ impl Attempt<'_> {
             // It already shows this state.
             Ok(None) => {
                 let unchanged =
-                    Outcome::Delivered { remote: page, status: None, request_id: None, written: None };
+                    Outcome::Delivered { remote: Some(page), status: None, request_id: None, written: None };
                 Ok(showing(unchanged, self.properties(&table)))
             }
             Err(Outcome::Gone(failure)) => {

@@ -111,7 +111,7 @@ impl Erasure {
             r#"
             select destination, remote_id as "id!", min(remote_url) as url
               from eventbridge.executions
-             where event_key = any ($1) and remote_id <> ''
+             where event_key = any ($1) and remote_id is not null
              group by destination, remote_id
              order by destination, remote_id
             "#,
@@ -159,13 +159,10 @@ impl Erasure {
                    set status = case executions.status when 'pending' then 'cancelled' else executions.status end,
                        reason = case when doomed_executions.status = 'pending' or doomed_executions.reason is not null
                                      then 'the data of its customer was removed' end,
-                       -- A page's link can bear its title before its id.
-                       remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1'),
                        finished_at = coalesce(executions.finished_at, now())
                   from doomed_executions
                  where not $2 and executions.id = doomed_executions.id
-                   and (doomed_executions.status = 'pending' or doomed_executions.reason is not null
-                        or remote_url is not null)
+                   and (doomed_executions.status = 'pending' or doomed_executions.reason is not null)
             ), found_by as (
                 select event_key, unnest(terms) as term
                   from eventbridge.event_facts

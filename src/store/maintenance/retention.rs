@@ -142,14 +142,11 @@ impl Retention {
                    set payload = '', payload_removed_at = now(), payload_removed_by = 'retention'
                  where not $5 and not $6 and id = any (array (select id from doomed))
             ), silenced as (
-                -- The messages could quote it, and so can a page's link, which bears its title before its
-                -- id. What messages have in common stays with their group.
+                -- The messages could quote it. What messages have in common stays with their group.
                 update eventbridge.executions
-                   set reason = case when status in ('failed', 'skipped') and reason is not null
-                                     then 'its reason was removed with its payload' else reason end,
-                       remote_url = regexp_replace(remote_url, '[^/]*-([0-9a-f]{32})$', '\1')
+                   set reason = 'its reason was removed with its payload'
                  where not $5 and not $6 and id = any (array (select id from doomed_executions))
-                   and (status in ('failed', 'skipped') and reason is not null or remote_url ~ '-[0-9a-f]{32}$')
+                   and status in ('failed', 'skipped') and reason is not null
             ), unquoted as (
                 update eventbridge.attempts
                    set message = null

@@ -69,7 +69,7 @@ impl EndedAttempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
     /// Delivered.
-    Success(Remote),
+    Success(Option<Remote>),
     /// Failed for good.
     Failed,
     /// Declined by the destination.
@@ -128,7 +128,7 @@ impl Queue {
             batch.iter().map(|completed| value(completed).map(without_nul)).collect()
         };
         let remote = |completed: &CompletedExecution| match &completed.conclusion {
-            Conclusion::Success(Remote { id, url, place }) => Some(Remote {
+            Conclusion::Success(Some(Remote { id, url, place })) => Some(Remote {
                 id: without_nul(id),
                 url: url.as_deref().map(without_nul),
                 place: place.as_deref().map(without_nul),

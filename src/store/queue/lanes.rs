@@ -37,8 +37,8 @@ pub struct LaneState {
 pub struct RemoteObject {
     /// The execution that wrote it.
     pub execution: ExecutionId,
-    /// The object's page.
-    pub remote: Remote,
+    /// The object's entry, if the destination has ids for entries.
+    pub remote: Option<Remote>,
     /// What was last written to it.
     pub written: Option<Value>,
 }
@@ -82,7 +82,9 @@ impl CompletedLane {
     pub fn without_texts(&self) -> Self {
         let mut bare = Self { head: self.head.without_texts(), ..self.clone() };
         if let Fate::Shown { object, .. } = &mut bare.fate {
-            object.remote.url = None;
+            if let Some(remote) = &mut object.remote {
+                remote.url = None;
+            }
             object.written = None;
         }
         bare
@@ -181,7 +183,7 @@ impl Queue {
         .await?;
         Ok(row.map(|row| RemoteObject {
             execution: ExecutionId(row.execution_id),
-            remote: Remote { id: row.remote_id, url: row.remote_url, place: row.remote_place },
+            remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
             written: row.written,
         }))
     }
@@ -221,6 +223,7 @@ impl Queue {
             Fate::ShownBefore { superseded } => (None, superseded.as_slice()),
             Fate::Refused => return self.refuse_in_lane(head, *newest).await,
         };
+        let remote = shown.and_then(|shown| shown.remote.as_ref());
         let Fence(fence) = head.fence;
         let superseded: Vec<i64> = superseded.iter().map(|id| id.0).collect();
         let released = sqlx::query_scalar!(
@@ -289,13 +292,13 @@ impl Queue {
             shown.is_some(),
             head.response_code.map(i32::from),
             whole_milliseconds(head.duration),
-            shown.map(|shown| without_nul(&shown.remote.id)),
-            shown.and_then(|shown| shown.remote.url.as_deref()).map(without_nul),
+            remote.map(|remote| without_nul(&remote.id)),
+            remote.and_then(|remote| remote.url.as_deref()).map(without_nul),
             lane,
             shown.and_then(|shown| shown.written.as_ref()).map(value_without_nul),
             milliseconds(head.duration),
             head.request_id.as_deref().map(without_nul),
-            shown.and_then(|shown| shown.remote.place.as_deref()).map(without_nul),
+            remote.and_then(|remote| remote.place.as_deref()).map(without_nul),
             &Change::Deliver.allowed_from_words()
         )
         .fetch_one(&self.pool)

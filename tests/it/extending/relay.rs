@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use eventbridge::config::{InstanceName, Reader};
 use eventbridge::destinations::{Delivery, Destination, Kind};
-use eventbridge::domain::delivery::{Failure, Outcome, Remote};
+use eventbridge::domain::delivery::{Failure, Outcome};
 use eventbridge::http_client;
 use reqwest::{Client, Response, Url};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl Destination for Relay {
             return Outcome::Throttled { failure, wait: None };
         }
         match request.send().await {
-            Ok(response) => self.outcome(event_id, &response),
+            Ok(response) => self.outcome(&response),
             // The error is not quoted: it contains the address, which can be a secret.
             Err(_) => {
                 Outcome::Transient { failure: Failure::local("no_answer", "no answer came"), wait: None }
@@ -55,17 +55,14 @@ impl Destination for Relay {
 }
 
 impl Relay {
-    fn outcome(&self, event_id: &str, response: &Response) -> Outcome {
+    fn outcome(&self, response: &Response) -> Outcome {
         let (status, header) = (response.status(), response.headers().get("retry-after"));
         let code = Some(status.as_u16());
         let wait = header.and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         let failure =
             |class: &str| Failure { code, ..Failure::local(class, format!("it answered {status}")) };
         match status.as_u16() {
-            200..=299 => {
-                let remote = Remote { id: event_id.to_owned(), url: None, place: None };
-                Outcome::Delivered { remote, status: code, request_id: None, written: None }
-            }
+            200..=299 => Outcome::Delivered { remote: None, status: code, request_id: None, written: None },
             401 | 403 => {
                 let remedy = format!("correct {}: the receiver refuses us", self.setting);
                 Outcome::NeedsOperator(failure("unauthorized").with_remedy(remedy))

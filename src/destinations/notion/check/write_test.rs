@@ -9,7 +9,7 @@ use crate::destinations::notion::mapping::{self, Mapped};
 use crate::destinations::notion::schema::Bindings;
 use crate::destinations::notion::{Notion, object};
 use crate::domain::execution::Mode;
-use chrono::Utc;
+use chrono::DateTime;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -59,8 +59,8 @@ impl Notion {
 
     /// A page with every property, as an event would fill it.
     fn test_page(&self, bindings: &Bindings) -> Mapped {
-        // Notion's clock, if it answered with a time.
-        let event = example(self.client.clock().map_or_else(Utc::now, |(at, _)| at));
+        // Any time will do for an example, if Notion sent none.
+        let event = example(self.client.clock().map_or(DateTime::UNIX_EPOCH, |(at, _)| at));
         let zone = self.settings.timezone;
         match self.settings.mode {
             Mode::Event => mapping::properties(&event, zone, bindings),
