@@ -6,7 +6,7 @@ use axum::routing::MethodRouter;
 use maud::Markup;
 
 /// The parts of the dashboard that only `dev` has. It has no value.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Playground {}
 
 /// No pages.
