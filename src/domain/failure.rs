@@ -1,9 +1,10 @@
 //! Grouping of failures, and the remedies for the service's own error classes.
 //!
 //! A failure group is identified by a hash of destination, class and [`pattern`], which is the message
-//! without the parts that differ from event to event. The statement that makes an execution `failed`
-//! also writes its group, in a completion, in a lane and in a rescue alike. A new group gets a row; a
-//! known group costs no further write. A destination knows the remedies for its own classes.
+//! without the parts that differ from event to event. The SQL function `failure_group_key` computes the
+//! hash. The statement that makes an execution `failed` also writes its group, in a completion, in a lane
+//! and in a rescue alike. A new group gets a row; a known group costs no further write. A destination knows
+//! the remedies for its own classes.
 
 /// The length limit of a pattern, in characters.
 const PATTERN_CHARACTERS_MAX: usize = 300;

@@ -179,11 +179,8 @@ impl Queue {
                        finished_at = case when released.status = 'pending' then null else now() end,
                        reason = released.message,
                        error_class = released.error_class,
-                       -- The same key as in `Store::group_failures`.
                        failure_group = case when released.status = 'failed' then
-                           left(encode(sha256(convert_to(concat_ws(
-                               chr(10), destination, released.error_class, released.pattern),
-                               'UTF8')), 'hex'), 16) end,
+                           eventbridge.failure_group_key(destination, released.error_class, released.pattern) end,
                        response_code = released.response_code,
                        duration_ms = released.duration_ms,
                        remote_id = coalesce(released.remote_id, executions.remote_id),

@@ -323,9 +323,7 @@ impl Queue {
                 update eventbridge.executions
                    set status = 'failed', attempts = attempts + 1, reason = $4, error_class = $5,
                        response_code = $6, duration_ms = $7, crashes = 0, crashes_alone = 0,
-                       -- The same key as in `Store::group_failures`.
-                       failure_group = left(encode(sha256(convert_to(concat_ws(
-                           chr(10), destination, $5::text, $10::text), 'UTF8')), 'hex'), 16),
+                       failure_group = eventbridge.failure_group_key(destination, $5, $10),
                        started_at = coalesce(started_at, now()), finished_at = now()
                  where id = (select id from given_up) and status in ('pending', 'running')
                 returning id, failure_group, destination

@@ -87,10 +87,8 @@ impl Queue {
                        crashes_alone = crashes_alone + ran_alone::integer,
                        in_doubt_since = now(),
                        error_class = 'worker_lost',
-                       -- The same key as in `Store::group_failures`.
                        failure_group = case when given_up then
-                           left(encode(sha256(convert_to(concat_ws(
-                               chr(10), destination, 'worker_lost', $7::text), 'UTF8')), 'hex'), 16) end,
+                           eventbridge.failure_group_key(destination, 'worker_lost', $7) end,
                        reason = case when given_up
                                      then $6
                                      else 'its worker died or stalled; it is tried again, alone' end

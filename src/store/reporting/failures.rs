@@ -303,8 +303,7 @@ impl FailureGroups {
             r#"
             with grouped as (
                 update eventbridge.executions
-                   set failure_group = left(encode(sha256(convert_to(concat_ws(
-                           chr(10), destination, error_class, alike.pattern), 'UTF8')), 'hex'), 16)
+                   set failure_group = eventbridge.failure_group_key(destination, error_class, alike.pattern)
                   from unnest($1::bigint[], $2::text[]) as alike (id, pattern)
                  where executions.id = alike.id and status = 'failed' and failure_group is null
                    and executions.id = any ($1)
