@@ -319,6 +319,8 @@ create table eventbridge.failure_groups (
     error_class           text not null,
     -- The message without its ids, numbers, quoted texts and addresses.
     pattern               text not null,
+    -- What to do, from the newest failure that has a remedy.
+    remedy                text,
     created_at            timestamptz not null default now(),
     -- The failures up to this time are acknowledged, later ones are not.
     acknowledged_through  timestamptz,

@@ -2,7 +2,7 @@
 
 use super::{Fence, Queue, WorkerId};
 use crate::domain::execution::ExecutionId;
-use crate::domain::failure::pattern;
+use crate::domain::failure::{own_remedy, pattern};
 use crate::store::db::{StoreError, milliseconds};
 use std::time::Duration;
 
@@ -101,12 +101,14 @@ impl Queue {
                    and executions.id = any (array (select id from in_order))
                 returning executions.id, released.fence, started_at, failure_group, destination
             ), grouped as (
-                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                select distinct on (failure_group) failure_group, destination, 'worker_lost', $7
+                insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
+                select distinct on (failure_group) failure_group, destination, 'worker_lost', $7, $8
                   from rescued
                  where failure_group is not null
                  order by failure_group
-                on conflict do nothing
+                on conflict (key) do update
+                   set remedy = excluded.remedy
+                 where known.remedy is distinct from excluded.remedy and excluded.remedy is not null
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome, error_class, message)
@@ -124,7 +126,8 @@ impl Queue {
             &held,
             CRASHES_ALONE_MAX,
             GIVEN_UP,
-            pattern(GIVEN_UP)
+            pattern(GIVEN_UP),
+            own_remedy("worker_lost")
         )
         .fetch_all(&self.pool)
         .await?;

@@ -68,6 +68,8 @@ pub struct ExecutionRow {
     pub finished_at: Option<DateTime<Utc>>,
     /// When an operator last retried it, alone or in a bulk operation.
     pub retried_at: Option<DateTime<Utc>>,
+    /// If it failed: what to do, if that is known.
+    pub remedy: Option<String>,
     /// While it is pending: why its destination is paused, if it is.
     pub paused_reason: Option<String>,
     /// While it is pending: the execution that precedes it in its lane, if any.
@@ -124,6 +126,9 @@ macro_rules! select_executions {
             select executions.id, event_key, source, event_id, type as event_type, destination,
                    status, reason, attempts, crashes, error_class, response_code, duration_ms,
                    remote_id, remote_url, run_at, created_at, started_at, finished_at, retried_at,
+                   case when status = 'failed'
+                        then (select remedy from eventbridge.failure_groups where key = failure_group)
+                    end as remedy,
                    case when status = 'pending' and paused_since is not null then paused_reason end as paused_reason,
                    case when status = 'pending' and lane is not null
                         then coalesce(
