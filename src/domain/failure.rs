@@ -52,6 +52,9 @@ pub fn own_remedy(error_class: &str) -> Option<&'static str> {
         "panic" => Some(
             "The delivery failed because of a bug in this program; the log has the details. Upgrade to a newer version, then retry.",
         ),
+        "delivery_timeout" => Some(
+            "The service cancelled the delivery because it took too long. Check whether the destination or the network is slow, then retry.",
+        ),
         "no_destination" => Some("Its destination is not among DESTINATIONS: configure it, then retry."),
         _ => None,
     }
