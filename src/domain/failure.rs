@@ -60,6 +60,14 @@ pub fn own_remedy(error_class: &str) -> Option<&'static str> {
     }
 }
 
+/// A message, followed by its remedy if there is one.
+pub fn with_remedy(message: &str, remedy: Option<&str>) -> String {
+    match remedy {
+        Some(remedy) => format!("{}. What to do: {remedy}", message.trim_end_matches('.')),
+        None => message.to_owned(),
+    }
+}
+
 /// The length of the quoted text at the start, quotes included. An apostrophe in a word is not a quote.
 fn quoted(text: &str, before: Option<char>) -> Option<usize> {
     let open = text.chars().next()?;

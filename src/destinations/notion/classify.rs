@@ -141,9 +141,7 @@ fn transient(failure: Failure, wait: Option<Duration>) -> Outcome {
 }
 
 fn needs_operator(refusal: Refusal, remedy: &str) -> Outcome {
-    let mut failure = failure(refusal);
-    failure.message = format!("{}; {remedy}", failure.message.trim_end_matches('.'));
-    Outcome::NeedsOperator(failure.with_remedy(remedy))
+    Outcome::NeedsOperator(failure(refusal).with_remedy(remedy))
 }
 
 fn failure(refusal: Refusal) -> Failure {
@@ -310,7 +308,7 @@ mod tests {
         match outcome(Effect::Create, CallError::Refused(Box::new(refusal))) {
             Outcome::NeedsOperator(Failure { remedy: Some(remedy), message, .. }) => {
                 assert!(remedy.contains("TEAM_B_API_KEY"), "{remedy}");
-                assert!(message.ends_with(&remedy), "{message}");
+                assert!(!message.contains(&remedy), "{message}");
             }
             other => panic!("{other:?}"),
         }

@@ -164,9 +164,7 @@ impl Destination for Notion {
             Outcome::NeedsOperator(failure)
                 if mode != self.settings.mode && failure.class == table::COLUMNS =>
             {
-                let remedy = failure.remedy.as_deref().map(|remedy| format!("; {remedy}"));
-                let message = failure.message + remedy.as_deref().unwrap_or_default();
-                Outcome::Permanent(Failure { message, ..failure })
+                Outcome::Permanent(failure)
             }
             other => other,
         }

@@ -7,6 +7,10 @@ use crate::config::InstanceName;
 /// For an execution that ends without a confirmed write.
 pub(super) const ATTEMPTS_USED_UP: &str = "No write was confirmed. Check in Notion whether the page exists, then retry: a page that is found is not written twice.";
 
+/// For an object whose page cannot be found among those of other objects with its id.
+pub(super) const TOO_MANY_PAGES: &str =
+    "Too many pages have the id of this object. Remove those that are not needed, then retry.";
+
 /// The remedy for failures of this class that end an execution, as a sentence. Nothing for a class that is
 /// not Notion's.
 pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {

@@ -155,7 +155,7 @@ fn the_present_state_is_shown_once_and_last() {
     assert_eq!(of(failed).last().map(String::as_str), Some("failed: three searches found nothing"));
 
     let mut waits = delivery(Status::Pending, vec![attempt(1, "transient")]);
-    waits.waiting = Some(Waiting::Paused("the token is refused".to_owned()));
+    waits.waiting = Some(Waiting::Paused { reason: "the token is refused".to_owned(), remedy: None });
     let mut other = chapter(vec![delivery(Status::Running, Vec::new())]);
     other.event = EventKey(4);
     other.created = Some(at(2000));
