@@ -304,8 +304,15 @@ comment on table eventbridge.remote_objects is
 
 -- Failures ----------------------------------------------------------------------------------------
 
+create function eventbridge.failure_group_key(destination text, error_class text, pattern text) returns text
+    language sql immutable parallel safe
+    return left(encode(sha256(convert_to(concat_ws(chr(10), destination, error_class, pattern), 'UTF8')), 'hex'), 16);
+
+comment on function eventbridge.failure_group_key is
+    'The key of a failure group. Each statement that puts an execution into a group computes it here.';
+
 create table eventbridge.failure_groups (
-    -- A hash of destination, class and pattern.
+    -- failure_group_key(destination, error_class, pattern).
     key                   text primary key,
     -- In the order in which the groups first appeared.
     id                    bigint generated always as identity,
@@ -313,6 +320,8 @@ create table eventbridge.failure_groups (
     error_class           text not null,
     -- The message without its ids, numbers, quoted texts and addresses.
     pattern               text not null,
+    -- What to do, from the newest failure that has a remedy.
+    remedy                text,
     created_at            timestamptz not null default now(),
     -- The failures up to this time are acknowledged, later ones are not.
     acknowledged_through  timestamptz,

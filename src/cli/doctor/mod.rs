@@ -168,9 +168,7 @@ async fn pause(store: &Store, name: &str, works: bool) -> Option<Finding> {
     let paused = store.destinations.paused(&[name.to_owned()]).await.ok()?.into_iter().next()?;
     let is_manual = paused.pause.is_manual();
     let Pause { reason, remedy, .. } = paused.pause;
-    // The remedy has a line of its own.
-    let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
-    let what = format!("it has been paused since {}: {reason}", at(paused.since));
+    let what = format!("it has been paused since {}: {}", at(paused.since), reason.trim_end_matches('.'));
     Some(if works && !is_manual {
         Finding::warning(
             format!("{what}. The checks find no problem any more"),

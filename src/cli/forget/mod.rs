@@ -206,7 +206,7 @@ async fn remove_pages(
         let remote = Remote { id: page.id.clone(), url: page.url.clone(), place: None };
         match instance.destination.remove(&remote, &context).await {
             Ok(()) => trashed.push(shown(page, None)),
-            Err(failure) => remaining.push(shown(page, Some(failure.message))),
+            Err(failure) => remaining.push(shown(page, Some(failure.to_string()))),
         }
     }
     (trashed, remaining)

@@ -12,7 +12,7 @@ mod wait;
 pub use line::{Line, Moment, What, Written};
 pub use wait::{PastPause, Wait};
 
-use super::destination_summary::{DestinationSummary, known_remedy, noun};
+use super::destination_summary::{DestinationSummary, noun};
 use super::event::EventKey;
 use super::execution::{ExecutionId, Status};
 use super::waiting::Waiting;
@@ -50,6 +50,8 @@ pub struct Delivery {
     pub status: Status,
     /// The reason of its state.
     pub reason: Option<String>,
+    /// If it failed: what to do, if that is known.
+    pub remedy: Option<String>,
     /// What it waits for, while it is pending.
     pub waiting: Option<Waiting>,
     /// When it finished.
@@ -101,7 +103,7 @@ pub struct ManualOperation {
 }
 
 /// Merges the stories of these events into one list of lines, in order of time. `now` is the time of the
-/// lines about the present. The destinations give the nouns of what they wrote, and the remedies.
+/// lines about the present. The destinations give the nouns of what they wrote.
 pub fn lines(chapters: &[Chapter], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
     let mut chapters: Vec<&Chapter> = chapters.iter().collect();
     chapters.sort_by_key(|chapter| (chapter.received_at, chapter.event));
@@ -209,18 +211,11 @@ impl Collector<'_> {
             status => {
                 let shown = delivery.attempts.last().and_then(|last| last.message.as_ref());
                 let reason = delivery.reason.clone().filter(|reason| Some(reason) != shown);
-                let what = What::Ended { status, reason, remedy: self.remedy(), written: self.written() };
+                let remedy = delivery.remedy.clone().filter(|_| status == Status::Failed);
+                let what = What::Ended { status, reason, remedy, written: self.written() };
                 self.push(delivery.finished_at.unwrap_or(self.now), what);
             }
         }
-    }
-
-    /// The remedy of a failed delivery, if it is known.
-    fn remedy(&self) -> Option<String> {
-        let delivery = self.delivery;
-        let class =
-            delivery.attempts.last().filter(|_| delivery.status == Status::Failed)?.class.as_deref()?;
-        known_remedy(self.destinations, &delivery.destination, class)
     }
 
     /// The entry that was written, if it has a link.

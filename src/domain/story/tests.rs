@@ -1,7 +1,7 @@
 //! Stories, line by line.
 
 use super::*;
-use crate::domain::destination_summary::{Noun, Remedies};
+use crate::domain::destination_summary::Noun;
 use crate::domain::execution::Mode;
 use crate::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 
@@ -28,6 +28,7 @@ fn delivery(status: Status, attempts: Vec<Attempt>) -> Delivery {
         created_at: at(1),
         status,
         reason: None,
+        remedy: None,
         waiting: None,
         finished_at: status.is_terminal().then(|| at(900)),
         remote_url: (status == Status::Success).then(|| "https://notion.so/p".to_owned()),
@@ -50,7 +51,6 @@ fn notion() -> DestinationSummary {
         per_minute: None,
         noun: Noun { one: "page", many: "pages" },
         remote_ids: |_text| Vec::new(),
-        remedies: Remedies::new(|class| (class == "unauthorized").then(|| "Set a new token.".to_owned())),
     }
 }
 
@@ -155,7 +155,7 @@ fn the_present_state_is_shown_once_and_last() {
     assert_eq!(of(failed).last().map(String::as_str), Some("failed: three searches found nothing"));
 
     let mut waits = delivery(Status::Pending, vec![attempt(1, "transient")]);
-    waits.waiting = Some(Waiting::Paused("the token is refused".to_owned()));
+    waits.waiting = Some(Waiting::Paused { reason: "the token is refused".to_owned(), remedy: None });
     let mut other = chapter(vec![delivery(Status::Running, Vec::new())]);
     other.event = EventKey(4);
     other.created = Some(at(2000));
@@ -212,9 +212,9 @@ fn the_events_of_an_object_are_merged_in_order_of_time() {
 
 #[test]
 fn a_failed_delivery_ends_with_its_remedy() {
-    let refused = Attempt { class: Some("unauthorized".to_owned()), ..attempt(10, "permanent") };
-    let mut failed = delivery(Status::Failed, vec![refused]);
+    let mut failed = delivery(Status::Failed, vec![attempt(10, "permanent")]);
     failed.reason = Some("it was refused.".to_owned());
+    failed.remedy = Some("Set a new token.".to_owned());
     let lines = of(failed);
     assert_eq!(
         lines.last().map(String::as_str),

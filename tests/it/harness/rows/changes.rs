@@ -157,6 +157,11 @@ pub fn acknowledge_until(ago: Duration) -> Change {
     Change(format!("update eventbridge.failure_groups set acknowledged_through = now() - {}", interval(ago)))
 }
 
+/// Gives all failure groups this remedy.
+pub fn remedies(remedy: &str) -> Change {
+    Change(format!("update eventbridge.failure_groups set remedy = {}", text(remedy)))
+}
+
 /// Removes all failures from their groups, and removes the groups.
 pub fn ungroup() -> Change {
     Change(
