@@ -141,7 +141,7 @@ create index executions_by_retry on eventbridge.executions (retried_at) where re
 create index executions_by_remote on eventbridge.executions (remote_id) where remote_id is not null;
 
 comment on table eventbridge.executions is
-    'The delivery of one event to one destination instance.';
+    'An event''s way to one destination instance.';
 comment on index eventbridge.executions_event_key_destination_key is
     'One execution per event and destination; also finds the executions of an event.';
 comment on index eventbridge.executions_due is

@@ -283,7 +283,7 @@ fn failure(
         matter: Matter::Failures,
         failure_group,
         level: Level::Warning,
-        headline: "Deliveries have failed".to_owned(),
+        headline: "Executions have failed".to_owned(),
         sentence,
         remedy: "eventbridge status names the causes, and the commands to retry".to_owned(),
         since,

@@ -43,7 +43,7 @@ pub enum Level {
     Ok,
     /// Something needs attention.
     Warning,
-    /// Deliveries do not get through.
+    /// Events are not received, or not delivered.
     Critical,
 }
 

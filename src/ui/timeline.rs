@@ -51,7 +51,7 @@ fn about(line: &Line, names: &Names) -> Markup {
         @if let Some(name) = names.events.get(&line.event) {
             a.chip href=(format!("/events/{}", line.event.0)) { bdi { (name) } }
         }
-        @if let Some((id, destination)) = line.delivery.as_ref().filter(|_| names.destinations) {
+        @if let Some((id, destination)) = line.execution.as_ref().filter(|_| names.destinations) {
             a.chip href=(format!("/executions/{id}")) { (destination) span.hidden { ", execution " (id) } }
         }
     }

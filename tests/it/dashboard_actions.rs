@@ -172,7 +172,7 @@ async fn events_are_replayed_once_each_after_a_dry_run() {
     let list = ops.open("/events?object=in_2").await.body;
     let path = format!("/events/replay?{}", between(&list, "/events/replay?", "\""));
     let plan = ops.open(&path).await.body;
-    assert!(plan.contains("Replay 1 delivery?"), "{plan}");
+    assert!(plan.contains("Replay 1 execution?"), "{plan}");
     let form = format!("token={}&object=in_2", ops.token(&path).await);
     let watched = redirect_of(&ops.submit("/events/replay", &form).await);
     until_shows(&ops, &watched, "All of them are finished.").await;

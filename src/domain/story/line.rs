@@ -15,7 +15,7 @@ pub struct Line {
     /// The event.
     pub event: EventKey,
     /// The execution and the destination instance, if the line concerns one.
-    pub delivery: Option<(ExecutionId, String)>,
+    pub execution: Option<(ExecutionId, String)>,
     /// What.
     pub what: What,
 }
@@ -121,7 +121,7 @@ pub enum What {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((id, destination)) = &self.delivery {
+        if let Some((id, destination)) = &self.execution {
             write!(f, "execution {id} to {destination}: ")?;
         }
         write!(f, "{}", self.what)?;

@@ -172,15 +172,15 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (silent_for(76), default(), warning, "No event for 1 h 16 min", &["silence"]),
         (silent_for(76), any_silence(), ok, "All is well", &[]),
         // An old failure is shown; a recent one raises an alert.
-        (open_failures(3), default(), warning, "Deliveries have failed", &[]),
+        (open_failures(3), default(), warning, "Executions have failed", &[]),
         (
             recent_failures(),
             default(),
             warning,
-            "Deliveries have failed",
+            "Executions have failed",
             &["failures notion validation_error 3f2a", "failures notion api_error", "failures more"],
         ),
-        (recent_failures(), off(), warning, "Deliveries have failed", &[]),
+        (recent_failures(), off(), warning, "Executions have failed", &[]),
     ];
     for (snapshot, thresholds, level, headline, keys) in cases {
         let assessment = assess(&snapshot, &thresholds);

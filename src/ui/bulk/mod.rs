@@ -159,7 +159,7 @@ fn plan_page(
             p.lead { "Nothing has been changed yet." }
         }
         @if all == 0 {
-            (empty("No matching deliveries", "Running executions and events without a payload are skipped."))
+            (empty("No matching executions", "Running executions and events without a payload are skipped."))
         } @else {
             section.card aria-labelledby="plan" {
                 h2.hidden id="plan" { "Plan" }
