@@ -1,6 +1,7 @@
 //! `/`: the overview: the health assessment, charts, and the latest events, failures and changes.
 
 use super::assessment::{banner, waiting_words};
+use super::audit::plain_subject;
 use super::auth::Visitor;
 use super::elements::{address, ago, count, empty, humanize_age, in_parts, status};
 use super::error_page::ErrorPage;
@@ -221,7 +222,7 @@ fn manual_changes(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
                 @for change in changes {
                     li.row {
                         span.row-main { (change.action) }
-                        span.row-soft { (change.subject) " by " (change.who) }
+                        span.row-soft { (plain_subject(change)) " by " (change.who) }
                         span.row-end { (ago(change.at, now)) }
                     }
                 }
