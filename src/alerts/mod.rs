@@ -205,9 +205,16 @@ impl Watch {
         if Instant::now() < self.next_heartbeat {
             return;
         }
-        if !self.has_worker().await {
-            warn!("no worker is running; heartbeat not sent");
-            return;
+        match self.has_worker().await {
+            Ok(true) => {}
+            Ok(false) => {
+                warn!("no worker is running; heartbeat not sent");
+                return;
+            }
+            Err(error) => {
+                warn!(%error, "could not check whether a worker is running; heartbeat not sent");
+                return;
+            }
         }
         match sender::send_heartbeat(address).await {
             Ok(()) => self.next_heartbeat = Instant::now() + HEARTBEAT_EVERY,
@@ -216,9 +223,11 @@ impl Watch {
     }
 
     /// Whether a worker is running. Without a destination none is needed.
-    async fn has_worker(&self) -> bool {
-        self.subject.scope.instances.is_empty()
-            || in_time(health::has_worker(&self.store.health)).await.unwrap_or_default()
+    async fn has_worker(&self) -> Result<bool, StoreError> {
+        if self.subject.scope.instances.is_empty() {
+            return Ok(true);
+        }
+        in_time(health::has_worker(&self.store.health)).await
     }
 
     /// Reports a database failure that has lasted for a while.

@@ -13,7 +13,7 @@ mod thresholds;
 pub use assess::{Assessment, assess, database_unavailable};
 pub use finding::{Finding, Level, Matter, Notice, Part, Sentence};
 pub use snapshot::{
-    Arrivals, Destination, Failures, HealthStore, OpenFailure, OpenFailures, PartialSnapshot, Pause, Scope,
-    Snapshot, has_worker,
+    Arrivals, Destination, DestinationBacklog, Failures, HealthStore, OpenFailure, OpenFailures,
+    PartialSnapshot, Pause, Scope, Snapshot, has_worker,
 };
 pub use thresholds::{AlertRules, Thresholds};

@@ -125,8 +125,10 @@ pub(super) async fn prepare(ui: &Ui) {
 
 /// The charts, and the links to their time ranges.
 fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Markup {
-    let at_least = snapshot.destinations.iter().map(|of| of.pending).sum();
-    let waiting = waiting_words(at_least, snapshot.destinations.iter().any(|of| of.is_more));
+    let pending = snapshot.backlogs().map(|backlogs| {
+        let at_least = backlogs.iter().map(|(_, backlog)| backlog.pending).sum();
+        (at_least, waiting_words(at_least, backlogs.iter().any(|(_, backlog)| backlog.is_more)))
+    });
     html! {
         section data-part="numbers" aria-labelledby="numbers" {
             div.head {
@@ -142,7 +144,7 @@ fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Mark
             div.charts {
                 (chart::flow(series))
                 (chart::latency(series, noun))
-                (chart::backlog(series, at_least, &waiting))
+                @if let Some((at_least, waiting)) = &pending { (chart::backlog(series, *at_least, waiting)) }
             }
         }
     }

@@ -144,7 +144,7 @@ async fn a_failure_group_is_retried_after_a_dry_run_with_progress() {
 #[tokio::test]
 async fn a_very_large_bulk_operation_starts_with_the_newest_and_continues() {
     let service = with_keys().start().await;
-    service.database.change(Paused { class: Some("manual"), ..Paused::of("notion") }).await;
+    service.database.change(Paused { class: "manual", ..Paused::of("notion") }).await;
     service.database.change(rows::failed_events(10_050)).await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let plan = ops.open("/executions/retry?status=failed").await.body;

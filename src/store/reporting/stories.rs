@@ -163,7 +163,7 @@ impl Reports {
         let ended_at = ends.and_then(|ends| ends.into_iter().max());
         let rows = sqlx::query!(
             r#"
-            select destination, since, until, coalesce(reason, class, '') as "reason!"
+            select destination, since, until, reason
               from eventbridge.past_pauses
              where destination = any ($1) and until >= $2 and since <= coalesce($3, now())
              order by until desc
