@@ -6,11 +6,11 @@
 use super::command_context::CommandContext;
 use super::prompt::plain;
 use super::{environment, output, paragraph, signals, table};
-use crate::alerts;
 use crate::config::Reader;
 use crate::domain::humanize::humanize_age;
 use crate::health::{
-    Assessment, Destination, Finding, HealthStore, Scope, Snapshot, Thresholds, assess, database_unavailable,
+    self, Assessment, Destination, Finding, HealthStore, Scope, Snapshot, Thresholds, assess,
+    database_unavailable,
 };
 use crate::store::{OldestPending, StoreError};
 use chrono::TimeDelta;
@@ -117,7 +117,7 @@ async fn load(context: &CommandContext) -> Result<Snapshot, StoreError> {
 /// The thresholds of the service; if a setting is wrong, its default.
 fn thresholds() -> Thresholds {
     let vars = environment::vars().unwrap_or_default();
-    alerts::settings(&mut Reader::new(&vars)).thresholds
+    health::thresholds(&mut Reader::new(&vars))
 }
 
 impl Found {

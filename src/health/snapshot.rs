@@ -7,7 +7,7 @@ use super::finding::Matter;
 use super::silence;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::money::Money;
-use crate::domain::rejection::{InARow, rejected_in_a_row};
+use crate::domain::rejection::{Diagnosis, InARow, rejected_in_a_row};
 use crate::domain::source::SourceCatalog;
 use crate::store::{
     Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
     pub rejected: Option<InARow>,
+    /// The causes of all rejected webhooks of which samples are kept, the newest first.
+    pub causes_of_rejections: Vec<Diagnosis>,
 }
 
 /// The executions that failed, by group. Screens show all that are open; alerts are about recent ones.
@@ -250,7 +252,9 @@ impl PartialSnapshot {
         snapshot.arrivals.last_at = last_at;
         if let Some(rejections) = purpose.fact("rejections", store.rejections.rejections()).await? {
             read.push(Matter::Rejected);
-            snapshot.rejected = rejected_in_a_row(&rejections, last_at, scope.sources.as_ref(), now);
+            let sources = scope.sources.as_ref();
+            snapshot.rejected = rejected_in_a_row(&rejections, last_at, sources, now);
+            snapshot.causes_of_rejections = sources.diagnose(&rejections, last_at);
         }
         if let Some(busy_hours) = purpose.fact("arrivals", busy_hours(store, last_at, now)).await? {
             read.push(Matter::Silence);

@@ -11,7 +11,7 @@ use super::time_series::{Range, TimeSeries};
 use super::{Ui, chart, destinations, playground};
 use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
-use crate::domain::rejection::{Diagnosis, Kept};
+use crate::domain::rejection::Diagnosis;
 use crate::health::{Snapshot, assess};
 use crate::store::{
     AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica, WORKER_DEAD_AFTER,
@@ -39,11 +39,10 @@ pub(super) async fn overview(
     visitor: Visitor,
     Query(query): Query<OverviewQuery>,
 ) -> Result<Html<String>, ErrorPage> {
-    let Gathered { snapshot, series, events, failures, changes, replicas, rejections, cards } =
+    let Gathered { snapshot, series, events, failures, changes, replicas, cards } =
         gather(&ui, Range::of(query.range.as_deref())).await?;
     let now = snapshot.now;
     let assessment = assess(&snapshot, &ui.thresholds);
-    let causes = ui.sources.diagnose(&rejections, snapshot.arrivals.last_at);
     let body = html! {
         (banner(&assessment, now))
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }
@@ -65,7 +64,7 @@ pub(super) async fn overview(
         div.columns.three {
             section data-part="rejections" aria-labelledby="rejections" {
                 h2 id="rejections" { "Rejected webhooks" }
-                (rejected(&causes, now))
+                (rejected(&snapshot.causes_of_rejections, now))
             }
             section data-part="changes" aria-labelledby="changes" {
                 div.head { h2 id="changes" { "Manual changes" } a href="/audit" { "Audit" } }
@@ -88,7 +87,6 @@ struct Gathered {
     failures: Vec<ExecutionRow>,
     changes: Vec<AuditRow>,
     replicas: Vec<Replica>,
-    rejections: Vec<Kept>,
     cards: Vec<destinations::Card>,
 }
 
@@ -103,12 +101,12 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
         async {
             let changes = ui.store.reports.audited(None, None, LATEST).await?.rows;
             let replicas = ui.store.reports.replicas().await?;
-            Ok((changes, replicas, ui.store.rejections.rejections().await?))
+            Ok((changes, replicas))
         },
     )?;
-    let (changes, replicas, rejections) = rows;
+    let (changes, replicas) = rows;
     let cards = destinations::read_cards(ui, &snapshot).await?;
-    Ok(Gathered { snapshot, series, events, failures, changes, replicas, rejections, cards })
+    Ok(Gathered { snapshot, series, events, failures, changes, replicas, cards })
 }
 
 /// Reads the overview's data in advance, so that the first visitor finds open connections and prepared
