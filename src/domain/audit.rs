@@ -68,7 +68,7 @@ pub enum Action {
     /// The acknowledgement of a failure group is removed.
     FailureUnacknowledged,
     /// The data of a customer is erased.
-    CustomerForgotten,
+    CustomerErased,
     /// Old events or payloads are removed.
     EventsPruned,
 }
@@ -85,7 +85,7 @@ impl Action {
             Self::DestinationResumed => "destination.resumed",
             Self::FailureAcknowledged => "failure.acknowledged",
             Self::FailureUnacknowledged => "failure.unacknowledged",
-            Self::CustomerForgotten => "customer.forgotten",
+            Self::CustomerErased => "customer.erased",
             Self::EventsPruned => "events.pruned",
         }
     }

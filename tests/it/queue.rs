@@ -288,12 +288,12 @@ async fn a_lanes_completion_is_recorded_without_nul_characters() {
 
 #[tokio::test]
 async fn an_execution_cancelled_or_erased_during_its_write_leaves_no_copy() {
-    for is_forgotten in [false, true] {
+    for is_erased in [false, true] {
         let queue = Queue::new().await;
         queue.put(2, "notion", "'notion lane'").await;
         let head = queue.claim(&["notion"], 1).await.remove(0);
         let newest = ExecutionId(head.id.0 + 1);
-        let reason = if is_forgotten {
+        let reason = if is_erased {
             let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
             queue.store.erasure.erase(&[event], false).await.unwrap();
             "the data of its customer was removed; its state was on its way already, and is shown"

@@ -157,7 +157,7 @@ async fn record(store: &Store, customers: &[String], detail: &Value) -> anyhow::
     let without_id = customers.is_empty().then_some(None);
     for id in customers.iter().map(|id| Some(id.as_str())).chain(without_id) {
         let subject = Subject { kind: SubjectKind::Customer, id };
-        store.interventions.audit(&environment::caller(), Action::CustomerForgotten, subject, detail).await?;
+        store.interventions.audit(&environment::caller(), Action::CustomerErased, subject, detail).await?;
     }
     Ok(())
 }

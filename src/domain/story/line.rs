@@ -11,7 +11,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// When.
-    pub at: Moment,
+    pub at: LineTime,
     /// The event.
     pub event: EventKey,
     /// The execution and the destination instance, if the line concerns one.
@@ -22,14 +22,14 @@ pub struct Line {
 
 /// The time of a line. The present comes after everything that has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
+pub enum LineTime {
     /// In the past.
     At(DateTime<Utc>),
     /// Now.
     Now(DateTime<Utc>),
 }
 
-impl Moment {
+impl LineTime {
     /// The time.
     pub const fn time(self) -> DateTime<Utc> {
         match self {
@@ -115,7 +115,7 @@ pub enum What {
     /// The body of the event was removed.
     PayloadRemoved {
         /// Whether that was part of a customer's erasure; otherwise retention removed it.
-        is_forgotten: bool,
+        is_erasure: bool,
     },
 }
 
@@ -128,7 +128,7 @@ impl fmt::Display for Line {
         if matches!(self.what, What::Received { .. }) {
             write!(f, ", and stored as event {}", self.event.0)?;
         }
-        if matches!(self.at, Moment::Now(_)) { f.write_str(" (now)") } else { Ok(()) }
+        if matches!(self.at, LineTime::Now(_)) { f.write_str(" (now)") } else { Ok(()) }
     }
 }
 
@@ -158,10 +158,10 @@ impl fmt::Display for What {
                 optional(f, ": ", waiting.as_ref())
             }
             Self::Running => f.write_str("a worker is processing it"),
-            Self::PayloadRemoved { is_forgotten: true } => {
+            Self::PayloadRemoved { is_erasure: true } => {
                 f.write_str("its payload was removed: its customer's data was erased")
             }
-            Self::PayloadRemoved { is_forgotten: false } => {
+            Self::PayloadRemoved { is_erasure: false } => {
                 f.write_str("its payload was removed: its retention period ended")
             }
         }

@@ -9,7 +9,7 @@
 mod line;
 mod wait;
 
-pub use line::{Line, Moment, What, Written};
+pub use line::{Line, LineTime, What, Written};
 pub use wait::{PastPause, Wait};
 
 use super::destination_summary::{DestinationSummary, known_remedy, noun};
@@ -113,7 +113,7 @@ pub fn lines(chapters: &[Chapter], destinations: &[DestinationSummary], now: Dat
 }
 
 fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
-    let line = |at, what| Line { at: Moment::At(at), event: chapter.event, execution: None, what };
+    let line = |at, what| Line { at: LineTime::At(at), event: chapter.event, execution: None, what };
     let mut lines = Vec::new();
     if let Some(created) = chapter.created {
         lines.push(line(created, What::Created { source: chapter.source.clone() }));
@@ -130,8 +130,8 @@ fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTim
             Line { at, event: chapter.event, execution, what }
         }));
     }
-    if let Some((at, is_forgotten)) = chapter.payload_removed {
-        lines.push(line(at, What::PayloadRemoved { is_forgotten }));
+    if let Some((at, is_erasure)) = chapter.payload_removed {
+        lines.push(line(at, What::PayloadRemoved { is_erasure }));
     }
     lines
 }
@@ -142,11 +142,11 @@ struct Collector<'a> {
     destinations: &'a [DestinationSummary],
     received_at: DateTime<Utc>,
     now: DateTime<Utc>,
-    lines: Vec<(Moment, What)>,
+    lines: Vec<(LineTime, What)>,
 }
 
 impl Collector<'_> {
-    fn collect(mut self) -> Vec<(Moment, What)> {
+    fn collect(mut self) -> Vec<(LineTime, What)> {
         let execution = self.execution;
         // One statement stores and queues the event. A replay queues it later, which gets its own line.
         if execution.created_at != self.received_at {
@@ -203,9 +203,9 @@ impl Collector<'_> {
         match execution.status {
             Status::Pending => {
                 self.lines
-                    .push((Moment::Now(self.now), What::Pending { waiting: execution.waiting.clone() }));
+                    .push((LineTime::Now(self.now), What::Pending { waiting: execution.waiting.clone() }));
             }
-            Status::Running => self.lines.push((Moment::Now(self.now), What::Running)),
+            Status::Running => self.lines.push((LineTime::Now(self.now), What::Running)),
             Status::Success if is_shown => {}
             status => {
                 let shown = execution.attempts.last().and_then(|last| last.message.as_ref());
@@ -240,7 +240,7 @@ impl Collector<'_> {
     }
 
     fn push(&mut self, at: DateTime<Utc>, what: What) {
-        self.lines.push((Moment::At(at), what));
+        self.lines.push((LineTime::At(at), what));
     }
 }
 

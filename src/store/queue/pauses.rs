@@ -141,7 +141,7 @@ impl Destinations {
                        paused_execution = null, probe_at = null
                   from paused
                  where destinations.name = paused.name
-            ), forgotten as (
+            ), expired as (
                 delete from eventbridge.past_pauses where until < now() - $3::int * interval '1 day'
             )
             insert into eventbridge.past_pauses (destination, since, class, reason)

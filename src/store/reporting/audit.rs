@@ -50,7 +50,7 @@ impl Reports {
              where id < $1
                and ($2::text is null
                     or subject_kind = $2 and ($5::text is null or subject_id = $5)
-                    -- An act on many and what it did to each bear one time.
+                    -- A bulk operation and what it did to each execution have the same time.
                     or subject_kind in ('executions', 'events')
                        and at = (select retried_at from eventbridge.executions where executions.id = $4))
              order by id desc

@@ -16,7 +16,7 @@ const ATTEMPTS_MAX: i64 = 50;
 
 /// The most manual changes, and the most past pauses, that are read for one story.
 const OPERATIONS_MAX: i64 = 500;
-const HOLDS_MAX: i64 = 500;
+const PAUSES_MAX: i64 = 500;
 
 /// Lists by execution, or by destination.
 type By<K, T> = HashMap<K, Vec<T>>;
@@ -172,7 +172,7 @@ impl Reports {
             &destinations as _,
             executions.iter().map(|execution| execution.created_at).min(),
             ended_at,
-            HOLDS_MAX
+            PAUSES_MAX
         )
         .fetch_all(&self.reading)
         .await?;
