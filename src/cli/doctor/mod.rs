@@ -16,6 +16,7 @@ use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
 use crate::domain::rejection::Diagnose;
 use crate::domain::source::SourceCatalog;
+use crate::health;
 use crate::sources::Registry;
 use crate::store::{Pause, Store};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -51,6 +52,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let sources = Registry::configure(&mut reader, &settings.sources);
     let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);
+    health::thresholds(&mut reader);
     setting_findings.extend(wrong_settings(reader));
     setting_findings.extend(settings::names(&settings.sources, &settings.instances));
     setting_findings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));

@@ -32,8 +32,9 @@ pub struct Rescued {
 /// An execution fails after this number of crashes while it ran alone.
 const CRASHES_ALONE_MAX: i32 = 3;
 
-/// The answer to a claim has arrived by then, or never will: statements end sooner.
-const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
+/// A lease of this age that its own worker does not know will never be known to it: the answer to the claim
+/// was lost, because statements end sooner.
+const UNKNOWN_LEASE_AFTER: Duration = Duration::from_mins(1);
 
 /// Longer than any worker lives; keeps the interval within the range of Postgres.
 const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
@@ -122,7 +123,7 @@ impl Queue {
             "#,
             milliseconds(scope.silence.map_or(SILENCE_MAX, |silence| silence.min(SILENCE_MAX))),
             scope.myself.map(|worker| worker.0),
-            milliseconds(FORGOTTEN_AFTER),
+            milliseconds(UNKNOWN_LEASE_AFTER),
             &held,
             CRASHES_ALONE_MAX,
             GIVEN_UP,
