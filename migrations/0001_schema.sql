@@ -141,7 +141,7 @@ create index executions_by_retry on eventbridge.executions (retried_at) where re
 create index executions_by_remote on eventbridge.executions (remote_id) where remote_id is not null;
 
 comment on table eventbridge.executions is
-    'The delivery of one event to one destination instance.';
+    'An event''s way to one destination instance.';
 comment on index eventbridge.executions_event_key_destination_key is
     'One execution per event and destination; also finds the executions of an event.';
 comment on index eventbridge.executions_due is
@@ -262,7 +262,9 @@ create table eventbridge.destinations (
     paused_remedy     text,
     -- The execution that failed. If a read cannot tell whether the cause is gone, this one is the canary.
     paused_execution  bigint,
-    probe_at          timestamptz
+    probe_at          timestamptz,
+    -- A paused destination states why, and what to do.
+    check (paused_since is null or num_nulls(paused_class, paused_reason, paused_remedy) = 0)
 );
 
 comment on table eventbridge.destinations is
@@ -273,8 +275,8 @@ create table eventbridge.past_pauses (
     destination  text not null,
     since        timestamptz not null,
     until        timestamptz not null default now(),
-    class        text,
-    reason       text
+    class        text not null,
+    reason       text not null
 );
 
 create index past_pauses_by_destination on eventbridge.past_pauses (destination, until);
@@ -304,8 +306,15 @@ comment on table eventbridge.remote_objects is
 
 -- Failures ----------------------------------------------------------------------------------------
 
+create function eventbridge.failure_group_key(destination text, error_class text, pattern text) returns text
+    language sql immutable parallel safe
+    return left(encode(sha256(convert_to(concat_ws(chr(10), destination, error_class, pattern), 'UTF8')), 'hex'), 16);
+
+comment on function eventbridge.failure_group_key is
+    'The key of a failure group. Each statement that puts an execution into a group computes it here.';
+
 create table eventbridge.failure_groups (
-    -- A hash of destination, class and pattern.
+    -- failure_group_key(destination, error_class, pattern).
     key                   text primary key,
     -- In the order in which the groups first appeared.
     id                    bigint generated always as identity,
@@ -313,6 +322,8 @@ create table eventbridge.failure_groups (
     error_class           text not null,
     -- The message without its ids, numbers, quoted texts and addresses.
     pattern               text not null,
+    -- What to do, from the newest failure that has a remedy.
+    remedy                text,
     created_at            timestamptz not null default now(),
     -- The failures up to this time are acknowledged, later ones are not.
     acknowledged_through  timestamptz,

@@ -20,6 +20,7 @@ use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Instance
 use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::execution::Mode;
 use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
+use eventbridge::health;
 use eventbridge::ingest::{self, Ingest, Received, RejectionLog, Writer, WriterSettings};
 use eventbridge::server::{self, Limits, Middleware, PublicByHttps};
 use eventbridge::sources::stripe::{NamedSecret, Stripe};
@@ -135,14 +136,15 @@ async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
     let mut reader = Reader::new(vars);
     let settings = Settings::for_production(&mut reader, DEFAULT_KINDS);
-    let alerts = alerts::settings(&mut reader);
-    let (settings, alerts) = reader.finish((settings, alerts))?;
+    let (alerts, thresholds) = (alerts::settings(&mut reader), health::thresholds(&mut reader));
+    let (settings, alerts, thresholds) = reader.finish((settings, alerts, thresholds))?;
     let store = Store::connect_lazily(&settings.database.url, settings.database_connections)?;
     let service = Service::start(Parts {
         role: Role::All,
         store,
         settings,
         alerts,
+        thresholds,
         sources: sources(),
         instances: vec![Instance {
             name: InstanceName { name: IDLE.to_owned(), kind: IDLE.to_owned() },

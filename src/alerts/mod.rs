@@ -13,7 +13,7 @@ pub use sender::{AlertError, send_test_alert};
 pub use settings::{Address, AlertSettings, Format, Receiver, settings};
 
 use crate::health::{
-    self, Finding, HealthStore, Matter, Notice, PartialSnapshot, Scope, Snapshot, assess,
+    self, Finding, HealthStore, Matter, Notice, PartialSnapshot, Scope, Snapshot, Thresholds, assess,
     database_unavailable,
 };
 use crate::store::{Alerts, Condition, DueAlert, NamedLeases, Store, StoreError};
@@ -74,6 +74,8 @@ impl From<&Store> for AlertsStore {
 pub struct Subject {
     /// What is assessed.
     pub scope: Scope,
+    /// The limits by which it is assessed.
+    pub thresholds: Thresholds,
     /// The clock to use while the database is unavailable.
     pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
 }
@@ -162,7 +164,7 @@ impl Watch {
     async fn record_conditions(&self) -> Result<(), StoreError> {
         let PartialSnapshot { snapshot, read } =
             Snapshot::load_for_alerts(&self.store.health, &self.subject.scope, STATEMENT_WITHIN).await?;
-        let findings = assess(&snapshot, &self.settings.thresholds).findings;
+        let findings = assess(&snapshot, &self.subject.thresholds).findings;
         let conditions: Vec<_> =
             findings.into_iter().filter_map(|finding| condition(finding, snapshot.now)).collect();
         let kinds: Vec<_> = read.into_iter().map(Matter::as_str).collect();
@@ -195,7 +197,7 @@ impl Watch {
             summary: condition.summary.clone(),
             remedy: condition.remedy.clone(),
             since: condition.since,
-            link: self.settings.public_url.as_ref().and_then(|base| page(base, &condition.kind)),
+            link: self.settings.public_url.as_ref().and_then(|base| page(base, condition.kind.parse().ok())),
         }
     }
 
@@ -205,9 +207,16 @@ impl Watch {
         if Instant::now() < self.next_heartbeat {
             return;
         }
-        if !self.has_worker().await {
-            warn!("no worker is running; heartbeat not sent");
-            return;
+        match self.has_worker().await {
+            Ok(true) => {}
+            Ok(false) => {
+                warn!("no worker is running; heartbeat not sent");
+                return;
+            }
+            Err(error) => {
+                warn!(%error, "could not check whether a worker is running; heartbeat not sent");
+                return;
+            }
         }
         match sender::send_heartbeat(address).await {
             Ok(()) => self.next_heartbeat = Instant::now() + HEARTBEAT_EVERY,
@@ -216,9 +225,11 @@ impl Watch {
     }
 
     /// Whether a worker is running. Without a destination none is needed.
-    async fn has_worker(&self) -> bool {
-        self.subject.scope.instances.is_empty()
-            || in_time(health::has_worker(&self.store.health)).await.unwrap_or_default()
+    async fn has_worker(&self) -> Result<bool, StoreError> {
+        if self.subject.scope.instances.is_empty() {
+            return Ok(true);
+        }
+        in_time(health::has_worker(&self.store.health)).await
     }
 
     /// Reports a database failure that has lasted for a while.
@@ -228,7 +239,7 @@ impl Watch {
             since: (self.subject.clock)(),
             over_at: None,
             is_reported: false,
-            next_try: now + self.settings.thresholds.alerts.database_after,
+            next_try: now + self.subject.thresholds.alerts.database_after,
         });
         failure.over_at = None;
         if !failure.is_reported && failure.next_try <= now {
@@ -293,19 +304,19 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
     tokio::time::timeout(STATEMENT_WITHIN, answer).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
-/// The page that shows conditions of this kind.
-fn page(public_url: &Url, kind: &str) -> Option<Url> {
+/// The page that shows conditions about this matter; `None` for one that only a newer version knows.
+fn page(public_url: &Url, matter: Option<Matter>) -> Option<Url> {
     let mut base = public_url.clone();
     if !base.path().ends_with('/') {
         base.set_path(&format!("{}/", base.path()));
     }
-    let path = match kind {
-        "failures" => "failures",
-        "backlog" => "executions?status=pending",
-        "rejected" => "api/v1/rejections",
+    let path = match matter {
+        Some(Matter::Failures) => "failures",
+        Some(Matter::Backlog) => "executions?status=pending",
+        Some(Matter::Rejected) => "api/v1/rejections",
         // The overview names the paused destination, and when the last event arrived.
-        "paused" | "silence" => "",
-        _ => "api/v1/health",
+        Some(Matter::Paused | Matter::Silence) => "",
+        Some(Matter::Database | Matter::NoWorker) | None => "api/v1/health",
     };
     base.join(path).ok()
 }
@@ -317,15 +328,16 @@ mod tests {
     #[test]
     fn each_message_links_to_the_page_that_shows_its_condition() {
         let base: Url = "https://eventbridge.example.com/app".parse().expect("a URL");
-        let link = |kind: &str| page(&base, kind).expect("a link").to_string();
         for (kind, path) in [
             ("failures", "failures"),
             ("backlog", "executions?status=pending"),
             ("rejected", "api/v1/rejections"),
             ("paused", ""),
             ("database", "api/v1/health"),
+            ("a kind of a newer version", "api/v1/health"),
         ] {
-            assert_eq!(link(kind), format!("https://eventbridge.example.com/app/{path}"), "{kind}");
+            let link = page(&base, kind.parse().ok()).expect("a link");
+            assert_eq!(link.as_str(), format!("https://eventbridge.example.com/app/{path}"), "{kind}");
         }
     }
 }

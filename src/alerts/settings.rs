@@ -1,7 +1,6 @@
-//! The settings of alerts: the receiver, the format, and the thresholds of health.
+//! The settings of alerts: the receiver and the format.
 
 use crate::config::Reader;
-use crate::health::{AlertRules, Thresholds};
 use crate::http_client;
 use reqwest::Client;
 use std::fmt;
@@ -24,8 +23,6 @@ pub struct AlertSettings {
     pub heartbeat: Option<Address>,
     /// Where people reach the service, for links.
     pub public_url: Option<Url>,
-    /// The thresholds of health; the dashboard, the API and the `status` command use the same.
-    pub thresholds: Thresholds,
     /// The time between two evaluations.
     pub evaluate_every: Duration,
     /// Counts the evaluations that have ended, including failed ones, so that tests can wait for one.
@@ -107,31 +104,8 @@ pub fn settings(reader: &mut Reader<'_>) -> AlertSettings {
         receiver,
         heartbeat,
         public_url,
-        thresholds: thresholds(reader),
         evaluate_every: EVALUATE_EVERY,
         rounds: watch::Sender::new(0),
-    }
-}
-
-/// Reads the thresholds. 0 switches an alert off; the assessment then uses the default, except that a
-/// silence factor of 0 switches the check off.
-fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
-    let default = Thresholds::default();
-    let paused_minutes = reader.number("ALERT_PAUSED_MINUTES", 5, 0, 10_080);
-    let backlog_minutes = reader.number("ALERT_PENDING_MINUTES", 15, 0, 10_080);
-    let rejected_in_a_row = reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000);
-    let minutes = |minutes: u64| (minutes > 0).then(|| Duration::from_mins(minutes));
-    Thresholds {
-        backlog: minutes(backlog_minutes).unwrap_or(default.backlog),
-        rejected_in_a_row: if rejected_in_a_row > 0 { rejected_in_a_row } else { default.rejected_in_a_row },
-        silence_factor: reader.number("ALERT_SILENCE_FACTOR", 10, 0, 1_000),
-        alerts: AlertRules {
-            paused_after: minutes(paused_minutes),
-            backlog: backlog_minutes > 0,
-            rejected: rejected_in_a_row > 0,
-            failures: reader.switch("ALERT_FAILURES", true),
-            ..default.alerts
-        },
     }
 }
 
@@ -193,36 +167,5 @@ mod tests {
             let error = read(&[("ALERT_URL", url)]).expect_err(url);
             assert!(error.contains("ALERT_URL") && !error.contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn without_settings_the_thresholds_are_the_defaults() {
-        assert_eq!(read(&[]).expect("valid").thresholds, Thresholds::default());
-    }
-
-    #[test]
-    fn zero_switches_an_alert_off_and_leaves_the_assessment_at_its_default() {
-        let read = |pairs: &[(&str, &str)]| read(pairs).expect("valid").thresholds;
-        let off = read(&[
-            ("ALERT_PAUSED_MINUTES", "0"),
-            ("ALERT_PENDING_MINUTES", "0"),
-            ("ALERT_REJECTED_IN_A_ROW", "0"),
-            ("ALERT_FAILURES", "off"),
-        ]);
-        let none = AlertRules {
-            paused_after: None,
-            backlog: false,
-            rejected: false,
-            failures: false,
-            ..AlertRules::default()
-        };
-        assert_eq!(off, Thresholds { alerts: none, ..Thresholds::default() });
-        assert_eq!(read(&[("ALERT_PENDING_MINUTES", "60")]).backlog, Duration::from_hours(1));
-        assert_eq!(read(&[("ALERT_REJECTED_IN_A_ROW", "9")]).rejected_in_a_row, 9);
-    }
-
-    #[test]
-    fn a_negative_threshold_is_refused() {
-        assert!(read(&[("ALERT_SILENCE_FACTOR", "-1")]).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::extract::{self, Query};
 use super::{Api, NotRead, from_store};
+use crate::domain::audit::{Subject, UnknownSubjectKind};
 use crate::problem::Problem;
 use crate::store::{AuditRow, Cursor};
 use axum::Json;
@@ -71,16 +72,27 @@ pub(super) async fn list(
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<Audit>, Problem> {
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
-    let page =
-        api.store.reports.audited(query.subject.as_deref(), cursor, limit).await.map_err(from_store)?;
+    let subject = query.subject.as_deref().map(subject).transpose()?;
+    let page = api.store.reports.audited(subject, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Audit {
         data: page.rows.into_iter().map(AuditView::from).collect(),
         next_cursor: page.next.map(Cursor::encode),
     }))
 }
 
+/// Reads a subject as the view shows it, such as `execution 42` or `events`.
+fn subject(text: &str) -> Result<Subject<'_>, Problem> {
+    let (kind, id) = text.split_once(' ').map_or((text, None), |(kind, id)| (kind, Some(id)));
+    let unknown = |error: UnknownSubjectKind| Problem::bad_request(format!("subject: {error}."));
+    Ok(Subject { kind: kind.parse().map_err(unknown)?, id })
+}
+
 impl From<AuditRow> for AuditView {
     fn from(row: AuditRow) -> Self {
-        Self { at: row.at, who: row.who, action: row.action, subject: row.subject, detail: row.detail }
+        let subject = match row.subject_id {
+            Some(id) => format!("{} {id}", row.subject_kind),
+            None => row.subject_kind,
+        };
+        Self { at: row.at, who: row.who, action: row.action, subject, detail: row.detail }
     }
 }

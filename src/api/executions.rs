@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 
-/// The delivery of one event to one destination.
+/// An event's way to one destination instance, with its state.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExecutionView {
     /// Its number.

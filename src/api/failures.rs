@@ -3,7 +3,6 @@
 use super::extract::{self, Json as JsonBody, Path, Query};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX, Caller};
-use crate::domain::destination_summary::{DestinationSummary, remedy};
 use crate::domain::money::Money;
 use crate::problem::Problem;
 use crate::store::{Cursor, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup};
@@ -126,7 +125,7 @@ pub(super) async fn list(
         FailureFilter { key: None, destination: query.destination, acknowledged: query.acknowledged };
     let page = api.store.failure_groups.failures(&filter, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Failures {
-        data: page.rows.into_iter().map(|group| FailureView::of(group, &api.destinations)).collect(),
+        data: page.rows.into_iter().map(FailureView::from).collect(),
         next_cursor: page.next.map(Cursor::encode),
     }))
 }
@@ -218,23 +217,21 @@ pub(super) async fn unacknowledge(
 async fn one(api: &Api, group: String) -> Result<FailureView, Problem> {
     let filter = FailureFilter { key: Some(group), ..FailureFilter::default() };
     let page = api.store.failure_groups.failures(&filter, None, 1).await.map_err(from_store)?;
-    let group = page.rows.into_iter().next().ok_or_else(missing)?;
-    Ok(FailureView::of(group, &api.destinations))
+    page.rows.into_iter().next().map(FailureView::from).ok_or_else(missing)
 }
 
 fn missing() -> Problem {
     Problem::not_found("No failed execution has this group; /api/v1/failures lists the groups.")
 }
 
-impl FailureView {
-    /// A group, with the remedy from its destination.
-    pub(crate) fn of(group: FailureGroup, destinations: &[DestinationSummary]) -> Self {
+impl From<FailureGroup> for FailureView {
+    fn from(group: FailureGroup) -> Self {
         Self {
-            remedy: remedy(destinations, &group.destination, &group.error_class),
             group: group.key,
             destination: group.destination,
             error_class: group.error_class,
             pattern: group.pattern,
+            remedy: group.remedy,
             count: group.count,
             count_is_cut: group.count >= i64::from(FAILURES_COUNTED_MAX),
             first_seen: group.first_seen,

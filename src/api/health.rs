@@ -4,7 +4,7 @@
 //! It shows the assessment of the command line and the dashboard, except for rejected webhooks: anyone
 //! can send these, so they must not degrade health.
 
-use super::{Api, rejections};
+use super::Api;
 use crate::health::{Destination, Finding, Level, Matter, Snapshot, assess};
 use crate::single_flight::SingleFlight;
 use crate::store::{Db, StoreError};
@@ -184,10 +184,10 @@ async fn assessed(api: &Api) -> Assessed {
 }
 
 async fn read(api: &Api) -> Result<Assessed, StoreError> {
-    let (snapshot, (_, _, causes)) =
-        tokio::try_join!(Snapshot::load(&api.store.health, &api.scope), rejections::diagnosed(api))?;
+    let snapshot = Snapshot::load(&api.store.health, &api.scope).await?;
     let findings = assess(&snapshot, &api.thresholds).findings;
-    let warnings = causes
+    let warnings = snapshot
+        .causes_of_rejections
         .into_iter()
         .filter(|found| found.is_current && found.cause.is_fixable())
         .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });

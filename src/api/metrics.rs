@@ -25,12 +25,12 @@ pub struct Scrape {
     db: Db,
     reports: Reports,
     instances: Arc<[String]>,
-    last: SingleFlight<Readings>,
+    last: SingleFlight<DatabaseState>,
 }
 
-/// The database's answer.
+/// Whether the database answers, and its counts.
 #[derive(Clone, Default)]
-struct Readings {
+struct DatabaseState {
     is_up: bool,
     /// `None` if it was not counted in time.
     destinations: Option<Vec<DestinationGauges>>,
@@ -52,17 +52,17 @@ impl Scrape {
     async fn gauges(&self) -> Gauges {
         let pool = self.db.pool_use();
         let connections = Connections { busy: pool.busy, idle: pool.idle, max: pool.max };
-        let reading = {
+        let read = {
             let (db, reports, instances) = (self.db.clone(), self.reports.clone(), self.instances.clone());
             async move { Ok(read(db, reports, instances).await) }
         };
-        let Readings { is_up, destinations } = self.last.get(FRESH_FOR, reading).await.unwrap_or_default();
+        let DatabaseState { is_up, destinations } = self.last.get(FRESH_FOR, read).await.unwrap_or_default();
         Gauges { connections, is_database_up: is_up, destinations }
     }
 }
 
 /// Whether the database answers, and the backlogs. A slow count does not mean that the database is down.
-async fn read(db: Db, reports: Reports, instances: Arc<[String]>) -> Readings {
+async fn read(db: Db, reports: Reports, instances: Arc<[String]>) -> DatabaseState {
     let (answered, backlog) = tokio::join!(in_time(db.is_migrated()), in_time(reports.backlog(&instances)));
     let gauges = |one: Backlog| DestinationGauges {
         name: one.destination,
@@ -71,7 +71,7 @@ async fn read(db: Db, reports: Reports, instances: Arc<[String]>) -> Readings {
         is_paused: one.paused_since.is_some(),
     };
     let destinations = backlog.map(|backlog| backlog.into_iter().map(gauges).collect());
-    Readings { is_up: answered.is_some(), destinations }
+    DatabaseState { is_up: answered.is_some(), destinations }
 }
 
 async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Option<T> {

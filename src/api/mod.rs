@@ -81,7 +81,7 @@ pub struct Api {
     tags(
         (name = "webhooks", description = "Receipt of events"),
         (name = "events", description = "Stored events"),
-        (name = "executions", description = "Deliveries of events to destinations"),
+        (name = "executions", description = "Events on their way to destinations, with state and attempts"),
         (name = "failures", description = "Failed executions, grouped by cause"),
         (name = "destinations", description = "Destinations, their pauses and their backlog"),
         (name = "audit", description = "The log of manual changes"),

@@ -3,7 +3,6 @@
 use super::{Api, NotRead, from_store};
 use crate::domain::rejection::{Diagnosis, Kept};
 use crate::problem::Problem;
-use crate::store::StoreError;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -85,22 +84,14 @@ pub struct RejectionView {
     ),
 )]
 pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections>, Problem> {
-    let (kept, last_accepted_at, found) = diagnosed(&api).await.map_err(from_store)?;
+    let kept = api.store.rejections.rejections().await.map_err(from_store)?;
+    let last_accepted_at = api.store.rejections.last_accepted_at().await.map_err(from_store)?;
+    let found = api.sources.diagnose(&kept, last_accepted_at);
     Ok(Json(Rejections {
         causes: found.into_iter().map(CauseView::from).collect(),
         last_accepted_at,
         data: kept.into_iter().map(RejectionView::from).collect(),
     }))
-}
-
-/// The samples, the time of the last accepted event, and the causes.
-pub(super) async fn diagnosed(
-    api: &Api,
-) -> Result<(Vec<Kept>, Option<DateTime<Utc>>, Vec<Diagnosis>), StoreError> {
-    let kept = api.store.rejections.rejections().await?;
-    let accepted_at = api.store.rejections.last_accepted_at().await?;
-    let found = api.sources.diagnose(&kept, accepted_at);
-    Ok((kept, accepted_at, found))
 }
 
 impl From<Diagnosis> for CauseView {

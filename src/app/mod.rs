@@ -68,11 +68,21 @@ pub struct Service {
 impl Service {
     /// Starts the tasks. Needs a tokio runtime; connections are made when they are needed.
     pub fn start(parts: Parts) -> Self {
-        let Parts { role, store, settings, alerts, sources, instances, clock, more_routes, playground } =
-            parts;
+        let Parts {
+            role,
+            store,
+            settings,
+            alerts,
+            thresholds,
+            sources,
+            instances,
+            clock,
+            more_routes,
+            playground,
+        } = parts;
         let limits = Limits::default();
         let limiter = limits.limiter();
-        let shared = Shared::new(store, &settings, sources, &instances, &alerts, clock);
+        let shared = Shared::new(store, &settings, sources, &instances, &alerts, thresholds, clock);
         let tasks = Tasks::new(&shared.metrics, settings.shutdown_grace);
 
         tasks.start_statistics(&shared);

@@ -7,6 +7,7 @@ use crate::alerts::AlertSettings;
 use crate::api::{self, Api, Scrape};
 use crate::config::Settings;
 use crate::destinations::Instance;
+use crate::health::Thresholds;
 use crate::ingest::{self, Clock, Ingest, RejectionLog, Writer, WriterSettings};
 use crate::operator_store::OperatorStore;
 use crate::server::{ConnectionLimiter, Middleware};
@@ -26,6 +27,8 @@ pub struct Parts {
     pub settings: Settings,
     /// What alerts report, and to whom.
     pub alerts: AlertSettings,
+    /// The limits by which health is assessed.
+    pub thresholds: Thresholds,
     /// The sources.
     pub sources: Registry,
     /// The destinations.

@@ -42,6 +42,7 @@ impl Shared {
         sources: Registry,
         instances: &[Instance],
         alerts: &AlertSettings,
+        thresholds: Thresholds,
         clock: Clock,
     ) -> Self {
         let names: Arc<[String]> =
@@ -58,14 +59,14 @@ impl Shared {
             sources,
             access: Arc::new(settings.access.clone()),
             by_https: PublicByHttps(alerts.public_url.as_ref().is_some_and(|url| url.scheme() == "https")),
-            thresholds: alerts.thresholds,
+            thresholds,
             store,
         }
     }
 
     /// What alerts watch.
     pub(super) fn subject_of_alerts(&self) -> alerts::Subject {
-        alerts::Subject { scope: self.scope(), clock: self.clock.clone() }
+        alerts::Subject { scope: self.scope(), thresholds: self.thresholds, clock: self.clock.clone() }
     }
 
     /// What the health assessment covers.

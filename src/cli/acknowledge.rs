@@ -75,7 +75,7 @@ async fn group(context: &CommandContext, key: &str) -> anyhow::Result<FailureVie
     let filter = FailureFilter { key: Some(key.to_owned()), ..FailureFilter::default() };
     let found = context.store.failure_groups.failures(&filter, None, 1).await?.rows.pop();
     let found = found.context("no failed execution has this group; eventbridge status lists the groups")?;
-    Ok(FailureView::of(found, &context.destinations))
+    Ok(found.into())
 }
 
 fn note(text: &str) -> Result<String, String> {

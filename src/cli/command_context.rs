@@ -45,7 +45,7 @@ impl CommandContext {
         let summarized = instances.iter().zip(&subscriptions).filter_map(|(name, subscription)| {
             match configured.iter().find(|instance| instance.name == *name) {
                 Some(instance) => Some(instance.summary()),
-                None => destinations::kind_of(name).map(|kind| kind.summary(name, subscription.clone())),
+                None => destinations::kind_of(name).map(|kind| kind.summary(subscription.clone())),
             }
         });
         let destinations = summarized.collect();

@@ -254,5 +254,5 @@ fn shown_title(item: &WorkspaceItem) -> String {
 }
 
 fn error(failure: &Failure) -> anyhow::Error {
-    anyhow!("{}", prompt::plain(&failure.message))
+    anyhow!("{}", prompt::plain(&failure.to_string()))
 }

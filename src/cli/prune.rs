@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{command_context, environment, output, prompt};
 use crate::config::{self, RETENTION_DAYS_MIN, Reader};
-use crate::domain::audit::Action;
+use crate::domain::audit::{Action, Subject, SubjectKind};
 use crate::domain::parse_time::parse_time;
 use crate::store::{Cutoff, Removal, SWEPT_AT_ONCE, Store};
 use crate::telemetry::LogFormat;
@@ -58,10 +58,11 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
         bail!("nothing was removed");
     }
     let caller = environment::caller();
+    let subject = Subject { kind: SubjectKind::Events, id: None };
     if !args.dry_run {
         // An interrupted run may have removed data, so its beginning is recorded too.
         let detail = json!({ "is": "begun", "before": args.before });
-        store.interventions.audit(&caller, Action::EventsPruned, "events".into(), &detail).await?;
+        store.interventions.audit(&caller, Action::EventsPruned, subject, &detail).await?;
     }
     let mut all = Vec::new();
     for (removal, cutoff) in work {
@@ -70,7 +71,7 @@ pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run {
         let removed: u64 = all.iter().map(|pruned| pruned.removed).sum();
         let detail = json!({ "is": "done", "removed": removed, "before": args.before });
-        store.interventions.audit(&caller, Action::EventsPruned, "events".into(), &detail).await?;
+        store.interventions.audit(&caller, Action::EventsPruned, subject, &detail).await?;
     }
     store.db.close().await;
     if output::prints_json(args.json) {

@@ -9,6 +9,7 @@ use crate::app::{DEFAULT_KINDS, Parts, Role, Service};
 use crate::config::{Reader, Settings};
 use crate::destinations;
 use crate::domain::source::SourceCatalog;
+use crate::health;
 use crate::sources::Registry;
 use crate::telemetry::LogFormat;
 use anyhow::Context;
@@ -35,19 +36,21 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let sources = Registry::configure(&mut reader, &settings.sources);
     let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);
+    let thresholds = health::thresholds(&mut reader);
     let sets_up = setup::is_wanted(&mut reader);
     // Without an address to listen on there is no page either.
     let can_show_a_page = !["LISTEN_ADDR", "PORT"].iter().any(|name| reader.has_problem(name));
     let listen = settings.listen;
     let named = (settings.sources.clone(), settings.instances.clone());
-    let (settings, instances, alerts) = match reader.finish((settings, instances, alerts)) {
-        Ok(read) => read,
-        Err(wrong) if sets_up && can_show_a_page => {
-            let stop = signals::stop_requested()?;
-            return setup::run(bind(listen).await?, stop, &wrong, &named.0, &named.1).await;
-        }
-        Err(wrong) => return Err(wrong.into()),
-    };
+    let (settings, instances, alerts, thresholds) =
+        match reader.finish((settings, instances, alerts, thresholds)) {
+            Ok(read) => read,
+            Err(wrong) if sets_up && can_show_a_page => {
+                let stop = signals::stop_requested()?;
+                return setup::run(bind(listen).await?, stop, &wrong, &named.0, &named.1).await;
+            }
+            Err(wrong) => return Err(wrong.into()),
+        };
 
     let stop = signals::stop_requested()?;
     let listener = bind(listen).await?;
@@ -73,6 +76,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         store,
         settings,
         alerts,
+        thresholds,
         sources,
         instances,
         clock: Arc::new(|| SystemTime::now().into()),

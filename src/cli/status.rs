@@ -6,13 +6,13 @@
 use super::command_context::CommandContext;
 use super::prompt::plain;
 use super::{environment, output, paragraph, signals, table};
-use crate::alerts;
 use crate::config::Reader;
 use crate::domain::humanize::humanize_age;
 use crate::health::{
-    Assessment, Finding, HealthStore, Scope, Snapshot, Thresholds, assess, database_unavailable,
+    self, Assessment, Destination, Finding, HealthStore, Scope, Snapshot, Thresholds, assess,
+    database_unavailable,
 };
-use crate::store::StoreError;
+use crate::store::{OldestPending, StoreError};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -117,7 +117,7 @@ async fn load(context: &CommandContext) -> Result<Snapshot, StoreError> {
 /// The thresholds of the service; if a setting is wrong, its default.
 fn thresholds() -> Thresholds {
     let vars = environment::vars().unwrap_or_default();
-    alerts::settings(&mut Reader::new(&vars)).thresholds
+    health::thresholds(&mut Reader::new(&vars))
 }
 
 impl Found {
@@ -190,17 +190,22 @@ impl Found {
                 "name": of.name,
                 "paused_seconds": of.paused.as_ref().map(|pause| seconds(snapshot.now - pause.since)),
                 "remedy": of.paused.as_ref().map(|pause| &pause.remedy),
-                "pending": of.pending,
-                "oldest_pending_seconds": of.oldest.map(|oldest| oldest.waited.as_secs()),
-                "oldest_pending_execution": of.oldest.map(|oldest| oldest.execution),
-                "clears_in_seconds": of.clears_in.map(seconds),
+                "pending": of.backlog.map(|backlog| backlog.pending),
+                "oldest_pending_seconds": oldest(of).map(|oldest| oldest.waited.as_secs()),
+                "oldest_pending_execution": oldest(of).map(|oldest| oldest.execution),
+                "clears_in_seconds": of.backlog.and_then(|backlog| backlog.clears_in).map(seconds),
             })).collect::<Vec<_>>()),
         })
     }
 }
 
+fn oldest(of: &Destination) -> Option<OldestPending> {
+    of.backlog.and_then(|backlog| backlog.oldest)
+}
+
 fn destinations(snapshot: &Snapshot) -> String {
-    let or_dash = |span: Option<TimeDelta>| span.map_or_else(|| "–".to_owned(), humanize_age);
+    let dash = || "–".to_owned();
+    let or_dash = |time: Option<TimeDelta>| time.map_or_else(dash, humanize_age);
     let rows: Vec<Vec<String>> = snapshot
         .destinations
         .iter()
@@ -209,13 +214,15 @@ fn destinations(snapshot: &Snapshot) -> String {
                 || "works".to_owned(),
                 |pause| format!("paused for {}", humanize_age(snapshot.now - pause.since)),
             );
-            let more = if of.is_more { "more than " } else { "" };
             vec![
                 of.name.clone(),
                 state,
-                format!("{more}{}", of.pending),
-                or_dash(of.oldest.and_then(|oldest| TimeDelta::from_std(oldest.waited).ok())),
-                or_dash(of.clears_in),
+                of.backlog.map_or_else(dash, |backlog| {
+                    let more = if backlog.is_more { "more than " } else { "" };
+                    format!("{more}{}", backlog.pending)
+                }),
+                or_dash(oldest(of).and_then(|oldest| TimeDelta::from_std(oldest.waited).ok())),
+                or_dash(of.backlog.and_then(|backlog| backlog.clears_in)),
             ]
         })
         .collect();

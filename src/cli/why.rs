@@ -35,12 +35,12 @@ struct Story {
     #[serde(rename = "type")]
     event_type: String,
     about: Option<String>,
-    timeline: Vec<Moment>,
+    timeline: Vec<TimelineEntry>,
 }
 
-/// One line of a story.
+/// One entry of a timeline.
 #[derive(Debug, Serialize)]
-struct Moment {
+struct TimelineEntry {
     at: DateTime<Utc>,
     what: String,
 }
@@ -86,13 +86,13 @@ async fn story_of(context: &CommandContext, found: FoundEvent) -> anyhow::Result
     let event = &found.event;
     let chapters = context.store.reports.chapters(std::slice::from_ref(event), &context.instances).await?;
     let lines = story::lines(&chapters, &context.destinations, context.store.reports.now().await?);
-    let moment = |line: Line| Moment { at: line.at.time(), what: line.to_string() };
+    let entry = |line: Line| TimelineEntry { at: line.at.time(), what: line.to_string() };
     Ok(Story {
         event: event.id,
         event_id: event.event_id.clone(),
         event_type: event.event_type.clone(),
         about: about(&found),
-        timeline: lines.into_iter().map(moment).collect(),
+        timeline: lines.into_iter().map(entry).collect(),
     })
 }
 
@@ -110,9 +110,9 @@ fn about(found: &FoundEvent) -> Option<String> {
 fn print(story: &Story, columns: Option<usize>) {
     let about = story.about.as_ref().map(|about| format!("  {about}")).unwrap_or_default();
     println!("{}", plain(&format!("{} {}{about}", story.event_id, story.event_type)));
-    for moment in &story.timeline {
-        let at = moment.at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        println!("  {at}  {}", wrapped(&plain(&moment.what), 4 + at.len(), columns));
+    for entry in &story.timeline {
+        let at = entry.at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        println!("  {at}  {}", wrapped(&plain(&entry.what), 4 + at.len(), columns));
     }
     println!();
 }

@@ -2,7 +2,7 @@
 
 use super::Destination;
 use crate::config::{InstanceName, Reader};
-use crate::domain::destination_summary::{DestinationSummary, Noun, Remedies};
+use crate::domain::destination_summary::{DestinationSummary, Noun};
 use crate::domain::subscription::Subscription;
 use std::sync::Arc;
 
@@ -26,13 +26,10 @@ pub struct Kind {
     pub secrets: &'static [&'static str],
     /// The remote ids that a text names, such as a link that an operator pasted into the search.
     pub remote_ids: fn(&str) -> Vec<String>,
-    /// What to do about failures of a class, in the instance's own setting names. Returns nothing for a
-    /// class that this kind does not know.
-    pub remedy: fn(&InstanceName, &str) -> Option<String>,
 }
 
 impl Kind {
-    /// A kind that writes messages, has no links and knows no remedies.
+    /// A kind that writes messages and has no links.
     pub const fn new(name: &'static str, configure: Configure) -> Self {
         Self {
             name,
@@ -41,20 +38,17 @@ impl Kind {
             required_settings: &[],
             secrets: &[],
             remote_ids: |_text| Vec::new(),
-            remedy: |_instance, _class| None,
         }
     }
 
     /// Summarizes an instance of this kind whose rate is not known, because its settings are missing.
-    pub fn summary(self, instance: &InstanceName, subscription: Subscription) -> DestinationSummary {
-        let instance = instance.clone();
+    pub const fn summary(self, subscription: Subscription) -> DestinationSummary {
         DestinationSummary {
             subscription,
             connection: None,
             per_minute: None,
             noun: self.noun,
             remote_ids: self.remote_ids,
-            remedies: Remedies::new(move |class| (self.remedy)(&instance, class)),
         }
     }
 }

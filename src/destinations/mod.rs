@@ -146,7 +146,7 @@ impl Instance {
         DestinationSummary {
             connection: rate.map(|rate| rate.connection.clone()),
             per_minute: rate.and_then(|rate| rate.per_minute),
-            ..self.kind.summary(&self.name, self.subscription.clone())
+            ..self.kind.summary(self.subscription.clone())
         }
     }
 }

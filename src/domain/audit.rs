@@ -1,5 +1,7 @@
 //! The audit's callers and actions: who changed something manually, and what.
 
+use std::str::FromStr;
+
 /// The longest note of a pause, in characters.
 pub const PAUSE_NOTE_MAX: usize = 500;
 
@@ -66,7 +68,7 @@ pub enum Action {
     /// The acknowledgement of a failure group is removed.
     FailureUnacknowledged,
     /// The data of a customer is erased.
-    CustomerForgotten,
+    CustomerErased,
     /// Old events or payloads are removed.
     EventsPruned,
 }
@@ -83,7 +85,7 @@ impl Action {
             Self::DestinationResumed => "destination.resumed",
             Self::FailureAcknowledged => "failure.acknowledged",
             Self::FailureUnacknowledged => "failure.unacknowledged",
-            Self::CustomerForgotten => "customer.forgotten",
+            Self::CustomerErased => "customer.erased",
             Self::EventsPruned => "events.pruned",
         }
     }
@@ -92,18 +94,55 @@ impl Action {
 /// What an audit entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject<'a> {
-    /// `execution`, `destination`, `failure` or `customer`; `executions` or `events` if there were many.
-    pub kind: &'a str,
-    /// Which one, if it is a single one.
+    /// What kind of thing was changed.
+    pub kind: SubjectKind,
+    /// Which one; `None` if there were many, or if it has no id.
     pub id: Option<&'a str>,
 }
 
-impl<'a> From<&'a str> for Subject<'a> {
-    /// Reads it from a text such as `execution 42` or `events`, as the API writes it.
-    fn from(text: &'a str) -> Self {
-        match text.split_once(' ') {
-            Some((kind, id)) => Self { kind, id: Some(id) },
-            None => Self { kind: text, id: None },
+/// The kind of an audit subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubjectKind {
+    /// One execution.
+    Execution,
+    /// The executions that match a filter.
+    Executions,
+    /// The events that match a filter.
+    Events,
+    /// A destination instance.
+    Destination,
+    /// A failure group.
+    Failure,
+    /// A customer.
+    Customer,
+}
+
+impl SubjectKind {
+    const ALL: [Self; 6] =
+        [Self::Execution, Self::Executions, Self::Events, Self::Destination, Self::Failure, Self::Customer];
+
+    /// The word in the database and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Execution => "execution",
+            Self::Executions => "executions",
+            Self::Events => "events",
+            Self::Destination => "destination",
+            Self::Failure => "failure",
+            Self::Customer => "customer",
         }
+    }
+}
+
+/// The word is not the kind of an audit subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must begin with execution, executions, events, destination, failure or customer")]
+pub struct UnknownSubjectKind;
+
+impl FromStr for SubjectKind {
+    type Err = UnknownSubjectKind;
+
+    fn from_str(word: &str) -> Result<Self, UnknownSubjectKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or(UnknownSubjectKind)
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! The worker matches on [`Outcome`] and never reads messages to decide.
 
+use super::failure::with_remedy;
 use serde_json::Value;
+use std::fmt;
 use std::time::Duration;
 
 /// Where a delivered event can be found at its destination.
@@ -41,6 +43,13 @@ impl Failure {
     #[must_use]
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
+    }
+}
+
+/// What happened and, if it is known, what to do.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&with_remedy(&self.message, self.remedy.as_deref()))
     }
 }
 

@@ -1,16 +1,13 @@
 //! A destination instance as the API, the dashboard and the commands see it.
 //!
 //! They do not depend on kinds of destinations. The summary has everything that they show: the subscription,
-//! the rate limit, the noun of the written entries, and the remedies for failures.
+//! the rate limit, and the noun of the written entries.
 
 use super::event::EventFacts;
 use super::execution::NewExecution;
-use super::failure;
 use super::subscription::Subscription;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 /// A configured instance.
 #[derive(Debug, Clone)]
@@ -26,8 +23,6 @@ pub struct DestinationSummary {
     pub noun: Noun,
     /// Finds the remote ids that a text names.
     pub remote_ids: fn(&str) -> Vec<String>,
-    /// What to do about its failures.
-    pub remedies: Remedies,
 }
 
 /// A destination's noun for what one delivery writes.
@@ -38,12 +33,6 @@ pub struct Noun {
     /// The plural, such as `pages`.
     pub many: &'static str,
 }
-
-/// The remedies for error classes that an instance's kind knows. Cheap to clone.
-#[derive(Clone)]
-pub struct Remedies(Arc<OfClass>);
-
-type OfClass = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl DestinationSummary {
     /// The instance's name.
@@ -60,30 +49,6 @@ impl Noun {
     pub const fn of(self, count: usize) -> &'static str {
         if count == 1 { self.one } else { self.many }
     }
-}
-
-impl Remedies {
-    /// Remedies that this function knows.
-    pub fn new(of_class: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(of_class))
-    }
-}
-
-impl fmt::Debug for Remedies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remedies").finish_non_exhaustive()
-    }
-}
-
-/// The remedy for failures of this class at this instance, as a sentence.
-pub fn remedy(destinations: &[DestinationSummary], name: &str, class: &str) -> String {
-    known_remedy(destinations, name, class).unwrap_or_else(|| failure::REMEDY_UNKNOWN.to_owned())
-}
-
-/// The same, but nothing if neither the service nor the instance's kind knows the class.
-pub fn known_remedy(destinations: &[DestinationSummary], name: &str, class: &str) -> Option<String> {
-    let of_kind = || (find(destinations, name)?.remedies.0)(class);
-    failure::own_remedy(class).map(str::to_owned).or_else(of_kind)
 }
 
 /// The noun of this instance.
@@ -157,7 +122,6 @@ mod tests {
             per_minute: NonZeroU32::new(per_minute),
             noun: Noun { one: "row", many: "rows" },
             remote_ids: |text| text.strip_prefix("row:").map(str::to_owned).into_iter().collect(),
-            remedies: Remedies::new(|class| (class == "full").then(|| "Empty it.".to_owned())),
         }
     }
 
@@ -182,16 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kind_does_not_know_has_a_general_answer() {
+    fn an_instance_that_is_not_configured_has_a_general_noun() {
         let known = [summary("a", None, 0), summary("b", None, 0)];
-        for (name, class, expected) in [
-            ("a", "full", "Empty it."),
-            ("a", "worker_lost", failure::own_remedy("worker_lost").expect("a class of our own")),
-            ("a", "unknown_class", failure::REMEDY_UNKNOWN),
-            ("gone", "full", failure::REMEDY_UNKNOWN),
-        ] {
-            assert_eq!(remedy(&known, name, class), expected, "{name} {class}");
-        }
         assert_eq!((noun(&known, "a").one, noun(&known, "gone")), ("row", Noun::ENTRY));
         assert_eq!(common_noun(&known).map(|noun| noun.of(2)), Some("rows"));
         assert_eq!(common_noun(&[]), None);

@@ -1,9 +1,11 @@
 //! Grouping of failures, and the remedies for the service's own error classes.
 //!
 //! A failure group is identified by a hash of destination, class and [`pattern`], which is the message
-//! without the parts that differ from event to event. The statement that makes an execution `failed`
-//! also writes its group, in a completion, in a lane and in a rescue alike. A new group gets a row; a
-//! known group costs no further write. A destination knows the remedies for its own classes.
+//! without the parts that differ from event to event. The SQL function `failure_group_key` computes the
+//! hash. The statement that makes an execution `failed` also writes its group, in a completion, in a lane
+//! and in a rescue alike. A new group gets a row; a known group costs no further write unless its remedy
+//! changes. A remedy comes with the failure: from its destination, or for the service's own classes from
+//! [`own_remedy`].
 
 /// The length limit of a pattern, in characters.
 const PATTERN_CHARACTERS_MAX: usize = 300;
@@ -38,11 +40,11 @@ pub fn pattern(message: &str) -> String {
     pattern.chars().filter(|c| *c != '\0').take(PATTERN_CHARACTERS_MAX).collect()
 }
 
-/// The remedy for failures whose class is unknown.
+/// The remedy for failures that have none.
 pub const REMEDY_UNKNOWN: &str = "See the message for the cause. Fix it, then retry.";
 
 /// The remedy for failures of the service's own classes, as a sentence.
-pub(super) fn own_remedy(error_class: &str) -> Option<&'static str> {
+pub fn own_remedy(error_class: &str) -> Option<&'static str> {
     match error_class {
         "worker_lost" => Some(
             "Three workers died while they processed it alone. Check the log of that time, fix the cause, then retry.",
@@ -50,8 +52,19 @@ pub(super) fn own_remedy(error_class: &str) -> Option<&'static str> {
         "panic" => Some(
             "The delivery failed because of a bug in this program; the log has the details. Upgrade to a newer version, then retry.",
         ),
+        "delivery_timeout" => Some(
+            "The service cancelled the delivery because it took too long. Check whether the destination or the network is slow, then retry.",
+        ),
         "no_destination" => Some("Its destination is not among DESTINATIONS: configure it, then retry."),
         _ => None,
+    }
+}
+
+/// A message, followed by its remedy if there is one.
+pub fn with_remedy(message: &str, remedy: Option<&str>) -> String {
+    match remedy {
+        Some(remedy) => format!("{}. What to do: {remedy}", message.trim_end_matches('.')),
+        None => message.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The readable reason why an execution is pending.
 
 use crate::domain::execution::ExecutionId;
+use crate::domain::failure::with_remedy;
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::fmt;
 
@@ -9,8 +10,13 @@ use std::fmt;
 pub enum Waiting {
     /// Its destination instance is not configured (any more).
     NoDestination,
-    /// Its destination instance is paused, for this reason.
-    Paused(String),
+    /// Its destination instance is paused.
+    Paused {
+        /// Why.
+        reason: String,
+        /// What to do, if that is known.
+        remedy: Option<String>,
+    },
     /// Another execution of its lane, which comes first.
     Behind(ExecutionId),
     /// The time of its next attempt.
@@ -33,7 +39,9 @@ impl fmt::Display for Waiting {
             Self::NoDestination => f.write_str(
                 "its destination is not among DESTINATIONS: it waits until that is configured again",
             ),
-            Self::Paused(reason) => write!(f, "its destination is paused: {reason}"),
+            Self::Paused { reason, remedy } => {
+                write!(f, "its destination is paused: {}", with_remedy(reason, remedy.as_deref()))
+            }
             Self::Behind(first) => {
                 write!(f, "waits for execution {first} of the same object, which comes first")
             }
@@ -61,8 +69,15 @@ mod tests {
         let refused = || Some("Notion answered 409".to_owned());
         for (waiting, said) in [
             (
-                Waiting::Paused("the token is refused".into()),
+                Waiting::Paused { reason: "the token is refused".into(), remedy: None },
                 "its destination is paused: the token is refused",
+            ),
+            (
+                Waiting::Paused {
+                    reason: "The token is refused.".into(),
+                    remedy: Some("set another".into()),
+                },
+                "its destination is paused: The token is refused. What to do: set another",
             ),
             (Waiting::Behind(ExecutionId(7)), "waits for execution 7 of the same object, which comes first"),
             (

@@ -1,7 +1,7 @@
 //! The assessment: from a snapshot and thresholds to a level, a headline and findings. Pure.
 
 use super::finding::{Finding, Level, Matter, Notice, Part, Sentence};
-use super::snapshot::{Arrivals, Destination, Failures, OpenFailure, Snapshot};
+use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
 use super::thresholds::Thresholds;
 use crate::domain::humanize::humanize_age;
 use crate::domain::quantity::count;
@@ -122,8 +122,9 @@ fn no_worker(snapshot: &Snapshot) -> Option<Finding> {
 /// A paused destination's backlog is no separate finding, unless pauses raise no alert.
 fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Option<Finding> {
     let is_covered_by_pause = of.paused.is_some() && thresholds.alerts.paused_after.is_some();
+    let DestinationBacklog { pending, is_more, oldest, .. } = of.backlog.filter(|_| !is_covered_by_pause)?;
     let OldestPending { execution, waited } =
-        of.oldest.filter(|oldest| !is_covered_by_pause && oldest.waited >= thresholds.backlog_warning())?;
+        oldest.filter(|oldest| oldest.waited >= thresholds.backlog_warning())?;
     let since = before(snapshot, waited);
     let name = capitalised(&of.name);
     let is_critical = waited >= thresholds.backlog;
@@ -136,7 +137,7 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
         sentence: vec![
             Part::text(format!(
                 "{name} is behind: {} pending, the oldest for {}; ",
-                count(of.pending, of.is_more),
+                count(pending, is_more),
                 humanize_age(delta(waited))
             )),
             why(execution),
@@ -283,7 +284,7 @@ fn failure(
         matter: Matter::Failures,
         failure_group,
         level: Level::Warning,
-        headline: "Deliveries have failed".to_owned(),
+        headline: "Executions have failed".to_owned(),
         sentence,
         remedy: "eventbridge status names the causes, and the commands to retry".to_owned(),
         since,
@@ -396,19 +397,19 @@ fn last_event(arrivals: &Arrivals) -> Sentence {
 }
 
 fn pending(snapshot: &Snapshot) -> Option<Sentence> {
-    let destinations = &snapshot.destinations;
-    let pending: u64 = destinations.iter().map(|of| of.pending).sum();
+    let backlogs = snapshot.backlogs()?;
+    let pending: u64 = backlogs.iter().map(|(_, backlog)| backlog.pending).sum();
     if pending == 0 {
         return snapshot.arrivals.last_at.map(|_| vec![Part::text("Nothing is pending.")]);
     }
-    let number = capitalised(&count(pending, destinations.iter().any(|of| of.is_more)));
-    let oldest = destinations.iter().filter_map(|of| of.oldest).map(|oldest| oldest.waited).max();
+    let number = capitalised(&count(pending, backlogs.iter().any(|(_, backlog)| backlog.is_more)));
+    let oldest = backlogs.iter().filter_map(|(_, backlog)| backlog.oldest).map(|oldest| oldest.waited).max();
     let oldest =
         oldest.map(|oldest| format!(", the oldest for {}", humanize_age(delta(oldest)))).unwrap_or_default();
     // If it is unknown for one of them, it is unknown for all of them together.
-    let clears: Option<Vec<TimeDelta>> =
-        destinations.iter().filter(|of| of.pending > 0).map(|of| of.clears_in).collect();
-    let is_paused = destinations.iter().any(|of| of.pending > 0 && of.paused.is_some());
+    let behind = || backlogs.iter().filter(|(_, backlog)| backlog.pending > 0);
+    let clears: Option<Vec<TimeDelta>> = behind().map(|(_, backlog)| backlog.clears_in).collect();
+    let is_paused = behind().any(|(of, _)| of.paused.is_some());
     let once = if is_paused { " once it is resumed" } else { "" };
     let clears = clears
         .and_then(|clears| clears.into_iter().max())

@@ -2,6 +2,7 @@
 
 use crate::domain::humanize::humanize_age;
 use chrono::{DateTime, Utc};
+use std::str::FromStr;
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub enum Level {
     Ok,
     /// Something needs attention.
     Warning,
-    /// Deliveries do not get through.
+    /// Events are not received, or not delivered.
     Critical,
 }
 
@@ -101,6 +102,16 @@ impl Level {
 }
 
 impl Matter {
+    const ALL: [Self; 7] = [
+        Self::Database,
+        Self::Paused,
+        Self::NoWorker,
+        Self::Backlog,
+        Self::Rejected,
+        Self::Silence,
+        Self::Failures,
+    ];
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -112,6 +123,19 @@ impl Matter {
             Self::Silence => "silence",
             Self::Failures => "failures",
         }
+    }
+}
+
+/// No matter has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no finding is about a matter of this name")]
+pub struct UnknownMatter;
+
+impl FromStr for Matter {
+    type Err = UnknownMatter;
+
+    fn from_str(word: &str) -> Result<Self, UnknownMatter> {
+        Self::ALL.into_iter().find(|matter| matter.as_str() == word).ok_or(UnknownMatter)
     }
 }
 

@@ -1,8 +1,7 @@
 //! One health assessment for the dashboard, the API, the `status` command and alerts.
 //!
 //! [`Snapshot`] reads plain facts from the store, [`Thresholds`] hold the configured limits, and the pure
-//! function [`assess`] compares the two. Nothing here does HTTP or reads settings: `alerts` reads the
-//! thresholds with its other settings, and `app` hands the same values to everyone.
+//! function [`assess`] compares the two. `app` hands the same thresholds to everyone. Nothing here does HTTP.
 
 mod assess;
 mod finding;
@@ -11,9 +10,9 @@ mod snapshot;
 mod thresholds;
 
 pub use assess::{Assessment, assess, database_unavailable};
-pub use finding::{Finding, Level, Matter, Notice, Part, Sentence};
+pub use finding::{Finding, Level, Matter, Notice, Part, Sentence, UnknownMatter};
 pub use snapshot::{
-    Arrivals, Destination, Failures, HealthStore, OpenFailure, OpenFailures, PartialSnapshot, Pause, Scope,
-    Snapshot, has_worker,
+    Arrivals, Destination, DestinationBacklog, Failures, HealthStore, OpenFailure, OpenFailures,
+    PartialSnapshot, Pause, Scope, Snapshot, has_worker,
 };
-pub use thresholds::{AlertRules, Thresholds};
+pub use thresholds::{AlertRules, Thresholds, thresholds};

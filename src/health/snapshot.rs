@@ -7,7 +7,7 @@ use super::finding::Matter;
 use super::silence;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::money::Money;
-use crate::domain::rejection::{InARow, rejected_in_a_row};
+use crate::domain::rejection::{Diagnosis, InARow, rejected_in_a_row};
 use crate::domain::source::SourceCatalog;
 use crate::store::{
     Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
     pub rejected: Option<InARow>,
+    /// The causes of all rejected webhooks of which samples are kept, the newest first.
+    pub causes_of_rejections: Vec<Diagnosis>,
 }
 
 /// The executions that failed, by group. Screens show all that are open; alerts are about recent ones.
@@ -116,6 +118,13 @@ pub struct Destination {
     pub name: String,
     /// Why it is paused, if it is.
     pub paused: Option<Pause>,
+    /// What is pending; `None` if it was not read.
+    pub backlog: Option<DestinationBacklog>,
+}
+
+/// The pending executions of a destination.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DestinationBacklog {
     /// The number of pending executions.
     pub pending: u64,
     /// Whether there are more than were counted.
@@ -201,6 +210,11 @@ impl Snapshot {
         PartialSnapshot::load(store, scope, Purpose::Alerts(within)).await
     }
 
+    /// The backlogs of all destinations, each with its destination; `None` if they were not read.
+    pub fn backlogs(&self) -> Option<Vec<(&Destination, DestinationBacklog)>> {
+        self.destinations.iter().map(|of| Some((of, of.backlog?))).collect()
+    }
+
     /// The open failure groups; `None` in a snapshot for alerts.
     pub fn open_failures(&self) -> Option<&OpenFailures> {
         match &self.failures {
@@ -225,7 +239,7 @@ impl PartialSnapshot {
             read.push(Matter::Paused);
             // Without the pauses it is unknown whether one of them causes the backlog.
             read.extend(backlog.as_ref().map(|_| Matter::Backlog));
-            snapshot.destinations = destinations(scope, &pauses, &backlog.unwrap_or_default());
+            snapshot.destinations = destinations(scope, &pauses, backlog.as_deref());
         }
 
         if let Some(failures) = purpose.fact("failures", purpose.failures(store)).await? {
@@ -238,7 +252,9 @@ impl PartialSnapshot {
         snapshot.arrivals.last_at = last_at;
         if let Some(rejections) = purpose.fact("rejections", store.rejections.rejections()).await? {
             read.push(Matter::Rejected);
-            snapshot.rejected = rejected_in_a_row(&rejections, last_at, scope.sources.as_ref(), now);
+            let sources = scope.sources.as_ref();
+            snapshot.rejected = rejected_in_a_row(&rejections, last_at, sources, now);
+            snapshot.causes_of_rejections = sources.diagnose(&rejections, last_at);
         }
         if let Some(busy_hours) = purpose.fact("arrivals", busy_hours(store, last_at, now)).await? {
             read.push(Matter::Silence);
@@ -315,17 +331,14 @@ async fn busy_hours(
     }
 }
 
-fn destinations(scope: &Scope, pauses: &[PausedInstance], backlog: &[Backlog]) -> Vec<Destination> {
+/// The destinations, without backlogs if these were not read.
+fn destinations(scope: &Scope, pauses: &[PausedInstance], backlogs: Option<&[Backlog]>) -> Vec<Destination> {
     let mut names: Vec<&String> = scope.instances.iter().collect();
     names.sort();
     names.dedup();
     let destination = |name: &String| {
         let pause = pauses.iter().find(|pause| pause.name == *name);
-        let waiting = backlog.iter().find(|waiting| waiting.destination == *name);
-        let pending = waiting.map_or(0, |waiting| waiting.pending);
-        let is_more = waiting.is_some_and(|waiting| waiting.is_more);
-        let seconds = seconds_for(&scope.destinations, &BTreeMap::from([(name.clone(), pending)]))
-            .filter(|_| pending > 0 && !is_more);
+        let backlog = backlogs.and_then(|backlogs| backlogs.iter().find(|one| one.destination == *name));
         Destination {
             name: name.clone(),
             paused: pause.map(|pause| Pause {
@@ -333,15 +346,22 @@ fn destinations(scope: &Scope, pauses: &[PausedInstance], backlog: &[Backlog]) -
                 class: pause.pause.class.clone(),
                 remedy: pause.pause.remedy.clone(),
             }),
-            pending,
-            is_more,
-            oldest: waiting.and_then(|waiting| waiting.oldest),
-            clears_in: seconds
-                .and_then(|seconds| i64::try_from(seconds).ok())
-                .and_then(TimeDelta::try_seconds),
+            backlog: backlog.map(|backlog| destination_backlog(scope, backlog)),
         }
     };
     names.into_iter().map(destination).collect()
+}
+
+fn destination_backlog(scope: &Scope, backlog: &Backlog) -> DestinationBacklog {
+    let Backlog { pending, is_more, .. } = *backlog;
+    let seconds = seconds_for(&scope.destinations, &BTreeMap::from([(backlog.destination.clone(), pending)]))
+        .filter(|_| pending > 0 && !is_more);
+    DestinationBacklog {
+        pending,
+        is_more,
+        oldest: backlog.oldest,
+        clears_in: seconds.and_then(|seconds| i64::try_from(seconds).ok()).and_then(TimeDelta::try_seconds),
+    }
 }
 
 impl From<FailureGroup> for OpenFailure {

@@ -19,6 +19,7 @@
 //! failure, and findings whose alerts [`AlertRules`] switch off. Each setting moves the finding and the alert
 //! together.
 
+use crate::config::Reader;
 use std::time::Duration;
 
 /// An early warning of a backlog comes after this part of the threshold.
@@ -55,6 +56,28 @@ pub struct AlertRules {
     pub failures: bool,
 }
 
+/// Reads the thresholds. 0 switches an alert off; the assessment then uses the default, except that a
+/// silence factor of 0 switches the check off.
+pub fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
+    let default = Thresholds::default();
+    let paused_minutes = reader.number("ALERT_PAUSED_MINUTES", 5, 0, 10_080);
+    let backlog_minutes = reader.number("ALERT_PENDING_MINUTES", 15, 0, 10_080);
+    let rejected_in_a_row = reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000);
+    let minutes = |minutes: u64| (minutes > 0).then(|| Duration::from_mins(minutes));
+    Thresholds {
+        backlog: minutes(backlog_minutes).unwrap_or(default.backlog),
+        rejected_in_a_row: if rejected_in_a_row > 0 { rejected_in_a_row } else { default.rejected_in_a_row },
+        silence_factor: reader.number("ALERT_SILENCE_FACTOR", 10, 0, 1_000),
+        alerts: AlertRules {
+            paused_after: minutes(paused_minutes),
+            backlog: backlog_minutes > 0,
+            rejected: rejected_in_a_row > 0,
+            failures: reader.switch("ALERT_FAILURES", true),
+            ..default.alerts
+        },
+    }
+}
+
 impl Thresholds {
     /// The age of the oldest pending execution from which on a backlog is a warning.
     pub fn backlog_warning(&self) -> Duration {
@@ -82,5 +105,49 @@ impl Default for AlertRules {
             rejected: true,
             failures: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Vars;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Thresholds, String> {
+        let vars: Vars = pairs.iter().copied().collect();
+        let mut reader = Reader::new(&vars);
+        let thresholds = thresholds(&mut reader);
+        reader.finish(thresholds).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_settings_the_thresholds_are_the_defaults() {
+        assert_eq!(read(&[]).expect("valid"), Thresholds::default());
+    }
+
+    #[test]
+    fn zero_switches_an_alert_off_and_leaves_the_assessment_at_its_default() {
+        let read = |pairs: &[(&str, &str)]| read(pairs).expect("valid");
+        let off = read(&[
+            ("ALERT_PAUSED_MINUTES", "0"),
+            ("ALERT_PENDING_MINUTES", "0"),
+            ("ALERT_REJECTED_IN_A_ROW", "0"),
+            ("ALERT_FAILURES", "off"),
+        ]);
+        let none = AlertRules {
+            paused_after: None,
+            backlog: false,
+            rejected: false,
+            failures: false,
+            ..AlertRules::default()
+        };
+        assert_eq!(off, Thresholds { alerts: none, ..Thresholds::default() });
+        assert_eq!(read(&[("ALERT_PENDING_MINUTES", "60")]).backlog, Duration::from_hours(1));
+        assert_eq!(read(&[("ALERT_REJECTED_IN_A_ROW", "9")]).rejected_in_a_row, 9);
+    }
+
+    #[test]
+    fn a_negative_threshold_is_refused() {
+        assert!(read(&[("ALERT_SILENCE_FACTOR", "-1")]).is_err());
     }
 }

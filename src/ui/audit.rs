@@ -6,7 +6,7 @@ use super::elements::{Head::Text, address, empty, pager, table, time};
 use super::error_page::ErrorPage;
 use super::layout::{self, Tab};
 use super::query::{self, Query, ROWS};
-use crate::domain::audit::Action;
+use crate::domain::audit::{Action, Subject, SubjectKind};
 use crate::store::{AuditRow, Cursor};
 use axum::extract::State;
 use axum::response::Html;
@@ -59,24 +59,26 @@ fn rows(lines: &[AuditRow]) -> Markup {
 
 /// The subject, with a link if it has a page.
 fn subject(line: &AuditRow) -> Markup {
-    let is_of_many =
+    let is_bulk =
         [Action::ExecutionsRetried, Action::EventsReplayed].map(Action::as_str).contains(&&*line.action);
-    if is_of_many {
-        return html! { a href=(format!("/bulk/{}", line.id)) { (line.subject) } };
-    }
-    if line.subject.starts_with("destination ") {
-        return html! { a href="/destinations" { (line.subject) } };
-    }
-    if let Some(group) = line.subject.strip_prefix("failure ") {
-        return html! { a href=(format!("/failures/{group}")) { (line.subject) } };
-    }
-    let execution = line.subject.strip_prefix("execution ").unwrap_or(&line.subject);
-    match execution.parse::<i64>() {
-        Ok(id) if line.action.starts_with("execution.") => {
+    match line.subject() {
+        _ if is_bulk => html! { a href=(format!("/bulk/{}", line.id)) { (plain_subject(line)) } },
+        Some(Subject { kind: SubjectKind::Destination, .. }) => {
+            html! { a href="/destinations" { (plain_subject(line)) } }
+        }
+        Some(Subject { kind: SubjectKind::Failure, id: Some(group) }) => {
+            html! { a href=(format!("/failures/{group}")) { (plain_subject(line)) } }
+        }
+        Some(Subject { kind: SubjectKind::Execution, id: Some(id) }) => {
             html! { a href=(format!("/executions/{id}")) { "Execution " (id) } }
         }
-        _ => html! { (line.subject) },
+        _ => plain_subject(line),
     }
+}
+
+/// The subject without a link.
+pub(super) fn plain_subject(line: &AuditRow) -> Markup {
+    html! { (line.subject_kind) @if let Some(id) = &line.subject_id { " " (id) } }
 }
 
 /// The fields of a detail as `name: value`, including those of a nested filter.

@@ -8,7 +8,7 @@ use super::error_page::ErrorPage;
 use super::forms::{note_field, note_of};
 use super::layout::{self, Tab};
 use super::query::{Form, Path, Query};
-use crate::health::Snapshot;
+use crate::health::{DestinationBacklog, Snapshot};
 use crate::store::{DestinationRow, Limiter, PausedInstance};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
@@ -40,11 +40,8 @@ pub(super) struct Card {
     pause: Option<PausedInstance>,
     /// When the next probe checks whether it works again.
     probe_at: Option<DateTime<Utc>>,
-    pending: u64,
-    is_more: bool,
-    oldest: Option<TimeDelta>,
-    /// How long it takes to deliver everything pending, if that can be estimated.
-    clears_in: Option<TimeDelta>,
+    /// What is pending; `None` if it is unknown.
+    backlog: Option<DestinationBacklog>,
     rate: Rate,
 }
 
@@ -123,12 +120,7 @@ pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>
         let known = snapshot.destinations.iter().find(|known| known.name == row.name);
         Card {
             rate: Rate::of(ui, &row.name, &limiters),
-            oldest: known
-                .and_then(|known| known.oldest)
-                .and_then(|oldest| TimeDelta::from_std(oldest.waited).ok()),
-            clears_in: known.and_then(|known| known.clears_in),
-            pending: known.map_or(0, |known| known.pending),
-            is_more: known.is_some_and(|known| known.is_more),
+            backlog: known.and_then(|known| known.backlog),
             pause: row.pause,
             probe_at: row.probe_at,
             name: row.name,
@@ -157,9 +149,7 @@ fn card(visitor: &Visitor, shown: &Card, now: DateTime<Utc>) -> Markup {
                 (status(word))
             }
             dl.figures {
-                div { dt { "Pending" } dd { (waiting_words(shown.pending, shown.is_more)) } }
-                div { dt { "Oldest" } dd { (or_dash(shown.oldest)) } }
-                div { dt { "Clears in" @if shown.pause.is_some() && shown.clears_in.is_some() { ", once resumed" } } dd { (or_dash(shown.clears_in)) } }
+                @if let Some(backlog) = &shown.backlog { (pending(backlog, shown.pause.is_some())) }
             }
             (rate(&shown.rate, now))
             @if let Some(paused) = &shown.pause { (reason(paused, shown.probe_at, now)) }
@@ -235,6 +225,16 @@ fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
                 rect.used width=(used) height="1" {}
             }
         }
+    }
+}
+
+fn pending(backlog: &DestinationBacklog, is_paused: bool) -> Markup {
+    let DestinationBacklog { pending, is_more, oldest, clears_in } = *backlog;
+    let oldest = oldest.and_then(|oldest| TimeDelta::from_std(oldest.waited).ok());
+    html! {
+        div { dt { "Pending" } dd { (waiting_words(pending, is_more)) } }
+        div { dt { "Oldest" } dd { (or_dash(oldest)) } }
+        div { dt { "Clears in" @if is_paused && clears_in.is_some() { ", once resumed" } } dd { (or_dash(clears_in)) } }
     }
 }
 

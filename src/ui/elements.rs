@@ -31,7 +31,7 @@ pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
 }
 
 /// A duration of this many seconds; `None` if it is too long to represent.
-pub(super) fn span(seconds: u64) -> Option<TimeDelta> {
+pub(super) fn time_delta(seconds: u64) -> Option<TimeDelta> {
     i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds)
 }
 

@@ -1,4 +1,4 @@
-//! `/events/{id}`: an event with its deliveries and its story; and the table of the list.
+//! `/events/{id}`: an event with its executions and its story; and the table of the list.
 
 use super::auth::Visitor;
 use super::elements::{
@@ -14,7 +14,7 @@ use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::search::Sought;
-use crate::domain::story::{self, Delivery};
+use crate::domain::story::{self, Execution};
 use crate::store::{EventFilter, EventRow, FoundEvent, LIMIT_MAX};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -31,7 +31,7 @@ pub(super) struct ShowQuery {
     done: Option<String>,
 }
 
-/// One event: its facts, its deliveries, its story and its body.
+/// One event: its facts, its executions, its story and its body.
 pub(super) async fn show(
     State(ui): State<Ui>,
     visitor: Visitor,
@@ -58,20 +58,20 @@ pub(super) async fn show(
         Ok(page.rows.into_iter().find(|found| found.event.id == event.id))
     };
     let ((chapters, now), kept, siblings, found) = tokio::try_join!(story, kept(&ui, key), siblings, found)?;
-    let deliveries: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.deliveries).collect();
-    let names = Names { destinations: deliveries.len() > 1, ..Names::default() };
+    let executions: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.executions).collect();
+    let names = Names { destinations: executions.len() > 1, ..Names::default() };
     let body = html! {
         (done(query.done.as_deref()))
         div.head {
             div { p.kicker { "Event" } h1 { (type_of(&event)) } p.mono.soft { (event.event_id) } }
         }
         section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&ui, &event, found.as_ref())) }
-        section data-part="deliveries" aria-labelledby="deliveries" {
-            h2 id="deliveries" { "Deliveries" }
-            @if deliveries.is_empty() {
+        section data-part="executions" aria-labelledby="executions" {
+            h2 id="executions" { "Executions" }
+            @if executions.is_empty() {
                 (empty("No destination", "The event is stored. No destination subscribes to events of this type and mode."))
             } @else {
-                div.cards.wide { @for delivery in deliveries { (card(&visitor, noun(&ui.destinations, &delivery.destination), delivery)) } }
+                div.cards.wide { @for execution in executions { (card(&visitor, noun(&ui.destinations, &execution.destination), execution)) } }
             }
         }
         section data-part="timeline" aria-labelledby="timeline-title" {
@@ -200,24 +200,24 @@ fn others(event: &EventRow, siblings: &[EventRow]) -> Markup {
     }
 }
 
-/// The state of one delivery, with its buttons for visitors who may write.
-fn card(visitor: &Visitor, noun: Noun, delivery: &Delivery) -> Markup {
-    let (id, title) = (delivery.id, format!("delivery-{}", delivery.id));
+/// The state of one execution, with its buttons for visitors who may write.
+fn card(visitor: &Visitor, noun: Noun, execution: &Execution) -> Markup {
+    let (id, title) = (execution.id, format!("execution-{}", execution.id));
     html! {
-        article.card.delivery aria-labelledby=(title) {
+        article.card.execution aria-labelledby=(title) {
             div.head {
-                h3 id=(title) { a href=(format!("/executions/{id}")) { (delivery.destination) } }
-                (status(delivery.status.as_str()))
+                h3 id=(title) { a href=(format!("/executions/{id}")) { (execution.destination) } }
+                (status(execution.status.as_str()))
             }
-            @match (&delivery.waiting, &delivery.reason) {
+            @match (&execution.waiting, &execution.reason) {
                 (Some(waiting), _) => p.soft { (waits(waiting)) },
                 (None, Some(reason)) => p.soft { bdi { (reason) } },
                 (None, None) => {},
             }
             div.action-bar {
-                (remote_button(noun, delivery.remote_url.as_deref()))
+                (remote_button(noun, execution.remote_url.as_deref()))
                 a.button href=(format!("/executions/{id}/preview")) { "Preview" }
-                (executions::buttons(visitor, id, delivery.status))
+                (executions::buttons(visitor, id, execution.status))
             }
         }
     }

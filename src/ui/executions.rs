@@ -46,7 +46,7 @@ pub(super) async fn show(
     let event = event.ok_or_else(missing)?;
     let mut chapters = ui.store.reports.chapters(std::slice::from_ref(&event), &ui.instances).await?;
     for chapter in &mut chapters {
-        chapter.deliveries.retain(|delivery| delivery.id == ExecutionId(id));
+        chapter.executions.retain(|execution| execution.id == ExecutionId(id));
     }
     let title = format!("Execution {id}");
     let body = html! {
@@ -182,7 +182,7 @@ pub(super) fn buttons(visitor: &Visitor, id: ExecutionId, status: Status) -> Mar
     html! {
         @if visitor.may_write() && status == Status::Pending {
             (layout::post_form(visitor, &format!("/executions/{id}/cancel"), &html! {
-                button type="submit" { "Cancel delivery" }
+                button type="submit" { "Cancel execution" }
             }))
         }
         @if visitor.may_write() && is_retryable {

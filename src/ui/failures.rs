@@ -14,7 +14,6 @@ use super::executions;
 use super::forms::{note_field, note_of};
 use super::layout::{self, Tab};
 use super::query::{self, Form, Path, Query, ROWS};
-use crate::domain::destination_summary::remedy;
 use crate::domain::money::Money;
 use crate::store::{Cursor, ExecutionFilter, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, Page};
 use axum::extract::State;
@@ -91,13 +90,13 @@ pub(super) async fn list(
         }
         div.stack-wide data-part="open" {
             @if shown.rows.is_empty() { (nothing(wants_known)) }
-            @for group in &shown.rows { (card(&ui, &visitor, group, now, Some(heading(group)))) }
+            @for group in &shown.rows { (card(&visitor, group, now, Some(heading(group)))) }
         }
         (pager(newest.as_deref(), older.as_deref()))
         @if let Some(known) = known.filter(|known| !known.rows.is_empty()) {
             details.fold id="known" {
                 summary { "Acknowledged" span.tag data-part="known-count" { (at_least(&known)) } }
-                div.stack-wide data-part="known" { @for group in &known.rows { (card(&ui, &visitor, group, now, Some(heading(group)))) } }
+                div.stack-wide data-part="known" { @for group in &known.rows { (card(&visitor, group, now, Some(heading(group)))) } }
                 @if known.next.is_some() { p { a href="/failures?known=yes" { "All acknowledged failures" } } }
             }
         }
@@ -130,7 +129,7 @@ pub(super) async fn show(
         }
         div.stack-wide data-part="group" {
             @match found.rows.first() {
-                Some(group) => (card(&ui, &visitor, group, now, None)),
+                Some(group) => (card(&visitor, group, now, None)),
                 None => (empty("No failed executions in this group", "Executions that succeeded after a retry are not listed. A new failure with the same cause appears here.")),
             }
         }
@@ -207,13 +206,7 @@ fn heading(group: &FailureGroup) -> Markup {
 
 /// A group: the number of failures, the remedy, and buttons for visitors who may write. On its own page
 /// it has no heading, because the page has one.
-fn card(
-    ui: &Ui,
-    visitor: &Visitor,
-    group: &FailureGroup,
-    now: DateTime<Utc>,
-    heading: Option<Markup>,
-) -> Markup {
+fn card(visitor: &Visitor, group: &FailureGroup, now: DateTime<Utc>, heading: Option<Markup>) -> Markup {
     let title = heading.is_some().then(|| format!("group-{}", group.key));
     html! {
         article.card.failure.known[group.is_acknowledged] aria-labelledby=[title] {
@@ -226,7 +219,7 @@ fn card(
                 span.soft { "last " (ago(group.last_seen, now)) }
             }
             @if let Some(heading) = heading { (heading) }
-            p.remedy { (remedy(&ui.destinations, &group.destination, &group.error_class)) }
+            p.remedy { (group.remedy) }
             dl.figures.small {
                 div { dt { "Money concerned" } dd { (money(&group.money)) @if group.is_money_cut { " and more" } } }
                 div { dt { "First failed" } dd { (time(group.first_seen)) } }

@@ -1,6 +1,7 @@
 //! `/`: the overview: the health assessment, charts, and the latest events, failures and changes.
 
 use super::assessment::{banner, waiting_words};
+use super::audit::plain_subject;
 use super::auth::Visitor;
 use super::elements::{address, ago, count, empty, humanize_age, in_parts, status};
 use super::error_page::ErrorPage;
@@ -10,7 +11,7 @@ use super::time_series::{Range, TimeSeries};
 use super::{Ui, chart, destinations, playground};
 use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
-use crate::domain::rejection::{Diagnosis, Kept};
+use crate::domain::rejection::Diagnosis;
 use crate::health::{Snapshot, assess};
 use crate::store::{
     AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica, WORKER_DEAD_AFTER,
@@ -38,11 +39,10 @@ pub(super) async fn overview(
     visitor: Visitor,
     Query(query): Query<OverviewQuery>,
 ) -> Result<Html<String>, ErrorPage> {
-    let Gathered { snapshot, series, events, failures, changes, replicas, rejections, cards } =
+    let Gathered { snapshot, series, events, failures, changes, replicas, cards } =
         gather(&ui, Range::of(query.range.as_deref())).await?;
     let now = snapshot.now;
     let assessment = assess(&snapshot, &ui.thresholds);
-    let causes = ui.sources.diagnose(&rejections, snapshot.arrivals.last_at);
     let body = html! {
         (banner(&assessment, now))
         @if let Some(playground) = &ui.playground { (playground::panel(&visitor, playground)) }
@@ -64,7 +64,7 @@ pub(super) async fn overview(
         div.columns.three {
             section data-part="rejections" aria-labelledby="rejections" {
                 h2 id="rejections" { "Rejected webhooks" }
-                (rejected(&causes, now))
+                (rejected(&snapshot.causes_of_rejections, now))
             }
             section data-part="changes" aria-labelledby="changes" {
                 div.head { h2 id="changes" { "Manual changes" } a href="/audit" { "Audit" } }
@@ -87,7 +87,6 @@ struct Gathered {
     failures: Vec<ExecutionRow>,
     changes: Vec<AuditRow>,
     replicas: Vec<Replica>,
-    rejections: Vec<Kept>,
     cards: Vec<destinations::Card>,
 }
 
@@ -102,12 +101,12 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
         async {
             let changes = ui.store.reports.audited(None, None, LATEST).await?.rows;
             let replicas = ui.store.reports.replicas().await?;
-            Ok((changes, replicas, ui.store.rejections.rejections().await?))
+            Ok((changes, replicas))
         },
     )?;
-    let (changes, replicas, rejections) = rows;
+    let (changes, replicas) = rows;
     let cards = destinations::read_cards(ui, &snapshot).await?;
-    Ok(Gathered { snapshot, series, events, failures, changes, replicas, rejections, cards })
+    Ok(Gathered { snapshot, series, events, failures, changes, replicas, cards })
 }
 
 /// Reads the overview's data in advance, so that the first visitor finds open connections and prepared
@@ -124,8 +123,10 @@ pub(super) async fn prepare(ui: &Ui) {
 
 /// The charts, and the links to their time ranges.
 fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Markup {
-    let at_least = snapshot.destinations.iter().map(|of| of.pending).sum();
-    let waiting = waiting_words(at_least, snapshot.destinations.iter().any(|of| of.is_more));
+    let pending = snapshot.backlogs().map(|backlogs| {
+        let at_least = backlogs.iter().map(|(_, backlog)| backlog.pending).sum();
+        (at_least, waiting_words(at_least, backlogs.iter().any(|(_, backlog)| backlog.is_more)))
+    });
     html! {
         section data-part="numbers" aria-labelledby="numbers" {
             div.head {
@@ -141,7 +142,7 @@ fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Mark
             div.charts {
                 (chart::flow(series))
                 (chart::latency(series, noun))
-                (chart::backlog(series, at_least, &waiting))
+                @if let Some((at_least, waiting)) = &pending { (chart::backlog(series, *at_least, waiting)) }
             }
         }
     }
@@ -221,7 +222,7 @@ fn manual_changes(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
                 @for change in changes {
                     li.row {
                         span.row-main { (change.action) }
-                        span.row-soft { (change.subject) " by " (change.who) }
+                        span.row-soft { (plain_subject(change)) " by " (change.who) }
                         span.row-end { (ago(change.at, now)) }
                     }
                 }

@@ -149,8 +149,8 @@ impl<'a> Subject<'a> {
 fn names(events: &[EventRow], chapters: &[Chapter]) -> Names {
     let destinations: BTreeSet<_> = chapters
         .iter()
-        .flat_map(|chapter| &chapter.deliveries)
-        .map(|delivery| &delivery.destination)
+        .flat_map(|chapter| &chapter.executions)
+        .map(|execution| &execution.destination)
         .collect();
     Names {
         events: events.iter().map(|event| (EventKey(event.id), type_of(event).to_owned())).collect(),
@@ -168,7 +168,8 @@ fn rows(found: &[FoundEvent], chapters: &[Chapter], subject: &Subject<'_>) -> Ma
     // The subject of the page is not repeated in each row.
     let (is_object, is_customer) =
         (matches!(subject, Subject::Object(_)), matches!(subject, Subject::Customer(_)));
-    let mut heads = vec![Text("Received"), Text("Type"), Text("Delivery"), Number("Amount"), Text("Invoice")];
+    let mut heads =
+        vec![Text("Received"), Text("Type"), Text("Executions"), Number("Amount"), Text("Invoice")];
     heads.extend((!is_customer).then_some(Text("Customer")));
     heads.extend((!is_object).then_some(Text("Object")));
     table(
@@ -180,8 +181,8 @@ fn rows(found: &[FoundEvent], chapters: &[Chapter], subject: &Subject<'_>) -> Ma
                     td.when { (time(one.event.received_at)) }
                     td { a href=(format!("/events/{}", one.event.id)) { (type_of(&one.event)) } }
                     td {
-                        @if chapter.deliveries.is_empty() { (none()) }
-                        @for delivery in &chapter.deliveries { (status(delivery.status.as_str())) " " }
+                        @if chapter.executions.is_empty() { (none()) }
+                        @for execution in &chapter.executions { (status(execution.status.as_str())) " " }
                     }
                     td.number { @match &one.amount { Some(amount) => (amount.to_string()), None => (none()) } }
                     td { (maybe(one.invoice_number.as_deref())) }

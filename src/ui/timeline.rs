@@ -3,7 +3,7 @@
 use super::elements::{capital, outside, status, time, took};
 use crate::domain::event::EventKey;
 use crate::domain::execution::Status;
-use crate::domain::story::{Attempt, Line, ManualOperation, Moment, What, Written};
+use crate::domain::story::{Attempt, Line, LineTime, ManualOperation, What, Written};
 use crate::domain::waiting::Waiting;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(super) fn timeline(lines: &[Line], names: &Names) -> Markup {
             @for line in lines {
                 li class=(tone(&line.what)) {
                     div.what { (about(line, names)) (what(&line.what)) }
-                    div.at { @match line.at { Moment::At(at) => (time(at)), Moment::Now(_) => "now" } }
+                    div.at { @match line.at { LineTime::At(at) => (time(at)), LineTime::Now(_) => "now" } }
                 }
             }
         }
@@ -51,7 +51,7 @@ fn about(line: &Line, names: &Names) -> Markup {
         @if let Some(name) = names.events.get(&line.event) {
             a.chip href=(format!("/events/{}", line.event.0)) { bdi { (name) } }
         }
-        @if let Some((id, destination)) = line.delivery.as_ref().filter(|_| names.destinations) {
+        @if let Some((id, destination)) = line.execution.as_ref().filter(|_| names.destinations) {
             a.chip href=(format!("/executions/{id}")) { (destination) span.hidden { ", execution " (id) } }
         }
     }

@@ -151,6 +151,7 @@ impl Policy<'_> {
 struct Detail {
     class: Option<String>,
     message: Option<String>,
+    remedy: Option<String>,
     status: Option<u16>,
     request_id: Option<String>,
 }
@@ -173,6 +174,7 @@ impl Detail {
             response_code: self.status,
             error_class: self.class,
             message: self.message,
+            remedy: self.remedy,
             request_id: self.request_id,
         }
     }
@@ -183,6 +185,7 @@ impl From<Failure> for Detail {
         Self {
             class: Some(failure.class),
             message: non_empty(failure.message),
+            remedy: failure.remedy,
             status: failure.code,
             request_id: failure.request_id,
         }

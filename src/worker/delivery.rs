@@ -16,6 +16,7 @@ use crate::config::RetrySettings;
 use crate::destinations::{Delivery, Object};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::execution::Mode;
+use crate::domain::failure::own_remedy;
 use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
 use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, RemoteObject};
@@ -147,7 +148,7 @@ impl Deliverer {
     /// Calls the destination, and passes the outcome to its circuit breaker and its pause.
     async fn call(&self, claimed: &Claimed, subject: Subject<'_>, leased: Instant) -> Outcome {
         let Some(destination) = self.destinations.get(&claimed.destination) else {
-            return Outcome::Permanent(Failure::local("no_destination", "no such destination is configured"));
+            return no_destination_outcome();
         };
         let context = WorkerDeliveryContext {
             store: &self.store,
@@ -175,9 +176,7 @@ impl Deliverer {
         let outcome = match tokio::time::timeout(DELIVERY_MAX, delivering).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => panic_outcome(),
-            Err(_elapsed) => {
-                ambiguous("no_answer", format!("the delivery took more than {} s", DELIVERY_MAX.as_secs()))
-            }
+            Err(_elapsed) => timeout_outcome(),
         };
         self.instances.record(&claimed.destination, &outcome, Instant::now());
         if let Outcome::NeedsOperator(failure) = &outcome {
@@ -215,18 +214,30 @@ struct Subject<'a> {
     object: Option<Object<'a>>,
 }
 
+/// A failure of the worker itself, with the remedy of its class.
+fn own_failure(class: &str, message: impl Into<String>) -> Failure {
+    Failure { remedy: own_remedy(class).map(str::to_owned), ..Failure::local(class, message) }
+}
+
 /// An attempt that ended at an unknown point. It may have written something just now.
-fn ambiguous(class: &str, message: String) -> Outcome {
-    Outcome::Ambiguous { failure: Failure::local(class, message), since: Duration::ZERO }
+fn ambiguous(class: &str, message: impl Into<String>) -> Outcome {
+    Outcome::Ambiguous { failure: own_failure(class, message), since: Duration::ZERO }
 }
 
 /// An attempt that panicked. It affects no other execution, so this one is not quarantined. It is tried
 /// again like any other, until its attempts are used up.
 fn panic_outcome() -> Outcome {
-    ambiguous(
-        "panic",
-        "the delivery failed because of a bug in this program; the log has the details".to_owned(),
-    )
+    ambiguous("panic", "the delivery failed because of a bug in this program; the log has the details")
+}
+
+/// An attempt that took longer than [`DELIVERY_MAX`].
+fn timeout_outcome() -> Outcome {
+    ambiguous("delivery_timeout", format!("the delivery took more than {} s", DELIVERY_MAX.as_secs()))
+}
+
+/// An attempt whose destination is not configured.
+fn no_destination_outcome() -> Outcome {
+    Outcome::Permanent(own_failure("no_destination", "no such destination is configured"))
 }
 
 /// Messages can quote what a customer wrote, so the log gets only class and code.
@@ -267,6 +278,26 @@ fn log_lane(lane: &CompletedLane) {
         }
         Fate::Refused => {
             error!(newest_execution_id, request_id, "execution of the object's newest state failed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_worker_itself_has_a_remedy_of_its_own_class() {
+        for (outcome, expected) in [
+            (panic_outcome(), "panic"),
+            (timeout_outcome(), "delivery_timeout"),
+            (no_destination_outcome(), "no_destination"),
+        ] {
+            let (Outcome::Ambiguous { failure, .. } | Outcome::Permanent(failure)) = outcome else {
+                panic!("{outcome:?}");
+            };
+            assert_eq!(failure.class, expected);
+            assert!(failure.remedy.is_some_and(|remedy| remedy.ends_with("retry.")), "{expected}");
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// How long a claim may take. Its leases count as forgotten only later than this.
+/// How long a claim may take. Its leases count as unknown only later than this.
 const CLAIM_WITHIN: Duration = Duration::from_secs(20);
 
 /// The most executions that one statement claims.

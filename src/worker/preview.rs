@@ -159,7 +159,7 @@ fn of(
 
 fn untold(outcome: Outcome) -> NoPreview {
     match outcome {
-        Outcome::NeedsOperator(failure) => NoPreview::NeedsOperator(failure.message),
+        Outcome::NeedsOperator(failure) => NoPreview::NeedsOperator(failure.to_string()),
         Outcome::Throttled { failure, wait } | Outcome::Transient { failure, wait } => {
             NoPreview::Unavailable(failure.message, wait.unwrap_or(ASK_AGAIN))
         }

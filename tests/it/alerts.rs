@@ -94,9 +94,9 @@ impl Drop for Receiver {
 async fn pause(database: &Database) {
     let pause = Paused {
         lasts: Duration::from_mins(6),
-        class: Some("columns"),
-        reason: Some("jane@example.com"),
-        remedy: Some("add a text column"),
+        class: "columns",
+        reason: "jane@example.com",
+        remedy: "add a text column",
         ..Paused::of("notion")
     };
     database.change(pause).await;

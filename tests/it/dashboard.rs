@@ -237,7 +237,7 @@ async fn the_overview_shows_the_health_and_the_requested_range() {
         service.database.change(change).await;
     }
     let page = service.get("/?range=1h").await.body;
-    assert!(page.contains("Deliveries have failed") && page.contains("href=\"/failures/g1\""), "{page}");
+    assert!(page.contains("Executions have failed") && page.contains("href=\"/failures/g1\""), "{page}");
     assert!(page.contains(&format!("href=\"/executions/{id}\"")), "{page}");
     assert!(page.contains("The last hour") && page.contains("Received: 41."), "{page}");
     let page = service.get("/?range=30d").await.body;

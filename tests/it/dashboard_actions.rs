@@ -144,7 +144,7 @@ async fn a_failure_group_is_retried_after_a_dry_run_with_progress() {
 #[tokio::test]
 async fn a_very_large_bulk_operation_starts_with_the_newest_and_continues() {
     let service = with_keys().start().await;
-    service.database.change(Paused { class: Some("manual"), ..Paused::of("notion") }).await;
+    service.database.change(Paused { class: "manual", ..Paused::of("notion") }).await;
     service.database.change(rows::failed_events(10_050)).await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let plan = ops.open("/executions/retry?status=failed").await.body;
@@ -172,7 +172,7 @@ async fn events_are_replayed_once_each_after_a_dry_run() {
     let list = ops.open("/events?object=in_2").await.body;
     let path = format!("/events/replay?{}", between(&list, "/events/replay?", "\""));
     let plan = ops.open(&path).await.body;
-    assert!(plan.contains("Replay 1 delivery?"), "{plan}");
+    assert!(plan.contains("Replay 1 execution?"), "{plan}");
     let form = format!("token={}&object=in_2", ops.token(&path).await);
     let watched = redirect_of(&ops.submit("/events/replay", &form).await);
     until_shows(&ops, &watched, "All of them are finished.").await;

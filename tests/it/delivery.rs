@@ -416,6 +416,8 @@ async fn an_execution_without_a_confirmed_write_fails_within_its_attempt_limit()
         (execution["status"].clone(), execution["error_class"].clone()),
         (json!("failed"), json!("attempts_used_up"))
     );
+    let groups = service.get("/api/v1/failures").await.json();
+    assert!(groups["data"][0]["remedy"].as_str().unwrap().starts_with("No write was confirmed."), "{groups}");
     let writes = service.sandbox.requests().iter().filter(|request| request.path == "/v1/pages").count();
     assert_eq!(writes, 2);
 }
@@ -483,6 +485,7 @@ async fn only_the_execution_that_crashes_its_worker_three_times_alone_fails() {
     assert!(executions[0]["reason"].as_str().unwrap().contains("third time"), "{executions:?}");
     let groups = service.get("/api/v1/failures").await.json();
     assert_eq!(groups["data"][0]["error_class"], "worker_lost", "{groups}");
+    assert!(groups["data"][0]["remedy"].as_str().unwrap().contains("Three workers died"), "{groups}");
 }
 
 #[tokio::test]

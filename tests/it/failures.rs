@@ -75,6 +75,8 @@ async fn failures_of_one_cause_form_a_group_with_their_amount_and_a_remedy() {
         group["remedy"].as_str().unwrap().contains("column")
             && group["sample_message"].as_str().unwrap().contains("in_3")
     );
+    let story = service.get("/executions/4").await.body;
+    assert!(story.contains(group["remedy"].as_str().unwrap()), "{story}");
     assert!(group["first_seen"].as_str().unwrap() < group["last_seen"].as_str().unwrap());
     assert_eq!(
         (found[0]["count"].clone(), found[0]["pattern"].clone()),
@@ -90,6 +92,18 @@ async fn failures_of_one_cause_form_a_group_with_their_amount_and_a_remedy() {
     service.post("/api/v1/executions/5/retry").await;
     within("a group without failures is gone", async { while groups(&service, "").await.len() > 1 {} }).await;
     assert_eq!(service.get("/api/v1/failures/unknown").await.problem(404), "not_found");
+}
+
+#[tokio::test]
+async fn a_group_has_the_remedy_of_its_newest_failure() {
+    let service = Service::start().await;
+    refused(&service, "This is wrong.", &invoice(1, "in_1", "eur"), 1).await;
+    let remedy = groups(&service, "").await[0]["remedy"].clone();
+    service.database.change(rows::remedies("Correct a setting of another name.")).await;
+    assert_eq!(groups(&service, "").await[0]["remedy"], "Correct a setting of another name.");
+    refused(&service, "This is wrong.", &invoice(2, "in_2", "eur"), 2).await;
+    let group = groups(&service, "").await.remove(0);
+    assert_eq!((&group["count"], &group["remedy"]), (&json!(2), &remedy));
 }
 
 #[tokio::test]

@@ -77,6 +77,9 @@ async fn an_execution_of_the_other_mode_without_its_column_fails_alone() {
         (&json!("failed"), &json!("columns"))
     );
     assert!(executions[0]["reason"].as_str().unwrap().contains("EventId"), "{executions:?}");
+    let groups = next.get("/api/v1/failures").await.json();
+    let remedy = groups["data"][0]["remedy"].as_str().unwrap();
+    assert!(remedy.starts_with("add a text column EventId"), "{groups}");
     assert_eq!(next.database.count(rows::paused()).await, 0);
     next.post_event(&payment("evt_2", NOW + 1, 200)).await;
     assert_eq!(next.until_finished(2).await[1]["status"], "success");

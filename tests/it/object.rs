@@ -438,6 +438,7 @@ async fn a_retry_of_a_delivered_state_can_fail() {
     assert_eq!(detail["attempts"][0]["outcome"], "permanent");
     let groups = service.get("/api/v1/failures").await.json();
     assert_eq!(groups["data"][0]["count"], 1, "{groups}");
+    assert!(groups["data"][0]["remedy"].as_str().unwrap().contains("Correct its type"), "{groups}");
 }
 
 /// A plan with an id that its user chose.

@@ -65,9 +65,9 @@ async fn status_reports_health_with_the_exit_codes_of_monitoring_plugins() {
     service.stop().await;
     let pause = Paused {
         lasts: Duration::from_mins(1),
-        class: Some("unauthorized"),
-        reason: Some("no"),
-        remedy: Some("set a new NOTION_API_KEY"),
+        class: "unauthorized",
+        reason: "no",
+        remedy: "set a new NOTION_API_KEY",
         ..Paused::of("notion")
     };
     database.change(pause).await;

@@ -100,8 +100,8 @@ async fn a_handler_that_panics_responds_500_and_the_next_request_succeeds() {
 async fn a_probe_that_panics_leaves_the_pause_and_probing_continues() {
     let service = start().await;
     let pause = Paused {
-        class: Some("unauthorized"),
-        reason: Some("a test"),
+        class: "unauthorized",
+        reason: "a test",
         probed_in: Some(Duration::ZERO),
         ..Paused::of("faulty")
     };

@@ -100,9 +100,9 @@ async fn a_pause_without_a_backlog_ends_at_the_next_probe() {
 async fn a_starting_process_probes_paused_destinations_at_once() {
     let service = Service::start().await;
     let pause = Paused {
-        class: Some("unauthorized"),
-        reason: Some("no"),
-        remedy: Some("set a new NOTION_API_KEY"),
+        class: "unauthorized",
+        reason: "no",
+        remedy: "set a new NOTION_API_KEY",
         probed_in: Some(Duration::from_hours(24)),
         ..Paused::of("notion")
     };

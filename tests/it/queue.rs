@@ -289,12 +289,12 @@ async fn a_lanes_completion_is_recorded_without_nul_characters() {
 
 #[tokio::test]
 async fn an_execution_cancelled_or_erased_during_its_write_leaves_no_copy() {
-    for is_forgotten in [false, true] {
+    for is_erased in [false, true] {
         let queue = Queue::new().await;
         queue.put(2, "notion", "'notion lane'").await;
         let head = queue.claim(&["notion"], 1).await.remove(0);
         let newest = ExecutionId(head.id.0 + 1);
-        let reason = if is_forgotten {
+        let reason = if is_erased {
             let event = queue.store.reports.execution(newest).await.unwrap().unwrap().event_key;
             queue.store.erasure.erase(&[event], false).await.unwrap();
             "the data of its customer was removed; its state was on its way already, and is shown"
@@ -388,7 +388,7 @@ async fn every_pending_execution_states_why_it_waits() {
     assert!(reason(0).contains("Conflict"), "{executions:?}");
     let behind = format!("waits for execution {} of the same object, which comes first", executions[0]["id"]);
     assert_eq!(reason(1), behind);
-    let pause = Paused { reason: Some("its token is refused"), ..Paused::of("notion") };
+    let pause = Paused { reason: "its token is refused", ..Paused::of("notion") };
     service.database.change(pause).await;
     let waiting = service.executions().await;
     assert!(
@@ -402,7 +402,7 @@ async fn every_pending_execution_states_why_it_waits() {
 async fn a_canary_is_claimable_and_never_runs_in_a_manual_pause() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
-    let pause = Paused { class: Some("restricted_resource"), execution: Some(2), ..Paused::of("notion") };
+    let pause = Paused { class: "restricted_resource", execution: Some(2), ..Paused::of("notion") };
     queue.database.change(pause).await;
     let later = [Set::DueIn(Duration::from_hours(1))];
     queue.database.change(rows::executions().id(1).set(&later)).await;

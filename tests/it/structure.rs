@@ -146,6 +146,7 @@ fn settings_of_the_core() -> BTreeSet<String> {
         "config/secrets.rs",
         "config/settings.rs",
         "alerts/settings.rs",
+        "health/thresholds.rs",
         "cli/environment.rs",
         "cli/setup.rs",
     ] {

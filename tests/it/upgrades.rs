@@ -119,7 +119,8 @@ const ROWS: &str = "
     insert into eventbridge.destinations (name, memory, paused_since, paused_class, paused_reason, paused_remedy,
         paused_execution, probe_at)
     values ('former', '{\"columns\": {}}', now(), 'unauthorized', 'the token is not valid', 'set another', 3, now());
-    insert into eventbridge.past_pauses (destination, since, class) values ('former', now(), 'unauthorized');
+    insert into eventbridge.past_pauses (destination, since, class, reason)
+    values ('former', now(), 'unauthorized', 'the token is not valid');
     insert into eventbridge.remote_objects (lane, remote_id, execution_id, written)
     values ('notion invoice /test/in_1', 'eb000000-0000-4000-8000-00000000aaaa', 1, '{}');
     insert into eventbridge.rate_limits (connection) values ('notion-0123456789abcdef');

@@ -10,6 +10,7 @@ use crate::cli::command_context;
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations;
 use crate::domain::source::SourceCatalog;
+use crate::health;
 use crate::sources::Registry;
 use crate::sources::stripe::{self, NamedSecret};
 use crate::store::MigrateError;
@@ -80,8 +81,8 @@ impl DevEnvironment {
         let mut reader = Reader::new(&vars);
         let sources = Registry::configure(&mut reader, &settings.sources);
         let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
-        let alerts = alerts::settings(&mut reader);
-        let (instances, alerts) = reader.finish((instances, alerts))?;
+        let (alerts, thresholds) = (alerts::settings(&mut reader), health::thresholds(&mut reader));
+        let (instances, alerts, thresholds) = reader.finish((instances, alerts, thresholds))?;
 
         let store = command_context::connect(&settings.database, settings.database_connections)?;
         if let Err(error) = store.db.migrate().await {
@@ -94,6 +95,7 @@ impl DevEnvironment {
             store,
             settings,
             alerts,
+            thresholds,
             sources,
             instances,
             clock: Arc::new(|| SystemTime::now().into()),

@@ -17,6 +17,7 @@ use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
 use crate::domain::rejection::Diagnose;
 use crate::domain::source::SourceCatalog;
+use crate::health;
 use crate::sources::Registry;
 use crate::store::{Pause, Store};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -52,6 +53,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let sources = Registry::configure(&mut reader, &settings.sources);
     let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);
+    health::thresholds(&mut reader);
     setting_findings.extend(wrong_settings(reader));
     setting_findings.extend(settings::names(&settings.sources, &settings.instances));
     setting_findings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
@@ -169,9 +171,7 @@ async fn pause(store: &Store, name: &str, works: bool) -> Option<Finding> {
     let paused = store.destinations.paused(&[name.to_owned()]).await.ok()?.into_iter().next()?;
     let is_manual = paused.pause.is_manual();
     let Pause { reason, remedy, .. } = paused.pause;
-    // The remedy has a line of its own.
-    let reason = reason.strip_suffix(&format!("; {remedy}")).unwrap_or(&reason);
-    let what = format!("it has been paused since {}: {reason}", at(paused.since));
+    let what = format!("it has been paused since {}: {}", at(paused.since), reason.trim_end_matches('.'));
     Some(if works && !is_manual {
         Finding::warning(
             format!("{what}. The checks find no problem any more"),

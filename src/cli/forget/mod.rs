@@ -7,7 +7,7 @@ use super::{command_context, environment, prompt};
 use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
-use crate::domain::audit::Action;
+use crate::domain::audit::{Action, Subject, SubjectKind};
 use crate::domain::delivery::Remote;
 use crate::domain::source::SourceCatalog;
 use crate::store::{Erased, Store, WrittenEntry};
@@ -154,13 +154,11 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
 
 /// Records the erasure of these customers in the audit log.
 async fn record(store: &Store, customers: &[String], detail: &Value) -> anyhow::Result<()> {
-    // The address itself must be erased, so the audit log has only the ids.
-    let unnamed = customers.is_empty().then(|| "customer without an id".to_owned());
-    for subject in customers.iter().map(|id| format!("customer {id}")).chain(unnamed) {
-        store
-            .interventions
-            .audit(&environment::caller(), Action::CustomerForgotten, (&*subject).into(), detail)
-            .await?;
+    // The address itself must be erased, so the audit log has only the ids, and no id for a person without.
+    let without_id = customers.is_empty().then_some(None);
+    for id in customers.iter().map(|id| Some(id.as_str())).chain(without_id) {
+        let subject = Subject { kind: SubjectKind::Customer, id };
+        store.interventions.audit(&environment::caller(), Action::CustomerErased, subject, detail).await?;
     }
     Ok(())
 }
@@ -207,7 +205,7 @@ async fn remove_entries(
         let remote = Remote { id: entry.id.clone(), url: entry.url.clone(), place: None };
         match instance.destination.remove(&remote, &context).await {
             Ok(()) => removed.push(shown(entry, None)),
-            Err(failure) => remaining.push(shown(entry, Some(failure.message))),
+            Err(failure) => remaining.push(shown(entry, Some(failure.to_string()))),
         }
     }
     (removed, remaining)

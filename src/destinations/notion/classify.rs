@@ -38,7 +38,7 @@ pub(super) fn outcome(instance: &InstanceName, effect: Effect, error: CallError)
     with_remedy(instance, outcome_of(instance, effect, error))
 }
 
-/// Adds the remedy of its class to a failure that will end the execution.
+/// Adds the remedy of its class to a failure that can end the execution.
 fn with_remedy(instance: &InstanceName, outcome: Outcome) -> Outcome {
     let add = |mut failure: Failure| {
         failure.remedy = remedies::of_class(instance, &failure.class);
@@ -46,6 +46,7 @@ fn with_remedy(instance: &InstanceName, outcome: Outcome) -> Outcome {
     };
     match outcome {
         Outcome::Permanent(failure) => Outcome::Permanent(add(failure)),
+        Outcome::Gone(failure) => Outcome::Gone(add(failure)),
         Outcome::Transient { failure, wait } => Outcome::Transient { failure: add(failure), wait },
         Outcome::Ambiguous { failure, since } => Outcome::Ambiguous { failure: add(failure), since },
         other => other,
@@ -140,9 +141,7 @@ fn transient(failure: Failure, wait: Option<Duration>) -> Outcome {
 }
 
 fn needs_operator(refusal: Refusal, remedy: &str) -> Outcome {
-    let mut failure = failure(refusal);
-    failure.message = format!("{}; {remedy}", failure.message.trim_end_matches('.'));
-    Outcome::NeedsOperator(failure.with_remedy(remedy))
+    Outcome::NeedsOperator(failure(refusal).with_remedy(remedy))
 }
 
 fn failure(refusal: Refusal) -> Failure {
@@ -309,7 +308,7 @@ mod tests {
         match outcome(Effect::Create, CallError::Refused(Box::new(refusal))) {
             Outcome::NeedsOperator(Failure { remedy: Some(remedy), message, .. }) => {
                 assert!(remedy.contains("TEAM_B_API_KEY"), "{remedy}");
-                assert!(message.ends_with(&remedy), "{message}");
+                assert!(!message.contains(&remedy), "{message}");
             }
             other => panic!("{other:?}"),
         }

@@ -65,7 +65,6 @@ pub const KIND: Kind = Kind {
     ],
     secrets: &["API_KEY"],
     remote_ids: links::page_ids,
-    remedy: remedies::of_class,
     ..Kind::new("notion", configure)
 };
 
@@ -166,9 +165,7 @@ impl Destination for Notion {
             Outcome::NeedsOperator(failure)
                 if mode != self.settings.mode && failure.class == table::COLUMNS =>
             {
-                let remedy = failure.remedy.as_deref().map(|remedy| format!("; {remedy}"));
-                let message = failure.message + remedy.as_deref().unwrap_or_default();
-                Outcome::Permanent(Failure { message, ..failure })
+                Outcome::Permanent(failure)
             }
             other => other,
         }
@@ -342,10 +339,9 @@ impl Attempt<'_> {
     fn may_write_again(&self, elapsed: Duration) -> Result<(), Outcome> {
         self.wait_until_settled(elapsed)?;
         if self.delivery.is_last {
-            return Err(Outcome::Permanent(Failure::local(
-                "attempts_used_up",
-                "no write was confirmed, and the attempts are used up",
-            )));
+            let failure =
+                Failure::local("attempts_used_up", "no write was confirmed, and the attempts are used up");
+            return Err(Outcome::Permanent(failure.with_remedy(remedies::ATTEMPTS_USED_UP)));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::Attempt;
 use super::answer::{Answer, Found, PageRef};
 use super::call_error::CallError;
 use super::classify::Effect;
+use super::remedies;
 use super::table::Table;
 use crate::domain::delivery::{Failure, KeyLock, Outcome};
 use crate::domain::execution::Mode;
@@ -112,7 +113,7 @@ impl Attempt<'_> {
 
 /// After so many pages of others it is unknown whether the page exists.
 fn too_many_of_this_id() -> Outcome {
-    let message = "too many pages of other objects have this id to search all of them for its own; remove \
-                   those that are not needed";
-    Outcome::Transient { failure: Failure::local("too_many_pages", message), wait: None }
+    let message = "too many pages of other objects have this id to search all of them for its own";
+    let failure = Failure::local("too_many_pages", message).with_remedy(remedies::TOO_MANY_PAGES);
+    Outcome::Transient { failure, wait: None }
 }

@@ -4,20 +4,20 @@
 
 use crate::config::InstanceName;
 
-/// The remedy for failures of this class that ended a delivery, as a sentence. Nothing for a class that is
+/// For an execution that ends without a confirmed write.
+pub(super) const ATTEMPTS_USED_UP: &str = "No write was confirmed. Check in Notion whether the page exists, then retry: a page that is found is not written twice.";
+
+/// For an object whose page cannot be found among those of other objects with its id.
+pub(super) const TOO_MANY_PAGES: &str =
+    "Too many pages have the id of this object. Remove those that are not needed, then retry.";
+
+/// The remedy for failures of this class that end an execution, as a sentence. Nothing for a class that is
 /// not Notion's.
 pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
     let fixed = |text: &str| Some(text.to_owned());
     match class {
         "validation_error" | "invalid_request" | "invalid_json" => fixed(
             "Notion rejects the page; the message names the column. Correct its type in Notion, then retry.",
-        ),
-        "unauthorized" => Some(format!(
-            "The token is not valid (any more): set a new {}, restart, then retry.",
-            instance.setting("API_KEY")
-        )),
-        "restricted_resource" => fixed(
-            "The integration lacks a permission: give it the capabilities to read, insert and update content, then retry.",
         ),
         "object_not_found" => fixed(
             "The page or the database is not visible to the integration: restore or share it, then retry.",
@@ -34,9 +34,6 @@ pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
             "Notion could not be reached until all attempts were used up. Check the network and {}, then retry.",
             instance.setting("API_URL")
         )),
-        "attempts_used_up" => fixed(
-            "No write was confirmed. Check in Notion whether the page exists, then retry: a page that is found is not written twice.",
-        ),
         _ => None,
     }
 }
@@ -77,12 +74,7 @@ mod tests {
     #[test]
     fn a_remedy_is_a_sentence_that_names_the_settings_of_its_own_instance() {
         let instance = InstanceName { name: "team-b".to_owned(), kind: "notion".to_owned() };
-        for (class, setting) in [
-            ("validation_error", "column"),
-            ("unauthorized", "TEAM_B_API_KEY"),
-            ("no_answer", "TEAM_B_API_URL"),
-            ("attempts_used_up", "retry"),
-        ] {
+        for (class, setting) in [("validation_error", "column"), ("no_answer", "TEAM_B_API_URL")] {
             let remedy = of_class(&instance, class).expect("a class of Notion's");
             assert!(remedy.ends_with('.') && remedy.contains(setting), "{class}: {remedy}");
         }

@@ -102,55 +102,59 @@ pub enum SchemaWarning {
 impl fmt::Display for SchemaWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Vanished { field, column } => write!(
-                f,
-                "the column {column:?} is gone, so {} is no longer written; add a column {} to restore it",
-                field.name(),
-                field.name()
-            ),
+            Self::Vanished { field, column } => {
+                write!(f, "the column {column:?} is gone, so {} is no longer written", field.name())
+            }
             Self::KeyMoved { field, from, to } => write!(
                 f,
-                "the column {from:?} is gone, and {} is written to {to:?} from now on; earlier pages have none \
-                 there and are updated only by their known ids",
+                "the column {from:?} is gone, and {} is written to {to:?} from now on",
                 field.name()
             ),
-            Self::NotWritable { field, column, kind } => write!(
-                f,
-                "the column {column:?} is of type {kind}, which cannot be written; change its type, for \
-                 example to text, to have {} in it",
-                field.name()
-            ),
+            Self::NotWritable { column, kind, .. } => {
+                write!(f, "the column {column:?} is of type {kind}, which cannot be written")
+            }
             Self::Shadowed { field, filled, empty } => write!(
                 f,
-                "{} is still written to the renamed column {filled:?}, so {empty:?} stays empty; remove one of them",
+                "{} is still written to the renamed column {filled:?}, so {empty:?} stays empty",
                 field.name()
             ),
         }
     }
 }
 
-/// Why a data source cannot be written to. The operator must act; the message explains how.
+impl SchemaWarning {
+    /// What to do.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Vanished { field, .. } => format!("add a column {} to restore it", field.name()),
+            Self::KeyMoved { field, .. } => format!(
+                "earlier pages have no {} there and are updated only by their known ids: fill it in manually \
+                 if they must be found by it",
+                field.name()
+            ),
+            Self::NotWritable { field, .. } => {
+                format!("change its type, for example to text, to have {} in it", field.name())
+            }
+            Self::Shadowed { .. } => "remove one of them".to_owned(),
+        }
+    }
+}
+
+/// Why a data source cannot be written to. The operator must act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
     /// The answer does not describe a data source.
-    #[error("Notion's answer describes no data source with a title column; check the id of the database")]
+    #[error("Notion's answer describes no data source with a title column")]
     NotADataSource,
     /// No column can hold the key.
-    #[error(
-        "the data source has no column {name}, by which a page is found again; add a text column {name}, or \
-         rename its title column {title:?} to {name}",
-        name = field.name()
-    )]
+    #[error("the data source has no column {}, by which a page is found again", field.name())]
     NoKeyColumn {
         /// The key: the event's id, or the object's.
         field: Field,
-        /// The title column's name.
-        title: String,
     },
     /// The key's column has a type that cannot hold it.
     #[error(
-        "the column {column:?} must hold the {}, by which a page is found again, but is of type {kind}; \
-         change its type to text",
+        "the column {column:?} must hold the {}, by which a page is found again, but is of type {kind}",
         field.name()
     )]
     WrongKeyType {
@@ -171,9 +175,12 @@ impl SchemaError {
                 "{} does not lead to a database: correct it and restart",
                 instance.setting("DATABASE_ID")
             ),
-            Self::NoKeyColumn { field, .. } => {
+            Self::NoKeyColumn { field } => {
                 let name = field.name();
-                format!("add a text column {name} to the Notion database, or run eventbridge doctor --fix")
+                format!(
+                    "add a text column {name} to the Notion database, rename its title column to {name}, or \
+                     run eventbridge doctor --fix"
+                )
             }
             Self::WrongKeyType { field, .. } => {
                 format!("set the type of the column of {} in the Notion database to text", field.name())
@@ -270,7 +277,7 @@ impl Schema {
             .and_then(|before| self.by_id(&before.id))
             .or_else(|| (folded(&self.title.name) == wanted).then_some(&self.title))
             .or_else(|| self.by_name(field, &BTreeSet::new()))
-            .ok_or_else(|| SchemaError::NoKeyColumn { field, title: self.title.name.clone() })?;
+            .ok_or(SchemaError::NoKeyColumn { field })?;
         if let Some(before) = before.filter(|before| before.id != key.id) {
             let (from, to) = (before.name.clone(), key.name.clone());
             warnings.push(SchemaWarning::KeyMoved { field, from, to });

@@ -143,7 +143,7 @@ impl TableReader<'_> {
             .and_then(|schema| schema.resolve(self.key, previous.as_ref()))
             .map_err(|error| unusable(&self.settings.access.instance, &error))?;
         for warning in &resolution.warnings {
-            warn!(%warning, "Notion column warning");
+            warn!(%warning, remedy = warning.remedy(), "Notion column warning");
         }
         let bindings = resolution.bindings;
         if previous.as_ref() != Some(&bindings) {
@@ -196,10 +196,7 @@ impl TableReader<'_> {
                     several.iter().map(|source| format!("{} ({})", source.id, source.name)).collect();
                 Err(operator(
                     "several_data_sources",
-                    format!(
-                        "the Notion database has several data sources; set {setting} to one of: {}",
-                        listed.join(", ")
-                    ),
+                    format!("the Notion database has several data sources: {}", listed.join(", ")),
                     &format!("set {setting} and restart: the pending executions list the choices"),
                 ))
             }

@@ -11,25 +11,25 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// When.
-    pub at: Moment,
+    pub at: LineTime,
     /// The event.
     pub event: EventKey,
     /// The execution and the destination instance, if the line concerns one.
-    pub delivery: Option<(ExecutionId, String)>,
+    pub execution: Option<(ExecutionId, String)>,
     /// What.
     pub what: What,
 }
 
 /// The time of a line. The present comes after everything that has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
+pub enum LineTime {
     /// In the past.
     At(DateTime<Utc>),
     /// Now.
     Now(DateTime<Utc>),
 }
 
-impl Moment {
+impl LineTime {
     /// The time.
     pub const fn time(self) -> DateTime<Utc> {
         match self {
@@ -115,20 +115,20 @@ pub enum What {
     /// The body of the event was removed.
     PayloadRemoved {
         /// Whether that was part of a customer's erasure; otherwise retention removed it.
-        is_forgotten: bool,
+        is_erasure: bool,
     },
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((id, destination)) = &self.delivery {
+        if let Some((id, destination)) = &self.execution {
             write!(f, "execution {id} to {destination}: ")?;
         }
         write!(f, "{}", self.what)?;
         if matches!(self.what, What::Received { .. }) {
             write!(f, ", and stored as event {}", self.event.0)?;
         }
-        if matches!(self.at, Moment::Now(_)) { f.write_str(" (now)") } else { Ok(()) }
+        if matches!(self.at, LineTime::Now(_)) { f.write_str(" (now)") } else { Ok(()) }
     }
 }
 
@@ -158,10 +158,10 @@ impl fmt::Display for What {
                 optional(f, ": ", waiting.as_ref())
             }
             Self::Running => f.write_str("a worker is processing it"),
-            Self::PayloadRemoved { is_forgotten: true } => {
+            Self::PayloadRemoved { is_erasure: true } => {
                 f.write_str("its payload was removed: its customer's data was erased")
             }
-            Self::PayloadRemoved { is_forgotten: false } => {
+            Self::PayloadRemoved { is_erasure: false } => {
                 f.write_str("its payload was removed: its retention period ended")
             }
         }

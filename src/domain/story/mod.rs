@@ -3,22 +3,22 @@
 //! [`lines`] is a pure function from rows to lines: when an event was created and received, with which
 //! secret, each wait and its reason, each attempt with the destination's id of the request, manual
 //! actions, and the present state. The `why` command prints the lines as plain text. The dashboard shows
-//! the same lines as a timeline: of an event, of one delivery, or of all events of an object or a
+//! the same lines as a timeline: of an event, of one execution, or of all events of an object or a
 //! customer together. The store reads the rows with six statements, however many events there are.
 
 mod line;
 mod wait;
 
-pub use line::{Line, Moment, What, Written};
+pub use line::{Line, LineTime, What, Written};
 pub use wait::{PastPause, Wait};
 
-use super::destination_summary::{DestinationSummary, known_remedy, noun};
+use super::destination_summary::{DestinationSummary, noun};
 use super::event::EventKey;
 use super::execution::{ExecutionId, Status};
 use super::waiting::Waiting;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// An event with its deliveries.
+/// An event with its executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chapter {
     /// The event.
@@ -33,14 +33,14 @@ pub struct Chapter {
     pub secret: String,
     /// When its body was removed, and whether that was part of a customer's erasure.
     pub payload_removed: Option<(DateTime<Utc>, bool)>,
-    /// Its deliveries.
-    pub deliveries: Vec<Delivery>,
+    /// Its executions.
+    pub executions: Vec<Execution>,
 }
 
-/// The delivery of an event to one destination instance.
+/// An execution of an event, with its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// The execution.
+pub struct Execution {
+    /// Its id.
     pub id: ExecutionId,
     /// The instance.
     pub destination: String,
@@ -50,6 +50,8 @@ pub struct Delivery {
     pub status: Status,
     /// The reason of its state.
     pub reason: Option<String>,
+    /// If it failed: what to do, if that is known.
+    pub remedy: Option<String>,
     /// What it waits for, while it is pending.
     pub waiting: Option<Waiting>,
     /// When it finished.
@@ -101,7 +103,7 @@ pub struct ManualOperation {
 }
 
 /// Merges the stories of these events into one list of lines, in order of time. `now` is the time of the
-/// lines about the present. The destinations give the nouns of what they wrote, and the remedies.
+/// lines about the present. The destinations give the nouns of what they wrote.
 pub fn lines(chapters: &[Chapter], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
     let mut chapters: Vec<&Chapter> = chapters.iter().collect();
     chapters.sort_by_key(|chapter| (chapter.received_at, chapter.event));
@@ -113,57 +115,57 @@ pub fn lines(chapters: &[Chapter], destinations: &[DestinationSummary], now: Dat
 }
 
 fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
-    let line = |at, what| Line { at: Moment::At(at), event: chapter.event, delivery: None, what };
+    let line = |at, what| Line { at: LineTime::At(at), event: chapter.event, execution: None, what };
     let mut lines = Vec::new();
     if let Some(created) = chapter.created {
         lines.push(line(created, What::Created { source: chapter.source.clone() }));
     }
     lines.push(line(chapter.received_at, What::Received { secret: chapter.secret.clone() }));
-    if chapter.deliveries.is_empty() {
+    if chapter.executions.is_empty() {
         lines.push(line(chapter.received_at, What::Unwanted));
     }
-    for delivery in &chapter.deliveries {
+    for execution in &chapter.executions {
         let received_at = chapter.received_at;
-        let collected = Collector { delivery, destinations, received_at, now, lines: Vec::new() }.collect();
+        let collected = Collector { execution, destinations, received_at, now, lines: Vec::new() }.collect();
         lines.extend(collected.into_iter().map(|(at, what)| {
-            let delivery = Some((delivery.id, delivery.destination.clone()));
-            Line { at, event: chapter.event, delivery, what }
+            let execution = Some((execution.id, execution.destination.clone()));
+            Line { at, event: chapter.event, execution, what }
         }));
     }
-    if let Some((at, is_forgotten)) = chapter.payload_removed {
-        lines.push(line(at, What::PayloadRemoved { is_forgotten }));
+    if let Some((at, is_erasure)) = chapter.payload_removed {
+        lines.push(line(at, What::PayloadRemoved { is_erasure }));
     }
     lines
 }
 
-/// Collects the lines of one delivery.
+/// Collects the lines of one execution.
 struct Collector<'a> {
-    delivery: &'a Delivery,
+    execution: &'a Execution,
     destinations: &'a [DestinationSummary],
     received_at: DateTime<Utc>,
     now: DateTime<Utc>,
-    lines: Vec<(Moment, What)>,
+    lines: Vec<(LineTime, What)>,
 }
 
 impl Collector<'_> {
-    fn collect(mut self) -> Vec<(Moment, What)> {
-        let delivery = self.delivery;
+    fn collect(mut self) -> Vec<(LineTime, What)> {
+        let execution = self.execution;
         // One statement stores and queues the event. A replay queues it later, which gets its own line.
-        if delivery.created_at != self.received_at {
-            self.push(delivery.created_at, What::Queued);
+        if execution.created_at != self.received_at {
+            self.push(execution.created_at, What::Queued);
         }
-        if delivery.earlier_attempts > 0
-            && let Some(first) = delivery.attempts.first()
+        if execution.earlier_attempts > 0
+            && let Some(first) = execution.attempts.first()
         {
-            self.push(first.at, What::EarlierAttempts { count: delivery.earlier_attempts });
+            self.push(first.at, What::EarlierAttempts { count: execution.earlier_attempts });
         }
-        for operation in &delivery.operations {
+        for operation in &execution.operations {
             self.push(operation.at, What::Manual { operation: operation.clone() });
         }
         let mut last = None;
-        for (number, one) in (delivery.earlier_attempts + 1..).zip(&delivery.attempts) {
+        for (number, one) in (execution.earlier_attempts + 1..).zip(&execution.attempts) {
             // If earlier attempts are omitted, the wait before the first listed one is unknown.
-            if last.is_some() || delivery.earlier_attempts == 0 {
+            if last.is_some() || execution.earlier_attempts == 0 {
                 self.wait_before(last, one.at);
             }
             let written = self.written().filter(|_| self.is_final(number, one));
@@ -176,70 +178,64 @@ impl Collector<'_> {
 
     /// Adds the wait before an attempt, if there was one.
     fn wait_before(&mut self, last: Option<&Attempt>, until: DateTime<Utc>) {
-        let delivery = self.delivery;
+        let execution = self.execution;
         let ended = last
-            .map_or(delivery.created_at, |last| last.at + TimeDelta::milliseconds(last.duration_ms.into()));
+            .map_or(execution.created_at, |last| last.at + TimeDelta::milliseconds(last.duration_ms.into()));
         let manual =
-            delivery.operations.iter().map(|one| one.at).filter(|at| (ended..=until).contains(at)).max();
+            execution.operations.iter().map(|one| one.at).filter(|at| (ended..=until).contains(at)).max();
         // A finished execution did not wait until it was retried manually.
         if manual.is_none() && last.is_some_and(|last| is_an_end(&last.outcome)) {
             return;
         }
         let since = manual.unwrap_or(ended);
         let outcome = last.filter(|_| manual.is_none()).map(|last| last.outcome.as_str());
-        if let Some(wait) = Wait::between(since, until, outcome, &delivery.pauses) {
+        if let Some(wait) = Wait::between(since, until, outcome, &execution.pauses) {
             self.push(since, What::Waited { wait });
         }
     }
 
     /// Adds the present state, unless the last attempt shows it.
     fn end(&mut self) {
-        let delivery = self.delivery;
-        let is_shown = delivery.attempts.last().is_some_and(|last| {
+        let execution = self.execution;
+        let is_shown = execution.attempts.last().is_some_and(|last| {
             let number =
-                delivery.earlier_attempts + u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX);
+                execution.earlier_attempts + u32::try_from(execution.attempts.len()).unwrap_or(u32::MAX);
             self.is_final(number, last)
         });
-        match delivery.status {
+        match execution.status {
             Status::Pending => {
-                self.lines.push((Moment::Now(self.now), What::Pending { waiting: delivery.waiting.clone() }));
+                self.lines
+                    .push((LineTime::Now(self.now), What::Pending { waiting: execution.waiting.clone() }));
             }
-            Status::Running => self.lines.push((Moment::Now(self.now), What::Running)),
+            Status::Running => self.lines.push((LineTime::Now(self.now), What::Running)),
             Status::Success if is_shown => {}
             status => {
-                let shown = delivery.attempts.last().and_then(|last| last.message.as_ref());
-                let reason = delivery.reason.clone().filter(|reason| Some(reason) != shown);
-                let what = What::Ended { status, reason, remedy: self.remedy(), written: self.written() };
-                self.push(delivery.finished_at.unwrap_or(self.now), what);
+                let shown = execution.attempts.last().and_then(|last| last.message.as_ref());
+                let reason = execution.reason.clone().filter(|reason| Some(reason) != shown);
+                let remedy = execution.remedy.clone().filter(|_| status == Status::Failed);
+                let what = What::Ended { status, reason, remedy, written: self.written() };
+                self.push(execution.finished_at.unwrap_or(self.now), what);
             }
         }
     }
 
-    /// The remedy of a failed delivery, if it is known.
-    fn remedy(&self) -> Option<String> {
-        let delivery = self.delivery;
-        let class =
-            delivery.attempts.last().filter(|_| delivery.status == Status::Failed)?.class.as_deref()?;
-        known_remedy(self.destinations, &delivery.destination, class)
-    }
-
     /// The entry that was written, if it has a link.
     fn written(&self) -> Option<Written> {
-        let url = self.delivery.remote_url.clone()?;
-        Some(Written { noun: noun(self.destinations, &self.delivery.destination).one, url })
+        let url = self.execution.remote_url.clone()?;
+        Some(Written { noun: noun(self.destinations, &self.execution.destination).one, url })
     }
 
     /// Whether this attempt is the last one and delivered the event.
     fn is_final(&self, number: u32, one: &Attempt) -> bool {
-        let delivery = self.delivery;
-        let count = u32::try_from(delivery.attempts.len()).unwrap_or(u32::MAX);
-        number == delivery.earlier_attempts.saturating_add(count)
-            && delivery.status == Status::Success
+        let execution = self.execution;
+        let count = u32::try_from(execution.attempts.len()).unwrap_or(u32::MAX);
+        number == execution.earlier_attempts.saturating_add(count)
+            && execution.status == Status::Success
             && one.outcome == DELIVERED
     }
 
     fn push(&mut self, at: DateTime<Utc>, what: What) {
-        self.lines.push((Moment::At(at), what));
+        self.lines.push((LineTime::At(at), what));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stories, line by line.
 
 use super::*;
-use crate::domain::destination_summary::{Noun, Remedies};
+use crate::domain::destination_summary::Noun;
 use crate::domain::execution::Mode;
 use crate::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 
@@ -21,13 +21,14 @@ fn attempt(seconds: i64, outcome: &str) -> Attempt {
     }
 }
 
-fn delivery(status: Status, attempts: Vec<Attempt>) -> Delivery {
-    Delivery {
+fn execution(status: Status, attempts: Vec<Attempt>) -> Execution {
+    Execution {
         id: ExecutionId(7),
         destination: "notion".to_owned(),
         created_at: at(1),
         status,
         reason: None,
+        remedy: None,
         waiting: None,
         finished_at: status.is_terminal().then(|| at(900)),
         remote_url: (status == Status::Success).then(|| "https://notion.so/p".to_owned()),
@@ -50,11 +51,10 @@ fn notion() -> DestinationSummary {
         per_minute: None,
         noun: Noun { one: "page", many: "pages" },
         remote_ids: |_text| Vec::new(),
-        remedies: Remedies::new(|class| (class == "unauthorized").then(|| "Set a new token.".to_owned())),
     }
 }
 
-fn chapter(deliveries: Vec<Delivery>) -> Chapter {
+fn chapter(executions: Vec<Execution>) -> Chapter {
     Chapter {
         event: EventKey(3),
         source: "stripe".to_owned(),
@@ -62,7 +62,7 @@ fn chapter(deliveries: Vec<Delivery>) -> Chapter {
         received_at: at(1),
         secret: "live".to_owned(),
         payload_removed: None,
-        deliveries,
+        executions,
     }
 }
 
@@ -70,9 +70,9 @@ fn plain_lines(chapters: &[Chapter]) -> Vec<String> {
     lines(chapters, &[notion()], at(1000)).iter().map(ToString::to_string).collect()
 }
 
-/// The lines about one delivery, without their prefix.
-fn of(delivery: Delivery) -> Vec<String> {
-    let lines = plain_lines(&[chapter(vec![delivery])]);
+/// The lines about one execution, without their prefix.
+fn of(execution: Execution) -> Vec<String> {
+    let lines = plain_lines(&[chapter(vec![execution])]);
     let begin = "execution 7 to notion: ";
     lines.iter().filter_map(|line| line.strip_prefix(begin)).map(str::to_owned).collect()
 }
@@ -80,7 +80,7 @@ fn of(delivery: Delivery) -> Vec<String> {
 #[test]
 fn a_delivery_without_delay_has_three_lines() {
     assert_eq!(
-        plain_lines(&[chapter(vec![delivery(Status::Success, vec![attempt(1, "delivered")])])]),
+        plain_lines(&[chapter(vec![execution(Status::Success, vec![attempt(1, "delivered")])])]),
         [
             "created at stripe",
             "received, signed with the secret live, and stored as event 3",
@@ -91,7 +91,7 @@ fn a_delivery_without_delay_has_three_lines() {
 
 #[test]
 fn each_wait_has_its_length_and_its_reason() {
-    let mut waited = delivery(
+    let mut waited = execution(
         Status::Success,
         vec![
             attempt(60, "transient"),
@@ -124,7 +124,7 @@ fn each_wait_has_its_length_and_its_reason() {
 
 #[test]
 fn after_a_manual_retry_the_wait_starts_at_the_retry() {
-    let mut again = delivery(Status::Success, vec![attempt(1, "permanent"), attempt(500, "delivered")]);
+    let mut again = execution(Status::Success, vec![attempt(1, "permanent"), attempt(500, "delivered")]);
     let operation = ManualOperation {
         at: at(495),
         who: "ops".to_owned(),
@@ -148,15 +148,15 @@ fn after_a_manual_retry_the_wait_starts_at_the_retry() {
 
 #[test]
 fn the_present_state_is_shown_once_and_last() {
-    let mut failed = delivery(Status::Failed, vec![attempt(1, "permanent")]);
+    let mut failed = execution(Status::Failed, vec![attempt(1, "permanent")]);
     failed.reason = Some("Notion said no".to_owned());
     assert_eq!(of(failed.clone()).last().map(String::as_str), Some("failed"), "the attempt has the reason");
     failed.reason = Some("three searches found nothing".to_owned());
     assert_eq!(of(failed).last().map(String::as_str), Some("failed: three searches found nothing"));
 
-    let mut waits = delivery(Status::Pending, vec![attempt(1, "transient")]);
-    waits.waiting = Some(Waiting::Paused("the token is refused".to_owned()));
-    let mut other = chapter(vec![delivery(Status::Running, Vec::new())]);
+    let mut waits = execution(Status::Pending, vec![attempt(1, "transient")]);
+    waits.waiting = Some(Waiting::Paused { reason: "the token is refused".to_owned(), remedy: None });
+    let mut other = chapter(vec![execution(Status::Running, Vec::new())]);
     other.event = EventKey(4);
     other.created = Some(at(2000));
     let lines = plain_lines(&[chapter(vec![waits]), other]);
@@ -169,13 +169,13 @@ fn the_present_state_is_shown_once_and_last() {
         "now comes after everything, also after a clock that is ahead"
     );
     // In object mode a newer state may have been written for it, without an attempt of its own.
-    let shown = of(delivery(Status::Success, Vec::new()));
+    let shown = of(execution(Status::Success, Vec::new()));
     assert_eq!(shown, ["success, the page is https://notion.so/p"]);
 }
 
 #[test]
 fn omitted_attempts_and_a_removed_payload_are_shown() {
-    let mut long = delivery(Status::Success, vec![attempt(50, "transient"), attempt(51, "delivered")]);
+    let mut long = execution(Status::Success, vec![attempt(50, "transient"), attempt(51, "delivered")]);
     (long.created_at, long.earlier_attempts) = (at(9), 4);
     let mut removed = chapter(vec![long]);
     removed.payload_removed = Some((at(950), true));
@@ -199,8 +199,8 @@ fn omitted_attempts_and_a_removed_payload_are_shown() {
 
 #[test]
 fn the_events_of_an_object_are_merged_in_order_of_time() {
-    let first = chapter(vec![delivery(Status::Success, vec![attempt(100, "delivered")])]);
-    let mut second = chapter(vec![delivery(Status::Success, vec![attempt(60, "delivered")])]);
+    let first = chapter(vec![execution(Status::Success, vec![attempt(100, "delivered")])]);
+    let mut second = chapter(vec![execution(Status::Success, vec![attempt(60, "delivered")])]);
     (second.event, second.created, second.received_at) = (EventKey(4), Some(at(50)), at(51));
     let lines = lines(&[second, first], &[notion()], at(1000));
     let order: Vec<_> = lines.iter().map(|line| line.event.0).collect();
@@ -212,9 +212,9 @@ fn the_events_of_an_object_are_merged_in_order_of_time() {
 
 #[test]
 fn a_failed_delivery_ends_with_its_remedy() {
-    let refused = Attempt { class: Some("unauthorized".to_owned()), ..attempt(10, "permanent") };
-    let mut failed = delivery(Status::Failed, vec![refused]);
+    let mut failed = execution(Status::Failed, vec![attempt(10, "permanent")]);
     failed.reason = Some("it was refused.".to_owned());
+    failed.remedy = Some("Set a new token.".to_owned());
     let lines = of(failed);
     assert_eq!(
         lines.last().map(String::as_str),

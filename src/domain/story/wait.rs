@@ -1,4 +1,4 @@
-//! Why a delivery waited before an attempt.
+//! Why an execution waited before an attempt.
 
 use crate::domain::humanize::humanize_age;
 use chrono::{DateTime, TimeDelta, Utc};

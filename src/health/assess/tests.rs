@@ -19,17 +19,20 @@ fn minutes(minutes: u64) -> Duration {
 
 /// A destination with 4 pending executions, the oldest of which has waited this long.
 fn pending_for(oldest: Duration) -> Destination {
-    Destination {
-        name: "notion".to_owned(),
+    with_backlog(DestinationBacklog {
         pending: 4,
+        is_more: false,
         oldest: Some(OldestPending { execution: 42, waited: oldest }),
         clears_in: Some(TimeDelta::seconds(104)),
-        ..Destination::default()
-    }
+    })
+}
+
+fn with_backlog(backlog: DestinationBacklog) -> Destination {
+    Destination { name: "notion".to_owned(), paused: None, backlog: Some(backlog) }
 }
 
 fn idle() -> Destination {
-    Destination { name: "notion".to_owned(), ..Destination::default() }
+    with_backlog(DestinationBacklog::default())
 }
 
 /// A paused destination, with a backlog of an hour.
@@ -130,6 +133,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
     let three = || Thresholds { rejected_in_a_row: 3, ..default() };
     let any_silence = || Thresholds { silence_factor: 0, ..default() };
     let off = || Thresholds { alerts: NO_ALERTS, ..default() };
+    let unread = snapshot(vec![Destination { backlog: None, ..idle() }]);
     let behind = |oldest| snapshot(vec![pending_for(minutes(oldest))]);
     let paused = |minutes| snapshot(vec![paused_for(minutes)]);
     let idle_without_worker = Snapshot { has_worker: Some(false), ..well() };
@@ -147,6 +151,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (behind(5), default(), warning, "Notion is behind", &[]),
         (behind(14), default(), warning, "Notion is behind", &[]),
         (behind(15), default(), critical, "Notion is behind", &["backlog notion"]),
+        (unread, default(), ok, "All is well", &[]),
         (behind(15), off(), critical, "Notion is behind", &[]),
         (behind(15), hour(), ok, "All is well", &[]),
         (behind(20), hour(), warning, "Notion is behind", &[]),
@@ -172,15 +177,15 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (silent_for(76), default(), warning, "No event for 1 h 16 min", &["silence"]),
         (silent_for(76), any_silence(), ok, "All is well", &[]),
         // An old failure is shown; a recent one raises an alert.
-        (open_failures(3), default(), warning, "Deliveries have failed", &[]),
+        (open_failures(3), default(), warning, "Executions have failed", &[]),
         (
             recent_failures(),
             default(),
             warning,
-            "Deliveries have failed",
+            "Executions have failed",
             &["failures notion validation_error 3f2a", "failures notion api_error", "failures more"],
         ),
-        (recent_failures(), off(), warning, "Deliveries have failed", &[]),
+        (recent_failures(), off(), warning, "Executions have failed", &[]),
     ];
     for (snapshot, thresholds, level, headline, keys) in cases {
         let assessment = assess(&snapshot, &thresholds);
@@ -195,8 +200,8 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
     let (worst, rest) = ("the first sentence", "the last sentence");
     let paused = snapshot(vec![paused_for(60)]);
     let without_worker = Snapshot { has_worker: Some(false), ..well() };
-    let uncounted =
-        Destination { is_more: true, clears_in: None, pending: 20_312, ..pending_for(minutes(1)) };
+    let uncounted = with_backlog(DestinationBacklog { pending: 20_312, is_more: true, ..Default::default() });
+    let unread = Destination { backlog: None, ..idle() };
     let first = Snapshot { arrivals: Arrivals::default(), ..snapshot(Vec::new()) };
     for (snapshot, place, expected) in [
         (well(), worst, "The last event arrived 41 s ago, usually every 6 min."),
@@ -210,6 +215,11 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
             snapshot(vec![pending_for(minutes(1)), uncounted]),
             rest,
             "More than 20\u{202f}316 pending, the oldest for 1 min.",
+        ),
+        (
+            snapshot(vec![pending_for(minutes(5)), unread]),
+            rest,
+            "The last event arrived 41 s ago, usually every 6 min.",
         ),
         (first, worst, "No event has arrived yet: send one from the page of the endpoint at the sender."),
         (

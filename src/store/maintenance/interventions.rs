@@ -130,7 +130,7 @@ impl Interventions {
             "#,
             caller.name(),
             action.as_str(),
-            without_nul(subject.kind),
+            subject.kind.as_str(),
             subject.id.map(without_nul),
             value_without_nul(detail)
         )

@@ -3,7 +3,7 @@
 use super::{Fence, Queue, WorkerId};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
-use crate::domain::execution::{ExecutionId, Mode};
+use crate::domain::execution::{ExecutionId, Mode, UnknownMode};
 use crate::store::db::{StoreError, of_milliseconds};
 use crate::store::events::stored_event;
 use std::time::Duration;
@@ -294,20 +294,23 @@ impl Queue {
         )
         .fetch_all(&self.pool)
         .await?;
-        let claimed = rows.into_iter().map(|row| Claimed {
-            id: ExecutionId(row.id),
-            fence: Fence(row.fence),
-            destination: row.destination,
-            lane: row.lane,
-            mode: row.mode.parse().unwrap_or_default(),
-            attempts: u32::try_from(row.attempts).unwrap_or_default(),
-            remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
-            in_doubt: row.in_doubt_ms.map(of_milliseconds),
-            age: of_milliseconds(row.age_ms),
-            is_manual: row.is_manual,
-            event: stored_event!(row),
+        let claimed = rows.into_iter().map(|row| {
+            let unknown = |error: UnknownMode| StoreError::Unexpected(error.to_string());
+            Ok(Claimed {
+                id: ExecutionId(row.id),
+                fence: Fence(row.fence),
+                destination: row.destination,
+                lane: row.lane,
+                mode: row.mode.parse().map_err(unknown)?,
+                attempts: u32::try_from(row.attempts).unwrap_or_default(),
+                remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
+                in_doubt: row.in_doubt_ms.map(of_milliseconds),
+                age: of_milliseconds(row.age_ms),
+                is_manual: row.is_manual,
+                event: stored_event!(row),
+            })
         });
-        Ok(claimed.collect())
+        claimed.collect()
     }
 
     /// Whether a quarantined execution can be claimed for one of these instances. An execution behind the

@@ -39,6 +39,8 @@ pub struct EndedAttempt {
     pub error_class: Option<String>,
     /// What happened, for operators.
     pub message: Option<String>,
+    /// What to do, if the destination or the worker knows.
+    pub remedy: Option<String>,
     /// The destination's id of the request.
     pub request_id: Option<String>,
 }
@@ -59,6 +61,7 @@ impl EndedAttempt {
         Self {
             error_class: self.error_class.as_ref().map(|_| "unstorable".to_owned()),
             message,
+            remedy: None,
             request_id: None,
             ..self.clone()
         }
@@ -158,10 +161,12 @@ impl Queue {
                 select * from unnest(
                     $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
                     $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
-                    $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::bool[]
+                    $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::bool[],
+                    $19::text[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
-                            message, request_id, in_doubt_ms, remote_place, pattern, came_through)
+                            message, request_id, in_doubt_ms, remote_place, pattern, came_through,
+                            remedy)
             ), released as (
                 delete from eventbridge.leases
                  using ended
@@ -179,11 +184,8 @@ impl Queue {
                        finished_at = case when released.status = 'pending' then null else now() end,
                        reason = released.message,
                        error_class = released.error_class,
-                       -- The same key as in `Store::group_failures`.
                        failure_group = case when released.status = 'failed' then
-                           left(encode(sha256(convert_to(concat_ws(
-                               chr(10), destination, released.error_class, released.pattern),
-                               'UTF8')), 'hex'), 16) end,
+                           eventbridge.failure_group_key(destination, released.error_class, released.pattern) end,
                        response_code = released.response_code,
                        duration_ms = released.duration_ms,
                        remote_id = coalesce(released.remote_id, executions.remote_id),
@@ -198,16 +200,20 @@ impl Queue {
                  where executions.id = released.id
                 returning executions.id, released.fence, started_at, released.duration_ms, outcome,
                           released.response_code, released.error_class, message, request_id,
-                          failure_group, destination, pattern
+                          failure_group, destination, pattern, remedy
             ), grouped as (
-                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
+                insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
                 -- In one order, so that two who bring the same groups cannot wait for each other in a circle.
-                select distinct on (failure_group) failure_group, destination, error_class, pattern
+                select distinct on (failure_group) failure_group, destination, error_class, pattern, remedy
                   from finished
                  where failure_group is not null
-                   and not exists (select from eventbridge.failure_groups as known where known.key = failure_group)
-                 order by failure_group
-                on conflict do nothing
+                   and not exists (select from eventbridge.failure_groups as same
+                                    where same.key = failure_group
+                                      and (finished.remedy is null or finished.remedy = same.remedy))
+                 order by failure_group, remedy
+                on conflict (key) do update
+                   set remedy = excluded.remedy
+                 where known.remedy is distinct from excluded.remedy and excluded.remedy is not null
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome,
@@ -236,6 +242,7 @@ impl Queue {
             &batch.iter().map(|completed| remote(completed)?.place).collect::<Vec<_>>() as _,
             &batch.iter().map(alike).collect::<Vec<_>>() as _,
             &batch.iter().map(|completed| completed.came_through).collect::<Vec<_>>(),
+            &text(|completed| completed.attempt.remedy.as_deref()) as _,
         )
         .fetch_all(&self.pool)
         .await?;

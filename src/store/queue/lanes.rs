@@ -326,16 +326,16 @@ impl Queue {
                 update eventbridge.executions
                    set status = 'failed', attempts = attempts + 1, reason = $4, error_class = $5,
                        response_code = $6, duration_ms = $7, crashes = 0, crashes_alone = 0,
-                       -- The same key as in `Store::group_failures`.
-                       failure_group = left(encode(sha256(convert_to(concat_ws(
-                           chr(10), destination, $5::text, $10::text), 'UTF8')), 'hex'), 16),
+                       failure_group = eventbridge.failure_group_key(destination, $5, $10),
                        started_at = coalesce(started_at, now()), finished_at = now()
                  where id = (select id from given_up) and status in ('pending', 'running')
                 returning id, failure_group, destination
             ), grouped as (
-                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                select failure_group, destination, $5::text, $10 from refused
-                on conflict do nothing
+                insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
+                select failure_group, destination, $5::text, $10, $11 from refused
+                on conflict (key) do update
+                   set remedy = excluded.remedy
+                 where known.remedy is distinct from excluded.remedy and excluded.remedy is not null
             ), again as (
                 update eventbridge.executions
                    set status = 'pending', run_at = now(), crashes = 0, crashes_alone = 0
@@ -359,7 +359,8 @@ impl Queue {
             whole_milliseconds(head.duration),
             milliseconds(head.duration),
             head.request_id.as_deref().map(without_nul),
-            pattern(head.message.as_deref().unwrap_or_default())
+            pattern(head.message.as_deref().unwrap_or_default()),
+            head.remedy.as_deref().map(without_nul)
         )
         .fetch_one(&self.pool)
         .await?;

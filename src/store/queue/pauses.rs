@@ -141,7 +141,7 @@ impl Destinations {
                        paused_execution = null, probe_at = null
                   from paused
                  where destinations.name = paused.name
-            ), forgotten as (
+            ), expired as (
                 delete from eventbridge.past_pauses where until < now() - $3::int * interval '1 day'
             )
             insert into eventbridge.past_pauses (destination, since, class, reason)
@@ -262,7 +262,7 @@ impl Destinations {
             update eventbridge.destinations
                set probe_at = now() + $2::bigint * interval '1 millisecond'
              where name = any($1) and paused_since is not null and probe_at <= now()
-            returning name, coalesce(paused_class, '') as "class!"
+            returning name, paused_class as "class!"
             "#,
             instances,
             milliseconds(again_after)
@@ -306,9 +306,8 @@ impl Destinations {
     pub async fn paused(&self, instances: &[String]) -> Result<Vec<PausedInstance>, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select name, paused_since as "since!", coalesce(paused_class, '') as "class!",
-                   coalesce(paused_reason, '') as "reason!", coalesce(paused_remedy, '') as "remedy!",
-                   paused_execution as execution
+            select name, paused_since as "since!", paused_class as "class!", paused_reason as "reason!",
+                   paused_remedy as "remedy!", paused_execution as execution
               from eventbridge.destinations
              where paused_since is not null and name = any ($1)
              order by name

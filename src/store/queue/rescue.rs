@@ -2,7 +2,7 @@
 
 use super::{Fence, Queue, WorkerId};
 use crate::domain::execution::ExecutionId;
-use crate::domain::failure::pattern;
+use crate::domain::failure::{own_remedy, pattern};
 use crate::store::db::{StoreError, milliseconds};
 use std::time::Duration;
 
@@ -32,8 +32,9 @@ pub struct Rescued {
 /// An execution fails after this number of crashes while it ran alone.
 const CRASHES_ALONE_MAX: i32 = 3;
 
-/// The answer to a claim has arrived by then, or never will: statements end sooner.
-const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
+/// A lease of this age that its own worker does not know will never be known to it: the answer to the claim
+/// was lost, because statements end sooner.
+const UNKNOWN_LEASE_AFTER: Duration = Duration::from_mins(1);
 
 /// Longer than any worker lives; keeps the interval within the range of Postgres.
 const SILENCE_MAX: Duration = Duration::from_hours(10 * 365 * 24);
@@ -87,10 +88,8 @@ impl Queue {
                        crashes_alone = crashes_alone + ran_alone::integer,
                        in_doubt_since = now(),
                        error_class = 'worker_lost',
-                       -- The same key as in `Store::group_failures`.
                        failure_group = case when given_up then
-                           left(encode(sha256(convert_to(concat_ws(
-                               chr(10), destination, 'worker_lost', $7::text), 'UTF8')), 'hex'), 16) end,
+                           eventbridge.failure_group_key(destination, 'worker_lost', $7) end,
                        reason = case when given_up
                                      then $6
                                      else 'its worker died or stalled; it is tried again, alone' end
@@ -103,12 +102,14 @@ impl Queue {
                    and executions.id = any (array (select id from in_order))
                 returning executions.id, released.fence, started_at, failure_group, destination
             ), grouped as (
-                insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-                select distinct on (failure_group) failure_group, destination, 'worker_lost', $7
+                insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
+                select distinct on (failure_group) failure_group, destination, 'worker_lost', $7, $8
                   from rescued
                  where failure_group is not null
                  order by failure_group
-                on conflict do nothing
+                on conflict (key) do update
+                   set remedy = excluded.remedy
+                 where known.remedy is distinct from excluded.remedy and excluded.remedy is not null
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome, error_class, message)
@@ -122,11 +123,12 @@ impl Queue {
             "#,
             milliseconds(scope.silence.map_or(SILENCE_MAX, |silence| silence.min(SILENCE_MAX))),
             scope.myself.map(|worker| worker.0),
-            milliseconds(FORGOTTEN_AFTER),
+            milliseconds(UNKNOWN_LEASE_AFTER),
             &held,
             CRASHES_ALONE_MAX,
             GIVEN_UP,
-            pattern(GIVEN_UP)
+            pattern(GIVEN_UP),
+            own_remedy("worker_lost")
         )
         .fetch_all(&self.pool)
         .await?;

@@ -45,7 +45,7 @@ impl Reports {
         let line = sqlx::query_as!(
             AuditRow,
             r#"
-            select id, at, who, action, concat_ws(' ', subject_kind, subject_id) as "subject!", detail
+            select id, at, who, action, subject_kind, subject_id, detail
               from eventbridge.audit
              where id = $1 and action = any ($2)
             "#,

@@ -68,8 +68,12 @@ pub struct ExecutionRow {
     pub finished_at: Option<DateTime<Utc>>,
     /// When an operator last retried it, alone or in a bulk operation.
     pub retried_at: Option<DateTime<Utc>>,
+    /// If it failed: what to do, if that is known.
+    pub remedy: Option<String>,
     /// While it is pending: why its destination is paused, if it is.
     pub paused_reason: Option<String>,
+    /// While it is pending: what to do about the pause.
+    pub paused_remedy: Option<String>,
     /// While it is pending: the execution that precedes it in its lane, if any.
     pub behind: Option<i64>,
     /// Whether it is pending and not due yet.
@@ -94,7 +98,9 @@ impl ExecutionRow {
         let reason = self.reason.clone();
         Some(match (&self.paused_reason, self.behind) {
             _ if !configured.contains(&self.destination) => Waiting::NoDestination,
-            (Some(reason), _) => Waiting::Paused(reason.clone()),
+            (Some(reason), _) => {
+                Waiting::Paused { reason: reason.clone(), remedy: self.paused_remedy.clone() }
+            }
             (None, Some(first)) => Waiting::Behind(ExecutionId(first)),
             (None, None) if self.is_put_off => Waiting::Until { next_try: self.run_at, reason },
             (None, None) => Waiting::Worker { reason },
@@ -124,7 +130,11 @@ macro_rules! select_executions {
             select executions.id, event_key, source, event_id, type as event_type, destination,
                    status, reason, attempts, crashes, error_class, response_code, duration_ms,
                    remote_id, remote_url, run_at, created_at, started_at, finished_at, retried_at,
+                   case when status = 'failed'
+                        then (select remedy from eventbridge.failure_groups where key = failure_group)
+                    end as remedy,
                    case when status = 'pending' and paused_since is not null then paused_reason end as paused_reason,
+                   case when status = 'pending' and paused_since is not null then paused_remedy end as paused_remedy,
                    case when status = 'pending' and lane is not null
                         then coalesce(
                              (select execution_id from eventbridge.leases where leases.lane = executions.lane),

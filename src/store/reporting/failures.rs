@@ -6,7 +6,7 @@
 
 use super::FailureGroups;
 use crate::domain::audit::{Action, Caller};
-use crate::domain::failure::pattern;
+use crate::domain::failure::{REMEDY_UNKNOWN, own_remedy, pattern};
 use crate::domain::money::Money;
 use crate::store::db::{Cursor, Page, Seen, StoreError, without_nul};
 use chrono::{DateTime, Utc};
@@ -40,6 +40,8 @@ pub struct FailureGroup {
     pub destination: String,
     pub error_class: String,
     pub pattern: String,
+    /// What to do.
+    pub remedy: String,
     /// Counted up to [`FAILURES_COUNTED_MAX`].
     pub count: i64,
     pub first_seen: DateTime<Utc>,
@@ -65,6 +67,7 @@ struct Row {
     destination: String,
     error_class: String,
     pattern: String,
+    remedy: Option<String>,
     count: i64,
     first_seen: DateTime<Utc>,
     last_seen: DateTime<Utc>,
@@ -119,7 +122,7 @@ impl FailureGroups {
                  limit $5
             )
             select page.id as "id!", key as "key!", page.destination as "destination!",
-                   page.error_class as "error_class!", pattern as "pattern!", counted.count as "count!",
+                   page.error_class as "error_class!", pattern as "pattern!", remedy, counted.count as "count!",
                    first.finished_at as "first_seen!", last_seen as "last_seen!", sample as "sample!",
                    sample_message, is_acknowledged as "is_acknowledged!", acknowledged_at, acknowledged_by,
                    note, as_of as "as_of!", place as "place!"
@@ -280,11 +283,12 @@ impl FailureGroups {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Groups failures that have no group, a batch at a time. Returns how many there were.
+    /// Groups failures that have no group, a batch at a time. Returns how many there were. A destination's
+    /// remedy is no longer known then.
     pub async fn group_failures(&self) -> Result<usize, StoreError> {
         let rows = sqlx::query!(
             r#"
-            select id, reason
+            select id, error_class as "class!", reason
               from eventbridge.executions
              where status = 'failed' and failure_group is null
              limit $1
@@ -299,25 +303,26 @@ impl FailureGroups {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let patterns: Vec<String> =
             rows.iter().map(|row| pattern(row.reason.as_deref().unwrap_or_default())).collect();
+        let remedies: Vec<Option<&str>> = rows.iter().map(|row| own_remedy(&row.class)).collect();
         sqlx::query!(
             r#"
             with grouped as (
                 update eventbridge.executions
-                   set failure_group = left(encode(sha256(convert_to(concat_ws(
-                           chr(10), destination, error_class, alike.pattern), 'UTF8')), 'hex'), 16)
-                  from unnest($1::bigint[], $2::text[]) as alike (id, pattern)
+                   set failure_group = eventbridge.failure_group_key(destination, error_class, alike.pattern)
+                  from unnest($1::bigint[], $2::text[], $3::text[]) as alike (id, pattern, remedy)
                  where executions.id = alike.id and status = 'failed' and failure_group is null
                    and executions.id = any ($1)
-                returning failure_group, destination, error_class, alike.pattern
+                returning failure_group, destination, error_class, alike.pattern, alike.remedy
             )
-            insert into eventbridge.failure_groups (key, destination, error_class, pattern)
-            select distinct on (failure_group) failure_group, destination, error_class, pattern
+            insert into eventbridge.failure_groups (key, destination, error_class, pattern, remedy)
+            select distinct on (failure_group) failure_group, destination, error_class, pattern, remedy
               from grouped
              order by failure_group
             on conflict do nothing
             "#,
             &ids,
-            &patterns
+            &patterns,
+            &remedies as _
         )
         .execute(&self.pool)
         .await?;
@@ -332,6 +337,7 @@ impl FailureGroup {
             destination: row.destination,
             error_class: row.error_class,
             pattern: row.pattern,
+            remedy: row.remedy.unwrap_or_else(|| REMEDY_UNKNOWN.to_owned()),
             count: row.count,
             first_seen: row.first_seen,
             last_seen: row.last_seen,

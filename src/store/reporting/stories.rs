@@ -5,7 +5,7 @@
 use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, UnknownStatus};
-use crate::domain::story::{Attempt, Chapter, Delivery, ManualOperation, PastPause};
+use crate::domain::story::{self, Attempt, Chapter, ManualOperation, PastPause};
 use crate::store::db::StoreError;
 use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ const ATTEMPTS_MAX: i64 = 50;
 
 /// The most manual changes, and the most past pauses, that are read for one story.
 const OPERATIONS_MAX: i64 = 500;
-const HOLDS_MAX: i64 = 500;
+const PAUSES_MAX: i64 = 500;
 
 /// Lists by execution, or by destination.
 type By<K, T> = HashMap<K, Vec<T>>;
@@ -37,20 +37,20 @@ impl Reports {
             self.past_pauses(&executions),
             self.payloads_removed(&keys),
         )?;
-        let mut deliveries: By<i64, Delivery> = HashMap::new();
+        let mut by_event: By<i64, story::Execution> = HashMap::new();
         for execution in executions {
             let (earlier_attempts, attempts) = attempts.remove(&execution.id).unwrap_or_default();
             let operations = operations.remove(&execution.id).unwrap_or_default();
             let pauses = pauses.get(&execution.destination).cloned().unwrap_or_default();
             let event = execution.event_key;
-            let delivery = Delivery {
+            let one = story::Execution {
                 earlier_attempts,
                 attempts,
                 operations,
                 pauses,
-                ..delivery(execution, configured)?
+                ..execution_alone(execution, configured)?
             };
-            deliveries.entry(event).or_default().push(delivery);
+            by_event.entry(event).or_default().push(one);
         }
         let chapter = |event: &EventRow| Chapter {
             event: EventKey(event.id),
@@ -59,7 +59,7 @@ impl Reports {
             received_at: event.received_at,
             secret: event.secret_name.clone(),
             payload_removed: removed.get(&event.id).copied(),
-            deliveries: deliveries.remove(&event.id).unwrap_or_default(),
+            executions: by_event.remove(&event.id).unwrap_or_default(),
         };
         Ok(events.iter().map(chapter).collect())
     }
@@ -163,7 +163,7 @@ impl Reports {
         let ended_at = ends.and_then(|ends| ends.into_iter().max());
         let rows = sqlx::query!(
             r#"
-            select destination, since, until, coalesce(reason, class, '') as "reason!"
+            select destination, since, until, reason
               from eventbridge.past_pauses
              where destination = any ($1) and until >= $2 and since <= coalesce($3, now())
              order by until desc
@@ -172,7 +172,7 @@ impl Reports {
             &destinations as _,
             executions.iter().map(|execution| execution.created_at).min(),
             ended_at,
-            HOLDS_MAX
+            PAUSES_MAX
         )
         .fetch_all(&self.reading)
         .await?;
@@ -203,10 +203,10 @@ impl Reports {
     }
 }
 
-/// The part of a delivery that the row of its execution contains.
-fn delivery(execution: ExecutionRow, configured: &[String]) -> Result<Delivery, StoreError> {
+/// The part of an execution that its own row contains.
+fn execution_alone(execution: ExecutionRow, configured: &[String]) -> Result<story::Execution, StoreError> {
     let unknown = |error: UnknownStatus| StoreError::Unexpected(error.to_string());
-    Ok(Delivery {
+    Ok(story::Execution {
         id: ExecutionId(execution.id),
         status: execution.status.parse().map_err(unknown)?,
         waiting: execution.waiting(configured),
@@ -214,6 +214,7 @@ fn delivery(execution: ExecutionRow, configured: &[String]) -> Result<Delivery, 
         finished_at: execution.finished_at,
         destination: execution.destination,
         reason: execution.reason,
+        remedy: execution.remedy,
         remote_url: execution.remote_url,
         earlier_attempts: 0,
         attempts: Vec::new(),

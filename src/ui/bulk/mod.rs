@@ -14,7 +14,7 @@ pub(super) use retry::{plan as plan_retry, retry};
 
 use super::Ui;
 use super::auth::Visitor;
-use super::elements::{address, count, empty, humanize_age, span};
+use super::elements::{address, count, empty, humanize_age, time_delta};
 use super::error_page::ErrorPage;
 use super::filters::{NotListed, Pairs, hidden, in_words};
 use super::forms::optional_note_field;
@@ -159,7 +159,7 @@ fn plan_page(
             p.lead { "Nothing has been changed yet." }
         }
         @if all == 0 {
-            (empty("No matching deliveries", "Running executions and events without a payload are skipped."))
+            (empty("No matching executions", "Running executions and events without a payload are skipped."))
         } @else {
             section.card aria-labelledby="plan" {
                 h2.hidden id="plan" { "Plan" }
@@ -195,7 +195,7 @@ fn plan_page(
 
 /// The estimated duration at the rate of their connections; `None` without a rate.
 fn estimated_duration(ui: &Ui, counts: &Counts) -> Option<String> {
-    let time = seconds_for(&ui.destinations, counts).and_then(span)?;
+    let time = seconds_for(&ui.destinations, counts).and_then(time_delta)?;
     Some(if time.is_zero() { "less than 1 s".to_owned() } else { humanize_age(time) })
 }
 

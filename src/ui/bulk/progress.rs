@@ -38,10 +38,10 @@ pub(in crate::ui) async fn show(
     let is_replay = operation.first.action == Action::EventsReplayed.as_str();
     let note = operation.first.detail.get("note").and_then(Value::as_str);
     let filter = Filter::of(&operation, is_replay);
-    let (title, things) = if is_replay { ("Replay", "deliveries") } else { ("Retry", "executions") };
+    let title = if is_replay { "Replay" } else { "Retry" };
     let headline = match operation.states.iter().map(|state| state.count).sum() {
         0 | 1 => title.to_owned(),
-        all => format!("{title} of {} {things}", number(all)),
+        all => format!("{title} of {} executions", number(all)),
     };
     let body = html! {
         div {

@@ -20,13 +20,13 @@ use tracing::info;
 
 const LABELS: Labels = Labels {
     verb: "Replay",
-    things: ["delivery", "deliveries"],
+    things: ["execution", "executions"],
     path: EventsQuery::BULK_PATH,
     list: EventsQuery::PATH,
     notes: &[
         "Each event is delivered to the destinations that subscribe to it now, even if they did not at the time.",
         "Running, pending, cancelled and superseded executions are skipped.",
-        "Earlier deliveries are updated and never written twice. New events have priority.",
+        "What an earlier delivery wrote is updated and never written twice. New events have priority.",
     ],
 };
 

@@ -23,7 +23,7 @@ const LABELS: Labels = Labels {
     list: ExecutionsQuery::PATH,
     notes: &[
         "New events have priority.",
-        "Earlier deliveries are updated and never written twice.",
+        "What an earlier delivery wrote is updated and never written twice.",
         "The count of attempts starts again at 0.",
     ],
 };

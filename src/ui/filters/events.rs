@@ -72,7 +72,7 @@ impl ListFilter for EventsQuery {
                 div.fields {
                     (text_field("type", "Type", examples.type_pattern, self.event_type.as_deref()))
                     (text_field("object", "Object", examples.object_id, self.object.as_deref()))
-                    (select_field("status", "With a delivery that is", "Any state", &states(), self.status.as_deref()))
+                    (select_field("status", "With an execution that is", "Any state", &states(), self.status.as_deref()))
                     button.primary type="submit" { "Filter" }
                     (clear("/events", &self.pairs()))
                 }

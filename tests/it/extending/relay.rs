@@ -61,12 +61,13 @@ impl Relay {
         let wait = header.and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         let failure =
             |class: &str| Failure { code, ..Failure::local(class, format!("it answered {status}")) };
+        let misdirected = |class: &str, why: &str| {
+            failure(class).with_remedy(format!("correct {} and restart: {why}", self.setting))
+        };
         match status.as_u16() {
             200..=299 => Outcome::Delivered { remote: None, status: code, request_id: None, written: None },
-            401 | 403 => {
-                let remedy = format!("correct {}: the receiver refuses us", self.setting);
-                Outcome::NeedsOperator(failure("unauthorized").with_remedy(remedy))
-            }
+            401 | 403 => Outcome::NeedsOperator(misdirected("unauthorized", "the receiver refuses us")),
+            410 => Outcome::Permanent(misdirected("gone", "the receiver is gone")),
             429 => Outcome::Throttled { failure: failure("rate_limited"), wait },
             408 | 500.. => Outcome::Transient { failure: failure("unavailable"), wait },
             _ => Outcome::Permanent(failure("refused")),

@@ -12,6 +12,7 @@ use eventbridge::app::{self, DEFAULT_KINDS, Parts, Role};
 use eventbridge::config::{Reader, Settings, Vars};
 use eventbridge::destinations::{self, Kind};
 use eventbridge::domain::source::SourceCatalog;
+use eventbridge::health;
 use eventbridge::server::{self, Limits};
 use eventbridge::sources::{self, Registry, stripe};
 use eventbridge::store::Store;
@@ -366,11 +367,12 @@ impl ServiceBuilder {
         let sources = Registry::of_kinds(source_kinds, &mut reader, &settings.sources);
         let instances =
             destinations::configure_kinds(kinds, &mut reader, &settings.instances, sources.types());
-        let alerts = alerts::settings(&mut reader);
-        let (mut settings, instances, mut alerts) = reader.finish((settings, instances, alerts)).unwrap();
+        let (alerts, thresholds) = (alerts::settings(&mut reader), health::thresholds(&mut reader));
+        let read = (settings, instances, alerts, thresholds);
+        let (mut settings, instances, mut alerts, mut thresholds) = reader.finish(read).unwrap();
         alerts.evaluate_every = Duration::from_millis(40);
         let alert_rounds = alerts.rounds.subscribe();
-        alerts.thresholds.alerts.database_after = Duration::from_millis(100);
+        thresholds.alerts.database_after = Duration::from_millis(100);
         settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {
@@ -378,6 +380,7 @@ impl ServiceBuilder {
             store: store.unwrap_or_else(|| database.store_with(connections)),
             settings,
             alerts,
+            thresholds,
             sources,
             instances,
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),

@@ -24,7 +24,7 @@ impl Notion {
         let resolution = match schema.resolve(key, previous) {
             Ok(resolution) => resolution,
             Err(error) => {
-                findings.push(unusable(&error));
+                findings.push(self.unusable(&error));
                 let missing =
                     if matches!(error, SchemaError::NoKeyColumn { .. }) { vec![key] } else { Vec::new() };
                 return Found { data_source, bindings: None, missing };
@@ -58,9 +58,7 @@ impl Notion {
             });
         }
         for warning in &resolution.warnings {
-            let text = warning.to_string();
-            let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
-            findings.push(Finding::warning(what, remedy));
+            findings.push(Finding::warning(warning.to_string(), warning.remedy()));
         }
         let barred = |field: Field| {
             resolution.warnings.iter().any(
@@ -87,20 +85,14 @@ impl Notion {
         }
         Found { data_source, bindings: Some(bindings), missing }
     }
+
+    /// The finding of a table that cannot be filled.
+    pub(super) fn unusable(&self, error: &SchemaError) -> Finding {
+        Finding::problem(error.to_string(), error.remedy(&self.settings.access.instance))
+    }
 }
 
 /// The column of a field, as it would be added.
 pub(super) fn addition(field: Field) -> String {
     format!("{} ({})", field.name(), field.row().kind)
-}
-
-/// The finding of a table that cannot be filled.
-pub(super) fn unusable(error: &SchemaError) -> Finding {
-    let text = error.to_string();
-    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the columns in Notion"));
-    let remedy = match error {
-        SchemaError::NoKeyColumn { .. } => format!("{remedy}, or run eventbridge doctor --fix"),
-        _ => remedy.to_owned(),
-    };
-    Finding::problem(what, remedy)
 }

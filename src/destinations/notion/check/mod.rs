@@ -17,7 +17,7 @@ use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
 use crate::destinations::check::{CheckReport, Finding};
 use crate::domain::delivery::{Failure, Outcome};
-use columns::{addition, unusable};
+use columns::addition;
 use serde_json::Value;
 use std::time::Instant;
 
@@ -99,7 +99,7 @@ impl Notion {
         match Schema::parse(&described) {
             Ok(schema) => Some(self.look_at_columns(data_source, &schema, previous.as_ref(), findings)),
             Err(error) => {
-                findings.push(unusable(&error));
+                findings.push(self.unusable(&error));
                 None
             }
         }
@@ -250,8 +250,7 @@ fn whose(bearer: &workspace::Bearer) -> Finding {
 fn failed_call(instance: &InstanceName, outcome: Outcome) -> Finding {
     match outcome {
         Outcome::NeedsOperator(Failure { message, remedy: Some(remedy), .. }) => {
-            let what = message.strip_suffix(&format!("; {remedy}")).unwrap_or(&message).to_owned();
-            Finding::problem(what, remedy)
+            Finding::problem(message, remedy)
         }
         Outcome::NeedsOperator(failure) => Finding::problem(failure.message, "follow Notion's message"),
         Outcome::Permanent(failure) | Outcome::Gone(failure) => {

@@ -13,9 +13,9 @@ pub struct Paused<'a> {
     pub destination: &'a str,
     /// How long it has been paused.
     pub lasts: Duration,
-    pub class: Option<&'a str>,
-    pub reason: Option<&'a str>,
-    pub remedy: Option<&'a str>,
+    pub class: &'a str,
+    pub reason: &'a str,
+    pub remedy: &'a str,
     /// The execution that failed.
     pub execution: Option<i64>,
     /// When it is probed, from now; never if `None`.
@@ -23,14 +23,14 @@ pub struct Paused<'a> {
 }
 
 impl<'a> Paused<'a> {
-    /// One that has just begun, without a reason and without probes.
+    /// One for a wrong token that has just begun, without probes.
     pub fn of(destination: &'a str) -> Self {
         Self {
             destination,
             lasts: Duration::ZERO,
-            class: None,
-            reason: None,
-            remedy: None,
+            class: "unauthorized",
+            reason: "the token is not valid",
+            remedy: "set another token",
             execution: None,
             probed_in: None,
         }
@@ -39,7 +39,6 @@ impl<'a> Paused<'a> {
 
 impl From<Paused<'_>> for Change {
     fn from(pause: Paused<'_>) -> Self {
-        let quoted = |words: Option<&str>| words.map_or_else(|| "null".to_owned(), text);
         let execution = pause.execution.map_or_else(|| "null".to_owned(), |id| id.to_string());
         let probe_at =
             pause.probed_in.map_or_else(|| "null".to_owned(), |time| format!("now() + {}", interval(time)));
@@ -53,9 +52,9 @@ impl From<Paused<'_>> for Change {
                     paused_execution = excluded.paused_execution, probe_at = excluded.probe_at",
             text(pause.destination),
             interval(pause.lasts),
-            quoted(pause.class),
-            quoted(pause.reason),
-            quoted(pause.remedy),
+            text(pause.class),
+            text(pause.reason),
+            text(pause.remedy),
         ))
     }
 }
@@ -73,8 +72,8 @@ pub fn set_paused_execution(id: i64) -> Change {
 /// A pause of `notion` that ended: it began 55 minutes ago, and ended 2 minutes ago.
 pub fn past_pause(reason: &str) -> Change {
     Change(format!(
-        "insert into eventbridge.past_pauses (destination, since, until, reason)
-         values ('notion', now() - interval '55 minutes', now() - interval '2 minutes', {})",
+        "insert into eventbridge.past_pauses (destination, since, until, class, reason)
+         values ('notion', now() - interval '55 minutes', now() - interval '2 minutes', 'unauthorized', {})",
         text(reason)
     ))
 }
@@ -155,6 +154,11 @@ pub fn alerts_failed(attempts: u32) -> Change {
 /// Acknowledges all failures up to this age.
 pub fn acknowledge_until(ago: Duration) -> Change {
     Change(format!("update eventbridge.failure_groups set acknowledged_through = now() - {}", interval(ago)))
+}
+
+/// Gives all failure groups this remedy.
+pub fn remedies(remedy: &str) -> Change {
+    Change(format!("update eventbridge.failure_groups set remedy = {}", text(remedy)))
 }
 
 /// Removes all failures from their groups, and removes the groups.
