@@ -1,8 +1,8 @@
 //! Keeps the build apart from whatever `.env` lies in the checkout or above it.
 //!
 //! sqlx's macros look for a `.env` from the manifest's folder upwards, also where the queries are
-//! checked from committed data, and a line that is no setting breaks the build. So the compiler is
-//! told of another folder, above which there is none, and where the committed data is.
+//! checked from committed data, and a line that is no setting breaks the build. So the compiler gets
+//! another manifest folder, above which there is no `.env`, and the path of the committed data.
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 -- operations. `comment on` describes each table and index, SQL comments describe the columns.
 --
 -- An event is identified by `event_key`, our own number, because `event_id` is the sender's text.
--- There are no foreign keys: ADR 0004 tells why.
+-- There are no foreign keys; ADR 0004 states the reasons.
 
 comment on table eventbridge.migrations is
     'The migrations that were applied to this schema. Later ones are added in files of their own.';
@@ -487,7 +487,7 @@ create table eventbridge.named_leases (
 );
 
 comment on table eventbridge.named_leases is
-    'Work that one process at a time does: whoever holds the lease of that name.';
+    'Work that one process at a time does: the holder of the lease with that name.';
 
 create table eventbridge.background_jobs (
     name      text primary key,

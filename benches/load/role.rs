@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::ValueEnum;
 use eventbridge::alerts;
-use eventbridge::app::{Parts, Role, Service};
+use eventbridge::app::{DEFAULT_KINDS, Parts, Role, Service};
 use eventbridge::config::{Access, InstanceName, Reader, Settings, Vars};
 use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Instance, Kind, Probe};
 use eventbridge::domain::delivery::{Outcome, Remote};
@@ -135,7 +135,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
 async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
     let mut reader = Reader::new(vars);
-    let settings = Settings::for_production(&mut reader);
+    let settings = Settings::for_production(&mut reader, DEFAULT_KINDS);
     let (alerts, thresholds) = (alerts::settings(&mut reader), health::thresholds(&mut reader));
     let (settings, alerts, thresholds) = reader.finish((settings, alerts, thresholds))?;
     let store = Store::connect_lazily(&settings.database.url, settings.database_connections)?;

@@ -101,9 +101,9 @@ pub struct ReplayQuery {
     /// Events of these types: patterns and presets, separated by commas.
     #[serde(rename = "type")]
     event_type: Option<String>,
-    /// Events about the object of this id, such as `in_…`.
+    /// Events about the object of this id.
     object_id: Option<String>,
-    /// Events of this connected account (`acct_…`). Requires a time range or an object.
+    /// Events of this connected account. Requires a time range or an object.
     account: Option<String>,
     /// Live events, or test events. Requires a time range or an object.
     livemode: Option<bool>,

@@ -21,14 +21,11 @@ pub struct EventView {
     #[schema(example = 42)]
     pub id: i64,
     /// Its source.
-    #[schema(example = "stripe")]
     pub source: String,
     /// The sender's id of the event; unique within the source.
-    #[schema(example = "evt_1Q0example")]
     pub event_id: String,
     /// Its type; empty if the sender gave none.
     #[serde(rename = "type")]
-    #[schema(example = "invoice.paid")]
     pub event_type: String,
     /// The id of the object that it is about.
     pub object_id: Option<String>,
@@ -94,9 +91,9 @@ pub struct EventQuery {
     /// separated by commas.
     #[serde(rename = "type")]
     event_type: Option<String>,
-    /// Events about the object of this id, such as `in_…`.
+    /// Events about the object of this id.
     object_id: Option<String>,
-    /// Events of this connected account (`acct_…`). Requires a time range or an object.
+    /// Events of this connected account. Requires a time range or an object.
     account: Option<String>,
     /// Live events, or test events. Requires a time range or an object.
     livemode: Option<bool>,
@@ -160,7 +157,7 @@ pub(super) async fn list(
     path = "/api/v1/events/{id}",
     operation_id = "get_event",
     tag = "events",
-    params(("id" = String, Path, description = "Our number of the event, or the sender's id (evt_…)", example = "42")),
+    params(("id" = String, Path, description = "Our number of the event, or its id at the sender", example = "42")),
     responses(
         (status = 200, description = "The event", body = EventDetail),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
@@ -199,7 +196,7 @@ pub(super) async fn show(
     path = "/api/v1/events/{id}/payload",
     operation_id = "get_event_payload",
     tag = "events",
-    params(("id" = String, Path, description = "Our number of the event, or the sender's id (evt_…)", example = "42")),
+    params(("id" = String, Path, description = "Our number of the event, or its id at the sender", example = "42")),
     responses(
         (
             status = 200, description = "The exact bytes", body = Object, content_type = "application/json",

@@ -24,14 +24,11 @@ pub struct ExecutionView {
     #[schema(example = 42)]
     pub event: i64,
     /// The source of the event.
-    #[schema(example = "stripe")]
     pub source: String,
     /// The sender's id of the event.
-    #[schema(example = "evt_1Q0example")]
     pub event_id: String,
     /// The event's type.
     #[serde(rename = "type")]
-    #[schema(example = "invoice.paid")]
     pub event_type: String,
     /// The destination instance.
     #[schema(example = "notion")]

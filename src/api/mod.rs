@@ -75,7 +75,7 @@ pub struct Api {
 #[openapi(
     info(
         title = "EventBridge API",
-        description = "Receives Stripe webhooks, commits them to Postgres and delivers each one to Notion.",
+        description = "Receives signed webhooks, commits them to Postgres and delivers each one to every destination that subscribes to it.",
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(

@@ -25,7 +25,6 @@ pub struct PreviewView {
     #[schema(example = 42)]
     pub writes: i64,
     /// The sender's id of that event.
-    #[schema(example = "evt_1Q0example")]
     pub event_id: String,
     /// `create`, `update`, `look_first` or `nothing`.
     #[schema(example = "create")]

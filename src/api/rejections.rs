@@ -48,7 +48,6 @@ pub struct RejectionView {
     /// When it was received.
     pub at: DateTime<Utc>,
     /// The source that it was sent to.
-    #[schema(example = "stripe")]
     pub source: String,
     /// The check that failed.
     #[schema(example = "signature_no_match")]
@@ -61,8 +60,8 @@ pub struct RejectionView {
     pub body_bytes: u64,
     /// The SHA-256 of its body, in hex.
     pub body_sha256: String,
-    /// `empty`, `not_json`, `not_an_event`, `as_sent`, `rewritten` (an event in another layout than
-    /// Stripe's) or `unclear`.
+    /// `empty`, `not_json`, `not_an_event`, `as_sent`, `rewritten` (an event in another layout than its
+    /// sender's) or `unclear`.
     #[schema(example = "as_sent")]
     pub body_form: &'static str,
     /// The time that its signature claims.

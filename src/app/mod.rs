@@ -3,27 +3,36 @@
 //! - `shared`: what more than one part needs
 //! - `parts`: which part gets what
 //! - `routes`: the routes, and their middleware
+//! - `openapi`: the description of the API
 //! - `tasks`: the background tasks
 //! - `shutdown`: serving, and the order in which everything stops
 
+mod openapi;
 mod parts;
 mod routes;
 mod shared;
 mod shutdown;
 mod tasks;
 
+pub use openapi::openapi;
 pub use parts::Parts;
-pub use routes::openapi;
 pub use shutdown::Broken;
 
+use crate::config::DefaultKinds;
 use crate::server::{ConnectionLimiter, Limits};
 use crate::store::Store;
 use crate::telemetry::{Metrics, Supervisor};
+use crate::{destinations, sources};
 use axum::Router;
 use routes::Routes;
 use shared::Shared;
 use tasks::Tasks;
 use tokio::sync::watch;
+
+/// The kinds that serve if `SOURCES` and `DESTINATIONS` are not set: the first ones that the program has.
+#[expect(clippy::indexing_slicing, reason = "an empty list does not compile")]
+pub const DEFAULT_KINDS: DefaultKinds =
+    DefaultKinds { source: sources::KINDS[0].name, destination: destinations::KINDS[0].name };
 
 /// Which part of the work a process does. Processes of different roles share only the database.
 /// A `worker` also fills the search index and removes old data; a `web` process registers no worker and
@@ -82,7 +91,7 @@ impl Service {
         let ingest = shared.ingest(&instances, &tasks, &limiter);
         let ui = shared.ui(playground, &tasks);
         let api = shared.api(role.delivers() && !instances.is_empty());
-        let middleware = shared.around();
+        let middleware = shared.middleware();
         if role.delivers() {
             tasks.start_listener(&shared);
             tasks.start_indexer(&shared);

@@ -112,8 +112,8 @@ impl Shared {
         })
     }
 
-    /// What applies to every request.
-    pub(super) fn around(&self) -> Arc<Middleware> {
+    /// The middleware of every request.
+    pub(super) fn middleware(&self) -> Arc<Middleware> {
         let Self { metrics, access, by_https, .. } = self;
         Arc::new(Middleware { metrics: metrics.clone(), access: access.clone(), by_https: *by_https })
     }

@@ -1,5 +1,6 @@
 //! The routes of each role, and their middleware.
 
+use super::openapi::openapi;
 use crate::api::{self, Api};
 use crate::auth;
 use crate::config::Access;
@@ -13,19 +14,8 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use std::sync::Arc;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
-
-/// The description of the API: the routes that every command has.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut description = api::Description::openapi();
-    description.merge(ingest::routes().into_openapi());
-    description.merge(api::protected().into_openapi());
-    description.merge(api::open().into_openapi());
-    description.merge(api::metrics().into_openapi());
-    description
-}
 
 /// What the router is made of.
 pub(super) struct Routes {
@@ -59,7 +49,7 @@ pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
         .merge(protected)
         .merge(docs)
         .merge(ui::routes(ui));
-    guarded(routes, "There is nothing at this address; /docs lists all addresses.", middleware)
+    with_middleware(routes, "There is nothing at this address; /docs lists all addresses.", middleware)
 }
 
 /// The routes of a process that only delivers.
@@ -73,11 +63,11 @@ pub(super) fn of_worker(api: Api, metrics_are_open: bool, middleware: &Arc<Middl
     let routes = Router::from(api::open()).with_state(api).merge(of_metrics);
     let nothing_here =
         "This process only delivers; a process of the role web answers webhooks, the API and the dashboard.";
-    guarded(routes, nothing_here, middleware)
+    with_middleware(routes, nothing_here, middleware)
 }
 
-/// The routes, with what applies to every request.
-fn guarded(routes: Router, nothing_here: &'static str, middleware: &Arc<Middleware>) -> Router {
+/// The routes with the middleware of every request, and the responses to unknown addresses and methods.
+fn with_middleware(routes: Router, nothing_here: &'static str, middleware: &Arc<Middleware>) -> Router {
     routes
         .fallback(move || async move { Problem::not_found(nothing_here) })
         .method_not_allowed_fallback(|| async {

@@ -2,6 +2,7 @@
 
 use super::environment;
 use super::local_state::LocalState;
+use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Database, InstanceName, Reader, Vars};
 use crate::destinations;
 use crate::domain::destination_summary::DestinationSummary;
@@ -33,7 +34,7 @@ impl CommandContext {
     pub(super) fn open() -> anyhow::Result<Self> {
         let vars = environment::vars()?;
         let mut reader = Reader::new(&vars);
-        let instances: Vec<InstanceName> = config::instances(&mut reader);
+        let instances: Vec<InstanceName> = config::instances(&mut reader, DEFAULT_KINDS);
         let sources = sources(&vars);
         let types = sources.types();
         let subscriptions = instances.iter().map(|of| config::subscription(&mut reader, of, types)).collect();
@@ -89,7 +90,7 @@ impl CommandContext {
 /// is no problem here.
 pub(super) fn sources(vars: &Vars) -> Registry {
     let mut reader = Reader::new(vars);
-    let names = config::sources(&mut reader);
+    let names = config::sources(&mut reader, DEFAULT_KINDS);
     Registry::configure(&mut reader, &names)
 }
 

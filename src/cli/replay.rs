@@ -52,7 +52,7 @@ pub(super) struct ReplayArgs {
 
 /// The result.
 #[derive(Debug, Default)]
-struct Tally {
+struct Totals {
     events: u64,
     created: u64,
     again: u64,
@@ -63,13 +63,13 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
     args.destination.as_deref().map(|name| context.destination(name)).transpose()?;
     let stop = signals::stop_requested()?;
-    let tally = match &args.event {
+    let totals = match &args.event {
         Some(event) => one(&context, &args, event).await?,
         None => by_filter(&context, &args, &stop).await?,
     };
-    let seconds = seconds_for(&context.destinations, &tally.by_destination);
+    let seconds = seconds_for(&context.destinations, &totals.by_destination);
     if output::prints_json(args.json) {
-        let Tally { events, created, again, .. } = tally;
+        let Totals { events, created, again, .. } = totals;
         println!(
             "{}",
             json!({"dry_run": args.dry_run, "events": events, "created": created, "again": again, "seconds": seconds})
@@ -78,9 +78,9 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         let would = if args.dry_run { "would be " } else { "" };
         println!(
             "{}: {} {would}created, {} {would}retried.{}",
-            output::counted(tally.events, "event"),
-            output::counted(tally.created, "execution"),
-            tally.again,
+            output::counted(totals.events, "event"),
+            output::counted(totals.created, "execution"),
+            totals.again,
             output::delivery_time(seconds)
         );
     }
@@ -90,7 +90,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn one(context: &CommandContext, args: &ReplayArgs, event: &str) -> anyhow::Result<Tally> {
+async fn one(context: &CommandContext, args: &ReplayArgs, event: &str) -> anyhow::Result<Totals> {
     let key = match event.parse() {
         Ok(number) => Some(EventKey(number)),
         Err(_) => context.store.events.event_key(event).await?,
@@ -100,9 +100,9 @@ async fn one(context: &CommandContext, args: &ReplayArgs, event: &str) -> anyhow
         None => None,
     };
     let Some(row) = row else { bail!("there is no event with this id") };
-    let mut tally = Tally::default();
-    replay(context, args, &[row], &json!({"filter": {"event": event}}), &mut tally).await?;
-    Ok(tally)
+    let mut totals = Totals::default();
+    replay(context, args, &[row], &json!({"filter": {"event": event}}), &mut totals).await?;
+    Ok(totals)
 }
 
 /// Replays everything the filter finds, page by page.
@@ -110,7 +110,7 @@ async fn by_filter(
     context: &CommandContext,
     args: &ReplayArgs,
     stop: &tokio_util::sync::CancellationToken,
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<Totals> {
     let is_filtered = args.types.is_some() || args.object_id.is_some() || args.received_after.is_some();
     if !is_filtered && args.account.is_none() && args.status.is_none() {
         bail!(
@@ -131,20 +131,20 @@ async fn by_filter(
         "destination": args.destination,
     }));
     let progress = Count::of("events");
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let mut cursor: Option<Cursor> = None;
     while !stop.is_cancelled() {
         let page =
             context.store.events.events(&filter, cursor, LIMIT_MAX).await.map_err(bulk_filter::with_flags)?;
-        replay(context, args, &page.rows, &detail, &mut tally).await?;
-        progress.at(tally.events);
+        replay(context, args, &page.rows, &detail, &mut totals).await?;
+        progress.at(totals.events);
         cursor = page.next;
         if cursor.is_none() {
             break;
         }
     }
     drop(progress);
-    Ok(tally)
+    Ok(totals)
 }
 
 async fn replay(
@@ -152,7 +152,7 @@ async fn replay(
     args: &ReplayArgs,
     events: &[EventRow],
     detail: &Value,
-    tally: &mut Tally,
+    totals: &mut Totals,
 ) -> anyhow::Result<()> {
     let to = |name: &str| args.destination.as_deref().is_none_or(|only| only == name);
     let subscriptions: Vec<_> = context.subscriptions.iter().filter(|of| to(&of.destination)).collect();
@@ -169,15 +169,15 @@ async fn replay(
     } else {
         context.store.interventions.replay(&wanted, detail, &environment::caller()).await?
     };
-    tally.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
+    totals.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
     let (created, again) = (replayed.created.values().sum::<u64>(), replayed.again.values().sum::<u64>());
     if created + again > 0 && !args.dry_run {
         context.store.queue.notify_workers().await;
     }
     for (destination, count) in replayed.all() {
-        *tally.by_destination.entry(destination).or_default() += count;
+        *totals.by_destination.entry(destination).or_default() += count;
     }
-    tally.created += created;
-    tally.again += again;
+    totals.created += created;
+    totals.again += again;
     Ok(())
 }

@@ -54,7 +54,7 @@ pub(super) struct RetryArgs {
 
 /// The result.
 #[derive(Debug, Default)]
-struct Tally {
+struct Totals {
     retried: u64,
     by_destination: Counts,
     refused: Refusals,
@@ -64,34 +64,34 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
     let stop = signals::stop_requested()?;
     let progress = Count::of("executions");
-    let tally = if args.ids.is_empty() {
+    let totals = if args.ids.is_empty() {
         by_filter(&context, &args, &progress, &stop).await?
     } else {
-        let mut tally = Tally::default();
+        let mut totals = Totals::default();
         for id in &args.ids {
-            retry(&context, *id, args.dry_run, &mut tally).await?;
+            retry(&context, *id, args.dry_run, &mut totals).await?;
         }
-        tally
+        totals
     };
     drop(progress);
-    let seconds = seconds_for(&context.destinations, &tally.by_destination);
+    let seconds = seconds_for(&context.destinations, &totals.by_destination);
     if output::prints_json(args.json) {
-        let refused = tally.refused.as_json();
+        let refused = totals.refused.as_json();
         println!(
             "{}",
-            json!({"dry_run": args.dry_run, "retried": tally.retried, "seconds": seconds, "refused": refused})
+            json!({"dry_run": args.dry_run, "retried": totals.retried, "seconds": seconds, "refused": refused})
         );
     } else {
         let takes = output::delivery_time(seconds);
-        let executions = output::counted(tally.retried, "execution");
-        let verb = output::would_be(args.dry_run, tally.retried);
+        let executions = output::counted(totals.retried, "execution");
+        let verb = output::would_be(args.dry_run, totals.retried);
         println!("{executions} {verb} retried.{takes}");
-        print!("{}", tally.refused);
+        print!("{}", totals.refused);
     }
     if stop.is_cancelled() {
         bail!("stopped before the end; run the same command again for the remaining executions");
     }
-    Ok(tally.refused.exit_code())
+    Ok(totals.refused.exit_code())
 }
 
 /// Retries everything the filter finds, page by page.
@@ -100,7 +100,7 @@ async fn by_filter(
     args: &RetryArgs,
     progress: &Count,
     stop: &CancellationToken,
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<Totals> {
     let is_filtered =
         args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
     if !is_filtered && args.error_class.is_none() && args.created_after.is_none() {
@@ -121,7 +121,7 @@ async fn by_filter(
         "error_class": args.error_class, "created_after": args.created_after, "created_before": args.created_before,
     }));
     let caller = environment::caller();
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let mut cursor: Option<Cursor> = None;
     loop {
         let page = context
@@ -131,7 +131,7 @@ async fn by_filter(
             .await
             .map_err(bulk_filter::with_flags)?;
         if stop.is_cancelled() {
-            return Ok(tally);
+            return Ok(totals);
         }
         let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
         let retried = if args.dry_run {
@@ -143,19 +143,19 @@ async fn by_filter(
         if count > 0 && !args.dry_run {
             context.store.queue.notify_workers().await;
         }
-        tally.retried += count;
+        totals.retried += count;
         for (destination, count) in retried.counts {
-            *tally.by_destination.entry(destination).or_default() += count;
+            *totals.by_destination.entry(destination).or_default() += count;
         }
-        progress.at(tally.retried);
+        progress.at(totals.retried);
         cursor = page.next;
         if cursor.is_none() {
-            return Ok(tally);
+            return Ok(totals);
         }
     }
 }
 
-async fn retry(context: &CommandContext, id: i64, is_dry: bool, tally: &mut Tally) -> anyhow::Result<()> {
+async fn retry(context: &CommandContext, id: i64, is_dry: bool, totals: &mut Totals) -> anyhow::Result<()> {
     let answer = if is_dry {
         would_retry(context, id).await?
     } else {
@@ -165,13 +165,13 @@ async fn retry(context: &CommandContext, id: i64, is_dry: bool, tally: &mut Tall
         context.store.queue.notify_workers().await;
     }
     match answer {
-        RetryResult::Done => tally.retried += 1,
-        RetryResult::NotFound => tally.refused.add_missing(id),
+        RetryResult::Done => totals.retried += 1,
+        RetryResult::NotFound => totals.refused.add_missing(id),
         RetryResult::PayloadRemoved => {
-            tally.refused.add(id, "the payload of its event was removed");
+            totals.refused.add(id, "the payload of its event was removed");
         }
         RetryResult::Refused(status) => {
-            tally.refused.add(id, format!("it is {status}: {}", status.why_not_retryable()));
+            totals.refused.add(id, format!("it is {status}: {}", status.why_not_retryable()));
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! Docker, Kubernetes and systemd provide secrets this way, so that they are not in an environment that
 //! others can read. An error names the setting and the file, and never quotes the content.
 
+use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Reader, Vars};
 use crate::{destinations, sources};
 use std::fs::File;
@@ -18,12 +19,12 @@ const BYTES_MAX: u64 = 64 * 1024;
 /// Sets the secrets whose files are named. A file that cannot be read becomes a problem of its setting.
 pub(super) fn read_into(vars: &mut Vars) {
     // The code that needs the instances reports invalid names.
-    let instances = config::instances(&mut Reader::new(vars));
+    let instances = config::instances(&mut Reader::new(vars), DEFAULT_KINDS);
     let of_destinations = instances.iter().flat_map(|instance| {
         let kinds = destinations::KINDS.iter().filter(|kind| kind.name == instance.kind);
         kinds.flat_map(|kind| kind.secrets.iter().map(|suffix| instance.setting(suffix)))
     });
-    let instances = config::sources(&mut Reader::new(vars));
+    let instances = config::sources(&mut Reader::new(vars), DEFAULT_KINDS);
     let of_sources = instances.iter().flat_map(|instance| {
         let kinds = sources::KINDS.iter().filter(|kind| kind.name == instance.kind);
         kinds.flat_map(|kind| kind.secrets.iter().map(|(suffix, _)| instance.setting(suffix)))

@@ -5,7 +5,7 @@ use super::command_context::connect;
 use super::startup_responder::StartupResponder;
 use super::{environment, setup, signals};
 use crate::alerts;
-use crate::app::{Parts, Role, Service};
+use crate::app::{DEFAULT_KINDS, Parts, Role, Service};
 use crate::config::{Reader, Settings};
 use crate::destinations;
 use crate::domain::source::SourceCatalog;
@@ -32,7 +32,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
     environment::start_log(&vars, LogFormat::Json);
     let mut reader = Reader::new(&vars);
-    let settings = Settings::for_production(&mut reader);
+    let settings = Settings::for_production(&mut reader, DEFAULT_KINDS);
     let sources = Registry::configure(&mut reader, &settings.sources);
     let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);

@@ -26,21 +26,30 @@ impl InstanceName {
     }
 }
 
-/// The instances of `SOURCES`: `stripe` by default.
-pub fn sources(reader: &mut Reader<'_>) -> Vec<InstanceName> {
-    let default = vec![InstanceName::of_kind("stripe")];
+/// The kinds that serve if `SOURCES` and `DESTINATIONS` are not set, each with one instance of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DefaultKinds {
+    /// The kind of the source.
+    pub source: &'static str,
+    /// The kind of the destination.
+    pub destination: &'static str,
+}
+
+/// The instances of `SOURCES`.
+pub fn sources(reader: &mut Reader<'_>, kinds: DefaultKinds) -> Vec<InstanceName> {
+    let default = vec![InstanceName::of_kind(kinds.source)];
     reader.parsed("SOURCES", default, |text| match parse_instances(text) {
         Ok(instances) if instances.is_empty() => Err("names no instance".to_owned()),
         read => read,
     })
 }
 
-/// The instances of `DESTINATIONS`: `notion` by default; none if it is set to nothing, which only stores events.
-pub fn instances(reader: &mut Reader<'_>) -> Vec<InstanceName> {
+/// The instances of `DESTINATIONS`; none if it is set to nothing, which only stores events.
+pub fn instances(reader: &mut Reader<'_>, kinds: DefaultKinds) -> Vec<InstanceName> {
     if reader.is_given("DESTINATIONS") && reader.text("DESTINATIONS").is_none() {
         return Vec::new();
     }
-    let default = vec![InstanceName::of_kind("notion")];
+    let default = vec![InstanceName::of_kind(kinds.destination)];
     reader.parsed("DESTINATIONS", default, |text| match parse_instances(text) {
         Ok(instances) if instances.is_empty() => {
             Err("names no instance; to store events without delivering them, set it to nothing".to_owned())

@@ -12,7 +12,7 @@ mod settings;
 mod vars;
 
 pub use database::{Database, required_database};
-pub use instances::{InstanceName, instances, sources, subscription};
+pub use instances::{DefaultKinds, InstanceName, instances, sources, subscription};
 pub use reader::{ConfigError, Reader, SettingError};
 pub use secrets::{ApiKey, Scope};
 pub use settings::{Access, RETENTION_DAYS_MIN, Retention, RetrySettings, Settings, listen, retention};

@@ -1,7 +1,7 @@
 //! The settings of the core.
 
 use super::database::{Database, database, required_database};
-use super::instances::{InstanceName, instances, sources};
+use super::instances::{DefaultKinds, InstanceName, instances, sources};
 use super::reader::Reader;
 use super::secrets::{ApiKey, parse_api_keys};
 use secrecy::ExposeSecret;
@@ -39,16 +39,16 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the settings for production. Each one that is missing is a problem.
-    pub fn for_production(reader: &mut Reader<'_>) -> Self {
+    pub fn for_production(reader: &mut Reader<'_>, kinds: DefaultKinds) -> Self {
         let access = access(reader);
-        let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
+        let mut settings = Self::read(reader, kinds, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
         settings.database = required_database(reader);
         settings
     }
 
     /// Reads the settings for `dev` and `demo`. The caller fills in what is not set.
-    pub fn for_development(reader: &mut Reader<'_>) -> Self {
-        let mut settings = Self::read(reader, IpAddr::V4(Ipv4Addr::LOCALHOST), Access::LocalOnly);
+    pub fn for_development(reader: &mut Reader<'_>, kinds: DefaultKinds) -> Self {
+        let mut settings = Self::read(reader, kinds, IpAddr::V4(Ipv4Addr::LOCALHOST), Access::LocalOnly);
         let is_exposed = reader.switch("DEV_EXPOSE", false);
         if !is_exposed && !settings.listen.ip().is_loopback() {
             reader.problem(
@@ -65,13 +65,13 @@ impl Settings {
         !self.database.url.expose_secret().is_empty()
     }
 
-    fn read(reader: &mut Reader<'_>, ip: IpAddr, access: Access) -> Self {
+    fn read(reader: &mut Reader<'_>, kinds: DefaultKinds, ip: IpAddr, access: Access) -> Self {
         Self {
             listen: listen(reader, ip),
             database: Database::default(),
             database_connections: reader.number("DATABASE_CONNECTIONS", 10, 4, 500),
-            sources: sources(reader),
-            instances: instances(reader),
+            sources: sources(reader, kinds),
+            instances: instances(reader, kinds),
             access,
             metrics_are_open: !reader.switch("METRICS_AUTH", true),
             worker_concurrency: reader.number("WORKER_CONCURRENCY", 8, 1, 1000),
@@ -180,6 +180,8 @@ mod tests {
 
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
+    const KINDS: DefaultKinds = DefaultKinds { source: "stripe", destination: "notion" };
+
     fn complete() -> Vars {
         [("DATABASE_URL", "postgres://u:p@db/events"), ("API_KEYS", &format!("ops:write:{KEY}"))]
             .into_iter()
@@ -188,7 +190,7 @@ mod tests {
 
     fn read(vars: &Vars) -> Result<Settings, ConfigError> {
         let mut reader = Reader::new(vars);
-        let settings = Settings::for_production(&mut reader);
+        let settings = Settings::for_production(&mut reader, KINDS);
         reader.finish(settings)
     }
 
@@ -310,7 +312,7 @@ mod tests {
     fn dev_listens_to_others_only_when_told_to() {
         let dev = |vars: Vars| {
             let mut reader = Reader::new(&vars);
-            let settings = Settings::for_development(&mut reader);
+            let settings = Settings::for_development(&mut reader, KINDS);
             reader.finish(settings).is_ok()
         };
         assert!(dev([("LISTEN_ADDR", "127.0.0.1:9")].into_iter().collect()));

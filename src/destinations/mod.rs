@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 /// The kinds that the program has.
 pub const KINDS: &[Kind] = &[notion::KIND];
 
-/// Delivers events. One call is one try: the worker decides about retries.
+/// Delivers events. One call is one attempt: the worker decides about retries.
 ///
 /// Only [`deliver`](Self::deliver) must be written. The defaults of the other methods suit a kind that
 /// has nothing to check, to preview or to remove.
 #[async_trait]
 pub trait Destination: Send + Sync {
-    /// Tries to deliver once.
+    /// Makes one attempt to deliver.
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome;
 
     /// The rate that its calls keep to, if any.

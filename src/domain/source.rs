@@ -16,8 +16,35 @@ pub trait SourceCatalog: Diagnose + Send + Sync {
     /// The page of an object, such as an invoice or a customer, at its sender.
     fn object_link(&self, object_id: &str, origin: Origin<'_>) -> Option<String>;
 
+    /// The name of the first source, as an example; empty if there is none.
+    fn first_name(&self) -> &str;
+
+    /// Examples from the first source's sender.
+    fn examples(&self) -> Examples;
+
     /// How the sources write the types of events, and which lists of types have names.
     fn types(&self) -> &TypeVocabulary;
+}
+
+/// Examples of a sender's texts, for input fields and the API's description. An empty text is no example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Examples {
+    /// An event's id.
+    pub event_id: &'static str,
+    /// An event's type.
+    pub event_type: &'static str,
+    /// A pattern of types, as filters accept it.
+    pub type_pattern: &'static str,
+    /// The beginning of an object's id.
+    pub object_id: &'static str,
+    /// The beginning of an account's id.
+    pub account: &'static str,
+}
+
+impl Examples {
+    /// No examples.
+    pub const NONE: Self =
+        Self { event_id: "", event_type: "", type_pattern: "", object_id: "", account: "" };
 }
 
 /// Where an event came from.

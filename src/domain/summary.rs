@@ -127,7 +127,7 @@ pub enum EventOutcome {
 
 impl EventSummary {
     /// Builds a summary from the stored columns of an event, without its body: for an event that its source
-    /// does not know, or whose source is no longer configured.
+    /// does not know, or whose source is no longer configured. The meaning of its type is then unknown too.
     pub fn from_envelope(event: &StoredEvent) -> Self {
         let facts = &event.facts;
         let name = if facts.event_type.is_empty() { "Event" } else { &facts.event_type };
@@ -140,7 +140,7 @@ impl EventSummary {
             event_type: facts.event_type.clone(),
             source: event.source.clone(),
             title: title(name),
-            status: EventStatus::of_type(&facts.event_type),
+            status: EventStatus::Pending,
             outcome: EventOutcome::Info,
             reason: None,
             occurred_at: facts.created.filter(|at| is_writable(*at)),
@@ -158,16 +158,6 @@ impl EventSummary {
 }
 
 impl EventStatus {
-    /// The end of the type's last segment decides, as in the original service.
-    pub fn of_type(event_type: &str) -> Self {
-        let last = event_type.rsplit('.').next().unwrap_or_default();
-        match last {
-            _ if last.ends_with("succeeded") => Self::Success,
-            _ if last.ends_with("failed") => Self::Failed,
-            _ => Self::Pending,
-        }
-    }
-
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -227,26 +217,12 @@ mod tests {
             created: Some(DateTime::UNIX_EPOCH),
             ..EventFacts::default()
         });
-        assert_eq!((built.title.as_str(), built.status), ("issue.import_failed · 42", EventStatus::Failed));
+        // What a type means is its source's knowledge.
+        assert_eq!((built.title.as_str(), built.status), ("issue.import_failed · 42", EventStatus::Pending));
         assert_eq!(built.object.title, "issue · 42");
         assert_eq!(built.occurred_at, Some(DateTime::UNIX_EPOCH));
         let bare = summary(EventFacts::default());
         assert_eq!((bare.title.as_str(), bare.object.title.as_str()), ("Event", "Object"));
         assert_eq!((bare.status, bare.outcome), (EventStatus::Pending, EventOutcome::Info));
-    }
-
-    #[test]
-    fn the_end_of_the_last_segment_decides_the_status() {
-        for (event_type, status) in [
-            ("payment_intent.succeeded", "success"),
-            ("checkout.session.async_payment_succeeded", "success"),
-            ("succeeded", "success"),
-            ("invoice.finalization_failed", "failed"),
-            ("failed.created", "pending"),
-            ("charge.Succeeded", "pending"),
-            ("", "pending"),
-        ] {
-            assert_eq!(EventStatus::of_type(event_type).as_str(), status, "{event_type}");
-        }
     }
 }

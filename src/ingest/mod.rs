@@ -107,9 +107,9 @@ pub struct Received {
     operation_id = "receive_webhook",
     tag = "webhooks",
     params(
-        ("source" = String, Path, description = "The name of the source, such as stripe", example = "stripe"),
+        ("source" = String, Path, description = "The name of the source"),
     ),
-    request_body(content = serde_json::Value, description = "An event as its sender sends it, with its signature in a header such as Stripe-Signature; at most 2 MiB", content_type = "application/json"),
+    request_body(content = serde_json::Value, description = "An event as its sender sends it, signed in a header; at most 2 MiB", content_type = "application/json"),
     responses(
         (status = 200, description = "Committed, now or earlier", body = Received),
         (status = 400, description = "Not signed with a configured secret, or not an event; nothing is stored", body = Problem, content_type = "application/problem+json"),

@@ -26,7 +26,7 @@ const QUEUE_MAX: usize = 8;
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The shortest time between two log messages about the cause.
-const TELL_EVERY: Duration = Duration::from_mins(1);
+const LOG_INTERVAL_MIN: Duration = Duration::from_mins(1);
 
 /// Takes rejections. Cheap to clone.
 #[derive(Clone)]
@@ -107,7 +107,7 @@ impl Recorder {
 
     async fn write(&mut self, sample: &RejectionSample) -> Result<(), StoreError> {
         self.rejections.record_rejection(sample).await?;
-        if self.logged_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+        if self.logged_at.is_some_and(|at| at.elapsed() < LOG_INTERVAL_MIN) {
             return Ok(());
         }
         self.logged_at = Some(Instant::now());

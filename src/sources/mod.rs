@@ -15,7 +15,7 @@ use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
 use crate::domain::finding::Finding;
 use crate::domain::rejection::{Diagnosis, Kept, RejectionSample};
 use crate::domain::search::IndexEntry;
-use crate::domain::source::Origin;
+use crate::domain::source::{Examples, Origin};
 use crate::domain::subscription::{Preset, Spelling};
 use crate::domain::summary::EventSummary;
 use axum::http::HeaderMap;
@@ -39,6 +39,8 @@ pub struct Kind {
     /// The settings that an instance requires, as suffixes such as `WEBHOOK_SECRET`, each with where the
     /// operator finds its value. Each may be read from a file.
     pub secrets: &'static [(&'static str, &'static str)],
+    /// The header that carries the signature of a request.
+    pub signature_header: Option<&'static str>,
     /// How to configure the sender; the webhook's URL follows this text.
     pub set_up: &'static str,
     /// The checks that can reject a request. Metrics count the rejections of each.
@@ -49,6 +51,8 @@ pub struct Kind {
     pub is_person_id: fn(&str) -> bool,
     /// Examples of such ids, for people: `cus_…`. Empty if the sender has none.
     pub person_ids: &'static str,
+    /// Examples of the sender's ids and types, for input fields and the API's description.
+    pub examples: Examples,
     /// Another spelling of a type, which filters match too.
     pub spelling: Option<Spelling>,
 }
@@ -65,11 +69,13 @@ impl Kind {
             sender,
             configure,
             secrets: &[],
+            signature_header: None,
             set_up: "",
             checks: &[],
             presets: &[],
             is_person_id: |_text| false,
             person_ids: "",
+            examples: Examples::NONE,
             spelling: None,
         }
     }

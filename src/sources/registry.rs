@@ -6,7 +6,7 @@ use crate::domain::event::{EventFacts, StoredEvent};
 use crate::domain::finding::Finding;
 use crate::domain::rejection::{Diagnose, Diagnosis, Kept};
 use crate::domain::search::IndexEntry;
-use crate::domain::source::{Origin, SourceCatalog};
+use crate::domain::source::{Examples, Origin, SourceCatalog};
 use crate::domain::subscription::TypeVocabulary;
 use crate::domain::summary::EventSummary;
 use chrono::{DateTime, Utc};
@@ -122,6 +122,14 @@ impl SourceCatalog for Registry {
 
     fn object_link(&self, object_id: &str, origin: Origin<'_>) -> Option<String> {
         self.get(origin.source)?.object_link(object_id, origin)
+    }
+
+    fn first_name(&self) -> &str {
+        self.instances.first().map_or("", |instance| instance.source.name())
+    }
+
+    fn examples(&self) -> Examples {
+        self.instances.first().map_or(Examples::NONE, |instance| instance.kind.examples)
     }
 
     fn types(&self) -> &TypeVocabulary {

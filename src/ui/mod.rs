@@ -27,6 +27,10 @@ mod login;
 mod overview;
 mod overview_cache;
 mod payload;
+#[cfg(feature = "dev")]
+mod playground;
+#[cfg(not(feature = "dev"))]
+#[path = "no_playground.rs"]
 mod playground;
 mod preview;
 mod query;
@@ -35,7 +39,9 @@ mod session;
 mod time_series;
 mod timeline;
 
-pub use playground::{Playground, SampleError, SendSample};
+pub use playground::Playground;
+#[cfg(feature = "dev")]
+pub use playground::{SampleError, SendSample};
 
 use crate::config::Access;
 use crate::domain::destination_summary::DestinationSummary;
@@ -161,7 +167,7 @@ pub fn protected_paths() -> impl Iterator<Item = &'static str> {
 }
 
 fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
-    vec![
+    let mut pages = vec![
         ("/", get(overview::overview)),
         ("/events", get(list::list::<filters::EventsQuery>)),
         ("/events/{id}", get(events::show)),
@@ -183,10 +189,11 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/destinations/{name}/resume", post(destinations::resume)),
         ("/search", get(search::search)),
         ("/audit", get(audit::list)),
-        ("/playground/send", post(playground::send)),
         ("/live", get(live::live)),
         (auth::LOGOUT, post(login::logout)),
-    ]
+    ];
+    pages.extend(playground::pages());
+    pages
 }
 
 /// Serves an asset by its name.

@@ -7,6 +7,7 @@ use super::layout;
 use super::query::Form;
 use axum::extract::State;
 use axum::response::Redirect;
+use axum::routing::{MethodRouter, post};
 use futures_util::future::BoxFuture;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -34,12 +35,17 @@ pub struct Playground {
 
 /// The form.
 #[derive(Debug, Deserialize)]
-pub(super) struct SendForm {
+struct SendForm {
     sample: String,
 }
 
+/// Its pages.
+pub(super) fn pages() -> [(&'static str, MethodRouter<Ui>); 1] {
+    [("/playground/send", post(send))]
+}
+
 /// Sends a sample and shows its event.
-pub(super) async fn send(State(ui): State<Ui>, Form(form): Form<SendForm>) -> Result<Redirect, ErrorPage> {
+async fn send(State(ui): State<Ui>, Form(form): Form<SendForm>) -> Result<Redirect, ErrorPage> {
     let playground = ui.playground.ok_or_else(|| ErrorPage::not_found("Only dev sends test events."))?;
     match (playground.send)(form.sample).await {
         Ok(event_id) => Ok(Redirect::to(&format!("/events/{event_id}?done=sent"))),

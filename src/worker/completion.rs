@@ -12,7 +12,7 @@
 //! | needs the operator | `pending`, due as soon as its instance is resumed | no | as before |
 //! | interrupted by shutdown | `pending`, due at once | no | is in doubt |
 //!
-//! While a write is in doubt, an execution gets [`LOOKS_MAX`] more attempts. These only search for what was
+//! While a write is in doubt, an execution gets [`SEARCHES_MAX`] more attempts. These only search for what was
 //! written, so that no delivered event ends as `failed`.
 
 use super::backoff::wait_before;
@@ -22,7 +22,7 @@ use crate::store::{Claimed, CompletedExecution, Conclusion, EndedAttempt, Settle
 use std::time::Duration;
 
 /// Attempts after the last one that may write. They only search for what was written.
-const LOOKS_MAX: u32 = 3;
+const SEARCHES_MAX: u32 = 3;
 
 /// The shortest wait if a destination asks for fewer calls.
 const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ pub fn conclude(
             (postpone(wait), Settlement::AsBefore, failure.into())
         }
         Outcome::Ambiguous { failure, since } => {
-            (policy.look_or_fail(), Settlement::InDoubt { since }, failure.into())
+            (policy.search_or_fail(), Settlement::InDoubt { since }, failure.into())
         }
         Outcome::InDoubt { failure, wait } => (postpone(wait), Settlement::AsBefore, failure.into()),
         Outcome::NeedsOperator(failure) => (postpone(Duration::ZERO), Settlement::AsBefore, failure.into()),
@@ -111,8 +111,8 @@ impl Policy<'_> {
     /// After a failure that wrote nothing: again after the wait of the retry schedule, or after the one that
     /// the destination asked for if that is longer.
     fn retry_or_fail(&self, asked: Duration) -> Conclusion {
-        let looks = if self.is_in_doubt() { LOOKS_MAX } else { 0 };
-        if self.has_used_up(looks) {
+        let searches = if self.is_in_doubt() { SEARCHES_MAX } else { 0 };
+        if self.has_used_up(searches) {
             return Conclusion::Failed;
         }
         Conclusion::Postponed { wait: self.wait().max(asked), counts: true }
@@ -120,8 +120,8 @@ impl Policy<'_> {
 
     /// After a write of unknown outcome. The first time, the next attempt searches for it at once; only the
     /// search shows whether to wait.
-    fn look_or_fail(&self) -> Conclusion {
-        if self.has_used_up(LOOKS_MAX) {
+    fn search_or_fail(&self) -> Conclusion {
+        if self.has_used_up(SEARCHES_MAX) {
             return Conclusion::Failed;
         }
         let wait = if self.is_in_doubt() { self.wait() } else { Duration::ZERO };
@@ -133,8 +133,8 @@ impl Policy<'_> {
         self.claimed.attempts.saturating_add(1)
     }
 
-    fn has_used_up(&self, looks: u32) -> bool {
-        self.failed() >= self.retry.attempts_max.saturating_add(looks)
+    fn has_used_up(&self, searches: u32) -> bool {
+        self.failed() >= self.retry.attempts_max.saturating_add(searches)
     }
 
     fn wait(&self) -> Duration {

@@ -71,8 +71,8 @@ impl Previewer {
         match snapshot.mode {
             Mode::Event => {
                 let summary = self.sources.summarize(&snapshot.event);
-                let told = (&summary, &snapshot.event.payload);
-                let preview = self.ask(&snapshot, told, snapshot.remote.as_ref(), None).await?;
+                let content = (&summary, &snapshot.event.payload);
+                let preview = self.ask(&snapshot, content, snapshot.remote.as_ref(), None).await?;
                 Ok(of(&snapshot, id, &snapshot.event, preview))
             }
             Mode::Object => self.of_object(&snapshot).await,
@@ -107,8 +107,8 @@ impl Previewer {
                     others: &others,
                 };
                 let remote = shown.and_then(|shown| shown.remote.as_ref());
-                let told = (&write.summary, &write.newest.event.payload);
-                let preview = self.ask(snapshot, told, remote, Some(object)).await?;
+                let content = (&write.summary, &write.newest.event.payload);
+                let preview = self.ask(snapshot, content, remote, Some(object)).await?;
                 Ok(of(snapshot, write.newest.execution, &write.newest.event, preview))
             }
         }

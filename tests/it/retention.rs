@@ -298,16 +298,16 @@ async fn only_the_given_customer_is_erased() {
     let counted = forget(&["--dry-run"]).await;
     let printed = text(&counted.stdout);
     assert!(
-        printed.contains("would be removed: 2") && printed.contains("--pages"),
+        printed.contains("would be removed: 2") && printed.contains("--entries"),
         "{printed}{}",
         text(&counted.stderr)
     );
     assert!(!printed.contains("jane@example.com"));
-    let done = forget(&["--yes", "--json", "--pages"]).await;
+    let done = forget(&["--yes", "--json", "--entries"]).await;
     assert!(done.status.success(), "{}", text(&done.stderr));
     let done: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!((&done["payloads_removed"], &done["executions_cancelled"]), (&json!(2), &json!(1)), "{done}");
-    assert_eq!(done["pages_trashed"].as_array().unwrap().len(), 2);
+    assert_eq!(done["entries_removed"].as_array().unwrap().len(), 2);
     assert_eq!(service.sandbox.page_count(), 1);
 
     let store = service.database.store();
@@ -321,7 +321,9 @@ async fn only_the_given_customer_is_erased() {
     assert_eq!(service.database.traces_of_jane().await, 1);
     let waited = rows::executions().in_status("cancelled");
     assert_eq!(service.database.count(waited).await, 1);
-    let again: Value = serde_json::from_slice(&forget(&["--yes", "--json"]).await.stdout).unwrap();
+    // The flag's former name is an alias.
+    let again = forget(&["--yes", "--json", "--pages"]).await;
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(again["payloads_removed"], 0);
     let audited = rows::audit().about("customer", "cus_Jane1").by("cli:jo");
     assert_eq!(service.database.count(audited).await, 3, "the start and the end, and that nothing was left");

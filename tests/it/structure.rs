@@ -2,6 +2,8 @@
 //! Also: every setting is in `.env-model` and docs/settings.md, every link in the documents is valid, and
 //! docs/openapi.json is current.
 
+use eventbridge::app::DEFAULT_KINDS;
+use eventbridge::config::InstanceName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -108,36 +110,66 @@ fn every_file_has_a_header() {
     }
 }
 
-#[test]
-fn every_setting_is_in_the_env_model_and_the_documents() {
-    let model = fs::read_to_string(root().join(".env-model")).unwrap();
-    let documented = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+/// What the program itself says in a file: its text up to the unit tests.
+fn program_text(file: &Path) -> String {
+    fs::read_to_string(file).unwrap().split("#[cfg(test)]").next().unwrap().to_owned()
+}
+
+/// The quoted texts that follow these words.
+fn quoted_after(text: &str, words: &[&str]) -> BTreeSet<String> {
+    let quoted = words.iter().flat_map(|word| {
+        let after = text.split(word).skip(1);
+        after.map(|rest| rest.split('"').next().unwrap().to_owned())
+    });
+    quoted.collect()
+}
+
+/// The settings that the kinds in a folder read, for instances that have the names of their kinds.
+fn settings_of_kinds(folder: &str) -> BTreeSet<String> {
+    let folder = root().join("src").join(folder);
+    let files = rust_files(&folder).into_iter().flat_map(|file| {
+        // A kind is a folder or a single file.
+        let within = file.strip_prefix(&folder).unwrap().components().next().unwrap();
+        let kind = Path::new(&within).file_stem().unwrap().to_str().unwrap().to_uppercase();
+        let suffixes = quoted_after(&program_text(&file), &["setting(\""]);
+        suffixes.into_iter().map(move |suffix| format!("{}_{suffix}", kind.replace('-', "_")))
+    });
+    files.collect()
+}
+
+/// The settings of the core. Those that every destination instance has are read for the default one.
+fn settings_of_the_core() -> BTreeSet<String> {
     let mut settings = BTreeSet::new();
     for file in [
         "config/database.rs",
         "config/instances.rs",
         "config/secrets.rs",
-        "sources/stripe/settings.rs",
         "config/settings.rs",
         "alerts/settings.rs",
         "cli/environment.rs",
         "cli/setup.rs",
-        "destinations/notion/settings.rs",
     ] {
-        let text = fs::read_to_string(root().join("src").join(file)).unwrap();
-        let text = text.split("#[cfg(test)]").next().unwrap();
-        for call in
-            [".text(\"", ".number(\"", ".parsed(\"", ".secret(\"", ".switch(\"", ".get(\"", "is_given(\""]
-        {
-            settings.extend(text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
-        }
-        let suffixes = text.split("setting(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-        let kind = if file.starts_with("sources/stripe") { "STRIPE" } else { "NOTION" };
-        settings.extend(suffixes.map(|suffix| format!("{kind}_{suffix}")));
+        let text = program_text(&root().join("src").join(file));
+        let calls =
+            [".text(\"", ".number(\"", ".parsed(\"", ".secret(\"", ".switch(\"", ".get(\"", "is_given(\""];
+        settings.extend(quoted_after(&text, &calls));
+        let default = InstanceName::of_kind(DEFAULT_KINDS.destination);
+        settings.extend(quoted_after(&text, &["setting(\""]).iter().map(|suffix| default.setting(suffix)));
     }
     settings.remove("RUST_LOG");
-    assert!(settings.len() > 15, "{settings:?}");
-    for setting in settings {
+    settings
+}
+
+#[test]
+fn every_setting_is_in_the_env_model_and_the_documents() {
+    let model = fs::read_to_string(root().join(".env-model")).unwrap();
+    let documented = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let (sources, destinations) = (settings_of_kinds("sources"), settings_of_kinds("destinations"));
+    assert!(sources.contains("STRIPE_WEBHOOK_SECRET"), "{sources:?}");
+    assert!(destinations.contains("NOTION_API_KEY") && destinations.len() > 5, "{destinations:?}");
+    let core = settings_of_the_core();
+    assert!(core.contains("NOTION_EVENT_TYPES") && core.len() > 15, "{core:?}");
+    for setting in [sources, destinations, core].into_iter().flatten() {
         assert!(model.contains(&setting), "{setting} is not in .env-model");
         assert!(documented.contains(&setting), "{setting} is not in docs/settings.md");
     }

@@ -5,7 +5,7 @@
 use super::browser_trigger;
 use super::sender::{self, Sender};
 use crate::alerts;
-use crate::app::{Parts, Role, Service};
+use crate::app::{DEFAULT_KINDS, Parts, Role, Service};
 use crate::cli::command_context;
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations;
@@ -175,7 +175,7 @@ fn playground(sender: Sender, sandbox: Option<&RunningSandbox>) -> Playground {
 
 fn development_settings(vars: &Vars) -> anyhow::Result<Settings> {
     let mut reader = Reader::new(vars);
-    let settings = Settings::for_development(&mut reader);
+    let settings = Settings::for_development(&mut reader, DEFAULT_KINDS);
     Ok(reader.finish(settings)?)
 }
 

@@ -11,6 +11,7 @@ mod settings;
 use super::delivery_context::CommandDeliveryContext;
 use super::{command_context, environment, output, paragraph, prompt};
 use crate::alerts::{self, AlertSettings};
+use crate::app::DEFAULT_KINDS;
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
@@ -48,7 +49,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut sections = Vec::new();
     let (vars, mut setting_findings) = read_settings();
     let mut reader = Reader::new(&vars);
-    let settings = Settings::for_production(&mut reader);
+    let settings = Settings::for_production(&mut reader, DEFAULT_KINDS);
     let sources = Registry::configure(&mut reader, &settings.sources);
     let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);

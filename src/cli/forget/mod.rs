@@ -1,9 +1,10 @@
-//! `eventbridge forget`: erases a person's data, and lists the pages that remain at the destinations.
+//! `eventbridge forget`: erases a person's data, and lists what remains at the destinations.
 
 mod person;
 
 use super::delivery_context::CommandDeliveryContext;
 use super::{command_context, environment, prompt};
+use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
 use crate::domain::audit::{Action, Subject, SubjectKind};
@@ -31,9 +32,9 @@ pub(super) struct ForgetArgs {
     /// The customer's id at the sender, such as `cus_…`, or an e-mail address
     #[arg(value_name = "CUSTOMER")]
     person: String,
-    /// Also removes what was written about them at the destinations, such as pages
-    #[arg(long)]
-    pages: bool,
+    /// Also removes what was written about them at the destinations
+    #[arg(long, alias = "pages")]
+    entries: bool,
     /// Counts what would be removed and removes nothing
     #[arg(long)]
     dry_run: bool,
@@ -64,14 +65,14 @@ struct Done {
     executions_cancelled: u64,
     /// Events whose delivery did not end in time. They stay unchanged.
     busy_events: Vec<i64>,
-    pages_trashed: Vec<ShownPage>,
-    /// Pages that must be removed manually.
-    pages_remaining: Vec<ShownPage>,
+    entries_removed: Vec<ShownEntry>,
+    /// Entries that must be removed manually.
+    entries_remaining: Vec<ShownEntry>,
 }
 
-/// What a destination wrote, such as a page.
+/// What a destination wrote.
 #[derive(Debug, Serialize)]
-struct ShownPage {
+struct ShownEntry {
     destination: String,
     id: String,
     url: Option<String>,
@@ -86,9 +87,9 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     let named = person::read(&args.person, &sources)?;
     environment::start_log(&vars, LogFormat::Text);
     let mut reader = Reader::new(&vars);
-    // Only removing pages needs the destinations.
-    let instances = if args.pages {
-        let configured = config::instances(&mut reader);
+    // Only removing entries needs the destinations.
+    let instances = if args.entries {
+        let configured = config::instances(&mut reader, DEFAULT_KINDS);
         destinations::configure(&mut reader, &configured, sources.types())
     } else {
         Vec::new()
@@ -102,20 +103,20 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run && !events.is_empty() && !prompt::agrees(&question, args.yes).await? {
         bail!("nothing was removed");
     }
-    let mut pages = BTreeSet::new();
+    let mut entries = BTreeSet::new();
     for some in events.chunks(500) {
-        pages.extend(store.erasure.entries_of(some).await?);
+        entries.extend(store.erasure.entries_of(some).await?);
     }
     if !args.dry_run && !events.is_empty() {
         // An interrupted run may have removed data, so its beginning is recorded too.
         record(&store, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
     }
     let erased = forget(&store, &events, args.dry_run).await?;
-    let is_trashed = args.pages && !args.dry_run;
-    let (trashed, remaining) = if is_trashed {
-        remove_pages(&store, &instances, pages).await
+    let removes_entries = args.entries && !args.dry_run;
+    let (removed, remaining) = if removes_entries {
+        remove_entries(&store, &instances, entries).await
     } else {
-        (Vec::new(), pages.into_iter().map(|page| shown(page, None)).collect())
+        (Vec::new(), entries.into_iter().map(|entry| shown(entry, None)).collect())
     };
     let done = Done {
         found,
@@ -129,15 +130,15 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         search_terms_removed: erased.terms,
         executions_cancelled: erased.cancelled,
         busy_events: erased.busy,
-        pages_trashed: trashed,
-        pages_remaining: remaining,
+        entries_removed: removed,
+        entries_remaining: remaining,
     };
     if !args.dry_run {
         let detail = json!({
             "is": "done",
             "payloads": done.payloads_removed,
             "cancelled": done.executions_cancelled,
-            "pages_trashed": done.pages_trashed.len(),
+            "entries_removed": done.entries_removed.len(),
         });
         record(&store, &done.customers, &detail).await?;
     }
@@ -147,7 +148,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     } else {
         print!("{}", report(&done));
     }
-    let has_failed = is_trashed && !done.pages_remaining.is_empty();
+    let has_failed = removes_entries && !done.entries_remaining.is_empty();
     Ok(if done.busy_events.is_empty() && !has_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -187,32 +188,32 @@ async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<
     }
 }
 
-/// Removes pages. Those of an instance that is no longer configured remain.
-async fn remove_pages(
+/// Removes entries. Those of an instance that is no longer configured remain.
+async fn remove_entries(
     store: &Store,
     instances: &[Instance],
-    pages: BTreeSet<WrittenEntry>,
-) -> (Vec<ShownPage>, Vec<ShownPage>) {
-    let (mut trashed, mut remaining) = (Vec::new(), Vec::new());
-    for page in pages {
-        let instance = instances.iter().find(|known| known.subscription.destination == page.destination);
+    entries: BTreeSet<WrittenEntry>,
+) -> (Vec<ShownEntry>, Vec<ShownEntry>) {
+    let (mut removed, mut remaining) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let instance = instances.iter().find(|known| known.subscription.destination == entry.destination);
         let Some(instance) = instance else {
-            remaining.push(shown(page, Some("its destination is no longer configured".to_owned())));
+            remaining.push(shown(entry, Some("its destination is no longer configured".to_owned())));
             continue;
         };
-        let context = CommandDeliveryContext::new(Some(store.clone()), &page.destination);
-        let remote = Remote { id: page.id.clone(), url: page.url.clone(), place: None };
+        let context = CommandDeliveryContext::new(Some(store.clone()), &entry.destination);
+        let remote = Remote { id: entry.id.clone(), url: entry.url.clone(), place: None };
         match instance.destination.remove(&remote, &context).await {
-            Ok(()) => trashed.push(shown(page, None)),
-            Err(failure) => remaining.push(shown(page, Some(failure.to_string()))),
+            Ok(()) => removed.push(shown(entry, None)),
+            Err(failure) => remaining.push(shown(entry, Some(failure.to_string()))),
         }
     }
-    (trashed, remaining)
+    (removed, remaining)
 }
 
-fn shown(page: WrittenEntry, failure: Option<String>) -> ShownPage {
-    let WrittenEntry { destination, id, url } = page;
-    ShownPage { destination, id, url, failure }
+fn shown(entry: WrittenEntry, failure: Option<String>) -> ShownEntry {
+    let WrittenEntry { destination, id, url } = entry;
+    ShownEntry { destination, id, url, failure }
 }
 
 fn report(done: &Done) -> String {
@@ -224,16 +225,16 @@ fn report(done: &Done) -> String {
     lines.push(format!("Search terms {did}: {}", done.search_terms_removed));
     let cancelled = if done.dry_run { "would be cancelled" } else { "cancelled" };
     lines.push(format!("Pending executions {cancelled}: {}", done.executions_cancelled));
-    if !done.pages_trashed.is_empty() {
-        lines.push(format!("Removed at the destinations: {}", done.pages_trashed.len()));
+    if !done.entries_removed.is_empty() {
+        lines.push(format!("Removed at the destinations: {}", done.entries_removed.len()));
     }
-    if !done.pages_remaining.is_empty() {
-        let how = if done.dry_run { " (--pages removes it)" } else { "" };
-        lines.push(format!("Remains at the destinations{how}: {}", done.pages_remaining.len()));
-        lines.extend(done.pages_remaining.iter().map(|page| {
-            let place = page.url.as_deref().unwrap_or(&page.id);
-            let failure = page.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-            prompt::plain(&format!("  {}  {place}{failure}", page.destination))
+    if !done.entries_remaining.is_empty() {
+        let how = if done.dry_run { " (--entries removes it)" } else { "" };
+        lines.push(format!("Remains at the destinations{how}: {}", done.entries_remaining.len()));
+        lines.extend(done.entries_remaining.iter().map(|entry| {
+            let place = entry.url.as_deref().unwrap_or(&entry.id);
+            let failure = entry.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+            prompt::plain(&format!("  {}  {place}{failure}", entry.destination))
         }));
     }
     if !done.busy_events.is_empty() {

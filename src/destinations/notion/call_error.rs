@@ -80,7 +80,7 @@ pub(super) fn refusal(
         request_id: Option<String>,
         additional_data: Option<Value>,
     }
-    let Body { code, message, request_id: told, additional_data } =
+    let Body { code, message, request_id: id_in_body, additional_data } =
         serde_json::from_slice(body).unwrap_or_default();
     let is_notions_own = code.is_some();
     let additional = |name: &str| Some(additional_data.as_ref()?.get(name)?.as_str()?.to_owned());
@@ -92,7 +92,7 @@ pub(super) fn refusal(
             || format!("status {status} without a message; a proxy may have sent it"),
             |message| message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
         ),
-        request_id: told.or(request_id),
+        request_id: id_in_body.or(request_id),
         retry_after,
         committed_page: additional("committed_resource_id"),
         rate_limit_reason: additional("rate_limit_reason"),

@@ -240,8 +240,8 @@ mod tests {
             for effect in [Effect::Describe, Effect::Look, Effect::Create, Effect::Update, Effect::Overwrite]
             {
                 let refusal = Refusal { status, ..Refusal::default() };
-                let told = name(&outcome(effect, CallError::Refused(Box::new(refusal))));
-                assert_eq!(told, "transient", "{effect:?} {status}");
+                let class = name(&outcome(effect, CallError::Refused(Box::new(refusal))));
+                assert_eq!(class, "transient", "{effect:?} {status}");
             }
         }
     }
@@ -264,8 +264,8 @@ mod tests {
             assert_eq!(name(&after_a_call(outcome)), "transient");
         }
         let asked = Refusal { status: 429, ..Refusal::default() };
-        let told = outcome(Effect::Create, CallError::Refused(Box::new(asked)));
-        assert_eq!(name(&after_a_call(told)), "throttled");
+        let throttled = outcome(Effect::Create, CallError::Refused(Box::new(asked)));
+        assert_eq!(name(&after_a_call(throttled)), "throttled");
     }
 
     #[test]

@@ -43,11 +43,11 @@ pub struct Client {
     /// The token's own user, once it has been read.
     bot: OnceCell<Option<Arc<str>>>,
     /// The time at Notion according to its last answer, and when that arrived.
-    clock: Arc<Mutex<Option<Told>>>,
+    clock: Arc<Mutex<Option<ServerTime>>>,
 }
 
 /// A time from an answer, and when the answer arrived.
-type Told = (DateTime<Utc>, Instant);
+type ServerTime = (DateTime<Utc>, Instant);
 
 /// A client within one delivery: every call takes a slot of the token's rate first.
 #[derive(Clone, Copy)]
@@ -82,13 +82,13 @@ impl Client {
     }
 
     /// The time at Notion according to its last answer, and when that arrived; nothing before the first one.
-    pub fn clock(&self) -> Option<Told> {
+    pub fn clock(&self) -> Option<ServerTime> {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear_the_time(&self, response: &Response) {
-        let told = header(response, "date").and_then(|text| DateTime::parse_from_rfc2822(&text).ok());
-        if let Some(at) = told {
+    fn record_server_time(&self, response: &Response) {
+        let date = header(response, "date").and_then(|text| DateTime::parse_from_rfc2822(&text).ok());
+        if let Some(at) = date {
             *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((at.to_utc(), Instant::now()));
         }
     }
@@ -215,7 +215,7 @@ impl Calls<'_> {
             Some(message) => CallError::NotSent(message),
             None => no_answer(broken(&error)),
         })?;
-        self.client.hear_the_time(&response);
+        self.client.record_server_time(&response);
         let status = response.status();
         let request_id = header(&response, "x-request-id");
         let retry_after = retry_after(&response);
@@ -226,12 +226,12 @@ impl Calls<'_> {
             })?;
             return Ok(Answer { value, status: status.as_u16(), request_id });
         }
-        let told =
+        let refusal =
             Refusal { sent: began.elapsed(), ..refusal(status.as_u16(), request_id, retry_after, &body) };
-        if told.is_throttling() {
-            self.context.block(&self.client.rate, told.retry_after.unwrap_or(THROTTLE_WAIT)).await;
+        if refusal.is_throttling() {
+            self.context.block(&self.client.rate, refusal.retry_after.unwrap_or(THROTTLE_WAIT)).await;
         }
-        Err(CallError::Refused(Box::new(told)))
+        Err(CallError::Refused(Box::new(refusal)))
     }
 }
 

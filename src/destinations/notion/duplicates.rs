@@ -72,7 +72,7 @@ impl Attempt<'_> {
                 return;
             }
             Err(error) => {
-                let (class, code) = told(&error);
+                let (class, code) = loggable(&error);
                 warn!(page_id, kept_id, class, code, "second page of one key; its owner is unknown");
                 return;
             }
@@ -80,7 +80,7 @@ impl Attempt<'_> {
         match self.calls().trash_page(page_id).await {
             Ok(_) => info!(page_id, kept_id, "second page of one key moved to the trash"),
             Err(error) => {
-                let (class, code) = told(&error);
+                let (class, code) = loggable(&error);
                 warn!(page_id, kept_id, class, code, "second page of one key; moving it to the trash failed");
             }
         }
@@ -104,7 +104,7 @@ fn age(page: &PageRef) -> (bool, Option<DateTime<Utc>>, &str) {
 }
 
 /// Class and code: the only parts of an error that are logged.
-fn told(error: &CallError) -> (&str, Option<u16>) {
+fn loggable(error: &CallError) -> (&str, Option<u16>) {
     match error {
         CallError::NoSlot(_) => ("rate_limit", None),
         CallError::TooLate => ("too_late", None),

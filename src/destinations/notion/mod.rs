@@ -312,14 +312,14 @@ impl Attempt<'_> {
 
     /// Finds out why a page seems to be gone: a person removed it, the whole data source is out of reach, or
     /// the write was rejected for another reason. It reads both and returns the present table.
-    async fn confirm_gone(&self, page: &str, told: &Failure) -> Result<Arc<Table>, Outcome> {
+    async fn confirm_gone(&self, page: &str, failure: &Failure) -> Result<Arc<Table>, Outcome> {
         let table = self.table().read_now(self.reader()).await?;
         let read = self.calls().page(page).await;
         if classify::confirms_gone(&read) {
             return Ok(table);
         }
         Err(match read {
-            Ok(_) => Outcome::Transient { failure: told.clone(), wait: None },
+            Ok(_) => Outcome::Transient { failure: failure.clone(), wait: None },
             Err(error) => classify::after_a_call(self.calls().outcome(Effect::Look, error)),
         })
     }

@@ -18,29 +18,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How soon to look again while another object of the same id is looked for or created.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How many result pages one look reads while every hit belongs to another object.
-const LOOKS_MAX: u32 = 20;
+/// How many searches, of one page of results each, a lookup makes while every hit belongs to another object.
+const SEARCHES_MAX: u32 = 20;
 
 impl Attempt<'_> {
-    /// Looks for the page with this try's key; of several the one that counts.
+    /// Looks for the page with this attempt's key; of several the one that counts.
     pub(super) async fn find(&self, table: &Arc<Table>) -> Result<Option<Answer<PageRef>>, Outcome> {
         let Answer { value: found, status, request_id } = self.find_all(table).await?;
         let page = self.settle_on_one(table, found).await;
         Ok(page.map(|value| Answer { value, status, request_id }))
     }
 
-    /// Looks for all pages with this try's key.
+    /// Looks for all pages with this attempt's key.
     pub(super) async fn find_all(&self, table: &Arc<Table>) -> Result<Answer<Vec<PageRef>>, Outcome> {
         if self.mode == Mode::Object {
             self.lock_object().await?;
         }
-        let (table, first) = match self.look(table, None).await {
+        let (table, first) = match self.search(table, None).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
                 match self.changed(table, &refusal, |table| self.filter(table)).await? {
                     Some(newer) => {
-                        let answer = self.look(&newer, None).await;
+                        let answer = self.search(&newer, None).await;
                         (newer, answer)
                     }
                     None => (table.clone(), Err(CallError::Refused(refusal))),
@@ -54,13 +54,13 @@ impl Attempt<'_> {
         if self.mode == Mode::Object {
             self.leave_to_other_objects(&mut results).await?;
             // While all hits belong to others, the own page may follow.
-            let mut looks = 1;
+            let mut searches = 1;
             while let Some(cursor) = next_cursor.take().filter(|_| results.is_empty()) {
-                if looks == LOOKS_MAX {
+                if searches == SEARCHES_MAX {
                     return Err(too_many_of_this_id());
                 }
-                looks += 1;
-                let more = self.look(&table, Some(&cursor)).await.map_err(refused)?.value;
+                searches += 1;
+                let more = self.search(&table, Some(&cursor)).await.map_err(refused)?.value;
                 Found { results, next_cursor } = more;
                 self.leave_to_other_objects(&mut results).await?;
             }
@@ -77,7 +77,7 @@ impl Attempt<'_> {
             KeyLock::Acquired { in_doubt: Some(elapsed) } => {
                 self.notion.settings.settle.saturating_sub(elapsed)
             }
-            KeyLock::Busy => LOOK_AGAIN_AFTER,
+            KeyLock::Busy => SEARCH_AGAIN_AFTER,
         };
         if wait == Duration::ZERO {
             return Ok(());
@@ -98,11 +98,11 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    async fn look(&self, table: &Table, from: Option<&str>) -> Result<Answer<Found>, CallError> {
+    async fn search(&self, table: &Table, from: Option<&str>) -> Result<Answer<Found>, CallError> {
         self.calls().find_pages(&table.data_source, &self.filter(table), from).await
     }
 
-    /// The filter for the pages with this try's key.
+    /// The filter for the pages with this attempt's key.
     pub(super) fn filter(&self, table: &Table) -> Value {
         match self.mode {
             Mode::Event => table.bindings.pages_of_event(&self.key),

@@ -22,7 +22,7 @@ use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
 use crate::domain::finding::Finding;
 use crate::domain::rejection::{Diagnosis, Kept, RejectionSample};
 use crate::domain::search::IndexEntry;
-use crate::domain::source::Origin;
+use crate::domain::source::{Examples, Origin};
 use crate::domain::summary::EventSummary;
 use crate::sources::{Kind, Rejection, Source};
 use axum::http::HeaderMap;
@@ -39,6 +39,7 @@ pub const KIND: Kind = Kind {
         "WEBHOOK_SECRET",
         "the signing secret (whsec_…) of the endpoint that you add at Stripe, see below",
     )],
+    signature_header: Some(HEADER),
     set_up: "At Stripe, under Developers › Webhooks, add an endpoint with this URL, and copy its signing secret:",
     checks: &[
         "signature_missing",
@@ -52,6 +53,13 @@ pub const KIND: Kind = Kind {
     presets: event_type::PRESETS,
     is_person_id: object::is_customer_id,
     person_ids: "cus_…, gcus_…",
+    examples: Examples {
+        event_id: "evt_1Q0example",
+        event_type: "invoice.paid",
+        type_pattern: "invoice.*",
+        object_id: "in_…",
+        account: "acct_…",
+    },
     spelling: Some(event_type::without_thin_prefix),
     ..Kind::new("stripe", "Stripe", configure)
 };

@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 
 /// The header with the signature.
-pub const HEADER: &str = "stripe-signature";
+pub const HEADER: &str = "Stripe-Signature";
 
 /// How old a signature may be, in seconds; one of exactly this age still passes.
 pub const TOLERANCE_SECONDS: i64 = 300;

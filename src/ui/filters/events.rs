@@ -64,13 +64,14 @@ impl ListFilter for EventsQuery {
         Ok(ui.store.events.events(&self.read(ui).await?, cursor, ROWS).await?)
     }
 
-    fn form(&self, _: &Ui, error: Option<&str>) -> Markup {
+    fn form(&self, ui: &Ui, error: Option<&str>) -> Markup {
+        let examples = ui.sources.examples();
         let more = [&self.account, &self.livemode, &self.source, &self.received_after, &self.received_before];
         html! {
             form.filters.card method="get" action="/events" role="search" aria-label="Filter the events" {
                 div.fields {
-                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
-                    (text_field("object", "Object", "in_…", self.object.as_deref()))
+                    (text_field("type", "Type", examples.type_pattern, self.event_type.as_deref()))
+                    (text_field("object", "Object", examples.object_id, self.object.as_deref()))
                     (select_field("status", "With an execution that is", "Any state", &states(), self.status.as_deref()))
                     button.primary type="submit" { "Filter" }
                     (clear("/events", &self.pairs()))
@@ -79,8 +80,8 @@ impl ListFilter for EventsQuery {
                     summary { "More filters" }
                     div.fields {
                         (select_field("livemode", "Mode", "Live and test", &[("true", "Live"), ("false", "Test")], self.livemode.as_deref()))
-                        (text_field("account", "Account", "acct_…", self.account.as_deref()))
-                        (text_field("source", "Source", "stripe", self.source.as_deref()))
+                        (text_field("account", "Account", examples.account, self.account.as_deref()))
+                        (text_field("source", "Source", ui.sources.first_name(), self.source.as_deref()))
                         (time_field("received_after", "Received from", self.received_after.as_deref()))
                         (time_field("received_before", "Received until", self.received_before.as_deref()))
                     }

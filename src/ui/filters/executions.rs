@@ -70,6 +70,7 @@ impl ListFilter for ExecutionsQuery {
     }
 
     fn form(&self, ui: &Ui, error: Option<&str>) -> Markup {
+        let examples = ui.sources.examples();
         let more = [&self.error_class, &self.event, &self.source, &self.created_after, &self.created_before];
         let names: Vec<(&str, &str)> =
             ui.instances.iter().map(|name| (name.as_str(), name.as_str())).collect();
@@ -78,7 +79,7 @@ impl ListFilter for ExecutionsQuery {
                 @if let Some(failure) = &self.failure { input type="hidden" name="failure" value=(failure); }
                 div.fields {
                     (select_field("status", "State", "Any state", &states(), self.status.as_deref()))
-                    (text_field("type", "Type", "invoice.*", self.event_type.as_deref()))
+                    (text_field("type", "Type", examples.type_pattern, self.event_type.as_deref()))
                     (select_field("destination", "Destination", "Any", &names, self.destination.as_deref()))
                     button.primary type="submit" { "Filter" }
                     (clear("/executions", &self.pairs()))
@@ -87,8 +88,8 @@ impl ListFilter for ExecutionsQuery {
                     summary { "More filters" }
                     div.fields {
                         (text_field("error_class", "Error class", "validation_error", self.error_class.as_deref()))
-                        (text_field("event", "Event", "evt_…", self.event.as_deref()))
-                        (text_field("source", "Source", "stripe", self.source.as_deref()))
+                        (text_field("event", "Event", examples.event_id, self.event.as_deref()))
+                        (text_field("source", "Source", ui.sources.first_name(), self.source.as_deref()))
                         (time_field("created_after", "Created from", self.created_after.as_deref()))
                         (time_field("created_before", "Created until", self.created_before.as_deref()))
                     }

@@ -89,6 +89,24 @@ async fn in_object_mode_the_last_update_is_shown() {
     assert_eq!(pages[0].text("LastEventId"), Some("d-3"));
 }
 
+/// Neither kind is part of the program, and neither knows the other.
+#[tokio::test]
+async fn an_event_of_a_new_source_is_delivered_to_a_new_destination() {
+    let (url, received) = super::start_receiver(&[]).await;
+    let service =
+        builder().kinds(super::KINDS).set("DESTINATIONS", "relay").set("RELAY_URL", &url).start().await;
+    let body = issue("opened", "2026-11-23T10:00:00Z", "open");
+    assert_eq!(post(&service, "d-1", SECRET, &body).await.status.as_u16(), 200);
+    let execution = service.until_finished(1).await.remove(0);
+    for (name, expected) in
+        [("source", "tea"), ("type", "issues.opened"), ("destination", "relay"), ("status", "success")]
+    {
+        assert_eq!(execution[name], expected, "{execution}");
+    }
+    assert_eq!(*received.lock().unwrap(), [("d-1".to_owned(), body)]);
+    assert!(service.sandbox.pages().is_empty());
+}
+
 #[tokio::test]
 async fn an_event_with_a_wrong_signature_is_rejected_and_listed() {
     let service = builder().start().await;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use eventbridge::config::{InstanceName, Reader};
 use eventbridge::domain::event::{EventFacts, NewEvent, StoredEvent, bounded};
+use eventbridge::domain::source::Examples;
 use eventbridge::domain::summary::{EventSummary, TITLE_SEPARATOR};
 use eventbridge::sources::{Kind, Rejection, Source};
 use hmac::{Hmac, KeyInit, Mac};
@@ -19,8 +20,16 @@ use std::sync::Arc;
 
 pub const KIND: Kind = Kind {
     secrets: &[("WEBHOOK_SECRET", "the secret that you enter at GitHub")],
+    signature_header: Some("X-Hub-Signature-256"),
     set_up: "At GitHub, under Settings › Webhooks, add this address with the content type application/json:",
     checks: &["signature_missing", "signature_no_match", "body_not_an_event", "event_id_invalid"],
+    examples: Examples {
+        event_id: "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        event_type: "issues.opened",
+        type_pattern: "issues.*",
+        object_id: "I_…",
+        account: "octocat/hello-world",
+    },
     ..Kind::new("github", "GitHub", configure)
 };
 

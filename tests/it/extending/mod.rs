@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use eventbridge::app::DEFAULT_KINDS;
 use eventbridge::config::{Reader, Vars};
 use eventbridge::destinations::{self, Kind};
 use eventbridge::domain::subscription::TypeVocabulary;
@@ -46,8 +47,8 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     (status, axum::response::AppendHeaders(headers)).into_response()
 }
 
-/// A receiver with these first responses, and a service that posts to it.
-async fn start(answers: &[Answer]) -> (Service, Received) {
+/// Starts a receiver with these first responses. Returns its address and what it receives.
+async fn start_receiver(answers: &[Answer]) -> (String, Received) {
     let state = Receiver::default();
     state.answers.lock().unwrap().extend(answers);
     let received = state.received.clone();
@@ -55,6 +56,12 @@ async fn start(answers: &[Answer]) -> (Service, Received) {
     let url = format!("http://{}/events", listener.local_addr().unwrap());
     let router = Router::new().route("/events", post(receive)).with_state(state);
     tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, received)
+}
+
+/// A receiver with these first responses, and a service that posts to it.
+async fn start(answers: &[Answer]) -> (Service, Received) {
+    let (url, received) = start_receiver(answers).await;
     let builder: ServiceBuilder = Service::builder().kinds(KINDS);
     (builder.set("DESTINATIONS", "relay").set("RELAY_URL", &url).start().await, received)
 }
@@ -121,7 +128,7 @@ fn invalid_settings_are_reported_at_startup() {
     ] {
         let vars: Vars = [("DESTINATIONS", "relay"), ("RELAY_URL", url)].into_iter().collect();
         let mut reader = Reader::new(&vars);
-        let names = eventbridge::config::instances(&mut reader);
+        let names = eventbridge::config::instances(&mut reader, DEFAULT_KINDS);
         let instances = destinations::configure_kinds(KINDS, &mut reader, &names, &TypeVocabulary::default());
         let problems = reader.finish(instances).map(|found| found.len()).unwrap_err().problems;
         assert!(

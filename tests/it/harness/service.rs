@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use chrono::{DateTime, Utc};
 use eventbridge::alerts;
-use eventbridge::app::{self, Parts, Role};
+use eventbridge::app::{self, DEFAULT_KINDS, Parts, Role};
 use eventbridge::config::{Reader, Settings, Vars};
 use eventbridge::destinations::{self, Kind};
 use eventbridge::domain::source::SourceCatalog;
@@ -360,9 +360,9 @@ impl ServiceBuilder {
         }
         let mut reader = Reader::new(&vars);
         let settings = if production {
-            Settings::for_production(&mut reader)
+            Settings::for_production(&mut reader, DEFAULT_KINDS)
         } else {
-            Settings::for_development(&mut reader)
+            Settings::for_development(&mut reader, DEFAULT_KINDS)
         };
         let sources = Registry::of_kinds(source_kinds, &mut reader, &settings.sources);
         let instances =

@@ -5,9 +5,13 @@ use crate::sources::stripe::event_type::without_thin_prefix;
 
 /// The end of the type's last segment decides, and two more types of invoices are a success.
 pub(super) fn of(event_type: &str) -> EventStatus {
-    match without_thin_prefix(event_type) {
+    let event_type = without_thin_prefix(event_type);
+    let last = event_type.rsplit('.').next().unwrap_or_default();
+    match event_type {
         "invoice.paid" | "invoice.finalized" => EventStatus::Success,
-        event_type => EventStatus::of_type(event_type),
+        _ if last.ends_with("succeeded") => EventStatus::Success,
+        _ if last.ends_with("failed") => EventStatus::Failed,
+        _ => EventStatus::Pending,
     }
 }
 

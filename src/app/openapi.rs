@@ -1,0 +1,111 @@
+//! The description of the API: what the routes declare, and what the kinds of sources add to it.
+
+use crate::sources::{KINDS, Kind};
+use crate::{api, ingest};
+use utoipa::OpenApi as _;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{OpenApi, RefOr, Required, Schema};
+
+/// The description of the API: the routes that every command has.
+pub fn openapi() -> OpenApi {
+    of_kinds(KINDS)
+}
+
+/// The same with these kinds of sources. The examples are those of the first one.
+fn of_kinds(kinds: &[Kind]) -> OpenApi {
+    let mut description = api::Description::openapi();
+    description.merge(ingest::routes().into_openapi());
+    description.merge(api::protected().into_openapi());
+    description.merge(api::open().into_openapi());
+    description.merge(api::metrics().into_openapi());
+    if let Some(kind) = kinds.first() {
+        add_examples(&mut description, kind);
+    }
+    describe_webhook(&mut description, kinds);
+    description
+}
+
+/// Gives an example to each property that only a sender can exemplify.
+fn add_examples(description: &mut OpenApi, kind: &Kind) {
+    let examples =
+        [("source", kind.name), ("event_id", kind.examples.event_id), ("type", kind.examples.event_type)];
+    for schema in description.components.iter_mut().flat_map(|components| components.schemas.values_mut()) {
+        let RefOr::T(Schema::Object(schema)) = schema else { continue };
+        // A problem's `type` is not the type of an event.
+        let has_event = schema.properties.contains_key("event_id");
+        for (name, example) in examples {
+            let is_meant = !example.is_empty() && (name != "type" || has_event);
+            if let Some(RefOr::T(Schema::Object(property))) = schema.properties.get_mut(name)
+                && is_meant
+            {
+                property.example = Some(example.into());
+            }
+        }
+    }
+}
+
+/// Completes the webhook's operation: an example of its path, and the headers that carry a signature.
+fn describe_webhook(description: &mut OpenApi, kinds: &[Kind]) {
+    let webhook = description.paths.paths.get_mut("/api/v1/webhooks/{source}");
+    let Some(operation) = webhook.and_then(|path| path.post.as_mut()) else { return };
+    let parameters = operation.parameters.get_or_insert_default();
+    for parameter in parameters.iter_mut() {
+        if let RefOr::T(source) = parameter {
+            let example = kinds.first().map(|kind| kind.name.into());
+            *source = ParameterBuilder::from(std::mem::take(source)).example(example).build();
+        }
+    }
+    for kind in kinds {
+        let Some(header) = kind.signature_header else { continue };
+        let meaning =
+            format!("The signature of {}; a source of the kind {} requires it", kind.sender, kind.name);
+        let parameter = ParameterBuilder::new()
+            .name(header)
+            .parameter_in(ParameterIn::Header)
+            .description(Some(meaning))
+            .required(Required::False)
+            .schema(Some(Object::with_type(Type::String)));
+        parameters.push(RefOr::T(parameter.build()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::source::Examples;
+    use serde_json::{Value, json};
+
+    const TEA: Kind = Kind {
+        signature_header: Some("Tea-Signature"),
+        examples: Examples { event_id: "t-1", event_type: "tea.brewed", ..Examples::NONE },
+        ..Kind::new("tea", "Tea", |_reader, _name| unreachable!("it is not configured"))
+    };
+
+    fn described(kinds: &[Kind]) -> Value {
+        serde_json::to_value(of_kinds(kinds)).expect("JSON")
+    }
+
+    #[test]
+    fn the_examples_are_those_of_the_first_kind() {
+        let described = described(&[TEA, crate::sources::stripe::KIND]);
+        let properties = &described["components"]["schemas"]["EventView"]["properties"];
+        for (property, example) in [("source", "tea"), ("event_id", "t-1"), ("type", "tea.brewed")] {
+            assert_eq!(properties[property]["example"], example, "{property}");
+        }
+        assert!(described["components"]["schemas"]["Problem"]["properties"]["type"]["example"].is_null());
+        let parameters = &described["paths"]["/api/v1/webhooks/{source}"]["post"]["parameters"];
+        assert_eq!(parameters[0]["example"], "tea");
+    }
+
+    #[test]
+    fn the_webhook_has_the_signature_headers_of_all_kinds() {
+        let described = described(&[TEA, crate::sources::stripe::KIND]);
+        let parameters = described["paths"]["/api/v1/webhooks/{source}"]["post"]["parameters"].clone();
+        let parameters = parameters.as_array().expect("parameters").iter();
+        let headers: Vec<_> = parameters.filter(|parameter| parameter["in"] == "header").collect();
+        let names: Vec<_> = headers.iter().map(|header| &header["name"]).collect();
+        assert_eq!(names, [&json!("Tea-Signature"), &json!("Stripe-Signature")]);
+        assert!(headers.iter().all(|header| header["required"] == false), "{headers:?}");
+    }
+}
