@@ -391,11 +391,8 @@ async fn every_pending_execution_states_why_it_waits() {
     let pause = Paused { reason: "its token is refused", ..Paused::of("notion") };
     service.database.change(pause).await;
     let waiting = service.executions().await;
-    assert!(
-        waiting
-            .iter()
-            .all(|execution| execution["reason"] == "its destination is paused: its token is refused")
-    );
+    let paused = "its destination is paused: its token is refused. What to do: set another token";
+    assert!(waiting.iter().all(|execution| execution["reason"] == paused), "{waiting:?}");
 }
 
 #[tokio::test]
