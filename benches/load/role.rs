@@ -116,7 +116,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         subscriptions: [subscription()].into(),
         writer: Writer::start(&store.intake, &Notifier::default(), &metrics, settings, &tasks, &stop),
         clock: Arc::new(|| SystemTime::now().into()),
-        log: ingest::Log::default(),
+        log: ingest::LogThrottles::default(),
         is_under_pressure: Arc::new({
             let limiter = limiter.clone();
             move || limiter.is_under_pressure()

@@ -13,7 +13,7 @@ pub use sender::{AlertError, send_test_alert};
 pub use settings::{Address, AlertSettings, Format, Receiver, settings};
 
 use crate::health::{
-    self, Finding, HealthStore, Matter, Notice, PartialSnapshot, Scope, Snapshot, Thresholds, assess,
+    self, Finding, FindingKind, HealthStore, Notice, PartialSnapshot, Scope, Snapshot, Thresholds, assess,
     database_unavailable,
 };
 use crate::store::{Alerts, Condition, DueAlert, NamedLeases, Store, StoreError};
@@ -167,7 +167,7 @@ impl Watch {
         let findings = assess(&snapshot, &self.subject.thresholds).findings;
         let conditions: Vec<_> =
             findings.into_iter().filter_map(|finding| condition(finding, snapshot.now)).collect();
-        let kinds: Vec<_> = read.into_iter().map(Matter::as_str).collect();
+        let kinds: Vec<_> = read.into_iter().map(FindingKind::as_str).collect();
         in_time(self.store.alerts.record_conditions(&kinds, &conditions)).await
     }
 
@@ -305,18 +305,18 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
 }
 
 /// The page that shows conditions about this matter; `None` for one that only a newer version knows.
-fn page(public_url: &Url, matter: Option<Matter>) -> Option<Url> {
+fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
     let mut base = public_url.clone();
     if !base.path().ends_with('/') {
         base.set_path(&format!("{}/", base.path()));
     }
     let path = match matter {
-        Some(Matter::Failures) => "failures",
-        Some(Matter::Backlog) => "executions?status=pending",
-        Some(Matter::Rejected) => "api/v1/rejections",
+        Some(FindingKind::Failures) => "failures",
+        Some(FindingKind::Backlog) => "executions?status=pending",
+        Some(FindingKind::Rejected) => "api/v1/rejections",
         // The overview names the paused destination, and when the last event arrived.
-        Some(Matter::Paused | Matter::Silence) => "",
-        Some(Matter::Database | Matter::NoWorker) | None => "api/v1/health",
+        Some(FindingKind::Paused | FindingKind::Silence) => "",
+        Some(FindingKind::Database | FindingKind::NoWorker) | None => "api/v1/health",
     };
     base.join(path).ok()
 }

@@ -5,7 +5,7 @@
 //! can send these, so they must not degrade health.
 
 use super::Api;
-use crate::health::{Destination, Finding, Level, Matter, Snapshot, assess};
+use crate::health::{Destination, Finding, FindingKind, Level, Snapshot, assess};
 use crate::single_flight::SingleFlight;
 use crate::store::{Db, StoreError};
 use axum::Json;
@@ -226,7 +226,7 @@ impl FindingView {
     /// The public part of a finding; `None` if anyone could cause it.
     fn of(finding: Finding) -> Option<Self> {
         let Finding { matter, level, headline, remedy, .. } = finding;
-        let anybody_can_cause_it = matter == Matter::Rejected;
+        let anybody_can_cause_it = matter == FindingKind::Rejected;
         (!anybody_can_cause_it).then(|| Self {
             about: matter.as_str(),
             level: level.as_str(),

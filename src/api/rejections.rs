@@ -1,7 +1,7 @@
 //! `/api/v1/rejections`: the recently rejected webhooks and the causes.
 
 use super::{Api, NotRead, from_store};
-use crate::domain::rejection::{Diagnosis, Kept};
+use crate::domain::rejection::{Diagnosis, StoredSample};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -108,8 +108,8 @@ impl From<Diagnosis> for CauseView {
     }
 }
 
-impl From<Kept> for RejectionView {
-    fn from(Kept { at, sample }: Kept) -> Self {
+impl From<StoredSample> for RejectionView {
+    fn from(StoredSample { at, sample }: StoredSample) -> Self {
         Self {
             at,
             source: sample.source,

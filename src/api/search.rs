@@ -3,7 +3,7 @@
 use super::events::EventView;
 use super::extract::{self, Query};
 use super::{Api, NotRead, from_store};
-use crate::domain::search::Sought;
+use crate::domain::search::SearchText;
 use crate::problem::Problem;
 use crate::store::{Cursor, FoundEvent};
 use axum::Json;
@@ -79,7 +79,7 @@ pub(super) async fn search(
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
-        .and_then(|text| Sought::read(text, &api.destinations))
+        .and_then(|text| SearchText::read(text, &api.destinations))
         .ok_or_else(|| Problem::bad_request("q: must have 1 to 1000 characters that are not all blank."))?;
     let page = api.store.events.search(&sought, cursor, limit).await.map_err(from_store)?;
     Ok(Json(Found {

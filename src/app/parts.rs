@@ -1,4 +1,4 @@
-//! Which part of the service gets what.
+//! Builds ingest, API and dashboard from the shared state.
 
 use super::Role;
 use super::shared::Shared;
@@ -63,7 +63,7 @@ impl Shared {
                 &tasks.stop_writers,
             ),
             clock: self.clock.clone(),
-            log: ingest::Log::default(),
+            log: ingest::LogThrottles::default(),
             is_under_pressure: Arc::new(move || limiter.is_under_pressure()),
             metrics: metrics.clone(),
             rejection_log: RejectionLog::start(

@@ -1,4 +1,4 @@
-//! What more than one part of the service needs.
+//! State that is built once and shared by ingest, worker, API, dashboard and alerts.
 
 use crate::alerts::{self, AlertSettings};
 use crate::config::{Access, Settings};
@@ -65,7 +65,7 @@ impl Shared {
     }
 
     /// What alerts watch.
-    pub(super) fn subject_of_alerts(&self) -> alerts::Subject {
+    pub(super) fn alert_scope(&self) -> alerts::Subject {
         alerts::Subject { scope: self.scope(), thresholds: self.thresholds, clock: self.clock.clone() }
     }
 

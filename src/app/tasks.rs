@@ -66,7 +66,7 @@ impl Tasks {
 
     /// Evaluates and sends alerts.
     pub(super) fn start_alerts(&self, shared: &Shared, settings: AlertSettings) {
-        let (store, subject) = (AlertsStore::from(&shared.unhurried), shared.subject_of_alerts());
+        let (store, subject) = (AlertsStore::from(&shared.unhurried), shared.alert_scope());
         self.restartable("alerts", move |stop| {
             alerts::watch(store.clone(), subject.clone(), settings.clone(), stop)
         });

@@ -1,4 +1,4 @@
-//! What the commands share that change everything a filter finds.
+//! Audit texts and error messages of the commands that change all matches of a filter.
 
 use crate::store::{ListError, WINDOW_DAYS_MAX};
 use anyhow::anyhow;

@@ -137,5 +137,5 @@ pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
 
 /// A store on this database. Connections are made when they are needed.
 pub(super) fn connect(database: &Database, connections: u32) -> Result<Store, StoreError> {
-    Store::connect_lazily_past(&database.url, database.direct_url.as_ref(), connections)
+    Store::connect_lazily_with_pooler(&database.url, database.direct_url.as_ref(), connections)
 }

@@ -31,7 +31,7 @@ pub(super) const fn would_be(is_dry: bool, count: u64) -> &'static str {
 pub(super) fn delivery_time(seconds: Option<u64>) -> String {
     let sentence = |seconds| {
         let time = humanize(Duration::from_secs(seconds));
-        format!(" At the rate of their connections this takes {time}.")
+        format!(" Within the rate limits this takes {time}.")
     };
     seconds.filter(|seconds| *seconds > 0).map(sentence).unwrap_or_default()
 }

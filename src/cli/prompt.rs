@@ -1,4 +1,4 @@
-//! Questions at the terminal, and texts that cannot control it.
+//! Asks at the terminal, and removes control characters from foreign text.
 
 use anyhow::{Context, bail};
 use std::io::{self, IsTerminal, Write};

@@ -5,7 +5,7 @@ use super::output;
 use super::paragraph::{self, wrapped};
 use super::prompt::plain;
 use crate::domain::execution::ExecutionId;
-use crate::domain::search::Sought;
+use crate::domain::search::SearchText;
 use crate::domain::story::{self, Line};
 use crate::store::FoundEvent;
 use anyhow::Context;
@@ -47,12 +47,12 @@ struct TimelineEntry {
 
 pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
-    let sought = Sought::read(&args.what, &context.destinations).context("specify what to look for")?;
+    let sought = SearchText::read(&args.what, &context.destinations).context("specify what to look for")?;
     let mut found = context.store.events.search(&sought, None, EVENTS_MAX).await?;
     if found.rows.is_empty()
         && let Ok(number) = args.what.trim().parse()
         && let Some(execution) = context.store.reports.execution(ExecutionId(number)).await?
-        && let Some(sought) = Sought::read(&execution.event_id, &[])
+        && let Some(sought) = SearchText::read(&execution.event_id, &[])
     {
         found = context.store.events.search(&sought, None, EVENTS_MAX).await?;
     }

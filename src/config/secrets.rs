@@ -1,4 +1,4 @@
-//! API keys.
+//! Parses `API_KEYS`.
 
 use super::is_name;
 use secrecy::{ExposeSecret, SecretString};

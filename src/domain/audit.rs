@@ -1,4 +1,4 @@
-//! The audit's callers and actions: who changed something manually, and what.
+//! The audit log's callers, actions and subjects, and the limits of a note.
 
 use std::str::FromStr;
 

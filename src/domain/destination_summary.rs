@@ -1,7 +1,7 @@
 //! A destination instance as the API, the dashboard and the commands see it.
 //!
-//! They do not depend on kinds of destinations. The summary has everything that they show: the subscription,
-//! the rate limit, and the noun of the written entries.
+//! These do not depend on kinds of destinations. The summary has everything that they show: the
+//! subscription, the rate limit, and the noun of the written entries.
 
 use super::event::EventFacts;
 use super::execution::NewExecution;

@@ -1,4 +1,4 @@
-//! Host names that mean only this machine.
+//! Recognizes requests from this machine, by Host and Origin.
 //!
 //! A foreign page, or a foreign host name that resolves to this machine, can make a browser here call a
 //! local service. The called host and the origin of the calling page reveal that.

@@ -49,7 +49,7 @@ pub fn term(word: &str) -> String {
 
 /// A search text in each of its possible meanings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sought {
+pub struct SearchText {
     /// The sender's id of an event.
     pub event_id: String,
     /// A search term of events.
@@ -58,7 +58,7 @@ pub struct Sought {
     pub remote_ids: Vec<String>,
 }
 
-impl Sought {
+impl SearchText {
     /// Reads a search text; `None` if it is blank. The destinations recognize their own links.
     pub fn read(text: &str, destinations: &[DestinationSummary]) -> Option<Self> {
         let text = text.trim();
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn what_is_typed_may_be_an_id_or_a_word() {
-        let sought = |text: &str| Sought::read(text, &[]).expect("not blank");
-        assert_eq!(Sought::read(" \t", &[]), None);
+        let sought = |text: &str| SearchText::read(text, &[]).expect("not blank");
+        assert_eq!(SearchText::read(" \t", &[]), None);
         let email = sought(" Jane@Example.com ");
         assert_eq!((email.term.as_str(), email.remote_ids.len()), ("jane@example.com", 0));
         assert_eq!(sought("evt_1Q0a").event_id, "evt_1Q0a");

@@ -1,11 +1,11 @@
 //! The assessment: from a snapshot and thresholds to a level, a headline and findings. Pure.
 
-use super::finding::{Finding, Level, Matter, Notice, Part, Sentence};
+use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
 use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
 use super::thresholds::Thresholds;
 use crate::domain::humanize::humanize_age;
 use crate::domain::quantity::count;
-use crate::domain::rejection::InARow;
+use crate::domain::rejection::RejectionStreak;
 use crate::store::{OldestPending, RecentFailureGroup};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
@@ -60,8 +60,8 @@ impl Assessment {
 pub fn database_unavailable(since: Option<DateTime<Utc>>) -> Finding {
     let remedy = "check whether the database runs, accepts connections and writes, and has disk space; the log has its answer";
     Finding {
-        key: Matter::Database.as_str().to_owned(),
-        matter: Matter::Database,
+        key: FindingKind::Database.as_str().to_owned(),
+        matter: FindingKind::Database,
         failure_group: None,
         level: Level::Critical,
         headline: "The database is unavailable, so webhooks are answered with 503".to_owned(),
@@ -83,7 +83,7 @@ fn paused(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Opt
     Some(Finding {
         // The remedy depends on the class, so another class is another cause.
         key: format!("paused {} {}", of.name, pause.class),
-        matter: Matter::Paused,
+        matter: FindingKind::Paused,
         failure_group: None,
         level: Level::Critical,
         headline: format!("{name} is paused"),
@@ -107,8 +107,8 @@ fn no_worker(snapshot: &Snapshot) -> Option<Finding> {
     let is_needed = !snapshot.destinations.is_empty();
     let remedy = "check whether a worker process runs, and read its log";
     (is_needed && snapshot.has_worker == Some(false)).then(|| Finding {
-        key: Matter::NoWorker.as_str().to_owned(),
-        matter: Matter::NoWorker,
+        key: FindingKind::NoWorker.as_str().to_owned(),
+        matter: FindingKind::NoWorker,
         failure_group: None,
         level: Level::Critical,
         headline: "No worker is running".to_owned(),
@@ -130,7 +130,7 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
     let is_critical = waited >= thresholds.backlog;
     Some(Finding {
         key: format!("backlog {}", of.name),
-        matter: Matter::Backlog,
+        matter: FindingKind::Backlog,
         failure_group: None,
         level: if is_critical { Level::Critical } else { Level::Warning },
         headline: format!("{name} is behind"),
@@ -172,15 +172,15 @@ fn list_of_the_day(destination: &str, since: DateTime<Utc>) -> String {
 }
 
 fn rejected(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
-    let InARow { count: number, newest } = snapshot.rejected.as_ref()?;
-    let is_critical = *number >= thresholds.rejected_in_a_row;
+    let RejectionStreak { count: number, newest } = snapshot.rejected.as_ref()?;
+    let is_critical = *number >= thresholds.rejection_streak;
     let which = match number {
         1 => "The last webhook was rejected, ".to_owned(),
         number => format!("The last {} webhooks were rejected, the newest ", count(*number, false)),
     };
     Some(Finding {
         key: "rejected webhooks".to_owned(),
-        matter: Matter::Rejected,
+        matter: FindingKind::Rejected,
         failure_group: None,
         level: if is_critical { Level::Critical } else { Level::Warning },
         headline: "Webhooks are rejected".to_owned(),
@@ -205,8 +205,8 @@ fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
     let limit_in_words = humanize_age(delta(limit));
     let remedy = "check at the sender whether the endpoint is enabled";
     (silent_for > limit).then(|| Finding {
-        key: Matter::Silence.as_str().to_owned(),
-        matter: Matter::Silence,
+        key: FindingKind::Silence.as_str().to_owned(),
+        matter: FindingKind::Silence,
         failure_group: None,
         level: Level::Warning,
         headline: format!("No event for {}", humanize_age(delta(silent_for))),
@@ -281,7 +281,7 @@ fn failure(
 ) -> Finding {
     Finding {
         key,
-        matter: Matter::Failures,
+        matter: FindingKind::Failures,
         failure_group,
         level: Level::Warning,
         headline: "Executions have failed".to_owned(),

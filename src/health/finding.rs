@@ -10,7 +10,7 @@ pub struct Finding {
     /// Identifies the cause; the same cause has the same key every time.
     pub key: String,
     /// What it is about.
-    pub matter: Matter,
+    pub matter: FindingKind,
     /// The key of the failure group, if it is about one.
     pub failure_group: Option<String>,
     /// How bad it is.
@@ -50,7 +50,7 @@ pub enum Level {
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Matter {
+pub enum FindingKind {
     /// The database cannot be used.
     Database,
     /// A destination is paused.
@@ -101,7 +101,7 @@ impl Level {
     }
 }
 
-impl Matter {
+impl FindingKind {
     const ALL: [Self; 7] = [
         Self::Database,
         Self::Paused,
@@ -131,7 +131,7 @@ impl Matter {
 #[error("no finding is about a matter of this name")]
 pub struct UnknownMatter;
 
-impl FromStr for Matter {
+impl FromStr for FindingKind {
     type Err = UnknownMatter;
 
     fn from_str(word: &str) -> Result<Self, UnknownMatter> {

@@ -10,7 +10,7 @@ mod snapshot;
 mod thresholds;
 
 pub use assess::{Assessment, assess, database_unavailable};
-pub use finding::{Finding, Level, Matter, Notice, Part, Sentence, UnknownMatter};
+pub use finding::{Finding, FindingKind, Level, Notice, Part, Sentence, UnknownMatter};
 pub use snapshot::{
     Arrivals, Destination, DestinationBacklog, Failures, HealthStore, OpenFailure, OpenFailures,
     PartialSnapshot, Pause, Scope, Snapshot, has_worker,

@@ -3,11 +3,11 @@
 //! Every report of health is based on it, so all of them use the same facts, with one exception: screens show
 //! all open failures, alerts are about recent ones. It assesses nothing.
 
-use super::finding::Matter;
+use super::finding::FindingKind;
 use super::silence;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::money::Money;
-use crate::domain::rejection::{Diagnosis, InARow, rejected_in_a_row};
+use crate::domain::rejection::{Diagnosis, RejectionStreak, rejection_streak};
 use crate::domain::source::SourceCatalog;
 use crate::store::{
     Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
@@ -82,7 +82,7 @@ pub struct Snapshot {
     /// The executions that failed.
     pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
-    pub rejected: Option<InARow>,
+    pub rejected: Option<RejectionStreak>,
     /// The causes of all rejected webhooks of which samples are kept, the newest first.
     pub causes_of_rejections: Vec<Diagnosis>,
 }
@@ -182,7 +182,7 @@ pub struct PartialSnapshot {
     /// The facts that were read.
     pub snapshot: Snapshot,
     /// The subjects whose facts were all read. Nothing is known of the others.
-    pub read: Vec<Matter>,
+    pub read: Vec<FindingKind>,
 }
 
 /// The purpose of a snapshot.
@@ -231,19 +231,19 @@ impl PartialSnapshot {
         let mut snapshot = Snapshot { now, ..Snapshot::default() };
         let mut read = Vec::new();
         snapshot.has_worker = purpose.fact("workers", has_worker(store)).await?;
-        read.extend(snapshot.has_worker.map(|_| Matter::NoWorker));
+        read.extend(snapshot.has_worker.map(|_| FindingKind::NoWorker));
 
         let pauses = purpose.fact("pauses", store.destinations.paused(&scope.instances)).await?;
         let backlog = purpose.fact("backlog", store.reports.backlog(&scope.instances)).await?;
         if let Some(pauses) = pauses {
-            read.push(Matter::Paused);
+            read.push(FindingKind::Paused);
             // Without the pauses it is unknown whether one of them causes the backlog.
-            read.extend(backlog.as_ref().map(|_| Matter::Backlog));
+            read.extend(backlog.as_ref().map(|_| FindingKind::Backlog));
             snapshot.destinations = destinations(scope, &pauses, backlog.as_deref());
         }
 
         if let Some(failures) = purpose.fact("failures", purpose.failures(store)).await? {
-            read.push(Matter::Failures);
+            read.push(FindingKind::Failures);
             snapshot.failures = failures;
         }
 
@@ -251,13 +251,13 @@ impl PartialSnapshot {
         let Some(last_at) = last_at else { return Ok(Self { snapshot, read }) };
         snapshot.arrivals.last_at = last_at;
         if let Some(rejections) = purpose.fact("rejections", store.rejections.rejections()).await? {
-            read.push(Matter::Rejected);
+            read.push(FindingKind::Rejected);
             let sources = scope.sources.as_ref();
-            snapshot.rejected = rejected_in_a_row(&rejections, last_at, sources, now);
+            snapshot.rejected = rejection_streak(&rejections, last_at, sources, now);
             snapshot.causes_of_rejections = sources.diagnose(&rejections, last_at);
         }
         if let Some(busy_hours) = purpose.fact("arrivals", busy_hours(store, last_at, now)).await? {
-            read.push(Matter::Silence);
+            read.push(FindingKind::Silence);
             snapshot.arrivals.busy_hours = busy_hours;
         }
         Ok(Self { snapshot, read })

@@ -10,7 +10,7 @@
 //! | destination paused | | at once | after [`AlertRules::paused_after`] |
 //! | no worker | | at once | none: the heartbeat stops instead |
 //! | backlog | a third of [`Thresholds::backlog`] | [`Thresholds::backlog`] | when critical |
-//! | webhooks rejected | from the first | [`Thresholds::rejected_in_a_row`] | when critical |
+//! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical |
 //! | silence | [`Thresholds::silence_factor`] | | at once |
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
@@ -33,7 +33,7 @@ pub struct Thresholds {
     pub backlog: Duration,
     /// This many webhooks were rejected in a row, with none accepted between: that is critical. Fewer are
     /// a warning.
-    pub rejected_in_a_row: u64,
+    pub rejection_streak: u64,
     /// No event has arrived for this many times the usual gap. 0 switches the check off.
     pub silence_factor: u32,
     /// Which findings become alerts.
@@ -62,16 +62,16 @@ pub fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
     let default = Thresholds::default();
     let paused_minutes = reader.number("ALERT_PAUSED_MINUTES", 5, 0, 10_080);
     let backlog_minutes = reader.number("ALERT_PENDING_MINUTES", 15, 0, 10_080);
-    let rejected_in_a_row = reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000);
+    let rejection_streak = reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000);
     let minutes = |minutes: u64| (minutes > 0).then(|| Duration::from_mins(minutes));
     Thresholds {
         backlog: minutes(backlog_minutes).unwrap_or(default.backlog),
-        rejected_in_a_row: if rejected_in_a_row > 0 { rejected_in_a_row } else { default.rejected_in_a_row },
+        rejection_streak: if rejection_streak > 0 { rejection_streak } else { default.rejection_streak },
         silence_factor: reader.number("ALERT_SILENCE_FACTOR", 10, 0, 1_000),
         alerts: AlertRules {
             paused_after: minutes(paused_minutes),
             backlog: backlog_minutes > 0,
-            rejected: rejected_in_a_row > 0,
+            rejected: rejection_streak > 0,
             failures: reader.switch("ALERT_FAILURES", true),
             ..default.alerts
         },
@@ -89,7 +89,7 @@ impl Default for Thresholds {
     fn default() -> Self {
         Self {
             backlog: Duration::from_mins(15),
-            rejected_in_a_row: 5,
+            rejection_streak: 5,
             silence_factor: 10,
             alerts: AlertRules::default(),
         }
@@ -143,7 +143,7 @@ mod tests {
         };
         assert_eq!(off, Thresholds { alerts: none, ..Thresholds::default() });
         assert_eq!(read(&[("ALERT_PENDING_MINUTES", "60")]).backlog, Duration::from_hours(1));
-        assert_eq!(read(&[("ALERT_REJECTED_IN_A_ROW", "9")]).rejected_in_a_row, 9);
+        assert_eq!(read(&[("ALERT_REJECTED_IN_A_ROW", "9")]).rejection_streak, 9);
     }
 
     #[test]

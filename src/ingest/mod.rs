@@ -63,7 +63,7 @@ pub struct Ingest {
     /// The time for checking signatures.
     pub clock: Clock,
     /// Logs rejected and shed requests.
-    pub log: Log,
+    pub log: LogThrottles,
     /// Decides the timeout of bodies.
     pub is_under_pressure: IsUnderPressure,
     /// Counts requests.
@@ -74,7 +74,7 @@ pub struct Ingest {
 
 /// Limits the log messages that anyone can cause to one per second.
 #[derive(Debug, Clone, Default)]
-pub struct Log(Arc<Throttles>);
+pub struct LogThrottles(Arc<Throttles>);
 
 #[derive(Debug, Default)]
 struct Throttles {
@@ -278,7 +278,7 @@ fn not_stored(error: WriteError) -> NotAccepted {
                 "The database is not available. The event may not be stored; send it again.",
                 RETRY_AFTER_SECONDS,
             ),
-            Webhook::Shed("database_away"),
+            Webhook::Shed("database_unavailable"),
         ),
     };
     NotAccepted { problem, counted }

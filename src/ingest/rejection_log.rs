@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 /// A header that the service adds to every request that lacks it.
-const OF_OURS: &str = "x-request-id";
+const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// The shortest time between two samples.
 const GAP: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ impl RejectionLog {
         // If the queue is full, no sample is taken.
         let Ok(place) = gate.kept.try_reserve() else { return unseen() };
         let mut sample = take();
-        sample.header_names.retain(|name| name != OF_OURS);
+        sample.header_names.retain(|name| name != REQUEST_ID_HEADER);
         sample.unseen = gate.unseen.swap(0, Ordering::Relaxed);
         place.send(sample);
     }

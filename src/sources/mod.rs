@@ -13,7 +13,7 @@ pub use registry::Registry;
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
 use crate::domain::finding::Finding;
-use crate::domain::rejection::{Diagnosis, Kept, RejectionSample};
+use crate::domain::rejection::{Diagnosis, RejectionSample, StoredSample};
 use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin};
 use crate::domain::subscription::{Preset, Spelling};
@@ -115,7 +115,7 @@ pub trait Source: Send + Sync {
 
     /// The causes of these rejected requests to this instance, in any order. `accepted_at` is when the
     /// newest event was accepted.
-    fn diagnose(&self, _rejections: &[Kept], _accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
+    fn diagnose(&self, _rejections: &[StoredSample], _accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
         Vec::new()
     }
 

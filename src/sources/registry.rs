@@ -4,7 +4,7 @@ use super::{KINDS, Kind, Source};
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, StoredEvent};
 use crate::domain::finding::Finding;
-use crate::domain::rejection::{Diagnose, Diagnosis, Kept};
+use crate::domain::rejection::{Diagnose, Diagnosis, StoredSample};
 use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin, SourceCatalog};
 use crate::domain::subscription::TypeVocabulary;
@@ -96,12 +96,12 @@ impl Registry {
 }
 
 impl Diagnose for Registry {
-    fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
+    fn diagnose(&self, rejections: &[StoredSample], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
         let mut found: Vec<_> = self
             .instances
             .iter()
             .flat_map(|instance| {
-                let is_its_own = |kept: &&Kept| kept.sample.source == instance.source.name();
+                let is_its_own = |kept: &&StoredSample| kept.sample.source == instance.source.name();
                 let its_own: Vec<_> = rejections.iter().filter(is_its_own).cloned().collect();
                 instance.source.diagnose(&its_own, accepted_at)
             })

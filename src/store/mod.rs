@@ -85,12 +85,12 @@ pub struct Store {
 impl Store {
     /// Prepares at most `connections`, which are made when they are needed.
     pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
-        Self::connect_lazily_past(url, None, connections)
+        Self::connect_lazily_with_pooler(url, None, connections)
     }
 
     /// As [`connect_lazily`](Self::connect_lazily). If `direct_url` is given, `url` leads to a pooler in
     /// transaction mode, and `direct_url` past it.
-    pub fn connect_lazily_past(
+    pub fn connect_lazily_with_pooler(
         url: &SecretString,
         direct_url: Option<&SecretString>,
         connections: u32,

@@ -1,4 +1,4 @@
-//! Panics: they are caught, counted and logged, and never end a task unnoticed.
+//! Runs tasks. It catches, counts and logs panics, and restarts the task or stops the service.
 //!
 //! A panic aborts only the current request, delivery or task. Its message may quote data ("… is not a
 //! char boundary; it is inside …"), so the log gets the location, and the message only if it is a

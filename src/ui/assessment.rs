@@ -48,7 +48,7 @@ pub(super) fn waiting_words(waiting: u64, is_more: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::{Finding, Matter};
+    use crate::health::{Finding, FindingKind};
 
     #[test]
     fn times_of_a_sentence_are_left_to_the_readers_zone() {
@@ -58,7 +58,7 @@ mod tests {
             headline: "Notion is paused".to_owned(),
             findings: vec![Finding {
                 key: "paused notion columns".to_owned(),
-                matter: Matter::Paused,
+                matter: FindingKind::Paused,
                 failure_group: None,
                 level: Level::Critical,
                 headline: "Notion is paused".to_owned(),

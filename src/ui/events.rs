@@ -13,7 +13,7 @@ use super::timeline::{Names, timeline, waits};
 use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
-use crate::domain::search::Sought;
+use crate::domain::search::SearchText;
 use crate::domain::story::{self, Execution};
 use crate::store::{EventFilter, EventRow, FoundEvent, LIMIT_MAX};
 use axum::extract::State;
@@ -53,7 +53,7 @@ pub(super) async fn show(
         Ok(tokio::try_join!(chapters, ui.store.reports.now())?)
     };
     let found = async {
-        let Some(sought) = Sought::read(&event.event_id, &[]) else { return Ok(None) };
+        let Some(sought) = SearchText::read(&event.event_id, &[]) else { return Ok(None) };
         let page = ui.store.events.search(&sought, None, LIMIT_MAX).await?;
         Ok(page.rows.into_iter().find(|found| found.event.id == event.id))
     };

@@ -1,4 +1,4 @@
-//! Note fields of forms that change something.
+//! The note field of forms that change something, and its validation.
 
 use super::error_page::ErrorPage;
 use maud::{Markup, html};

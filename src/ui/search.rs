@@ -15,8 +15,8 @@ use super::query::{self, Query};
 use super::timeline::{Names, timeline};
 use super::{Ui, origin};
 use crate::domain::event::EventKey;
-use crate::domain::search::{Sought, term};
-use crate::domain::story::{self, Chapter};
+use crate::domain::search::{SearchText, term};
+use crate::domain::story::{self, EventStory};
 use crate::store::{Cursor, EventRow, FoundEvent};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -46,7 +46,7 @@ pub(super) async fn search(
 ) -> Result<Response, ErrorPage> {
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
-        .and_then(|text| Sought::read(text, &ui.destinations))
+        .and_then(|text| SearchText::read(text, &ui.destinations))
         .ok_or_else(|| {
             ErrorPage::bad_request("The search text must have 1 to 1000 characters that are not all blanks.")
         })?;
@@ -97,7 +97,7 @@ enum Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn of(sought: &Sought, found: &'a [FoundEvent]) -> Self {
+    fn of(sought: &SearchText, found: &'a [FoundEvent]) -> Self {
         let is_meant = |text: Option<&String>| text.is_some_and(|text| term(text) == sought.term);
         let of_customer =
             |one: &&FoundEvent| is_meant(one.customer.as_ref()) || is_meant(one.customer_email.as_ref());
@@ -146,7 +146,7 @@ impl<'a> Subject<'a> {
 }
 
 /// The names for the lines of a story of several events. A single destination is not named.
-fn names(events: &[EventRow], chapters: &[Chapter]) -> Names {
+fn names(events: &[EventRow], chapters: &[EventStory]) -> Names {
     let destinations: BTreeSet<_> = chapters
         .iter()
         .flat_map(|chapter| &chapter.executions)
@@ -158,7 +158,7 @@ fn names(events: &[EventRow], chapters: &[Chapter]) -> Names {
     }
 }
 
-fn rows(found: &[FoundEvent], chapters: &[Chapter], subject: &Subject<'_>) -> Markup {
+fn rows(found: &[FoundEvent], chapters: &[EventStory], subject: &Subject<'_>) -> Markup {
     if found.is_empty() {
         return empty(
             "No results",

@@ -46,7 +46,7 @@ impl Completer {
         supervisor: &Supervisor,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let recorder = Recorder { queue, notifier, metrics, progress };
+        let recorder = CompleterTask { queue, notifier, metrics, progress };
         Self {
             sender,
             recording: tokio::spawn(supervisor.clone().critical("recorder", recorder.run(receiver))),
@@ -54,8 +54,8 @@ impl Completer {
     }
 
     /// A sender for one delivery.
-    pub(super) fn completions(&self) -> Completions {
-        Completions(self.sender.clone())
+    pub(super) fn completions(&self) -> CompletionSender {
+        CompletionSender(self.sender.clone())
     }
 
     /// Records all completions that were sent, and ends. Call it when no delivery runs any more.
@@ -69,9 +69,9 @@ impl Completer {
 
 /// Sends completions to the [`Completer`].
 #[derive(Clone)]
-pub(super) struct Completions(mpsc::Sender<Queued>);
+pub(super) struct CompletionSender(mpsc::Sender<Queued>);
 
-impl Completions {
+impl CompletionSender {
     /// Sends one; waits while the queue is full.
     pub(super) async fn send(&self, completed: Completed, stats: CompletionStats, lease: RegisteredLease) {
         if self.0.send(Queued { completed, stats, lease }).await.is_err() {
@@ -153,14 +153,14 @@ impl CompletionStats {
 type StatsById = HashMap<ExecutionId, CompletionStats>;
 
 /// The task behind the [`Completer`].
-struct Recorder {
+struct CompleterTask {
     queue: Queue,
     notifier: Notifier,
     metrics: Metrics,
     progress: watch::Sender<u64>,
 }
 
-impl Recorder {
+impl CompleterTask {
     async fn run(self, mut receiver: mpsc::Receiver<Queued>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {

@@ -9,7 +9,7 @@ use super::completion::{conclude, delivered_in_lane, interrupted, refused_in_lan
 use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
-use super::instances::Instances;
+use super::instances::InstanceStates;
 use super::lane_plan::{self, Plan, Write};
 use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
@@ -31,12 +31,12 @@ use tracing::{Instrument, error, info, info_span, warn};
 const DELIVERY_MAX: Duration = Duration::from_secs(150);
 
 /// The wait before the next attempt if the database did not answer.
-const DATABASE_AWAY: Duration = Duration::from_secs(1);
+const DATABASE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Delivers executions to their destinations.
 pub(super) struct Deliverer {
     pub(super) destinations: DestinationMap,
-    pub(super) instances: Arc<Instances>,
+    pub(super) instances: Arc<InstanceStates>,
     pub(super) sources: Registry,
     pub(super) pauses: DestinationPause,
     pub(super) retry: RetrySettings,
@@ -112,8 +112,8 @@ impl Deliverer {
             }
             Err(error) => {
                 warn!(%error, "reading the states of an object failed");
-                let failure = Failure::local("database_away", "the database did not answer");
-                let outcome = Outcome::Throttled { failure, wait: Some(DATABASE_AWAY) };
+                let failure = Failure::local("database_unavailable", "the database did not answer");
+                let outcome = Outcome::Throttled { failure, wait: Some(DATABASE_RETRY_DELAY) };
                 return self.conclude(claimed, outcome, began);
             }
         };

@@ -16,7 +16,7 @@ use tracing::warn;
 const SLOT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The wait for a slot if the database does not answer.
-const DATABASE_AWAY: Duration = Duration::from_secs(2);
+const DATABASE_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The delivery context of one instance.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
         let (Some(lane), Some(fence)) = (self.lane, self.fence) else { return Ok(KeyLock::Busy) };
         self.store.queue.lock_key(self.instance, lane, fence, key).await.map_err(|error| {
             warn!(%error, instance = self.instance, "locking a key failed");
-            database_away()
+            database_unavailable()
         })
     }
 
@@ -58,7 +58,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
         let Some(lane) = self.lane else { return Ok(HashSet::new()) };
         self.store.queue.owned_by_other_lanes(self.instance, lane, remote_ids).await.map_err(|error| {
             warn!(%error, instance = self.instance, "reading the owners of remote ids failed");
-            database_away()
+            database_unavailable()
         })
     }
 
@@ -78,7 +78,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
                 // Without the database no replica knows what the others do.
                 Err(error) => {
                     warn!(%error, instance = self.instance, "taking a rate limit slot failed");
-                    return Err(DATABASE_AWAY);
+                    return Err(DATABASE_RETRY_DELAY);
                 }
             }
             // The other side may have asked for a backoff since the slot was given out. Then this slot
@@ -89,7 +89,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
                 Ok(_) => {}
                 Err(error) => {
                     warn!(%error, instance = self.instance, "reading the rate limit backoff failed");
-                    return Err(DATABASE_AWAY);
+                    return Err(DATABASE_RETRY_DELAY);
                 }
             }
         }
@@ -114,12 +114,12 @@ impl WorkerDeliveryContext<'_> {
             }
             Err(error) => {
                 warn!(%error, instance = self.instance, "reading the rate limit backoff failed");
-                Err(DATABASE_AWAY)
+                Err(DATABASE_RETRY_DELAY)
             }
         }
     }
 }
 
-fn database_away() -> Failure {
-    Failure::local("database_away", "the database did not answer")
+fn database_unavailable() -> Failure {
+    Failure::local("database_unavailable", "the database did not answer")
 }

@@ -6,7 +6,7 @@
 
 use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
-use super::instances::Instances;
+use super::instances::InstanceStates;
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
 use super::store_parts::WorkerStore;
@@ -35,7 +35,7 @@ pub(super) struct DestinationPause {
     pub(super) leases: LeaseRegistry,
     pub(super) backoff: RateLimitBackoff,
     pub(super) destinations: DestinationMap,
-    pub(super) instances: Arc<Instances>,
+    pub(super) instances: Arc<InstanceStates>,
     /// The time between two probes of one instance.
     pub(super) probe_every: Duration,
     pub(super) metrics: Metrics,

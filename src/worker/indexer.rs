@@ -26,7 +26,7 @@ const LEASE_DURATION: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_millis(500);
 
 /// The rest while another process has the lease.
-const OTHERS_TURN: Duration = Duration::from_secs(5);
+const LEASE_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The shortest rest after a batch.
 const REST_MIN: Duration = Duration::from_millis(5);
@@ -56,12 +56,12 @@ pub async fn index(
         loop {
             let began = Instant::now();
             let rest = match round(&search_index, &failure_groups, &sources, &leases, process).await {
-                Ok(Round::OthersTurn) => OTHERS_TURN,
+                Ok(Round::OthersTurn) => LEASE_RETRY_DELAY,
                 Ok(Round::UpToDate) => IDLE,
                 Ok(Round::Behind) => (began.elapsed() * REST_SHARE).max(REST_MIN),
                 Err(error) => {
                     warn!(%error, "indexing events failed; trying again");
-                    OTHERS_TURN
+                    LEASE_RETRY_DELAY
                 }
             };
             tokio::time::sleep(rest).await;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The instances by name.
-pub(super) struct Instances {
+pub(super) struct InstanceStates {
     names: Arc<[String]>,
     states: BTreeMap<String, Mutex<State>>,
 }
@@ -43,7 +43,7 @@ pub(super) struct ClaimableInstances {
     pub(super) half_open: Vec<String>,
 }
 
-impl Instances {
+impl InstanceStates {
     /// These instances, of which nothing is known yet.
     pub(super) fn new(names: impl IntoIterator<Item = String>) -> Self {
         let states: BTreeMap<_, _> = names.into_iter().map(|name| (name, Mutex::default())).collect();
@@ -157,7 +157,7 @@ impl Instances {
 
 /// An execution of an instance that runs until this is dropped.
 pub(super) struct RunningGuard {
-    instances: Arc<Instances>,
+    instances: Arc<InstanceStates>,
     name: String,
 }
 
@@ -170,7 +170,7 @@ impl Drop for RunningGuard {
 /// The trial of a half-open circuit breaker. Dropping it lets the next trial begin, if there was nothing to
 /// claim or the execution ended without a call to the destination.
 pub(super) struct TrialGuard {
-    instances: Arc<Instances>,
+    instances: Arc<InstanceStates>,
     name: String,
 }
 
@@ -183,7 +183,7 @@ impl Drop for TrialGuard {
 /// The canary of a paused instance. Dropping it lets another one be chosen, if it could not be claimed or
 /// ended without a call to the destination.
 pub(super) struct CanaryGuard {
-    instances: Arc<Instances>,
+    instances: Arc<InstanceStates>,
     name: String,
     execution: ExecutionId,
 }

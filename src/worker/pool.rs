@@ -9,7 +9,7 @@ use super::delivery::Deliverer;
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
 use super::heartbeat::Heartbeat;
-use super::instances::{CanaryGuard, Instances, TrialGuard};
+use super::instances::{CanaryGuard, InstanceStates, TrialGuard};
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
 use super::schedule::{Batch, Claim, Rest, Schedule};
@@ -64,7 +64,7 @@ pub async fn run(
     let WorkerSettings { concurrency, retry, probe_every, grace, progress, metrics, supervisor } = settings;
     let leases = LeaseRegistry::default();
     let destinations = DestinationMap::new(instances);
-    let instances = Arc::new(Instances::new(destinations.names()));
+    let instances = Arc::new(InstanceStates::new(destinations.names()));
     let pauses = DestinationPause {
         store: store.clone(),
         notifier: notifier.clone(),
@@ -121,7 +121,7 @@ struct Pool {
     store: WorkerStore,
     notifier: Notifier,
     leases: LeaseRegistry,
-    instances: Arc<Instances>,
+    instances: Arc<InstanceStates>,
     pauses: DestinationPause,
     deliverer: Arc<Deliverer>,
     schedule: Schedule,
@@ -138,7 +138,7 @@ struct Pool {
 
 /// The role of an execution that is the only one of its instance. Dropping it ends the role.
 #[expect(dead_code, reason = "kept for the effect of dropping it")]
-enum Alone {
+enum SoloRole {
     /// It is the trial of a half-open circuit breaker.
     Trial(TrialGuard),
     /// It is the canary of a paused instance.
@@ -231,7 +231,7 @@ impl Pool {
         let leased = Instant::now();
         // If another process has claimed it meanwhile, the next probe chooses another.
         for claimed in self.claim_now(worker, request).await? {
-            self.begin(claimed, leased, slots.pop(), canary.take().map(Alone::Canary));
+            self.begin(claimed, leased, slots.pop(), canary.take().map(SoloRole::Canary));
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Pool {
         let mut trial = Some(self.instances.begin_trial(instance));
         let leased = Instant::now();
         for claimed in self.claim_now(worker, request).await? {
-            self.begin(claimed, leased, slots.pop(), trial.take().map(Alone::Trial));
+            self.begin(claimed, leased, slots.pop(), trial.take().map(SoloRole::Trial));
         }
         Ok(())
     }
@@ -329,7 +329,7 @@ impl Pool {
         claimed: Claimed,
         leased: Instant,
         slot: Option<OwnedSemaphorePermit>,
-        alone: Option<Alone>,
+        alone: Option<SoloRole>,
     ) {
         let deliverer = self.deliverer.clone();
         let completions = self.completer.completions();

@@ -25,7 +25,7 @@
 //! all else runs for at least as long as it rested, so quarantined executions take at most half of the time.
 //! A quarantined execution waits while its instance is paused or its circuit breaker is not closed.
 
-use super::instances::{ClaimableInstances, Instances};
+use super::instances::{ClaimableInstances, InstanceStates};
 use super::slot_quota::FreeSlots;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ const REST_AFTER_NOTHING: Duration = Duration::from_millis(20);
 const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(50);
 
 /// The wait before the next round if the database did not answer.
-const DATABASE_AWAY: Duration = Duration::from_secs(1);
+const DATABASE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// One claimed slot in so many is for a late retry, as long as there are any.
 const LATE_SHARE: usize = 5;
@@ -137,7 +137,7 @@ impl Schedule {
     }
 
     /// Begins a round with so many free slots.
-    pub(super) fn begin_round(&mut self, slots: usize, instances: &Instances, now: Instant) {
+    pub(super) fn begin_round(&mut self, slots: usize, instances: &InstanceStates, now: Instant) {
         if let Some(since) = self.all_rest_since.take() {
             self.quarantine_check_at = now + now.saturating_duration_since(since).max(POLL);
         }
@@ -146,7 +146,12 @@ impl Schedule {
     }
 
     /// The next claim of the round while so many slots are free; none at its end.
-    pub(super) fn next_claim(&mut self, free: usize, instances: &Instances, now: Instant) -> Option<Claim> {
+    pub(super) fn next_claim(
+        &mut self,
+        free: usize,
+        instances: &InstanceStates,
+        now: Instant,
+    ) -> Option<Claim> {
         if self.round.step == Step::Canaries {
             if let Some(instance) = self.round.canaries.next().filter(|_| free > 0) {
                 return Some(Claim::Canary(instance));
@@ -177,7 +182,7 @@ impl Schedule {
         self.round.half_open.next().filter(|_| free > 0).map(Claim::Trial)
     }
 
-    fn batch(&self, limit: usize, late: usize, bulk: bool, instances: &Instances) -> Claim {
+    fn batch(&self, limit: usize, late: usize, bulk: bool, instances: &InstanceStates) -> Claim {
         let closed = self.round.closed.clone();
         let quota = instances.free_slots(&closed, self.concurrency);
         Claim::Batch(Batch { instances: closed, limit, quota, late, bulk })
@@ -208,7 +213,7 @@ impl Schedule {
 
     /// How to rest after a round if the database did not answer.
     pub(super) fn end_failed_round(jitter: Duration) -> Rest {
-        Rest { pause: Duration::ZERO, idle_max: DATABASE_AWAY + jitter }
+        Rest { pause: Duration::ZERO, idle_max: DATABASE_RETRY_DELAY + jitter }
     }
 
     /// A rest is over; `was_notified` is whether a notification ended it.
@@ -217,7 +222,11 @@ impl Schedule {
     }
 
     /// The instances for which to look for a quarantined execution now; none if it is too early.
-    pub(super) fn quarantine_check(&mut self, instances: &Instances, now: Instant) -> Option<Arc<[String]>> {
+    pub(super) fn quarantine_check(
+        &mut self,
+        instances: &InstanceStates,
+        now: Instant,
+    ) -> Option<Arc<[String]>> {
         (self.quarantine_check_at <= now).then(|| {
             self.quarantine_check_at = now + POLL;
             instances.claimable(now).closed

@@ -24,7 +24,7 @@ async fn read(service: &Service, path: &str) {
 async fn everything_works_behind_a_pooler_in_transaction_mode() {
     let database = Arc::new(Database::new().await);
     let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
-    let store = || Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 12).unwrap();
+    let store = || Store::connect_lazily_with_pooler(&pooler.url(), Some(&database.url()), 12).unwrap();
     let service =
         Service::builder().reaching_its_database_by(store()).on(database.clone()).await.start().await;
     let other = service.replica().reaching_its_database_by(store()).start().await;
@@ -54,7 +54,7 @@ async fn everything_works_behind_a_pooler_in_transaction_mode() {
 async fn migrations_bypass_the_pooler() {
     let database = Database::empty().await;
     let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
-    let store = Store::connect_lazily_past(&pooler.url(), Some(&database.url()), 4).unwrap();
+    let store = Store::connect_lazily_with_pooler(&pooler.url(), Some(&database.url()), 4).unwrap();
     store.db.migrate().await.unwrap();
     assert!(store.db.is_migrated().await.unwrap());
     assert!(store.db.server_info().await.is_ok());

@@ -3,6 +3,7 @@
 use super::sender;
 use crate::cli::environment;
 use crate::cli::local_state::LocalState;
+use crate::cli::output::counted;
 use crate::config::{self, InstanceName, Reader};
 use crate::sources::stripe;
 use anyhow::{Context, bail};
@@ -47,14 +48,14 @@ pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let url = args.url.map_or_else(url_by_settings, Ok)?;
     let sender = sender::Sender::new(url, secret(args.secret)?)?;
-    let mut refused = 0;
+    let mut refused = 0_u64;
     for sample in samples.into_iter().flatten() {
         let sent = sender.send(sample).await?;
         println!("{} {} {} {}", sent.status, sent.event_id, sent.event_type, sent.answer);
-        refused += u32::from(!sent.is_accepted());
+        refused += u64::from(!sent.is_accepted());
     }
     if refused > 0 {
-        bail!("{refused} events were not accepted");
+        bail!("not accepted: {}", counted(refused, "event"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -105,6 +105,9 @@ impl fmt::Display for SchemaWarning {
             Self::Vanished { field, column } => {
                 write!(f, "the column {column:?} is gone, so {} is no longer written", field.name())
             }
+            Self::KeyMoved { field, from, to } if from == to => {
+                write!(f, "the column {to:?} was created again; {} is written to the new one", field.name())
+            }
             Self::KeyMoved { field, from, to } => write!(
                 f,
                 "the column {from:?} is gone, and {} is written to {to:?} from now on",

@@ -1,10 +1,10 @@
 //! The causes of rejected requests, and how many were rejected in a row.
 
-use super::Kept;
+use super::StoredSample;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Older rejections are ignored.
-const OF_LATE: TimeDelta = TimeDelta::hours(24);
+const RECENT: TimeDelta = TimeDelta::hours(24);
 
 /// Why requests are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,12 +74,12 @@ pub struct Diagnosis {
 pub trait Diagnose {
     /// The causes of these rejected requests, the newest first. `accepted_at` is when the newest event
     /// was accepted.
-    fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis>;
+    fn diagnose(&self, rejections: &[StoredSample], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis>;
 }
 
 /// Requests that were rejected in a row, none accepted between or after them, for causes that can be fixed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InARow {
+pub struct RejectionStreak {
     /// How many.
     pub count: u64,
     /// The cause of the newest ones.
@@ -87,22 +87,22 @@ pub struct InARow {
 }
 
 /// The present run of rejections: since an event was accepted at `accepted_at`, and within a day.
-pub fn rejected_in_a_row(
-    kept: &[Kept],
+pub fn rejection_streak(
+    kept: &[StoredSample],
     accepted_at: Option<DateTime<Utc>>,
     sources: &dyn Diagnose,
     now: DateTime<Utc>,
-) -> Option<InARow> {
+) -> Option<RejectionStreak> {
     let is_after = |at: DateTime<Utc>| accepted_at.is_none_or(|accepted| at > accepted);
     let of_late: Vec<_> = kept
         .iter()
-        .filter(|one| is_after(one.at) && now.signed_duration_since(one.at) < OF_LATE)
+        .filter(|one| is_after(one.at) && now.signed_duration_since(one.at) < RECENT)
         .cloned()
         .collect();
     let causes = sources.diagnose(&of_late, accepted_at);
     let fixable = || causes.iter().filter(|found| found.cause.is_fixable());
     let count = fixable().map(|found| found.count).sum();
-    Some(InARow { count, newest: fixable().next()?.clone() })
+    Some(RejectionStreak { count, newest: fixable().next()?.clone() })
 }
 
 #[cfg(test)]
@@ -114,7 +114,11 @@ mod tests {
     struct WrongSecrets;
 
     impl Diagnose for WrongSecrets {
-        fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
+        fn diagnose(
+            &self,
+            rejections: &[StoredSample],
+            accepted_at: Option<DateTime<Utc>>,
+        ) -> Vec<Diagnosis> {
             let Some(at) = rejections.iter().map(|kept| kept.at).max() else { return Vec::new() };
             vec![Diagnosis {
                 cause: Cause::WrongSecret,
@@ -136,8 +140,8 @@ mod tests {
                 unseen,
                 ..RejectionSample::new("stripe", "signature_no_match", Vec::new(), b"")
             };
-            let kept = [Kept { at: ago(minutes), sample }];
-            rejected_in_a_row(&kept, accepted.map(ago), &WrongSecrets, ago(0)).map(|found| found.count)
+            let kept = [StoredSample { at: ago(minutes), sample }];
+            rejection_streak(&kept, accepted.map(ago), &WrongSecrets, ago(0)).map(|found| found.count)
         };
         assert_eq!(count(None, 1, 2), Some(3));
         assert_eq!(count(Some(9), 8, 2), Some(3));

@@ -5,7 +5,7 @@
 
 mod diagnosis;
 
-pub use diagnosis::{Cause, Diagnose, Diagnosis, InARow, rejected_in_a_row};
+pub use diagnosis::{Cause, Diagnose, Diagnosis, RejectionStreak, rejection_streak};
 
 use chrono::{DateTime, Utc};
 use serde::de::IgnoredAny;
@@ -39,7 +39,7 @@ pub struct RejectionSample {
 
 /// A stored sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredSample {
     /// When the request arrived.
     pub at: DateTime<Utc>,
     /// The sample.

@@ -20,7 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// An event with its executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chapter {
+pub struct EventStory {
     /// The event.
     pub event: EventKey,
     /// The name of its source, such as `stripe`.
@@ -104,8 +104,8 @@ pub struct ManualOperation {
 
 /// Merges the stories of these events into one list of lines, in order of time. `now` is the time of the
 /// lines about the present. The destinations give the nouns of what they wrote.
-pub fn lines(chapters: &[Chapter], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
-    let mut chapters: Vec<&Chapter> = chapters.iter().collect();
+pub fn lines(chapters: &[EventStory], destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
+    let mut chapters: Vec<&EventStory> = chapters.iter().collect();
     chapters.sort_by_key(|chapter| (chapter.received_at, chapter.event));
     let mut lines: Vec<Line> =
         chapters.into_iter().flat_map(|chapter| of_event(chapter, destinations, now)).collect();
@@ -114,7 +114,7 @@ pub fn lines(chapters: &[Chapter], destinations: &[DestinationSummary], now: Dat
     lines
 }
 
-fn of_event(chapter: &Chapter, destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
+fn of_event(chapter: &EventStory, destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
     let line = |at, what| Line { at: LineTime::At(at), event: chapter.event, execution: None, what };
     let mut lines = Vec::new();
     if let Some(created) = chapter.created {

@@ -54,8 +54,8 @@ fn notion() -> DestinationSummary {
     }
 }
 
-fn chapter(executions: Vec<Execution>) -> Chapter {
-    Chapter {
+fn chapter(executions: Vec<Execution>) -> EventStory {
+    EventStory {
         event: EventKey(3),
         source: "stripe".to_owned(),
         created: Some(at(0)),
@@ -66,7 +66,7 @@ fn chapter(executions: Vec<Execution>) -> Chapter {
     }
 }
 
-fn plain_lines(chapters: &[Chapter]) -> Vec<String> {
+fn plain_lines(chapters: &[EventStory]) -> Vec<String> {
     lines(chapters, &[notion()], at(1000)).iter().map(ToString::to_string).collect()
 }
 

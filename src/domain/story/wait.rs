@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
 
 /// Shorter waits are omitted: a worker usually takes this long to claim an execution.
-const WORTH_TELLING: TimeDelta = TimeDelta::seconds(1);
+const WAIT_SHOWN_MIN: TimeDelta = TimeDelta::seconds(1);
 
 /// An instance was paused from one time to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Wait {
         pauses: &[PastPause],
     ) -> Option<Self> {
         let length = until - since;
-        if length < WORTH_TELLING {
+        if length < WAIT_SHOWN_MIN {
             return None;
         }
         let longest = pauses.iter().max_by_key(|pause| pause.within(since, until));

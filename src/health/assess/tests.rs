@@ -69,7 +69,7 @@ fn rejected(count: u64) -> Snapshot {
         message: "They are signed with another secret.".to_owned(),
         remedy: "Set it.".to_owned(),
     };
-    Snapshot { rejected: Some(InARow { count, newest }), ..well() }
+    Snapshot { rejected: Some(RejectionStreak { count, newest }), ..well() }
 }
 
 /// The last event arrived this long ago; before that, events arrived for 48 hours.
@@ -130,7 +130,7 @@ fn notices(snapshot: &Snapshot) -> Vec<(Notice, Option<DateTime<Utc>>)> {
 fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
     let default = Thresholds::default;
     let hour = || Thresholds { backlog: minutes(60), ..default() };
-    let three = || Thresholds { rejected_in_a_row: 3, ..default() };
+    let three = || Thresholds { rejection_streak: 3, ..default() };
     let any_silence = || Thresholds { silence_factor: 0, ..default() };
     let off = || Thresholds { alerts: NO_ALERTS, ..default() };
     let unread = snapshot(vec![Destination { backlog: None, ..idle() }]);
@@ -272,7 +272,10 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
 fn a_paused_destination_comes_before_everything_else() {
     let snapshot = Snapshot { has_worker: Some(false), ..snapshot(vec![paused_for(60)]) };
     let found = assess(&snapshot, &Thresholds::default()).findings;
-    assert_eq!(found.iter().map(|one| one.matter).collect::<Vec<_>>(), [Matter::Paused, Matter::NoWorker]);
+    assert_eq!(
+        found.iter().map(|one| one.matter).collect::<Vec<_>>(),
+        [FindingKind::Paused, FindingKind::NoWorker]
+    );
 }
 
 #[test]

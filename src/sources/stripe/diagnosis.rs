@@ -1,6 +1,6 @@
 //! The causes for which requests to Stripe's webhook are rejected, in words for an operator. Pure.
 
-use crate::domain::rejection::{BodyForm, Cause, Diagnosis, Kept};
+use crate::domain::rejection::{BodyForm, Cause, Diagnosis, StoredSample};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ pub(super) struct Configured<'a> {
 /// Finds the causes of these rejections, the newest first. `accepted_at` is when the newest event
 /// was accepted.
 pub(super) fn diagnose(
-    kept: &[Kept],
+    kept: &[StoredSample],
     accepted_at: Option<DateTime<Utc>>,
     configured: Configured<'_>,
 ) -> Vec<Diagnosis> {
-    let mut groups: BTreeMap<Cause, Vec<&Kept>> = BTreeMap::new();
+    let mut groups: BTreeMap<Cause, Vec<&StoredSample>> = BTreeMap::new();
     let first_mismatch =
         kept.iter().filter(|one| one.sample.reason == "signature_no_match").map(|one| one.at).min();
     let some_pass = accepted_at.is_some_and(|at| first_mismatch.is_some_and(|first| at > first));
@@ -53,7 +53,7 @@ pub(super) fn diagnose(
     found
 }
 
-fn cause_of(one: &Kept, some_pass: bool, offsets: &[i64]) -> Cause {
+fn cause_of(one: &StoredSample, some_pass: bool, offsets: &[i64]) -> Cause {
     let sample = &one.sample;
     let is_event = matches!(sample.form, BodyForm::AsSent | BodyForm::Rewritten | BodyForm::Unclear);
     match sample.reason.as_str() {
@@ -72,7 +72,7 @@ fn cause_of(one: &Kept, some_pass: bool, offsets: &[i64]) -> Cause {
 }
 
 /// By how many seconds the claimed times of correctly signed requests lie behind this machine's clock.
-fn offsets_of_late(kept: &[Kept]) -> Vec<i64> {
+fn offsets_of_late(kept: &[StoredSample]) -> Vec<i64> {
     kept.iter()
         .filter(|one| matches!(one.sample.reason.as_str(), "signature_too_old" | "signature_clock_ahead"))
         .filter_map(|one| Some(one.at.timestamp().saturating_sub(one.sample.claimed_at?)))
@@ -84,7 +84,12 @@ fn spread(offsets: &[i64]) -> i64 {
     most.zip(least).map_or(0, |(most, least)| most.saturating_sub(*least))
 }
 
-fn words(cause: Cause, group: &[&Kept], configured: Configured<'_>, offsets: &[i64]) -> (String, String) {
+fn words(
+    cause: Cause,
+    group: &[&StoredSample],
+    configured: Configured<'_>,
+    offsets: &[i64],
+) -> (String, String) {
     let Configured { setting, secrets } = configured;
     let text = |message: &str, remedy: &str| (message.to_owned(), remedy.to_owned());
     match cause {
@@ -147,7 +152,7 @@ fn words(cause: Cause, group: &[&Kept], configured: Configured<'_>, offsets: &[i
 }
 
 /// The mode of the requests, with a hint if the names of the secrets suggest the other mode.
-fn mode(group: &[&Kept], secrets: &[String]) -> String {
+fn mode(group: &[&StoredSample], secrets: &[String]) -> String {
     let is_named = |word: &str| secrets.iter().any(|name| name.to_lowercase().contains(word));
     let all = |live: bool| group.iter().all(|one| one.sample.livemode == Some(live));
     let (live, test) = (is_named("live"), is_named("test") || is_named("cli"));
@@ -186,7 +191,7 @@ mod tests {
         DateTime::from_timestamp(NOW + seconds, 0).expect("a time")
     }
 
-    fn kept(seconds: i64, reason: &str, form: BodyForm) -> Kept {
+    fn kept(seconds: i64, reason: &str, form: BodyForm) -> StoredSample {
         let sample = RejectionSample {
             source: "stripe".to_owned(),
             reason: reason.to_owned(),
@@ -199,15 +204,19 @@ mod tests {
             livemode: Some(true),
             unseen: 0,
         };
-        Kept { at: at(seconds), sample }
+        StoredSample { at: at(seconds), sample }
     }
 
-    fn diagnosed(kept: &[Kept], accepted_at: Option<DateTime<Utc>>, secrets: &[&str]) -> Vec<Diagnosis> {
+    fn diagnosed(
+        kept: &[StoredSample],
+        accepted_at: Option<DateTime<Utc>>,
+        secrets: &[&str],
+    ) -> Vec<Diagnosis> {
         let secrets: Vec<_> = secrets.iter().map(|name| (*name).to_owned()).collect();
         diagnose(kept, accepted_at, Configured { setting: "STRIPE_EU_WEBHOOK_SECRET", secrets: &secrets })
     }
 
-    fn causes(kept: &[Kept], accepted_at: Option<i64>) -> Vec<Cause> {
+    fn causes(kept: &[StoredSample], accepted_at: Option<i64>) -> Vec<Cause> {
         let found = diagnosed(kept, accepted_at.map(at), &["test"]);
         found.into_iter().map(|one| one.cause).collect()
     }

@@ -1,4 +1,5 @@
-//! How Stripe writes the types of events: `invoice.paid`, and in thin events `v1.invoice.paid`.
+//! How Stripe writes the types of events (`invoice.paid`, and in thin events `v1.invoice.paid`), and the
+//! presets: lists of types with a name.
 
 use crate::domain::subscription::Preset;
 

@@ -20,7 +20,7 @@ pub use summary::summarize;
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
 use crate::domain::finding::Finding;
-use crate::domain::rejection::{Diagnosis, Kept, RejectionSample};
+use crate::domain::rejection::{Diagnosis, RejectionSample, StoredSample};
 use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin};
 use crate::domain::summary::EventSummary;
@@ -128,7 +128,7 @@ impl Source for Stripe {
         sample::sample(&self.name, headers, body, rejection.check)
     }
 
-    fn diagnose(&self, rejections: &[Kept], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
+    fn diagnose(&self, rejections: &[StoredSample], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
         let configured = Configured { setting: &self.setting, secrets: &self.secret_names };
         diagnosis::diagnose(rejections, accepted_at, configured)
     }

@@ -147,7 +147,7 @@ impl Connections {
             return self.check_in(checkout, rows);
         }
         let mut transaction = self.0.pool.begin_with(AssertSqlSafe(self.0.purpose.beginning())).await?;
-        let rows = transaction.fetch_many(Unnamed(query)).try_collect().await?;
+        let rows = transaction.fetch_many(Unprepared(query)).try_collect().await?;
         transaction.commit().await?;
         Ok(rows)
     }
@@ -162,7 +162,7 @@ impl Connections {
             return self.check_in(checkout, row);
         }
         let mut transaction = self.0.pool.begin_with(AssertSqlSafe(self.0.purpose.beginning())).await?;
-        let row = transaction.fetch_optional(Unnamed(query)).await?;
+        let row = transaction.fetch_optional(Unprepared(query)).await?;
         transaction.commit().await?;
         Ok(row)
     }
@@ -239,9 +239,9 @@ impl<'p> Executor<'p> for &'_ Connections {
 }
 
 /// A statement that leaves nothing in its session.
-struct Unnamed<E>(E);
+struct Unprepared<E>(E);
 
-impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unprepared<E> {
     fn sql(self) -> SqlStr {
         self.0.sql()
     }

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub const WINDOW_DAYS_MAX: i64 = 31;
 
 /// The most by which times of neighbouring ids may be out of order: longer than any statement takes.
-const DISORDER: TimeDelta = TimeDelta::seconds(60);
+const ID_TIME_SKEW_MAX: TimeDelta = TimeDelta::seconds(60);
 
 /// A time range; an end that is absent does not restrict it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -167,11 +167,11 @@ impl Span {
 }
 
 fn earlier(time: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
-    time.and_then(|time| time.checked_sub_signed(DISORDER))
+    time.and_then(|time| time.checked_sub_signed(ID_TIME_SKEW_MAX))
 }
 
 fn later(time: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
-    time.and_then(|time| time.checked_add_signed(DISORDER))
+    time.and_then(|time| time.checked_add_signed(ID_TIME_SKEW_MAX))
 }
 
 fn days_max() -> i32 {

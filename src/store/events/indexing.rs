@@ -17,7 +17,7 @@ use std::time::Duration;
 const SETTLED_AFTER: Duration = Duration::from_mins(2);
 
 /// The number of ids that one search for missed events covers.
-const STRETCH: i64 = 10_000;
+const SCAN_IDS: i64 = 10_000;
 
 /// How far the index has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl SearchIndex {
         indexed: Indexed,
         count_max: u32,
     ) -> Result<Option<(Vec<Unindexed>, EventKey)>, StoreError> {
-        let end = indexed.mark.min(indexed.seen).min(indexed.settled.saturating_add(STRETCH));
+        let end = indexed.mark.min(indexed.seen).min(indexed.settled.saturating_add(SCAN_IDS));
         if !indexed.is_mark_settled || end <= indexed.settled {
             return Ok(None);
         }

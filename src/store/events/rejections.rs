@@ -1,7 +1,7 @@
 //! Samples of the last rejected requests.
 
 use super::Rejections;
-use crate::domain::rejection::{Kept, RejectionSample};
+use crate::domain::rejection::{RejectionSample, StoredSample};
 use crate::store::db::StoreError;
 use chrono::{DateTime, Utc};
 
@@ -47,7 +47,7 @@ impl Rejections {
     }
 
     /// The stored samples, newest first.
-    pub async fn rejections(&self) -> Result<Vec<Kept>, StoreError> {
+    pub async fn rejections(&self) -> Result<Vec<StoredSample>, StoreError> {
         let rows = sqlx::query!(
             r#"
             select at, source, reason, header_names, by_sender, body_bytes, body_sha256, body_form,
@@ -73,7 +73,7 @@ impl Rejections {
                     livemode: row.livemode,
                     unseen: u64::try_from(row.unseen).unwrap_or_default(),
                 };
-                Ok(Kept { at: row.at, sample })
+                Ok(StoredSample { at: row.at, sample })
             })
             .collect()
     }

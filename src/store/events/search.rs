@@ -2,7 +2,7 @@
 
 use super::{EventRow, Events};
 use crate::domain::money::Money;
-use crate::domain::search::Sought;
+use crate::domain::search::SearchText;
 use crate::store::db::{Cursor, Page, StoreError};
 use chrono::{DateTime, Utc};
 
@@ -47,7 +47,7 @@ impl Events {
     /// written for them.
     pub async fn search(
         &self,
-        sought: &Sought,
+        sought: &SearchText,
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<FoundEvent>, StoreError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 const TRIES_MAX: i32 = 60;
 
 /// The most alerts that are claimed at once.
-const TOLD_AT_ONCE: i64 = 10;
+const ALERT_BATCH_MAX: i64 = 10;
 
 /// The wait after the first failed attempt, which is longer than any attempt. It doubles up to an hour.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
@@ -109,7 +109,7 @@ impl Alerts {
             "#,
             milliseconds(TRY_AGAIN),
             TRIES_MAX,
-            TOLD_AT_ONCE
+            ALERT_BATCH_MAX
         )
         .fetch_all(&self.pool)
         .await?;

@@ -15,7 +15,7 @@ pub const SWEPT_AT_ONCE: u32 = 500;
 const GROUPS_AT_ONCE: i64 = 500;
 
 /// The most events with removed bodies that one statement skips.
-const PASSED_OVER_MAX: i64 = 10_000;
+const SKIPPED_MAX: i64 = 10_000;
 
 /// The newest state of a lane is searched among this number of its newest executions. If it is an older one,
 /// more is kept than necessary.
@@ -203,7 +203,7 @@ impl Retention {
             age,
             removal == Removal::Rows,
             dry_run,
-            if removal == Removal::Rows { events } else { events.max(PASSED_OVER_MAX) },
+            if removal == Removal::Rows { events } else { events.max(SKIPPED_MAX) },
             NEWEST_OF_LANE
         )
         .fetch_one(&self.pool)

@@ -1,4 +1,4 @@
-//! Destination instances: what each one remembers between deliveries, and which ones are paused.
+//! Pauses, probes and the memory of destination instances.
 
 use super::Destinations;
 use crate::domain::audit::{Action, Caller};
@@ -182,7 +182,7 @@ impl Destinations {
             instance,
             MANUAL,
             format!("{} ({})", without_nul(note), caller.name().trim_matches(['(', ')'])),
-            format!("an operator paused it; resume it with POST /api/v1/destinations/{instance}/resume"),
+            format!("an operator paused it: resume it with \"eventbridge resume {instance}\", on its page, or by API"),
             caller.name(),
             Action::DestinationPaused.as_str(),
             without_nul(note)

@@ -103,7 +103,7 @@ impl RateLimits {
             .fetch_optional(&self.pool)
             .await?;
             let Some(row) = row else {
-                self.know_connection(connection).await?;
+                self.insert_connection(connection).await?;
                 continue;
             };
             let wait = Duration::from_millis(u64::try_from(row.wait_ms).unwrap_or_default());
@@ -143,7 +143,7 @@ impl RateLimits {
         Ok(Duration::from_millis(u64::try_from(wait_ms.unwrap_or_default()).unwrap_or_default()))
     }
 
-    async fn know_connection(&self, connection: &str) -> Result<(), StoreError> {
+    async fn insert_connection(&self, connection: &str) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
             insert into eventbridge.rate_limits (connection, next_at, blocked_until)

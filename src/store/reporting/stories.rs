@@ -5,7 +5,7 @@
 use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, UnknownStatus};
-use crate::domain::story::{self, Attempt, Chapter, ManualOperation, PastPause};
+use crate::domain::story::{self, Attempt, EventStory, ManualOperation, PastPause};
 use crate::store::db::StoreError;
 use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
@@ -27,7 +27,7 @@ impl Reports {
         &self,
         events: &[EventRow],
         configured: &[String],
-    ) -> Result<Vec<Chapter>, StoreError> {
+    ) -> Result<Vec<EventStory>, StoreError> {
         let keys: Vec<i64> = events.iter().map(|event| event.id).collect();
         let executions = self.executions_of(&keys).await?;
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
@@ -52,7 +52,7 @@ impl Reports {
             };
             by_event.entry(event).or_default().push(one);
         }
-        let chapter = |event: &EventRow| Chapter {
+        let chapter = |event: &EventRow| EventStory {
             event: EventKey(event.id),
             source: event.source.clone(),
             created: event.created,

@@ -19,7 +19,7 @@ const REJECTED: &[&str] =
     &["event_refused", "body_too_large", "body_too_slow", "body_broken_off", "no_such_source", OTHER];
 
 /// The reasons for shedding a webhook; its sender retries.
-const SHED: &[&str] = &["queue_full", "database_away", OTHER];
+const SHED: &[&str] = &["queue_full", "database_unavailable", OTHER];
 
 /// The reasons for closing a connection.
 const CONNECTION_ENDED: &[&str] = &["idle", "head_too_slow", "reader_too_slow", "sent_on", OTHER];

@@ -7,14 +7,14 @@ use crate::domain::execution::ExecutionId;
 /// A pool of eight slots for some instances, at the time `now`.
 struct Case {
     schedule: Schedule,
-    instances: Arc<Instances>,
+    instances: Arc<InstanceStates>,
     now: Instant,
 }
 
 impl Case {
     fn new(names: &[&str]) -> Self {
         let now = Instant::now();
-        let instances = Arc::new(Instances::new(names.iter().map(|name| (*name).to_owned())));
+        let instances = Arc::new(InstanceStates::new(names.iter().map(|name| (*name).to_owned())));
         Self { schedule: Schedule::new(8, now), instances, now }
     }
 
@@ -155,7 +155,7 @@ fn jitter_lengthens_the_wait_for_the_next_poll() {
     case.begin_round(8);
     let rest = case.schedule.end_round(0, ms(150), case.now);
     assert_eq!(rest.map(|rest| rest.idle_max), Some(POLL + ms(150)));
-    assert_eq!(Schedule::end_failed_round(ms(150)).idle_max, DATABASE_AWAY + ms(150));
+    assert_eq!(Schedule::end_failed_round(ms(150)).idle_max, DATABASE_RETRY_DELAY + ms(150));
 }
 
 #[test]

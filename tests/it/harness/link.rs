@@ -104,7 +104,7 @@ async fn carry(mut near: UnixStream, end: End, mut deaths: watch::Receiver<u64>,
             _died = deaths.changed() => {}
         }
     }
-    // Kept open until the link itself is dropped.
+    // StoredSample open until the link itself is dropped.
     while deaths.changed().await.is_ok() {}
     drop(near);
 }

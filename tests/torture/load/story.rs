@@ -163,9 +163,9 @@ impl Writer {
     }
 
     fn send(&mut self, event: &Arc<Event>, begins: Duration) {
-        const DISORDER: Duration = Duration::from_secs(3);
+        const ID_TIME_SKEW_MAX: Duration = Duration::from_secs(3);
         const LATE_COPY: Duration = Duration::from_secs(10);
-        let at = begins + self.moment(DISORDER);
+        let at = begins + self.moment(ID_TIME_SKEW_MAX);
         let replica = self.rng.random_range(0..2);
         let mut copy = |at: Duration, replica| {
             let at = at.min(self.length);

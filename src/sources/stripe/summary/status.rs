@@ -1,4 +1,4 @@
-//! The status by the original service's rule: only the type decides.
+//! The column Status, by the rule of the original service (see docs/notion.md): only the type decides.
 
 use crate::domain::summary::EventStatus;
 use crate::sources::stripe::event_type::without_thin_prefix;
