@@ -15,7 +15,7 @@ mod reporting;
 
 pub use db::{
     Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration, Page, PoolUse, Schema,
-    ServerInfo, StoreError, UnknownCursor, WINDOW_DAYS_MAX, Window,
+    ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError, UnknownCursor, WINDOW_DAYS_MAX, Window,
 };
 pub use events::{
     EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,

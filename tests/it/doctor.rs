@@ -5,6 +5,7 @@ use axum::Router;
 use axum::http::Request;
 use axum::routing::post;
 use eventbridge::sources::stripe;
+use eventbridge::store::SnapshotHolderKind;
 use notion_sandbox::{Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -381,4 +382,14 @@ async fn doctor_sends_a_test_alert_and_names_the_receiver() {
     assert!(refused.remedy("problem", "no test alert was sent").contains("ALERT_URL"));
     assert!(!refused.report.to_string().contains("secret-elsewhere"), "{:#}", refused.report);
     server.abort();
+}
+
+#[tokio::test]
+async fn the_session_that_holds_the_oldest_snapshot_is_found() {
+    let database = Database::new().await;
+    let (_session, pid) = database.hold_snapshot().await;
+    let found = database.store().db.server_info().await.unwrap().oldest_snapshot.expect("the session");
+    assert_eq!((found.kind, found.name), (SnapshotHolderKind::Session, pid.to_string()));
+    assert!(found.detail.contains("idle in transaction"), "{}", found.detail);
+    assert!(found.held_for.is_some());
 }

@@ -1,6 +1,7 @@
-//! Reads facts about the database server for `doctor`: version, clock, connections, privileges and schema.
+//! Reads facts about the database server for `doctor`: version, clock, connections, the oldest snapshot,
+//! privileges and schema.
 
-use super::{Db, MigrateError, migrations};
+use super::{Db, MigrateError, migrations, of_milliseconds};
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -26,8 +27,38 @@ pub struct ServerInfo {
     pub connections_max: i64,
     /// The number of connections in use, by any client.
     pub connections_used: i64,
+    /// What holds the oldest snapshot, if anything beside this connection holds one.
+    pub oldest_snapshot: Option<SnapshotHolder>,
     /// The state of our schema.
     pub schema: Schema,
+}
+
+/// What holds a snapshot. Until it ends, vacuum can remove no row that was deleted or changed since, in any
+/// table, so the queue's tables grow and claims become slower.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotHolder {
+    /// What it is.
+    pub kind: SnapshotHolderKind,
+    /// The process id of a session, the id of a prepared transaction, or the name of a replication slot.
+    pub name: String,
+    /// The application and the state of a session, or whether a slot is active.
+    pub detail: String,
+    /// How long its transaction has lasted; `None` for a replication slot.
+    pub held_for: Option<Duration>,
+    /// The number of transactions that began since.
+    pub transactions: i32,
+}
+
+/// What can hold a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotHolderKind {
+    /// A session with an open transaction or a long statement, such as `pg_dump`, or the feedback of a
+    /// standby.
+    Session,
+    /// A transaction that was prepared for a two-phase commit and not ended.
+    PreparedTransaction,
+    /// A replication slot.
+    ReplicationSlot,
 }
 
 /// The state of our schema.
@@ -78,6 +109,7 @@ async fn read(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
     )
     .fetch_one(&mut connection)
     .await?;
+    let oldest_snapshot = oldest_snapshot(&mut connection).await?;
     let schema = if migrations::is_before_release(&mut connection).await? {
         Schema::BeforeRelease
     } else if server.has_schema {
@@ -95,8 +127,48 @@ async fn read(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
         has_lz4: server.has_lz4,
         connections_max: server.connections_max,
         connections_used: server.connections_used,
+        oldest_snapshot,
         schema,
     })
+}
+
+/// A role without `pg_monitor` sees only the sessions of its own user.
+async fn oldest_snapshot(connection: &mut PgConnection) -> Result<Option<SnapshotHolder>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        select kind as "kind!", name as "name!", detail as "detail!", age(xmin) as "transactions!",
+               (extract(epoch from now() - since) * 1000)::bigint as held_ms
+          from (select 'session' as kind, pid::text as name, xact_start as since, backend_xmin as xmin,
+                       concat_ws(', ', nullif(application_name, ''), state) as detail
+                  from pg_stat_activity
+                 where backend_xmin is not null and pid <> pg_backend_pid()
+                   and (datname = current_database() and backend_type = 'client backend'
+                        or backend_type = 'walsender')
+                union all
+                select 'prepared transaction', gid, prepared, transaction, ''
+                  from pg_prepared_xacts
+                 where database = current_database()
+                union all
+                select 'replication slot', slot_name, null, xmin, case when active then 'active' else 'inactive' end
+                  from pg_replication_slots
+                 where xmin is not null) as holders
+         order by age(xmin) desc
+         limit 1
+        "#
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| SnapshotHolder {
+        kind: match row.kind.as_str() {
+            "session" => SnapshotHolderKind::Session,
+            "prepared transaction" => SnapshotHolderKind::PreparedTransaction,
+            _ => SnapshotHolderKind::ReplicationSlot,
+        },
+        name: row.name,
+        detail: row.detail,
+        held_for: row.held_ms.map(of_milliseconds),
+        transactions: row.transactions,
+    }))
 }
 
 async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {

@@ -123,6 +123,15 @@ impl Database {
         connection
     }
 
+    /// Holds a snapshot in an open transaction until the connection is dropped; also returns the id of its
+    /// process.
+    pub async fn hold_snapshot(&self) -> (PgConnection, i32) {
+        let mut connection = connect(&self.url).await;
+        execute(&mut connection, "begin isolation level repeatable read; select 1".to_owned()).await;
+        let pid = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
+        (connection, pid)
+    }
+
     /// Subscribes to a notification channel.
     pub async fn listen(&self, channel: &str) -> PgListener {
         let mut listener = PgListener::connect(self.url.as_str()).await.unwrap();
