@@ -1,6 +1,6 @@
 //! Wiring: builds the parts of the service, starts its tasks, and stops them in the right order.
 //!
-//! - `shared`: what more than one part needs
+//! - `shared`: the state that several parts share
 //! - `parts`: which part gets what
 //! - `routes`: the routes, and their middleware
 //! - `openapi`: the description of the API

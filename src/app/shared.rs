@@ -15,7 +15,7 @@ use crate::telemetry::Metrics;
 use crate::worker::{self, WorkerStore};
 use std::sync::Arc;
 
-/// What more than one part of the service needs.
+/// The state that several parts of the service share.
 pub(super) struct Shared {
     pub(super) store: Store,
     /// The same database, for monitoring tasks: no person's slow filter delays them.

@@ -37,6 +37,7 @@ impl Interventions {
     /// Queues an execution for another attempt now, whatever its attempts; legal from the states that
     /// [`Change::Retry`] names. The next attempt updates what an earlier one delivered. It also knows that
     /// an operator requested it: the state of an object is then written whole.
+    ///
     /// This restores what a person changed in the service's columns, and detects a removed page. A failed
     /// attempt loses neither this request nor the mark of a write in doubt, so the next one searches first.
     pub async fn retry(&self, id: ExecutionId, caller: &Caller) -> Result<RetryResult, StoreError> {

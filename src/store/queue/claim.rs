@@ -82,6 +82,7 @@ impl Queue {
     /// `request.late` slots are for late retries. Executions of bulk operations follow if `request.bulk` is
     /// set. Quarantined executions are claimed alone. Nothing is claimed for a paused instance, nor by a
     /// worker that is not registered (any more).
+    ///
     /// Within a lane too, executions of bulk operations come after all others. So a replay delays no new
     /// event of its object, and an older state that it brings back is superseded.
     ///

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// It refuses to run as root; if the tests run as root, it runs as the user nobody.
+/// The id of the user nobody. The pooler does not start as root, so tests that run as root start it as this
+/// user.
 const NOBODY: u32 = 65_534;
 
 /// The pooler; dropping it ends it.
