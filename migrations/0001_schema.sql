@@ -71,23 +71,19 @@ create table eventbridge.executions (
     destination     text not null,
     -- What it delivers: the event, or the state of the event's object. Fixed on creation.
     mode            text not null default 'event' check (mode in ('event', 'object')),
-    -- The executions of a lane run one at a time; null if this one stands alone.
+    -- The executions of a lane run one at a time; null if this one stands alone. In mode `object` the newest
+    -- state wins, in mode `event` all are delivered in order.
     lane            text,
+    -- A pending one has a row in `queue`, or a lease while it runs.
     status          text not null default 'pending' check (status in
-                    ('pending', 'running', 'success', 'failed', 'skipped', 'superseded', 'cancelled')),
+                    ('pending', 'success', 'failed', 'skipped', 'superseded', 'cancelled')),
     -- Why it has this status, for the operator; null if there is nothing to explain.
     reason          text,
     -- Failed attempts since it was created or since an operator last retried it.
     attempts        integer not null default 0,
-    -- It is claimed no earlier than this.
-    run_at          timestamptz not null default now(),
-    -- A bulk operation queued it: work that comes in meanwhile goes first.
-    in_bulk         boolean not null default false,
     -- Workers that died while they ran it, since its last completion. After one it is quarantined: it
     -- runs alone in its process.
     crashes         integer not null default 0,
-    -- Whether it runs, or last ran, alone in its process.
-    ran_alone       boolean not null default false,
     -- Workers that died while they ran it alone, so that no other execution can be the cause.
     crashes_alone   integer not null default 0,
     -- A write whose outcome is unknown was sent then: look for its page before writing again.
@@ -115,14 +111,6 @@ create table eventbridge.executions (
     check (status <> 'failed' or error_class is not null)
 );
 
-create index executions_due on eventbridge.executions
-    (destination, (case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry' when in_bulk then 'bulk' else 'fresh' end), run_at, id)
-    where status = 'pending';
-
-create index executions_in_lane on eventbridge.executions
-    (destination, hashtextextended(lane, 0), lane, in_bulk, id)
-    where status = 'pending' and lane is not null;
-
 create index executions_by_lane on eventbridge.executions (lane, id) where lane is not null;
 
 create index executions_in_doubt on eventbridge.executions (lane)
@@ -144,11 +132,6 @@ comment on table eventbridge.executions is
     'An event''s way to one destination instance.';
 comment on index eventbridge.executions_event_key_destination_key is
     'One execution per event and destination; also finds the executions of an event.';
-comment on index eventbridge.executions_due is
-    'The claim reads what is due per destination and class, oldest first. The class is in the index, so a '
-    'backlog of one class or destination delays no other.';
-comment on index eventbridge.executions_in_lane is
-    'The claim reads the head of a lane, and by the hashes it can walk through the lanes from any of them.';
 comment on index eventbridge.executions_by_lane is
     'The executions of a lane, whatever their status.';
 comment on index eventbridge.executions_in_doubt is
@@ -184,6 +167,43 @@ comment on table eventbridge.attempts is
 
 
 -- The queue ---------------------------------------------------------------------------------------
+--
+-- An execution that waits has a row in `queue`, an execution that runs has one in `leases`. Both tables are
+-- narrow and short, however long the history in `executions` is. No statement of the hot path searches among
+-- rows that were deleted: a claim begins where the last one ended, and a lane is read from its newest run.
+-- So a transaction that stays open for hours, and keeps Postgres from removing deleted rows, slows nothing.
+
+create table eventbridge.queue (
+    execution_id  bigint primary key,
+    destination   text not null,
+    -- Why it waits, which decides its turn: it is new, is tried again, was queued with many others, or may
+    -- have crashed a worker and runs alone.
+    class         text not null default 'fresh' check (class in ('fresh', 'retry', 'bulk', 'quarantined')),
+    -- It is claimed no earlier than this.
+    run_at        timestamptz not null default now(),
+    lane          text,
+    mode          text not null default 'event',
+    -- When the execution was created, or when an operator last asked for it.
+    since         timestamptz not null default now()
+);
+
+create index queue_due on eventbridge.queue (destination, class, run_at, execution_id);
+
+create index queue_holding_lane on eventbridge.queue (lane, execution_id)
+    where lane is not null and class in ('retry', 'quarantined');
+
+create index queue_in_order on eventbridge.queue (lane, execution_id)
+    where lane is not null and mode = 'event';
+
+comment on table eventbridge.queue is
+    'The executions that wait. A claim deletes the row and writes a lease in one statement.';
+comment on index eventbridge.queue_due is
+    'The claim reads what is due per destination and class, oldest first. A backlog of one class or '
+    'destination delays no other.';
+comment on index eventbridge.queue_holding_lane is
+    'A failed or interrupted execution holds its lane until it is tried again.';
+comment on index eventbridge.queue_in_order is
+    'The claim checks that nothing in a lane precedes an execution that is to be delivered in order.';
 
 create table eventbridge.workers (
     id            uuid primary key,
@@ -202,12 +222,15 @@ comment on sequence eventbridge.fences is
 
 create table eventbridge.leases (
     execution_id        bigint primary key,
+    destination         text not null,
     -- The lane of the execution; null if it stands alone.
     lane                text,
     worker_id           uuid not null,
     -- Tells this lease from an earlier one of the same execution.
-    fence               bigint not null default nextval('eventbridge.fences'),
+    fence               bigint not null,
     leased_at           timestamptz not null default now(),
+    -- Whether it runs alone in its process.
+    alone               boolean not null default false,
     -- A key that the lease locks at a destination: until it ends, no other lane may look for an entry of
     -- that key there, or write one. Most leases lock none.
     locked_destination  text,
@@ -215,21 +238,32 @@ create table eventbridge.leases (
     check ((locked_destination is null) = (locked_key is null))
 );
 
-create unique index leases_by_lane on eventbridge.leases (lane) where lane is not null;
-
 create unique index leases_by_locked_key on eventbridge.leases (locked_destination, locked_key)
     where locked_key is not null;
 
-create index leases_by_worker on eventbridge.leases (worker_id);
-
 comment on table eventbridge.leases is
     'The executions that run. The primary key allows one lease per execution; only the holder of the fence can complete it.';
-comment on index eventbridge.leases_by_lane is
-    'At most one execution of a lane runs at a time.';
 comment on index eventbridge.leases_by_locked_key is
     'At most one lane locks a key of a destination at a time.';
-comment on index eventbridge.leases_by_worker is
-    'The leases of a worker, which end when it dies.';
+
+create table eventbridge.lane_runs (
+    lane          text not null,
+    -- 1 for the first run of the lane, 2 for the second, and so on.
+    run           bigint not null,
+    -- The lease of the run. The lane is free once its newest run has no lease any more.
+    execution_id  bigint not null,
+    fence         bigint not null,
+    began_at      timestamptz not null default now(),
+    primary key (lane, run)
+);
+
+create index lane_runs_by_time on eventbridge.lane_runs (began_at);
+
+comment on table eventbridge.lane_runs is
+    'The runs of each lane. The next number can be taken once and only while the lane is free, so at most one '
+    'execution of a lane runs at a time. Old rows are removed, except for the newest run of each lane.';
+comment on index eventbridge.lane_runs_by_time is
+    'The runs that are old enough to be removed.';
 
 create table eventbridge.rate_limits (
     -- A name for the credentials that share the rate.
@@ -287,7 +321,10 @@ comment on index eventbridge.past_pauses_by_destination is
     'The pauses of a destination during a period.';
 
 create table eventbridge.remote_objects (
-    lane          text primary key,
+    lane          text not null,
+    -- The lease under which it was written: each write replaces the row by one with a greater fence. A lane
+    -- is read from its greatest fence, so its former rows cost nothing.
+    fence         bigint not null,
     -- Null if the destination has no ids for entries.
     remote_id     text,
     remote_url    text,
@@ -297,7 +334,7 @@ create table eventbridge.remote_objects (
     -- The properties as they were last written, with which the next state is compared. Null if they are
     -- unknown: the next state is then written in full.
     written       jsonb,
-    updated_at    timestamptz not null default now()
+    primary key (lane, fence)
 );
 
 comment on table eventbridge.remote_objects is

@@ -326,7 +326,7 @@ impl ExecutionView {
             duration_ms: row.duration_ms,
             remote_id: row.remote_id,
             remote_url: row.remote_url,
-            next_try_at: waits.then_some(row.run_at),
+            next_try_at: row.run_at.filter(|_| waits),
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,

@@ -161,7 +161,7 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
             div { dt { "Last answer" } dd { @match execution.response_code { Some(code) => (code), None => (none()) } } }
             div {
                 dt { "Next attempt" }
-                dd { @if execution.is_put_off { (time(execution.run_at)) } @else { (none()) } }
+                dd { @match execution.run_at.filter(|_| execution.is_put_off) { Some(next) => (time(next)), None => (none()) } }
             }
             div { dt { "Page" } dd.mono { @match &execution.remote_id { Some(id) => (id), None => (none()) } } }
         }

@@ -96,7 +96,7 @@ pub(super) enum Completed {
     Lane(CompletedLane),
 }
 
-/// What the metrics need of an execution once its completion is recorded.
+/// What is needed of an execution once its completion is recorded.
 #[derive(Debug)]
 pub(super) struct CompletionStats {
     destination: String,
@@ -106,6 +106,7 @@ pub(super) struct CompletionStats {
     /// Whether nothing was written before and no operator queued it. Only then does the time since
     /// the receipt measure this service.
     is_first: bool,
+    is_in_lane: bool,
 }
 
 impl CompletionStats {
@@ -115,6 +116,7 @@ impl CompletionStats {
             destination: claimed.destination.clone(),
             received: leased.checked_sub(claimed.age),
             is_first: claimed.remote.is_none() && !claimed.is_manual,
+            is_in_lane: claimed.lane.is_some(),
         }
     }
 
@@ -222,6 +224,9 @@ impl CompleterTask {
                         }
                     }
                     self.notify_after_short_waits(batch);
+                    if batch.iter().any(|completion| frees_a_lane(completion, stats)) {
+                        self.notifier.notify();
+                    }
                     self.progress.send_modify(|recorded| *recorded += changed.len() as u64);
                     return Ok(());
                 }
@@ -239,7 +244,7 @@ impl CompleterTask {
         loop {
             match in_time(self.queue.complete_lane(lane)).await {
                 Ok(true) => {
-                    // An execution that waits behind the head may be due now.
+                    // Others of the lane can run now.
                     self.notifier.notify();
                     stats.count_lane(lane, &self.metrics);
                     self.progress.send_modify(|recorded| *recorded += 1);
@@ -276,6 +281,12 @@ impl CompleterTask {
             _ => {}
         }
     }
+}
+
+/// Whether others of its lane can run now.
+fn frees_a_lane(completion: &CompletedExecution, stats: &StatsById) -> bool {
+    stats.get(&completion.attempt.execution).is_some_and(|stats| stats.is_in_lane)
+        && !matches!(completion.conclusion, Conclusion::Postponed { .. })
 }
 
 /// Bounds the wait for an answer: a connection that died silently would block for much longer.

@@ -19,7 +19,7 @@ use crate::domain::execution::Mode;
 use crate::domain::failure::own_remedy;
 use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
-use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, RemoteObject};
+use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Lease, RemoteObject};
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -154,7 +154,7 @@ impl Deliverer {
             store: &self.store,
             leases: &self.pauses.leases,
             backoff: &self.pauses.backoff,
-            fence: Some(claimed.fence),
+            lease: Some(Lease { execution: claimed.id, fence: claimed.fence }),
             instance: &claimed.destination,
             lane: claimed.lane.as_deref(),
         };

@@ -5,7 +5,7 @@ use super::rate_limit_backoff::RateLimitBackoff;
 use super::store_parts::WorkerStore;
 use crate::destinations::{DeliveryContext, Rate};
 use crate::domain::delivery::{Failure, KeyLock};
-use crate::store::{Fence, Slot};
+use crate::store::{Lease, Slot};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ pub(super) struct WorkerDeliveryContext<'a> {
     pub(super) leases: &'a LeaseRegistry,
     pub(super) backoff: &'a RateLimitBackoff,
     /// The lease of the delivery. A probe has none, and writes nothing.
-    pub(super) fence: Option<Fence>,
+    pub(super) lease: Option<Lease>,
     pub(super) instance: &'a str,
     /// The lane of the execution, if it has one.
     pub(super) lane: Option<&'a str>,
@@ -47,8 +47,8 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     }
 
     async fn lock_key(&self, key: &str) -> Result<KeyLock, Failure> {
-        let (Some(lane), Some(fence)) = (self.lane, self.fence) else { return Ok(KeyLock::Busy) };
-        self.store.queue.lock_key(self.instance, lane, fence, key).await.map_err(|error| {
+        let (Some(lane), Some(lease)) = (self.lane, self.lease) else { return Ok(KeyLock::Busy) };
+        self.store.queue.lock_key(self.instance, lane, lease, key).await.map_err(|error| {
             warn!(%error, instance = self.instance, "locking a key failed");
             database_unavailable()
         })
@@ -63,7 +63,7 @@ impl DeliveryContext for WorkerDeliveryContext<'_> {
     }
 
     fn lease_holds(&self) -> bool {
-        self.fence.is_some_and(|fence| self.leases.is_valid(fence))
+        self.lease.is_some_and(|lease| self.leases.is_valid(lease.fence))
     }
 
     async fn slot(&self, rate: &Rate) -> Result<(), Duration> {

@@ -102,7 +102,7 @@ impl DestinationPause {
                 store: &self.store,
                 leases: &self.leases,
                 backoff: &self.backoff,
-                fence: None,
+                lease: None,
                 instance: &instance,
                 lane: None,
             };

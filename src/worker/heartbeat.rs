@@ -20,6 +20,10 @@ const BEAT: Duration = Duration::from_secs(3);
 /// shorter than the silence after which others rescue the leases of this process.
 const RESCUE_WITHIN: Duration = Duration::from_secs(3);
 
+/// The time between two thorough searches, which read the whole table of leases. Others read it only if a
+/// process has just died.
+const THOROUGH_EVERY: Duration = Duration::from_secs(15);
+
 /// How much sooner than others this process stops trusting its leases: it must send a request before.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -102,10 +106,19 @@ impl Beat {
         // After an outage of the database no process has beaten for a while: the first to come back
         // must not declare the others dead.
         let mut steady_since = Instant::now();
+        let mut thorough_at = Instant::now();
         loop {
             let is_steady = steady_since.elapsed() >= STEADY;
             match tokio::time::timeout(BEAT, self.beat()).await {
-                Ok(Ok(myself)) => self.rescue(myself, is_steady).await,
+                Ok(Ok(myself)) => {
+                    let thorough = thorough_at <= Instant::now();
+                    let is_done = self.rescue(myself, is_steady, thorough).await;
+                    if !is_done {
+                        thorough_at = Instant::now();
+                    } else if thorough {
+                        thorough_at = Instant::now() + THOROUGH_EVERY;
+                    }
+                }
                 Ok(Err(error)) => {
                     warn!(%error, "heartbeat not recorded");
                     steady_since = Instant::now();
@@ -146,13 +159,15 @@ impl Beat {
         Ok(myself)
     }
 
-    /// Frees the leases on which no process works. A failure or a timeout does not end the heartbeat.
-    async fn rescue(&self, myself: WorkerId, is_steady: bool) {
+    /// Frees the leases on which no process works. A failure or a timeout does not end the heartbeat. Returns
+    /// `false` if there may be more: a rescue leaves locked leases to the next one.
+    async fn rescue(&self, myself: WorkerId, is_steady: bool, thorough: bool) -> bool {
         let held = self.leases.fences();
         let silence = is_steady.then_some(WORKER_DEAD_AFTER);
-        let rescuing = self.queue.rescue(RescueScope { silence, myself: Some(myself), held: &held });
+        let rescuing =
+            self.queue.rescue(RescueScope { silence, myself: Some(myself), held: &held, thorough });
         match tokio::time::timeout(RESCUE_WITHIN, rescuing).await.unwrap_or(Err(StoreError::TimedOut)) {
-            Ok(rescued) if rescued.is_empty() => {}
+            Ok(rescued) if rescued.is_empty() => return true,
             Ok(rescued) => {
                 count(&self.metrics, &rescued);
                 info!(executions = rescued.len(), "rescued executions without a live worker");
@@ -160,5 +175,6 @@ impl Beat {
             }
             Err(error) => warn!(%error, "rescue failed"),
         }
+        false
     }
 }

@@ -69,15 +69,12 @@ impl InstanceStates {
         ClaimableInstances { closed: of(Allowance::All).collect(), half_open: of(Allowance::One).collect() }
     }
 
-    /// The slots that these instances may fill now, in a pool of so many.
-    pub(super) fn free_slots(&self, names: &[String], slots: usize) -> FreeSlots {
-        let mut free = self.all_free_slots(slots);
-        if names.len() < self.names.len() {
-            let each = self.names.iter().zip(&free.reserved);
-            free.reserved =
-                each.filter(|(name, _)| names.contains(name)).map(|(_, reserved)| *reserved).collect();
-        }
-        free
+    /// How many of `free` slots of a pool of `slots` each of these instances may fill now, in their order.
+    pub(super) fn shares(&self, names: &[String], free: usize, slots: usize) -> Vec<usize> {
+        let may_have_work: Vec<_> = self.names.iter().map(|name| names.contains(name)).collect();
+        let shares = self.all_free_slots(slots).share_out(free, &may_have_work);
+        let of = |name: &String| self.names.iter().position(|known| known == name);
+        names.iter().map(|name| of(name).and_then(|place| shares.get(place).copied()).unwrap_or(0)).collect()
     }
 
     /// Whether an instance runs as many executions as it may, though the pool may have free slots.

@@ -14,8 +14,6 @@ use std::time::Duration;
 pub(super) struct LaneHead<'a> {
     /// The execution.
     pub(super) execution: ExecutionId,
-    /// The destination instance.
-    pub(super) destination: &'a str,
     /// Its lane.
     pub(super) lane: Option<&'a str>,
     /// Its event.
@@ -30,7 +28,6 @@ impl<'a> From<&'a Claimed> for LaneHead<'a> {
     fn from(claimed: &'a Claimed) -> Self {
         Self {
             execution: claimed.id,
-            destination: &claimed.destination,
             lane: claimed.lane.as_deref(),
             event: &claimed.event,
             in_doubt: claimed.in_doubt,
@@ -87,7 +84,7 @@ pub(super) async fn plan(queue: &Queue, sources: &Registry, head: LaneHead<'_>) 
     if !head.event.carries_state {
         return Ok(Plan::Decline(WithoutState::NotCarried));
     }
-    let mut states = queue.lane_states(in_lane, head.destination, head.execution).await?;
+    let mut states = queue.lane_states(in_lane, head.execution).await?;
     // Events without a state wait in the lane of their object and are declined at their turn.
     states.retain(|state| state.event.carries_state);
     let events: Vec<&StoredEvent> = states.iter().map(|state| &state.event).collect();

@@ -12,14 +12,15 @@ use super::heartbeat::Heartbeat;
 use super::instances::{CanaryGuard, InstanceStates, TrialGuard};
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
-use super::schedule::{Batch, Claim, Rest, Schedule};
+use super::schedule::{Batch, Claim, Examined, Rest, Schedule, Taken};
 use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
 use crate::destinations::Instance;
 use crate::sources::Registry;
-use crate::store::{Canary, ClaimRequest, Claimed, Notifier, StoreError, WorkerId};
+use crate::store::{Ask, Canary, ClaimRequest, Claimed, Notifier, Position, StoreError, WorkClass, WorkerId};
 use crate::telemetry::{Metrics, Supervisor};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,13 @@ const CLAIM_WITHIN: Duration = Duration::from_secs(20);
 
 /// The most executions that one statement claims.
 const CLAIM_MAX: usize = 256;
+
+/// The most bytes of bodies that a process holds for claimed executions, beside the last claimed one: thousands
+/// of usual ones, sixteen of the largest.
+const BODIES_MAX: usize = 32 * 1024 * 1024;
+
+/// The classes in which work waits that needs no worker of its own.
+const ALL_CLASSES: [WorkClass; 3] = [WorkClass::Fresh, WorkClass::Retry, WorkClass::Bulk];
 
 /// What a pool works with.
 #[derive(Clone)]
@@ -96,12 +104,13 @@ pub async fn run(
             store: store.clone(),
             metrics,
         }),
-        schedule: Schedule::new(concurrency, Instant::now()),
+        schedule: Schedule::new(concurrency, &instances, Instant::now()),
         slots: Arc::new(Semaphore::new(concurrency)),
         concurrency,
         deliveries: TaskTracker::new(),
         interrupt: CancellationToken::new(),
         freed: Arc::default(),
+        bodies: BodyBytes::default(),
         store,
         notifier,
         leases,
@@ -132,6 +141,7 @@ struct Pool {
     interrupt: CancellationToken,
     /// Notified when a delivery has ended and its slot is free.
     freed: Arc<Notify>,
+    bodies: BodyBytes,
     heartbeat: Heartbeat,
     completer: Completer,
 }
@@ -151,6 +161,9 @@ impl Pool {
     async fn run_round(&mut self, stop: &CancellationToken) {
         let Some(worker) = stop.run_until_cancelled(self.heartbeat.worker()).await else { return };
         let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await else { return };
+        if stop.run_until_cancelled(self.bodies.have_room()).await.is_none() {
+            return;
+        }
         self.schedule.begin_round(slots.len(), &self.instances, Instant::now());
         let rest = match self.claim(worker, slots).await {
             Ok(filled) => self.schedule.end_round(filled, jitter(), Instant::now()),
@@ -198,10 +211,7 @@ impl Pool {
         while let Some(claim) = self.schedule.next_claim(slots.len(), &self.instances, Instant::now()) {
             match claim {
                 Claim::Canary(instance) => self.claim_canary(worker, &instance, &mut slots).await?,
-                Claim::Batch(batch) => {
-                    let found = self.claim_batch(worker, &batch, &mut slots).await?;
-                    self.schedule.record_found(&batch, found, Instant::now());
-                }
+                Claim::Batch(batch) => self.claim_batch(worker, &batch, &mut slots).await?,
                 Claim::Trial(instance) => self.claim_trial(worker, instance, &mut slots).await?,
             }
         }
@@ -216,22 +226,34 @@ impl Pool {
         instance: &str,
         slots: &mut Vec<OwnedSemaphorePermit>,
     ) -> Result<(), StoreError> {
-        let execution = match self.store.queue.choose_canary(instance).await? {
-            Canary::With(execution) => execution,
+        let leased = Instant::now();
+        let claimed = match self.store.queue.canary(instance).await? {
             Canary::NotNow => return Ok(()),
             Canary::NothingWaits => {
                 self.pauses.resume(instance).await;
                 return Ok(());
             }
+            Canary::Failed { execution, class, position } => {
+                let asks = [Ask { destination: instance.to_owned(), class, from: position, most: 1 }];
+                let request = ClaimRequest { only: Some(execution), ..ClaimRequest::one(&asks) };
+                self.claim_now(worker, ClaimRequest { paused_too: true, ..request }).await?
+            }
+            Canary::Any => Vec::new(),
         };
-        // Registered before the claim, since the canary may end before the claim returns.
-        let mut canary = Some(self.instances.begin_canary(instance, execution));
-        let destinations = [instance.to_owned()];
-        let request = ClaimRequest { canary: Some(execution), ..ClaimRequest::nothing(&destinations) };
-        let leased = Instant::now();
-        // If another process has claimed it meanwhile, the next probe chooses another.
-        for claimed in self.claim_now(worker, request).await? {
-            self.begin(claimed, leased, slots.pop(), canary.take().map(SoloRole::Canary));
+        // If its lane is busy or another process has it, any other one will do.
+        let claimed = if claimed.is_empty() {
+            let asks = first_of(&[instance.to_owned()], &ALL_CLASSES);
+            self.claim_now(worker, ClaimRequest { paused_too: true, ..ClaimRequest::one(&asks) }).await?
+        } else {
+            claimed
+        };
+        for claimed in claimed {
+            let canary = self.instances.begin_canary(instance, claimed.id);
+            // Without the record another replica might try a second one. That does no harm.
+            if let Err(error) = self.store.queue.record_canary(instance, claimed.id).await {
+                warn!(%error, instance, "recording a canary failed");
+            }
+            self.begin(claimed, leased, slots.pop(), Some(SoloRole::Canary(canary)));
         }
         Ok(())
     }
@@ -243,41 +265,42 @@ impl Pool {
         instance: String,
         slots: &mut Vec<OwnedSemaphorePermit>,
     ) -> Result<(), StoreError> {
-        let destinations = [instance.clone()];
-        let request = ClaimRequest { limit: 1, late: 1, bulk: true, ..ClaimRequest::nothing(&destinations) };
+        let asks = first_of(std::slice::from_ref(&instance), &ALL_CLASSES);
         // Registered before the claim, since the trial may end before the claim returns.
         let mut trial = Some(self.instances.begin_trial(instance));
         let leased = Instant::now();
-        for claimed in self.claim_now(worker, request).await? {
+        for claimed in self.claim_now(worker, ClaimRequest::one(&asks)).await? {
             self.begin(claimed, leased, slots.pop(), trial.take().map(SoloRole::Trial));
         }
         Ok(())
     }
 
-    /// Claims executions of several instances; returns how many there were.
+    /// Claims a batch, and reports to the schedule what it took.
     async fn claim_batch(
-        &self,
+        &mut self,
         worker: WorkerId,
         batch: &Batch,
         slots: &mut Vec<OwnedSemaphorePermit>,
-    ) -> Result<usize, StoreError> {
-        let own: Vec<_> = batch.quota.reserved.iter().copied().map(wide).collect();
+    ) -> Result<(), StoreError> {
         let request = ClaimRequest {
             limit: narrow(batch.limit),
-            own: &own,
-            shared: wide(batch.quota.shared),
-            late: narrow(batch.late),
-            bulk: batch.bulk,
-            ..ClaimRequest::nothing(&batch.instances)
+            bytes: wide(self.bodies.room()),
+            ..ClaimRequest::one(&batch.asks)
         };
         let leased = Instant::now();
         let claimed = self.claim_now(worker, request).await?;
-        let found = claimed.len();
+        let took = leased.elapsed();
+        let taken: Vec<_> = claimed.iter().map(Taken::from).collect();
         for claimed in claimed {
             // There are never more than slots: they limited the claim.
             self.begin(claimed, leased, slots.pop(), None);
         }
-        Ok(found)
+        for examined in self.schedule.record_taken(batch, &taken, took, Instant::now()) {
+            let Examined { destination, class, from } = &examined;
+            let next = self.store.queue.first_unexamined(destination, *class, *from).await?;
+            self.schedule.record_examined(&examined, next, Instant::now());
+        }
+        Ok(())
     }
 
     /// Runs a quarantined execution of these instances, which may have crashed a worker, alone. Returns
@@ -298,7 +321,8 @@ impl Pool {
         }
         let all_slots = self.slots.clone().acquire_many_owned(narrow(self.concurrency));
         let Some(Ok(slots)) = stop.run_until_cancelled(all_slots).await else { return false };
-        let request = ClaimRequest { limit: 1, quarantined: true, ..ClaimRequest::nothing(instances) };
+        let asks = first_of(instances, &[WorkClass::Quarantined]);
+        let request = ClaimRequest { alone: true, ..ClaimRequest::one(&asks) };
         let leased = Instant::now();
         match self.claim_now(worker, request).await {
             Ok(claimed) => {
@@ -338,9 +362,10 @@ impl Pool {
         let stats = CompletionStats::of(&claimed, leased);
         let running = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
+        let body = self.bodies.hold(claimed.event.payload.len());
         self.deliveries.spawn(async move {
             let completed = deliverer.deliver(claimed, leased, &interrupt).await;
-            drop(alone);
+            drop((alone, body));
             completions.send(completed, stats, lease).await;
             drop((slot, running));
             freed.notify_one();
@@ -379,6 +404,69 @@ fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn wide(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// The first execution of these classes, for each of these instances, wherever it is.
+fn first_of(instances: &[String], classes: &[WorkClass]) -> Vec<Ask> {
+    let ask = |instance: &String, class: &WorkClass| Ask {
+        destination: instance.clone(),
+        class: *class,
+        from: Position::START,
+        most: 1,
+    };
+    instances.iter().flat_map(|instance| classes.iter().map(move |class| ask(instance, class))).collect()
+}
+
+impl From<&Claimed> for Taken {
+    fn from(claimed: &Claimed) -> Self {
+        Self {
+            destination: claimed.destination.clone(),
+            class: claimed.class,
+            position: claimed.position,
+            is_in_lane: claimed.lane.is_some(),
+        }
+    }
+}
+
+/// Counts the bytes of the bodies that claimed executions hold. Cheap to clone.
+#[derive(Clone, Default)]
+struct BodyBytes(Arc<BodyBytesInner>);
+
+#[derive(Default)]
+struct BodyBytesInner {
+    held: AtomicUsize,
+    freed: Notify,
+}
+
+/// The bytes of a body; dropping it gives them back.
+struct HeldBytes {
+    all: BodyBytes,
+    count: usize,
+}
+
+impl BodyBytes {
+    fn room(&self) -> usize {
+        BODIES_MAX.saturating_sub(self.0.held.load(Ordering::Relaxed))
+    }
+
+    /// Waits until a body may be claimed.
+    async fn have_room(&self) {
+        while self.room() == 0 {
+            self.0.freed.notified().await;
+        }
+    }
+
+    fn hold(&self, count: usize) -> HeldBytes {
+        self.0.held.fetch_add(count, Ordering::Relaxed);
+        HeldBytes { all: self.clone(), count }
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.all.0.held.fetch_sub(self.count, Ordering::Relaxed);
+        self.all.0.freed.notify_one();
+    }
 }

@@ -83,7 +83,6 @@ impl Previewer {
         let is_retry = snapshot.status.is_terminal() && snapshot.status.after(Change::Retry).is_some();
         let head = LaneHead {
             execution: snapshot.id,
-            destination: &snapshot.destination,
             lane: snapshot.lane.as_deref(),
             event: &snapshot.event,
             in_doubt: snapshot.in_doubt,
@@ -129,7 +128,7 @@ impl Previewer {
             store: &self.store,
             leases: &self.leases,
             backoff: &self.backoff,
-            fence: None,
+            lease: None,
             instance,
             lane: snapshot.lane.as_deref(),
         };

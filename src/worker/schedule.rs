@@ -6,27 +6,32 @@
 //! | claim | for | how many |
 //! |---|---|---|
 //! | canary | each paused instance whose probe asked for it | one execution |
-//! | fresh | the instances whose circuit breaker is closed | all free slots; every fifth slot is for a late retry (*late credit*) |
-//! | behind | the same instances | all free slots, also for late retries and for what was queued in bulk |
+//! | fresh | the instances whose circuit breaker is closed | all free slots; every fifth slot is for a retry, if any is due (*retry credit*) |
+//! | others | each of the same instances | all free slots, for retries and for what was queued in bulk |
 //! | trial | each instance whose circuit breaker is half-open | one execution |
 //!
-//! Within a claim, instances take turns and keep to the [slot quota](super::slot_quota).
+//! Fresh work is claimed again until an instance has no more. The instances keep to the
+//! [slot quota](super::slot_quota). Where a claim begins is the business of the [cursor].
 //!
-//! If a look behind the fresh work finds nothing, the next one comes [`LOOK_BEHIND_EVERY`] later at the
-//! earliest. Until then it is owed.
+//! If a claim of the others finds nothing, the next one comes [`OTHERS_EVERY`] later at the earliest. Until
+//! then it is owed.
 //!
 //! After a round the pool rests, unless the round filled every slot:
 //!
 //! - for [`REST_AFTER_NOTHING`], if a notification began the round and it found nothing;
-//! - then until it is notified, or a full instance has a free slot again, or the look behind that it owes
-//!   is due, or [`POLL`] is over.
+//! - then until it is notified, or a full instance has a free slot again, or the claim that it owes is due, or
+//!   [`POLL`] is over.
 //!
 //! Once per [`POLL`] it looks for quarantined executions. One of them runs alone in its process. Afterwards
 //! all else runs for at least as long as it rested, so quarantined executions take at most half of the time.
 //! A quarantined execution waits while its instance is paused or its circuit breaker is not closed.
 
+mod cursor;
+
 use super::instances::{ClaimableInstances, InstanceStates};
-use super::slot_quota::FreeSlots;
+use crate::store::{Ask, Position, WorkClass};
+use cursor::{Cursor, Look};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec;
@@ -38,39 +43,52 @@ pub(super) const POLL: Duration = Duration::from_secs(1);
 /// instance, or work that another process claimed, are no reason to claim a thousand times a second.
 const REST_AFTER_NOTHING: Duration = Duration::from_millis(20);
 
-/// The shortest time between two looks behind the fresh work, once one found nothing.
-const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(50);
+/// The shortest time between two claims of an instance's retries and bulk work, once one found nothing.
+const OTHERS_EVERY: Duration = Duration::from_millis(50);
 
 /// The wait before the next round if the database did not answer.
 const DATABASE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// One claimed slot in so many is for a late retry, as long as there are any.
-const LATE_SHARE: usize = 5;
+/// One claimed slot in so many is for a retry, as long as any is due.
+const RETRY_SHARE: usize = 5;
 
 /// What the pool is to claim next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     /// One execution of this paused instance, to see whether it works again.
     Canary(String),
-    /// Executions of several instances.
+    /// Executions of one or several instances.
     Batch(Batch),
     /// One execution of this instance, whose circuit breaker is half-open.
     Trial(String),
 }
 
-/// A claim for several instances.
+/// A claim for one or several instances.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batch {
-    pub(super) instances: Arc<[String]>,
-    /// The free slots, and so the most executions.
+    pub(super) asks: Vec<Ask>,
+    /// The most executions of all asks together.
     pub(super) limit: usize,
-    /// The slots that each instance may fill of its own, and those that they share.
-    pub(super) quota: FreeSlots,
-    /// How many of the slots late retries may fill.
-    pub(super) late: usize,
-    /// Whether slots that stay free are for executions that were queued in bulk. Only the look behind the
-    /// fresh work takes these.
-    pub(super) bulk: bool,
+    /// For each ask, where it begins.
+    looks: Vec<Look>,
+    is_fresh: bool,
+}
+
+/// An execution that a claim took.
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub(super) destination: String,
+    pub(super) class: WorkClass,
+    pub(super) position: Position,
+    pub(super) is_in_lane: bool,
+}
+
+/// A class whose full look took nothing. The pool finds out whether there is more behind what it examined.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Examined {
+    pub(super) destination: String,
+    pub(super) class: WorkClass,
+    pub(super) from: Position,
 }
 
 /// How the pool rests after a round.
@@ -86,17 +104,30 @@ pub(super) struct Rest {
 pub(super) struct Schedule {
     /// How many executions the pool runs at once.
     concurrency: usize,
-    /// Slots that have not yet earned a late retry its slot.
-    late_credit: usize,
-    look_behind_at: Instant,
-    /// Whether slots are free and the look behind the fresh work was postponed.
-    owes_look_behind: bool,
+    /// Slots that have not yet earned a retry its slot.
+    retry_credit: usize,
+    instances: BTreeMap<String, InstanceSchedule>,
+    /// When the earliest claim is due that was postponed although slots are free.
+    owed_at: Option<Instant>,
     quarantine_check_at: Instant,
     /// Since when all else rests for a quarantined execution.
     all_rest_since: Option<Instant>,
     /// Whether a notification ended the last rest.
     was_notified: bool,
     round: Round,
+}
+
+/// What is known of an instance's waiting work.
+struct InstanceSchedule {
+    fresh: Cursor,
+    retry: Cursor,
+    bulk: Cursor,
+    /// Whether retries were due at the last look.
+    has_retries: bool,
+    retry_look_at: Instant,
+    others_at: Instant,
+    /// When to find out again whether there is more behind what a full look examined.
+    examine_at: Instant,
 }
 
 /// How far a round has come.
@@ -106,8 +137,12 @@ struct Round {
     slots: usize,
     step: Step,
     canaries: vec::IntoIter<String>,
-    /// The instances whose circuit breaker is closed.
-    closed: Arc<[String]>,
+    /// The instances whose circuit breaker is closed and that may have more fresh work.
+    fresh: Vec<String>,
+    /// Slots for retries among the fresh work.
+    retry_slots: usize,
+    /// The instances whose retries and bulk work are to be claimed.
+    others: vec::IntoIter<String>,
     /// The instances whose circuit breaker is half-open.
     half_open: vec::IntoIter<String>,
 }
@@ -117,18 +152,19 @@ enum Step {
     #[default]
     Canaries,
     Fresh,
-    Behind,
+    Others,
     Trials,
 }
 
 impl Schedule {
     /// The schedule of a pool that runs so many executions at once.
-    pub(super) fn new(concurrency: usize, now: Instant) -> Self {
+    pub(super) fn new(concurrency: usize, instances: &InstanceStates, now: Instant) -> Self {
+        let known = instances.names().iter().map(|name| (name.clone(), InstanceSchedule::new(now)));
         Self {
             concurrency,
-            late_credit: 0,
-            look_behind_at: now,
-            owes_look_behind: false,
+            retry_credit: 0,
+            instances: known.collect(),
+            owed_at: None,
             quarantine_check_at: now,
             all_rest_since: None,
             was_notified: false,
@@ -142,6 +178,7 @@ impl Schedule {
             self.quarantine_check_at = now + now.saturating_duration_since(since).max(POLL);
         }
         let canaries = instances.take_canaries().into_iter();
+        self.owed_at = None;
         self.round = Round { slots, canaries, ..Round::default() };
     }
 
@@ -157,41 +194,125 @@ impl Schedule {
                 return Some(Claim::Canary(instance));
             }
             let ClaimableInstances { closed, half_open } = instances.claimable(now);
-            self.owes_look_behind = false;
-            self.round.step = if closed.is_empty() { Step::Trials } else { Step::Fresh };
-            (self.round.closed, self.round.half_open) = (closed, half_open.into_iter());
+            self.round.step = Step::Fresh;
+            self.round.fresh = closed.to_vec();
+            self.round.others = self.round.fresh.clone().into_iter();
+            self.round.half_open = half_open.into_iter();
+            if !closed.is_empty() {
+                self.retry_credit += self.round.slots;
+                self.round.retry_slots = self.retry_credit / RETRY_SHARE;
+                self.retry_credit %= RETRY_SHARE;
+            }
         }
         if self.round.step == Step::Fresh {
-            self.round.step = Step::Behind;
-            self.late_credit += self.round.slots;
-            let late = self.late_credit / LATE_SHARE;
-            self.late_credit %= LATE_SHARE;
-            if free > 0 {
-                return Some(self.batch(free, late, false, instances));
+            match self.fresh(free, instances, now) {
+                Some(batch) => return Some(Claim::Batch(batch)),
+                None => self.round.step = Step::Others,
             }
         }
-        if self.round.step == Step::Behind {
-            self.round.step = Step::Trials;
-            if free > 0 {
-                self.owes_look_behind = self.look_behind_at > now;
-                if !self.owes_look_behind {
-                    return Some(self.batch(free, free, true, instances));
+        if self.round.step == Step::Others {
+            while free > 0
+                && let Some(instance) = self.round.others.next()
+            {
+                if let Some(batch) = self.others(&instance, free, instances, now) {
+                    return Some(Claim::Batch(batch));
                 }
             }
+            self.round.step = Step::Trials;
         }
         self.round.half_open.next().filter(|_| free > 0).map(Claim::Trial)
     }
 
-    fn batch(&self, limit: usize, late: usize, bulk: bool, instances: &InstanceStates) -> Claim {
-        let closed = self.round.closed.clone();
-        let quota = instances.free_slots(&closed, self.concurrency);
-        Claim::Batch(Batch { instances: closed, limit, quota, late, bulk })
+    /// Fresh work, and as many retries as are entitled to a slot.
+    fn fresh(&mut self, free: usize, instances: &InstanceStates, now: Instant) -> Option<Batch> {
+        let shares = instances.shares(&self.round.fresh, free, self.concurrency);
+        let mut batch = Batch { asks: Vec::new(), limit: 0, looks: Vec::new(), is_fresh: true };
+        for (instance, share) in self.round.fresh.iter().zip(shares).filter(|(_, share)| *share > 0) {
+            let Some(known) = self.instances.get_mut(instance) else { continue };
+            let mut retries = 0;
+            if known.has_retries || known.retry_look_at <= now {
+                known.retry_look_at = now + OTHERS_EVERY;
+                retries = share.min(self.round.retry_slots);
+                self.round.retry_slots -= retries;
+            }
+            batch.add(instance, WorkClass::Retry, retries, known.retry.look(now));
+            batch.add(instance, WorkClass::Fresh, share - retries, known.fresh.look(now));
+            batch.limit += share;
+        }
+        Some(batch).filter(|batch| batch.limit > 0)
     }
 
-    /// Takes into account how many executions a claim found.
-    pub(super) fn record_found(&mut self, batch: &Batch, found: usize, now: Instant) {
-        if batch.bulk && found == 0 {
-            self.look_behind_at = now + LOOK_BEHIND_EVERY;
+    /// Retries and bulk work of an instance, unless the last look was a moment ago.
+    fn others(
+        &mut self,
+        instance: &String,
+        free: usize,
+        instances: &InstanceStates,
+        now: Instant,
+    ) -> Option<Batch> {
+        let limit =
+            instances.shares(std::slice::from_ref(instance), free, self.concurrency).first().copied()?;
+        let known = self.instances.get(instance).filter(|_| limit > 0)?;
+        if known.others_at > now {
+            self.owe(known.others_at);
+            return None;
+        }
+        let mut batch = Batch { asks: Vec::new(), limit, looks: Vec::new(), is_fresh: false };
+        batch.add(instance, WorkClass::Retry, limit, known.retry.look(now));
+        batch.add(instance, WorkClass::Bulk, limit, known.bulk.look(now));
+        Some(batch)
+    }
+
+    fn owe(&mut self, due: Instant) {
+        self.owed_at = Some(self.owed_at.map_or(due, |owed| owed.min(due)));
+    }
+
+    /// Takes into account what a claim took, and how long that lasted. Returns the classes of which a full
+    /// look took nothing, for [`record_examined`](Self::record_examined).
+    pub(super) fn record_taken(
+        &mut self,
+        batch: &Batch,
+        taken: &[Taken],
+        took: Duration,
+        now: Instant,
+    ) -> Vec<Examined> {
+        let mut examined = Vec::new();
+        for (ask, look) in batch.asks.iter().zip(&batch.looks) {
+            let of_ask =
+                taken.iter().filter(|taken| taken.destination == ask.destination && taken.class == ask.class);
+            let last = of_ask.map(|taken| taken.position).max();
+            let Some(known) = self.instances.get_mut(&ask.destination) else { continue };
+            known.cursor(ask.class).record(*look, last, took, now);
+            if ask.class == WorkClass::Retry {
+                known.has_retries = last.is_some();
+            }
+            if look.is_full && last.is_none() && known.examine_at <= now {
+                examined.push(Examined {
+                    destination: ask.destination.clone(),
+                    class: ask.class,
+                    from: look.from,
+                });
+            }
+        }
+        if batch.is_fresh {
+            self.round.fresh.retain(|instance| batch.may_have_more(instance, taken));
+        } else if taken.is_empty()
+            && let Some(ask) = batch.asks.first()
+            && let Some(known) = self.instances.get_mut(&ask.destination)
+        {
+            known.others_at = now + OTHERS_EVERY;
+        }
+        examined
+    }
+
+    /// `next` is the first execution that a full look which took nothing did not examine, if there is one.
+    pub(super) fn record_examined(&mut self, examined: &Examined, next: Option<Position>, now: Instant) {
+        let Some(known) = self.instances.get_mut(&examined.destination) else { return };
+        known.cursor(examined.class).record_examined(next);
+        let is_under_way = [&known.fresh, &known.retry, &known.bulk].into_iter().any(Cursor::is_under_way);
+        known.examine_at = if is_under_way { now } else { now + POLL };
+        if is_under_way {
+            self.owe(now + OTHERS_EVERY);
         }
     }
 
@@ -203,11 +324,9 @@ impl Schedule {
         }
         let found_nothing = filled == 0 && self.was_notified;
         let pause = if found_nothing { REST_AFTER_NOTHING } else { Duration::ZERO };
-        let idle_max = if self.owes_look_behind {
-            self.look_behind_at.saturating_duration_since(now + pause)
-        } else {
-            POLL + jitter
-        };
+        let poll = POLL + jitter;
+        let idle_max =
+            self.owed_at.map_or(poll, |owed| owed.saturating_duration_since(now + pause).min(poll));
         Some(Rest { pause, idle_max })
     }
 
@@ -236,6 +355,53 @@ impl Schedule {
     /// All else rests since `since` for a quarantined execution, until the next round begins.
     pub(super) fn record_quarantine_run(&mut self, since: Instant) {
         self.all_rest_since = Some(since);
+    }
+}
+
+impl InstanceSchedule {
+    fn new(now: Instant) -> Self {
+        Self {
+            fresh: Cursor::new(now),
+            retry: Cursor::new(now),
+            bulk: Cursor::new(now),
+            has_retries: false,
+            retry_look_at: now,
+            others_at: now,
+            examine_at: now,
+        }
+    }
+
+    fn cursor(&mut self, class: WorkClass) -> &mut Cursor {
+        match class {
+            WorkClass::Fresh => &mut self.fresh,
+            WorkClass::Bulk => &mut self.bulk,
+            WorkClass::Retry | WorkClass::Quarantined => &mut self.retry,
+        }
+    }
+}
+
+impl Batch {
+    fn add(&mut self, instance: &str, class: WorkClass, most: usize, look: Look) {
+        if most > 0 {
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            self.asks.push(Ask { destination: instance.to_owned(), class, from: look.from, most });
+            self.looks.push(look);
+        }
+    }
+
+    /// Whether an instance may have more fresh work: the claim took all that it asked for, or took something
+    /// of lanes, of which it takes one execution each.
+    fn may_have_more(&self, instance: &str, taken: &[Taken]) -> bool {
+        let is_fresh = |class: WorkClass| class == WorkClass::Fresh;
+        let asked: u32 = self
+            .asks
+            .iter()
+            .filter(|ask| ask.destination == instance && is_fresh(ask.class))
+            .map(|ask| ask.most)
+            .sum();
+        let fresh = || taken.iter().filter(|taken| taken.destination == instance && is_fresh(taken.class));
+        let all = u32::try_from(fresh().count()).unwrap_or(u32::MAX) >= asked;
+        all || fresh().any(|taken| taken.is_in_lane)
     }
 }
 

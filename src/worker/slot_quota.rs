@@ -39,6 +39,30 @@ impl SlotQuota {
     }
 }
 
+impl FreeSlots {
+    /// Divides at most `slots` of them among the instances that may have work: to each its own, and of the
+    /// shared ones to each as many as to the others. The result has the order of the instances.
+    pub(super) fn share_out(&self, slots: usize, may_have_work: &[bool]) -> Vec<usize> {
+        let mut left = slots;
+        let mut take = |wanted: usize| {
+            let taken = wanted.min(left);
+            left -= taken;
+            taken
+        };
+        let each = self.reserved.iter().zip(may_have_work);
+        let mut shares: Vec<_> = each.map(|(own, has_work)| if *has_work { take(*own) } else { 0 }).collect();
+        let mut common = take(self.shared);
+        let mut others = may_have_work.iter().filter(|has_work| **has_work).count();
+        for (share, _) in shares.iter_mut().zip(may_have_work).filter(|(_, has_work)| **has_work) {
+            let part = common.div_ceil(others);
+            *share += part;
+            common -= part;
+            others -= 1;
+        }
+        shares
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +89,16 @@ mod tests {
             assert!(free.reserved[1..].iter().all(|own| *own >= 1), "{slots} slots, {instances} instances");
             assert_eq!(free.reserved.iter().sum::<usize>(), slots - running[0]);
         }
+    }
+
+    #[test]
+    fn shared_slots_are_divided_equally_among_those_that_may_have_work() {
+        let free = FreeSlots { reserved: vec![2, 2, 2], shared: 5 };
+        assert_eq!(free.share_out(100, &[true, true, true]), [4, 4, 3]);
+        assert_eq!(free.share_out(100, &[false, true, false]), [0, 7, 0]);
+        assert_eq!(free.share_out(5, &[true, true, true]), [2, 2, 1]);
+        assert_eq!(free.share_out(0, &[true, true, true]), [0, 0, 0]);
+        assert_eq!(free.share_out(100, &[false, false, false]), [0, 0, 0]);
     }
 
     #[test]

@@ -5,16 +5,21 @@ use crate::harness::{NOW, Service, rows, within};
 use eventbridge::app::Role;
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::execution::ExecutionId;
-use eventbridge::store::{ClaimRequest, RescueScope, Rescued, Settlement};
+use eventbridge::store::{Ask, ClaimRequest, Position, RescueScope, Rescued, Settlement, WorkClass};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Declares every worker dead.
-const SILENT: RescueScope<'_> = RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[] };
+const SILENT: RescueScope<'_> =
+    RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[], thorough: true };
 
-fn wanted(destinations: &[String]) -> ClaimRequest<'_> {
-    ClaimRequest { limit: 10, ..ClaimRequest::nothing(destinations) }
+fn all(class: WorkClass) -> [Ask; 1] {
+    [Ask { destination: "notion".to_owned(), class, from: Position::START, most: 10 }]
+}
+
+fn wanted(asks: &[Ask]) -> ClaimRequest<'_> {
+    ClaimRequest { limit: 10, ..ClaimRequest::one(asks) }
 }
 
 fn ids(freed: &[Rescued]) -> Vec<ExecutionId> {
@@ -303,9 +308,9 @@ async fn a_lease_whose_claim_got_no_response_is_freed_by_its_own_worker() {
     service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
     let worker = store.queue.register_worker().await.unwrap();
-    let claimed = store.queue.claim(worker, wanted(&["notion".to_owned()])).await.unwrap().remove(0);
+    let claimed = store.queue.claim(worker, wanted(&all(WorkClass::Fresh))).await.unwrap().remove(0);
     let known = [claimed.fence];
-    let watch = |held| RescueScope { silence: None, myself: Some(worker), held };
+    let watch = |held| RescueScope { silence: None, myself: Some(worker), held, thorough: true };
     assert!(store.queue.rescue(watch(&[])).await.unwrap().is_empty(), "the response may still be on its way");
     service.database.change(rows::age_leases(Duration::from_mins(2))).await;
     assert!(
@@ -458,17 +463,17 @@ async fn only_the_execution_that_crashes_its_worker_three_times_alone_fails() {
     other.stop().await;
     service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
-    let destinations = ["notion".to_owned()];
-    let quarantined = ClaimRequest { quarantined: true, limit: 1, ..wanted(&destinations) };
+    let (fresh, suspects) = (all(WorkClass::Fresh), all(WorkClass::Quarantined));
+    let quarantined = ClaimRequest { alone: true, ..ClaimRequest::one(&suspects) };
     let claim = async |wanted| {
         let worker = store.queue.register_worker().await.unwrap();
         store.queue.claim(worker, wanted).await.unwrap()
     };
     // Both run at the same time when their worker dies: both are quarantined, and neither is claimed
     // together with others.
-    assert_eq!(claim(wanted(&destinations)).await.len(), 2);
+    assert_eq!(claim(wanted(&fresh)).await.len(), 2);
     assert_eq!(store.queue.rescue(SILENT).await.unwrap().len(), 2);
-    assert!(claim(wanted(&destinations)).await.is_empty());
+    assert!(claim(wanted(&fresh)).await.is_empty());
     let poison = claim(quarantined).await.remove(0);
     for _ in 0..2 {
         assert_eq!(ids(&store.queue.rescue(SILENT).await.unwrap()), [poison.id]);
@@ -502,7 +507,8 @@ async fn quarantined_executions_run_one_by_one_and_are_released() {
     let heir = service.replica().start().await;
     let executions = heir.until_finished(3).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
-    assert_eq!(heir.database.count(rows::executions().with_crashes(0).ran_alone()).await, 3);
+    assert_eq!(heir.database.count(rows::executions().with_crashes(0)).await, 3);
+    assert_eq!(heir.database.attempts_at_once().await, 0);
 }
 
 #[tokio::test]
@@ -593,7 +599,7 @@ async fn a_dead_workers_execution_is_rescued_without_a_second_page() {
     other.stop().await;
     let forgotten = [Set::Status("pending"), Set::NoPage, Set::Unfinished];
     service.database.change(rows::executions().set(&forgotten)).await;
-    let claimed = store.queue.claim(dead, wanted(&["notion".to_owned()])).await.unwrap();
+    let claimed = store.queue.claim(dead, wanted(&all(WorkClass::Fresh))).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let freed = store.queue.rescue(SILENT).await.unwrap();
     assert_eq!(ids(&freed), [claimed[0].id]);
@@ -620,16 +626,12 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     service.database.change(rows::executions().set(&[Set::Status("pending")])).await;
     let store = service.database.store();
     let slow = store.queue.register_worker().await.unwrap();
-    let destinations = ["notion".to_owned()];
-    let stale = store.queue.claim(slow, wanted(&destinations)).await.unwrap().remove(0);
+    let (fresh, suspects) = (all(WorkClass::Fresh), all(WorkClass::Quarantined));
+    let stale = store.queue.claim(slow, wanted(&fresh)).await.unwrap().remove(0);
     assert_eq!(store.queue.rescue(SILENT).await.unwrap().len(), 1);
     let quick = store.queue.register_worker().await.unwrap();
-    let current = store
-        .queue
-        .claim(quick, ClaimRequest { quarantined: true, ..wanted(&destinations) })
-        .await
-        .unwrap()
-        .remove(0);
+    let current =
+        store.queue.claim(quick, ClaimRequest { alone: true, ..wanted(&suspects) }).await.unwrap().remove(0);
 
     let completed = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None, place: None };
@@ -641,7 +643,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let untouched = rows::executions().in_status("running").not_showing("stale");
     assert_eq!(service.database.count(untouched).await, 1);
     assert!(!store.queue.beat(slow).await.unwrap());
-    assert!(store.queue.claim(slow, wanted(&destinations)).await.unwrap().is_empty());
+    assert!(store.queue.claim(slow, wanted(&fresh)).await.unwrap().is_empty());
 
     let mut current = completed(&current);
     current.settlement = Settlement::Settled;

@@ -65,7 +65,7 @@ async fn a_slow_count_does_not_report_the_database_as_down() {
     // The claim, the rescue and the alerts also wait for the lock, each on a connection.
     let service = Service::builder().default_connections().start().await;
     service.until_ready().await;
-    let lock = service.database.hold_lock(rows::executions()).await;
+    let lock = service.database.hold_lock(rows::queue()).await;
     let began = Instant::now();
     let (health, ready, scrape) =
         tokio::join!(service.get("/api/v1/health"), service.get("/readyz"), service.get("/metrics"));

@@ -7,21 +7,25 @@ use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{
-    Canary, ClaimRequest, Claimed, CompletedLane, Fate, RemoteObject, RescueScope, Store, WorkerId,
+    Ask, Canary, ClaimRequest, Claimed, CompletedLane, Fate, Position, RemoteObject, RescueScope, Store,
+    WorkClass, WorkerId,
 };
 use eventbridge::worker::conclude;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
-/// More than one claim scans by age.
+/// More than one claim examines.
 const MANY: i64 = 1_500;
 
 struct Queue {
     database: Database,
     store: Store,
     worker: WorkerId,
+    /// What was claimed, by execution.
+    claimed: Mutex<BTreeMap<i64, Claimed>>,
 }
 
 impl Queue {
@@ -29,7 +33,7 @@ impl Queue {
         let database = Database::new().await;
         let store = database.store();
         let worker = store.queue.register_worker().await.unwrap();
-        Self { database, store, worker }
+        Self { database, store, worker, claimed: Mutex::default() }
     }
 
     /// Queues executions, each with an event; the lane is an expression over `n`.
@@ -37,15 +41,45 @@ impl Queue {
         self.database.change(rows::queued(count, destination, lane)).await;
     }
 
+    /// Queues events that are delivered in the order of their lane.
+    async fn put_in_order(&self, count: i64, destination: &str, lane: &str) {
+        self.put(count, destination, "null").await;
+        self.database
+            .change(rows::executions().to(destination).without_a_lane().set(&[Set::Lane(lane)]))
+            .await;
+    }
+
+    /// Completes a running execution with this outcome.
+    async fn end(&self, id: i64, outcome: Outcome) {
+        let claimed = self.claimed.lock().unwrap().remove(&id).unwrap();
+        let completed = conclude(&claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
+        assert_eq!(self.store.queue.complete(&[completed]).await.unwrap().len(), 1);
+    }
+
+    /// Claims fresh executions of these instances.
     async fn claim(&self, destinations: &[&str], limit: u32) -> Vec<Claimed> {
-        let destinations: Vec<_> = destinations.iter().map(|name| (*name).to_owned()).collect();
-        let wanted = ClaimRequest { limit, ..ClaimRequest::nothing(&destinations) };
-        self.store.queue.claim(self.worker, wanted).await.unwrap()
+        let asks: Vec<_> = destinations.iter().map(|name| ask(name, WorkClass::Fresh, limit)).collect();
+        self.claim_asked(&asks, limit).await
+    }
+
+    async fn claim_asked(&self, asks: &[Ask], limit: u32) -> Vec<Claimed> {
+        let wanted = ClaimRequest { limit, ..ClaimRequest::one(asks) };
+        self.claim_wanted(wanted).await
+    }
+
+    async fn claim_wanted(&self, wanted: ClaimRequest<'_>) -> Vec<Claimed> {
+        let claimed = self.store.queue.claim(self.worker, wanted).await.unwrap();
+        self.claimed.lock().unwrap().extend(claimed.iter().map(|claimed| (claimed.id.0, claimed.clone())));
+        claimed
     }
 }
 
-fn lanes(claimed: &[Claimed]) -> BTreeSet<String> {
-    claimed.iter().map(|claimed| claimed.lane.clone().unwrap()).collect()
+fn ask(destination: &str, class: WorkClass, most: u32) -> Ask {
+    Ask { destination: destination.to_owned(), class, from: Position::START, most }
+}
+
+fn ids(claimed: &[Claimed]) -> Vec<i64> {
+    claimed.iter().map(|claimed| claimed.id.0).collect()
 }
 
 #[tokio::test]
@@ -60,17 +94,6 @@ async fn the_backlog_of_a_paused_instance_does_not_block_others() {
 }
 
 #[tokio::test]
-async fn a_claim_that_finds_nothing_writes_nothing() {
-    let queue = Queue::new().await;
-    let was_locked = rows::workers().locked();
-    assert!(queue.claim(&["notion"], 10).await.is_empty());
-    assert_eq!(queue.database.count(&was_locked).await, 0);
-    queue.put(1, "notion", "null").await;
-    assert_eq!(queue.claim(&["notion"], 10).await.len(), 1);
-    assert_eq!(queue.database.count(&was_locked).await, 1, "a claim that leases locks its worker");
-}
-
-#[tokio::test]
 async fn a_deregistered_worker_claims_nothing() {
     let queue = Queue::new().await;
     queue.put(1, "notion", "null").await;
@@ -80,66 +103,152 @@ async fn a_deregistered_worker_claims_nothing() {
 }
 
 #[tokio::test]
-async fn the_head_of_a_lane_is_claimed_despite_long_other_lanes() {
+async fn of_each_free_lane_one_execution_is_claimed() {
     let queue = Queue::new().await;
-    queue.put(MANY, "notion", "'notion busy/' || n % 3").await;
-    assert_eq!(lanes(&queue.claim(&["notion"], 10).await).len(), 3, "the head of each lane");
+    queue.put(9, "notion", "'notion busy/' || n % 3").await;
+    assert_eq!(ids(&queue.claim(&["notion"], 10).await), [1, 2, 3]);
     assert!(queue.claim(&["notion"], 10).await.is_empty(), "the others are behind");
-    queue.put(40, "notion", "'notion new/' || n % 20").await;
-    // Too young to be found by age: they are found lane by lane, wherever that scan begins.
-    let claimed = queue.claim(&["notion"], 30).await;
-    let heads: BTreeSet<_> = claimed.iter().map(|claimed| claimed.id).collect();
-    assert_eq!((lanes(&claimed).len(), heads.len()), (20, 20));
-    assert_eq!(queue.database.overtaken().await, 0);
+    queue.put(2, "notion", "'notion new/' || n").await;
+    assert_eq!(ids(&queue.claim(&["notion"], 10).await), [10, 11]);
+    assert_eq!(queue.database.lanes_that_run_twice().await, 0);
 }
 
 #[tokio::test]
-async fn bulk_executions_yield_to_fresh_work_and_late_retries() {
+async fn a_look_can_continue_behind_more_busy_lanes_than_a_claim_examines() {
     let queue = Queue::new().await;
-    queue.put(3, "notion", "null").await;
-    let queued_by_many = [Set::InBulk, Set::DueSince(Duration::from_hours(1))];
-    queue.database.change(rows::executions().set(&queued_by_many)).await;
-    queue.put(2, "notion", "null").await;
-    queue.database.change(rows::executions().id(4).set(&[Set::Attempts(1)])).await;
-    assert_eq!(queue.claim(&["notion"], 10).await.len(), 1, "only the fresh one");
-    let destinations = ["notion".to_owned()];
-    let wanted = ClaimRequest { limit: 2, late: 2, bulk: true, ..ClaimRequest::nothing(&destinations) };
-    let ids: BTreeSet<_> = queue
-        .store
-        .queue
-        .claim(queue.worker, wanted)
-        .await
-        .unwrap()
-        .iter()
-        .map(|claimed| claimed.id.0)
-        .collect();
-    assert_eq!(ids, BTreeSet::from([1, 4]), "the late one, and the rest of the batch for bulk executions");
+    queue.put(MANY, "notion", "'notion busy'").await;
+    assert_eq!(ids(&queue.claim(&["notion"], 10).await), [1]);
+    queue.put(1, "notion", "null").await;
+    assert!(queue.claim(&["notion"], 10).await.is_empty(), "it is not among those that were examined");
+    let unexamined =
+        async |from| queue.store.queue.first_unexamined("notion", WorkClass::Fresh, from).await.unwrap();
+    let next = unexamined(Position::START).await.unwrap();
+    let behind = [Ask { from: next, ..ask("notion", WorkClass::Fresh, 10) }];
+    assert_eq!(ids(&queue.claim_asked(&behind, 10).await), [MANY + 1]);
+    assert_eq!(unexamined(next).await, None);
+}
+
+#[tokio::test]
+async fn work_behind_busy_lanes_is_found_by_the_service() {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .retry_base(Duration::from_hours(1))
+        .template(Template::Full)
+        .start()
+        .await;
+    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
+    service.post_event(&payment("evt_1", NOW, 100)).await;
+    service.until("the first has failed", |executions| executions[0]["attempt_count"] == 1).await;
+    let lane = service.database.lane_of(1).await;
+    service.database.change(rows::queued(MANY, "notion", &format!("'{lane}'"))).await;
+    service.post_event(&payment("evt_2", NOW, 100).replace("pi_1", "pi_2")).await;
+    within("the other object has its page", service.sandbox.until(|sandbox| sandbox.page_count() == 1)).await;
+}
+
+#[tokio::test]
+async fn each_class_is_claimed_in_the_asked_order_and_number() {
+    let queue = Queue::new().await;
+    queue.put(6, "notion", "null").await;
+    queue.database.change(rows::executions().up_to(4).set(&[Set::InBulk])).await;
+    queue.database.change(rows::executions().up_to(2).set(&[Set::Attempts(1)])).await;
+    assert_eq!(ids(&queue.claim(&["notion"], 1).await), [5]);
+    let asks = [
+        ask("notion", WorkClass::Retry, 1),
+        ask("notion", WorkClass::Bulk, 9),
+        ask("notion", WorkClass::Fresh, 9),
+    ];
+    assert_eq!(ids(&queue.claim_asked(&asks, 3).await), [1, 3, 4], "three in all");
+    assert_eq!(ids(&queue.claim_asked(&asks, 3).await), [2, 6]);
 }
 
 #[tokio::test]
 async fn a_replay_of_an_object_does_not_delay_its_new_events() {
     let queue = Queue::new().await;
-    queue.put(3, "notion", "'notion lane'").await;
+    queue.put(2, "notion", "'notion lane'").await;
     queue.database.change(rows::executions().id(1).set(&[Set::InBulk])).await;
-    let ids = |claimed: &[Claimed]| claimed.iter().map(|claimed| claimed.id.0).collect::<Vec<_>>();
-    let replayed = queue.store.reports.execution(ExecutionId(1)).await.unwrap().unwrap();
-    assert_eq!(replayed.behind, Some(2));
     let todays = queue.claim(&["notion"], 10).await;
     assert_eq!(ids(&todays), [2]);
-    let destinations = ["notion".to_owned()];
-    let all = ClaimRequest { limit: 10, late: 10, bulk: true, ..ClaimRequest::nothing(&destinations) };
-    assert!(
-        queue.store.queue.claim(queue.worker, all).await.unwrap().is_empty(),
-        "its lane has a running execution"
-    );
+    let replayed = queue.store.reports.execution(ExecutionId(1)).await.unwrap().unwrap();
+    assert_eq!(replayed.behind, Some(2), "it runs");
+    let bulk = [ask("notion", WorkClass::Bulk, 10)];
+    assert!(queue.claim_asked(&bulk, 10).await.is_empty(), "its lane has a running execution");
     let completed = conclude(&todays[0], skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
     queue.store.queue.complete(&[completed]).await.unwrap();
-    assert_eq!(ids(&queue.store.queue.claim(queue.worker, all).await.unwrap()), [3]);
-    // Also if there are so many that lanes are scanned.
-    queue.put(MANY, "crowded", "'crowded ' || n % 5").await;
-    queue.database.change(rows::executions().to("crowded").set(&[Set::InBulk])).await;
-    queue.put(5, "crowded", "'crowded ' || n % 5").await;
-    assert_eq!(lanes(&queue.claim(&["crowded"], 10).await).len(), 5);
+    assert_eq!(ids(&queue.claim_asked(&bulk, 10).await), [1]);
+}
+
+#[tokio::test]
+async fn a_failed_execution_holds_its_lane_until_it_is_tried_again() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "'notion lane'").await;
+    let first = queue.claim(&["notion"], 10).await.remove(0);
+    let outcome = Outcome::Transient { failure: Failure::local("x", "x"), wait: None };
+    let completed = conclude(&first, outcome, Duration::ZERO, &RetrySettings::default(), 0.0);
+    queue.store.queue.complete(&[completed]).await.unwrap();
+    assert!(queue.claim(&["notion"], 10).await.is_empty());
+    let behind = queue.store.reports.execution(ExecutionId(2)).await.unwrap().unwrap().behind;
+    assert_eq!(behind, Some(1));
+    queue.database.change(rows::executions().id(1).set(&[Set::Due])).await;
+    let both = [ask("notion", WorkClass::Fresh, 10), ask("notion", WorkClass::Retry, 10)];
+    assert_eq!(ids(&queue.claim_asked(&both, 10).await), [1]);
+}
+
+#[tokio::test]
+async fn executions_that_are_delivered_in_order_wait_for_all_earlier_ones() {
+    let queue = Queue::new().await;
+    queue.put_in_order(4, "queue", "queue lane").await;
+    queue.put_in_order(1, "queue", "queue other").await;
+    assert_eq!(ids(&queue.claim(&["queue"], 10).await), [1, 5]);
+    let executions = async |id| queue.store.reports.execution(ExecutionId(id)).await.unwrap().unwrap();
+    assert_eq!(executions(3).await.behind, Some(1));
+    // Whatever the order in which they are due.
+    queue.database.change(rows::executions().id(3).set(&[Set::DueSince(Duration::from_hours(1))])).await;
+    queue.end(1, skipped()).await;
+    assert_eq!(executions(3).await.behind, Some(2));
+    assert_eq!(ids(&queue.claim(&["queue"], 10).await), [2]);
+    let failure = || Failure::local("x", "x");
+    queue.end(2, Outcome::Transient { failure: failure(), wait: None }).await;
+    assert!(queue.claim(&["queue"], 10).await.is_empty(), "a retry holds the lane");
+    queue.database.change(rows::executions().id(2).set(&[Set::Due])).await;
+    assert_eq!(ids(&queue.claim_asked(&[ask("queue", WorkClass::Retry, 10)], 10).await), [2]);
+    queue.end(2, Outcome::Permanent(failure())).await;
+    assert_eq!(ids(&queue.claim(&["queue"], 10).await), [3], "a permanent failure releases it");
+}
+
+#[tokio::test]
+async fn four_contending_processes_always_find_work_while_there_is_some() {
+    let queue = Queue::new().await;
+    queue.put(400, "notion", "null").await;
+    let store = &queue.store;
+    let claims = async || {
+        let worker = store.queue.register_worker().await.unwrap();
+        let asks = [ask("notion", WorkClass::Fresh, 10)];
+        let mut all = Vec::new();
+        for _ in 0..10 {
+            let wanted = ClaimRequest { limit: 10, ..ClaimRequest::one(&asks) };
+            let claimed = store.queue.claim(worker, wanted).await.unwrap();
+            assert_eq!(claimed.len(), 10);
+            all.extend(ids(&claimed));
+        }
+        all
+    };
+    let (a, b, c, d) = tokio::join!(claims(), claims(), claims(), claims());
+    let all: BTreeSet<_> = [a, b, c, d].into_iter().flatten().collect();
+    assert_eq!(all.len(), 400, "none is claimed twice");
+}
+
+#[tokio::test]
+async fn the_bodies_of_a_claim_are_bounded_but_it_takes_at_least_one() {
+    let queue = Queue::new().await;
+    queue.put(5, "notion", "null").await;
+    queue.database.change(rows::set_body_bytes(1_000)).await;
+    let asks = [ask("notion", WorkClass::Fresh, 5)];
+    let claim = async |bytes| {
+        let wanted = ClaimRequest { limit: 5, bytes, ..ClaimRequest::one(&asks) };
+        ids(&queue.store.queue.claim(queue.worker, wanted).await.unwrap())
+    };
+    assert_eq!(claim(1).await, [1]);
+    assert_eq!(claim(2_001).await, [2, 3, 4], "the last one may exceed it");
 }
 
 #[tokio::test]
@@ -159,49 +268,17 @@ async fn bulk_retries_of_pending_executions_yield_to_new_events() {
 }
 
 #[tokio::test]
-async fn instances_take_turns_at_any_backlog() {
-    let queue = Queue::new().await;
-    queue.put(50, "older", "null").await;
-    queue.put(50, "crowded", "'crowded ' || n").await;
-    queue.put(20, "newer", "null").await;
-    let late = rows::executions().every_second().not_to("newer").set(&[Set::Attempts(1)]);
-    queue.database.change(late).await;
-    let destinations = ["older", "crowded", "newer"].map(str::to_owned);
-    let names = |claimed: Vec<Claimed>| -> Vec<_> {
-        destinations
-            .each_ref()
-            .map(|name| claimed.iter().filter(|claimed| claimed.destination == *name).count())
-            .into()
-    };
-    let wanted = ClaimRequest { limit: 9, late: 1, ..ClaimRequest::nothing(&destinations) };
-    let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
-    assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1, "one late retry in total");
-    let counts = names(claimed);
-    assert!(counts.iter().all(|count| (2..=4).contains(count)), "{counts:?}");
-    // Two have used up their shares.
-    let wanted =
-        ClaimRequest { limit: 9, own: &[0, 0, 4], shared: 2, ..ClaimRequest::nothing(&destinations) };
-    let counts = names(queue.store.queue.claim(queue.worker, wanted).await.unwrap());
-    assert_eq!((counts[0] + counts[1], counts[2]), (2, 4));
-}
-
-#[tokio::test]
-async fn a_quarantined_execution_behind_its_lanes_head_does_not_stop_claiming() {
+async fn a_quarantined_execution_in_a_busy_lane_does_not_stop_claiming() {
     let queue = Queue::new().await;
     queue.put(2, "notion", "'notion lane'").await;
     let destinations = ["notion".to_owned()];
+    queue.claim(&["notion"], 1).await;
     queue.database.change(rows::executions().newest().set(&[Set::Crashes(1)])).await;
-    assert!(
-        !queue.store.queue.has_quarantined(&destinations).await.unwrap(),
-        "the head of its lane is first"
-    );
-    let head = queue.claim(&["notion"], 1).await.remove(0);
     assert!(
         !queue.store.queue.has_quarantined(&destinations).await.unwrap(),
         "its lane has a running execution"
     );
-    let completed = conclude(&head, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0);
-    queue.store.queue.complete(&[completed]).await.unwrap();
+    queue.end(1, skipped()).await;
     assert!(queue.store.queue.has_quarantined(&destinations).await.unwrap());
 }
 
@@ -213,12 +290,12 @@ async fn only_a_complete_attempt_ends_a_quarantine() {
     queue
         .store
         .queue
-        .rescue(RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[] })
+        .rescue(RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[], thorough: true })
         .await
         .unwrap();
     let worker = queue.store.queue.register_worker().await.unwrap();
-    let destinations = ["notion".to_owned()];
-    let quarantined = ClaimRequest { limit: 1, quarantined: true, ..ClaimRequest::nothing(&destinations) };
+    let asks = [ask("notion", WorkClass::Quarantined, 1)];
+    let quarantined = ClaimRequest { alone: true, ..ClaimRequest::one(&asks) };
     let wait = || Failure::local("x", "x");
     for (outcome, crashes) in [
         (Outcome::InDoubt { failure: wait(), wait: Duration::ZERO }, 1),
@@ -241,11 +318,10 @@ async fn a_dead_worker_with_a_locked_row_does_not_delay_other_rescues() {
     queue.claim(&["notion"], 1).await;
     let first = queue.worker;
     let worker = queue.store.queue.register_worker().await.unwrap();
-    let destinations = ["notion".to_owned()];
-    let second = ClaimRequest { limit: 1, ..ClaimRequest::nothing(&destinations) };
-    let claimed = queue.store.queue.claim(worker, second).await.unwrap().remove(0);
+    let asks = [ask("notion", WorkClass::Fresh, 1)];
+    let claimed = queue.store.queue.claim(worker, ClaimRequest::one(&asks)).await.unwrap().remove(0);
     let holder = LockedWorker::of(&queue.database, first.0).await;
-    let dead = RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[] };
+    let dead = RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[], thorough: true };
     let freed = within("the other worker is removed", queue.store.queue.rescue(dead)).await.unwrap();
     assert_eq!(freed.iter().map(|execution| execution.id).collect::<Vec<_>>(), [claimed.id]);
     // A session that ends releases its locks only some time later.
@@ -363,9 +439,9 @@ async fn the_states_read_together_are_bounded_by_bytes_and_include_the_claimed_o
     queue.put(6, "notion", "'notion lane'").await;
     queue.database.change(rows::set_body_bytes(1_500_000)).await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
-    let states = queue.store.queue.lane_states("notion lane", "notion", head.id).await.unwrap();
+    let states = queue.store.queue.lane_states("notion lane", head.id).await.unwrap();
     let ids: Vec<_> = states.iter().map(|state| state.execution).collect();
-    assert_eq!(ids, [head.id, ExecutionId(head.id.0 + 1), ExecutionId(head.id.0 + 2)]);
+    assert_eq!(ids, [head.id, ExecutionId(head.id.0 + 4), ExecutionId(head.id.0 + 5)], "the newest first");
     assert!(states.iter().all(|state| state.is_open));
 }
 
@@ -396,45 +472,36 @@ async fn every_pending_execution_states_why_it_waits() {
 }
 
 #[tokio::test]
-async fn a_canary_is_claimable_and_never_runs_in_a_manual_pause() {
+async fn the_execution_that_failed_is_the_canary_otherwise_any_and_none_in_a_manual_pause() {
     let queue = Queue::new().await;
-    queue.put(2, "notion", "'notion lane'").await;
+    queue.put(2, "notion", "null").await;
     let pause = Paused { class: "restricted_resource", execution: Some(2), ..Paused::of("notion") };
     queue.database.change(pause).await;
-    let later = [Set::DueIn(Duration::from_hours(1))];
-    queue.database.change(rows::executions().id(1).set(&later)).await;
-    let chosen = async || queue.store.queue.choose_canary("notion").await.unwrap();
-    assert_eq!(chosen().await, Canary::NothingWaits, "the second is behind its head, which is not due");
-    queue.put(1, "notion", "null").await;
-    assert_eq!(chosen().await, Canary::With(ExecutionId(3)));
+    let canary = async || queue.store.queue.canary("notion").await.unwrap();
+    let claim = async |asks: &[Ask], only| {
+        let wanted = ClaimRequest { only, paused_too: true, ..ClaimRequest::one(asks) };
+        ids(&queue.claim_wanted(wanted).await)
+    };
+    let Canary::Failed { execution, class, position } = canary().await else { panic!("it is due") };
+    assert_eq!(execution, ExecutionId(2));
+    let failed = [Ask { from: position, ..ask("notion", class, 1) }];
+    let later = rows::executions().id(2).set(&[Set::DueIn(Duration::from_hours(1))]);
+    queue.database.change(later).await;
+    assert!(claim(&failed, Some(execution)).await.is_empty(), "it is not due any more");
+    assert_eq!(canary().await, Canary::Any);
+    assert_eq!(claim(&[ask("notion", WorkClass::Fresh, 1)], None).await, [1]);
+    queue.store.queue.record_canary("notion", ExecutionId(1)).await.unwrap();
+    assert_eq!(canary().await, Canary::NotNow, "it runs");
+    queue.end(1, skipped()).await;
+    assert_eq!(canary().await, Canary::NothingWaits);
     queue.database.change(rows::executions().set(&[Set::Due])).await;
-    assert_eq!(chosen().await, Canary::With(ExecutionId(3)), "it is recorded");
-    queue.database.change(rows::set_paused_execution(1)).await;
-    assert_eq!(chosen().await, Canary::With(ExecutionId(1)));
-    queue
-        .store
-        .destinations
-        .pause_manually("notion", "a break", &Caller::with_key("jane", true))
-        .await
-        .unwrap();
-    assert_eq!(chosen().await, Canary::NotNow);
-    let destinations = ["notion".to_owned()];
-    let trial = ClaimRequest { canary: Some(ExecutionId(1)), ..ClaimRequest::nothing(&destinations) };
-    assert!(queue.store.queue.claim(queue.worker, trial).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn late_retries_keep_to_their_share_of_a_claim() {
-    let queue = Queue::new().await;
-    let destinations: Vec<_> = (0..8).map(|number| format!("notion{number}")).collect();
-    for destination in &destinations {
-        queue.put(2, destination, "null").await;
-    }
-    queue.database.change(rows::executions().every_second().set(&[Set::Attempts(1)])).await;
-    let wanted = ClaimRequest { limit: 8, own: &[1; 8], late: 1, ..ClaimRequest::nothing(&destinations) };
-    let claimed = queue.store.queue.claim(queue.worker, wanted).await.unwrap();
-    assert_eq!(claimed.len(), 8);
-    assert_eq!(claimed.iter().filter(|claimed| claimed.attempts > 0).count(), 1);
+    queue.database.change(rows::set_paused_execution(2)).await;
+    let Canary::Failed { position, .. } = canary().await else { panic!("it is due") };
+    let failed = [Ask { from: position, ..ask("notion", class, 1) }];
+    assert_eq!(claim(&failed, Some(execution)).await, [2]);
+    let jane = Caller::with_key("jane", true);
+    queue.store.destinations.pause_manually("notion", "a break", &jane).await.unwrap();
+    assert_eq!(canary().await, Canary::NotNow);
 }
 
 #[tokio::test]

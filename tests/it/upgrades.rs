@@ -74,7 +74,9 @@ const TABLES: &[&str] = &[
     "events",
     "executions",
     "attempts",
+    "queue",
     "leases",
+    "lane_runs",
     "workers",
     "destinations",
     "remote_objects",
@@ -107,12 +109,16 @@ const ROWS: &str = "
             now());
     insert into eventbridge.executions (event_key, destination, mode, lane)
     values (5, 'notion', 'object', 'notion invoice /test/in_5');
-    insert into eventbridge.executions (event_key, destination, status, started_at)
-    values (6, 'notion', 'running', now());
-    update eventbridge.executions set in_bulk = true where id = 2;
+    insert into eventbridge.executions (event_key, destination) values (6, 'notion');
+    insert into eventbridge.queue (execution_id, destination, class) values (2, 'notion', 'bulk');
+    insert into eventbridge.queue (execution_id, destination, lane, mode)
+    values (5, 'notion', 'notion invoice /test/in_5', 'object');
+    insert into eventbridge.lane_runs (lane, run, execution_id, fence)
+    values ('notion invoice /test/in_1', 1, 1, nextval('eventbridge.fences'));
     insert into eventbridge.workers (id, version, heartbeat_at)
     values ('11111111-1111-4111-8111-111111111111', '0.0.1', now() - interval '1 hour');
-    insert into eventbridge.leases (execution_id, worker_id) values (6, '11111111-1111-4111-8111-111111111111');
+    insert into eventbridge.leases (execution_id, destination, worker_id, fence)
+    values (6, 'notion', '11111111-1111-4111-8111-111111111111', nextval('eventbridge.fences'));
     insert into eventbridge.attempts (execution_id, fence, started_at, duration_ms, outcome, response_code)
     values (1, nextval('eventbridge.fences'), now(), 120, 'delivered', 200),
            (3, nextval('eventbridge.fences'), now(), 80, 'permanent', 400);
@@ -121,8 +127,8 @@ const ROWS: &str = "
     values ('former', '{\"columns\": {}}', now(), 'unauthorized', 'the token is not valid', 'set another', 3, now());
     insert into eventbridge.past_pauses (destination, since, class, reason)
     values ('former', now(), 'unauthorized', 'the token is not valid');
-    insert into eventbridge.remote_objects (lane, remote_id, execution_id, written)
-    values ('notion invoice /test/in_1', 'eb000000-0000-4000-8000-00000000aaaa', 1, '{}');
+    insert into eventbridge.remote_objects (lane, fence, remote_id, execution_id, written)
+    values ('notion invoice /test/in_1', 1, 'eb000000-0000-4000-8000-00000000aaaa', 1, '{}');
     insert into eventbridge.rate_limits (connection) values ('notion-0123456789abcdef');
     insert into eventbridge.failure_groups (key, destination, error_class, pattern)
     values ('00ff', 'notion', 'validation_error', 'Notion refuses the page');

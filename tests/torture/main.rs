@@ -22,7 +22,7 @@
 //! |---|---|---|
 //! | `fence` | a trigger gives every lease the same fence | a lease ended by a process that had lost it |
 //! | `look` | new pages stay hidden from queries for ten minutes | a second page |
-//! | `lane` | leases lose their unique keys, and some executions stay claimable while they run | two executions of a lane at once |
+//! | `lane` | some lanes look free while they run, because their newest run names another lease | two executions of a lane at once |
 //! | `commit` | Postgres acknowledges a commit before it is written | a lost event that was answered 200 |
 //!
 //! Such a run ends with exit code 1 and the name of the breach. With `--expect-breach` it succeeds only if

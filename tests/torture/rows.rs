@@ -59,7 +59,7 @@ pub async fn executions(database: &PgPool) -> Result<Vec<Execution>> {
 
 /// How many executions are pending or running.
 pub async fn unfinished(database: &PgPool) -> Result<i64> {
-    sqlx::query_scalar("select count(*) from eventbridge.executions where status in ('pending', 'running')")
+    sqlx::query_scalar("select count(*) from eventbridge.executions where status = 'pending'")
         .fetch_one(database)
         .await
 }

@@ -187,16 +187,13 @@ async fn prepare(url: &str, options: &Options) -> anyhow::Result<PgPool> {
              alter table eventbridge.attempts drop constraint attempts_pkey;"
         }
         Some(Sabotage::Lane) => {
-            "alter table eventbridge.leases drop constraint leases_pkey;
-             drop index eventbridge.leases_by_lane;
-             create function torture.stay_pending() returns trigger language plpgsql as
+            "create function torture.forget_run() returns trigger language plpgsql as
                  $$ begin
-                     if random() < 0.2 then new.status := 'pending'; end if;
+                     if random() < 0.2 then new.fence := 0; end if;
                      return new;
                  end $$;
-             create trigger torture_stay_pending before update on eventbridge.executions
-                 for each row when (old.status = 'pending' and new.status = 'running')
-                 execute function torture.stay_pending();"
+             create trigger torture_forget_run before insert on eventbridge.lane_runs
+                 for each row execute function torture.forget_run();"
         }
         Some(Sabotage::Look | Sabotage::Commit) | None => "",
     };

@@ -56,6 +56,10 @@ impl Intake {
                   from unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::text[])
                        as wanted (source, event_id, destination, mode, lane)
                   join inserted using (source, event_id)
+                returning id, destination, lane, mode
+            ), waiting as (
+                insert into eventbridge.queue (execution_id, destination, lane, mode)
+                select id, destination, lane, mode from queued
             )
             select source as "source!", event_id as "event_id!"
               from unnest($1, $2) as asked (source, event_id)

@@ -55,15 +55,25 @@ impl Interventions {
                  where executions.id = any ($1) and status = $2 and status = any ($3)
                  order by executions.id
                    for update of executions skip locked
+            ), waiting as (
+                select execution_id from eventbridge.queue
+                 where execution_id = any (array (select id from found))
+                 order by execution_id
+                   for update skip locked
             ), retried as (
                 update eventbridge.executions
-                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
-                       retried_at = now(),
-                       -- What came in and was not tried yet keeps its place; all else would go before it.
-                       in_bulk = in_bulk or status <> 'pending' or attempts > 0 or crashes > 0,
+                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, retried_at = now(),
                        reason = 'a retry was asked for, with others', error_class = null, finished_at = null
                  where id = any (array (select id from found))
-                returning destination
+                   -- A pending one without a row in the queue runs.
+                   and (status <> 'pending' or id in (select execution_id from waiting))
+                returning executions.*
+            ), queued as (
+                insert into eventbridge.queue as known (execution_id, destination, class, lane, mode)
+                select id, destination, 'bulk', lane, mode from retried order by id
+                on conflict (execution_id) do update
+                   -- What came in and was not tried yet keeps its place; all else would go before it.
+                   set class = case known.class when 'fresh' then 'fresh' else 'bulk' end, run_at = now(), since = now()
             ), audited as (
                 insert into eventbridge.audit (who, action, subject_kind, detail)
                 select $4, $5, 'executions', $6::jsonb || jsonb_build_object('count', count(*))
@@ -137,19 +147,22 @@ impl Interventions {
                    for update of executions skip locked
             ), again as (
                 update eventbridge.executions
-                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
-                       retried_at = now(), in_bulk = true,
+                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, retried_at = now(),
                        reason = 'its event is replayed', error_class = null, finished_at = null
                  where id = any (array (select id from found))
-                returning destination
+                returning id, destination, lane, mode
             ), created as (
-                insert into eventbridge.executions
-                       (event_key, destination, mode, lane, retried_at, in_bulk, reason)
-                select event_key, destination, mode, lane, now(), true, 'its event is replayed'
+                insert into eventbridge.executions (event_key, destination, mode, lane, retried_at, reason)
+                select event_key, destination, mode, lane, now(), 'its event is replayed'
                   from wanted
                  order by event_key, destination
                 on conflict (event_key, destination) do nothing
-                returning destination
+                returning id, destination, lane, mode
+            ), queued as (
+                insert into eventbridge.queue (execution_id, destination, class, lane, mode)
+                select id, destination, 'bulk', lane, mode
+                  from (select * from again union all select * from created) as replayed
+                 order by id
             ), audited as (
                 insert into eventbridge.audit (who, action, subject_kind, detail)
                 select $6, $7, 'events', $8::jsonb || jsonb_build_object('created', created, 'again', again)

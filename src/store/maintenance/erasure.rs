@@ -144,8 +144,16 @@ impl Erasure {
                  -- In the order in which completions lock them, so that there is no deadlock.
                  order by id
                    for update
+            ), waiting as (
+                select execution_id from eventbridge.queue
+                 where execution_id = any (array (select id from own where status = 'pending'))
+                 order by execution_id
+                   for update
             ), busy as (
-                select distinct event_key from own where status = 'running'
+                -- A pending one without a row in the queue runs.
+                select distinct event_key
+                  from own
+                 where status = 'pending' and id not in (select execution_id from waiting)
             ), doomed as (
                 select id from named where id not in (select event_key from busy)
             ), doomed_executions as (
@@ -163,6 +171,9 @@ impl Erasure {
                   from doomed_executions
                  where not $2 and executions.id = doomed_executions.id
                    and (doomed_executions.status = 'pending' or doomed_executions.reason is not null)
+            ), dequeued as (
+                delete from eventbridge.queue
+                 where not $2 and execution_id = any (array (select id from doomed_executions))
             ), found_by as (
                 select event_key, unnest(terms) as term
                   from eventbridge.event_facts

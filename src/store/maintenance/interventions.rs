@@ -50,21 +50,34 @@ impl Interventions {
                   from eventbridge.executions
                  where id = $1
                    for update
+            ), waiting as (
+                -- No row if it runs.
+                select execution_id from eventbridge.queue
+                 where execution_id = (select id from found where removed is null)
+                   for update
+            ), known as (
+                select id, removed,
+                       case when status = 'pending' and not exists (select from waiting)
+                            then 'running' else status end as status
+                  from found
             ), retried as (
                 update eventbridge.executions
-                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, run_at = now(),
-                       retried_at = now(), in_bulk = false,
+                   set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, retried_at = now(),
                        reason = 'a retry was asked for', error_class = null, finished_at = null
-                  from found
-                 where executions.id = found.id and found.status = any($2) and found.removed is null
-                returning executions.id
+                  from known
+                 where executions.id = known.id and known.status = any ($2) and removed is null
+                returning executions.*
+            ), queued as (
+                insert into eventbridge.queue (execution_id, destination, lane, mode)
+                select id, destination, lane, mode from retried
+                on conflict (execution_id) do update set class = 'fresh', run_at = now(), since = now()
             ), audited as (
                 insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
                 select $3, $4, 'execution', id::text, jsonb_build_object('was', status)
-                  from found
+                  from known
                  where exists (select from retried)
             )
-            select status, removed, exists (select from retried) as "done!" from found
+            select status as "status!", removed, exists (select from retried) as "done!" from known
             "#,
             id.0,
             &Change::Retry.allowed_from_words(),
@@ -88,19 +101,26 @@ impl Interventions {
             with found as (
                 -- Locked, so that the returned state is the one that decided.
                 select id, status from eventbridge.executions where id = $1 for update
+            ), dequeued as (
+                -- No row if it runs.
+                delete from eventbridge.queue where execution_id = (select id from found) returning execution_id
+            ), known as (
+                select id, case when status = 'pending' and not exists (select from dequeued)
+                                then 'running' else status end as status
+                  from found
             ), cancelled as (
                 update eventbridge.executions
                    set status = 'cancelled', reason = 'cancelled by ' || $3::text, finished_at = now()
-                  from found
-                 where executions.id = found.id and found.status = any($2)
+                  from known
+                 where executions.id = known.id and known.status = any ($2)
                 returning executions.id
             ), audited as (
                 insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
                 select $3, $4, 'execution', id::text, jsonb_build_object('was', status)
-                  from found
+                  from known
                  where exists (select from cancelled)
             )
-            select status, exists (select from cancelled) as "done!" from found
+            select status as "status!", exists (select from cancelled) as "done!" from known
             "#,
             id.0,
             &Change::Cancel.allowed_from_words(),

@@ -113,7 +113,7 @@ impl Retention {
                          from eventbridge.executions
                          join eventbridge.events on events.id = event_key
                         where executions.lane = of_own.lane
-                          and executions.status in ('pending', 'running', 'success', 'superseded')
+                          and executions.status in ('pending', 'success', 'superseded')
                           and events.carries_state
                         order by executions.id desc
                         limit $8) as newest
@@ -126,7 +126,7 @@ impl Retention {
                   left join lanes on lanes.lane = own.lane
                  where executions.event_key = any (array (select id from old))
                    and (own.id is null
-                        or own.status in ('pending', 'running')
+                        or own.status = 'pending'
                         or own.lane is not null
                            and (exists (select from eventbridge.remote_objects
                                          where remote_objects.lane = own.lane and execution_id = own.id)

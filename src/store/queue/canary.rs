@@ -1,15 +1,24 @@
 //! Canaries: the execution that shows whether a paused instance works again.
 
-use super::Queue;
-use super::claim::LOOKED_THROUGH_MAX;
+use super::claim::{Position, UnknownClass};
+use super::{Queue, WorkClass};
 use crate::domain::execution::ExecutionId;
 use crate::store::db::StoreError;
 
-/// The canary of a paused instance.
+/// What there is to try at a paused instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Canary {
-    /// Try this execution.
-    With(ExecutionId),
+    /// This execution, which failed when the instance was paused.
+    Failed {
+        /// The execution.
+        execution: ExecutionId,
+        /// The class in which it waits.
+        class: WorkClass,
+        /// Its place in that class.
+        position: Position,
+    },
+    /// Whichever is first.
+    Any,
     /// No execution of the instance is due.
     NothingWaits,
     /// Try none now: the last canary still runs, or the instance is no longer paused.
@@ -17,66 +26,49 @@ pub enum Canary {
 }
 
 impl Queue {
-    /// Chooses the canary that shows whether a paused instance works again: the execution that failed when
-    /// the instance was paused, otherwise a due one. The choice is recorded with the pause. An execution
-    /// behind the head of its lane is not chosen, and none is chosen while an operator paused the instance.
-    pub async fn choose_canary(&self, instance: &str) -> Result<Canary, StoreError> {
+    /// What shows whether a paused instance works again: the execution that failed when the instance was
+    /// paused, otherwise any that is due. None is tried while an operator paused the instance.
+    pub async fn canary(&self, instance: &str) -> Result<Canary, StoreError> {
         let row = sqlx::query!(
             r#"
-            with paused as (
-                select paused_execution as id,
-                       exists (select from eventbridge.executions
-                                where id = paused_execution and status = 'running') as is_running
-                  from eventbridge.destinations
-                 where name = $1 and paused_since is not null and paused_class is distinct from 'manual'
-            ), due as (
-                select id, lane, in_bulk, run_at, 0 as place
-                  from eventbridge.executions
-                 where id = (select id from paused) and destination = $1
-                   and status = 'pending' and crashes = 0 and run_at <= now()
-                union all
-                select oldest.id, oldest.lane, oldest.in_bulk, oldest.run_at, class.place
-                  from (values ('fresh', 1), ('retry', 2), ('bulk', 3)) as class (name, place)
-                 cross join lateral (
-                       select id, lane, in_bulk, run_at
-                         from eventbridge.executions
-                        where status = 'pending' and destination = $1 and run_at <= now()
-                          and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
-                                   when in_bulk then 'bulk' else 'fresh' end = class.name
-                        order by run_at, id
-                        limit $2) as oldest
-            ), chosen as (
-                select is_running,
-                       case when not is_running then (
-                            select due.id
-                              from due
-                             where due.lane is null
-                                or not exists (select from eventbridge.leases where leases.lane = due.lane)
-                               and not exists (select from eventbridge.executions as earlier
-                                                where earlier.status = 'pending' and earlier.destination = $1
-                                                  and hashtextextended(earlier.lane, 0) = hashtextextended(due.lane, 0)
-                                                  and earlier.lane = due.lane
-                                                  and (earlier.in_bulk, earlier.id) < (due.in_bulk, due.id))
-                             order by place, run_at, id
-                             limit 1) end as id
-                  from paused
-            ), noted as (
-                update eventbridge.destinations set paused_execution = chosen.id
-                  from chosen
-                 where name = $1 and chosen.id is not null
-            )
-            select id, is_running as "is_running!" from chosen
+            select failed.execution_id as "execution?", failed.class as "class?", failed.run_at as "run_at?",
+                   exists (select from eventbridge.leases where leases.execution_id = paused_execution) as "is_running!",
+                   exists (select from eventbridge.queue
+                            where queue.destination = name and queue.class in ('fresh', 'retry', 'bulk')
+                              and queue.run_at <= now()) as "is_any_due!"
+              from eventbridge.destinations
+              left join eventbridge.queue as failed
+                     on failed.execution_id = paused_execution and failed.destination = name
+                    and failed.class <> 'quarantined' and failed.run_at <= now()
+             where name = $1 and paused_since is not null and paused_class <> 'manual'
             "#,
-            instance,
-            LOOKED_THROUGH_MAX
+            instance
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(match row {
-            Some(row) if !row.is_running => {
-                row.id.map_or(Canary::NothingWaits, |id| Canary::With(ExecutionId(id)))
-            }
-            _ => Canary::NotNow,
+        let Some(row) = row.filter(|row| !row.is_running) else { return Ok(Canary::NotNow) };
+        Ok(match (row.execution, row.class, row.run_at) {
+            (Some(execution), Some(class), Some(run_at)) => Canary::Failed {
+                execution: ExecutionId(execution),
+                class: class
+                    .parse()
+                    .map_err(|error: UnknownClass| StoreError::Unexpected(error.to_string()))?,
+                position: Position::of(run_at, execution),
+            },
+            _ if row.is_any_due => Canary::Any,
+            _ => Canary::NothingWaits,
         })
+    }
+
+    /// Records that this execution is the canary of the instance while it is paused.
+    pub async fn record_canary(&self, instance: &str, execution: ExecutionId) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update eventbridge.destinations set paused_execution = $2 where name = $1 and paused_since is not null",
+            instance,
+            execution.0
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 }

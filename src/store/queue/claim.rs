@@ -1,12 +1,133 @@
 //! Claiming: a worker leases as many due executions as it has free slots.
+//!
+//! The claim is one statement. The worker's schedule [asks](Ask) it for executions of certain instances and
+//! classes, in a certain order and number. Of each it takes the first ones that are due, that no other claim
+//! has locked, and whose lane is free.
+//!
+//! It stays fast whatever the tables contain:
+//!
+//! - Work that waits for a paused instance, or in a class that the worker does not ask for, is not read.
+//! - The claim begins at a [`Position`], past the entries of executions that were claimed before. Postgres
+//!   cannot remove these while any transaction in the database is older.
+//! - A lane's state is its newest run, which the index has at its end.
+//! - Of the executions of a class it examines at most [`EXAMINED_MAX`], in case all wait in busy lanes.
 
 use super::{Fence, Queue, WorkerId};
 use crate::domain::delivery::Remote;
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{ExecutionId, Mode, UnknownMode};
-use crate::store::db::{StoreError, of_milliseconds};
+use crate::store::db::StoreError;
 use crate::store::events::stored_event;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::str::FromStr;
 use std::time::Duration;
+
+/// Why an execution waits, which decides its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkClass {
+    /// It is new, or an operator retried it.
+    Fresh,
+    /// An attempt failed, was postponed or was interrupted.
+    Retry,
+    /// An operator queued it with others. Everything else goes first.
+    Bulk,
+    /// It may have crashed a worker, and runs alone.
+    Quarantined,
+}
+
+impl WorkClass {
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Retry => "retry",
+            Self::Bulk => "bulk",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// The text is not a class.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a waiting execution has an unknown class")]
+pub struct UnknownClass;
+
+impl FromStr for WorkClass {
+    type Err = UnknownClass;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Fresh, Self::Retry, Self::Bulk, Self::Quarantined];
+        all.into_iter().find(|class| class.as_str() == text).ok_or(UnknownClass)
+    }
+}
+
+/// A place in the order in which a class is worked: by the time from which an execution may run, then by id.
+/// It is a bookmark by the database's clock and compared only there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    run_at: DateTime<Utc>,
+    execution: i64,
+}
+
+impl Position {
+    /// Before every execution.
+    pub const START: Self = Self { run_at: DateTime::UNIX_EPOCH, execution: 0 };
+
+    /// A place so much earlier.
+    #[must_use]
+    pub fn minus(self, time: Duration) -> Self {
+        let time = TimeDelta::from_std(time).unwrap_or_default();
+        Self { run_at: self.run_at.checked_sub_signed(time).unwrap_or(DateTime::UNIX_EPOCH), execution: 0 }
+    }
+
+    /// A place so much later.
+    #[cfg(test)]
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Self {
+        Self { run_at: self.run_at + time, execution: 0 }
+    }
+
+    pub(super) const fn of(run_at: DateTime<Utc>, execution: i64) -> Self {
+        Self { run_at, execution }
+    }
+}
+
+/// What a claim takes of one class of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The destination instance.
+    pub destination: String,
+    /// The class.
+    pub class: WorkClass,
+    /// Nothing before this is looked at.
+    pub from: Position,
+    /// The most executions.
+    pub most: u32,
+}
+
+/// What a worker asks for in one claim.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimRequest<'a> {
+    /// In the order of precedence.
+    pub asks: &'a [Ask],
+    /// The most executions of all asks together.
+    pub limit: u32,
+    /// The most bytes of bodies. The first execution is claimed whatever its size.
+    pub bytes: u64,
+    /// Whether the executions run alone in the process, since they may have crashed a worker.
+    pub alone: bool,
+    /// Only this execution, if one is named.
+    pub only: Option<ExecutionId>,
+    /// Whether it also claims for paused instances: a canary shows whether its instance works again.
+    pub paused_too: bool,
+}
+
+impl<'a> ClaimRequest<'a> {
+    /// A request for one execution of whatever size.
+    pub const fn one(asks: &'a [Ask]) -> Self {
+        Self { asks, limit: 1, bytes: u64::MAX, alone: false, only: None, paused_too: false }
+    }
+}
 
 /// A leased execution, with everything that its delivery needs.
 #[derive(Debug, Clone)]
@@ -17,9 +138,13 @@ pub struct Claimed {
     pub fence: Fence,
     /// The destination instance.
     pub destination: String,
+    /// The class in which it waited.
+    pub class: WorkClass,
+    /// Its place in that class.
+    pub position: Position,
     /// The delivery mode.
     pub mode: Mode,
-    /// The lane that it heads, if any; the lease covers the lane too.
+    /// Its lane, if any; the lease covers the lane too.
     pub lane: Option<String>,
     /// The number of failed attempts.
     pub attempts: u32,
@@ -35,278 +160,115 @@ pub struct Claimed {
     pub event: StoredEvent,
 }
 
-/// What a worker asks for in one claim.
-#[derive(Debug, Clone, Copy)]
-pub struct ClaimRequest<'a> {
-    /// The destination instances.
-    pub destinations: &'a [String],
-    /// The most executions.
-    pub limit: u32,
-    /// Slots of each instance, in the order of `destinations`. An instance without a number may use all.
-    pub own: &'a [i64],
-    /// Slots beyond these, for any instance that has more due executions.
-    pub shared: i64,
-    /// Slots for late retries, if there are any.
-    pub late: u32,
-    /// Whether free slots go to executions of bulk operations.
-    pub bulk: bool,
-    /// Claims only quarantined executions, which may have crashed a worker and run alone.
-    pub quarantined: bool,
-    /// Also claims this canary, though its instance is paused: it shows whether the instance works again.
-    pub canary: Option<ExecutionId>,
-}
-
-impl<'a> ClaimRequest<'a> {
-    /// An empty request for these instances.
-    pub fn nothing(destinations: &'a [String]) -> Self {
-        Self {
-            destinations,
-            limit: 0,
-            own: &[],
-            shared: 0,
-            late: 0,
-            bulk: false,
-            quarantined: false,
-            canary: None,
-        }
-    }
-}
-
-/// The most executions, and the most lanes, of an instance that one claim examines.
-pub(super) const LOOKED_THROUGH_MAX: i64 = 1000;
+/// The most executions of a class that one claim examines for each instance.
+pub(super) const EXAMINED_MAX: i64 = 1000;
 
 impl Queue {
-    /// Claims and leases up to `request.limit` due executions.
+    /// Claims and leases the due executions that are asked for.
     ///
-    /// Instances take turns, however large the backlog of one of them is. Fresh work goes first, but
-    /// `request.late` slots are for late retries. Executions of bulk operations follow if `request.bulk` is
-    /// set. Quarantined executions are claimed alone. Nothing is claimed for a paused instance, nor by a
-    /// worker that is not registered (any more).
+    /// Nothing is claimed for a paused instance, nor by a worker that is not registered (any more). An
+    /// execution in a lane is claimed only while no other one of the lane runs, and none that failed or was
+    /// interrupted waits for its next attempt. In mode `event` all earlier ones of the lane go first.
     ///
-    /// Within a lane too, executions of bulk operations come after all others. So a replay delays no new
-    /// event of its object, and an older state that it brings back is superseded.
-    ///
-    /// The claim examines the oldest executions of each instance. If so many of them wait behind the heads
-    /// of their lanes that slots stay free, it also examines lanes, from a random one on. So the cost of a
-    /// claim is bounded, and every lane gets its turn, however large the backlog is.
+    /// Claims of several processes at the same time do not wait for each other, and share the work.
     pub async fn claim(
         &self,
         worker: WorkerId,
         request: ClaimRequest<'_>,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let limit = i64::from(request.limit);
-        let classes = if request.quarantined {
-            vec![("quarantined", limit)]
-        } else {
-            let bulk = if request.bulk { limit } else { 0 };
-            vec![("retry", i64::from(request.late).min(limit)), ("fresh", limit), ("bulk", bulk)]
-        };
-        let (names, most): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
+        let ClaimRequest { asks, limit, bytes, alone, only, paused_too } = request;
         let rows = sqlx::query!(
             r#"
-            with recursive alive as (
-                -- Locked until the claim ends, so that no process declares the worker dead meanwhile. Read only
-                -- once there is something to lease, because to lock a row is to write.
-                select id from eventbridge.workers where id = $1 for key share
-            ), working as (
-                select wanted.name as destination, coalesce(wanted.own, $3) as own
-                  from unnest($2::text[], $10::bigint[]) as wanted (name, own)
-                 where not exists (select from eventbridge.destinations
-                                    where destinations.name = wanted.name and paused_since is not null)
-            ), class as (
-                select * from unnest($4::text[], $5::bigint[]) with ordinality as class (name, most, place)
-            ), by_age as (
-                select working.destination, due.id, due.lane, due.run_at, place
-                  from working
-                 cross join class
+            with asked as (
+                select * from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[])
+                         with ordinality as asked (destination, class, from_run_at, from_id, most, place)
+                 where $12 or not exists (select from eventbridge.destinations
+                                  where name = destination and paused_since is not null)
+            ), due as (
+                select place, due.*
+                  from asked
                  cross join lateral (
-                       select executions.id, executions.lane, executions.run_at
-                         from (select id, lane, run_at, in_bulk
-                                 from eventbridge.executions
-                                where status = 'pending' and destination = working.destination
-                                  and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
-                                           when in_bulk then 'bulk' else 'fresh' end = class.name
-                                  and run_at <= now()
-                                order by run_at, id
-                                limit $7) as oldest
-                         join eventbridge.executions using (id)
-                        where executions.status = 'pending'
-                          and (oldest.lane is null
-                               or not exists (select from eventbridge.leases where leases.lane = oldest.lane)
-                              and not exists (select from eventbridge.executions as earlier
-                                               where earlier.status = 'pending'
-                                                 and earlier.destination = working.destination
-                                                 and hashtextextended(earlier.lane, 0) = hashtextextended(oldest.lane, 0)
-                                                 and earlier.lane = oldest.lane
-                                                 -- What a replay brings back holds up nothing of today.
-                                                 and (earlier.in_bulk, earlier.id) < (oldest.in_bulk, oldest.id)))
-                        order by oldest.run_at, oldest.id
-                        limit class.most
-                          for update of executions skip locked) as due
-            ), crowded as (
-                select destination
-                  from working
-                 where (select count(*) from by_age where by_age.destination = working.destination) < $3
-                   and (select count(*)
-                          from (select from eventbridge.executions
-                                 where status = 'pending' and executions.destination = working.destination
-                                   and lane is not null
-                                 limit $7) as in_lanes) = $7
-            ), lanes as (
-                -- By their hashes, from one of them upwards and from the lowest up to it: all the way round.
-                select crowded.destination, span.upper, first.hash, first.lane
-                  from crowded
-                 cross join (values ($6, 9223372036854775807), (-9223372036854775808, $6)) as span (lower, upper)
-                 cross join lateral (
-                       select hashtextextended(lane, 0) as hash, lane
-                         from eventbridge.executions
-                        where status = 'pending' and destination = crowded.destination and lane is not null
-                          and hashtextextended(lane, 0) between span.lower and span.upper
-                        order by hashtextextended(lane, 0), lane
-                        limit 1) as first
-                union all
-                select lanes.destination, lanes.upper, next.hash, next.lane
-                  from lanes
-                 cross join lateral (
-                       select hashtextextended(lane, 0) as hash, lane
-                         from eventbridge.executions
-                        where status = 'pending' and destination = lanes.destination and lane is not null
-                          and (hashtextextended(lane, 0), lane) > (lanes.hash, lanes.lane)
-                          and hashtextextended(lane, 0) <= lanes.upper
-                        order by hashtextextended(lane, 0), lane
-                        limit 1) as next
-            ), by_lane as (
-                select lanes.destination, executions.id, executions.lane, executions.run_at, class.place
-                  from (select * from lanes limit $7) as lanes
-                 cross join lateral (
-                       select id, run_at, case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
-                                               when in_bulk then 'bulk' else 'fresh' end as class
-                         from eventbridge.executions
-                        where status = 'pending' and destination = lanes.destination
-                          and hashtextextended(lane, 0) = lanes.hash and executions.lane = lanes.lane
-                        order by in_bulk, id
-                        limit 1) as head
-                  join class on class.name = head.class and class.most > 0
-                  join eventbridge.executions on executions.id = head.id and executions.status = 'pending'
-                 where head.run_at <= now()
-                   and not exists (select from eventbridge.leases where leases.lane = lanes.lane)
-                 limit $3
-                   for update of executions skip locked
-            ), found as (
-                -- Of its class and instance the first, second, and so on, and how many may come before it.
-                select all_found.*, own,
-                       row_number() over (partition by destination, place order by run_at, id) as in_own
-                  from (select * from by_age union select * from by_lane) as all_found
-                  join working using (destination)
-            ), fitting as (
-                -- Late retries take no more room than is meant for them, and first where there is any of their own.
-                select found.*,
-                       row_number() over (partition by place order by in_own > own, in_own, run_at, id) as in_class
-                  from found
-            ), in_turn as (
-                -- Its instance's first, second, and so on: the firsts of all instances come before any second.
-                select destination, id, lane, run_at, place, own,
-                       row_number() over (partition by destination order by place, run_at, id) as turn
-                  from fitting
-                  join class using (place)
-                 where name <> 'retry' or in_class <= most
-            ), shared_out as (
-                select in_turn.*,
-                       row_number() over (partition by turn > own order by place, turn, run_at, id) as in_part
-                  from in_turn
-            ), seated as (
-                select shared_out.*,
-                       row_number() over (partition by place order by turn, run_at, id) as in_class
-                  from shared_out
-                 where turn <= own or in_part <= $11
+                       select queue.*, newest.run
+                         from (select execution_id, run_at from eventbridge.queue
+                                where destination = asked.destination and class = asked.class and run_at <= now()
+                                  and (run_at, execution_id) >= (from_run_at, from_id)
+                                order by run_at, execution_id limit $8) as first
+                         join eventbridge.queue using (execution_id)
+                         left join lateral (select run, execution_id, fence from eventbridge.lane_runs
+                                             where lane_runs.lane = queue.lane order by run desc limit 1) as newest on true
+                        where first.execution_id = coalesce($7::bigint, first.execution_id)
+                          and (queue.lane is null
+                               or not exists (select from eventbridge.leases
+                                               where leases.execution_id = newest.execution_id and leases.fence = newest.fence)
+                              and not exists (select from eventbridge.queue as held
+                                               where held.lane = queue.lane and held.class in ('retry', 'quarantined')
+                                                 and (held.execution_id < queue.execution_id or queue.class in ('fresh', 'bulk')))
+                              and not exists (select from eventbridge.queue as earlier
+                                               where earlier.lane = queue.lane and earlier.mode = 'event' and queue.mode = 'event'
+                                                 and earlier.execution_id < queue.execution_id
+                                                 and earlier.execution_id > coalesce(newest.execution_id, 0)))
+                        order by first.run_at, first.execution_id limit asked.most
+                          for update of queue skip locked) as due
             ), chosen as (
-                select seated.id, seated.lane
-                  from seated
-                  join class using (place)
-                 where in_class <= most
-                 order by place, turn, run_at, id
-                 limit $3
-            ), canary as (
-                select id, lane
-                  from eventbridge.executions
-                 where id = $9 and status = 'pending' and crashes = 0 and run_at <= now()
-                   and destination = any ($2)
-                   and not exists (select from eventbridge.destinations
-                                    where name = destination and paused_class = 'manual')
-                   and (lane is null
-                        or not exists (select from eventbridge.leases where leases.lane = executions.lane)
-                       and not exists (select from eventbridge.executions as earlier
-                                        where earlier.status = 'pending'
-                                          and earlier.destination = executions.destination
-                                          and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
-                                          and earlier.lane = executions.lane
-                                          and (earlier.in_bulk, earlier.id) < (executions.in_bulk, executions.id)))
-                   for update skip locked
+                select *, nextval('eventbridge.fences') as fence
+                  from (select *, row_number() over in_turn as number, sum(octet_length(payload)) over in_turn as bytes
+                          from due
+                         cross join lateral (select event_key, attempts, remote_id, remote_url, remote_place, in_doubt_since,
+                                                    retried_at from eventbridge.executions where id = execution_id limit 1) as execution
+                         cross join lateral (select * from eventbridge.events where id = event_key limit 1) as event
+                        window in_turn as (order by place, run_at, execution_id)) as found
+                 where number <= $9 and bytes - octet_length(payload) < $10
+                   and not exists (select from eventbridge.leases where leases.execution_id = found.execution_id)
+            ), begun as (
+                insert into eventbridge.lane_runs (lane, run, execution_id, fence)
+                select lane, coalesce(run, 0) + 1, execution_id, fence from chosen where lane is not null order by lane, number
+                on conflict do nothing returning execution_id
             ), leased as (
-                insert into eventbridge.leases (execution_id, lane, worker_id)
-                select id, lane, worker_id
-                  from (select id, lane, (select id from alive) as worker_id
-                          from (select * from chosen union select * from canary) as due
-                        -- Else the worker would be looked at beforehand.
-                        offset 0) as due
-                 where worker_id is not null
-                on conflict do nothing
-                returning execution_id, fence
-            ), claimed as (
-                -- By an array, here and below: a join may read the whole of a large table instead.
-                update eventbridge.executions
-                   set status = 'running', started_at = now(), reason = null, ran_alone = $8
-                 where id = any (array (select execution_id from leased))
-                returning id, event_key, destination, mode, lane, attempts, run_at,
-                          remote_id, remote_url, remote_place, in_doubt_since, retried_at
+                insert into eventbridge.leases (execution_id, destination, lane, worker_id, fence, alone)
+                select execution_id, destination, lane, workers.id, fence, $11 from chosen join eventbridge.workers on workers.id = $1
+                 where lane is null or execution_id in (select execution_id from begun)
+                returning execution_id
+            ), taken as (
+                delete from eventbridge.queue where execution_id = any (array (select execution_id from leased))
             )
-            select claimed.id as "id!", fence as "fence!", destination as "destination!",
-                   mode as "mode!", lane,
-                   attempts as "attempts!", remote_id, remote_url, remote_place,
-                   retried_at is not null as "is_manual!",
-                   -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
-                   (extract(epoch from now() - case
-                       when lane is null then in_doubt_since
-                       else (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
-                              where of_lane.lane = claimed.lane and of_lane.in_doubt_since is not null)
-                    end) * 1000)::bigint as in_doubt_ms,
-                   (extract(epoch from now() - received_at) * 1000)::bigint as "age_ms!",
-                   events.id as "event_key!", source, event_id, type as event_type, object_id,
-                   object_type, account, livemode, api_version, created, carries_state, received_at, payload
-              from claimed
-              join leased on leased.execution_id = claimed.id
-             -- One look by key for each: as a plain join it compares every claimed one with every event.
-             cross join lateral (
-                   select * from eventbridge.events where events.id = claimed.event_key limit 1) as events
-             order by run_at, claimed.id
+            select execution_id as "execution_id!", fence as "fence!", destination as "destination!", class as "class!",
+                   run_at as "run_at!", mode as "mode!", lane, attempts as "attempts!", remote_id, remote_url, remote_place,
+                   greatest(in_doubt_since, (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
+                                              where of_lane.lane = chosen.lane and of_lane.in_doubt_since is not null)) as in_doubt_since,
+                   retried_at is not null as "is_manual!", event_key as "event_key!", source as "source!",
+                   event_id as "event_id!", type as "event_type!", object_id, object_type, account, livemode, api_version, created,
+                   carries_state as "carries_state!", received_at as "received_at!", now() as "now!", payload as "payload!"
+              from chosen where execution_id in (select execution_id from leased) order by number
             "#,
             worker.0,
-            request.destinations,
-            limit,
-            &names as _,
-            &most,
-            // Any value will do, as long as it differs each time.
-            rand::random::<i64>(),
-            LOOKED_THROUGH_MAX,
-            request.quarantined,
-            request.canary.map(|id| id.0),
-            request.own,
-            request.shared
+            &column(asks, |ask| ask.destination.clone()) as _,
+            &column(asks, |ask| ask.class.as_str().to_owned()) as _,
+            &column(asks, |ask| ask.from.run_at),
+            &column(asks, |ask| ask.from.execution),
+            &column(asks, |ask| i64::from(ask.most)),
+            only.map(|id| id.0),
+            EXAMINED_MAX,
+            i64::from(limit),
+            i64::try_from(bytes).unwrap_or(i64::MAX),
+            alone,
+            paused_too
         )
         .fetch_all(&self.pool)
         .await?;
         let claimed = rows.into_iter().map(|row| {
-            let unknown = |error: UnknownMode| StoreError::Unexpected(error.to_string());
+            let unknown = |error: &dyn std::error::Error| StoreError::Unexpected(error.to_string());
             Ok(Claimed {
-                id: ExecutionId(row.id),
+                id: ExecutionId(row.execution_id),
                 fence: Fence(row.fence),
+                class: row.class.parse().map_err(|error: UnknownClass| unknown(&error))?,
+                position: Position { run_at: row.run_at, execution: row.execution_id },
                 destination: row.destination,
                 lane: row.lane,
-                mode: row.mode.parse().map_err(unknown)?,
+                mode: row.mode.parse().map_err(|error: UnknownMode| unknown(&error))?,
                 attempts: u32::try_from(row.attempts).unwrap_or_default(),
                 remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
-                in_doubt: row.in_doubt_ms.map(of_milliseconds),
-                age: of_milliseconds(row.age_ms),
+                in_doubt: row.in_doubt_since.map(|since| elapsed(row.now, since)),
+                age: elapsed(row.now, row.received_at),
                 is_manual: row.is_manual,
                 event: stored_event!(row),
             })
@@ -314,28 +276,56 @@ impl Queue {
         claimed.collect()
     }
 
-    /// Whether a quarantined execution can be claimed for one of these instances. An execution behind the
-    /// head of its lane cannot, nor one whose lane is leased.
+    /// The first execution that a claim did not examine which began at `from` and took nothing of this class;
+    /// `None` if it examined all.
+    pub async fn first_unexamined(
+        &self,
+        destination: &str,
+        class: WorkClass,
+        from: Position,
+    ) -> Result<Option<Position>, StoreError> {
+        let row = sqlx::query!(
+            r#"
+            select run_at, execution_id
+              from eventbridge.queue
+             where destination = $1 and class = $2 and run_at <= now() and (run_at, execution_id) >= ($3, $4)
+             order by run_at, execution_id
+            offset $5
+             limit 1
+            "#,
+            destination,
+            class.as_str(),
+            from.run_at,
+            from.execution,
+            EXAMINED_MAX
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| Position::of(row.run_at, row.execution_id)))
+    }
+
+    /// Whether a quarantined execution of these instances can be claimed. This asks of the lane what the claim
+    /// asks.
     pub async fn has_quarantined(&self, destinations: &[String]) -> Result<bool, StoreError> {
         let found = sqlx::query_scalar!(
             r#"
             select exists (
-                select from eventbridge.executions
-                 where status = 'pending' and destination = any($1)
-                   and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
-                            when in_bulk then 'bulk' else 'fresh' end = 'quarantined'
-                   and run_at <= now()
+                select from eventbridge.queue
+                  left join lateral (select execution_id, fence from eventbridge.lane_runs
+                                      where lane_runs.lane = queue.lane order by run desc limit 1) as newest on true
+                 where queue.class = 'quarantined' and queue.destination = any ($1) and queue.run_at <= now()
                    and not exists (select from eventbridge.destinations
-                                    where destinations.name = executions.destination and paused_since is not null)
-                   and (lane is null
-                        or not exists (select from eventbridge.leases where leases.lane = executions.lane)
-                       and not exists (select from eventbridge.executions as earlier
-                                        where earlier.status = 'pending'
-                                          and earlier.destination = executions.destination
-                                          and hashtextextended(earlier.lane, 0) = hashtextextended(executions.lane, 0)
-                                          and earlier.lane = executions.lane
-                                          and (earlier.in_bulk, earlier.id) < (executions.in_bulk, executions.id)))
-            ) as "found!"
+                                    where name = queue.destination and paused_since is not null)
+                   and (queue.lane is null
+                        or not exists (select from eventbridge.leases
+                                        where leases.execution_id = newest.execution_id and leases.fence = newest.fence)
+                       and not exists (select from eventbridge.queue as held
+                                        where held.lane = queue.lane and held.class in ('retry', 'quarantined')
+                                          and held.execution_id < queue.execution_id)
+                       and not exists (select from eventbridge.queue as earlier
+                                        where earlier.lane = queue.lane and earlier.mode = 'event' and queue.mode = 'event'
+                                          and earlier.execution_id < queue.execution_id
+                                          and earlier.execution_id > coalesce(newest.execution_id, 0)))) as "found!"
             "#,
             destinations
         )
@@ -343,4 +333,13 @@ impl Queue {
         .await?;
         Ok(found)
     }
+}
+
+fn column<V>(asks: &[Ask], value: impl Fn(&Ask) -> V) -> Vec<V> {
+    asks.iter().map(value).collect()
+}
+
+/// The time between two readings of the database's clock.
+fn elapsed(now: DateTime<Utc>, since: DateTime<Utc>) -> Duration {
+    (now - since).to_std().unwrap_or_default()
 }

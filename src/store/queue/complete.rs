@@ -171,16 +171,14 @@ impl Queue {
                 delete from eventbridge.leases
                  using ended
                  where leases.execution_id = ended.id and leases.fence = ended.fence
-                returning ended.*
+                returning ended.*, leased_at
             ), finished as (
                 update eventbridge.executions
                    set status = released.status,
                        attempts = attempts + released.counts::int,
                        crashes = case when came_through then 0 else crashes end,
                        crashes_alone = case when came_through then 0 else crashes_alone end,
-                       run_at = case when released.status = 'pending'
-                                     then now() + released.wait_ms * interval '1 millisecond'
-                                     else run_at end,
+                       started_at = leased_at,
                        finished_at = case when released.status = 'pending' then null else now() end,
                        reason = released.message,
                        error_class = released.error_class,
@@ -198,9 +196,13 @@ impl Queue {
                                               else in_doubt_since end
                   from released
                  where executions.id = released.id
-                returning executions.id, released.fence, started_at, released.duration_ms, outcome,
-                          released.response_code, released.error_class, message, request_id,
-                          failure_group, destination, pattern, remedy
+                returning executions.*, released.fence, outcome, message, request_id, pattern, remedy, wait_ms
+            ), queued as (
+                insert into eventbridge.queue (execution_id, destination, class, run_at, lane, mode, since)
+                select id, destination, case when crashes > 0 then 'quarantined' else 'retry' end,
+                       now() + wait_ms * interval '1 millisecond', lane, mode, greatest(created_at, retried_at)
+                  from finished
+                 where status = 'pending'
             ), grouped as (
                 insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
                 -- In one order, so that two who bring the same groups cannot wait for each other in a circle.

@@ -34,7 +34,9 @@ impl Queue {
     pub async fn execution_snapshot(&self, id: ExecutionId) -> Result<Option<ExecutionSnapshot>, StoreError> {
         let row = sqlx::query!(
             r#"
-            select executions.id, status, destination, mode, lane, remote_id, remote_url, remote_place,
+            select executions.id, destination, mode, lane, remote_id, remote_url, remote_place,
+                   case when exists (select from eventbridge.leases where execution_id = executions.id)
+                        then 'running' else status end as "status!",
                    -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
                    (extract(epoch from now() - case
                        when lane is null then in_doubt_since

@@ -5,7 +5,7 @@
 //! accounts. The entries of such objects cannot be told apart at the destination, and ownership of an entry
 //! is recorded only on completion. So a lane holds the lock of its object's id until its lease ends.
 
-use super::{Fence, Queue};
+use super::{Lease, Queue};
 use crate::domain::delivery::KeyLock;
 use crate::store::db::{StoreError, of_milliseconds};
 
@@ -16,7 +16,7 @@ impl Queue {
         &self,
         destination: &str,
         lane: &str,
-        fence: Fence,
+        lease: Lease,
         key: &str,
     ) -> Result<KeyLock, StoreError> {
         let asked = sqlx::query!(
@@ -24,7 +24,7 @@ impl Queue {
             with begun as (
                 update eventbridge.leases
                    set locked_destination = $1, locked_key = $4
-                 where lane = $2 and fence = $3
+                 where execution_id = $5 and fence = $3
                    and not exists (select from eventbridge.leases as other
                                     where other.locked_destination = $1 and other.locked_key = $4
                                       and other.execution_id <> leases.execution_id)
@@ -39,8 +39,9 @@ impl Queue {
             "#,
             destination,
             lane,
-            fence.0,
-            key
+            lease.fence.0,
+            key,
+            lease.execution.0
         )
         .fetch_one(&self.pool)
         .await;

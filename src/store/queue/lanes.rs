@@ -10,11 +10,9 @@ use crate::store::events::stored_event;
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// The most states of an object that are compared at once; further ones follow in the next attempt.
-const STATES_MAX: i64 = 200;
-
-/// The most completed executions of a lane that are considered, newest first.
-const SETTLED_MAX: i64 = 1000;
+/// The most executions of a lane that are considered, each time: the newest ones, and those that follow the
+/// claimed one.
+const CONSIDERED_MAX: i64 = 200;
 
 /// The most bytes of bodies that are compared at once: thousands of usual ones, two of the largest.
 const BYTES_MAX: i64 = 4 * 1024 * 1024;
@@ -95,52 +93,40 @@ impl Queue {
     /// The states of a claimed execution's object to compare: its own, those that wait with it, the one that
     /// is shown, and those of the last second that were delivered or superseded.
     ///
-    /// Returns at most 200 states, and at most 4 MiB beside the first state that exceeds it; further ones
-    /// follow in the next attempt. Of the completed ones the newest thousand are considered.
-    pub async fn lane_states(
-        &self,
-        lane: &str,
-        destination: &str,
-        claimed: ExecutionId,
-    ) -> Result<Vec<LaneState>, StoreError> {
+    /// Of the lane's executions it considers the 200 newest and the 200 after the claimed one. It returns at
+    /// most 4 MiB beside the first state that exceeds it. Further open ones follow in the next attempts.
+    pub async fn lane_states(&self, lane: &str, claimed: ExecutionId) -> Result<Vec<LaneState>, StoreError> {
         let rows = sqlx::query!(
             r#"
             with candidates as (
-                select $3::bigint as id
+                select $2::bigint as id
                 union
-                select execution_id from eventbridge.remote_objects where lane = $1
+                (select execution_id from eventbridge.remote_objects where lane = $1 order by fence desc limit 1)
                 union
-                (select id from eventbridge.executions
-                  where status = 'pending' and destination = $2
-                    and hashtextextended(lane, 0) = hashtextextended($1, 0) and lane = $1
-                  order by id
-                  limit $4)
+                (select id from eventbridge.executions where lane = $1 order by id desc limit $3)
                 union
-                (select id from eventbridge.executions
-                  where lane = $1 and status in ('success', 'superseded')
-                  order by id desc
-                  limit $5)
+                -- The oldest that waits is claimed first; these wait with it.
+                (select id from eventbridge.executions where lane = $1 and id > $2 order by id limit $3)
             ), known as (
-                select executions.id, event_key, status in ('pending', 'running') as is_open, retried_at, created,
+                select executions.id, event_key, status = 'pending' as is_open, retried_at, created,
                        executions.id = (select execution_id from eventbridge.remote_objects
-                                         where remote_objects.lane = $1) as is_shown,
+                                         where remote_objects.lane = $1 order by fence desc limit 1) as is_shown,
                        carries_state,
                        octet_length(payload) as bytes
                   from eventbridge.executions
                   join eventbridge.events on events.id = executions.event_key
                  where executions.id = any (array (select id from candidates))
                    -- Its own in whatever state: what is asked for may have come to its end.
-                   and (status in ('pending', 'running', 'success', 'superseded') or executions.id = $3)
+                   and (status in ('pending', 'success', 'superseded') or executions.id = $2)
                    and payload_removed_at is null
             ), compared as (
                 select id, event_key, is_open, is_open and retried_at is not null as is_asked_for,
-                       row_number() over by_weight as place,
                        sum(bytes) over by_weight - bytes as bytes_before
                   from known
                  where is_open or is_shown or created is null
                     -- The time of an event without a state says nothing about states.
                     or created >= (select date_trunc('second', max(created)) from known where carries_state)
-                window by_weight as (order by (id = $3) desc, is_shown desc nulls last, is_open desc, id)
+                window by_weight as (order by (id = $2) desc, is_shown desc nulls last, is_open desc, id desc)
             )
             select compared.id as "execution!", is_open as "is_open!",
                    is_asked_for as "is_asked_for!", events.id as "event_key!", source,
@@ -148,14 +134,12 @@ impl Queue {
                    created, carries_state, received_at, payload
               from compared
               join eventbridge.events on events.id = compared.event_key
-             where place <= $4 and bytes_before < $6
+             where bytes_before < $4
              order by compared.id
             "#,
             lane,
-            destination,
             claimed.0,
-            STATES_MAX,
-            SETTLED_MAX,
+            CONSIDERED_MAX,
             BYTES_MAX
         )
         .fetch_all(&self.pool)
@@ -176,6 +160,8 @@ impl Queue {
             select execution_id, remote_id, remote_url, remote_place, written
               from eventbridge.remote_objects
              where lane = $1
+             order by fence desc
+             limit 1
             "#,
             lane
         )
@@ -258,25 +244,29 @@ impl Queue {
                    set status = 'superseded', superseded_by = $3, error_class = null,
                        reason = 'a newer state of its object was written: execution ' || $3::bigint,
                        in_doubt_since = null, crashes = 0, crashes_alone = 0, finished_at = now()
-                 where id = any ($4) and id <> $3 and status in ('pending', 'running')
-                   and exists (select from released)
+                 where id = any ($4) and id <> $3 and status = 'pending' and exists (select from released)
+                returning id
+            ), dequeued as (
+                delete from eventbridge.queue
+                 where execution_id = any (array (select id from superseded union all select id from delivered))
             ), settled as (
                 -- Whatever was in doubt was waited for, and then all was written.
                 update eventbridge.executions
                    set in_doubt_since = null
                  where lane = $10 and in_doubt_since is not null and $5
                    and id <> $3 and id <> all ($4) and exists (select from released)
+            ), replaced as (
+                delete from eventbridge.remote_objects
+                 where $5 and exists (select from released)
+                   and (lane, fence) = (select lane, fence from eventbridge.remote_objects
+                                         where lane = $10 order by fence desc limit 1)
             ), shown as (
-                insert into eventbridge.remote_objects as known
-                       (lane, remote_id, remote_url, remote_place, execution_id, written)
+                insert into eventbridge.remote_objects
+                       (lane, fence, remote_id, remote_url, remote_place, execution_id, written)
                 -- If it was cancelled or erased meanwhile, nothing of it is kept; the next state is written in full.
-                select $10, $8, $9, $14, $3,
+                select $10, $2, $8, $9, $14, $3,
                        case when exists (select from newest where may_succeed) then $11::jsonb end
                  where $5 and exists (select from released)
-                on conflict (lane) do update
-                   set remote_id = excluded.remote_id, remote_url = excluded.remote_url,
-                       remote_place = excluded.remote_place,
-                       execution_id = excluded.execution_id, written = excluded.written, updated_at = now()
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome, response_code, request_id)
@@ -328,8 +318,10 @@ impl Queue {
                        response_code = $6, duration_ms = $7, crashes = 0, crashes_alone = 0,
                        failure_group = eventbridge.failure_group_key(destination, $5, $10),
                        started_at = coalesce(started_at, now()), finished_at = now()
-                 where id = (select id from given_up) and status in ('pending', 'running')
+                 where id = (select id from given_up) and status = 'pending'
                 returning id, failure_group, destination
+            ), dequeued as (
+                delete from eventbridge.queue where execution_id = any (array (select id from refused))
             ), grouped as (
                 insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
                 select failure_group, destination, $5::text, $10, $11 from refused
@@ -338,9 +330,13 @@ impl Queue {
                  where known.remedy is distinct from excluded.remedy and excluded.remedy is not null
             ), again as (
                 update eventbridge.executions
-                   set status = 'pending', run_at = now(), crashes = 0, crashes_alone = 0
+                   set crashes = 0, crashes_alone = 0
                  where id = $1 and exists (select from released)
                    and not exists (select from given_up where given_up.id = $1)
+                returning *
+            ), queued as (
+                insert into eventbridge.queue (execution_id, destination, lane, mode, since)
+                select id, destination, lane, mode, greatest(created_at, retried_at) from again
             ), recorded as (
                 insert into eventbridge.attempts
                        (execution_id, fence, started_at, duration_ms, outcome, response_code, error_class,

@@ -10,8 +10,8 @@
 //! | when | in the database | next |
 //! |---|---|---|
 //! | before the claim commits | `pending` | another claim takes it |
-//! | before the claim's answer arrives | `running`, a lease that its process does not know | see below |
-//! | Postgres refuses a completion, even without the destination's texts | `running`, a lease | see below |
+//! | before the claim's answer arrives | a lease that its process does not know | see below |
+//! | Postgres refuses a completion, even without the destination's texts | a lease | see below |
 //!
 //! In the last two cases the process frees its own lease once it is 60 s old: pending, quarantined, in
 //! doubt. A process whose heartbeat failed declares no other one dead until it has beaten for 7 s again.
@@ -29,7 +29,7 @@ mod rescue;
 mod workers;
 
 pub use canary::Canary;
-pub use claim::{ClaimRequest, Claimed};
+pub use claim::{Ask, ClaimRequest, Claimed, Position, WorkClass};
 pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Settlement};
 pub use execution_snapshot::ExecutionSnapshot;
 pub use lanes::{CompletedLane, Fate, LaneState, RemoteObject};
@@ -40,6 +40,7 @@ pub use rescue::{RescueScope, Rescued};
 pub use workers::WORKER_DEAD_AFTER;
 
 use super::db::{Connections, Db};
+use crate::domain::execution::ExecutionId;
 use uuid::Uuid;
 
 /// The queue of executions, for the worker: claim, complete, rescue, and the state of lanes. A worker that
@@ -92,3 +93,12 @@ pub struct WorkerId(pub Uuid);
 /// Distinguishes a lease from every other one that was ever granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fence(i64);
+
+/// The lease of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// The fence.
+    pub fence: Fence,
+}

@@ -15,6 +15,9 @@ pub struct RescueScope<'a> {
     pub myself: Option<WorkerId>,
     /// The leases that the caller holds.
     pub held: &'a [Fence],
+    /// Whether to look for orphans also if no worker has just died: leases whose worker is gone, and leases of
+    /// the caller that it does not hold. This reads the whole table of leases.
+    pub thorough: bool,
 }
 
 /// An execution whose lease was released.
@@ -61,17 +64,18 @@ impl Queue {
             ), orphans as (
                 select execution_id, fence
                   from eventbridge.leases
-                 where worker_id in (select id from dead)
-                    or not exists (select from eventbridge.workers where workers.id = leases.worker_id)
-                    -- Leased by the one who asks and unknown to it: the answer to a claim was lost.
-                    or (worker_id = $2 and leased_at < now() - $3::bigint * interval '1 millisecond'
-                        and fence <> all ($4))
+                 where ($9 or exists (select from dead))
+                   and (worker_id in (select id from dead)
+                        or not exists (select from eventbridge.workers where workers.id = leases.worker_id)
+                        -- Leased by the one who asks and unknown to it: the answer to a claim was lost.
+                        or (worker_id = $2 and leased_at < now() - $3::bigint * interval '1 millisecond'
+                            and fence <> all ($4)))
                    for update skip locked
             ), released as (
                 delete from eventbridge.leases
                  using orphans
                  where leases.execution_id = orphans.execution_id
-                returning leases.execution_id, leases.fence
+                returning leases.execution_id, leases.fence, leases.leased_at, leases.alone
             ), in_order as (
                 -- In the order of all statements that lock many rows, so that there is no deadlock.
                 select id
@@ -82,10 +86,10 @@ impl Queue {
             ), rescued as (
                 update eventbridge.executions
                    set status = case when given_up then 'failed' else 'pending' end,
-                       run_at = now(),
+                       started_at = leased_at,
                        finished_at = case when given_up then now() end,
                        crashes = crashes + 1,
-                       crashes_alone = crashes_alone + ran_alone::integer,
+                       crashes_alone = crashes_alone + alone::integer,
                        in_doubt_since = now(),
                        error_class = 'worker_lost',
                        failure_group = case when given_up then
@@ -95,12 +99,17 @@ impl Queue {
                                      else 'its worker died or stalled; it is tried again, alone' end
                   from released
                   cross join lateral (
-                       select crashes_alone + ran_alone::integer >= $5 as given_up
+                       select crashes_alone + alone::integer >= $5 as given_up
                          from eventbridge.executions as before
                         where before.id = released.execution_id) as decision
                  where executions.id = released.execution_id
                    and executions.id = any (array (select id from in_order))
-                returning executions.id, released.fence, started_at, failure_group, destination
+                returning executions.*, released.fence
+            ), queued as (
+                insert into eventbridge.queue (execution_id, destination, class, lane, mode, since)
+                select id, destination, 'quarantined', lane, mode, greatest(created_at, retried_at)
+                  from rescued
+                 where status = 'pending'
             ), grouped as (
                 insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
                 select distinct on (failure_group) failure_group, destination, 'worker_lost', $7, $8
@@ -128,7 +137,8 @@ impl Queue {
             CRASHES_ALONE_MAX,
             GIVEN_UP,
             pattern(GIVEN_UP),
-            own_remedy("worker_lost")
+            own_remedy("worker_lost"),
+            scope.thorough
         )
         .fetch_all(&self.pool)
         .await?;

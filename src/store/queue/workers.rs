@@ -36,6 +36,6 @@ impl Queue {
     /// but without waiting. Returns the released executions.
     pub async fn retire(&self, worker: WorkerId) -> Result<Vec<Rescued>, StoreError> {
         sqlx::query!("delete from eventbridge.workers where id = $1", worker.0).execute(&self.pool).await?;
-        self.rescue(RescueScope { silence: None, myself: None, held: &[] }).await
+        self.rescue(RescueScope { silence: None, myself: None, held: &[], thorough: true }).await
     }
 }

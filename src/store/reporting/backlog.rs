@@ -5,7 +5,7 @@ use crate::store::db::{StoreError, of_milliseconds};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// The most executions of one kind (fresh, late, quarantined, bulk) that are counted for each destination,
+/// The most executions of one kind (fresh, retry, quarantined, bulk) that are counted for each destination,
 /// so that a large backlog is read at little cost.
 pub const BACKLOG_COUNTED_MAX: u32 = 20_000;
 
@@ -53,15 +53,12 @@ impl Reports {
                           bool_or(of_class.pending = $2) as is_more
                      from (values ('fresh'), ('retry'), ('quarantined'), ('bulk')) as class (name)
                     cross join lateral (
-                          select count(*) as pending, min(array[waits_since, id]) as oldest
-                            from (select id,
-                                         (extract(epoch from greatest(created_at, retried_at)) * 1000)::bigint
-                                             as waits_since
-                                    from eventbridge.executions
-                                   where status = 'pending' and destination = wanted.name
-                                     and case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
-                                              when in_bulk then 'bulk' else 'fresh' end = class.name
-                                   order by run_at, id
+                          select count(*) as pending,
+                                 min(array[(extract(epoch from since) * 1000)::bigint, execution_id]) as oldest
+                            from (select execution_id, since
+                                    from eventbridge.queue
+                                   where destination = wanted.name and queue.class = class.name
+                                   order by run_at, execution_id
                                    limit $2) as waiting) as of_class) as counted
              order by wanted.name
             "#,

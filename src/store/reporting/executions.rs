@@ -62,7 +62,8 @@ pub struct ExecutionRow {
     pub duration_ms: Option<i32>,
     pub remote_id: Option<String>,
     pub remote_url: Option<String>,
-    pub run_at: DateTime<Utc>,
+    /// While it is pending: it is tried no earlier.
+    pub run_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -102,8 +103,10 @@ impl ExecutionRow {
                 Waiting::Paused { reason: reason.clone(), remedy: self.paused_remedy.clone() }
             }
             (None, Some(first)) => Waiting::Behind(ExecutionId(first)),
-            (None, None) if self.is_put_off => Waiting::Until { next_try: self.run_at, reason },
-            (None, None) => Waiting::Worker { reason },
+            (None, None) => match self.run_at.filter(|_| self.is_put_off) {
+                Some(next_try) => Waiting::Until { next_try, reason },
+                None => Waiting::Worker { reason },
+            },
         })
     }
 }
@@ -127,30 +130,36 @@ macro_rules! select_executions {
         sqlx::query_as!(
             ExecutionRow,
             r#"
-            select executions.id, event_key, source, event_id, type as event_type, destination,
-                   status, reason, attempts, crashes, error_class, response_code, duration_ms,
-                   remote_id, remote_url, run_at, created_at, started_at, finished_at, retried_at,
+            select executions.id, event_key, source, event_id, type as event_type, executions.destination,
+                   case when leases.fence is not null then 'running' else status end as "status!",
+                   reason, attempts, crashes, error_class, response_code, duration_ms,
+                   remote_id, remote_url, waiting.run_at as "run_at?", created_at,
+                   coalesce(leased_at, started_at) as started_at, finished_at, retried_at,
                    case when status = 'failed'
                         then (select remedy from eventbridge.failure_groups where key = failure_group)
                     end as remedy,
-                   case when status = 'pending' and paused_since is not null then paused_reason end as paused_reason,
-                   case when status = 'pending' and paused_since is not null then paused_remedy end as paused_remedy,
-                   case when status = 'pending' and lane is not null
-                        then coalesce(
-                             (select execution_id from eventbridge.leases where leases.lane = executions.lane),
-                             (select first.id
-                                from eventbridge.executions as first
-                               where first.status = 'pending' and first.destination = executions.destination
-                                 and hashtextextended(first.lane, 0) = hashtextextended(executions.lane, 0)
-                                 and first.lane = executions.lane
-                                 and (first.in_bulk, first.id) < (executions.in_bulk, executions.id)
-                               order by first.in_bulk, first.id
-                               limit 1))
-                    end as behind,
-                   status = 'pending' and run_at > now() as "is_put_off!"
+                   case when waiting.run_at is not null and paused_since is not null then paused_reason end as paused_reason,
+                   case when waiting.run_at is not null and paused_since is not null then paused_remedy end as paused_remedy,
+                   -- The same rules as in the claim.
+                   coalesce((select running.execution_id
+                               from (select execution_id, fence from eventbridge.lane_runs
+                                      where lane_runs.lane = waiting.lane order by run desc limit 1) as newest
+                               join eventbridge.leases as running using (execution_id, fence)),
+                            (select held.execution_id from eventbridge.queue as held
+                              where held.lane = waiting.lane and held.class in ('retry', 'quarantined')
+                                and held.execution_id <> executions.id
+                                and (waiting.class in ('fresh', 'bulk') or held.execution_id < executions.id)
+                              order by held.execution_id limit 1),
+                            (select earlier.execution_id from eventbridge.queue as earlier
+                              where earlier.lane = waiting.lane and earlier.mode = 'event' and waiting.mode = 'event'
+                                and earlier.execution_id < executions.id
+                              order by earlier.execution_id limit 1)) as behind,
+                   coalesce(waiting.run_at > now(), false) as "is_put_off!"
               from eventbridge.executions
               join eventbridge.events on events.id = executions.event_key
               left join eventbridge.destinations on destinations.name = executions.destination
+              left join eventbridge.leases on leases.execution_id = executions.id
+              left join eventbridge.queue as waiting on waiting.execution_id = executions.id
             "# + $which,
             $($value),*
         )
@@ -186,8 +195,8 @@ impl Reports {
                and ($3::timestamptz is null or created_at >= $3)
                and ($4::timestamptz is null or created_at < $4)
                and ($5::bigint is null or event_key = $5)
-               and ($6::text is null or status = $6)
-               and ($7::text is null or destination = $7)
+               and ($6::text is null or $6 = case when leases.fence is not null then 'running' else status end)
+               and ($7::text is null or executions.destination = $7)
                and ($8::text is null or error_class = $8)
                and ($9::text is null or failure_group = $9 and status = 'failed')
                and ($10::text is null or source = $10)

@@ -4,6 +4,13 @@ use super::*;
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::ExecutionId;
 
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What a batch asks for, as instance, class and number.
+fn asks(batch: &Batch) -> Vec<(&str, WorkClass, u32)> {
+    batch.asks.iter().map(|ask| (ask.destination.as_str(), ask.class, ask.most)).collect()
+}
+
 /// A pool of eight slots for some instances, at the time `now`.
 struct Case {
     schedule: Schedule,
@@ -15,7 +22,7 @@ impl Case {
     fn new(names: &[&str]) -> Self {
         let now = Instant::now();
         let instances = Arc::new(InstanceStates::new(names.iter().map(|name| (*name).to_owned())));
-        Self { schedule: Schedule::new(8, now), instances, now }
+        Self { schedule: Schedule::new(8, &instances, now), instances, now }
     }
 
     fn begin_round(&mut self, slots: usize) {
@@ -33,8 +40,26 @@ impl Case {
         }
     }
 
-    fn found(&mut self, batch: &Batch, found: usize) {
-        self.schedule.record_found(batch, found, self.now);
+    /// The claim took these executions, by class and place.
+    fn took(&mut self, batch: &Batch, taken: &[(WorkClass, u64)]) -> Vec<Examined> {
+        let destination = &batch.asks[0].destination;
+        let taken: Vec<_> = taken
+            .iter()
+            .map(|(class, place)| Taken {
+                destination: destination.clone(),
+                class: *class,
+                position: Position::START.plus(HOUR + ms(*place)),
+                is_in_lane: false,
+            })
+            .collect();
+        self.schedule.record_taken(batch, &taken, ms(1), self.now)
+    }
+
+    /// Ends the fresh work of the round, as claims that take nothing do.
+    fn no_fresh_work(&mut self, free: usize) {
+        let batch = self.next_batch(free);
+        assert!(batch.is_fresh, "{batch:?}");
+        self.took(&batch, &[]);
     }
 
     fn end_round(&self, filled: usize) -> Option<Rest> {
@@ -59,20 +84,50 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 #[test]
-fn a_round_claims_canaries_then_fresh_work_then_what_is_behind_it_then_trials() {
+fn a_round_claims_canaries_then_fresh_work_then_the_others_then_trials() {
     let mut case = Case::new(&["half-open", "paused", "works"]);
     case.fail("half-open");
     case.now += Duration::from_secs(1);
     case.instances.want_canary("paused");
-    case.begin_round(8);
-    assert_eq!(case.next_claim(8), Some(Claim::Canary("paused".to_owned())));
-    let fresh = case.next_batch(7);
-    assert_eq!((fresh.limit, fresh.bulk), (7, false));
-    assert_eq!(fresh.instances[..], ["paused", "works"]);
-    let behind = case.next_batch(3);
-    assert_eq!((behind.limit, behind.late, behind.bulk), (3, 3, true));
+    case.begin_round(4);
+    assert_eq!(case.next_claim(4), Some(Claim::Canary("paused".to_owned())));
+    let fresh = case.next_batch(3);
+    assert_eq!(asks(&fresh), [("paused", WorkClass::Fresh, 2), ("works", WorkClass::Fresh, 1)]);
+    assert_eq!(fresh.limit, 3);
+    case.took(&fresh, &[]);
+    for instance in ["paused", "works"] {
+        let others = case.next_batch(3);
+        assert_eq!(asks(&others), [(instance, WorkClass::Retry, 3), (instance, WorkClass::Bulk, 3)]);
+        assert_eq!(others.limit, 3, "together");
+    }
     assert_eq!(case.next_claim(1), Some(Claim::Trial("half-open".to_owned())));
     assert_eq!(case.next_claim(1), None);
+}
+
+#[test]
+fn fresh_work_is_claimed_until_an_instance_has_no_more() {
+    let mut case = Case::new(&["a", "b"]);
+    case.schedule.concurrency = 8;
+    case.begin_round(4);
+    let batch = case.next_batch(4);
+    assert_eq!(asks(&batch), [("a", WorkClass::Fresh, 2), ("b", WorkClass::Fresh, 2)]);
+    case.took(&batch, &[(WorkClass::Fresh, 1), (WorkClass::Fresh, 2)]);
+    let batch = case.next_batch(2);
+    assert_eq!(asks(&batch), [("a", WorkClass::Fresh, 2)], "b had none");
+    case.took(&batch, &[(WorkClass::Fresh, 3)]);
+    assert!(!case.next_batch(1).is_fresh, "a has no more either");
+}
+
+#[test]
+fn a_claim_that_took_work_in_lanes_is_repeated_since_it_takes_one_of_each_lane() {
+    let mut case = Case::new(&["works"]);
+    case.begin_round(4);
+    let batch = case.next_batch(4);
+    let position = Position::START.plus(HOUR);
+    let (destination, class) = ("works".to_owned(), WorkClass::Fresh);
+    let taken = Taken { destination, class, position, is_in_lane: true };
+    case.schedule.record_taken(&batch, &[taken], ms(1), case.now);
+    assert!(case.next_batch(3).is_fresh);
 }
 
 #[test]
@@ -87,51 +142,102 @@ fn a_round_ends_when_its_slots_are_filled() {
 }
 
 #[test]
-fn one_slot_in_five_is_for_a_late_retry_counted_over_rounds() {
+fn one_slot_in_five_is_for_a_retry_counted_over_rounds_while_any_is_due() {
     let mut case = Case::new(&["works"]);
-    let late = [3, 3, 3, 8, 1].map(|slots| {
+    let mut retries = Vec::new();
+    for slots in [3, 3, 3, 8, 1] {
+        case.now += OTHERS_EVERY;
         case.begin_round(slots);
-        case.next_batch(slots).late
-    });
-    assert_eq!(late, [0, 1, 0, 2, 0]);
+        let batch = case.next_batch(slots);
+        let of_class = batch.asks.iter().filter(|ask| ask.class == WorkClass::Retry);
+        retries.push(of_class.map(|ask| ask.most).sum::<u32>());
+    }
+    assert_eq!(retries, [0, 1, 0, 2, 0]);
+
+    case.begin_round(8);
+    let batch = case.next_batch(8);
+    assert_eq!(asks(&batch), [("works", WorkClass::Fresh, 8)], "it has just looked");
+    case.now += OTHERS_EVERY;
+    case.begin_round(8);
+    let batch = case.next_batch(8);
+    assert_eq!(asks(&batch), [("works", WorkClass::Retry, 1), ("works", WorkClass::Fresh, 7)]);
+    case.took(&batch, &[(WorkClass::Retry, 1)]);
+    case.begin_round(8);
+    assert_eq!(asks(&case.next_batch(8))[0], ("works", WorkClass::Retry, 2), "there are some");
 }
 
 #[test]
-fn a_look_behind_that_found_nothing_is_not_repeated_at_once_but_owed() {
+fn a_claim_of_the_others_that_found_nothing_is_not_repeated_at_once_but_owed() {
     let mut case = Case::new(&["works"]);
     case.begin_round(8);
-    case.next_batch(8);
-    let behind = case.next_batch(8);
-    case.found(&behind, 0);
+    case.no_fresh_work(8);
+    let others = case.next_batch(8);
+    case.took(&others, &[]);
+    assert_eq!(case.next_claim(8), None);
     assert_eq!(case.end_round(0), Some(Rest { pause: ms(0), idle_max: POLL }));
 
     case.now += ms(10);
     case.begin_round(8);
-    case.next_batch(8);
+    case.no_fresh_work(8);
     assert_eq!(case.next_claim(4), None, "too early");
     assert_eq!(case.end_round(4), Some(Rest { pause: ms(0), idle_max: ms(40) }), "until it may look");
 
     case.now += ms(40);
     case.begin_round(8);
-    case.next_batch(8);
-    let behind = case.next_batch(8);
-    case.found(&behind, 1);
+    case.no_fresh_work(8);
+    let others = case.next_batch(8);
+    case.took(&others, &[(WorkClass::Bulk, 1)]);
     case.begin_round(8);
-    case.next_batch(8);
-    assert!(case.next_batch(8).bulk, "one that found something is repeated at once");
+    case.no_fresh_work(8);
+    assert!(!case.next_batch(8).is_fresh, "one that found something is repeated at once");
 }
 
 #[test]
-fn a_look_behind_is_only_owed_while_slots_are_free() {
+fn a_claim_of_the_others_is_only_owed_while_slots_are_free() {
     let mut case = Case::new(&["works"]);
     case.begin_round(8);
-    case.next_batch(8);
-    let behind = case.next_batch(8);
-    case.found(&behind, 0);
+    case.no_fresh_work(8);
+    let others = case.next_batch(8);
+    case.took(&others, &[]);
     case.begin_round(8);
-    case.next_batch(8);
+    case.no_fresh_work(8);
     assert_eq!(case.next_claim(0), None);
     assert_eq!(case.end_round(7).map(|rest| rest.idle_max), Some(POLL));
+}
+
+#[test]
+fn after_a_full_look_claims_begin_at_the_front() {
+    let mut case = Case::new(&["works"]);
+    case.begin_round(8);
+    let batch = case.next_batch(8);
+    assert_eq!(batch.asks[0].from, Position::START);
+    case.took(&batch, &[(WorkClass::Fresh, 1)]);
+    case.begin_round(8);
+    let batch = case.next_batch(8);
+    assert!(batch.asks[0].from > Position::START);
+    case.now += Duration::from_secs(1);
+    case.begin_round(8);
+    assert_eq!(case.next_batch(8).asks[0].from, Position::START, "now and then it looks again");
+}
+
+#[test]
+fn a_full_look_that_only_finds_busy_lanes_continues_behind_them_soon() {
+    let mut case = Case::new(&["works"]);
+    case.begin_round(8);
+    let batch = case.next_batch(8);
+    let examined = case.took(&batch, &[]);
+    let next = Position::START.plus(HOUR);
+    case.schedule.record_examined(&examined[0], Some(next), case.now);
+    assert_eq!(case.end_round(0).map(|rest| rest.idle_max), Some(OTHERS_EVERY));
+    case.now += OTHERS_EVERY;
+    case.begin_round(8);
+    let batch = case.next_batch(8);
+    assert_eq!(batch.asks[0].from, next);
+    let examined = case.took(&batch, &[]);
+    case.schedule.record_examined(&examined[0], None, case.now);
+    case.now += POLL;
+    case.begin_round(8);
+    assert_eq!(case.next_batch(8).asks[0].from, Position::START);
 }
 
 #[test]
@@ -163,7 +269,8 @@ fn nothing_is_claimed_for_an_instance_whose_circuit_breaker_is_open() {
     let mut case = Case::new(&["fails", "works"]);
     case.fail("fails");
     case.begin_round(8);
-    assert_eq!(case.next_batch(8).instances[..], ["works"]);
+    let of_works = [("works", WorkClass::Retry, 1), ("works", WorkClass::Fresh, 5)];
+    assert_eq!(asks(&case.next_batch(8)), of_works, "two slots stay free for the other one");
     case.fail("works");
     case.begin_round(8);
     assert_eq!(case.next_claim(8), None);
@@ -204,9 +311,9 @@ fn each_claim_keeps_to_the_slots_that_its_instances_may_fill_at_that_time() {
     let _running: Vec<_> = (0..6).map(|_| case.instances.begin("busy".to_owned())).collect();
     case.begin_round(2);
     // Of eight slots two are reserved for each, and four are shared.
-    assert_eq!(case.next_batch(2).quota, FreeSlots { reserved: vec![0, 2], shared: 0 });
+    assert_eq!(asks(&case.next_batch(2)), [("idle", WorkClass::Fresh, 2)]);
     let _one_more = case.instances.begin("idle".to_owned());
-    assert_eq!(case.next_batch(1).quota, FreeSlots { reserved: vec![0, 1], shared: 0 });
+    assert_eq!(asks(&case.next_batch(1)), [("idle", WorkClass::Fresh, 1)]);
     assert!(case.instances.is_any_full(8));
 }
 

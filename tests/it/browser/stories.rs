@@ -3,7 +3,7 @@
 
 use super::site::{WRITE_KEY, invoice_at};
 use super::{Page, Site, day};
-use crate::harness::{SECRET, rows};
+use crate::harness::{SECRET, rows, within};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route};
 
 /// The overview as an on-call engineer first sees it.
@@ -67,7 +67,8 @@ async fn a_deleted_key_column_is_added_again_and_the_backlog_delivered() {
     page.until_gone("Notion is paused").await;
     page.until_shows("All is well").await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "the page was not reloaded");
-    assert_eq!(site.sandbox.page_count(), delivered + 12);
+    let all = site.sandbox.until(|sandbox| sandbox.page_count() == delivered + 12);
+    within("all are delivered", all).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,15 @@ use uuid::Uuid;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// Gives each pending execution its row in the queue, unless it runs, and takes it from all others.
+pub(super) const QUEUE_PENDING: &str =
+    "delete from eventbridge.queue using eventbridge.executions where id = execution_id and status <> 'pending';
+     insert into eventbridge.queue (execution_id, destination, lane, mode, since)
+     select id, destination, lane, mode, greatest(created_at, retried_at)
+       from eventbridge.executions
+      where status = 'pending' and id not in (select execution_id from eventbridge.leases)
+     on conflict do nothing";
+
 /// A pause that a test gives a destination instance.
 #[derive(Debug, Clone, Copy)]
 pub struct Paused<'a> {
@@ -231,9 +240,12 @@ impl From<Ended<'_>> for Change {
 /// An execution for `notion` that has waited for this long and is due tomorrow, without an event.
 pub fn waiting_since(time: Duration) -> Change {
     Change(format!(
-        "insert into eventbridge.executions (event_key, destination, created_at, run_at)
-         select coalesce(max(event_key), 0) + 1, 'notion', now() - {}, now() + interval '1 day'
-           from eventbridge.executions",
+        "with made as (
+             insert into eventbridge.executions (event_key, destination, created_at)
+             select coalesce(max(event_key), 0) + 1, 'notion', now() - {} from eventbridge.executions
+             returning id, created_at)
+         insert into eventbridge.queue (execution_id, destination, run_at, since)
+         select id, 'notion', now() + interval '1 day', created_at from made",
         interval(time)
     ))
 }
@@ -241,7 +253,8 @@ pub fn waiting_since(time: Duration) -> Change {
 /// An execution of every event for this destination.
 pub fn execute_all_for(destination: &str) -> Change {
     Change(format!(
-        "insert into eventbridge.executions (event_key, destination) select id, {} from eventbridge.events",
+        "insert into eventbridge.executions (event_key, destination) select id, {} from eventbridge.events;
+         {QUEUE_PENDING}",
         text(destination)
     ))
 }
@@ -258,7 +271,8 @@ pub fn queued(count: i64, destination: &str, lane: &str) -> Change {
          select id, {}, case when lane is null then 'event' else 'object' end, lane
            from (select id, ({lane})::text as lane
                    from (select id, row_number() over (order by id) as n from added) as numbered) as laned
-          order by id",
+          order by id;
+         {QUEUE_PENDING}",
         text(destination)
     ))
 }
@@ -311,12 +325,12 @@ pub fn poisonous_execution() -> Change {
              returning id
          ), execution as (
              insert into eventbridge.executions
-                    (event_key, destination, status, ran_alone, crashes, crashes_alone, started_at)
-             select id, 'notion', 'running', true, 2, 2, now() from event
+                    (event_key, destination, crashes, crashes_alone)
+             select id, 'notion', 2, 2 from event
              returning id
          )
-         insert into eventbridge.leases (execution_id, worker_id)
-         select id, gen_random_uuid() from execution"
+         insert into eventbridge.leases (execution_id, destination, worker_id, fence, alone)
+         select id, 'notion', gen_random_uuid(), nextval('eventbridge.fences'), true from execution"
             .to_owned(),
     )
 }
@@ -395,9 +409,10 @@ pub fn waited_for(minutes: u32) -> Change {
 const SHIFT: &str =
     "update eventbridge.events set received_at = received_at - by from shift where event_key = id;
      update eventbridge.executions
-        set created_at = created_at - by, run_at = run_at - by, started_at = started_at - by,
-            finished_at = finished_at - by
+        set created_at = created_at - by, started_at = started_at - by, finished_at = finished_at - by
        from shift where shift.event_key = executions.event_key;
+     update eventbridge.queue set run_at = run_at - by, since = since - by
+       from shift join eventbridge.executions using (event_key) where executions.id = execution_id;
      update eventbridge.attempts set started_at = attempts.started_at - by
        from shift join eventbridge.executions using (event_key) where executions.id = execution_id";
 

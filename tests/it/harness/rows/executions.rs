@@ -1,5 +1,6 @@
 //! Executions, as tests select and change them.
 
+use super::changes::QUEUE_PENDING;
 use super::{Change, Rows, all, interval, text};
 use std::time::Duration;
 
@@ -33,10 +34,26 @@ pub enum Set<'a> {
     /// Its page is unknown.
     NoPage,
     NoLane,
+    /// The lane in which it is delivered in order.
+    Lane(&'a str),
     Group(&'a str),
 }
 
+/// The table that has a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Executions,
+    Queue,
+}
+
 impl Set<'_> {
+    fn table(self) -> Of {
+        match self {
+            Self::InBulk | Self::Due | Self::DueSince(_) | Self::DueIn(_) => Of::Queue,
+            _ => Of::Executions,
+        }
+    }
+
     fn sql(self) -> String {
         match self {
             // The schema wants a class for each failure.
@@ -47,7 +64,7 @@ impl Set<'_> {
             Self::Reason(reason) => format!("reason = {}", text(reason)),
             Self::Attempts(count) => format!("attempts = {count}"),
             Self::Crashes(count) => format!("crashes = {count}"),
-            Self::InBulk => "in_bulk = true".to_owned(),
+            Self::InBulk => "class = 'bulk'".to_owned(),
             Self::Due => "run_at = now()".to_owned(),
             Self::DueSince(time) => format!("run_at = now() - {}", interval(time)),
             Self::DueIn(time) => format!("run_at = now() + {}", interval(time)),
@@ -58,20 +75,22 @@ impl Set<'_> {
             Self::Link(url) => format!("remote_url = {}", text(url)),
             Self::NoPage => "remote_id = null, remote_url = null".to_owned(),
             Self::NoLane => "lane = null".to_owned(),
+            Self::Lane(lane) => format!("lane = {}", text(lane)),
             Self::Group(key) => format!("failure_group = {}", text(key)),
         }
     }
 }
 
 impl Rows {
-    /// Executions with this status.
+    /// Executions with this status, as the API shows it.
     pub fn in_status(self, status: &str) -> Self {
-        self.that(format!("status = {}", text(status)))
+        let is_leased = "id in (select execution_id from eventbridge.leases)";
+        self.that(format!("case when {is_leased} then 'running' else status end = {}", text(status)))
     }
 
     /// Executions that wait or run.
     pub fn unfinished(self) -> Self {
-        self.that("status in ('pending', 'running')")
+        self.that("status = 'pending'")
     }
 
     /// The row with this id.
@@ -90,11 +109,6 @@ impl Rows {
         self.that(format!("id <= {id}"))
     }
 
-    /// Every second row.
-    pub fn every_second(self) -> Self {
-        self.that("id % 2 = 0")
-    }
-
     /// The execution that was created last.
     pub fn newest(self) -> Self {
         self.that("id = (select max(id) from eventbridge.executions)")
@@ -105,15 +119,15 @@ impl Rows {
         self.that(format!("destination = {}", text(destination)))
     }
 
-    /// Executions for any destination but this one.
-    pub fn not_to(self, destination: &str) -> Self {
-        self.that(format!("destination <> {}", text(destination)))
-    }
-
     /// Executions of the event with this id of the sender.
     pub fn of_event(self, event_id: &str) -> Self {
         let event = format!("select id from eventbridge.events where event_id = {}", text(event_id));
         self.that(format!("event_key in ({event})"))
+    }
+
+    /// Executions that stand alone.
+    pub fn without_a_lane(self) -> Self {
+        self.that("lane is null")
     }
 
     /// Executions with which this many workers died.
@@ -124,11 +138,6 @@ impl Rows {
     /// Executions with which a worker died.
     pub fn crashed(self) -> Self {
         self.that("crashes > 0")
-    }
-
-    /// Executions that ran alone in their process.
-    pub fn ran_alone(self) -> Self {
-        self.that("ran_alone")
     }
 
     /// Executions with another page than this.
@@ -148,12 +157,31 @@ impl Rows {
 
     /// Sets this on these executions.
     pub fn set(&self, values: &[Set<'_>]) -> Change {
-        let values: Vec<_> = values.iter().map(|value| value.sql()).collect();
+        let of = |table: Of| -> String {
+            let sets: Vec<_> =
+                values.iter().filter(|value| value.table() == table).map(|value| value.sql()).collect();
+            sets.join(", ")
+        };
+        let (executions, queue) = (of(Of::Executions), of(Of::Queue));
+        let update = |table: &str, id: &str, sets: &str| match sets {
+            "" => String::new(),
+            _ => format!("update eventbridge.{table} set {sets} where {id} in (select id from changed);"),
+        };
         Change(format!(
-            "update eventbridge.{} set {} where {}",
-            self.table,
-            values.join(", "),
-            self.condition()
+            "create temporary table changed as select id from eventbridge.executions where {};
+             {}
+             {QUEUE_PENDING};
+             update eventbridge.queue
+                set class = case when crashes > 0 then 'quarantined' when attempts > 0 then 'retry'
+                                 when class = 'bulk' then 'bulk' else 'fresh' end,
+                    lane = executions.lane, since = greatest(created_at, retried_at)
+               from eventbridge.executions
+              where executions.id = execution_id and execution_id in (select id from changed);
+             {}
+             drop table changed",
+            self.condition(),
+            update("executions", "id", &executions),
+            update("queue", "execution_id", &queue),
         ))
     }
 }

@@ -58,6 +58,11 @@ pub fn events() -> Rows {
     all("events")
 }
 
+/// What waits for a worker.
+pub fn queue() -> Rows {
+    all("queue")
+}
+
 pub fn leases() -> Rows {
     all("leases")
 }
@@ -163,11 +168,6 @@ impl Rows {
         self.that("num_nonnulls(customer, customer_email, invoice_number) > 0")
     }
 
-    /// Workers whose row a transaction has locked.
-    pub fn locked(self) -> Self {
-        self.that("xmax <> '0'")
-    }
-
     /// The name of their table.
     pub(in crate::harness) fn table(&self) -> String {
         format!("eventbridge.{}", self.table)
@@ -212,18 +212,27 @@ impl Database {
     /// How many lanes have more than one running execution.
     pub async fn lanes_that_run_twice(&self) -> i64 {
         self.number(
-            "select count(*) from (select lane from eventbridge.executions where status = 'running'
-                and lane is not null group by lane having count(*) > 1) as lanes",
+            "select count(*) from (select lane from eventbridge.leases
+                where lane is not null group by lane having count(*) > 1) as lanes",
         )
         .await
     }
 
-    /// How many executions run before an earlier one of their lane.
-    pub async fn overtaken(&self) -> i64 {
+    /// The lane of an execution.
+    pub async fn lane_of(&self, execution: i64) -> String {
+        self.text(&format!("select lane from eventbridge.executions where id = {execution}")).await
+    }
+
+    /// How many pairs of executions ran at the same time in their last attempts.
+    pub async fn attempts_at_once(&self) -> i64 {
         self.number(
-            "select count(*) from eventbridge.executions as late
-              where status = 'running' and exists (select from eventbridge.executions as earlier
-                    where earlier.lane = late.lane and earlier.id < late.id and earlier.status = 'pending')",
+            "with last as (
+                 select distinct on (execution_id) * from eventbridge.attempts order by execution_id, fence desc)
+             select count(*)
+               from last as one
+               join last as other on other.fence > one.fence
+                and other.started_at < one.started_at + one.duration_ms * interval '1 millisecond'
+                and one.started_at < other.started_at + other.duration_ms * interval '1 millisecond'",
         )
         .await
     }
