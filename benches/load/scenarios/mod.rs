@@ -33,6 +33,8 @@ pub enum Scenario {
     Drain,
     /// From the webhook to a page at a Notion that responds at once
     Pages,
+    /// The same with default settings, except that the limiter is off
+    Default,
     /// From the response to a webhook to the first byte to Notion, on an idle service
     Wake,
     /// Ingest, drain and lists over full tables
@@ -79,6 +81,7 @@ async fn measure(scenario: Scenario, world: &World, results: &Results) -> anyhow
         Scenario::Paused => ingest::paused(world).await,
         Scenario::Drain => backlog::drain(world).await,
         Scenario::Pages => pages::pages(world).await,
+        Scenario::Default => pages::by_default(world).await,
         Scenario::Wake => pages::wake(world).await,
         Scenario::Burst => pages::burst(world).await,
         Scenario::Growth => growth::growth(world).await,
