@@ -11,6 +11,8 @@ const AT_ONCE: u32 = 50_000;
 /// The rows to generate.
 #[derive(Debug, Clone, Copy)]
 pub struct Seed<'a> {
+    /// The number of the first event. A second seed in the same database begins after the first one.
+    pub first: u32,
     /// This many events, each with an execution.
     pub events: u32,
     /// For this destination.
@@ -33,9 +35,9 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
     sqlx::raw_sql("set synchronous_commit = off; set statement_timeout = 0")
         .execute(&mut *connection)
         .await?;
-    let mut from = 0;
-    while from < seed.events {
-        let to = seed.events.min(from + AT_ONCE);
+    let (mut from, end) = (seed.first, seed.first + seed.events);
+    while from < end {
+        let to = end.min(from + AT_ONCE);
         sqlx::query(
             "with made as (
                  insert into eventbridge.events
@@ -69,13 +71,13 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
         .bind(i32::try_from(to)?)
         .bind(seed.destination)
         .bind(&body)
-        .bind(i32::try_from(seed.events)?)
+        .bind(i32::try_from(end)?)
         .bind(body.split('"').nth(3).unwrap_or_default())
         .bind(i32::try_from(seed.pending)?)
         .execute(&mut *connection)
         .await?;
         from = to;
-        bar.set_position(from.into());
+        bar.set_position((from - seed.first).into());
     }
     // The terms of seeded events are not searched for, so they count as indexed.
     sqlx::raw_sql(

@@ -31,7 +31,7 @@ pub async fn growth(world: &World) -> anyhow::Result<Figures> {
         world.open(&name)?
     } else {
         let database = world.database(&name).await?;
-        seed(&database, Seed { events, destination: NOTION, pending: waiting }).await?;
+        seed(&database, Seed { first: 0, events, destination: NOTION, pending: waiting }).await?;
         database.pause(NOTION).await?;
         database
     };

@@ -145,7 +145,7 @@ pub async fn paused(world: &World) -> anyhow::Result<Figures> {
 async fn over(world: &World, events: u32, pending: u32) -> anyhow::Result<Measured> {
     let database = world.database("bench_paused").await?;
     database.pause(NOTION).await?;
-    seed(&database, Seed { events, destination: NOTION, pending }).await?;
+    seed(&database, Seed { first: 0, events, destination: NOTION, pending }).await?;
     let program = world.service(&database).start().await?;
     let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "paused").await?;
     program.stop().await?;

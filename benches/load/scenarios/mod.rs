@@ -31,6 +31,8 @@ pub enum Scenario {
     Beside,
     /// Draining a backlog to a no-op destination
     Drain,
+    /// Draining a backlog while another destination of the same process takes 5 s for each answer
+    Slow,
     /// From the webhook to a page at a Notion that responds at once
     Pages,
     /// The same with default settings, except that the limiter is off
@@ -80,6 +82,7 @@ async fn measure(scenario: Scenario, world: &World, results: &Results) -> anyhow
         Scenario::Beside => ingest::beside(world).await,
         Scenario::Paused => ingest::paused(world).await,
         Scenario::Drain => backlog::drain(world).await,
+        Scenario::Slow => backlog::slow(world).await,
         Scenario::Pages => pages::pages(world).await,
         Scenario::Default => pages::by_default(world).await,
         Scenario::Wake => pages::wake(world).await,
