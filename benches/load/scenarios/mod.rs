@@ -2,6 +2,7 @@
 
 mod backlog;
 mod ceilings;
+mod flat;
 mod growth;
 mod ingest;
 mod limits;
@@ -29,6 +30,8 @@ pub enum Scenario {
     Half,
     /// Ingest while the same process delivers
     Beside,
+    /// Ingest and delivery together, at the rate at which the backlog stays flat
+    Flat,
     /// Draining a backlog to a no-op destination
     Drain,
     /// Draining a backlog while another destination of the same process takes 5 s for each answer
@@ -62,7 +65,7 @@ pub async fn run(world: &World, results: &mut Results) -> anyhow::Result<()> {
         eprintln!("{name} …");
         let figures = measure(*scenario, world, results).await.with_context(|| name.clone())?;
         for (figure, value) in &figures {
-            println!("{name:<10} {figure:<28} {value:>12.2}");
+            println!("{name:<10} {figure:<32} {value:>12.2}");
         }
         results.keep(&name, figures)?;
     }
@@ -80,6 +83,7 @@ async fn measure(scenario: Scenario, world: &World, results: &Results) -> anyhow
         Scenario::One => ingest::one(world).await,
         Scenario::Half => ingest::half(world, results.get("ingest", "per_second")).await,
         Scenario::Beside => ingest::beside(world).await,
+        Scenario::Flat => flat::flat(world).await,
         Scenario::Paused => ingest::paused(world).await,
         Scenario::Drain => backlog::drain(world).await,
         Scenario::Slow => backlog::slow(world).await,

@@ -85,7 +85,7 @@ pub async fn wake(world: &World) -> anyhow::Result<Figures> {
         tokio::time::sleep(AT_REST_AFTER).await;
         let request = requests.take().context("an event")?;
         let sent = Instant::now();
-        let answer = connection.ask(request).await?;
+        let answer = connection.ask(&request).await?;
         let answered = Instant::now();
         if answer.status != 200 {
             bail!("an event was answered {}", answer.status);
