@@ -53,7 +53,9 @@ pub enum Part {
     Each,
     /// The whole service, with a no-op destination
     Idle,
-    /// The same with a second destination that takes 5 s for each answer
+    /// The same in object mode, in which the executions of an object run one at a time
+    Lanes,
+    /// The whole service, with a no-op destination and a second one that takes 5 s for each answer
     Slow,
     /// A stand-in for Notion that responds at once
     Notion,
@@ -68,6 +70,7 @@ pub async fn play(part: Part) -> anyhow::Result<()> {
         Part::Notion => notion::serve(listener, None, stop_signal()?).await,
         Part::Each => each(&vars, listener).await,
         Part::Idle => idle(&vars, listener, vec![instance(IDLE, Mode::Event, Duration::ZERO)]).await,
+        Part::Lanes => idle(&vars, listener, vec![instance(IDLE, Mode::Object, Duration::ZERO)]).await,
         Part::Slow => {
             let instances =
                 vec![instance(IDLE, Mode::Event, Duration::ZERO), instance(SLOW, Mode::Event, SLOW_ANSWER)];
@@ -199,9 +202,13 @@ impl Destination for Idle {
         if !self.answers_after.is_zero() {
             tokio::time::sleep(self.answers_after).await;
         }
-        let id = delivery.summary.event_id.clone();
-        let remote = Some(Remote { id, url: None, place: None });
-        Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
+        // In object mode the first delivery creates an entry, and the others update it.
+        let remote = delivery.remote.cloned().unwrap_or_else(|| Remote {
+            id: delivery.summary.event_id.clone(),
+            url: None,
+            place: None,
+        });
+        Outcome::Delivered { remote: Some(remote), status: Some(200), request_id: None, written: None }
     }
 
     async fn probe(&self, _context: &dyn DeliveryContext, _class: &str) -> Probe {

@@ -4,6 +4,7 @@ mod backlog;
 mod ceilings;
 mod flat;
 mod growth;
+mod horizon;
 mod ingest;
 mod limits;
 mod pages;
@@ -52,18 +53,26 @@ pub enum Scenario {
     Start,
     /// A burst in object mode, under Notion's limit
     Burst,
+    /// Delivery at two fixed rates while a snapshot is held open, and after it; half an hour
+    Horizon,
+    /// The same at one rate in object mode, over 100 objects; a quarter of an hour
+    Lanes,
+}
+
+impl Scenario {
+    /// Whether it takes so long that it runs only if it is named. These also read the statistics of
+    /// statements, which the database server collects only for them.
+    pub fn is_long(self) -> bool {
+        matches!(self, Self::Horizon | Self::Lanes)
+    }
 }
 
 /// Runs the requested scenarios and stores their figures.
 pub async fn run(world: &World, results: &mut Results) -> anyhow::Result<()> {
-    let asked = match world.options.only.as_slice() {
-        [] => Scenario::value_variants(),
-        some => some,
-    };
-    for scenario in asked {
+    for scenario in world.options.scenarios() {
         let name = scenario.to_possible_value().context("a scenario has a name")?.get_name().to_owned();
         eprintln!("{name} …");
-        let figures = measure(*scenario, world, results).await.with_context(|| name.clone())?;
+        let figures = measure(scenario, world, results).await.with_context(|| name.clone())?;
         for (figure, value) in &figures {
             println!("{name:<10} {figure:<32} {value:>12.2}");
         }
@@ -92,6 +101,8 @@ async fn measure(scenario: Scenario, world: &World, results: &Results) -> anyhow
         Scenario::Wake => pages::wake(world).await,
         Scenario::Burst => pages::burst(world).await,
         Scenario::Growth => growth::growth(world).await,
+        Scenario::Horizon => horizon::horizon(world).await,
+        Scenario::Lanes => horizon::lanes(world).await,
         Scenario::Memory => limits::memory(world).await,
         Scenario::Start => limits::start(world).await,
     }
