@@ -3,7 +3,7 @@
 //! *Closed*: each connection sends its next event when it has the response to the last one. This measures
 //! the throughput. *Open*: events are due at a fixed rate, independent of earlier ones, and the latency
 //! counts from when the event was due, not from when a connection was free to send it. So a stall counts
-//! for every event that it delayed.
+//! for every event that it delayed. *Gated*: a closed loop that pauses while its gate is closed.
 
 use crate::connection::{Answer, Connection};
 use crate::events::Requests;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
 /// How long responses may take after the last request.
@@ -28,6 +28,14 @@ const TICK: Duration = Duration::from_micros(200);
 
 /// This many broken connections are a result; more are an error.
 const BROKEN_MAX: u64 = 10_000;
+
+/// Whether the senders of a closed loop may send. The measurement opens and closes it meanwhile.
+pub type Gate = watch::Receiver<bool>;
+
+/// A gate that is always open.
+pub fn open_gate() -> Gate {
+    watch::channel(true).1
+}
 
 /// When a connection sends its next event.
 #[derive(Debug, Clone, Copy)]
@@ -121,15 +129,25 @@ pub fn count(number: u64) -> f64 {
 
 /// Sends these requests and waits for the responses.
 pub async fn send(load: Load, requests: &Arc<Requests>, what: &str) -> anyhow::Result<Outcome> {
+    send_through(load, requests, what, open_gate()).await
+}
+
+/// The same, while the gate is open.
+pub async fn send_through(
+    load: Load,
+    requests: &Arc<Requests>,
+    what: &str,
+    gate: Gate,
+) -> anyhow::Result<Outcome> {
     let (requests, what) = (requests.clone(), what.to_owned());
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, all(load, requests, what))
+        LocalSet::new().block_on(&runtime, all(load, requests, what, gate))
     })
     .await?
 }
 
-async fn all(load: Load, requests: Arc<Requests>, what: String) -> anyhow::Result<Outcome> {
+async fn all(load: Load, requests: Arc<Requests>, what: String, gate: Gate) -> anyhow::Result<Outcome> {
     let mut connections = Vec::with_capacity(load.connections);
     for _ in 0..load.connections {
         connections.push(Connection::open(load.address).await?);
@@ -145,7 +163,7 @@ async fn all(load: Load, requests: Arc<Requests>, what: String) -> anyhow::Resul
     let bar = bar(&sender, what);
     let sending: Vec<_> = connections
         .into_iter()
-        .map(|connection| tokio::task::spawn_local(sender.clone().run(connection)))
+        .map(|connection| tokio::task::spawn_local(sender.clone().run(connection, gate.clone())))
         .collect();
     let answered = async {
         for sending in sending {
@@ -173,18 +191,24 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(self: Rc<Self>, mut connection: Connection) -> anyhow::Result<()> {
+    async fn run(self: Rc<Self>, mut connection: Connection, mut gate: Gate) -> anyhow::Result<()> {
         loop {
             let since = match &self.due {
-                None if self.began.elapsed() >= self.load.length => return Ok(()),
-                None => Instant::now(),
+                None => {
+                    // A gate that can no longer open ends the load.
+                    let is_open = gate.wait_for(|is_open| *is_open).await.is_ok();
+                    if !is_open || self.began.elapsed() >= self.load.length {
+                        return Ok(());
+                    }
+                    Instant::now()
+                }
                 Some(schedule) => match schedule.next(self.began).await {
                     Some(due) => due,
                     None => return Ok(()),
                 },
             };
             let Some(request) = self.requests.take() else { return Ok(()) };
-            let stays_open = match connection.ask(request).await {
+            let stays_open = match connection.ask(&request).await {
                 Ok(answer) => {
                     self.outcome.borrow_mut().count(answer, since.elapsed());
                     answer.stays_open

@@ -26,7 +26,7 @@ mod scenarios;
 mod seed;
 mod world;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,7 +39,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[derive(Debug, Clone, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
-    /// Scenarios, separated by commas; by default all
+    /// Scenarios, separated by commas; by default all but `horizon` and `lanes`, which take long
     #[arg(long, value_delimiter = ',', value_enum)]
     pub only: Vec<scenarios::Scenario>,
     /// Duration of each load, without its warm-up
@@ -63,6 +63,9 @@ pub struct Options {
     /// Events in the full tables of `growth`; a fifth of them wait. 5000000 takes minutes to seed
     #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
     pub events: u32,
+    /// How long `horizon` and `lanes` hold a snapshot open. Each of their three rates takes 1.6 times as long
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    pub horizon_seconds: u64,
     /// Writes docs/performance.md's tables and its picture from the latest figures of all scenarios
     #[arg(long)]
     pub write: bool,
@@ -92,6 +95,17 @@ pub enum Role {
 }
 
 impl Options {
+    /// The scenarios to run.
+    pub fn scenarios(&self) -> Vec<scenarios::Scenario> {
+        match self.only.as_slice() {
+            [] => {
+                let all = scenarios::Scenario::value_variants().iter().copied();
+                all.filter(|scenario| !scenario.is_long()).collect()
+            }
+            some => some.to_vec(),
+        }
+    }
+
     /// The duration of a load.
     pub fn length(&self) -> Duration {
         Duration::from_secs(self.seconds)

@@ -38,6 +38,12 @@ use utoipa_axum::router::OpenApiRouter;
 /// The no-op destination.
 pub const IDLE: &str = "idle";
 
+/// The destination that does nothing either, but takes [`SLOW_ANSWER`] for it.
+pub const SLOW: &str = "slow";
+
+/// How long the slow destination takes for each answer.
+const SLOW_ANSWER: Duration = Duration::from_secs(5);
+
 /// The part of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
@@ -47,6 +53,10 @@ pub enum Part {
     Each,
     /// The whole service, with a no-op destination
     Idle,
+    /// The same in object mode, in which the executions of an object run one at a time
+    Lanes,
+    /// The whole service, with a no-op destination and a second one that takes 5 s for each answer
+    Slow,
     /// A stand-in for Notion that responds at once
     Notion,
 }
@@ -59,7 +69,13 @@ pub async fn play(part: Part) -> anyhow::Result<()> {
         Part::Nothing => Ok(axum::serve(listener, nothing()).with_graceful_shutdown(stop_signal()?).await?),
         Part::Notion => notion::serve(listener, None, stop_signal()?).await,
         Part::Each => each(&vars, listener).await,
-        Part::Idle => idle(&vars, listener).await,
+        Part::Idle => idle(&vars, listener, vec![instance(IDLE, Mode::Event, Duration::ZERO)]).await,
+        Part::Lanes => idle(&vars, listener, vec![instance(IDLE, Mode::Object, Duration::ZERO)]).await,
+        Part::Slow => {
+            let instances =
+                vec![instance(IDLE, Mode::Event, Duration::ZERO), instance(SLOW, Mode::Event, SLOW_ANSWER)];
+            idle(&vars, listener, instances).await
+        }
     }
 }
 
@@ -113,7 +129,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     let limiter = limits.limiter();
     let ingest = Ingest {
         sources: sources(),
-        subscriptions: [subscription()].into(),
+        subscriptions: [subscription(IDLE, Mode::Event)].into(),
         writer: Writer::start(&store.intake, &Notifier::default(), &metrics, settings, &tasks, &stop),
         clock: Arc::new(|| SystemTime::now().into()),
         log: ingest::LogThrottles::default(),
@@ -132,7 +148,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
+async fn idle(vars: &Vars, listener: TcpListener, instances: Vec<Instance>) -> anyhow::Result<()> {
     telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
     let mut reader = Reader::new(vars);
     let settings = Settings::for_production(&mut reader, DEFAULT_KINDS);
@@ -146,12 +162,7 @@ async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         alerts,
         thresholds,
         sources: sources(),
-        instances: vec![Instance {
-            name: InstanceName { name: IDLE.to_owned(), kind: IDLE.to_owned() },
-            kind: Kind::new(IDLE, |_reader, _name| Some(Arc::new(Idle))),
-            subscription: subscription(),
-            destination: Arc::new(Idle),
-        }],
+        instances,
         clock: Arc::new(|| SystemTime::now().into()),
         more_routes: OpenApiRouter::new(),
         playground: None,
@@ -159,24 +170,45 @@ async fn idle(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     Ok(service.serve(listener, stop_signal()?).await?)
 }
 
-fn subscription() -> Subscription {
+/// An instance of the no-op destination.
+fn instance(name: &str, mode: Mode, answers_after: Duration) -> Instance {
+    Instance {
+        name: InstanceName { name: name.to_owned(), kind: IDLE.to_owned() },
+        kind: Kind::new(IDLE, |_reader, _name| Some(Arc::new(Idle { answers_after: Duration::ZERO }))),
+        subscription: subscription(name, mode),
+        destination: Arc::new(Idle { answers_after }),
+    }
+}
+
+/// The subscription of an instance to all events.
+fn subscription(name: &str, mode: Mode) -> Subscription {
     Subscription {
-        destination: IDLE.to_owned(),
+        destination: name.to_owned(),
         types: TypeFilter::all(),
         livemode: LivemodeFilter::All,
-        mode: Mode::Event,
+        mode,
     }
 }
 
 /// Accepts everything and does nothing with it.
-struct Idle;
+struct Idle {
+    /// How long it takes for each answer.
+    answers_after: Duration,
+}
 
 #[async_trait]
 impl Destination for Idle {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let id = delivery.summary.event_id.clone();
-        let remote = Some(Remote { id, url: None, place: None });
-        Outcome::Delivered { remote, status: Some(200), request_id: None, written: None }
+        if !self.answers_after.is_zero() {
+            tokio::time::sleep(self.answers_after).await;
+        }
+        // In object mode the first delivery creates an entry, and the others update it.
+        let remote = delivery.remote.cloned().unwrap_or_else(|| Remote {
+            id: delivery.summary.event_id.clone(),
+            url: None,
+            place: None,
+        });
+        Outcome::Delivered { remote: Some(remote), status: Some(200), request_id: None, written: None }
     }
 
     async fn probe(&self, _context: &dyn DeliveryContext, _class: &str) -> Probe {

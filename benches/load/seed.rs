@@ -11,6 +11,8 @@ const AT_ONCE: u32 = 50_000;
 /// The rows to generate.
 #[derive(Debug, Clone, Copy)]
 pub struct Seed<'a> {
+    /// The number of the first event. A second seed in the same database begins after the first one.
+    pub first: u32,
     /// This many events, each with an execution.
     pub events: u32,
     /// For this destination.
@@ -33,9 +35,9 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
     sqlx::raw_sql("set synchronous_commit = off; set statement_timeout = 0")
         .execute(&mut *connection)
         .await?;
-    let mut from = 0;
-    while from < seed.events {
-        let to = seed.events.min(from + AT_ONCE);
+    let (mut from, end) = (seed.first, seed.first + seed.events);
+    while from < end {
+        let to = end.min(from + AT_ONCE);
         sqlx::query(
             "with made as (
                  insert into eventbridge.events
@@ -51,14 +53,17 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
                  returning id, substr(event_id, 11)::int as number, received_at
              ), queued as (
                  insert into eventbridge.executions
-                        (event_key, destination, status, run_at, created_at, started_at, finished_at, remote_id)
+                        (event_key, destination, status, created_at, started_at, finished_at, remote_id)
                  select id, $3, case when number >= $5 - $7 then 'pending' else 'success' end,
-                        received_at, received_at,
+                        received_at,
                         case when number < $5 - $7 then received_at end,
                         case when number < $5 - $7 then received_at end,
                         case when number < $5 - $7 then md5(number::text) end
                    from made
-                 returning id, status, started_at
+                 returning id, status, created_at, started_at
+             ), waiting as (
+                 insert into eventbridge.queue (execution_id, destination, run_at, since)
+                 select id, $3, created_at, created_at from queued where status = 'pending'
              )
              insert into eventbridge.attempts
                     (execution_id, fence, started_at, duration_ms, outcome, response_code)
@@ -69,13 +74,13 @@ pub async fn seed(database: &Database, seed: Seed<'_>) -> anyhow::Result<()> {
         .bind(i32::try_from(to)?)
         .bind(seed.destination)
         .bind(&body)
-        .bind(i32::try_from(seed.events)?)
+        .bind(i32::try_from(end)?)
         .bind(body.split('"').nth(3).unwrap_or_default())
         .bind(i32::try_from(seed.pending)?)
         .execute(&mut *connection)
         .await?;
         from = to;
-        bar.set_position(from.into());
+        bar.set_position((from - seed.first).into());
     }
     // The terms of seeded events are not searched for, so they count as indexed.
     sqlx::raw_sql(

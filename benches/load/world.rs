@@ -27,6 +27,7 @@ pub struct World {
     pub options: Options,
     postgres: PrivatePostgres,
     admin: PgPool,
+    has_statement_statistics: bool,
     logs: PathBuf,
 }
 
@@ -40,18 +41,77 @@ pub struct Database {
     pub pool: PgPool,
 }
 
+/// What the statements of a database have cost since they were first collected.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub struct StatementStatistics {
+    /// The number of statements.
+    pub calls: f64,
+    /// Their execution time in milliseconds.
+    pub ms: f64,
+    /// How many of them claimed executions: those that insert leases.
+    pub claims: f64,
+    /// The execution time of these, in milliseconds.
+    pub claims_ms: f64,
+}
+
 impl World {
     /// Starts the database server.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
         let logs = folder().join("logs");
         fs::create_dir_all(&logs)?;
-        let lifetime = DataLifetime::Persistent { checkout: folder() };
-        let postgres =
-            tokio::task::spawn_blocking(|| PrivatePostgres::start(Path::new(BINARY), lifetime)).await??;
+        let mut postgres = start_postgres().await?;
+        let reads_statistics = options.scenarios().iter().any(|scenario| scenario.is_long());
+        let has_statement_statistics = reads_statistics && {
+            let is_restart_due = request_statement_statistics(postgres.url()).await?;
+            if is_restart_due == Some(true) {
+                tokio::task::spawn_blocking(move || postgres.stop()).await??;
+                postgres = start_postgres().await?;
+            }
+            is_restart_due.is_some()
+        };
         let admin = pool(postgres.url())?;
-        let world = Self { options: options.clone(), postgres, admin, logs };
+        let world = Self { options: options.clone(), postgres, admin, has_statement_statistics, logs };
+        if has_statement_statistics {
+            // They cost something, so the server collects them only where they are read.
+            world.admin_query("create extension if not exists pg_stat_statements").await?;
+            world.admin_query("alter system set pg_stat_statements.track = 'none'").await?;
+            world.admin_query("select pg_reload_conf()").await?;
+        }
         world.make_template().await?;
         Ok(world)
+    }
+
+    /// Collects the statistics of a database's statements from now on, for new connections.
+    pub async fn collect_statement_statistics(&self, database: &Database) -> anyhow::Result<()> {
+        if !self.has_statement_statistics {
+            return Ok(());
+        }
+        self.admin_query(&format!("alter database {} set pg_stat_statements.track = 'top'", database.name))
+            .await
+    }
+
+    /// What the statements of a database have cost so far; `None` if the server cannot collect that.
+    pub async fn statement_statistics(
+        &self,
+        database: &Database,
+    ) -> anyhow::Result<Option<StatementStatistics>> {
+        if !self.has_statement_statistics {
+            return Ok(None);
+        }
+        let found = sqlx::query_as(
+            "select coalesce(sum(calls), 0)::float8 as calls,
+                    coalesce(sum(total_exec_time), 0)::float8 as ms,
+                    coalesce(sum(calls) filter (where is_claim), 0)::float8 as claims,
+                    coalesce(sum(total_exec_time) filter (where is_claim), 0)::float8 as claims_ms
+               from pg_stat_statements
+              cross join lateral (select query ilike '%insert into eventbridge.leases%' as is_claim) as kind
+              where dbid = (select oid from pg_database where datname = $1)",
+        )
+        .bind(&database.name)
+        .fetch_one(&self.admin)
+        .await
+        .context("the statistics of statements")?;
+        Ok(Some(found))
     }
 
     async fn make_template(&self) -> anyhow::Result<()> {
@@ -188,7 +248,7 @@ impl Database {
         let drained = async {
             loop {
                 let is_busy: bool = sqlx::query_scalar(
-                    "select exists (select from eventbridge.executions where status = 'pending')
+                    "select exists (select from eventbridge.queue)
                          or exists (select from eventbridge.leases)",
                 )
                 .fetch_one(&self.pool)
@@ -201,6 +261,34 @@ impl Database {
         };
         tokio::time::timeout(within, drained).await.context("the queue does not drain")?
     }
+}
+
+/// Starts the server, with the data of the last run if they were kept.
+async fn start_postgres() -> anyhow::Result<PrivatePostgres> {
+    let lifetime = DataLifetime::Persistent { checkout: folder() };
+    let start = || PrivatePostgres::start(Path::new(BINARY), lifetime);
+    Ok(tokio::task::spawn_blocking(start).await??)
+}
+
+/// Makes the server load `pg_stat_statements`. Returns whether it must be restarted for that; `None` if the
+/// extension is not installed.
+async fn request_statement_statistics(url: &str) -> anyhow::Result<Option<bool>> {
+    const INSTALLED: &str =
+        "select exists (select from pg_available_extensions where name = 'pg_stat_statements')";
+    let admin = pool(url)?;
+    if !sqlx::query_scalar(INSTALLED).fetch_one(&admin).await? {
+        eprintln!("pg_stat_statements is not installed, so the time of a claim is not measured");
+        return Ok(None);
+    }
+    let loaded: String = sqlx::query_scalar("show shared_preload_libraries").fetch_one(&admin).await?;
+    let is_restart_due = !loaded.contains("pg_stat_statements");
+    if is_restart_due {
+        sqlx::raw_sql("alter system set shared_preload_libraries = 'pg_stat_statements'")
+            .execute(&admin)
+            .await?;
+    }
+    admin.close().await;
+    Ok(Some(is_restart_due))
 }
 
 fn pool(url: &str) -> anyhow::Result<PgPool> {

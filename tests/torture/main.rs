@@ -36,6 +36,12 @@
 //!
 //! `--attack` kills nothing. Attackers without a key or a secret connect to both replicas, and all honest
 //! events must arrive nevertheless.
+//!
+//! # Old snapshot
+//!
+//! `--hold-snapshot` holds a transaction open that took its snapshot when the run began. So vacuum cannot
+//! remove the dead rows of the queue. If Postgres is killed, another snapshot is opened. It is released
+//! before the final assessment.
 
 mod assessment;
 mod attack;
@@ -44,6 +50,7 @@ mod load;
 mod observer;
 mod rescue;
 mod rows;
+mod snapshot;
 mod world;
 
 use anyhow::bail;
@@ -51,6 +58,7 @@ use chaos::Chaos;
 use clap::{Parser, ValueEnum};
 use load::{Ledger, Plan};
 use observer::Observer;
+use snapshot::HeldSnapshot;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +102,9 @@ pub struct Options {
     /// Kill nothing, and let attackers connect to both replicas while honest events continue
     #[arg(long, conflicts_with_all = ["sabotage", "rescue"])]
     pub attack: bool,
+    /// Hold a snapshot of the database open throughout the run, so that vacuum removes no dead rows
+    #[arg(long)]
+    pub hold_snapshot: bool,
     /// Wait longer for everything, so that slowness is no breach: for a busy machine
     #[arg(long)]
     pub patient: bool,
@@ -214,6 +225,7 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
     let world = World::start(options).await?;
     let observer = Observer::start(&world, &plan);
     let ledger = Arc::new(Ledger::new(&plan));
+    let snapshot = if options.hold_snapshot { Some(HeldSnapshot::open(&world).await?) } else { None };
 
     let has_chaos = options.rescue.is_none() && !options.attack;
     let chaos = if has_chaos { Some(Chaos::start(&world, &observer)?) } else { None };
@@ -235,6 +247,9 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
     }
     if options.attack {
         attack::assess(&world, &observer, &ledger);
+    }
+    if let Some(snapshot) = snapshot {
+        println!("snapshot      opened {} times, now released", snapshot.release().await?);
     }
     assessment::assess(&world, observer, &ledger, &plan, &report).await
 }

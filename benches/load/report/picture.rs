@@ -9,9 +9,11 @@ const BARS: &[(&str, &str, &str, &str)] = &[
     ("each", "per_second", "a commit for each request", "#9aa4b2"),
     ("ingest", "per_second", "ingest", "#635bff"),
     ("beside", "per_second", "ingest beside delivery", "#635bff"),
+    ("flat", "drained_per_second", "both, flat backlog", "#635bff"),
     ("growth", "per_second", "ingest, full tables", "#635bff"),
     ("drain", "per_second", "delivery to nowhere", "#0a8f6c"),
     ("pages", "per_second", "webhook to page", "#0a8f6c"),
+    ("default", "per_second", "the same by default", "#0a8f6c"),
 ];
 
 const WIDTH: f64 = 760.0;

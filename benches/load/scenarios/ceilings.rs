@@ -89,7 +89,7 @@ fn events(total: usize) -> anyhow::Result<Vec<NewEvent>> {
     while let Some(request) = requests.take() {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut parsed = httparse::Request::new(&mut headers);
-        let httparse::Status::Complete(head) = parsed.parse(request)? else { continue };
+        let httparse::Status::Complete(head) = parsed.parse(&request)? else { continue };
         let signature = parsed
             .headers
             .iter()

@@ -31,7 +31,7 @@ pub async fn growth(world: &World) -> anyhow::Result<Figures> {
         world.open(&name)?
     } else {
         let database = world.database(&name).await?;
-        seed(&database, Seed { events, destination: NOTION, pending: waiting }).await?;
+        seed(&database, Seed { first: 0, events, destination: NOTION, pending: waiting }).await?;
         database.pause(NOTION).await?;
         database
     };
@@ -60,11 +60,14 @@ pub async fn growth(world: &World) -> anyhow::Result<Figures> {
 
 /// Delivers the backlog to a no-op destination, for the duration of a load.
 async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
-    sqlx::query("update eventbridge.executions set destination = $1 where status = 'pending'")
-        .bind(IDLE)
-        .execute(&database.pool)
-        .await?;
-    sqlx::raw_sql("vacuum analyze eventbridge.executions").execute(&database.pool).await?;
+    sqlx::query(
+        "with moved as (update eventbridge.queue set destination = $1 returning execution_id)
+         update eventbridge.executions set destination = $1 from moved where id = execution_id",
+    )
+    .bind(IDLE)
+    .execute(&database.pool)
+    .await?;
+    sqlx::raw_sql("vacuum analyze eventbridge.executions, eventbridge.queue").execute(&database.pool).await?;
     world.settle().await?;
     let mut launch = world.part("idle", Some(database))?;
     launch.settings.push(("WORKER_CONCURRENCY".to_owned(), world.options.concurrency.to_string()));

@@ -3,7 +3,7 @@
 use super::figures;
 use crate::events::{Recipe, Requests};
 use crate::figures::Figures;
-use crate::generator::{Load, Outcome, Pace, count, send};
+use crate::generator::{Gate, Load, Outcome, Pace, count, open_gate, send_through};
 use crate::program::{Program, processor_seconds_of_all};
 use crate::role::IDLE;
 use crate::seed::{Seed, seed};
@@ -43,10 +43,24 @@ pub async fn load(
     pace: Pace,
     what: &str,
 ) -> anyhow::Result<Measured> {
+    load_through(world, program, connections, pace, what, open_gate()).await
+}
+
+/// The same, while the gate is open.
+pub async fn load_through(
+    world: &World,
+    program: &Program,
+    connections: usize,
+    pace: Pace,
+    what: &str,
+    gate: Gate,
+) -> anyhow::Result<Measured> {
     let recipe = |count: usize| Recipe { duplicates: world.options.duplicates, ..Recipe::of(count) };
     let load = Load { address: program.address, connections, pace, length: world.options.length() };
     let ahead = Load { pace: Pace::Closed, length: WARM_UP, ..load };
-    let warm_up = send(ahead, &Arc::new(Requests::make(recipe(as_count(PER_SECOND_MAX)))), what).await?;
+    let requests = Arc::new(Requests::make(recipe(as_count(PER_SECOND_MAX))));
+    let warm_up = send_through(ahead, &requests, what, gate.clone()).await?;
+    drop(requests);
     warm_up.must_be_whole()?;
     let per_second = match pace {
         Pace::Closed => (warm_up.per_second() * SPARE).min(PER_SECOND_MAX),
@@ -55,7 +69,7 @@ pub async fn load(
     let requests = Arc::new(Requests::make(recipe(as_count(per_second * load.length.as_secs_f64()))));
     world.settle().await?;
     let before = (program.processor_seconds(), processor_seconds_of_all());
-    let outcome = send(load, &requests, what).await?;
+    let outcome = send_through(load, &requests, what, gate).await?;
     let after = (program.processor_seconds(), processor_seconds_of_all());
     outcome.must_be_whole()?;
     let answered = count(outcome.new + outcome.known);
@@ -70,8 +84,9 @@ pub async fn load(
     })
 }
 
+/// A rate times a duration, as a number of events.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of events")]
-fn as_count(number: f64) -> usize {
+pub fn as_count(number: f64) -> usize {
     number as usize
 }
 
@@ -145,7 +160,7 @@ pub async fn paused(world: &World) -> anyhow::Result<Figures> {
 async fn over(world: &World, events: u32, pending: u32) -> anyhow::Result<Measured> {
     let database = world.database("bench_paused").await?;
     database.pause(NOTION).await?;
-    seed(&database, Seed { events, destination: NOTION, pending }).await?;
+    seed(&database, Seed { first: 0, events, destination: NOTION, pending }).await?;
     let program = world.service(&database).start().await?;
     let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "paused").await?;
     program.stop().await?;
@@ -161,28 +176,39 @@ pub async fn beside(world: &World) -> anyhow::Result<Figures> {
     launch.settings.push(("WORKER_CONCURRENCY".to_owned(), world.options.concurrency.to_string()));
     let program = launch.start().await?;
     let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "beside").await?;
-    let drained: i64 = sqlx::query_scalar(
-        "select count(*) from eventbridge.executions
-          where finished_at > now() - $1 * interval '1 second'",
-    )
-    .bind(measured.outcome.elapsed.as_secs_f64())
-    .fetch_one(&database.pool)
-    .await?;
-    let drained = count(u64::try_from(drained)?) / measured.outcome.elapsed.as_secs_f64();
+    let drained = delivered_in_last(&database, measured.outcome.elapsed).await?;
     database.drained(Duration::from_mins(2)).await?;
     program.stop().await?;
     must_be_there(&database, 0, measured.new).await?;
+    must_be_delivered(&database, measured.new).await?;
+    world.finish(database).await?;
+    let mut figures = of(&measured);
+    figures.insert("drained_per_second".to_owned(), drained);
+    Ok(figures)
+}
+
+/// Executions per second that ended in the last seconds.
+pub async fn delivered_in_last(database: &Database, seconds: Duration) -> anyhow::Result<f64> {
+    let delivered: i64 = sqlx::query_scalar(
+        "select count(*) from eventbridge.executions
+          where finished_at > now() - $1 * interval '1 second'",
+    )
+    .bind(seconds.as_secs_f64())
+    .fetch_one(&database.pool)
+    .await?;
+    Ok(count(u64::try_from(delivered)?) / seconds.as_secs_f64())
+}
+
+/// Fails unless the no-op destination has received as many events as were accepted.
+pub async fn must_be_delivered(database: &Database, new: u64) -> anyhow::Result<()> {
     let delivered: i64 = sqlx::query_scalar(
         "select count(*) from eventbridge.executions where status = 'success' and destination = $1",
     )
     .bind(IDLE)
     .fetch_one(&database.pool)
     .await?;
-    if u64::try_from(delivered)? != measured.new {
-        bail!("{} executions were made, and {delivered} delivered", measured.new);
+    if u64::try_from(delivered)? != new {
+        bail!("{new} executions were made, and {delivered} delivered");
     }
-    world.finish(database).await?;
-    let mut figures = of(&measured);
-    figures.insert("drained_per_second".to_owned(), drained);
-    Ok(figures)
+    Ok(())
 }

@@ -2,7 +2,9 @@
 
 mod backlog;
 mod ceilings;
+mod flat;
 mod growth;
+mod horizon;
 mod ingest;
 mod limits;
 mod pages;
@@ -29,10 +31,16 @@ pub enum Scenario {
     Half,
     /// Ingest while the same process delivers
     Beside,
+    /// Ingest and delivery together, at the rate at which the backlog stays flat
+    Flat,
     /// Draining a backlog to a no-op destination
     Drain,
+    /// Draining a backlog while another destination of the same process takes 5 s for each answer
+    Slow,
     /// From the webhook to a page at a Notion that responds at once
     Pages,
+    /// The same with default settings, except that the limiter is off
+    Default,
     /// From the response to a webhook to the first byte to Notion, on an idle service
     Wake,
     /// Ingest, drain and lists over full tables
@@ -45,20 +53,28 @@ pub enum Scenario {
     Start,
     /// A burst in object mode, under Notion's limit
     Burst,
+    /// Delivery at two fixed rates while a snapshot is held open, and after it; half an hour
+    Horizon,
+    /// The same at one rate in object mode, over 100 objects; a quarter of an hour
+    Lanes,
+}
+
+impl Scenario {
+    /// Whether it takes so long that it runs only if it is named. These also read the statistics of
+    /// statements, which the database server collects only for them.
+    pub fn is_long(self) -> bool {
+        matches!(self, Self::Horizon | Self::Lanes)
+    }
 }
 
 /// Runs the requested scenarios and stores their figures.
 pub async fn run(world: &World, results: &mut Results) -> anyhow::Result<()> {
-    let asked = match world.options.only.as_slice() {
-        [] => Scenario::value_variants(),
-        some => some,
-    };
-    for scenario in asked {
+    for scenario in world.options.scenarios() {
         let name = scenario.to_possible_value().context("a scenario has a name")?.get_name().to_owned();
         eprintln!("{name} …");
-        let figures = measure(*scenario, world, results).await.with_context(|| name.clone())?;
+        let figures = measure(scenario, world, results).await.with_context(|| name.clone())?;
         for (figure, value) in &figures {
-            println!("{name:<10} {figure:<28} {value:>12.2}");
+            println!("{name:<10} {figure:<32} {value:>12.2}");
         }
         results.keep(&name, figures)?;
     }
@@ -76,12 +92,17 @@ async fn measure(scenario: Scenario, world: &World, results: &Results) -> anyhow
         Scenario::One => ingest::one(world).await,
         Scenario::Half => ingest::half(world, results.get("ingest", "per_second")).await,
         Scenario::Beside => ingest::beside(world).await,
+        Scenario::Flat => flat::flat(world).await,
         Scenario::Paused => ingest::paused(world).await,
         Scenario::Drain => backlog::drain(world).await,
+        Scenario::Slow => backlog::slow(world).await,
         Scenario::Pages => pages::pages(world).await,
+        Scenario::Default => pages::by_default(world).await,
         Scenario::Wake => pages::wake(world).await,
         Scenario::Burst => pages::burst(world).await,
         Scenario::Growth => growth::growth(world).await,
+        Scenario::Horizon => horizon::horizon(world).await,
+        Scenario::Lanes => horizon::lanes(world).await,
         Scenario::Memory => limits::memory(world).await,
         Scenario::Start => limits::start(world).await,
     }

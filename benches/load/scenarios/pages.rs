@@ -1,6 +1,6 @@
 //! End to end: from a webhook to a page.
 
-use super::backlog::rate;
+use super::backlog::must_be_delivered;
 use super::figures;
 use super::ingest::NOTION;
 use crate::events::{Recipe, Requests};
@@ -18,29 +18,42 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-/// Webhooks in and pages out at the same time, until the last event has its page.
+/// Webhooks in and pages out at the same time, with many slots.
 pub async fn pages(world: &World) -> anyhow::Result<Figures> {
+    until_shown(world, "pages", Some(world.options.concurrency)).await
+}
+
+/// The same with default settings, except that the limiter is off: no number of slots is set.
+pub async fn by_default(world: &World) -> anyhow::Result<Figures> {
+    until_shown(world, "default", None).await
+}
+
+/// Sends webhooks, to a service that delivers to a Notion that responds at once, until the last event has
+/// its page.
+async fn until_shown(world: &World, what: &str, concurrency: Option<u16>) -> anyhow::Result<Figures> {
     const EVENTS: u32 = 20_000;
     const CONNECTIONS: usize = 64;
-    let database = world.database("bench_pages").await?;
+    let database = world.database(&format!("bench_{what}")).await?;
     let stand_in = world.part("notion", None)?.start().await?;
     let mut launch = world.service(&database);
     launch.settings.retain(|(name, _)| name != "NOTION_API_URL");
     launch.settings.push(("NOTION_API_URL".to_owned(), format!("http://{}", stand_in.address)));
-    launch.settings.push(("WORKER_CONCURRENCY".to_owned(), world.options.concurrency.to_string()));
+    if let Some(concurrency) = concurrency {
+        launch.settings.push(("WORKER_CONCURRENCY".to_owned(), concurrency.to_string()));
+    }
     let program = launch.start().await?;
     let requests = Arc::new(Requests::make(Recipe::of(usize::try_from(EVENTS)?)));
     let length = Duration::from_mins(1);
     let load = Load { address: program.address, connections: CONNECTIONS, pace: Pace::Closed, length };
     let (began, before) = (Instant::now(), program.processor_seconds());
-    let outcome = send(load, &requests, "pages").await?;
+    let outcome = send(load, &requests, what).await?;
     outcome.must_be_whole()?;
     database.drained(Duration::from_mins(2)).await?;
     let elapsed = began.elapsed();
     let spent = before.zip(program.processor_seconds()).map_or(f64::NAN, |(before, after)| after - before);
     program.stop().await?;
     stand_in.stop().await?;
-    rate(&database, NOTION, EVENTS).await?;
+    must_be_delivered(&database, NOTION, EVENTS).await?;
     world.finish(database).await?;
     Ok(figures([
         ("per_second", f64::from(EVENTS) / elapsed.as_secs_f64()),
@@ -72,7 +85,7 @@ pub async fn wake(world: &World) -> anyhow::Result<Figures> {
         tokio::time::sleep(AT_REST_AFTER).await;
         let request = requests.take().context("an event")?;
         let sent = Instant::now();
-        let answer = connection.ask(request).await?;
+        let answer = connection.ask(&request).await?;
         let answered = Instant::now();
         if answer.status != 200 {
             bail!("an event was answered {}", answer.status);
