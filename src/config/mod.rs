@@ -15,7 +15,9 @@ pub use database::{Database, required_database};
 pub use instances::{DefaultKinds, InstanceName, instances, sources, subscription};
 pub use reader::{ConfigError, Reader, SettingError};
 pub use secrets::{ApiKey, Scope};
-pub use settings::{Access, RETENTION_DAYS_MIN, Retention, RetrySettings, Settings, listen, retention};
+pub use settings::{
+    Access, Concurrency, RETENTION_DAYS_MIN, Retention, RetrySettings, Settings, listen, retention,
+};
 pub use vars::Vars;
 
 /// Whether a text may name a secret, an API key's holder or an instance.

@@ -3,6 +3,7 @@
 use super::vars::Vars;
 use secrecy::SecretString;
 use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// What is wrong with one setting.
@@ -97,10 +98,7 @@ impl<'a> Reader<'a> {
     where
         T: FromStr + PartialOrd + Display + Copy,
     {
-        self.parsed(name, default, |text| match text.parse::<T>() {
-            Ok(number) if number >= min && number <= max => Ok(number),
-            _ => Err(format!("must be a number from {min} to {max}, not {text:?}")),
-        })
+        self.parsed(name, default, |text| number_within(text, min..=max))
     }
 
     /// A setting that is `on` or `off`.
@@ -132,6 +130,17 @@ impl<'a> Reader<'a> {
     /// Returns the settings if there is no problem, otherwise all problems.
     pub fn finish<T>(self, settings: T) -> Result<T, ConfigError> {
         if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems: self.problems }) }
+    }
+}
+
+/// Parses a number within a range.
+pub(super) fn number_within<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    match text.parse::<T>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("must be a number from {} to {}, not {text:?}", range.start(), range.end())),
     }
 }
 

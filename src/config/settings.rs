@@ -2,10 +2,11 @@
 
 use super::database::{Database, database, required_database};
 use super::instances::{DefaultKinds, InstanceName, instances, sources};
-use super::reader::Reader;
+use super::reader::{Reader, number_within};
 use super::secrets::{ApiKey, parse_api_keys};
 use secrecy::ExposeSecret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The settings of the core.
@@ -26,7 +27,7 @@ pub struct Settings {
     /// Whether `/metrics` needs no key.
     pub metrics_are_open: bool,
     /// How many executions run at once in this process.
-    pub worker_concurrency: usize,
+    pub worker_concurrency: Concurrency,
     /// When failed deliveries run again.
     pub retry: RetrySettings,
     /// The time between two probes of a paused destination.
@@ -74,7 +75,7 @@ impl Settings {
             instances: instances(reader, kinds),
             access,
             metrics_are_open: !reader.switch("METRICS_AUTH", true),
-            worker_concurrency: reader.number("WORKER_CONCURRENCY", 8, 1, 1000),
+            worker_concurrency: concurrency(reader),
             retry: retry(reader),
             probe_every: Duration::from_secs(reader.number("PROBE_SECONDS", 15, 1, 3600)),
             shutdown_grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 25, 1, 600)),
@@ -93,6 +94,39 @@ pub enum Access {
     /// Only programs on this machine, by Host and Origin: `dev`.
     LocalOnly,
 }
+
+/// How many executions run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// Always so many: `WORKER_CONCURRENCY`.
+    Fixed(usize),
+    /// For each destination as many as it can use.
+    Adaptive {
+        /// The most for one destination: `WORKER_CONCURRENCY_MAX`.
+        most: usize,
+    },
+}
+
+impl Concurrency {
+    /// How many executions run at once before the worker has measured the destination.
+    pub fn initial(self) -> usize {
+        match self {
+            Self::Fixed(count) => count,
+            Self::Adaptive { most } => ADAPTIVE_START.min(most),
+        }
+    }
+
+    /// The most executions that may run at once.
+    pub fn most(self) -> usize {
+        match self {
+            Self::Fixed(count) => count,
+            Self::Adaptive { most } => most,
+        }
+    }
+}
+
+/// How many executions of a destination run at once before the worker has measured it.
+const ADAPTIVE_START: usize = 8;
 
 /// When failed deliveries run again.
 #[derive(Debug, Clone, Copy)]
@@ -162,6 +196,15 @@ fn access(reader: &mut Reader<'_>) -> Access {
         );
     }
     Access::Keys(keys)
+}
+
+fn concurrency(reader: &mut Reader<'_>) -> Concurrency {
+    const RANGE: RangeInclusive<usize> = 1..=1000;
+    let fixed = reader.parsed("WORKER_CONCURRENCY", None, |text| {
+        number_within(text, RANGE).map(Concurrency::Fixed).map(Some)
+    });
+    let most = reader.number("WORKER_CONCURRENCY_MAX", 256, *RANGE.start(), *RANGE.end());
+    fixed.unwrap_or(Concurrency::Adaptive { most })
 }
 
 fn retry(reader: &mut Reader<'_>) -> RetrySettings {
@@ -259,6 +302,7 @@ mod tests {
         for (name, text) in [
             ("PORT", "70000"),
             ("WORKER_CONCURRENCY", "0"),
+            ("WORKER_CONCURRENCY_MAX", "1001"),
             ("AUTH", "maybe"),
             ("LISTEN_ADDR", "localhost"),
             ("DESTINATIONS", "notion,notion"),
@@ -266,6 +310,28 @@ mod tests {
         ] {
             assert!(with(name, text).is_err(), "{name}={text}");
         }
+    }
+
+    #[test]
+    fn concurrency_adapts_unless_it_is_set() {
+        let concurrency = |vars: &Vars| read(vars).expect("valid").worker_concurrency;
+        let mut vars = complete();
+        assert_eq!(concurrency(&vars), Concurrency::Adaptive { most: 256 });
+        assert_eq!((concurrency(&vars).initial(), concurrency(&vars).most()), (8, 256));
+        vars.set("WORKER_CONCURRENCY_MAX", "4");
+        assert_eq!((concurrency(&vars).initial(), concurrency(&vars).most()), (4, 4));
+        vars.set("WORKER_CONCURRENCY", "100");
+        assert_eq!(concurrency(&vars), Concurrency::Fixed(100));
+        assert_eq!((concurrency(&vars).initial(), concurrency(&vars).most()), (100, 100));
+    }
+
+    #[test]
+    fn a_fixed_concurrency_does_not_hide_a_wrong_maximum() {
+        let mut vars = complete();
+        vars.set("WORKER_CONCURRENCY", "many");
+        vars.set("WORKER_CONCURRENCY_MAX", "0");
+        let error = read(&vars).expect_err("both are wrong");
+        assert_eq!(error.names(), ["WORKER_CONCURRENCY", "WORKER_CONCURRENCY_MAX"]);
     }
 
     #[test]
