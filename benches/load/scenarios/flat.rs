@@ -17,8 +17,6 @@ const PENDING_MAX: i64 = 2_000;
 /// How often the pending executions are counted.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Batches are committed out of order, by at most this many ids.
-
 /// A closed loop into a process that delivers to a no-op destination. The senders pause while more than
 /// 2,000 executions are pending, so they send as fast as the worker delivers.
 pub async fn flat(world: &World) -> anyhow::Result<Figures> {
