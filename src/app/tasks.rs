@@ -136,7 +136,7 @@ impl Tasks {
                 progress: recorded,
                 metrics: shared.metrics.clone(),
                 supervisor: self.supervisor(),
-                concurrency: settings.worker_concurrency.initial(),
+                concurrency: settings.worker_concurrency,
                 retry: settings.retry,
                 probe_every: settings.probe_every,
                 grace: self.grace,

@@ -10,9 +10,11 @@
 //! | half more, at least one | the throughput is clearly more than 5 % higher |
 //! | a quarter less, not below the initial limit | the throughput is clearly at most 5 % lower |
 //!
-//! A trial begins after [`WINDOWS_MIN`] full windows in a row. A window is *full* if at least half of its
+//! At first the limit doubles with every full window, until one brings less than [`START_GAIN_MIN`] more
+//! throughput, or the destination throttles. After that, a trial begins after [`WINDOWS_MIN`] full windows in a row. A window is *full* if at least half of its
 //! attempts came from claims that the limit cut short. The first trials raise the limit, one after another.
-//! [`HOLD_AFTER_TRIAL`] windows after one that failed, the next one tries the other direction.
+//! [`HOLD_AFTER_TRIAL`] windows after one that failed, the next one tries the other direction. At the highest
+//! limit a lower one is tried after [`HOLD_AT_MOST`] windows.
 //!
 //! A difference is clear if it is larger than the variation of the windows explains. While it is not clear,
 //! the trial continues, for up to [`WINDOWS_MAX`] windows. So noise rarely raises the limit. If it does, a
@@ -49,6 +51,9 @@ const WINDOWS_MIN: u32 = 4;
 /// The most windows of a trial, and how many windows the throughput under a limit remembers.
 const WINDOWS_MAX: u32 = 16;
 
+/// As long as a window after the start of the process brings so much more, the limit doubles.
+const START_GAIN_MIN: f64 = 0.2;
+
 /// A gain below this, or a loss below this, counts as none.
 const GAIN_MIN: f64 = 0.05;
 
@@ -57,6 +62,9 @@ const CLEAR_ERRORS: f64 = 2.5;
 
 /// How many windows pass before the next trial, unless the last one raised the limit.
 const HOLD_AFTER_TRIAL: u32 = 30;
+
+/// How many windows pass at the highest limit before a trial of a lower one.
+const HOLD_AT_MOST: u32 = 100;
 
 /// How many windows pass before the next trial after the destination throttled.
 const HOLD_AFTER_THROTTLING: u32 = 100;
@@ -124,6 +132,8 @@ pub(super) struct ConcurrencyLimit {
     /// The throughput in full windows under this limit; during a trial, under the limit before it.
     throughput: Throughput,
     trial: Option<Trial>,
+    /// The throughput before the limit last doubled; none once that was the last time.
+    start: Option<f64>,
     /// How many windows pass before the next trial.
     hold: u32,
     /// Whether the next trial is one of a lower limit, if a lower one is possible.
@@ -152,6 +162,7 @@ impl ConcurrencyLimit {
             window: None,
             throughput: Throughput::default(),
             trial: None,
+            start: Some(0.0),
             hold: 0,
             is_lower_next: false,
             was_high: false,
@@ -197,6 +208,7 @@ impl ConcurrencyLimit {
             _ => a_quarter_less(self.limit),
         };
         self.throughput = Throughput::default();
+        self.start = None;
         self.hold = HOLD_AFTER_THROTTLING;
         self.change(lower, now);
     }
@@ -220,6 +232,10 @@ impl ConcurrencyLimit {
         } else if self.limit > self.limit_max() {
             self.throughput = Throughput::default();
             self.change(self.limit_max(), now);
+        } else if window.is_full()
+            && let Some(before) = self.start
+        {
+            self.double(before, window.per_second(), now);
         } else if window.is_full() {
             self.throughput.add(window.per_second());
             if self.throughput.windows >= WINDOWS_MIN {
@@ -227,6 +243,21 @@ impl ConcurrencyLimit {
             }
         } else {
             self.throughput = Throughput::default();
+        }
+    }
+
+    /// Doubles the limit if the last time that it doubled brought more throughput; otherwise takes that back.
+    fn double(&mut self, before: f64, per_second: f64, now: Instant) {
+        let higher = (2 * self.limit).min(self.limit_max());
+        if per_second <= before * (1.0 + START_GAIN_MIN) {
+            self.start = None;
+            let former = (self.limit / 2).max(self.concurrency.initial());
+            self.change(former, now);
+        } else if higher > self.limit {
+            self.start = Some(per_second);
+            self.change(higher, now);
+        } else {
+            self.start = None;
         }
     }
 
@@ -248,6 +279,8 @@ impl ConcurrencyLimit {
             self.begin_trial(lower, now);
         } else if self.hold == 0 && higher > self.limit {
             self.begin_trial(higher, now);
+        } else if self.hold == 0 {
+            (self.is_lower_next, self.hold) = (true, HOLD_AT_MOST);
         }
     }
 

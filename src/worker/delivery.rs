@@ -9,7 +9,7 @@ use super::completion::{conclude, delivered_in_lane, interrupted, refused_in_lan
 use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
-use super::instances::InstanceStates;
+use super::instances::{Began, InstanceStates};
 use super::lane_plan::{self, Plan, Write};
 use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
@@ -46,13 +46,13 @@ pub(super) struct Deliverer {
 
 impl Deliverer {
     /// Makes one attempt and returns the completion, even if the destination panics or never answers. The
-    /// claim was sent at `leased`.
+    /// attempt takes its slot at `start`.
     ///
     /// Cancelling `interrupt` ends the attempt. The next one looks for what it may have written.
     pub(super) async fn deliver(
         &self,
         claimed: Claimed,
-        leased: Instant,
+        start: Began,
         interrupt: &CancellationToken,
     ) -> Completed {
         let span = info_span!(
@@ -64,7 +64,7 @@ impl Deliverer {
         async {
             let began = Instant::now();
             let attempt =
-                catch_panic(&self.metrics, Panicked::Delivery, self.attempt(&claimed, leased, began));
+                catch_panic(&self.metrics, Panicked::Delivery, self.attempt(&claimed, start, began));
             let completed = tokio::select! {
                 completed = attempt => match completed {
                     Some(completed) => completed,
@@ -79,7 +79,7 @@ impl Deliverer {
         .await
     }
 
-    async fn attempt(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completed {
+    async fn attempt(&self, claimed: &Claimed, start: Began, began: Instant) -> Completed {
         if let Some(reason) = claimed.event.why_empty() {
             return self.conclude(claimed, Outcome::Skipped { reason: reason.to_owned() }, began);
         }
@@ -92,14 +92,14 @@ impl Deliverer {
                     remote: claimed.remote.as_ref(),
                     object: None,
                 };
-                let outcome = self.call(claimed, subject, leased).await;
+                let outcome = self.call(claimed, subject, start).await;
                 self.conclude(claimed, outcome, began)
             }
-            Mode::Object => self.attempt_object(claimed, leased, began).await,
+            Mode::Object => self.attempt_object(claimed, start, began).await,
         }
     }
 
-    async fn attempt_object(&self, claimed: &Claimed, leased: Instant, began: Instant) -> Completed {
+    async fn attempt_object(&self, claimed: &Claimed, start: Began, began: Instant) -> Completed {
         let write = match lane_plan::plan(&self.store.queue, &self.sources, claimed.into()).await {
             Ok(Plan::Write(write)) => write,
             Ok(Plan::Decline(reason)) => {
@@ -129,7 +129,7 @@ impl Deliverer {
                 others: &others,
             }),
         };
-        match self.call(claimed, subject, leased).await {
+        match self.call(claimed, subject, start).await {
             Outcome::Delivered { remote, status, request_id, written } => {
                 let object = RemoteObject { execution: newest.execution, remote, written };
                 let head = delivered_in_lane(claimed, Some((status, request_id)), began.elapsed());
@@ -146,7 +146,7 @@ impl Deliverer {
     }
 
     /// Calls the destination, and passes the outcome to its circuit breaker and its pause.
-    async fn call(&self, claimed: &Claimed, subject: Subject<'_>, leased: Instant) -> Outcome {
+    async fn call(&self, claimed: &Claimed, subject: Subject<'_>, start: Began) -> Outcome {
         let Some(destination) = self.destinations.get(&claimed.destination) else {
             return no_destination_outcome();
         };
@@ -169,7 +169,7 @@ impl Deliverer {
                 failed => wait_before(&self.retry, failed, 0.0),
             },
             is_last: claimed.attempts >= self.retry.attempts_max,
-            leased,
+            leased: start.leased,
             context: &context,
         };
         let delivering = catch_panic(&self.metrics, Panicked::Delivery, destination.deliver(delivery));
@@ -178,7 +178,7 @@ impl Deliverer {
             Ok(None) => panic_outcome(),
             Err(_elapsed) => timeout_outcome(),
         };
-        self.instances.record(&claimed.destination, &outcome, Instant::now());
+        self.instances.record(&claimed.destination, &outcome, start, Instant::now());
         if let Outcome::NeedsOperator(failure) = &outcome {
             self.pauses.pause(&claimed.destination, failure, Some(claimed.id)).await;
         }

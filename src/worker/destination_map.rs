@@ -2,6 +2,7 @@
 
 use crate::destinations::{Destination, Instance};
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// The instances. Cheap to clone.
@@ -19,8 +20,9 @@ impl DestinationMap {
         self.0.get(name).map(AsRef::as_ref)
     }
 
-    /// The names of the instances.
-    pub(super) fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.keys().cloned()
+    /// The names of the instances, with the rate per minute of each that has one.
+    pub(super) fn rates(&self) -> impl Iterator<Item = (String, Option<NonZeroU32>)> + '_ {
+        let per_minute = |destination: &dyn Destination| destination.rate().and_then(|rate| rate.per_minute);
+        self.0.iter().map(move |(name, destination)| (name.clone(), per_minute(destination.as_ref())))
     }
 }

@@ -1,26 +1,43 @@
 //! What this process knows of each destination instance while it schedules work: its circuit breaker, its
-//! canary, and how many of its executions run. Shared by the pool and its deliveries; no I/O and no clock.
+//! canary, how many of its executions run and how many may. Shared by the pool and its deliveries; no I/O and no clock.
 
 use super::circuit_breaker::{Allowance, CircuitBreaker};
+use super::concurrency::{ConcurrencyLimit, Ending, Sample};
 use super::slot_quota::{FreeSlots, SlotQuota};
+use crate::config::Concurrency;
 use crate::domain::delivery::Outcome;
 use crate::domain::execution::ExecutionId;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The instances by name.
 pub(super) struct InstanceStates {
+    /// The slots of the pool, which all instances share.
+    slots: usize,
     names: Arc<[String]>,
     states: BTreeMap<String, Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
     breaker: CircuitBreaker,
     canary: Canary,
+    /// How many of its executions may run.
+    limit: ConcurrencyLimit,
     /// How many of its executions run.
     running: usize,
+}
+
+/// When an attempt began, and what its claim showed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    /// When its claim was sent.
+    pub(super) leased: Instant,
+    /// When it took its slot.
+    pub(super) at: Instant,
+    /// Whether its claim found as many executions of the instance as the limit left room for.
+    pub(super) was_saturated: bool,
 }
 
 /// Whether a paused instance is tried with a single execution, as only a delivery can prove that it works.
@@ -44,10 +61,20 @@ pub(super) struct ClaimableInstances {
 }
 
 impl InstanceStates {
-    /// These instances, of which nothing is known yet.
-    pub(super) fn new(names: impl IntoIterator<Item = String>) -> Self {
-        let states: BTreeMap<_, _> = names.into_iter().map(|name| (name, Mutex::default())).collect();
-        Self { names: states.keys().cloned().collect(), states }
+    /// These instances, of which nothing is known yet, with the rate per minute of each that has one.
+    pub(super) fn new(
+        instances: impl IntoIterator<Item = (String, Option<NonZeroU32>)>,
+        concurrency: Concurrency,
+    ) -> Self {
+        let state = |per_minute| State {
+            breaker: CircuitBreaker::default(),
+            canary: Canary::default(),
+            limit: ConcurrencyLimit::new(concurrency, per_minute),
+            running: 0,
+        };
+        let states: BTreeMap<_, _> =
+            instances.into_iter().map(|(name, per_minute)| (name, Mutex::new(state(per_minute)))).collect();
+        Self { slots: concurrency.most(), names: states.keys().cloned().collect(), states }
     }
 
     /// Their names, in their order.
@@ -69,23 +96,33 @@ impl InstanceStates {
         ClaimableInstances { closed: of(Allowance::All).collect(), half_open: of(Allowance::One).collect() }
     }
 
-    /// How many of `free` slots of a pool of `slots` each of these instances may fill now, in their order.
-    pub(super) fn shares(&self, names: &[String], free: usize, slots: usize) -> Vec<usize> {
-        let may_have_work: Vec<_> = self.names.iter().map(|name| names.contains(name)).collect();
-        let shares = self.all_free_slots(slots).share_out(free, &may_have_work);
+    /// How many of `free` slots each of these instances may fill now, in their order.
+    pub(super) fn shares(&self, names: &[String], free: usize) -> Vec<usize> {
+        let rooms: Vec<_> = self
+            .states
+            .iter()
+            .map(|(name, state)| if names.contains(name) { lock(state).room() } else { 0 })
+            .collect();
+        let shares = self.free_slots().share_out(free, &rooms);
         let of = |name: &String| self.names.iter().position(|known| known == name);
         names.iter().map(|name| of(name).and_then(|place| shares.get(place).copied()).unwrap_or(0)).collect()
     }
 
     /// Whether an instance runs as many executions as it may, though the pool may have free slots.
-    pub(super) fn is_any_full(&self, slots: usize) -> bool {
-        let free = self.all_free_slots(slots);
+    pub(super) fn is_any_full(&self) -> bool {
+        let free = self.free_slots();
         free.shared == 0 && free.reserved.contains(&0)
+            || self.states.values().any(|state| lock(state).room() == 0)
     }
 
-    fn all_free_slots(&self, slots: usize) -> FreeSlots {
+    /// How many more executions of the instance its limit allows, whatever the pool has free.
+    pub(super) fn room(&self, name: &str) -> usize {
+        self.with(name, |state| state.room()).unwrap_or_default()
+    }
+
+    fn free_slots(&self) -> FreeSlots {
         let running: Vec<_> = self.states.values().map(|state| lock(state).running).collect();
-        SlotQuota::of(slots, running.len()).free(&running)
+        SlotQuota::of(self.slots, running.len()).free(&running)
     }
 
     /// An execution of the instance runs until the guard is dropped.
@@ -94,9 +131,20 @@ impl InstanceStates {
         RunningGuard { instances: self.clone(), name }
     }
 
-    /// Takes the outcome of an attempt into account for the instance's circuit breaker.
-    pub(super) fn record(&self, name: &str, outcome: &Outcome, now: Instant) {
-        self.with(name, |state| state.breaker.record(outcome, now));
+    /// Takes the outcome of a call into account for the instance's circuit breaker and its limit.
+    pub(super) fn record(&self, name: &str, outcome: &Outcome, began: Began, now: Instant) {
+        self.with(name, |state| {
+            state.breaker.record(outcome, now);
+            // To wait for an earlier write says nothing about the destination.
+            if !matches!(outcome, Outcome::InDoubt { .. }) {
+                state.limit.record(&Sample {
+                    began_at: began.at,
+                    ended_at: now,
+                    ending: Ending::from(outcome),
+                    was_saturated: began.was_saturated,
+                });
+            }
+        });
     }
 
     /// The trial of an instance whose circuit breaker is half-open runs until the guard is dropped.
@@ -149,6 +197,12 @@ impl InstanceStates {
     /// Acts on the state of an instance; nothing if there is no such instance.
     fn with<T>(&self, name: &str, act: impl FnOnce(&mut State) -> T) -> Option<T> {
         self.states.get(name).map(|state| act(&mut lock(state)))
+    }
+}
+
+impl State {
+    fn room(&self) -> usize {
+        self.limit.limit().saturating_sub(self.running)
     }
 }
 

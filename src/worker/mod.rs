@@ -22,7 +22,6 @@ mod backoff;
 mod circuit_breaker;
 mod completer;
 mod completion;
-#[cfg_attr(not(test), expect(dead_code, reason = "the pool does not adapt its slots yet"))]
 mod concurrency;
 mod delivery;
 mod delivery_context;

@@ -9,16 +9,17 @@ use super::delivery::Deliverer;
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
 use super::heartbeat::Heartbeat;
-use super::instances::{CanaryGuard, InstanceStates, TrialGuard};
+use super::instances::{Began, CanaryGuard, InstanceStates, TrialGuard};
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
 use super::schedule::{Batch, Claim, Examined, Rest, Schedule, Taken};
 use super::store_parts::WorkerStore;
-use crate::config::RetrySettings;
+use crate::config::{Concurrency, RetrySettings};
 use crate::destinations::Instance;
 use crate::sources::Registry;
 use crate::store::{Ask, Canary, ClaimRequest, Claimed, Notifier, Position, StoreError, WorkClass, WorkerId};
 use crate::telemetry::{Metrics, Supervisor};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ const ALL_CLASSES: [WorkClass; 3] = [WorkClass::Fresh, WorkClass::Retry, WorkCla
 #[derive(Clone)]
 pub struct WorkerSettings {
     /// How many executions run at once.
-    pub concurrency: usize,
+    pub concurrency: Concurrency,
     /// How failed attempts are repeated.
     pub retry: RetrySettings,
     /// The time between two probes of a paused instance.
@@ -72,7 +73,7 @@ pub async fn run(
     let WorkerSettings { concurrency, retry, probe_every, grace, progress, metrics, supervisor } = settings;
     let leases = LeaseRegistry::default();
     let destinations = DestinationMap::new(instances);
-    let instances = Arc::new(InstanceStates::new(destinations.names()));
+    let instances = Arc::new(InstanceStates::new(destinations.rates(), concurrency));
     let pauses = DestinationPause {
         store: store.clone(),
         notifier: notifier.clone(),
@@ -104,9 +105,9 @@ pub async fn run(
             store: store.clone(),
             metrics,
         }),
-        schedule: Schedule::new(concurrency, &instances, Instant::now()),
-        slots: Arc::new(Semaphore::new(concurrency)),
-        concurrency,
+        schedule: Schedule::new(&instances, Instant::now()),
+        slots: Arc::new(Semaphore::new(concurrency.most())),
+        slots_max: concurrency.most(),
         deliveries: TaskTracker::new(),
         interrupt: CancellationToken::new(),
         freed: Arc::default(),
@@ -135,7 +136,7 @@ struct Pool {
     deliverer: Arc<Deliverer>,
     schedule: Schedule,
     slots: Arc<Semaphore>,
-    concurrency: usize,
+    slots_max: usize,
     deliveries: TaskTracker,
     /// Interrupts the deliveries that still run when the grace is over.
     interrupt: CancellationToken,
@@ -253,7 +254,7 @@ impl Pool {
             if let Err(error) = self.store.queue.record_canary(instance, claimed.id).await {
                 warn!(%error, instance, "recording a canary failed");
             }
-            self.begin(claimed, leased, slots.pop(), Some(SoloRole::Canary(canary)));
+            self.begin(claimed, began(leased, false), slots.pop(), Some(SoloRole::Canary(canary)));
         }
         Ok(())
     }
@@ -270,7 +271,7 @@ impl Pool {
         let mut trial = Some(self.instances.begin_trial(instance));
         let leased = Instant::now();
         for claimed in self.claim_now(worker, ClaimRequest::one(&asks)).await? {
-            self.begin(claimed, leased, slots.pop(), trial.take().map(SoloRole::Trial));
+            self.begin(claimed, began(leased, false), slots.pop(), trial.take().map(SoloRole::Trial));
         }
         Ok(())
     }
@@ -287,13 +288,21 @@ impl Pool {
             bytes: wide(self.bodies.room()),
             ..ClaimRequest::one(&batch.asks)
         };
+        let mut rooms: BTreeMap<_, _> =
+            batch.asks.iter().map(|ask| (&ask.destination, self.instances.room(&ask.destination))).collect();
         let leased = Instant::now();
         let claimed = self.claim_now(worker, request).await?;
         let took = leased.elapsed();
         let taken: Vec<_> = claimed.iter().map(Taken::from).collect();
+        for taken in &taken {
+            if let Some(room) = rooms.get_mut(&taken.destination) {
+                *room = room.saturating_sub(1);
+            }
+        }
         for claimed in claimed {
+            let was_saturated = rooms.get(&claimed.destination) == Some(&0);
             // There are never more than slots: they limited the claim.
-            self.begin(claimed, leased, slots.pop(), None);
+            self.begin(claimed, began(leased, was_saturated), slots.pop(), None);
         }
         for examined in self.schedule.record_taken(batch, &taken, took, Instant::now()) {
             let Examined { destination, class, from } = &examined;
@@ -319,7 +328,7 @@ impl Pool {
                 return false;
             }
         }
-        let all_slots = self.slots.clone().acquire_many_owned(narrow(self.concurrency));
+        let all_slots = self.slots.clone().acquire_many_owned(narrow(self.slots_max));
         let Some(Ok(slots)) = stop.run_until_cancelled(all_slots).await else { return false };
         let asks = first_of(instances, &[WorkClass::Quarantined]);
         let request = ClaimRequest { alone: true, ..ClaimRequest::one(&asks) };
@@ -328,7 +337,7 @@ impl Pool {
             Ok(claimed) => {
                 let mut slots = Some(slots);
                 for claimed in claimed {
-                    self.begin(claimed, leased, slots.take(), None);
+                    self.begin(claimed, began(leased, false), slots.take(), None);
                 }
             }
             Err(error) => warn!(%error, "claiming a quarantined execution failed"),
@@ -347,11 +356,11 @@ impl Pool {
             .unwrap_or(Err(StoreError::TimedOut))
     }
 
-    /// Begins the delivery of a claimed execution. Its claim was sent at `leased`.
+    /// Begins the delivery of a claimed execution.
     fn begin(
         &self,
         claimed: Claimed,
-        leased: Instant,
+        began: Began,
         slot: Option<OwnedSemaphorePermit>,
         alone: Option<SoloRole>,
     ) {
@@ -359,12 +368,12 @@ impl Pool {
         let completions = self.completer.completions();
         let interrupt = self.interrupt.clone();
         let lease = self.leases.register(claimed.fence);
-        let stats = CompletionStats::of(&claimed, leased);
+        let stats = CompletionStats::of(&claimed, began.leased);
         let running = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
         let body = self.bodies.hold(claimed.event.payload.len());
         self.deliveries.spawn(async move {
-            let completed = deliverer.deliver(claimed, leased, &interrupt).await;
+            let completed = deliverer.deliver(claimed, began, &interrupt).await;
             drop((alone, body));
             completions.send(completed, stats, lease).await;
             drop((slot, running));
@@ -378,7 +387,7 @@ impl Pool {
         tokio::select! {
             () = self.notifier.notified() => true,
             // More executions of a full instance may be due.
-            () = self.freed.notified(), if self.instances.is_any_full(self.concurrency) => false,
+            () = self.freed.notified(), if self.instances.is_any_full() => false,
             () = tokio::time::sleep(at_most) => false,
         }
     }
@@ -393,6 +402,11 @@ impl Pool {
         self.completer.close().await;
         self.heartbeat.stop().await;
     }
+}
+
+/// An attempt that begins now. Its claim was sent at `leased`.
+fn began(leased: Instant, was_saturated: bool) -> Began {
+    Began { leased, at: Instant::now(), was_saturated }
 }
 
 /// Keeps processes that started together from claiming together.

@@ -11,7 +11,7 @@
 //! | trial | each instance whose circuit breaker is half-open | one execution |
 //!
 //! Fresh work is claimed again until an instance has no more. The instances keep to the
-//! [slot quota](super::slot_quota). Where a claim begins is the business of the [cursor].
+//! [slot quota](super::slot_quota), and each to its [limit](super::concurrency). Where a claim begins is the business of the [cursor].
 //!
 //! If a claim of the others finds nothing, the next one comes [`OTHERS_EVERY`] later at the earliest. Until
 //! then it is owed.
@@ -102,8 +102,6 @@ pub(super) struct Rest {
 
 /// Decides when to claim, for whom, and how many.
 pub(super) struct Schedule {
-    /// How many executions the pool runs at once.
-    concurrency: usize,
     /// Slots that have not yet earned a retry its slot.
     retry_credit: usize,
     instances: BTreeMap<String, InstanceSchedule>,
@@ -157,11 +155,10 @@ enum Step {
 }
 
 impl Schedule {
-    /// The schedule of a pool that runs so many executions at once.
-    pub(super) fn new(concurrency: usize, instances: &InstanceStates, now: Instant) -> Self {
+    /// The schedule of a pool for these instances.
+    pub(super) fn new(instances: &InstanceStates, now: Instant) -> Self {
         let known = instances.names().iter().map(|name| (name.clone(), InstanceSchedule::new(now)));
         Self {
-            concurrency,
             retry_credit: 0,
             instances: known.collect(),
             owed_at: None,
@@ -198,11 +195,9 @@ impl Schedule {
             self.round.fresh = closed.to_vec();
             self.round.others = self.round.fresh.clone().into_iter();
             self.round.half_open = half_open.into_iter();
-            if !closed.is_empty() {
-                self.retry_credit += self.round.slots;
-                self.round.retry_slots = self.retry_credit / RETRY_SHARE;
-                self.retry_credit %= RETRY_SHARE;
-            }
+            self.retry_credit += instances.shares(&self.round.fresh, free).into_iter().sum::<usize>();
+            self.round.retry_slots = self.retry_credit / RETRY_SHARE;
+            self.retry_credit %= RETRY_SHARE;
         }
         if self.round.step == Step::Fresh {
             match self.fresh(free, instances, now) {
@@ -225,7 +220,7 @@ impl Schedule {
 
     /// Fresh work, and as many retries as are entitled to a slot.
     fn fresh(&mut self, free: usize, instances: &InstanceStates, now: Instant) -> Option<Batch> {
-        let shares = instances.shares(&self.round.fresh, free, self.concurrency);
+        let shares = instances.shares(&self.round.fresh, free);
         let mut batch = Batch { asks: Vec::new(), limit: 0, looks: Vec::new(), is_fresh: true };
         for (instance, share) in self.round.fresh.iter().zip(shares).filter(|(_, share)| *share > 0) {
             let Some(known) = self.instances.get_mut(instance) else { continue };
@@ -250,8 +245,7 @@ impl Schedule {
         instances: &InstanceStates,
         now: Instant,
     ) -> Option<Batch> {
-        let limit =
-            instances.shares(std::slice::from_ref(instance), free, self.concurrency).first().copied()?;
+        let limit = instances.shares(std::slice::from_ref(instance), free).first().copied()?;
         let known = self.instances.get(instance).filter(|_| limit > 0)?;
         if known.others_at > now {
             self.owe(known.others_at);

@@ -40,24 +40,27 @@ impl SlotQuota {
 }
 
 impl FreeSlots {
-    /// Divides at most `slots` of them among the instances that may have work: to each its own, and of the
-    /// shared ones to each as many as to the others. The result has the order of the instances.
-    pub(super) fn share_out(&self, slots: usize, may_have_work: &[bool]) -> Vec<usize> {
+    /// Divides at most `slots` of them among the instances, of which each has room for so many executions: to
+    /// each its own, and of the shared ones to each as many as to the others. The result has the order of the
+    /// instances.
+    pub(super) fn share_out(&self, slots: usize, rooms: &[usize]) -> Vec<usize> {
         let mut left = slots;
         let mut take = |wanted: usize| {
             let taken = wanted.min(left);
             left -= taken;
             taken
         };
-        let each = self.reserved.iter().zip(may_have_work);
-        let mut shares: Vec<_> = each.map(|(own, has_work)| if *has_work { take(*own) } else { 0 }).collect();
+        let each = self.reserved.iter().zip(rooms);
+        let mut shares: Vec<_> = each.map(|(own, room)| take(*own.min(room))).collect();
         let mut common = take(self.shared);
-        let mut others = may_have_work.iter().filter(|has_work| **has_work).count();
-        for (share, _) in shares.iter_mut().zip(may_have_work).filter(|(_, has_work)| **has_work) {
-            let part = common.div_ceil(others);
+        // Those with the least room first: what they leave is for the others.
+        let mut order: Vec<_> = (0..shares.len()).collect();
+        order.sort_by_key(|place| rooms.get(*place));
+        for (after, place) in order.iter().rev().enumerate().rev() {
+            let (Some(share), Some(room)) = (shares.get_mut(*place), rooms.get(*place)) else { continue };
+            let part = common.div_ceil(after + 1).min(room - *share);
             *share += part;
             common -= part;
-            others -= 1;
         }
         shares
     }
@@ -92,13 +95,15 @@ mod tests {
     }
 
     #[test]
-    fn shared_slots_are_divided_equally_among_those_that_may_have_work() {
+    fn shared_slots_are_divided_equally_among_those_that_have_room() {
+        const MANY: usize = 1000;
         let free = FreeSlots { reserved: vec![2, 2, 2], shared: 5 };
-        assert_eq!(free.share_out(100, &[true, true, true]), [4, 4, 3]);
-        assert_eq!(free.share_out(100, &[false, true, false]), [0, 7, 0]);
-        assert_eq!(free.share_out(5, &[true, true, true]), [2, 2, 1]);
-        assert_eq!(free.share_out(0, &[true, true, true]), [0, 0, 0]);
-        assert_eq!(free.share_out(100, &[false, false, false]), [0, 0, 0]);
+        assert_eq!(free.share_out(100, &[MANY, MANY, MANY]), [4, 4, 3]);
+        assert_eq!(free.share_out(100, &[0, MANY, 0]), [0, 7, 0]);
+        assert_eq!(free.share_out(100, &[1, 3, MANY]), [1, 3, 6]);
+        assert_eq!(free.share_out(5, &[MANY, MANY, MANY]), [2, 2, 1]);
+        assert_eq!(free.share_out(0, &[MANY, MANY, MANY]), [0, 0, 0]);
+        assert_eq!(free.share_out(100, &[0, 0, 0]), [0, 0, 0]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The rules of the schedule.
 
+use super::super::instances::Began;
 use super::*;
+use crate::config::Concurrency;
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::ExecutionId;
 
@@ -21,8 +23,9 @@ struct Case {
 impl Case {
     fn new(names: &[&str]) -> Self {
         let now = Instant::now();
-        let instances = Arc::new(InstanceStates::new(names.iter().map(|name| (*name).to_owned())));
-        Self { schedule: Schedule::new(8, &instances, now), instances, now }
+        let without_rates = names.iter().map(|name| ((*name).to_owned(), None));
+        let instances = Arc::new(InstanceStates::new(without_rates, Concurrency::Fixed(8)));
+        Self { schedule: Schedule::new(&instances, now), instances, now }
     }
 
     fn begin_round(&mut self, slots: usize) {
@@ -74,7 +77,8 @@ impl Case {
     fn fail(&self, instance: &str) {
         let outcome = Outcome::Transient { failure: Failure::local("x", "x"), wait: None };
         for _ in 0..5 {
-            self.instances.record(instance, &outcome, self.now);
+            let began = Began { leased: self.now, at: self.now, was_saturated: false };
+            self.instances.record(instance, &outcome, began, self.now);
         }
     }
 }
@@ -107,7 +111,6 @@ fn a_round_claims_canaries_then_fresh_work_then_the_others_then_trials() {
 #[test]
 fn fresh_work_is_claimed_until_an_instance_has_no_more() {
     let mut case = Case::new(&["a", "b"]);
-    case.schedule.concurrency = 8;
     case.begin_round(4);
     let batch = case.next_batch(4);
     assert_eq!(asks(&batch), [("a", WorkClass::Fresh, 2), ("b", WorkClass::Fresh, 2)]);
@@ -314,7 +317,7 @@ fn each_claim_keeps_to_the_slots_that_its_instances_may_fill_at_that_time() {
     assert_eq!(asks(&case.next_batch(2)), [("idle", WorkClass::Fresh, 2)]);
     let _one_more = case.instances.begin("idle".to_owned());
     assert_eq!(asks(&case.next_batch(1)), [("idle", WorkClass::Fresh, 1)]);
-    assert!(case.instances.is_any_full(8));
+    assert!(case.instances.is_any_full());
 }
 
 #[test]
