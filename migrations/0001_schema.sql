@@ -209,7 +209,10 @@ create table eventbridge.workers (
     id            uuid primary key,
     version       text not null,
     started_at    timestamptz not null default now(),
-    heartbeat_at  timestamptz not null default now()
+    heartbeat_at  timestamptz not null default now(),
+    -- How many executions ran in the process at its last heartbeat, and how many had ended since it registered.
+    running       integer not null default 0,
+    ended         bigint not null default 0
 );
 
 comment on table eventbridge.workers is

@@ -96,6 +96,7 @@ impl Service {
             tasks.start_listener(&shared);
             tasks.start_indexer(&shared);
             tasks.start_retention(&shared, settings.retention);
+            tasks.start_lane_history(&shared);
         }
         let progress = tasks.start_worker(&shared, role, &settings, instances);
 
@@ -103,7 +104,7 @@ impl Service {
         let router = match role {
             Role::Worker => routes::of_worker(api, metrics_are_open, &middleware),
             Role::All | Role::Web => {
-                tasks.start_change_stream(&ui);
+                tasks.start_change_stream(&ui, &progress);
                 routes::router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &middleware)
             }
         };

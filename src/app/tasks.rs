@@ -13,7 +13,7 @@ use crate::statistics;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Supervisor};
 use crate::ui::Ui;
-use crate::worker::{self, WorkerSettings};
+use crate::worker::{self, LaneHistoryStore, WorkerSettings};
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -115,10 +115,20 @@ impl Tasks {
         });
     }
 
-    /// Notifies open pages of the dashboard of changes.
-    pub(super) fn start_change_stream(&self, ui: &Ui) {
-        let ui = ui.clone();
-        self.restartable("changes for open pages", move |stop| ui.clone().run(stop));
+    /// Removes the rows of lane runs that are over.
+    pub(super) fn start_lane_history(&self, shared: &Shared) {
+        let store = LaneHistoryStore {
+            queue: shared.store.queue.clone(),
+            leases: shared.store.named_leases.clone(),
+            jobs: shared.store.background_jobs.clone(),
+        };
+        self.restartable("lane runs", move |stop| worker::remove_old_lane_runs(store.clone(), stop));
+    }
+
+    /// Notifies open pages of the dashboard of changes. `progress` counts the completions of this process.
+    pub(super) fn start_change_stream(&self, ui: &Ui, progress: &watch::Receiver<u64>) {
+        let (ui, progress) = (ui.clone(), progress.clone());
+        self.restartable("changes for open pages", move |stop| ui.clone().run(progress.clone(), stop));
     }
 
     /// Delivers, if the role includes it and there is a destination. Returns the count of recorded

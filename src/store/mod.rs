@@ -27,10 +27,10 @@ pub use maintenance::{
     SWEPT_AT_ONCE, Swept, WrittenEntry,
 };
 pub use queue::{
-    Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion, DestinationRow,
-    Destinations, DueProbe, EndedAttempt, ExecutionSnapshot, Fate, Fence, LaneState, Lease, Limiter,
-    Notifier, Pause, PausedInstance, Position, Queue, RateLimits, RemoteObject, RescueScope, Rescued,
-    Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
+    Activity, Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion,
+    DestinationRow, Destinations, DueProbe, EndedAttempt, ExecutionSnapshot, Fate, Fence, LaneState, Lease,
+    Limiter, Notifier, Pause, PausedInstance, Position, Queue, RateLimits, RemoteObject, RescueScope,
+    Rescued, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
 };
 pub use reporting::{
     Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,

@@ -72,20 +72,23 @@ impl Live {
     }
 
     /// Polls the database while a page is open, until the service stops.
-    pub async fn run(self, reports: Reports) {
+    /// `progress` counts the completions of this process; those of others appear with their heartbeats.
+    pub async fn run(self, reports: Reports, progress: watch::Receiver<u64>) {
         let polling = async {
-            let mut last = ChangeToken::default();
+            let mut last = (ChangeToken::default(), 0);
             loop {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 if self.changes.receiver_count() == 0 {
                     continue;
                 }
-                match reports.change_token().await {
+                // Before the token: what is recorded in between is seen twice, and not missed.
+                let recorded = *progress.borrow();
+                match reports.change_token().await.map(|token| (token, recorded)) {
                     Ok(token) if token != last => {
                         self.changes.send_modify(|changes| {
                             changes.all += 1;
                             changes.seen_at = Some(Instant::now());
-                            changes.numbers += u64::from(token.numbers != last.numbers);
+                            changes.numbers += u64::from(token.0.numbers != last.0.numbers);
                         });
                         last = token;
                     }

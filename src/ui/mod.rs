@@ -60,7 +60,7 @@ use axum::routing::{MethodRouter, get, post};
 use chrono::{DateTime, Utc};
 use error_page::ErrorPage;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
@@ -140,8 +140,8 @@ impl Ui {
     }
 
     /// Warms up the database, and notifies open pages of changes, until `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) {
-        let telling = self.live.clone().run(self.store.reports.clone());
+    pub async fn run(self, progress: watch::Receiver<u64>, stop: CancellationToken) {
+        let telling = self.live.clone().run(self.store.reports.clone(), progress);
         tokio::join!(stop.run_until_cancelled(overview::prepare(&self)), telling);
     }
 }

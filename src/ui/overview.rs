@@ -241,7 +241,7 @@ fn processes(replicas: &[Replica], now: DateTime<Utc>) -> Markup {
                     @let is_alive = replica.silent_for < WORKER_DEAD_AFTER;
                     li.row {
                         span.row-main { (status(if is_alive { "working" } else { "silent" })) }
-                        span.row-soft { span.mono { (replica.id.to_string().get(..8).unwrap_or_default()) } " · version " (replica.version) " · " (count(replica.leases)) " running" }
+                        span.row-soft { span.mono { (replica.id.to_string().get(..8).unwrap_or_default()) } " · version " (replica.version) " · " (count(replica.running.into())) " running" }
                         span.row-end {
                             @match TimeDelta::from_std(replica.silent_for) {
                                 Ok(silent) if !is_alive => { "heartbeat " (humanize_age(silent)) " ago" },

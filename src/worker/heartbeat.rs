@@ -5,7 +5,9 @@
 //! leases of dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
 use super::lease_registry::LeaseRegistry;
-use crate::store::{Notifier, Queue, RescueScope, Rescued, StoreError, WORKER_DEAD_AFTER, WorkerId};
+use crate::store::{
+    Activity, Notifier, Queue, RescueScope, Rescued, StoreError, WORKER_DEAD_AFTER, WorkerId,
+};
 use crate::telemetry::{Ended, Metrics, Supervisor};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -46,11 +48,19 @@ impl Heartbeat {
         notifier: Notifier,
         leases: LeaseRegistry,
         metrics: Metrics,
+        progress: watch::Receiver<u64>,
         supervisor: &Supervisor,
     ) -> Self {
         let (sender, worker) = watch::channel(None);
         let stop = CancellationToken::new();
-        let beat = Beat { queue: queue.clone(), notifier, leases, metrics: metrics.clone(), worker: sender };
+        let beat = Beat {
+            queue: queue.clone(),
+            notifier,
+            leases,
+            metrics: metrics.clone(),
+            progress,
+            worker: sender,
+        };
         let beating = tokio::spawn(supervisor.clone().critical("beat", beat.run(stop.clone())));
         Self { worker, stop, beating, queue, metrics }
     }
@@ -98,6 +108,8 @@ struct Beat {
     notifier: Notifier,
     leases: LeaseRegistry,
     metrics: Metrics,
+    /// Counts the recorded completions.
+    progress: watch::Receiver<u64>,
     worker: watch::Sender<Option<WorkerId>>,
 }
 
@@ -139,8 +151,9 @@ impl Beat {
     async fn beat(&self) -> Result<WorkerId, StoreError> {
         let began = Instant::now();
         let known = *self.worker.borrow();
+        let activity = Activity { running: self.leases.fences().len(), ended: *self.progress.borrow() };
         let myself = match known {
-            Some(worker) if self.queue.beat(worker).await? => worker,
+            Some(worker) if self.queue.beat(worker, activity).await? => worker,
             _ => {
                 if known.is_some() {
                     warn!("this worker was declared dead; its leases are lost and it registers again");

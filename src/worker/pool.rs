@@ -93,6 +93,7 @@ pub async fn run(
             notifier.clone(),
             leases.clone(),
             metrics.clone(),
+            progress.subscribe(),
             &supervisor,
         ),
         completer: Completer::start(queue.clone(), notifier.clone(), metrics.clone(), progress, &supervisor),

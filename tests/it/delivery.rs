@@ -5,7 +5,9 @@ use crate::harness::{NOW, Service, rows, within};
 use eventbridge::app::Role;
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::execution::ExecutionId;
-use eventbridge::store::{Ask, ClaimRequest, Position, RescueScope, Rescued, Settlement, WorkClass};
+use eventbridge::store::{
+    Activity, Ask, ClaimRequest, Position, RescueScope, Rescued, Settlement, WorkClass,
+};
 use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -642,7 +644,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     assert!(store.queue.complete(&[completed(&stale)]).await.unwrap().is_empty());
     let untouched = rows::executions().in_status("running").not_showing("stale");
     assert_eq!(service.database.count(untouched).await, 1);
-    assert!(!store.queue.beat(slow).await.unwrap());
+    assert!(!store.queue.beat(slow, Activity::default()).await.unwrap());
     assert!(store.queue.claim(slow, wanted(&fresh)).await.unwrap().is_empty());
 
     let mut current = completed(&current);

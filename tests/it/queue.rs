@@ -434,6 +434,29 @@ fn payment(event: &str, created: i64, amount: i64) -> String {
 }
 
 #[tokio::test]
+async fn all_runs_of_a_lane_but_the_last_are_removed_once_they_are_old() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "'notion lane'").await;
+    queue.put(1, "notion", "'notion other'").await;
+    for id in 1..=3 {
+        queue.claim(&["notion"], 10).await;
+        queue.end(id, skipped()).await;
+    }
+    let remove = async |position| queue.store.queue.remove_old_lane_runs(position).await.unwrap();
+    assert_eq!(remove(0).await, None, "a claim may still rely on them");
+    queue.database.change(rows::age_lane_runs(Duration::from_mins(2))).await;
+    let next = remove(0).await.unwrap();
+    assert_eq!(queue.database.count(rows::lane_runs()).await, 2, "the last one of each lane stays");
+    assert_eq!(remove(next).await, None);
+    queue.put(1, "notion", "'notion lane'").await;
+    assert_eq!(ids(&queue.claim(&["notion"], 10).await), [5]);
+    queue.database.change(rows::age_lane_runs(Duration::from_mins(2))).await;
+    remove(next - 120_000_000).await.unwrap();
+    assert_eq!(queue.database.count(rows::lane_runs()).await, 2);
+    assert!(queue.claim(&["notion"], 10).await.is_empty(), "it still runs");
+}
+
+#[tokio::test]
 async fn the_states_read_together_are_bounded_by_bytes_and_include_the_claimed_one() {
     let queue = Queue::new().await;
     queue.put(6, "notion", "'notion lane'").await;

@@ -21,6 +21,7 @@ mod claim;
 mod complete;
 mod execution_snapshot;
 mod key_lock;
+mod lane_runs;
 mod lanes;
 mod notifier;
 mod pauses;
@@ -37,7 +38,7 @@ pub use notifier::Notifier;
 pub use pauses::{DestinationRow, DueProbe, Pause, PausedInstance};
 pub use rate_limits::{Limiter, Slot};
 pub use rescue::{RescueScope, Rescued};
-pub use workers::WORKER_DEAD_AFTER;
+pub use workers::{Activity, WORKER_DEAD_AFTER};
 
 use super::db::{Connections, Db};
 use crate::domain::execution::ExecutionId;

@@ -9,6 +9,15 @@ use uuid::Uuid;
 /// the leases of a dead worker are released within 20 s.
 pub const WORKER_DEAD_AFTER: Duration = Duration::from_secs(12);
 
+/// What a process does, for those who look at all processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// The executions that run in it.
+    pub running: usize,
+    /// The attempts that ended in it.
+    pub ended: u64,
+}
+
 impl Queue {
     /// Registers this process under a new id.
     pub async fn register_worker(&self) -> Result<WorkerId, StoreError> {
@@ -24,11 +33,15 @@ impl Queue {
     }
 
     /// Records a worker's heartbeat. Returns `false` if the worker counted as dead and must register again.
-    pub async fn beat(&self, worker: WorkerId) -> Result<bool, StoreError> {
-        let done =
-            sqlx::query!("update eventbridge.workers set heartbeat_at = now() where id = $1", worker.0)
-                .execute(&self.pool)
-                .await?;
+    pub async fn beat(&self, worker: WorkerId, activity: Activity) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            "update eventbridge.workers set heartbeat_at = now(), running = $2, ended = $3 where id = $1",
+            worker.0,
+            i32::try_from(activity.running).unwrap_or(i32::MAX),
+            i64::try_from(activity.ended).unwrap_or(i64::MAX)
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(done.rows_affected() == 1)
     }
 

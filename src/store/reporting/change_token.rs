@@ -14,7 +14,7 @@ pub struct ChangeToken {
 }
 
 impl Reports {
-    /// Reads the tokens. The cost does not depend on the size of tables: four sequences, the current leases,
+    /// Reads the tokens. The cost does not depend on the size of tables: four sequences, the workers,
     /// the destinations, and the last two minutes of the statistics.
     pub async fn change_token(&self) -> Result<ChangeToken, StoreError> {
         let token = sqlx::query_as!(
@@ -27,7 +27,7 @@ impl Reports {
                        (select concat_ws('/', last_value, is_called) from eventbridge.audit_id_seq),
                        (select concat_ws('/', last_value, is_called) from eventbridge.rejection_numbers),
                        (select seen_id from eventbridge.search_index_progress),
-                       (select concat_ws('/', count(*), sum(fence)) from eventbridge.leases),
+                       (select concat_ws('/', sum(ended), sum(running)) from eventbridge.workers),
                        (select string_agg(concat_ws('/', name, paused_since, paused_reason), ' ' order by name)
                           from eventbridge.destinations)) as "work!",
                    (select concat_ws('/', max(at), sum(n))

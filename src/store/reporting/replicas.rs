@@ -17,8 +17,8 @@ pub struct Replica {
     pub started_at: DateTime<Utc>,
     /// The age of its last heartbeat.
     pub silent_for: Duration,
-    /// The number of executions that it has leased.
-    pub leases: i64,
+    /// The executions that ran in it at its last heartbeat.
+    pub running: i32,
 }
 
 /// More workers than any installation runs.
@@ -30,7 +30,7 @@ impl Reports {
         let rows = sqlx::query!(
             r#"
             select id, version, started_at, (extract(epoch from now() - heartbeat_at) * 1000)::bigint as "silent_ms!",
-                   (select count(*) from eventbridge.leases where worker_id = workers.id) as "leases!"
+                   running
               from eventbridge.workers
              order by started_at, id
              limit $1
@@ -44,7 +44,7 @@ impl Reports {
             version: row.version,
             started_at: row.started_at,
             silent_for: of_milliseconds(row.silent_ms),
-            leases: row.leases,
+            running: row.running,
         });
         Ok(replicas.collect())
     }

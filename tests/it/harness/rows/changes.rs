@@ -110,6 +110,11 @@ pub fn age_leases(by: Duration) -> Change {
     Change(format!("update eventbridge.leases set leased_at = leased_at - {}", interval(by)))
 }
 
+/// Makes all runs of lanes begin earlier.
+pub fn age_lane_runs(by: Duration) -> Change {
+    Change(format!("update eventbridge.lane_runs set began_at = began_at - {}", interval(by)))
+}
+
 /// Makes all workers silent for this long.
 pub fn silence_workers(time: Duration) -> Change {
     Change(format!("update eventbridge.workers set heartbeat_at = now() - {}", interval(time)))

@@ -67,6 +67,10 @@ pub fn leases() -> Rows {
     all("leases")
 }
 
+pub fn lane_runs() -> Rows {
+    all("lane_runs")
+}
+
 pub fn rejections() -> Rows {
     all("rejections")
 }
