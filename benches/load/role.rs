@@ -204,7 +204,7 @@ impl Destination for Idle {
         }
         // In object mode the first delivery creates an entry, and the others update it.
         let remote = delivery.remote.cloned().unwrap_or_else(|| Remote {
-            id: delivery.summary.event_id.clone(),
+            id: delivery.event_id.to_owned(),
             url: None,
             place: None,
         });

@@ -22,7 +22,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use check::{CheckReport, Finding};
 use serde_json::Value;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The kinds that the program has.
@@ -79,8 +80,10 @@ pub trait Destination: Send + Sync {
 /// What a worker asks a destination to deliver.
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
+    /// The sender's id of the event.
+    pub event_id: &'a str,
     /// The summary of the event and of the state of its object.
-    pub summary: &'a EventSummary,
+    pub summary: &'a LazySummary<'a>,
     /// The event's body, byte for byte. A destination may forward it and never parses it.
     pub body: &'a Bytes,
     /// Set in object mode: the event then stands for the newest state of its object.
@@ -99,6 +102,27 @@ pub struct Delivery<'a> {
     pub leased: Instant,
     /// What the destination may ask of the service.
     pub context: &'a dyn DeliveryContext,
+}
+
+/// A summary that is made when it is first read. To make one costs more than to forward an event.
+pub struct LazySummary<'a> {
+    made: OnceLock<EventSummary>,
+    make: &'a (dyn Fn() -> EventSummary + Send + Sync),
+}
+
+impl<'a> LazySummary<'a> {
+    /// The summary that `make` returns.
+    pub const fn new(make: &'a (dyn Fn() -> EventSummary + Send + Sync)) -> Self {
+        Self { made: OnceLock::new(), make }
+    }
+}
+
+impl Deref for LazySummary<'_> {
+    type Target = EventSummary;
+
+    fn deref(&self) -> &EventSummary {
+        self.made.get_or_init(self.make)
+    }
 }
 
 /// An object whose newest state is to be written.

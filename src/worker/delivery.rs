@@ -13,15 +13,14 @@ use super::instances::{Began, InstanceStates};
 use super::lane_plan::{self, Plan, Write};
 use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
-use crate::destinations::{Delivery, Object};
+use crate::destinations::{Delivery, LazySummary, Object};
 use crate::domain::delivery::{Failure, Outcome, Remote};
+use crate::domain::event::StoredEvent;
 use crate::domain::execution::Mode;
 use crate::domain::failure::own_remedy;
-use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
 use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Lease, RemoteObject};
 use crate::telemetry::{Metrics, Panicked, catch_panic};
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -85,10 +84,11 @@ impl Deliverer {
         }
         match claimed.mode {
             Mode::Event => {
-                let summary = self.sources.summarize(&claimed.event);
+                let summarize = || self.sources.summarize(&claimed.event);
+                let summary = LazySummary::new(&summarize);
                 let subject = Subject {
+                    event: &claimed.event,
                     summary: &summary,
-                    body: &claimed.event.payload,
                     remote: claimed.remote.as_ref(),
                     object: None,
                 };
@@ -117,11 +117,13 @@ impl Deliverer {
                 return self.conclude(claimed, outcome, began);
             }
         };
-        let Write { lane, newest, summary, superseded, shown, is_asked_for, others } = *write;
+        let Write { lane, newest, superseded, shown, is_asked_for, others } = *write;
+        let summarize = || self.sources.summarize(&newest.event);
+        let summary = LazySummary::new(&summarize);
         let others = || others.iter().map(|event| self.sources.summarize(event)).collect();
         let subject = Subject {
+            event: &newest.event,
             summary: &summary,
-            body: &newest.event.payload,
             remote: shown.as_ref().and_then(|shown| shown.remote.as_ref()),
             object: Some(Object {
                 written: shown.as_ref().and_then(|shown| shown.written.as_ref()),
@@ -159,8 +161,9 @@ impl Deliverer {
             lane: claimed.lane.as_deref(),
         };
         let delivery = Delivery {
+            event_id: &subject.event.event_id,
             summary: subject.summary,
-            body: subject.body,
+            body: &subject.event.payload,
             object: subject.object,
             remote: subject.remote,
             in_doubt: claimed.in_doubt,
@@ -208,8 +211,8 @@ impl Deliverer {
 /// What an attempt delivers: the claimed event, or the newest one of its object.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
-    summary: &'a EventSummary,
-    body: &'a Bytes,
+    event: &'a StoredEvent,
+    summary: &'a LazySummary<'a>,
     remote: Option<&'a Remote>,
     object: Option<Object<'a>>,
 }

@@ -24,7 +24,7 @@ const RESCUE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The time between two thorough searches, which read the whole table of leases. Others read it only if a
 /// process has just died.
-const THOROUGH_EVERY: Duration = Duration::from_secs(15);
+const THOROUGH_EVERY: Duration = Duration::from_secs(12);
 
 /// How much sooner than others this process stops trusting its leases: it must send a request before.
 const MARGIN: Duration = Duration::from_secs(1);

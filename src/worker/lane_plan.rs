@@ -4,7 +4,6 @@
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::ExecutionId;
 use crate::domain::lane::{WithoutState, lane};
-use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
 use crate::store::{Claimed, LaneState, Queue, RemoteObject, StoreError};
 use std::time::Duration;
@@ -61,8 +60,6 @@ pub(super) struct Write {
     pub(super) lane: String,
     /// The newest state, which need not be that of the claimed execution.
     pub(super) newest: LaneState,
-    /// The summary of its event.
-    pub(super) summary: EventSummary,
     /// The other open executions, whose states are older.
     pub(super) superseded: Vec<ExecutionId>,
     /// What the destination shows of the object now.
@@ -102,8 +99,7 @@ pub(super) async fn plan(queue: &Queue, sources: &Registry, head: LaneHead<'_>) 
     if is_certain && shown.as_ref().is_some_and(|shown| shown.execution == newest.execution) {
         return Ok(Plan::NothingNew { lane: in_lane.to_owned(), newest: newest.execution, superseded });
     }
-    let summary = source.summarize(&newest.event);
     let others = states.into_iter().map(|state| state.event).collect();
     let lane = in_lane.to_owned();
-    Ok(Plan::Write(Box::new(Write { lane, newest, summary, superseded, shown, is_asked_for, others })))
+    Ok(Plan::Write(Box::new(Write { lane, newest, superseded, shown, is_asked_for, others })))
 }

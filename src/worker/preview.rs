@@ -7,15 +7,13 @@ use super::lane_plan::{self, LaneHead, Plan};
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
 use super::store_parts::WorkerStore;
-use crate::destinations::{Delivery, Instance, Object};
+use crate::destinations::{Delivery, Instance, LazySummary, Object};
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Change, ExecutionId, Mode};
 use crate::domain::preview::{ExecutionPreview, NoPreview, Preview};
-use crate::domain::summary::EventSummary;
 use crate::sources::Registry;
 use crate::store::{ExecutionSnapshot, StoreError};
-use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -70,9 +68,8 @@ impl Previewer {
         }
         match snapshot.mode {
             Mode::Event => {
-                let summary = self.sources.summarize(&snapshot.event);
-                let content = (&summary, &snapshot.event.payload);
-                let preview = self.ask(&snapshot, content, snapshot.remote.as_ref(), None).await?;
+                let event = &snapshot.event;
+                let preview = self.ask(&snapshot, event, snapshot.remote.as_ref(), None).await?;
                 Ok(of(&snapshot, id, &snapshot.event, preview))
             }
             Mode::Object => self.of_object(&snapshot).await,
@@ -106,8 +103,7 @@ impl Previewer {
                     others: &others,
                 };
                 let remote = shown.and_then(|shown| shown.remote.as_ref());
-                let content = (&write.summary, &write.newest.event.payload);
-                let preview = self.ask(snapshot, content, remote, Some(object)).await?;
+                let preview = self.ask(snapshot, &write.newest.event, remote, Some(object)).await?;
                 Ok(of(snapshot, write.newest.execution, &write.newest.event, preview))
             }
         }
@@ -116,7 +112,7 @@ impl Previewer {
     async fn ask(
         &self,
         snapshot: &ExecutionSnapshot,
-        (summary, body): (&EventSummary, &Bytes),
+        event: &StoredEvent,
         remote: Option<&Remote>,
         object: Option<Object<'_>>,
     ) -> Result<Preview, NoPreview> {
@@ -132,9 +128,12 @@ impl Previewer {
             instance,
             lane: snapshot.lane.as_deref(),
         };
+        let summarize = || self.sources.summarize(event);
+        let summary = LazySummary::new(&summarize);
         let delivery = Delivery {
-            summary,
-            body,
+            event_id: &event.event_id,
+            summary: &summary,
+            body: &event.payload,
             object,
             remote,
             in_doubt: snapshot.in_doubt,

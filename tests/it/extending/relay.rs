@@ -37,7 +37,7 @@ fn configure(reader: &mut Reader<'_>, name: &InstanceName) -> Option<Arc<dyn Des
 #[async_trait]
 impl Destination for Relay {
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {
-        let event_id = &delivery.summary.event_id;
+        let event_id = delivery.event_id;
         let request = self.client.post(self.url.clone()).header("content-type", "application/json");
         let request = request.header("idempotency-key", event_id).body(delivery.body.clone());
         if !delivery.context.lease_holds() {
