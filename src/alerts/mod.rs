@@ -316,7 +316,9 @@ fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
         Some(FindingKind::Rejected) => "api/v1/rejections",
         // The overview names the paused destination, and when the last event arrived.
         Some(FindingKind::Paused | FindingKind::Silence) => "",
-        Some(FindingKind::Database | FindingKind::NoWorker) | None => "api/v1/health",
+        Some(FindingKind::Database | FindingKind::NoWorker | FindingKind::OldSnapshot) | None => {
+            "api/v1/health"
+        }
     };
     base.join(path).ok()
 }

@@ -50,8 +50,8 @@ pub struct Health {
 /// A problem.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FindingView {
-    /// `paused`, `no_worker`, `backlog`, `silence` or `failures`; `unknown` if the database took too long
-    /// to answer.
+    /// `paused`, `no_worker`, `backlog`, `silence`, `failures` or `old_snapshot`; `unknown` if the database
+    /// took too long to answer.
     #[schema(example = "no_worker")]
     pub about: &'static str,
     /// `warning` or `critical`.

@@ -1,6 +1,7 @@
 //! The assessment: from a snapshot and thresholds to a level, a headline and findings. Pure.
 
 use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
+use super::old_snapshot::OldSnapshot;
 use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
 use super::thresholds::Thresholds;
 use crate::domain::humanize::humanize_age;
@@ -34,6 +35,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     findings.extend(rejected(snapshot, thresholds));
     findings.extend(silence(snapshot, thresholds));
     findings.extend(failures(snapshot, thresholds));
+    findings.extend(old_snapshot(snapshot));
     // The worst first; equals keep the order in which they were found.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let level = findings.first().map_or(Level::Ok, |first| first.level);
@@ -221,6 +223,25 @@ fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
             ),
             remedy: "Check at the sender whether the endpoint is enabled, its deliveries succeed, and its address is the one of this service.".to_owned(),
         }),
+    })
+}
+
+fn old_snapshot(snapshot: &Snapshot) -> Option<Finding> {
+    let holder = snapshot.oldest_snapshot.as_ref()?;
+    let OldSnapshot { what, remedy } = OldSnapshot::of(holder)?;
+    Some(Finding {
+        key: FindingKind::OldSnapshot.as_str().to_owned(),
+        matter: FindingKind::OldSnapshot,
+        failure_group: None,
+        level: Level::Warning,
+        headline: "The database keeps deleted rows".to_owned(),
+        sentence: vec![Part::text(format!("{}: {remedy}.", capitalised(&what)))],
+        // Public, so without the names.
+        remedy:
+            "end the old transaction or drop the unused replication slot; \"eventbridge doctor\" names it"
+                .to_owned(),
+        since: holder.held_for.map(|held_for| before(snapshot, held_for)),
+        notice: None,
     })
 }
 

@@ -65,6 +65,8 @@ pub enum FindingKind {
     Silence,
     /// Executions have failed.
     Failures,
+    /// Something holds an old snapshot in the database.
+    OldSnapshot,
 }
 
 /// A sentence; each reader formats its times and links.
@@ -102,7 +104,7 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
@@ -110,6 +112,7 @@ impl FindingKind {
         Self::Rejected,
         Self::Silence,
         Self::Failures,
+        Self::OldSnapshot,
     ];
 
     /// The word for it.
@@ -122,6 +125,7 @@ impl FindingKind {
             Self::Rejected => "rejected",
             Self::Silence => "silence",
             Self::Failures => "failures",
+            Self::OldSnapshot => "old_snapshot",
         }
     }
 }

@@ -5,12 +5,14 @@
 
 mod assess;
 mod finding;
+mod old_snapshot;
 mod silence;
 mod snapshot;
 mod thresholds;
 
 pub use assess::{Assessment, assess, database_unavailable};
 pub use finding::{Finding, FindingKind, Level, Notice, Part, Sentence, UnknownMatter};
+pub use old_snapshot::OldSnapshot;
 pub use snapshot::{
     Arrivals, Destination, DestinationBacklog, Failures, HealthStore, OpenFailure, OpenFailures,
     PartialSnapshot, Pause, Scope, Snapshot, has_worker,

@@ -11,8 +11,8 @@ use crate::domain::rejection::{Diagnosis, RejectionStreak, rejection_streak};
 use crate::domain::source::SourceCatalog;
 use crate::store::{
     Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
-    OldestPending, PausedInstance, RecentFailures, Rejections, Reports, Statistics, Store, StoreError,
-    WORKER_DEAD_AFTER,
+    OldestPending, PausedInstance, RecentFailures, Rejections, Reports, SnapshotHolder, Statistics, Store,
+    StoreError, WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
     pub rejected: Option<RejectionStreak>,
+    /// What holds the oldest snapshot in the database, if anything does.
+    pub oldest_snapshot: Option<SnapshotHolder>,
     /// The causes of all rejected webhooks of which samples are kept, the newest first.
     pub causes_of_rejections: Vec<Diagnosis>,
 }
@@ -246,6 +248,13 @@ impl PartialSnapshot {
             read.push(FindingKind::Failures);
             snapshot.failures = failures;
         }
+
+        snapshot.oldest_snapshot = match purpose.fact("old snapshots", store.reports.oldest_snapshot()).await
+        {
+            // A role may be forbidden to read what others do.
+            Err(StoreError::Refused(_)) => None,
+            holder => holder?.flatten(),
+        };
 
         let last_at = purpose.fact("last event", store.rejections.last_accepted_at()).await?;
         let Some(last_at) = last_at else { return Ok(Self { snapshot, read }) };

@@ -12,6 +12,7 @@
 //! | backlog | a third of [`Thresholds::backlog`] | [`Thresholds::backlog`] | when critical |
 //! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical |
 //! | silence | [`Thresholds::silence_factor`] | | at once |
+//! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: deliveries do not suffer |
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
 //! So an assessment may show a finding that raises no alert, but only in these documented cases: the early

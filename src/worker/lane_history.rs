@@ -37,9 +37,8 @@ pub struct LaneHistoryStore {
 pub async fn remove_old_lane_runs(store: LaneHistoryStore, stop: CancellationToken) {
     let process = Uuid::new_v4();
     while stop.run_until_cancelled(tokio::time::sleep(ROUND_EVERY)).await.is_some() {
-        match stop.run_until_cancelled(round(&store, process)).await {
-            Some(Err(error)) => warn!(%error, job = NAME, "removing lane runs failed; it will be retried"),
-            Some(Ok(())) | None => {}
+        if let Some(Err(error)) = stop.run_until_cancelled(round(&store, process)).await {
+            warn!(%error, job = NAME, "removing lane runs failed; it will be retried");
         }
         if let Err(error) = store.leases.release(NAME, process).await {
             warn!(%error, job = NAME, "releasing the lease failed; it expires");

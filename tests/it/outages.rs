@@ -34,6 +34,13 @@ async fn everything_is_delivered(service: &Service) {
         }
     })
     .await;
+    // Lists are read over connections of their own, which may not be replaced yet.
+    within("lists are read again", async {
+        while service.get("/api/v1/executions").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
     let executions = service.until_finished(3).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
     assert_eq!(service.sandbox.page_count(), 3);

@@ -1,10 +1,9 @@
 //! Checks the database, and compares the clocks of this machine, the database and the destinations.
 
 use crate::destinations::check::Finding;
-use crate::domain::humanize::humanize_age;
-use crate::store::{MigrateError, Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, Store};
+use crate::health::OldSnapshot;
+use crate::store::{MigrateError, Schema, ServerInfo, Store};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::time::Duration;
 
 /// The oldest supported server: PostgreSQL 14.
 const VERSION_MIN: i32 = 140_000;
@@ -14,12 +13,6 @@ const SKEW_NOTED: TimeDelta = TimeDelta::seconds(30);
 
 /// A clock difference of this much is a problem: signatures are valid for 300 s.
 const SKEW_MAX: TimeDelta = TimeDelta::seconds(240);
-
-/// A transaction that holds a snapshot for this long is a warning.
-const SNAPSHOT_NOTED: Duration = Duration::from_mins(5);
-
-/// A replication slot that holds a snapshot of so many transactions ago is a warning.
-const SLOT_NOTED: i32 = 100_000;
 
 /// The result of checking the database.
 pub(super) struct Checked {
@@ -123,37 +116,9 @@ fn of(vitals: &ServerInfo, pool_size: u32) -> Vec<Finding> {
     } else {
         Finding::good(format!("{free} of its {} connections are free", vitals.connections_max))
     });
-    findings.extend(vitals.oldest_snapshot.as_ref().and_then(old_snapshot));
+    let old_snapshot = vitals.oldest_snapshot.as_ref().and_then(OldSnapshot::of);
+    findings.extend(old_snapshot.map(|old| Finding::warning(old.what, old.remedy)));
     findings
-}
-
-/// The finding if a snapshot has been held for so long that it slows the queue down.
-fn old_snapshot(holder: &SnapshotHolder) -> Option<Finding> {
-    let SnapshotHolder { kind, name, detail, held_for, transactions } = holder;
-    let is_old = held_for.map_or(*transactions >= SLOT_NOTED, |held_for| held_for >= SNAPSHOT_NOTED);
-    let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
-    let time = held_for.and_then(|held_for| TimeDelta::from_std(held_for).ok()).map(humanize_age);
-    let since = time.unwrap_or_else(|| format!("{transactions} transactions"));
-    let (what, how) = match kind {
-        SnapshotHolderKind::Session => (
-            format!("the session {name}{detail}"),
-            format!("end it, or: select pg_terminate_backend({name})"),
-        ),
-        SnapshotHolderKind::PreparedTransaction => {
-            (format!("the prepared transaction {name:?}"), "commit it or roll it back".to_owned())
-        }
-        SnapshotHolderKind::ReplicationSlot => {
-            (format!("the replication slot {name:?}{detail}"), "drop it if nothing uses it".to_owned())
-        }
-    };
-    is_old.then(|| {
-        Finding::warning(
-            format!(
-                "{what} has held a snapshot for {since}, so vacuum removes nothing and claims become slower"
-            ),
-            how,
-        )
-    })
 }
 
 #[cfg(test)]
@@ -177,28 +142,6 @@ mod tests {
 
     fn worst(vitals: &ServerInfo) -> Level {
         of(vitals, 10).iter().map(|finding| finding.level).max().unwrap()
-    }
-
-    #[test]
-    fn an_old_snapshot_is_named_with_the_way_to_end_it() {
-        let holder = |kind, held_for, transactions| SnapshotHolder {
-            kind,
-            name: "17".to_owned(),
-            detail: "psql, idle in transaction".to_owned(),
-            held_for,
-            transactions,
-        };
-        let session = |minutes| holder(SnapshotHolderKind::Session, Some(Duration::from_mins(minutes)), 9);
-        let slot = |transactions| holder(SnapshotHolderKind::ReplicationSlot, None, transactions);
-        let old = old_snapshot(&session(42)).expect("a finding");
-        let (what, how) = (old.what, old.remedy.expect("a remedy"));
-        assert!(
-            what.starts_with("the session 17 (psql, idle in transaction) has held a snapshot for 42 min")
-        );
-        assert!(how.contains("pg_terminate_backend(17)"), "{how}");
-        assert!(old_snapshot(&session(4)).is_none());
-        assert!(old_snapshot(&slot(99_999)).is_none());
-        assert!(old_snapshot(&slot(100_000)).is_some_and(|old| old.what.contains("100000 transactions")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::rejection::{Cause, Diagnosis};
 use crate::health::{AlertRules, OpenFailures, Pause};
 use crate::store::{BusyHour, RecentFailures};
+use crate::store::{SnapshotHolder, SnapshotHolderKind};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).expect("a time")
@@ -266,6 +267,26 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
     }
     let sentences = assess(&open_failures(3), &Thresholds::default()).in_utc(now());
     assert!(sentences[1].starts_with("There are 2 more open failure groups"), "{sentences:?}");
+}
+
+#[test]
+fn an_old_snapshot_is_named_to_operators_only_and_raises_no_alert() {
+    let holder = SnapshotHolder {
+        kind: SnapshotHolderKind::Session,
+        name: "17".to_owned(),
+        detail: "pg_dump".to_owned(),
+        held_for: Some(minutes(42)),
+        transactions: 9,
+    };
+    let snapshot = Snapshot { oldest_snapshot: Some(holder), ..well() };
+    let assessment = assess(&snapshot, &Thresholds::default());
+    assert_eq!((assessment.level, alerts(&assessment).len()), (Level::Warning, 0));
+    assert!(
+        assessment.in_utc(now())[0].starts_with("The session 17 (pg_dump) has held a snapshot for 42 min")
+    );
+    let finding = &assessment.findings[0];
+    assert!(!finding.remedy.contains("17") && !finding.headline.contains("17"));
+    assert_eq!(finding.since, Some(ago(42)));
 }
 
 #[test]

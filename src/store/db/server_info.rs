@@ -4,7 +4,7 @@
 use super::{Db, MigrateError, migrations, of_milliseconds};
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgExecutor};
 use std::time::Duration;
 
 /// The longest that all of it may take, including the connection.
@@ -34,7 +34,7 @@ pub struct ServerInfo {
 }
 
 /// What holds a snapshot. Until it ends, vacuum can remove no row that was deleted or changed since, in any
-/// table, so the queue's tables grow and claims become slower.
+/// table, so tables grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotHolder {
     /// What it is.
@@ -132,8 +132,10 @@ async fn read(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
     })
 }
 
-/// A role without `pg_monitor` sees only the sessions of its own user.
-async fn oldest_snapshot(connection: &mut PgConnection) -> Result<Option<SnapshotHolder>, sqlx::Error> {
+/// What holds the oldest snapshot. A role without `pg_monitor` sees only the sessions of its own user.
+pub(in crate::store) async fn oldest_snapshot(
+    executor: impl PgExecutor<'_>,
+) -> Result<Option<SnapshotHolder>, sqlx::Error> {
     let row = sqlx::query!(
         r#"
         select kind as "kind!", name as "name!", detail as "detail!", age(xmin) as "transactions!",
@@ -156,7 +158,7 @@ async fn oldest_snapshot(connection: &mut PgConnection) -> Result<Option<Snapsho
          limit 1
         "#
     )
-    .fetch_optional(connection)
+    .fetch_optional(executor)
     .await?;
     Ok(row.map(|row| SnapshotHolder {
         kind: match row.kind.as_str() {

@@ -6,6 +6,7 @@ mod bulk_progress;
 mod change_token;
 mod executions;
 mod failures;
+mod oldest_snapshot;
 mod recent_failures;
 mod replicas;
 mod statistics;

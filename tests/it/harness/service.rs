@@ -155,8 +155,9 @@ impl Service {
 
     /// The executions, oldest first.
     pub async fn executions(&self) -> Vec<Value> {
-        let mut executions =
-            self.get("/api/v1/executions?limit=200").await.json()["data"].as_array().unwrap().clone();
+        let answer = self.get("/api/v1/executions?limit=200").await;
+        let list = answer.json()["data"].as_array().cloned();
+        let mut executions = list.unwrap_or_else(|| panic!("no list: {answer:?}"));
         executions.reverse();
         executions
     }
