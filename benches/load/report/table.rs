@@ -57,7 +57,7 @@ const OTHERS: &[Other] = &[
     Other {
         scenario: "drain",
         figure: "by_default_per_second",
-        what: "the same with 8 at once, as by default",
+        what: "the same with default settings",
         unit: "executions/s",
     },
     Other {
@@ -69,7 +69,7 @@ const OTHERS: &[Other] = &[
     Other {
         scenario: "slow",
         figure: "by_default_per_second",
-        what: "the same with 8 at once, as by default",
+        what: "the same with default settings",
         unit: "executions/s",
     },
     Other {
@@ -192,7 +192,7 @@ const SHARES: &[Share] = &[
         of: &[("slow", "alone_per_second")],
     },
     Share {
-        what: "the same with 8 at once, as by default",
+        what: "the same with default settings",
         scenario: "slow",
         figure: "by_default_per_second",
         limit: "the fast one alone, with 8 at once",

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const DRAINED_WITHIN: Duration = Duration::from_mins(3);
 
-/// To a no-op destination, with many slots and with the default number.
+/// To a no-op destination, with many slots and with default settings.
 pub async fn drain(world: &World) -> anyhow::Result<Figures> {
     let mut found = Figures::new();
     for (name, concurrency) in
@@ -40,7 +40,7 @@ pub async fn drain(world: &World) -> anyhow::Result<Figures> {
 }
 
 /// To a fast destination, alone and while another one of the same process takes 5 s for each answer and has
-/// a backlog too; with many slots and with the default number.
+/// a backlog too; with many slots and with default settings.
 pub async fn slow(world: &World) -> anyhow::Result<Figures> {
     let mut found = Figures::new();
     for (prefix, concurrency, events) in [
