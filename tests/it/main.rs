@@ -37,6 +37,7 @@ mod pooler;
 mod preview;
 mod private_postgres;
 mod queue;
+mod queue_plan;
 mod rejections;
 mod retention;
 mod roles;

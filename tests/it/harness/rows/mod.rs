@@ -2,9 +2,11 @@
 //! contain SQL, so a renamed column changes one place.
 
 mod changes;
+mod claim_plan;
 mod executions;
 
 pub use changes::*;
+pub use claim_plan::{ClaimFrom, Planner, claim_statement};
 pub use executions::{Set, executions};
 
 use super::Database;

@@ -1,0 +1,48 @@
+//! The plan of the claim: it reads by index whatever the tables contain, and does not step over what was
+//! claimed before.
+
+use crate::harness::rows::{ClaimFrom, Planner, claim_statement};
+use crate::harness::{Database, rows};
+use eventbridge::store::{Ask, ClaimRequest, Position, WorkClass};
+
+#[test]
+fn the_claim_fits_on_one_screen() {
+    let lines = claim_statement().trim_end().lines().count();
+    assert!(lines <= 60, "{lines}");
+}
+
+#[tokio::test]
+async fn the_claim_reads_by_index_on_empty_and_on_full_tables() {
+    for count in [0, 20_000] {
+        let database = Database::new().await;
+        let worker = database.store().queue.register_worker().await.unwrap();
+        let lanes = "case when n % 2 = 0 then 'lane ' || n / 20 end";
+        database.change(rows::queued(count, "notion", lanes)).await;
+        database.vacuum().await;
+        let plan = Planner::new(&database, worker).await.claim(ClaimFrom::Start).await;
+        for table in ["queue", "executions", "events", "leases", "lane_runs", "destinations", "workers"] {
+            assert!(!plan.scans(table), "{count} rows, {table}: {plan:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn beside_an_old_snapshot_a_claim_from_the_front_visits_no_row_that_was_claimed() {
+    let database = Database::new().await;
+    let store = database.store();
+    let worker = store.queue.register_worker().await.unwrap();
+    database.change(rows::queued(3_000, "notion", "null")).await;
+    let (_held, _pid) = database.hold_snapshot().await;
+    for _ in 0..26 {
+        let (destination, class, from) = ("notion".to_owned(), WorkClass::Fresh, Position::START);
+        let asks = [Ask { destination, class, from, most: 100 }];
+        let request = ClaimRequest { limit: 100, ..ClaimRequest::one(&asks) };
+        assert_eq!(store.queue.claim(worker, request).await.unwrap().len(), 100);
+    }
+    database.vacuum().await;
+    let mut planner = Planner::new(&database, worker).await;
+    let from_start = planner.claim(ClaimFrom::Start).await.visited_rows();
+    let from_front = planner.claim(ClaimFrom::Front).await.visited_rows();
+    assert!(from_front <= 500, "{from_front} for a hundred");
+    assert!(from_start >= 2_000, "{from_start}: what was claimed is still there");
+}
