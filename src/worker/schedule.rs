@@ -11,7 +11,8 @@
 //! | trial | each instance whose circuit breaker is half-open | one execution |
 //!
 //! Fresh work is claimed again until an instance has no more. The instances keep to the
-//! [slot quota](super::slot_quota), and each to its [limit](super::concurrency). Where a claim begins is the business of the [cursor].
+//! [slot quota](super::slot_quota), and each to its [limit](super::concurrency). The [cursor] knows where a
+//! claim begins.
 //!
 //! If a claim of the others finds nothing, the next one comes [`OTHERS_EVERY`] later at the earliest. Until
 //! then it is owed.

@@ -12,7 +12,7 @@ use eventbridge::store::{
 };
 use eventbridge::worker::conclude;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -130,15 +130,7 @@ async fn a_look_can_continue_behind_more_busy_lanes_than_a_claim_examines() {
 
 #[tokio::test]
 async fn work_behind_busy_lanes_is_found_by_the_service() {
-    let service = Service::builder()
-        .set("NOTION_MODE", "object")
-        .retry_base(Duration::from_hours(1))
-        .template(Template::Full)
-        .start()
-        .await;
-    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
-    service.post_event(&payment("evt_1", NOW, 100)).await;
-    service.until("the first has failed", |executions| executions[0]["attempt_count"] == 1).await;
+    let service = with_a_failed_first_state().await;
     let lane = service.database.lane_of(1).await;
     service.database.change(rows::queued(MANY, "notion", &format!("'{lane}'"))).await;
     service.post_event(&payment("evt_2", NOW, 100).replace("pi_1", "pi_2")).await;
@@ -425,6 +417,20 @@ async fn a_completion_that_the_database_rejects_is_recorded_without_the_response
     assert!(executions.iter().all(|execution| execution["remote_id"] == page.id.to_string()));
 }
 
+/// A service in object mode in which a first state of a payment has failed and waits for an hour.
+async fn with_a_failed_first_state() -> Service {
+    let service = Service::builder()
+        .set("NOTION_MODE", "object")
+        .retry_base(Duration::from_hours(1))
+        .template(Template::Full)
+        .start()
+        .await;
+    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
+    service.post_event(&payment("evt_1", NOW, 100)).await;
+    service.until("the first has failed", |executions| executions[0]["attempt_count"] == 1).await;
+    service
+}
+
 /// A state of one payment.
 fn payment(event: &str, created: i64, amount: i64) -> String {
     json!({"id": event, "object": "event", "type": "payment_intent.processing", "created": created,
@@ -470,16 +476,7 @@ async fn the_states_read_together_are_bounded_by_bytes_and_include_the_claimed_o
 
 #[tokio::test]
 async fn every_pending_execution_states_why_it_waits() {
-    let service = Service::builder()
-        .set("NOTION_MODE", "object")
-        .retry_base(Duration::from_hours(1))
-        .template(Template::Full)
-        .start()
-        .await;
-    service.sandbox.fault(FaultRule::once(Fault::Conflict).on(Route::Create)).unwrap();
-    service.post_event(&payment("evt_1", NOW, 100)).await;
-    let is_put_off = |executions: &[Value]| executions[0]["attempt_count"] == 1;
-    service.until("the first has failed", is_put_off).await;
+    let service = with_a_failed_first_state().await;
     service.post_event(&payment("evt_2", NOW + 1, 200)).await;
     let executions = service.executions().await;
     let reason = |place: usize| executions[place]["reason"].as_str().unwrap();

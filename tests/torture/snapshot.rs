@@ -42,7 +42,7 @@ impl HeldSnapshot {
     }
 }
 
-/// Keeps a transaction open until it is told to stop; opens another one if the connection is lost.
+/// Holds a transaction open until the test stops it, and opens another one if the connection is lost.
 async fn hold(
     options: PgConnectOptions,
     first: PgConnection,

@@ -1,6 +1,6 @@
 //! Ingest and delivery together, at the rate at which the backlog stays flat: what the service sustains.
 
-use super::ingest::{delivered_in_last, load_through, must_be_delivered, must_be_there, of};
+use super::ingest::{drain, load_through};
 use crate::figures::Figures;
 use crate::generator::{Pace, count};
 use crate::world::World;
@@ -30,14 +30,7 @@ pub async fn flat(world: &World) -> anyhow::Result<Figures> {
         measured = load_through(world, &program, connections, Pace::Closed, "flat", gate) => measured?,
         Err(error) = keep_flat(&database.pool, &opens, &pending_max) => return Err(error),
     };
-    let drained = delivered_in_last(&database, measured.outcome.elapsed).await?;
-    database.drained(Duration::from_mins(2)).await?;
-    program.stop().await?;
-    must_be_there(&database, 0, measured.new).await?;
-    must_be_delivered(&database, measured.new).await?;
-    world.finish(database).await?;
-    let mut figures = of(&measured);
-    figures.insert("drained_per_second".to_owned(), drained);
+    let mut figures = drain(world, database, program, &measured).await?;
     figures.insert("pending_max".to_owned(), count(pending_max.into_inner()));
     Ok(figures)
 }

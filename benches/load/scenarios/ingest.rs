@@ -176,19 +176,30 @@ pub async fn beside(world: &World) -> anyhow::Result<Figures> {
     launch.settings.push(("WORKER_CONCURRENCY".to_owned(), world.options.concurrency.to_string()));
     let program = launch.start().await?;
     let measured = load(world, &program, world.options.connections.into(), Pace::Closed, "beside").await?;
+    drain(world, database, program, &measured).await
+}
+
+/// The figures of a load into a process that delivers. Waits until everything is delivered, and checks that
+/// it is.
+pub async fn drain(
+    world: &World,
+    database: Database,
+    program: Program,
+    measured: &Measured,
+) -> anyhow::Result<Figures> {
     let drained = delivered_in_last(&database, measured.outcome.elapsed).await?;
     database.drained(Duration::from_mins(2)).await?;
     program.stop().await?;
     must_be_there(&database, 0, measured.new).await?;
     must_be_delivered(&database, measured.new).await?;
     world.finish(database).await?;
-    let mut figures = of(&measured);
+    let mut figures = of(measured);
     figures.insert("drained_per_second".to_owned(), drained);
     Ok(figures)
 }
 
 /// Executions per second that ended in the last seconds.
-pub async fn delivered_in_last(database: &Database, seconds: Duration) -> anyhow::Result<f64> {
+async fn delivered_in_last(database: &Database, seconds: Duration) -> anyhow::Result<f64> {
     let delivered: i64 = sqlx::query_scalar(
         "select count(*) from eventbridge.executions
           where finished_at > now() - $1 * interval '1 second'",
@@ -200,7 +211,7 @@ pub async fn delivered_in_last(database: &Database, seconds: Duration) -> anyhow
 }
 
 /// Fails unless the no-op destination has received as many events as were accepted.
-pub async fn must_be_delivered(database: &Database, new: u64) -> anyhow::Result<()> {
+async fn must_be_delivered(database: &Database, new: u64) -> anyhow::Result<()> {
     let delivered: i64 = sqlx::query_scalar(
         "select count(*) from eventbridge.executions where status = 'success' and destination = $1",
     )

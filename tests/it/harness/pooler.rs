@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// The id of the user nobody. The pooler does not start as root, so tests that run as root start it as this
+/// The id of the user `nobody`. The pooler does not start as root, so tests that run as root start it as this
 /// user.
 const NOBODY: u32 = 65_534;
 
