@@ -66,7 +66,12 @@ comment on index eventbridge.events_by_object is
 
 create table eventbridge.executions (
     id              bigint generated always as identity primary key,
-    event_key       bigint not null,
+    -- Its subject: an event, or a row that many events change. A row has one execution per destination, which
+    -- is queued again whenever a newer version of the row is to be written.
+    event_key       bigint,
+    row_key         text,
+    -- The newest version of the row that is to be written.
+    row_version     bigint,
     -- The destination instance.
     destination     text not null,
     -- What it delivers: the event, or the state of the event's object. Fixed on creation.
@@ -107,9 +112,14 @@ create table eventbridge.executions (
     started_at      timestamptz,
     finished_at     timestamptz,
     unique (event_key, destination),
+    check (num_nonnulls(event_key, row_key) = 1),
+    check ((row_key is null) = (row_version is null)),
     -- Failures are grouped by class.
     check (status <> 'failed' or error_class is not null)
 );
+
+create unique index executions_by_row on eventbridge.executions (row_key, destination)
+    where row_key is not null;
 
 create index executions_by_lane on eventbridge.executions (lane, id) where lane is not null;
 
@@ -129,9 +139,11 @@ create index executions_by_retry on eventbridge.executions (retried_at) where re
 create index executions_by_remote on eventbridge.executions (remote_id) where remote_id is not null;
 
 comment on table eventbridge.executions is
-    'An event''s way to one destination instance.';
+    'The way of an event, or of a row''s newest version, to one destination instance.';
 comment on index eventbridge.executions_event_key_destination_key is
     'One execution per event and destination; also finds the executions of an event.';
+comment on index eventbridge.executions_by_row is
+    'One execution per row and destination.';
 comment on index eventbridge.executions_by_lane is
     'The executions of a lane, whatever their status.';
 comment on index eventbridge.executions_in_doubt is

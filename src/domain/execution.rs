@@ -2,8 +2,8 @@
 //!
 //! Three words, each with one meaning:
 //!
-//! - An **execution** is an event's way to one destination instance. It has a state, and is claimed,
-//!   completed, retried, cancelled.
+//! - An **execution** is the way of its [`Subject`], usually an event, to one destination instance. It has a
+//!   state, and is claimed, completed, retried, cancelled.
 //! - An **attempt** is one try of an execution, from its claim to its completion. It has an outcome; failed
 //!   attempts are counted.
 //! - A **delivery** is the act of calling the destination in an attempt.
@@ -11,6 +11,7 @@
 //! A retry begins in the states of [`Change::allowed_from`]. A claim begins in `pending`. A worker completes
 //! only `running` executions, because it must hold their lease.
 
+use super::event::StoredEvent;
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,6 +26,43 @@ impl fmt::Display for ExecutionId {
 }
 
 /// What an execution delivers.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// An event. Each event has one execution per destination, from the transaction that stores it.
+    Event(StoredEvent),
+    /// A row that many events change, in its newest version at the claim. A row has one execution per
+    /// destination, which is queued again for each version that is requested.
+    Row(RowVersion),
+}
+
+/// A version of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowVersion {
+    /// Identifies the row.
+    pub key: String,
+    /// Grows with every change of the row.
+    pub version: i64,
+}
+
+impl Subject {
+    /// The event, unless it is a row.
+    pub const fn event(&self) -> Option<&StoredEvent> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Row(_) => None,
+        }
+    }
+
+    /// The row, unless it is an event.
+    pub const fn row(&self) -> Option<&RowVersion> {
+        match self {
+            Self::Event(_) => None,
+            Self::Row(row) => Some(row),
+        }
+    }
+}
+
+/// What of an event is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// The event itself. Each event has a place of its own at the destination.

@@ -56,6 +56,7 @@ pub fn own_remedy(error_class: &str) -> Option<&'static str> {
             "The service cancelled the delivery because it took too long. Check whether the destination or the network is slow, then retry.",
         ),
         "no_destination" => Some("Its destination is not among DESTINATIONS: configure it, then retry."),
+        "no_rows" => Some("A newer version of the program requested it. Start that version again."),
         _ => None,
     }
 }

@@ -12,6 +12,7 @@ use crate::store::{
     Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Notifier, Queue, StoreError,
 };
 use crate::telemetry::{Ended, Metrics, Supervisor};
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -23,6 +24,9 @@ const QUEUE_MAX: usize = 1024;
 
 /// The most completions that one statement records.
 const BATCH_MAX: usize = 256;
+
+/// The most lanes that are recorded at the same time. Each has a statement of its own.
+const LANES_AT_ONCE: usize = 8;
 
 /// How long a statement may take. A completion that the database recorded without an answer is not
 /// recorded again: its lease is gone by then.
@@ -166,7 +170,8 @@ impl CompleterTask {
     async fn run(self, mut receiver: mpsc::Receiver<Queued>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (mut completions, mut leases, mut stats_by_id) = (Vec::new(), Vec::new(), StatsById::new());
+            let (mut completions, mut lanes) = (Vec::new(), Vec::new());
+            let (mut leases, mut stats_by_id) = (Vec::new(), StatsById::new());
             for Queued { completed, stats, lease } in batch.drain(..) {
                 leases.push(lease);
                 match completed {
@@ -174,19 +179,26 @@ impl CompleterTask {
                         stats_by_id.insert(completion.attempt.execution, stats);
                         completions.push(completion);
                     }
-                    Completed::Lane(lane) => self.complete_lane(&lane, &stats).await,
+                    Completed::Lane(lane) => lanes.push((lane, stats)),
                 }
             }
-            if !completions.is_empty() {
-                // All statements lock executions in the order of their ids, so that none deadlocks.
-                completions.sort_by_key(|completion| completion.attempt.execution.0);
-                self.complete(&completions, &stats_by_id).await;
-            }
+            // All statements lock executions in the order of their ids, so that none deadlocks. No two have an
+            // execution in common: one of a lane runs at a time.
+            completions.sort_by_key(|completion| completion.attempt.execution.0);
+            let lanes = async {
+                for some in lanes.chunks(LANES_AT_ONCE) {
+                    join_all(some.iter().map(|(lane, stats)| self.complete_lane(lane, stats))).await;
+                }
+            };
+            tokio::join!(self.complete(&completions, &stats_by_id), lanes);
         }
     }
 
     /// Records a batch; if the database refuses it, each completion by itself.
     async fn complete(&self, batch: &[CompletedExecution], stats: &StatsById) {
+        if batch.is_empty() {
+            return;
+        }
         let Err(error) = self.record(batch, stats).await else { return };
         warn!(%error, completions = batch.len(), "database refused a batch of completions");
         for completion in batch {
@@ -224,7 +236,7 @@ impl CompleterTask {
                         }
                     }
                     self.notify_after_short_waits(batch);
-                    if batch.iter().any(|completion| frees_a_lane(completion, stats)) {
+                    if batch.iter().any(|completion| lets_others_run(completion, stats)) {
                         self.notifier.notify();
                     }
                     self.progress.send_modify(|recorded| *recorded += changed.len() as u64);
@@ -283,9 +295,10 @@ impl CompleterTask {
     }
 }
 
-/// Whether others of its lane can run now.
-fn frees_a_lane(completion: &CompletedExecution, stats: &StatsById) -> bool {
-    stats.get(&completion.attempt.execution).is_some_and(|stats| stats.is_in_lane)
+/// Whether others of its lane can run now, or it can be due again with a newer version of its row.
+fn lets_others_run(completion: &CompletedExecution, stats: &StatsById) -> bool {
+    let is_in_lane = stats.get(&completion.attempt.execution).is_some_and(|stats| stats.is_in_lane);
+    (is_in_lane || completion.row_version.is_some())
         && !matches!(completion.conclusion, Conclusion::Postponed { .. })
 }
 

@@ -10,13 +10,13 @@ use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
 use super::instances::{Began, InstanceStates};
-use super::lane_plan::{self, Plan, Write};
+use super::lane_plan::{self, LaneHead, Plan, Write};
 use super::store_parts::WorkerStore;
 use crate::config::RetrySettings;
 use crate::destinations::{Delivery, LazySummary, Object};
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use crate::domain::event::StoredEvent;
-use crate::domain::execution::Mode;
+use crate::domain::execution::{Mode, Subject};
 use crate::domain::failure::own_remedy;
 use crate::sources::Registry;
 use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Lease, RemoteObject};
@@ -31,6 +31,9 @@ const DELIVERY_MAX: Duration = Duration::from_secs(150);
 
 /// The wait before the next attempt if the database did not answer.
 const DATABASE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The wait before the next attempt at a row, which only another version of the program can deliver.
+const ROW_RETRY_DELAY: Duration = Duration::from_mins(1);
 
 /// Delivers executions to their destinations.
 pub(super) struct Deliverer {
@@ -57,7 +60,7 @@ impl Deliverer {
         let span = info_span!(
             "delivery",
             execution_id = claimed.id.0,
-            event_id = claimed.event.event_id,
+            event_id = claimed.subject.event().map(|event| event.event_id.as_str()),
             destination = claimed.destination
         );
         async {
@@ -79,28 +82,35 @@ impl Deliverer {
     }
 
     async fn attempt(&self, claimed: &Claimed, start: Began, began: Instant) -> Completed {
-        if let Some(reason) = claimed.event.why_empty() {
+        let event = match &claimed.subject {
+            Subject::Event(event) => event,
+            Subject::Row(_) => return self.conclude(claimed, no_rows_outcome(), began),
+        };
+        if let Some(reason) = event.why_empty() {
             return self.conclude(claimed, Outcome::Skipped { reason: reason.to_owned() }, began);
         }
         match claimed.mode {
             Mode::Event => {
-                let summarize = || self.sources.summarize(&claimed.event);
+                let summarize = || self.sources.summarize(event);
                 let summary = LazySummary::new(&summarize);
-                let subject = Subject {
-                    event: &claimed.event,
-                    summary: &summary,
-                    remote: claimed.remote.as_ref(),
-                    object: None,
-                };
-                let outcome = self.call(claimed, subject, start).await;
+                let content =
+                    Content { event, summary: &summary, remote: claimed.remote.as_ref(), object: None };
+                let outcome = self.call(claimed, content, start).await;
                 self.conclude(claimed, outcome, began)
             }
-            Mode::Object => self.attempt_object(claimed, start, began).await,
+            Mode::Object => self.attempt_object(claimed, event, start, began).await,
         }
     }
 
-    async fn attempt_object(&self, claimed: &Claimed, start: Began, began: Instant) -> Completed {
-        let write = match lane_plan::plan(&self.store.queue, &self.sources, claimed.into()).await {
+    async fn attempt_object(
+        &self,
+        claimed: &Claimed,
+        event: &StoredEvent,
+        start: Began,
+        began: Instant,
+    ) -> Completed {
+        let head = LaneHead::of(claimed, event);
+        let write = match lane_plan::plan(&self.store.queue, &self.sources, head).await {
             Ok(Plan::Write(write)) => write,
             Ok(Plan::Decline(reason)) => {
                 return self.conclude(claimed, Outcome::Skipped { reason: reason.to_string() }, began);
@@ -121,7 +131,7 @@ impl Deliverer {
         let summarize = || self.sources.summarize(&newest.event);
         let summary = LazySummary::new(&summarize);
         let others = || others.iter().map(|event| self.sources.summarize(event)).collect();
-        let subject = Subject {
+        let content = Content {
             event: &newest.event,
             summary: &summary,
             remote: shown.as_ref().and_then(|shown| shown.remote.as_ref()),
@@ -131,7 +141,7 @@ impl Deliverer {
                 others: &others,
             }),
         };
-        match self.call(claimed, subject, start).await {
+        match self.call(claimed, content, start).await {
             Outcome::Delivered { remote, status, request_id, written } => {
                 let object = RemoteObject { execution: newest.execution, remote, written };
                 let head = delivered_in_lane(claimed, Some((status, request_id)), began.elapsed());
@@ -148,7 +158,7 @@ impl Deliverer {
     }
 
     /// Calls the destination, and passes the outcome to its circuit breaker and its pause.
-    async fn call(&self, claimed: &Claimed, subject: Subject<'_>, start: Began) -> Outcome {
+    async fn call(&self, claimed: &Claimed, content: Content<'_>, start: Began) -> Outcome {
         let Some(destination) = self.destinations.get(&claimed.destination) else {
             return no_destination_outcome();
         };
@@ -161,11 +171,11 @@ impl Deliverer {
             lane: claimed.lane.as_deref(),
         };
         let delivery = Delivery {
-            event_id: &subject.event.event_id,
-            summary: subject.summary,
-            body: &subject.event.payload,
-            object: subject.object,
-            remote: subject.remote,
+            event_id: &content.event.event_id,
+            summary: content.summary,
+            body: &content.event.payload,
+            object: content.object,
+            remote: content.remote,
             in_doubt: claimed.in_doubt,
             rewrite_after: match claimed.attempts {
                 0 => Duration::ZERO,
@@ -210,7 +220,7 @@ impl Deliverer {
 
 /// What an attempt delivers: the claimed event, or the newest one of its object.
 #[derive(Clone, Copy)]
-struct Subject<'a> {
+struct Content<'a> {
     event: &'a StoredEvent,
     summary: &'a LazySummary<'a>,
     remote: Option<&'a Remote>,
@@ -241,6 +251,12 @@ fn timeout_outcome() -> Outcome {
 /// An attempt whose destination is not configured.
 fn no_destination_outcome() -> Outcome {
     Outcome::Permanent(own_failure("no_destination", "no such destination is configured"))
+}
+
+/// An execution of a row, which a newer version of the program requested.
+fn no_rows_outcome() -> Outcome {
+    let failure = own_failure("no_rows", "this version of the program cannot deliver rows");
+    Outcome::Throttled { failure, wait: Some(ROW_RETRY_DELAY) }
 }
 
 /// Messages can quote what a customer wrote, so the log gets only class and code.

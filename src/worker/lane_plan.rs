@@ -23,12 +23,13 @@ pub(super) struct LaneHead<'a> {
     pub(super) is_asked_for: bool,
 }
 
-impl<'a> From<&'a Claimed> for LaneHead<'a> {
-    fn from(claimed: &'a Claimed) -> Self {
+impl<'a> LaneHead<'a> {
+    /// A claimed execution of this event.
+    pub(super) fn of(claimed: &'a Claimed, event: &'a StoredEvent) -> Self {
         Self {
             execution: claimed.id,
             lane: claimed.lane.as_deref(),
-            event: &claimed.event,
+            event,
             in_doubt: claimed.in_doubt,
             is_asked_for: false,
         }

@@ -372,7 +372,7 @@ impl Pool {
         let stats = CompletionStats::of(&claimed, began.leased);
         let running = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
-        let body = self.bodies.hold(claimed.event.payload.len());
+        let body = self.bodies.hold(claimed.subject.event().map_or(0, |event| event.payload.len()));
         self.deliveries.spawn(async move {
             let completed = deliverer.deliver(claimed, began, &interrupt).await;
             drop((alone, body));

@@ -5,7 +5,7 @@ use crate::harness::{Database, NOW, Service, rows, within};
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
-use eventbridge::domain::execution::ExecutionId;
+use eventbridge::domain::execution::{ExecutionId, RowVersion};
 use eventbridge::store::{
     Ask, Canary, ClaimRequest, Claimed, CompletedLane, Fate, Position, RemoteObject, RescueScope, Store,
     WorkClass, WorkerId,
@@ -546,4 +546,88 @@ async fn erased_data_leaves_no_copy_even_after_another_write() {
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!((shown.execution, shown.written), (newest, None));
     assert_eq!(queue.store.reports.execution(newest).await.unwrap().unwrap().status, "success");
+}
+
+fn row(key: &str, version: i64) -> RowVersion {
+    RowVersion { key: key.to_owned(), version }
+}
+
+fn versions(claimed: &[Claimed]) -> Vec<RowVersion> {
+    claimed.iter().filter_map(|claimed| claimed.subject.row().cloned()).collect()
+}
+
+#[tokio::test]
+async fn a_row_has_one_pending_execution_however_often_it_changes() {
+    let queue = Queue::new().await;
+    let request = async |rows: &[RowVersion]| queue.store.queue.request_rows("books", rows).await.unwrap();
+    assert_eq!(request(&[row("a", 1), row("b", 1), row("a", 3), row("a", 2)]).await, 2);
+    assert_eq!(request(&[row("a", 4), row("b", 1), row("c", 1)]).await, 1);
+    let claimed = queue.claim(&["books"], 10).await;
+    assert_eq!(versions(&claimed), [row("a", 4), row("b", 1), row("c", 1)]);
+    assert_eq!(queue.store.queue.request_rows("other", &[row("a", 4)]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_version_requested_while_another_is_written_is_written_next() {
+    let queue = Queue::new().await;
+    let request =
+        async |version| queue.store.queue.request_rows("books", &[row("a", version)]).await.unwrap();
+    let page = Remote { id: "page".into(), url: None, place: None };
+    assert_eq!(request(1).await, 1);
+    let first = queue.claim(&["books"], 10).await.remove(0);
+    assert_eq!(request(2).await, 0, "it runs");
+    queue.end(first.id.0, delivered(page.clone())).await;
+    let second = queue.claim(&["books"], 10).await.remove(0);
+    assert_eq!(
+        (second.id, second.subject.row(), &second.remote),
+        (first.id, Some(&row("a", 2)), &Some(page.clone()))
+    );
+    queue.end(second.id.0, delivered(page)).await;
+    assert_eq!(request(2).await, 0, "it is written");
+    assert!(queue.claim(&["books"], 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_newer_version_of_a_row_is_tried_though_an_older_one_failed() {
+    let queue = Queue::new().await;
+    let request =
+        async |version| queue.store.queue.request_rows("books", &[row("a", version)]).await.unwrap();
+    let refused = || Outcome::Permanent(Failure::local("x", "x"));
+    request(1).await;
+    let id = queue.claim(&["books"], 10).await.remove(0).id.0;
+    queue.end(id, refused()).await;
+    assert_eq!(request(1).await, 0);
+    assert_eq!(request(2).await, 1);
+    assert_eq!(queue.claim(&["books"], 10).await[0].attempts, 0);
+    assert_eq!(request(3).await, 0);
+    queue.end(id, refused()).await;
+    assert_eq!(versions(&queue.claim(&["books"], 10).await), [row("a", 3)]);
+    queue.end(id, refused()).await;
+    assert_eq!(queue.database.count(rows::executions().in_status("failed")).await, 1);
+    assert_eq!(queue.database.count(rows::queue()).await, 0);
+}
+
+#[tokio::test]
+async fn a_version_requested_at_the_moment_of_a_completion_is_written() {
+    let queue = Queue::new().await;
+    queue.store.queue.request_rows("books", &[row("a", 0)]).await.unwrap();
+    for version in 1..=50 {
+        let claimed = queue.claim(&["books"], 10).await.remove(0);
+        assert_eq!(claimed.subject.row(), Some(&row("a", version - 1)));
+        let newer = [row("a", version)];
+        let requested = queue.store.queue.request_rows("books", &newer);
+        let (_, requested) = tokio::join!(queue.end(claimed.id.0, skipped()), requested);
+        requested.unwrap();
+    }
+    assert_eq!(versions(&queue.claim(&["books"], 10).await), [row("a", 50)]);
+}
+
+#[tokio::test]
+async fn a_row_waits_for_a_program_that_can_deliver_it() {
+    let service = Service::start().await;
+    service.database.store().queue.request_rows("notion", &[row("a", 1)]).await.unwrap();
+    service.post_event(&payment("evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    service.until_count(rows::attempts().quoting("no_rows"), 1).await;
+    assert_eq!(service.database.count(rows::executions().in_status("pending")).await, 1);
 }

@@ -173,7 +173,7 @@ impl Events {
         const FEW: i64 = 10_000;
         let mut keys = sqlx::query_scalar!(
             r#"
-            select event_key
+            select event_key as "event_key!"
               from eventbridge.executions
              where status = $1 and event_key > $2 and event_key < $3
              order by event_key desc

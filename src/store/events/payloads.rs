@@ -62,15 +62,15 @@ impl Events {
     }
 }
 
-/// Builds a stored event from a row that has all its columns.
+/// Builds a stored event from a row that has all its columns; with `?`, from one in which they are optional.
 macro_rules! stored_event {
-    ($row:expr) => {
+    ($row:expr $(, $known:tt)?) => {
         $crate::domain::event::StoredEvent {
-            key: $crate::domain::event::EventKey($row.event_key),
-            source: $row.source,
-            event_id: $row.event_id,
+            key: $crate::domain::event::EventKey($row.event_key $($known)?),
+            source: $row.source $($known)?,
+            event_id: $row.event_id $($known)?,
             facts: $crate::domain::event::EventFacts {
-                event_type: $row.event_type,
+                event_type: $row.event_type $($known)?,
                 object_id: $row.object_id,
                 object_type: $row.object_type,
                 account: $row.account,
@@ -78,9 +78,9 @@ macro_rules! stored_event {
                 api_version: $row.api_version,
                 created: $row.created,
             },
-            carries_state: $row.carries_state,
-            received_at: $row.received_at,
-            payload: bytes::Bytes::from($row.payload),
+            carries_state: $row.carries_state $($known)?,
+            received_at: $row.received_at $($known)?,
+            payload: bytes::Bytes::from($row.payload $($known)?),
         }
     };
 }

@@ -14,8 +14,7 @@
 
 use super::{Fence, Queue, WorkerId};
 use crate::domain::delivery::Remote;
-use crate::domain::event::StoredEvent;
-use crate::domain::execution::{ExecutionId, Mode, UnknownMode};
+use crate::domain::execution::{ExecutionId, Mode, RowVersion, Subject, UnknownMode};
 use crate::store::db::StoreError;
 use crate::store::events::stored_event;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -152,12 +151,12 @@ pub struct Claimed {
     pub remote: Option<Remote>,
     /// How long ago a write in doubt began, if there was one.
     pub in_doubt: Option<Duration>,
-    /// How long ago the event was received.
+    /// How long ago the event was received, or the newest version of the row was requested.
     pub age: Duration,
     /// Whether an operator requested this attempt, alone or in a bulk operation.
     pub is_manual: bool,
-    /// The event.
-    pub event: StoredEvent,
+    /// What it delivers.
+    pub subject: Subject,
 }
 
 /// The most executions of a class that one claim examines for each instance.
@@ -213,11 +212,11 @@ impl Queue {
                 select *, nextval('eventbridge.fences') as fence
                   from (select *, row_number() over in_turn as number, sum(octet_length(payload)) over in_turn as bytes
                           from due
-                         cross join lateral (select event_key, attempts, remote_id, remote_url, remote_place, in_doubt_since,
-                                                    retried_at from eventbridge.executions where id = execution_id limit 1) as execution
-                         cross join lateral (select * from eventbridge.events where id = event_key limit 1) as event
+                         cross join lateral (select event_key, row_key, row_version, attempts, remote_id, remote_url, remote_place,
+                              in_doubt_since, retried_at from eventbridge.executions where id = execution_id limit 1) as execution
+                          left join lateral (select * from eventbridge.events where id = event_key limit 1) as event on true
                         window in_turn as (order by place, run_at, execution_id)) as found
-                 where number <= $9 and bytes - octet_length(payload) < $10
+                 where number <= $9 and coalesce(bytes - octet_length(payload), 0) < $10 and coalesce(row_key, source) is not null
                    and not exists (select from eventbridge.leases where leases.execution_id = found.execution_id)
             ), begun as (
                 insert into eventbridge.lane_runs (lane, run, execution_id, fence)
@@ -235,9 +234,9 @@ impl Queue {
                    run_at as "run_at!", mode as "mode!", lane, attempts as "attempts!", remote_id, remote_url, remote_place,
                    greatest(in_doubt_since, (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
                                               where of_lane.lane = chosen.lane and of_lane.in_doubt_since is not null)) as in_doubt_since,
-                   retried_at is not null as "is_manual!", event_key as "event_key!", source as "source!",
-                   event_id as "event_id!", type as "event_type!", object_id, object_type, account, livemode, api_version, created,
-                   carries_state as "carries_state!", received_at as "received_at!", now() as "now!", payload as "payload!"
+                   retried_at is not null as "is_manual!", row_key, row_version, since as "since!", now() as "now!",
+                   event_key, source as "source?", event_id as "event_id?", type as "event_type?", object_id, object_type, account,
+                   livemode, api_version, created, carries_state as "carries_state?", received_at as "received_at?", payload as "payload?"
               from chosen where execution_id in (select execution_id from leased) order by number
             "#,
             worker.0,
@@ -257,6 +256,9 @@ impl Queue {
         .await?;
         let claimed = rows.into_iter().map(|row| {
             let unknown = |error: &dyn std::error::Error| StoreError::Unexpected(error.to_string());
+            let (row_key, row_version) = (row.row_key, row.row_version);
+            let as_row = || Some(Subject::Row(RowVersion { key: row_key?, version: row_version? }));
+            let received_at = row.received_at.unwrap_or(row.since);
             Ok(Claimed {
                 id: ExecutionId(row.execution_id),
                 fence: Fence(row.fence),
@@ -268,9 +270,11 @@ impl Queue {
                 attempts: u32::try_from(row.attempts).unwrap_or_default(),
                 remote: row.remote_id.map(|id| Remote { id, url: row.remote_url, place: row.remote_place }),
                 in_doubt: row.in_doubt_since.map(|since| elapsed(row.now, since)),
-                age: elapsed(row.now, row.received_at),
+                age: elapsed(row.now, received_at),
                 is_manual: row.is_manual,
-                event: stored_event!(row),
+                subject: (|| Some(Subject::Event(stored_event!(row, ?))))()
+                    .or_else(as_row)
+                    .ok_or_else(|| StoreError::Unexpected("an execution has no subject".to_owned()))?,
             })
         });
         claimed.collect()

@@ -20,6 +20,8 @@ pub struct CompletedExecution {
     /// Whether the attempt ran to its end, which takes an execution out of quarantine. An attempt that had
     /// to wait, only read, or was interrupted proves nothing.
     pub came_through: bool,
+    /// If its subject is a row: the version that the attempt was about.
+    pub row_version: Option<i64>,
 }
 
 /// How an attempt ended, as the list of attempts records it.
@@ -124,6 +126,8 @@ impl Settlement {
 impl Queue {
     /// Records the results of attempts and releases their leases, in one statement.
     ///
+    /// If a newer version of an execution's row was requested meanwhile, the execution is pending again.
+    ///
     /// Returns the executions that changed. An execution whose lease was lost is not among them, and nothing
     /// about it is recorded.
     pub async fn complete(&self, batch: &[CompletedExecution]) -> Result<HashSet<ExecutionId>, StoreError> {
@@ -162,11 +166,11 @@ impl Queue {
                     $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
                     $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
                     $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::bool[],
-                    $19::text[]
+                    $19::text[], $20::bigint[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
                             message, request_id, in_doubt_ms, remote_place, pattern, came_through,
-                            remedy)
+                            remedy, attempted_version)
             ), released as (
                 delete from eventbridge.leases
                  using ended
@@ -174,15 +178,19 @@ impl Queue {
                 returning ended.*, leased_at
             ), finished as (
                 update eventbridge.executions
-                   set status = released.status,
-                       attempts = attempts + released.counts::int,
+                   -- A newer version of its row follows, whatever became of this one.
+                   set status = case when row_version > attempted_version then 'pending' else released.status end,
+                       attempts = case when row_version > attempted_version then 0
+                                       else attempts + released.counts::int end,
                        crashes = case when came_through then 0 else crashes end,
                        crashes_alone = case when came_through then 0 else crashes_alone end,
                        started_at = leased_at,
-                       finished_at = case when released.status = 'pending' then null else now() end,
+                       finished_at = case when released.status = 'pending' or row_version > attempted_version
+                                          then null else now() end,
                        reason = released.message,
                        error_class = released.error_class,
-                       failure_group = case when released.status = 'failed' then
+                       failure_group = case when released.status = 'failed'
+                                             and coalesce(row_version <= attempted_version, true) then
                            eventbridge.failure_group_key(destination, released.error_class, released.pattern) end,
                        response_code = released.response_code,
                        duration_ms = released.duration_ms,
@@ -196,11 +204,13 @@ impl Queue {
                                               else in_doubt_since end
                   from released
                  where executions.id = released.id
-                returning executions.*, released.fence, outcome, message, request_id, pattern, remedy, wait_ms
+                returning executions.*, released.fence, outcome, message, request_id, pattern, remedy, wait_ms,
+                          row_version > attempted_version as is_newer
             ), queued as (
                 insert into eventbridge.queue (execution_id, destination, class, run_at, lane, mode, since)
-                select id, destination, case when crashes > 0 then 'quarantined' else 'retry' end,
-                       now() + wait_ms * interval '1 millisecond', lane, mode, greatest(created_at, retried_at)
+                select id, destination, case when crashes > 0 then 'quarantined' when is_newer then 'fresh' else 'retry' end,
+                       now() + wait_ms * interval '1 millisecond', lane, mode,
+                       case when is_newer then now() else greatest(created_at, retried_at) end
                   from finished
                  where status = 'pending'
             ), grouped as (
@@ -245,6 +255,7 @@ impl Queue {
             &batch.iter().map(alike).collect::<Vec<_>>() as _,
             &batch.iter().map(|completed| completed.came_through).collect::<Vec<_>>(),
             &text(|completed| completed.attempt.remedy.as_deref()) as _,
+            &batch.iter().map(|completed| completed.row_version).collect::<Vec<_>>() as _,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -27,6 +27,7 @@ mod notifier;
 mod pauses;
 mod rate_limits;
 mod rescue;
+mod row_requests;
 mod workers;
 
 pub use canary::Canary;

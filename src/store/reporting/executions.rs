@@ -130,7 +130,7 @@ macro_rules! select_executions {
         sqlx::query_as!(
             ExecutionRow,
             r#"
-            select executions.id, event_key, source, event_id, type as event_type, executions.destination,
+            select executions.id, event_key as "event_key!", source, event_id, type as event_type, executions.destination,
                    case when leases.fence is not null then 'running' else status end as "status!",
                    reason, attempts, crashes, error_class, response_code, duration_ms,
                    remote_id, remote_url, waiting.run_at as "run_at?", created_at,
