@@ -131,9 +131,6 @@ create index executions_failed on eventbridge.executions (id) where status = 'fa
 create index executions_by_failure_group on eventbridge.executions (failure_group, finished_at, id)
     where status = 'failed';
 
-create index executions_without_group on eventbridge.executions (id)
-    where status = 'failed' and failure_group is null;
-
 create index executions_by_retry on eventbridge.executions (retried_at) where retried_at is not null;
 
 create index executions_by_remote on eventbridge.executions (remote_id) where remote_id is not null;
@@ -151,9 +148,7 @@ comment on index eventbridge.executions_in_doubt is
 comment on index eventbridge.executions_failed is
     'The list of all failed executions.';
 comment on index eventbridge.executions_by_failure_group is
-    'The failures of a group, by the time at which they failed.';
-comment on index eventbridge.executions_without_group is
-    'Failures that have no group yet. It is almost always empty.';
+    'The failures of a group, by the time at which they failed, and those that have no group yet.';
 comment on index eventbridge.executions_by_retry is
     'The executions that one bulk operation queued: they all have its time. New work never touches it.';
 comment on index eventbridge.executions_by_remote is

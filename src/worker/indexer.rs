@@ -1,7 +1,8 @@
 //! Fills the index by which events are found, and groups failures that have no group yet, in the
 //! background.
 //!
-//! One process of all replicas does this, under a named lease. All of it can be done twice without harm.
+//! One process of all replicas does this, under a named lease. All of it can be done twice without harm, so it
+//! records its progress only once a second.
 //! While there is a backlog, it rests after each batch for four times as long as the batch took. So a long
 //! backlog takes at most a fifth of one connection. Otherwise it checks for events twice a second, so that
 //! a few events are one batch and not a commit each.
@@ -19,8 +20,14 @@ use uuid::Uuid;
 /// The named lease of the process that indexes.
 const LEASE: &str = "search index";
 
-/// How long the lease lasts. Each round renews it.
+/// How long the lease lasts, and how old it is when it is renewed.
 const LEASE_DURATION: Duration = Duration::from_secs(20);
+const LEASE_RENEWED_AFTER: Duration = Duration::from_secs(5);
+
+/// How often the progress is recorded. What a process that dies had not recorded is indexed again, which
+/// changes nothing. Each record is a new version of one row; while Postgres cannot remove the old ones, every
+/// look at it goes through all of them.
+const RECORDED_EVERY: Duration = Duration::from_secs(1);
 
 /// The rest if the index is up to date.
 const IDLE: Duration = Duration::from_millis(500);
@@ -51,16 +58,18 @@ pub async fn index(
     leases: NamedLeases,
     stop: CancellationToken,
 ) {
-    let process = Uuid::new_v4();
+    let mut indexer =
+        Indexer { search_index, failure_groups, sources, leases, process: Uuid::new_v4(), turn: None };
     let working = async {
         loop {
             let began = Instant::now();
-            let rest = match round(&search_index, &failure_groups, &sources, &leases, process).await {
+            let rest = match indexer.round().await {
                 Ok(Round::OthersTurn) => LEASE_RETRY_DELAY,
                 Ok(Round::UpToDate) => IDLE,
                 Ok(Round::Behind) => (began.elapsed() * REST_SHARE).max(REST_MIN),
                 Err(error) => {
                     warn!(%error, "indexing events failed; trying again");
+                    indexer.turn = None;
                     LEASE_RETRY_DELAY
                 }
             };
@@ -71,9 +80,7 @@ pub async fn index(
         () = stop.cancelled() => {}
         () = working => {}
     }
-    if let Err(error) = leases.release(LEASE, process).await {
-        warn!(%error, "releasing the index lease failed; it expires");
-    }
+    indexer.end().await;
 }
 
 /// The result of a round.
@@ -86,53 +93,93 @@ enum Round {
     Behind,
 }
 
-async fn round(
-    search_index: &SearchIndex,
-    failure_groups: &FailureGroups,
-    sources: &Registry,
-    leases: &NamedLeases,
+struct Indexer {
+    search_index: SearchIndex,
+    failure_groups: FailureGroups,
+    sources: Registry,
+    leases: NamedLeases,
     process: Uuid,
-) -> Result<Round, StoreError> {
-    if !leases.acquire(LEASE, process, LEASE_DURATION).await? {
-        return Ok(Round::OthersTurn);
+    /// Set while this process holds the lease.
+    turn: Option<Turn>,
+}
+
+/// What the process that holds the lease knows.
+struct Turn {
+    renewed_at: Instant,
+    recorded_at: Instant,
+    /// As it is recorded, but for the events that were seen since.
+    indexed: Indexed,
+}
+
+impl Indexer {
+    async fn round(&mut self) -> Result<Round, StoreError> {
+        let Some(mut turn) = self.take_turn().await? else { return Ok(Round::OthersTurn) };
+        let more_unseen = self.index_unseen(&mut turn).await?;
+        if turn.recorded_at.elapsed() >= RECORDED_EVERY {
+            turn.indexed = self.search_index.record_seen(turn.indexed).await?;
+            turn.recorded_at = Instant::now();
+        }
+        let more_missed = self.index_missed(&mut turn).await?;
+        let more_ungrouped = self.failure_groups.group_failures().await? > 0;
+        self.turn = Some(turn);
+        let is_behind = more_unseen || more_missed || more_ungrouped;
+        Ok(if is_behind { Round::Behind } else { Round::UpToDate })
     }
-    let indexed = search_index.progress().await?;
-    let more_unseen = index_unseen(search_index, sources, indexed).await?;
-    let more_missed = index_missed(search_index, sources, indexed).await?;
-    let more_ungrouped = failure_groups.group_failures().await? > 0;
-    let is_behind = more_unseen || more_missed || more_ungrouped;
-    Ok(if is_behind { Round::Behind } else { Round::UpToDate })
-}
 
-/// Indexes a batch of new events; returns whether there are more.
-async fn index_unseen(
-    search_index: &SearchIndex,
-    sources: &Registry,
-    indexed: Indexed,
-) -> Result<bool, StoreError> {
-    let events = search_index.unseen_events(indexed, EVENTS_MAX, BYTES_MAX).await?;
-    let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
-    let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
-    // A batch that its bytes limited is short by less than the largest body.
-    let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
-    add(search_index, sources, events).await?;
-    search_index.set_seen(last).await?;
-    Ok(is_full)
-}
+    /// Acquires or renews the lease if it is time; `None` if another process holds it.
+    async fn take_turn(&mut self) -> Result<Option<Turn>, StoreError> {
+        let turn = self.turn.take();
+        if turn.as_ref().is_some_and(|turn| turn.renewed_at.elapsed() < LEASE_RENEWED_AFTER) {
+            return Ok(turn);
+        }
+        let renewed_at = Instant::now();
+        if !self.leases.acquire(LEASE, self.process, LEASE_DURATION).await? {
+            return Ok(None);
+        }
+        Ok(Some(match turn {
+            Some(turn) => Turn { renewed_at, ..turn },
+            None => {
+                Turn { renewed_at, recorded_at: renewed_at, indexed: self.search_index.progress().await? }
+            }
+        }))
+    }
 
-/// Indexes some of the events that were committed late; returns whether there may be more.
-async fn index_missed(
-    search_index: &SearchIndex,
-    sources: &Registry,
-    indexed: Indexed,
-) -> Result<bool, StoreError> {
-    let Some((events, end)) = search_index.missed_events(indexed, MISSED_MAX).await? else {
-        search_index.set_mark().await?;
-        return Ok(false);
-    };
-    add(search_index, sources, events).await?;
-    search_index.set_settled(end).await?;
-    Ok(true)
+    /// Indexes a batch of new events; returns whether there are more.
+    async fn index_unseen(&self, turn: &mut Turn) -> Result<bool, StoreError> {
+        let events = self.search_index.unseen_events(turn.indexed, EVENTS_MAX, BYTES_MAX).await?;
+        let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
+        let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
+        // A batch that its bytes limited is short by less than the largest body.
+        let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
+        add(&self.search_index, &self.sources, events).await?;
+        turn.indexed.see(last);
+        Ok(is_full)
+    }
+
+    /// Indexes some of the events that were committed late; returns whether there may be more.
+    async fn index_missed(&self, turn: &mut Turn) -> Result<bool, StoreError> {
+        let Some((events, end)) = self.search_index.missed_events(turn.indexed, MISSED_MAX).await? else {
+            if turn.indexed.is_settled() {
+                turn.indexed = self.search_index.set_mark(turn.indexed).await?;
+            }
+            return Ok(false);
+        };
+        add(&self.search_index, &self.sources, events).await?;
+        turn.indexed = self.search_index.set_settled(turn.indexed, end).await?;
+        Ok(true)
+    }
+
+    /// Records the progress and releases the lease.
+    async fn end(self) {
+        if let Some(turn) = &self.turn
+            && let Err(error) = self.search_index.record_seen(turn.indexed).await
+        {
+            warn!(%error, "recording the progress of the index failed; the last events are indexed again");
+        }
+        if let Err(error) = self.leases.release(LEASE, self.process).await {
+            warn!(%error, "releasing the index lease failed; it expires");
+        }
+    }
 }
 
 /// Reads the events and adds them. If the database refuses the batch, they are added one by one, and a refused

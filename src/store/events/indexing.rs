@@ -42,6 +42,18 @@ pub struct Unindexed {
     pub payload: Bytes,
 }
 
+impl Indexed {
+    /// Notes that every event up to this one was seen.
+    pub fn see(&mut self, up_to: EventKey) {
+        self.seen = self.seen.max(up_to.0);
+    }
+
+    /// Whether everything up to the mark is indexed, so that the next one can be set.
+    pub const fn is_settled(self) -> bool {
+        self.settled >= self.mark
+    }
+}
+
 impl SearchIndex {
     /// How far the index has come. Only the process that holds the indexer's lease continues from there.
     pub async fn progress(&self) -> Result<Indexed, StoreError> {
@@ -196,38 +208,56 @@ impl SearchIndex {
         Ok(())
     }
 
-    /// Records that every event up to this one has been seen.
-    pub async fn set_seen(&self, up_to: EventKey) -> Result<(), StoreError> {
-        sqlx::query!("update eventbridge.search_index_progress set seen_id = greatest(seen_id, $1)", up_to.0)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+    /// Records that the events were seen, and returns the progress as it is recorded then.
+    pub async fn record_seen(&self, indexed: Indexed) -> Result<Indexed, StoreError> {
+        let indexed = sqlx::query_as!(
+            Indexed,
+            r#"
+            with recorded as (
+                update eventbridge.search_index_progress set seen_id = $1 where seen_id < $1
+            )
+            select greatest(seen_id, $1) as "seen!", settled_id as settled, mark_id as mark,
+                   mark_at < now() - $2::bigint * interval '1 millisecond' as "is_mark_settled!"
+              from eventbridge.search_index_progress
+            "#,
+            indexed.seen,
+            milliseconds(SETTLED_AFTER)
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(indexed)
     }
 
     /// Records that every event up to this one is indexed.
-    pub async fn set_settled(&self, up_to: EventKey) -> Result<(), StoreError> {
+    pub async fn set_settled(&self, indexed: Indexed, up_to: EventKey) -> Result<Indexed, StoreError> {
         sqlx::query!(
             "update eventbridge.search_index_progress set settled_id = greatest(settled_id, $1)",
             up_to.0
         )
         .execute(&self.pool)
         .await?;
-        Ok(())
+        Ok(Indexed { settled: indexed.settled.max(up_to.0), ..indexed })
     }
 
     /// Sets the next mark at the newest event, once everything up to the last one is settled.
-    pub async fn set_mark(&self) -> Result<(), StoreError> {
-        sqlx::query!(
+    pub async fn set_mark(&self, indexed: Indexed) -> Result<Indexed, StoreError> {
+        let mark = sqlx::query_scalar!(
             r#"
             update eventbridge.search_index_progress
                set mark_id = newest.id, mark_at = now()
               from (select max(id) as id from eventbridge.events) as newest
              where settled_id >= mark_id and newest.id > mark_id
+            returning mark_id
             "#
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(())
+        let is_new = mark.is_some();
+        Ok(Indexed {
+            mark: mark.unwrap_or(indexed.mark),
+            is_mark_settled: indexed.is_mark_settled && !is_new,
+            ..indexed
+        })
     }
 }
 

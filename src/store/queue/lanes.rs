@@ -10,9 +10,12 @@ use crate::store::events::stored_event;
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// The most executions of a lane that are considered, each time: the newest ones, and those that follow the
-/// claimed one.
-const CONSIDERED_MAX: i64 = 200;
+/// The most executions that are considered of those that follow the claimed one in its lane.
+const FOLLOWING_MAX: i64 = 200;
+
+/// The most of the newest executions of a lane that are considered. Among them are those with which the order
+/// of states of the same second is decided; a busy lane reads as many each time.
+const NEWEST_MAX: i64 = 50;
 
 /// The most bytes of bodies that are compared at once: thousands of usual ones, two of the largest.
 const BYTES_MAX: i64 = 4 * 1024 * 1024;
@@ -93,7 +96,7 @@ impl Queue {
     /// The states of a claimed execution's object to compare: its own, those that wait with it, the one that
     /// is shown, and those of the last second that were delivered or superseded.
     ///
-    /// Of the lane's executions it considers the 200 newest and the 200 after the claimed one. It returns at
+    /// Of the lane's executions it considers the 50 newest and the 200 after the claimed one. It returns at
     /// most 4 MiB beside the first state that exceeds it. Further open ones follow in the next attempts.
     pub async fn lane_states(&self, lane: &str, claimed: ExecutionId) -> Result<Vec<LaneState>, StoreError> {
         let rows = sqlx::query!(
@@ -106,7 +109,7 @@ impl Queue {
                 (select id from eventbridge.executions where lane = $1 order by id desc limit $3)
                 union
                 -- The oldest that waits is claimed first; these wait with it.
-                (select id from eventbridge.executions where lane = $1 and id > $2 order by id limit $3)
+                (select id from eventbridge.executions where lane = $1 and id > $2 order by id limit $5)
             ), known as (
                 select executions.id, event_key, status = 'pending' as is_open, retried_at, created,
                        executions.id = (select execution_id from eventbridge.remote_objects
@@ -139,8 +142,9 @@ impl Queue {
             "#,
             lane,
             claimed.0,
-            CONSIDERED_MAX,
-            BYTES_MAX
+            NEWEST_MAX,
+            BYTES_MAX,
+            FOLLOWING_MAX
         )
         .fetch_all(&self.pool)
         .await?;
