@@ -12,10 +12,12 @@ ENV SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY crates/notion-sandbox/Cargo.toml crates/notion-sandbox/
 COPY crates/private-postgres/Cargo.toml crates/private-postgres/
+COPY crates/shop-simulator/Cargo.toml crates/shop-simulator/
 COPY crates/stripe-samples/Cargo.toml crates/stripe-samples/
-RUN mkdir src crates/notion-sandbox/src crates/private-postgres/src crates/stripe-samples/src \
+RUN mkdir src crates/notion-sandbox/src crates/private-postgres/src crates/shop-simulator/src crates/stripe-samples/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs crates/notion-sandbox/src/lib.rs crates/private-postgres/src/lib.rs crates/stripe-samples/src/lib.rs \
+    && touch src/lib.rs crates/notion-sandbox/src/lib.rs crates/private-postgres/src/lib.rs \
+        crates/shop-simulator/src/lib.rs crates/stripe-samples/src/lib.rs \
     && mkdir /data
 
 FROM source AS build-serve

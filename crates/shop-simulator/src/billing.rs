@@ -1,0 +1,180 @@
+//! Subscriptions: begun, renewed every month, canceled.
+
+use crate::invoices::Invoice;
+use crate::json;
+use crate::money::Currency;
+use crate::payments::Buyer;
+use crate::random::Deck;
+use crate::sales::{self, After};
+use crate::sessions::Session;
+use crate::world::{DAY, HOUR, World};
+use chrono::{DateTime, Months};
+
+/// How a renewal goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    Paid,
+    /// Paid, and followed by whatever can follow a sale.
+    PaidAndFollowed,
+    FailsThenPaid,
+    CreditedByRefund,
+    CreditedToBalance,
+    PaidOutside,
+}
+
+/// A subscription, as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) id: String,
+    pub(crate) created: i64,
+    pub(crate) currency: Currency,
+    /// Minor units a month.
+    pub(crate) price: i64,
+    pub(crate) buyer: Buyer,
+    pub(crate) status: &'static str,
+    /// Start and end of what is paid for.
+    pub(crate) period: (i64, i64),
+    pub(crate) cancel_at: Option<i64>,
+    pub(crate) canceled_at: Option<i64>,
+    pub(crate) ended_at: Option<i64>,
+    pub(crate) latest_invoice: Option<String>,
+}
+
+/// The cards from which subscriptions are dealt.
+pub(crate) struct Decks {
+    pub(crate) renewals: Deck<Renewal>,
+    pub(crate) after: Deck<After>,
+}
+
+impl Decks {
+    pub(crate) fn new() -> Self {
+        let others = [
+            (Renewal::PaidAndFollowed, 3),
+            (Renewal::FailsThenPaid, 1),
+            (Renewal::CreditedByRefund, 1),
+            (Renewal::CreditedToBalance, 1),
+            (Renewal::PaidOutside, 1),
+        ];
+        Self { renewals: Deck::new((Renewal::Paid, 8), &others), after: sales::after_deck() }
+    }
+}
+
+/// A customer subscribes at that time, and is billed until the end of the simulation or a cancellation.
+pub(crate) fn run(world: &mut World, decks: &mut Decks, at: i64, currency: Currency) {
+    let mut subscription = begin(world, at, currency);
+    let cycles = world.random.between(2, 18);
+    for cycle in 1_u32.. {
+        let renewed_at = subscription.period.1;
+        if renewed_at >= world.end {
+            return;
+        }
+        if i64::from(cycle) == cycles {
+            return end(world, &mut subscription);
+        }
+        renew(world, decks, &mut subscription, cycle);
+    }
+}
+
+fn begin(world: &mut World, at: i64, currency: Currency) -> Subscription {
+    let (euros, cents) = (world.random.between(5, 80), world.random.between(0, 99));
+    let buyer = Buyer::customer(world, at);
+    let mut subscription = Subscription {
+        id: world.id("sub"),
+        created: at,
+        currency,
+        price: currency.price(euros, cents),
+        buyer,
+        status: "active",
+        period: (at, months_after(at, 1)),
+        cancel_at: None,
+        canceled_at: None,
+        ended_at: None,
+        latest_invoice: None,
+    };
+    let mut invoice = bill(world, &mut subscription, "subscription_create");
+    invoice.issue(world, at);
+    let payment = invoice.collect(world, at, false);
+    subscription.emit(world, payment.charged_at, "customer.subscription.created");
+    let session = Session {
+        invoice: Some(invoice.id.clone()),
+        subscription: Some(subscription.id.clone()),
+        status: "complete",
+        payment_status: "paid",
+        ..Session::open(world, at, currency, subscription.price, subscription.buyer.clone())
+    };
+    session.emit(world, payment.charged_at, "checkout.session.completed");
+    subscription
+}
+
+fn renew(world: &mut World, decks: &mut Decks, subscription: &mut Subscription, cycle: u32) {
+    let before = subscription.clone();
+    let at = subscription.period.1;
+    subscription.period = (at, months_after(subscription.created, cycle + 1));
+    let mut invoice = bill(world, subscription, "subscription_cycle");
+    subscription.emit_change(world, at, &before);
+    let issued_at = at + HOUR;
+    let renewal = decks.renewals.draw(&mut world.random);
+    invoice.issue(world, issued_at);
+    if renewal == Renewal::PaidOutside {
+        let after = world.random.between(HOUR, 5 * DAY);
+        return invoice.pay_outside(world, issued_at + after);
+    }
+    let mut payment = invoice.collect(world, issued_at, renewal == Renewal::FailsThenPaid);
+    match renewal {
+        Renewal::FailsThenPaid => emit_past_due(world, subscription, issued_at, payment.charged_at),
+        Renewal::CreditedByRefund => invoice.credit_by_refund(world, &mut payment),
+        Renewal::CreditedToBalance => invoice.credit_to_balance(world, payment.now),
+        Renewal::PaidAndFollowed => {
+            let after = decks.after.draw(&mut world.random);
+            sales::follow(world, &mut payment, after);
+        }
+        Renewal::Paid | Renewal::PaidOutside => {}
+    }
+}
+
+/// The subscription is past due between a failed attempt and the one that succeeded.
+fn emit_past_due(world: &mut World, subscription: &Subscription, failed_at: i64, paid_at: i64) {
+    let late = Subscription { status: "past_due", ..subscription.clone() };
+    late.emit_change(world, failed_at + 2, subscription);
+    subscription.emit_change(world, paid_at, &late);
+}
+
+/// The customer cancels in the last days of a period, which then ends.
+fn end(world: &mut World, subscription: &mut Subscription) {
+    let before = subscription.clone();
+    let ends_at = subscription.period.1;
+    let canceled_at = ends_at - world.random.between(DAY, 9 * DAY);
+    subscription.cancel_at = Some(ends_at);
+    subscription.canceled_at = Some(canceled_at);
+    subscription.emit_change(world, canceled_at, &before);
+    subscription.status = "canceled";
+    subscription.ended_at = Some(ends_at);
+    subscription.emit(world, ends_at, "customer.subscription.deleted");
+}
+
+/// A draft for the period that begins.
+fn bill(world: &mut World, subscription: &mut Subscription, reason: &'static str) -> Invoice {
+    let (at, currency, price) = (subscription.period.0, subscription.currency, subscription.price);
+    let draft = Invoice::draft(world, at, currency, price, subscription.buyer.clone());
+    subscription.latest_invoice = Some(draft.id.clone());
+    Invoice { subscription: Some(subscription.id.clone()), reason, ..draft }
+}
+
+impl Subscription {
+    fn emit(&self, world: &mut World, at: i64, event_type: &str) {
+        let view = world.view(at);
+        world.emit(at, event_type, json::subscription(self, view));
+    }
+
+    fn emit_change(&self, world: &mut World, at: i64, before: &Self) {
+        let view = world.view(at);
+        let json = |subscription| json::subscription(subscription, view);
+        world.emit_change(at, "customer.subscription.updated", || json(before), json(self));
+    }
+}
+
+/// The same day and time that many months later, or the month's last day.
+fn months_after(at: i64, months: u32) -> i64 {
+    let later = DateTime::from_timestamp(at, 0).and_then(|at| at.checked_add_months(Months::new(months)));
+    later.map_or(i64::MAX, |later| later.timestamp())
+}
