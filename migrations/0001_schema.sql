@@ -236,11 +236,13 @@ create table eventbridge.leases (
     -- The lane of the execution; null if it stands alone.
     lane                text,
     worker_id           uuid not null,
-    -- Tells this lease from an earlier one of the same execution.
+    -- Distinguishes this lease from an earlier one of the same execution.
     fence               bigint not null,
     leased_at           timestamptz not null default now(),
     -- Whether it runs alone in its process.
     alone               boolean not null default false,
+    -- If the subject is a row: the version at the claim.
+    row_version         bigint,
     -- A key that the lease locks at a destination: until it ends, no other lane may look for an entry of
     -- that key there, or write one. Most leases lock none.
     locked_destination  text,

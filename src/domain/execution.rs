@@ -27,6 +27,7 @@ impl fmt::Display for ExecutionId {
 
 /// What an execution delivers.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events")]
 pub enum Subject {
     /// An event. Each event has one execution per destination, from the transaction that stores it.
     Event(StoredEvent),

@@ -25,9 +25,6 @@ const QUEUE_MAX: usize = 1024;
 /// The most completions that one statement records.
 const BATCH_MAX: usize = 256;
 
-/// The most lanes that are recorded at the same time. Each has a statement of its own.
-const LANES_AT_ONCE: usize = 8;
-
 /// How long a statement may take. A completion that the database recorded without an answer is not
 /// recorded again: its lease is gone by then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -111,6 +108,7 @@ pub(super) struct CompletionStats {
     /// the receipt measure this service.
     is_first: bool,
     is_in_lane: bool,
+    is_of_row: bool,
 }
 
 impl CompletionStats {
@@ -121,6 +119,7 @@ impl CompletionStats {
             received: leased.checked_sub(claimed.age),
             is_first: claimed.remote.is_none() && !claimed.is_manual,
             is_in_lane: claimed.lane.is_some(),
+            is_of_row: claimed.subject.row().is_some(),
         }
     }
 
@@ -168,6 +167,8 @@ struct CompleterTask {
 
 impl CompleterTask {
     async fn run(self, mut receiver: mpsc::Receiver<Queued>) {
+        // Each lane has a statement of its own. Ingest and claims need connections too.
+        let lanes_at_once = (self.queue.statements_max() / 3).max(1);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let (mut completions, mut lanes) = (Vec::new(), Vec::new());
@@ -182,11 +183,11 @@ impl CompleterTask {
                     Completed::Lane(lane) => lanes.push((lane, stats)),
                 }
             }
-            // All statements lock executions in the order of their ids, so that none deadlocks. No two have an
-            // execution in common: one of a lane runs at a time.
+            // In the order of all statements that lock many rows, so that there is no deadlock. No two of these
+            // have an execution in common: one of a lane runs at a time.
             completions.sort_by_key(|completion| completion.attempt.execution.0);
             let lanes = async {
-                for some in lanes.chunks(LANES_AT_ONCE) {
+                for some in lanes.chunks(lanes_at_once) {
                     join_all(some.iter().map(|(lane, stats)| self.complete_lane(lane, stats))).await;
                 }
             };
@@ -297,8 +298,7 @@ impl CompleterTask {
 
 /// Whether others of its lane can run now, or it can be due again with a newer version of its row.
 fn lets_others_run(completion: &CompletedExecution, stats: &StatsById) -> bool {
-    let is_in_lane = stats.get(&completion.attempt.execution).is_some_and(|stats| stats.is_in_lane);
-    (is_in_lane || completion.row_version.is_some())
+    stats.get(&completion.attempt.execution).is_some_and(|stats| stats.is_in_lane || stats.is_of_row)
         && !matches!(completion.conclusion, Conclusion::Postponed { .. })
 }
 

@@ -37,7 +37,6 @@ pub fn conclude(
 ) -> CompletedExecution {
     let policy = Policy { claimed, retry, jitter };
     let word = word(&outcome);
-    let row_version = claimed.subject.row().map(|row| row.version);
     let came_through = !matches!(outcome, Outcome::InDoubt { .. } | Outcome::Throttled { .. });
     let (conclusion, settlement, detail) = match outcome {
         Outcome::Delivered { remote, status, request_id, .. } => {
@@ -60,13 +59,7 @@ pub fn conclude(
         Outcome::InDoubt { failure, wait } => (postpone(wait), Settlement::AsBefore, failure.into()),
         Outcome::NeedsOperator(failure) => (postpone(Duration::ZERO), Settlement::AsBefore, failure.into()),
     };
-    CompletedExecution {
-        attempt: detail.of(claimed, word, duration),
-        conclusion,
-        settlement,
-        came_through,
-        row_version,
-    }
+    CompletedExecution { attempt: detail.of(claimed, word, duration), conclusion, settlement, came_through }
 }
 
 /// Completes an execution whose attempt a shutdown interrupted. This does not count as a failure.
@@ -83,7 +76,6 @@ pub(super) fn interrupted(claimed: &Claimed, duration: Duration) -> CompletedExe
         conclusion: postpone(Duration::ZERO),
         settlement: Settlement::InDoubt { since: Duration::ZERO },
         came_through: false,
-        row_version: claimed.subject.row().map(|row| row.version),
     }
 }
 

@@ -93,9 +93,8 @@ impl Deliverer {
             Mode::Event => {
                 let summarize = || self.sources.summarize(event);
                 let summary = LazySummary::new(&summarize);
-                let content =
-                    Content { event, summary: &summary, remote: claimed.remote.as_ref(), object: None };
-                let outcome = self.call(claimed, content, start).await;
+                let item = Item { event, summary: &summary, remote: claimed.remote.as_ref(), object: None };
+                let outcome = self.call(claimed, item, start).await;
                 self.conclude(claimed, outcome, began)
             }
             Mode::Object => self.attempt_object(claimed, event, start, began).await,
@@ -131,7 +130,7 @@ impl Deliverer {
         let summarize = || self.sources.summarize(&newest.event);
         let summary = LazySummary::new(&summarize);
         let others = || others.iter().map(|event| self.sources.summarize(event)).collect();
-        let content = Content {
+        let item = Item {
             event: &newest.event,
             summary: &summary,
             remote: shown.as_ref().and_then(|shown| shown.remote.as_ref()),
@@ -141,7 +140,7 @@ impl Deliverer {
                 others: &others,
             }),
         };
-        match self.call(claimed, content, start).await {
+        match self.call(claimed, item, start).await {
             Outcome::Delivered { remote, status, request_id, written } => {
                 let object = RemoteObject { execution: newest.execution, remote, written };
                 let head = delivered_in_lane(claimed, Some((status, request_id)), began.elapsed());
@@ -158,7 +157,7 @@ impl Deliverer {
     }
 
     /// Calls the destination, and passes the outcome to its circuit breaker and its pause.
-    async fn call(&self, claimed: &Claimed, content: Content<'_>, start: Began) -> Outcome {
+    async fn call(&self, claimed: &Claimed, item: Item<'_>, start: Began) -> Outcome {
         let Some(destination) = self.destinations.get(&claimed.destination) else {
             return no_destination_outcome();
         };
@@ -171,11 +170,11 @@ impl Deliverer {
             lane: claimed.lane.as_deref(),
         };
         let delivery = Delivery {
-            event_id: &content.event.event_id,
-            summary: content.summary,
-            body: &content.event.payload,
-            object: content.object,
-            remote: content.remote,
+            event_id: &item.event.event_id,
+            summary: item.summary,
+            body: &item.event.payload,
+            object: item.object,
+            remote: item.remote,
             in_doubt: claimed.in_doubt,
             rewrite_after: match claimed.attempts {
                 0 => Duration::ZERO,
@@ -220,7 +219,7 @@ impl Deliverer {
 
 /// What an attempt delivers: the claimed event, or the newest one of its object.
 #[derive(Clone, Copy)]
-struct Content<'a> {
+struct Item<'a> {
     event: &'a StoredEvent,
     summary: &'a LazySummary<'a>,
     remote: Option<&'a Remote>,

@@ -75,6 +75,11 @@ impl Heartbeat {
         }
     }
 
+    /// Whether this is still the process's id: it was not declared dead since.
+    pub(super) fn is_current(&self, worker: WorkerId) -> bool {
+        *self.worker.borrow() == Some(worker)
+    }
+
     /// Stops beating and unregisters this process, which frees its remaining leases at once.
     pub(super) async fn stop(self) {
         self.stop.cancel();

@@ -69,7 +69,6 @@ pub async fn index(
                 Ok(Round::Behind) => (began.elapsed() * REST_SHARE).max(REST_MIN),
                 Err(error) => {
                     warn!(%error, "indexing events failed; trying again");
-                    indexer.turn = None;
                     LEASE_RETRY_DELAY
                 }
             };
@@ -113,15 +112,16 @@ struct Turn {
 
 impl Indexer {
     async fn round(&mut self) -> Result<Round, StoreError> {
-        let Some(mut turn) = self.take_turn().await? else { return Ok(Round::OthersTurn) };
-        let more_unseen = self.index_unseen(&mut turn).await?;
+        let Some(turn) = self.take_turn().await? else { return Ok(Round::OthersTurn) };
+        // Kept even if a stop ends the round here: what it had not noted is indexed again.
+        let turn = self.turn.insert(turn);
+        let more_unseen = index_unseen(&self.search_index, &self.sources, turn).await?;
         if turn.recorded_at.elapsed() >= RECORDED_EVERY {
             turn.indexed = self.search_index.record_seen(turn.indexed).await?;
             turn.recorded_at = Instant::now();
         }
-        let more_missed = self.index_missed(&mut turn).await?;
+        let more_missed = index_missed(&self.search_index, &self.sources, turn).await?;
         let more_ungrouped = self.failure_groups.group_failures().await? > 0;
-        self.turn = Some(turn);
         let is_behind = more_unseen || more_missed || more_ungrouped;
         Ok(if is_behind { Round::Behind } else { Round::UpToDate })
     }
@@ -144,31 +144,6 @@ impl Indexer {
         }))
     }
 
-    /// Indexes a batch of new events; returns whether there are more.
-    async fn index_unseen(&self, turn: &mut Turn) -> Result<bool, StoreError> {
-        let events = self.search_index.unseen_events(turn.indexed, EVENTS_MAX, BYTES_MAX).await?;
-        let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
-        let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
-        // A batch that its bytes limited is short by less than the largest body.
-        let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
-        add(&self.search_index, &self.sources, events).await?;
-        turn.indexed.see(last);
-        Ok(is_full)
-    }
-
-    /// Indexes some of the events that were committed late; returns whether there may be more.
-    async fn index_missed(&self, turn: &mut Turn) -> Result<bool, StoreError> {
-        let Some((events, end)) = self.search_index.missed_events(turn.indexed, MISSED_MAX).await? else {
-            if turn.indexed.is_settled() {
-                turn.indexed = self.search_index.set_mark(turn.indexed).await?;
-            }
-            return Ok(false);
-        };
-        add(&self.search_index, &self.sources, events).await?;
-        turn.indexed = self.search_index.set_settled(turn.indexed, end).await?;
-        Ok(true)
-    }
-
     /// Records the progress and releases the lease.
     async fn end(self) {
         if let Some(turn) = &self.turn
@@ -180,6 +155,39 @@ impl Indexer {
             warn!(%error, "releasing the index lease failed; it expires");
         }
     }
+}
+
+/// Indexes a batch of new events; returns whether there are more.
+async fn index_unseen(
+    search_index: &SearchIndex,
+    sources: &Registry,
+    turn: &mut Turn,
+) -> Result<bool, StoreError> {
+    let events = search_index.unseen_events(turn.indexed, EVENTS_MAX, BYTES_MAX).await?;
+    let Some(last) = events.last().map(|event| event.key) else { return Ok(false) };
+    let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
+    // A batch that its bytes limited is short by less than the largest body.
+    let is_full = events.len() >= EVENTS_MAX as usize || bytes > BYTES_MAX as usize - BODY_BYTES_MAX;
+    add(search_index, sources, events).await?;
+    turn.indexed.see(last);
+    Ok(is_full)
+}
+
+/// Indexes some of the events that were committed late; returns whether there may be more.
+async fn index_missed(
+    search_index: &SearchIndex,
+    sources: &Registry,
+    turn: &mut Turn,
+) -> Result<bool, StoreError> {
+    let Some((events, end)) = search_index.missed_events(turn.indexed, MISSED_MAX).await? else {
+        if turn.indexed.is_settled() {
+            turn.indexed = search_index.set_mark(turn.indexed).await?;
+        }
+        return Ok(false);
+    };
+    add(search_index, sources, events).await?;
+    turn.indexed = search_index.set_settled(turn.indexed, end).await?;
+    Ok(true)
 }
 
 /// Reads the events and adds them. If the database refuses the batch, they are added one by one, and a refused

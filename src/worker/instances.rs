@@ -1,5 +1,6 @@
 //! What this process knows of each destination instance while it schedules work: its circuit breaker, its
-//! canary, how many of its executions run and how many may. Shared by the pool and its deliveries; no I/O and no clock.
+//! canary, how many of its executions run and how many may. Shared by the pool and its deliveries; no I/O and no
+//! clock.
 
 use super::circuit_breaker::{Allowance, CircuitBreaker};
 use super::concurrency::{ConcurrencyLimit, Ending, Sample};
@@ -10,7 +11,7 @@ use crate::domain::execution::ExecutionId;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The instances by name.
 pub(super) struct InstanceStates {
@@ -27,7 +28,12 @@ struct State {
     limit: ConcurrencyLimit,
     /// How many of its executions run.
     running: usize,
+    /// The longest attempt of late, and when it ended.
+    slowest: Option<(Duration, Instant)>,
 }
+
+/// How long the longest attempt counts as one of late.
+const LATE: Duration = Duration::from_secs(10);
 
 /// When an attempt began, and what its claim showed.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +77,7 @@ impl InstanceStates {
             canary: Canary::default(),
             limit: ConcurrencyLimit::new(concurrency, per_minute),
             running: 0,
+            slowest: None,
         };
         let states: BTreeMap<_, _> =
             instances.into_iter().map(|(name, per_minute)| (name, Mutex::new(state(per_minute)))).collect();
@@ -135,7 +142,11 @@ impl InstanceStates {
     pub(super) fn record(&self, name: &str, outcome: &Outcome, began: Began, now: Instant) {
         self.with(name, |state| {
             state.breaker.record(outcome, now);
-            // To wait for an earlier write says nothing about the destination.
+            let took = now.saturating_duration_since(began.leased);
+            if state.slowest(now) <= took {
+                state.slowest = Some((took, now));
+            }
+            // To wait for an earlier write shows nothing about the destination.
             if !matches!(outcome, Outcome::InDoubt { .. }) {
                 state.limit.record(&Sample {
                     began_at: began.at,
@@ -145,6 +156,11 @@ impl InstanceStates {
                 });
             }
         });
+    }
+
+    /// The longest attempt of the instance within the last seconds, from its claim to the destination's answer.
+    pub(super) fn slowest(&self, name: &str, now: Instant) -> Duration {
+        self.with(name, |state| state.slowest(now)).unwrap_or_default()
     }
 
     /// The trial of an instance whose circuit breaker is half-open runs until the guard is dropped.
@@ -203,6 +219,12 @@ impl InstanceStates {
 impl State {
     fn room(&self) -> usize {
         self.limit.limit().saturating_sub(self.running)
+    }
+
+    /// The longest attempt of late.
+    fn slowest(&self, now: Instant) -> Duration {
+        let of_late = self.slowest.filter(|(_, ended_at)| now.saturating_duration_since(*ended_at) <= LATE);
+        of_late.map_or(Duration::ZERO, |(took, _)| took)
     }
 }
 

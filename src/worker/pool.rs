@@ -12,7 +12,7 @@ use super::heartbeat::Heartbeat;
 use super::instances::{Began, CanaryGuard, InstanceStates, TrialGuard};
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
-use super::schedule::{Batch, Claim, Examined, Rest, Schedule, Taken};
+use super::schedule::{Batch, Claim, Rest, Schedule, Taken};
 use super::store_parts::WorkerStore;
 use crate::config::{Concurrency, RetrySettings};
 use crate::destinations::Instance;
@@ -236,7 +236,7 @@ impl Pool {
                 return Ok(());
             }
             Canary::Failed { execution, class, position } => {
-                let asks = [Ask { destination: instance.to_owned(), class, from: position, most: 1 }];
+                let asks = [Ask { from: position, ..first_of_class(instance, class) }];
                 let request = ClaimRequest { only: Some(execution), ..ClaimRequest::one(&asks) };
                 self.claim_now(worker, ClaimRequest { paused_too: true, ..request }).await?
             }
@@ -292,7 +292,15 @@ impl Pool {
         let mut rooms: BTreeMap<_, _> =
             batch.asks.iter().map(|ask| (&ask.destination, self.instances.room(&ask.destination))).collect();
         let leased = Instant::now();
-        let claimed = self.claim_now(worker, request).await?;
+        let claimed = match self.claim_now(worker, request).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                if let Ok(newest) = self.store.queue.newest_place().await {
+                    self.schedule.record_failed(batch, newest, leased.elapsed(), Instant::now());
+                }
+                return Err(error);
+            }
+        };
         let took = leased.elapsed();
         let taken: Vec<_> = claimed.iter().map(Taken::from).collect();
         for taken in &taken {
@@ -305,9 +313,8 @@ impl Pool {
             // There are never more than slots: they limited the claim.
             self.begin(claimed, began(leased, was_saturated), slots.pop(), None);
         }
-        for examined in self.schedule.record_taken(batch, &taken, took, Instant::now()) {
-            let Examined { destination, class, from } = &examined;
-            let next = self.store.queue.first_unexamined(destination, *class, *from).await?;
+        for examined in self.schedule.record_taken(batch, &taken, took, &self.instances, Instant::now()) {
+            let next = self.store.queue.first_unexamined(&examined.ask).await?;
             self.schedule.record_examined(&examined, next, Instant::now());
         }
         Ok(())
@@ -352,9 +359,14 @@ impl Pool {
         worker: WorkerId,
         request: ClaimRequest<'_>,
     ) -> Result<Vec<Claimed>, StoreError> {
-        tokio::time::timeout(CLAIM_WITHIN, self.store.queue.claim(worker, request))
+        let claimed = tokio::time::timeout(CLAIM_WITHIN, self.store.queue.claim(worker, request))
             .await
-            .unwrap_or(Err(StoreError::TimedOut))
+            .unwrap_or(Err(StoreError::TimedOut))?;
+        if !self.heartbeat.is_current(worker) {
+            warn!("this process was declared dead while it claimed; others have its executions");
+            return Ok(Vec::new());
+        }
+        Ok(claimed)
     }
 
     /// Begins the delivery of a claimed execution.
@@ -425,13 +437,12 @@ fn wide(count: usize) -> u64 {
 
 /// The first execution of these classes, for each of these instances, wherever it is.
 fn first_of(instances: &[String], classes: &[WorkClass]) -> Vec<Ask> {
-    let ask = |instance: &String, class: &WorkClass| Ask {
-        destination: instance.clone(),
-        class: *class,
-        from: Position::START,
-        most: 1,
-    };
-    instances.iter().flat_map(|instance| classes.iter().map(move |class| ask(instance, class))).collect()
+    let of = |instance| classes.iter().map(move |class| first_of_class(instance, *class));
+    instances.iter().flat_map(|instance| of(instance)).collect()
+}
+
+fn first_of_class(instance: &str, class: WorkClass) -> Ask {
+    Ask { destination: instance.to_owned(), class, from: Position::START, until: None, most: 1 }
 }
 
 impl From<&Claimed> for Taken {

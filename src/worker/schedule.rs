@@ -6,6 +6,7 @@
 //! | claim | for | how many |
 //! |---|---|---|
 //! | canary | each paused instance whose probe asked for it | one execution |
+//! | sweep | each instance whose circuit breaker is closed, if a slice of a sweep is due | all free slots, for any class |
 //! | fresh | the instances whose circuit breaker is closed | all free slots; every fifth slot is for a retry, if any is due (*retry credit*) |
 //! | others | each of the same instances | all free slots, for retries and for what was queued in bulk |
 //! | trial | each instance whose circuit breaker is half-open | one execution |
@@ -31,7 +32,7 @@ mod cursor;
 
 use super::instances::{ClaimableInstances, InstanceStates};
 use crate::store::{Ask, Position, WorkClass};
-use cursor::{Cursor, Look};
+use cursor::{Cursor, Found, Scan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,9 +71,16 @@ pub(super) struct Batch {
     pub(super) asks: Vec<Ask>,
     /// The most executions of all asks together.
     pub(super) limit: usize,
-    /// For each ask, where it begins.
-    looks: Vec<Look>,
-    is_fresh: bool,
+    /// For each ask, what it reads.
+    scans: Vec<Scan>,
+    kind: BatchKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BatchKind {
+    Sweep,
+    Fresh,
+    Others,
 }
 
 /// An execution that a claim took.
@@ -84,12 +92,12 @@ pub(super) struct Taken {
     pub(super) is_in_lane: bool,
 }
 
-/// A class whose full look took nothing. The pool finds out whether there is more behind what it examined.
+/// A claim that swept and found less than it asked for. The pool finds out whether there is more behind what
+/// it examined.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Examined {
-    pub(super) destination: String,
-    pub(super) class: WorkClass,
-    pub(super) from: Position,
+    pub(super) ask: Ask,
+    scan: Scan,
 }
 
 /// How the pool rests after a round.
@@ -121,11 +129,11 @@ struct InstanceSchedule {
     fresh: Cursor,
     retry: Cursor,
     bulk: Cursor,
-    /// Whether retries were due at the last look.
+    /// Whether the last claim of retries found any.
     has_retries: bool,
-    retry_look_at: Instant,
+    retries_at: Instant,
     others_at: Instant,
-    /// When to find out again whether there is more behind what a full look examined.
+    /// When to find out again whether there is more behind what a claim examined that swept.
     examine_at: Instant,
 }
 
@@ -136,6 +144,8 @@ struct Round {
     slots: usize,
     step: Step,
     canaries: vec::IntoIter<String>,
+    /// The instances of which a slice may be due.
+    sweeps: vec::IntoIter<String>,
     /// The instances whose circuit breaker is closed and that may have more fresh work.
     fresh: Vec<String>,
     /// Slots for retries among the fresh work.
@@ -150,6 +160,7 @@ struct Round {
 enum Step {
     #[default]
     Canaries,
+    Sweeps,
     Fresh,
     Others,
     Trials,
@@ -192,13 +203,24 @@ impl Schedule {
                 return Some(Claim::Canary(instance));
             }
             let ClaimableInstances { closed, half_open } = instances.claimable(now);
-            self.round.step = Step::Fresh;
+            self.round.step = Step::Sweeps;
             self.round.fresh = closed.to_vec();
+            self.round.sweeps = self.round.fresh.clone().into_iter();
             self.round.others = self.round.fresh.clone().into_iter();
             self.round.half_open = half_open.into_iter();
             self.retry_credit += instances.shares(&self.round.fresh, free).into_iter().sum::<usize>();
             self.round.retry_slots = self.retry_credit / RETRY_SHARE;
             self.retry_credit %= RETRY_SHARE;
+        }
+        if self.round.step == Step::Sweeps {
+            while free > 0
+                && let Some(instance) = self.round.sweeps.next()
+            {
+                if let Some(batch) = self.slices(&instance, free, instances, now) {
+                    return Some(Claim::Batch(batch));
+                }
+            }
+            self.round.step = Step::Fresh;
         }
         if self.round.step == Step::Fresh {
             match self.fresh(free, instances, now) {
@@ -219,26 +241,49 @@ impl Schedule {
         self.round.half_open.next().filter(|_| free > 0).map(Claim::Trial)
     }
 
+    /// The slices of an instance that are due.
+    fn slices(
+        &mut self,
+        instance: &String,
+        free: usize,
+        instances: &InstanceStates,
+        now: Instant,
+    ) -> Option<Batch> {
+        let known = self.instances.get_mut(instance)?;
+        let due: Vec<_> = [WorkClass::Fresh, WorkClass::Retry, WorkClass::Bulk]
+            .into_iter()
+            .filter_map(|class| Some((class, known.cursor(class).slice(now)?)))
+            .collect();
+        // Asked last, since it costs more.
+        let limit = if due.is_empty() { 0 } else { share_of(instance, free, instances) };
+        let mut batch = Batch::new(BatchKind::Sweep);
+        for (class, scan) in due {
+            batch.add(instance, class, limit, scan);
+        }
+        batch.limit = limit;
+        Some(batch).filter(|batch| batch.limit > 0)
+    }
+
     /// Fresh work, and as many retries as are entitled to a slot.
     fn fresh(&mut self, free: usize, instances: &InstanceStates, now: Instant) -> Option<Batch> {
         let shares = instances.shares(&self.round.fresh, free);
-        let mut batch = Batch { asks: Vec::new(), limit: 0, looks: Vec::new(), is_fresh: true };
+        let mut batch = Batch::new(BatchKind::Fresh);
         for (instance, share) in self.round.fresh.iter().zip(shares).filter(|(_, share)| *share > 0) {
             let Some(known) = self.instances.get_mut(instance) else { continue };
             let mut retries = 0;
-            if known.has_retries || known.retry_look_at <= now {
-                known.retry_look_at = now + OTHERS_EVERY;
+            if known.has_retries || known.retries_at <= now {
+                known.retries_at = now + OTHERS_EVERY;
                 retries = share.min(self.round.retry_slots);
                 self.round.retry_slots -= retries;
             }
-            batch.add(instance, WorkClass::Retry, retries, known.retry.look(now));
-            batch.add(instance, WorkClass::Fresh, share - retries, known.fresh.look(now));
+            batch.add(instance, WorkClass::Retry, retries, known.retry.scan(now));
+            batch.add(instance, WorkClass::Fresh, share - retries, known.fresh.scan(now));
             batch.limit += share;
         }
         Some(batch).filter(|batch| batch.limit > 0)
     }
 
-    /// Retries and bulk work of an instance, unless the last look was a moment ago.
+    /// Retries and bulk work of an instance, unless the last claim found nothing a moment ago.
     fn others(
         &mut self,
         instance: &String,
@@ -246,15 +291,15 @@ impl Schedule {
         instances: &InstanceStates,
         now: Instant,
     ) -> Option<Batch> {
-        let limit = instances.shares(std::slice::from_ref(instance), free).first().copied()?;
+        let limit = share_of(instance, free, instances);
         let known = self.instances.get(instance).filter(|_| limit > 0)?;
         if known.others_at > now {
             self.owe(known.others_at);
             return None;
         }
-        let mut batch = Batch { asks: Vec::new(), limit, looks: Vec::new(), is_fresh: false };
-        batch.add(instance, WorkClass::Retry, limit, known.retry.look(now));
-        batch.add(instance, WorkClass::Bulk, limit, known.bulk.look(now));
+        let mut batch = Batch { limit, ..Batch::new(BatchKind::Others) };
+        batch.add(instance, WorkClass::Retry, limit, known.retry.scan(now));
+        batch.add(instance, WorkClass::Bulk, limit, known.bulk.scan(now));
         Some(batch)
     }
 
@@ -262,51 +307,68 @@ impl Schedule {
         self.owed_at = Some(self.owed_at.map_or(due, |owed| owed.min(due)));
     }
 
-    /// Takes into account what a claim took, and how long that lasted. Returns the classes of which a full
-    /// look took nothing, for [`record_examined`](Self::record_examined).
+    /// Takes into account what a claim took, and how long that lasted. Returns what of it swept and found less
+    /// than it asked for, for [`record_examined`](Self::record_examined).
     pub(super) fn record_taken(
         &mut self,
         batch: &Batch,
         taken: &[Taken],
         took: Duration,
+        instances: &InstanceStates,
         now: Instant,
     ) -> Vec<Examined> {
         let mut examined = Vec::new();
-        for (ask, look) in batch.asks.iter().zip(&batch.looks) {
-            let of_ask =
-                taken.iter().filter(|taken| taken.destination == ask.destination && taken.class == ask.class);
-            let last = of_ask.map(|taken| taken.position).max();
+        for (ask, scan) in batch.asks.iter().zip(&batch.scans) {
+            let of_ask = || {
+                taken.iter().filter(|taken| taken.destination == ask.destination && taken.class == ask.class)
+            };
             let Some(known) = self.instances.get_mut(&ask.destination) else { continue };
-            known.cursor(ask.class).record(*look, last, took, now);
-            if ask.class == WorkClass::Retry {
-                known.has_retries = last.is_some();
+            let is_in_lane = of_ask().any(|taken| taken.is_in_lane);
+            let found = Found {
+                last: of_ask().map(|taken| taken.position).max(),
+                is_all: of_ask().count() >= usize::try_from(ask.most).unwrap_or(usize::MAX),
+                lane_wait: if is_in_lane { instances.slowest(&ask.destination, now) } else { Duration::ZERO },
+            };
+            known.cursor(ask.class).record(*scan, found, took, now);
+            if ask.class == WorkClass::Retry && batch.kind != BatchKind::Sweep {
+                known.has_retries = found.last.is_some();
             }
-            if look.is_full && last.is_none() && known.examine_at <= now {
-                examined.push(Examined {
-                    destination: ask.destination.clone(),
-                    class: ask.class,
-                    from: look.from,
-                });
+            let is_slice = scan.until.is_some();
+            if scan.is_sweep && !found.is_all && (is_slice || known.examine_at <= now) {
+                examined.push(Examined { ask: ask.clone(), scan: *scan });
             }
         }
-        if batch.is_fresh {
-            self.round.fresh.retain(|instance| batch.may_have_more(instance, taken));
-        } else if taken.is_empty()
-            && let Some(ask) = batch.asks.first()
-            && let Some(known) = self.instances.get_mut(&ask.destination)
-        {
-            known.others_at = now + OTHERS_EVERY;
+        match batch.kind {
+            BatchKind::Sweep => {}
+            BatchKind::Fresh => self.round.fresh.retain(|instance| batch.may_have_more(instance, taken)),
+            BatchKind::Others => {
+                if taken.is_empty()
+                    && let Some(ask) = batch.asks.first()
+                    && let Some(known) = self.instances.get_mut(&ask.destination)
+                {
+                    known.others_at = now + OTHERS_EVERY;
+                }
+            }
         }
         examined
     }
 
-    /// `next` is the first execution that a full look which took nothing did not examine, if there is one.
+    /// A claim did not end in time. `newest` is a place behind all that is due.
+    pub(super) fn record_failed(&mut self, batch: &Batch, newest: Position, took: Duration, now: Instant) {
+        for (ask, scan) in batch.asks.iter().zip(&batch.scans) {
+            if let Some(known) = self.instances.get_mut(&ask.destination) {
+                known.cursor(ask.class).record_failed(*scan, newest, took, now);
+            }
+        }
+    }
+
+    /// `next` is the first execution that a claim did not examine which swept, if there is one.
     pub(super) fn record_examined(&mut self, examined: &Examined, next: Option<Position>, now: Instant) {
-        let Some(known) = self.instances.get_mut(&examined.destination) else { return };
-        known.cursor(examined.class).record_examined(next);
-        let is_under_way = [&known.fresh, &known.retry, &known.bulk].into_iter().any(Cursor::is_under_way);
-        known.examine_at = if is_under_way { now } else { now + POLL };
-        if is_under_way {
+        let Some(known) = self.instances.get_mut(&examined.ask.destination) else { return };
+        known.cursor(examined.ask.class).record_examined(examined.scan, next);
+        let has_more = next.is_some();
+        known.examine_at = if has_more { now } else { now + POLL };
+        if has_more {
             self.owe(now + OTHERS_EVERY);
         }
     }
@@ -360,7 +422,7 @@ impl InstanceSchedule {
             retry: Cursor::new(now),
             bulk: Cursor::new(now),
             has_retries: false,
-            retry_look_at: now,
+            retries_at: now,
             others_at: now,
             examine_at: now,
         }
@@ -375,12 +437,22 @@ impl InstanceSchedule {
     }
 }
 
+/// How many of `free` slots an instance may fill now.
+fn share_of(instance: &String, free: usize, instances: &InstanceStates) -> usize {
+    instances.shares(std::slice::from_ref(instance), free).first().copied().unwrap_or_default()
+}
+
 impl Batch {
-    fn add(&mut self, instance: &str, class: WorkClass, most: usize, look: Look) {
+    const fn new(kind: BatchKind) -> Self {
+        Self { asks: Vec::new(), limit: 0, scans: Vec::new(), kind }
+    }
+
+    fn add(&mut self, instance: &str, class: WorkClass, most: usize, scan: Scan) {
         if most > 0 {
             let most = u32::try_from(most).unwrap_or(u32::MAX);
-            self.asks.push(Ask { destination: instance.to_owned(), class, from: look.from, most });
-            self.looks.push(look);
+            let Scan { from, until, .. } = scan;
+            self.asks.push(Ask { destination: instance.to_owned(), class, from, until, most });
+            self.scans.push(scan);
         }
     }
 

@@ -17,7 +17,7 @@ const SILENT: RescueScope<'_> =
     RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[], thorough: true };
 
 fn all(class: WorkClass) -> [Ask; 1] {
-    [Ask { destination: "notion".to_owned(), class, from: Position::START, most: 10 }]
+    [Ask { destination: "notion".to_owned(), class, from: Position::START, until: None, most: 10 }]
 }
 
 fn wanted(asks: &[Ask]) -> ClaimRequest<'_> {

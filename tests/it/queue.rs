@@ -75,7 +75,7 @@ impl Queue {
 }
 
 fn ask(destination: &str, class: WorkClass, most: u32) -> Ask {
-    Ask { destination: destination.to_owned(), class, from: Position::START, most }
+    Ask { destination: destination.to_owned(), class, from: Position::START, until: None, most }
 }
 
 fn ids(claimed: &[Claimed]) -> Vec<i64> {
@@ -120,12 +120,30 @@ async fn a_look_can_continue_behind_more_busy_lanes_than_a_claim_examines() {
     assert_eq!(ids(&queue.claim(&["notion"], 10).await), [1]);
     queue.put(1, "notion", "null").await;
     assert!(queue.claim(&["notion"], 10).await.is_empty(), "it is not among those that were examined");
-    let unexamined =
-        async |from| queue.store.queue.first_unexamined("notion", WorkClass::Fresh, from).await.unwrap();
+    let unexamined = async |from| {
+        let asked = Ask { from, ..ask("notion", WorkClass::Fresh, 10) };
+        queue.store.queue.first_unexamined(&asked).await.unwrap()
+    };
     let next = unexamined(Position::START).await.unwrap();
     let behind = [Ask { from: next, ..ask("notion", WorkClass::Fresh, 10) }];
     assert_eq!(ids(&queue.claim_asked(&behind, 10).await), [MANY + 1]);
     assert_eq!(unexamined(next).await, None);
+}
+
+#[tokio::test]
+async fn a_claim_can_end_before_what_is_due_later() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "null").await;
+    for (id, hours) in [(1, 3), (2, 2), (3, 1)] {
+        let due = Set::DueSince(Duration::from_hours(hours));
+        queue.database.change(rows::executions().id(id).set(&[due])).await;
+    }
+    let newest = queue.store.queue.newest_place().await.unwrap();
+    let until = newest.minus(Duration::from_mins(90));
+    let asks = [Ask { until: Some(until), ..ask("notion", WorkClass::Fresh, 10) }];
+    assert_eq!(ids(&queue.claim_asked(&asks, 10).await), [1, 2]);
+    let ended = Ask { from: until, until: Some(until), ..ask("notion", WorkClass::Fresh, 10) };
+    assert_eq!(queue.store.queue.first_unexamined(&ended).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -608,6 +626,45 @@ async fn a_newer_version_of_a_row_is_tried_though_an_older_one_failed() {
 }
 
 #[tokio::test]
+async fn a_newer_version_does_not_wait_for_the_next_attempt_at_an_older_one() {
+    let queue = Queue::new().await;
+    let request =
+        async |version| queue.store.queue.request_rows("books", &[row("a", version)]).await.unwrap();
+    request(1).await;
+    let id = queue.claim(&["books"], 10).await.remove(0).id.0;
+    queue.end(id, Outcome::Transient { failure: Failure::local("x", "x"), wait: None }).await;
+    assert_eq!(request(2).await, 0, "it waits");
+    let claimed = queue.claim(&["books"], 10).await.remove(0);
+    assert_eq!((claimed.attempts, claimed.subject.row()), (0, Some(&row("a", 2))));
+}
+
+#[tokio::test]
+async fn a_newer_version_of_a_row_is_tried_though_an_older_one_crashed_its_worker_too_often() {
+    let queue = Queue::new().await;
+    queue.store.queue.request_rows("books", &[row("a", 1)]).await.unwrap();
+    let mut versions = Vec::new();
+    for crash in 1..=3 {
+        let worker = queue.store.queue.register_worker().await.unwrap();
+        let class = if crash == 1 { WorkClass::Fresh } else { WorkClass::Quarantined };
+        let asks = [ask("books", class, 1)];
+        let alone = ClaimRequest { alone: true, ..ClaimRequest::one(&asks) };
+        versions
+            .push(queue.store.queue.claim(worker, alone).await.unwrap()[0].subject.row().unwrap().version);
+        if crash == 3 {
+            queue.store.queue.request_rows("books", &[row("a", 2)]).await.unwrap();
+        }
+        let dead = RescueScope { silence: Some(Duration::ZERO), myself: None, held: &[], thorough: true };
+        let rescued = queue.store.queue.rescue(dead).await.unwrap();
+        assert!(!rescued[0].is_given_up);
+    }
+    assert_eq!(versions, [1, 1, 1]);
+    let worker = queue.store.queue.register_worker().await.unwrap();
+    let asks = [ask("books", WorkClass::Quarantined, 1)];
+    let claimed = queue.store.queue.claim(worker, ClaimRequest::one(&asks)).await.unwrap().remove(0);
+    assert_eq!(claimed.subject.row(), Some(&row("a", 2)));
+}
+
+#[tokio::test]
 async fn a_version_requested_at_the_moment_of_a_completion_is_written() {
     let queue = Queue::new().await;
     queue.store.queue.request_rows("books", &[row("a", 0)]).await.unwrap();
@@ -616,7 +673,7 @@ async fn a_version_requested_at_the_moment_of_a_completion_is_written() {
         assert_eq!(claimed.subject.row(), Some(&row("a", version - 1)));
         let newer = [row("a", version)];
         let requested = queue.store.queue.request_rows("books", &newer);
-        let (_, requested) = tokio::join!(queue.end(claimed.id.0, skipped()), requested);
+        let ((), requested) = tokio::join!(queue.end(claimed.id.0, skipped()), requested);
         requested.unwrap();
     }
     assert_eq!(versions(&queue.claim(&["books"], 10).await), [row("a", 50)]);

@@ -35,7 +35,7 @@ async fn beside_an_old_snapshot_a_claim_from_the_front_visits_no_row_that_was_cl
     let (_held, _pid) = database.hold_snapshot().await;
     for _ in 0..26 {
         let (destination, class, from) = ("notion".to_owned(), WorkClass::Fresh, Position::START);
-        let asks = [Ask { destination, class, from, most: 100 }];
+        let asks = [Ask { destination, class, from, until: None, most: 100 }];
         let request = ClaimRequest { limit: 100, ..ClaimRequest::one(&asks) };
         assert_eq!(store.queue.claim(worker, request).await.unwrap().len(), 100);
     }

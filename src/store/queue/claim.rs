@@ -79,11 +79,18 @@ impl Position {
         Self { run_at: self.run_at.checked_sub_signed(time).unwrap_or(DateTime::UNIX_EPOCH), execution: 0 }
     }
 
-    /// A place so much later.
+    /// The time from an earlier place to this one.
     #[cfg(test)]
     #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        (self.run_at - earlier.run_at).to_std().unwrap_or_default()
+    }
+
+    /// A place so much later.
+    #[must_use]
     pub fn plus(self, time: Duration) -> Self {
-        Self { run_at: self.run_at + time, execution: 0 }
+        let time = TimeDelta::from_std(time).unwrap_or_default();
+        Self { run_at: self.run_at.checked_add_signed(time).unwrap_or(self.run_at), execution: 0 }
     }
 
     pub(super) const fn of(run_at: DateTime<Utc>, execution: i64) -> Self {
@@ -98,8 +105,10 @@ pub struct Ask {
     pub destination: String,
     /// The class.
     pub class: WorkClass,
-    /// Nothing before this is looked at.
+    /// Nothing before this is read.
     pub from: Position,
+    /// Nothing that is due later than this is read.
+    pub until: Option<Position>,
     /// The most executions.
     pub most: u32,
 }
@@ -179,8 +188,8 @@ impl Queue {
         let rows = sqlx::query!(
             r#"
             with asked as (
-                select * from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[])
-                         with ordinality as asked (destination, class, from_run_at, from_id, most, place)
+                select * from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[], $13::timestamptz[])
+                         with ordinality as asked (destination, class, from_run_at, from_id, most, until, place)
                  where $12 or not exists (select from eventbridge.destinations
                                   where name = destination and paused_since is not null)
             ), due as (
@@ -189,7 +198,7 @@ impl Queue {
                  cross join lateral (
                        select queue.*, newest.run
                          from (select execution_id, run_at from eventbridge.queue
-                                where destination = asked.destination and class = asked.class and run_at <= now()
+                                where destination = asked.destination and class = asked.class and run_at <= least(now(), until)
                                   and (run_at, execution_id) >= (from_run_at, from_id)
                                 order by run_at, execution_id limit $8) as first
                          join eventbridge.queue using (execution_id)
@@ -223,8 +232,8 @@ impl Queue {
                 select lane, coalesce(run, 0) + 1, execution_id, fence from chosen where lane is not null order by lane, number
                 on conflict do nothing returning execution_id
             ), leased as (
-                insert into eventbridge.leases (execution_id, destination, lane, worker_id, fence, alone)
-                select execution_id, destination, lane, workers.id, fence, $11 from chosen join eventbridge.workers on workers.id = $1
+                insert into eventbridge.leases (execution_id, destination, lane, worker_id, fence, alone, row_version)
+                select execution_id, destination, lane, workers.id, fence, $11, row_version from chosen join eventbridge.workers on workers.id = $1
                  where lane is null or execution_id in (select execution_id from begun)
                 returning execution_id
             ), taken as (
@@ -250,7 +259,8 @@ impl Queue {
             i64::from(limit),
             i64::try_from(bytes).unwrap_or(i64::MAX),
             alone,
-            paused_too
+            paused_too,
+            &column(asks, |ask| ask.until.map(|until| until.run_at)) as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -280,19 +290,17 @@ impl Queue {
         claimed.collect()
     }
 
-    /// The first execution that a claim did not examine which began at `from` and took nothing of this class;
-    /// `None` if it examined all.
+    /// The first execution that a claim with this ask did not examine, if it did not find all that was asked
+    /// for; `None` if it examined all.
     pub async fn first_unexamined(
         &self,
-        destination: &str,
-        class: WorkClass,
-        from: Position,
+        Ask { destination, class, from, until, .. }: &Ask,
     ) -> Result<Option<Position>, StoreError> {
         let row = sqlx::query!(
             r#"
             select run_at, execution_id
               from eventbridge.queue
-             where destination = $1 and class = $2 and run_at <= now() and (run_at, execution_id) >= ($3, $4)
+             where destination = $1 and class = $2 and run_at <= least(now(), $6) and (run_at, execution_id) >= ($3, $4)
              order by run_at, execution_id
             offset $5
              limit 1
@@ -301,11 +309,18 @@ impl Queue {
             class.as_str(),
             from.run_at,
             from.execution,
-            EXAMINED_MAX
+            EXAMINED_MAX,
+            until.map(|until| until.run_at)
         )
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(|row| Position::of(row.run_at, row.execution_id)))
+    }
+
+    /// A place behind all that is due now.
+    pub async fn newest_place(&self) -> Result<Position, StoreError> {
+        let now = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.pool).await?;
+        Ok(Position::of(now, 0))
     }
 
     /// Whether a quarantined execution of these instances can be claimed. This asks of the lane what the claim

@@ -20,8 +20,6 @@ pub struct CompletedExecution {
     /// Whether the attempt ran to its end, which takes an execution out of quarantine. An attempt that had
     /// to wait, only read, or was interrupted proves nothing.
     pub came_through: bool,
-    /// If its subject is a row: the version that the attempt was about.
-    pub row_version: Option<i64>,
 }
 
 /// How an attempt ended, as the list of attempts records it.
@@ -166,16 +164,16 @@ impl Queue {
                     $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bool[], $6::text[],
                     $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::text[],
                     $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::bool[],
-                    $19::text[], $20::bigint[]
+                    $19::text[]
                 ) as ended (id, fence, status, wait_ms, counts, settlement,
                             remote_id, remote_url, duration_ms, outcome, response_code, error_class,
                             message, request_id, in_doubt_ms, remote_place, pattern, came_through,
-                            remedy, attempted_version)
+                            remedy)
             ), released as (
                 delete from eventbridge.leases
                  using ended
                  where leases.execution_id = ended.id and leases.fence = ended.fence
-                returning ended.*, leased_at
+                returning ended.*, leased_at, leases.row_version as attempted_version
             ), finished as (
                 update eventbridge.executions
                    -- A newer version of its row follows, whatever became of this one.
@@ -255,7 +253,6 @@ impl Queue {
             &batch.iter().map(alike).collect::<Vec<_>>() as _,
             &batch.iter().map(|completed| completed.came_through).collect::<Vec<_>>(),
             &text(|completed| completed.attempt.remedy.as_deref()) as _,
-            &batch.iter().map(|completed| completed.row_version).collect::<Vec<_>>() as _,
         )
         .fetch_all(&self.pool)
         .await?;

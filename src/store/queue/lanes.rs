@@ -17,8 +17,9 @@ const FOLLOWING_MAX: i64 = 200;
 /// of states of the same second is decided; a busy lane reads as many each time.
 const NEWEST_MAX: i64 = 50;
 
-/// The most bytes of bodies that are compared at once: thousands of usual ones, two of the largest.
-const BYTES_MAX: i64 = 4 * 1024 * 1024;
+/// The most bytes of bodies that are compared at once: hundreds of usual ones. Each attempt that runs may hold
+/// as many.
+const BYTES_MAX: i64 = 512 * 1024;
 
 /// One state of a lane's object.
 #[derive(Debug, Clone)]
@@ -97,7 +98,7 @@ impl Queue {
     /// is shown, and those of the last second that were delivered or superseded.
     ///
     /// Of the lane's executions it considers the 50 newest and the 200 after the claimed one. It returns at
-    /// most 4 MiB beside the first state that exceeds it. Further open ones follow in the next attempts.
+    /// most 512 KiB beside the first state that exceeds it. Further open ones follow in the next attempts.
     pub async fn lane_states(&self, lane: &str, claimed: ExecutionId) -> Result<Vec<LaneState>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -222,15 +223,19 @@ impl Queue {
                 delete from eventbridge.leases
                  where execution_id = $1 and fence = $2
                 returning execution_id
-            ), newest as (
-                -- Locked, so that what a person did to it meanwhile is seen.
+            ), locked as (
+                -- In the order of all statements that lock many rows, so that there is no deadlock. What a person
+                -- did to them meanwhile is seen.
                 select executions.id,
                        status = any ($15) and exists (select from eventbridge.events
                                                        where events.id = event_key
                                                          and payload_removed_at is null) as may_succeed
                   from eventbridge.executions
-                 where executions.id = $3 and $5 and exists (select from released)
+                 where executions.id = any (array_append($4::bigint[], $3::bigint)) and exists (select from released)
+                 order by executions.id
                    for update
+            ), newest as (
+                select * from locked where id = $3 and $5
             ), delivered as (
                 update eventbridge.executions
                    set status = case when may_succeed then 'success' else status end,
@@ -248,7 +253,7 @@ impl Queue {
                    set status = 'superseded', superseded_by = $3, error_class = null,
                        reason = 'a newer state of its object was written: execution ' || $3::bigint,
                        in_doubt_since = null, crashes = 0, crashes_alone = 0, finished_at = now()
-                 where id = any ($4) and id <> $3 and status = 'pending' and exists (select from released)
+                 where id = any (array (select id from locked)) and id <> $3 and status = 'pending'
                 returning id
             ), dequeued as (
                 delete from eventbridge.queue

@@ -58,6 +58,11 @@ impl Queue {
     pub(super) fn new(db: &Db) -> Self {
         Self { pool: db.pool.clone(), reading: db.reading.clone() }
     }
+
+    /// How many statements of this process can run at once.
+    pub fn statements_max(&self) -> usize {
+        self.pool.most()
+    }
 }
 
 /// The state of destination instances across all replicas: pauses, probes, and what an instance remembers.

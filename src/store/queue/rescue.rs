@@ -75,10 +75,10 @@ impl Queue {
                 delete from eventbridge.leases
                  using orphans
                  where leases.execution_id = orphans.execution_id
-                returning leases.execution_id, leases.fence, leases.leased_at, leases.alone
+                returning leases.execution_id, leases.fence, leases.leased_at, leases.alone, leases.row_version as attempted_version
             ), in_order as (
                 -- In the order of all statements that lock many rows, so that there is no deadlock.
-                select id
+                select id, crashes_alone, row_version
                   from eventbridge.executions
                  where id = any (array (select execution_id from released))
                  order by id
@@ -99,11 +99,12 @@ impl Queue {
                                      else 'its worker died or stalled; it is tried again, alone' end
                   from released
                   cross join lateral (
-                       select crashes_alone + alone::integer >= $5 as given_up
-                         from eventbridge.executions as before
-                        where before.id = released.execution_id) as decision
+                       select in_order.crashes_alone + alone::integer >= $5
+                              -- A newer version of its row may not crash.
+                              and coalesce(in_order.row_version <= attempted_version, true) as given_up
+                         from in_order
+                        where in_order.id = released.execution_id) as decision
                  where executions.id = released.execution_id
-                   and executions.id = any (array (select id from in_order))
                 returning executions.*, released.fence
             ), queued as (
                 insert into eventbridge.queue (execution_id, destination, class, lane, mode, since)

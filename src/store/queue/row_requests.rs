@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 impl Queue {
     /// Requests that these versions of rows be written to a destination instance.
     ///
-    /// A row whose execution waits or runs is not queued twice: the waiting one writes the newest version, and
-    /// a running one is queued again when it completes. A version that is not newer than one that was
-    /// requested before changes nothing. Returns how many executions were queued.
+    /// A row whose execution waits or runs is not queued twice. One that waits writes the newest version; if it
+    /// waits for another attempt at an older one, it is due at once and its attempts are counted anew. One that
+    /// runs is queued again when it completes. A version that is not newer than one that was requested before
+    /// changes nothing. Returns how many executions were queued.
     pub async fn request_rows(&self, destination: &str, rows: &[RowVersion]) -> Result<usize, StoreError> {
         let mut newest = BTreeMap::new();
         for RowVersion { key, version } in rows {
@@ -54,13 +55,18 @@ impl Queue {
                 update eventbridge.executions
                    set row_version = version,
                        status = 'pending',
-                       attempts = case when has_ended then 0 else attempts end,
+                       attempts = 0,
                        reason = case when not has_ended then reason end,
                        error_class = case when not has_ended then error_class end,
                        failure_group = null,
                        finished_at = null
                   from changed
                  where executions.id = changed.id
+            ), due as (
+                update eventbridge.queue
+                   set class = 'fresh', run_at = now()
+                  from changed
+                 where execution_id = id and class = 'retry'
             )
             insert into eventbridge.queue (execution_id, destination, class)
             select id, $3, case when crashes > 0 then 'quarantined' else 'fresh' end

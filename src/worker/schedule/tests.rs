@@ -55,13 +55,13 @@ impl Case {
                 is_in_lane: false,
             })
             .collect();
-        self.schedule.record_taken(batch, &taken, ms(1), self.now)
+        self.schedule.record_taken(batch, &taken, ms(1), &self.instances, self.now)
     }
 
     /// Ends the fresh work of the round, as claims that take nothing do.
     fn no_fresh_work(&mut self, free: usize) {
         let batch = self.next_batch(free);
-        assert!(batch.is_fresh, "{batch:?}");
+        assert_eq!(batch.kind, BatchKind::Fresh, "{batch:?}");
         self.took(&batch, &[]);
     }
 
@@ -118,7 +118,7 @@ fn fresh_work_is_claimed_until_an_instance_has_no_more() {
     let batch = case.next_batch(2);
     assert_eq!(asks(&batch), [("a", WorkClass::Fresh, 2)], "b had none");
     case.took(&batch, &[(WorkClass::Fresh, 3)]);
-    assert!(!case.next_batch(1).is_fresh, "a has no more either");
+    assert_eq!(case.next_batch(1).kind, BatchKind::Others, "a has no more either");
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn a_claim_that_took_work_in_lanes_is_repeated_since_it_takes_one_of_each_lane()
     let position = Position::START.plus(HOUR);
     let (destination, class) = ("works".to_owned(), WorkClass::Fresh);
     let taken = Taken { destination, class, position, is_in_lane: true };
-    case.schedule.record_taken(&batch, &[taken], ms(1), case.now);
-    assert!(case.next_batch(3).is_fresh);
+    case.schedule.record_taken(&batch, &[taken], ms(1), &case.instances, case.now);
+    assert_eq!(case.next_batch(3).kind, BatchKind::Fresh);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn one_slot_in_five_is_for_a_retry_counted_over_rounds_while_any_is_due() {
 
     case.begin_round(8);
     let batch = case.next_batch(8);
-    assert_eq!(asks(&batch), [("works", WorkClass::Fresh, 8)], "it has just looked");
+    assert_eq!(asks(&batch), [("works", WorkClass::Fresh, 8)], "it has just asked");
     case.now += OTHERS_EVERY;
     case.begin_round(8);
     let batch = case.next_batch(8);
@@ -183,7 +183,7 @@ fn a_claim_of_the_others_that_found_nothing_is_not_repeated_at_once_but_owed() {
     case.begin_round(8);
     case.no_fresh_work(8);
     assert_eq!(case.next_claim(4), None, "too early");
-    assert_eq!(case.end_round(4), Some(Rest { pause: ms(0), idle_max: ms(40) }), "until it may look");
+    assert_eq!(case.end_round(4), Some(Rest { pause: ms(0), idle_max: ms(40) }), "until it may ask");
 
     case.now += ms(40);
     case.begin_round(8);
@@ -192,7 +192,7 @@ fn a_claim_of_the_others_that_found_nothing_is_not_repeated_at_once_but_owed() {
     case.took(&others, &[(WorkClass::Bulk, 1)]);
     case.begin_round(8);
     case.no_fresh_work(8);
-    assert!(!case.next_batch(8).is_fresh, "one that found something is repeated at once");
+    assert_eq!(case.next_batch(8).kind, BatchKind::Others, "one that found something is repeated at once");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_claim_of_the_others_is_only_owed_while_slots_are_free() {
 }
 
 #[test]
-fn after_a_full_look_claims_begin_at_the_front() {
+fn after_a_sweep_claims_begin_at_the_front() {
     let mut case = Case::new(&["works"]);
     case.begin_round(8);
     let batch = case.next_batch(8);
@@ -220,11 +220,11 @@ fn after_a_full_look_claims_begin_at_the_front() {
     assert!(batch.asks[0].from > Position::START);
     case.now += Duration::from_secs(1);
     case.begin_round(8);
-    assert_eq!(case.next_batch(8).asks[0].from, Position::START, "now and then it looks again");
+    assert_eq!(case.next_batch(8).asks[0].from, Position::START, "now and then it sweeps");
 }
 
 #[test]
-fn a_full_look_that_only_finds_busy_lanes_continues_behind_them_soon() {
+fn a_sweep_that_only_finds_busy_lanes_continues_behind_them_soon() {
     let mut case = Case::new(&["works"]);
     case.begin_round(8);
     let batch = case.next_batch(8);
@@ -241,6 +241,32 @@ fn a_full_look_that_only_finds_busy_lanes_continues_behind_them_soon() {
     case.now += POLL;
     case.begin_round(8);
     assert_eq!(case.next_batch(8).asks[0].from, Position::START);
+}
+
+#[test]
+fn a_slice_of_a_divided_sweep_is_a_claim_of_its_own_before_fresh_work() {
+    let mut case = Case::new(&["works"]);
+    let slow = Duration::from_secs(1);
+    for (place, wait) in [(1, Duration::ZERO), (60_000, slow * 20)] {
+        case.begin_round(8);
+        let batch = case.next_batch(8);
+        let position = Position::START.plus(HOUR + ms(place));
+        let (destination, class) = ("works".to_owned(), WorkClass::Fresh);
+        let taken = Taken { destination, class, position, is_in_lane: false };
+        case.schedule.record_taken(&batch, &[taken], slow, &case.instances, case.now);
+        case.now += wait;
+    }
+    case.begin_round(8);
+    let slice = case.next_batch(8);
+    assert_eq!((slice.kind, asks(&slice)), (BatchKind::Sweep, vec![("works", WorkClass::Fresh, 8)]));
+    let until = slice.asks[0].until;
+    assert!(until.is_some_and(|until| until < Position::START.plus(HOUR + ms(60_000))), "{until:?}");
+    let examined = case.took(&slice, &[]);
+    case.schedule.record_examined(&examined[0], None, case.now);
+    let fresh = case.next_batch(8);
+    let of_class = fresh.asks.iter().find(|ask| ask.class == WorkClass::Fresh).unwrap();
+    assert_eq!((fresh.kind, of_class.until), (BatchKind::Fresh, None));
+    assert!(Some(of_class.from) >= until, "it begins at the front");
 }
 
 #[test]
