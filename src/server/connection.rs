@@ -9,15 +9,16 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::http::{Request, Response};
 use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -93,12 +94,17 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
     state: Arc<ConnectionState>,
-) -> Result<Response<ResponseBody>, Infallible> {
+) -> Result<Response<impl HttpBody<Data = Bytes, Error = axum::Error>>, Infallible> {
     state.request_started(Instant::now());
-    let guard = RequestGuard(state.clone());
-    let request = request.map(|body| Body::new(RequestBody { body, has_ended: false, state }));
-    let response = router.oneshot(request).await?;
-    Ok(response.map(|body| ResponseBody { body, _guard: guard }))
+    let guard = RequestGuard(state);
+    let response = router.oneshot(request.map(Body::new)).await?;
+    // The closure owns the guard until the body is dropped.
+    Ok(response.map(|body| {
+        body.map_err(move |error| {
+            let _owned = &guard;
+            error
+        })
+    }))
 }
 
 /// A request that is being processed; dropped when its response is complete or its client has
@@ -108,68 +114,5 @@ struct RequestGuard(Arc<ConnectionState>);
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.response_finished(Instant::now());
-    }
-}
-
-/// The body of a request.
-struct RequestBody {
-    body: Incoming,
-    has_ended: bool,
-    state: Arc<ConnectionState>,
-}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.has_ended |= matches!(frame, Poll::Ready(None));
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        if !self.has_ended && !self.body.is_end_stream() {
-            self.state.body_left_unread();
-        }
-    }
-}
-
-/// The body of a response.
-struct ResponseBody {
-    body: Body,
-    _guard: RequestGuard,
-}
-
-impl HttpBody for ResponseBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -15,8 +15,6 @@ struct Inner {
     since: Instant,
     /// Since when the client reads more slowly than the server writes, and how much it has read since.
     write_blocked: Option<(Instant, usize)>,
-    /// A request was answered before its body was read completely.
-    has_unread_body: bool,
 }
 
 /// The phase of a connection.
@@ -24,9 +22,7 @@ struct Inner {
 enum Phase {
     /// Between two requests.
     Idle,
-    /// Waiting for the first request head.
-    New,
-    /// Reading a request head.
+    /// Reading a request head. A new connection starts here.
     Head,
     /// Processing a request.
     Request,
@@ -43,7 +39,7 @@ pub(super) enum Timeout {
     Head,
     /// The client did not read the response fast enough.
     Reader,
-    /// The client kept sending.
+    /// The client did not close its side.
     Lingering,
 }
 
@@ -54,35 +50,27 @@ impl Timeout {
             Self::Idle => "idle",
             Self::Head => "head_too_slow",
             Self::Reader => "reader_too_slow",
-            Self::Lingering => "sent_on",
+            Self::Lingering => "not_closed",
         }
     }
 }
 
 impl ConnectionState {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Inner { phase: Phase::New, since: now, write_blocked: None, has_unread_body: false }))
+        Self(Mutex::new(Inner { phase: Phase::Head, since: now, write_blocked: None }))
     }
 
     /// Bytes were received.
     pub(super) fn bytes_read(&self, now: Instant) {
         let mut state = self.inner();
-        match state.phase {
-            Phase::Idle => state.enter(Phase::Head, now),
-            // Its timeout is running already.
-            Phase::New => state.phase = Phase::Head,
-            Phase::Head | Phase::Request | Phase::Lingering => {}
+        if state.phase == Phase::Idle {
+            state.enter(Phase::Head, now);
         }
     }
 
     /// The head of a request is complete.
     pub(super) fn request_started(&self, now: Instant) {
         self.inner().enter(Phase::Request, now);
-    }
-
-    /// A request's body was dropped before it was read completely.
-    pub(super) fn body_left_unread(&self) {
-        self.inner().has_unread_body = true;
     }
 
     /// A response is complete, or its client has disconnected.
@@ -114,20 +102,11 @@ impl ConnectionState {
         self.inner().write_blocked = None;
     }
 
-    /// The server writes nothing more. Returns whether the client may still be sending.
-    pub(super) fn shutdown_started(&self, now: Instant) -> bool {
+    /// The server writes nothing more.
+    pub(super) fn shutdown_started(&self, now: Instant) {
         let mut state = self.inner();
-        match state.phase {
-            Phase::Lingering => true,
-            Phase::Head => {
-                state.enter(Phase::Lingering, now);
-                true
-            }
-            Phase::New | Phase::Idle | Phase::Request if state.has_unread_body => {
-                state.enter(Phase::Lingering, now);
-                true
-            }
-            Phase::New | Phase::Idle | Phase::Request => false,
+        if state.phase != Phase::Lingering {
+            state.enter(Phase::Lingering, now);
         }
     }
 
@@ -140,7 +119,7 @@ impl ConnectionState {
                 state.since + choose(limits.idle_timeout, limits.idle_timeout_under_pressure),
                 Timeout::Idle,
             )),
-            Phase::New | Phase::Head => Some((
+            Phase::Head => Some((
                 state.since + choose(limits.head_timeout, limits.head_timeout_under_pressure),
                 Timeout::Head,
             )),
@@ -243,18 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_client_that_may_still_be_sending_is_read_after_shutdown() {
-        let case = Case::new();
-        assert!(!case.connection.shutdown_started(case.now), "it sent nothing");
-        case.connection.bytes_read(case.now);
-        case.connection.request_started(case.now);
-        case.connection.response_finished(case.now);
-        assert!(!case.connection.shutdown_started(case.now));
-        case.connection.body_left_unread();
-        assert!(case.connection.shutdown_started(case.now));
+    fn a_client_has_one_second_to_close_its_side() {
+        let mut case = Case::new();
+        case.connection.shutdown_started(case.now);
         assert_eq!(case.deadline(false), Some((1, Timeout::Lingering)));
-        let rejected = Case::new();
-        rejected.connection.bytes_read(rejected.now);
-        assert!(rejected.connection.shutdown_started(rejected.now), "its head was rejected");
+        case.passes(1);
+        case.connection.bytes_read(case.now);
+        case.connection.shutdown_started(case.now);
+        assert_eq!(case.deadline(false), Some((0, Timeout::Lingering)));
     }
 }

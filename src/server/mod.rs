@@ -55,8 +55,8 @@ pub struct Limits {
     pub read_timeout_under_pressure: Duration,
     /// What a slow reader must accept in that time. Slow phones read ten times as fast.
     pub read_progress_bytes: usize,
-    /// How long the server keeps reading from a client whose request it rejected half-way: closing a
-    /// connection with unread data resets it, and the response may be lost.
+    /// How long the server keeps reading after its last response, until the client closes its side: closing
+    /// a connection with unread data resets it, and the response may be lost.
     pub linger_timeout: Duration,
     /// The largest head of a request in bytes; a larger one gets 431. Node.js has the same limit, and no
     /// browser or proxy sends half of it.

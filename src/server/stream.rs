@@ -77,13 +77,12 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    /// Closes the write side, and reads until the end if the client may still be sending.
+    /// Closes the write side, and reads until the client closes its own: closing a connection with unread
+    /// data resets it, and the response may be lost.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         const DISCARD_BYTES: usize = 4096;
         ready!(Pin::new(&mut self.socket).poll_shutdown(context))?;
-        if !self.state.shutdown_started(Instant::now()) {
-            return Poll::Ready(Ok(()));
-        }
+        self.state.shutdown_started(Instant::now());
         loop {
             let mut discarded = [0; DISCARD_BYTES];
             let mut discarded = ReadBuf::new(&mut discarded);

@@ -67,6 +67,18 @@ async fn read_only_sessions_are_replaced() {
 }
 
 #[tokio::test]
+async fn an_event_is_accepted_although_all_sessions_have_just_ended() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for first in [1, 11, 21] {
+        // Concurrent events leave several connections idle.
+        let answers = join_all((first..first + 9).map(|number| post(&service, number))).await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        service.database.end_sessions().await;
+        assert_eq!(post(&service, first + 9).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_start_waits_until_the_server_accepts_writes() {
     let database = Database::new().await;
     database.let_new_sessions_write(false).await;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -239,7 +239,7 @@ async fn a_client_that_keeps_sending_after_the_response_is_disconnected() {
         }
     })
     .await;
-    assert_eq!(server.ended_as("sent_on"), 1);
+    assert_eq!(server.ended_as("not_closed"), 1);
 }
 
 #[tokio::test]
@@ -248,6 +248,28 @@ async fn a_client_that_reads_nothing_is_disconnected() {
     let mut client = server.connect().await;
     client.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
     within("the response is dropped", server.ended.recv()).await.unwrap();
+    assert_eq!(server.ended_as("reader_too_slow"), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_disconnected() {
+    let mut server = Server::start(Limits { read_timeout: 4 * SHORT, ..Limits::default() }).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that the server sees each read.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Client(socket.connect(server.address).await.unwrap());
+    client.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let reading = async {
+        let mut pause = tokio::time::interval(SHORT / 5);
+        loop {
+            pause.tick().await;
+            let _read = client.0.read(&mut [0; 1024]).await;
+        }
+    };
+    tokio::select! {
+        ended = within("the response is dropped", server.ended.recv()) => ended.unwrap(),
+        () = reading => {}
+    }
     assert_eq!(server.ended_as("reader_too_slow"), 1);
 }
 

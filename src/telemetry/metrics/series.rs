@@ -22,7 +22,7 @@ const REJECTED: &[&str] =
 const SHED: &[&str] = &["queue_full", "database_unavailable", OTHER];
 
 /// The reasons for closing a connection.
-const CONNECTION_ENDED: &[&str] = &["idle", "head_too_slow", "reader_too_slow", "sent_on", OTHER];
+const CONNECTION_ENDED: &[&str] = &["idle", "head_too_slow", "reader_too_slow", "not_closed", OTHER];
 
 /// Where a panic was caught.
 const PANICKED: &[&str] = &["handler", "delivery", "task", OTHER];
