@@ -32,6 +32,7 @@ pub use queue::{
     Limiter, Notifier, Pause, PausedInstance, Position, Queue, RateLimits, RemoteObject, RescueScope,
     Rescued, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
 };
+use reporting::LastCount;
 pub use reporting::{
     Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,
     BulkOperation, BulkOperationState, BusyHour, ChangeToken, ExecutionFilter, ExecutionRow,
@@ -95,17 +96,17 @@ impl Store {
         direct_url: Option<&SecretString>,
         connections: u32,
     ) -> Result<Self, StoreError> {
-        Ok(Self::over(Db::connect_lazily(url, direct_url, connections)?))
+        Ok(Self::over(Db::connect_lazily(url, direct_url, connections)?, LastCount::default()))
     }
 
     /// The same database for monitoring tasks. They read over the work connections, where no person's slow
     /// filter delays them and a statement has more time.
     #[must_use]
     pub fn unhurried(&self) -> Self {
-        Self::over(self.db.unhurried())
+        Self::over(self.db.unhurried(), self.reports.last_count.clone())
     }
 
-    fn over(db: Db) -> Self {
+    fn over(db: Db, last_count: LastCount) -> Self {
         Self {
             intake: Intake::new(&db),
             events: Events::new(&db),
@@ -114,7 +115,7 @@ impl Store {
             queue: Queue::new(&db),
             destinations: Destinations::new(&db),
             rate_limits: RateLimits::new(&db),
-            reports: Reports::new(&db),
+            reports: Reports::new(&db, last_count),
             failure_groups: FailureGroups::new(&db),
             statistics: Statistics::new(&db),
             interventions: Interventions::new(&db),

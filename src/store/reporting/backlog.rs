@@ -1,9 +1,23 @@
 //! The backlog of each destination.
+//!
+//! A count steps over the entries of executions that were claimed, as long as Postgres cannot remove them.
+//! Beside an old snapshot it can take seconds. So a count that took long is kept, and counts take one part in
+//! twenty of the time at most.
 
 use super::Reports;
-use crate::store::db::{StoreError, of_milliseconds};
+use crate::store::db::{Connections, StoreError, of_milliseconds};
 use chrono::{DateTime, Utc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A count that takes longer is kept.
+const QUICK: Duration = Duration::from_millis(50);
+
+/// Counts that take long may take one part in so many of the time.
+const SHARE: u32 = 20;
+
+/// A count that is older than this is not reported, however long the next one takes.
+const KEPT_MAX: Duration = Duration::from_mins(5);
 
 /// The most executions of one kind (fresh, retry, quarantined, bulk) that are counted for each destination,
 /// so that a large backlog is read at little cost.
@@ -34,49 +48,159 @@ pub struct OldestPending {
     pub waited: Duration,
 }
 
+/// The last count, if it took long. Cheap to clone: clones share it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::store) struct LastCount {
+    last: Arc<Mutex<Option<SlowCount>>>,
+    /// Locked while a slow count runs.
+    counting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A count that took long.
+#[derive(Debug, Clone)]
+struct SlowCount {
+    instances: Vec<String>,
+    ended_at: Instant,
+    took: Duration,
+    /// None if it did not end in time.
+    backlogs: Option<Vec<Backlog>>,
+}
+
+impl LastCount {
+    fn of(&self, instances: &[String]) -> Option<SlowCount> {
+        self.last().clone().filter(|last| last.instances == instances)
+    }
+
+    fn record(&self, instances: &[String], began: Instant, backlogs: Option<Vec<Backlog>>) {
+        let took = began.elapsed();
+        let slow = SlowCount { instances: instances.to_vec(), ended_at: Instant::now(), took, backlogs };
+        *self.last() = Some(slow).filter(|slow| slow.took > QUICK);
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<SlowCount>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SlowCount {
+    /// What was counted, unless it is older than this.
+    fn within(self, age_max: Duration) -> Option<Vec<Backlog>> {
+        self.backlogs.filter(|_| self.ended_at.elapsed() <= age_max)
+    }
+}
+
 impl Reports {
-    /// The backlog of each of these instances.
-    ///
-    /// Each kind is counted along the index by which it is claimed. Executions that have been due longest
-    /// come first, so the oldest is always counted.
+    /// The backlog of each of these instances, as of now, or of twenty times ago that the last count took.
     pub async fn backlog(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
-        let rows = sqlx::query!(
-            r#"
-            select wanted.name as "destination!", paused_since, pending as "pending!", is_more as "is_more!",
-                   (extract(epoch from now()) * 1000)::bigint - oldest[1] as oldest_ms,
-                   oldest[2] as oldest_execution
-              from unnest($1::text[]) as wanted (name)
-              left join eventbridge.destinations on destinations.name = wanted.name
-             cross join lateral (
-                   select sum(of_class.pending)::bigint as pending,
-                          min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
-                          bool_or(of_class.pending = $2) as is_more
-                     from (values ('fresh'), ('retry'), ('quarantined'), ('bulk')) as class (name)
-                    cross join lateral (
-                          select count(*) as pending,
-                                 min(array[(extract(epoch from since) * 1000)::bigint, execution_id]) as oldest
-                            from (select execution_id, since
-                                    from eventbridge.queue
-                                   where destination = wanted.name and queue.class = class.name
-                                   order by run_at, execution_id
-                                   limit $2) as waiting) as of_class) as counted
-             order by wanted.name
-            "#,
-            instances,
-            i64::from(BACKLOG_COUNTED_MAX)
-        )
-        .fetch_all(&self.reading)
-        .await?;
-        let backlog = rows.into_iter().map(|row| Backlog {
-            destination: row.destination,
-            pending: u64::try_from(row.pending).unwrap_or_default(),
-            is_more: row.is_more,
-            oldest: row
-                .oldest_ms
-                .zip(row.oldest_execution)
-                .map(|(waited, execution)| OldestPending { execution, waited: of_milliseconds(waited) }),
-            paused_since: row.paused_since,
+        let Some(last) = self.last_count.of(instances) else { return self.count(instances).await };
+        let age_max = (last.took * (SHARE - 1)).min(KEPT_MAX);
+        if let Some(backlogs) = last.clone().within(age_max) {
+            return Ok(backlogs);
+        }
+        let Ok(turn) = self.last_count.counting.clone().try_lock_owned() else {
+            // Another caller counts.
+            return last.within(KEPT_MAX).ok_or(StoreError::TimedOut);
+        };
+        let (reports, wanted) = (self.clone(), instances.to_vec());
+        // A task of its own: it ends even if its caller does not wait so long.
+        let counting = tokio::spawn(async move {
+            let began = Instant::now();
+            let counted = count(&reports.unhurried, &wanted).await;
+            if !matches!(counted, Err(StoreError::Unavailable(_))) {
+                reports.last_count.record(&wanted, began, counted.as_ref().ok().cloned());
+            }
+            drop(turn);
+            counted
         });
-        Ok(backlog.collect())
+        counting.await.unwrap_or_else(|error| Err(StoreError::Unexpected(error.to_string())))
+    }
+
+    async fn count(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
+        let began = Instant::now();
+        let counted = count(&self.reading, instances).await;
+        if !matches!(counted, Err(StoreError::Unavailable(_))) {
+            self.last_count.record(instances, began, counted.as_ref().ok().cloned());
+        }
+        counted
+    }
+}
+
+/// Counts each kind along the index by which it is claimed. Executions that have been due longest come first,
+/// so the oldest is always counted.
+async fn count(pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select wanted.name as "destination!", paused_since, pending as "pending!", is_more as "is_more!",
+               (extract(epoch from now()) * 1000)::bigint - oldest[1] as oldest_ms,
+               oldest[2] as oldest_execution
+          from unnest($1::text[]) as wanted (name)
+          left join eventbridge.destinations on destinations.name = wanted.name
+         cross join lateral (
+               select sum(of_class.pending)::bigint as pending,
+                      min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
+                      bool_or(of_class.pending = $2) as is_more
+                 from (values ('fresh'), ('retry'), ('quarantined'), ('bulk')) as class (name)
+                cross join lateral (
+                      select count(*) as pending,
+                             min(array[(extract(epoch from since) * 1000)::bigint, execution_id]) as oldest
+                        from (select execution_id, since
+                                from eventbridge.queue
+                               where destination = wanted.name and queue.class = class.name
+                               order by run_at, execution_id
+                               limit $2) as waiting) as of_class) as counted
+         order by wanted.name
+        "#,
+        instances,
+        i64::from(BACKLOG_COUNTED_MAX)
+    )
+    .fetch_all(pool)
+    .await?;
+    let backlog = rows.into_iter().map(|row| Backlog {
+        destination: row.destination,
+        pending: u64::try_from(row.pending).unwrap_or_default(),
+        is_more: row.is_more,
+        oldest: row
+            .oldest_ms
+            .zip(row.oldest_execution)
+            .map(|(waited, execution)| OldestPending { execution, waited: of_milliseconds(waited) }),
+        paused_since: row.paused_since,
+    });
+    Ok(backlog.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instances() -> Vec<String> {
+        vec!["notion".to_owned()]
+    }
+
+    fn counted_in(took: Duration) -> LastCount {
+        let last = LastCount::default();
+        last.record(
+            &instances(),
+            Instant::now().checked_sub(took).expect("a machine that runs"),
+            Some(Vec::new()),
+        );
+        last
+    }
+
+    #[test]
+    fn only_a_count_that_took_long_is_kept_and_only_for_its_instances() {
+        assert!(counted_in(QUICK / 2).of(&instances()).is_none());
+        let slow = counted_in(QUICK * 2);
+        assert!(slow.of(&instances()).is_some());
+        assert!(slow.of(&["other".to_owned()]).is_none());
+        slow.record(&instances(), Instant::now(), Some(Vec::new()));
+        assert!(slow.of(&instances()).is_none(), "a quick one follows");
+    }
+
+    #[test]
+    fn a_count_is_reported_until_it_is_too_old() {
+        let last = counted_in(Duration::from_secs(2)).of(&instances()).expect("kept");
+        assert_eq!(last.clone().within(Duration::from_secs(1)), Some(Vec::new()));
+        let earlier = Instant::now().checked_sub(KEPT_MAX).expect("a machine that runs");
+        assert_eq!(SlowCount { ended_at: earlier, ..last }.within(Duration::from_mins(1)), None);
     }
 }

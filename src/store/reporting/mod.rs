@@ -14,6 +14,7 @@ mod stories;
 mod time_series;
 
 pub use audit::AuditRow;
+pub(super) use backlog::LastCount;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, OldestPending};
 pub use bulk_progress::{BULK_OPERATION_COUNTED_MAX, BulkOperation, BulkOperationState};
 pub use change_token::ChangeToken;
@@ -28,15 +29,18 @@ use super::db::{Connections, Db, StoreError};
 use chrono::{DateTime, Utc};
 
 /// Reads executions, attempts, backlogs, workers and the audit, for the API, the dashboard, health and the
-/// commands. It uses only the reading connections, where a statement ends soon.
+/// commands. It uses the reading connections, where a statement ends soon; only a backlog that takes long to
+/// count is counted over one for work.
 #[derive(Debug, Clone)]
 pub struct Reports {
     reading: Connections,
+    unhurried: Connections,
+    pub(super) last_count: LastCount,
 }
 
 impl Reports {
-    pub(super) fn new(db: &Db) -> Self {
-        Self { reading: db.reading.clone() }
+    pub(super) fn new(db: &Db, last_count: LastCount) -> Self {
+        Self { reading: db.reading.clone(), unhurried: db.pool.clone(), last_count }
     }
 
     /// The time by the database's clock.
