@@ -178,7 +178,7 @@ comment on table eventbridge.attempts is
 -- An execution that waits has a row in `queue`, an execution that runs has one in `leases`. Both tables are
 -- narrow and short, however long the history in `executions` is. No statement of the hot path searches among
 -- rows that were deleted: a claim begins where the last one ended, and a lane is read from its newest run.
--- So a transaction that stays open for hours, and keeps Postgres from removing deleted rows, slows nothing.
+-- So a transaction that stays open for hours, and keeps Postgres from removing deleted rows, slows no claim.
 
 create table eventbridge.queue (
     execution_id  bigint primary key,

@@ -45,13 +45,13 @@ const OTHERS: &[Other] = &[
     Other {
         scenario: "paused",
         figure: "over_delivered_per_second",
-        what: "**ingest** over 1,000,000 that were delivered, beside which the paused ones are to be seen",
+        what: "**ingest** over 1,000,000 that were delivered, to compare with 1,000,000 that wait",
         unit: "events/s",
     },
     Other {
         scenario: "drain",
         figure: "per_second",
-        what: "a backlog out, to a destination that does nothing, `WORKER_CONCURRENCY=256`",
+        what: "**drain** of a backlog, to a destination that does nothing, `WORKER_CONCURRENCY=256`",
         unit: "executions/s",
     },
     Other {
@@ -146,7 +146,7 @@ const OTHERS: &[Other] = &[
         what: "memory while 256 connections send 2 MiB bodies, at most",
         unit: "MB",
     },
-    Other { scenario: "memory", figure: "turned_away", what: "of these shed with 503", unit: "" },
+    Other { scenario: "memory", figure: "refused", what: "of these refused with 503", unit: "" },
     Other { scenario: "memory", figure: "taken", what: "of these accepted and stored", unit: "" },
 ];
 
@@ -181,7 +181,7 @@ const SHARES: &[Share] = &[
         what: "ingest and delivery with a flat backlog",
         scenario: "flat",
         figure: "drained_per_second",
-        limit: "additive limit of ingest and of a backlog out",
+        limit: "additive limit of ingest and drain",
         of: &[("ingest", "per_second"), ("drain", "per_second")],
     },
     Share {

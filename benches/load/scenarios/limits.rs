@@ -24,7 +24,7 @@ pub async fn memory(world: &World) -> anyhow::Result<Figures> {
     let length = world.options.length();
     let load = Load { address: program.address, connections: CONNECTIONS, pace: Pace::Closed, length };
     let outcome = send(load, &requests, "memory").await?;
-    let turned_away: u64 = outcome.refused.values().sum();
+    let refused: u64 = outcome.refused.values().sum();
     if outcome.refused.keys().any(|status| *status != 503) {
         bail!("answers were neither 200 nor 503: {:?}", outcome.refused);
     }
@@ -36,7 +36,7 @@ pub async fn memory(world: &World) -> anyhow::Result<Figures> {
         ("at_rest_mb", before),
         ("peak_mb", peak),
         ("taken", count(outcome.new)),
-        ("turned_away", count(turned_away)),
+        ("refused", count(refused)),
         ("broken", count(outcome.broken)),
     ]))
 }

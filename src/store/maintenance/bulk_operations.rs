@@ -72,7 +72,7 @@ impl Interventions {
                 insert into eventbridge.queue as known (execution_id, destination, class, lane, mode)
                 select id, destination, 'bulk', lane, mode from retried order by id
                 on conflict (execution_id) do update
-                   -- What came in and was not tried yet keeps its place; all else would go before it.
+                   -- What came in and was not tried yet keeps its place. In bulk, everything else would go first.
                    set class = case known.class when 'fresh' then 'fresh' else 'bulk' end, run_at = now(), since = now()
             ), audited as (
                 insert into eventbridge.audit (who, action, subject_kind, detail)

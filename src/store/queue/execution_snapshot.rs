@@ -37,7 +37,7 @@ impl Queue {
             select executions.id, destination, mode, lane, remote_id, remote_url, remote_place,
                    case when exists (select from eventbridge.leases where execution_id = executions.id)
                         then 'running' else status end as "status!",
-                   -- In a lane a write in doubt concerns whoever is next, whichever execution made it.
+                   -- In a lane a write in doubt concerns the next execution, whichever one made it.
                    (extract(epoch from now() - case
                        when lane is null then in_doubt_since
                        else (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane

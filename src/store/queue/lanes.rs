@@ -128,7 +128,7 @@ impl Queue {
                        sum(bytes) over by_weight - bytes as bytes_before
                   from known
                  where is_open or is_shown or created is null
-                    -- The time of an event without a state says nothing about states.
+                    -- The time of an event without a state does not order states.
                     or created >= (select date_trunc('second', max(created)) from known where carries_state)
                 window by_weight as (order by (id = $2) desc, is_shown desc nulls last, is_open desc, id desc)
             )

@@ -153,6 +153,9 @@ macro_rules! select_executions {
                             (select earlier.execution_id from eventbridge.queue as earlier
                               where earlier.lane = waiting.lane and earlier.mode = 'event' and waiting.mode = 'event'
                                 and earlier.execution_id < executions.id
+                                and earlier.execution_id > coalesce(
+                                    (select lane_runs.execution_id from eventbridge.lane_runs
+                                      where lane_runs.lane = waiting.lane order by run desc limit 1), 0)
                               order by earlier.execution_id limit 1)) as behind,
                    coalesce(waiting.run_at > now(), false) as "is_put_off!"
               from eventbridge.executions
