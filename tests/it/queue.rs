@@ -481,15 +481,32 @@ async fn all_runs_of_a_lane_but_the_last_are_removed_once_they_are_old() {
 }
 
 #[tokio::test]
-async fn the_states_read_together_are_bounded_by_bytes_and_include_the_claimed_one() {
+async fn the_states_read_together_are_bounded_by_bytes() {
     let queue = Queue::new().await;
     queue.put(6, "notion", "'notion lane'").await;
-    queue.database.change(rows::set_body_bytes(1_500_000)).await;
+    queue.database.change(rows::set_body_bytes(200_000)).await;
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let states = queue.store.queue.lane_states("notion lane", head.id).await.unwrap();
     let ids: Vec<_> = states.iter().map(|state| state.execution).collect();
     assert_eq!(ids, [head.id, ExecutionId(head.id.0 + 4), ExecutionId(head.id.0 + 5)], "the newest first");
     assert!(states.iter().all(|state| state.is_open));
+}
+
+#[tokio::test]
+async fn the_claimed_state_and_the_shown_one_are_compared_however_large_they_are() {
+    let queue = Queue::new().await;
+    queue.put(3, "notion", "'notion lane'").await;
+    let first = queue.claim(&["notion"], 1).await.remove(0);
+    let object = RemoteObject { execution: first.id, remote: None, written: None };
+    let remote = Remote { id: "page".into(), url: None, place: None };
+    let completed = conclude(&first, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let fate = Fate::Shown { object, superseded: Vec::new() };
+    let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest: first.id, fate };
+    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
+    queue.database.change(rows::set_body_bytes(1_500_000)).await;
+    let second = queue.claim(&["notion"], 1).await.remove(0);
+    let states = queue.store.queue.lane_states("notion lane", second.id).await.unwrap();
+    assert_eq!(states.iter().map(|state| state.execution).collect::<Vec<_>>(), [first.id, second.id]);
 }
 
 #[tokio::test]

@@ -97,8 +97,9 @@ impl Queue {
     /// The states of a claimed execution's object to compare: its own, those that wait with it, the one that
     /// is shown, and those of the last second that were delivered or superseded.
     ///
-    /// Of the lane's executions it considers the 50 newest and the 200 after the claimed one. It returns at
-    /// most 512 KiB beside the first state that exceeds it. Further open ones follow in the next attempts.
+    /// Of the lane's executions it considers the 50 newest and the 200 after the claimed one. It returns
+    /// its own, the one that is shown, and others as long as they have 512 KiB together. Further open ones follow
+    /// in the next attempts.
     pub async fn lane_states(&self, lane: &str, claimed: ExecutionId) -> Result<Vec<LaneState>, StoreError> {
         let rows = sqlx::query!(
             r#"
@@ -124,7 +125,7 @@ impl Queue {
                    and (status in ('pending', 'success', 'superseded') or executions.id = $2)
                    and payload_removed_at is null
             ), compared as (
-                select id, event_key, is_open, is_open and retried_at is not null as is_asked_for,
+                select id, event_key, is_open, is_shown, is_open and retried_at is not null as is_asked_for,
                        sum(bytes) over by_weight - bytes as bytes_before
                   from known
                  where is_open or is_shown or created is null
@@ -138,7 +139,7 @@ impl Queue {
                    created, carries_state, received_at, payload
               from compared
               join eventbridge.events on events.id = compared.event_key
-             where bytes_before < $4
+             where bytes_before < $4 or is_shown
              order by compared.id
             "#,
             lane,

@@ -38,7 +38,7 @@ impl Planner {
         let prepare = format!(
             "set jit = off; set enable_seqscan = off; set plan_cache_mode = force_generic_plan;
              prepare claim (uuid, text[], text[], timestamptz[], bigint[], bigint[], bigint, bigint, bigint,
-                            bigint, boolean, boolean) as {}",
+                            bigint, boolean, boolean, timestamptz[]) as {}",
             claim_statement()
         );
         sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut session).await.unwrap();
@@ -57,7 +57,7 @@ impl Planner {
         let explain = format!(
             "explain (analyze, costs off, timing off, summary off)
              execute claim ('{}', '{{notion}}', '{{fresh}}', array[timestamptz '{run_at}'], '{{{id}}}', '{{100}}',
-                            null, 1000, 100, 1000000000, false, false)",
+                            null, 1000, 100, 1000000000, false, false, '{{null}}')",
             self.worker.0
         );
         sqlx::raw_sql("begin").execute(&mut self.session).await.unwrap();
