@@ -116,11 +116,20 @@ impl Concurrency {
         }
     }
 
-    /// The most executions that may run at once.
+    /// The most executions of one destination that may run at once.
     pub fn most(self) -> usize {
         match self {
             Self::Fixed(count) => count,
             Self::Adaptive { most } => most,
+        }
+    }
+
+    /// The most executions of so many destinations together. A fixed number is shared. A number that adapts is
+    /// each destination's own, so that none waits for another one's slow answers.
+    pub fn slots(self, destinations: usize) -> usize {
+        match self {
+            Self::Fixed(count) => count,
+            Self::Adaptive { most } => most.saturating_mul(destinations.max(1)),
         }
     }
 }
@@ -320,9 +329,11 @@ mod tests {
         assert_eq!((concurrency(&vars).initial(), concurrency(&vars).most()), (8, 256));
         vars.set("WORKER_CONCURRENCY_MAX", "4");
         assert_eq!((concurrency(&vars).initial(), concurrency(&vars).most()), (4, 4));
+        assert_eq!(concurrency(&vars).slots(3), 12);
         vars.set("WORKER_CONCURRENCY", "100");
         assert_eq!(concurrency(&vars), Concurrency::Fixed(100));
         assert_eq!((concurrency(&vars).initial(), concurrency(&vars).most()), (100, 100));
+        assert_eq!(concurrency(&vars).slots(3), 100);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http_body_util::BodyExt;
 use serde::Serialize;
@@ -157,10 +157,10 @@ impl Ingest {
     async fn accept(&self, source: &str, request: Request) -> Result<Received, NotAccepted> {
         let source = self.sources.get(source).ok_or_else(no_such_source)?;
         let (parts, body) = request.into_parts();
-        check_declared_length(&parts.headers)?;
+        let declared = declared_length(&parts.headers)?;
         let mut reservation = self.writer.reserve().await.map_err(|error| self.shed(error))?;
         let timeout = if (self.is_under_pressure)() { BODY_TIMEOUT_UNDER_PRESSURE } else { BODY_TIMEOUT };
-        let body = tokio::time::timeout(timeout, self.read(body, &mut reservation))
+        let body = tokio::time::timeout(timeout, self.read(body, declared, &mut reservation))
             .await
             .unwrap_or_else(|_| Err(too_slow(timeout)))?;
         let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
@@ -175,10 +175,17 @@ impl Ingest {
         Ok(Received { status: "webhook received", accepted })
     }
 
-    /// Reads the body. Memory is reserved for the received bytes, not for the declared length: otherwise a
-    /// few senders that declare much and send nothing would block all others.
-    async fn read(&self, mut body: Body, reservation: &mut Reservation) -> Result<Bytes, NotAccepted> {
-        let mut whole = BytesMut::new();
+    /// Reads the body. Memory is reserved as it is received, not for the declared length: otherwise a few
+    /// senders that declare much and send nothing would block all others. What is reserved is what the buffer
+    /// occupies: at most half more than was received, and never more than was declared.
+    async fn read(
+        &self,
+        mut body: Body,
+        declared: Option<usize>,
+        reservation: &mut Reservation,
+    ) -> Result<Bytes, NotAccepted> {
+        let most = declared.unwrap_or(BODY_BYTES_MAX);
+        let mut whole = Vec::new();
         loop {
             let frame = tokio::select! {
                 biased;
@@ -195,11 +202,16 @@ impl Ingest {
             if length > BODY_BYTES_MAX {
                 return Err(too_large());
             }
-            reservation.extend_to(length).await.map_err(|error| self.shed(error))?;
+            if length > whole.capacity() {
+                let half_more = whole.capacity() + whole.capacity() / 2;
+                let capacity = length.max(half_more.min(most));
+                reservation.extend_to(capacity).await.map_err(|error| self.shed(error))?;
+                whole.reserve_exact(capacity - whole.len());
+            }
             whole.extend_from_slice(&piece);
         }
         reservation.complete().map_err(|error| self.shed(error))?;
-        Ok(whole.freeze())
+        Ok(whole.into())
     }
 
     fn rejected(&self, source: &str, rejection: &Rejection) -> NotAccepted {
@@ -226,13 +238,13 @@ impl Ingest {
     }
 }
 
-/// Rejects a body whose `Content-Length` is too large, without reading it.
-fn check_declared_length(headers: &HeaderMap) -> Result<(), NotAccepted> {
+/// The `Content-Length`, if there is one. A body that is too large is rejected without reading it.
+fn declared_length(headers: &HeaderMap) -> Result<Option<usize>, NotAccepted> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match declared.map(usize::try_from) {
-        None => Ok(()),
-        Some(Ok(bytes)) if bytes <= BODY_BYTES_MAX => Ok(()),
+        None => Ok(None),
+        Some(Ok(bytes)) if bytes <= BODY_BYTES_MAX => Ok(Some(bytes)),
         Some(_) => Err(too_large()),
     }
 }

@@ -10,11 +10,12 @@
 //! | half more, at least one | the throughput is clearly more than 5 % higher |
 //! | a quarter less, not below the initial limit | the throughput is clearly at most 5 % lower |
 //!
-//! At first the limit doubles with every full window, until one brings less than [`START_GAIN_MIN`] more
-//! throughput, or the destination throttles. After that, a trial begins after [`WINDOWS_MIN`] full windows in a row. A window is *full* if at least half of its
-//! attempts came from claims that the limit cut short. The first trials raise the limit, one after another.
-//! [`HOLD_AFTER_TRIAL`] windows after one that failed, the next one tries the other direction. At the highest
-//! limit a lower one is tried after [`HOLD_AT_MOST`] windows.
+//! At first the limit doubles with every full window that brings [`START_GAIN_MIN`] more throughput. It ends
+//! when two windows in a row bring less, since one may have been disturbed, or when the destination throttles.
+//! After that, a trial begins after [`WINDOWS_MIN`] full windows in a row. A window is *full* if at least half
+//! of its attempts came from claims that the limit cut short. The first trials raise the limit, one after
+//! another. [`HOLD_AFTER_TRIAL`] windows after one that failed, the next one tries the other direction. At the
+//! highest limit a lower one is tried after [`HOLD_AT_MOST`] windows.
 //!
 //! A difference is clear if it is larger than the variation of the windows explains. While it is not clear,
 //! the trial continues, for up to [`WINDOWS_MAX`] windows. So noise rarely raises the limit. If it does, a
@@ -52,7 +53,7 @@ const WINDOWS_MIN: u32 = 4;
 const WINDOWS_MAX: u32 = 16;
 
 /// As long as a window after the start of the process brings so much more, the limit doubles.
-const START_GAIN_MIN: f64 = 0.2;
+const START_GAIN_MIN: f64 = 0.1;
 
 /// A gain below this, or a loss below this, counts as none.
 const GAIN_MIN: f64 = 0.05;
@@ -132,8 +133,8 @@ pub(super) struct ConcurrencyLimit {
     /// The throughput in full windows under this limit; during a trial, under the limit before it.
     throughput: Throughput,
     trial: Option<Trial>,
-    /// The throughput before the limit last doubled; none once that was the last time.
-    start: Option<f64>,
+    /// Set as long as the limit doubles.
+    start: Option<Start>,
     /// How many windows pass before the next trial.
     hold: u32,
     /// Whether the next trial is one of a lower limit, if a lower one is possible.
@@ -141,6 +142,15 @@ pub(super) struct ConcurrencyLimit {
     /// Whether the latency is high, and the throughput was measured since then.
     was_high: bool,
     latency: Latency,
+}
+
+/// How the limit doubles at first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Start {
+    /// The throughput before it last doubled.
+    before: f64,
+    /// The throughput of a window since then that brought too little.
+    disturbed: Option<f64>,
 }
 
 /// A limit that has to prove itself.
@@ -162,7 +172,7 @@ impl ConcurrencyLimit {
             window: None,
             throughput: Throughput::default(),
             trial: None,
-            start: Some(0.0),
+            start: Some(Start::default()),
             hold: 0,
             is_lower_next: false,
             was_high: false,
@@ -233,9 +243,9 @@ impl ConcurrencyLimit {
             self.throughput = Throughput::default();
             self.change(self.limit_max(), now);
         } else if window.is_full()
-            && let Some(before) = self.start
+            && let Some(start) = self.start
         {
-            self.double(before, window.per_second(), now);
+            self.double(start, window.per_second(), now);
         } else if window.is_full() {
             self.throughput.add(window.per_second());
             if self.throughput.windows >= WINDOWS_MIN {
@@ -247,17 +257,21 @@ impl ConcurrencyLimit {
     }
 
     /// Doubles the limit if the last time that it doubled brought more throughput; otherwise takes that back.
-    fn double(&mut self, before: f64, per_second: f64, now: Instant) {
+    fn double(&mut self, start: Start, per_second: f64, now: Instant) {
         let higher = (2 * self.limit).min(self.limit_max());
-        if per_second <= before * (1.0 + START_GAIN_MIN) {
+        let reached = start.disturbed.map_or(per_second, |disturbed| disturbed.max(per_second));
+        let brings_more = reached > start.before * (1.0 + START_GAIN_MIN);
+        if brings_more && higher > self.limit {
+            self.start = Some(Start { before: reached, disturbed: None });
+            self.change(higher, now);
+        } else if brings_more {
+            self.start = None;
+        } else if start.disturbed.is_none() {
+            self.start = Some(Start { disturbed: Some(per_second), ..start });
+        } else {
             self.start = None;
             let former = (self.limit / 2).max(self.concurrency.initial());
             self.change(former, now);
-        } else if higher > self.limit {
-            self.start = Some(per_second);
-            self.change(higher, now);
-        } else {
-            self.start = None;
         }
     }
 

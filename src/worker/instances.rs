@@ -81,7 +81,12 @@ impl InstanceStates {
         };
         let states: BTreeMap<_, _> =
             instances.into_iter().map(|(name, per_minute)| (name, Mutex::new(state(per_minute)))).collect();
-        Self { slots: concurrency.most(), names: states.keys().cloned().collect(), states }
+        Self { slots: concurrency.slots(states.len()), names: states.keys().cloned().collect(), states }
+    }
+
+    /// How many executions may run at once in the process.
+    pub(super) const fn slots(&self) -> usize {
+        self.slots
     }
 
     /// Their names, in their order.

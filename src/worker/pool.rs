@@ -107,8 +107,8 @@ pub async fn run(
             metrics,
         }),
         schedule: Schedule::new(&instances, Instant::now()),
-        slots: Arc::new(Semaphore::new(concurrency.most())),
-        slots_max: concurrency.most(),
+        slots: Arc::new(Semaphore::new(instances.slots())),
+        slots_max: instances.slots(),
         deliveries: TaskTracker::new(),
         interrupt: CancellationToken::new(),
         freed: Arc::default(),
@@ -314,8 +314,9 @@ impl Pool {
             self.begin(claimed, began(leased, was_saturated), slots.pop(), None);
         }
         for examined in self.schedule.record_taken(batch, &taken, took, &self.instances, Instant::now()) {
+            let began = Instant::now();
             let next = self.store.queue.first_unexamined(&examined.ask).await?;
-            self.schedule.record_examined(&examined, next, Instant::now());
+            self.schedule.record_examined(&examined, next, began.elapsed(), Instant::now());
         }
         Ok(())
     }

@@ -362,10 +362,17 @@ impl Schedule {
         }
     }
 
-    /// `next` is the first execution that a claim did not examine which swept, if there is one.
-    pub(super) fn record_examined(&mut self, examined: &Examined, next: Option<Position>, now: Instant) {
+    /// `next` is the first execution that a claim did not examine which swept, if there is one; to find that
+    /// out took so long.
+    pub(super) fn record_examined(
+        &mut self,
+        examined: &Examined,
+        next: Option<Position>,
+        took: Duration,
+        now: Instant,
+    ) {
         let Some(known) = self.instances.get_mut(&examined.ask.destination) else { return };
-        known.cursor(examined.ask.class).record_examined(examined.scan, next);
+        known.cursor(examined.ask.class).record_examined(examined.scan, next, took);
         let has_more = next.is_some();
         known.examine_at = if has_more { now } else { now + POLL };
         if has_more {

@@ -3,7 +3,11 @@
 
 use crate::harness::rows::{ClaimFrom, Planner, claim_statement};
 use crate::harness::{Database, rows};
+use eventbridge::config::RetrySettings;
+use eventbridge::domain::delivery::Outcome;
 use eventbridge::store::{Ask, ClaimRequest, Position, WorkClass};
+use eventbridge::worker::conclude;
+use std::time::Duration;
 
 #[test]
 fn the_claim_fits_on_one_screen() {
@@ -41,8 +45,43 @@ async fn beside_an_old_snapshot_a_claim_from_the_front_visits_no_row_that_was_cl
     }
     database.vacuum().await;
     let mut planner = Planner::new(&database, worker).await;
-    let from_start = planner.claim(ClaimFrom::Start).await.visited_rows();
-    let from_front = planner.claim(ClaimFrom::Front).await.visited_rows();
+    let from_start = planner.claim(ClaimFrom::Start).await.visited_entries();
+    let from_front = planner.claim(ClaimFrom::Front).await.visited_entries();
     assert!(from_front <= 500, "{from_front} for a hundred");
     assert!(from_start >= 2_000, "{from_start}: what was claimed is still there");
+}
+
+#[tokio::test]
+async fn with_many_dead_rows_in_tables_that_look_empty_each_row_is_found_by_itself() {
+    let database = Database::new().await;
+    let store = database.store();
+    let worker = store.queue.register_worker().await.unwrap();
+    let asks = [Ask {
+        destination: "notion".to_owned(),
+        class: WorkClass::Fresh,
+        from: Position::START,
+        until: None,
+        most: 200,
+    }];
+    let request = ClaimRequest { limit: 200, ..ClaimRequest::one(&asks) };
+    database.change(rows::queued(6_000, "notion", "null")).await;
+    let (_held, _pid) = database.hold_snapshot().await;
+    for _ in 0..30 {
+        let claimed = store.queue.claim(worker, request).await.unwrap();
+        let skipped = || Outcome::Skipped { reason: String::new() };
+        let all: Vec<_> = claimed
+            .iter()
+            .map(|one| conclude(one, skipped(), Duration::ZERO, &RetrySettings::default(), 0.0))
+            .collect();
+        assert_eq!(store.queue.complete(&all).await.unwrap().len(), 200);
+    }
+    // The statistics say that no row is there.
+    database.vacuum().await;
+    database.change(rows::queued(100, "notion", "null")).await;
+    let mut planner = Planner::new(&database, worker).await;
+    let claim = planner.claim(ClaimFrom::Front).await;
+    assert!(claim.touched_pages() < 40 * 100, "{}: {claim:#?}", claim.touched_pages());
+    assert_eq!(store.queue.claim(worker, request).await.unwrap().len(), 100);
+    let completion = planner.completion().await;
+    assert!(completion.touched_pages() < 40 * 100, "{}: {completion:#?}", completion.touched_pages());
 }

@@ -10,6 +10,8 @@
 //! - The claim begins at a [`Position`], past the entries of executions that were claimed before. Postgres
 //!   cannot remove these while any transaction in the database is older.
 //! - A lane's state is its newest run, which the index has at its end.
+//! - Rows of `queue` and `leases` are found by their place or one by one. A join would read a whole index if
+//!   the statistics say that the table is empty: it has few rows, and perhaps a million dead ones.
 //! - Of the executions of a class it examines at most [`EXAMINED_MAX`], in case all wait in busy lanes.
 
 use super::{Fence, Queue, WorkerId};
@@ -193,15 +195,13 @@ impl Queue {
                  where $12 or not exists (select from eventbridge.destinations
                                   where name = destination and paused_since is not null)
             ), due as (
-                select place, due.*
-                  from asked
-                 cross join lateral (
-                       select queue.*, newest.run
-                         from (select execution_id, run_at from eventbridge.queue
+                select place, due.* from asked cross join lateral (
+                       select queue.*, queue.ctid as found_at, newest.run
+                         from (select ctid as found_at, execution_id, run_at from eventbridge.queue
                                 where destination = asked.destination and class = asked.class and run_at <= least(now(), until)
                                   and (run_at, execution_id) >= (from_run_at, from_id)
                                 order by run_at, execution_id limit $8) as first
-                         join eventbridge.queue using (execution_id)
+                         join eventbridge.queue on queue.ctid = first.found_at
                          left join lateral (select run, execution_id, fence from eventbridge.lane_runs
                                              where lane_runs.lane = queue.lane order by run desc limit 1) as newest on true
                         where first.execution_id = coalesce($7::bigint, first.execution_id)
@@ -226,18 +226,19 @@ impl Queue {
                           left join lateral (select * from eventbridge.events where id = event_key limit 1) as event on true
                         window in_turn as (order by place, run_at, execution_id)) as found
                  where number <= $9 and coalesce(bytes - octet_length(payload), 0) < $10 and coalesce(row_key, source) is not null
-                   and not exists (select from eventbridge.leases where leases.execution_id = found.execution_id)
+                   and (select true from eventbridge.leases where leases.execution_id = found.execution_id limit 1) is null
             ), begun as (
                 insert into eventbridge.lane_runs (lane, run, execution_id, fence)
                 select lane, coalesce(run, 0) + 1, execution_id, fence from chosen where lane is not null order by lane, number
                 on conflict do nothing returning execution_id
             ), leased as (
                 insert into eventbridge.leases (execution_id, destination, lane, worker_id, fence, alone, row_version)
-                select execution_id, destination, lane, workers.id, fence, $11, row_version from chosen join eventbridge.workers on workers.id = $1
-                 where lane is null or execution_id in (select execution_id from begun)
+                select execution_id, destination, lane, $1::uuid, fence, $11, row_version from chosen
+                 where (lane is null or execution_id in (select execution_id from begun)) and exists (select from eventbridge.workers where id = $1)
                 returning execution_id
             ), taken as (
-                delete from eventbridge.queue where execution_id = any (array (select execution_id from leased))
+                delete from eventbridge.queue where ctid = any (array (
+                    select found_at from chosen where execution_id = any (array (select execution_id from leased))))
             )
             select execution_id as "execution_id!", fence as "fence!", destination as "destination!", class as "class!",
                    run_at as "run_at!", mode as "mode!", lane, attempts as "attempts!", remote_id, remote_url, remote_place,
@@ -246,7 +247,7 @@ impl Queue {
                    retried_at is not null as "is_manual!", row_key, row_version, since as "since!", now() as "now!",
                    event_key, source as "source?", event_id as "event_id?", type as "event_type?", object_id, object_type, account,
                    livemode, api_version, created, carries_state as "carries_state?", received_at as "received_at?", payload as "payload?"
-              from chosen where execution_id in (select execution_id from leased) order by number
+              from chosen where execution_id = any (array (select execution_id from leased)) order by number
             "#,
             worker.0,
             &column(asks, |ask| ask.destination.clone()) as _,

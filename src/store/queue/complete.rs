@@ -170,10 +170,18 @@ impl Queue {
                             message, request_id, in_doubt_ms, remote_place, pattern, came_through,
                             remedy)
             ), released as (
-                delete from eventbridge.leases
-                 using ended
-                 where leases.execution_id = ended.id and leases.fence = ended.fence
-                returning ended.*, leased_at, leases.row_version as attempted_version
+                -- One by one, and deleted by their places: a join would read the whole index if the statistics
+                -- say that the table is empty, with all dead rows.
+                select ended.*, found_at, leased_at, lease.row_version as attempted_version
+                  from ended
+                 cross join lateral (
+                       select ctid as found_at, leased_at, row_version
+                         from eventbridge.leases
+                        where leases.execution_id = ended.id and leases.fence = ended.fence
+                        limit 1
+                          for update) as lease
+            ), deleted as (
+                delete from eventbridge.leases where ctid = any (array (select found_at from released))
             ), finished as (
                 update eventbridge.executions
                    -- A newer version of its row follows, whatever became of this one.

@@ -258,7 +258,11 @@ impl Queue {
                 returning id
             ), dequeued as (
                 delete from eventbridge.queue
-                 where execution_id = any (array (select id from superseded union all select id from delivered))
+                 where ctid = any (array (
+                       select found_at
+                         from (select id from superseded union all select id from delivered) as ended
+                        cross join lateral (select ctid as found_at from eventbridge.queue
+                                             where execution_id = ended.id limit 1) as waiting))
             ), settled as (
                 -- Whatever was in doubt was waited for, and then all was written.
                 update eventbridge.executions
@@ -331,7 +335,7 @@ impl Queue {
                  where id = (select id from given_up) and status = 'pending'
                 returning id, failure_group, destination
             ), dequeued as (
-                delete from eventbridge.queue where execution_id = any (array (select id from refused))
+                delete from eventbridge.queue where execution_id = (select id from refused)
             ), grouped as (
                 insert into eventbridge.failure_groups as known (key, destination, error_class, pattern, remedy)
                 select failure_group, destination, $5::text, $10, $11 from refused

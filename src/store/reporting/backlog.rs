@@ -16,6 +16,9 @@ const QUICK: Duration = Duration::from_millis(50);
 /// Counts that take long may take one part in so many of the time.
 const SHARE: u32 = 20;
 
+/// The longest that a caller waits for a count that takes long. The count goes on, for the next caller.
+const WAITS_MAX: Duration = Duration::from_secs(2);
+
 /// A count that is older than this is not reported, however long the next one takes.
 const KEPT_MAX: Duration = Duration::from_mins(5);
 
@@ -112,7 +115,11 @@ impl Reports {
             drop(turn);
             counted
         });
-        counting.await.unwrap_or_else(|error| Err(StoreError::Unexpected(error.to_string())))
+        match tokio::time::timeout(WAITS_MAX, counting).await {
+            Ok(Ok(counted)) => counted,
+            Ok(Err(error)) => Err(StoreError::Unexpected(error.to_string())),
+            Err(_elapsed) => Err(StoreError::TimedOut),
+        }
     }
 
     async fn count(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {

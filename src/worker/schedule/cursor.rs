@@ -131,8 +131,9 @@ impl Cursor {
     }
 
     /// A sweep did not find as much as it asked for. `next` is the first execution that it did not examine, if
-    /// there is one.
-    pub(super) fn record_examined(&mut self, scan: Scan, next: Option<Position>) {
+    /// there is one; to find that out took so long.
+    pub(super) fn record_examined(&mut self, scan: Scan, next: Option<Position>, took: Duration) {
+        self.sweep_at += took * SWEEP_SHARE;
         match next {
             Some(next) => self.sweep = next,
             None => self.continue_at(scan.until),
@@ -229,7 +230,7 @@ mod tests {
             let (mut longest, mut swept) = (Duration::ZERO, Duration::ZERO);
             if let Some(slice) = self.cursor.slice(self.now) {
                 let took = self.claim(slice, NOTHING);
-                self.cursor.record_examined(slice, None);
+                self.cursor.record_examined(slice, None, Duration::ZERO);
                 (longest, swept) = (longest.max(took), swept + took);
             }
             let scan = self.cursor.scan(self.now);
@@ -320,11 +321,11 @@ mod tests {
         let scan = cursor.scan(now);
         assert_eq!(scan, Scan { from: Position::START, until: None, is_sweep: true });
         cursor.record(scan, NOTHING, Duration::ZERO, now);
-        cursor.record_examined(scan, Some(at(5)));
+        cursor.record_examined(scan, Some(at(5)), Duration::ZERO);
         assert!(cursor.is_sweeping());
         let scan = cursor.scan(now);
         assert_eq!(scan, Scan { from: at(5), until: None, is_sweep: true });
-        cursor.record_examined(scan, None);
+        cursor.record_examined(scan, None, Duration::ZERO);
         assert!(!cursor.is_sweeping());
         assert_eq!(cursor.scan(now).from, Position::START);
     }
@@ -333,7 +334,7 @@ mod tests {
     fn a_sweep_that_found_all_that_it_asked_for_begins_again() {
         let now = Instant::now();
         let mut cursor = Cursor::new(now);
-        cursor.record_examined(cursor.scan(now), Some(at(5)));
+        cursor.record_examined(cursor.scan(now), Some(at(5)), Duration::ZERO);
         let scan = cursor.scan(now);
         cursor.record(scan, Found { is_all: true, ..some(at(9_000)) }, Duration::ZERO, now);
         assert_eq!(cursor.scan(now).from, Position::START, "the lanes before it are looked at again");

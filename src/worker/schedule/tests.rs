@@ -230,14 +230,14 @@ fn a_sweep_that_only_finds_busy_lanes_continues_behind_them_soon() {
     let batch = case.next_batch(8);
     let examined = case.took(&batch, &[]);
     let next = Position::START.plus(HOUR);
-    case.schedule.record_examined(&examined[0], Some(next), case.now);
+    case.schedule.record_examined(&examined[0], Some(next), Duration::ZERO, case.now);
     assert_eq!(case.end_round(0).map(|rest| rest.idle_max), Some(OTHERS_EVERY));
     case.now += OTHERS_EVERY;
     case.begin_round(8);
     let batch = case.next_batch(8);
     assert_eq!(batch.asks[0].from, next);
     let examined = case.took(&batch, &[]);
-    case.schedule.record_examined(&examined[0], None, case.now);
+    case.schedule.record_examined(&examined[0], None, Duration::ZERO, case.now);
     case.now += POLL;
     case.begin_round(8);
     assert_eq!(case.next_batch(8).asks[0].from, Position::START);
@@ -262,7 +262,7 @@ fn a_slice_of_a_divided_sweep_is_a_claim_of_its_own_before_fresh_work() {
     let until = slice.asks[0].until;
     assert!(until.is_some_and(|until| until < Position::START.plus(HOUR + ms(60_000))), "{until:?}");
     let examined = case.took(&slice, &[]);
-    case.schedule.record_examined(&examined[0], None, case.now);
+    case.schedule.record_examined(&examined[0], None, Duration::ZERO, case.now);
     let fresh = case.next_batch(8);
     let of_class = fresh.asks.iter().find(|ask| ask.class == WorkClass::Fresh).unwrap();
     assert_eq!((fresh.kind, of_class.until), (BatchKind::Fresh, None));
@@ -344,6 +344,21 @@ fn each_claim_keeps_to_the_slots_that_its_instances_may_fill_at_that_time() {
     let _one_more = case.instances.begin("idle".to_owned());
     assert_eq!(asks(&case.next_batch(1)), [("idle", WorkClass::Fresh, 1)]);
     assert!(case.instances.is_any_full());
+}
+
+#[test]
+fn while_the_concurrency_adapts_no_instance_waits_for_the_slots_of_another() {
+    let names = ["slow", "fast"].map(|name| (name.to_owned(), None));
+    let instances = Arc::new(InstanceStates::new(names, Concurrency::Adaptive { most: 8 }));
+    let _running: Vec<_> = (0..8).map(|_| instances.begin("slow".to_owned())).collect();
+    let mut schedule = Schedule::new(&instances, Instant::now());
+    schedule.begin_round(8, &instances, Instant::now());
+    let Some(Claim::Batch(batch)) = schedule.next_claim(8, &instances, Instant::now()) else {
+        panic!("there is work to claim");
+    };
+    let of_fast: u32 =
+        batch.asks.iter().map(|ask| if ask.destination == "fast" { ask.most } else { 0 }).sum();
+    assert_eq!((instances.slots(), of_fast), (16, 8), "{batch:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The plan of the claim, as Postgres makes it for a session that claims.
+//! The plans of the claim and of the completion, as Postgres makes them for a session of the worker.
 
 use super::Database;
 use eventbridge::store::WorkerId;
@@ -7,7 +7,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 
 /// The claim as it is in the source.
 pub fn claim_statement() -> String {
-    let file = concat!(env!("EVENTBRIDGE_CHECKOUT"), "/src/store/queue/claim.rs");
+    first_statement_of("claim.rs")
+}
+
+fn first_statement_of(file: &str) -> String {
+    let file = format!("{}/src/store/queue/{file}", env!("EVENTBRIDGE_CHECKOUT"));
     let source = std::fs::read_to_string(file).unwrap();
     let (_, statement) = source.split_once("r#\"\n").unwrap();
     statement.split_once("\"#").unwrap().0.to_owned()
@@ -27,9 +31,13 @@ pub struct Planner {
     worker: WorkerId,
 }
 
-/// The plan of a claim that was executed and taken back.
+/// The plan of a statement that was executed and taken back.
 #[derive(Debug)]
-pub struct Plan(String);
+pub struct Plan {
+    text: String,
+    /// How many entries of the index of due work it read, dead ones included.
+    visited: i64,
+}
 
 impl Planner {
     /// One for claims of this worker.
@@ -38,8 +46,11 @@ impl Planner {
         let prepare = format!(
             "set jit = off; set enable_seqscan = off; set plan_cache_mode = force_generic_plan;
              prepare claim (uuid, text[], text[], timestamptz[], bigint[], bigint[], bigint, bigint, bigint,
-                            bigint, boolean, boolean, timestamptz[]) as {}",
-            claim_statement()
+                            bigint, boolean, boolean, timestamptz[]) as {};
+             prepare complete (bigint[], bigint[], text[], bigint[], bool[], text[], text[], text[], integer[], text[],
+                               integer[], text[], text[], text[], bigint[], text[], text[], bool[], text[]) as {}",
+            claim_statement(),
+            first_statement_of("complete.rs")
         );
         sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut session).await.unwrap();
         Self { session, worker }
@@ -54,30 +65,68 @@ impl Planner {
             }
         };
         let (run_at, id): (String, i64) = sqlx::query_as(place).fetch_one(&mut self.session).await.unwrap();
-        let explain = format!(
-            "explain (analyze, costs off, timing off, summary off)
-             execute claim ('{}', '{{notion}}', '{{fresh}}', array[timestamptz '{run_at}'], '{{{id}}}', '{{100}}',
+        self.plan(&format!(
+            "execute claim ('{}', '{{notion}}', '{{fresh}}', array[timestamptz '{run_at}'], '{{{id}}}', '{{100}}',
                             null, 1000, 100, 1000000000, false, false, '{{null}}')",
             self.worker.0
-        );
+        ))
+        .await
+    }
+
+    /// Plans the completion of everything that runs.
+    pub async fn completion(&mut self) -> Plan {
+        let leases =
+            "select array_agg(execution_id)::text, array_agg(fence)::text, count(*) from eventbridge.leases";
+        let (ids, fences, count): (String, String, i64) =
+            sqlx::query_as(leases).fetch_one(&mut self.session).await.unwrap();
+        let all = |value: &str| format!("array_fill({value}, array[{count}])");
+        let (word, none) = (all("'success'::text"), all("null::text"));
+        let (zero, no, number) = (all("0::bigint"), all("false"), all("0::integer"));
+        self.plan(&format!(
+            "execute complete ('{ids}', '{fences}', {word}, {zero}, {no}, {word}, {none}, {none}, {number}, {word},
+                               {number}, {none}, {none}, {none}, {zero}, {none}, {none}, {no}, {none})"
+        ))
+        .await
+    }
+
+    /// How many entries of the index of due work this session has read since its counts were last collected.
+    async fn visited(&mut self) -> i64 {
+        let visited = "select pg_stat_get_xact_tuples_returned('eventbridge.queue_due'::regclass)";
+        sqlx::query_scalar(visited).fetch_one(&mut self.session).await.unwrap()
+    }
+
+    async fn plan(&mut self, statement: &str) -> Plan {
+        let explain = format!("explain (analyze, buffers, costs off, timing off, summary off) {statement}");
         sqlx::raw_sql("begin").execute(&mut self.session).await.unwrap();
+        let before = self.visited().await;
         let lines: Vec<String> =
             sqlx::query_scalar(AssertSqlSafe(explain)).fetch_all(&mut self.session).await.unwrap();
+        let visited = self.visited().await - before;
         sqlx::raw_sql("rollback").execute(&mut self.session).await.unwrap();
-        Plan(lines.join("\n"))
+        Plan { text: lines.join("\n"), visited }
     }
 }
 
 impl Plan {
-    /// Whether it reads a whole table.
-    pub fn scans(&self, table: &str) -> bool {
-        self.0.contains(&format!("Seq Scan on {table}"))
+    /// How many pages it touched in all, some of them many times.
+    pub fn touched_pages(&self) -> u64 {
+        let of_all = self.text.lines().find_map(|line| line.trim().strip_prefix("Buffers: ")).unwrap();
+        let pages = of_all.split([' ', ',']).filter_map(|word| {
+            word.strip_prefix("hit=")
+                .or_else(|| word.strip_prefix("read="))
+                .map(|number| number.parse::<u64>().unwrap())
+        });
+        pages.sum()
     }
 
-    /// How many rows it looked at because an index named them, dead ones included.
-    pub fn visited_rows(&self) -> u64 {
-        let fetches = self.0.lines().filter_map(|line| line.trim().strip_prefix("Heap Fetches: "));
-        fetches.map(|number| number.parse::<u64>().unwrap()).sum()
+    /// Whether it reads a whole table.
+    pub fn scans(&self, table: &str) -> bool {
+        self.text.contains(&format!("Seq Scan on {table}"))
+    }
+
+    /// How many entries of the index of due work it read, dead ones included.
+    pub const fn visited_entries(&self) -> i64 {
+        self.visited
     }
 }
 
