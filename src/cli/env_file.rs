@@ -32,7 +32,7 @@ pub(super) fn set(path: &Path, name: &str, text: &str) -> anyhow::Result<()> {
 fn with(before: &str, name: &str, text: &str) -> String {
     let line = format!("{name}={text}");
     let sets_it = |line: &str| {
-        let line = line.trim_start();
+        let line = line.trim_start_matches('\u{feff}').trim_start();
         let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
         line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
     };
@@ -53,6 +53,7 @@ mod tests {
     fn one_setting_changes_and_nothing_else() {
         let before = "# mine\nA=1\n#KEY=no\nKEYS=2\n export KEY = old\n";
         assert_eq!(with(before, "KEY", "new"), "# mine\nA=1\n#KEY=no\nKEYS=2\nKEY=new\n");
+        assert_eq!(with("\u{feff}KEY=old\nA=1", "KEY", "new"), "KEY=new\nA=1\n");
         assert_eq!(with("A=1", "KEY", "new"), "A=1\nKEY=new\n");
         assert_eq!(with("", "KEY", "new"), "KEY=new\n");
     }

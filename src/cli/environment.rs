@@ -55,11 +55,16 @@ pub(super) fn start_log(vars: &Vars, format: LogFormat) {
 }
 
 fn file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(dotenvy::Error::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error).context("the file .env cannot be read"),
     };
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        bail!("the file .env is written in UTF-16: save it as UTF-8");
+    }
+    // Some editors begin a file with the mark of its encoding.
+    let lines = dotenvy::from_read_iter(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
     let mut vars = BTreeMap::new();
     let mut last = "its first line".to_owned();
     for line in lines {

@@ -54,6 +54,33 @@ async fn an_invalid_env_file_is_named_and_not_quoted() {
 }
 
 #[tokio::test]
+async fn an_env_file_may_begin_with_a_byte_order_mark_and_must_be_utf_8() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join(".env");
+    fs::write(&file, "\u{feff}PORT=many\n").unwrap();
+    let done = output(eventbridge(folder.path()).arg("serve")).await;
+    assert!(text(&done.stderr).contains("PORT"), "it was read: {}", text(&done.stderr));
+    fs::write(&file, b"\xff\xfeP\0O\0R\0T\0=\x001\0").unwrap();
+    let done = output(eventbridge(folder.path()).arg("serve")).await;
+    assert!(text(&done.stderr).contains("UTF-16"), "{}", text(&done.stderr));
+}
+
+#[tokio::test]
+async fn migrate_stops_although_the_server_is_silent() {
+    let folder = TempDir::new().unwrap();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://eventbridge@{}/events", silent.local_addr().unwrap());
+    let mut migrate = eventbridge(folder.path());
+    let child = migrate.arg("migrate").env("DATABASE_URL", url).stderr(Stdio::piped()).spawn().unwrap();
+    let _connection = within("it connects", silent.accept()).await.unwrap();
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let ended = within("it ends", child.wait_with_output()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).contains("run it again"), "{}", text(&ended.stderr));
+}
+
+#[tokio::test]
 async fn migrate_is_idempotent() {
     let folder = TempDir::new().unwrap();
     let database = Database::empty().await;

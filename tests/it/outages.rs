@@ -118,6 +118,20 @@ async fn without_a_free_connection_everything_waits_for_one() {
 }
 
 #[tokio::test]
+async fn a_start_stops_while_the_server_is_silent() {
+    let database = Database::empty().await;
+    let link = Link::to(&database);
+    link.go_silent();
+    let (store, stop) = (link.store("eventbridge"), CancellationToken::new());
+    let stopping = async {
+        tokio::task::yield_now().await;
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(within("the start ends", store.db.migrate_when_there(&stop)), stopping);
+    ended.unwrap();
+}
+
+#[tokio::test]
 async fn silent_connections_are_replaced() {
     let database = Arc::new(Database::new().await);
     let link = Link::to(&database);

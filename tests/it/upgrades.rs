@@ -5,16 +5,17 @@
 
 use crate::harness::{Database, NOW, SECRET, Service, eventbridge, output, rows, text, within};
 use eventbridge::sources::stripe;
-use eventbridge::store::{Db, MigrateError, Migration};
+use eventbridge::store::{Db, MigrateError, Migration, Store};
 use notion_sandbox::Template;
 use private_postgres::{DataLifetime, PrivatePostgres};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
+use url::Url;
 
 /// Possible later migrations: a column and a table, an index that is built concurrently, and a change of
 /// rows that is committed in batches.
@@ -356,6 +357,23 @@ async fn dev_names_the_folder_of_an_outdated_private_database() {
     assert!(errors.contains("before the first release"), "{errors}");
     assert!(errors.contains(&format!("remove the folder {}", home.display())), "{errors}");
     fs::remove_dir_all(home).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_in_utf_8_is_refused_at_the_start() {
+    let database = Database::empty().await;
+    let name = format!("{}_latin1", database.options().get_database().unwrap());
+    database
+        .execute(&format!("create database \"{name}\" encoding 'LATIN1' locale 'C' template template0"))
+        .await;
+    let mut url = Url::parse(database.url().expose_secret()).unwrap();
+    url.set_path(&name);
+    let store = Store::connect_lazily(&SecretString::from(url.to_string()), 2).unwrap();
+    let refused = store.db.migrate().await.unwrap_err();
+    assert!(matches!(refused, MigrateError::Encoding { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("LATIN1") && refused.to_string().contains(&name), "{refused}");
+    store.db.close().await;
+    database.execute(&format!("drop database \"{name}\"")).await;
 }
 
 #[tokio::test]

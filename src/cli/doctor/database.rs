@@ -60,6 +60,7 @@ fn unreachable(error: &MigrateError) -> Finding {
         MigrateError::Away(_) | MigrateError::Busy(_) => {
             "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); check whether a firewall is in between"
         }
+        MigrateError::Encoding { .. } => "use a database in UTF-8; nothing was stored in this one",
         MigrateError::Refused(_) | MigrateError::BeforeRelease { .. } => {
             "correct the name, user and password in DATABASE_URL (or POSTGRES_…), and check that the database exists"
         }

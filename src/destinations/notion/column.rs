@@ -99,6 +99,16 @@ pub struct Column {
 }
 
 impl Column {
+    /// Whether values can be written to it.
+    pub fn is_writable(&self) -> bool {
+        !matches!(self.kind, ColumnKind::Other(_))
+    }
+
+    /// Whether it can hold the key of a page.
+    pub fn can_be_key(&self) -> bool {
+        matches!(self.kind, ColumnKind::Title | ColumnKind::RichText)
+    }
+
     /// Reads one entry of a data source's `properties`; `None` if it has no id or no type.
     pub fn parse(name: &str, property: &Value) -> Option<Self> {
         let text = |key: &str| property.get(key).and_then(Value::as_str);

@@ -206,7 +206,8 @@ impl Schema {
     /// Decides which column each known property fills, including the key: [`Field::EventId`] if every
     /// event has a page, [`Field::ObjectId`] if every object has one.
     ///
-    /// A column bound before stays bound as long as it exists, whatever its name and type are now.
+    /// A column bound before stays bound as long as it exists, whatever its name and type are now, unless it
+    /// became one that cannot be written and another one has the property's name.
     /// A property without one takes the column with its name.
     pub fn resolve(&self, key_field: Field, previous: Option<&Bindings>) -> Result<Resolution, SchemaError> {
         let mut warnings = Vec::new();
@@ -229,8 +230,9 @@ impl Schema {
             }
         }
         for field in others() {
-            let Some(named) = self.by_name(field, &taken) else { continue };
-            if let Some(bound) = found.get(&field) {
+            let Some(named) = self.by_name(field, &taken, Column::is_writable) else { continue };
+            if let Some(bound) = found.get(&field).filter(|bound| bound.is_writable() || !named.is_writable())
+            {
                 warnings.push(SchemaWarning::Shadowed {
                     field,
                     filled: bound.name.clone(),
@@ -279,16 +281,16 @@ impl Schema {
         let key = before
             .and_then(|before| self.by_id(&before.id))
             .or_else(|| (folded(&self.title.name) == wanted).then_some(&self.title))
-            .or_else(|| self.by_name(field, &BTreeSet::new()))
+            .or_else(|| self.by_name(field, &BTreeSet::new(), Column::can_be_key))
             .ok_or(SchemaError::NoKeyColumn { field })?;
         if let Some(before) = before.filter(|before| before.id != key.id) {
             let (from, to) = (before.name.clone(), key.name.clone());
             warnings.push(SchemaWarning::KeyMoved { field, from, to });
         }
-        match key.kind {
-            ColumnKind::Title | ColumnKind::RichText => Ok(key),
-            _ => Err(SchemaError::WrongKeyType { field, column: key.name.clone(), kind: key.kind.clone() }),
+        if key.can_be_key() {
+            return Ok(key);
         }
+        Err(SchemaError::WrongKeyType { field, column: key.name.clone(), kind: key.kind.clone() })
     }
 
     /// The column in which event mode would keep its key, as [`key`](Self::key) would find it.
@@ -297,27 +299,31 @@ impl Schema {
         previous
             .and_then(|previous| self.by_id(&previous.column(Field::EventId)?.id))
             .or_else(|| Some(&self.title).filter(is_named_so))
-            .or_else(|| self.by_name(Field::EventId, &BTreeSet::new()))
+            .or_else(|| self.by_name(Field::EventId, &BTreeSet::new(), Column::can_be_key))
             .filter(|column| column.id != key.id)
     }
 
     /// Whether a column has the name of a property, whatever its type is.
     pub fn has_named(&self, field: Field) -> bool {
-        self.by_name(field, &BTreeSet::new()).is_some()
+        self.by_name(field, &BTreeSet::new(), Column::is_writable).is_some()
     }
 
     fn by_id(&self, id: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.id == id)
     }
 
-    /// The free column with exactly that name; otherwise one that differs only in case, spaces and
-    /// underscores.
-    fn by_name(&self, field: Field, taken: &BTreeSet<&str>) -> Option<&Column> {
+    /// The free column with that name, or with one that differs only in case, spaces and underscores. Of
+    /// several, a usable one wins, then the one with exactly that name.
+    fn by_name(
+        &self,
+        field: Field,
+        taken: &BTreeSet<&str>,
+        is_usable: impl Fn(&Column) -> bool,
+    ) -> Option<&Column> {
         let wanted = folded(field.name());
-        let free = || self.columns.iter().filter(|column| !taken.contains(column.id.as_str()));
-        free()
-            .find(|column| column.name == field.name())
-            .or_else(|| free().find(|column| folded(&column.name) == wanted))
+        let free = self.columns.iter().filter(|column| !taken.contains(column.id.as_str()));
+        free.filter(|column| folded(&column.name) == wanted)
+            .min_by_key(|column| (!is_usable(column), column.name != field.name()))
     }
 }
 

@@ -29,8 +29,12 @@ pub(super) fn diagnose(
         kept.iter().filter(|one| one.sample.reason == "signature_no_match").map(|one| one.at).min();
     let some_pass = accepted_at.is_some_and(|at| first_mismatch.is_some_and(|first| at > first));
     let offsets = offsets_of_late(kept);
+    // With a wrong clock nothing is accepted.
+    let first_claimed = kept.iter().filter(|one| is_late(one)).filter_map(|one| one.sample.claimed_at).min();
+    let passed_since = accepted_at.zip(first_claimed).is_some_and(|(at, first)| at.timestamp() >= first);
+    let is_clock = !passed_since && spread(&offsets) <= CLOCK_SPREAD_SECONDS;
     for one in kept {
-        groups.entry(cause_of(one, some_pass, &offsets)).or_default().push(one);
+        groups.entry(cause_of(one, some_pass, is_clock)).or_default().push(one);
     }
     let mut found: Vec<_> = groups
         .into_iter()
@@ -53,7 +57,7 @@ pub(super) fn diagnose(
     found
 }
 
-fn cause_of(one: &StoredSample, some_pass: bool, offsets: &[i64]) -> Cause {
+fn cause_of(one: &StoredSample, some_pass: bool, is_clock: bool) -> Cause {
     let sample = &one.sample;
     let is_event = matches!(sample.form, BodyForm::AsSent | BodyForm::Rewritten | BodyForm::Unclear);
     match sample.reason.as_str() {
@@ -63,7 +67,7 @@ fn cause_of(one: &StoredSample, some_pass: bool, offsets: &[i64]) -> Cause {
         "signature_no_match" if is_event && some_pass => Cause::AnotherSecret,
         "signature_no_match" if is_event => Cause::WrongSecret,
         "signature_clock_ahead" => Cause::Clock,
-        "signature_too_old" if spread(offsets) <= CLOCK_SPREAD_SECONDS => Cause::Clock,
+        "signature_too_old" if is_clock => Cause::Clock,
         "signature_too_old" => Cause::Delayed,
         // These were signed with a configured secret.
         "body_not_an_event" | "event_id_invalid" => Cause::NotAnEvent,
@@ -74,9 +78,14 @@ fn cause_of(one: &StoredSample, some_pass: bool, offsets: &[i64]) -> Cause {
 /// By how many seconds the claimed times of correctly signed requests lie behind this machine's clock.
 fn offsets_of_late(kept: &[StoredSample]) -> Vec<i64> {
     kept.iter()
-        .filter(|one| matches!(one.sample.reason.as_str(), "signature_too_old" | "signature_clock_ahead"))
+        .filter(|one| is_late(one))
         .filter_map(|one| Some(one.at.timestamp().saturating_sub(one.sample.claimed_at?)))
         .collect()
+}
+
+/// Whether it was signed correctly, and only its time is wrong.
+fn is_late(one: &StoredSample) -> bool {
+    matches!(one.sample.reason.as_str(), "signature_too_old" | "signature_clock_ahead")
 }
 
 fn spread(offsets: &[i64]) -> i64 {
@@ -137,7 +146,7 @@ fn words(
             )
         }
         Cause::Delayed => text(
-            "The signatures are valid but too old, by differing times: the requests were delayed on the way, or recorded and replayed.",
+            "The signatures are valid but too old: the requests were delayed on the way, or recorded and replayed.",
             "Find what queues or repeats requests in between. Stripe itself signs each retry again.",
         ),
         Cause::NotAnEvent => text(
@@ -287,6 +296,12 @@ mod tests {
         let found = diagnosed(&[late(0, 3600)], None, &[]);
         assert!(found[0].message.contains("3600 s ahead"), "{}", found[0].message);
         assert_eq!(causes(&[late(0, 400), late(500, 9000)], None), [Cause::Delayed]);
+        assert_eq!(
+            causes(&[late(700, 600)], Some(0)),
+            [Cause::Clock],
+            "nothing was accepted since it was signed"
+        );
+        assert_eq!(causes(&[late(700, 600)], Some(200)), [Cause::Delayed], "a replay between accepted ones");
         let mut ahead = kept(0, "signature_clock_ahead", BodyForm::AsSent);
         ahead.sample.claimed_at = Some(NOW + 400);
         let found = diagnosed(&[ahead], None, &[]);

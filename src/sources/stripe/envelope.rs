@@ -3,14 +3,16 @@
 //! A JSON object with an `id` of 1 to 255 printable characters is an event. Every other field may be
 //! absent or of any shape: snapshot events of 2011 and of today, thin events, unknown types, objects
 //! without id. The parser reads only the fields that are needed and skips the rest of the body.
-//! Nesting cannot exhaust the stack: skipped parts are not built, and what parses the whole body later
-//! stops at 128 levels and treats a deeper body as one without values.
+//! Nesting cannot exhaust the stack: skipped parts are not built, and what reads the whole body later
+//! (`json`) replaces deeper values by null.
 
+use super::json::exact_integer;
 use crate::domain::event::{EventFacts, bounded};
 use crate::sources::Rejection;
 use chrono::{DateTime, Utc};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -63,7 +65,7 @@ pub(super) fn read(body: &[u8]) -> Result<Envelope, Rejection> {
             account: account.or(context).and_then(short_text),
             livemode: livemode.and_then(parse),
             api_version: api_version.and_then(short_text),
-            created: created.and_then(time),
+            created: created.and_then(|created| time(&parse(created)?)),
         },
         carries_state: snapshot.is_some_and(|object| object.get().starts_with('{')),
     })
@@ -148,16 +150,12 @@ fn short_text(raw: &RawValue) -> Option<String> {
     text(raw).map(|text| bounded(&text)).filter(|text| !text.is_empty())
 }
 
-/// Unix seconds in snapshot events, RFC 3339 in thin ones.
-fn time(raw: &RawValue) -> Option<DateTime<Utc>> {
-    let seconds = match parse::<i64>(raw) {
-        Some(seconds) => return in_range(DateTime::from_timestamp(seconds, 0)?),
-        None => text(raw)?,
+/// The time that a value stands for: Unix seconds in snapshot events, RFC 3339 in thin ones.
+pub(super) fn time(value: &Value) -> Option<DateTime<Utc>> {
+    let time = match exact_integer(value) {
+        Some(seconds) => DateTime::from_timestamp(seconds, 0)?,
+        None => DateTime::parse_from_rfc3339(value.as_str()?).ok()?.to_utc(),
     };
-    in_range(DateTime::parse_from_rfc3339(&seconds).ok()?.to_utc())
-}
-
-fn in_range(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     (0..=SECONDS_MAX).contains(&time.timestamp()).then_some(time)
 }
 

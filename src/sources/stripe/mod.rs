@@ -4,6 +4,7 @@
 mod diagnosis;
 mod envelope;
 mod event_type;
+mod json;
 mod links;
 mod object;
 pub mod ordering;

@@ -20,7 +20,7 @@ pub(super) fn sample(source: &str, headers: &HeaderMap, body: &[u8], check: &str
     RejectionSample {
         by_sender: user_agent.is_some_and(|agent| agent.starts_with("Stripe/")),
         form,
-        claimed_at: headers.get(HEADER).and_then(|value| claimed_time(value.to_str().ok()?)),
+        claimed_at: headers.get_all(HEADER).iter().find_map(|value| claimed_time(value.to_str().ok()?)),
         livemode,
         ..RejectionSample::new(source, check, names_of(headers), body)
     }

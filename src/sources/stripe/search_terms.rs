@@ -1,9 +1,9 @@
 //! The search terms of a Stripe event, and its money facts.
 
+use super::json;
 use super::object::{StripeObject, amount, currency};
 use crate::domain::event::{EventFacts, bounded};
 use crate::domain::search::IndexEntry;
-use serde_json::Value;
 
 /// The fields in which an object names others, by which people search for it too.
 const REFERENCES: &[&[&str]] = &[
@@ -17,7 +17,7 @@ const REFERENCES: &[&[&str]] = &[
 
 /// Reads a body leniently: it omits missing values and never panics.
 pub(super) fn index_entry(facts: &EventFacts, body: &[u8]) -> IndexEntry {
-    let payload: Value = serde_json::from_slice(body).unwrap_or_default();
+    let payload = json::value(body);
     let object = StripeObject::of(&payload, facts.object_type.as_deref(), &facts.event_type);
     let mut entry = IndexEntry {
         amount: amount(&object),
@@ -37,7 +37,7 @@ pub(super) fn index_entry(facts: &EventFacts, body: &[u8]) -> IndexEntry {
 mod tests {
     use super::*;
     use crate::domain::event::TEXT_BYTES_MAX;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn read(object: &Value) -> IndexEntry {
         let facts = EventFacts {

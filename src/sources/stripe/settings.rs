@@ -78,10 +78,12 @@ fn is_of_cli(secret: &str) -> bool {
     body.len() == LENGTH && body.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Parses `whsec_a,live=whsec_b`.
+/// Parses `whsec_a,live=whsec_b`. Semicolons and new lines separate secrets too, as in a file with one on each
+/// line.
 fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
     let mut secrets: Vec<NamedSecret> = Vec::new();
-    for (position, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+    let entries = text.split([',', ';', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+    for (position, entry) in entries.enumerate() {
         let (name, secret) = match entry.split_once('=') {
             Some((name, secret)) if !entry.starts_with("whsec_") => (name.trim().to_owned(), secret.trim()),
             _ => (format!("secret-{}", position + 1), entry),
@@ -98,12 +100,26 @@ fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
                 position + 1
             ));
         }
+        if let Some(what) = secret.chars().find_map(stray) {
+            return Err(format!("secret {} contains {what}: copy it again", position + 1));
+        }
         if secrets.iter().any(|earlier| earlier.name == name) {
             return Err(format!("the name {name:?} is used twice"));
         }
         secrets.push(NamedSecret { name, secret: SecretString::from(secret) });
     }
     Ok(secrets)
+}
+
+/// What a character is that comes along when a secret is copied, and is in none.
+fn stray(character: char) -> Option<&'static str> {
+    match character {
+        '"' | '\'' | '`' | '“' | '”' | '‘' | '’' => Some("a quotation mark"),
+        '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => Some("an invisible character"),
+        _ if character.is_whitespace() => Some("a blank"),
+        _ if character.is_control() => Some("a control character"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +139,26 @@ mod tests {
         crate::sources::stripe::configure(&mut reader, &instance);
         let secrets = webhook_secrets(&mut reader, &instance);
         reader.finish(secrets)
+    }
+
+    #[test]
+    fn secrets_are_separated_as_people_write_them_and_nothing_else_may_be_in_them() {
+        for text in ["whsec_a;whsec_b", "whsec_a\r\nwhsec_b\n", " whsec_a , whsec_b ,", "whsec_a,\n\nwhsec_b"]
+        {
+            let secrets = read(text).expect(text);
+            let texts: Vec<_> = secrets.iter().map(|secret| secret.secret.expose_secret()).collect();
+            assert_eq!(texts, ["whsec_a", "whsec_b"], "{text:?}");
+        }
+        for (text, what) in [
+            ("whsec_a whsec_b", "a blank"),
+            ("whsec_a\"", "a quotation mark"),
+            ("live=whsec_a’", "a quotation mark"),
+            ("whsec_a\u{200b}", "an invisible character"),
+            ("whsec_a\u{7}", "a control character"),
+        ] {
+            let error = read(text).expect_err(text).to_string();
+            assert!(error.contains(what) && !error.contains("whsec_a"), "{error}");
+        }
     }
 
     #[test]

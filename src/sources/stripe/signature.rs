@@ -9,7 +9,7 @@
 
 use super::settings::NamedSecret;
 use crate::sources::Rejection;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
@@ -22,6 +22,9 @@ pub const TOLERANCE_SECONDS: i64 = 300;
 
 /// More signatures than Stripe ever sends; further ones are ignored.
 const SIGNATURES_MAX: usize = 16;
+
+/// Stripe sends one header; further ones come from proxies.
+const HEADERS_MAX: usize = 4;
 
 /// Stripe sends no longer header.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -71,7 +74,24 @@ impl Verifier {
         body: &[u8],
         now: i64,
     ) -> Result<Verified<'a>, Rejection> {
-        let value = headers.get(HEADER).ok_or(MISSING)?;
+        // A proxy may pass the header twice. The last error is as good as the first: they differ only if the
+        // headers do.
+        let mut outcome = Err(MISSING);
+        for value in headers.get_all(HEADER).iter().take(HEADERS_MAX) {
+            outcome = self.verify_one(value, body, now);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn verify_one<'a>(
+        &'a self,
+        value: &'a HeaderValue,
+        body: &[u8],
+        now: i64,
+    ) -> Result<Verified<'a>, Rejection> {
         let header = value.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).ok_or(MALFORMED)?;
         let parsed = Parsed::read(header).ok_or(MALFORMED)?;
         // The signature is checked before the time: a caller without a secret must not learn this clock.
@@ -108,13 +128,14 @@ struct Parsed<'a> {
 }
 
 impl<'a> Parsed<'a> {
-    /// Reads `t=…,v1=…`: the last `t` wins, and a `v1` that is not lower-case hex is ignored.
+    /// Reads `t=…,v1=…`: the last `t` wins, and a `v1` that is not lower-case hex is ignored. Blanks after a
+    /// comma are allowed, as in Stripe's library for Ruby: a proxy that joins two headers writes them.
     fn read(header: &'a str) -> Option<Self> {
         let mut time = None;
         let mut seen_signature = false;
         let mut signatures = Vec::new();
         for item in header.split(',') {
-            match item.split_once('=') {
+            match item.trim_start().split_once('=') {
                 Some(("t", text)) => time = Some(text),
                 Some(("v1", text)) => {
                     seen_signature = true;
@@ -246,6 +267,8 @@ mod tests {
             format!("t=1,v1={DIGEST},t={TIME}"),
             format!("t={TIME},v0={bad},v1={DIGEST}"),
             format!("t={TIME},v1=nonsense,v1={DIGEST},v2=x,,"),
+            format!("t={TIME}, v1={DIGEST}"),
+            format!("t={TIME},v1={DIGEST}, t={TIME},v1={DIGEST}"),
         ] {
             assert!(check(&header, TIME).is_ok(), "{header}");
         }
@@ -254,13 +277,26 @@ mod tests {
     #[test]
     fn what_the_sdks_refuse_is_refused() {
         assert_eq!(check(&format!("t={TIME},v1={}", DIGEST.to_uppercase()), TIME), Err("signature_no_match"));
-        assert_eq!(check(&format!("t={TIME}, v1={DIGEST}"), TIME), Err("signature_malformed"));
         assert_eq!(check(&format!("t={TIME},v0={DIGEST}"), TIME), Err("signature_malformed"));
         assert_eq!(check(&format!("v1={DIGEST}"), TIME), Err("signature_malformed"));
         assert_eq!(check(&format!("t=,v1={DIGEST}"), TIME), Err("signature_malformed"));
         assert_eq!(check(&format!("t=+{TIME},v1={DIGEST}"), TIME), Err("signature_malformed"));
         assert_eq!(check("", TIME), Err("signature_malformed"));
         assert_eq!(check(&format!("t=99999999999999999999,v1={DIGEST}"), TIME), Err("signature_malformed"));
+    }
+
+    #[test]
+    fn of_several_headers_any_one_that_verifies_is_enough() {
+        let verifier = verifier(&[SECRET]);
+        let (wrong, right) = (sign("whsec_other", BODY, TIME), sign(SECRET, BODY, TIME));
+        for order in [[&wrong, &right], [&right, &wrong]] {
+            let mut headers = HeaderMap::new();
+            for header in order {
+                headers.append(HEADER, header.parse().expect("value"));
+            }
+            let accepted = verifier.verify(&headers, BODY, TIME).expect("one verifies");
+            assert_eq!(accepted.header, right);
+        }
     }
 
     #[test]

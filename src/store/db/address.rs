@@ -17,7 +17,12 @@ const PRIVATE_SUFFIXES: &[&str] =
 
 /// How to connect to the server of a URL.
 pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
-    let options: PgConnectOptions = url.expose_secret().parse()?;
+    let mut options: PgConnectOptions = url.expose_secret().parse()?;
+    // The driver keeps the brackets of an IPv6 address, and would look it up as a name.
+    if let Some(address) = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let address = address.to_owned();
+        options = options.host(&address);
+    }
     let is_left_open = matches!(options.get_ssl_mode(), PgSslMode::Prefer) && !says_how(url);
     if is_left_open && options.get_socket().is_none() && !is_private(options.get_host()) {
         return Ok(options.ssl_mode(PgSslMode::VerifyFull));
@@ -76,6 +81,14 @@ mod tests {
             "postgres://u:p@db.example.com/events?sslmode=verify-full",
         ] {
             assert!(is_verified(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_used_without_its_brackets() {
+        for url in ["postgres://u:p@[::1]:5433/events", "postgres://u:p@db.example.com/events?host=[::1]"] {
+            let options = options(&SecretString::from(url)).expect("a URL");
+            assert_eq!(options.get_host(), "::1", "{url}");
         }
     }
 

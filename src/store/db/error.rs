@@ -60,6 +60,17 @@ pub enum MigrateError {
     /// The database refuses the connection or the change.
     #[error("the database cannot be migrated: {0}")]
     Refused(String),
+    /// It stores text in an encoding in which some characters do not exist.
+    #[error(
+        "{database} stores text in the encoding {found}, in which not all texts can be stored. Create one with \
+         UTF-8: create database … encoding 'UTF8' template template0"
+    )]
+    Encoding {
+        /// The encoding.
+        found: String,
+        /// The database's name and its server.
+        database: String,
+    },
     /// Its schema is from before the first release. No migration leads from there to this version, and
     /// nothing was changed.
     #[error(
@@ -75,10 +86,14 @@ pub enum MigrateError {
 
 impl MigrateError {
     pub(super) fn of_migration(error: ApplyError, options: &PgConnectOptions) -> Self {
+        let name = options.get_database().unwrap_or(options.get_username());
+        let database = format!("database {name} ({})", place(options));
         match error {
-            ApplyError::BeforeRelease => {
-                let name = options.get_database().unwrap_or(options.get_username());
-                Self::BeforeRelease { database: format!("database {name} ({})", place(options)) }
+            ApplyError::BeforeRelease => Self::BeforeRelease { database },
+            ApplyError::Encoding(found) => Self::Encoding { found, database },
+            ApplyError::Locked(holder) => {
+                let holder = holder.unwrap_or_else(|| "unknown".to_owned());
+                Self::Busy(format!("another one applies migrations ({holder}) ({})", place(options)))
             }
             ApplyError::Sqlx(
                 sqlx::migrate::MigrateError::Execute(error)
@@ -86,6 +101,11 @@ impl MigrateError {
             ) => Self::of(&error, options),
             ApplyError::Sqlx(other) => Self::Refused(other.to_string()),
         }
+    }
+
+    /// The server accepts connections and does not answer.
+    pub(super) fn silent(options: &PgConnectOptions) -> Self {
+        Self::Away(format!("it accepts connections and does not answer ({})", place(options)))
     }
 
     pub(in crate::store) fn of(error: &sqlx::Error, options: &PgConnectOptions) -> Self {

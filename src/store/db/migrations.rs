@@ -16,7 +16,6 @@ use sqlx::migrate::{MigrateError, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use std::time::{Duration, Instant};
-use tracing::warn;
 
 /// A step that brings the schema from one version to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +44,8 @@ const LOCK: i64 = 0x6576_656e_7462;
 /// How long to wait before asking for that lock again.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 
-/// The time between two log messages about waiting for that lock.
-const LOCK_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How long to wait for that lock. The caller says that it waits, and tries again.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a statement waits for the lock of a table.
 const TABLE_LOCK_TIMEOUT: &str = "5s";
@@ -59,6 +58,10 @@ const CONCURRENT: &[&str] = &["create index concurrently", "drop index concurren
 pub(super) enum ApplyError {
     /// The schema is from before the first release. Nothing was changed.
     BeforeRelease,
+    /// The database stores text in this encoding, in which some characters do not exist.
+    Encoding(String),
+    /// This session, if it is known, applies migrations.
+    Locked(Option<String>),
     /// Any error that sqlx reports.
     Sqlx(MigrateError),
 }
@@ -88,6 +91,12 @@ impl Migration {
 /// Applies those of the given migrations that are not applied yet. Processes that do so at the same time wait
 /// for one another.
 pub(super) async fn apply(connection: &mut PgConnection, migrations: &[Migration]) -> Result<(), ApplyError> {
+    let encoding = sqlx::query_scalar!(r#"select current_setting('server_encoding') as "encoding!""#)
+        .fetch_one(&mut *connection)
+        .await?;
+    if encoding != "UTF8" {
+        return Err(ApplyError::Encoding(encoding));
+    }
     lock(connection).await?;
     if is_before_release(connection).await? {
         return Err(ApplyError::BeforeRelease);
@@ -137,19 +146,36 @@ fn code(statement: &str) -> String {
 
 /// Takes the lock, which lasts as long as the connection. It polls: a session that waited within a
 /// statement would block a concurrent index build, which waits for every statement that runs.
-async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let mut logged_at: Option<Instant> = None;
+async fn lock(connection: &mut PgConnection) -> Result<(), ApplyError> {
+    let until = Instant::now() + LOCK_WITHIN;
     while !sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK)
         .fetch_one(&mut *connection)
         .await?
     {
-        if logged_at.is_none_or(|at| at.elapsed() >= LOCK_LOG_INTERVAL) {
-            logged_at = Some(Instant::now());
-            warn!("another session applies migrations; waiting for its lock");
+        if Instant::now() >= until {
+            return Err(ApplyError::Locked(lock_holder(connection).await?));
         }
         tokio::time::sleep(LOCK_RETRY).await;
     }
     Ok(())
+}
+
+/// Who holds the lock.
+async fn lock_holder(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    let holder = sqlx::query_scalar!(
+        r#"
+        select format('process %s, application %s', pid, application_name)
+          from pg_locks
+          join pg_stat_activity using (pid)
+         where locktype = 'advisory' and granted and pg_locks.database = pg_stat_activity.datid
+           and (classid::bigint << 32) + objid::bigint = $1
+         limit 1
+        "#,
+        LOCK
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(holder.flatten())
 }
 
 async fn is_applied(connection: &mut PgConnection, version: i64) -> Result<bool, sqlx::Error> {

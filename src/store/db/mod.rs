@@ -31,7 +31,7 @@ pub(super) use window::Span;
 use secrecy::SecretString;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -44,6 +44,9 @@ pub struct Db {
     /// For interactive reads.
     pub(super) reading: Connections,
 }
+
+/// How long a server may take to answer a new connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The use of the connections of this process, except the one that listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +97,11 @@ impl Db {
     /// As [`migrate`](Self::migrate), with these migrations: those of an earlier program, or of a later one.
     pub async fn apply(&self, migrations: &[Migration]) -> Result<(), MigrateError> {
         let options = self.pool.direct_options();
-        let mut connection =
-            PgConnection::connect_with(&options).await.map_err(|error| MigrateError::of(&error, &options))?;
+        let connecting = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options));
+        let mut connection = match connecting.await {
+            Ok(connected) => connected.map_err(|error| MigrateError::of(&error, &options))?,
+            Err(_elapsed) => return Err(MigrateError::silent(&options)),
+        };
         let migrated = migrations::apply(&mut connection, migrations)
             .await
             .map_err(|error| MigrateError::of_migration(error, &options));
@@ -104,15 +110,22 @@ impl Db {
         migrated
     }
 
-    /// As [`migrate`](Self::migrate), but waits for a server that is not reachable yet, until `stop`.
+    /// As [`migrate`](Self::migrate), but waits for a server that is not reachable yet, until `stop`. A
+    /// migration that a stop interrupts is undone, or runs again the next time.
     pub async fn migrate_when_there(&self, stop: &CancellationToken) -> Result<(), MigrateError> {
         const RETRY_AFTER: Duration = Duration::from_secs(1);
+        const LOG_EVERY: Duration = Duration::from_secs(10);
+        let mut logged_at: Option<Instant> = None;
         loop {
-            match self.migrate().await {
-                Err(error @ (MigrateError::Away(_) | MigrateError::Busy(_))) => {
-                    warn!(%error, "waiting for the database");
+            match stop.run_until_cancelled(self.migrate()).await {
+                None => return Ok(()),
+                Some(Err(error @ (MigrateError::Away(_) | MigrateError::Busy(_)))) => {
+                    if logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+                        logged_at = Some(Instant::now());
+                        warn!(%error, "waiting for the database");
+                    }
                 }
-                done => return done,
+                Some(done) => return done,
             }
             if stop.run_until_cancelled(tokio::time::sleep(RETRY_AFTER)).await.is_none() {
                 return Ok(());

@@ -37,7 +37,6 @@ fn cases(now: &str, digest: &str) -> Vec<Case> {
         alike(format!("t={now},v1={}", digest.to_uppercase()), false),
         alike(format!("t={now},v1={digest}00"), false),
         alike(format!("t={now},v1= {digest}"), false),
-        alike(format!("t={now}, v1={digest}"), false),
         alike(format!("t={now};v1={digest}"), false),
         alike(format!("T={now},V1={digest}"), false),
         alike(format!("t={now}"), false),
@@ -46,6 +45,8 @@ fn cases(now: &str, digest: &str) -> Vec<Case> {
         alike(format!("t=soon,v1={digest}"), false),
         alike(format!("t=-{now},v1={digest}"), false),
         alike("nonsense".to_owned(), false),
+        // Stripe's library for Ruby accepts a blank after a comma, and so does this service.
+        Case { header: format!("t={now}, v1={digest}"), here: true, node: false, python: false },
         // Given two times, the libraries use one each; Stripe sends one.
         Case { header: format!("t=1,v1={digest},t={now}"), here: true, node: true, python: false },
         Case { header: format!("t={now},v1={digest},t=1"), here: false, node: false, python: true },
@@ -98,7 +99,8 @@ async fn the_time_tolerance_equals_that_of_stripes_libraries_in_both_directions(
 }
 
 /// Headers built of good parts and bad ones. None has a `t` or `v1` with an empty value: this service
-/// skips it, and Node rejects the whole header.
+/// skips it, and Node rejects the whole header. None has a blank after a comma, which only Ruby's library
+/// accepts too.
 fn headers(digest: &str) -> impl Strategy<Value = String> {
     let good = format!("v1={digest}");
     let time = prop_oneof![6 => Just(NOW), 1 => Just(NOW - 300), 1 => Just(NOW - 301), 1 => Just(1)];
@@ -106,10 +108,10 @@ fn headers(digest: &str) -> impl Strategy<Value = String> {
         4 => time.prop_map(|time| format!("t={time}")),
         4 => Just(good),
         1 => "[0-9a-f]{64}".prop_map(|wrong| format!("v1={wrong}")),
-        1 => "(t|v0|v1|v2|T| t|x)=[0-9a-fA-F +-]{1,12}",
+        1 => "(t|v0|v1|v2|T|x)=[0-9a-fA-F +-]{1,12}",
         1 => select(vec!["", "=", "x", "t=="]).prop_map(str::to_owned),
     ];
-    (prop::collection::vec(part, 0..6), select(vec![",", ",", ",", ", ", ";"]))
+    (prop::collection::vec(part, 0..6), select(vec![",", ",", ",", ";"]))
         .prop_map(|(parts, between)| parts.join(between))
 }
 

@@ -48,8 +48,9 @@ async fn status_of(service: &Service, header: &str) -> u16 {
 
 /// Whether the parts contain the signature and, as the last time, the right one.
 fn is_right(header: &str) -> bool {
-    let mut times = header.split(',').filter_map(|part| part.strip_prefix("t="));
-    let mut signatures = header.split(',').filter_map(|part| part.strip_prefix("v1="));
+    let parts = || header.split(',').map(str::trim_start);
+    let mut times = parts().filter_map(|part| part.strip_prefix("t="));
+    let mut signatures = parts().filter_map(|part| part.strip_prefix("v1="));
     times.next_back() == Some(&NOW.to_string()) && signatures.any(|given| given == signature())
 }
 

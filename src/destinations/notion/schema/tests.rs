@@ -60,6 +60,21 @@ fn an_exact_name_wins_over_a_similar_one() {
 }
 
 #[test]
+fn of_names_that_fold_alike_the_usable_column_wins() {
+    let formula = ("f", "Amount", "formula");
+    let columns = [("t", "EventId", "title"), formula, ("n", "amount", "number")];
+    let found = resolve(&schema(&columns), None);
+    assert_eq!(found.bindings.columns[&Field::Amount].id, "n");
+    assert_eq!(found.warnings, []);
+    let key = [("t", "Name", "title"), ("f", "EventId", "formula"), ("k", "event_id", "rich_text")];
+    assert_eq!(resolve(&schema(&key), None).bindings.key.id, "k");
+    // A column that became a formula yields to another one of its name.
+    let before = resolve(&schema(&[("t", "EventId", "title"), ("f", "Amount", "number")]), None);
+    let found = resolve(&schema(&columns), Some(&before.bindings));
+    assert_eq!(found.bindings.columns[&Field::Amount].id, "n");
+}
+
+#[test]
 fn a_renamed_column_goes_on_filling() {
     let before = resolve(
         &schema(&[("t", "EventId", "title"), ("a", "Amount", "number"), ("s", "Status", "select")]),

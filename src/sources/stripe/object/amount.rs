@@ -2,6 +2,7 @@
 
 use super::{ObjectKind, StripeObject, text};
 use crate::domain::money::{Currency, Money};
+use crate::sources::stripe::json::exact_integer;
 use serde_json::Value;
 
 /// The amount; `None` if the kind has none or the object does not contain it.
@@ -74,7 +75,11 @@ fn cost(item: &Value, fallback: Currency) -> Option<Money> {
         // A metered item costs nothing until it is used; the invoice will have the amount.
         return Some(Money::from_minor(0, currency));
     }
-    let quantity = item.pointer("/quantity").and_then(Value::as_i64).unwrap_or(1);
+    // A quantity that cannot be read leaves the amount unknown.
+    let quantity = match item.pointer("/quantity") {
+        None | Some(Value::Null) => 1,
+        Some(quantity) => exact_integer(quantity)?,
+    };
     price
         .flat_map(|price| [(price, "/unit_amount"), (price, "/amount")])
         .find_map(|(price, place)| unit_amount(price, place, currency))?
@@ -83,7 +88,7 @@ fn cost(item: &Value, fallback: Currency) -> Option<Money> {
 
 /// The whole number at `place`, or the decimal next to it, which Stripe gives for finer prices.
 fn unit_amount(price: &Value, place: &str, currency: Currency) -> Option<Money> {
-    match price.pointer(place).and_then(Value::as_i64) {
+    match price.pointer(place).and_then(exact_integer) {
         Some(minor) => Some(Money::from_minor(minor, currency)),
         None => Money::from_minor_decimal(text(price, &format!("{place}_decimal"))?, currency),
     }

@@ -7,6 +7,7 @@ mod amount;
 pub(super) use amount::{amount, currency, refunded};
 
 use super::event_type::without_thin_prefix;
+use super::json::exact_integer;
 use serde_json::Value;
 
 /// Whether a text is the id of a customer (`cus_…`) or of a guest (`gcus_…`).
@@ -173,7 +174,7 @@ impl<'a> StripeObject<'a> {
     }
 
     pub(super) fn integer(&self, place: &str) -> Option<i64> {
-        self.value.pointer(place)?.as_i64()
+        exact_integer(self.value.pointer(place)?)
     }
 
     /// Whether a flag is set.

@@ -8,6 +8,7 @@
 mod chain;
 mod rank;
 
+use super::json;
 use crate::domain::event::{EventFacts, StoredEvent};
 use rank::Rank;
 use serde_json::Value;
@@ -40,8 +41,7 @@ pub struct EventState {
 impl EventState {
     /// Reads the state of a stored event's object. A body without one still has a place in the order.
     pub fn read(event: &StoredEvent) -> Self {
-        let payload = serde_json::from_slice(&event.payload).unwrap_or_default();
-        Self::from_payload(&event.event_id, &event.facts, payload)
+        Self::from_payload(&event.event_id, &event.facts, json::value(&event.payload))
     }
 
     /// The same for a body that is parsed already.

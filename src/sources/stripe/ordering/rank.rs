@@ -4,6 +4,7 @@
 //! ranks below those that cannot.
 
 use crate::sources::stripe::event_type::parents_and_verb;
+use crate::sources::stripe::json::exact_integer;
 use serde_json::Value;
 
 /// How far an object has come; a later one compares greater.
@@ -91,7 +92,7 @@ fn stage(kind: &str, verb: &str, object: &Value) -> Stage {
 }
 
 fn charge(status: &str, object: &Value) -> Stage {
-    let given_back = object.get("amount_refunded").and_then(Value::as_i64).unwrap_or_default();
+    let given_back = object.get("amount_refunded").and_then(exact_integer).unwrap_or_default();
     match status {
         _ if flag(object, "refunded") == Some(true) || given_back > 0 => Stage::Final,
         "pending" => Stage::Early,

@@ -7,16 +7,15 @@ mod outcome;
 mod status;
 mod title;
 
-use super::links;
 use super::object::{StripeObject, amount, currency, flag, refunded, text};
+use super::{envelope, json, links};
 use crate::domain::event::StoredEvent;
 use crate::domain::summary::{EventSummary, Links, ObjectSummary, Person, is_writable};
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 /// Reads an event's body. Values that were stored at intake take precedence.
 pub fn summarize(event: &StoredEvent) -> EventSummary {
-    let payload: Value = serde_json::from_slice(&event.payload).unwrap_or_default();
+    let payload = json::value(&event.payload);
     let facts = &event.facts;
     let event_type = if facts.event_type.is_empty() {
         text(&payload, "/type").unwrap_or_default().to_owned()
@@ -37,7 +36,10 @@ pub fn summarize(event: &StoredEvent) -> EventSummary {
         status: status::of(&event_type),
         outcome: outcome::of(&event_type, &object),
         reason,
-        occurred_at: facts.created.or_else(|| created(&payload)).filter(|at| is_writable(*at)),
+        occurred_at: facts
+            .created
+            .or_else(|| envelope::time(payload.get("created")?))
+            .filter(|at| is_writable(*at)),
         received_at: event.received_at,
         livemode,
         account,
@@ -63,15 +65,6 @@ pub fn summarize(event: &StoredEvent) -> EventSummary {
     summary.title = title::of_event(&summary, &object);
     summary.object.title = title::of_object(&summary, &object);
     summary
-}
-
-/// Seconds since 1970 in a snapshot event, a date in a thin one.
-fn created(payload: &Value) -> Option<DateTime<Utc>> {
-    match payload.pointer("/created")? {
-        Value::Number(seconds) => DateTime::from_timestamp(seconds.as_i64()?, 0),
-        Value::String(date) => DateTime::parse_from_rfc3339(date).ok().map(|at| at.to_utc()),
-        _ => None,
-    }
 }
 
 fn connected_account(payload: &Value) -> Option<String> {

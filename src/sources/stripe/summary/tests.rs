@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::event::{EventFacts, EventKey};
 use crate::domain::summary::{EventOutcome, EventStatus};
+use chrono::DateTime;
 use serde_json::json;
 
 fn read_body(payload: &Value) -> EventSummary {
