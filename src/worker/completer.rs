@@ -107,8 +107,8 @@ pub(super) struct CompletionStats {
     /// Whether nothing was written before and no operator queued it. Only then does the time since
     /// the receipt measure this service.
     is_first: bool,
-    is_in_lane: bool,
-    is_of_row: bool,
+    /// Whether its end can make other work due: its lane's next execution, or a newer version of its row.
+    others_may_wait: bool,
 }
 
 impl CompletionStats {
@@ -118,8 +118,7 @@ impl CompletionStats {
             destination: claimed.destination.clone(),
             received: leased.checked_sub(claimed.age),
             is_first: claimed.remote.is_none() && !claimed.is_manual,
-            is_in_lane: claimed.lane.is_some(),
-            is_of_row: claimed.subject.row().is_some(),
+            others_may_wait: claimed.lane.is_some() || claimed.subject.row().is_some(),
         }
     }
 
@@ -298,7 +297,7 @@ impl CompleterTask {
 
 /// Whether others of its lane can run now, or it can be due again with a newer version of its row.
 fn lets_others_run(completion: &CompletedExecution, stats: &StatsById) -> bool {
-    stats.get(&completion.attempt.execution).is_some_and(|stats| stats.is_in_lane || stats.is_of_row)
+    stats.get(&completion.attempt.execution).is_some_and(|stats| stats.others_may_wait)
         && !matches!(completion.conclusion, Conclusion::Postponed { .. })
 }
 

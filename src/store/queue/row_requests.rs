@@ -12,7 +12,7 @@ impl Queue {
     /// Requests that these versions of rows be written to a destination instance.
     ///
     /// A row whose execution waits or runs is not queued twice. One that waits writes the newest version; if it
-    /// waits for another attempt at an older one, it is due at once and its attempts are counted anew. One that
+    /// waits for another attempt at an older one, it is due at once and its attempts are counted from zero. One that
     /// runs is queued again when it completes. A version that is not newer than one that was requested before
     /// changes nothing. Returns how many executions were queued.
     pub async fn request_rows(&self, destination: &str, rows: &[RowVersion]) -> Result<usize, StoreError> {

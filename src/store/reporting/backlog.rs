@@ -95,7 +95,9 @@ impl SlowCount {
 impl Reports {
     /// The backlog of each of these instances, as of now, or of twenty times ago that the last count took.
     pub async fn backlog(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
-        let Some(last) = self.last_count.of(instances) else { return self.count(instances).await };
+        let Some(last) = self.last_count.of(instances) else {
+            return self.count(&self.reading, instances).await;
+        };
         let age_max = (last.took * (SHARE - 1)).min(KEPT_MAX);
         if let Some(backlogs) = last.clone().within(age_max) {
             return Ok(backlogs);
@@ -107,11 +109,7 @@ impl Reports {
         let (reports, wanted) = (self.clone(), instances.to_vec());
         // A task of its own: it ends even if its caller does not wait so long.
         let counting = tokio::spawn(async move {
-            let began = Instant::now();
-            let counted = count(&reports.unhurried, &wanted).await;
-            if !matches!(counted, Err(StoreError::Unavailable(_))) {
-                reports.last_count.record(&wanted, began, counted.as_ref().ok().cloned());
-            }
+            let counted = reports.count(&reports.unhurried, &wanted).await;
             drop(turn);
             counted
         });
@@ -122,9 +120,10 @@ impl Reports {
         }
     }
 
-    async fn count(&self, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
+    /// Counts over these connections, and keeps the count if it took long.
+    async fn count(&self, pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>, StoreError> {
         let began = Instant::now();
-        let counted = count(&self.reading, instances).await;
+        let counted = count(pool, instances).await;
         if !matches!(counted, Err(StoreError::Unavailable(_))) {
             self.last_count.record(instances, began, counted.as_ref().ok().cloned());
         }
