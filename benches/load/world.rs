@@ -54,13 +54,30 @@ pub struct StatementStatistics {
     pub claims_ms: f64,
 }
 
+impl StatementStatistics {
+    /// The mean time of a claim since an earlier moment, in milliseconds; `None` without a claim.
+    pub fn claim_ms_since(self, earlier: Self) -> Option<f64> {
+        mean(self.claims_ms - earlier.claims_ms, self.claims - earlier.claims)
+    }
+
+    /// The mean time of a statement since an earlier moment, in milliseconds; `None` without one.
+    pub fn statement_ms_since(self, earlier: Self) -> Option<f64> {
+        mean(self.ms - earlier.ms, self.calls - earlier.calls)
+    }
+}
+
+fn mean(total: f64, calls: f64) -> Option<f64> {
+    (calls > 0.0).then(|| total / calls)
+}
+
 impl World {
     /// Starts the database server.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
         let logs = folder().join("logs");
         fs::create_dir_all(&logs)?;
         let mut postgres = start_postgres().await?;
-        let reads_statistics = options.scenarios().iter().any(|scenario| scenario.is_long());
+        let reads_statistics =
+            options.scenarios().iter().any(|scenario| scenario.reads_statement_statistics());
         let has_statement_statistics = reads_statistics && {
             let is_restart_due = request_statement_statistics(postgres.url()).await?;
             if is_restart_due == Some(true) {
@@ -88,6 +105,11 @@ impl World {
         }
         self.admin_query(&format!("alter database {} set pg_stat_statements.track = 'top'", database.name))
             .await
+    }
+
+    /// Collects them no longer.
+    pub async fn ignore_statement_statistics(&self, database: &Database) -> anyhow::Result<()> {
+        self.admin_query(&format!("alter database {} reset all", database.name)).await
     }
 
     /// What the statements of a database have cost so far; `None` if the server cannot collect that.

@@ -90,6 +90,7 @@ const OTHERS: &[Other] = &[
         what: "delivered over full tables",
         unit: "executions/s",
     },
+    Other { scenario: "growth", figure: "claim_ms", what: "a claim of these, mean", unit: "ms" },
     Other {
         scenario: "growth",
         figure: "list_p50_ms",

@@ -48,18 +48,19 @@ pub async fn growth(world: &World) -> anyhow::Result<Figures> {
         world.finish(database).await?;
     }
     let mut found = of(&measured);
+    found.extend(drained);
     found.extend(figures([
         ("events", f64::from(events)),
         ("waiting", f64::from(waiting)),
-        ("drained_per_second", drained),
         ("list_p50_ms", lists.0),
         ("list_max_ms", lists.1),
     ]));
     Ok(found)
 }
 
-/// Delivers the backlog to a no-op destination, for the duration of a load.
-async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
+/// Delivers the backlog to a no-op destination, for the duration of a load: the rate, and the mean time of a
+/// claim.
+async fn drain_for(world: &World, database: &Database) -> anyhow::Result<Figures> {
     sqlx::query(
         "with moved as (update eventbridge.queue set destination = $1 returning execution_id)
          update eventbridge.executions set destination = $1 from moved where id = execution_id",
@@ -68,12 +69,16 @@ async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
     .execute(&database.pool)
     .await?;
     sqlx::raw_sql("vacuum analyze eventbridge.executions, eventbridge.queue").execute(&database.pool).await?;
+    world.collect_statement_statistics(database).await?;
     world.settle().await?;
+    let before = world.statement_statistics(database).await?;
     let mut launch = world.part("idle", Some(database))?;
     launch.settings.push(("WORKER_CONCURRENCY".to_owned(), world.options.concurrency.to_string()));
     let program = launch.start().await?;
     tokio::time::sleep(world.options.length()).await;
     program.stop().await?;
+    let after = world.statement_statistics(database).await?;
+    world.ignore_statement_statistics(database).await?;
     let (drained, seconds): (i64, f64) = sqlx::query_as(
         "select count(*), extract(epoch from max(finished_at) - min(started_at))::float8
            from eventbridge.executions where destination = $1 and status = 'success'",
@@ -86,7 +91,10 @@ async fn drain_for(world: &World, database: &Database) -> anyhow::Result<f64> {
         .bind(NOTION)
         .execute(&database.pool)
         .await?;
-    Ok(count(u64::try_from(drained)?) / seconds)
+    let mut found = figures([("drained_per_second", count(u64::try_from(drained)?) / seconds)]);
+    let claim_ms = before.zip(after).and_then(|(before, after)| after.claim_ms_since(before));
+    found.extend(claim_ms.map(|mean| ("claim_ms".to_owned(), mean)));
+    Ok(found)
 }
 
 /// The median and the longest of all lists, twelve times each.

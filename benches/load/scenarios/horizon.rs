@@ -198,13 +198,10 @@ impl<'a> History<'a> {
         }
         for (prefix, from, to) in [("reference_", began, held), ("", last_tenth, released)] {
             let Some((from, to)) = from.statements.zip(to.statements) else { continue };
-            let means = [
-                ("claim_ms", (to.claims_ms - from.claims_ms) / (to.claims - from.claims)),
-                ("statement_ms", (to.ms - from.ms) / (to.calls - from.calls)),
-            ];
-            // Without a claim there is no mean.
-            for (name, mean) in means.into_iter().filter(|(_, mean)| mean.is_finite()) {
-                found.insert(format!("{prefix}{name}"), mean);
+            let means =
+                [("claim_ms", to.claim_ms_since(from)), ("statement_ms", to.statement_ms_since(from))];
+            for (name, mean) in means {
+                found.extend(mean.map(|mean| (format!("{prefix}{name}"), mean)));
             }
         }
         Ok(found)

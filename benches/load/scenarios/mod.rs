@@ -60,10 +60,14 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// Whether it takes so long that it runs only if it is named. These also read the statistics of
-    /// statements, which the database server collects only for them.
+    /// Whether it takes so long that it runs only if it is named.
     pub fn is_long(self) -> bool {
         matches!(self, Self::Horizon | Self::Lanes)
+    }
+
+    /// Whether it reads the statistics of statements, which the database server collects only for these.
+    pub fn reads_statement_statistics(self) -> bool {
+        self.is_long() || self == Self::Growth
     }
 }
 
