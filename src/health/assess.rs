@@ -227,8 +227,7 @@ fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
 }
 
 fn old_snapshot(snapshot: &Snapshot) -> Option<Finding> {
-    let holder = snapshot.oldest_snapshot.as_ref()?;
-    let OldSnapshot { what, remedy } = OldSnapshot::of(holder)?;
+    let OldSnapshot { what, remedy, held_for } = OldSnapshot::among(&snapshot.snapshot_holders)?;
     Some(Finding {
         key: FindingKind::OldSnapshot.as_str().to_owned(),
         matter: FindingKind::OldSnapshot,
@@ -240,7 +239,7 @@ fn old_snapshot(snapshot: &Snapshot) -> Option<Finding> {
         remedy:
             "end the old transaction or drop the unused replication slot; \"eventbridge doctor\" names it"
                 .to_owned(),
-        since: holder.held_for.map(|held_for| before(snapshot, held_for)),
+        since: held_for.map(|held_for| before(snapshot, held_for)),
         notice: None,
     })
 }

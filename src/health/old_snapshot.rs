@@ -18,11 +18,18 @@ pub struct OldSnapshot {
     pub what: String,
     /// How to end it, with the same names.
     pub remedy: String,
+    /// How long it has been held, if that is known.
+    pub held_for: Option<Duration>,
 }
 
 impl OldSnapshot {
-    /// Judges what holds the oldest snapshot; `None` if that is not too old.
-    pub fn of(holder: &SnapshotHolder) -> Option<Self> {
+    /// The first of these holders whose snapshot is too old.
+    pub fn among(holders: &[SnapshotHolder]) -> Option<Self> {
+        holders.iter().find_map(Self::of)
+    }
+
+    /// Judges what holds a snapshot; `None` if that is not too old.
+    fn of(holder: &SnapshotHolder) -> Option<Self> {
         let SnapshotHolder { kind, name, detail, held_for, transactions } = holder;
         let is_old = held_for.map_or(*transactions >= SLOT_NOTED_AFTER, |held_for| held_for >= NOTED_AFTER);
         let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
@@ -43,7 +50,7 @@ impl OldSnapshot {
         let what = format!(
             "{who} has held a snapshot for {since}, so Postgres keeps every row that was deleted or changed since"
         );
-        is_old.then_some(Self { what, remedy })
+        is_old.then_some(Self { what, remedy, held_for: *held_for })
     }
 }
 
@@ -67,6 +74,12 @@ mod tests {
         );
         assert_eq!(old.remedy, "end it, or: select pg_terminate_backend(17)");
         assert_eq!(OldSnapshot::of(&session(4)), None);
+        let young_slot = holder(SnapshotHolderKind::ReplicationSlot, None, 50_000);
+        assert_eq!(
+            OldSnapshot::among(&[young_slot, session(42)]),
+            Some(old),
+            "a young slot does not hide it"
+        );
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub struct Snapshot {
     pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
     pub rejected: Option<RejectionStreak>,
-    /// What holds the oldest snapshot in the database, if anything does.
-    pub oldest_snapshot: Option<SnapshotHolder>,
+    /// What holds snapshots in the database, the oldest first.
+    pub snapshot_holders: Vec<SnapshotHolder>,
     /// The causes of all rejected webhooks of which samples are kept, the newest first.
     pub causes_of_rejections: Vec<Diagnosis>,
 }
@@ -249,11 +249,11 @@ impl PartialSnapshot {
             snapshot.failures = failures;
         }
 
-        snapshot.oldest_snapshot = match purpose.fact("old snapshots", store.reports.oldest_snapshot()).await
-        {
+        let holders = purpose.fact("old snapshots", store.reports.snapshot_holders()).await;
+        snapshot.snapshot_holders = match holders {
             // A role may be forbidden to read what others do.
-            Err(StoreError::Refused(_)) => None,
-            holder => holder?.flatten(),
+            Err(StoreError::Refused(_)) => Vec::new(),
+            holders => holders?.unwrap_or_default(),
         };
 
         let last_at = purpose.fact("last event", store.rejections.last_accepted_at()).await?;

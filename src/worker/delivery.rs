@@ -23,6 +23,7 @@ use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate,
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -35,6 +36,11 @@ const DATABASE_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The wait before the next attempt at a row, which only another version of the program can deliver.
 const ROW_RETRY_DELAY: Duration = Duration::from_mins(1);
 
+/// The memory for states that are compared with others, and the most that those of one object need beside the
+/// one that is shown.
+const STATES_KIB_MAX: usize = 32 * 1024;
+const STATES_OF_ONE_KIB: u32 = 512;
+
 /// Delivers executions to their destinations.
 pub(super) struct Deliverer {
     pub(super) destinations: DestinationMap,
@@ -44,6 +50,30 @@ pub(super) struct Deliverer {
     pub(super) retry: RetrySettings,
     pub(super) store: WorkerStore,
     pub(super) metrics: Metrics,
+    pub(super) states: StateMemory,
+}
+
+/// The memory for the states of objects that are compared.
+pub(super) struct StateMemory(Semaphore);
+
+impl Default for StateMemory {
+    fn default() -> Self {
+        Self(Semaphore::new(STATES_KIB_MAX))
+    }
+}
+
+impl StateMemory {
+    /// Waits until the states of one more object fit.
+    async fn reserve(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.acquire_many(STATES_OF_ONE_KIB).await.ok()
+    }
+}
+
+/// Gives back what of a reservation these events do not need.
+fn keep(reserved: &mut SemaphorePermit<'_>, events: &[StoredEvent]) {
+    let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
+    let needed = bytes.div_ceil(1024);
+    drop(reserved.split(reserved.num_permits().saturating_sub(needed)));
 }
 
 impl Deliverer {
@@ -109,6 +139,7 @@ impl Deliverer {
         began: Instant,
     ) -> Completed {
         let head = LaneHead::of(claimed, event);
+        let mut reserved = self.states.reserve().await;
         let write = match lane_plan::plan(&self.store.queue, &self.sources, head).await {
             Ok(Plan::Write(write)) => write,
             Ok(Plan::Decline(reason)) => {
@@ -127,6 +158,9 @@ impl Deliverer {
             }
         };
         let Write { lane, newest, superseded, shown, is_asked_for, others } = *write;
+        if let Some(reserved) = &mut reserved {
+            keep(reserved, &others);
+        }
         let summarize = || self.sources.summarize(&newest.event);
         let summary = LazySummary::new(&summarize);
         let others = || others.iter().map(|event| self.sources.summarize(event)).collect();
@@ -190,7 +224,9 @@ impl Deliverer {
             Ok(None) => panic_outcome(),
             Err(_elapsed) => timeout_outcome(),
         };
-        self.instances.record(&claimed.destination, &outcome, start, Instant::now());
+        if let Some(limit) = self.instances.record(&claimed.destination, &outcome, start, Instant::now()) {
+            self.metrics.limit(&claimed.destination, limit);
+        }
         if let Outcome::NeedsOperator(failure) = &outcome {
             self.pauses.pause(&claimed.destination, failure, Some(claimed.id)).await;
         }

@@ -26,6 +26,9 @@ const RESCUE_WITHIN: Duration = Duration::from_secs(3);
 /// process has just died.
 const THOROUGH_EVERY: Duration = Duration::from_secs(12);
 
+/// Thorough searches may take one part in so many of the time.
+const SEARCH_SHARE: u32 = 20;
+
 /// How much sooner than others this process stops trusting its leases: it must send a request before.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -128,12 +131,15 @@ impl Beat {
             let is_steady = steady_since.elapsed() >= STEADY;
             match tokio::time::timeout(BEAT, self.beat()).await {
                 Ok(Ok(myself)) => {
-                    let thorough = thorough_at <= Instant::now();
+                    let began = Instant::now();
+                    let thorough = thorough_at <= began;
                     let is_done = self.rescue(myself, is_steady, thorough).await;
+                    // A search over many dead rows takes long, and must not take all of the time.
+                    let rest = began.elapsed() * SEARCH_SHARE;
                     if !is_done {
-                        thorough_at = Instant::now();
+                        thorough_at = Instant::now() + rest;
                     } else if thorough {
-                        thorough_at = Instant::now() + THOROUGH_EVERY;
+                        thorough_at = Instant::now() + THOROUGH_EVERY.max(rest);
                     }
                 }
                 Ok(Err(error)) => {

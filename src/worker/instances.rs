@@ -143,8 +143,9 @@ impl InstanceStates {
         RunningGuard { instances: self.clone(), name }
     }
 
-    /// Takes the outcome of a call into account for the instance's circuit breaker and its limit.
-    pub(super) fn record(&self, name: &str, outcome: &Outcome, began: Began, now: Instant) {
+    /// Takes the outcome of a call into account for the instance's circuit breaker and its limit. Returns the
+    /// limit after it.
+    pub(super) fn record(&self, name: &str, outcome: &Outcome, began: Began, now: Instant) -> Option<usize> {
         self.with(name, |state| {
             state.breaker.record(outcome, now);
             let took = now.saturating_duration_since(began.leased);
@@ -160,7 +161,8 @@ impl InstanceStates {
                     was_saturated: began.was_saturated,
                 });
             }
-        });
+            state.limit.limit()
+        })
     }
 
     /// The longest attempt of the instance within the last seconds, from its claim to the destination's answer.

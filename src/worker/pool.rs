@@ -5,7 +5,7 @@
 //! wakes it at once; polling finds what a lost notification left behind.
 
 use super::completer::{Completer, CompletionStats};
-use super::delivery::Deliverer;
+use super::delivery::{Deliverer, StateMemory};
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
 use super::heartbeat::Heartbeat;
@@ -105,6 +105,7 @@ pub async fn run(
             retry,
             store: store.clone(),
             metrics,
+            states: StateMemory::default(),
         }),
         schedule: Schedule::new(&instances, Instant::now()),
         slots: Arc::new(Semaphore::new(instances.slots())),
@@ -168,7 +169,9 @@ impl Pool {
         }
         self.schedule.begin_round(slots.len(), &self.instances, Instant::now());
         let rest = match self.claim(worker, slots).await {
-            Ok(filled) => self.schedule.end_round(filled, jitter(), Instant::now()),
+            // What did not fit is claimed as soon as bodies are delivered.
+            Ok(Filled { is_cut: true, .. }) => None,
+            Ok(Filled { slots, .. }) => self.schedule.end_round(slots, jitter(), Instant::now()),
             Err(error) => {
                 warn!(%error, "claiming executions failed");
                 Some(Schedule::end_failed_round(jitter()))
@@ -203,21 +206,25 @@ impl Pool {
         Some(slots)
     }
 
-    /// Executes the claims of a round; returns how many slots they filled.
+    /// Executes the claims of a round.
     async fn claim(
         &mut self,
         worker: WorkerId,
         mut slots: Vec<OwnedSemaphorePermit>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Filled, StoreError> {
         let free = slots.len();
+        let mut is_cut = false;
         while let Some(claim) = self.schedule.next_claim(slots.len(), &self.instances, Instant::now()) {
             match claim {
                 Claim::Canary(instance) => self.claim_canary(worker, &instance, &mut slots).await?,
-                Claim::Batch(batch) => self.claim_batch(worker, &batch, &mut slots).await?,
+                Claim::Batch(batch) => is_cut = self.claim_batch(worker, &batch, &mut slots).await?,
                 Claim::Trial(instance) => self.claim_trial(worker, instance, &mut slots).await?,
             }
+            if is_cut {
+                break;
+            }
         }
-        Ok(free - slots.len())
+        Ok(Filled { slots: free - slots.len(), is_cut })
     }
 
     /// Claims a canary for a paused instance. If nothing waits, the instance is resumed, and its next
@@ -277,18 +284,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Claims a batch, and reports to the schedule what it took.
+    /// Claims a batch, and reports to the schedule what it took. Returns whether the bytes of the bodies
+    /// limited it.
     async fn claim_batch(
         &mut self,
         worker: WorkerId,
         batch: &Batch,
         slots: &mut Vec<OwnedSemaphorePermit>,
-    ) -> Result<(), StoreError> {
-        let request = ClaimRequest {
-            limit: narrow(batch.limit),
-            bytes: wide(self.bodies.room()),
-            ..ClaimRequest::one(&batch.asks)
-        };
+    ) -> Result<bool, StoreError> {
+        let room = self.bodies.room();
+        let request =
+            ClaimRequest { limit: narrow(batch.limit), bytes: wide(room), ..ClaimRequest::one(&batch.asks) };
         let mut rooms: BTreeMap<_, _> =
             batch.asks.iter().map(|ask| (&ask.destination, self.instances.room(&ask.destination))).collect();
         let leased = Instant::now();
@@ -303,6 +309,7 @@ impl Pool {
         };
         let took = leased.elapsed();
         let taken: Vec<_> = claimed.iter().map(Taken::from).collect();
+        let is_cut = claimed.iter().map(body_bytes).sum::<usize>() >= room;
         for taken in &taken {
             if let Some(room) = rooms.get_mut(&taken.destination) {
                 *room = room.saturating_sub(1);
@@ -318,7 +325,7 @@ impl Pool {
             let next = self.store.queue.first_unexamined(&examined.ask).await?;
             self.schedule.record_examined(&examined, next, began.elapsed(), Instant::now());
         }
-        Ok(())
+        Ok(is_cut)
     }
 
     /// Runs a quarantined execution of these instances, which may have crashed a worker, alone. Returns
@@ -385,7 +392,7 @@ impl Pool {
         let stats = CompletionStats::of(&claimed, began.leased);
         let running = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
-        let body = self.bodies.hold(claimed.subject.event().map_or(0, |event| event.payload.len()));
+        let body = self.bodies.hold(body_bytes(&claimed));
         self.deliveries.spawn(async move {
             let completed = deliverer.deliver(claimed, began, &interrupt).await;
             drop((alone, body));
@@ -416,6 +423,18 @@ impl Pool {
         self.completer.close().await;
         self.heartbeat.stop().await;
     }
+}
+
+/// What the claims of a round did.
+struct Filled {
+    /// How many slots they filled.
+    slots: usize,
+    /// Whether the bytes of the bodies limited them.
+    is_cut: bool,
+}
+
+fn body_bytes(claimed: &Claimed) -> usize {
+    claimed.subject.event().map_or(0, |event| event.payload.len())
 }
 
 /// An attempt that begins now. Its claim was sent at `leased`.

@@ -133,8 +133,6 @@ struct InstanceSchedule {
     has_retries: bool,
     retries_at: Instant,
     others_at: Instant,
-    /// When to find out again whether there is more behind what a claim examined that swept.
-    examine_at: Instant,
 }
 
 /// How far a round has come.
@@ -329,13 +327,11 @@ impl Schedule {
                 is_all: of_ask().count() >= usize::try_from(ask.most).unwrap_or(usize::MAX),
                 lane_wait: if is_in_lane { instances.slowest(&ask.destination, now) } else { Duration::ZERO },
             };
-            known.cursor(ask.class).record(*scan, found, took, now);
+            if known.cursor(ask.class).record(*scan, found, took, now) {
+                examined.push(Examined { ask: ask.clone(), scan: *scan });
+            }
             if ask.class == WorkClass::Retry && batch.kind != BatchKind::Sweep {
                 known.has_retries = found.last.is_some();
-            }
-            let is_slice = scan.until.is_some();
-            if scan.is_sweep && !found.is_all && (is_slice || known.examine_at <= now) {
-                examined.push(Examined { ask: ask.clone(), scan: *scan });
             }
         }
         match batch.kind {
@@ -372,10 +368,8 @@ impl Schedule {
         now: Instant,
     ) {
         let Some(known) = self.instances.get_mut(&examined.ask.destination) else { return };
-        known.cursor(examined.ask.class).record_examined(examined.scan, next, took);
-        let has_more = next.is_some();
-        known.examine_at = if has_more { now } else { now + POLL };
-        if has_more {
+        known.cursor(examined.ask.class).record_examined(examined.scan, next, took, now);
+        if next.is_some() {
             self.owe(now + OTHERS_EVERY);
         }
     }
@@ -431,7 +425,6 @@ impl InstanceSchedule {
             has_retries: false,
             retries_at: now,
             others_at: now,
-            examine_at: now,
         }
     }
 

@@ -388,8 +388,16 @@ async fn doctor_sends_a_test_alert_and_names_the_receiver() {
 async fn the_session_that_holds_the_oldest_snapshot_is_found() {
     let database = Database::new().await;
     let (_session, pid) = database.hold_snapshot().await;
-    let found = database.store().db.server_info().await.unwrap().oldest_snapshot.expect("the session");
+    let found = database.store().db.server_info().await.unwrap().snapshot_holders.remove(0);
     assert_eq!((found.kind, found.name), (SnapshotHolderKind::Session, pid.to_string()));
     assert!(found.detail.contains("idle in transaction"), "{}", found.detail);
     assert!(found.held_for.is_some());
+}
+
+#[tokio::test]
+async fn a_session_that_wrote_something_and_waits_holds_back_vacuum_too() {
+    let database = Database::new().await;
+    let (_session, pid) = database.hold_number().await;
+    let found = database.store().db.server_info().await.unwrap().snapshot_holders.remove(0);
+    assert_eq!((found.kind, found.name), (SnapshotHolderKind::Session, pid.to_string()));
 }

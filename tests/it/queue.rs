@@ -248,6 +248,29 @@ async fn four_contending_processes_always_find_work_while_there_is_some() {
 }
 
 #[tokio::test]
+async fn a_claim_that_loses_its_lanes_to_another_process_takes_others() {
+    let queue = Queue::new().await;
+    // What a claim locks is of one lane, and what the next one finds is too.
+    queue.put(480, "notion", "'lane ' || n / 12").await;
+    let store = &queue.store;
+    let claims = async || {
+        let worker = store.queue.register_worker().await.unwrap();
+        let asks = [ask("notion", WorkClass::Fresh, 4)];
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            let wanted = ClaimRequest { limit: 4, ..ClaimRequest::one(&asks) };
+            let claimed = store.queue.claim(worker, wanted).await.unwrap();
+            assert!(!claimed.is_empty(), "more lanes are free than all of them claim");
+            all.extend(claimed.into_iter().map(|claimed| claimed.lane));
+        }
+        all
+    };
+    let (a, b, c, d) = tokio::join!(claims(), claims(), claims(), claims());
+    let all: Vec<_> = [a, b, c, d].into_iter().flatten().collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "each lane is leased once");
+}
+
+#[tokio::test]
 async fn the_bodies_of_a_claim_are_bounded_but_it_takes_at_least_one() {
     let queue = Queue::new().await;
     queue.put(5, "notion", "null").await;
@@ -640,6 +663,19 @@ async fn a_newer_version_of_a_row_is_tried_though_an_older_one_failed() {
     queue.end(id, refused()).await;
     assert_eq!(queue.database.count(rows::executions().in_status("failed")).await, 1);
     assert_eq!(queue.database.count(rows::queue()).await, 0);
+}
+
+#[tokio::test]
+async fn a_newer_version_that_comes_during_an_attempt_does_not_wait_for_the_next_one() {
+    let queue = Queue::new().await;
+    let request =
+        async |version| queue.store.queue.request_rows("books", &[row("a", version)]).await.unwrap();
+    request(1).await;
+    let id = queue.claim(&["books"], 10).await.remove(0).id.0;
+    request(2).await;
+    queue.end(id, Outcome::Transient { failure: Failure::local("x", "x"), wait: None }).await;
+    let claimed = queue.claim(&["books"], 10).await.remove(0);
+    assert_eq!(claimed.subject.row(), Some(&row("a", 2)));
 }
 
 #[tokio::test]

@@ -248,8 +248,9 @@ async fn torture(options: &Options) -> anyhow::Result<ExitCode> {
     if options.attack {
         attack::assess(&world, &observer, &ledger);
     }
+    let assessed = assessment::assess(&world, observer, &ledger, &plan, &report).await;
     if let Some(snapshot) = snapshot {
-        println!("snapshot      opened {} times, now released", snapshot.release().await?);
+        println!("snapshot      opened {} times, released now", snapshot.release().await?);
     }
-    assessment::assess(&world, observer, &ledger, &plan, &report).await
+    assessed
 }

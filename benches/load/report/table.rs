@@ -196,7 +196,7 @@ const SHARES: &[Share] = &[
         what: "the same with default settings",
         scenario: "slow",
         figure: "by_default_per_second",
-        limit: "the fast one alone, with 8 at once",
+        limit: "the fast one alone, with default settings",
         of: &[("slow", "by_default_alone_per_second")],
     },
 ];

@@ -117,7 +117,7 @@ fn of(vitals: &ServerInfo, pool_size: u32) -> Vec<Finding> {
     } else {
         Finding::good(format!("{free} of its {} connections are free", vitals.connections_max))
     });
-    let old_snapshot = vitals.oldest_snapshot.as_ref().and_then(OldSnapshot::of);
+    let old_snapshot = OldSnapshot::among(&vitals.snapshot_holders);
     findings.extend(old_snapshot.map(|old| Finding::warning(old.what, old.remedy)));
     findings
 }
@@ -136,7 +136,7 @@ mod tests {
             has_lz4: true,
             connections_max: 100,
             connections_used: 3,
-            oldest_snapshot: None,
+            snapshot_holders: Vec::new(),
             schema: Schema::Current(None),
         }
     }

@@ -278,7 +278,7 @@ fn an_old_snapshot_is_named_to_operators_only_and_raises_no_alert() {
         held_for: Some(minutes(42)),
         transactions: 9,
     };
-    let snapshot = Snapshot { oldest_snapshot: Some(holder), ..well() };
+    let snapshot = Snapshot { snapshot_holders: vec![holder], ..well() };
     let assessment = assess(&snapshot, &Thresholds::default());
     assert_eq!((assessment.level, alerts(&assessment).len()), (Level::Warning, 0));
     assert!(

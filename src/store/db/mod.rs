@@ -18,7 +18,7 @@ mod window;
 pub use error::{MigrateError, StoreError};
 pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
-pub(in crate::store) use server_info::oldest_snapshot;
+pub(in crate::store) use server_info::snapshot_holders;
 pub use server_info::{Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind};
 pub use window::{ListError, WINDOW_DAYS_MAX, Window};
 

@@ -27,8 +27,8 @@ pub struct ServerInfo {
     pub connections_max: i64,
     /// The number of connections in use, by any client.
     pub connections_used: i64,
-    /// What holds the oldest snapshot, if anything beside this connection holds one.
-    pub oldest_snapshot: Option<SnapshotHolder>,
+    /// What holds snapshots, beside this connection; the oldest first.
+    pub snapshot_holders: Vec<SnapshotHolder>,
     /// The state of our schema.
     pub schema: Schema,
 }
@@ -109,7 +109,7 @@ async fn read(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
     )
     .fetch_one(&mut connection)
     .await?;
-    let oldest_snapshot = oldest_snapshot(&mut connection).await?;
+    let snapshot_holders = snapshot_holders(&mut connection).await?;
     let schema = if migrations::is_before_release(&mut connection).await? {
         Schema::BeforeRelease
     } else if server.has_schema {
@@ -127,23 +127,30 @@ async fn read(options: &PgConnectOptions) -> Result<ServerInfo, sqlx::Error> {
         has_lz4: server.has_lz4,
         connections_max: server.connections_max,
         connections_used: server.connections_used,
-        oldest_snapshot,
+        snapshot_holders,
         schema,
     })
 }
 
-/// What holds the oldest snapshot. A role without `pg_monitor` sees only the sessions of its own user.
-pub(in crate::store) async fn oldest_snapshot(
+/// The most holders of snapshots that are read.
+const HOLDERS_MAX: i64 = 50;
+
+/// What keeps vacuum from removing dead rows, the oldest first. A transaction that wrote something does so by
+/// its own number, also between its statements. A role without `pg_monitor` sees only the sessions of its own
+/// user.
+pub(in crate::store) async fn snapshot_holders(
     executor: impl PgExecutor<'_>,
-) -> Result<Option<SnapshotHolder>, sqlx::Error> {
-    let row = sqlx::query!(
+) -> Result<Vec<SnapshotHolder>, sqlx::Error> {
+    let rows = sqlx::query!(
         r#"
         select kind as "kind!", name as "name!", detail as "detail!", age(xmin) as "transactions!",
                (extract(epoch from now() - since) * 1000)::bigint as held_ms
-          from (select 'session' as kind, pid::text as name, xact_start as since, backend_xmin as xmin,
+          from (select 'session' as kind, pid::text as name, xact_start as since,
+                       case when age(backend_xid) > age(backend_xmin) or backend_xmin is null
+                            then backend_xid else backend_xmin end as xmin,
                        concat_ws(', ', nullif(application_name, ''), state) as detail
                   from pg_stat_activity
-                 where backend_xmin is not null and pid <> pg_backend_pid()
+                 where (backend_xmin is not null or backend_xid is not null) and pid <> pg_backend_pid()
                    and (datname = current_database() and backend_type = 'client backend'
                         or backend_type = 'walsender')
                 union all
@@ -155,12 +162,13 @@ pub(in crate::store) async fn oldest_snapshot(
                   from pg_replication_slots
                  where xmin is not null) as holders
          order by age(xmin) desc
-         limit 1
-        "#
+         limit $1
+        "#,
+        HOLDERS_MAX
     )
-    .fetch_optional(executor)
+    .fetch_all(executor)
     .await?;
-    Ok(row.map(|row| SnapshotHolder {
+    let holders = rows.into_iter().map(|row| SnapshotHolder {
         kind: match row.kind.as_str() {
             "session" => SnapshotHolderKind::Session,
             "prepared transaction" => SnapshotHolderKind::PreparedTransaction,
@@ -170,7 +178,8 @@ pub(in crate::store) async fn oldest_snapshot(
         detail: row.detail,
         held_for: row.held_ms.map(of_milliseconds),
         transactions: row.transactions,
-    }))
+    });
+    Ok(holders.collect())
 }
 
 async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {

@@ -173,6 +173,9 @@ pub struct Claimed {
 /// The most executions of a class that one claim examines for each instance.
 pub(super) const EXAMINED_MAX: i64 = 1000;
 
+/// How often a claim chooses again because other processes took the lanes of all that it chose.
+const LOST_MAX: usize = 10;
+
 impl Queue {
     /// Claims and leases the due executions that are asked for.
     ///
@@ -180,12 +183,28 @@ impl Queue {
     /// execution in a lane is claimed only while no other one of the lane runs, and none that failed or was
     /// interrupted waits for its next attempt. In mode `event` all earlier ones of the lane go first.
     ///
-    /// Claims of several processes at the same time do not wait for each other, and share the work.
+    /// Claims of several processes at the same time share the work. They wait for each other only if they choose
+    /// executions of the same lanes; one that loses all of its lanes chooses again.
     pub async fn claim(
         &self,
         worker: WorkerId,
         request: ClaimRequest<'_>,
     ) -> Result<Vec<Claimed>, StoreError> {
+        for _ in 0..LOST_MAX {
+            let (claimed, has_lost) = self.claim_once(worker, request).await?;
+            if !claimed.is_empty() || !has_lost {
+                return Ok(claimed);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Claims, and returns also whether other processes leased lanes of what it chose.
+    async fn claim_once(
+        &self,
+        worker: WorkerId,
+        request: ClaimRequest<'_>,
+    ) -> Result<(Vec<Claimed>, bool), StoreError> {
         let ClaimRequest { asks, limit, bytes, alone, only, paused_too } = request;
         let rows = sqlx::query!(
             r#"
@@ -240,14 +259,16 @@ impl Queue {
                 delete from eventbridge.queue where ctid = any (array (
                     select found_at from chosen where execution_id = any (array (select execution_id from leased))))
             )
-            select execution_id as "execution_id!", fence as "fence!", destination as "destination!", class as "class!",
+            select execution_id = any (array (select execution_id from leased)) as "is_leased!",
+                   execution_id as "execution_id!", fence as "fence!", destination as "destination!", class as "class!",
                    run_at as "run_at!", mode as "mode!", lane, attempts as "attempts!", remote_id, remote_url, remote_place,
                    greatest(in_doubt_since, (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
-                                              where of_lane.lane = chosen.lane and of_lane.in_doubt_since is not null)) as in_doubt_since,
+                                              where of_lane.lane = chosen.lane and chosen.mode = 'object'
+                                                and of_lane.in_doubt_since is not null)) as in_doubt_since,
                    retried_at is not null as "is_manual!", row_key, row_version, since as "since!", now() as "now!",
                    event_key, source as "source?", event_id as "event_id?", type as "event_type?", object_id, object_type, account,
-                   livemode, api_version, created, carries_state as "carries_state?", received_at as "received_at?", payload as "payload?"
-              from chosen where execution_id = any (array (select execution_id from leased)) order by number
+                   livemode, api_version, created, carries_state as "carries_state?", received_at as "received_at?", case when execution_id = any (array (select execution_id from leased)) then payload end as "payload?"
+              from chosen order by number
             "#,
             worker.0,
             &column(asks, |ask| ask.destination.clone()) as _,
@@ -265,7 +286,8 @@ impl Queue {
         )
         .fetch_all(&self.pool)
         .await?;
-        let claimed = rows.into_iter().map(|row| {
+        let has_lost = rows.iter().any(|row| !row.is_leased);
+        let claimed = rows.into_iter().filter(|row| row.is_leased).map(|row| {
             let unknown = |error: &dyn std::error::Error| StoreError::Unexpected(error.to_string());
             let (row_key, row_version) = (row.row_key, row.row_version);
             let as_row = || Some(Subject::Row(RowVersion { key: row_key?, version: row_version? }));
@@ -288,7 +310,7 @@ impl Queue {
                     .ok_or_else(|| StoreError::Unexpected("an execution has no subject".to_owned()))?,
             })
         });
-        claimed.collect()
+        Ok((claimed.collect::<Result<Vec<_>, StoreError>>()?, has_lost))
     }
 
     /// The first execution that a claim with this ask did not examine, if it did not find all that was asked

@@ -215,7 +215,8 @@ impl Queue {
             ), queued as (
                 insert into eventbridge.queue (execution_id, destination, class, run_at, lane, mode, since)
                 select id, destination, case when crashes > 0 then 'quarantined' when is_newer then 'fresh' else 'retry' end,
-                       now() + wait_ms * interval '1 millisecond', lane, mode,
+                       -- A newer version does not wait for the next attempt at an older one.
+                       case when is_newer then now() else now() + wait_ms * interval '1 millisecond' end, lane, mode,
                        case when is_newer then now() else greatest(created_at, retried_at) end
                   from finished
                  where status = 'pending'

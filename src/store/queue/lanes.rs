@@ -17,8 +17,8 @@ const FOLLOWING_MAX: i64 = 200;
 /// of states of the same second is decided; a busy lane reads as many each time.
 const NEWEST_MAX: i64 = 50;
 
-/// The most bytes of bodies that are compared at once: hundreds of usual ones. Each attempt that runs may hold
-/// as many.
+/// The most bytes of bodies that are compared at once: hundreds of usual ones. The worker reserves as many for
+/// each object.
 const BYTES_MAX: i64 = 512 * 1024;
 
 /// One state of a lane's object.

@@ -150,6 +150,13 @@ impl Metrics {
         }
     }
 
+    /// Records how many deliveries to a destination this process runs at once at the most.
+    pub fn limit(&self, destination: &str, limit: usize) {
+        if let Some(destination) = self.0.destinations.get(destination) {
+            destination.limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Counts executions that were rescued from a dead worker.
     pub fn rescued(&self, executions: usize) {
         self.0.rescued.inc_by(u64::try_from(executions).unwrap_or(u64::MAX));

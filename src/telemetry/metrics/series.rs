@@ -79,6 +79,7 @@ pub(super) struct Destination {
     pub(super) superseded: Counter,
     pub(super) attempt_duration: Histogram,
     pub(super) latency: Histogram,
+    pub(super) limit: Gauge,
 }
 
 type Labels = Vec<(&'static str, Cow<'static, str>)>;
@@ -151,6 +152,7 @@ struct Families {
     executions: Family<Labels, Counter>,
     attempt_duration: Family<Labels, Histogram, fn() -> Histogram>,
     latency: Family<Labels, Histogram, fn() -> Histogram>,
+    limit: Family<Labels, Gauge>,
 }
 
 impl Families {
@@ -160,6 +162,7 @@ impl Families {
             executions: Family::default(),
             attempt_duration: Family::new_with_constructor(|| Histogram::of_durations(ATTEMPT_BOUNDS_MS)),
             latency: Family::new_with_constructor(|| Histogram::of_durations(LATENCY_BOUNDS_MS)),
+            limit: Family::default(),
         };
         registry.register("attempts", "Delivery attempts by outcome", families.attempts.clone());
         registry.register("executions", "Executions by final state", families.executions.clone());
@@ -174,6 +177,11 @@ impl Families {
             "Time from the receipt of an event to the record of its first delivery",
             Unit::Seconds,
             families.latency.clone(),
+        );
+        registry.register(
+            "concurrency_limit",
+            "The most deliveries that this process runs at once; 0 before the first one",
+            families.limit.clone(),
         );
         families
     }
@@ -191,6 +199,7 @@ impl Families {
             superseded: ended("superseded"),
             attempt_duration: self.attempt_duration.get_or_create_owned(&vec![label.clone()]),
             latency: self.latency.get_or_create_owned(&vec![label.clone()]),
+            limit: self.limit.get_or_create_owned(&vec![label.clone()]),
         };
         (name, destination)
     }

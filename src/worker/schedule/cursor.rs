@@ -24,6 +24,9 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// The most that the front lies before the last taken execution.
 const MARGIN_MAX: Duration = Duration::from_secs(10);
 
+/// The time between two questions whether there is more behind what a sweep examined, after the answer was no.
+const EXAMINE_EVERY: Duration = Duration::from_secs(1);
+
 /// Sweeps may take one part in so many of the time.
 const SWEEP_SHARE: u32 = 20;
 
@@ -51,6 +54,8 @@ pub(super) struct Cursor {
     slice: Option<Duration>,
     /// How long the slices of this sweep have taken.
     slices_took: Duration,
+    /// When to find out again whether there is more behind what a sweep examined.
+    examine_at: Instant,
 }
 
 /// What a claim reads of a class.
@@ -82,6 +87,7 @@ impl Cursor {
             sweep_at: now,
             slice: None,
             slices_took: Duration::ZERO,
+            examine_at: now,
         }
     }
 
@@ -104,18 +110,26 @@ impl Cursor {
         Some(end).filter(|end| *end < self.front)
     }
 
-    /// A claim that read this found something, and took so long.
-    pub(super) fn record(&mut self, scan: Scan, found: Found, took: Duration, now: Instant) {
+    /// A claim that read this found something, and took so long. Returns whether it swept and is to find out
+    /// what it did not examine, for [`record_examined`](Self::record_examined). Until then the sweep stays where
+    /// it is.
+    pub(super) fn record(&mut self, scan: Scan, found: Found, took: Duration, now: Instant) -> bool {
         if let Some(last) = found.last {
             let margin = (MARGIN + found.lane_wait).min(MARGIN_MAX);
             self.front = self.front.max(last.minus(margin));
             self.oldest.get_or_insert(self.front);
         }
-        if scan.is_sweep {
-            self.sweep_at = now + took * SWEEP_SHARE;
-            self.adapt(scan, took);
-            self.continue_at(if found.is_all { found.last } else { scan.until });
+        if !scan.is_sweep {
+            return false;
         }
+        self.sweep_at = now + took * SWEEP_SHARE;
+        self.adapt(scan, took);
+        if found.is_all {
+            self.continue_at(found.last);
+            return false;
+        }
+        // A sweep that takes long goes on from slice to slice.
+        self.slice.is_some() || self.examine_at <= now
     }
 
     /// A claim that read this did not end in time. `newest` is a place behind all that is due.
@@ -132,11 +146,20 @@ impl Cursor {
 
     /// A sweep did not find as much as it asked for. `next` is the first execution that it did not examine, if
     /// there is one; to find that out took so long.
-    pub(super) fn record_examined(&mut self, scan: Scan, next: Option<Position>, took: Duration) {
+    pub(super) fn record_examined(
+        &mut self,
+        scan: Scan,
+        next: Option<Position>,
+        took: Duration,
+        now: Instant,
+    ) {
         self.sweep_at += took * SWEEP_SHARE;
-        match next {
-            Some(next) => self.sweep = next,
-            None => self.continue_at(scan.until),
+        if let Some(next) = next {
+            self.sweep = next;
+            self.examine_at = now;
+        } else {
+            self.continue_at(scan.until);
+            self.examine_at = now + EXAMINE_EVERY;
         }
     }
 
@@ -221,7 +244,9 @@ mod tests {
         fn claim(&mut self, scan: Scan, found: Found) -> Duration {
             let took = self.cost(scan);
             self.now += took;
-            self.cursor.record(scan, found, took, self.now);
+            if self.cursor.record(scan, found, took, self.now) {
+                self.cursor.record_examined(scan, None, Duration::ZERO, self.now);
+            }
             took
         }
 
@@ -230,7 +255,6 @@ mod tests {
             let (mut longest, mut swept) = (Duration::ZERO, Duration::ZERO);
             if let Some(slice) = self.cursor.slice(self.now) {
                 let took = self.claim(slice, NOTHING);
-                self.cursor.record_examined(slice, None, Duration::ZERO);
                 (longest, swept) = (longest.max(took), swept + took);
             }
             let scan = self.cursor.scan(self.now);
@@ -320,21 +344,23 @@ mod tests {
         let mut cursor = Cursor::new(now);
         let scan = cursor.scan(now);
         assert_eq!(scan, Scan { from: Position::START, until: None, is_sweep: true });
-        cursor.record(scan, NOTHING, Duration::ZERO, now);
-        cursor.record_examined(scan, Some(at(5)), Duration::ZERO);
+        assert!(cursor.record(scan, NOTHING, Duration::ZERO, now));
+        cursor.record_examined(scan, Some(at(5)), Duration::ZERO, now);
         assert!(cursor.is_sweeping());
         let scan = cursor.scan(now);
         assert_eq!(scan, Scan { from: at(5), until: None, is_sweep: true });
-        cursor.record_examined(scan, None, Duration::ZERO);
+        assert!(cursor.record(scan, NOTHING, Duration::ZERO, now));
+        cursor.record_examined(scan, None, Duration::ZERO, now);
         assert!(!cursor.is_sweeping());
         assert_eq!(cursor.scan(now).from, Position::START);
+        assert!(!cursor.record(cursor.scan(now), NOTHING, Duration::ZERO, now), "it was just found out");
     }
 
     #[test]
     fn a_sweep_that_found_all_that_it_asked_for_begins_again() {
         let now = Instant::now();
         let mut cursor = Cursor::new(now);
-        cursor.record_examined(cursor.scan(now), Some(at(5)), Duration::ZERO);
+        cursor.record_examined(cursor.scan(now), Some(at(5)), Duration::ZERO, now);
         let scan = cursor.scan(now);
         cursor.record(scan, Found { is_all: true, ..some(at(9_000)) }, Duration::ZERO, now);
         assert_eq!(cursor.scan(now).from, Position::START, "the lanes before it are looked at again");

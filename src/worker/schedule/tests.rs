@@ -244,6 +244,29 @@ fn a_sweep_that_only_finds_busy_lanes_continues_behind_them_soon() {
 }
 
 #[test]
+fn a_sweep_of_one_class_that_found_nothing_does_not_hold_up_that_of_another() {
+    let mut case = Case::new(&["works"]);
+    let busy = |place| Position::START.plus(HOUR + ms(place));
+    for place in 1..=4 {
+        case.begin_round(8);
+        let fresh = case.next_batch(8);
+        let examined = case.took(&fresh, &[]);
+        let is_of_fresh = |examined: &&Examined| examined.ask.class == WorkClass::Fresh;
+        let of_fresh = examined.iter().find(is_of_fresh).expect("whatever the others found");
+        case.schedule.record_examined(of_fresh, Some(busy(place)), Duration::ZERO, case.now);
+        let others = case.next_batch(8);
+        for empty in case.took(&others, &[]) {
+            case.schedule.record_examined(&empty, None, Duration::ZERO, case.now);
+        }
+        case.now += OTHERS_EVERY;
+    }
+    case.begin_round(8);
+    let fresh = case.next_batch(8);
+    let of_class = fresh.asks.iter().find(|ask| ask.class == WorkClass::Fresh).unwrap();
+    assert_eq!(of_class.from, busy(4), "each time it goes on behind the busy lanes");
+}
+
+#[test]
 fn a_slice_of_a_divided_sweep_is_a_claim_of_its_own_before_fresh_work() {
     let mut case = Case::new(&["works"]);
     let slow = Duration::from_secs(1);

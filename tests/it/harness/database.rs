@@ -132,6 +132,15 @@ impl Database {
         (connection, pid)
     }
 
+    /// Opens a transaction that has written something and holds no snapshot between its statements; returns it
+    /// and its process id.
+    pub async fn hold_number(&self) -> (PgConnection, i32) {
+        let mut connection = connect(&self.url).await;
+        execute(&mut connection, "begin; select pg_current_xact_id()".to_owned()).await;
+        let pid = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
+        (connection, pid)
+    }
+
     /// Subscribes to a notification channel.
     pub async fn listen(&self, channel: &str) -> PgListener {
         let mut listener = PgListener::connect(self.url.as_str()).await.unwrap();
