@@ -259,16 +259,15 @@ impl Queue {
                 delete from eventbridge.queue where ctid = any (array (
                     select found_at from chosen where execution_id = any (array (select execution_id from leased))))
             )
-            select execution_id = any (array (select execution_id from leased)) as "is_leased!",
-                   execution_id as "execution_id!", fence as "fence!", destination as "destination!", class as "class!",
+            select is_leased as "is_leased!", execution_id as "execution_id!", fence as "fence!", destination as "destination!", class as "class!",
                    run_at as "run_at!", mode as "mode!", lane, attempts as "attempts!", remote_id, remote_url, remote_place,
                    greatest(in_doubt_since, (select max(of_lane.in_doubt_since) from eventbridge.executions as of_lane
-                                              where of_lane.lane = chosen.lane and chosen.mode = 'object'
-                                                and of_lane.in_doubt_since is not null)) as in_doubt_since,
+                                              where of_lane.lane = chosen.lane and chosen.mode = 'object' and of_lane.in_doubt_since is not null)) as in_doubt_since,
                    retried_at is not null as "is_manual!", row_key, row_version, since as "since!", now() as "now!",
                    event_key, source as "source?", event_id as "event_id?", type as "event_type?", object_id, object_type, account,
-                   livemode, api_version, created, carries_state as "carries_state?", received_at as "received_at?", case when execution_id = any (array (select execution_id from leased)) then payload end as "payload?"
-              from chosen order by number
+                   livemode, api_version, created, carries_state as "carries_state?", received_at as "received_at?", case when is_leased then payload end as "payload?"
+              from chosen cross join lateral (select execution_id = any (array (select execution_id from leased)) as is_leased) as result
+             order by number
             "#,
             worker.0,
             &column(asks, |ask| ask.destination.clone()) as _,
