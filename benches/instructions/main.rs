@@ -33,14 +33,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let foreign = headers(&sign("whsec_of_somebody_else", &body, now.timestamp()))?;
     let event = stored(&source, &signed, &body, now)?;
     let bindings = bindings()?;
-    let summary = summarize(&event);
+    let summary = summarize(&event, &[]);
     let properties = mapping::properties(&summary, Tz::UTC, &bindings).properties;
 
     let case = std::env::args().nth(1).unwrap_or_default();
     let mut work: Box<dyn FnMut() -> bool> = match case.as_str() {
         "verify" => Box::new(|| source.receive(&foreign, body.clone(), now).is_err()),
         "verify+parse" => Box::new(|| source.receive(&signed, body.clone(), now).is_ok()),
-        "read" => Box::new(|| !summarize(&event).title.is_empty()),
+        "read" => Box::new(|| !summarize(&event, &[]).title.is_empty()),
         "map" => Box::new(|| !mapping::properties(&summary, Tz::UTC, &bindings).properties.is_empty()),
         "encode" => Box::new(|| serde_json::to_vec(&properties).is_ok()),
         _ => return Err("the cases are verify, verify+parse, read, map and encode".into()),

@@ -66,7 +66,8 @@ pub fn subscription(
     types: &TypeVocabulary,
 ) -> Subscription {
     let parse = |text: &str| TypeFilter::parse(text, types);
-    let types = reader.parsed(&instance.setting("EVENT_TYPES"), TypeFilter::all(), parse);
+    let types =
+        reader.parsed(&instance.setting("EVENT_TYPES"), TypeFilter::all(), parse).without_pings(types);
     let livemode = reader.parsed(&instance.setting("LIVEMODE"), LivemodeFilter::All, |text| match text {
         "all" => Ok(LivemodeFilter::All),
         "live" => Ok(LivemodeFilter::Live),

@@ -119,6 +119,12 @@ impl Money {
         whole.then(|| i64::try_from(self.parts / PARTS_PER_MINOR).ok()).flatten()
     }
 
+    /// The amount in whole minor units, half of one rounded away from zero; `None` if it is too large.
+    pub fn rounded(&self) -> Option<i64> {
+        let half = PARTS_PER_MINOR / 2 * self.parts.signum();
+        i64::try_from(self.parts.checked_add(half)? / PARTS_PER_MINOR).ok()
+    }
+
     /// The sum; `None` on overflow or if the currencies differ.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let parts = self.parts.checked_add(other.parts)?;
@@ -135,6 +141,12 @@ impl Money {
     pub fn decimal(&self) -> String {
         let (sign, whole, fraction) = self.digits(self.currency.shown_digits());
         join(sign, &whole, &fraction)
+    }
+
+    /// The amount for people without its currency: `1,234.50`.
+    pub fn grouped(&self) -> String {
+        let (sign, whole, fraction) = self.digits(self.currency.shown_digits());
+        join(sign, &grouped(&whole), &fraction)
     }
 
     /// The amount in major units as a JSON number that reads back as the same decimal.
@@ -171,8 +183,7 @@ impl Money {
 /// For people: `JPY 5,000`, `EUR 1,234.50`, `EUR -3.00`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sign, whole, fraction) = self.digits(self.currency.shown_digits());
-        write!(f, "{} {}", self.currency, join(sign, &grouped(&whole), &fraction))
+        write!(f, "{} {}", self.currency, self.grouped())
     }
 }
 

@@ -23,6 +23,7 @@ pub type Spelling = fn(&str) -> &str;
 pub struct TypeVocabulary {
     presets: Vec<Preset>,
     spellings: Arc<[Spelling]>,
+    pings: Arc<[&'static str]>,
 }
 
 impl TypeVocabulary {
@@ -31,7 +32,17 @@ impl TypeVocabulary {
         presets: impl IntoIterator<Item = Preset>,
         spellings: impl IntoIterator<Item = Spelling>,
     ) -> Self {
-        Self { presets: presets.into_iter().collect(), spellings: spellings.into_iter().collect() }
+        Self {
+            presets: presets.into_iter().collect(),
+            spellings: spellings.into_iter().collect(),
+            pings: Arc::default(),
+        }
+    }
+
+    /// The same with these types, by which senders only test that they reach this service.
+    #[must_use]
+    pub fn with_pings(self, pings: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { pings: pings.into_iter().collect(), ..self }
     }
 
     fn presets(&self) -> impl Iterator<Item = Preset> {
@@ -48,6 +59,7 @@ impl TypeVocabulary {
 pub struct TypeFilter {
     patterns: Vec<WildMatch>,
     spellings: Arc<[Spelling]>,
+    except: Arc<[&'static str]>,
 }
 
 /// Why a list of patterns is invalid.
@@ -69,7 +81,13 @@ pub enum TypeFilterError {
 impl TypeFilter {
     /// Every type.
     pub fn all() -> Self {
-        Self { patterns: vec![WildMatch::new("*")], spellings: Arc::default() }
+        Self { patterns: vec![WildMatch::new("*")], spellings: Arc::default(), except: Arc::default() }
+    }
+
+    /// The same without the types by which senders only test the connection: they are nothing to deliver.
+    #[must_use]
+    pub fn without_pings(self, types: &TypeVocabulary) -> Self {
+        Self { except: types.pings.clone(), ..self }
     }
 
     /// Reads a comma-separated list of patterns and presets; an empty list means every type.
@@ -81,7 +99,7 @@ impl TypeFilter {
                     TypeFilterError::UnknownPreset { word: word.to_owned(), presets: types.preset_names() }
                 })?;
                 patterns.extend(preset.iter().map(|pattern| WildMatch::new(pattern)));
-            } else if word.chars().all(|c| c.is_ascii_alphanumeric() || "._-*".contains(c)) {
+            } else if word.chars().all(|c| c.is_ascii_alphanumeric() || "._-*[]".contains(c)) {
                 patterns.push(WildMatch::new(word));
             } else {
                 return Err(TypeFilterError::BadPattern(word.to_owned()));
@@ -90,11 +108,14 @@ impl TypeFilter {
         if patterns.is_empty() {
             return Ok(Self::all());
         }
-        Ok(Self { patterns, spellings: types.spellings.clone() })
+        Ok(Self { patterns, spellings: types.spellings.clone(), except: Arc::default() })
     }
 
     /// Whether the filter matches this type in any of its spellings.
     pub fn matches(&self, event_type: &str) -> bool {
+        if self.except.contains(&event_type) {
+            return false;
+        }
         let is_wanted = |spelt: &str| self.patterns.iter().any(|pattern| pattern.matches(spelt));
         let others = self.spellings.iter().map(|spelling| spelling(event_type));
         is_wanted(event_type) || others.filter(|spelt| *spelt != event_type).any(is_wanted)

@@ -26,8 +26,13 @@ pub struct EventSummary {
     pub status: EventStatus,
     /// The outcome for the money.
     pub outcome: EventOutcome,
-    /// Why it failed, or the reason that was given for it.
+    /// Why it failed, the reason that was given for it, or who must do what.
     pub reason: Option<String>,
+    /// The amount in the sense of the type: what was paid, refunded, or remains to be paid.
+    pub amount: Option<Money>,
+    /// How the event changes what was collected: customers' money in the currency of their payment, tax included,
+    /// before all fees. The sum over all events of an account is what was collected. `None` if it changes nothing.
+    pub collected: Option<Money>,
     /// When it happened, between the years 2 and 9998.
     pub occurred_at: Option<DateTime<Utc>>,
     /// When this service received it.
@@ -53,15 +58,30 @@ pub struct ObjectSummary {
     pub title: String,
     /// The currency, also if there is no amount.
     pub currency: Option<Currency>,
-    /// The amount that it is about.
+    /// Its own amount, whatever the event is about.
     pub amount: Option<Money>,
     /// The refunded part of it.
     pub amount_refunded: Option<Money>,
+    /// How it has changed what was collected, by all of its events so far. The sum over all objects equals the sum
+    /// of [`EventSummary::collected`] over all events.
+    pub collected: Option<Money>,
+    /// By when it must be paid or answered, while that is open.
+    pub due_at: Option<DateTime<Utc>>,
+    /// When the sender tries next to collect it.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// How often the sender tried; at least 1.
+    pub attempts: Option<u32>,
+    /// How often it recurs: `month`, `3 months`.
+    pub interval: Option<String>,
+    /// When it ends, if that is known and has not happened.
+    pub cancels_at: Option<DateTime<Utc>>,
+    /// The fees of a dispute so far. They may settle in another currency.
+    pub dispute_fee: Option<Money>,
     /// The person or company that it concerns.
     pub person: Person,
     /// The number of its document, such as an invoice's, or the document's id if it has no number.
     pub document_number: Option<String>,
-    /// The description; otherwise why it failed.
+    /// What it is for.
     pub description: Option<String>,
     /// Pages about it.
     pub links: Links,
@@ -100,14 +120,16 @@ pub enum EventStatus {
     Pending,
 }
 
-/// What an event means for the money.
+/// What an event means, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventOutcome {
-    /// Money came in, or a payout arrived.
+    /// Money of a customer came in.
     Paid,
-    /// A payment, refund or payout failed.
+    /// A document is marked as paid, and all of the money came in elsewhere.
+    PaidElsewhere,
+    /// It was attempted and did not work.
     Failed,
-    /// All of it was refunded.
+    /// All of it was refunded, or a refund whose share is unknown.
     Refunded,
     /// A part of it was refunded.
     PartlyRefunded,
@@ -117,10 +139,20 @@ pub enum EventOutcome {
     Won,
     /// A dispute was lost.
     Lost,
-    /// It was cancelled.
+    /// It ended without effect: canceled, voided, expired or released.
     Canceled,
     /// It is due and not paid.
     PastDue,
+    /// A person must act; the reason says who.
+    ActionRequired,
+    /// Money goes or went to the account's own bank.
+    Payout,
+    /// Money comes or came from the account's own bank.
+    TopUp,
+    /// Money moves between this account and another one.
+    Transfer,
+    /// A movement of the account's own money was undone.
+    Reversed,
     /// None of these: information only.
     Info,
 }
@@ -143,6 +175,8 @@ impl EventSummary {
             status: EventStatus::Pending,
             outcome: EventOutcome::Info,
             reason: None,
+            amount: None,
+            collected: None,
             occurred_at: facts.created.filter(|at| is_writable(*at)),
             received_at: event.received_at,
             livemode: facts.livemode,
@@ -154,6 +188,13 @@ impl EventSummary {
                 ..ObjectSummary::default()
             },
         }
+    }
+
+    /// The same with the amount and the movement of the object in place of the event's own: what the object's
+    /// page shows.
+    #[must_use]
+    pub fn of_its_object(&self) -> Self {
+        Self { amount: self.object.amount, collected: self.object.collected, ..self.clone() }
     }
 }
 
@@ -173,6 +214,7 @@ impl EventOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Paid => "Paid",
+            Self::PaidElsewhere => "Paid outside Stripe",
             Self::Failed => "Failed",
             Self::Refunded => "Refunded",
             Self::PartlyRefunded => "Partly refunded",
@@ -181,6 +223,11 @@ impl EventOutcome {
             Self::Lost => "Lost",
             Self::Canceled => "Canceled",
             Self::PastDue => "Past due",
+            Self::ActionRequired => "Action required",
+            Self::Payout => "Payout",
+            Self::TopUp => "Top-up",
+            Self::Transfer => "Transfer",
+            Self::Reversed => "Reversed",
             Self::Info => "Info",
         }
     }

@@ -55,6 +55,8 @@ pub struct Kind {
     pub examples: Examples,
     /// Another spelling of a type, which filters match too.
     pub spelling: Option<Spelling>,
+    /// Types by which the sender only tests that it reaches this service. Such events are stored and not delivered.
+    pub pings: &'static [&'static str],
 }
 
 /// Reads an instance's own settings and builds the source. Without its secret a source rejects all requests
@@ -77,6 +79,7 @@ impl Kind {
             person_ids: "",
             examples: Examples::NONE,
             spelling: None,
+            pings: &[],
         }
     }
 }
@@ -89,8 +92,15 @@ pub trait Source: Send + Sync {
     /// Verifies a request, then reads the event from it.
     fn receive(&self, headers: &HeaderMap, body: Bytes, now: DateTime<Utc>) -> Result<NewEvent, Rejection>;
 
-    /// Summarizes a stored event. By default from its stored columns only.
-    fn summarize(&self, event: &StoredEvent) -> EventSummary {
+    /// The id of an object whose other events [`summarize`](Self::summarize) needs for this event. By default
+    /// an event says by itself what it means.
+    fn related_object(&self, _event: &StoredEvent) -> Option<String> {
+        None
+    }
+
+    /// Summarizes a stored event. `related` are other events of its [related object](Self::related_object). By
+    /// default from its stored columns only.
+    fn summarize(&self, event: &StoredEvent, _related: &[StoredEvent]) -> EventSummary {
         EventSummary::from_envelope(event)
     }
 

@@ -53,10 +53,15 @@ impl Registry {
         self.instance(name).map(|instance| instance.source.as_ref())
     }
 
-    /// Summarizes a stored event.
-    pub fn summarize(&self, event: &StoredEvent) -> EventSummary {
+    /// The id of an object whose other events the summary of this event needs.
+    pub fn related_object(&self, event: &StoredEvent) -> Option<String> {
+        self.get(&event.source)?.related_object(event)
+    }
+
+    /// Summarizes a stored event. `related` are other events of its related object.
+    pub fn summarize(&self, event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
         match self.get(&event.source) {
-            Some(source) => source.summarize(event),
+            Some(source) => source.summarize(event, related),
             None => EventSummary::from_envelope(event),
         }
     }
@@ -151,4 +156,5 @@ impl Instance {
 fn types_of(kinds: &[Kind]) -> TypeVocabulary {
     let presets = kinds.iter().flat_map(|kind| kind.presets.iter().copied());
     TypeVocabulary::new(presets, kinds.iter().filter_map(|kind| kind.spelling))
+        .with_pings(kinds.iter().flat_map(|kind| kind.pings.iter().copied()))
 }

@@ -19,7 +19,9 @@ use crate::domain::event::StoredEvent;
 use crate::domain::execution::{Mode, Subject};
 use crate::domain::failure::own_remedy;
 use crate::sources::Registry;
-use crate::store::{Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Lease, RemoteObject};
+use crate::store::{
+    Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Lease, Queue, RemoteObject, StoreError,
+};
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,7 +123,11 @@ impl Deliverer {
         }
         match claimed.mode {
             Mode::Event => {
-                let summarize = || self.sources.summarize(event);
+                let related = match related_events(&self.store.queue, &self.sources, event).await {
+                    Ok(related) => related,
+                    Err(error) => return self.conclude(claimed, unreadable(&error), began),
+                };
+                let summarize = || self.sources.summarize(event, &related);
                 let summary = LazySummary::new(&summarize);
                 let item = Item { event, summary: &summary, remote: claimed.remote.as_ref(), object: None };
                 let outcome = self.call(claimed, item, start).await;
@@ -150,20 +156,15 @@ impl Deliverer {
                 let fate = Fate::ShownBefore { superseded };
                 return Completed::Lane(CompletedLane { head, lane, newest, fate });
             }
-            Err(error) => {
-                warn!(%error, "reading the states of an object failed");
-                let failure = Failure::local("database_unavailable", "the database did not answer");
-                let outcome = Outcome::Throttled { failure, wait: Some(DATABASE_RETRY_DELAY) };
-                return self.conclude(claimed, outcome, began);
-            }
+            Err(error) => return self.conclude(claimed, unreadable(&error), began),
         };
         let Write { lane, newest, superseded, shown, is_asked_for, others } = *write;
         if let Some(reserved) = &mut reserved {
             keep(reserved, &others);
         }
-        let summarize = || self.sources.summarize(&newest.event);
+        let summarize = || self.sources.summarize(&newest.event, &[]);
         let summary = LazySummary::new(&summarize);
-        let others = || others.iter().map(|event| self.sources.summarize(event)).collect();
+        let others = || others.iter().map(|event| self.sources.summarize(event, &[])).collect();
         let item = Item {
             event: &newest.event,
             summary: &summary,
@@ -251,6 +252,25 @@ impl Deliverer {
         let completion = conclude(claimed, outcome, began.elapsed(), &self.retry, rand::random());
         Completed::Execution(completion)
     }
+}
+
+/// The events that the summary of an event needs beside it.
+pub(super) async fn related_events(
+    queue: &Queue,
+    sources: &Registry,
+    event: &StoredEvent,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    match sources.related_object(event) {
+        Some(object_id) => queue.related_events(event, &object_id).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The outcome of an attempt whose events could not be read.
+fn unreadable(error: &StoreError) -> Outcome {
+    warn!(%error, "reading the events of an object failed");
+    let failure = Failure::local("database_unavailable", "the database did not answer");
+    Outcome::Throttled { failure, wait: Some(DATABASE_RETRY_DELAY) }
 }
 
 /// What an attempt delivers: the claimed event, or the newest one of its object.

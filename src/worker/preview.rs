@@ -1,6 +1,7 @@
 //! Previews: what the next attempt of an execution would send. The destination is called without a lease, so
 //! it cannot write anything.
 
+use super::delivery::related_events;
 use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
 use super::lane_plan::{self, LaneHead, Plan};
@@ -96,7 +97,7 @@ impl Previewer {
             ))),
             Plan::Write(write) => {
                 let shown = write.shown.as_ref();
-                let others = || write.others.iter().map(|event| self.sources.summarize(event)).collect();
+                let others = || write.others.iter().map(|event| self.sources.summarize(event, &[])).collect();
                 let object = Object {
                     written: shown.and_then(|shown| shown.written.as_ref()),
                     is_asked_for: write.is_asked_for,
@@ -128,7 +129,13 @@ impl Previewer {
             instance,
             lane: snapshot.lane.as_deref(),
         };
-        let summarize = || self.sources.summarize(event);
+        let related = match snapshot.mode {
+            Mode::Event => related_events(&self.store.queue, &self.sources, event)
+                .await
+                .map_err(|error| database(&error))?,
+            Mode::Object => Vec::new(),
+        };
+        let summarize = || self.sources.summarize(event, &related);
         let summary = LazySummary::new(&summarize);
         let delivery = Delivery {
             event_id: &event.event_id,

@@ -194,6 +194,7 @@ impl Payment {
     /// The shop captures that much of the authorised amount.
     pub(crate) fn capture(&mut self, world: &mut World, minor: i64, capture: Capture) {
         let before = self.clone();
+        world.begin_request();
         self.captured += minor;
         self.balance_transaction = Some(world.id("txn"));
         if capture != Capture::More {
@@ -215,6 +216,7 @@ impl Payment {
             Capture::Only | Capture::Last => "payment_intent.succeeded",
         };
         self.emit_intent(world, intent_type);
+        world.end_request();
     }
 
     /// The authorisation expires, or the shop cancels it. No money moves.

@@ -25,6 +25,8 @@ pub(crate) struct World {
     upgrades: Upgrades,
     events: Vec<SimulatedEvent>,
     ids: u64,
+    /// The request that causes all events until it ends.
+    request: Option<String>,
 }
 
 impl World {
@@ -39,7 +41,18 @@ impl World {
             upgrades: Upgrades::new(start, end, options.old_api_percent),
             events: Vec::new(),
             ids: 0,
+            request: None,
         }
+    }
+
+    /// The shop sends a request that causes several events.
+    pub(crate) fn begin_request(&mut self) {
+        self.request = Some(self.id("req"));
+    }
+
+    /// The request is over; later events have other causes.
+    pub(crate) fn end_request(&mut self) {
+        self.request = None;
     }
 
     /// A new id, such as `ch_…`. No two are the same.
@@ -98,7 +111,7 @@ impl World {
     }
 
     fn push(&mut self, at: i64, event_type: &str, data: Map<String, Value>) {
-        let (id, request) = (self.id("evt"), self.request());
+        let (id, request) = (self.id("evt"), self.cause());
         if !(self.start..self.end).contains(&at) {
             return;
         }
@@ -121,7 +134,10 @@ impl World {
     }
 
     /// What caused an event: a request of the shop's, or Stripe itself.
-    fn request(&mut self) -> Value {
+    fn cause(&mut self) -> Value {
+        if let Some(id) = &self.request {
+            return json!({ "id": id, "idempotency_key": null });
+        }
         if self.names.percent(60) {
             let (id, key) = (self.id("req"), self.names.letters(20));
             json!({ "id": id, "idempotency_key": key })

@@ -162,6 +162,15 @@ async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
             )));
         }
     }
+    if let Ok(accounts @ 1..) = store.events.accounts().await {
+        let (accounts, verb) = (
+            output::counted(accounts.unsigned_abs(), "connected account"),
+            if accounts == 1 { "sends" } else { "send" },
+        );
+        findings.push(Finding::note(format!("{accounts} {verb} events here")).with_remedy(
+            "add up the column Collected for each Account; the sum over all is not your income",
+        ));
+    }
     findings
 }
 

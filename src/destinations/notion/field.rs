@@ -18,6 +18,8 @@ pub enum FieldValue<'a> {
     Text(Cow<'a, str>),
     /// An amount.
     Money(Money),
+    /// A number of things.
+    Count(u32),
     /// An instant.
     Time(DateTime<Utc>),
     /// Yes or no, and the word for it.
@@ -92,7 +94,7 @@ fields! {
     EventType: Select, Values::Words, |event, _| text(&event.event_type);
     /// `stripe`
     Source: Select, Values::Words, |event, _| text(&event.source);
-    /// `success`, `failed` or `pending`, from the event's type
+    /// `success`, `failed` or `pending`, from the end of the event's type; `Outcome` says what happened
     Status: Select, Values::Options(STATUSES), |event, _| text(event.status.as_str());
     /// the customer's e-mail address
     CustomerEmail: Email, Values::Any, |event, _| optional(event.object.person.email.as_ref());
@@ -102,26 +104,44 @@ fields! {
     InvoiceNumber: RichText, Values::Any, |event, _| optional(event.object.document_number.as_ref());
     /// `EUR`
     Currency: Select, Values::Words, |event, _| event.object.currency.map(|code| owned(code.to_string()));
-    /// the amount in major units
-    Amount: Number, Values::Any, |event, _| event.object.amount.map(FieldValue::Money);
+    /// the amount in the sense of the type, in major units
+    Amount: Number, Values::Any, |event, _| event.amount.map(FieldValue::Money);
+    /// how customers' money changed: the only column that may be added up, for each `Currency`
+    Collected: Number, Values::Any, |event, _| event.collected.map(FieldValue::Money);
     /// the id of the object that the event is about
     ObjectId: RichText, Values::Any, |event, _| optional(event.object.id.as_ref());
     /// `invoice`
     ObjectType: Select, Values::Words, |event, _| optional(event.object.kind.as_ref());
     /// the object's own status
     ObjectStatus: Select, Values::Words, |event, _| optional(event.object.status.as_ref());
-    /// Paid, Failed, Refunded, Partly refunded, Disputed, Won, Lost, Canceled, Past due, Info
+    /// Paid, Paid outside Stripe, Failed, Refunded, Partly refunded, Disputed, Won, Lost, Canceled, Past due, Action required, Payout, Top-up, Transfer, Reversed, Info
     Outcome: Select, Values::Options(OUTCOMES), |event, _| text(event.outcome.as_str());
     /// the customer's name
     CustomerName: RichText, Values::Any, |event, _| optional(event.object.person.name.as_ref());
-    /// what it was for, or why it failed
+    /// what it was for
     Description: RichText, Values::Any, |event, _| optional(event.object.description.as_ref());
+    /// why it failed, the reason given, or who must do what
+    Reason: RichText, Values::Any, |event, _| optional(event.reason.as_ref());
+    /// by when it must be paid or answered, while that is open
+    DueAt: Date, Values::Any, |event, _| event.object.due_at.map(FieldValue::Time);
+    /// when the invoice is charged next
+    NextAttemptAt: Date, Values::Any, |event, _| event.object.next_attempt_at.map(FieldValue::Time);
+    /// how often the invoice was charged
+    Attempts: Number, Values::Any, |event, _| event.object.attempts.map(FieldValue::Count);
+    /// `month`, `3 months`: how often a subscription or price recurs
+    Interval: Select, Values::Words, |event, _| optional(event.object.interval.as_ref());
+    /// when the subscription will end
+    CancelsAt: Date, Values::Any, |event, _| event.object.cancels_at.map(FieldValue::Time);
+    /// the fees of a dispute so far
+    DisputeFee: Number, Values::Any, |event, _| event.object.dispute_fee.map(FieldValue::Money);
+    /// the currency of these fees
+    DisputeFeeCurrency: Select, Values::Words, |event, _| event.object.dispute_fee.map(|fee| owned(fee.currency().to_string()));
     /// when it happened
     OccurredAt: Date, Values::Any, |event, _| event.occurred_at.map(FieldValue::Time);
     /// `2026-11`, in `REPORT_TIMEZONE`
     Month: Select, Values::Any, month;
     /// `JPY 5,000`
-    AmountText: RichText, Values::Any, |event, _| event.object.amount.map(|amount| owned(amount.to_string()));
+    AmountText: RichText, Values::Any, |event, _| event.amount.map(|amount| owned(amount.to_string()));
     /// the refunded amount
     AmountRefunded: Number, Values::Any, |event, _| event.object.amount_refunded.map(FieldValue::Money);
     /// live mode or test mode
@@ -144,6 +164,7 @@ const STATUSES: &[(&str, &str)] = &[("success", "green"), ("failed", "red"), ("p
 /// The words of `Outcome` with their colours.
 const OUTCOMES: &[(&str, &str)] = &[
     ("Paid", "green"),
+    ("Paid outside Stripe", "green"),
     ("Failed", "red"),
     ("Refunded", "orange"),
     ("Partly refunded", "yellow"),
@@ -152,6 +173,11 @@ const OUTCOMES: &[(&str, &str)] = &[
     ("Lost", "red"),
     ("Canceled", "gray"),
     ("Past due", "orange"),
+    ("Action required", "pink"),
+    ("Payout", "brown"),
+    ("Top-up", "brown"),
+    ("Transfer", "brown"),
+    ("Reversed", "gray"),
     ("Info", "blue"),
 ];
 
@@ -164,6 +190,12 @@ impl Field {
     /// What is in it, in a sentence.
     pub fn about(self) -> &'static str {
         self.row().about.trim()
+    }
+
+    /// Whether a new database gets a column for it. `Status` follows the original service's rule, by which most types
+    /// are pending; tables that have it keep it.
+    pub fn is_offered(self) -> bool {
+        self != Self::Status
     }
 
     /// Its value, if the event has one.
@@ -183,6 +215,7 @@ impl FieldValue<'_> {
         match self {
             Self::Text(text) => FieldValue::Text(text.into_owned().into()),
             Self::Money(money) => FieldValue::Money(money),
+            Self::Count(count) => FieldValue::Count(count),
             Self::Time(at) => FieldValue::Time(at),
             Self::Flag { set, word } => FieldValue::Flag { set, word },
         }
@@ -193,6 +226,7 @@ impl FieldValue<'_> {
         match self {
             Self::Text(text) => Cow::Borrowed(text.as_ref()),
             Self::Money(money) => money.decimal().into(),
+            Self::Count(count) => count.to_string().into(),
             Self::Time(at) => rfc3339(*at).into(),
             Self::Flag { word, .. } => Cow::Borrowed(word),
         }

@@ -96,6 +96,7 @@ pub(super) fn write(field: Field, value: &FieldValue<'_>, column: &Column) -> Re
             )?;
             json!({ "number": number })
         }
+        (ColumnKind::Number, FieldValue::Count(count)) => json!({ "number": count }),
         (ColumnKind::Date, FieldValue::Time(at)) => json!({ "date": { "start": rfc3339(*at) } }),
         (ColumnKind::Checkbox, FieldValue::Flag { set, .. }) => json!({ "checkbox": set }),
         (ColumnKind::Select, _) => json!({ "select": { "name": option(&text, column) } }),

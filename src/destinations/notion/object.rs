@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 /// `bindings` are those of [`Field::ObjectId`](super::field::Field::ObjectId) as the key.
 pub fn object_properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) -> Option<Mapped> {
     let object_id = summary.object.id.as_deref().filter(|id| !mapping::key_text(id).is_empty())?;
+    let summary = &summary.of_its_object();
     let line = &summary.object.title;
     let holds_events = bindings.event_key.as_ref().is_some_and(|column| column.id == bindings.title.id);
     if holds_events && !line.contains(TITLE_SEPARATOR) {

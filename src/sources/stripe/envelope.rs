@@ -62,7 +62,7 @@ pub(super) fn read(body: &[u8]) -> Result<Envelope, Rejection> {
             event_type: kind.and_then(text).map(|kind| bounded(&kind)).unwrap_or_default(),
             object_id,
             object_type,
-            account: account.or(context).and_then(short_text),
+            account: account.and_then(short_text).or_else(|| account_of(&context.and_then(short_text)?)),
             livemode: livemode.and_then(parse),
             api_version: api_version.and_then(short_text),
             created: created.and_then(|created| time(&parse(created)?)),
@@ -136,6 +136,12 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 fn object_of(raw: &RawValue) -> Option<(Option<String>, Option<String>)> {
     let Fields([id, object, kind]): Fields<'_, OBJECT> = parse(raw)?;
     Some((id.and_then(short_text), object.or(kind).and_then(short_text)))
+}
+
+/// The account of a context. That of an organization ends with it: `acct_1Platform/acct_1Connected`.
+pub(super) fn account_of(context: &str) -> Option<String> {
+    let last = context.rsplit('/').next().unwrap_or(context);
+    last.starts_with("acct_").then(|| last.to_owned())
 }
 
 fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {

@@ -3,6 +3,21 @@
 
 use crate::domain::subscription::Preset;
 
+/// The types that `Collected` needs to be complete: those that move customers' money, and `charge.pending`, which
+/// shows that a bank payment had not been counted when it failed.
+const COLLECTED: &[&str] = &[
+    "charge.succeeded",
+    "charge.captured",
+    "charge.updated",
+    "charge.pending",
+    "charge.failed",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+];
+
 /// Named lists of types, for filters.
 pub(super) const PRESETS: &[Preset] = &[
     ("@payments", &["payment_intent.*", "charge.*", "refund.*", "checkout.session.*", "payment_link.*"]),
@@ -10,7 +25,8 @@ pub(super) const PRESETS: &[Preset] = &[
     ("@subscriptions", &["customer.subscription.*", "subscription_schedule.*"]),
     ("@disputes", &["charge.dispute.*", "radar.early_fraud_warning.*", "review.*"]),
     ("@customers", &["customer.created", "customer.updated", "customer.deleted"]),
-    ("@payouts", &["payout.*", "transfer.*", "balance.*"]),
+    ("@payouts", &["payout.*", "topup.*", "transfer.*", "balance.*"]),
+    ("@collected", COLLECTED),
 ];
 
 /// The type as snapshot events write it: thin events put `v1.` in front.

@@ -18,17 +18,19 @@ pub(super) fn of_summary(
 
 /// The page of an object by its id; `None` for a kind of object that has no page.
 pub(super) fn of_object(id: &str, account: Option<&str>, livemode: Option<bool>) -> Option<String> {
-    const SECTIONS: [(&str, &str); 10] = [
+    const SECTIONS: [(&str, &str); 12] = [
         ("in_", "invoices"),
         ("pi_", "payments"),
         ("ch_", "payments"),
         ("py_", "payments"),
         ("cus_", "customers"),
+        ("sub_sched_", "subscription_schedules"),
         ("sub_", "subscriptions"),
         ("po_", "payouts"),
         ("prod_", "products"),
         ("price_", "prices"),
         ("dp_", "disputes"),
+        ("du_", "disputes"),
     ];
     let (_, section) = SECTIONS.into_iter().find(|(prefix, _)| id.starts_with(prefix))?;
     link(section, id, account, livemode)
@@ -46,12 +48,24 @@ fn page(object: &StripeObject<'_>) -> Option<(&'static str, String)> {
         ObjectKind::Customer => ("customers", object.id()),
         ObjectKind::Subscription => ("subscriptions", object.id()),
         ObjectKind::Payout => ("payouts", object.id()),
-        ObjectKind::Refund | ObjectKind::Dispute | ObjectKind::CheckoutSession => {
+        ObjectKind::Refund | ObjectKind::Dispute => {
             ("payments", object.reference(&["/payment_intent", "/charge"]))
         }
-        ObjectKind::Other => return None,
+        ObjectKind::CheckoutSession => return page_of_session(object),
+        _ => return None,
     };
     Some((section, id?))
+}
+
+/// What a session led to; it has no page of its own.
+fn page_of_session(session: &StripeObject<'_>) -> Option<(&'static str, String)> {
+    const LED_TO: [(&str, &str); 4] = [
+        ("/payment_intent", "payments"),
+        ("/subscription", "subscriptions"),
+        ("/setup_intent", "setup_intents"),
+        ("/customer", "customers"),
+    ];
+    LED_TO.into_iter().find_map(|(place, section)| Some((section, session.reference(&[place])?)))
 }
 
 fn link(section: &str, id: &str, account: Option<&str>, livemode: Option<bool>) -> Option<String> {

@@ -62,6 +62,7 @@ pub const KIND: Kind = Kind {
         account: "acct_…",
     },
     spelling: Some(event_type::without_thin_prefix),
+    pings: &["v2.core.event_destination.ping"],
     ..Kind::new("stripe", "Stripe", configure)
 };
 
@@ -113,8 +114,12 @@ impl Source for Stripe {
         })
     }
 
-    fn summarize(&self, event: &StoredEvent) -> EventSummary {
-        summarize(event)
+    fn related_object(&self, event: &StoredEvent) -> Option<String> {
+        summary::related_object(event)
+    }
+
+    fn summarize(&self, event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
+        summarize(event, related)
     }
 
     fn newest(&self, events: &[&StoredEvent]) -> Option<usize> {

@@ -1,7 +1,8 @@
 //! The search terms of a Stripe event, and its money facts.
 
 use super::json;
-use super::object::{StripeObject, amount, currency};
+use super::object::{StripeObject, currency};
+use super::summary::amount;
 use crate::domain::event::{EventFacts, bounded};
 use crate::domain::search::IndexEntry;
 

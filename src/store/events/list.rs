@@ -142,6 +142,19 @@ impl Events {
         Ok(key.map(EventKey))
     }
 
+    /// How many accounts the newest thousand events belong to, beside the sender's own.
+    pub async fn accounts(&self) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar!(
+            r#"
+            select count(distinct account) as "count!"
+              from (select account from eventbridge.events order by id desc limit 1000) as newest
+            "#
+        )
+        .fetch_one(&self.reading)
+        .await?;
+        Ok(count)
+    }
+
     /// A page of events, newest first.
     ///
     /// The newest events, those of an object and those of some types are read from an index. All other

@@ -26,6 +26,7 @@ mod lanes;
 mod notifier;
 mod pauses;
 mod rate_limits;
+mod related_events;
 mod rescue;
 mod row_requests;
 mod workers;

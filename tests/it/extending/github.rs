@@ -85,7 +85,7 @@ impl Source for GitHub {
         })
     }
 
-    fn summarize(&self, event: &StoredEvent) -> EventSummary {
+    fn summarize(&self, event: &StoredEvent, _related: &[StoredEvent]) -> EventSummary {
         let payload: Value = serde_json::from_slice(&event.payload).unwrap_or_default();
         let mut summary = EventSummary::from_envelope(event);
         let Some((_, object)) = object(&payload) else { return summary };

@@ -73,7 +73,7 @@ impl Notion {
         let missing: Vec<Field> = Field::ALL
             .iter()
             .copied()
-            .filter(|field| *field != of_other_mode)
+            .filter(|field| field.is_offered() && *field != of_other_mode)
             .filter(|field| bindings.column(*field).is_none() && !barred(*field) && !schema.has_named(*field))
             .collect();
         if !missing.is_empty() {

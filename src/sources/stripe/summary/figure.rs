@@ -1,0 +1,504 @@
+//! The figure of an event: the amount in the sense of its type.
+
+use super::movement::is_of_uncaptured_money;
+use crate::domain::money::{Currency, Money};
+use crate::sources::stripe::json::exact_integer;
+use crate::sources::stripe::object::{ObjectKind, StripeObject, currency, currency_at, text};
+use serde_json::Value;
+use std::fmt;
+
+/// Where the figure of an event is.
+pub(super) enum Figure {
+    /// The object has none.
+    Nothing,
+    /// `amount`, otherwise `amount_total`.
+    Usual,
+    /// The amount at a path.
+    Of(&'static str),
+    /// Nothing of a total at a path.
+    ZeroOf(&'static str),
+    /// The percentage at a path, and what follows it.
+    Percent(&'static str, &'static str),
+    /// What a function finds.
+    Computed(fn(&StripeObject<'_>) -> Option<Amount>),
+}
+
+/// An amount, and the greater one of which it is a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) money: Money,
+    pub(super) total: Option<Money>,
+}
+
+/// What a title shows as the figure: `USD 15.00 of 49.99`, `25% off`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Figured {
+    Amount(Amount),
+    Text(String),
+}
+
+impl Figure {
+    /// The figure of an object.
+    pub(super) fn read(&self, object: &StripeObject<'_>) -> Option<Figured> {
+        let amount = match *self {
+            Self::Nothing => None,
+            Self::Usual => object.money("/amount").or_else(|| object.money("/amount_total")).map(Amount::of),
+            Self::Of(path) => object.money(path).map(Amount::of),
+            Self::ZeroOf(total) => {
+                let total = object.money(total)?;
+                Amount::part(Money::from_minor(0, total.currency()), Some(total))
+            }
+            Self::Percent(path, after) => {
+                let percent = object.value.pointer(path)?.as_f64()?;
+                return Some(Figured::Text(format!("{percent}%{after}")));
+            }
+            Self::Computed(compute) => compute(object),
+        };
+        amount.map(Figured::Amount)
+    }
+}
+
+/// Why an object has no amount that this service can state, though its event is about one.
+pub(super) fn why_unknown(object: &StripeObject<'_>) -> Option<String> {
+    let why = match object.text("/currency") {
+        Some(code) if code.parse::<Currency>().is_err() => {
+            format!("the unit of {} is not known", code.to_uppercase())
+        }
+        _ if object.kind == ObjectKind::Subscription => why_unknown_cost(object)?.to_owned(),
+        _ => {
+            let amount = object.value.pointer("/amount").filter(|amount| !amount.is_null())?;
+            exact_integer(amount).is_none().then(|| "it is not a whole number of minor units".to_owned())?
+        }
+    };
+    Some(format!("Amount unknown: {why}"))
+}
+
+fn why_unknown_cost(subscription: &StripeObject<'_>) -> Option<&'static str> {
+    let items = items(subscription.value);
+    let prices = items.iter().flat_map(|item| [item.pointer("/price"), item.pointer("/plan")]).flatten();
+    if has_unknown_discount(subscription) {
+        Some("the event does not contain the discount")
+    } else if subscription.is("/items/has_more") {
+        Some("the event does not contain all items")
+    } else if has_several_intervals(items) {
+        Some("the items recur differently")
+    } else if prices.into_iter().any(|price| text(price, "/billing_scheme") == Some("tiered")) {
+        Some("the price has tiers")
+    } else {
+        None
+    }
+}
+
+impl Figured {
+    /// The amount, if the figure is one.
+    pub(super) fn amount(&self) -> Option<Money> {
+        match self {
+            Self::Amount(amount) => Some(amount.money),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Figured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Amount(Amount { money, total: Some(total) }) => write!(f, "{money} of {}", total.grouped()),
+            Self::Amount(Amount { money, total: None }) => write!(f, "{money}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Amount {
+    fn of(money: Money) -> Self {
+        Self { money, total: None }
+    }
+
+    /// An amount whose total is shown if it is greater.
+    #[expect(clippy::unnecessary_wraps, reason = "what functions of the table return")]
+    fn part(money: Money, total: Option<Money>) -> Option<Self> {
+        Some(Self { money, total: total.filter(|total| total.minor() > money.minor()) })
+    }
+}
+
+fn in_currency(object: &StripeObject<'_>, minor: i64, total: Option<i64>) -> Option<Amount> {
+    let currency = currency(object)?;
+    let money = |minor| Money::from_minor(minor, currency);
+    Amount::part(money(minor), total.map(money))
+}
+
+/// The amount of an object, whatever its event is about: what its own page shows in object mode.
+pub(super) fn of_object(object: &StripeObject<'_>, figured: Option<&Figured>) -> Option<Money> {
+    let amount = match object.kind {
+        ObjectKind::Charge if is_released(object) => in_currency(object, 0, None),
+        ObjectKind::Charge if is_open_charge(object) => object.money("/amount").map(Amount::of),
+        ObjectKind::Charge => captured(object),
+        ObjectKind::PaymentIntent if object.status().as_deref() == Some("succeeded") => received(object),
+        ObjectKind::PaymentIntent => object.money("/amount").map(Amount::of),
+        ObjectKind::Invoice => of_invoice(object),
+        _ if is_part_of_amount(object.event_type) => object.money("/amount").map(Amount::of),
+        _ => return figured.and_then(Figured::amount),
+    };
+    amount.map(|amount| amount.money)
+}
+
+fn is_part_of_amount(event_type: &str) -> bool {
+    matches!(event_type, "transfer.reversed" | "application_fee.refunded")
+}
+
+// Charges
+
+/// Whether no money of it arrived yet: it is authorized only, pending, or it failed. Of several captures all but
+/// the last leave it marked as not captured.
+pub(super) fn is_open_charge(charge: &StripeObject<'_>) -> bool {
+    charge.is_not("/captured") && captured_amount(charge).unwrap_or_default() == 0
+        || charge.status().is_some_and(|status| status != "succeeded")
+}
+
+/// Whether its authorization ended and nothing was captured.
+pub(super) fn is_released(charge: &StripeObject<'_>) -> bool {
+    let has_ended = charge.is("/refunded") || charge.event_type == "charge.expired";
+    has_ended && charge.is_not("/captured") && captured_amount(charge).unwrap_or_default() == 0
+}
+
+/// What was captured of a charge so far, in minor units. Shapes of before 2020 capture all or nothing.
+pub(super) fn captured_amount(charge: &StripeObject<'_>) -> Option<i64> {
+    let all_or_nothing = || if charge.is_not("/captured") { Some(0) } else { charge.integer("/amount") };
+    charge.integer("/amount_captured").or_else(all_or_nothing)
+}
+
+pub(super) fn captured(charge: &StripeObject<'_>) -> Option<Amount> {
+    in_currency(charge, captured_amount(charge)?, charge.integer("/amount"))
+}
+
+/// What went back to the customer of a charge, in minor units. An authorization that was released is
+/// nothing that went back.
+pub(super) fn refunded_amount(charge: &StripeObject<'_>) -> Option<i64> {
+    Some(charge.integer("/amount_refunded")?.saturating_sub(released_in(charge)?).max(0))
+}
+
+/// What went back to the customer: of a charge so far, or with a refund that neither failed nor was canceled.
+pub(super) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
+    let is_ended = matches!(object.status().as_deref(), Some("failed" | "canceled"));
+    let minor = match object.kind {
+        ObjectKind::Charge => refunded_amount(object)?,
+        ObjectKind::Refund if is_ended || is_of_uncaptured_money(object) => return None,
+        ObjectKind::Refund => object.integer("/amount")?,
+        _ => return None,
+    };
+    Some(Money::from_minor(minor, currency(object)?))
+}
+
+/// How much of `amount_refunded` was released and never captured. Versions before 2025-03-31.basil count
+/// that as refunded (changelog: "Partially capturing or canceling payments no longer creates a Refund").
+fn released_in(charge: &StripeObject<'_>) -> Option<i64> {
+    const BASIL: &str = "2025-03-31";
+    let captured = captured_amount(charge)?;
+    let refunded = charge.integer("/amount_refunded")?;
+    let released = charge.integer("/amount")?.saturating_sub(captured).max(0);
+    let counts = match captured {
+        0 => true,
+        // More than was captured cannot go back.
+        _ if refunded > captured => true,
+        _ if refunded < released => false,
+        // All went back: all that was captured, or all of the authorization.
+        _ if charge.is("/refunded") => refunded != captured,
+        _ => charge.api_version.is_none_or(|version| version < BASIL),
+    };
+    Some(if counts { released.min(refunded) } else { 0 })
+}
+
+/// What this event refunded of a charge, in minor units. Without the earlier value it is all that was refunded so
+/// far.
+pub(super) fn refunded_now(charge: &StripeObject<'_>) -> Option<i64> {
+    let before = charge.previous_integer("amount_refunded").unwrap_or_default();
+    let before = before.saturating_sub(released_in(charge)?).max(0);
+    refunded_amount(charge)?.checked_sub(before)
+}
+
+pub(super) fn refunded_change(charge: &StripeObject<'_>) -> Option<Amount> {
+    in_currency(charge, refunded_now(charge)?, charge.integer("/amount"))
+}
+
+/// Whether all that was captured went back.
+pub(super) fn is_refunded(charge: &StripeObject<'_>) -> bool {
+    refunded_amount(charge)
+        .zip(captured_amount(charge))
+        .is_some_and(|(refunded, captured)| refunded > 0 && refunded >= captured)
+}
+
+/// Whether a part of what was captured went back.
+pub(super) fn is_partly_refunded(charge: &StripeObject<'_>) -> bool {
+    refunded_amount(charge).is_some_and(|refunded| refunded > 0) && !is_refunded(charge)
+}
+
+/// What was received of a payment. Shapes of before 2018 have the amount only.
+pub(super) fn received(payment: &StripeObject<'_>) -> Option<Amount> {
+    part_of_amount(payment, "/amount_received")
+}
+
+pub(super) fn capturable(payment: &StripeObject<'_>) -> Option<Amount> {
+    part_of_amount(payment, "/amount_capturable")
+}
+
+fn part_of_amount(object: &StripeObject<'_>, path: &str) -> Option<Amount> {
+    let amount = object.integer("/amount");
+    in_currency(object, object.integer(path).or(amount)?, amount)
+}
+
+/// The part of a payment that a bank transfer has funded.
+pub(super) fn funded(payment: &StripeObject<'_>) -> Option<Amount> {
+    let amount = payment.integer("/amount")?;
+    let remaining = missing_funds(payment).map_or(0, |(minor, _)| minor);
+    in_currency(payment, amount.checked_sub(remaining)?, Some(amount))
+}
+
+/// What a bank transfer still has to bring, in minor units.
+pub(super) fn missing_funds(payment: &StripeObject<'_>) -> Option<(i64, Currency)> {
+    let remaining = payment.integer("/next_action/display_bank_transfer_instructions/amount_remaining")?;
+    Some((remaining, currency(payment)?))
+}
+
+// Invoices
+
+/// What was paid of a paid invoice, otherwise what remains. A balance or a credit note may have paid a part.
+pub(super) fn of_invoice(invoice: &StripeObject<'_>) -> Option<Amount> {
+    let total = invoice.integer("/total");
+    if invoice.status().as_deref() == Some("paid") {
+        return in_currency(invoice, invoice.integer("/amount_paid").or(total)?, total);
+    }
+    let remaining = ["/amount_remaining", "/amount_due"].iter().find_map(|path| invoice.integer(path));
+    in_currency(invoice, remaining.or(total)?, total)
+}
+
+// Subscriptions and prices
+
+/// What a subscription costs for one interval. A partial sum would be a wrong amount, so it is unknown if one
+/// price, quantity or discount is, or if the intervals differ.
+pub(super) fn of_subscription(subscription: &StripeObject<'_>) -> Option<Amount> {
+    let currency = currency(subscription)?;
+    let nothing = Money::from_minor(0, currency);
+    let sum = match items(subscription.value) {
+        [] => cost(subscription.value, currency)?,
+        _ if subscription.is("/items/has_more") => return None,
+        items if has_several_intervals(items) => return None,
+        items => items
+            .iter()
+            .try_fold(nothing, |sum, item| sum.checked_add(discounted(cost(item, currency)?, item)?))?,
+    };
+    Some(Amount::of(discounted(sum, subscription.value)?))
+}
+
+fn has_several_intervals(items: &[Value]) -> bool {
+    let first = items.first().and_then(interval_of);
+    items.iter().any(|item| interval_of(item) != first)
+}
+
+fn items(subscription: &Value) -> &[Value] {
+    subscription.pointer("/items/data").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Price × quantity of one item, or of an old subscription with a single plan.
+fn cost(item: &Value, fallback: Currency) -> Option<Money> {
+    let prices = || ["/price", "/plan"].iter().filter_map(|path| item.pointer(path));
+    let currency = prices()
+        .find_map(|price| text(price, "/currency"))
+        .map_or(Some(fallback), |code| code.parse().ok())?;
+    let usage = ["/recurring/usage_type", "/usage_type"];
+    if prices().any(|price| usage.iter().any(|path| text(price, path) == Some("metered"))) {
+        // A metered item costs nothing until it is used; the invoice will have the amount.
+        return Some(Money::from_minor(0, currency));
+    }
+    // A quantity that cannot be read leaves the amount unknown.
+    let quantity = match item.pointer("/quantity") {
+        None | Some(Value::Null) => 1,
+        Some(quantity) => exact_integer(quantity)?,
+    };
+    let packages = match prices().find_map(package) {
+        Some(package) => package.of(quantity)?,
+        None => quantity,
+    };
+    let unit = prices().find_map(|price| unit_amount(price, currency))?;
+    unit.checked_mul(packages)
+}
+
+/// How a quantity becomes a number of packages (`transform_quantity`).
+struct Package {
+    divide_by: i64,
+    rounds_up: bool,
+}
+
+fn package(price: &Value) -> Option<Package> {
+    let transform =
+        ["/transform_quantity", "/transform_usage"].iter().find_map(|path| price.pointer(path))?;
+    Some(Package {
+        divide_by: exact_integer(transform.get("divide_by")?)?,
+        rounds_up: text(transform, "/round") == Some("up"),
+    })
+}
+
+impl Package {
+    fn of(&self, quantity: i64) -> Option<i64> {
+        let whole = quantity.checked_div(self.divide_by)?;
+        let has_rest = quantity.checked_rem(self.divide_by)? > 0;
+        whole.checked_add(i64::from(has_rest && self.rounds_up))
+    }
+}
+
+/// The whole number, or the decimal beside it, which Stripe gives for finer prices. Plans call it `amount`.
+fn unit_amount(price: &Value, currency: Currency) -> Option<Money> {
+    ["/unit_amount", "/amount"].iter().find_map(|path| match price.pointer(path).and_then(exact_integer) {
+        Some(minor) => Some(Money::from_minor(minor, currency)),
+        None => Money::from_minor_decimal(text(price, &format!("{path}_decimal"))?, currency),
+    })
+}
+
+/// A cost less the discounts of an item or subscription. `None` if one of them is only an id.
+fn discounted(cost: Money, owner: &Value) -> Option<Money> {
+    discounts(owner).try_fold(cost, |cost, discount| {
+        let coupon = coupon(discount)?;
+        let minor = cost.rounded()?;
+        let off = match coupon.get("percent_off").and_then(Value::as_f64) {
+            Some(percent) => share(minor, percent)?,
+            None => amount_off(coupon, cost.currency())?,
+        };
+        Some(Money::from_minor(minor.checked_sub(off)?.max(0), cost.currency()))
+    })
+}
+
+/// Whether the event names a discount without its size.
+fn has_unknown_discount(subscription: &StripeObject<'_>) -> bool {
+    let owners = items(subscription.value).iter().chain([subscription.value]);
+    owners.flat_map(discounts).any(|discount| coupon(discount).is_none())
+}
+
+fn coupon(discount: &Value) -> Option<&Value> {
+    let places = ["/coupon", "/source/coupon"];
+    places.iter().find_map(|path| discount.pointer(path).filter(|coupon| coupon.is_object()))
+}
+
+fn discounts(owner: &Value) -> impl Iterator<Item = &Value> {
+    let list = owner.pointer("/discounts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    // Versions before 2024 repeat the first of them here.
+    let single = owner.pointer("/discount").filter(|discount| discount.is_object() && list.is_empty());
+    list.iter().chain(single)
+}
+
+/// A percentage of an amount in minor units, rounded half up, as Stripe rounds a discount.
+#[expect(clippy::cast_possible_truncation, reason = "the limits are checked")]
+fn share(minor: i64, percent: f64) -> Option<i64> {
+    const HUNDREDTHS: i128 = 10_000;
+    let hundredths = (percent * 100.0).round();
+    if !(0.0..=10_000.0).contains(&hundredths) {
+        return None;
+    }
+    let exact = i128::from(minor) * i128::from(hundredths as i64);
+    i64::try_from((exact + HUNDREDTHS / 2).div_euclid(HUNDREDTHS)).ok()
+}
+
+fn amount_off(coupon: &Value, currency: Currency) -> Option<i64> {
+    let is_in_currency = text(coupon, "/currency").and_then(|code| code.parse().ok()) == Some(currency);
+    let other =
+        || coupon.pointer(&format!("/currency_options/{}/amount_off", currency.to_string().to_lowercase()));
+    let off = if is_in_currency { coupon.get("amount_off") } else { other() };
+    off.and_then(exact_integer)
+}
+
+/// A price of the catalog; of a package, what one package costs.
+pub(super) fn price(price: &StripeObject<'_>) -> Option<Amount> {
+    unit_amount(price.value, currency(price)?).map(Amount::of)
+}
+
+/// `month`, `3 months`: the interval of a price, or the one that all items of a subscription have.
+pub(super) fn interval(object: &StripeObject<'_>) -> Option<String> {
+    if !matches!(object.kind, ObjectKind::Subscription | ObjectKind::Price | ObjectKind::Plan) {
+        return None;
+    }
+    match items(object.value) {
+        [] => interval_of(object.value),
+        items if has_several_intervals(items) => None,
+        [first, ..] => interval_of(first),
+    }
+}
+
+fn interval_of(item: &Value) -> Option<String> {
+    let places = ["/price/recurring", "/plan", "/recurring", ""];
+    let recurring = places.iter().filter_map(|path| item.pointer(path));
+    recurring.into_iter().find_map(|recurring| {
+        let unit = text(recurring, "/interval")?;
+        match recurring.get("interval_count").and_then(exact_integer) {
+            None | Some(1) => Some(unit.to_owned()),
+            Some(count) => Some(format!("{count} {unit}s")),
+        }
+    })
+}
+
+pub(super) fn flat_amount(rate: &StripeObject<'_>) -> Option<Amount> {
+    money_of(rate.value, "/flat_amount/amount", "/flat_amount/currency").map(Amount::of)
+}
+
+// The account's own money
+
+pub(super) fn reversed_change(transfer: &StripeObject<'_>) -> Option<Amount> {
+    change_of_total(transfer, "amount_reversed")
+}
+
+pub(super) fn refunded_fee_change(fee: &StripeObject<'_>) -> Option<Amount> {
+    change_of_total(fee, "amount_refunded")
+}
+
+/// The change of a part of `amount`. Without the earlier value it is all of the part.
+fn change_of_total(object: &StripeObject<'_>, field: &str) -> Option<Amount> {
+    let before = object.previous_integer(field).unwrap_or_default();
+    let now = object.integer(&format!("/{field}"))?;
+    in_currency(object, now.checked_sub(before)?, object.integer("/amount"))
+}
+
+/// What is available, if it is in one currency.
+pub(super) fn available(balance: &StripeObject<'_>) -> Option<Amount> {
+    let mut available = balance.list("/available");
+    let only = available.next().filter(|_| available.next().is_none())?;
+    money_of(only, "/amount", "/currency").map(Amount::of)
+}
+
+pub(super) fn available_cash(balance: &StripeObject<'_>) -> Option<Amount> {
+    let (code, minor) = only_entry(balance.value.get("available")?)?;
+    Some(Amount::of(Money::from_minor(exact_integer(minor)?, code.parse().ok()?)))
+}
+
+pub(super) fn price_of_a_ton(product: &StripeObject<'_>) -> Option<Amount> {
+    let (code, price) = only_entry(product.value.get("current_prices_per_metric_ton")?)?;
+    Some(Amount::of(Money::from_minor(exact_integer(price.get("amount_total")?)?, code.parse().ok()?)))
+}
+
+fn only_entry(map: &Value) -> Option<(&String, &Value)> {
+    let mut entries = map.as_object()?.iter();
+    entries.next().filter(|_| entries.next().is_none())
+}
+
+pub(super) fn credit_grant(grant: &StripeObject<'_>) -> Option<Amount> {
+    money_of(grant.value, "/amount/monetary/value", "/amount/monetary/currency").map(Amount::of)
+}
+
+/// What a credit adds, or as a negative amount what a debit uses.
+pub(super) fn credit_transaction(transaction: &StripeObject<'_>) -> Option<Amount> {
+    let at = |side: &str| {
+        let place = |field: &str| format!("/{side}/amount/monetary/{field}");
+        money_of(transaction.value, &place("value"), &place("currency"))
+    };
+    at("credit").or_else(|| at("debit")?.checked_mul(-1)).map(Amount::of)
+}
+
+/// What a card was asked for.
+pub(super) fn requested(authorization: &StripeObject<'_>) -> Option<Amount> {
+    let pending = money_of(authorization.value, "/pending_request/amount", "/pending_request/currency");
+    pending.or_else(|| authorization.money("/amount")).map(Amount::of)
+}
+
+pub(super) fn notified(notification: &StripeObject<'_>) -> Option<Amount> {
+    money_of(notification.value, "/amount", "/source/currency").map(Amount::of)
+}
+
+fn money_of(value: &Value, amount: &str, currency: &str) -> Option<Money> {
+    Some(Money::from_minor(exact_integer(value.pointer(amount)?)?, currency_at(value, currency)?))
+}

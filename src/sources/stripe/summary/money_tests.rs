@@ -1,0 +1,373 @@
+//! Cases of money that are easily got wrong and that no recorded event has. The values are from Stripe's
+//! documentation.
+
+use super::*;
+use crate::domain::event::{EventFacts, EventKey};
+use chrono::DateTime;
+use serde_json::json;
+
+const BEFORE_BASIL: &str = "2024-06-20";
+const SINCE_BASIL: &str = "2025-03-31.basil";
+
+/// An event about an object that was different before.
+struct Case {
+    event_type: &'static str,
+    object: Value,
+    previous: Value,
+    version: &'static str,
+    request: Option<&'static str>,
+}
+
+impl Case {
+    fn stored(&self) -> StoredEvent {
+        let mut object = self.object.clone();
+        object.as_object_mut().expect("an object").entry("currency").or_insert(json!("usd"));
+        let payload = json!({
+            "id": "evt_1", "type": self.event_type, "api_version": self.version, "created": 1_764_000_000,
+            "request": {"id": self.request},
+            "data": {"object": object, "previous_attributes": self.previous},
+        });
+        StoredEvent {
+            key: EventKey(1),
+            source: "stripe".to_owned(),
+            event_id: "evt_1".to_owned(),
+            facts: EventFacts { event_type: self.event_type.to_owned(), ..EventFacts::default() },
+            carries_state: true,
+            received_at: DateTime::UNIX_EPOCH,
+            payload: payload.to_string().into(),
+        }
+    }
+
+    fn read(&self) -> EventSummary {
+        summarize(&self.stored(), &[])
+    }
+}
+
+fn event(event_type: &'static str, object: Value, previous: Value) -> Case {
+    Case { event_type, object, previous, version: SINCE_BASIL, request: None }
+}
+
+fn old(event_type: &'static str, object: Value, previous: Value) -> Case {
+    Case { version: BEFORE_BASIL, ..event(event_type, object, previous) }
+}
+
+/// The outcome, the figure in the title, and the movement.
+fn said(case: &Case) -> (&'static str, String, Option<i64>) {
+    let summary = case.read();
+    let figure = summary.title.split(" · ").nth(1).unwrap_or_default().to_owned();
+    (summary.outcome.as_str(), figure, summary.collected.and_then(|money| money.minor()))
+}
+
+fn charge(amount: i64, captured: i64, refunded: i64) -> Value {
+    json!({
+        "object": "charge", "id": "ch_1", "status": "succeeded", "captured": captured > 0, "amount": amount,
+        "amount_captured": captured, "amount_refunded": refunded, "refunded": refunded > 0 && refunded >= captured,
+    })
+}
+
+#[test]
+fn a_charge_says_what_was_captured_and_what_went_back() {
+    let none = json!({});
+    for (case, outcome, figure, collected) in [
+        (event("charge.succeeded", charge(4999, 0, 0), none.clone()), "Info", "USD 49.99", None),
+        (
+            event("charge.captured", charge(10_000, 6_000, 0), none.clone()),
+            "Paid",
+            "USD 60.00 of 100.00",
+            Some(6_000),
+        ),
+        (
+            old("charge.captured", charge(10_000, 6_000, 4_000), none.clone()),
+            "Paid",
+            "USD 60.00 of 100.00",
+            Some(6_000),
+        ),
+        (
+            event("charge.updated", charge(10_000, 10_000, 0), json!({"amount_captured": 6_000})),
+            "Paid",
+            "USD 100.00",
+            Some(4_000),
+        ),
+        // The first of several captures leaves the charge marked as not captured.
+        (
+            event(
+                "charge.updated",
+                json!({"object": "charge", "status": "succeeded", "captured": false, "amount": 10_000, "amount_captured": 6_000, "amount_refunded": 0}),
+                json!({"amount_captured": null}),
+            ),
+            "Paid",
+            "USD 60.00 of 100.00",
+            Some(6_000),
+        ),
+        (
+            old(
+                "charge.refunded",
+                json!({"object": "charge", "status": "succeeded", "captured": false, "amount": 4_999, "amount_captured": 0, "amount_refunded": 4_999, "refunded": true}),
+                none.clone(),
+            ),
+            "Canceled",
+            "USD 0.00 of 49.99",
+            None,
+        ),
+        (
+            old("charge.refunded", charge(10_000, 6_000, 4_000), json!({"amount_refunded": 0})),
+            "Paid",
+            "USD 60.00 of 100.00",
+            None,
+        ),
+        (
+            old("charge.refunded", charge(10_000, 6_000, 5_500), json!({"amount_refunded": 4_000})),
+            "Partly refunded",
+            "USD 15.00 of 100.00",
+            None,
+        ),
+        (
+            event("charge.refunded", charge(10_000, 6_000, 1_000), json!({"amount_refunded": 0})),
+            "Partly refunded",
+            "USD 10.00 of 100.00",
+            None,
+        ),
+        (
+            event("charge.refunded", charge(10_000, 6_000, 6_000), json!({"amount_refunded": 1_000})),
+            "Refunded",
+            "USD 50.00 of 100.00",
+            None,
+        ),
+    ] {
+        assert_eq!(
+            said(&case),
+            (outcome, figure.to_owned(), collected),
+            "{} {}",
+            case.event_type,
+            case.object
+        );
+    }
+}
+
+#[test]
+fn an_amount_in_no_currency_that_we_can_name_does_not_turn_a_refund_into_a_payment() {
+    let mut object = charge(4_999, 4_999, 4_999);
+    object["currency"] = json!("usdc");
+    let summary = event("charge.refunded", object, json!({"amount_refunded": 0})).read();
+    assert_eq!((summary.outcome.as_str(), summary.amount), ("Refunded", None));
+}
+
+#[test]
+fn a_bank_payment_that_failed_takes_away_what_was_counted_only() {
+    let failed = json!({
+        "object": "charge", "id": "py_1", "status": "failed", "amount": 4_999, "failure_balance_transaction": "txn_2",
+    });
+    let failed = event("charge.failed", failed, json!({})).stored();
+    let collected =
+        |related: &[StoredEvent]| summarize(&failed, related).collected.and_then(|money| money.minor());
+    let earlier =
+        |event_type| event(event_type, json!({"object": "charge", "id": "py_1"}), json!({})).stored();
+    assert_eq!(related_object(&failed).as_deref(), Some("py_1"));
+    assert_eq!(collected(&[earlier("charge.pending")]), None, "it never arrived");
+    assert_eq!(collected(&[earlier("charge.pending"), earlier("charge.succeeded")]), Some(-4_999));
+    assert_eq!(collected(&[]), Some(-4_999), "nothing is known of it");
+}
+
+#[test]
+fn a_refund_counts_when_it_is_created_and_back_when_it_ends() {
+    let refund = |status: &str, transaction: Value| {
+        json!({
+            "object": "refund", "id": "re_1", "status": status, "amount": 1_500, "charge": "ch_1",
+            "balance_transaction": transaction,
+        })
+    };
+    let real = || json!("txn_1");
+    for (case, outcome, collected) in [
+        (event("refund.created", refund("succeeded", real()), json!({})), "Refunded", Some(-1_500)),
+        (old("refund.created", refund("succeeded", Value::Null), json!({})), "Canceled", None),
+        (event("refund.created", refund("pending", Value::Null), json!({})), "Info", Some(-1_500)),
+        // `refund.failed` gives it back.
+        (event("refund.created", refund("failed", real()), json!({})), "Failed", Some(-1_500)),
+        (
+            event("refund.updated", refund("canceled", real()), json!({"status": "requires_action"})),
+            "Canceled",
+            Some(1_500),
+        ),
+        (event("refund.updated", refund("canceled", real()), json!({"metadata": {}})), "Canceled", None),
+        (
+            event("refund.updated", refund("succeeded", real()), json!({"status": "pending"})),
+            "Refunded",
+            None,
+        ),
+        (event("refund.updated", refund("failed", real()), json!({"status": "pending"})), "Failed", None),
+        (event("refund.failed", refund("failed", real()), json!({})), "Failed", Some(1_500)),
+        (event("refund.failed", refund("canceled", real()), json!({})), "Canceled", None),
+    ] {
+        let (found, _, moved) = said(&case);
+        assert_eq!((found, moved), (outcome, collected), "{} {}", case.event_type, case.object);
+    }
+}
+
+#[test]
+fn the_uncaptured_rest_of_a_capture_is_no_refund() {
+    let refund = json!({
+        "object": "refund", "status": "succeeded", "amount": 4_000, "charge": "ch_1", "balance_transaction": "txn_1",
+    });
+    let refund = Case { request: Some("req_1"), ..old("refund.created", refund, json!({})) }.stored();
+    assert_eq!(related_object(&refund).as_deref(), Some("ch_1"));
+    let capture = |request| {
+        Case { request, ..old("charge.captured", charge(10_000, 6_000, 4_000), json!({})) }.stored()
+    };
+    let collected =
+        |related: &[StoredEvent]| summarize(&refund, related).collected.and_then(|money| money.minor());
+    assert_eq!(collected(&[capture(Some("req_1"))]), None);
+    assert_eq!(collected(&[capture(Some("req_2"))]), Some(-4_000), "another request is another refund");
+    assert_eq!(collected(&[capture(None)]), Some(-4_000));
+}
+
+fn dispute(entries: &[(i64, &str, i64)]) -> Value {
+    let entry = |(amount, currency, fee): &(i64, &str, i64)| {
+        let category = if *amount > 0 { "dispute_reversal" } else { "dispute" };
+        json!({"amount": amount, "currency": currency, "fee": fee, "reporting_category": category})
+    };
+    json!({
+        "object": "dispute", "id": "du_1", "status": "won", "amount": 4_999, "reason": "fraudulent",
+        "balance_transactions": entries.iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
+#[test]
+fn a_dispute_brings_back_the_newest_reversal_and_keeps_its_fees() {
+    let usd = |amount, fee| (amount, "usd", fee);
+    let eur = |amount| (amount, "eur", 0);
+    for (entries, reinstated, kept, fee) in [
+        (vec![usd(-4_999, 1_500), usd(4_999, 0)], Some(4_999), 0, Some(1_500)),
+        (vec![usd(-4_999, 1_500), usd(2_000, 0)], Some(2_000), -2_999, Some(1_500)),
+        (vec![usd(-4_999, 1_500), usd(2_000, 0), usd(2_999, 0)], Some(2_999), 0, Some(1_500)),
+        (vec![usd(-4_999, 1_500), usd(4_999, -1_500)], Some(4_999), 0, Some(0)),
+        (vec![eur(-4_600), eur(4_600)], Some(4_999), 0, Some(0)),
+        (vec![eur(-4_600), eur(1_840)], None, -4_999, Some(0)),
+        // Won, then lost after an appeal.
+        (vec![eur(-4_600), eur(4_600), eur(-4_700)], Some(4_999), -4_999, Some(0)),
+        (vec![usd(-4_999, 1_500), (4_600, "eur", 0)], None, -4_999, None),
+    ] {
+        let summary = event("charge.dispute.funds_reinstated", dispute(&entries), json!({})).read();
+        let minor = |money: Option<Money>| money.and_then(|money| money.minor());
+        assert_eq!(minor(summary.collected), reinstated, "{entries:?}");
+        assert_eq!(minor(summary.object.collected), Some(kept), "{entries:?}");
+        assert_eq!(minor(summary.object.dispute_fee), fee, "{entries:?}");
+        let says_why = summary.reason.is_some_and(|reason| reason.starts_with("Collected unknown"));
+        assert_eq!(says_why, reinstated.is_none(), "{entries:?}");
+    }
+}
+
+#[test]
+fn a_subscription_costs_its_packages_less_its_discounts() {
+    let price = |minor: &str, more: Value| {
+        let mut price =
+            json!({"currency": "usd", "unit_amount_decimal": minor, "recurring": {"interval": "month"}});
+        price.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        price
+    };
+    let cost = |items: Value, discounts: Value| {
+        let object = json!({
+            "object": "subscription", "status": "active", "items": {"data": items}, "discounts": discounts,
+        });
+        event("customer.subscription.updated", object, json!({})).read()
+    };
+    let amount = |summary: &EventSummary| summary.amount.map(|amount| amount.decimal());
+    let plain = json!({"quantity": 1, "price": price("4999", json!({}))});
+
+    let packages = json!({
+        "quantity": 50_000, "price": price("499.9", json!({"transform_quantity": {"divide_by": 1_000, "round": "up"}})),
+    });
+    assert_eq!(amount(&cost(json!([packages]), json!([]))).as_deref(), Some("249.95"));
+    let begun = json!({
+        "quantity": 1_001, "price": price("500", json!({"transform_quantity": {"divide_by": 1_000, "round": "up"}})),
+    });
+    assert_eq!(amount(&cost(json!([begun]), json!([]))).as_deref(), Some("10.00"));
+    for (coupon, expected) in [
+        (json!({"percent_off": 25.0}), Some("37.49")),
+        (json!({"percent_off": 100}), Some("0.00")),
+        (json!({"amount_off": 999, "currency": "usd"}), Some("40.00")),
+        (json!({"amount_off": 9_999, "currency": "usd"}), Some("0.00")),
+        (json!({"amount_off": 999, "currency": "eur"}), None),
+    ] {
+        let summary = cost(json!([plain]), json!([{"coupon": coupon}]));
+        assert_eq!(amount(&summary).as_deref(), expected, "{coupon}");
+    }
+    let unknown = cost(json!([plain]), json!(["di_1"]));
+    assert_eq!(amount(&unknown), None);
+    assert!(unknown.reason.is_some_and(|reason| reason.starts_with("Amount unknown")));
+
+    let yearly = json!({"quantity": 1, "price": price("100", json!({"recurring": {"interval": "year"}}))});
+    let quarterly = price("100", json!({"recurring": {"interval": "month", "interval_count": 3}}));
+    let both = cost(json!([plain, yearly]), json!([]));
+    assert_eq!((both.amount, both.object.interval), (None, None), "they recur differently");
+    let each = cost(json!([{"price": quarterly}]), json!([]));
+    assert_eq!(each.object.interval.as_deref(), Some("3 months"));
+}
+
+#[test]
+fn an_invoice_says_what_remains_and_one_that_was_paid_elsewhere_says_so() {
+    let open = json!({"object": "invoice", "number": "7", "status": "open", "total": 10_000, "amount_remaining": 6_000});
+    assert_eq!(
+        said(&event("invoice.overdue", open, json!({}))),
+        ("Past due", "USD 60.00 of 100.00".to_owned(), None)
+    );
+    let elsewhere = json!({
+        "object": "invoice", "number": "7", "status": "paid", "total": 100, "amount_paid": 100, "paid_out_of_band": true,
+    });
+    let summary = old("invoice.paid", elsewhere, json!({})).read();
+    assert_eq!(summary.outcome.as_str(), "Paid outside Stripe");
+    assert_eq!(summary.title, "Invoice 7 paid outside Stripe · USD 1.00");
+}
+
+#[test]
+fn a_payment_that_waits_for_its_customer_says_for_what() {
+    for (action, reason) in [
+        ("use_stripe_sdk", "Customer: authenticate the payment"),
+        ("redirect_to_url", "Customer: authenticate the payment"),
+        ("verify_with_microdeposits", "Customer: verify the bank account"),
+        ("boleto_display_details", "Customer: pay with the voucher"),
+        ("display_bank_transfer_instructions", "Customer: send the amount by bank transfer"),
+        ("something_new", "Customer: complete the next step of the payment"),
+    ] {
+        let object = json!({"object": "payment_intent", "amount": 100, "next_action": {"type": action}});
+        let summary = event("payment_intent.requires_action", object, json!({})).read();
+        assert_eq!((summary.outcome.as_str(), summary.reason.as_deref()), ("Action required", Some(reason)));
+    }
+}
+
+#[test]
+fn a_page_of_an_object_shows_its_own_amount_whatever_the_event_was_about() {
+    let refunded =
+        event("charge.refunded", charge(4_999, 4_999, 1_500), json!({"amount_refunded": 0})).read();
+    let updated = event("charge.updated", charge(4_999, 4_999, 1_500), json!({"metadata": {}})).read();
+    assert_eq!(refunded.amount.and_then(|amount| amount.minor()), Some(1_500));
+    for summary in [refunded, updated] {
+        let page = summary.of_its_object();
+        assert_eq!(page.amount.and_then(|amount| amount.minor()), Some(4_999));
+        assert_eq!(page.collected.and_then(|amount| amount.minor()), Some(4_999));
+    }
+}
+
+#[test]
+fn the_largest_integers_overflow_nothing() {
+    for event_type in [
+        "charge.captured",
+        "charge.refunded",
+        "charge.failed",
+        "refund.created",
+        "refund.failed",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+        "transfer.reversed",
+        "invoice.paid",
+    ] {
+        for kind in ["charge", "refund", "dispute", "transfer", "invoice"] {
+            let object = json!({
+                "object": kind, "amount": i64::MIN, "amount_captured": i64::MAX, "amount_refunded": i64::MIN,
+                "amount_reversed": i64::MIN, "captured": true, "failure_balance_transaction": "txn_1",
+                "balance_transactions": [{"amount": i64::MIN, "fee": i64::MIN, "currency": "usd"}, {"amount": i64::MAX, "fee": i64::MIN, "currency": "usd"}],
+            });
+            let previous = json!({"amount_captured": i64::MIN, "amount_refunded": i64::MAX, "amount_reversed": i64::MAX});
+            let _read = event(event_type, object, previous).read();
+        }
+    }
+}

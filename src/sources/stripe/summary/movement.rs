@@ -1,0 +1,184 @@
+//! `Collected`: customers' money in the charge's currency, tax included, before all fees.
+//!
+//! In event mode each movement stands on exactly one event. The sum over all events of an account is what
+//! was collected, and the sum over the events of a month is what was collected in it. In object mode the
+//! page of a charge, refund or dispute shows what that object moved so far.
+
+use super::figure::captured_amount;
+use crate::domain::event::StoredEvent;
+use crate::domain::money::Money;
+use crate::sources::stripe::event_type::without_thin_prefix;
+use crate::sources::stripe::json::{self, exact_integer};
+use crate::sources::stripe::object::{ObjectKind, StripeObject, currency, text};
+use serde_json::Value;
+
+/// How an event changes what was collected, in minor units of the object's currency.
+pub(super) enum Movement {
+    /// Not at all.
+    Still,
+    /// It adds this.
+    Plus(fn(&StripeObject<'_>) -> Option<i64>),
+    /// It takes this away.
+    Minus(fn(&StripeObject<'_>) -> Option<i64>),
+    /// By this, if by anything. Some movements depend on events that were received before.
+    Moves(fn(&StripeObject<'_>, &[StoredEvent]) -> Option<i64>),
+}
+
+impl Movement {
+    /// The movement of an event; `None` if nothing moved, or if the event does not say how much.
+    pub(super) fn read(&self, object: &StripeObject<'_>, related: &[StoredEvent]) -> Option<Money> {
+        let minor = match self {
+            Self::Still => None,
+            Self::Plus(amount) => amount(object),
+            Self::Minus(amount) => amount(object).and_then(i64::checked_neg),
+            Self::Moves(change) => change(object, related),
+        };
+        Some(Money::from_minor(minor.filter(|minor| *minor != 0)?, currency(object)?))
+    }
+}
+
+/// The change of what was captured. Several captures of one authorization each change it.
+pub(super) fn of_capture(charge: &StripeObject<'_>, _: &[StoredEvent]) -> Option<i64> {
+    let before = charge.previous_integer("amount_captured")?;
+    captured_amount(charge)?.checked_sub(before)
+}
+
+/// A capture, or the last of several. Without an related value it is the only one.
+pub(super) fn of_last_capture(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
+    of_capture(charge, related).or_else(|| captured_amount(charge))
+}
+
+/// A bank payment that came back. It takes away only what was counted: since 2024 a payment that failed
+/// while it was pending has a `failure_balance_transaction` too, and the body does not distinguish them. So
+/// it counts if the charge succeeded before, or if nothing of the charge is known.
+pub(super) fn of_failed_charge(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
+    let came_back = charge.reference(&["/failure_balance_transaction"]).is_some();
+    let was_counted = related.is_empty() || related.iter().any(|event| is_type(event, "charge.succeeded"));
+    if came_back && was_counted { charge.integer("/amount")?.checked_neg() } else { None }
+}
+
+/// A refund, unless the same request captured a part of its charge: then it is the uncaptured rest. One that
+/// has failed already counts too, because `refund.failed` gives it back.
+pub(super) fn of_refund(refund: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
+    let is_the_rest = related.iter().any(|event| releases_at_capture(event, refund));
+    if is_the_rest { None } else { refund.integer("/amount")?.checked_neg() }
+}
+
+/// A refund that was canceled after it was counted.
+pub(super) fn of_canceled_refund(refund: &StripeObject<'_>, _: &[StoredEvent]) -> Option<i64> {
+    if is_of_uncaptured_money(refund) { None } else { refund.integer("/amount") }
+}
+
+/// Whether a Refund object exists only because versions before Basil report money that was never captured as
+/// refunded: for a canceled or expired authorization it has no balance transaction.
+pub(super) fn is_of_uncaptured_money(refund: &StripeObject<'_>) -> bool {
+    let transaction = refund.value.pointer("/balance_transaction");
+    let moved_nothing =
+        transaction.is_some_and(Value::is_null) && refund.status().as_deref() == Some("succeeded");
+    let is_reversal = transaction.and_then(|transaction| text(transaction, "/reporting_category"))
+        == Some("partial_capture_reversal");
+    moved_nothing || is_reversal || refund.text("/reason").as_deref() == Some("expired_uncaptured_charge")
+}
+
+/// Whether a capture released exactly this refund: Stripe creates both in one request. The last of several
+/// captures may be a `charge.updated`.
+fn releases_at_capture(capture: &StoredEvent, refund: &StripeObject<'_>) -> bool {
+    if !is_type(capture, "charge.captured") && !is_type(capture, "charge.updated") {
+        return false;
+    }
+    let payload = json::value(&capture.payload);
+    let charge = StripeObject::of(&payload, None, "charge.captured");
+    let captured = captured_amount(&charge).filter(|captured| *captured > 0);
+    let released =
+        charge.integer("/amount").zip(captured).and_then(|(all, captured)| all.checked_sub(captured));
+    charge.request.is_some() && charge.request == refund.request && released == refund.integer("/amount")
+}
+
+fn is_type(event: &StoredEvent, event_type: &str) -> bool {
+    without_thin_prefix(&event.facts.event_type) == event_type
+}
+
+/// The newest reversal in a dispute's list of balance transactions. The list has all of them, and the event
+/// reports only the newest.
+pub(super) fn of_reinstatement(dispute: &StripeObject<'_>, _: &[StoredEvent]) -> Option<i64> {
+    let mut newest_first = dispute.list("/balance_transactions").rev();
+    let Some(newest) = newest_first.find(|entry| is_reversal(entry)) else {
+        // Shapes without the list report a whole reinstatement.
+        let is_listed = dispute.list("/balance_transactions").next().is_some();
+        return dispute.integer("/amount").filter(|_| !is_listed);
+    };
+    reinstated(dispute, newest, newest_first.find(|entry| !is_reversal(entry)))
+}
+
+/// What a reversal brings back in the currency of the dispute. In another currency it is known only if it undoes
+/// the whole withdrawal before it.
+fn reinstated(dispute: &StripeObject<'_>, reversal: &Value, withdrawal: Option<&Value>) -> Option<i64> {
+    if text(reversal, "/currency") == dispute.text("/currency").as_deref() {
+        return minor(reversal);
+    }
+    let undoes_all = withdrawal.is_some_and(|withdrawal| {
+        text(withdrawal, "/currency") == text(reversal, "/currency")
+            && minor(withdrawal).and_then(i64::checked_neg) == minor(reversal)
+    });
+    dispute.integer("/amount").filter(|_| undoes_all)
+}
+
+/// Whether a reversal is a part of the amount in another currency, so that the share is unknown.
+pub(super) fn is_unknown_share(dispute: &StripeObject<'_>) -> bool {
+    dispute.list("/balance_transactions").any(is_reversal) && of_reinstatement(dispute, &[]).is_none()
+}
+
+fn is_reversal(entry: &Value) -> bool {
+    match text(entry, "/reporting_category") {
+        Some(category) => category == "dispute_reversal",
+        None => minor(entry).is_some_and(|minor| minor > 0),
+    }
+}
+
+fn minor(entry: &Value) -> Option<i64> {
+    exact_integer(entry.get("amount")?)
+}
+
+/// What the object of an event moved so far: what its own page shows in object mode.
+pub(super) fn of_object(object: &StripeObject<'_>) -> Option<Money> {
+    if !object.is_snapshot {
+        return None;
+    }
+    let status = object.status();
+    let is_ended = matches!(status.as_deref(), Some("failed" | "canceled"));
+    let minor = match object.kind {
+        ObjectKind::Charge if status.as_deref().is_none_or(|status| status == "succeeded") => {
+            captured_amount(object)?
+        }
+        ObjectKind::Charge => 0,
+        ObjectKind::Refund if is_ended || is_of_uncaptured_money(object) => 0,
+        ObjectKind::Refund => object.integer("/amount")?.checked_neg()?,
+        ObjectKind::Dispute => of_dispute(object)?,
+        _ => return None,
+    };
+    Some(Money::from_minor(minor, currency(object)?))
+}
+
+/// Each withdrawal takes the amount, and each reversal brings back what is known of it.
+fn of_dispute(dispute: &StripeObject<'_>) -> Option<i64> {
+    let mut sum = 0_i64;
+    let mut withdrawal = None;
+    for entry in dispute.list("/balance_transactions") {
+        let change = if is_reversal(entry) {
+            reinstated(dispute, entry, withdrawal).unwrap_or_default()
+        } else {
+            withdrawal = Some(entry);
+            dispute.integer("/amount")?.checked_neg()?
+        };
+        sum = sum.checked_add(change)?;
+    }
+    Some(sum)
+}
+
+/// The fees of a dispute so far; `None` if there are none, or if they have several currencies.
+pub(super) fn dispute_fee(dispute: &StripeObject<'_>) -> Option<Money> {
+    let fees = dispute.list("/balance_transactions").map(|entry| {
+        Some(Money::from_minor(exact_integer(entry.get("fee")?)?, text(entry, "/currency")?.parse().ok()?))
+    });
+    fees.reduce(|sum, fee| sum?.checked_add(fee?)).flatten().filter(|_| dispute.kind == ObjectKind::Dispute)
+}
