@@ -23,8 +23,8 @@ pub struct Rejections {
 /// Why webhooks are rejected.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CauseView {
-    /// `wrong_secret`, `another_secret`, `body_rewritten`, `header_dropped`, `header_changed`,
-    /// `clock`, `delayed`, `not_an_event` or `stranger`.
+    /// `wrong_secret`, `another_secret`, `body_rewritten`, `body_damaged`, `header_dropped`,
+    /// `header_changed`, `clock`, `delayed`, `not_an_event` or `stranger`.
     #[schema(example = "wrong_secret")]
     pub cause: &'static str,
     /// Whether nothing was accepted after the last rejection of this cause.
@@ -61,7 +61,8 @@ pub struct RejectionView {
     /// The SHA-256 of its body, in hex.
     pub body_sha256: String,
     /// `empty`, `not_json`, `not_an_event`, `as_sent`, `rewritten` (an event in another layout than its
-    /// sender's) or `unclear`.
+    /// sender's), `unclear`, or what became of an event: `base64`, `compressed`, `wrapped`, `form_encoded`,
+    /// `truncated` or `reencoded`.
     #[schema(example = "as_sent")]
     pub body_form: &'static str,
     /// The time that its signature claims.

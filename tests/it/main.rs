@@ -18,6 +18,7 @@ mod doctor;
 mod duplicates;
 mod extending;
 mod failures;
+mod faults;
 mod fuzz;
 mod headers;
 mod health;

@@ -15,6 +15,8 @@ pub enum Cause {
     AnotherSecret,
     /// A proxy rewrites the body.
     BodyRewritten,
+    /// Something on the way changes the body so that it is no event any more.
+    BodyDamaged,
     /// A proxy drops the signature header.
     HeaderDropped,
     /// A proxy changes the signature header.
@@ -36,6 +38,7 @@ impl Cause {
             Self::WrongSecret => "wrong_secret",
             Self::AnotherSecret => "another_secret",
             Self::BodyRewritten => "body_rewritten",
+            Self::BodyDamaged => "body_damaged",
             Self::HeaderDropped => "header_dropped",
             Self::HeaderChanged => "header_changed",
             Self::Clock => "clock",

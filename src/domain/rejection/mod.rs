@@ -80,11 +80,35 @@ pub enum BodyForm {
     Rewritten,
     /// JSON whose layout reveals nothing.
     Unclear,
+    /// The base64 text of an event.
+    Base64,
+    /// Compressed data.
+    Compressed,
+    /// Other JSON with an event inside.
+    Wrapped,
+    /// A form with an event, or with its fields.
+    FormEncoded,
+    /// The beginning of an event.
+    Truncated,
+    /// An event in another text encoding, or with a byte order mark.
+    Reencoded,
 }
 
 impl BodyForm {
-    const ALL: [Self; 6] =
-        [Self::Empty, Self::NotJson, Self::NotAnEvent, Self::AsSent, Self::Rewritten, Self::Unclear];
+    const ALL: [Self; 12] = [
+        Self::Empty,
+        Self::NotJson,
+        Self::NotAnEvent,
+        Self::AsSent,
+        Self::Rewritten,
+        Self::Unclear,
+        Self::Base64,
+        Self::Compressed,
+        Self::Wrapped,
+        Self::FormEncoded,
+        Self::Truncated,
+        Self::Reencoded,
+    ];
 
     /// The form of a body by its JSON alone; only its source recognizes an event.
     fn of(body: &[u8]) -> Self {
@@ -104,6 +128,12 @@ impl BodyForm {
             Self::AsSent => "as_sent",
             Self::Rewritten => "rewritten",
             Self::Unclear => "unclear",
+            Self::Base64 => "base64",
+            Self::Compressed => "compressed",
+            Self::Wrapped => "wrapped",
+            Self::FormEncoded => "form_encoded",
+            Self::Truncated => "truncated",
+            Self::Reencoded => "reencoded",
         }
     }
 }

@@ -61,6 +61,11 @@ fn cause_of(one: &StoredSample, some_pass: bool, is_clock: bool) -> Cause {
     let sample = &one.sample;
     let is_event = matches!(sample.form, BodyForm::AsSent | BodyForm::Rewritten | BodyForm::Unclear);
     match sample.reason.as_str() {
+        "signature_missing" | "signature_malformed" | "signature_no_match" if holds_event(sample.form) => {
+            Cause::BodyDamaged
+        }
+        // With a well-formed signature, and by its own account from Stripe.
+        "signature_no_match" if sample.by_sender && !is_event => Cause::BodyDamaged,
         "signature_missing" if sample.by_sender && is_event => Cause::HeaderDropped,
         "signature_malformed" if is_event => Cause::HeaderChanged,
         "signature_no_match" if sample.form == BodyForm::Rewritten => Cause::BodyRewritten,
@@ -73,6 +78,18 @@ fn cause_of(one: &StoredSample, some_pass: bool, is_clock: bool) -> Cause {
         "body_not_an_event" | "event_id_invalid" => Cause::NotAnEvent,
         _ => Cause::Stranger,
     }
+}
+
+/// Whether a body of this form is what became of an event.
+fn holds_event(form: BodyForm) -> bool {
+    matches!(
+        form,
+        BodyForm::Base64
+            | BodyForm::Wrapped
+            | BodyForm::FormEncoded
+            | BodyForm::Truncated
+            | BodyForm::Reencoded
+    )
 }
 
 /// By how many seconds the claimed times of correctly signed requests lie behind this machine's clock.
@@ -126,6 +143,7 @@ fn words(
             "No signature matches, and the body is an event in another layout than Stripe's: a proxy on the way has parsed it and written it again.",
             "Configure the proxy, gateway or function in between to forward the raw bytes of the body: it must not parse the JSON or change spaces or the encoding.",
         ),
+        Cause::BodyDamaged => damage(group),
         Cause::HeaderDropped => text(
             "Stripe's events arrive without the Stripe-Signature header: a proxy on the way removes it.",
             "Configure the proxy or gateway in between to forward the Stripe-Signature header.",
@@ -158,6 +176,36 @@ fn words(
             "No action is needed: they are rejected before anything is stored.",
         ),
     }
+}
+
+/// What the newest of these bodies is instead of an event, and what to do.
+fn damage(group: &[&StoredSample]) -> (String, String) {
+    let newest = group.iter().max_by_key(|one| one.at).map_or(BodyForm::NotJson, |one| one.sample.form);
+    let (what, remedy) = match newest {
+        BodyForm::Empty => ("with an empty body", "Something reads the body and does not pass it on."),
+        BodyForm::Base64 => ("as base64 text", "Decode it before it is forwarded."),
+        BodyForm::Compressed => ("compressed", "Stripe sends the body uncompressed, and so must it arrive."),
+        BodyForm::Wrapped => (
+            "inside of another JSON document",
+            "Forward the event alone, without the document that a gateway or a queue puts around it.",
+        ),
+        BodyForm::FormEncoded => ("as a form", "Forward the body as application/json, not as form fields."),
+        BodyForm::Truncated => ("cut off", "Raise the limit for the size of a body."),
+        BodyForm::Reencoded => (
+            "in another text encoding than UTF-8, or with a byte order mark",
+            "Do not convert the text of the body.",
+        ),
+        BodyForm::NotAnEvent => ("as JSON that is not an event", "Do not replace the body."),
+        _ => ("as something that is not JSON", "Do not convert or replace the body."),
+    };
+    (
+        format!(
+            "Stripe's events arrive {what}: something on the way changes the body, so no signature matches."
+        ),
+        format!(
+            "Configure the proxy, gateway or function in between to forward the raw bytes of the body. {remedy}"
+        ),
+    )
 }
 
 /// The mode of the requests, with a hint if the names of the secrets suggest the other mode.
@@ -275,6 +323,40 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_body_is_told_apart_from_a_wrong_secret_and_from_strangers() {
+        for (form, word) in [
+            (BodyForm::Base64, "base64"),
+            (BodyForm::Wrapped, "inside of another"),
+            (BodyForm::FormEncoded, "form"),
+            (BodyForm::Truncated, "cut off"),
+            (BodyForm::Reencoded, "encoding"),
+        ] {
+            for reason in ["signature_no_match", "signature_missing", "signature_malformed"] {
+                let mut rejection = kept(0, reason, form);
+                rejection.sample.by_sender = false;
+                let found = diagnosed(&[rejection], None, &[]);
+                assert_eq!(found[0].cause, Cause::BodyDamaged, "{form:?}");
+                assert!(
+                    found[0].message.contains(word) && found[0].cause.is_fixable(),
+                    "{}",
+                    found[0].message
+                );
+            }
+        }
+        for form in [BodyForm::Empty, BodyForm::Compressed, BodyForm::NotJson, BodyForm::NotAnEvent] {
+            let mut rejection = kept(0, "signature_no_match", form);
+            assert_eq!(causes(std::slice::from_ref(&rejection), Some(9)), [Cause::BodyDamaged], "{form:?}");
+            rejection.sample.by_sender = false;
+            assert_eq!(causes(&[rejection], None), [Cause::Stranger], "{form:?}");
+        }
+        let both = [
+            kept(0, "signature_no_match", BodyForm::Base64),
+            kept(9, "signature_no_match", BodyForm::Truncated),
+        ];
+        assert!(diagnosed(&both, None, &[])[0].message.contains("cut off"), "the newest form is named");
+    }
+
+    #[test]
     fn a_missing_header_is_a_proxys_fault_only_for_what_stripe_sent() {
         let mut rejection = kept(0, "signature_missing", BodyForm::AsSent);
         assert_eq!(causes(std::slice::from_ref(&rejection), None), [Cause::HeaderDropped]);
@@ -311,10 +393,11 @@ mod tests {
     #[test]
     fn what_was_signed_and_is_no_event_is_told_apart_from_strangers() {
         assert_eq!(causes(&[kept(0, "body_not_an_event", BodyForm::NotJson)], None), [Cause::NotAnEvent]);
-        let both = [
+        let mut both = [
             kept(0, "event_id_invalid", BodyForm::NotAnEvent),
             kept(9, "signature_no_match", BodyForm::NotJson),
         ];
+        both[1].sample.by_sender = false;
         assert_eq!(causes(&both, None), [Cause::Stranger, Cause::NotAnEvent]);
     }
 }

@@ -1,6 +1,7 @@
 //! Stripe: verifies the signature first and reads the event after that; knows Stripe's objects, their
 //! states and links.
 
+mod damage;
 mod diagnosis;
 mod envelope;
 mod event_type;

@@ -1,7 +1,7 @@
 //! Samples of rejected requests: what shows the cause, without the body.
 
-use super::envelope;
 use super::signature::{HEADER, claimed_time};
+use super::{damage, envelope};
 use crate::domain::rejection::{BodyForm, RejectionSample};
 use crate::sources::names_of;
 use axum::http::{HeaderMap, header};
@@ -28,20 +28,27 @@ pub(super) fn sample(source: &str, headers: &HeaderMap, body: &[u8], check: &str
 
 /// The body's form, and the mode that it claims.
 fn form(body: &[u8]) -> (BodyForm, Option<bool>) {
-    let Ok(text) = std::str::from_utf8(body) else { return (BodyForm::NotJson, None) };
-    if text.trim().is_empty() {
+    if body.iter().all(u8::is_ascii_whitespace) {
         return (BodyForm::Empty, None);
     }
     let Ok(envelope) = envelope::read(body) else {
-        let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
-        return (if is_json { BodyForm::NotAnEvent } else { BodyForm::NotJson }, None);
+        let other = if is_json(body) { BodyForm::NotAnEvent } else { BodyForm::NotJson };
+        return (damage::form(body).unwrap_or(other), None);
     };
-    let form = match text {
-        _ if text.contains(THIN) => BodyForm::Unclear,
-        _ if text.starts_with(LAYOUT) => BodyForm::AsSent,
-        _ => BodyForm::Rewritten,
+    let text = String::from_utf8_lossy(body);
+    let form = match () {
+        // What is around the event has an id of its own.
+        () if damage::is_wrapped(body) => BodyForm::Wrapped,
+        () if text.contains(THIN) => BodyForm::Unclear,
+        () if text.starts_with(LAYOUT) => BodyForm::AsSent,
+        () => BodyForm::Rewritten,
     };
     (form, envelope.facts.livemode)
+}
+
+fn is_json(body: &[u8]) -> bool {
+    // The parser does not check the encoding of what it skips.
+    std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 #[cfg(test)]
@@ -63,12 +70,15 @@ mod tests {
             (" \n", BodyForm::Empty),
             ("a=b", BodyForm::NotJson),
             ("{\"id\"", BodyForm::NotJson),
+            ("{\"id\":\"evt_1\"", BodyForm::Truncated),
             ("[]", BodyForm::NotAnEvent),
             ("{}", BodyForm::NotAnEvent),
         ] {
             assert_eq!(form(body.as_bytes()), (expected, None), "{body}");
         }
         assert_eq!(form(b"\xff"), (BodyForm::NotJson, None));
+        let of_a_bus = json!({"id": "7f3c", "detail": event});
+        assert_eq!(form(of_a_bus.to_string().as_bytes()).0, BodyForm::Wrapped);
     }
 
     #[test]

@@ -1,0 +1,88 @@
+//! Faults of the outside world: what happens to Stripe's requests on their way, and bodies on which the service
+//! once failed. The bodies are beside the checkout, in `../shared/data/faults`.
+
+use crate::harness::{Answer, NOW, SECRET, Service, eventbridge, output, within};
+use axum::body::Body;
+use axum::http::Request;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use eventbridge::sources::stripe;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const EVENT: &str = "{\n  \"id\": \"evt_1\",\n  \"object\": \"event\",\n  \"livemode\": true,\n  \"type\": \"invoice.paid\"\n}";
+
+async fn store_only() -> Service {
+    Service::builder().set("DESTINATIONS", "").start().await
+}
+
+/// Stripe's request for [`EVENT`], but with this path and this body.
+async fn arrives(service: &Service, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+    let request = Request::post(path)
+        .header("host", "localhost")
+        .header("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
+        .header("stripe-signature", stripe::sign(SECRET, EVENT.as_bytes(), NOW))
+        .body(Body::from(body.into()));
+    service.call(request.unwrap()).await
+}
+
+/// The API's list of rejections, once there is one.
+async fn rejections(service: &Service) -> Value {
+    within("the rejection is stored", async {
+        loop {
+            let listing = service.get("/api/v1/rejections").await.json();
+            if listing["data"][0].is_object() {
+                return listing;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+/// What `doctor` reports about the service's database.
+async fn doctor(service: &Service) -> String {
+    let folder = TempDir::new().unwrap();
+    let mut command = eventbridge(folder.path());
+    command.args(["doctor", "--json"]).envs([
+        ("DATABASE_URL", service.database.url().expose_secret()),
+        ("STRIPE_WEBHOOK_SECRET", SECRET),
+        ("DESTINATIONS", ""),
+        ("AUTH", "off"),
+    ]);
+    String::from_utf8(output(&mut command).await.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_that_is_damaged_on_its_way_is_the_operators_to_fix() {
+    let event: Value = serde_json::from_str(EVENT).unwrap();
+    for (form, body) in [
+        ("base64", BASE64_STANDARD.encode(EVENT).into_bytes()),
+        ("compressed", vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]),
+        ("wrapped", json!({"body": EVENT, "isBase64Encoded": false}).to_string().into_bytes()),
+        ("wrapped", json!({"id": "of the bus", "detail": event}).to_string().into_bytes()),
+        ("form_encoded", b"payload=%7B%22id%22%3A%22evt_1%22%2C%22type%22%3A%22invoice.paid%22%7D".to_vec()),
+        ("truncated", EVENT.as_bytes()[..60].to_vec()),
+        ("empty", Vec::new()),
+    ] {
+        let service = store_only().await;
+        let answer = arrives(&service, "/api/v1/webhooks/stripe", body).await;
+        assert_eq!(answer.problem(400), "signature_no_match", "{form}");
+        let listing = rejections(&service).await;
+        assert_eq!(
+            (&listing["data"][0]["body_form"], &listing["causes"][0]["cause"]),
+            (&json!(form), &json!("body_damaged")),
+            "{listing}"
+        );
+        let warned = |health: &Value| health["warnings"][0]["cause"] == "body_damaged";
+        let health = service.until_health("it warns", warned).await;
+        let remedy = health["warnings"][0]["remedy"].as_str().unwrap();
+        assert!(remedy.contains("forward the raw bytes"), "{health}");
+        if form == "base64" {
+            let report = doctor(&service).await;
+            assert!(report.contains("arrive as base64 text") && report.contains("Decode it"), "{report}");
+        }
+    }
+}
