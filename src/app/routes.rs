@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -43,13 +43,15 @@ pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
     let docs = Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
         .route_layer(from_fn_with_state((ui.clone(), access.clone()), require_reader));
+    let ingest = Arc::new(ingest);
     let routes = Router::from(ingest::routes())
-        .with_state(Arc::new(ingest))
+        .with_state(ingest.clone())
         .merge(open.with_state(api))
         .merge(protected)
         .merge(docs)
         .merge(ui::routes(ui));
-    with_middleware(routes, "There is nothing at this address; /docs lists all addresses.", middleware)
+    let nothing_here = "There is nothing at this address; /docs lists all addresses.";
+    with_middleware(routes, nothing_here, Some(ingest), middleware)
 }
 
 /// The routes of a process that only delivers.
@@ -63,22 +65,45 @@ pub(super) fn of_worker(api: Api, metrics_are_open: bool, middleware: &Arc<Middl
     let routes = Router::from(api::open()).with_state(api).merge(of_metrics);
     let nothing_here =
         "This process only delivers; a process of the role web answers webhooks, the API and the dashboard.";
-    with_middleware(routes, nothing_here, middleware)
+    with_middleware(routes, nothing_here, None, middleware)
 }
 
-/// The routes with the middleware of every request, and the responses to unknown addresses and methods.
-fn with_middleware(routes: Router, nothing_here: &'static str, middleware: &Arc<Middleware>) -> Router {
+/// The routes with the middleware of every request, and the responses to unknown addresses and methods. A
+/// webhook without a route goes to `ingest`.
+fn with_middleware(
+    routes: Router,
+    nothing_here: &'static str,
+    ingest: Option<Arc<Ingest>>,
+    middleware: &Arc<Middleware>,
+) -> Router {
+    let not_found = {
+        let ingest = ingest.clone();
+        move |request| webhook_or(ingest.clone(), request, move || Problem::not_found(nothing_here))
+    };
     routes
-        .fallback(move || async move { Problem::not_found(nothing_here) })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "Not with this method",
-                "The address exists, but not for this method; /docs lists all addresses and methods.",
-            )
-        })
+        .fallback(not_found)
+        .method_not_allowed_fallback(move |request| webhook_or(ingest.clone(), request, not_allowed))
         .layer(from_fn_with_state(middleware.clone(), server::middleware))
+}
+
+async fn webhook_or(
+    ingest: Option<Arc<Ingest>>,
+    request: Request,
+    problem: impl FnOnce() -> Problem,
+) -> Response {
+    match ingest.filter(|ingest| ingest.is_webhook(&request)) {
+        Some(ingest) => ingest::receive_astray(&ingest, request).await,
+        None => problem().into_response(),
+    }
+}
+
+fn not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "Not with this method",
+        "The address exists, but not for this method; /docs lists all addresses and methods.",
+    )
 }
 
 /// Shows the description of the API to users who are logged in to the dashboard or send a key. The API itself

@@ -5,6 +5,9 @@
 use super::rejection::Diagnose;
 use super::subscription::TypeVocabulary;
 
+/// The path of a source's webhook, up to its name.
+pub const WEBHOOKS: &str = "/api/v1/webhooks/";
+
 /// The configured sources, for modules that must not import them.
 pub trait SourceCatalog: Diagnose + Send + Sync {
     /// The display name of a source's sender, such as `Stripe`.

@@ -16,15 +16,16 @@ pub use writer::{Reservation, Writer, WriterSettings};
 
 use crate::domain::event::NewEvent;
 use crate::domain::execution::NewExecution;
+use crate::domain::source::WEBHOOKS;
 use crate::domain::subscription::Subscription;
 use crate::problem::Problem;
-use crate::sources::{Registry, Rejection};
+use crate::sources::{Registry, Rejection, astray};
 use crate::telemetry::{LogThrottle, Metrics, Webhook};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -113,7 +114,7 @@ pub struct Received {
     responses(
         (status = 200, description = "Committed, now or earlier", body = Received),
         (status = 400, description = "Not signed with a configured secret, or not an event; nothing is stored", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such source", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such source; the response to a signed request has the right path", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body arrived too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 2 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not stored: the queue or the memory for bodies is full, or the database is unavailable; retry later", body = Problem, content_type = "application/problem+json"),
@@ -126,18 +127,25 @@ async fn receive(
     request: Request,
 ) -> Response {
     // A path that cannot be decoded names no source.
-    let source = source.map(|Path(source)| source).unwrap_or_default();
-    let began = Instant::now();
-    match ingest.accept(&source, request).await {
-        Ok(received) => {
-            ingest.metrics.acknowledged(began.elapsed());
-            Json(received).into_response()
-        }
-        Err(error) => {
-            ingest.metrics.webhook(error.counted);
-            error.problem.into_response()
-        }
+    let source = source.map(|Path(source)| source).ok();
+    ingest.respond(source.as_deref(), request).await
+}
+
+/// Receives a webhook for which there is no route. If its path differs from a source's only by slashes or by
+/// case, it is received there. Otherwise it is rejected, and the response has the right path.
+pub async fn receive_astray(ingest: &Ingest, request: Request) -> Response {
+    let source = source_in(request.uri().path()).map(str::to_owned);
+    ingest.respond(source.as_deref(), request).await
+}
+
+/// The name of the source in a path that may have further slashes or another case.
+fn source_in(path: &str) -> Option<&str> {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    for expected in WEBHOOKS.split('/').filter(|segment| !segment.is_empty()) {
+        segments.next().filter(|segment| segment.eq_ignore_ascii_case(expected))?;
     }
+    let source = segments.next()?;
+    segments.next().is_none().then_some(source)
 }
 
 /// Why a webhook is not accepted: the response, and how metrics count it.
@@ -154,18 +162,34 @@ impl NotAccepted {
 }
 
 impl Ingest {
-    async fn accept(&self, source: &str, request: Request) -> Result<Received, NotAccepted> {
-        let source = self.sources.get(source).ok_or_else(no_such_source)?;
+    /// Whether a request claims to be a webhook: it has the signature header of a source.
+    pub fn is_webhook(&self, request: &Request) -> bool {
+        request.method() == Method::POST && self.sources.signed_for(request.headers()).next().is_some()
+    }
+
+    async fn respond(&self, source: Option<&str>, request: Request) -> Response {
+        let began = Instant::now();
+        match self.accept(source, request).await {
+            Ok(received) => {
+                self.metrics.acknowledged(began.elapsed());
+                Json(received).into_response()
+            }
+            Err(error) => {
+                self.metrics.webhook(error.counted);
+                error.problem.into_response()
+            }
+        }
+    }
+
+    async fn accept(&self, source: Option<&str>, request: Request) -> Result<Received, NotAccepted> {
+        let Some(source) = source.and_then(|name| self.sources.meant(name)) else {
+            return Err(self.reject_astray(request).await);
+        };
         let (parts, body) = request.into_parts();
-        let declared = declared_length(&parts.headers)?;
-        let mut reservation = self.writer.reserve().await.map_err(|error| self.shed(error))?;
-        let timeout = if (self.is_under_pressure)() { BODY_TIMEOUT_UNDER_PRESSURE } else { BODY_TIMEOUT };
-        let body = tokio::time::timeout(timeout, self.read(body, declared, &mut reservation))
-            .await
-            .unwrap_or_else(|_| Err(too_slow(timeout)))?;
+        let (body, reservation) = self.take(&parts.headers, body).await?;
         let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
             self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
-            self.rejected(source.name(), &rejection)
+            self.rejected(StatusCode::BAD_REQUEST, source.name(), &rejection)
         })?;
         let event_id = event.event_id.clone();
         let executions = self.executions_for(&event);
@@ -173,6 +197,35 @@ impl Ingest {
         let accepted = stored == Stored::New;
         info!(event_id, accepted, "webhook received");
         Ok(Received { status: "webhook received", accepted })
+    }
+
+    /// Rejects a request that names no source. With the signature header of a source it is a webhook that went
+    /// astray: it is sampled, and the response has the path of the source that can verify it.
+    async fn reject_astray(&self, request: Request) -> NotAccepted {
+        let (parts, body) = request.into_parts();
+        let meant: Vec<_> = self.sources.signed_for(&parts.headers).collect();
+        let Some(first) = meant.first() else { return no_such_source() };
+        let body = match self.take(&parts.headers, body).await {
+            Ok((body, _reservation)) => body,
+            Err(error) => return error,
+        };
+        let now = (self.clock)();
+        let verifying = meant.iter().find(|source| source.receive(&parts.headers, body.clone(), now).is_ok());
+        let source = verifying.unwrap_or(first);
+        let rejection = astray::rejection(source.name());
+        self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
+        self.rejected(StatusCode::NOT_FOUND, source.name(), &rejection)
+    }
+
+    /// Reads the body in time, with memory reserved for it.
+    async fn take(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Reservation), NotAccepted> {
+        let declared = declared_length(headers)?;
+        let mut reservation = self.writer.reserve().await.map_err(|error| self.shed(error))?;
+        let timeout = if (self.is_under_pressure)() { BODY_TIMEOUT_UNDER_PRESSURE } else { BODY_TIMEOUT };
+        let body = tokio::time::timeout(timeout, self.read(body, declared, &mut reservation))
+            .await
+            .unwrap_or_else(|_| Err(too_slow(timeout)))?;
+        Ok((body, reservation))
     }
 
     /// Reads the body. Memory is reserved as it is received, not for the declared length: otherwise a few
@@ -214,12 +267,12 @@ impl Ingest {
         Ok(whole.into())
     }
 
-    fn rejected(&self, source: &str, rejection: &Rejection) -> NotAccepted {
+    fn rejected(&self, status: StatusCode, source: &str, rejection: &Rejection) -> NotAccepted {
         if let Some(suppressed) = self.log.0.rejected.admit() {
             warn!(source, check = rejection.check, suppressed, "webhook rejected: {rejection}");
         }
         let (title, detail) = ("The webhook was rejected", rejection.detail.clone());
-        let problem = Problem::new(StatusCode::BAD_REQUEST, rejection.check, title, detail);
+        let problem = Problem::new(status, rejection.check, title, detail);
         NotAccepted::rejected(rejection.check, problem)
     }
 

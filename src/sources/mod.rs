@@ -5,6 +5,7 @@
 //! a kind in `SOURCES`, and its settings. A source knows its sender's JSON and nothing of destinations,
 //! HTTP routes or the database.
 
+pub mod astray;
 mod registry;
 pub mod stripe;
 
@@ -149,7 +150,7 @@ pub trait Source: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Rejection {
-    /// The check that failed: one of its kind's [`checks`](Kind::checks).
+    /// The check that failed: one of its kind's [`checks`](Kind::checks), or that of the path.
     pub check: &'static str,
     /// What was wrong and what to do.
     pub detail: Cow<'static, str>,

@@ -1,6 +1,6 @@
 //! The configured sources, by name.
 
-use super::{KINDS, Kind, Source};
+use super::{KINDS, Kind, Source, astray};
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, StoredEvent};
 use crate::domain::finding::Finding;
@@ -9,6 +9,7 @@ use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin, SourceCatalog};
 use crate::domain::subscription::TypeVocabulary;
 use crate::domain::summary::EventSummary;
+use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,6 +54,22 @@ impl Registry {
         self.instance(name).map(|instance| instance.source.as_ref())
     }
 
+    /// The source that a path names: the one of this name, or the only one whose name differs by case.
+    pub fn meant(&self, name: &str) -> Option<&dyn Source> {
+        self.get(name).or_else(|| {
+            let mut alike = self.sources().filter(|source| source.name().eq_ignore_ascii_case(name));
+            alike.next().filter(|_| alike.next().is_none())
+        })
+    }
+
+    /// The sources whose sender signs requests in a header that is among these.
+    pub fn signed_for(&self, headers: &HeaderMap) -> impl Iterator<Item = &dyn Source> {
+        let instances = self.instances.iter();
+        let signed = instances
+            .filter(|instance| instance.kind.signature_header.is_some_and(|name| headers.contains_key(name)));
+        signed.map(|instance| instance.source.as_ref())
+    }
+
     /// The id of an object whose other events the summary of this event needs.
     pub fn related_object(&self, event: &StoredEvent) -> Option<String> {
         self.get(&event.source)?.related_object(event)
@@ -95,6 +112,10 @@ impl Registry {
         self.instances.iter().flat_map(|instance| instance.kind.checks.iter().copied()).collect()
     }
 
+    fn sources(&self) -> impl Iterator<Item = &dyn Source> {
+        self.instances.iter().map(|instance| instance.source.as_ref())
+    }
+
     fn instance(&self, name: &str) -> Option<&Instance> {
         self.instances.iter().find(|instance| instance.source.name() == name)
     }
@@ -106,9 +127,12 @@ impl Diagnose for Registry {
             .instances
             .iter()
             .flat_map(|instance| {
-                let is_its_own = |kept: &&StoredSample| kept.sample.source == instance.source.name();
-                let its_own: Vec<_> = rejections.iter().filter(is_its_own).cloned().collect();
-                instance.source.diagnose(&its_own, accepted_at)
+                let name = instance.source.name();
+                let its_own = rejections.iter().filter(|kept| kept.sample.source == name).cloned();
+                let (astray, others): (Vec<_>, Vec<_>) = its_own.partition(astray::is_astray);
+                let mut found = instance.source.diagnose(&others, accepted_at);
+                found.extend(astray::diagnose(name, instance.kind.sender, &astray, accepted_at));
+                found
             })
             .collect();
         found.sort_by_key(|one| std::cmp::Reverse(one.last_at));

@@ -86,3 +86,71 @@ async fn a_body_that_is_damaged_on_its_way_is_the_operators_to_fix() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_webhook_is_accepted_if_only_slashes_or_case_of_its_path_are_wrong() {
+    let service = store_only().await;
+    for (number, path) in [
+        "/api/v1/webhooks/stripe",
+        "/api/v1/webhooks/stripe/",
+        "//api/v1//webhooks/stripe",
+        "/api/v1/webhooks/Stripe",
+        "/API/V1/Webhooks/STRIPE//",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = arrives(&service, path, EVENT).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["accepted"]),
+            (200, &json!(number == 0)),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_signed_webhook_at_a_wrong_path_is_told_the_right_one_and_reported() {
+    let service = store_only().await;
+    for path in
+        ["/", "/webhook", "/app/api/v1/webhooks/stripe", "/api/v1/webhooks", "/api/v1/webhooks/paypal"]
+    {
+        let answer = arrives(&service, path, EVENT).await;
+        assert_eq!(answer.problem(404), "wrong_path", "{path}");
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains("The right path is /api/v1/webhooks/stripe."), "{path}: {detail}");
+    }
+    let listing = rejections(&service).await;
+    let cause = &listing["causes"][0];
+    assert_eq!((&cause["cause"], &cause["is_current"]), (&json!("wrong_path"), &json!(true)), "{listing}");
+    assert!(cause["remedy"].as_str().unwrap().contains("/api/v1/webhooks/stripe,"), "{listing}");
+    assert_eq!(listing["data"][0]["body_form"], "as_sent", "{listing}");
+    service.until_health("it warns", |health| health["warnings"][0]["cause"] == "wrong_path").await;
+    let scrape = service.get("/metrics").await.body;
+    assert!(
+        scrape.lines().any(|line| line.contains("reason=\"wrong_path\"") && line.ends_with(" 5")),
+        "{scrape}"
+    );
+    let report = doctor(&service).await;
+    assert!(report.contains("arrive at a path without a webhook"), "{report}");
+
+    // What has no signature is an ordinary request.
+    assert_eq!(service.post("/").await.problem(405), "method_not_allowed");
+    for path in ["/webhook", "/api/v1/webhooks/stripe/"] {
+        assert_eq!(service.post(path).await.problem(404), "not_found", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_sources_the_path_of_the_one_that_can_verify_is_named() {
+    let service = Service::builder()
+        .set("DESTINATIONS", "")
+        .set("SOURCES", "stripe,stripe-eu:stripe")
+        .set("STRIPE_WEBHOOK_SECRET", "whsec_of_another_endpoint")
+        .set("STRIPE_EU_WEBHOOK_SECRET", SECRET)
+        .start()
+        .await;
+    let detail = arrives(&service, "/hook", EVENT).await.json()["detail"].to_string();
+    assert!(detail.contains("/api/v1/webhooks/stripe-eu"), "{detail}");
+    assert_eq!(rejections(&service).await["data"][0]["source"], "stripe-eu");
+}

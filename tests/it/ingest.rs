@@ -279,10 +279,10 @@ async fn an_event_without_a_matching_destination_is_stored_without_an_execution(
 #[tokio::test]
 async fn an_unknown_source_is_not_found() {
     let service = Service::start().await;
-    let request = signed("{}").map(|body| body);
-    let (mut parts, body) = request.into_parts();
+    assert_eq!(service.post("/api/v1/webhooks/paypal").await.problem(404), "not_found");
+    let (mut parts, body) = signed("{}").into_parts();
     parts.uri = "/api/v1/webhooks/paypal".parse().unwrap();
-    assert_eq!(service.call(Request::from_parts(parts, body)).await.problem(404), "not_found");
+    assert_eq!(service.call(Request::from_parts(parts, body)).await.problem(404), "wrong_path");
 }
 
 #[tokio::test]

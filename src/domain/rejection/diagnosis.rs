@@ -21,6 +21,8 @@ pub enum Cause {
     HeaderDropped,
     /// A proxy changes the signature header.
     HeaderChanged,
+    /// The request was sent to a path without a webhook.
+    WrongPath,
     /// The two clocks differ.
     Clock,
     /// The requests were delayed or replayed.
@@ -41,6 +43,7 @@ impl Cause {
             Self::BodyDamaged => "body_damaged",
             Self::HeaderDropped => "header_dropped",
             Self::HeaderChanged => "header_changed",
+            Self::WrongPath => "wrong_path",
             Self::Clock => "clock",
             Self::Delayed => "delayed",
             Self::NotAnEvent => "not_an_event",

@@ -171,7 +171,8 @@ fn words(
             "Requests are signed with a configured secret but are not events.",
             "Find the sender: it has your secret but is not Stripe, or is an endpoint of another kind.",
         ),
-        Cause::Stranger => text(
+        // The registry finds wrong paths, for all kinds of sources.
+        Cause::WrongPath | Cause::Stranger => text(
             "Requests arrive that are not signed events: a stranger has found this URL.",
             "No action is needed: they are rejected before anything is stored.",
         ),

@@ -15,8 +15,15 @@ use std::time::Instant;
 const OTHER: &str = "other";
 
 /// The reasons for rejecting a webhook of any source. Each source has further checks.
-const REJECTED: &[&str] =
-    &["event_refused", "body_too_large", "body_too_slow", "body_broken_off", "no_such_source", OTHER];
+const REJECTED: &[&str] = &[
+    "event_refused",
+    "body_too_large",
+    "body_too_slow",
+    "body_broken_off",
+    "no_such_source",
+    "wrong_path",
+    OTHER,
+];
 
 /// The reasons for shedding a webhook; its sender retries.
 const SHED: &[&str] = &["queue_full", "database_unavailable", OTHER];
