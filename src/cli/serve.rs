@@ -38,6 +38,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let alerts = alerts::settings(&mut reader);
     let thresholds = health::thresholds(&mut reader);
     let sets_up = setup::is_wanted(&mut reader);
+    environment::log_warnings(&mut reader);
     // Without an address to listen on there is no page either.
     let can_show_a_page = !["LISTEN_ADDR", "PORT"].iter().any(|name| reader.has_problem(name));
     let listen = settings.listen;

@@ -48,12 +48,13 @@ impl Display for ConfigError {
 pub struct Reader<'a> {
     vars: &'a Vars,
     problems: Vec<SettingError>,
+    warnings: Vec<SettingError>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads from this map.
     pub fn new(vars: &'a Vars) -> Self {
-        Self { vars, problems: Vec::new() }
+        Self { vars, problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// Whether a setting was given at all, even if it was set to nothing.
@@ -67,6 +68,12 @@ impl<'a> Reader<'a> {
         if let Some(why) = vars.why_unreadable(name) {
             self.first_problem(name, why);
             return None;
+        }
+        if vars.was_quoted(name) {
+            self.warning(
+                name,
+                "was read without the quotes around it; docker run --env-file and some panels keep quotes, so leave them out there",
+            );
         }
         vars.get(name)
     }
@@ -122,6 +129,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Adds a warning of a setting, once. The message must not quote a secret.
+    pub fn warning(&mut self, name: &str, message: impl Display) {
+        let warning = SettingError { setting: name.to_owned(), message: message.to_string() };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Takes the warnings so far: what works, and may not be what the operator meant.
+    pub fn take_warnings(&mut self) -> Vec<SettingError> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// Whether a setting has a problem.
     pub fn has_problem(&self, name: &str) -> bool {
         self.problems.iter().any(|problem| problem.setting == name)
@@ -168,6 +188,17 @@ mod tests {
                 "PORT: is taken: by another service",
             ]
         );
+    }
+
+    #[test]
+    fn a_text_in_quotes_is_read_without_them_and_warned_of_once() {
+        let mut vars = Vars::default();
+        vars.set_unquoted("API_KEYS", "key");
+        let mut reader = Reader::new(&vars);
+        assert_eq!((reader.text("API_KEYS"), reader.text("API_KEYS")), (Some("key"), Some("key")));
+        let warnings = reader.take_warnings();
+        assert!(matches!(&warnings[..], [one] if one.to_string().starts_with("API_KEYS: was read without")));
+        assert!(reader.finish(()).is_ok());
     }
 
     #[test]

@@ -171,9 +171,17 @@ pub const RETENTION_DAYS_MIN: u64 = 30;
 /// Where to listen, from `LISTEN_ADDR` and `PORT`; at `ip` if neither names an address.
 pub fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {
     let port = reader.number("PORT", 8000_u16, 0, u16::MAX);
-    reader.parsed("LISTEN_ADDR", SocketAddr::new(ip, port), |text| {
+    let address: SocketAddr = reader.parsed("LISTEN_ADDR", SocketAddr::new(ip, port), |text| {
         text.parse().map_err(|_| "must be an address and a port, such as 0.0.0.0:8000 or [::]:8000")
-    })
+    });
+    if address.port() != port && reader.text("PORT").is_some() {
+        let message = format!(
+            "has no effect: LISTEN_ADDR sets the port {}. If a platform sets PORT, remove LISTEN_ADDR",
+            address.port()
+        );
+        reader.warning("PORT", message);
+    }
+    address
 }
 
 /// How long events are kept, from `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS`.
@@ -401,5 +409,20 @@ mod tests {
     fn the_port_alone_is_enough() {
         assert_eq!(with("PORT", "9000").expect("valid").listen.to_string(), "0.0.0.0:9000");
         assert_eq!(with("LISTEN_ADDR", "127.0.0.1:1").expect("valid").listen.to_string(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_port_beside_an_address_with_another_one_is_warned_of() {
+        let warnings = |port: &str, address: &str| {
+            let vars: Vars = [("PORT", port), ("LISTEN_ADDR", address)].into_iter().collect();
+            let mut reader = Reader::new(&vars);
+            let listen = listen(&mut reader, IpAddr::V4(Ipv4Addr::LOCALHOST));
+            (listen.port(), reader.take_warnings().iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let (port, found) = warnings("8080", "0.0.0.0:9000");
+        assert!(port == 9000 && found.len() == 1 && found[0].starts_with("PORT: has no effect"), "{found:?}");
+        assert_eq!(warnings("9000", "0.0.0.0:9000"), (9000, Vec::new()));
+        assert_eq!(warnings("", "0.0.0.0:9000"), (9000, Vec::new()));
+        assert_eq!(warnings("8080", ""), (8080, Vec::new()));
     }
 }

@@ -1,6 +1,6 @@
 //! The map of names and texts that settings are read from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names and texts, such as the environment's. A name set to nothing counts as not set.
 #[derive(Clone, Default)]
@@ -8,6 +8,8 @@ pub struct Vars {
     texts: BTreeMap<String, String>,
     /// Why the text of a name is not available although one was given.
     unreadable: BTreeMap<String, String>,
+    /// The names whose text had quotes around it.
+    quoted: BTreeSet<String>,
 }
 
 impl Vars {
@@ -31,6 +33,19 @@ impl Vars {
         self.texts.insert(name.into(), text.into());
     }
 
+    /// Sets a name to a text that had quotes around it. A [`Reader`](super::Reader) warns of this when the name
+    /// is read.
+    pub fn set_unquoted(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        let name = name.into();
+        self.quoted.insert(name.clone());
+        self.set(name, text);
+    }
+
+    /// Whether the text of a name had quotes around it.
+    pub(super) fn was_quoted(&self, name: &str) -> bool {
+        self.quoted.contains(name)
+    }
+
     /// Records why a name's text cannot be read. A [`Reader`](super::Reader) reports this when the name is read.
     pub fn set_unreadable(&mut self, name: impl Into<String>, why: impl Into<String>) {
         self.unreadable.insert(name.into(), why.into());
@@ -45,6 +60,6 @@ impl Vars {
 impl<N: Into<String>, T: Into<String>> FromIterator<(N, T)> for Vars {
     fn from_iter<I: IntoIterator<Item = (N, T)>>(pairs: I) -> Self {
         let texts = pairs.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
-        Self { texts, unreadable: BTreeMap::new() }
+        Self { texts, ..Self::default() }
     }
 }

@@ -1,7 +1,7 @@
 //! Faults of the outside world: what happens to Stripe's requests on their way, and bodies on which the service
 //! once failed. The bodies are beside the checkout, in `../shared/data/faults`.
 
-use crate::harness::{Answer, NOW, SECRET, Service, eventbridge, output, within};
+use crate::harness::{Answer, NOW, SECRET, Service, eventbridge, output, text, within};
 use axum::body::Body;
 use axum::http::Request;
 use base64::Engine;
@@ -42,17 +42,16 @@ async fn rejections(service: &Service) -> Value {
     .await
 }
 
-/// What `doctor` reports about the service's database.
-async fn doctor(service: &Service) -> String {
+/// What `doctor` reports about the service's database, with these further settings.
+async fn doctor(service: &Service, settings: &[(&str, &str)]) -> String {
     let folder = TempDir::new().unwrap();
     let mut command = eventbridge(folder.path());
-    command.args(["doctor", "--json"]).envs([
-        ("DATABASE_URL", service.database.url().expose_secret()),
-        ("STRIPE_WEBHOOK_SECRET", SECRET),
-        ("DESTINATIONS", ""),
-        ("AUTH", "off"),
-    ]);
-    String::from_utf8(output(&mut command).await.stdout).unwrap()
+    command
+        .args(["doctor", "--json"])
+        .env("DATABASE_URL", service.database.url().expose_secret())
+        .envs([("STRIPE_WEBHOOK_SECRET", SECRET), ("DESTINATIONS", ""), ("AUTH", "off")])
+        .envs(settings.iter().copied());
+    text(&output(&mut command).await.stdout)
 }
 
 #[tokio::test]
@@ -81,7 +80,7 @@ async fn a_body_that_is_damaged_on_its_way_is_the_operators_to_fix() {
         let remedy = health["warnings"][0]["remedy"].as_str().unwrap();
         assert!(remedy.contains("forward the raw bytes"), "{health}");
         if form == "base64" {
-            let report = doctor(&service).await;
+            let report = doctor(&service, &[]).await;
             assert!(report.contains("arrive as base64 text") && report.contains("Decode it"), "{report}");
         }
     }
@@ -131,7 +130,7 @@ async fn a_signed_webhook_at_a_wrong_path_is_told_the_right_one_and_reported() {
         scrape.lines().any(|line| line.contains("reason=\"wrong_path\"") && line.ends_with(" 5")),
         "{scrape}"
     );
-    let report = doctor(&service).await;
+    let report = doctor(&service, &[]).await;
     assert!(report.contains("arrive at a path without a webhook"), "{report}");
 
     // What has no signature is an ordinary request.
@@ -153,4 +152,33 @@ async fn of_several_sources_the_path_of_the_one_that_can_verify_is_named() {
     let detail = arrives(&service, "/hook", EVENT).await.json()["detail"].to_string();
     assert!(detail.contains("/api/v1/webhooks/stripe-eu"), "{detail}");
     assert_eq!(rejections(&service).await["data"][0]["source"], "stripe-eu");
+}
+
+#[tokio::test]
+async fn quotes_that_docker_keeps_and_a_port_without_effect_are_reported_and_do_no_harm() {
+    let service = store_only().await;
+    let url = format!("\"{}\"", service.database.url().expose_secret());
+    let secret = "'whsec_0123456789abcdefghijklmnopqrstuv'";
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("STRIPE_WEBHOOK_SECRET", secret),
+        ("DESTINATIONS", "\"\""),
+        ("PORT", "8080"),
+        ("LISTEN_ADDR", "127.0.0.1:9000"),
+    ];
+    let report: Value = serde_json::from_str(&doctor(&service, &settings).await).unwrap();
+    let sections = report["sections"].as_array().unwrap();
+    let findings: Vec<_> = sections.iter().flat_map(|one| one["findings"].as_array().unwrap()).collect();
+    let warned = findings.iter().filter(|finding| finding["level"] == "warning");
+    let warned: Vec<_> = warned.map(|finding| finding["what"].as_str().unwrap()).collect();
+    for (name, what) in [
+        ("PORT", "has no effect"),
+        ("DESTINATIONS", "without the quotes"),
+        ("DATABASE_URL", "without the quotes"),
+        ("STRIPE_WEBHOOK_SECRET", "without the quotes"),
+    ] {
+        let is_named = |warning: &&str| warning.starts_with(name) && warning.contains(what);
+        assert!(warned.iter().any(is_named), "{name} in {report:#}");
+    }
+    assert!(findings.iter().all(|finding| finding["level"] != "problem"), "{report:#}");
 }

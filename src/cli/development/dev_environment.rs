@@ -6,7 +6,7 @@ use super::browser_trigger;
 use super::sender::{self, Sender};
 use crate::alerts;
 use crate::app::{DEFAULT_KINDS, Parts, Role, Service};
-use crate::cli::command_context;
+use crate::cli::{command_context, environment};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations;
 use crate::domain::source::SourceCatalog;
@@ -82,6 +82,7 @@ impl DevEnvironment {
         let sources = Registry::configure(&mut reader, &settings.sources);
         let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
         let (alerts, thresholds) = (alerts::settings(&mut reader), health::thresholds(&mut reader));
+        environment::log_warnings(&mut reader);
         let (instances, alerts, thresholds) = reader.finish((instances, alerts, thresholds))?;
 
         let store = command_context::connect(&settings.database, settings.database_connections)?;
@@ -176,6 +177,7 @@ fn playground(sender: Sender, sandbox: Option<&RunningSandbox>) -> Playground {
 fn development_settings(vars: &Vars) -> anyhow::Result<Settings> {
     let mut reader = Reader::new(vars);
     let settings = Settings::for_development(&mut reader, DEFAULT_KINDS);
+    environment::log_warnings(&mut reader);
     Ok(reader.finish(settings)?)
 }
 

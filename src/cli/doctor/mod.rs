@@ -12,7 +12,7 @@ use super::delivery_context::CommandDeliveryContext;
 use super::{command_context, environment, output, paragraph, prompt};
 use crate::alerts::{self, AlertSettings};
 use crate::app::DEFAULT_KINDS;
-use crate::config::{InstanceName, Reader, Settings, Vars};
+use crate::config::{InstanceName, Reader, SettingError, Settings, Vars};
 use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
 use crate::domain::rejection::Diagnose;
@@ -54,6 +54,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);
     health::thresholds(&mut reader);
+    setting_findings.extend(reader.take_warnings().into_iter().map(doubtful_setting));
     setting_findings.extend(wrong_settings(reader));
     setting_findings.extend(settings::names(&settings.sources, &settings.instances));
     setting_findings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
@@ -121,6 +122,11 @@ fn read_settings() -> (Vars, Vec<Finding>) {
             (vars, vec![finding])
         }
     }
+}
+
+fn doubtful_setting(warning: SettingError) -> Finding {
+    let SettingError { setting, message } = warning;
+    Finding::warning(format!("{setting} {message}"), format!("correct {setting}; .env-model describes it"))
 }
 
 fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {

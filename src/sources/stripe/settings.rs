@@ -94,14 +94,14 @@ fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
                 position + 1
             ));
         }
+        if let Some(what) = secret.chars().find_map(stray) {
+            return Err(format!("secret {} contains {what}: copy it again", position + 1));
+        }
         if secret.strip_prefix("whsec_").is_none_or(str::is_empty) {
             return Err(format!(
                 "secret {} does not begin with whsec_: copy the signing secret of the endpoint, not an API key",
                 position + 1
             ));
-        }
-        if let Some(what) = secret.chars().find_map(stray) {
-            return Err(format!("secret {} contains {what}: copy it again", position + 1));
         }
         if secrets.iter().any(|earlier| earlier.name == name) {
             return Err(format!("the name {name:?} is used twice"));
@@ -155,6 +155,7 @@ mod tests {
             ("live=whsec_a’", "a quotation mark"),
             ("whsec_a\u{200b}", "an invisible character"),
             ("whsec_a\u{7}", "a control character"),
+            ("\"whsec_a\",\"whsec_b\"", "a quotation mark"),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(what) && !error.contains("whsec_a"), "{error}");
