@@ -9,7 +9,7 @@ use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::source::SourceCatalog;
 use crate::domain::subscription::{Subscription, TypeFilter};
 use crate::sources::Registry;
-use crate::store::{Store, StoreError};
+use crate::store::{AddressError, Store};
 use anyhow::bail;
 use std::fmt;
 
@@ -136,6 +136,6 @@ pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
 }
 
 /// A store on this database. Connections are made when they are needed.
-pub(super) fn connect(database: &Database, connections: u32) -> Result<Store, StoreError> {
+pub(super) fn connect(database: &Database, connections: u32) -> Result<Store, AddressError> {
     Store::connect_lazily_with_pooler(&database.url, database.direct_url.as_ref(), connections)
 }

@@ -44,6 +44,9 @@ fn database_url(reader: &mut Reader<'_>) -> Option<SecretString> {
     }
     let port = reader.number("POSTGRES_PORT", 5432_u16, 1, u16::MAX);
     let host = host.unwrap_or("localhost");
+    if host.contains(',') {
+        reader.problem("POSTGRES_HOST", SEVERAL_HOSTS);
+    }
     let mut url = url::Url::parse("postgres://localhost/").ok()?;
     let is_host = match host.parse::<IpAddr>() {
         Ok(address) => url.set_ip_host(address).is_ok(),
@@ -67,11 +70,60 @@ fn database_url(reader: &mut Reader<'_>) -> Option<SecretString> {
     Some(SecretString::from(url.to_string()))
 }
 
+const SEVERAL_HOSTS: &str = "names several hosts, and the service connects to one: give the address of the primary, or a name or a proxy that always leads to it";
+
 fn postgres_url(text: &str) -> Result<SecretString, &'static str> {
+    if has_several_hosts(text) {
+        return Err(SEVERAL_HOSTS);
+    }
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(SecretString::from(text)),
         _ => Err(
             "must be a URL that begins with postgres://; percent-encode special characters of the password",
         ),
+    }
+}
+
+/// Whether a URL lists hosts, as clients on libpq accept it. Not every parser can read such a URL.
+fn has_several_hosts(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = place.split('/').next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+    hosts.contains(',')
+        || parameters.any(|(name, text)| matches!(&*name, "host" | "hostaddr" | "port") && text.contains(','))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Vars;
+
+    fn problem(name: &str, text: &str) -> Option<String> {
+        let vars: Vars = [(name, text)].into_iter().collect();
+        let mut reader = Reader::new(&vars);
+        required_database(&mut reader);
+        reader.finish(()).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn several_hosts_are_refused_by_their_true_reason() {
+        for (name, text) in [
+            ("DATABASE_URL", "postgres://u:secret@db1:5432,db2:5432/events"),
+            ("DATABASE_URL", "postgres://u:secret@db1,db2/events?target_session_attrs=read-write"),
+            ("DATABASE_URL", "postgresql:///events?host=db1,db2&user=u"),
+            ("DATABASE_URL", "postgres://db/events?host=db1%2Cdb2"),
+            ("POSTGRES_HOST", "db1,db2"),
+        ] {
+            let error = problem(name, text).expect(text);
+            assert!(error.contains(name) && error.contains("several hosts"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        for one in
+            ["postgres://u:p,w@db/events", "postgres://db/a,b", "postgres://u@db/e?options=-c%20a%3D1,2"]
+        {
+            assert_eq!(problem("DATABASE_URL", one), None, "{one}");
+        }
     }
 }

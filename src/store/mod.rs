@@ -14,8 +14,9 @@ mod queue;
 mod reporting;
 
 pub use db::{
-    Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration, Page, PoolUse, Schema,
-    ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError, UnknownCursor, WINDOW_DAYS_MAX, Window,
+    AddressError, Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration, Page, PoolUse,
+    Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError, UnknownCursor, WINDOW_DAYS_MAX,
+    Window,
 };
 pub use events::{
     EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,
@@ -85,7 +86,7 @@ pub struct Store {
 
 impl Store {
     /// Prepares at most `connections`, which are made when they are needed.
-    pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
+    pub fn connect_lazily(url: &SecretString, connections: u32) -> Result<Self, AddressError> {
         Self::connect_lazily_with_pooler(url, None, connections)
     }
 
@@ -95,7 +96,7 @@ impl Store {
         url: &SecretString,
         direct_url: Option<&SecretString>,
         connections: u32,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, AddressError> {
         Ok(Self::over(Db::connect_lazily(url, direct_url, connections)?, LastCount::default()))
     }
 

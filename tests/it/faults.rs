@@ -182,3 +182,15 @@ async fn quotes_that_docker_keeps_and_a_port_without_effect_are_reported_and_do_
     }
     assert!(findings.iter().all(|finding| finding["level"] != "problem"), "{report:#}");
 }
+
+#[tokio::test]
+async fn doctor_names_an_address_that_cannot_be_used_and_checks_the_rest() {
+    let service = store_only().await;
+    for (address, what) in [
+        ("postgres://u@db1,db2/events", "several hosts"),
+        ("postgres://u@localhost/events?sslrootcert=/nowhere/ca.pem", "/nowhere/ca.pem"),
+    ] {
+        let report = doctor(&service, &[("DATABASE_URL", address)]).await;
+        assert!(report.contains(what) && report.contains("webhook secret"), "{report}");
+    }
+}

@@ -49,7 +49,8 @@ async fn refusal(port: u16) -> String {
     let url = format!("postgres://somebody:secret@localhost:{port}/events?sslmode=verify-full");
     let store = Store::connect_lazily(&SecretString::from(url), 4).unwrap();
     let refused = within("the connection is refused", store.db.migrate()).await;
-    let Err(MigrateError::Refused(why)) = refused else { panic!("{refused:?}") };
+    let Err(error @ MigrateError::Refused { .. }) = refused else { panic!("{refused:?}") };
+    let why = error.to_string();
     assert!(why.contains("sslrootcert") && !why.contains("secret"), "{why}");
     why
 }

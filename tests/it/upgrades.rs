@@ -377,6 +377,29 @@ async fn a_database_that_is_not_in_utf_8_is_refused_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_role_without_the_right_to_create_and_a_missing_database_are_told_what_to_do() {
+    let database = Database::empty().await;
+    let name = database.options().get_database().unwrap().to_owned();
+    let role = format!("{name}_reader");
+    database.execute(&format!("create role \"{role}\"")).await;
+    let url = Url::parse(database.url().expose_secret()).unwrap();
+    let (mut of_reader, mut elsewhere) = (url.clone(), url);
+    of_reader.query_pairs_mut().append_pair("options", &format!("-c role={role}"));
+    elsewhere.set_path("no_such_database");
+    for (url, expected) in [
+        (of_reader, format!("grant create on database {name} to ")),
+        (elsewhere, "create database no_such_database owner".to_owned()),
+    ] {
+        let store = Store::connect_lazily(&SecretString::from(url.to_string()), 2).unwrap();
+        let refused = within("it is refused", store.db.migrate()).await.unwrap_err();
+        let MigrateError::Refused { remedy, .. } = &refused else { panic!("{refused:?}") };
+        assert!(remedy.replace('"', "").contains(&expected), "{refused}");
+        store.db.close().await;
+    }
+    database.execute(&format!("drop role \"{role}\"")).await;
+}
+
+#[tokio::test]
 async fn an_edited_first_migration_is_rejected_as_one_from_before_the_release() {
     let database = Database::new().await;
     database.execute("update eventbridge.migrations set checksum = '\\x00'").await;

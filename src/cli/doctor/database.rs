@@ -2,7 +2,7 @@
 
 use crate::destinations::check::Finding;
 use crate::health::OldSnapshot;
-use crate::store::{MigrateError, Schema, ServerInfo, Store};
+use crate::store::{AddressError, MigrateError, Schema, ServerInfo, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The oldest supported server: PostgreSQL 14.
@@ -55,17 +55,28 @@ pub(super) fn clock(whose: &str, ahead: TimeDelta) -> Finding {
     }
 }
 
+/// The finding for an address that cannot be used.
+pub(super) fn unusable(error: &AddressError) -> Finding {
+    Finding::problem(
+        format!("the address of the database cannot be used: {error}"),
+        "correct DATABASE_URL (or DATABASE_DIRECT_URL), and check that the file exists and is readable here",
+    )
+}
+
 fn unreachable(error: &MigrateError) -> Finding {
-    let remedy = match error {
-        MigrateError::Away(_) | MigrateError::Busy(_) => {
-            "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); check whether a firewall is in between"
+    match error {
+        MigrateError::Away(_) | MigrateError::Busy(_) => Finding::problem(
+            error.to_string(),
+            "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); check whether a firewall is in between",
+        ),
+        MigrateError::Encoding { .. } => {
+            Finding::problem(error.to_string(), "use a database in UTF-8; nothing was stored in this one")
         }
-        MigrateError::Encoding { .. } => "use a database in UTF-8; nothing was stored in this one",
-        MigrateError::Refused(_) | MigrateError::BeforeRelease { .. } => {
-            "correct the name, user and password in DATABASE_URL (or POSTGRES_…), and check that the database exists"
+        MigrateError::BeforeRelease { .. } => {
+            Finding::problem(error.to_string(), "use another database, or drop the schema with its data")
         }
-    };
-    Finding::problem(error.to_string(), remedy)
+        MigrateError::Refused { cause, remedy } => Finding::problem(cause.as_str(), remedy.as_str()),
+    }
 }
 
 fn of(vitals: &ServerInfo, pool_size: u32) -> Vec<Finding> {

@@ -67,12 +67,17 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut clocks = Vec::new();
     let mut store = None;
     if settings.has_database() {
-        let opened = command_context::connect(&settings.database, 2)?;
-        let checked = database::check(&opened, settings.database_connections, local_time).await;
-        clocks.extend(checked.clock);
-        sections.push(Section { name: "Database".to_owned(), findings: checked.findings });
-        // Each further query would only wait for a database that cannot be used.
-        store = checked.is_usable.then_some(opened);
+        let findings = match command_context::connect(&settings.database, 2) {
+            Err(error) => vec![database::unusable(&error)],
+            Ok(opened) => {
+                let checked = database::check(&opened, settings.database_connections, local_time).await;
+                clocks.extend(checked.clock);
+                // Each further query would only wait for a database that cannot be used.
+                store = checked.is_usable.then_some(opened);
+                checked.findings
+            }
+        };
+        sections.push(Section { name: "Database".to_owned(), findings });
     }
     if let Some(store) = &store {
         sections.push(Section { name: "Service".to_owned(), findings: service(store, &sources).await });

@@ -15,9 +15,50 @@ use url::Url;
 const PRIVATE_SUFFIXES: &[&str] =
     &[".localhost", ".local", ".internal", ".intranet", ".private", ".lan", ".home.arpa", ".svc", ".flycast"];
 
+/// The parameters that name a file, as the driver spells them, the one with the authorities first.
+const FILES: &[&[&str]] =
+    &[&["sslrootcert", "ssl-root-cert", "ssl-ca"], &["sslcert", "ssl-cert"], &["sslkey", "ssl-key"]];
+
+/// In place of a file: the authorities that are known anyway.
+const KNOWN_AUTHORITIES: &str = "system";
+
+/// How a certificate or a key in a file begins.
+const PEM: &[u8] = b"-----BEGIN ";
+
+/// Why an address cannot be used. Waiting would not help.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// It cannot be parsed.
+    #[error("it is not the address of a database: {0}")]
+    Invalid(#[from] sqlx::Error),
+    /// It names a file that does not exist or that this user may not read.
+    #[error("its {parameter} {path:?} cannot be read: {error}")]
+    Unreadable {
+        /// The parameter of the address.
+        parameter: String,
+        /// The file.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It names a file without a certificate or a key.
+    #[error("its {parameter} {path:?} is not a PEM file")]
+    NotPem {
+        /// The parameter of the address.
+        parameter: String,
+        /// The file.
+        path: String,
+    },
+}
+
 /// How to connect to the server of a URL.
-pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
+pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, AddressError> {
     let mut options: PgConnectOptions = url.expose_secret().parse()?;
+    if trusts_known_authorities(url)? {
+        // Without certificates of its own, the driver trusts the public authorities that are built in. The
+        // parameter demands a certificate for the server's name.
+        options = options.ssl_root_cert_from_pem(Vec::new()).ssl_mode(PgSslMode::VerifyFull);
+    }
     // The driver keeps the brackets of an IPv6 address, and would look it up as a name.
     if let Some(address) = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let address = address.to_owned();
@@ -28,6 +69,26 @@ pub(super) fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Erro
         return Ok(options.ssl_mode(PgSslMode::VerifyFull));
     }
     Ok(options)
+}
+
+/// Checks the files that a URL names, and returns whether it names the known authorities instead of a file.
+fn trusts_known_authorities(url: &SecretString) -> Result<bool, AddressError> {
+    let Ok(url) = Url::parse(url.expose_secret()) else { return Ok(false) };
+    let mut trusts = false;
+    for (parameter, path) in url.query_pairs() {
+        let Some(place) = FILES.iter().position(|names| names.contains(&&*parameter)) else { continue };
+        if place == 0 && path == KNOWN_AUTHORITIES {
+            trusts = true;
+            continue;
+        }
+        let (parameter, path) = (parameter.into_owned(), path.into_owned());
+        match std::fs::read(&path) {
+            Ok(bytes) if bytes.windows(PEM.len()).any(|part| part == PEM) => {}
+            Ok(_) => return Err(AddressError::NotPem { parameter, path }),
+            Err(error) => return Err(AddressError::Unreadable { parameter, path, error }),
+        }
+    }
+    Ok(trusts)
 }
 
 /// Whether a connection failed because the server could not prove its identity.
@@ -79,6 +140,39 @@ mod tests {
             "postgres://u:p@[2001:db8::7]/events",
             "postgres://u:p@db.internal.example.com/events",
             "postgres://u:p@db.example.com/events?sslmode=verify-full",
+        ] {
+            assert!(is_verified(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path.display().to_string()
+        };
+        let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
+        let of = |query: &str| {
+            let url = format!("postgres://u:secret@db.example.com/events?{query}");
+            options(&SecretString::from(url)).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(&format!("sslrootcert={pem}&ssl-key={pem}")), Ok(()));
+        for parameter in ["sslrootcert", "ssl-ca", "sslcert", "sslkey"] {
+            let error = of(&format!("sslmode=verify-full&{parameter}=/nowhere/ca.pem")).expect_err(parameter);
+            assert!(error.starts_with(&format!("its {parameter} \"/nowhere/ca.pem\" cannot be")), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let empty = file("empty.pem", "");
+        assert!(of(&format!("sslrootcert={empty}")).expect_err("empty").contains("is not a PEM file"));
+    }
+
+    #[test]
+    fn the_systems_authorities_are_no_file_and_verify_the_name() {
+        for url in [
+            "postgres://u:p@localhost/events?sslrootcert=system",
+            "postgres://u:p@db.example.com/events?sslmode=require&sslrootcert=system",
         ] {
             assert!(is_verified(url), "{url}");
         }

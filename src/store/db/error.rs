@@ -57,9 +57,14 @@ pub enum MigrateError {
     /// Other sessions hold locks on the tables to change.
     #[error("other sessions hold locks on the database's tables: {0}")]
     Busy(String),
-    /// The database refuses the connection or the change.
-    #[error("the database cannot be migrated: {0}")]
-    Refused(String),
+    /// The database refuses the connection or the change. Waiting would not help.
+    #[error("the database refuses: {cause}. {remedy}")]
+    Refused {
+        /// The database's own message, and where it is.
+        cause: String,
+        /// What to do, as a sentence.
+        remedy: String,
+    },
     /// It stores text in an encoding in which some characters do not exist.
     #[error(
         "{database} stores text in the encoding {found}, in which not all texts can be stored. Create one with \
@@ -99,7 +104,10 @@ impl MigrateError {
                 sqlx::migrate::MigrateError::Execute(error)
                 | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
             ) => Self::of(&error, options),
-            ApplyError::Sqlx(other) => Self::Refused(other.to_string()),
+            ApplyError::Sqlx(other) => {
+                let remedy = "Use the version of the program that made this schema, or a newer one.";
+                Self::Refused { cause: format!("{other} ({})", place(options)), remedy: remedy.to_owned() }
+            }
         }
     }
 
@@ -109,33 +117,113 @@ impl MigrateError {
     }
 
     pub(in crate::store) fn of(error: &sqlx::Error, options: &PgConnectOptions) -> Self {
-        let cause = match error {
-            sqlx::Error::Database(database) => database.message().to_owned(),
-            unproven if address::is_unproven(unproven) => format!(
-                "{error}; a server elsewhere is to show a certificate for its name: name its CA in the address \
-                 (sslrootcert=/path/to/ca.pem), or say there what will do (sslmode=require takes any certificate)"
-            ),
-            other => other.to_string(),
-        };
-        let text = format!("{cause} ({})", place(options));
+        let at = place(options);
         match error {
-            unproven if address::is_unproven(unproven) => Self::Refused(text),
-            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(text),
-            // A connection that broke, a server that takes no writes (yet), too many connections, a server
-            // that starts or stops.
-            sqlx::Error::Database(database) => match database.code().as_deref() {
-                Some("40P01" | "55P03") => Self::Busy(text),
-                Some(code) if ["08", "25006", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
-                    Self::Away(text)
-                }
-                _ => Self::Refused(text),
+            unproven if address::is_unproven(unproven) => Self::Refused {
+                cause: format!("{error} ({at})"),
+                remedy: "A server elsewhere is to show a certificate for its name: name its authority in the \
+                         address (sslrootcert=/path/to/ca.pem), or say there what will do (sslmode=require takes \
+                         any certificate)."
+                    .to_owned(),
             },
-            _ => Self::Refused(text),
+            sqlx::Error::Database(database) => {
+                let (code, message) = (database.code().unwrap_or_default(), database.message());
+                match &*code {
+                    "40P01" | "55P03" => Self::Busy(format!("{message} ({at})")),
+                    // A connection that broke, a server that takes no writes (yet), too many connections, a
+                    // server that starts or stops.
+                    code if ["08", "25006", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+                        Self::Away(format!("{message} ({at})"))
+                    }
+                    code => Self::Refused {
+                        cause: format!("{message} ({at})"),
+                        remedy: remedy(code, message, options),
+                    },
+                }
+            }
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Away(format!("{error} ({at})")),
+            other => {
+                Self::Refused { cause: format!("{other} ({at})"), remedy: "Correct DATABASE_URL.".to_owned() }
+            }
         }
     }
+}
+
+/// What to do if the server answers with this SQLSTATE.
+fn remedy(code: &str, message: &str, options: &PgConnectOptions) -> String {
+    let user = identifier(options.get_username());
+    let database = identifier(options.get_database().unwrap_or(options.get_username()));
+    match code {
+        "28P01" => format!(
+            "Correct the password in DATABASE_URL, with special characters percent-encoded, or in \
+             POSTGRES_PASSWORD; or set it at the server: alter role {user} password '…'."
+        ),
+        "28000" if message.contains("pg_hba.conf") => format!(
+            "Allow the role {user} from this machine in the server's pg_hba.conf. If the message says that there \
+             was no encryption, add sslmode=require to DATABASE_URL."
+        ),
+        "28000" if message.contains("authentication failed") => format!(
+            "The server compares the role {user} with the system's user (peer or ident in pg_hba.conf). Run the \
+             service as that user, or connect over TCP with a password."
+        ),
+        "28000" => format!(
+            "Correct the user in DATABASE_URL or POSTGRES_USER, or create the role: create role {user} login \
+             password '…'."
+        ),
+        "3D000" => format!(
+            "Correct the database in DATABASE_URL or POSTGRES_DB, or create it: create database {database} owner \
+             {user} encoding 'UTF8' template template0."
+        ),
+        "42501" if message.contains("for database") => format!(
+            "The role may not create the schema. Grant it the right: grant create on database {database} to \
+             {user}. Or run eventbridge migrate as a role that may."
+        ),
+        "42501" => format!(
+            "The schema eventbridge belongs to another role. Run eventbridge migrate as that role, or give the \
+             schema and its tables to {user}."
+        ),
+        _ => "Check what the database reports; its log has more.".to_owned(),
+    }
+}
+
+/// A name as SQL writes it.
+fn identifier(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The server's host and port.
 fn place(options: &PgConnectOptions) -> String {
     format!("at {}, port {}", options.get_host(), options.get_port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_own_remedy_with_the_names_from_the_address() {
+        let options: PgConnectOptions = "postgres://ada@db/Shop%20events".parse().expect("an address");
+        for (code, message, expected) in [
+            ("28P01", "password authentication failed for user \"ada\"", "alter role ada password"),
+            ("28000", "role \"ada\" does not exist", "create role ada login"),
+            ("28000", "no pg_hba.conf entry for host \"::1\", no encryption", "sslmode=require"),
+            ("28000", "Peer authentication failed for user \"ada\"", "the system's user"),
+            ("3D000", "database \"Shop events\" does not exist", "create database \"Shop events\" owner ada"),
+            (
+                "42501",
+                "permission denied for database Shop events",
+                "grant create on database \"Shop events\" to ada",
+            ),
+            ("42501", "permission denied for schema eventbridge", "belongs to another role"),
+            ("42501", "must be owner of table events", "belongs to another role"),
+        ] {
+            let remedy = remedy(code, message, &options);
+            assert!(remedy.contains(expected), "{code} {message}: {remedy}");
+        }
+        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
+    }
 }

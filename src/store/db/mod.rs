@@ -15,6 +15,7 @@ mod server_info;
 mod values;
 mod window;
 
+pub use address::AddressError;
 pub use error::{MigrateError, StoreError};
 pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
@@ -66,7 +67,7 @@ impl Db {
         url: &SecretString,
         direct_url: Option<&SecretString>,
         connections: u32,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, AddressError> {
         let options = address::options(url)?;
         let direct = direct_url.map(address::options).transpose()?;
         let (pool, reading) = Connections::prepare(&options, direct.as_ref(), connections);
