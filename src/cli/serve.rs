@@ -59,7 +59,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         connect(&settings.database, settings.database_connections).context("DATABASE_URL cannot be used")?;
     info!(address = %listener.local_addr()?, "listening; waiting for the database");
     let (responder, listener) = StartupResponder::start(listener)?;
-    store.db.migrate_when_there(&stop).await?;
+    store.db.migrate_when_there(&stop, |error| responder.waits_because(error.public_reason())).await?;
     responder.end().await;
     if stop.is_cancelled() {
         info!("stopped while waiting for the database");

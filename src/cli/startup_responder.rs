@@ -13,6 +13,7 @@ use serde_json::json;
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +23,12 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 /// How long a running request may take once the service is ready.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A server that answers that the service is not ready.
+/// What it waits for until the database has answered.
+const CONNECTING: &str = "it connects to its database and updates the schema";
+
+/// A server that answers that the service is not ready, and what it waits for.
 pub(super) struct StartupResponder {
+    waiting: watch::Sender<&'static str>,
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -38,9 +43,15 @@ impl StartupResponder {
         // Nothing reads these counts before the service itself runs.
         let metrics = Metrics::new(None::<String>);
         let asked = stop.clone().cancelled_owned();
-        let server =
-            tokio::spawn(server::serve(listener, router(), limits, limits.limiter(), metrics, asked));
-        Ok((Self { stop, server }, TcpListener::from_std(kept)?))
+        let waiting = watch::Sender::new(CONNECTING);
+        let router = router(waiting.subscribe());
+        let server = tokio::spawn(server::serve(listener, router, limits, limits.limiter(), metrics, asked));
+        Ok((Self { waiting, stop, server }, TcpListener::from_std(kept)?))
+    }
+
+    /// Changes what it says that the service waits for. Anyone may read it.
+    pub(super) fn waits_because(&self, reason: &'static str) {
+        self.waiting.send_replace(reason);
     }
 
     /// Stops answering, so that the service takes over.
@@ -58,10 +69,11 @@ impl Drop for StartupResponder {
     }
 }
 
-fn router() -> Router {
+fn router(waiting: watch::Receiver<&'static str>) -> Router {
     let alive = || async { ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": "alive" }))) };
-    Router::new().route("/livez", get(alive)).fallback(|| async {
-        Problem::unavailable("The service is starting and waits for its database.", RETRY_AFTER_SECONDS)
-            .into_response()
+    Router::new().route("/livez", get(alive)).fallback(move || async move {
+        let reason = *waiting.borrow();
+        let detail = format!("The service is starting: {reason}. Nothing was stored; send it again.");
+        Problem::unavailable(detail, RETRY_AFTER_SECONDS).into_response()
     })
 }

@@ -210,6 +210,8 @@ async fn serve_is_live_but_not_ready_until_its_database_is_up() {
     let webhook = http.post(base.join("/api/v1/webhooks/stripe").unwrap()).body("{}").send().await.unwrap();
     assert_eq!(webhook.status(), 503);
     assert!(webhook.headers().contains_key("retry-after"));
+    let detail = webhook.text().await.unwrap();
+    assert!(detail.contains("its database cannot be reached") && !detail.contains(here), "{detail}");
 
     let socket = ".s.PGSQL.5432";
     std::os::unix::fs::symlink(Path::new(sockets.as_ref()).join(socket), folder.path().join(socket)).unwrap();

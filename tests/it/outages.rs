@@ -83,7 +83,7 @@ async fn a_start_waits_until_the_server_accepts_writes() {
     let database = Database::new().await;
     database.let_new_sessions_write(false).await;
     let (store, stop) = (database.store(), CancellationToken::new());
-    let mut starting = pin!(store.db.migrate_when_there(&stop));
+    let mut starting = pin!(store.db.migrate_when_there(&stop, |_| {}));
     let too_soon = tokio::time::timeout(Duration::from_millis(300), &mut starting).await;
     assert!(too_soon.is_err(), "{too_soon:?}");
     database.let_new_sessions_write(true).await;
@@ -127,7 +127,8 @@ async fn a_start_stops_while_the_server_is_silent() {
         tokio::task::yield_now().await;
         stop.cancel();
     };
-    let (ended, ()) = tokio::join!(within("the start ends", store.db.migrate_when_there(&stop)), stopping);
+    let (ended, ()) =
+        tokio::join!(within("the start ends", store.db.migrate_when_there(&stop, |_| {})), stopping);
     ended.unwrap();
 }
 

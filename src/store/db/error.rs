@@ -90,6 +90,17 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
+    /// What a start waits for, without names and addresses: anyone may read it.
+    pub const fn public_reason(&self) -> &'static str {
+        match self {
+            Self::Away(_) => "its database cannot be reached or does not accept writes yet",
+            Self::Busy(_) => "another process changes the schema of its database or holds locks on it",
+            Self::Refused { .. } | Self::Encoding { .. } | Self::BeforeRelease { .. } => {
+                "its database cannot be used; the log has the reason"
+            }
+        }
+    }
+
     pub(super) fn of_migration(error: ApplyError, options: &PgConnectOptions) -> Self {
         let name = options.get_database().unwrap_or(options.get_username());
         let database = format!("database {name} ({})", place(options));

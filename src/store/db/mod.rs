@@ -111,9 +111,13 @@ impl Db {
         migrated
     }
 
-    /// As [`migrate`](Self::migrate), but waits for a server that is not reachable yet, until `stop`. A
-    /// migration that a stop interrupts is undone, or runs again the next time.
-    pub async fn migrate_when_there(&self, stop: &CancellationToken) -> Result<(), MigrateError> {
+    /// As [`migrate`](Self::migrate), but waits for a server that is not reachable yet, until `stop`. Before
+    /// each wait it calls `waits`. A migration that a stop interrupts is undone, or runs again the next time.
+    pub async fn migrate_when_there(
+        &self,
+        stop: &CancellationToken,
+        waits: impl Fn(&MigrateError),
+    ) -> Result<(), MigrateError> {
         const RETRY_AFTER: Duration = Duration::from_secs(1);
         const LOG_EVERY: Duration = Duration::from_secs(10);
         let mut logged_at: Option<Instant> = None;
@@ -121,6 +125,7 @@ impl Db {
             match stop.run_until_cancelled(self.migrate()).await {
                 None => return Ok(()),
                 Some(Err(error @ (MigrateError::Away(_) | MigrateError::Busy(_)))) => {
+                    waits(&error);
                     if logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
                         logged_at = Some(Instant::now());
                         warn!(%error, "waiting for the database");
