@@ -2,11 +2,12 @@
 
 use crate::config::{Access, ApiKey, Scope};
 use crate::domain::audit::Caller;
-use crate::domain::local::is_local;
+use crate::domain::local::{is_at, is_local};
+use crate::domain::source::WEBHOOKS;
 use crate::problem::Problem;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -86,9 +87,16 @@ pub async fn require_key_of_browser(
 }
 
 /// Whether a request is accepted at all. `dev` rejects requests that a foreign page or DNS rebinding made a
-/// browser send.
+/// browser send. A tunnel's host, which an operator has named, may send webhooks: these are signed.
 pub fn is_allowed_origin(access: &Access, request: &Request) -> bool {
-    !matches!(access, Access::LocalOnly) || is_from_this_machine(request.uri(), request.headers())
+    let Access::LocalOnly { public_host, is_exposed } = access else { return true };
+    let headers = request.headers();
+    // The URI may contain the host, as in requests to proxies; then it takes precedence.
+    let host = request.uri().authority().map(Authority::as_str).or_else(|| text(headers, &header::HOST));
+    // An origin that is not valid text belongs to no host.
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let is_public = || public_host.as_deref().is_some_and(|public| is_at(public, host, origin));
+    is_local(host, origin) || ((*is_exposed || request.uri().path().starts_with(WEBHOOKS)) && is_public())
 }
 
 /// The response to a rejected one.
@@ -97,7 +105,9 @@ pub fn not_local() -> Problem {
         StatusCode::FORBIDDEN,
         "not_local",
         "Only for this machine",
-        "In dev the service answers only requests whose Host and Origin are localhost or a loopback address.",
+        "In dev the service answers only requests whose Host and Origin are localhost or a loopback address. To \
+         receive webhooks through a tunnel, set PUBLIC_URL to the tunnel's address; with DEV_EXPOSE=on too, anyone \
+         who knows that address can use everything without a key.",
     )
 }
 
@@ -159,16 +169,6 @@ fn basic_password(headers: &HeaderMap) -> Option<String> {
     }
     let text = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
     text.split_once(':').map(|(_, password)| password.to_owned())
-}
-
-fn is_from_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
-    // The URI may contain the host, as in requests to proxies; then it takes precedence.
-    let host = uri.authority().map(Authority::as_str).or_else(|| text(headers, &header::HOST));
-    match headers.get(header::ORIGIN) {
-        None => is_local(host, None),
-        // An origin that is not valid text does not belong to this machine.
-        Some(origin) => is_local(host, Some(origin.to_str().unwrap_or_default())),
-    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

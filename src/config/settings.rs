@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use url::Url;
 
 /// The settings of the core.
 #[derive(Debug, Clone)]
@@ -49,8 +50,9 @@ impl Settings {
 
     /// Reads the settings for `dev` and `demo`. The caller fills in what is not set.
     pub fn for_development(reader: &mut Reader<'_>, kinds: DefaultKinds) -> Self {
-        let mut settings = Self::read(reader, kinds, IpAddr::V4(Ipv4Addr::LOCALHOST), Access::LocalOnly);
         let is_exposed = reader.switch("DEV_EXPOSE", false);
+        let access = Access::LocalOnly { public_host: public_host(reader), is_exposed };
+        let mut settings = Self::read(reader, kinds, IpAddr::V4(Ipv4Addr::LOCALHOST), access);
         if !is_exposed && !settings.listen.ip().is_loopback() {
             reader.problem(
                 "LISTEN_ADDR",
@@ -92,7 +94,12 @@ pub enum Access {
     /// Anyone who can reach it: `AUTH=off`.
     Open,
     /// Only programs on this machine, by Host and Origin: `dev`.
-    LocalOnly,
+    LocalOnly {
+        /// The host of `PUBLIC_URL`, such as that of a tunnel. It may send webhooks, which are signed.
+        public_host: Option<String>,
+        /// Whether it may also do everything else: `DEV_EXPOSE=on`.
+        is_exposed: bool,
+    },
 }
 
 /// How many executions run at once.
@@ -199,6 +206,11 @@ pub fn retention(reader: &mut Reader<'_>) -> Retention {
         rows: reader.parsed("RETENTION_DAYS", None, days(RETENTION_DAYS_MIN, why)),
         payloads: reader.parsed("RETENTION_PAYLOAD_DAYS", None, days(1, "")),
     }
+}
+
+/// The host of `PUBLIC_URL`. Who uses the rest of it reports whether it is valid.
+fn public_host(reader: &mut Reader<'_>) -> Option<String> {
+    Url::parse(reader.text("PUBLIC_URL")?).ok()?.host_str().map(str::to_owned)
 }
 
 fn access(reader: &mut Reader<'_>) -> Access {

@@ -16,15 +16,28 @@ pub fn is_local(host: Option<&str>, origin: Option<&str>) -> bool {
     host.is_some_and(is_loopback) && from_here
 }
 
+/// Whether a request was sent to this host, and not from another one's page.
+pub fn is_at(public_host: &str, host: Option<&str>, origin: Option<&str>) -> bool {
+    let is_it = |authority: &str| name_of(authority).eq_ignore_ascii_case(public_host);
+    let from_there =
+        origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, authority)| is_it(authority)));
+    host.is_some_and(is_it) && from_there
+}
+
 /// Whether an authority such as `localhost:8000` or `[::1]` names the loopback interface.
 fn is_loopback(authority: &str) -> bool {
-    let name = match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => authority,
-    };
+    let name = name_of(authority);
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     bare.eq_ignore_ascii_case("localhost")
         || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// An authority without its port.
+fn name_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +63,14 @@ mod tests {
             assert!(!is_local(Some(host), None), "{host}");
         }
         assert!(!is_local(None, None));
+    }
+
+    #[test]
+    fn a_request_is_at_a_public_host_if_its_host_and_its_page_are() {
+        let is_at = |host, origin| is_at("a.tunnel.example", host, origin);
+        assert!(is_at(Some("a.tunnel.example"), None) && is_at(Some("A.tunnel.example:443"), None));
+        assert!(is_at(Some("a.tunnel.example"), Some("https://a.tunnel.example")));
+        assert!(!is_at(Some("a.tunnel.example"), Some("https://evil.example")));
+        assert!(!is_at(Some("b.tunnel.example"), None) && !is_at(None, None));
     }
 }

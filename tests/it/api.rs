@@ -1,6 +1,6 @@
 //! The JSON API: listings, details, problems and access control.
 
-use crate::harness::{Service, rows, within};
+use crate::harness::{Service, rows, signed, within};
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
@@ -246,6 +246,32 @@ async fn in_dev_only_local_requests_are_allowed() {
     }
     let without_host = Request::get("/api/v1/events").body(Body::empty()).unwrap();
     assert_eq!(service.call(without_host).await.problem(403), "not_local");
+}
+
+#[tokio::test]
+async fn a_tunnel_to_dev_may_send_webhooks_and_with_dev_expose_everything() {
+    const TUNNEL: &str = "a.tunnel.example";
+    for exposed in ["off", "on"] {
+        let service = Service::builder()
+            .set("DESTINATIONS", "")
+            .set("PUBLIC_URL", "https://a.tunnel.example")
+            .set("DEV_EXPOSE", exposed)
+            .start()
+            .await;
+        let mut webhook = signed(r#"{"id":"evt_1"}"#);
+        webhook.headers_mut().insert("host", TUNNEL.parse().unwrap());
+        assert_eq!(service.call(webhook).await.status, 200);
+        let get =
+            |host: &'static str| Request::get("/api/v1/events").header("host", host).body(Body::empty());
+        let answer = service.call(get(TUNNEL).unwrap()).await;
+        if exposed == "on" {
+            assert_eq!(answer.status, 200);
+        } else {
+            assert_eq!(answer.problem(403), "not_local");
+            assert!(answer.body.contains("PUBLIC_URL") && answer.body.contains("DEV_EXPOSE"), "{answer:?}");
+        }
+        assert_eq!(service.call(get("evil.example").unwrap()).await.problem(403), "not_local");
+    }
 }
 
 #[tokio::test]
