@@ -1,7 +1,7 @@
 //! An event as a source returns it, and as the store reads it back.
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::Arc;
 
 /// The size limit of an event's body, in bytes. Events are usually a few kilobytes.
@@ -72,7 +72,24 @@ pub struct StoredEvent {
     pub payload: Bytes,
 }
 
+/// How far ahead of its arrival an event may claim to have happened. Clocks that senders simulate for tests
+/// run some years ahead; a later time is an error, and would outrank every true one. `lane_states` of the
+/// queue has the same limit.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(3650);
+
+/// Whether an event that arrived then claims an impossible time.
+pub fn is_far_ahead(created: DateTime<Utc>, arrived: DateTime<Utc>) -> bool {
+    created.signed_duration_since(arrived) > AHEAD_MAX
+}
+
 impl StoredEvent {
+    /// When it happened, for the order of events: by its sender's clock, or when it arrived if that time is
+    /// impossible.
+    pub fn happened_at(&self) -> Option<DateTime<Utc>> {
+        let created = self.facts.created?;
+        Some(if is_far_ahead(created, self.received_at) { self.received_at } else { created })
+    }
+
     /// Why there is nothing to deliver, if the body was removed. No event arrives without a body.
     /// An execution that was claimed nevertheless ends as `skipped`, with this reason.
     pub fn why_empty(&self) -> Option<&'static str> {
@@ -101,6 +118,31 @@ pub fn bounded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_centuries_ahead_counts_as_that_of_the_arrival() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0);
+        let arrived = at(1_800_000_000).expect("a time");
+        let happened = |created| {
+            let facts = EventFacts { created, ..EventFacts::default() };
+            let event = StoredEvent {
+                key: EventKey(1),
+                source: String::new(),
+                event_id: String::new(),
+                facts,
+                carries_state: true,
+                received_at: arrived,
+                payload: Bytes::new(),
+            };
+            event.happened_at()
+        };
+        assert_eq!(happened(at(9_999_999_999)), Some(arrived));
+        // A simulated clock, and one that is a little ahead.
+        for seconds in [1_900_000_000, 1_800_000_005, 5] {
+            assert_eq!(happened(at(seconds)), at(seconds));
+        }
+        assert_eq!(happened(None), None);
+    }
 
     #[test]
     fn a_bounded_text_has_no_nul_and_ends_on_a_character() {

@@ -14,7 +14,7 @@ pub use rejection_log::RejectionLog;
 pub use reply::{Stored, WriteError};
 pub use writer::{Reservation, Writer, WriterSettings};
 
-use crate::domain::event::NewEvent;
+use crate::domain::event::{NewEvent, is_far_ahead};
 use crate::domain::execution::NewExecution;
 use crate::domain::source::WEBHOOKS;
 use crate::domain::subscription::Subscription;
@@ -191,6 +191,9 @@ impl Ingest {
             self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
             self.rejected(StatusCode::BAD_REQUEST, source.name(), &rejection)
         })?;
+        if let Some(created) = event.facts.created.filter(|created| is_far_ahead(*created, (self.clock)())) {
+            warn!(event_id = event.event_id, %created, "event is dated far ahead; its arrival decides its order");
+        }
         let event_id = event.event_id.clone();
         let executions = self.executions_for(&event);
         let stored = reservation.submit(event, executions).await.map_err(|error| self.shed(error))?;

@@ -110,7 +110,7 @@ pub trait Source: Send + Sync {
     ///
     /// By default the event that happened last by the sender's clock; of several, the last received.
     fn newest(&self, events: &[&StoredEvent]) -> Option<usize> {
-        let age = |event: &StoredEvent| (event.facts.created, event.received_at, event.key);
+        let age = |event: &StoredEvent| (event.happened_at(), event.received_at, event.key);
         events.iter().enumerate().max_by_key(|(_, event)| age(event)).map(|(place, _)| place)
     }
 

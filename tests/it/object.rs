@@ -88,6 +88,30 @@ async fn a_late_arrival_never_overwrites_a_newer_state() {
     assert_eq!(service.sandbox.pages()[0].text("Outcome"), Some("Paid"));
 }
 
+/// A state of a charge that was described anew.
+fn step(event: &str, step: u8, created: i64) -> String {
+    let previous = (step > 1).then(|| json!({"description": format!("step {}", step - 1)}));
+    json!({"id": event, "object": "event", "type": "charge.updated", "created": created, "livemode": false,
+           "data": {"object": {"id": "ch_1", "object": "charge", "amount": 100, "currency": "eur",
+                               "status": "succeeded", "description": format!("step {step}")},
+                    "previous_attributes": previous}})
+    .to_string()
+}
+
+#[tokio::test]
+async fn an_event_dated_centuries_ahead_neither_freezes_its_page_nor_disturbs_the_order() {
+    let service = in_object_mode().await;
+    let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp();
+    // The true ones happen in one second, after the other one arrived.
+    let states =
+        [("evt_0", 9, 9_999_999_999), ("evt_z", 1, now + 60), ("evt_a", 3, now + 60), ("evt_m", 2, now + 60)];
+    for (number, (event, number_of_step, created)) in states.into_iter().enumerate() {
+        service.post_event(&step(event, number_of_step, created)).await;
+        service.until_finished(number + 1).await;
+    }
+    assert_eq!(page_of(&service.sandbox.pages(), "ch_1").text("Description"), Some("step 3"));
+}
+
 #[tokio::test]
 async fn states_of_one_second_converge_in_any_order() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
@@ -118,16 +142,10 @@ async fn states_of_one_second_converge_in_any_order() {
 #[tokio::test]
 async fn a_late_event_that_orders_one_second_restores_a_superseded_state() {
     let service = in_object_mode().await;
-    let step = |event: &str, step: u8| {
-        let previous = (step > 1).then(|| json!({"description": format!("step {}", step - 1)}));
-        json!({"id": event, "object": "event", "type": "charge.updated", "created": NOW, "livemode": false,
-               "data": {"object": {"id": "ch_1", "object": "charge", "amount": 100, "currency": "eur",
-                                   "status": "succeeded", "description": format!("step {step}")},
-                        "previous_attributes": previous}})
-        .to_string()
-    };
     // Without the second step only the ids order the first and the third, and they mislead.
-    for (number, body) in [step("evt_z", 1), step("evt_a", 3), step("evt_m", 2)].iter().enumerate() {
+    for (number, body) in
+        [step("evt_z", 1, NOW), step("evt_a", 3, NOW), step("evt_m", 2, NOW)].iter().enumerate()
+    {
         service.post_event(body).await;
         service.until_finished(number + 1).await;
     }

@@ -113,7 +113,10 @@ impl Queue {
                 -- The oldest that waits is claimed first; these wait with it.
                 (select id from eventbridge.executions where lane = $1 and id > $2 order by id limit $5)
             ), known as (
-                select executions.id, event_key, status = 'pending' as is_open, retried_at, created,
+                select executions.id, event_key, status = 'pending' as is_open, retried_at,
+                       -- An impossible time, as in StoredEvent::happened_at.
+                       case when created > received_at + interval '3650 days' then received_at else created end
+                           as created,
                        executions.id = (select execution_id from eventbridge.remote_objects
                                          where remote_objects.lane = $1 order by fence desc limit 1) as is_shown,
                        carries_state,

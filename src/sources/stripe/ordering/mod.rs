@@ -41,7 +41,8 @@ pub struct EventState {
 impl EventState {
     /// Reads the state of a stored event's object. A body without one still has a place in the order.
     pub fn read(event: &StoredEvent) -> Self {
-        Self::from_payload(&event.event_id, &event.facts, json::value(&event.payload))
+        let second = event.happened_at().map(|happened| happened.timestamp());
+        Self { second, ..Self::from_payload(&event.event_id, &event.facts, json::value(&event.payload)) }
     }
 
     /// The same for a body that is parsed already.
