@@ -1,14 +1,16 @@
 //! Faults of the outside world: what happens to Stripe's requests on their way, and bodies on which the service
 //! once failed. The bodies are beside the checkout, in `../shared/data/faults`.
 
-use crate::harness::{Answer, NOW, SECRET, Service, eventbridge, output, text, within};
+use crate::harness::{Answer, NOW, SECRET, Service, eventbridge, output, recorded, text, within};
 use axum::body::Body;
 use axum::http::Request;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use eventbridge::sources::stripe;
+use notion_sandbox::Template;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -193,4 +195,56 @@ async fn doctor_names_an_address_that_cannot_be_used_and_checks_the_rest() {
         let report = doctor(&service, &[("DATABASE_URL", address)]).await;
         assert!(report.contains(what) && report.contains("webhook secret"), "{report}");
     }
+}
+
+/// A body on which the service once failed; nothing if the checkout stands alone.
+fn body(name: &str) -> Option<String> {
+    let folder = recorded("faults")?;
+    Some(fs::read_to_string(folder.join(format!("{name}.json"))).unwrap())
+}
+
+#[tokio::test]
+async fn an_odd_value_in_an_accepted_body_costs_no_other_value() {
+    let service = Service::builder().template(Template::Full).start().await;
+    let names = ["B01", "B01b", "B02", "B03"];
+    for name in names {
+        let Some(body) = body(name) else { return };
+        assert_eq!(service.post_event(&body).await.status, 200, "{name}");
+    }
+    service.until_finished(names.len()).await;
+    let pages = service.sandbox.pages();
+    assert_eq!(pages.len(), names.len());
+    for page in &pages {
+        for (column, expected) in [
+            ("Amount", "10"),
+            ("Currency", "EUR"),
+            ("Customer", "cus_1"),
+            ("CustomerEmail", "jane@example.com"),
+        ] {
+            assert_eq!(page.text(column), Some(expected), "{column} of {:?}", page.text("EventId"));
+        }
+    }
+    within("search finds all of them", async {
+        loop {
+            let found = service.get("/api/v1/search?q=jane%40example.com").await.json();
+            if found["data"].as_array().unwrap().len() == names.len() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_odd_value_in_a_newer_state_does_not_hide_it() {
+    let (Some(before), Some(refund)) = (body("E8-before"), body("E8")) else { return };
+    let service = Service::builder().set("NOTION_MODE", "object").template(Template::Full).start().await;
+    service.post_event(&before).await;
+    service.until_finished(1).await;
+    service.post_event(&refund).await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(executions[1]["status"], "success", "{executions:?}");
+    let pages = service.sandbox.pages();
+    assert_eq!((pages.len(), pages[0].text("Outcome")), (1, Some("Refunded")));
 }
