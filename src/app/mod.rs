@@ -4,9 +4,11 @@
 //! - `parts`: which part gets what
 //! - `routes`: the routes, and their middleware
 //! - `openapi`: the description of the API
+//! - `base_path`: serving below a path
 //! - `tasks`: the background tasks
 //! - `shutdown`: serving, and the order in which everything stops
 
+mod base_path;
 mod openapi;
 mod parts;
 mod routes;
@@ -105,8 +107,14 @@ impl Service {
             Role::Worker => routes::of_worker(api, metrics_are_open, &middleware),
             Role::All | Role::Web => {
                 tasks.start_change_stream(&ui, &progress);
-                routes::router(Routes { ingest, api, ui, more: more_routes, metrics_are_open }, &middleware)
+                let base_path = shared.base_path.clone();
+                let routes = Routes { ingest, api, ui, more: more_routes, metrics_are_open, base_path };
+                routes::router(routes, &middleware)
             }
+        };
+        let router = match shared.base_path.clone() {
+            Some(base_path) => base_path.around(router),
+            None => router,
         };
         Self { router, store: shared.store, tasks, progress, limits, limiter, metrics: shared.metrics }
     }

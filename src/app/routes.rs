@@ -1,5 +1,6 @@
 //! The routes of each role, and their middleware.
 
+use super::base_path::BasePath;
 use super::openapi::openapi;
 use crate::api::{self, Api};
 use crate::auth;
@@ -14,6 +15,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
+use utoipa::openapi::Server;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -24,15 +26,18 @@ pub(super) struct Routes {
     pub(super) ui: Ui,
     pub(super) more: OpenApiRouter,
     pub(super) metrics_are_open: bool,
+    /// For the description of the API.
+    pub(super) base_path: Option<BasePath>,
 }
 
 /// The routes of a process that accepts webhooks and requests.
 pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
     let access = &middleware.access;
-    let Routes { ingest, api, ui, more, metrics_are_open } = routes;
+    let Routes { ingest, api, ui, more, metrics_are_open, base_path } = routes;
     let mut description = openapi();
     let (more_routes, more_description) = more.split_for_parts();
     description.merge(more_description);
+    description.servers = base_path.map(|base_path| vec![Server::new(base_path.as_str())]);
     let (mut protected, mut open) = (Router::from(api::protected()), Router::from(api::open()));
     let place = if metrics_are_open { &mut open } else { &mut protected };
     *place = std::mem::take(place).merge(api::metrics());

@@ -1,5 +1,6 @@
 //! State that is built once and shared by ingest, worker, API, dashboard and alerts.
 
+use super::base_path::BasePath;
 use crate::alerts::{self, AlertSettings};
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) previewer: Previewer,
     pub(super) access: Arc<Access>,
     pub(super) by_https: PublicByHttps,
+    pub(super) base_path: Option<BasePath>,
     pub(super) thresholds: Thresholds,
 }
 
@@ -59,6 +61,7 @@ impl Shared {
             sources,
             access: Arc::new(settings.access.clone()),
             by_https: PublicByHttps(alerts.public_url.as_ref().is_some_and(|url| url.scheme() == "https")),
+            base_path: alerts.public_url.as_ref().and_then(BasePath::of),
             thresholds,
             store,
         }

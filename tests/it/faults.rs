@@ -248,3 +248,40 @@ async fn an_odd_value_in_a_newer_state_does_not_hide_it() {
     let pages = service.sandbox.pages();
     assert_eq!((pages.len(), pages[0].text("Outcome")), (1, Some("Refunded")));
 }
+
+#[tokio::test]
+async fn a_public_url_with_a_path_is_served_below_it_with_and_without_the_path() {
+    let service = Service::builder()
+        .set("DESTINATIONS", "")
+        .set("PUBLIC_URL", "https://example.com/app/")
+        .start()
+        .await;
+    // A proxy keeps the path, or removes it.
+    for prefix in ["/app", ""] {
+        let webhook = arrives(&service, &format!("{prefix}/api/v1/webhooks/stripe"), EVENT).await;
+        assert_eq!(webhook.status, 200, "{prefix}");
+        for page in ["/", "/events", "/destinations"] {
+            let html = service.get(&format!("{prefix}{page}")).await.body;
+            assert!(
+                html.contains(" href=\"/app/events\"") && html.contains(" data-live=\"/app/live\""),
+                "{html}"
+            );
+            for attribute in ["href", "src", "action"] {
+                let before = format!(" {attribute}=\"/");
+                let links = html.split(&before).skip(1);
+                for link in links.filter(|link| !link.starts_with('/')) {
+                    assert!(link.starts_with("app/"), "{page}: {attribute}=/{}", &link[..20]);
+                }
+            }
+        }
+        let live = service.get(&format!("{prefix}/")).await.body;
+        assert!(live.contains(" data-live=\"/app/live\""), "{live}");
+        let script = service.get(&format!("{prefix}/docs/swagger-initializer.js")).await.body;
+        assert!(script.contains("\"/app/openapi.json\""), "{script}");
+        let description = service.get(&format!("{prefix}/openapi.json")).await.json();
+        assert_eq!(description["servers"][0]["url"], "/app");
+        let redirect = service.get(&format!("{prefix}/docs")).await;
+        assert_eq!(redirect.headers["location"], "/app/docs/", "{redirect:?}");
+    }
+    assert_eq!(service.get("/apple").await.problem(404), "not_found");
+}
