@@ -15,6 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Possible later migrations: a column and a table, an index that is built concurrently, and a change of
@@ -277,6 +278,26 @@ async fn a_blocked_migration_fails_fast_and_succeeds_when_retried() {
     drop(held);
     store.db.apply(&all).await.unwrap();
     assert!(store.db.is_migrated().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_start_behind_another_ones_migrations_names_that_one_and_can_be_stopped() {
+    const LOCK: i64 = 0x6576_656e_7462;
+    let database = Database::empty().await;
+    let mut other =
+        PgConnection::connect_with(&database.options().application_name("another one")).await.unwrap();
+    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut other).await.unwrap();
+    let (store, stop) = (database.store(), CancellationToken::new());
+    let (waiting, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    let starting = store.db.migrate_when_there(&stop, move |error| waiting.send(error.to_string()).unwrap());
+    let stopping = async {
+        let reason = reasons.recv().await.unwrap();
+        assert!(reason.contains("another one"), "{reason}");
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(within("the start ends", starting), stopping);
+    ended.unwrap();
+    assert!(!store.db.is_migrated().await.unwrap());
 }
 
 #[tokio::test]
