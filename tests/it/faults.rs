@@ -7,7 +7,7 @@ use axum::http::Request;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use eventbridge::sources::stripe;
-use notion_sandbox::Template;
+use notion_sandbox::{DATA_SOURCE_ID, Template};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::fs;
@@ -284,4 +284,48 @@ async fn a_public_url_with_a_path_is_served_below_it_with_and_without_the_path()
         assert_eq!(redirect.headers["location"], "/app/docs/", "{redirect:?}");
     }
     assert_eq!(service.get("/apple").await.problem(404), "not_found");
+}
+
+#[tokio::test]
+async fn the_sums_and_the_outcome_of_every_recorded_body_are_right() {
+    let service = Service::builder().template(Template::Full).start().await;
+    for (column, kind) in [("Collected", "number"), ("Reason", "rich_text")] {
+        service.sandbox.add_column(DATA_SOURCE_ID, column, kind).unwrap();
+    }
+    let paid = |name, amount, collected| (name, Some(amount), collected, "Paid", None);
+    let other = |name, amount, outcome| (name, Some(amount), None, outcome, None);
+    let expected = [
+        // Amounts in odd spellings, of which 10.00 were captured.
+        paid("B12a", "10", Some("10")),
+        paid("B12b", "10", Some("10")),
+        ("B10usdc", None, None, "Paid", Some("Amount unknown: the unit of USDC is not known")),
+        // Another amount than the one asked for was received or captured.
+        paid("B13", "203", None),
+        paid("B13b", "17", None),
+        paid("B14", "203", Some("203")),
+        other("B15application_fee", "0.7", "Info"),
+        other("B15credit_note", "7", "Info"),
+        other("B15invoice_payment", "7", "Paid"),
+        other("B15invoiceitem", "7", "Info"),
+        other("B15issuing", "-7", "Info"),
+        other("B15quote", "7", "Info"),
+        other("B15topup", "7", "Top-up"),
+        other("B15transfer", "7", "Transfer"),
+        // A time before 1970.
+        paid("B21neg", "10", Some("10")),
+        // A credit covered it, so nothing was paid now.
+        ("B32", Some("0"), None, "Paid", Some("From the customer's balance: EUR 50.00")),
+    ];
+    for (name, ..) in expected {
+        let Some(body) = body(name) else { return };
+        assert_eq!(service.post_event(&body).await.status, 200, "{name}");
+    }
+    service.until_finished(expected.len()).await;
+    let pages = service.sandbox.pages();
+    for (name, amount, collected, outcome, reason) in expected {
+        let event = format!("evt_{name}");
+        let page = pages.iter().find(|page| page.text("EventId") == Some(&event)).expect(name);
+        let shown = ["Amount", "Collected", "Outcome", "Reason"].map(|column| page.text(column));
+        assert_eq!(shown, [amount, collected, Some(outcome), reason], "{name}");
+    }
 }
