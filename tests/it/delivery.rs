@@ -287,6 +287,36 @@ async fn a_renamed_column_and_a_new_column_are_filled() {
 }
 
 #[tokio::test]
+async fn a_renamed_column_costs_one_refused_request() {
+    let service = Service::start().await;
+    deliver(&service).await;
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Amount", "Betrag").unwrap();
+    service.sandbox.clear_requests();
+    service.post_event(&payment().body.replace(&payment().event_id, "evt_next")).await;
+    assert_eq!(service.until_finished(2).await[1]["status"], "success");
+    let statuses: Vec<_> = service.sandbox.requests().iter().map(|request| request.status).collect();
+    assert_eq!(statuses, [Some(400), Some(200), Some(200)], "the page, the columns, the page");
+    let pages = service.sandbox.pages();
+    let page = pages.iter().find(|page| page.text("EventId") == Some("evt_next")).unwrap();
+    assert_eq!(cell(page, "Betrag"), "17.45");
+}
+
+#[tokio::test]
+async fn a_value_goes_to_its_column_even_if_another_one_took_the_name() {
+    let service = Service::start().await;
+    deliver(&service).await;
+    // Both are text, so that Notion accepts what is written under the wrong name.
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Currency", "Spare").unwrap();
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Source", "Currency").unwrap();
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Spare", "Source").unwrap();
+    service.post_event(&payment().body.replace(&payment().event_id, "evt_next")).await;
+    assert_eq!(service.until_finished(2).await[1]["status"], "success");
+    for page in service.sandbox.pages() {
+        assert_eq!((cell(&page, "Source"), cell(&page, "Currency")), ("EUR", "stripe"), "{}", page.json);
+    }
+}
+
+#[tokio::test]
 async fn a_renamed_column_is_filled_after_a_restart() {
     let service = Service::start().await;
     deliver(&service).await;

@@ -200,6 +200,22 @@ async fn an_update_changes_only_the_changed_columns() {
 }
 
 #[tokio::test]
+async fn after_a_column_was_renamed_a_state_still_changes_only_what_differs() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    let page = service.sandbox.pages()[0].id;
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Amount", "Betrag").unwrap();
+    service.sandbox.rename_column(DATA_SOURCE_ID, "Currency", "Währung").unwrap();
+    service.sandbox.edit_page(page, &json!({"Währung": {"select": {"name": "by hand"}}})).unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    service.until_finished(2).await;
+    let pages = service.sandbox.pages();
+    let page = page_of(&pages, "pi_1");
+    assert_eq!((page.text("Betrag"), page.text("Währung")), (Some("2"), Some("by hand")));
+}
+
+#[tokio::test]
 async fn an_existing_page_is_used_and_not_duplicated() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;

@@ -1,5 +1,6 @@
 //! The answers of Notion's API: the parts that are used.
 
+use super::column::decoded_id;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -38,11 +39,21 @@ pub struct PageRef {
 impl PageRef {
     /// The text in the column of this id, if there is such a column.
     pub fn text(&self, column_id: &str) -> Option<String> {
-        let is_it = |property: &&Value| property.get("id").and_then(Value::as_str) == Some(column_id);
-        let property = self.properties.values().find(is_it)?;
+        let property = self.properties.values().find(|property| is_of(property, column_id))?;
         let parts = property.get(property.get("type")?.as_str()?)?.as_array()?;
         Some(parts.iter().filter_map(|part| part.get("plain_text")?.as_str()).collect())
     }
+
+    /// Whether another column has this name than the one of this id, so that the page got what was meant for
+    /// that one. It is unknown, and so it is not, if the page does not show the name.
+    pub fn has_another(&self, name: &str, column_id: &str) -> bool {
+        self.properties.get(name).is_some_and(|property| !is_of(property, column_id))
+    }
+}
+
+/// Whether a property of a page belongs to the column of this id.
+pub fn is_of(property: &Value, column_id: &str) -> bool {
+    property.get("id").and_then(Value::as_str).is_some_and(|id| decoded_id(id) == column_id)
 }
 
 /// One result page of the pages that match a filter.
@@ -97,7 +108,9 @@ mod tests {
             "Amount": {"id": "a", "type": "number", "number": 1},
         }}))
         .expect("a page");
-        assert_eq!(page.text("k%3D").as_deref(), Some("in_1"));
+        assert_eq!(page.text("k=").as_deref(), Some("in_1"));
         assert_eq!((page.text("a"), page.text("Key")), (None, None));
+        assert!(page.has_another("Amount", "k=") && !page.has_another("Key", "k="));
+        assert!(!page.has_another("Unknown", "k="));
     }
 }

@@ -30,6 +30,19 @@ pub enum CallError {
     Refused(Box<Refusal>),
 }
 
+impl CallError {
+    /// Class and code: the only parts that are logged.
+    pub fn loggable(&self) -> (&str, Option<u16>) {
+        match self {
+            Self::NoSlot(_) => ("rate_limit", None),
+            Self::TooLate => ("too_late", None),
+            Self::NotSent(_) => ("unreachable", None),
+            Self::NoAnswer { .. } => ("no_answer", None),
+            Self::Refused(refusal) => (&refusal.code, Some(refusal.status)),
+        }
+    }
+}
+
 /// Notion's error answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refusal {

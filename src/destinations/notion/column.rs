@@ -88,7 +88,7 @@ impl fmt::Display for ColumnKind {
 /// One column of a data source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Notion's id of it, which renaming does not change.
+    /// Notion's id of it, which renaming does not change, [decoded](decoded_id).
     pub id: String,
     /// The name that the user gave it.
     pub name: String,
@@ -116,7 +116,7 @@ impl Column {
         let options =
             property.get(kind).and_then(|settings| settings.get("options")).and_then(Value::as_array);
         Some(Self {
-            id: text("id")?.to_owned(),
+            id: decoded_id(text("id")?),
             name: text("name").unwrap_or(name).to_owned(),
             kind: kind.to_owned().into(),
             options: options
@@ -125,5 +125,38 @@ impl Column {
                 .filter_map(|option| Some(option.get("name")?.as_str()?.to_owned()))
                 .collect(),
         })
+    }
+}
+
+/// An id as Notion's answers show it, without their percent-encoding. It is decoded once, where it is read,
+/// so that every comparison is of the same form.
+pub fn decoded_id(id: &str) -> String {
+    let mut bytes = Vec::with_capacity(id.len());
+    let mut rest = id;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend(before.bytes());
+        if let Some(byte) = after.get(..2).and_then(|digits| hex::decode(digits).ok()) {
+            bytes.extend(byte);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(b'%');
+            rest = after;
+        }
+    }
+    bytes.extend(rest.bytes());
+    String::from_utf8(bytes).unwrap_or_else(|_| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decoded_id;
+
+    #[test]
+    fn an_id_is_decoded_once() {
+        for (shown, id) in
+            [("title", "title"), ("%3AUPp", ":UPp"), ("a%25%7C", "a%|"), ("%", "%"), ("%zz%é", "%zz%é"), ("%FF", "%FF")]
+        {
+            assert_eq!(decoded_id(shown), id, "{shown}");
+        }
     }
 }

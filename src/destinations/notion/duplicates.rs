@@ -72,7 +72,7 @@ impl Attempt<'_> {
                 return;
             }
             Err(error) => {
-                let (class, code) = loggable(&error);
+                let (class, code) = error.loggable();
                 warn!(page_id, kept_id, class, code, "second page of one key; its owner is unknown");
                 return;
             }
@@ -80,7 +80,7 @@ impl Attempt<'_> {
         match self.calls().trash_page(page_id).await {
             Ok(_) => info!(page_id, kept_id, "second page of one key moved to the trash"),
             Err(error) => {
-                let (class, code) = loggable(&error);
+                let (class, code) = error.loggable();
                 warn!(page_id, kept_id, class, code, "second page of one key; moving it to the trash failed");
             }
         }
@@ -101,15 +101,4 @@ fn key_of(table: &Table, page: &PageRef) -> Option<String> {
 /// The order by age. Notion gives whole minutes; within one the id decides, so every search agrees.
 fn age(page: &PageRef) -> (bool, Option<DateTime<Utc>>, &str) {
     (page.created_time.is_none(), page.created_time, &page.id)
-}
-
-/// Class and code: the only parts of an error that are logged.
-fn loggable(error: &CallError) -> (&str, Option<u16>) {
-    match error {
-        CallError::NoSlot(_) => ("rate_limit", None),
-        CallError::TooLate => ("too_late", None),
-        CallError::NotSent(_) => ("unreachable", None),
-        CallError::NoAnswer { .. } => ("no_answer", None),
-        CallError::Refused(refusal) => (&refusal.code, Some(refusal.status)),
-    }
 }

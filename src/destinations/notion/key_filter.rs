@@ -4,6 +4,7 @@
 //! which event mode keeps its key distinguishes them: in pages of objects it contains no event's id. If it
 //! is a text column, it is empty there. If it is the title, it has a line with [`TITLE_SEPARATOR`], which
 //! no event's id contains, since none has a blank.
+//! Columns are named as in the pages that are written: by their present names.
 //! If a person writes into that column of an object's page, lookups no longer find the page, as if its
 //! key had been changed.
 
@@ -31,13 +32,13 @@ impl Bindings {
             // Event mode cannot keep its key there.
             _ => return of_object,
         };
-        let is_no_event = json!({ "property": event_key.id, (event_key.kind.as_str()): is_no_event });
+        let is_no_event = json!({ "property": event_key.name, (event_key.kind.as_str()): is_no_event });
         json!({ "and": [of_object, is_no_event] })
     }
 
     fn key_is(&self, key: &str) -> Value {
         let column = &self.key;
-        json!({ "property": column.id, (column.kind.as_str()): { "equals": key_text(key) } })
+        json!({ "property": column.name, (column.kind.as_str()): { "equals": key_text(key) } })
     }
 }
 
@@ -97,7 +98,7 @@ mod tests {
         let schema = Schema::parse(&renamed).expect("a data source");
         let objects = schema.resolve(Field::ObjectId, Some(&before)).expect("a key column").bindings;
         let filter = objects.pages_of_object("in_1");
-        assert_eq!(filter["and"][1], json!({"property": "EventId", "title": {"contains": " · "}}));
+        assert_eq!(filter["and"][1], json!({"property": "Name", "title": {"contains": " · "}}));
         let again = schema.resolve(Field::EventId, Some(&objects)).expect("a key column").bindings;
         assert_eq!(again.key.id, "EventId");
     }

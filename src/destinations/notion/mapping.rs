@@ -24,7 +24,8 @@ pub const OPTION_UNITS_MAX: usize = 100;
 /// The properties of a page, and notes about values that did not fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapped {
-    /// Values by the id of their property, as `POST /v1/pages` takes them.
+    /// Values by the ids of their columns, which renaming does not change.
+    /// [`Bindings::by_name`] makes the body of a request of them.
     pub properties: Map<String, Value>,
     /// What was left out although the event has it.
     pub notes: Vec<Note>,

@@ -31,6 +31,7 @@ mod settings;
 mod state;
 mod table;
 mod workspace;
+mod write;
 
 pub use settings::{NotionAccess, NotionId, NotionSettings};
 pub use workspace::{Bearer, Shared, Workspace, WorkspaceDatabase, WorkspaceItem};
@@ -44,17 +45,13 @@ use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
 use answer::{Answer, PageRef};
 use async_trait::async_trait;
-use call_error::{CallError, Refusal};
 use chrono_tz::Tz;
 use classify::Effect;
 use client::{Calls, Client, NotionClientError};
 use field::Field;
-use mapping::Mapped;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
-use tracing::debug;
 
 /// The kind, as the rest of the service knows it.
 pub const KIND: Kind = Kind {
@@ -220,21 +217,21 @@ impl Attempt<'_> {
     async fn deliver_event(&self) -> Result<Outcome, Outcome> {
         let table = self.table().get(self.reader()).await?;
         if let Some(known) = self.known_page(&table) {
-            return self.update(table, &known.id).await;
+            return self.update(&table, &known.id).await;
         }
         let Some(elapsed) = self.delivery.in_doubt else {
             if self.is_elsewhere()
                 && let Some(found) = self.find(&table).await?
             {
-                return self.update(table, &found.value.id).await;
+                return self.update(&table, &found.value.id).await;
             }
-            return self.create(&table).await.map(delivered);
+            return Ok(delivered(self.write(&table, None).await?.answer));
         };
         if let Some(found) = self.find(&table).await? {
             return Ok(delivered(found));
         }
         self.may_write_again(elapsed)?;
-        let made = self.create(&table).await?;
+        let made = self.write(&table, None).await?.answer;
         Ok(delivered(self.confirmed(&table, made).await))
     }
 
@@ -248,66 +245,6 @@ impl Attempt<'_> {
     fn known_page(&self, table: &Table) -> Option<&Remote> {
         let is_here = |place: &str| NotionId::is_same(place, &table.data_source);
         self.delivery.remote.filter(|remote| remote.place.as_deref().is_none_or(is_here))
-    }
-
-    /// Creates the page. If Notion rejects a property, the columns may have changed: this reads them again
-    /// and, if they have, sends the page once more.
-    async fn create(&self, table: &Arc<Table>) -> Result<Answer<PageRef>, Outcome> {
-        let answer = match self.send_new(table).await {
-            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let Some(newer) =
-                    self.changed(table, &refusal, |table| self.mapped(table).properties).await?
-                else {
-                    return Err(self.calls().outcome(Effect::Create, CallError::Refused(refusal)));
-                };
-                let answer = self.send_new(&newer).await;
-                return answer
-                    .map_err(|error| classify::after_a_call(self.calls().outcome(Effect::Create, error)));
-            }
-            answer => answer,
-        };
-        answer.map_err(|error| self.calls().outcome(Effect::Create, error))
-    }
-
-    /// The present columns, if with them something else would be `sent` than what Notion rejected. A new
-    /// option of a select, such as those that our own writes add, makes no difference.
-    async fn changed<T: PartialEq>(
-        &self,
-        before: &Table,
-        refusal: &Refusal,
-        sent: impl Fn(&Table) -> T,
-    ) -> Result<Option<Arc<Table>>, Outcome> {
-        let now = Instant::now();
-        let sent_at = now.checked_sub(refusal.sent).unwrap_or(now);
-        let newer = self.table().later_than(sent_at, self.reader()).await.map_err(classify::after_a_call)?;
-        let is_another = newer.data_source != before.data_source || sent(&newer) != sent(before);
-        Ok(is_another.then_some(newer))
-    }
-
-    async fn send_new(&self, table: &Table) -> Result<Answer<PageRef>, CallError> {
-        let properties = self.properties(table);
-        self.calls().create_page(&table.data_source, &properties).await
-    }
-
-    /// Writes to an existing page.
-    async fn update(&self, table: Arc<Table>, page: &str) -> Result<Outcome, Outcome> {
-        let first = self.calls().update_page(page, &self.properties(&table)).await;
-        let last = match first {
-            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                match self.changed(&table, &refusal, |table| self.mapped(table).properties).await? {
-                    Some(newer) => self.calls().update_page(page, &self.properties(&newer)).await,
-                    None => Err(CallError::Refused(refusal)),
-                }
-            }
-            answer => answer,
-        };
-        match last.map(delivered).map_err(|error| self.calls().outcome(Effect::Update, error)) {
-            Err(Outcome::Gone(failure)) => {
-                self.confirm_gone(page, &failure).await?;
-                Err(Outcome::Gone(failure))
-            }
-            other => other,
-        }
     }
 
     /// Finds out why a page seems to be gone: a person removed it, the whole data source is out of reach, or
@@ -344,23 +281,6 @@ impl Attempt<'_> {
             return Err(Outcome::Permanent(failure.with_remedy(remedies::ATTEMPTS_USED_UP)));
         }
         Ok(())
-    }
-
-    fn properties(&self, table: &Table) -> Map<String, Value> {
-        let mapped = self.mapped(table);
-        for note in &mapped.notes {
-            debug!("{note}");
-        }
-        mapped.properties
-    }
-
-    fn mapped(&self, table: &Table) -> Mapped {
-        let (summary, zone) = (self.delivery.summary, self.zone());
-        match self.mode {
-            Mode::Event => mapping::properties(summary, zone, &table.bindings),
-            Mode::Object => object::object_properties(summary, zone, &table.bindings)
-                .unwrap_or_else(|| mapping::properties(summary, zone, &table.bindings)),
-        }
     }
 
     /// The zone of the reports, which decides to which month an event belongs.

@@ -1,6 +1,7 @@
 //! One page for each object: its properties, and which of them a later event changes.
 //!
-//! The service changes and clears only what it wrote itself.
+//! The service changes and clears only what it wrote itself. What it wrote last is kept by the ids of the
+//! columns, so it is still known after a person has renamed some of them.
 
 use crate::destinations::notion::column::ColumnKind;
 use crate::destinations::notion::mapping::{self, Mapped};

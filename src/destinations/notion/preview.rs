@@ -3,7 +3,6 @@
 //! It reads only the columns, if they are unknown. If the requests depend on a look, it shows both cases.
 
 use super::Attempt;
-use super::column::Column;
 use super::mapping::Mapped;
 use super::request::Request;
 use super::table::Table;
@@ -28,7 +27,8 @@ impl Attempt<'_> {
                 (Effect::LookFirst, self.after_a_look(&table, &properties), properties)
             }
             None => {
-                let request = Request::create_page(&table.data_source, &properties);
+                let request =
+                    Request::create_page(&table.data_source, &table.bindings.by_name(&properties));
                 (Effect::Create, vec![self.shown(&request, When::Always)], properties)
             }
         };
@@ -54,7 +54,8 @@ impl Attempt<'_> {
         if written.is_empty() {
             return (Effect::Nothing, Vec::new(), written);
         }
-        let request = self.shown(&Request::update_page(&page.id, &written), When::Always);
+        let body = table.bindings.by_name(&written);
+        let request = self.shown(&Request::update_page(&page.id, &body), When::Always);
         (Effect::Update, vec![request], written)
     }
 
@@ -62,14 +63,15 @@ impl Attempt<'_> {
     /// unchanged.
     fn after_a_look(&self, table: &Table, properties: &Map<String, Value>) -> Vec<PreviewRequest> {
         let look = Request::find_pages(&table.data_source, &self.filter(table), None);
-        let create = Request::create_page(&table.data_source, properties);
+        let create = Request::create_page(&table.data_source, &table.bindings.by_name(properties));
         let mut requests = vec![self.shown(&look, When::Always)];
         if self.mode == Mode::Object || self.delivery.in_doubt.is_none() {
             let written = match self.mode {
                 Mode::Event => properties.clone(),
                 Mode::Object => self.changes(table, FOUND, properties.clone()),
             };
-            let mut update = self.shown(&Request::update_page(FOUND, &written), When::Found);
+            let body = table.bindings.by_name(&written);
+            let mut update = self.shown(&Request::update_page(FOUND, &body), When::Found);
             update.url = update.url.replace("%7Bfound%7D", FOUND);
             requests.push(update);
         }
@@ -109,12 +111,8 @@ fn columns(
     last: Option<&Map<String, Value>>,
     table: &Table,
 ) -> Vec<PreviewColumn> {
-    let bindings = &table.bindings;
-    let known: Vec<&Column> =
-        [&bindings.title, &bindings.key].into_iter().chain(bindings.columns.values()).collect();
-    let name = |id: &String| {
-        known.iter().find(|column| column.id == *id).map_or_else(|| id.clone(), |column| column.name.clone())
-    };
+    let name =
+        |id: &String| table.bindings.by_id(id).map_or_else(|| id.clone(), |column| column.name.clone());
     let text = |property: Option<&Value>| property.and_then(readable);
     let ids: BTreeSet<&String> =
         whole.keys().chain(written.keys()).chain(last.into_iter().flat_map(Map::keys)).collect();

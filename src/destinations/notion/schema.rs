@@ -1,13 +1,15 @@
 //! The columns of a user's data source, and which of them the service fills.
 //!
 //! The user's schema decides. A column is found by its name the first time and by its id from then on, so
-//! renaming it in Notion changes nothing. Only the column of the key must exist.
+//! renaming it in Notion changes nothing. Requests name it as it is called now: ids are percent-encoded in
+//! Notion's answers, and not every place of a request is known to take them. Only the column of the key must
+//! exist.
 
 use crate::config::InstanceName;
 use crate::destinations::notion::column::{Column, ColumnKind};
 use crate::destinations::notion::field::{Field, folded};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -48,6 +50,24 @@ impl Bindings {
             Field::EventId if self.event_key.is_some() => self.event_key.as_ref(),
             field => self.columns.get(&field),
         }
+    }
+
+    /// Every column that is filled: the title, the key's, and those of the other properties.
+    pub fn filled(&self) -> impl Iterator<Item = &Column> {
+        [&self.title, &self.key].into_iter().chain(self.columns.values())
+    }
+
+    /// The column with this id, if it is filled.
+    pub fn by_id(&self, id: &str) -> Option<&Column> {
+        self.filled().find(|column| column.id == id)
+    }
+
+    /// Values by the ids of their columns, as a request takes them: by the columns' present names.
+    pub fn by_name(&self, values: &Map<String, Value>) -> Map<String, Value> {
+        values
+            .iter()
+            .filter_map(|(id, value)| Some((self.by_id(id)?.name.clone(), value.clone())))
+            .collect()
     }
 }
 

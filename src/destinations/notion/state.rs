@@ -4,11 +4,9 @@
 //! unknown outcome that lands late could undo a newer one. So nothing is written until it has settled.
 //! Then every property is written, and columns that another state may have filled are cleared.
 
-use super::answer::{Answer, PageRef};
-use super::call_error::CallError;
-use super::classify::{self, Effect};
 use super::object;
 use super::table::Table;
+use super::write::Written;
 use super::{Attempt, delivered, remote};
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::summary::EventSummary;
@@ -27,53 +25,35 @@ impl Attempt<'_> {
             None => self.find(&table).await?.map(|found| remote(found.value)),
         };
         match page {
-            Some(page) => self.overwrite(table, page).await,
+            Some(page) => self.overwrite(&table, page).await,
             None => self.create_state(&table).await,
         }
     }
 
     async fn create_state(&self, table: &Arc<Table>) -> Result<Outcome, Outcome> {
-        let written = self.properties(table);
-        let made = self.create(table).await?;
+        let Written { table, answer: made } = self.write(table, None).await?;
+        let written = self.properties(&table);
         if self.delivery.in_doubt.is_none() {
             return Ok(showing(delivered(made), written));
         }
         let id = made.value.id.clone();
-        let page = self.confirmed(table, made).await;
+        let page = self.confirmed(&table, made).await;
         // The earlier page shows an older state.
         if page.value.id == id {
             Ok(showing(delivered(page), written))
         } else {
-            self.write_all(table, &page.value.id).await
+            self.write_to(&table, &page.value.id).await
         }
     }
 
-    async fn overwrite(&self, table: Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
-        let (table, answer) = match self.send_changes(&table, &page).await {
-            Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
-                let sent = |table: &Table| self.changes(table, &page.id, self.mapped(table).properties);
-                match self.changed(&table, &refusal, sent).await? {
-                    Some(newer) => {
-                        let answer = self.send_changes(&newer, &page).await;
-                        let outcome =
-                            |error| classify::after_a_call(self.calls().outcome(Effect::Overwrite, error));
-                        (newer, answer.map_err(outcome))
-                    }
-                    None => {
-                        (table, Err(self.calls().outcome(Effect::Overwrite, CallError::Refused(refusal))))
-                    }
-                }
-            }
-            answer => (table, answer.map_err(|error| self.calls().outcome(Effect::Overwrite, error))),
-        };
-        match answer {
-            Ok(Some(answer)) => Ok(showing(delivered(answer), self.properties(&table))),
+    async fn overwrite(&self, table: &Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
+        if self.changes(table, &page.id, self.properties(table)).is_empty() {
             // It already shows this state.
-            Ok(None) => {
-                let unchanged =
-                    Outcome::Delivered { remote: Some(page), status: None, request_id: None, written: None };
-                Ok(showing(unchanged, self.properties(&table)))
-            }
+            let unchanged =
+                Outcome::Delivered { remote: Some(page), status: None, request_id: None, written: None };
+            return Ok(showing(unchanged, self.properties(table)));
+        }
+        match self.write_to(table, &page.id).await {
             Err(Outcome::Gone(failure)) => {
                 let table = self.confirm_gone(&page.id, &failure).await?;
                 if !self.notion.settings.recreates {
@@ -81,30 +61,17 @@ impl Attempt<'_> {
                 }
                 // An earlier try may have created its successor.
                 match self.find(&table).await? {
-                    Some(found) => self.write_all(&table, &found.value.id).await,
+                    Some(found) => self.write_to(&table, &found.value.id).await,
                     None => self.create_state(&table).await,
                 }
             }
-            Err(other) => Err(other),
+            other => other,
         }
     }
 
-    async fn write_all(&self, table: &Table, page: &str) -> Result<Outcome, Outcome> {
-        let properties = self.properties(table);
-        let changes = self.changes(table, page, properties.clone());
-        match self.calls().overwrite_page(page, &changes).await {
-            Ok(answer) => Ok(showing(delivered(answer), properties)),
-            Err(error) => Err(self.calls().outcome(Effect::Overwrite, error)),
-        }
-    }
-
-    /// Sends what is to be written to a page.
-    async fn send_changes(&self, table: &Table, page: &Remote) -> Result<Option<Answer<PageRef>>, CallError> {
-        let changes = self.changes(table, &page.id, self.properties(table));
-        if changes.is_empty() {
-            return Ok(None);
-        }
-        self.calls().overwrite_page(&page.id, &changes).await.map(Some)
+    async fn write_to(&self, table: &Arc<Table>, page: &str) -> Result<Outcome, Outcome> {
+        let Written { table, answer } = self.write(table, Some(page)).await?;
+        Ok(showing(delivered(answer), self.properties(&table)))
     }
 
     /// What differs from what was written last. If that is uncertain, everything; columns that another

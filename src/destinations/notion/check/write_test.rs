@@ -3,6 +3,7 @@
 use super::Found;
 use crate::destinations::DeliveryContext;
 use crate::destinations::check::Finding;
+use crate::destinations::notion::answer::is_of;
 use crate::destinations::notion::classify::Effect;
 use crate::destinations::notion::example::example;
 use crate::destinations::notion::mapping::{self, Mapped};
@@ -30,7 +31,8 @@ impl Notion {
         };
         let calls = self.client.with(context, Instant::now() + TEST_WITHIN);
         let sent = self.test_page(&bindings);
-        let made = match calls.create_page(&data_source, &sent.properties).await {
+        let body = bindings.by_name(&sent.properties);
+        let made = match calls.create_page(&data_source, &body).await {
             Ok(answer) => answer.value,
             Err(error) => {
                 findings.push(self.problem(&calls, Effect::Create, error));
@@ -75,7 +77,7 @@ fn read_back(sent: &Mapped, page: &Value, bindings: &Bindings) -> Finding {
     let properties = page.get("properties").and_then(Value::as_object);
     let is_there = |id: &str| {
         let found = properties.into_iter().flat_map(serde_json::Map::values);
-        let mut found = found.filter(|property| property.get("id").and_then(Value::as_str) == Some(id));
+        let mut found = found.filter(|property| is_of(property, id));
         found.any(|property| {
             let kind = property.get("type").and_then(Value::as_str).unwrap_or_default();
             match property.get(kind) {
@@ -85,12 +87,11 @@ fn read_back(sent: &Mapped, page: &Value, bindings: &Bindings) -> Finding {
             }
         })
     };
-    let all = || [&bindings.title, &bindings.key].into_iter().chain(bindings.columns.values());
     let lost: Vec<_> = sent
         .properties
         .keys()
         .filter(|id| !is_there(id))
-        .map(|id| all().find(|column| column.id == **id).map_or(id.as_str(), |column| &column.name))
+        .map(|id| bindings.by_id(id).map_or(id.as_str(), |column| &column.name))
         .collect();
     if lost.is_empty() {
         let count = sent.properties.len();
