@@ -208,7 +208,7 @@ impl Destination for Idle {
             url: None,
             place: None,
         });
-        Outcome::Delivered { remote: Some(remote), status: Some(200), request_id: None, written: None }
+        Outcome::delivered(Some(remote), Some(200))
     }
 
     async fn probe(&self, _context: &dyn DeliveryContext, _class: &str) -> Probe {

@@ -36,7 +36,7 @@ pub struct ExecutionView {
     /// pending, running, success, failed, skipped, superseded or cancelled.
     #[schema(example = "success")]
     pub status: String,
-    /// The reason for its state; if it is pending, what it waits for.
+    /// The reason for its state; if it is pending, what it waits for; if it was delivered, what was left out.
     pub reason: Option<String>,
     /// The class of the last failure.
     pub error_class: Option<String>,

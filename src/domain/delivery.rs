@@ -66,6 +66,8 @@ pub enum Outcome {
         request_id: Option<String>,
         /// In object mode, what the entry shows now. The next delivery is compared with it.
         written: Option<Value>,
+        /// What the entry lacks although the event has it, and why: a sentence for each, for operators.
+        left_out: Vec<String>,
     },
     /// The destination declines it. Nothing failed.
     Skipped {
@@ -108,6 +110,13 @@ pub enum Outcome {
     /// Only the operator can solve this, and it concerns every delivery of the instance. This does not
     /// count as a failed attempt.
     NeedsOperator(Failure),
+}
+
+impl Outcome {
+    /// Delivered in full, with this entry and this status of the decisive response, if there are any.
+    pub const fn delivered(remote: Option<Remote>, status: Option<u16>) -> Self {
+        Self::Delivered { remote, status, request_id: None, written: None, left_out: Vec::new() }
+    }
 }
 
 /// The result of locking a key of an instance for a delivery.

@@ -28,7 +28,7 @@ pub struct Preview {
     pub requests: Vec<PreviewRequest>,
     /// The columns of the entry, with their present and future values.
     pub columns: Vec<PreviewColumn>,
-    /// Notes for the operator; they contain no data of the event.
+    /// Notes for the operator; they contain no data of the event, but may contain the destination's words.
     pub notes: Vec<String>,
 }
 

@@ -39,8 +39,9 @@ pub fn conclude(
     let word = word(&outcome);
     let came_through = !matches!(outcome, Outcome::InDoubt { .. } | Outcome::Throttled { .. });
     let (conclusion, settlement, detail) = match outcome {
-        Outcome::Delivered { remote, status, request_id, .. } => {
-            (Conclusion::Success(remote), Settlement::Settled, Detail::answer(status, request_id))
+        Outcome::Delivered { remote, status, request_id, left_out, .. } => {
+            let detail = Detail::answer(status, request_id, &left_out);
+            (Conclusion::Success(remote), Settlement::Settled, detail)
         }
         Outcome::Skipped { reason } => (Conclusion::Skipped, Settlement::Settled, Detail::skipped(reason)),
         Outcome::Permanent(failure) | Outcome::Gone(failure) => {
@@ -80,14 +81,15 @@ pub(super) fn interrupted(claimed: &Claimed, duration: Duration) -> CompletedExe
 }
 
 /// An attempt that delivered the newest state of its lane's object, or found it delivered. If the
-/// destination was called, `answer` has the status and its id of the request.
+/// destination was called, there is a status and its id of the request.
 pub(super) fn delivered_in_lane(
     claimed: &Claimed,
-    answer: Option<(Option<u16>, Option<String>)>,
+    status: Option<u16>,
+    request_id: Option<String>,
+    left_out: &[String],
     duration: Duration,
 ) -> EndedAttempt {
-    let (status, request_id) = answer.unwrap_or_default();
-    Detail::answer(status, request_id).of(claimed, "delivered", duration)
+    Detail::answer(status, request_id, left_out).of(claimed, "delivered", duration)
 }
 
 /// An attempt in which the destination refused the newest state of its lane's object for good.
@@ -157,8 +159,8 @@ struct Detail {
 }
 
 impl Detail {
-    fn answer(status: Option<u16>, request_id: Option<String>) -> Self {
-        Self { status, request_id, ..Self::default() }
+    fn answer(status: Option<u16>, request_id: Option<String>, left_out: &[String]) -> Self {
+        Self { status, request_id, message: non_empty(left_out.join("; ")), ..Self::default() }
     }
 
     fn skipped(reason: String) -> Self {

@@ -152,7 +152,7 @@ impl Deliverer {
                 return self.conclude(claimed, Outcome::Skipped { reason: reason.to_string() }, began);
             }
             Ok(Plan::NothingNew { lane, newest, superseded }) => {
-                let head = delivered_in_lane(claimed, None, began.elapsed());
+                let head = delivered_in_lane(claimed, None, None, &[], began.elapsed());
                 let fate = Fate::ShownBefore { superseded };
                 return Completed::Lane(CompletedLane { head, lane, newest, fate });
             }
@@ -176,9 +176,9 @@ impl Deliverer {
             }),
         };
         match self.call(claimed, item, start).await {
-            Outcome::Delivered { remote, status, request_id, written } => {
+            Outcome::Delivered { remote, status, request_id, written, left_out } => {
                 let object = RemoteObject { execution: newest.execution, remote, written };
-                let head = delivered_in_lane(claimed, Some((status, request_id)), began.elapsed());
+                let head = delivered_in_lane(claimed, status, request_id, &left_out, began.elapsed());
                 let fate = Fate::Shown { object, superseded };
                 Completed::Lane(CompletedLane { head, lane, newest: newest.execution, fate })
             }

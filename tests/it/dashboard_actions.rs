@@ -68,10 +68,10 @@ async fn until_shows(browser: &Browser<'_>, path: &str, text: &str) -> String {
 
 #[tokio::test]
 async fn failures_are_listed_by_group_until_acknowledged() {
-    let service = with_failed_invoices(with_keys(), 3, "Amount is <b>no</b> number, says \"in_1\".").await;
+    let service = with_failed_invoices(with_keys(), 3, "This is <b>no</b> number, says \"in_1\".").await;
     let ops = Browser::logged_in(&service, WRITE_KEY).await;
     let page = until_shows(&ops, "/failures", "EUR 360.00").await;
-    assert!(page.contains("Amount is &lt;b&gt;no&lt;/b&gt; number"), "{page}");
+    assert!(page.contains("This is &lt;b&gt;no&lt;/b&gt; number"), "{page}");
     assert!(page.contains("the message names the column") && page.contains("Retry all"), "{page}");
     assert!(between(&page, "data-part=\"open-failures\"", "</a>").contains(">1<"), "the tab counts it");
     let group = between(&page, "/failures/", "\"").to_owned();

@@ -8,7 +8,7 @@ use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{
     Activity, Ask, ClaimRequest, Position, RescueScope, Rescued, Settlement, WorkClass,
 };
-use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
+use notion_sandbox::{Author, DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -207,6 +207,93 @@ async fn a_permanent_error_fails_with_its_reason_and_can_be_retried() {
     assert_eq!((answer.status.as_u16(), answer.json()["id"].clone()), (202, execution["id"].clone()));
     assert_eq!(service.until_finished(1).await[0]["status"], "success");
     assert_eq!(service.sandbox.page_count(), 1);
+}
+
+/// The statuses of the requests that created pages or read the columns, and forgets them.
+fn answers(service: &Service) -> Vec<u16> {
+    let statuses = service.sandbox.requests().iter().filter_map(|request| request.status).collect();
+    service.sandbox.clear_requests();
+    statuses
+}
+
+/// A payment of this amount in cents.
+fn payment_of(event: &str, cents: u32) -> String {
+    json!({"id": event, "object": "event", "type": "payment_intent.succeeded", "created": NOW, "livemode": false,
+           "data": {"object": {"id": event.replace("evt", "pi"), "object": "payment_intent", "amount": cents,
+           "amount_received": cents, "currency": "eur", "status": "succeeded"}}})
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_value_that_notion_refuses_costs_neither_the_page_nor_the_next_one_a_request() {
+    let service = Service::start().await;
+    deliver(&service).await;
+    let message = "Amount is expected to be number.".to_owned();
+    let refuse = FaultRule::always(Fault::Invalid { message }).on(Route::Create).containing("\"Amount\"");
+    service.sandbox.fault(refuse).unwrap();
+    answers(&service);
+    for (number, (event, cents, expected)) in [
+        ("evt_1", 500, vec![400, 200, 200]),
+        // The same value, another one, and then all of them are left out.
+        ("evt_2", 500, vec![200]),
+        ("evt_3", 700, vec![400, 200, 200]),
+        ("evt_4", 900, vec![200]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        service.post_event(&payment_of(event, cents)).await;
+        let execution = service.until_finished(number + 2).await.remove(number + 1);
+        assert_eq!(execution["status"], "success", "{execution}");
+        assert!(execution["reason"].as_str().unwrap().contains("\"Amount\": Notion refuses"), "{execution}");
+        assert_eq!(answers(&service), expected, "{event}");
+        let pages = service.sandbox.pages();
+        let page = pages.iter().find(|page| page.text("EventId") == Some(event)).unwrap();
+        assert_eq!((cell(page, "Amount"), cell(page, "Currency")), ("", "EUR"), "{event}");
+        let why = service.get(&format!("/executions/{}", execution["id"])).await.body;
+        assert!(why.contains("Notion refuses the value"), "{why}");
+        let shown = service.get(&format!("/api/v1/executions/{}/preview", execution["id"])).await.json();
+        assert!(shown["notes"][0].as_str().unwrap().contains("Amount"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_select_leaves_out_new_options_and_takes_those_that_it_has() {
+    let service = Service::builder().template(Template::Full).start().await;
+    let option = |name: &str| json!({"EventType": {"select": {"name": name}}});
+    let fill = |name: &str| service.sandbox.add_page(DATA_SOURCE_ID, &option(name), Author::Person);
+    fill("payment_intent.created").unwrap();
+    let is_full = (0..10_000).any(|number| fill(&format!("{number:0>100}")).is_err());
+    assert!(is_full);
+    for (number, (event, is_shown)) in
+        [("payment_intent.succeeded", false), ("payment_intent.created", true)].into_iter().enumerate()
+    {
+        let body = payment_of(&format!("evt_{number}"), 500).replace("payment_intent.succeeded", event);
+        service.post_event(&body).await;
+        let execution = service.until_finished(number + 1).await.remove(number);
+        assert_eq!(execution["status"], "success", "{execution}");
+        let reason = execution["reason"].as_str().unwrap_or_default();
+        assert_eq!(
+            reason.contains("\"EventType\": the table can hold no more options"),
+            !is_shown,
+            "{reason}"
+        );
+        let pages = service.sandbox.pages();
+        let page = pages.iter().find(|page| page.text("EventId") == Some(&format!("evt_{number}"))).unwrap();
+        assert_eq!(page.text("EventType"), is_shown.then_some(event));
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_written_without_a_status_whose_option_is_refused() {
+    let service = Service::builder().template(Template::Full).start().await;
+    let message = "Invalid status option. Status option \"success\" does not exist.".to_owned();
+    let refuse = FaultRule::always(Fault::Invalid { message }).on(Route::Create).containing("\"status\"");
+    service.sandbox.fault(refuse).unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success", "{execution}");
+    assert!(execution["reason"].as_str().unwrap().contains("\"Status\""), "{execution}");
+    assert_eq!(cell(&service.sandbox.pages()[0], "Status"), "");
 }
 
 #[tokio::test]
@@ -667,8 +754,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
 
     let completed = |claimed: &_| {
         let remote = Remote { id: "stale".into(), url: None, place: None };
-        let outcome =
-            Outcome::Delivered { remote: Some(remote), status: Some(200), request_id: None, written: None };
+        let outcome = Outcome::delivered(Some(remote), Some(200));
         conclude(claimed, outcome, Duration::ZERO, &RetrySettings::default(), 0.0)
     };
     assert!(store.queue.complete(&[completed(&stale)]).await.unwrap().is_empty());

@@ -193,6 +193,15 @@ async fn a_column_of_an_unsuitable_type_is_a_warning() {
 }
 
 #[tokio::test]
+async fn names_and_ids_in_a_select_are_a_warning() {
+    let set_up = SetUp::new(Template::Full).await;
+    set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Customer", "select").unwrap();
+    let checked = set_up.doctor(&[]).await;
+    assert_eq!(checked.code, Some(1), "{:#}", checked.report);
+    assert!(checked.remedy("warning", "Customer fills the select \"Customer\"").contains("text"));
+}
+
+#[tokio::test]
 async fn the_write_test_cleans_up_and_reports_missing_permissions() {
     let set_up = SetUp::new(Template::Full).await;
     let sandbox = set_up.sandbox.handle();

@@ -216,6 +216,28 @@ async fn after_a_column_was_renamed_a_state_still_changes_only_what_differs() {
 }
 
 #[tokio::test]
+async fn a_refused_value_is_left_out_of_an_objects_page_and_cleared_if_it_is_outdated() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    let message = "Amount is expected to be number.".to_owned();
+    let refuse = FaultRule::always(Fault::Invalid { message }).on(Route::Update).containing("{\"number\":2}");
+    service.sandbox.fault(refuse).unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(statuses(&executions), ["success", "success"], "{executions:?}");
+    assert!(
+        executions[1]["reason"].as_str().unwrap().contains("\"Amount\": Notion refuses"),
+        "{executions:?}"
+    );
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), None);
+    service.post_event(&payment("pi_1", "evt_3", NOW + 2, 300)).await;
+    let executions = service.until_finished(3).await;
+    assert_eq!(executions[2]["reason"], Value::Null, "{executions:?}");
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("3"));
+}
+
+#[tokio::test]
 async fn an_existing_page_is_used_and_not_duplicated() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;

@@ -96,7 +96,7 @@ async fn a_deleted_key_column_is_reported_and_created_again() {
 #[tokio::test]
 async fn an_event_that_notion_refuses_is_reported_with_the_next_command() {
     let service = Service::start().await;
-    let refusal = Fault::Invalid { message: "Amount is expected to be number.".to_owned() };
+    let refusal = Fault::Invalid { message: "A number is expected here.".to_owned() };
     service.sandbox.fault(FaultRule::always(refusal).on(Route::Create).containing("evt_2")).unwrap();
     for id in ["evt_1", "evt_2", "evt_3"] {
         pay(&service, id).await;
@@ -112,7 +112,7 @@ async fn an_event_that_notion_refuses_is_reported_with_the_next_command() {
         words[place + 1]
     };
     let why = text(&folder.run(notion_sandbox::TOKEN, &["why", after("why")]).await.stdout);
-    assert!(why.contains("evt_2") && why.contains("Amount is expected to be number"), "{why}");
+    assert!(why.contains("evt_2") && why.contains("A number is expected here"), "{why}");
     service.sandbox.clear_faults();
     let retried = folder.run(notion_sandbox::TOKEN, &["retry", "--failure", after("--failure")]).await;
     assert!(retried.status.success(), "{retried:?}");

@@ -36,7 +36,7 @@ impl Destination for Faulty {
             _ => false,
         };
         assert!(!breaks, "a fault about {}", delivery.summary.event_id);
-        Outcome::Delivered { remote: None, status: Some(200), request_id: None, written: None }
+        Outcome::delivered(None, Some(200))
     }
 
     async fn preview(&self, _: Delivery<'_>) -> Result<Preview, Outcome> {

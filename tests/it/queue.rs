@@ -368,7 +368,8 @@ fn skipped() -> Outcome {
 
 fn delivered(remote: Remote) -> Outcome {
     let request_id = Some("req\0uest".into());
-    Outcome::Delivered { remote: Some(remote), status: Some(200), request_id, written: None }
+    let (remote, status) = (Some(remote), Some(200));
+    Outcome::Delivered { remote, status, request_id, written: None, left_out: Vec::new() }
 }
 
 #[tokio::test]

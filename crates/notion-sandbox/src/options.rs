@@ -26,6 +26,11 @@ impl Choice {
         let color = color.unwrap_or(fallback).to_owned();
         Self { id: uuid::Uuid::new_v4().to_string(), name: name.to_owned(), color }
     }
+
+    /// What it adds to the size of the schema.
+    pub fn bytes(&self) -> usize {
+        self.id.len() + self.name.len() + self.color.len()
+    }
 }
 
 /// The options that a new column of this type has.

@@ -56,6 +56,8 @@ pub struct Configuration {
 const PROPERTIES_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 100;
 const OPTIONS_MAX: usize = 10_000;
+/// How large the options of all columns may be together.
+const OPTIONS_BYTES_MAX: usize = 50_000;
 
 impl Schema {
     /// A schema of these columns; the title must be among them.
@@ -144,7 +146,8 @@ impl Schema {
         }
     }
 
-    /// Creates the options that a page's value names for the first time.
+    /// Creates the options that a page's value names for the first time, unless the schema becomes too
+    /// large. After an error, this schema must not be used.
     pub fn learn_options(&mut self, id: &str, names: &[String]) -> Result<(), ApiError> {
         let Some(property) = self.properties.iter_mut().find(|property| property.id == id) else {
             return Ok(());
@@ -158,6 +161,12 @@ impl Schema {
             }
             let option = Choice::new(name, None, property.options.len());
             property.options.push(option);
+        }
+        let options = self.properties.iter().flat_map(|property| &property.options);
+        if options.map(Choice::bytes).sum::<usize>() > OPTIONS_BYTES_MAX {
+            return Err(ApiError::validation(
+                "The database has exceeded the maximum database property schema size.",
+            ));
         }
         Ok(())
     }

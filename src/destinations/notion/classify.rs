@@ -90,6 +90,7 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
             status: Some(refusal.status),
             request_id: refusal.request_id,
             written: None,
+            left_out: Vec::new(),
         };
     }
     let wait = refusal.retry_after;

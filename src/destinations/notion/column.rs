@@ -153,9 +153,14 @@ mod tests {
 
     #[test]
     fn an_id_is_decoded_once() {
-        for (shown, id) in
-            [("title", "title"), ("%3AUPp", ":UPp"), ("a%25%7C", "a%|"), ("%", "%"), ("%zz%é", "%zz%é"), ("%FF", "%FF")]
-        {
+        for (shown, id) in [
+            ("title", "title"),
+            ("%3AUPp", ":UPp"),
+            ("a%25%7C", "a%|"),
+            ("%", "%"),
+            ("%zz%é", "%zz%é"),
+            ("%FF", "%FF"),
+        ] {
             assert_eq!(decoded_id(shown), id, "{shown}");
         }
     }

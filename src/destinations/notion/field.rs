@@ -139,7 +139,7 @@ fields! {
     /// when it happened
     OccurredAt: Date, Values::Any, |event, _| event.occurred_at.map(FieldValue::Time);
     /// `2026-11`, in `REPORT_TIMEZONE`
-    Month: Select, Values::Any, month;
+    Month: Select, Values::Words, month;
     /// `JPY 5,000`
     AmountText: RichText, Values::Any, |event, _| event.amount.map(|amount| owned(amount.to_string()));
     /// the refunded amount
@@ -204,6 +204,8 @@ impl Field {
     }
 
     /// Whether its values come from a small vocabulary, without a customer's data.
+    ///
+    /// Others, such as names and ids, have more different values than a select can have options.
     pub fn is_vocabulary(self) -> bool {
         !matches!(self.row().values, Values::Any)
     }

@@ -24,6 +24,7 @@ pub mod mapping;
 pub mod object;
 mod page_lookup;
 mod preview;
+mod refused_values;
 mod remedies;
 mod request;
 pub mod schema;
@@ -49,6 +50,7 @@ use chrono_tz::Tz;
 use classify::Effect;
 use client::{Calls, Client, NotionClientError};
 use field::Field;
+use refused_values::RefusedValues;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
@@ -77,6 +79,7 @@ pub struct Notion {
     /// The table with the key of event mode and with that of object mode.
     event_table: TableCache,
     object_table: TableCache,
+    refused: RefusedValues,
 }
 
 /// Reads an instance's section of the settings and builds the destination.
@@ -95,7 +98,13 @@ impl Notion {
     /// A destination with these settings. It makes no call yet.
     pub fn new(settings: NotionSettings) -> Result<Self, NotionClientError> {
         let client = Client::new(&settings.access)?;
-        Ok(Self { settings, client, event_table: TableCache::default(), object_table: TableCache::default() })
+        Ok(Self {
+            settings,
+            client,
+            event_table: TableCache::default(),
+            object_table: TableCache::default(),
+            refused: RefusedValues::default(),
+        })
     }
 
     fn attempt<'a>(&'a self, delivery: Delivery<'a>) -> Result<Attempt<'a>, Outcome> {
@@ -114,16 +123,6 @@ impl Notion {
             Mode::Event => &self.event_table,
             Mode::Object => &self.object_table,
         }
-    }
-
-    /// The outcome, with the place of what was delivered if Notion's answer lacks it.
-    fn in_place(&self, mode: Mode, mut outcome: Outcome) -> Outcome {
-        if let Outcome::Delivered { remote: Some(remote), .. } = &mut outcome
-            && remote.place.is_none()
-        {
-            remote.place = self.table(mode).known().map(|table| table.data_source.clone());
-        }
-        outcome
     }
 
     fn reader<'a>(&'a self, mode: Mode, context: &'a dyn DeliveryContext) -> TableReader<'a> {
@@ -153,7 +152,7 @@ impl Destination for Notion {
             Mode::Event => attempt.deliver_event().await,
             Mode::Object => attempt.deliver_object().await,
         };
-        match self.in_place(mode, outcome.unwrap_or_else(|outcome| outcome)) {
+        match attempt.reported(outcome.unwrap_or_else(|outcome| outcome)) {
             Outcome::Gone(Failure { message, .. }) => Outcome::Skipped {
                 reason: format!("its page was removed in Notion, so it is not written again ({message})"),
             },
@@ -214,6 +213,19 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// The outcome, with what the page lacks and, if Notion's answer does not say it, with its place.
+    fn reported(&self, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Delivered { remote, left_out, .. } = &mut outcome
+            && let Some(table) = self.table().known()
+        {
+            *left_out = self.left_out(&table);
+            if let Some(remote) = remote {
+                remote.place.get_or_insert_with(|| table.data_source.clone());
+            }
+        }
+        outcome
+    }
+
     async fn deliver_event(&self) -> Result<Outcome, Outcome> {
         let table = self.table().get(self.reader()).await?;
         if let Some(known) = self.known_page(&table) {
@@ -308,7 +320,8 @@ fn in_doubt(wait: Duration) -> Outcome {
 
 fn delivered(answer: Answer<PageRef>) -> Outcome {
     let Answer { value: page, status, request_id } = answer;
-    Outcome::Delivered { remote: Some(remote(page)), status: Some(status), request_id, written: None }
+    let (remote, status) = (Some(remote(page)), Some(status));
+    Outcome::Delivered { remote, status, request_id, written: None, left_out: Vec::new() }
 }
 
 fn remote(page: PageRef) -> Remote {

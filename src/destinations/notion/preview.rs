@@ -3,7 +3,6 @@
 //! It reads only the columns, if they are unknown. If the requests depend on a look, it shows both cases.
 
 use super::Attempt;
-use super::mapping::Mapped;
 use super::request::Request;
 use super::table::Table;
 use crate::domain::delivery::{Outcome, Remote};
@@ -19,7 +18,7 @@ impl Attempt<'_> {
     /// What this try would send. An `Err` is the outcome that prevents the preview.
     pub(super) async fn preview(&self) -> Result<Preview, Outcome> {
         let table = self.table().get(self.reader()).await?;
-        let Mapped { properties, notes: left_out } = self.mapped(&table);
+        let properties = self.properties(&table);
         let whole = properties.clone();
         let (effect, requests, written) = match self.known_page(&table) {
             Some(page) => self.of_a_known_page(&table, page, properties),
@@ -27,12 +26,11 @@ impl Attempt<'_> {
                 (Effect::LookFirst, self.after_a_look(&table, &properties), properties)
             }
             None => {
-                let request =
-                    Request::create_page(&table.data_source, &table.bindings.by_name(&properties));
+                let request = Request::create_page(&table.data_source, &table.bindings.by_name(&properties));
                 (Effect::Create, vec![self.shown(&request, When::Always)], properties)
             }
         };
-        let mut notes: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+        let mut notes = self.left_out(&table);
         notes.extend(self.waits());
         if effect == Effect::Nothing {
             notes.push("its page already shows this, as far as the service knows".to_owned());

@@ -64,10 +64,7 @@ impl Bindings {
 
     /// Values by the ids of their columns, as a request takes them: by the columns' present names.
     pub fn by_name(&self, values: &Map<String, Value>) -> Map<String, Value> {
-        values
-            .iter()
-            .filter_map(|(id, value)| Some((self.by_id(id)?.name.clone(), value.clone())))
-            .collect()
+        values.iter().filter_map(|(id, value)| Some((self.by_id(id)?.name.clone(), value.clone()))).collect()
     }
 }
 

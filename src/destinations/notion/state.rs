@@ -49,9 +49,7 @@ impl Attempt<'_> {
     async fn overwrite(&self, table: &Arc<Table>, page: Remote) -> Result<Outcome, Outcome> {
         if self.changes(table, &page.id, self.properties(table)).is_empty() {
             // It already shows this state.
-            let unchanged =
-                Outcome::Delivered { remote: Some(page), status: None, request_id: None, written: None };
-            return Ok(showing(unchanged, self.properties(table)));
+            return Ok(showing(Outcome::delivered(Some(page), None), self.properties(table)));
         }
         match self.write_to(table, &page.id).await {
             Err(Outcome::Gone(failure)) => {
@@ -90,6 +88,8 @@ impl Attempt<'_> {
         if !is_certain || object.is_some_and(|object| object.is_asked_for) {
             changes.extend(next);
         }
+        // What cannot be written at all cannot be cleared either.
+        changes.retain(|id, value| self.refused(table, id, value).is_none());
         changes
     }
 
@@ -112,8 +112,9 @@ impl Attempt<'_> {
 /// The outcome with what the page shows now.
 fn showing(outcome: Outcome, properties: Map<String, Value>) -> Outcome {
     match outcome {
-        Outcome::Delivered { remote, status, request_id, .. } => {
-            Outcome::Delivered { remote, status, request_id, written: Some(Value::Object(properties)) }
+        Outcome::Delivered { remote, status, request_id, left_out, .. } => {
+            let written = Some(Value::Object(properties));
+            Outcome::Delivered { remote, status, request_id, written, left_out }
         }
         other => other,
     }

@@ -3,12 +3,16 @@
 //! Requests name the columns as they are called now. If a person renamed one meanwhile, Notion refuses the
 //! old name; then the columns are read again and the request is repeated once. If another column has the old
 //! name by now, Notion accepts the write. The answer shows it, and the page is written once more.
+//!
+//! If Notion refuses the value of a column, the request is repeated without that value.
 
 use super::answer::{Answer, PageRef};
 use super::call_error::{CallError, Refusal};
 use super::classify::{self, Effect};
+use super::column::Column;
 use super::mapping::{self, Mapped};
 use super::object;
+use super::refused_values::refused_in;
 use super::table::Table;
 use super::{Attempt, delivered};
 use crate::domain::delivery::Outcome;
@@ -16,7 +20,10 @@ use crate::domain::execution::Mode;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
+
+/// How often a write is repeated without values that Notion refuses.
+const REPEATS_MAX: u32 = 3;
 
 /// A write that Notion accepted.
 pub(super) struct Written {
@@ -28,21 +35,69 @@ pub(super) struct Written {
 
 impl Attempt<'_> {
     /// Creates the page, or writes to a known one. If Notion refuses a property, the columns may have
-    /// changed: this reads them again and, if they have, repeats the request once.
+    /// changed: this reads them again and, if they have, repeats the request. If they have not, it repeats
+    /// the request without the values that the refusal is about.
     pub(super) async fn write(&self, table: &Arc<Table>, page: Option<&str>) -> Result<Written, Outcome> {
-        let effect = self.effect(page);
-        let refusal = match self.send(table, page).await {
-            Ok(answer) => return self.accepted(table.clone(), answer).await,
+        let mut table = table.clone();
+        let mut refusal = match self.send(&table, page).await {
+            Ok(answer) => return self.accepted(table, answer).await,
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => refusal,
-            Err(error) => return Err(self.calls().outcome(effect, error)),
+            Err(error) => return Err(self.calls().outcome(self.effect(page), error)),
         };
-        let Some(newer) = self.changed(table, &refusal, |table| self.body(table, page)).await? else {
-            return Err(self.calls().outcome(effect, CallError::Refused(refusal)));
-        };
-        match self.send(&newer, page).await {
-            Ok(answer) => self.accepted(newer, answer).await,
-            Err(error) => Err(classify::after_a_call(self.calls().outcome(effect, error))),
+        let newer = self.columns_after(&refusal).await?;
+        let mut has_changed =
+            newer.data_source != table.data_source || self.body(&newer, page) != self.body(&table, page);
+        table = newer;
+        for _ in 0..REPEATS_MAX + u32::from(has_changed) {
+            if !has_changed && !self.leave_out(&table, page, &refusal) {
+                break;
+            }
+            has_changed = false;
+            refusal = match self.send(&table, page).await {
+                Ok(answer) => return self.accepted(table, answer).await,
+                Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => refusal,
+                Err(error) => {
+                    return Err(classify::after_a_call(self.calls().outcome(self.effect(page), error)));
+                }
+            };
         }
+        Err(self.calls().outcome(self.effect(page), CallError::Refused(refusal)))
+    }
+
+    /// Remembers the values that a refusal is about, so that requests leave them out from now on. Returns
+    /// whether there are any.
+    fn leave_out(&self, table: &Table, page: Option<&str>, refusal: &Refusal) -> bool {
+        let found = refused_in(&refusal.message, &self.values(table, page), &table.bindings);
+        let is_any = !found.is_empty();
+        for refused in found {
+            warn!(field = self.field_of(table, &refused.column), "Notion refuses a value; it is left out");
+            self.notion.refused.remember(&table.data_source, refused, Instant::now());
+        }
+        is_any
+    }
+
+    /// The property that fills a column. The column's own name is the user's and is not logged.
+    fn field_of(&self, table: &Table, column: &Column) -> &'static str {
+        let fields = table.bindings.columns.iter();
+        let mut fields = fields.filter(|(_, filled)| filled.id == column.id);
+        fields.next().map_or("title", |(field, _)| field.name())
+    }
+
+    /// Why a value is left out, if Notion refused it.
+    fn refused(&self, table: &Table, column_id: &str, value: &Value) -> Option<String> {
+        let column = table.bindings.by_id(column_id)?;
+        self.notion.refused.reason(&table.data_source, column, value, Instant::now())
+    }
+
+    /// What the page lacks although the event has it, and why.
+    pub(super) fn left_out(&self, table: &Table) -> Vec<String> {
+        let Mapped { properties, notes } = self.mapped(table);
+        let refused = properties.iter().filter_map(|(id, value)| {
+            let reason = self.refused(table, id, value)?;
+            let name = &table.bindings.by_id(id)?.name;
+            Some(format!("nothing was written to the column {name:?}: {reason}"))
+        });
+        notes.iter().map(ToString::to_string).chain(refused).collect()
     }
 
     fn effect(&self, page: Option<&str>) -> Effect {
@@ -62,22 +117,26 @@ impl Attempt<'_> {
         }
     }
 
-    /// The properties to send, as a request takes them: those of the whole page or, for the known page of an
-    /// object, those that change.
+    /// The properties to send, as a request takes them.
     fn body(&self, table: &Table, page: Option<&str>) -> Map<String, Value> {
-        let whole = self.properties(table);
-        table.bindings.by_name(&match (page, self.mode) {
-            (Some(page), Mode::Object) => self.changes(table, page, whole),
-            _ => whole,
-        })
+        table.bindings.by_name(&self.values(table, page))
     }
 
-    pub(super) fn properties(&self, table: &Table) -> Map<String, Value> {
-        let mapped = self.mapped(table);
-        for note in &mapped.notes {
-            debug!("{note}");
+    /// The values to send, by the ids of their columns: those of the whole page or, for the known page of an
+    /// object, those that change.
+    fn values(&self, table: &Table, page: Option<&str>) -> Map<String, Value> {
+        let whole = self.properties(table);
+        match (page, self.mode) {
+            (Some(page), Mode::Object) => self.changes(table, page, whole),
+            _ => whole,
         }
-        mapped.properties
+    }
+
+    /// The values that the page shows, by the ids of their columns; without those that Notion refused.
+    pub(super) fn properties(&self, table: &Table) -> Map<String, Value> {
+        let mut properties = self.mapped(table).properties;
+        properties.retain(|id, value| self.refused(table, id, value).is_none());
+        properties
     }
 
     pub(super) fn mapped(&self, table: &Table) -> Mapped {
@@ -97,11 +156,16 @@ impl Attempt<'_> {
         refusal: &Refusal,
         sent: impl Fn(&Table) -> T,
     ) -> Result<Option<Arc<Table>>, Outcome> {
-        let now = Instant::now();
-        let sent_at = now.checked_sub(refusal.sent).unwrap_or(now);
-        let newer = self.table().later_than(sent_at, self.reader()).await.map_err(classify::after_a_call)?;
+        let newer = self.columns_after(refusal).await?;
         let is_another = newer.data_source != before.data_source || sent(&newer) != sent(before);
         Ok(is_another.then_some(newer))
+    }
+
+    /// The columns as they are since a request was refused.
+    async fn columns_after(&self, refusal: &Refusal) -> Result<Arc<Table>, Outcome> {
+        let now = Instant::now();
+        let sent_at = now.checked_sub(refusal.sent).unwrap_or(now);
+        self.table().later_than(sent_at, self.reader()).await.map_err(classify::after_a_call)
     }
 
     /// Writes the page once more if the answer shows that a name belongs to another column by now, which

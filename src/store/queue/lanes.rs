@@ -243,8 +243,8 @@ impl Queue {
             ), delivered as (
                 update eventbridge.executions
                    set status = case when may_succeed then 'success' else status end,
-                       reason = case when not may_succeed
-                                     then concat_ws('; ', reason, 'its state was on its way already, and is shown') end,
+                       reason = case when may_succeed then $16
+                                     else concat_ws('; ', reason, 'its state was on its way already, and is shown') end,
                        error_class = null,
                        response_code = $6, duration_ms = $7, remote_id = $8, remote_url = $9, remote_place = $14,
                        in_doubt_since = null, crashes = 0, crashes_alone = 0, superseded_by = null,
@@ -286,8 +286,8 @@ impl Queue {
                  where $5 and exists (select from released)
             ), recorded as (
                 insert into eventbridge.attempts
-                       (execution_id, fence, started_at, duration_ms, outcome, response_code, request_id)
-                select id, $2, now() - $12::bigint * interval '1 millisecond', $7, 'delivered', $6, $13
+                       (execution_id, fence, started_at, duration_ms, outcome, response_code, message, request_id)
+                select id, $2, now() - $12::bigint * interval '1 millisecond', $7, 'delivered', $6, $16, $13
                   from delivered
             )
             select exists (select from released) as "released!"
@@ -306,7 +306,8 @@ impl Queue {
             milliseconds(head.duration),
             head.request_id.as_deref().map(without_nul),
             remote.and_then(|remote| remote.place.as_deref()).map(without_nul),
-            &Change::Deliver.allowed_from_words()
+            &Change::Deliver.allowed_from_words(),
+            head.message.as_deref().map(without_nul)
         )
         .fetch_one(&self.pool)
         .await?;

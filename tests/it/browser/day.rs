@@ -43,14 +43,10 @@ pub async fn fill(site: &Site) -> i64 {
     for number in 0..3 {
         let created = now() - TimeDelta::minutes(4) * (4 - number);
         let event = invoice_at(&format!("evt_1QxFailed{number}"), "invoice.payment_failed", created);
-        site.fail(
-            &event,
-            "Status is expected to be status. You cannot create new status options via the API.",
-        )
-        .await;
+        site.fail(&event, "A block is expected to be complete. You cannot create it via the API.").await;
     }
     let newest = invoice_at("evt_1QxJane", "invoice.paid", now() - TimeDelta::minutes(4));
-    let failed = site.fail(&newest, "Amount is expected to be number.").await;
+    let failed = site.fail(&newest, "A number is expected here.").await;
     backdate(site).await;
     count_a_day(site).await;
     failed

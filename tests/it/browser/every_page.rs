@@ -147,7 +147,7 @@ async fn without_scripts_every_page_is_readable_and_a_failure_is_retried() {
     assert!(seen >= 16, "{seen} pages");
     page.open("/executions?status=failed").await;
     page.click("invoice.paid").await;
-    page.until_shows("Notion: Amount is expected to be number.").await;
+    page.until_shows("Notion: A number is expected here.").await;
     page.click("Retry now").await;
     page.until_shows("The execution is retried now.").await;
     site.until_count(rows::executions().in_status("failed"), 3).await;

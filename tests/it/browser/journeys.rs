@@ -8,9 +8,9 @@ use notion_sandbox::{Fault, FaultRule, Route};
 #[tokio::test]
 async fn a_failure_is_found_by_the_customers_address_and_retried() {
     let Some(site) = Site::with_keys(&[]).await else { return };
-    site.fail(&invoice("evt_1", "invoice.paid"), "Amount is expected to be a smile.").await;
+    site.fail(&invoice("evt_1", "invoice.paid"), "A smile is expected here.").await;
     let page = site.logged_in(WRITE_KEY).await;
-    page.until_shows("Amount is expected to be a smile.").await;
+    page.until_shows("A smile is expected here.").await;
 
     page.fill("Search", "Jane@Example.com").await;
     page.press("Enter").await;
@@ -21,7 +21,7 @@ async fn a_failure_is_found_by_the_customers_address_and_retried() {
     page.until_shows("evt_1").await;
     page.click("notion").await;
     page.until_shows("What happened").await;
-    page.until_shows("Notion: Amount is expected to be a smile.").await;
+    page.until_shows("Notion: A smile is expected here.").await;
 
     site.sandbox.clear_faults();
     site.sandbox.fault(FaultRule::always(Fault::Error { status: 503 }).on(Route::Create)).unwrap();

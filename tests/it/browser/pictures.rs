@@ -20,7 +20,7 @@ async fn a_day_of_a_small_shop_fits_on_desktop_and_phone() {
     page.fill("Search", "in_1QxA0042").await;
     page.press("Enter").await;
     page.until_at("/search").await;
-    page.until_shows("Amount is expected to be number.").await;
+    page.until_shows("A number is expected here.").await;
     page.picture("why").await;
 }
 

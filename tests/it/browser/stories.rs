@@ -101,7 +101,7 @@ async fn events_that_notion_refuses_form_a_failure_group_and_are_retried_togethe
     page.until_at("/failures").await;
     page.until_shows("3 failed at notion").await;
     page.picture("poison-failures").await;
-    page.click("Notion: Status is expected to be status").await;
+    page.click("Notion: A block is expected to be complete").await;
     page.until_shows("Its failures").await;
     page.click("Preview").await;
     page.until_shows("What would be written now").await;
@@ -110,12 +110,12 @@ async fn events_that_notion_refuses_form_a_failure_group_and_are_retried_togethe
     page.until_shows("Its failures").await;
 
     // One of the two causes is fixed, the other is not.
-    let refuse = Fault::Invalid { message: "Amount is expected to be number.".to_owned() };
+    let refuse = Fault::Invalid { message: "A number is expected here.".to_owned() };
     page.click("Retry all").await;
     page.until_shows("Retry 3 executions?").await;
     page.until_shows("Nothing has been changed yet.").await;
     page.picture("poison-retry").await;
-    page.fill("Note for the audit (optional)", "Status has its options again").await;
+    page.fill("Note for the audit (optional)", "Its blocks are complete again").await;
     page.click("Retry 3 executions").await;
     page.until_shows("All of them are finished.").await;
     page.picture("poison-watched").await;
@@ -123,14 +123,14 @@ async fn events_that_notion_refuses_form_a_failure_group_and_are_retried_togethe
     // The other one is acknowledged.
     site.sandbox.fault(FaultRule::always(refuse).on(Route::Create)).unwrap();
     page.click("Failures").await;
-    page.until_shows("Amount is expected to be number.").await;
+    page.until_shows("A number is expected here.").await;
     page.click("Retry the newest").await;
     page.until_shows("The execution is retried now.").await;
     page.until_shows("failed").await;
     page.click("Failures").await;
     page.until_at("/failures").await;
     page.click("Acknowledge").await;
-    page.fill("Note", "Amount became a text column; Ann mends it tomorrow").await;
+    page.fill("Note", "A number is missing; Ann mends it tomorrow").await;
     page.press("Enter").await;
     page.until_shows("No failures").await;
     assert_eq!(

@@ -65,7 +65,7 @@ impl Relay {
             failure(class).with_remedy(format!("correct {} and restart: {why}", self.setting))
         };
         match status.as_u16() {
-            200..=299 => Outcome::Delivered { remote: None, status: code, request_id: None, written: None },
+            200..=299 => Outcome::delivered(None, code),
             401 | 403 => Outcome::NeedsOperator(misdirected("unauthorized", "the receiver refuses us")),
             410 => Outcome::Permanent(misdirected("gone", "the receiver is gone")),
             429 => Outcome::Throttled { failure: failure("rate_limited"), wait },

@@ -3,6 +3,7 @@
 use super::Found;
 use crate::destinations::check::Finding;
 use crate::destinations::notion::Notion;
+use crate::destinations::notion::column::ColumnKind;
 use crate::destinations::notion::design::{self, Fit};
 use crate::destinations::notion::field::{Field, folded};
 use crate::destinations::notion::schema::{Bindings, Schema, SchemaError, SchemaWarning};
@@ -59,6 +60,21 @@ impl Notion {
         }
         for warning in &resolution.warnings {
             findings.push(Finding::warning(warning.to_string(), warning.remedy()));
+        }
+        for (field, column) in &bindings.columns {
+            let has_options = matches!(column.kind, ColumnKind::Select | ColumnKind::MultiSelect);
+            if has_options && !field.is_vocabulary() {
+                findings.push(Finding::warning(
+                    format!(
+                        "{} fills the {} {:?}, which gets an option for each of its values and will be full: \
+                         later values are left out",
+                        field.name(),
+                        column.kind,
+                        column.name
+                    ),
+                    "set the column's type to text, unless it has few different values",
+                ));
+            }
         }
         let barred = |field: Field| {
             resolution.warnings.iter().any(
