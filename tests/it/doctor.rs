@@ -193,6 +193,25 @@ async fn a_column_of_an_unsuitable_type_is_a_warning() {
 }
 
 #[tokio::test]
+async fn doctor_says_what_must_be_restored_from_the_trash() {
+    let set_up = SetUp::new(Template::Full).await;
+    let sandbox = set_up.sandbox.handle();
+    let check = async |what: &str| {
+        let checked = set_up.doctor(&[]).await;
+        assert_eq!(checked.code, Some(2), "{:#}", checked.report);
+        assert!(checked.remedy("problem", what).contains("restore"), "{:#}", checked.report);
+    };
+    sandbox.trash_data_source(notion_sandbox::DATA_SOURCE_ID, true).unwrap();
+    check("the data source is in Notion's trash").await;
+    sandbox.trash_data_source(notion_sandbox::DATA_SOURCE_ID, false).unwrap();
+    sandbox.trash_database(notion_sandbox::DATABASE_ID, true).unwrap();
+    check("the database is in Notion's trash").await;
+    sandbox.trash_database(notion_sandbox::DATABASE_ID, false).unwrap();
+    sandbox.trash_parent_page(true);
+    check("a page above the database is in Notion's trash").await;
+}
+
+#[tokio::test]
 async fn names_and_ids_in_a_select_are_a_warning() {
     let set_up = SetUp::new(Template::Full).await;
     set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Customer", "select").unwrap();

@@ -1,7 +1,7 @@
 //! Object mode: one page for each object, which finally shows its newest state.
 
 use crate::harness::{NOW, Service, rows, within};
-use notion_sandbox::{DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxPage, Template};
+use notion_sandbox::{DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, Route, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 use stripe_samples::Sample;
@@ -265,6 +265,33 @@ async fn a_removed_page_is_skipped_or_created_again_as_configured() {
         assert_eq!(executions[1]["status"], status, "{executions:?}");
         assert_eq!(service.sandbox.pages().len(), pages);
     }
+}
+
+#[tokio::test]
+async fn an_archived_page_gets_no_second_one() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    service.sandbox.archive(service.sandbox.pages()[0].id).unwrap();
+    service.database.change(rows::forget_remote_objects()).await;
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    let executions = service.until_finished(2).await;
+    assert_eq!(statuses(&executions), ["success", "skipped"], "{executions:?}");
+    assert_eq!(service.sandbox.pages().len(), 1);
+}
+
+#[tokio::test]
+async fn the_page_of_an_object_is_not_removed_if_its_database_is() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    service.sandbox.trash_database(DATABASE_ID, true).unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    let is_paused = |executions: &[Value]| executions[1]["error_class"] == "in_trash";
+    service.until("it is paused", is_paused).await;
+    service.sandbox.trash_database(DATABASE_ID, false).unwrap();
+    assert_eq!(statuses(&service.until_finished(2).await), ["success", "success"]);
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
 }
 
 #[tokio::test]

@@ -68,7 +68,8 @@ pub fn add(state: &mut State, id: Uuid, parent_page: Uuid, title: &str) -> Resul
     if state.databases().len() >= DATABASES_MAX {
         return Err(ApiError::validation(format!("The sandbox holds {DATABASES_MAX} databases at most.")));
     }
-    let database = Database { id, title: title.to_owned(), parent_page, created: now() };
+    let title = title.to_owned();
+    let database = Database { id, title, parent_page, in_trash: false, created: now() };
     state.put_database(database.clone())?;
     Ok(database)
 }
@@ -89,7 +90,8 @@ pub fn add_source(
     }
     let created = now();
     let name = name.to_owned();
-    state.put_data_source(Arc::new(DataSource { id, database, name, schema, created, edited: created }))
+    let source = DataSource { id, database, name, schema, in_trash: false, created, edited: created };
+    state.put_data_source(Arc::new(source))
 }
 
 const DATABASES_MAX: usize = 1000;
@@ -115,7 +117,8 @@ fn to_json(state: &State, database: &Database) -> Value {
         "parent": { "type": "page_id", "page_id": database.parent_page },
         "is_inline": false,
         "is_locked": false,
-        "in_trash": false,
+        // A database below a trashed page says that it is not in the trash.
+        "in_trash": database.in_trash,
         "created_time": shown_time(database.created),
         "last_edited_time": shown_time(database.created),
         "data_sources": sources,
@@ -137,7 +140,7 @@ pub fn source_json(state: &State, source: &DataSource) -> Value {
         "parent": { "type": "database_id", "database_id": source.database },
         "database_parent": { "type": "page_id", "page_id": parent_page },
         "is_inline": false,
-        "in_trash": false,
+        "in_trash": source.in_trash,
         "created_time": shown_time(source.created),
         "last_edited_time": shown_time(source.edited),
         "created_by": user(Author::Bot),

@@ -7,7 +7,7 @@ use super::databases::{self, PARENT_PAGE_ID};
 use super::faults::{FaultError, FaultRule};
 use super::pages;
 use super::shared::Shared;
-use super::state::{Author, Page, State};
+use super::state::{Author, DataSource, Database, Page, State};
 use super::template::Template;
 use super::traffic::LoggedRequest;
 use serde_json::{Value, json};
@@ -139,6 +139,37 @@ impl SandboxHandle {
     /// The user restores a page from the trash.
     pub fn restore(&self, page: Uuid) -> Result<(), ApiError> {
         self.change(|state| pages::edit(state, page, None, Some(false), Author::Person)).map(drop)
+    }
+
+    /// The user archives a page.
+    pub fn archive(&self, page: Uuid) -> Result<(), ApiError> {
+        self.change(|state| {
+            let found = state.page(page).cloned().ok_or_else(|| ApiError::not_found("page", page))?;
+            state.put_page(Page { is_archived: true, ..found })
+        })
+    }
+
+    /// The user moves a data source to the trash, or restores it.
+    pub fn trash_data_source(&self, id: Uuid, in_trash: bool) -> Result<(), ApiError> {
+        self.change(|state| {
+            let found =
+                state.data_source(id).cloned().ok_or_else(|| ApiError::not_found("data source", id))?;
+            state.put_data_source(Arc::new(DataSource { in_trash, ..DataSource::clone(&found) }))
+        })
+    }
+
+    /// The user moves a database to the trash, or restores it.
+    pub fn trash_database(&self, id: Uuid, in_trash: bool) -> Result<(), ApiError> {
+        self.change(|state| {
+            let found = state.database(id).cloned().ok_or_else(|| ApiError::not_found("database", id))?;
+            state.put_database(Database { in_trash, ..found })
+        })
+    }
+
+    /// The user moves the page that contains the databases to the trash, or restores it.
+    pub fn trash_parent_page(&self, in_trash: bool) {
+        self.shared.state().is_parent_in_trash = in_trash;
+        self.shared.changed();
     }
 
     /// The user edits a page; the properties have the API's form.

@@ -17,6 +17,10 @@ use uuid::Uuid;
 /// `POST /v1/pages`; a person's new page has the same form.
 pub fn create(state: &mut State, body: &Value, lag: Duration, author: Author) -> Result<Value, ApiError> {
     let source = Arc::clone(parent(state, body)?);
+    // Below a page in the trash, pages can be created; they are then in the trash, too.
+    if state.is_table_in_trash(&source) {
+        return Err(archived_ancestor());
+    }
     let properties = match body.get("properties") {
         None => &Map::new(),
         Some(Value::Object(properties)) => properties,
@@ -36,6 +40,7 @@ pub fn create(state: &mut State, body: &Value, lag: Duration, author: Author) ->
         cells: cells.into_iter().filter_map(|(id, content)| Some((id, content?))).collect(),
         children,
         in_trash: false,
+        is_archived: false,
         created,
         edited: created,
         created_by: author,
@@ -62,7 +67,7 @@ pub fn parent_page(state: &State) -> Value {
         "object": "page",
         "id": PARENT_PAGE_ID,
         "parent": { "type": "workspace", "workspace": true },
-        "in_trash": false,
+        "in_trash": state.is_parent_in_trash,
         "is_archived": false,
         "is_locked": false,
         "properties": {
@@ -79,13 +84,16 @@ pub fn parent_page(state: &State) -> Value {
 
 /// `PATCH /v1/pages/{id}`
 pub fn update(state: &mut State, id: Uuid, body: &Value) -> Result<Value, ApiError> {
-    let (page, _) = find(state, id)?;
+    let (page, source) = find(state, id)?;
+    if state.is_container_in_trash(source) {
+        return Err(archived_ancestor());
+    }
     let in_trash = match body.get("in_trash") {
         None => None,
         Some(Value::Bool(in_trash)) => Some(*in_trash),
         Some(other) => return Err(ApiError::malformed("body.in_trash", "a boolean", Some(other))),
     };
-    if page.in_trash && in_trash != Some(false) {
+    if (page.in_trash || page.is_archived) && in_trash != Some(false) {
         return Err(archived());
     }
     edit(state, id, body.get("properties"), in_trash, Author::Bot)
@@ -176,8 +184,8 @@ pub fn to_json(state: &State, source: &DataSource, page: &Page) -> Value {
             "data_source_id": source.id,
             "database_id": source.database,
         },
-        "in_trash": page.in_trash,
-        "is_archived": false,
+        "in_trash": page.in_trash || state.is_container_in_trash(source),
+        "is_archived": page.is_archived,
         "is_locked": false,
         "properties": properties,
         "url": url_of(state, page.id),
@@ -209,6 +217,13 @@ fn find(state: &State, id: Uuid) -> Result<(&Page, &Arc<DataSource>), ApiError> 
 
 fn archived() -> ApiError {
     ApiError::validation("Can't edit block that is archived. You must unarchive the block before editing.")
+}
+
+fn archived_ancestor() -> ApiError {
+    ApiError::validation(
+        "Can't edit page on block with an archived ancestor. You must unarchive the ancestor before editing \
+         the page.",
+    )
 }
 
 fn parent<'a>(state: &'a State, body: &Value) -> Result<&'a Arc<DataSource>, ApiError> {

@@ -1,6 +1,7 @@
 //! `POST /v1/data_sources/{id}/query`: filters, sorts and pages of results.
 //!
-//! Without sorts the newest page comes first. The index answers a filter for the exact text of one
+//! Without sorts the newest page comes first. Archived pages are shown only if the query asks for them, and
+//! those in the trash, or in a table in the trash, never. The index answers a filter for the exact text of one
 //! column, alone or within an `and`.
 
 use super::api_error::ApiError;
@@ -23,7 +24,16 @@ pub fn run(state: &State, id: Uuid, body: &Value) -> Result<Value, ApiError> {
     let sorts = sorts(&source.schema, body.get("sorts"))?;
     let page_size = page_size(body.get("page_size"))?;
 
-    let mut found = matches(state, source, filter.as_ref());
+    let archived = match body.get("is_archived") {
+        None => false,
+        Some(Value::Bool(archived)) => *archived,
+        Some(other) => return Err(ApiError::malformed("body.is_archived", "a boolean", Some(other))),
+    };
+
+    let mut found = matches(state, source, archived, filter.as_ref());
+    if state.is_container_in_trash(source) {
+        found.clear();
+    }
     if !sorts.is_empty() {
         found.sort_by(|a, b| {
             sorts.iter().map(|sort| sort.compare(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
@@ -55,10 +65,16 @@ pub fn run(state: &State, id: Uuid, body: &Value) -> Result<Value, ApiError> {
 const RESULTS_MAX: usize = 10_000;
 const PAGE_SIZE_MAX: usize = 100;
 
-fn matches<'a>(state: &'a State, source: &DataSource, filter: Option<&Filter>) -> Vec<&'a Page> {
+fn matches<'a>(
+    state: &'a State,
+    source: &DataSource,
+    archived: bool,
+    filter: Option<&Filter>,
+) -> Vec<&'a Page> {
     let now = Instant::now();
     let wanted = |page: &&Page| {
         !page.in_trash
+            && page.is_archived == archived
             && page.hidden_until.is_none_or(|until| until <= now)
             && filter.is_none_or(|filter| filter.matches(page))
     };

@@ -7,6 +7,7 @@
 
 use super::api_error::ApiError;
 use super::content::Content;
+use super::databases::PARENT_PAGE_ID;
 use super::journal::{Journal, Record};
 use super::schema::{Property, Schema};
 use chrono::{DateTime, Utc};
@@ -31,6 +32,8 @@ pub struct State {
     journal: Option<Journal>,
     /// The address at which a person sees the pages; `None` stands for Notion's own address.
     pub public_url: Option<String>,
+    /// Whether the page that contains the databases is in the trash.
+    pub is_parent_in_trash: bool,
 }
 
 /// A container of data sources.
@@ -42,6 +45,9 @@ pub struct Database {
     pub title: String,
     /// The page that contains it.
     pub parent_page: Uuid,
+    /// Whether it is in the trash.
+    #[serde(default)]
+    pub in_trash: bool,
     /// When it was created.
     pub created: DateTime<Utc>,
 }
@@ -57,6 +63,9 @@ pub struct DataSource {
     pub name: String,
     /// The columns.
     pub schema: Schema,
+    /// Whether it is in the trash.
+    #[serde(default)]
+    pub in_trash: bool,
     /// When it was created.
     pub created: DateTime<Utc>,
     /// When its columns last changed.
@@ -76,8 +85,11 @@ pub struct Page {
     pub cells: BTreeMap<String, Content>,
     /// The blocks of its body.
     pub children: Vec<Value>,
-    /// Whether it is in the trash.
+    /// Whether it is in the trash itself.
     pub in_trash: bool,
+    /// Whether a person archived it.
+    #[serde(default)]
+    pub is_archived: bool,
     /// When it was created.
     pub created: DateTime<Utc>,
     /// When it was last edited.
@@ -124,6 +136,7 @@ impl State {
             pages_max,
             journal: None,
             public_url,
+            is_parent_in_trash: false,
         }
     }
 
@@ -213,6 +226,20 @@ impl State {
     /// The page with this id, in the trash or not.
     pub fn page(&self, id: Uuid) -> Option<&Page> {
         self.pages.get(&id)
+    }
+
+    /// Whether the pages of a data source are in the trash with it or with its database.
+    pub fn is_table_in_trash(&self, source: &DataSource) -> bool {
+        source.in_trash || self.database(source.database).is_some_and(|database| database.in_trash)
+    }
+
+    /// Whether the pages of a data source are in the trash with anything that contains them.
+    pub fn is_container_in_trash(&self, source: &DataSource) -> bool {
+        let parent = self.database(source.database).map(|database| database.parent_page);
+        let is_row_in_trash = parent.and_then(|page| self.page(page)).is_some_and(|page| page.in_trash);
+        self.is_table_in_trash(source)
+            || is_row_in_trash
+            || parent == Some(PARENT_PAGE_ID) && self.is_parent_in_trash
     }
 
     /// The pages of a data source, oldest first, in the trash or not.
@@ -351,6 +378,7 @@ mod tests {
             cells: BTreeMap::from([("title".to_owned(), content)]),
             children: Vec::new(),
             in_trash: false,
+            is_archived: false,
             created: DateTime::UNIX_EPOCH,
             edited: DateTime::UNIX_EPOCH,
             created_by: Author::Bot,

@@ -31,6 +31,9 @@ pub struct PageRef {
     pub last_edited_by: Option<UserRef>,
     /// Its parent.
     pub parent: Option<ParentRef>,
+    /// Whether it, or something that contains it, is in the trash.
+    #[serde(default)]
+    pub in_trash: bool,
     /// The contents of its columns, by name.
     #[serde(default)]
     pub properties: Map<String, Value>,
@@ -84,6 +87,12 @@ pub struct UserRef {
 pub struct Database {
     /// The data sources within.
     pub data_sources: Vec<DataSourceRef>,
+    /// Whether it is in the trash.
+    #[serde(default)]
+    pub in_trash: bool,
+    /// Whether it is archived.
+    #[serde(default)]
+    pub is_archived: bool,
 }
 
 /// One of a database's data sources.

@@ -67,9 +67,19 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Whether Notion rejects a property. It has one code for all problems of properties.
+    /// Whether Notion rejects a property. It has one code for all problems of properties, and for others.
     pub fn is_about_a_property(&self) -> bool {
-        self.status == 400 && self.code == "validation_error"
+        self.status == 400 && self.code == "validation_error" && !self.is_about_trash()
+    }
+
+    /// Whether Notion rejects a write because of the trash. It has no error code for this. Its messages begin
+    /// with what cannot be done and mention archived blocks or the trash; one that quotes the request begins
+    /// differently.
+    pub fn is_about_trash(&self) -> bool {
+        let message = self.message.to_lowercase().replace('\u{2019}', "'");
+        let says_what_cannot_be_done = ["can't ", "cannot "].iter().any(|words| message.starts_with(words));
+        says_what_cannot_be_done
+            && ["archived", "in trash", "in the trash"].iter().any(|words| message.contains(words))
     }
 
     /// Whether Notion asks for fewer calls.

@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::call_error::{CallError, Refusal, THROTTLE_WAIT};
 use super::links::page_url;
 use super::remedies;
+use super::trash::{IN_TRASH, is_put_away};
 use crate::config::InstanceName;
 use crate::domain::delivery::{Failure, Outcome, Remote};
 use serde_json::Value;
@@ -108,9 +109,10 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
         ),
         404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         404 => needs_operator(refusal, &remedies::share_database(instance)),
-        400 if is_about_trash(&refusal) && effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
-        400 if is_about_trash(&refusal) => {
-            needs_operator(refusal, "the database is in Notion's trash: restore it")
+        400 if refusal.is_about_trash() && effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
+        400 if refusal.is_about_trash() => {
+            let refusal = Refusal { code: IN_TRASH.to_owned(), ..refusal };
+            needs_operator(refusal, "the database, or a page above it, is in Notion's trash: restore it")
         }
         409 => transient(failure(refusal), wait),
         408 | 500..=599 => {
@@ -124,9 +126,9 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
 }
 
 /// Whether only a write can show that the problem behind such a failure is solved: a capability to write,
-/// or a database in the trash, which can still be read.
+/// or a table in the trash, which can still be read and whose containers the connection may not see.
 pub(super) fn shows_only_in_a_write(class: &str) -> bool {
-    matches!(class, "restricted_resource" | "http_403" | "validation_error")
+    matches!(class, "restricted_resource" | "http_403" | IN_TRASH)
 }
 
 /// It is unknown whether the call was carried out. A call that may be carried out twice is repeated.
@@ -155,23 +157,13 @@ fn failure(refusal: Refusal) -> Failure {
     }
 }
 
-/// Whether a read confirms that a page is gone.
+/// Whether a read confirms that a page is gone, provided that nothing that contains it is.
 pub(super) fn confirms_gone(read: &Result<Answer<Value>, CallError>) -> bool {
     match read {
-        Ok(page) => page.value.get("in_trash") == Some(&Value::Bool(true)),
+        Ok(page) => is_put_away(&page.value),
         Err(CallError::Refused(refusal)) => refusal.is_notions_own && refusal.status == 404,
         Err(_) => false,
     }
-}
-
-/// Whether Notion rejects a write because of the trash. It has no error code for this. Its messages begin
-/// with what cannot be done and mention archived blocks or the trash; one that quotes the request begins
-/// differently.
-fn is_about_trash(refusal: &Refusal) -> bool {
-    let message = refusal.message.to_lowercase().replace('\u{2019}', "'");
-    let says_what_cannot_be_done = ["can't ", "cannot "].iter().any(|words| message.starts_with(words));
-    says_what_cannot_be_done
-        && ["archived", "in trash", "in the trash"].iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]

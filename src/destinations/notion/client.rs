@@ -6,7 +6,7 @@
 use super::answer::{Answer, Database, Found, PageRef};
 use super::call_error::{CallError, Refusal, THROTTLE_WAIT, refusal};
 use super::classify::{self, Effect};
-use super::request::Request;
+use super::request::{Request, Rows};
 use super::settings::{NotionAccess, NotionId};
 use crate::config::InstanceName;
 use crate::destinations::{DeliveryContext, Rate};
@@ -143,13 +143,14 @@ impl Calls<'_> {
     }
 
     /// Finds the pages that match a filter, oldest first: the first ones, or those from a cursor on.
-    pub async fn find_pages(
+    pub(super) async fn find_pages(
         &self,
         data_source: &str,
         filter: &Value,
+        rows: Rows,
         from: Option<&str>,
     ) -> Result<Answer<Found>, CallError> {
-        self.call(&Request::find_pages(data_source, filter, from)).await
+        self.call(&Request::find_pages(data_source, filter, rows, from)).await
     }
 
     /// Creates a page, unless the try is too old or the lease may be lost.

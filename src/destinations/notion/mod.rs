@@ -31,6 +31,7 @@ pub mod schema;
 mod settings;
 mod state;
 mod table;
+mod trash;
 mod workspace;
 mod write;
 
@@ -259,8 +260,9 @@ impl Attempt<'_> {
         self.delivery.remote.filter(|remote| remote.place.as_deref().is_none_or(is_here))
     }
 
-    /// Finds out why a page seems to be gone: a person removed it, the whole data source is out of reach, or
-    /// the write was rejected for another reason. It reads both and returns the present table.
+    /// Finds out why a page seems to be gone: a person removed it, the whole data source is out of reach or in
+    /// the trash, or the write was rejected for another reason. It reads all of them and returns the present
+    /// table.
     async fn confirm_gone(&self, page: &str, failure: &Failure) -> Result<Arc<Table>, Outcome> {
         let table = self.table().read_now(self.reader()).await?;
         let read = self.calls().page(page).await;

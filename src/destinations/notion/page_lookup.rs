@@ -10,6 +10,7 @@ use super::answer::{Answer, Found, PageRef};
 use super::call_error::CallError;
 use super::classify::Effect;
 use super::remedies;
+use super::request::Rows;
 use super::table::Table;
 use crate::domain::delivery::{Failure, KeyLock, Outcome};
 use crate::domain::execution::Mode;
@@ -31,16 +32,21 @@ impl Attempt<'_> {
         Ok(page.map(|value| Answer { value, status, request_id }))
     }
 
-    /// Looks for all pages with this attempt's key.
+    /// Looks for all pages with this attempt's key; if there are none, for archived ones.
     pub(super) async fn find_all(&self, table: &Arc<Table>) -> Result<Answer<Vec<PageRef>>, Outcome> {
         if self.mode == Mode::Object {
             self.lock_object().await?;
         }
-        let (table, first) = match self.search(table, None).await {
+        let present = self.find_rows(table, Rows::Present).await?;
+        if present.value.is_empty() { self.find_rows(table, Rows::Archived).await } else { Ok(present) }
+    }
+
+    async fn find_rows(&self, table: &Arc<Table>, rows: Rows) -> Result<Answer<Vec<PageRef>>, Outcome> {
+        let (table, first) = match self.search(table, rows, None).await {
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => {
                 match self.changed(table, &refusal, |table| self.filter(table)).await? {
                     Some(newer) => {
-                        let answer = self.search(&newer, None).await;
+                        let answer = self.search(&newer, rows, None).await;
                         (newer, answer)
                     }
                     None => (table.clone(), Err(CallError::Refused(refusal))),
@@ -60,7 +66,7 @@ impl Attempt<'_> {
                     return Err(too_many_of_this_id());
                 }
                 searches += 1;
-                let more = self.search(&table, Some(&cursor)).await.map_err(refused)?.value;
+                let more = self.search(&table, rows, Some(&cursor)).await.map_err(refused)?.value;
                 Found { results, next_cursor } = more;
                 self.leave_to_other_objects(&mut results).await?;
             }
@@ -98,8 +104,13 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    async fn search(&self, table: &Table, from: Option<&str>) -> Result<Answer<Found>, CallError> {
-        self.calls().find_pages(&table.data_source, &self.filter(table), from).await
+    async fn search(
+        &self,
+        table: &Table,
+        rows: Rows,
+        from: Option<&str>,
+    ) -> Result<Answer<Found>, CallError> {
+        self.calls().find_pages(&table.data_source, &self.filter(table), rows, from).await
     }
 
     /// The filter for the pages with this attempt's key.

@@ -3,7 +3,7 @@
 //! It reads only the columns, if they are unknown. If the requests depend on a look, it shows both cases.
 
 use super::Attempt;
-use super::request::Request;
+use super::request::{Request, Rows};
 use super::table::Table;
 use crate::domain::delivery::{Outcome, Remote};
 use crate::domain::execution::Mode;
@@ -60,9 +60,12 @@ impl Attempt<'_> {
     /// A look, and what follows from it. A page from an event's write of unknown outcome is left
     /// unchanged.
     fn after_a_look(&self, table: &Table, properties: &Map<String, Value>) -> Vec<PreviewRequest> {
-        let look = Request::find_pages(&table.data_source, &self.filter(table), None);
+        let look = |rows| Request::find_pages(&table.data_source, &self.filter(table), rows, None);
         let create = Request::create_page(&table.data_source, &table.bindings.by_name(properties));
-        let mut requests = vec![self.shown(&look, When::Always)];
+        let mut requests = vec![
+            self.shown(&look(Rows::Present), When::Always),
+            self.shown(&look(Rows::Archived), When::NotFound),
+        ];
         if self.mode == Mode::Object || self.delivery.in_doubt.is_none() {
             let written = match self.mode {
                 Mode::Event => properties.clone(),

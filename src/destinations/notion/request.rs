@@ -12,6 +12,15 @@ const PAGES_OF_A_KEY_MAX: usize = 20;
 /// The same for further answers: then many objects share one id.
 const FURTHER_PAGES_MAX: usize = 100;
 
+/// Which pages a query is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Those that people see.
+    Present,
+    /// Those that a person archived.
+    Archived,
+}
+
 /// A request, without the address of Notion, its token and its version.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
@@ -39,8 +48,8 @@ impl Request {
     }
 
     /// Finds the pages that pass a filter, oldest first: the first twenty of them, or from a cursor on the
-    /// next hundred.
-    pub fn find_pages(data_source: &str, filter: &Value, from: Option<&str>) -> Self {
+    /// next hundred. A query shows archived pages only if it asks for them.
+    pub fn find_pages(data_source: &str, filter: &Value, rows: Rows, from: Option<&str>) -> Self {
         let mut body = json!({
             "filter": filter,
             "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
@@ -49,6 +58,9 @@ impl Request {
         if let (Some(cursor), Some(members)) = (from, body.as_object_mut()) {
             members.insert("start_cursor".to_owned(), json!(cursor));
             members.insert("page_size".to_owned(), json!(FURTHER_PAGES_MAX));
+        }
+        if let (Rows::Archived, Some(members)) = (rows, body.as_object_mut()) {
+            members.insert("is_archived".to_owned(), json!(true));
         }
         Self::write(Method::POST, &["data_sources", data_source, "query"], body)
     }
@@ -72,6 +84,11 @@ impl Request {
     /// Reads a page.
     pub fn page(id: &str) -> Self {
         Self::get(&["pages", id])
+    }
+
+    /// Reads a block.
+    pub fn block(id: &str) -> Self {
+        Self::get(&["blocks", id])
     }
 
     /// Creates a database.

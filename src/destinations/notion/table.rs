@@ -12,11 +12,13 @@ use super::client::Calls;
 use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::{NotionId, NotionSettings};
+use super::trash::{Container, is_put_away};
 use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -51,6 +53,8 @@ struct Remembered {
 pub(super) struct TableCache {
     known: Mutex<Option<Arc<Table>>>,
     reading: tokio::sync::Mutex<()>,
+    /// Whether a page that was written says that it is in the trash.
+    is_in_doubt: AtomicBool,
 }
 
 /// What is necessary to read a table.
@@ -63,6 +67,15 @@ pub(super) struct TableReader<'a> {
     pub key: Field,
 }
 
+/// What is read of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Its columns.
+    Columns,
+    /// Its columns, and whether something that contains it is in the trash.
+    Containers,
+}
+
 impl TableCache {
     /// The table, read again if it is unknown or too old. An error is the delivery's outcome.
     pub async fn get(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
@@ -70,9 +83,12 @@ impl TableCache {
             let _alone = self.reading.lock().await;
             return match self.known() {
                 Some(table) => Ok(table),
-                None => self.read(reader, None).await,
+                None => self.read(reader, None, Depth::Columns).await,
             };
         };
+        if self.is_in_doubt.load(Ordering::Relaxed) {
+            return self.read_now(reader).await;
+        }
         if Instant::now() < table.fresh_until {
             return Ok(table);
         }
@@ -88,20 +104,27 @@ impl TableCache {
         let _alone = self.reading.lock().await;
         match self.known() {
             Some(table) if table.read_at > then => Ok(table),
-            known => self.read(reader, known.as_deref()).await,
+            known => self.read(reader, known.as_deref(), Depth::Columns).await,
         }
     }
 
-    /// The table, read again in any case.
+    /// The table, read again in any case, with what contains it.
     pub async fn read_now(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
         let _alone = self.reading.lock().await;
         let known = self.known();
-        self.read(reader, known.as_deref()).await
+        let table = self.read(reader, known.as_deref(), Depth::Containers).await?;
+        self.is_in_doubt.store(false, Ordering::Relaxed);
+        Ok(table)
+    }
+
+    /// A page that was just written is in the trash: the next delivery finds out why before it writes.
+    pub fn doubt(&self) {
+        self.is_in_doubt.store(true, Ordering::Relaxed);
     }
 
     /// Refreshes a table that is too old. After a temporary failure the old one remains for a while.
     async fn refresh(&self, reader: TableReader<'_>, old: Arc<Table>) -> Result<Arc<Table>, Outcome> {
-        match self.read(reader, Some(&old)).await {
+        match self.read(reader, Some(&old), Depth::Columns).await {
             Ok(table) => Ok(table),
             Err(trouble @ Outcome::NeedsOperator(_)) => Err(trouble),
             Err(_) => {
@@ -113,8 +136,13 @@ impl TableCache {
         }
     }
 
-    async fn read(&self, reader: TableReader<'_>, known: Option<&Table>) -> Result<Arc<Table>, Outcome> {
-        let table = Arc::new(reader.read(known).await?);
+    async fn read(
+        &self,
+        reader: TableReader<'_>,
+        known: Option<&Table>,
+        depth: Depth,
+    ) -> Result<Arc<Table>, Outcome> {
+        let table = Arc::new(reader.read(known, depth).await?);
         self.know(&table);
         Ok(table)
     }
@@ -130,9 +158,19 @@ impl TableCache {
 }
 
 impl TableReader<'_> {
-    async fn read(self, known: Option<&Table>) -> Result<Table, Outcome> {
+    async fn read(self, known: Option<&Table>, depth: Depth) -> Result<Table, Outcome> {
         let read_at = Instant::now();
         let (data_source, description) = self.describe(known).await?;
+        let trashed = match depth {
+            Depth::Columns => is_put_away(&description).then_some(Container::DataSource),
+            Depth::Containers => {
+                let found = self.calls.trashed_container(&description).await;
+                found.map_err(|error| self.undescribed(error))?
+            }
+        };
+        if let Some(container) = trashed {
+            return Err(container.outcome());
+        }
         let previous = match known {
             Some(table) if NotionId::is_same(&table.data_source, &data_source) => {
                 Some(table.bindings.clone())
@@ -182,7 +220,10 @@ impl TableReader<'_> {
     async fn find(self) -> Result<String, Outcome> {
         let answer = self.calls.database(&self.settings.database).await;
         let answer = answer.map_err(|error| self.undescribed(error))?;
-        let Database { data_sources } = answer.value;
+        let Database { data_sources, in_trash, is_archived } = answer.value;
+        if in_trash || is_archived {
+            return Err(Container::Database.outcome());
+        }
         match data_sources.as_slice() {
             [only] => Ok(only.id.clone()),
             [] => Err(operator(
@@ -222,6 +263,6 @@ fn unusable(instance: &InstanceName, error: &SchemaError) -> Outcome {
 }
 
 /// The message names parts of the user's workspace; the remedy, which anyone may read, does not.
-fn operator(class: &str, message: String, remedy: &str) -> Outcome {
+pub(super) fn operator(class: &str, message: String, remedy: &str) -> Outcome {
     Outcome::NeedsOperator(Failure::local(class, message).with_remedy(remedy))
 }

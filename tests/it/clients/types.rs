@@ -44,6 +44,10 @@ impl Typed {
             other => panic!("no type for this request: {other:?}"),
         };
         let mut value = body.clone();
+        // Documented since 2026-07-15; the client's type of a query lacks it.
+        if let Some(members) = value.as_object_mut().filter(|_| name == "QueryDataSourceParameters") {
+            members.remove("is_archived");
+        }
         if let Some((key, id)) = id {
             value[key] = id.into();
         }

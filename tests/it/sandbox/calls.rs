@@ -155,6 +155,51 @@ async fn a_trashed_page_can_be_read_but_not_edited_or_found() {
 }
 
 #[tokio::test]
+async fn an_archived_page_is_found_only_by_a_query_that_asks_for_it() {
+    let harness = Harness::start().await;
+    let id = harness.create_titled("evt_1").await;
+    harness.handle.archive(id.parse().unwrap()).unwrap();
+    assert_eq!(titles(&harness.query(&json!({})).await.body), Vec::<&str>::new());
+    assert_eq!(titles(&harness.query(&json!({ "is_archived": true })).await.body), ["evt_1"]);
+    let page = harness.get(&format!("/v1/pages/{id}")).await.body;
+    assert_eq!((&page["is_archived"], &page["in_trash"]), (&json!(true), &json!(false)));
+    let edit = json!({ "properties": titled("evt_2") });
+    harness.patch(&format!("/v1/pages/{id}"), &edit).await.is_error(400, "validation_error", "is archived");
+}
+
+#[tokio::test]
+async fn pages_are_in_the_trash_with_what_contains_them() {
+    let harness = Harness::start().await;
+    let page = format!("/v1/pages/{}", harness.create_titled("evt_1").await);
+    let (source, database) =
+        (format!("/v1/data_sources/{DATA_SOURCE_ID}"), format!("/v1/databases/{DATABASE_ID}"));
+    let parent = format!("/v1/pages/{PARENT_PAGE_ID}");
+    let put = |which: usize, in_trash: bool| match which {
+        0 => harness.handle.trash_data_source(DATA_SOURCE_ID, in_trash).unwrap(),
+        1 => harness.handle.trash_database(DATABASE_ID, in_trash).unwrap(),
+        _ => harness.handle.trash_parent_page(in_trash),
+    };
+    for which in 0..3 {
+        put(which, true);
+        assert_eq!(harness.get(&page).await.body["in_trash"], true);
+        for (place, path) in [&source, &database, &parent].into_iter().enumerate() {
+            assert_eq!(harness.get(path).await.body["in_trash"], place == which, "{path}, {which}");
+        }
+        let edit = harness.patch(&page, &json!({ "properties": titled("evt_2") })).await;
+        edit.is_error(400, "validation_error", "archived ancestor");
+        assert_eq!(harness.count_titled("evt_1").await, 0);
+        let made = harness.create(&titled("evt_3")).await;
+        if which == 2 {
+            assert_eq!(made.body["in_trash"], true, "below a page, it is created in the trash");
+        } else {
+            made.is_error(400, "validation_error", "archived ancestor");
+        }
+        put(which, false);
+    }
+    assert_eq!(harness.get(&page).await.body["in_trash"], false);
+}
+
+#[tokio::test]
 async fn a_database_is_created_with_its_columns() {
     let harness = Harness::start().await;
     let body = json!({

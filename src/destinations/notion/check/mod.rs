@@ -11,6 +11,7 @@ use super::client::Calls;
 use super::field::Field;
 use super::schema::{Bindings, Schema};
 use super::settings::NotionId;
+use super::trash::{Container, is_put_away};
 use super::workspace::{self, WIKI, is_wiki, title};
 use super::{Notion, design};
 use crate::config::InstanceName;
@@ -88,6 +89,17 @@ impl Notion {
                 return None;
             }
         };
+        match calls.trashed_container(&described).await {
+            Ok(None) => {}
+            Ok(Some(container)) => {
+                findings.push(Finding::problem(container.problem(), container.remedy()));
+                return None;
+            }
+            Err(error) => {
+                findings.push(self.problem(&calls, Effect::Describe, error));
+                return None;
+            }
+        }
         if is_wiki(&described) {
             findings.push(Finding::problem(
                 format!("the database cannot be filled: {WIKI}"),
@@ -124,8 +136,9 @@ impl Notion {
                 return None;
             }
         };
-        if database.get("in_trash").and_then(Value::as_bool) == Some(true) {
-            findings.push(Finding::problem("the database is in Notion's trash", "restore it in Notion"));
+        if is_put_away(&database) {
+            let container = Container::Database;
+            findings.push(Finding::problem(container.problem(), container.remedy()));
             return None;
         }
         let sources: Vec<(String, String)> = database
