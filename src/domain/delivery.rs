@@ -110,6 +110,14 @@ pub enum Outcome {
     /// Only the operator can solve this, and it concerns every delivery of the instance. This does not
     /// count as a failed attempt.
     NeedsOperator(Failure),
+    /// Only the operator can solve this, and it concerns some deliveries, such as those of new entries. The
+    /// others continue. This does not count as a failed attempt.
+    Blocked {
+        /// What happened and what to do.
+        failure: Failure,
+        /// How long until another attempt is worth while.
+        wait: Duration,
+    },
 }
 
 impl Outcome {

@@ -165,9 +165,8 @@ fn tone(word: &str) -> &'static str {
     match word {
         "success" | "delivered" | "ok" | "working" => "good",
         "failed" | "permanent" | "gone" | "silent" => "bad",
-        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "paused" | "worker_lost" => {
-            "waits"
-        }
+        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "blocked" | "paused"
+        | "worker_lost" => "waits",
         "running" => "runs",
         _ => "still",
     }

@@ -71,7 +71,7 @@ impl CircuitBreaker {
             Outcome::Transient { .. } | Outcome::Ambiguous { .. } => self.record_failure(now),
             Outcome::Throttled { wait, .. } => self.open(now + wait.unwrap_or(REST)),
             // The destination was not asked to write, or the store pauses it on all replicas.
-            Outcome::InDoubt { .. } | Outcome::NeedsOperator(_) => {}
+            Outcome::InDoubt { .. } | Outcome::NeedsOperator(_) | Outcome::Blocked { .. } => {}
             Outcome::Delivered { .. }
             | Outcome::Skipped { .. }
             | Outcome::Permanent(_)

@@ -10,6 +10,7 @@
 //! | ambiguous | `pending`: the first time due at once, to search for the page, then after a wait that grows; `failed` when the attempts and the searches are used up | yes | is in doubt |
 //! | in doubt | `pending` until an earlier write can no longer land | no | as before |
 //! | needs the operator | `pending`, due as soon as its instance is resumed | no | as before |
+//! | blocked | `pending`: this delivery needs the operator, others continue | no | as before |
 //! | interrupted by shutdown | `pending`, due at once | no | is in doubt |
 //!
 //! While a write is in doubt, an execution gets [`SEARCHES_MAX`] more attempts. These only search for what was
@@ -37,7 +38,8 @@ pub fn conclude(
 ) -> CompletedExecution {
     let policy = Policy { claimed, retry, jitter };
     let word = word(&outcome);
-    let came_through = !matches!(outcome, Outcome::InDoubt { .. } | Outcome::Throttled { .. });
+    let came_through =
+        !matches!(outcome, Outcome::InDoubt { .. } | Outcome::Throttled { .. } | Outcome::Blocked { .. });
     let (conclusion, settlement, detail) = match outcome {
         Outcome::Delivered { remote, status, request_id, left_out, .. } => {
             let detail = Detail::answer(status, request_id, &left_out);
@@ -59,6 +61,11 @@ pub fn conclude(
         }
         Outcome::InDoubt { failure, wait } => (postpone(wait), Settlement::AsBefore, failure.into()),
         Outcome::NeedsOperator(failure) => (postpone(Duration::ZERO), Settlement::AsBefore, failure.into()),
+        Outcome::Blocked { failure, wait } => {
+            // No pause shows the remedy.
+            let message = failure.to_string();
+            (postpone(wait), Settlement::AsBefore, Failure { message, ..failure }.into())
+        }
     };
     CompletedExecution { attempt: detail.of(claimed, word, duration), conclusion, settlement, came_through }
 }
@@ -210,5 +217,6 @@ const fn word(outcome: &Outcome) -> &'static str {
         Outcome::Ambiguous { .. } => "ambiguous",
         Outcome::InDoubt { .. } => "in_doubt",
         Outcome::NeedsOperator(_) => "needs_operator",
+        Outcome::Blocked { .. } => "blocked",
     }
 }

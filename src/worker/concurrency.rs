@@ -114,7 +114,8 @@ impl From<&Outcome> for Ending {
             Outcome::Transient { .. }
             | Outcome::Ambiguous { .. }
             | Outcome::InDoubt { .. }
-            | Outcome::NeedsOperator(_) => Self::Failed,
+            | Outcome::NeedsOperator(_)
+            | Outcome::Blocked { .. } => Self::Failed,
         }
     }
 }

@@ -131,7 +131,9 @@ impl DestinationPause {
             Outcome::Delivered { status: Some(_), .. }
             | Outcome::Skipped { .. }
             | Outcome::Gone(_)
-            | Outcome::Permanent(_) => self.resume(instance).await,
+            | Outcome::Permanent(_)
+            // The others can be delivered.
+            | Outcome::Blocked { .. } => self.resume(instance).await,
             // Nothing was sent, or no answer came: the next probe tries again.
             Outcome::Delivered { status: None, .. }
             | Outcome::Transient { .. }

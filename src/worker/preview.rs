@@ -164,7 +164,9 @@ fn of(
 
 fn untold(outcome: Outcome) -> NoPreview {
     match outcome {
-        Outcome::NeedsOperator(failure) => NoPreview::NeedsOperator(failure.to_string()),
+        Outcome::NeedsOperator(failure) | Outcome::Blocked { failure, .. } => {
+            NoPreview::NeedsOperator(failure.to_string())
+        }
         Outcome::Throttled { failure, wait } | Outcome::Transient { failure, wait } => {
             NoPreview::Unavailable(failure.message, wait.unwrap_or(ASK_AGAIN))
         }

@@ -193,6 +193,15 @@ async fn a_column_of_an_unsuitable_type_is_a_warning() {
 }
 
 #[tokio::test]
+async fn doctor_says_what_each_mode_costs_in_a_free_workspace() {
+    let set_up = SetUp::new(Template::Full).await;
+    for (mode, cost) in [("event", "each event takes one"), ("object", "each object takes one")] {
+        let checked = set_up.doctor_with("NOTION_MODE", mode).await;
+        assert!(checked.remedy("note", cost).contains("upgrade"), "{:#}", checked.report);
+    }
+}
+
+#[tokio::test]
 async fn doctor_says_what_must_be_restored_from_the_trash() {
     let set_up = SetUp::new(Template::Full).await;
     let sandbox = set_up.sandbox.handle();

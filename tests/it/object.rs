@@ -268,6 +268,34 @@ async fn a_removed_page_is_skipped_or_created_again_as_configured() {
 }
 
 #[tokio::test]
+async fn in_a_full_workspace_new_pages_wait_and_known_ones_are_updated() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    service.sandbox.set_block_limit(Some(1));
+    for object in ["pi_2", "pi_3"] {
+        service.post_event(&payment(object, &format!("evt_{object}"), NOW, 100)).await;
+    }
+    let are_blocked = |executions: &[Value]| {
+        executions.len() == 3 && executions[1..].iter().all(|one| one["error_class"] == "block_limit")
+    };
+    let executions = service.until("both are blocked", are_blocked).await;
+    for execution in &executions[1..] {
+        assert_eq!((&execution["status"], &execution["attempt_count"]), (&json!("pending"), &json!(0)));
+        assert!(
+            execution["reason"].as_str().unwrap().contains("upgrade the Notion workspace"),
+            "{execution}"
+        );
+    }
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    let is_updated = |executions: &[Value]| executions[3]["status"] == "success";
+    service.until("the known page is updated", is_updated).await;
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("2"));
+    let health = service.get("/api/v1/health").await.json();
+    assert_eq!(health["status"], "ok", "the destination is not paused: {health}");
+}
+
+#[tokio::test]
 async fn an_archived_page_gets_no_second_one() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;

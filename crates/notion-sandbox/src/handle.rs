@@ -79,6 +79,12 @@ impl SandboxHandle {
         self.shared.limiter().per_minute()
     }
 
+    /// Sets how many pages can ever be created, as in a Free workspace; pages that are deleted count. `None`
+    /// removes the limit, as an upgrade does.
+    pub fn set_block_limit(&self, pages: Option<u64>) {
+        self.shared.state().blocks_max = pages;
+    }
+
     /// Sets the address at which a person reaches the sandbox, for the links of its pages.
     pub fn set_public_url(&self, url: Option<String>) {
         self.shared.state().public_url = url;

@@ -31,6 +31,12 @@ pub fn create(state: &mut State, body: &Value, lag: Duration, author: Author) ->
         None => Vec::new(),
         Some(children) => validate::blocks(children, "body.children")?,
     };
+    if state.blocks_max.is_some_and(|most| state.next_number() > most) {
+        return Err(ApiError {
+            additional_data: Some(json!({ "block_limit": "block_creation" })),
+            ..ApiError::new(403, "restricted_resource", "This workspace has reached its limit of blocks.")
+        });
+    }
     let source = learn_options(state, source, &cells)?;
     let created = now();
     let page = Page {

@@ -32,6 +32,8 @@ pub struct State {
     journal: Option<Journal>,
     /// The address at which a person sees the pages; `None` stands for Notion's own address.
     pub public_url: Option<String>,
+    /// How many pages can ever be created, as in a Free workspace; `None` sets no limit.
+    pub blocks_max: Option<u64>,
     /// Whether the page that contains the databases is in the trash.
     pub is_parent_in_trash: bool,
 }
@@ -136,6 +138,7 @@ impl State {
             pages_max,
             journal: None,
             public_url,
+            blocks_max: None,
             is_parent_in_trash: false,
         }
     }

@@ -62,6 +62,8 @@ pub struct Refusal {
     pub committed_page: Option<String>,
     /// The reason of a rate limit.
     pub rate_limit_reason: Option<String>,
+    /// Whether the workspace can hold no more blocks.
+    pub is_block_limit: bool,
     /// How long ago the request was sent.
     pub sent: Duration,
 }
@@ -119,6 +121,7 @@ pub(super) fn refusal(
         retry_after,
         committed_page: additional("committed_resource_id"),
         rate_limit_reason: additional("rate_limit_reason"),
+        is_block_limit: additional("block_limit").is_some(),
         sent: Duration::ZERO,
     }
 }

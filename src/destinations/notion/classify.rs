@@ -103,6 +103,10 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
         // A proxy sent this, which knows nothing of pages and tokens.
         400..=407 | 409..=499 if !refusal.is_notions_own => transient(failure(refusal), wait),
         401 => needs_operator(refusal, &remedies::new_token(instance)),
+        403 if refusal.is_block_limit => {
+            let refusal = Refusal { code: BLOCK_LIMIT.to_owned(), ..refusal };
+            blocked(failure(refusal))
+        }
         403 => needs_operator(
             refusal,
             "the integration lacks a permission: give it the capabilities to read, insert and update content",
@@ -145,6 +149,25 @@ fn transient(failure: Failure, wait: Option<Duration>) -> Outcome {
 
 fn needs_operator(refusal: Refusal, remedy: &str) -> Outcome {
     Outcome::NeedsOperator(failure(refusal).with_remedy(remedy))
+}
+
+/// The class of failures of a workspace that can hold no more blocks.
+const BLOCK_LIMIT: &str = "block_limit";
+
+/// How long new pages wait before one of them is tried again in a workspace that can hold no more blocks.
+pub(super) const BLOCKED_FOR: Duration = Duration::from_mins(10);
+
+/// The outcome of a new page while the workspace can hold no more blocks.
+pub(super) fn block_limit_reached(wait: Duration) -> Outcome {
+    let message = "Notion refuses new pages: the workspace has reached its limit of blocks";
+    Outcome::Blocked {
+        failure: Failure::local(BLOCK_LIMIT, message).with_remedy(remedies::BLOCK_LIMIT),
+        wait,
+    }
+}
+
+fn blocked(failure: Failure) -> Outcome {
+    Outcome::Blocked { failure: failure.with_remedy(remedies::BLOCK_LIMIT), wait: BLOCKED_FOR }
 }
 
 fn failure(refusal: Refusal) -> Failure {
@@ -192,6 +215,7 @@ mod tests {
             Outcome::InDoubt { .. } => "in_doubt",
             Outcome::Gone(_) => "gone",
             Outcome::NeedsOperator(_) => "needs operator",
+            Outcome::Blocked { .. } => "blocked",
         }
     }
 
@@ -293,6 +317,19 @@ mod tests {
             name(&outcome(Effect::Create, refusal(Some("public_api_request_blocked")))),
             "needs operator"
         );
+    }
+
+    #[test]
+    fn the_block_limit_is_no_missing_permission_and_blocks_new_pages_only() {
+        let refusal =
+            Refusal { status: 403, is_notions_own: true, is_block_limit: true, ..Refusal::default() };
+        match outcome(Effect::Create, CallError::Refused(Box::new(refusal))) {
+            Outcome::Blocked { failure, .. } => {
+                assert_eq!(failure.class, "block_limit");
+                assert!(failure.to_string().contains("upgrade"), "{failure}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ use classify::Effect;
 use client::{Calls, Client, NotionClientError};
 use field::Field;
 use refused_values::RefusedValues;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
 
@@ -81,6 +81,8 @@ pub struct Notion {
     event_table: TableCache,
     object_table: TableCache,
     refused: RefusedValues,
+    /// Until when no page is created, because the workspace can hold no more blocks.
+    blocked_until: Mutex<Option<Instant>>,
 }
 
 /// Reads an instance's section of the settings and builds the destination.
@@ -105,6 +107,7 @@ impl Notion {
             event_table: TableCache::default(),
             object_table: TableCache::default(),
             refused: RefusedValues::default(),
+            blocked_until: Mutex::default(),
         })
     }
 
@@ -233,6 +236,7 @@ impl Attempt<'_> {
             return self.update(&table, &known.id).await;
         }
         let Some(elapsed) = self.delivery.in_doubt else {
+            self.may_create()?;
             if self.is_elsewhere()
                 && let Some(found) = self.find(&table).await?
             {
@@ -284,6 +288,15 @@ impl Attempt<'_> {
     fn wait_until_settled(&self, elapsed: Duration) -> Result<(), Outcome> {
         let wait = self.time_to_settle(elapsed);
         if wait > Duration::ZERO { Err(in_doubt(wait)) } else { Ok(()) }
+    }
+
+    /// Whether a page can be created, as far as is known.
+    fn may_create(&self) -> Result<(), Outcome> {
+        let until = *self.notion.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(wait) if !wait.is_zero() => Err(classify::block_limit_reached(wait)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether such a write can be followed by another one.

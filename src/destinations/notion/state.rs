@@ -20,9 +20,12 @@ impl Attempt<'_> {
             // Until the execution fails, the newest state is written even if the attempts are used up.
             self.wait_until_settled(elapsed)?;
         }
-        let page = match self.known_page(&table) {
-            Some(remote) => Some(remote.clone()),
-            None => self.find(&table).await?.map(|found| remote(found.value)),
+        let page = if let Some(remote) = self.known_page(&table) {
+            Some(remote.clone())
+        } else {
+            // A look-up for each of them would leave no calls for the pages that can be updated.
+            self.may_create()?;
+            self.find(&table).await?.map(|found| remote(found.value))
         };
         match page {
             Some(page) => self.overwrite(&table, page).await,

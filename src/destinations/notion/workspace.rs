@@ -34,6 +34,8 @@ pub struct Bearer {
     pub workspace: String,
     /// Whether it is an integration, not a person.
     pub is_bot: bool,
+    /// The largest file that can be uploaded, in bytes. It tells Free workspaces from others.
+    pub file_bytes_max: Option<u64>,
 }
 
 /// A page or a table that the token can see.
@@ -150,6 +152,10 @@ impl Calls<'_> {
             name: text("/name").to_owned(),
             workspace: text("/bot/workspace_name").to_owned(),
             is_bot: text("/type") == "bot",
+            file_bytes_max: answer
+                .value
+                .pointer("/bot/workspace_limits/max_file_upload_size_in_bytes")
+                .and_then(Value::as_u64),
         };
         Ok(Answer { value: bearer, status: answer.status, request_id: answer.request_id })
     }
@@ -215,7 +221,8 @@ pub(super) fn failure_of(outcome: Outcome) -> Failure {
         | Outcome::Gone(failure)
         | Outcome::Transient { failure, .. }
         | Outcome::Throttled { failure, .. }
-        | Outcome::Ambiguous { failure, .. } => failure,
+        | Outcome::Ambiguous { failure, .. }
+        | Outcome::Blocked { failure, .. } => failure,
         Outcome::Delivered { .. } | Outcome::Skipped { .. } | Outcome::InDoubt { .. } => {
             Failure::local("no_answer", "Notion executed the request but answered with an error")
         }

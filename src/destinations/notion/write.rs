@@ -18,7 +18,7 @@ use super::{Attempt, delivered};
 use crate::domain::delivery::Outcome;
 use crate::domain::execution::Mode;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use tracing::warn;
 
@@ -38,6 +38,15 @@ impl Attempt<'_> {
     /// changed: this reads them again and, if they have, repeats the request. If they have not, it repeats
     /// the request without the values that the refusal is about.
     pub(super) async fn write(&self, table: &Arc<Table>, page: Option<&str>) -> Result<Written, Outcome> {
+        let written = self.write_accepted(table, page).await;
+        if let (None, Err(Outcome::Blocked { wait, .. })) = (page, &written) {
+            let until = Some(Instant::now() + *wait);
+            *self.notion.blocked_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        }
+        written
+    }
+
+    async fn write_accepted(&self, table: &Arc<Table>, page: Option<&str>) -> Result<Written, Outcome> {
         let mut table = table.clone();
         let mut refusal = match self.send(&table, page).await {
             Ok(answer) => return self.accepted(table, answer).await,

@@ -48,6 +48,7 @@ const OUTCOMES: &[&str] = &[
     "ambiguous",
     "in_doubt",
     "needs_operator",
+    "blocked",
     "interrupted",
     CRASHED,
     OTHER,

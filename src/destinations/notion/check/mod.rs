@@ -9,6 +9,7 @@ use super::call_error::CallError;
 use super::classify::Effect;
 use super::client::Calls;
 use super::field::Field;
+use super::remedies;
 use super::schema::{Bindings, Schema};
 use super::settings::NotionId;
 use super::trash::{Container, is_put_away};
@@ -18,6 +19,7 @@ use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
 use crate::destinations::check::{CheckReport, Finding};
 use crate::domain::delivery::{Failure, Outcome};
+use crate::domain::execution::Mode;
 use columns::addition;
 use serde_json::Value;
 use std::time::Instant;
@@ -71,7 +73,10 @@ impl Notion {
         }
         let calls = self.client.with(context, Instant::now());
         match calls.bearer().await {
-            Ok(answer) => findings.push(whose(&answer.value)),
+            Ok(answer) => {
+                findings.push(whose(&answer.value));
+                findings.extend(block_limit(&answer.value, self.settings.mode));
+            }
             // An integration without access to users may be able to do everything else.
             Err(CallError::Refused(refusal)) if refusal.status == 403 => {
                 findings.push(Finding::note("Notion does not reveal the owner of the token"));
@@ -259,6 +264,23 @@ fn whose(bearer: &workspace::Bearer) -> Finding {
     }
 }
 
+/// What this mode costs in a workspace whose number of blocks is limited.
+fn block_limit(bearer: &workspace::Bearer, mode: Mode) -> Option<Finding> {
+    /// The limit for files in Free workspaces: 5 MiB.
+    const FREE_FILE_BYTES_MAX: u64 = 5 * 1024 * 1024;
+    bearer.file_bytes_max.filter(|bytes| *bytes <= FREE_FILE_BYTES_MAX)?;
+    let cost = match mode {
+        Mode::Event => "each event takes one",
+        Mode::Object => "each object takes one, and further changes of it take none",
+    };
+    Some(
+        Finding::note(format!(
+            "the workspace seems to be a Free one: with several members it holds 1,000 blocks for life; {cost}"
+        ))
+        .with_remedy("if it has several members, upgrade it before it is full; deleted pages still count"),
+    )
+}
+
 /// The finding of a call of this instance that failed.
 fn failed_call(instance: &InstanceName, outcome: Outcome) -> Finding {
     match outcome {
@@ -266,6 +288,7 @@ fn failed_call(instance: &InstanceName, outcome: Outcome) -> Finding {
             Finding::problem(message, remedy)
         }
         Outcome::NeedsOperator(failure) => Finding::problem(failure.message, "follow Notion's message"),
+        Outcome::Blocked { failure, .. } => Finding::problem(failure.message, remedies::BLOCK_LIMIT),
         Outcome::Permanent(failure) | Outcome::Gone(failure) => {
             Finding::problem(failure.message, "check Notion's message and the columns of the database")
         }
