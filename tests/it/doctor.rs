@@ -189,7 +189,24 @@ async fn a_column_of_an_unsuitable_type_is_a_warning() {
     assert_eq!(checked.code, Some(1), "{:#}", checked.report);
     assert!(checked.remedy("warning", "Amount is left out").contains("number"));
     assert!(checked.remedy("warning", "\"Currency\" is of type formula").contains("change its type"));
-    checked.remedy("warning", "Status is left out");
+    checked.remedy("warning", "Status is not always written");
+}
+
+#[tokio::test]
+async fn doctor_adds_the_options_that_a_status_lacks_and_keeps_the_others() {
+    let set_up = SetUp::new(Template::Original).await;
+    set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Status", "status").unwrap();
+    let before = set_up.doctor(&[]).await;
+    assert!(before.remedy("warning", "Status is not always written to \"Status\"").contains("--fix"));
+    let fixed = set_up.doctor(&["--fix", "--yes"]).await;
+    fixed.remedy("good", "options of \"Status\": success, failed, pending");
+    let again = set_up.doctor(&["--write-test"]).await;
+    again.remedy("good", "Status (status)");
+    again.remedy("good", "written and read back");
+    let changed = set_up.sandbox.handle().requests();
+    let sent = &changed.iter().find(|request| request.method == "PATCH").unwrap().body;
+    let options = sent["properties"]["Status"]["status"]["options"].as_array().unwrap();
+    assert_eq!((&options[0]["name"], options.len()), (&"Not started".into(), 6), "{sent}");
 }
 
 #[tokio::test]

@@ -491,7 +491,8 @@ proptest! {
         let changed = changes(&before.properties, &after.properties, &bindings);
         for (id, value) in &before.properties {
             let is_same = after.properties.get(id) == Some(value);
-            let stays = is_same || (value.get("checkbox").is_some() && !after.properties.contains_key(id));
+            let has_no_empty_value = value.get("checkbox").or_else(|| value.get("status")).is_some();
+            let stays = is_same || (has_no_empty_value && !after.properties.contains_key(id));
             prop_assert_eq!(changed.contains_key(id), !stays, "{}", id);
         }
         for id in changed.keys() {

@@ -27,6 +27,11 @@ impl Choice {
         Self { id: uuid::Uuid::new_v4().to_string(), name: name.to_owned(), color }
     }
 
+    /// Whether this is its name. Names are unique ignoring case.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.to_lowercase() == name.to_lowercase()
+    }
+
     /// What it adds to the size of the schema.
     pub fn bytes(&self) -> usize {
         self.id.len() + self.name.len() + self.color.len()
@@ -72,7 +77,11 @@ pub fn parse(kind: Kind, configuration: &Value, path: &str) -> Result<Vec<Choice
                     ));
                 }
             };
-            Ok(Choice::new(name, color, place))
+            let mut choice = Choice::new(name, color, place);
+            if let Some(id) = option.get("id").and_then(Value::as_str) {
+                id.clone_into(&mut choice.id);
+            }
+            Ok(choice)
         })
         .collect()
 }

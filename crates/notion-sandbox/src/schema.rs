@@ -225,9 +225,9 @@ impl Schema {
 }
 
 impl Property {
-    /// The option with this name.
+    /// The option with this name, in any case.
     pub fn option(&self, name: &str) -> Option<&Choice> {
-        self.options.iter().find(|option| option.name == name)
+        self.options.iter().find(|option| option.is_named(name))
     }
 
     fn change(&mut self, name: Option<String>, configuration: Option<Configuration>) {
@@ -242,6 +242,16 @@ impl Property {
             self.format = format;
         }
         self.kind = kind;
+        if kind == Kind::Status && !options.is_empty() {
+            // The list replaces the present one: what it does not have is gone.
+            let known = std::mem::take(&mut self.options);
+            let kept = |option: Choice| {
+                let is_same = |one: &&Choice| one.id == option.id || one.is_named(&option.name);
+                known.iter().find(is_same).cloned().unwrap_or(option)
+            };
+            self.options = options.into_iter().map(kept).collect();
+            return;
+        }
         for option in options {
             if self.option(&option.name).is_none() {
                 self.options.push(option);

@@ -101,6 +101,10 @@ fn content(property: &Property, value: &Value, path: &str) -> Result<Option<Cont
             let files = files(value, path)?;
             Ok(some_unless(files.is_empty(), Content::Files(files)))
         }
+        // A status is never empty: it gets its default.
+        Kind::Status if value.is_null() => {
+            Ok(property.options.first().map(|option| Content::Choice(option.name.clone())))
+        }
         _ if value.is_null() => Ok(None),
         Kind::Number => match value {
             Value::Number(number) => Ok(Some(Content::Number(number.clone()))),
@@ -150,7 +154,7 @@ fn choice(property: &Property, value: &Value, path: &str) -> Result<String, ApiE
             "Invalid status option. Status option \"{name}\" does not exist."
         )));
     }
-    Ok(name.to_owned())
+    Ok(property.option(name).map_or_else(|| name.to_owned(), |option| option.name.clone()))
 }
 
 fn date(value: &Value, path: &str) -> Result<DateRange, ApiError> {

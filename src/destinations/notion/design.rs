@@ -2,7 +2,7 @@
 
 use super::column::{Column, ColumnKind};
 use super::example::example;
-use super::field::{Field, FieldValue, Values};
+use super::field::{Field, FieldValue, Values, folded};
 use super::mapping::write;
 use chrono::DateTime;
 use chrono_tz::Tz;
@@ -31,6 +31,22 @@ pub fn definition(field: Field) -> Value {
         _ => json!({}),
     };
     json!({ (row.kind.as_str()): settings })
+}
+
+/// The options that a status column lacks for all values of its property, if these are known.
+pub fn missing_options(field: Field, column: &Column) -> Vec<(&'static str, &'static str)> {
+    let Values::Options(words) = field.row().values else { return Vec::new() };
+    let has = |word: &str| column.options.iter().any(|option| folded(option) == folded(word));
+    words.iter().copied().filter(|(word, _)| column.kind == ColumnKind::Status && !has(word)).collect()
+}
+
+/// The definition of a status column with more options. The list replaces the present one, so it has all of
+/// them, with their ids. New ones come into the group that Notion gives them.
+pub fn with_options(property: &Value, new: &[(&str, &str)]) -> Value {
+    let present = property.pointer("/status/options").and_then(Value::as_array).into_iter().flatten();
+    let present = present.map(|option| json!({ "id": option["id"], "name": option["name"] }));
+    let new = new.iter().map(|(name, color)| json!({ "name": name, "color": color }));
+    json!({ "status": { "options": present.chain(new).collect::<Vec<_>>() } })
 }
 
 /// The definitions of new columns, by their names.
@@ -92,6 +108,18 @@ mod tests {
         assert!(!whole_table().contains_key("Status"), "by its rule most types are pending");
         // The title takes the place of Status.
         assert_eq!(whole_table().len(), Field::ALL.len());
+    }
+
+    #[test]
+    fn a_status_gets_the_options_that_it_lacks_and_keeps_its_own() {
+        let status = column(ColumnKind::Status, &["Success", "Mine"]);
+        let missing = missing_options(Field::Status, &status);
+        assert_eq!(missing.iter().map(|(word, _)| *word).collect::<Vec<_>>(), ["failed", "pending"]);
+        let property = json!({"status": {"options": [{"id": "1", "name": "Success", "color": "red"}]}});
+        let options = json!([{"id": "1", "name": "Success"}, {"name": "failed", "color": "red"}]);
+        assert_eq!(with_options(&property, &missing[..1])["status"]["options"], options);
+        assert!(missing_options(Field::Customer, &status).is_empty());
+        assert!(missing_options(Field::Status, &column(ColumnKind::Select, &[])).is_empty());
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub fn object_properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) 
 /// What to write so that a page with the properties `written` shows `next`; empty if it already does.
 ///
 /// A property that the service wrote and that has no value any more is cleared, if its column still
-/// exists. A checkbox, which has no empty value, remains. `written` must be all that was written last;
+/// exists. A checkbox, which has no empty value, remains; so does a status, since to clear it would set its
+/// default option. `written` must be all that was written last;
 /// afterwards that is `next`.
 pub fn changes(
     written: &Map<String, Value>,
@@ -58,12 +59,11 @@ fn empty(kind: &ColumnKind) -> Option<Value> {
         ColumnKind::Title | ColumnKind::RichText | ColumnKind::MultiSelect => json!([]),
         ColumnKind::Number
         | ColumnKind::Select
-        | ColumnKind::Status
         | ColumnKind::Date
         | ColumnKind::Url
         | ColumnKind::Email
         | ColumnKind::PhoneNumber => Value::Null,
-        ColumnKind::Checkbox | ColumnKind::Other(_) => return None,
+        ColumnKind::Checkbox | ColumnKind::Status | ColumnKind::Other(_) => return None,
     };
     Some(json!({ (kind.as_str()): nothing }))
 }
@@ -207,7 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_value_any_more_is_cleared_and_a_checkbox_stays() {
+    fn what_has_no_value_any_more_is_cleared_and_a_checkbox_and_a_status_stay() {
+        assert_eq!(empty(&ColumnKind::Status), None);
         let written = page("evt_1", "invoice.finalized", open());
         let mut next = written.clone();
         for id in ["Amount", "CustomerEmail", "EventType", "LastEventId", "Livemode"] {

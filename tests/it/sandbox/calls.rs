@@ -155,6 +155,21 @@ async fn a_trashed_page_can_be_read_but_not_edited_or_found() {
 }
 
 #[tokio::test]
+async fn options_are_the_same_in_any_case_and_an_emptied_status_has_its_default() {
+    let options = SandboxOptions { template: Template::Full, ..SandboxOptions::default() };
+    let harness = Harness::with(options).await;
+    for name in ["EUR", "eur"] {
+        let page = harness.create(&json!({ "Currency": { "select": { "name": name } } })).await;
+        assert_eq!(page.body["properties"]["Currency"]["select"]["name"], "EUR");
+    }
+    let id = harness.create(&json!({ "Status": { "status": { "name": "SUCCESS" } } })).await;
+    assert_eq!(id.body["properties"]["Status"]["status"]["name"], "success");
+    let path = format!("/v1/pages/{}", id.text("id"));
+    let emptied = harness.patch(&path, &json!({ "properties": { "Status": { "status": null } } })).await;
+    assert_eq!(emptied.body["properties"]["Status"]["status"]["name"], "pending");
+}
+
+#[tokio::test]
 async fn an_archived_page_is_found_only_by_a_query_that_asks_for_it() {
     let harness = Harness::start().await;
     let id = harness.create_titled("evt_1").await;

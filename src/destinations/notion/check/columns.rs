@@ -8,6 +8,7 @@ use crate::destinations::notion::design::{self, Fit};
 use crate::destinations::notion::field::{Field, folded};
 use crate::destinations::notion::schema::{Bindings, Schema, SchemaError, SchemaWarning};
 use crate::domain::execution::Mode;
+use serde_json::Value;
 
 impl Notion {
     /// What the columns of a table hold, with a finding for each.
@@ -15,6 +16,7 @@ impl Notion {
         &self,
         data_source: String,
         schema: &Schema,
+        described: Value,
         previous: Option<&Bindings>,
         findings: &mut Vec<Finding>,
     ) -> Found {
@@ -28,7 +30,13 @@ impl Notion {
                 findings.push(self.unusable(&error));
                 let missing =
                     if matches!(error, SchemaError::NoKeyColumn { .. }) { vec![key] } else { Vec::new() };
-                return Found { data_source, bindings: None, missing };
+                return Found {
+                    data_source,
+                    bindings: None,
+                    missing,
+                    without_options: Vec::new(),
+                    described,
+                };
             }
         };
         let bindings = resolution.bindings;
@@ -48,6 +56,14 @@ impl Notion {
                     column.kind,
                     column.name
                 )),
+                Fit::Partly(reason) | Fit::Nothing(reason)
+                    if !design::missing_options(*field, column).is_empty() =>
+                {
+                    Finding::warning(
+                        format!("{} is not always written to {:?}: {reason}", field.name(), column.name),
+                        "eventbridge doctor --fix adds the options; or set the column's type to text",
+                    )
+                }
                 Fit::Partly(reason) => Finding::warning(
                     format!("{} is written only partly to {:?}: {reason}", field.name(), column.name),
                     "change the column accordingly, or set its type to text",
@@ -99,7 +115,13 @@ impl Notion {
                     .with_remedy("none of them is required; eventbridge doctor --fix adds all"),
             );
         }
-        Found { data_source, bindings: Some(bindings), missing }
+        let without_options = bindings
+            .columns
+            .iter()
+            .map(|(field, column)| (column.clone(), design::missing_options(*field, column)))
+            .filter(|(_, options)| !options.is_empty())
+            .collect();
+        Found { data_source, bindings: Some(bindings), missing, without_options, described }
     }
 
     /// The finding of a table that cannot be filled.

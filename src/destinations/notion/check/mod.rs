@@ -8,6 +8,7 @@ mod write_test;
 use super::call_error::CallError;
 use super::classify::Effect;
 use super::client::Calls;
+use super::column::Column;
 use super::field::Field;
 use super::remedies;
 use super::schema::{Bindings, Schema};
@@ -21,7 +22,7 @@ use crate::destinations::check::{CheckReport, Finding};
 use crate::domain::delivery::{Failure, Outcome};
 use crate::domain::execution::Mode;
 use columns::addition;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Instant;
 
 /// The table that an instance fills.
@@ -31,6 +32,33 @@ struct Found {
     bindings: Option<Bindings>,
     /// The properties that have no column and could get one.
     missing: Vec<Field>,
+    /// The status columns that lack options, with these.
+    without_options: Vec<(Column, Vec<(&'static str, &'static str)>)>,
+    /// Notion's description of the data source.
+    described: Value,
+}
+
+impl Found {
+    /// What could be added.
+    fn additions(&self) -> Vec<String> {
+        let columns = self.missing.iter().map(|field| addition(*field));
+        let options = self.without_options.iter().map(|(column, words)| {
+            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            format!("options of {:?}: {}", column.name, words.join(", "))
+        });
+        columns.chain(options).collect()
+    }
+
+    /// The same as definitions, by the names of the columns.
+    fn definitions(&self) -> Map<String, Value> {
+        let mut definitions = design::definitions(&self.missing);
+        for (column, words) in &self.without_options {
+            let present = self.described.get("properties").and_then(|columns| columns.get(&column.name));
+            let definition = design::with_options(present.unwrap_or(&Value::Null), words);
+            definitions.insert(column.name.clone(), definition);
+        }
+        definitions
+    }
 }
 
 impl Notion {
@@ -39,29 +67,29 @@ impl Notion {
         let mut report = CheckReport::default();
         let found = self.look(context, &mut report.findings).await;
         if let Some(found) = &found {
-            report.additions = found.missing.iter().map(|field| addition(*field)).collect();
+            report.additions = found.additions();
             report.target = Some(found.data_source.clone());
         }
         report.clock = self.client.clock();
         report
     }
 
-    /// Adds the columns that are missing.
+    /// Adds the columns and the options that are missing.
     pub(super) async fn add_missing(&self, context: &dyn DeliveryContext) -> Result<Vec<String>, Failure> {
         let found = self.look(context, &mut Vec::new()).await.ok_or_else(|| {
             Failure::local("no_table", "there is no table to add columns to: fix the problems above first")
         })?;
-        if found.missing.is_empty() {
+        let definitions = found.definitions();
+        if definitions.is_empty() {
             return Ok(Vec::new());
         }
         let calls = self.client.with(context, Instant::now());
-        let columns = design::definitions(&found.missing);
-        calls.add_columns(&found.data_source, &columns).await.map_err(|error| {
+        calls.add_columns(&found.data_source, &definitions).await.map_err(|error| {
             calls.failure(error).with_remedy(
                 "give the integration the capability to update content, or add the columns manually",
             )
         })?;
-        Ok(found.missing.iter().map(|field| addition(*field)).collect())
+        Ok(found.additions())
     }
 
     async fn look(&self, context: &dyn DeliveryContext, findings: &mut Vec<Finding>) -> Option<Found> {
@@ -114,7 +142,9 @@ impl Notion {
         }
         let previous = self.reader(self.settings.mode, context).remembered(&data_source).await;
         match Schema::parse(&described) {
-            Ok(schema) => Some(self.look_at_columns(data_source, &schema, previous.as_ref(), findings)),
+            Ok(schema) => {
+                Some(self.look_at_columns(data_source, &schema, described, previous.as_ref(), findings))
+            }
             Err(error) => {
                 findings.push(self.unusable(&error));
                 None
