@@ -29,8 +29,8 @@ pub(super) struct NotionArgs {
 enum NotionCommand {
     /// Create a database in Notion with a column for every property, and print the setting for it
     ///
-    /// It needs only the integration's token (`NOTION_API_KEY`). On a terminal it waits until a page
-    /// is shared with the integration, and asks under which page to create the database.
+    /// It needs only the connection's token (`NOTION_API_KEY`). On a terminal it waits until a page
+    /// is shared with the connection, and asks under which page to create the database.
     Init(InitArgs),
 }
 
@@ -149,8 +149,8 @@ async fn named_page(
             anyhow!("--page: this link leads to a database; copy the link to the page that contains it")
         } else {
             anyhow!(
-                "--page: no such page is shared with the integration: open it in Notion, ••• › Connections, \
-                 and choose the integration"
+                "--page: no such page is shared with the connection: open it in Notion, ••• › Connections, \
+                 and choose the connection"
             )
         }
     })
@@ -218,12 +218,12 @@ async fn something_shared(
         if !has_said {
             has_said = true;
             eprintln!(
-                "Nothing is shared with the integration yet. In Notion, open the page under which the \
-                 database is to stand, ••• (top right) › Connections, and choose the integration."
+                "Nothing is shared with the connection yet. In Notion, open the page under which the \
+                 database is to stand, ••• (top right) › Connections, and choose the connection."
             );
         }
         if patience.is_some_and(|patience| began.elapsed() + POLL_INTERVAL > patience) {
-            bail!("nothing is shared with the integration; --wait <seconds> waits for it");
+            bail!("nothing is shared with the connection; --wait <seconds> waits for it");
         }
         eprintln!("Checking again in {} s; press Ctrl-C to stop.", POLL_INTERVAL.as_secs());
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -235,17 +235,9 @@ fn show_databases(shared: &Shared, instance: &InstanceName) {
         return;
     }
     eprintln!("Databases that it can see already (without linked views, which the API does not list):");
-    for table in &shared.databases {
-        let database = &table.database;
-        match table.unusable {
-            Some(reason) => eprintln!("  {}: {reason}", shown_title(database)),
-            None => eprintln!(
-                "  {}  {}={}",
-                shown_title(database),
-                instance.setting("DATABASE_ID"),
-                database.id.replace('-', "")
-            ),
-        }
+    for database in &shared.databases {
+        let setting = instance.setting("DATABASE_ID");
+        eprintln!("  {}  {setting}={}", shown_title(database), database.id.replace('-', ""));
     }
 }
 

@@ -200,7 +200,7 @@ mod tests {
     fn a_setting_of_a_destination_is_explained_by_its_kind() {
         let instance = InstanceName { name: "team-b".to_owned(), kind: "notion".to_owned() };
         let missing = Missing::of("TEAM_B_API_KEY", &[], &[instance]);
-        assert!(missing.origin.is_some_and(|origin| origin.contains("Notion integration")), "{missing:?}");
+        assert!(missing.origin.is_some_and(|origin| origin.contains("Notion connection")), "{missing:?}");
         assert!(Missing::of("NOTION_API_KEY", &[], &[]).origin.is_none());
     }
 }

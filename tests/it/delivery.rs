@@ -182,6 +182,7 @@ async fn a_failed_page_lookup_writes_nothing() {
 async fn a_rate_limited_attempt_is_not_counted() {
     for fault in [
         Fault::RateLimited { retry_after: Some(0), blocked: false },
+        Fault::WorkspaceLimited { retry_after: 0 },
         Fault::Overloaded { retry_after: Some(0) },
     ] {
         let (service, execution) = one_page_despite(FaultRule::once(fault).on(Route::Create).times(3)).await;

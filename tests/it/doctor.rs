@@ -95,7 +95,7 @@ async fn doctor_finds_no_problem_in_a_healthy_setup_and_writes_nothing() {
     let set_up = SetUp::new(Template::Full).await;
     let checked = set_up.doctor(&[]).await;
     assert_eq!((checked.code, &checked.report["result"]), (Some(0), &"good".into()), "{:#}", checked.report);
-    for what in ["up to date", "integration \"Sandbox integration\"", "Amount (number)", "clock of notion"] {
+    for what in ["up to date", "connection \"Sandbox connection\"", "Amount (number)", "clock of notion"] {
         checked.remedy("good", what);
     }
     let reads = set_up.sandbox.handle().requests();
@@ -279,7 +279,7 @@ async fn doctor_names_what_the_database_setting_points_to() {
         checked.remedy("problem", "id of a data source").contains(&notion_sandbox::DATABASE_ID.to_string())
     );
     let checked = set_up.doctor_with("NOTION_DATABASE_ID", &"0".repeat(32)).await;
-    assert!(checked.remedy("problem", "not visible to the integration").contains("Connections"));
+    assert!(checked.remedy("problem", "not visible to the connection").contains("Connections"));
     let checked = set_up.doctor_with("NOTION_API_KEY", "ntn_revoked").await;
     assert!(checked.remedy("problem", "API token is invalid").contains("NOTION_API_KEY"));
 
@@ -293,15 +293,35 @@ async fn doctor_names_what_the_database_setting_points_to() {
 }
 
 #[tokio::test]
-async fn a_wiki_is_reported_as_unsuitable() {
+async fn a_wiki_can_be_filled() {
+    let set_up = SetUp::new(Template::Full).await;
+    let sandbox = set_up.sandbox.handle();
+    sandbox.add_column(notion_sandbox::DATA_SOURCE_ID, "Verification", "verification").unwrap();
+    let checked = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.remedy("good", "written and read back");
+}
+
+#[tokio::test]
+async fn notion_init_names_a_database_that_was_created_in_spite_of_an_error() {
     let set_up = SetUp::new(Template::Original).await;
-    set_up
-        .sandbox
-        .handle()
-        .add_column(notion_sandbox::DATA_SOURCE_ID, "Verification", "verification")
-        .unwrap();
-    let checked = set_up.doctor(&[]).await;
-    assert!(checked.remedy("problem", "it is a wiki").contains("notion init"));
+    let created = FaultRule::once(Fault::Committed).on(Route::Schema).containing("initial_data_source");
+    set_up.sandbox.handle().fault(created).unwrap();
+    let mut init = set_up.command(&["notion", "init", "--yes", "--json", "--title", "Takings"]);
+    let done = output(init.env_remove("NOTION_DATABASE_ID")).await;
+    assert!(done.status.success(), "{done:?}");
+    let printed: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(printed["title"], "Takings", "{printed}");
+    let requests = set_up.sandbox.handle().requests();
+    assert_eq!(requests.iter().filter(|request| request.path == "/v1/databases").count(), 1);
+}
+
+#[tokio::test]
+async fn notion_init_lists_no_database_in_the_trash() {
+    let set_up = SetUp::new(Template::Original).await;
+    set_up.sandbox.handle().trash_data_source(notion_sandbox::DATA_SOURCE_ID, true).unwrap();
+    let done = output(&mut set_up.command(&["notion", "init", "--yes"])).await;
+    assert!(done.status.success() && !text(&done.stderr).contains("Databases that it can see"), "{done:?}");
 }
 
 #[tokio::test]

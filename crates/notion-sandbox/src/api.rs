@@ -55,7 +55,8 @@ pub async fn answer(
         }
     };
     if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert("x-request-id", value);
+        response.headers_mut().insert("x-request-id", value.clone());
+        response.headers_mut().insert("x-notion-request-id", value);
     }
     in_flight.end(response.status().as_u16());
     response
@@ -129,6 +130,14 @@ fn execute_with_fault(shared: &Arc<Shared>, call: Call, body: &Arc<Value>, drawn
             }
             Outcome::Refused(error)
         }
+        Fault::WorkspaceLimited { retry_after } => {
+            let mut error = ApiError::of_status(429);
+            error.additional_data = Some(json!({
+                "rate_limit_reason": "public_api_space_request_rate_limit",
+                "retry_after": retry_after,
+            }));
+            Outcome::Refused(error)
+        }
         Fault::Overloaded { retry_after } => {
             Outcome::Refused(ApiError { retry_after, ..ApiError::of_status(529) })
         }
@@ -174,7 +183,7 @@ fn committed(written: &Value) -> ApiError {
     let mut error = ApiError::of_status(503);
     error.additional_data = Some(json!({
         "committed_resource_id": written.get("id"),
-        "retry_guidance": "The write was saved. Do not send it again.",
+        "retry_guidance": ["The write was saved.", "Do not send it again."],
     }));
     error
 }

@@ -132,7 +132,7 @@ fn me() -> Value {
     json!({
         "object": "user",
         "id": BOT_ID,
-        "name": "Sandbox integration",
+        "name": "Sandbox connection",
         "avatar_url": null,
         "type": "bot",
         "bot": {

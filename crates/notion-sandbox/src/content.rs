@@ -2,7 +2,7 @@
 
 use super::kind::Kind;
 use super::schema::Property;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, DurationRound as _, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -132,10 +132,12 @@ impl DateRange {
 }
 
 impl Moment {
-    /// Reads an ISO 8601 date, with or without a time; a time without an offset is UTC.
+    /// Reads an ISO 8601 date, with or without a time, which is kept to the minute; a time without an offset
+    /// is UTC.
     pub fn parse(text: &str) -> Option<Self> {
+        let to_the_minute = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at);
         if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-            return Some(Self::Instant(instant.to_utc()));
+            return Some(Self::Instant(to_the_minute(instant.to_utc())));
         }
         if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
             return Some(Self::Day(day));
@@ -143,7 +145,7 @@ impl Moment {
         ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
             .iter()
             .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-            .map(|instant| Self::Instant(instant.and_utc()))
+            .map(|instant| Self::Instant(to_the_minute(instant.and_utc())))
     }
 
     /// The instant, or the beginning of the day.
@@ -273,6 +275,7 @@ mod tests {
         let shifted = Moment::parse("2026-11-23T10:00:00+02:00").unwrap();
         assert_eq!(shifted.to_json(), json!("2026-11-23T08:00:00.000+00:00"));
         assert_eq!(shifted, Moment::parse("2026-11-23T08:00").unwrap());
+        assert_eq!(shifted, Moment::parse("2026-11-23T08:00:59Z").unwrap(), "kept to the minute");
         for bad in ["", "tomorrow", "2026-13-01", "2026-11-23 10:00"] {
             assert_eq!(Moment::parse(bad), None, "{bad}");
         }

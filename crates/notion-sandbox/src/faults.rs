@@ -19,6 +19,12 @@ pub enum Fault {
         #[serde(default)]
         blocked: bool,
     },
+    /// 429, nothing done: all connections of the workspace together make too many requests. The wait is only
+    /// in the body, and may exceed a minute.
+    WorkspaceLimited {
+        /// The `additional_data.retry_after`, in seconds.
+        retry_after: u64,
+    },
     /// 529, nothing done.
     Overloaded {
         /// The `Retry-After`, in seconds.

@@ -1,13 +1,14 @@
-//! The rate limit: a number of requests in any 60 seconds.
+//! The rate limit: a number of requests in each window of 60 seconds.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A sliding window over the accepted requests; rejected ones do not count.
+/// Counts the accepted requests of the present window; rejected ones do not count. The first request begins
+/// the first window, and the others follow it without a gap.
 #[derive(Debug)]
 pub struct Limiter {
     per_minute: Option<u32>,
-    passed: VecDeque<Instant>,
+    began: Option<Instant>,
+    passed: u32,
 }
 
 const WINDOW: Duration = Duration::from_mins(1);
@@ -15,23 +16,23 @@ const WINDOW: Duration = Duration::from_mins(1);
 impl Limiter {
     /// Accepts this many requests per minute; `None` sets no limit.
     pub fn new(per_minute: Option<u32>) -> Self {
-        Self { per_minute, passed: VecDeque::new() }
+        Self { per_minute, began: None, passed: 0 }
     }
 
     /// Accepts a request, or returns the number of whole seconds after which to retry.
     pub fn take(&mut self, now: Instant) -> Result<(), u64> {
         let Some(per_minute) = self.per_minute else { return Ok(()) };
-        while self.passed.front().is_some_and(|first| now.duration_since(*first) >= WINDOW) {
-            self.passed.pop_front();
+        let mut began = *self.began.get_or_insert(now);
+        while now.saturating_duration_since(began) >= WINDOW {
+            began += WINDOW;
+            self.passed = 0;
         }
-        let room = usize::try_from(per_minute).unwrap_or(usize::MAX);
-        if self.passed.len() < room {
-            self.passed.push_back(now);
+        self.began = Some(began);
+        if self.passed < per_minute {
+            self.passed += 1;
             return Ok(());
         }
-        let excess = self.passed.len() - room;
-        let wait =
-            self.passed.get(excess).map_or(WINDOW, |frees| WINDOW.saturating_sub(now.duration_since(*frees)));
+        let wait = WINDOW.saturating_sub(now.saturating_duration_since(began));
         Err(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
@@ -51,16 +52,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_sixty_seconds_hold_more_than_the_limit() {
+    fn no_window_holds_more_than_the_limit() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut limiter = Limiter::new(Some(2));
         assert_eq!(limiter.take(at(0)), Ok(()));
-        assert_eq!(limiter.take(at(10)), Ok(()));
-        assert_eq!(limiter.take(at(20)), Err(40));
+        assert_eq!(limiter.take(at(50)), Ok(()));
+        assert_eq!(limiter.take(at(51)), Err(9));
         assert_eq!(limiter.take(at(59) + Duration::from_millis(500)), Err(1));
-        assert_eq!(limiter.take(at(60)), Ok(()));
-        assert_eq!(limiter.take(at(61)), Err(9));
+        // The windows are fixed: both of the next one may follow at once.
+        assert_eq!((limiter.take(at(60)), limiter.take(at(60))), (Ok(()), Ok(())));
+        assert_eq!(limiter.take(at(61)), Err(59));
+        assert_eq!(limiter.take(at(200)), Ok(()));
+        assert_eq!((limiter.take(at(201)), limiter.take(at(201))), (Ok(()), Err(39)));
     }
 
     #[test]

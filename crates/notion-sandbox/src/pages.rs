@@ -208,7 +208,7 @@ pub fn shown_time(time: DateTime<Utc>) -> String {
 pub fn url_of(state: &State, id: Uuid) -> String {
     match &state.public_url {
         Some(base) => format!("{}/p/{}", base.trim_end_matches('/'), id.simple()),
-        None => format!("https://www.notion.so/{}", id.simple()),
+        None => format!("https://app.notion.com/p/{}", id.simple()),
     }
 }
 

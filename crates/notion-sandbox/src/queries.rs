@@ -9,7 +9,10 @@ use super::filter::Filter;
 use super::pages::to_json;
 use super::schema::{Property, Schema};
 use super::state::{DataSource, Page, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::cmp::Ordering;
 use std::time::Instant;
 use uuid::Uuid;
@@ -40,18 +43,11 @@ pub fn run(state: &State, id: Uuid, body: &Value) -> Result<Value, ApiError> {
         });
     }
     found.truncate(RESULTS_MAX);
-    let start = match body.get("start_cursor") {
-        None | Some(Value::Null) => 0,
-        Some(cursor) => cursor
-            .as_str()
-            .and_then(|cursor| Uuid::parse_str(cursor).ok())
-            .and_then(|cursor| found.iter().position(|page| page.id == cursor))
-            .ok_or_else(|| ApiError::validation(format!("The start_cursor provided is invalid: {cursor}")))?,
-    };
+    let start = start(body, found.iter().map(|page| page.id))?;
     let mut rest = found.into_iter().skip(start);
     let results: Vec<Value> =
         rest.by_ref().take(page_size).map(|page| to_json(state, source, page)).collect();
-    let next = rest.next().map(|page| page.id);
+    let next = rest.next().map(|page| cursor(body, page.id));
     Ok(json!({
         "object": "list",
         "results": results,
@@ -60,6 +56,26 @@ pub fn run(state: &State, id: Uuid, body: &Value) -> Result<Value, ApiError> {
         "type": "page_or_data_source",
         "page_or_data_source": {},
     }))
+}
+
+/// The cursor of an object in the results of a query or a search. It says nothing to a client, and is valid
+/// for the same request only.
+pub fn cursor(body: &Value, id: Uuid) -> String {
+    let mut request = body.clone();
+    if let Some(members) = request.as_object_mut() {
+        members.retain(|name, _| !matches!(name.as_str(), "start_cursor" | "page_size"));
+    }
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{request} {id}")))
+}
+
+/// The place at which the results of a request begin.
+pub fn start(body: &Value, mut found: impl Iterator<Item = Uuid>) -> Result<usize, ApiError> {
+    match body.get("start_cursor") {
+        None | Some(Value::Null) => Ok(0),
+        Some(wanted) => found
+            .position(|id| wanted.as_str() == Some(&cursor(body, id)))
+            .ok_or_else(|| ApiError::validation(format!("The start_cursor provided is invalid: {wanted}"))),
+    }
 }
 
 const RESULTS_MAX: usize = 10_000;

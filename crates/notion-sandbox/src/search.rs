@@ -1,9 +1,10 @@
-//! `POST /v1/search`: the objects that are shared with the integration, by title.
+//! `POST /v1/search`: the objects that are shared with the integration, by title. Data sources in the trash
+//! are among them, unless the filter excludes them.
 
 use super::api_error::ApiError;
 use super::databases::{self, PARENT_PAGE_ID};
-use super::pages;
 use super::state::State;
+use super::{pages, queries};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -33,18 +34,16 @@ pub fn run(state: &State, body: &Value) -> Result<Value, ApiError> {
                 .map(|(source, page)| (page.id, pages::to_json(state, source, page))),
         );
     }
+    if let Some(in_trash) = body.pointer("/filter/in_trash") {
+        found.retain(|(_, thing)| thing.get("in_trash") == Some(in_trash));
+    }
     found.retain(|(_, thing)| title(thing).to_lowercase().contains(&query));
-    let start = match body.get("start_cursor").and_then(Value::as_str) {
-        None => 0,
-        Some(cursor) => found
-            .iter()
-            .position(|(id, _)| id.to_string() == cursor)
-            .ok_or_else(|| ApiError::validation(format!("The start_cursor provided is invalid: {cursor}")))?,
-    };
+    let start = queries::start(body, found.iter().map(|(id, _)| *id))?;
     let mut rest = found.into_iter().skip(start);
     let results: Vec<Value> =
         rest.by_ref().take(usize::try_from(size).unwrap_or_default()).map(|(_, thing)| thing).collect();
-    Ok(list(&results, rest.next().map(|(id, _)| id)))
+    let next = rest.next().map(|(id, _)| queries::cursor(body, id));
+    Ok(list(&results, next.as_deref()))
 }
 
 /// The answer of a search if nothing is shared.
@@ -52,7 +51,7 @@ pub fn nothing() -> Value {
     list(&[], None)
 }
 
-fn list(results: &[Value], next: Option<Uuid>) -> Value {
+fn list(results: &[Value], next: Option<&str>) -> Value {
     json!({
         "object": "list",
         "results": results,
@@ -66,6 +65,10 @@ fn list(results: &[Value], next: Option<Uuid>) -> Value {
 /// The kind of object that a filter asks for.
 fn wanted(filter: Option<&Value>) -> Result<Option<&str>, ApiError> {
     let Some(filter) = filter else { return Ok(None) };
+    let names = || filter.as_object().into_iter().flat_map(|members| members.keys());
+    if names().all(|name| name == "in_trash") && names().count() > 0 {
+        return Ok(None);
+    }
     if filter.get("property").and_then(Value::as_str) != Some("object") {
         return Err(ApiError::malformed("body.filter.property", "`\"object\"`", filter.get("property")));
     }

@@ -111,6 +111,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_page_that_the_connection_may_not_read_is_a_page_all_the_same() {
+        let page: PageRef = serde_json::from_value(json!({"object": "page", "id": "page"})).expect("a page");
+        assert_eq!((page.id.as_str(), page.text("k="), page.in_trash), ("page", None, false));
+    }
+
+    #[test]
     fn the_text_of_a_column_is_read_by_its_id_and_whole() {
         let page: PageRef = serde_json::from_value(json!({"id": "page", "properties": {
             "Key": {"id": "k%3D", "type": "rich_text", "rich_text": [{"plain_text": "in_"}, {"plain_text": "1"}]},

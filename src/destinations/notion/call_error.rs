@@ -58,7 +58,7 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// How long Notion asks us to wait.
     pub retry_after: Option<Duration>,
-    /// The page that was written despite the error.
+    /// The page or the database that was written despite the error.
     pub committed_page: Option<String>,
     /// The reason of a rate limit.
     pub rate_limit_reason: Option<String>,
@@ -90,6 +90,12 @@ impl Refusal {
     }
 }
 
+/// The wait that an answer asks for, within reason. That of a limit of the workspace may exceed a minute.
+pub(super) fn wait_of(seconds: u64) -> Duration {
+    const SECONDS_MAX: u64 = 3600;
+    Duration::from_secs(seconds.min(SECONDS_MAX))
+}
+
 /// Reads an error answer. The edge of Notion's network can send HTML.
 pub(super) fn refusal(
     status: u16,
@@ -109,6 +115,7 @@ pub(super) fn refusal(
         serde_json::from_slice(body).unwrap_or_default();
     let is_notions_own = code.is_some();
     let additional = |name: &str| Some(additional_data.as_ref()?.get(name)?.as_str()?.to_owned());
+    let asked = || additional_data.as_ref()?.get("retry_after")?.as_u64().map(wait_of);
     Refusal {
         status,
         is_notions_own,
@@ -118,10 +125,31 @@ pub(super) fn refusal(
             |message| message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
         ),
         request_id: id_in_body.or(request_id),
-        retry_after,
+        retry_after: retry_after.or_else(asked),
         committed_page: additional("committed_resource_id"),
         rate_limit_reason: additional("rate_limit_reason"),
         is_block_limit: additional("block_limit").is_some(),
         sent: Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_body_of_an_error_says_what_its_headers_do_not() {
+        let body = json!({"code": "rate_limited", "message": "slow down", "request_id": "in the body",
+            "additional_data": {"retry_after": 90, "rate_limit_reason": "public_api_space_request_rate_limit"}});
+        let read = |retry_after| refusal(429, None, retry_after, body.to_string().as_bytes());
+        assert_eq!(
+            read(None).retry_after,
+            Some(Duration::from_secs(90)),
+            "a workspace's limit may last longer"
+        );
+        assert_eq!(read(Some(Duration::from_secs(7))).retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(read(None).request_id.as_deref(), Some("in the body"));
+        assert!(!read(None).is_block_limit);
     }
 }

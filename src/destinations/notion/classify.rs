@@ -97,7 +97,7 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
     let wait = refusal.retry_after;
     match refusal.status {
         429 if refusal.rate_limit_reason.as_deref() == Some("public_api_request_blocked") => {
-            needs_operator(refusal, "Notion blocks this integration; ask Notion's support to unblock it")
+            needs_operator(refusal, "Notion blocks this connection; ask Notion's support to unblock it")
         }
         429 | 529 => Outcome::Throttled { failure: failure(refusal), wait: wait.or(Some(THROTTLE_WAIT)) },
         // A proxy sent this, which knows nothing of pages and tokens.
@@ -109,7 +109,7 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
         }
         403 => needs_operator(
             refusal,
-            "the integration lacks a permission: give it the capabilities to read, insert and update content",
+            "the connection lacks a permission: give it the capabilities to read, insert and update content",
         ),
         404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         404 => needs_operator(refusal, &remedies::share_database(instance)),
@@ -292,7 +292,7 @@ mod tests {
             Outcome::Delivered { remote: Some(remote), .. } => {
                 assert_eq!(
                     (remote.id.as_str(), remote.url.as_deref()),
-                    ("ab-cd", Some("https://www.notion.so/abcd"))
+                    ("ab-cd", Some("https://app.notion.com/p/abcd"))
                 );
             }
             other => panic!("{other:?}"),

@@ -4,7 +4,7 @@
 //! to a data source and a database is a container of these.
 
 use super::answer::{Answer, Database, Found, PageRef};
-use super::call_error::{CallError, Refusal, THROTTLE_WAIT, refusal};
+use super::call_error::{CallError, Refusal, THROTTLE_WAIT, refusal, wait_of};
 use super::classify::{self, Effect};
 use super::request::{Request, Rows};
 use super::settings::{NotionAccess, NotionId};
@@ -218,13 +218,15 @@ impl Calls<'_> {
         })?;
         self.client.record_server_time(&response);
         let status = response.status();
-        let request_id = header(&response, "x-request-id");
+        let request_id =
+            header(&response, "x-notion-request-id").or_else(|| header(&response, "x-request-id"));
         let retry_after = retry_after(&response);
         let body = body(response).await.map_err(no_answer)?;
         if status.is_success() {
             let value = serde_json::from_slice(&body).map_err(|_| {
                 no_answer("the answer does not have the form that Notion documents".to_owned())
             })?;
+            let request_id = request_id.or_else(|| id_in_body(&body));
             return Ok(Answer { value, status: status.as_u16(), request_id });
         }
         let refusal =
@@ -282,9 +284,16 @@ fn innermost(error: &reqwest::Error) -> String {
 
 /// `Retry-After` in whole seconds, as Notion sends it.
 fn retry_after(response: &Response) -> Option<Duration> {
-    const WAIT_MAX_SECONDS: u64 = 3600;
-    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(WAIT_MAX_SECONDS)))
+    Some(wait_of(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?))
+}
+
+/// Notion's id of the request, which each of its answers contains.
+fn id_in_body(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Identified {
+        request_id: Option<String>,
+    }
+    serde_json::from_slice::<Identified>(body).ok()?.request_id
 }
 
 fn header(response: &Response, name: &str) -> Option<String> {

@@ -8,7 +8,7 @@ const PAGE_DIGITS: usize = 32;
 
 /// The link to the page with this id.
 pub(super) fn page_url(id: &str) -> String {
-    format!("https://www.notion.so/{}", id.replace('-', ""))
+    format!("https://app.notion.com/p/{}", id.replace('-', ""))
 }
 
 /// The same link without the page's title, which Notion puts before the id and which can name a person.
@@ -57,6 +57,7 @@ mod tests {
         for (link, stored) in [
             (format!("https://www.notion.so/jane-example-com-{id}"), format!("https://www.notion.so/{id}")),
             (format!("https://www.notion.so/acme/Märchen-{id}"), format!("https://www.notion.so/acme/{id}")),
+            (format!("https://app.notion.com/p/Invoice-{id}"), format!("https://app.notion.com/p/{id}")),
             (format!("http://localhost:8001/p/{id}"), format!("http://localhost:8001/p/{id}")),
             ("https://www.notion.so/no-page".to_owned(), "https://www.notion.so/no-page".to_owned()),
         ] {
@@ -72,6 +73,7 @@ mod tests {
             dashed.to_owned(),
             plain.to_uppercase(),
             format!("https://www.notion.so/acme/Invoice-Feed-0042-paid-{plain}?pvs=4"),
+            format!("https://app.notion.com/p/Invoice-{plain}?pvs=4"),
             format!("https://www.notion.so/{dashed}#block"),
             format!("https://www.notion.so/acme/db?p={plain}&pm=s"),
         ] {

@@ -36,7 +36,7 @@ mod workspace;
 mod write;
 
 pub use settings::{NotionAccess, NotionId, NotionSettings};
-pub use workspace::{Bearer, Shared, Workspace, WorkspaceDatabase, WorkspaceItem};
+pub use workspace::{Bearer, Shared, Workspace, WorkspaceItem};
 
 use crate::config::{InstanceName, Reader};
 use crate::destinations::check::{CheckReport, Finding};
@@ -60,7 +60,7 @@ use table::{Table, TableCache, TableReader};
 pub const KIND: Kind = Kind {
     noun: Noun { one: "page", many: "pages" },
     required_settings: &[
-        ("API_KEY", "the token (ntn_…) of your Notion integration"),
+        ("API_KEY", "the token (ntn_…) of your Notion connection"),
         ("DATABASE_ID", "the link to your Notion database, or its id"),
     ],
     secrets: &["API_KEY"],

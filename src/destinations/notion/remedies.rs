@@ -23,7 +23,7 @@ pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
             "Notion rejects the page; the message names the column. Correct its type in Notion, then retry.",
         ),
         "object_not_found" => fixed(
-            "The page or the database is not visible to the integration: restore or share it, then retry.",
+            "The page or the database is not visible to the connection: restore or share it, then retry.",
         ),
         "conflict_error"
         | "rate_limited"
@@ -46,10 +46,10 @@ pub(super) fn new_token(instance: &InstanceName) -> String {
     format!("the token is not valid (any more): set a new {} and restart", instance.setting("API_KEY"))
 }
 
-/// For a database that is not visible to the integration.
+/// For a database that is not visible to the connection.
 pub(super) fn share_database(instance: &InstanceName) -> String {
     format!(
-        "the database is not visible to the integration: share it with the integration (••• › Connections), or correct {} and restart",
+        "the database is not visible to the connection: share it with the connection (••• › Connections), or correct {} and restart",
         instance.setting("DATABASE_ID")
     )
 }

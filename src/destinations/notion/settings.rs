@@ -23,7 +23,7 @@ pub struct NotionAccess {
     pub instance: InstanceName,
     /// The base address, without `/v1`.
     pub base: Url,
-    /// The integration's token.
+    /// The connection's token.
     pub token: SecretString,
     /// How often all instances together may use the token.
     pub rate: Rate,
@@ -100,7 +100,7 @@ impl NotionAccess {
         if token.is_none() {
             reader.first_problem(
                 &key,
-                "is missing: the token (ntn_…) of your Notion integration; DESTINATIONS= set to nothing stores events only",
+                "is missing: the token (ntn_…) of your Notion connection; DESTINATIONS= set to nothing stores events only",
             );
         }
         let base = reader.parsed(&instance.setting("API_URL"), Url::parse(API_URL).ok(), base);
@@ -190,6 +190,7 @@ mod tests {
             ),
             format!("https://acme.notion.site/{HEX}#x"),
             format!("notion.so/acme/{HEX}"),
+            format!("https://app.notion.com/p/acme/Payments-{HEX}?v=ffffffffffffffffffffffffffffffff"),
         ] {
             assert_eq!(NotionId::parse(&text).map(|id| id.0).as_deref(), Some(HEX), "{text}");
         }

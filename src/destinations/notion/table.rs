@@ -228,8 +228,8 @@ impl TableReader<'_> {
             [only] => Ok(only.id.clone()),
             [] => Err(operator(
                 "no_data_source",
-                "the Notion database has no data source that the integration can see".to_owned(),
-                "share the Notion database and its data source with the integration",
+                "the Notion database has no data source that the connection can see".to_owned(),
+                "share the Notion database and its data source with the connection",
             )),
             several => {
                 let setting = self.settings.access.instance.setting("DATA_SOURCE_ID");

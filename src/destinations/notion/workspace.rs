@@ -7,6 +7,7 @@ use super::client::{Calls, Client, NotionClientError};
 use super::design;
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
+use super::trash::is_put_away;
 use crate::config::{InstanceName, Reader};
 use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome};
@@ -28,11 +29,11 @@ pub struct Workspace {
 /// The owner of a token.
 #[derive(Debug, Clone, Default)]
 pub struct Bearer {
-    /// The integration's name, or the person's.
+    /// The connection's name, or the person's.
     pub name: String,
     /// The workspace's name.
     pub workspace: String,
-    /// Whether it is an integration, not a person.
+    /// Whether it is a connection, not a person.
     pub is_bot: bool,
     /// The largest file that can be uploaded, in bytes. It tells Free workspaces from others.
     pub file_bytes_max: Option<u64>,
@@ -49,28 +50,13 @@ pub struct WorkspaceItem {
     pub url: Option<String>,
 }
 
-/// A table that the token can see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WorkspaceDatabase {
-    /// The database.
-    #[serde(flatten)]
-    pub database: WorkspaceItem,
-    /// Why it cannot be filled, if so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unusable: Option<&'static str>,
-}
-
-/// The reason why a wiki cannot be filled.
-pub const WIKI: &str =
-    "it is a wiki, which holds pages and databases: Notion's API cannot fill it as a table";
-
 /// What the token can see.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Shared {
     /// Pages under which a database can be created: all except the rows of tables.
     pub pages: Vec<WorkspaceItem>,
     /// Databases.
-    pub databases: Vec<WorkspaceDatabase>,
+    pub databases: Vec<WorkspaceItem>,
 }
 
 impl Workspace {
@@ -118,7 +104,8 @@ impl Workspace {
         }
     }
 
-    /// Creates a database with a column for every property, and returns its id and link.
+    /// Creates a database with a column for every property, and returns its id and link. Notion may answer
+    /// that it failed after the database was created; then its answer names it.
     pub async fn make_database(
         &self,
         context: &dyn DeliveryContext,
@@ -131,8 +118,13 @@ impl Workspace {
             "initial_data_source": { "properties": design::whole_table() },
         });
         let calls = self.calls(context);
-        let made = calls.call(&Request::create_database(body)).await;
-        let made: Answer<Value> = made.map_err(|error| calls.failure(error))?;
+        let mut made: Result<Answer<Value>, _> = calls.call(&Request::create_database(body)).await;
+        if let Err(CallError::Refused(refusal)) = &made
+            && let Some(id) = &refusal.committed_page
+        {
+            made = calls.call(&Request::database(id)).await;
+        }
+        let made = made.map_err(|error| calls.failure(error))?;
         item(&made.value, title.to_owned()).ok_or_else(|| {
             Failure::local("no_answer", "the answer does not have the form that Notion documents")
         })
@@ -229,15 +221,6 @@ pub(super) fn failure_of(outcome: Outcome) -> Failure {
     }
 }
 
-/// Whether a data source belongs to a wiki. Only wikis have a column of this type.
-pub(super) fn is_wiki(data_source: &Value) -> bool {
-    let properties = data_source.get("properties").and_then(Value::as_object);
-    properties
-        .into_iter()
-        .flat_map(Map::values)
-        .any(|property| property.get("type").and_then(Value::as_str) == Some("verification"))
-}
-
 /// The plain text of the title of a database or a page.
 pub(super) fn title(thing: &Value) -> String {
     let of_page = || {
@@ -258,14 +241,16 @@ fn is_row(page: &Value) -> bool {
 }
 
 fn page_item(page: &Value) -> Option<WorkspaceItem> {
-    let in_trash = page.get("in_trash").and_then(Value::as_bool).unwrap_or_default();
-    if in_trash { None } else { item(page, title(page)) }
+    if is_put_away(page) { None } else { item(page, title(page)) }
 }
 
-fn database_of(source: &Value) -> Option<WorkspaceDatabase> {
+/// The database of a data source. A search finds those in the trash, too.
+fn database_of(source: &Value) -> Option<WorkspaceItem> {
+    if is_put_away(source) {
+        return None;
+    }
     let id = source.pointer("/parent/database_id")?.as_str()?.to_owned();
-    let database = WorkspaceItem { id, ..item(source, title(source))? };
-    Some(WorkspaceDatabase { database, unusable: is_wiki(source).then_some(WIKI) })
+    Some(WorkspaceItem { id, ..item(source, title(source))? })
 }
 
 fn item(thing: &Value, title: String) -> Option<WorkspaceItem> {

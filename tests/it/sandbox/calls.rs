@@ -52,7 +52,7 @@ async fn a_page_reads_back_as_it_was_written() {
         .await;
     assert_eq!(created.status, 200, "{}", created.body);
     let id = created.text("id").to_owned();
-    assert_eq!(created.text("url"), format!("https://www.notion.so/{}", id.replace('-', "")));
+    assert_eq!(created.text("url"), format!("https://app.notion.com/p/{}", id.replace('-', "")));
 
     let read = harness.get(&format!("/v1/pages/{id}")).await.body;
     assert_eq!(read["object"], "page");
@@ -134,6 +134,9 @@ async fn a_query_is_sorted_and_paged() {
     let rest = harness.query(&rest).await.body;
     assert_eq!(titles(&rest), ["c"]);
     assert_eq!((&rest["has_more"], &rest["next_cursor"]), (&json!(false), &Value::Null));
+    // The cursor belongs to its query.
+    let another = json!({ "page_size": 2, "start_cursor": first["next_cursor"] });
+    harness.query(&another).await.is_error(400, "validation_error", "start_cursor provided is invalid");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::remedies;
 use super::schema::{Bindings, Schema};
 use super::settings::NotionId;
 use super::trash::{Container, is_put_away};
-use super::workspace::{self, WIKI, is_wiki, title};
+use super::workspace::{self, title};
 use super::{Notion, design};
 use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
@@ -86,7 +86,7 @@ impl Notion {
         let calls = self.client.with(context, Instant::now());
         calls.add_columns(&found.data_source, &definitions).await.map_err(|error| {
             calls.failure(error).with_remedy(
-                "give the integration the capability to update content, or add the columns manually",
+                "give the connection the capability to update content, or add the columns manually",
             )
         })?;
         Ok(found.additions())
@@ -96,7 +96,7 @@ impl Notion {
         if !self.settings.access.has_usual_token() {
             findings.push(Finding::warning(
                 "the token begins neither with ntn_ nor, as old tokens do, with secret_",
-                "copy the token of the integration from https://www.notion.so/my-integrations",
+                "copy the token of the connection from https://www.notion.so/developers",
             ));
         }
         let calls = self.client.with(context, Instant::now());
@@ -105,7 +105,7 @@ impl Notion {
                 findings.push(whose(&answer.value));
                 findings.extend(block_limit(&answer.value, self.settings.mode));
             }
-            // An integration without access to users may be able to do everything else.
+            // A connection without access to users may be able to do everything else.
             Err(CallError::Refused(refusal)) if refusal.status == 403 => {
                 findings.push(Finding::note("Notion does not reveal the owner of the token"));
             }
@@ -132,13 +132,6 @@ impl Notion {
                 findings.push(self.problem(&calls, Effect::Describe, error));
                 return None;
             }
-        }
-        if is_wiki(&described) {
-            findings.push(Finding::problem(
-                format!("the database cannot be filled: {WIKI}"),
-                format!("use a database that is not a wiki, or create one: {}", self.init_command()),
-            ));
-            return None;
         }
         let previous = self.reader(self.settings.mode, context).remembered(&data_source).await;
         match Schema::parse(&described) {
@@ -187,7 +180,7 @@ impl Notion {
             })
             .collect();
         findings.push(Finding::good(format!(
-            "the database {:?} is shared with the integration",
+            "the database {:?} is shared with the connection",
             title(&database)
         )));
         let configured = self.settings.data_source.as_ref();
@@ -200,7 +193,7 @@ impl Notion {
             (_, []) => {
                 findings.push(Finding::problem(
                     "the database shows no data source: it is a linked view, which Notion's API cannot write \
-                     to, or its source is not shared with the integration",
+                     to, or its source is not shared with the connection",
                     format!(
                         "open the original database (click its title in the linked view), share it (••• › \
                          Connections), and copy its own link to {}",
@@ -253,9 +246,9 @@ impl Notion {
             );
         }
         Finding::problem(
-            format!("the database of {setting} is not visible to the integration"),
+            format!("the database of {setting} is not visible to the connection"),
             format!(
-                "open the database in Notion, ••• › Connections, and choose the integration; if it is a linked \
+                "open the database in Notion, ••• › Connections, and choose the connection; if it is a linked \
                  view, open the original database first. Otherwise correct {setting}"
             ),
         )
@@ -285,7 +278,7 @@ impl Notion {
 fn whose(bearer: &workspace::Bearer) -> Finding {
     if bearer.is_bot {
         Finding::good(format!(
-            "the token works: it belongs to the integration {:?} in the workspace {:?}",
+            "the token works: it belongs to the connection {:?} in the workspace {:?}",
             bearer.name, bearer.workspace
         ))
     } else {

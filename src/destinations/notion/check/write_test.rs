@@ -51,7 +51,7 @@ impl Notion {
                 findings.push(Finding::warning(
                     format!("the test page could not be removed: {}", failure.message),
                     format!(
-                        "remove it manually: {place}; give the integration the capability to update content"
+                        "remove it manually: {place}; give the connection the capability to update content"
                     ),
                 ));
             }
