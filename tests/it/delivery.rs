@@ -435,6 +435,16 @@ async fn a_renamed_column_and_a_new_column_are_filled() {
 }
 
 #[tokio::test]
+async fn of_two_columns_with_one_name_the_usable_one_is_filled() {
+    let service = Service::builder().template(Template::Full).start().await;
+    service.sandbox.retype_column(DATA_SOURCE_ID, "Amount", "formula").unwrap();
+    service.sandbox.add_column(DATA_SOURCE_ID, "amount", "number").unwrap();
+    let execution = deliver(&service).await;
+    assert_eq!((&execution["status"], &execution["reason"]), (&json!("success"), &Value::Null));
+    assert_eq!(cell(&service.sandbox.pages()[0], "amount"), "17.45");
+}
+
+#[tokio::test]
 async fn a_renamed_column_costs_one_refused_request() {
     let service = Service::start().await;
     deliver(&service).await;

@@ -238,6 +238,17 @@ async fn doctor_says_what_must_be_restored_from_the_trash() {
 }
 
 #[tokio::test]
+async fn of_two_columns_with_one_name_doctor_reports_the_usable_one() {
+    let set_up = SetUp::new(Template::Full).await;
+    let sandbox = set_up.sandbox.handle();
+    sandbox.retype_column(notion_sandbox::DATA_SOURCE_ID, "Amount", "formula").unwrap();
+    sandbox.add_column(notion_sandbox::DATA_SOURCE_ID, "amount", "number").unwrap();
+    let checked = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.remedy("good", "Amount (number)");
+}
+
+#[tokio::test]
 async fn names_and_ids_in_a_select_are_a_warning() {
     let set_up = SetUp::new(Template::Full).await;
     set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Customer", "select").unwrap();
