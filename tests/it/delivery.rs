@@ -404,6 +404,21 @@ async fn after_a_page_was_created_in_the_trash_the_next_one_waits() {
 }
 
 #[tokio::test]
+async fn a_page_that_was_moved_to_another_table_is_left_alone() {
+    let service = Service::start().await;
+    let execution = deliver(&service).await;
+    let (_, elsewhere) = service.sandbox.add_database(Template::Plain).unwrap();
+    service.sandbox.move_page(service.sandbox.pages()[0].id, elsewhere).unwrap();
+    assert_eq!(retry(&service, &execution).await.status, 202);
+    let execution = service.until_finished(1).await.remove(0);
+    assert_eq!(execution["status"], "skipped", "{execution}");
+    assert!(execution["reason"].as_str().unwrap().contains("moved to another table"), "{execution}");
+    // Nothing is left out of the pages that are where they were.
+    service.post_event(&payment().body.replace(&payment().event_id, "evt_next")).await;
+    assert_eq!(service.until_finished(2).await[1]["reason"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_running_execution_cannot_be_retried() {
     let service = Service::start().await;
     service.sandbox.fault(FaultRule::always(Fault::Slow { delay_ms: 60_000 }).on(Route::Create)).unwrap();

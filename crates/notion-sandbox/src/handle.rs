@@ -155,6 +155,14 @@ impl SandboxHandle {
         })
     }
 
+    /// The user moves a page to another table.
+    pub fn move_page(&self, page: Uuid, data_source: Uuid) -> Result<(), ApiError> {
+        self.change(|state| {
+            let found = state.page(page).cloned().ok_or_else(|| ApiError::not_found("page", page))?;
+            state.put_page(Page { data_source, ..found })
+        })
+    }
+
     /// The user moves a data source to the trash, or restores it.
     pub fn trash_data_source(&self, id: Uuid, in_trash: bool) -> Result<(), ApiError> {
         self.change(|state| {

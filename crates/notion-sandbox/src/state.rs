@@ -304,12 +304,11 @@ impl State {
 
     fn keep_page(&mut self, page: Page) {
         self.last_number = self.last_number.max(page.number);
-        let rows = self.rows.entry(page.data_source).or_default();
         if let Some(old) = self.pages.get(&page.id) {
-            rows.unlist(old);
+            self.rows.entry(old.data_source).or_default().unlist(old);
             self.live_count -= usize::from(!old.in_trash);
         }
-        rows.list(&page);
+        self.rows.entry(page.data_source).or_default().list(&page);
         self.live_count += usize::from(!page.in_trash);
         self.pages.insert(page.id, page);
     }

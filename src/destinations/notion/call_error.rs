@@ -74,6 +74,11 @@ impl Refusal {
         self.status == 400 && self.code == "validation_error" && !self.is_about_trash()
     }
 
+    /// Whether Notion knows no column of a name. That has one message, and no code of its own.
+    pub fn is_about_a_missing_property(&self) -> bool {
+        self.is_about_a_property() && self.message.contains("is not a property that exists")
+    }
+
     /// Whether Notion rejects a write because of the trash. It has no error code for this. Its messages begin
     /// with what cannot be done and mention archived blocks or the trash; one that quotes the request begins
     /// differently.

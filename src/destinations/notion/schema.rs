@@ -62,6 +62,11 @@ impl Bindings {
         self.filled().find(|column| column.id == id)
     }
 
+    /// The property that fills a column, unless that is the key or the line in the title.
+    pub fn field_of(&self, column: &Column) -> Option<Field> {
+        self.columns.iter().find(|(_, filled)| filled.id == column.id).map(|(field, _)| *field)
+    }
+
     /// Values by the ids of their columns, as a request takes them: by the columns' present names.
     pub fn by_name(&self, values: &Map<String, Value>) -> Map<String, Value> {
         values.iter().filter_map(|(id, value)| Some((self.by_id(id)?.name.clone(), value.clone()))).collect()

@@ -4,15 +4,17 @@
 //! old name; then the columns are read again and the request is repeated once. If another column has the old
 //! name by now, Notion accepts the write. The answer shows it, and the page is written once more.
 //!
-//! If Notion refuses the value of a column, the request is repeated without that value.
+//! If Notion refuses the value of a column, the request is repeated without that value. A page that a person
+//! moved to another table is left alone.
 
 use super::answer::{Answer, PageRef};
 use super::call_error::{CallError, Refusal};
 use super::classify::{self, Effect};
-use super::column::Column;
+use super::field::Field;
 use super::mapping::{self, Mapped};
 use super::object;
 use super::refused_values::refused_in;
+use super::settings::NotionId;
 use super::table::Table;
 use super::{Attempt, delivered};
 use crate::domain::delivery::Outcome;
@@ -57,6 +59,12 @@ impl Attempt<'_> {
         let mut has_changed =
             newer.data_source != table.data_source || self.body(&newer, page) != self.body(&table, page);
         table = newer;
+        if let Some(page) = page.filter(|_| !has_changed && refusal.is_about_a_missing_property())
+            && self.has_moved(&table, page).await?
+        {
+            let reason = "its page was moved to another table in Notion, which has other columns".to_owned();
+            return Err(Outcome::Skipped { reason });
+        }
         for _ in 0..REPEATS_MAX + u32::from(has_changed) {
             if !has_changed && !self.leave_out(&table, page, &refusal) {
                 break;
@@ -73,27 +81,30 @@ impl Attempt<'_> {
         Err(self.calls().outcome(self.effect(page), CallError::Refused(refusal)))
     }
 
+    /// Whether a person moved the page to another table.
+    async fn has_moved(&self, table: &Table, page: &str) -> Result<bool, Outcome> {
+        let read = self.calls().page(page).await;
+        let page = read.map_err(|error| classify::after_a_call(self.calls().outcome(Effect::Look, error)))?;
+        let parent = page.value.pointer("/parent/data_source_id").and_then(Value::as_str);
+        Ok(parent.is_some_and(|parent| !NotionId::is_same(parent, &table.data_source)))
+    }
+
     /// Remembers the values that a refusal is about, so that requests leave them out from now on. Returns
     /// whether there are any.
     fn leave_out(&self, table: &Table, page: Option<&str>, refusal: &Refusal) -> bool {
         let found = refused_in(&refusal.message, &self.values(table, page), &table.bindings);
         let is_any = !found.is_empty();
         for refused in found {
-            warn!(field = self.field_of(table, &refused.column), "Notion refuses a value; it is left out");
+            // The column's own name is the user's and is not logged.
+            let field = table.bindings.field_of(&refused.column).map_or("title", Field::name);
+            warn!(field, "Notion refuses a value; it is left out");
             self.notion.refused.remember(&table.data_source, refused, Instant::now());
         }
         is_any
     }
 
-    /// The property that fills a column. The column's own name is the user's and is not logged.
-    fn field_of(&self, table: &Table, column: &Column) -> &'static str {
-        let fields = table.bindings.columns.iter();
-        let mut fields = fields.filter(|(_, filled)| filled.id == column.id);
-        fields.next().map_or("title", |(field, _)| field.name())
-    }
-
     /// Why a value is left out, if Notion refused it.
-    fn refused(&self, table: &Table, column_id: &str, value: &Value) -> Option<String> {
+    pub(super) fn refused(&self, table: &Table, column_id: &str, value: &Value) -> Option<String> {
         let column = table.bindings.by_id(column_id)?;
         self.notion.refused.reason(&table.data_source, column, value, Instant::now())
     }
