@@ -330,6 +330,33 @@ async fn only_the_given_customer_is_erased() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_in_the_trash_with_its_database_is_not_reported_as_removed() {
+    for (is_archived, removed) in [(false, 0), (true, 1)] {
+        let service = Service::start().await;
+        service.post_event(&paid("evt_1", "cus_Jane1")).await;
+        service.until_finished(1).await;
+        until_indexed(&service, 1).await;
+        if is_archived {
+            // Such a page still shows her data, and can be removed.
+            service.sandbox.archive(service.sandbox.pages()[0].id).unwrap();
+        } else {
+            service.sandbox.trash_database(notion_sandbox::DATABASE_ID, true).unwrap();
+        }
+        let folder = TempDir::new().unwrap();
+        let mut forget = command(&service, &folder, &["forget", "cus_Jane1", "--yes", "--json", "--entries"]);
+        forget.envs([
+            ("NOTION_API_URL", service.notion_url()),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN.to_owned()),
+            ("NOTION_DATABASE_ID", notion_sandbox::DATABASE_ID.to_string()),
+        ]);
+        let done = output(&mut forget).await;
+        let printed: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(printed["entries_removed"].as_array().unwrap().len(), removed, "{printed}");
+        assert_eq!(service.sandbox.page_count(), 1 - removed);
+    }
+}
+
+#[tokio::test]
 async fn a_person_is_erased_by_address_with_all_linked_ids() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let event = |id: &str, object: Value| {

@@ -99,7 +99,8 @@ pub fn update(state: &mut State, id: Uuid, body: &Value) -> Result<Value, ApiErr
         Some(Value::Bool(in_trash)) => Some(*in_trash),
         Some(other) => return Err(ApiError::malformed("body.in_trash", "a boolean", Some(other))),
     };
-    if (page.in_trash || page.is_archived) && in_trash != Some(false) {
+    // An archived page can be moved to the trash.
+    if page.in_trash && in_trash != Some(false) || page.is_archived && in_trash.is_none() {
         return Err(archived());
     }
     edit(state, id, body.get("properties"), in_trash, Author::Bot)

@@ -201,7 +201,15 @@ impl Destination for Notion {
         let calls = self.client.with(context, Instant::now());
         let trashed = calls.trash_page(&remote.id).await.map(drop);
         match trashed.map_err(|error| calls.outcome(Effect::Update, error)) {
-            Ok(()) | Err(Outcome::Gone(_)) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(Outcome::Gone(_)) => {
+                // A page that is in the trash only with its table comes back with it.
+                let mode = self.settings.mode;
+                match self.table(mode).read_now(self.reader(mode, context)).await {
+                    Err(Outcome::NeedsOperator(failure)) if failure.class == trash::IN_TRASH => Err(failure),
+                    _ => Ok(()),
+                }
+            }
             Err(outcome) => Err(workspace::failure_of(outcome)),
         }
     }
