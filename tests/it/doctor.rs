@@ -6,9 +6,9 @@ use axum::http::Request;
 use axum::routing::post;
 use eventbridge::sources::stripe;
 use eventbridge::store::SnapshotHolderKind;
-use notion_sandbox::{Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template};
+use notion_sandbox::{Author, Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template};
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
@@ -207,6 +207,19 @@ async fn doctor_adds_the_options_that_a_status_lacks_and_keeps_the_others() {
     let sent = &changed.iter().find(|request| request.method == "PATCH").unwrap().body;
     let options = sent["properties"]["Status"]["status"]["options"].as_array().unwrap();
     assert_eq!((&options[0]["name"], options.len()), (&"Not started".into(), 6), "{sent}");
+}
+
+#[tokio::test]
+async fn doctor_warns_before_the_options_of_a_table_are_full() {
+    let set_up = SetUp::new(Template::Full).await;
+    let fill = |name: &str| {
+        let page = json!({"Currency": {"select": {"name": name}}});
+        set_up.sandbox.handle().add_page(notion_sandbox::DATA_SOURCE_ID, &page, Author::Person)
+    };
+    assert!((0..10_000).any(|number| fill(&format!("{number:0>100}")).is_err()));
+    let checked = set_up.doctor(&[]).await;
+    assert_eq!(checked.code, Some(1), "{:#}", checked.report);
+    assert!(checked.remedy("warning", "take 49 KB of the 50").contains("to text"), "{:#}", checked.report);
 }
 
 #[tokio::test]

@@ -33,6 +33,18 @@ pub fn definition(field: Field) -> Value {
     json!({ (row.kind.as_str()): settings })
 }
 
+/// How many bytes the options of all columns take, as far as it can be seen from outside.
+pub fn option_bytes(data_source: &Value) -> usize {
+    let columns = data_source.get("properties").and_then(Value::as_object);
+    let options = columns.into_iter().flat_map(Map::values).filter_map(|column| {
+        let kind = column.get("type")?.as_str()?;
+        column.get(kind)?.get("options")?.as_array()
+    });
+    let texts =
+        options.flatten().filter_map(Value::as_object).flat_map(Map::values).filter_map(Value::as_str);
+    texts.map(str::len).sum()
+}
+
 /// The options that a status column lacks for all values of its property, if these are known.
 pub fn missing_options(field: Field, column: &Column) -> Vec<(&'static str, &'static str)> {
     let Values::Options(words) = field.row().values else { return Vec::new() };

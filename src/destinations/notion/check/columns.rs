@@ -10,6 +10,9 @@ use crate::destinations::notion::schema::{Bindings, Schema, SchemaError, SchemaW
 use crate::domain::execution::Mode;
 use serde_json::Value;
 
+/// How many bytes of options are a warning. Notion refuses new options above 50,000.
+const OPTION_BYTES_WARNING: usize = 40_000;
+
 impl Notion {
     /// What the columns of a table hold, with a finding for each.
     pub(super) fn look_at_columns(
@@ -91,6 +94,13 @@ impl Notion {
                     "set the column's type to text, unless it has few different values",
                 ));
             }
+        }
+        let bytes = design::option_bytes(&described);
+        if bytes > OPTION_BYTES_WARNING {
+            findings.push(Finding::warning(
+                format!("the options of all columns take {} KB of the 50 that a table holds", bytes / 1000),
+                "set select columns that have many options to text: new options are left out when it is full",
+            ));
         }
         let barred = |field: Field| {
             resolution.warnings.iter().any(
