@@ -268,6 +268,17 @@ async fn a_removed_page_is_skipped_or_created_again_as_configured() {
 }
 
 #[tokio::test]
+async fn new_objects_of_a_table_without_archived_rows_cost_two_calls_each() {
+    let service = in_object_mode().await;
+    for number in 0..5 {
+        service.post_event(&payment(&format!("pi_{number}"), &format!("evt_{number}"), NOW, 100)).await;
+        service.until_finished(number + 1).await;
+    }
+    // The database, its columns, and whether it has archived rows.
+    assert_eq!(service.sandbox.request_count(), 3 + 2 * 5);
+}
+
+#[tokio::test]
 async fn in_a_full_workspace_new_pages_wait_and_known_ones_are_updated() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
@@ -302,6 +313,10 @@ async fn an_archived_page_gets_no_second_one() {
     service.until_finished(1).await;
     service.sandbox.archive(service.sandbox.pages()[0].id).unwrap();
     service.database.change(rows::forget_remote_objects()).await;
+    // The first process knows for a minute that the table has no archived rows.
+    let next = service.replica().set("NOTION_MODE", "object");
+    service.stop().await;
+    let service = next.start().await;
     service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
     let executions = service.until_finished(2).await;
     assert_eq!(statuses(&executions), ["success", "skipped"], "{executions:?}");

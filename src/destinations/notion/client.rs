@@ -153,6 +153,11 @@ impl Calls<'_> {
         self.call(&Request::find_pages(data_source, filter, rows, from)).await
     }
 
+    /// Finds an archived page, if there is one.
+    pub(super) async fn find_archived(&self, data_source: &str) -> Result<Answer<Found>, CallError> {
+        self.call(&Request::find_archived(data_source)).await
+    }
+
     /// Creates a page, unless the try is too old or the lease may be lost.
     pub async fn create_page(
         &self,

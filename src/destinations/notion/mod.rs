@@ -51,6 +51,7 @@ use chrono_tz::Tz;
 use classify::Effect;
 use client::{Calls, Client, NotionClientError};
 use field::Field;
+use page_lookup::ArchivedRows;
 use refused_values::RefusedValues;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,6 +82,7 @@ pub struct Notion {
     event_table: TableCache,
     object_table: TableCache,
     refused: RefusedValues,
+    archived_rows: tokio::sync::Mutex<Option<ArchivedRows>>,
     /// Until when no page is created, because the workspace can hold no more blocks.
     blocked_until: Mutex<Option<Instant>>,
 }
@@ -107,6 +109,7 @@ impl Notion {
             event_table: TableCache::default(),
             object_table: TableCache::default(),
             refused: RefusedValues::default(),
+            archived_rows: tokio::sync::Mutex::default(),
             blocked_until: Mutex::default(),
         })
     }

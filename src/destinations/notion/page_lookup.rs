@@ -16,13 +16,30 @@ use crate::domain::delivery::{Failure, KeyLock, Outcome};
 use crate::domain::execution::Mode;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How soon to look again while another object of the same id is looked for or created.
 const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How many searches, of one page of results each, a lookup makes while every hit belongs to another object.
 const SEARCHES_MAX: u32 = 20;
+
+/// How long the answer whether a table has archived rows is relied on.
+const ARCHIVED_ROWS_FOR: Duration = Duration::from_mins(1);
+
+/// Whether a table had archived rows when it was last asked.
+#[derive(Debug)]
+pub(super) struct ArchivedRows {
+    data_source: String,
+    are_there: bool,
+    read_at: Instant,
+}
+
+impl ArchivedRows {
+    fn is_of(&self, data_source: &str) -> bool {
+        self.data_source == data_source && self.read_at.elapsed() < ARCHIVED_ROWS_FOR
+    }
+}
 
 impl Attempt<'_> {
     /// Looks for the page with this attempt's key; of several the one that counts.
@@ -38,7 +55,29 @@ impl Attempt<'_> {
             self.lock_object().await?;
         }
         let present = self.find_rows(table, Rows::Present).await?;
-        if present.value.is_empty() { self.find_rows(table, Rows::Archived).await } else { Ok(present) }
+        if present.value.is_empty() && self.may_be_archived(table).await? {
+            self.find_rows(table, Rows::Archived).await
+        } else {
+            Ok(present)
+        }
+    }
+
+    /// Whether the page can be an archived one. Few tables have archived rows, and each look-up of a new object
+    /// would cost one call more; so the table is asked once in a while whether it has any.
+    async fn may_be_archived(&self, table: &Table) -> Result<bool, Outcome> {
+        if self.delivery.in_doubt.is_some() {
+            return Ok(true);
+        }
+        let mut known = self.notion.archived_rows.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| known.is_of(&table.data_source)) {
+            return Ok(known.are_there);
+        }
+        let read_at = Instant::now();
+        let found = self.calls().find_archived(&table.data_source).await;
+        let found = found.map_err(|error| self.calls().outcome(Effect::Look, error))?;
+        let are_there = !found.value.results.is_empty();
+        *known = Some(ArchivedRows { data_source: table.data_source.clone(), are_there, read_at });
+        Ok(are_there)
     }
 
     async fn find_rows(&self, table: &Arc<Table>, rows: Rows) -> Result<Answer<Vec<PageRef>>, Outcome> {

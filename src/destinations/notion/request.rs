@@ -65,6 +65,12 @@ impl Request {
         Self::write(Method::POST, &["data_sources", data_source, "query"], body)
     }
 
+    /// Finds an archived page.
+    pub fn find_archived(data_source: &str) -> Self {
+        let body = json!({ "is_archived": true, "page_size": 1 });
+        Self::write(Method::POST, &["data_sources", data_source, "query"], body)
+    }
+
     /// Creates a page.
     pub fn create_page(data_source: &str, properties: &Map<String, Value>) -> Self {
         let parent = json!({"type": "data_source_id", "data_source_id": data_source});
