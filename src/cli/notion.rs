@@ -106,6 +106,13 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     }
     let made =
         workspace.make_database(&context, &page.id, &args.title).await.map_err(|failure| error(&failure))?;
+    if let Some(failure) = &made.without_view {
+        eprintln!(
+            "It has no view that adds up Collected: {:#}. Make one in Notion that shows live mode only and groups by Currency.",
+            error(failure)
+        );
+    }
+    let made = made.database;
     let id = made.id.replace('-', "");
     let name = instance.setting("DATABASE_ID");
     eprintln!("Created the database {:?}: {}", args.title, made.url.as_deref().unwrap_or(&made.id));

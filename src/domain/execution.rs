@@ -103,8 +103,8 @@ pub struct NewExecution {
     pub destination: String,
     /// What it delivers.
     pub mode: Mode,
-    /// The executions of one lane run one at a time: those of an object at this instance. None in event mode,
-    /// and for an object without an id.
+    /// The executions of one lane run one at a time: those of an object at this instance. No event-mode
+    /// subscription sets it, and none of an object without an id.
     pub lane: Option<String>,
 }
 

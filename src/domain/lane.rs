@@ -1,4 +1,4 @@
-//! Lanes: the events of one object form a lane and are delivered in order.
+//! Lanes: the events of one object form a lane, of which one is delivered at a time.
 //!
 //! Also why an event has no lane.
 

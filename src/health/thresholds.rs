@@ -12,12 +12,12 @@
 //! | backlog | a third of [`Thresholds::backlog`] | [`Thresholds::backlog`] | when critical |
 //! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical |
 //! | silence | [`Thresholds::silence_factor`] | | at once |
-//! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: deliveries do not suffer |
+//! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: new deliveries stay fast |
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
 //! So an assessment may show a finding that raises no alert, but only in these documented cases: the early
 //! warning of a backlog or of rejections, a pause or a database failure younger than its delay, an old
-//! failure, and findings whose alerts [`AlertRules`] switch off. Each setting moves the finding and the alert
+//! failure, an old snapshot, and findings whose alerts [`AlertRules`] switch off. Each setting moves the finding and the alert
 //! together.
 
 use crate::config::Reader;

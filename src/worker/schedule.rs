@@ -1,5 +1,5 @@
-//! When this process claims, for which instances, and how many executions. Pure: no I/O and no clock; the
-//! time is passed in. The pool executes these decisions.
+//! When this process claims, for which instances, and how many executions. No I/O and no clock: the time and
+//! the states of the instances are passed in. The pool executes these decisions.
 //!
 //! A *round* begins when slots are free. It consists of claims in this order, as long as slots stay free:
 //!

@@ -4,7 +4,7 @@
 use super::api_error::ApiError;
 use super::faults::Route;
 use super::state::{Author, State};
-use super::{databases, pages, queries, search};
+use super::{databases, pages, queries, search, views};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub enum Call {
     UpdatePage(Uuid),
     /// `PATCH /v1/blocks/{id}/children`
     AppendChildren(Uuid),
+    /// `POST /v1/views`
+    CreateView,
 }
 
 /// The id of the integration's own user.
@@ -51,6 +53,7 @@ impl Call {
             (&Method::GET, ["users", "me"]) => Ok(Self::Me),
             (&Method::POST, ["search"]) => Ok(Self::Search),
             (&Method::POST, ["databases"]) => Ok(Self::CreateDatabase),
+            (&Method::POST, ["views"]) => Ok(Self::CreateView),
             (&Method::GET, ["databases", id]) => Ok(Self::Database(uuid(id, "database_id")?)),
             (&Method::GET, ["data_sources", id]) => Ok(Self::DataSource(uuid(id, "data_source_id")?)),
             (&Method::PATCH, ["data_sources", id]) => Ok(Self::UpdateDataSource(uuid(id, "data_source_id")?)),
@@ -76,6 +79,7 @@ impl Call {
             Self::Page(_) => Route::Read,
             Self::UpdatePage(_) => Route::Update,
             Self::AppendChildren(_) => Route::Children,
+            Self::CreateView => Route::Views,
         }
     }
 
@@ -88,6 +92,10 @@ impl Call {
             Self::DataSource(id) | Self::UpdateDataSource(id) | Self::Query(id) => ("data source", id),
             Self::Page(id) | Self::UpdatePage(id) => ("page", id),
             Self::AppendChildren(id) => ("block", id),
+            Self::CreateView => {
+                let id = body.get("database_id").and_then(Value::as_str);
+                ("database", id.and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default())
+            }
             Self::CreatePage | Self::CreateDatabase => {
                 let parent = body.get("parent");
                 let id = |key| parent?.get(key)?.as_str().and_then(|id| Uuid::parse_str(id).ok());
@@ -115,6 +123,7 @@ impl Call {
             Self::Page(id) => pages::read(state, id),
             Self::UpdatePage(id) => pages::update(state, id, body),
             Self::AppendChildren(id) => pages::append(state, id, body),
+            Self::CreateView => views::create(state, body),
         }
     }
 }
@@ -235,6 +244,7 @@ mod tests {
                 for call in [
                     Call::CreatePage, Call::UpdatePage(page), Call::AppendChildren(page), Call::CreateDatabase,
                     Call::UpdateDataSource(Uuid::nil()), Call::Query(Uuid::nil()), Call::Page(page),
+                    Call::CreateView,
                 ] {
                     let _ = call.execute(&mut state, &body, Duration::ZERO);
                     let _ = call.unshared(&body);

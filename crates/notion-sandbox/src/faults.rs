@@ -105,6 +105,8 @@ pub enum Route {
     Me,
     /// `POST /v1/search`
     Search,
+    /// `POST /v1/views`
+    Views,
 }
 
 /// When a fault happens.

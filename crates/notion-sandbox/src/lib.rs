@@ -56,6 +56,7 @@ mod table;
 mod template;
 mod traffic;
 mod validate;
+mod views;
 
 pub use api::NOTION_VERSION;
 pub use api_error::ApiError;

@@ -74,6 +74,32 @@ pub fn whole_table() -> Map<String, Value> {
     columns
 }
 
+/// The view that adds up what customers paid: live payments only, apart by currency. `currency` is the id of the
+/// column by which it is grouped.
+pub fn collected_view(database: &str, data_source: &str, currency: &str) -> Value {
+    let property = |field: Field| field.name();
+    json!({
+        "database_id": database,
+        "data_source_id": data_source,
+        "name": property(Field::Collected),
+        "type": "table",
+        "filter": { "and": [
+            { "property": property(Field::Livemode), "checkbox": { "equals": true } },
+            { "property": property(Field::Collected), "number": { "is_not_empty": true } },
+        ] },
+        "sorts": [{ "property": property(Field::OccurredAt), "direction": "descending" }],
+        "configuration": {
+            "type": "table",
+            "group_by": {
+                "type": "select",
+                "property_id": currency,
+                "sort": { "type": "ascending" },
+                "hide_empty_groups": true,
+            },
+        },
+    })
+}
+
 /// What a column can hold of its property, tested with values of every sort that occurs.
 pub fn fit(field: Field, column: &Column) -> Fit {
     let values = samples(field);

@@ -107,6 +107,11 @@ impl Request {
         Self::write(Method::PATCH, &["data_sources", data_source], json!({ "properties": columns }))
     }
 
+    /// Creates a view of a database.
+    pub fn create_view(body: Value) -> Self {
+        Self::write(Method::POST, &["views"], body)
+    }
+
     /// Lists what the token can see.
     pub fn search(body: Value) -> Self {
         Self::write(Method::POST, &["search"], body)

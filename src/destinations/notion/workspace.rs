@@ -5,6 +5,7 @@ use super::call_error::CallError;
 use super::classify::Effect;
 use super::client::{Calls, Client, NotionClientError};
 use super::design;
+use super::field::Field;
 use super::request::Request;
 use super::settings::{NotionAccess, NotionId};
 use super::trash::is_put_away;
@@ -48,6 +49,15 @@ pub struct WorkspaceItem {
     pub title: String,
     /// The link to it, if Notion names one.
     pub url: Option<String>,
+}
+
+/// A new database.
+#[derive(Debug)]
+pub struct MadeDatabase {
+    /// The database.
+    pub database: WorkspaceItem,
+    /// Why it has no view for adding up, if it has none. It can be used without.
+    pub without_view: Option<Failure>,
 }
 
 /// What the token can see.
@@ -104,14 +114,14 @@ impl Workspace {
         }
     }
 
-    /// Creates a database with a column for every property, and returns its id and link. Notion may answer
-    /// that it failed after the database was created; then its answer names it.
+    /// Creates a database with a column for every property, and a view that adds up what customers paid. Notion
+    /// may answer that it failed after the database was created; then its answer names it.
     pub async fn make_database(
         &self,
         context: &dyn DeliveryContext,
         page: &str,
         title: &str,
-    ) -> Result<WorkspaceItem, Failure> {
+    ) -> Result<MadeDatabase, Failure> {
         let body = json!({
             "parent": { "type": "page_id", "page_id": page },
             "title": [{ "type": "text", "text": { "content": title } }],
@@ -125,9 +135,32 @@ impl Workspace {
             made = calls.call(&Request::database(id)).await;
         }
         let made = made.map_err(|error| calls.failure(error))?;
-        item(&made.value, title.to_owned()).ok_or_else(|| {
-            Failure::local("no_answer", "the answer does not have the form that Notion documents")
-        })
+        let unclear =
+            || Failure::local("no_answer", "the answer does not have the form that Notion documents");
+        let database = item(&made.value, title.to_owned()).ok_or_else(unclear)?;
+        let source = made.value.pointer("/data_sources/0/id").and_then(Value::as_str);
+        let view = match source {
+            Some(source) => self.make_view(context, &database.id, source).await,
+            None => Err(unclear()),
+        };
+        Ok(MadeDatabase { database, without_view: view.err() })
+    }
+
+    /// Creates the view of a new database that adds up what customers paid.
+    async fn make_view(
+        &self,
+        context: &dyn DeliveryContext,
+        database: &str,
+        source: &str,
+    ) -> Result<(), Failure> {
+        let calls = self.calls(context);
+        let read: Answer<Value> =
+            calls.call(&Request::data_source(source)).await.map_err(|error| calls.failure(error))?;
+        let currency = format!("/properties/{}/id", Field::Currency.name());
+        let currency = read.value.pointer(&currency).and_then(Value::as_str).unwrap_or_default();
+        let view = Request::create_view(design::collected_view(database, source, currency));
+        let _made: Answer<Value> = calls.call(&view).await.map_err(|error| calls.failure(error))?;
+        Ok(())
     }
 
     fn calls<'a>(&'a self, context: &'a dyn DeliveryContext) -> Calls<'a> {

@@ -33,6 +33,7 @@ impl Typed {
             ("GET", _) => return None,
             ("POST", ["v1", "search"]) => ("SearchParameters", None),
             ("POST", ["v1", "databases"]) => ("CreateDatabaseParameters", None),
+            ("POST", ["v1", "views"]) => ("CreateViewParameters", None),
             ("PATCH", ["v1", "data_sources", id]) => {
                 ("UpdateDataSourceParameters", Some(("data_source_id", *id)))
             }

@@ -475,6 +475,7 @@ fn must_be_relinked(account: &StripeObject<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::stripe::event_type::without_thin_prefix;
 
     #[test]
     fn a_pattern_matches_alternatives_and_any_text_at_its_star() {
@@ -501,6 +502,20 @@ mod tests {
             EVENTS.iter().filter(|row| !matches!(row.movement, Still)).flat_map(|row| row.types.split('|'));
         for event_type in moving {
             assert!(collected.contains(&event_type), "{event_type}");
+        }
+    }
+
+    #[test]
+    fn each_of_stripes_types_has_a_row() {
+        let folder =
+            std::path::Path::new(env!("EVENTBRIDGE_CHECKOUT")).join("../shared/data/stripe-every-type");
+        for file in ["snapshots.jsonl", "thin.jsonl"] {
+            let Ok(events) = std::fs::read_to_string(folder.join(file)) else { return };
+            for line in events.lines() {
+                let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                let event_type = event["type"].as_str().map(without_thin_prefix).expect("a type");
+                assert!(EVENTS.iter().any(|row| is_among(event_type, row.types)), "{event_type}");
+            }
         }
     }
 
