@@ -49,6 +49,11 @@ impl Typed {
         if let Some(members) = value.as_object_mut().filter(|_| name == "QueryDataSourceParameters") {
             members.remove("is_archived");
         }
+        // The client's types leave these open, as objects without any member.
+        if let Some(members) = value.as_object_mut().filter(|_| name == "CreateViewParameters") {
+            members.remove("filter");
+            members.remove("sorts");
+        }
         if let Some((key, id)) = id {
             value[key] = id.into();
         }
@@ -117,7 +122,7 @@ async fn every_body_sent_to_notion_has_its_clients_type() {
     let mut seen = BTreeSet::new();
     bodies.retain(|typed| seen.insert((typed.name, typed.value.to_string())));
     let kinds: BTreeSet<_> = bodies.iter().map(|typed| typed.name).collect();
-    assert_eq!(kinds.len(), 6, "one of each kind at least: {kinds:?}");
+    assert_eq!(kinds.len(), 7, "one of each kind at least: {kinds:?}");
     let trashes = |typed: &Typed| typed.name == "UpdatePageParameters" && typed.value["in_trash"] == true;
     assert!(bodies.iter().any(trashes) && bodies.len() > 60, "{}", bodies.len());
     assert_all_fit(&tools, &bodies).await;

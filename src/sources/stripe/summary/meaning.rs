@@ -97,6 +97,14 @@ fn is_among(event_type: &str, types: &str) -> bool {
 }
 
 fn fits(text: &str, pattern: &str) -> bool {
+    // Most rows are ruled out by their first letter.
+    if pattern
+        .as_bytes()
+        .first()
+        .is_some_and(|first| *first != b'*' && text.as_bytes().first() != Some(first))
+    {
+        return false;
+    }
     match pattern.split_once('*') {
         None => text == pattern,
         Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
