@@ -21,8 +21,8 @@ use figure::Figured;
 use meaning::Row;
 use serde_json::Value;
 
-/// Reads an event's body. Values that were stored at intake take precedence. `related` are events of its
-/// [`related_object`].
+/// Reads an event's body. Values that were stored at intake take precedence. `related` are other events of
+/// its related object.
 pub fn summarize(event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
     let payload = json::value(&event.payload);
     let facts = &event.facts;
