@@ -150,6 +150,7 @@ const ISSUING_DISPUTE: &[(&str, EventOutcome)] = &[("won", Won), ("lost", Lost),
 const AMOUNT: Figure = Of("/amount");
 const FAILURE: Reason = First(&["/failure_message", "/failure_code", "/failure_reason"]);
 const GIVEN: Reason = First(&["/reason"]);
+const REFUND_ACTION: Reason = Says("Customer: provide the details for the refund");
 const REFUND_REASON: Reason = First(&["/failure_reason", "/reason"]);
 
 /// The table. Types of one kind stand together, and a narrower row stands above a wider one.
@@ -173,6 +174,10 @@ const EVENTS: &[Row] = &[
     row("charge.pending", AMOUNT, Is(Info)),
     // Refunds. Versions before Basil also create them for money that was never captured.
     row("refund.created", AMOUNT, Is(Canceled)).when(is_of_uncaptured_money).because(GIVEN),
+    row("refund.created", AMOUNT, Is(ActionRequired))
+        .when(requires_action)
+        .because(REFUND_ACTION)
+        .moving(Moves(movement::of_refund)),
     row("refund.created", AMOUNT, ByStatus(REFUND, Refunded))
         .because(REFUND_REASON)
         .moving(Moves(movement::of_refund)),
@@ -183,6 +188,9 @@ const EVENTS: &[Row] = &[
         .when(becomes_canceled)
         .because(REFUND_REASON)
         .moving(Moves(movement::of_canceled_refund)),
+    row("refund.*|charge.refund.updated", AMOUNT, Is(ActionRequired))
+        .when(requires_action)
+        .because(REFUND_ACTION),
     row("refund.*|charge.refund.updated", AMOUNT, ByStatus(REFUND, Info)).because(REFUND_REASON),
     // Disputes. An inquiry and a prevented dispute move no money.
     row("charge.dispute.*", AMOUNT, Is(ActionRequired))
@@ -416,6 +424,10 @@ fn is_canceled(object: &StripeObject<'_>) -> bool {
 fn becomes_canceled(refund: &StripeObject<'_>) -> bool {
     let before = refund.previous_text("status");
     is_canceled(refund) && before.is_some_and(|status| status != "canceled")
+}
+
+fn requires_action(refund: &StripeObject<'_>) -> bool {
+    refund.status().as_deref() == Some("requires_action")
 }
 
 fn is_open_inquiry(dispute: &StripeObject<'_>) -> bool {

@@ -88,16 +88,17 @@ pub fn summarize(event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
     summary
 }
 
-/// The object whose other events decide how much this event moved: the charge, of one that failed or of a refund.
+/// The object whose other events decide how much this event moved: the charge, of one that failed or was
+/// captured, or of a refund.
 pub(super) fn related_object(event: &StoredEvent) -> Option<String> {
-    let is_failed_charge = match event.facts.event_type.as_str() {
-        "charge.failed" => true,
+    let is_of_charge = match event.facts.event_type.as_str() {
+        "charge.failed" | "charge.captured" => true,
         "refund.created" => false,
         _ => return None,
     };
     let payload = json::value(&event.payload);
     let object = StripeObject::of(&payload, None, &event.facts.event_type);
-    if is_failed_charge { object.id() } else { object.reference(&["/charge"]) }
+    if is_of_charge { object.id() } else { object.reference(&["/charge"]) }
 }
 
 /// The amount of an event, in the sense of its type.

@@ -169,6 +169,20 @@ fn a_bank_payment_that_failed_takes_away_what_was_counted_only() {
 }
 
 #[test]
+fn the_last_of_several_captures_counts_what_the_others_have_not() {
+    let last = event("charge.captured", charge(10_000, 10_000, 0), json!({})).stored();
+    let collected =
+        |related: &[StoredEvent]| summarize(&last, related).collected.and_then(|money| money.minor());
+    let update = |captured, previous| event("charge.updated", charge(10_000, captured, 0), previous).stored();
+    let part = || update(6_000, json!({"amount_captured": 0}));
+    assert_eq!(related_object(&last).as_deref(), Some("ch_1"));
+    assert_eq!(collected(&[]), Some(10_000));
+    assert_eq!(collected(&[part()]), Some(4_000));
+    let later = update(10_000, json!({"metadata": {}}));
+    assert_eq!(collected(&[part(), later]), Some(4_000), "an update that counted nothing changes nothing");
+}
+
+#[test]
 fn a_refund_counts_when_it_is_created_and_back_when_it_ends() {
     let refund = |status: &str, transaction: Value| {
         json!({
@@ -181,6 +195,11 @@ fn a_refund_counts_when_it_is_created_and_back_when_it_ends() {
         (event("refund.created", refund("succeeded", real()), json!({})), "Refunded", Some(-1_500)),
         (old("refund.created", refund("succeeded", Value::Null), json!({})), "Canceled", None),
         (event("refund.created", refund("pending", Value::Null), json!({})), "Info", Some(-1_500)),
+        (
+            event("refund.created", refund("requires_action", real()), json!({})),
+            "Action required",
+            Some(-1_500),
+        ),
         // `refund.failed` gives it back.
         (event("refund.created", refund("failed", real()), json!({})), "Failed", Some(-1_500)),
         (

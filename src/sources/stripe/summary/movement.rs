@@ -43,9 +43,23 @@ pub(super) fn of_capture(charge: &StripeObject<'_>, _: &[StoredEvent]) -> Option
     captured_amount(charge)?.checked_sub(before)
 }
 
-/// A capture, or the last of several. Without an related value it is the only one.
+/// A capture, or the last of several. If the event has no earlier value, what other events counted before is known.
 pub(super) fn of_last_capture(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
-    of_capture(charge, related).or_else(|| captured_amount(charge))
+    of_capture(charge, related).or_else(|| {
+        let captured = captured_amount(charge)?;
+        let counted = related.iter().filter_map(counted_before).filter(|before| *before < captured).max();
+        captured.checked_sub(counted.unwrap_or_default())
+    })
+}
+
+/// What had been captured of a charge after an event that counted a part of it.
+fn counted_before(update: &StoredEvent) -> Option<i64> {
+    if !is_type(update, "charge.updated") {
+        return None;
+    }
+    let payload = json::value(&update.payload);
+    let charge = StripeObject::of(&payload, None, "charge.updated");
+    of_capture(&charge, &[]).and_then(|_| captured_amount(&charge))
 }
 
 /// A bank payment that came back. It takes away only what was counted: since 2024 a payment that failed
