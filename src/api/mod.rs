@@ -27,6 +27,7 @@ pub use preview::PreviewView;
 pub use search::{Found, FoundView};
 
 use crate::domain::destination_summary::DestinationSummary;
+use crate::domain::humanize::capitalised;
 use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
 use crate::health::{Scope, Thresholds};
@@ -164,14 +165,9 @@ fn from_list(error: ListError) -> Problem {
             StatusCode::BAD_REQUEST,
             "time_range_required",
             "A time range is required",
-            capitalised(&wanted.to_string()),
+            format!("{}.", capitalised(&wanted.to_string())),
         ),
     }
-}
-
-fn capitalised(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// Error responses of every reading route.

@@ -1,4 +1,4 @@
-//! Formats durations for people.
+//! Formats durations and sentences for people.
 
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -22,6 +22,12 @@ pub fn humanize(length: Duration) -> String {
 /// The same in whole seconds, for ages. A negative duration is `0 s`.
 pub fn humanize_age(age: TimeDelta) -> String {
     in_whole_seconds(age.num_seconds().try_into().unwrap_or_default())
+}
+
+/// A text with a capital letter in front.
+pub fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn in_whole_seconds(seconds: u64) -> String {

@@ -4,7 +4,7 @@ use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
 use super::old_snapshot::OldSnapshot;
 use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
 use super::thresholds::Thresholds;
-use crate::domain::humanize::humanize_age;
+use crate::domain::humanize::{capitalised, humanize_age};
 use crate::domain::quantity::count;
 use crate::domain::rejection::RejectionStreak;
 use crate::store::{OldestPending, RecentFailureGroup};
@@ -448,11 +448,6 @@ fn before(snapshot: &Snapshot, age: Duration) -> DateTime<Utc> {
 
 fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
-}
-
-fn capitalised(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

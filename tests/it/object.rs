@@ -88,7 +88,7 @@ async fn a_late_arrival_never_overwrites_a_newer_state() {
     assert_eq!(service.sandbox.pages()[0].text("Outcome"), Some("Paid"));
 }
 
-/// A state of a charge that was described anew.
+/// A charge whose description has changed.
 fn step(event: &str, step: u8, created: i64) -> String {
     let previous = (step > 1).then(|| json!({"description": format!("step {}", step - 1)}));
     json!({"id": event, "object": "event", "type": "charge.updated", "created": created, "livemode": false,

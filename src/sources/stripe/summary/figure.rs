@@ -1,6 +1,6 @@
 //! The figure of an event: the amount in the sense of its type.
 
-use super::movement::is_of_uncaptured_money;
+use super::movement::gives_back;
 use crate::domain::money::{Currency, Money};
 use crate::sources::stripe::json::exact_integer;
 use crate::sources::stripe::object::{ObjectKind, StripeObject, currency, currency_at, text};
@@ -151,14 +151,17 @@ fn is_part_of_amount(event_type: &str) -> bool {
 /// Whether no money of it arrived yet: it is authorized only, pending, or it failed. Of several captures all but
 /// the last leave it marked as not captured.
 pub(super) fn is_open_charge(charge: &StripeObject<'_>) -> bool {
-    charge.is_not("/captured") && captured_amount(charge).unwrap_or_default() == 0
-        || charge.status().is_some_and(|status| status != "succeeded")
+    has_no_capture(charge) || charge.status().is_some_and(|status| status != "succeeded")
 }
 
 /// Whether its authorization ended and nothing was captured.
 pub(super) fn is_released(charge: &StripeObject<'_>) -> bool {
     let has_ended = charge.is("/refunded") || charge.event_type == "charge.expired";
-    has_ended && charge.is_not("/captured") && captured_amount(charge).unwrap_or_default() == 0
+    has_ended && has_no_capture(charge)
+}
+
+fn has_no_capture(charge: &StripeObject<'_>) -> bool {
+    charge.is_not("/captured") && captured_amount(charge).unwrap_or_default() == 0
 }
 
 /// What was captured of a charge so far, in minor units. Shapes of before 2020 capture all or nothing.
@@ -179,11 +182,9 @@ pub(super) fn refunded_amount(charge: &StripeObject<'_>) -> Option<i64> {
 
 /// What went back to the customer: of a charge so far, or with a refund that neither failed nor was canceled.
 pub(super) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
-    let is_ended = matches!(object.status().as_deref(), Some("failed" | "canceled"));
     let minor = match object.kind {
         ObjectKind::Charge => refunded_amount(object)?,
-        ObjectKind::Refund if is_ended || is_of_uncaptured_money(object) => return None,
-        ObjectKind::Refund => object.integer("/amount")?,
+        ObjectKind::Refund if gives_back(object) => object.integer("/amount")?,
         _ => return None,
     };
     Some(Money::from_minor(minor, currency(object)?))

@@ -20,7 +20,7 @@ pub(super) enum Movement {
     Plus(fn(&StripeObject<'_>) -> Option<i64>),
     /// It takes this away.
     Minus(fn(&StripeObject<'_>) -> Option<i64>),
-    /// By this, if by anything. Some movements depend on events that were received before.
+    /// By this, which depends on other events that were received.
     Moves(fn(&StripeObject<'_>, &[StoredEvent]) -> Option<i64>),
 }
 
@@ -38,14 +38,14 @@ impl Movement {
 }
 
 /// The change of what was captured. Several captures of one authorization each change it.
-pub(super) fn of_capture(charge: &StripeObject<'_>, _: &[StoredEvent]) -> Option<i64> {
+pub(super) fn of_capture(charge: &StripeObject<'_>) -> Option<i64> {
     let before = charge.previous_integer("amount_captured")?;
     captured_amount(charge)?.checked_sub(before)
 }
 
 /// A capture, or the last of several. If the event has no earlier value, what other events counted before is known.
 pub(super) fn of_last_capture(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
-    of_capture(charge, related).or_else(|| {
+    of_capture(charge).or_else(|| {
         let captured = captured_amount(charge)?;
         let counted = related.iter().filter_map(counted_before).filter(|before| *before < captured).max();
         captured.checked_sub(counted.unwrap_or_default())
@@ -59,7 +59,7 @@ fn counted_before(update: &StoredEvent) -> Option<i64> {
     }
     let payload = json::value(&update.payload);
     let charge = StripeObject::of(&payload, None, "charge.updated");
-    of_capture(&charge, &[]).and_then(|_| captured_amount(&charge))
+    of_capture(&charge).and_then(|_| captured_amount(&charge))
 }
 
 /// A bank payment that came back. It takes away only what was counted: since 2024 a payment that failed
@@ -79,8 +79,14 @@ pub(super) fn of_refund(refund: &StripeObject<'_>, related: &[StoredEvent]) -> O
 }
 
 /// A refund that was canceled after it was counted.
-pub(super) fn of_canceled_refund(refund: &StripeObject<'_>, _: &[StoredEvent]) -> Option<i64> {
+pub(super) fn of_canceled_refund(refund: &StripeObject<'_>) -> Option<i64> {
     if is_of_uncaptured_money(refund) { None } else { refund.integer("/amount") }
+}
+
+/// Whether a refund is, as it stands, money that goes back to the customer.
+pub(super) fn gives_back(refund: &StripeObject<'_>) -> bool {
+    let is_ended = matches!(refund.status().as_deref(), Some("failed" | "canceled"));
+    !is_ended && !is_of_uncaptured_money(refund)
 }
 
 /// Whether a Refund object exists only because versions before Basil report money that was never captured as
@@ -114,7 +120,7 @@ fn is_type(event: &StoredEvent, event_type: &str) -> bool {
 
 /// The newest reversal in a dispute's list of balance transactions. The list has all of them, and the event
 /// reports only the newest.
-pub(super) fn of_reinstatement(dispute: &StripeObject<'_>, _: &[StoredEvent]) -> Option<i64> {
+pub(super) fn of_reinstatement(dispute: &StripeObject<'_>) -> Option<i64> {
     let mut newest_first = dispute.list("/balance_transactions").rev();
     let Some(newest) = newest_first.find(|entry| is_reversal(entry)) else {
         // Shapes without the list report a whole reinstatement.
@@ -139,7 +145,7 @@ fn reinstated(dispute: &StripeObject<'_>, reversal: &Value, withdrawal: Option<&
 
 /// Whether a reversal is a part of the amount in another currency, so that the share is unknown.
 pub(super) fn is_unknown_share(dispute: &StripeObject<'_>) -> bool {
-    dispute.list("/balance_transactions").any(is_reversal) && of_reinstatement(dispute, &[]).is_none()
+    dispute.list("/balance_transactions").any(is_reversal) && of_reinstatement(dispute).is_none()
 }
 
 fn is_reversal(entry: &Value) -> bool {
@@ -159,14 +165,12 @@ pub(super) fn of_object(object: &StripeObject<'_>) -> Option<Money> {
         return None;
     }
     let status = object.status();
-    let is_ended = matches!(status.as_deref(), Some("failed" | "canceled"));
     let minor = match object.kind {
         ObjectKind::Charge if status.as_deref().is_none_or(|status| status == "succeeded") => {
             captured_amount(object)?
         }
-        ObjectKind::Charge => 0,
-        ObjectKind::Refund if is_ended || is_of_uncaptured_money(object) => 0,
-        ObjectKind::Refund => object.integer("/amount")?.checked_neg()?,
+        ObjectKind::Refund if gives_back(object) => object.integer("/amount")?.checked_neg()?,
+        ObjectKind::Charge | ObjectKind::Refund => 0,
         ObjectKind::Dispute => of_dispute(object)?,
         _ => return None,
     };

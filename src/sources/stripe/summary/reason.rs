@@ -2,6 +2,7 @@
 
 use super::figure::missing_funds;
 use super::movement::is_unknown_share;
+use crate::domain::humanize::capitalised;
 use crate::domain::money::{Currency, Money};
 use crate::sources::stripe::object::{StripeObject, currency};
 
@@ -59,12 +60,6 @@ fn is_code(text: &str) -> bool {
 /// `insufficient_funds` as `insufficient funds`.
 pub(super) fn words(code: &str) -> String {
     code.replace(['.', '_', '[', ']'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A text with a capital letter in front.
-pub(super) fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 fn of_ended(object: &StripeObject<'_>) -> Option<String> {

@@ -1,7 +1,8 @@
 //! The readable lines about an event and about its object.
 
 use super::figure::{Figured, is_partly_refunded, is_refunded, is_released};
-use super::reason::{capitalised, words};
+use super::reason::words;
+use crate::domain::humanize::capitalised;
 use crate::domain::summary::{EventOutcome, EventSummary, TITLE_SEPARATOR};
 use crate::sources::stripe::event_type::parents_and_verb;
 use crate::sources::stripe::object::{ObjectKind, StripeObject};
