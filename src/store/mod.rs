@@ -29,9 +29,9 @@ pub use maintenance::{
 };
 pub use queue::{
     Activity, Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion,
-    DestinationRow, Destinations, DueProbe, EndedAttempt, ExecutionSnapshot, Fate, Fence, LaneState, Lease,
-    Limiter, Notifier, Pause, PausedInstance, Position, Queue, RateLimits, RemoteObject, RescueScope,
-    Rescued, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
+    DestinationRow, Destinations, DueProbe, EndedAttempt, ExecutionSnapshot, Fence, LaneState, Lease,
+    Limiter, Notifier, Pause, PausedInstance, Position, Queue, RateLimits, RefusedState, RemoteObject,
+    RescueScope, Rescued, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
 };
 use reporting::LastCount;
 pub use reporting::{

@@ -9,11 +9,11 @@ use super::lease_registry::RegisteredLease;
 use super::schedule::POLL;
 use crate::domain::execution::ExecutionId;
 use crate::store::{
-    Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Notifier, Queue, StoreError,
+    Claimed, CompletedExecution, CompletedLane, Conclusion, EndedAttempt, Notifier, Queue, RefusedState,
+    StoreError,
 };
 use crate::telemetry::{Ended, Metrics, Supervisor};
-use futures_util::future::join_all;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -95,6 +95,8 @@ pub(super) enum Completed {
     Execution(CompletedExecution),
     /// The execution that headed its lane, and those that wait in the lane.
     Lane(CompletedLane),
+    /// The newest state of its lane, which the destination refuses.
+    Refused(RefusedState),
 }
 
 /// What is needed of an execution once its completion is recorded.
@@ -122,30 +124,6 @@ impl CompletionStats {
         }
     }
 
-    fn count(&self, completion: &CompletedExecution, metrics: &Metrics) {
-        metrics.attempt(&self.destination, completion.attempt.outcome, completion.attempt.duration);
-        match completion.conclusion {
-            Conclusion::Success(_) => self.count_success(metrics),
-            Conclusion::Failed => metrics.ended(&self.destination, Ended::Failed, 1),
-            Conclusion::Skipped => metrics.ended(&self.destination, Ended::Skipped, 1),
-            Conclusion::Postponed { .. } => {}
-        }
-    }
-
-    fn count_lane(&self, lane: &CompletedLane, metrics: &Metrics) {
-        metrics.attempt(&self.destination, lane.head.outcome, lane.head.duration);
-        match &lane.fate {
-            Fate::Shown { superseded, .. } => {
-                self.count_success(metrics);
-                metrics.ended(&self.destination, Ended::Superseded, superseded.len());
-            }
-            Fate::ShownBefore { superseded } => {
-                metrics.ended(&self.destination, Ended::Superseded, superseded.len());
-            }
-            Fate::Refused => metrics.ended(&self.destination, Ended::Failed, 1),
-        }
-    }
-
     fn count_success(&self, metrics: &Metrics) {
         metrics.ended(&self.destination, Ended::Success, 1);
         if let Some(received) = self.received.filter(|_| self.is_first) {
@@ -155,6 +133,117 @@ impl CompletionStats {
 }
 
 type StatsById = HashMap<ExecutionId, CompletionStats>;
+
+/// A result that the database records.
+trait Recorded: Sized {
+    /// The most that one statement records.
+    const BATCH_MAX: usize;
+
+    /// The attempt that ended.
+    fn attempt(&self) -> &EndedAttempt;
+
+    /// The same without the destination's texts, which are the only part that a database can refuse.
+    fn without_texts(&self) -> Self;
+
+    /// Records these; returns those whose lease was not lost.
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError>;
+
+    /// Counts it.
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics);
+
+    /// When other work can be due because of it; none if its end changes nothing.
+    fn others_due_in(&self, stats: &CompletionStats) -> Option<Duration>;
+}
+
+impl Recorded for CompletedExecution {
+    const BATCH_MAX: usize = BATCH_MAX;
+
+    fn attempt(&self) -> &EndedAttempt {
+        &self.attempt
+    }
+
+    fn without_texts(&self) -> Self {
+        self.without_texts()
+    }
+
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError> {
+        queue.complete(batch).await
+    }
+
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics) {
+        match self.conclusion {
+            Conclusion::Success(_) => stats.count_success(metrics),
+            Conclusion::Failed => metrics.ended(&stats.destination, Ended::Failed, 1),
+            Conclusion::Skipped => metrics.ended(&stats.destination, Ended::Skipped, 1),
+            Conclusion::Postponed { .. } => {}
+        }
+    }
+
+    fn others_due_in(&self, stats: &CompletionStats) -> Option<Duration> {
+        match self.conclusion {
+            Conclusion::Postponed { wait, .. } => Some(wait),
+            _ => stats.others_may_wait.then_some(Duration::ZERO),
+        }
+    }
+}
+
+impl Recorded for CompletedLane {
+    const BATCH_MAX: usize = BATCH_MAX;
+
+    fn attempt(&self) -> &EndedAttempt {
+        &self.head
+    }
+
+    fn without_texts(&self) -> Self {
+        self.without_texts()
+    }
+
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError> {
+        queue.complete_lanes(batch).await
+    }
+
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics) {
+        if self.shown.is_some() {
+            stats.count_success(metrics);
+        }
+        metrics.ended(&stats.destination, Ended::Superseded, self.superseded.len());
+    }
+
+    fn others_due_in(&self, _stats: &CompletionStats) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Recorded for RefusedState {
+    // Rare, so it has a simple statement.
+    const BATCH_MAX: usize = 1;
+
+    fn attempt(&self) -> &EndedAttempt {
+        &self.head
+    }
+
+    fn without_texts(&self) -> Self {
+        self.without_texts()
+    }
+
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError> {
+        let mut changed = HashSet::new();
+        for refused in batch {
+            if queue.refuse_state(refused).await? {
+                changed.insert(refused.head.execution);
+            }
+        }
+        Ok(changed)
+    }
+
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics) {
+        metrics.ended(&stats.destination, Ended::Failed, 1);
+    }
+
+    fn others_due_in(&self, _stats: &CompletionStats) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
 
 /// The task behind the [`Completer`].
 struct CompleterTask {
@@ -166,79 +255,58 @@ struct CompleterTask {
 
 impl CompleterTask {
     async fn run(self, mut receiver: mpsc::Receiver<Queued>) {
-        // Each lane has a statement of its own. Ingest and claims need connections too.
-        let lanes_at_once = (self.queue.statements_max() / 3).max(1);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (mut completions, mut lanes) = (Vec::new(), Vec::new());
+            let (mut executions, mut lanes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
             let (mut leases, mut stats_by_id) = (Vec::new(), StatsById::new());
             for Queued { completed, stats, lease } in batch.drain(..) {
                 leases.push(lease);
+                let execution = match &completed {
+                    Completed::Execution(completed) => completed.attempt.execution,
+                    Completed::Lane(completed) => completed.head.execution,
+                    Completed::Refused(refused) => refused.head.execution,
+                };
+                stats_by_id.insert(execution, stats);
                 match completed {
-                    Completed::Execution(completion) => {
-                        stats_by_id.insert(completion.attempt.execution, stats);
-                        completions.push(completion);
-                    }
-                    Completed::Lane(lane) => lanes.push((lane, stats)),
+                    Completed::Execution(completed) => executions.push(completed),
+                    Completed::Lane(completed) => lanes.push(completed),
+                    Completed::Refused(completed) => refused.push(completed),
                 }
             }
-            // In the order of all statements that lock many rows, so that there is no deadlock. No two of these
-            // have an execution in common: one of a lane runs at a time.
-            completions.sort_by_key(|completion| completion.attempt.execution.0);
-            let lanes = async {
-                for some in lanes.chunks(lanes_at_once) {
-                    join_all(some.iter().map(|(lane, stats)| self.complete_lane(lane, stats))).await;
-                }
-            };
-            tokio::join!(self.complete(&completions, &stats_by_id), lanes);
+            // No two of these have an execution in common: one of a lane runs at a time.
+            tokio::join!(
+                self.complete(executions, &stats_by_id),
+                self.complete(lanes, &stats_by_id),
+                self.complete(refused, &stats_by_id)
+            );
         }
     }
 
-    /// Records a batch; if the database refuses it, each completion by itself.
-    async fn complete(&self, batch: &[CompletedExecution], stats: &StatsById) {
-        if batch.is_empty() {
-            return;
-        }
-        let Err(error) = self.record(batch, stats).await else { return };
-        warn!(%error, completions = batch.len(), "database refused a batch of completions");
-        for completion in batch {
-            let execution_id = completion.attempt.execution.0;
-            let Err(error) = self.record(std::slice::from_ref(completion), stats).await else { continue };
-            error!(%error, execution_id, "database refused a completion");
-            let bare = completion.without_texts();
-            if let Err(error) = self.record(std::slice::from_ref(&bare), stats).await {
-                error!(%error, execution_id, "completion discarded; its lease will be rescued");
+    /// Records these; if the database refuses a batch, each by itself.
+    async fn complete<R: Recorded>(&self, mut completed: Vec<R>, stats: &StatsById) {
+        // In the order of all statements that lock many rows, so that there is no deadlock.
+        completed.sort_by_key(|completed| completed.attempt().execution.0);
+        for batch in completed.chunks(R::BATCH_MAX) {
+            let Err(error) = self.record(batch, stats).await else { continue };
+            warn!(%error, completions = batch.len(), "database refused a batch of completions");
+            for completed in batch {
+                let execution_id = completed.attempt().execution.0;
+                let Err(error) = self.record(std::slice::from_ref(completed), stats).await else { continue };
+                error!(%error, execution_id, "database refused a completion");
+                let bare = completed.without_texts();
+                if let Err(error) = self.record(std::slice::from_ref(&bare), stats).await {
+                    error!(%error, execution_id, "completion discarded; its lease will be rescued");
+                }
             }
         }
     }
 
-    /// Records a lane's completion; if the database refuses it, the same without the destination's texts.
-    async fn complete_lane(&self, lane: &CompletedLane, stats: &CompletionStats) {
-        let execution_id = lane.head.execution.0;
-        let Err(error) = self.record_lane(lane, stats).await else { return };
-        error!(%error, execution_id, "database refused a completion");
-        if let Err(error) = self.record_lane(&lane.without_texts(), stats).await {
-            error!(%error, execution_id, "completion discarded; its lease will be rescued");
-        }
-    }
-
-    /// Tries until the database accepts or refuses the completions. The error is the refusal.
-    async fn record(&self, batch: &[CompletedExecution], stats: &StatsById) -> Result<(), StoreError> {
+    /// Tries until the database accepts or refuses a batch. The error is the refusal.
+    async fn record<R: Recorded>(&self, batch: &[R], stats: &StatsById) -> Result<(), StoreError> {
         loop {
-            match in_time(self.queue.complete(batch)).await {
+            match in_time(R::record(&self.queue, batch)).await {
                 Ok(changed) => {
-                    for completion in batch {
-                        let execution = completion.attempt.execution;
-                        if !changed.contains(&execution) {
-                            warn!(execution_id = execution.0, "lease lost; result discarded");
-                        } else if let Some(stats) = stats.get(&execution) {
-                            stats.count(completion, &self.metrics);
-                        }
-                    }
-                    self.notify_after_short_waits(batch);
-                    if batch.iter().any(|completion| lets_others_run(completion, stats)) {
-                        self.notifier.notify();
-                    }
+                    self.count(batch, stats, &changed);
                     self.progress.send_modify(|recorded| *recorded += changed.len() as u64);
                     return Ok(());
                 }
@@ -251,37 +319,26 @@ impl CompleterTask {
         }
     }
 
-    /// As [`record`](Self::record), for a lane.
-    async fn record_lane(&self, lane: &CompletedLane, stats: &CompletionStats) -> Result<(), StoreError> {
-        loop {
-            match in_time(self.queue.complete_lane(lane)).await {
-                Ok(true) => {
-                    // Others of the lane can run now.
-                    self.notifier.notify();
-                    stats.count_lane(lane, &self.metrics);
-                    self.progress.send_modify(|recorded| *recorded += 1);
-                    return Ok(());
-                }
-                Ok(false) => {
-                    warn!(execution_id = lane.head.execution.0, "lease lost; result discarded");
-                    return Ok(());
-                }
-                Err(error @ StoreError::Refused(_)) => return Err(error),
-                Err(error) => {
-                    warn!(%error, completions = 1, "recording completions failed; trying again");
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
+    fn count<R: Recorded>(&self, batch: &[R], stats: &StatsById, changed: &HashSet<ExecutionId>) {
+        let mut due_in: Option<Duration> = None;
+        for completed in batch {
+            let attempt = completed.attempt();
+            let Some(stats) = stats.get(&attempt.execution) else { continue };
+            if !changed.contains(&attempt.execution) {
+                warn!(execution_id = attempt.execution.0, "lease lost; result discarded");
+                continue;
             }
+            self.metrics.attempt(&stats.destination, attempt.outcome, attempt.duration);
+            completed.count(stats, &self.metrics);
+            let others = completed.others_due_in(stats);
+            due_in = due_in.into_iter().chain(others).min();
         }
+        self.notify_in(due_in);
     }
 
-    /// An execution that is due before the next poll gets a notification of its own.
-    fn notify_after_short_waits(&self, batch: &[CompletedExecution]) {
-        let waits = batch.iter().filter_map(|completion| match completion.conclusion {
-            Conclusion::Postponed { wait, .. } => Some(wait),
-            _ => None,
-        });
-        match waits.min() {
+    /// Work that is due before the next poll gets a notification of its own.
+    fn notify_in(&self, due_in: Option<Duration>) {
+        match due_in {
             Some(Duration::ZERO) => self.notifier.notify(),
             Some(wait) if wait < POLL => {
                 let notifier = self.notifier.clone();
@@ -293,12 +350,6 @@ impl CompleterTask {
             _ => {}
         }
     }
-}
-
-/// Whether others of its lane can run now, or it can be due again with a newer version of its row.
-fn lets_others_run(completion: &CompletedExecution, stats: &StatsById) -> bool {
-    stats.get(&completion.attempt.execution).is_some_and(|stats| stats.others_may_wait)
-        && !matches!(completion.conclusion, Conclusion::Postponed { .. })
 }
 
 /// Bounds the wait for an answer: a connection that died silently would block for much longer.

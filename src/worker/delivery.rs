@@ -20,7 +20,8 @@ use crate::domain::execution::{Mode, Subject};
 use crate::domain::failure::own_remedy;
 use crate::sources::Registry;
 use crate::store::{
-    Claimed, CompletedExecution, CompletedLane, Conclusion, Fate, Lease, Queue, RemoteObject, StoreError,
+    Claimed, CompletedExecution, CompletedLane, Conclusion, Lease, Queue, RefusedState, RemoteObject,
+    StoreError,
 };
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use std::sync::Arc;
@@ -153,8 +154,7 @@ impl Deliverer {
             }
             Ok(Plan::NothingNew { lane, newest, superseded }) => {
                 let head = delivered_in_lane(claimed, None, None, &[], began.elapsed());
-                let fate = Fate::ShownBefore { superseded };
-                return Completed::Lane(CompletedLane { head, lane, newest, fate });
+                return Completed::Lane(CompletedLane { head, lane, newest, superseded, shown: None });
             }
             Err(error) => return self.conclude(claimed, unreadable(&error), began),
         };
@@ -177,15 +177,14 @@ impl Deliverer {
         };
         match self.call(claimed, item, start).await {
             Outcome::Delivered { remote, status, request_id, written, left_out } => {
-                let object = RemoteObject { execution: newest.execution, remote, written };
+                let newest = newest.execution;
+                let shown = Some(RemoteObject { execution: newest, remote, written });
                 let head = delivered_in_lane(claimed, status, request_id, &left_out, began.elapsed());
-                let fate = Fate::Shown { object, superseded };
-                Completed::Lane(CompletedLane { head, lane, newest: newest.execution, fate })
+                Completed::Lane(CompletedLane { head, lane, newest, superseded, shown })
             }
             Outcome::Permanent(failure) if newest.execution != claimed.id => {
                 let head = refused_in_lane(claimed, failure, began.elapsed());
-                let newest = newest.execution;
-                Completed::Lane(CompletedLane { head, lane, newest, fate: Fate::Refused })
+                Completed::Refused(RefusedState { head, newest: newest.execution })
             }
             outcome => self.conclude(claimed, outcome, began),
         }
@@ -319,6 +318,11 @@ fn log(completed: &Completed, duration: Duration) {
     match completed {
         Completed::Execution(completion) => log_execution(completion, duration),
         Completed::Lane(lane) => log_lane(lane),
+        Completed::Refused(refused) => {
+            let newest_execution_id = refused.newest.0;
+            let request_id = refused.head.request_id.as_deref();
+            error!(newest_execution_id, request_id, "execution of the object's newest state failed");
+        }
     }
 }
 
@@ -341,18 +345,11 @@ fn log_execution(completion: &CompletedExecution, duration: Duration) {
 fn log_lane(lane: &CompletedLane) {
     let newest_execution_id = lane.newest.0;
     let request_id = lane.head.request_id.as_deref();
-    match &lane.fate {
-        Fate::Shown { superseded, .. } => {
-            let superseded = superseded.len();
-            info!(newest_execution_id, superseded, request_id, "delivered the object's newest state");
-        }
-        Fate::ShownBefore { superseded } => {
-            let superseded = superseded.len();
-            info!(newest_execution_id, superseded, "the object's newest state was delivered before");
-        }
-        Fate::Refused => {
-            error!(newest_execution_id, request_id, "execution of the object's newest state failed");
-        }
+    let superseded = lane.superseded.len();
+    if lane.shown.is_some() {
+        info!(newest_execution_id, superseded, request_id, "delivered the object's newest state");
+    } else {
+        info!(newest_execution_id, superseded, "the object's newest state was delivered before");
     }
 }
 

@@ -7,12 +7,12 @@ use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::{ExecutionId, RowVersion};
 use eventbridge::store::{
-    Ask, Canary, ClaimRequest, Claimed, CompletedLane, Fate, Position, RemoteObject, RescueScope, Store,
-    WorkClass, WorkerId,
+    Ask, Canary, ClaimRequest, Claimed, CompletedLane, Position, RefusedState, RemoteObject, RescueScope,
+    Store, WorkClass, WorkerId,
 };
 use eventbridge::worker::conclude;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -372,6 +372,79 @@ fn delivered(remote: Remote) -> Outcome {
     Outcome::Delivered { remote, status, request_id, written: None, left_out: Vec::new() }
 }
 
+/// The state of `newest` is shown now, and supersedes these.
+fn lane_shown(
+    head: &Claimed,
+    newest: i64,
+    superseded: &[i64],
+    remote: Remote,
+    written: Option<Value>,
+) -> CompletedLane {
+    let completed = conclude(head, delivered(remote.clone()), Duration::ZERO, &RetrySettings::default(), 0.0);
+    let newest = ExecutionId(newest);
+    CompletedLane {
+        head: completed.attempt,
+        lane: head.lane.clone().unwrap(),
+        newest,
+        superseded: superseded.iter().copied().map(ExecutionId).collect(),
+        shown: Some(RemoteObject { execution: newest, remote: Some(remote), written }),
+    }
+}
+
+fn page(id: &str) -> Remote {
+    Remote { id: id.to_owned(), url: None, place: None }
+}
+
+#[tokio::test]
+async fn lanes_are_completed_together_except_one_whose_lease_was_lost() {
+    let queue = Queue::new().await;
+    queue.put(12, "notion", "'notion lane/' || n % 3").await;
+    let heads = queue.claim(&["notion"], 10).await;
+    assert_eq!(ids(&heads), [1, 2, 3]);
+    let mut lanes = [
+        lane_shown(&heads[0], 7, &[1, 4], page("one"), Some(json!({"a": 1}))),
+        lane_shown(&heads[1], 8, &[2, 5], page("two"), None),
+        lane_shown(&heads[2], 9, &[3], page("three"), None),
+    ];
+    lanes[1].head.fence = lanes[0].head.fence;
+    lanes[2].shown = None;
+    let mut completed: Vec<_> =
+        queue.store.queue.complete_lanes(&lanes).await.unwrap().into_iter().map(|id| id.0).collect();
+    completed.sort_unstable();
+    assert_eq!(completed, [1, 3]);
+    let by = |newest| format!("superseded: a newer state of its object was written: execution {newest}");
+    let success = "success: ".to_owned();
+    for (id, expected) in [(1, by(7)), (3, by(9)), (4, by(7)), (7, success)] {
+        let row = queue.store.reports.execution(ExecutionId(id)).await.unwrap().unwrap();
+        let reason = row.reason.unwrap_or_default();
+        assert_eq!(format!("{}: {reason}", row.status), expected, "execution {id}");
+    }
+    for id in [2, 5, 6, 8, 9, 10, 11, 12] {
+        let row = queue.store.reports.execution(ExecutionId(id)).await.unwrap().unwrap();
+        assert_eq!(row.status, if id == 2 { "running" } else { "pending" }, "execution {id}");
+    }
+    let object = queue.store.queue.remote_object(&lanes[0].lane).await.unwrap().unwrap();
+    assert_eq!((object.remote, object.written), (Some(page("one")), Some(json!({"a": 1}))));
+    for lane in &lanes[1..] {
+        assert!(queue.store.queue.remote_object(&lane.lane).await.unwrap().is_none(), "{}", lane.lane);
+    }
+    assert_eq!(ids(&queue.claim(&["notion"], 10).await), [6, 10], "the second lane is still busy");
+}
+
+#[tokio::test]
+async fn what_is_shown_is_replaced_by_the_next_state() {
+    let queue = Queue::new().await;
+    queue.put(2, "notion", "'notion lane'").await;
+    for id in [1, 2] {
+        let head = queue.claim(&["notion"], 1).await.remove(0);
+        let lane = lane_shown(&head, id, &[], page(&format!("page {id}")), None);
+        assert_eq!(queue.store.queue.complete_lanes(&[lane]).await.unwrap().len(), 1);
+        let object = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
+        assert_eq!(object.execution, ExecutionId(id));
+    }
+    assert_eq!(queue.database.count(rows::remote_objects()).await, 1);
+}
+
 #[tokio::test]
 async fn a_lanes_completion_is_recorded_without_nul_characters() {
     let queue = Queue::new().await;
@@ -379,16 +452,8 @@ async fn a_lanes_completion_is_recorded_without_nul_characters() {
     let head = queue.claim(&["notion"], 1).await.remove(0);
     let remote =
         Remote { id: "pa\0ge".into(), url: Some("https://no\0tion".into()), place: Some("so\0urce".into()) };
-    let object = RemoteObject {
-        execution: head.id,
-        remote: Some(remote.clone()),
-        written: Some(json!({"na\0me": ["te\0xt"]})),
-    };
-    let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
-    let fate = Fate::Shown { object, superseded: vec![ExecutionId(head.id.0 + 1)] };
-    let lane =
-        CompletedLane { head: completed.attempt, lane: head.lane.clone().unwrap(), newest: head.id, fate };
-    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
+    let lane = lane_shown(&head, 1, &[2], remote, Some(json!({"na\0me": ["te\0xt"]})));
+    assert_eq!(queue.store.queue.complete_lanes(&[lane]).await.unwrap().len(), 1);
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!(
         shown.remote,
@@ -412,13 +477,8 @@ async fn an_execution_cancelled_or_erased_during_its_write_leaves_no_copy() {
             queue.store.interventions.cancel(newest, &Caller::with_key("jane", true)).await.unwrap();
             "cancelled by jane; its state was on its way already, and is shown"
         };
-        let remote = Remote { id: "page".into(), url: None, place: None };
-        let object =
-            RemoteObject { execution: newest, remote: Some(remote.clone()), written: Some(json!({"a": 1})) };
-        let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
-        let fate = Fate::Shown { object, superseded: vec![head.id] };
-        let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };
-        assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
+        let lane = lane_shown(&head, newest.0, &[head.id.0], page("page"), Some(json!({"a": 1})));
+        assert_eq!(queue.store.queue.complete_lanes(&[lane]).await.unwrap().len(), 1);
         let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
         assert_eq!((row.status.as_str(), row.reason.as_deref()), ("cancelled", Some(reason)));
         assert_eq!(row.remote_id.as_deref(), Some("page"));
@@ -436,9 +496,8 @@ async fn a_permanent_error_with_nul_fails_the_newest_state_and_keeps_the_head_pe
     let failure = Failure::local("vali\0dation", "not\0 this");
     let completed =
         conclude(&head, Outcome::Permanent(failure), Duration::ZERO, &RetrySettings::default(), 0.0);
-    let lane =
-        CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate: Fate::Refused };
-    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
+    let refused = RefusedState { head: completed.attempt, newest };
+    assert!(queue.store.queue.refuse_state(&refused).await.unwrap());
     let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.reason.as_deref()), ("failed", Some("not this")));
     assert_eq!(queue.claim(&["notion"], 1).await[0].id, head.id);
@@ -521,12 +580,8 @@ async fn the_claimed_state_and_the_shown_one_are_compared_however_large_they_are
     let queue = Queue::new().await;
     queue.put(3, "notion", "'notion lane'").await;
     let first = queue.claim(&["notion"], 1).await.remove(0);
-    let object = RemoteObject { execution: first.id, remote: None, written: None };
-    let remote = Remote { id: "page".into(), url: None, place: None };
-    let completed = conclude(&first, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
-    let fate = Fate::Shown { object, superseded: Vec::new() };
-    let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest: first.id, fate };
-    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
+    let lane = lane_shown(&first, 1, &[], page("page"), None);
+    assert_eq!(queue.store.queue.complete_lanes(&[lane]).await.unwrap().len(), 1);
     queue.database.change(rows::set_body_bytes(1_500_000)).await;
     let second = queue.claim(&["notion"], 1).await.remove(0);
     let states = queue.store.queue.lane_states("notion lane", second.id).await.unwrap();
@@ -595,13 +650,8 @@ async fn erased_data_leaves_no_copy_even_after_another_write() {
     queue.store.erasure.erase(&[event], false).await.unwrap();
     let in_doubt = rows::executions().in_doubt();
     assert_eq!(queue.database.count(in_doubt).await, 1, "a write may still land");
-    let remote = Remote { id: "page".into(), url: None, place: None };
-    let object =
-        RemoteObject { execution: newest, remote: Some(remote.clone()), written: Some(json!({"a": 1})) };
-    let completed = conclude(&head, delivered(remote), Duration::ZERO, &RetrySettings::default(), 0.0);
-    let fate = Fate::Shown { object, superseded: vec![head.id] };
-    let lane = CompletedLane { head: completed.attempt, lane: "notion lane".into(), newest, fate };
-    assert!(queue.store.queue.complete_lane(&lane).await.unwrap());
+    let lane = lane_shown(&head, newest.0, &[head.id.0], page("page"), Some(json!({"a": 1})));
+    assert_eq!(queue.store.queue.complete_lanes(&[lane]).await.unwrap().len(), 1);
     let shown = queue.store.queue.remote_object("notion lane").await.unwrap().unwrap();
     assert_eq!((shown.execution, shown.written), (newest, None));
     assert_eq!(queue.store.reports.execution(newest).await.unwrap().unwrap().status, "success");

@@ -104,11 +104,6 @@ impl Connections {
         (work, reading)
     }
 
-    /// The most connections.
-    pub(in crate::store) fn most(&self) -> usize {
-        usize::try_from(self.0.pool.options().get_max_connections()).unwrap_or(usize::MAX)
-    }
-
     /// How to reach the server itself, for anything that needs a session.
     pub(in crate::store) fn direct_options(&self) -> PgConnectOptions {
         match &self.0.past_the_pooler {

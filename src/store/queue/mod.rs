@@ -19,6 +19,7 @@
 mod canary;
 mod claim;
 mod complete;
+mod complete_lanes;
 mod execution_snapshot;
 mod key_lock;
 mod lane_runs;
@@ -34,8 +35,9 @@ mod workers;
 pub use canary::Canary;
 pub use claim::{Ask, ClaimRequest, Claimed, Position, WorkClass};
 pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Settlement};
+pub use complete_lanes::{CompletedLane, RefusedState};
 pub use execution_snapshot::ExecutionSnapshot;
-pub use lanes::{CompletedLane, Fate, LaneState, RemoteObject};
+pub use lanes::{LaneState, RemoteObject};
 pub use notifier::Notifier;
 pub use pauses::{DestinationRow, DueProbe, Pause, PausedInstance};
 pub use rate_limits::{Limiter, Slot};
@@ -58,11 +60,6 @@ pub struct Queue {
 impl Queue {
     pub(super) fn new(db: &Db) -> Self {
         Self { pool: db.pool.clone(), reading: db.reading.clone() }
-    }
-
-    /// How many statements of this process can run at once.
-    pub fn statements_max(&self) -> usize {
-        self.pool.most()
     }
 }
 
