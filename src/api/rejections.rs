@@ -24,7 +24,7 @@ pub struct Rejections {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CauseView {
     /// `wrong_secret`, `another_secret`, `body_rewritten`, `body_damaged`, `header_dropped`,
-    /// `header_changed`, `wrong_path`, `clock`, `delayed`, `not_an_event` or `stranger`.
+    /// `header_changed`, `wrong_path`, `test_secret`, `clock`, `delayed`, `not_an_event` or `stranger`.
     #[schema(example = "wrong_secret")]
     pub cause: &'static str,
     /// Whether nothing was accepted after the last rejection of this cause.

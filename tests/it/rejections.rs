@@ -26,10 +26,14 @@ async fn service() -> Service {
 }
 
 async fn post(service: &Service, secret: &str, body: &str) -> Answer {
+    post_signed(service, &stripe::sign(secret, body.as_bytes(), NOW), body).await
+}
+
+async fn post_signed(service: &Service, signature: &str, body: &str) -> Answer {
     let request = Request::post("/api/v1/webhooks/stripe")
         .header("host", "localhost")
         .header("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
-        .header("stripe-signature", stripe::sign(secret, body.as_bytes(), NOW))
+        .header("stripe-signature", signature)
         .header("x-forwarded-for", "203.0.113.7")
         .body(Body::from(body.to_owned()));
     service.call(request.unwrap()).await
@@ -75,7 +79,8 @@ async fn a_wrong_secret_is_reported_until_an_event_is_accepted() {
     let health = service.get("/api/v1/health").await.json();
     assert_eq!((&health["status"], &health["warnings"][0]["cause"]), (&json!("ok"), &json!("wrong_secret")));
 
-    assert_eq!(post(&service, SECRET, &event("evt_2")).await.status, 200);
+    let of_test_mode = event("evt_2").replace(r#""livemode": true"#, r#""livemode": false"#);
+    assert_eq!(post(&service, SECRET, &of_test_mode).await.status, 200);
     let listing = service.get("/api/v1/rejections").await.json();
     assert_eq!(listing["causes"][0]["is_current"], false, "{listing}");
     assert!(listing["last_accepted_at"].is_string());
@@ -149,4 +154,43 @@ async fn the_newest_rejections_replace_the_oldest() {
 async fn a_rejection_needs_no_database() {
     let service = Service::builder().without_database().start().await;
     assert_eq!(post(&service, "whsec_wrong", &event("evt_1")).await.problem(400), "signature_no_match");
+}
+
+#[tokio::test]
+async fn a_test_secret_vouches_for_no_event_of_live_mode_unless_another_secret_does() {
+    let live = "whsec_of_the_live_endpoint_0123456789";
+    let secrets = format!("test-eu={SECRET},live={live}");
+    let service =
+        Service::builder().set("DESTINATIONS", "").set("STRIPE_WEBHOOK_SECRET", &secrets).start().await;
+    let event = |id: &str, livemode: Value| {
+        json!({"id": id, "object": "event", "type": "invoice.paid", "livemode": livemode,
+               "data": {"object": {"id": "in_1", "object": "invoice"}}})
+        .to_string()
+    };
+    let forged = event("evt_forged", json!(true));
+    assert_eq!(post(&service, SECRET, &forged).await.problem(400), "live_event_with_test_secret");
+    for (secret, id, livemode) in [
+        (SECRET, "evt_test", json!(false)),
+        (SECRET, "evt_of_no_mode", Value::Null),
+        (live, "evt_live", json!(true)),
+        (live, "evt_of_a_connected_account", json!(false)),
+    ] {
+        assert_eq!(post(&service, secret, &event(id, livemode)).await.status, 200, "{id}");
+    }
+    // As while a secret is rolled: the request is signed with both.
+    let body = event("evt_signed_twice", json!(true));
+    let both = format!(
+        "{},{}",
+        stripe::sign(SECRET, body.as_bytes(), NOW),
+        stripe::sign(live, body.as_bytes(), NOW).split_once(',').unwrap().1
+    );
+    assert_eq!(post_signed(&service, &both, &body).await.status, 200);
+    let listing = listed(&service, 1).await;
+    let sample = &listing["data"][0];
+    assert_eq!(
+        (&sample["reason"], &sample["livemode"]),
+        (&json!("live_event_with_test_secret"), &json!(true))
+    );
+    assert_eq!(listing["causes"][0]["cause"], "test_secret");
+    assert!(service.get("/api/v1/events/evt_forged").await.problem(404).contains("not_found"));
 }

@@ -13,6 +13,8 @@ pub enum Cause {
     WrongSecret,
     /// Some requests are accepted and some are signed with a secret that is not configured.
     AnotherSecret,
+    /// Events of live mode are signed with a secret that is named as one of test mode.
+    TestSecret,
     /// A proxy rewrites the body.
     BodyRewritten,
     /// Something on the way changes the body so that it is no event any more.
@@ -39,6 +41,7 @@ impl Cause {
         match self {
             Self::WrongSecret => "wrong_secret",
             Self::AnotherSecret => "another_secret",
+            Self::TestSecret => "test_secret",
             Self::BodyRewritten => "body_rewritten",
             Self::BodyDamaged => "body_damaged",
             Self::HeaderDropped => "header_dropped",

@@ -1,5 +1,6 @@
 //! The causes for which requests to Stripe's webhook are rejected, in words for an operator. Pure.
 
+use super::settings::LIVE_WITH_TEST_SECRET;
 use crate::domain::rejection::{BodyForm, Cause, Diagnosis, StoredSample};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ fn cause_of(one: &StoredSample, some_pass: bool, is_clock: bool) -> Cause {
         "signature_no_match" if sample.form == BodyForm::Rewritten => Cause::BodyRewritten,
         "signature_no_match" if is_event && some_pass => Cause::AnotherSecret,
         "signature_no_match" if is_event => Cause::WrongSecret,
+        LIVE_WITH_TEST_SECRET => Cause::TestSecret,
         "signature_clock_ahead" => Cause::Clock,
         "signature_too_old" if is_clock => Cause::Clock,
         "signature_too_old" => Cause::Delayed,
@@ -137,6 +139,12 @@ fn words(
             ),
             format!(
                 "Add the signing secret of the other endpoint to {setting}, separated by a comma, and restart; or remove that endpoint in the Stripe dashboard."
+            ),
+        ),
+        Cause::TestSecret => (
+            "Events of live mode are signed with a secret that is named as one of test mode.".to_owned(),
+            format!(
+                "If it is the secret of a live endpoint, name it so in {setting}: live=whsec_…. Otherwise somebody who has the test secret forges events: roll it in the Stripe dashboard."
             ),
         ),
         Cause::BodyRewritten => text(
@@ -389,6 +397,13 @@ mod tests {
         ahead.sample.claimed_at = Some(NOW + 400);
         let found = diagnosed(&[ahead], None, &[]);
         assert!(found[0].message.contains("400 s behind"), "{}", found[0].message);
+    }
+
+    #[test]
+    fn an_event_of_live_mode_with_a_test_secret_names_both_explanations() {
+        let found = diagnosed(&[kept(0, LIVE_WITH_TEST_SECRET, BodyForm::AsSent)], None, &["test"]);
+        assert_eq!(found[0].cause, Cause::TestSecret);
+        assert!(found[0].remedy.contains("live=whsec_…") && found[0].remedy.contains("roll it"));
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub const KIND: Kind = Kind {
         "signature_clock_ahead",
         "body_not_an_event",
         "event_id_invalid",
+        settings::LIVE_WITH_TEST_SECRET,
     ],
     presets: event_type::PRESETS,
     is_person_id: object::is_customer_id,
@@ -104,6 +105,9 @@ impl Source for Stripe {
     fn receive(&self, headers: &HeaderMap, body: Bytes, now: DateTime<Utc>) -> Result<NewEvent, Rejection> {
         let verified = self.verifier.verify(headers, &body, now.timestamp())?;
         let Envelope { event_id, facts, carries_state } = envelope::read(&body)?;
+        if verified.is_of_test_mode && facts.livemode == Some(true) {
+            return Err(settings::live_with_test_secret(verified.secret_name, &self.setting));
+        }
         Ok(NewEvent {
             source: self.name.clone(),
             event_id,

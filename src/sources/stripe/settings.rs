@@ -2,6 +2,7 @@
 
 use crate::config::{InstanceName, Reader, is_name};
 use crate::domain::finding::Finding;
+use crate::sources::Rejection;
 use secrecy::{ExposeSecret, SecretString};
 
 /// A webhook secret and the name by which logs and events refer to it.
@@ -11,6 +12,30 @@ pub struct NamedSecret {
     pub name: String,
     /// The whole secret, including `whsec_`.
     pub secret: SecretString,
+}
+
+impl NamedSecret {
+    /// Whether it is named `test` or `test-…`: then it does not vouch for an event of live mode. Test secrets
+    /// are in the hands of everybody who develops, and in their `.env` files.
+    pub(super) fn is_of_test_mode(&self) -> bool {
+        let name = self.name.to_lowercase();
+        name.strip_prefix("test").is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
+    }
+}
+
+/// The check that rejects an event of live mode that is signed with a secret of test mode.
+pub(super) const LIVE_WITH_TEST_SECRET: &str = "live_event_with_test_secret";
+
+/// The rejection of such an event.
+pub(super) fn live_with_test_secret(name: &str, setting: &str) -> Rejection {
+    Rejection {
+        check: LIVE_WITH_TEST_SECRET,
+        detail: format!(
+            "The event is of live mode, but it is signed with the secret {name:?} of {setting}, whose name says \
+             that it is one of test mode. Give a secret of a live endpoint another name."
+        )
+        .into(),
+    }
 }
 
 /// The webhook secrets of an instance, from its `…_WEBHOOK_SECRET`; none if it is not set or cannot be read.
@@ -62,7 +87,8 @@ fn secret(named: &NamedSecret) -> Finding {
     }
     let old = ["old", "previous", "expired", "former"].iter().any(|word| name.to_lowercase().contains(word));
     let origin = if is_of_cli(text) { "one of the Stripe CLI" } else { "one of an endpoint" };
-    let finding = Finding::good(format!("the webhook secret {name:?} has the form of {origin}"));
+    let mode = if named.is_of_test_mode() { ", and accepts no event of live mode" } else { "" };
+    let finding = Finding::good(format!("the webhook secret {name:?} has the form of {origin}{mode}"));
     if old {
         Finding::note(format!("the name of the webhook secret {name:?} suggests that it is an old one"))
             .with_remedy("Stripe keeps a rolled secret valid for at most 24 hours: remove it after that")
@@ -168,6 +194,17 @@ mod tests {
         let names: Vec<_> = secrets.iter().map(|secret| secret.name.as_str()).collect();
         assert_eq!(names, ["secret-1", "live"]);
         assert!(!format!("{secrets:?}").contains("whsec_"), "{secrets:?}");
+    }
+
+    #[test]
+    fn a_secret_named_test_is_one_of_test_mode() {
+        let is_of_test_mode = |name| named(name, "whsec_a").is_of_test_mode();
+        for name in ["test", "Test", "test-eu", "TEST_2"] {
+            assert!(is_of_test_mode(name), "{name}");
+        }
+        for name in ["live", "secret-1", "latest", "testing", "eu-test", "cli"] {
+            assert!(!is_of_test_mode(name), "{name}");
+        }
     }
 
     #[test]

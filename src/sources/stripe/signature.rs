@@ -43,9 +43,16 @@ pub(super) fn claimed_time(header: &str) -> Option<i64> {
 
 /// Checks signatures against a set of secrets.
 pub(super) struct Verifier {
-    keys: Vec<(String, Hmac<Sha256>)>,
+    /// Those of test mode come last: if a request is signed with several, the others vouch for more.
+    keys: Vec<Key>,
     /// The full name of the setting that holds the secrets.
     setting: String,
+}
+
+struct Key {
+    name: String,
+    is_of_test_mode: bool,
+    key: Hmac<Sha256>,
 }
 
 /// The result of a successful check.
@@ -55,15 +62,22 @@ pub(super) struct Verified<'a> {
     pub header: &'a str,
     /// The configured name of the secret that matched.
     pub secret_name: &'a str,
+    /// Whether that secret does not vouch for an event of live mode.
+    pub is_of_test_mode: bool,
 }
 
 impl Verifier {
     /// Prepares the keys, so that a check only hashes.
     pub fn new(setting: &str, secrets: &[NamedSecret]) -> Self {
-        let keys = secrets
+        let mut keys: Vec<Key> = secrets
             .iter()
-            .map(|secret| (secret.name.clone(), keyed(secret.secret.expose_secret())))
+            .map(|secret| Key {
+                name: secret.name.clone(),
+                is_of_test_mode: secret.is_of_test_mode(),
+                key: keyed(secret.secret.expose_secret()),
+            })
             .collect();
+        keys.sort_by_key(|key| key.is_of_test_mode);
         Self { keys, setting: setting.to_owned() }
     }
 
@@ -95,7 +109,7 @@ impl Verifier {
         let header = value.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).ok_or(MALFORMED)?;
         let parsed = Parsed::read(header).ok_or(MALFORMED)?;
         // The signature is checked before the time: a caller without a secret must not learn this clock.
-        let secret_name = self.matching_secret(&parsed, body).ok_or_else(|| no_match(&self.setting))?;
+        let key = self.matching_key(&parsed, body).ok_or_else(|| no_match(&self.setting))?;
         let age = now.saturating_sub(parsed.seconds);
         if age > TOLERANCE_SECONDS {
             return Err(too_old(age));
@@ -103,18 +117,14 @@ impl Verifier {
         if age < -TOLERANCE_SECONDS {
             return Err(clock_ahead(age.saturating_neg()));
         }
-        Ok(Verified { header, secret_name })
+        Ok(Verified { header, secret_name: &key.name, is_of_test_mode: key.is_of_test_mode })
     }
 
-    fn matching_secret(&self, parsed: &Parsed<'_>, body: &[u8]) -> Option<&str> {
-        self.keys.iter().find_map(|(name, key)| {
+    fn matching_key(&self, parsed: &Parsed<'_>, body: &[u8]) -> Option<&Key> {
+        self.keys.iter().find(|one| {
             let signed =
-                key.clone().chain_update(parsed.time.as_bytes()).chain_update(b".").chain_update(body);
-            parsed
-                .signatures
-                .iter()
-                .any(|signature| signed.clone().verify_slice(signature).is_ok())
-                .then_some(name.as_str())
+                one.key.clone().chain_update(parsed.time.as_bytes()).chain_update(b".").chain_update(body);
+            parsed.signatures.iter().any(|signature| signed.clone().verify_slice(signature).is_ok())
         })
     }
 }
