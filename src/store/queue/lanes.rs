@@ -55,28 +55,30 @@ impl Queue {
         let rows = sqlx::query!(
             r#"
             with candidates as (
-                select $2::bigint as id
+                select id, event_key, status, retried_at from eventbridge.executions where id = $2
                 union
-                (select execution_id from eventbridge.remote_objects where lane = $1 order by fence desc limit 1)
+                select id, event_key, status, retried_at from eventbridge.executions
+                 where id = (select execution_id from eventbridge.remote_objects where lane = $1 order by fence desc limit 1)
                 union
-                (select id from eventbridge.executions where lane = $1 order by id desc limit $3)
+                (select id, event_key, status, retried_at from eventbridge.executions
+                  where lane = $1 order by id desc limit $3)
                 union
                 -- The oldest that waits is claimed first; these wait with it.
-                (select id from eventbridge.executions where lane = $1 and id > $2 order by id limit $5)
+                (select id, event_key, status, retried_at from eventbridge.executions
+                  where lane = $1 and id > $2 order by id limit $5)
             ), known as (
-                select executions.id, event_key, status = 'pending' as is_open, retried_at,
+                select candidates.id, event_key, status = 'pending' as is_open, retried_at,
                        -- An impossible time, as in StoredEvent::happened_at.
                        case when created > received_at + interval '3650 days' then received_at else created end
                            as created,
-                       executions.id = (select execution_id from eventbridge.remote_objects
+                       candidates.id = (select execution_id from eventbridge.remote_objects
                                          where remote_objects.lane = $1 order by fence desc limit 1) as is_shown,
                        carries_state,
                        octet_length(payload) as bytes
-                  from eventbridge.executions
-                  join eventbridge.events on events.id = executions.event_key
-                 where executions.id = any (array (select id from candidates))
-                   -- Its own in whatever state: what is asked for may have come to its end.
-                   and (status in ('pending', 'success', 'superseded') or executions.id = $2)
+                  from candidates
+                  join eventbridge.events on events.id = event_key
+                 -- Its own in whatever state: what is asked for may have come to its end.
+                 where (status in ('pending', 'success', 'superseded') or candidates.id = $2)
                    and payload_removed_at is null
             ), compared as (
                 select id, event_key, is_open, is_shown, is_open and retried_at is not null as is_asked_for,
