@@ -2,8 +2,26 @@
 
 use super::object::{ObjectKind, StripeObject};
 
-/// The page of the object, of its payment if it has no page of its own, or of the event. `None` only if
-/// not even the event's id fits in a link.
+/// Where the dashboard shows objects, by how their ids begin. The first five are in Stripe's documentation; the
+/// others are what public projects link to.
+const SECTIONS: &[(&str, &str)] = &[
+    ("in_", "invoices"),
+    ("pi_", "payments"),
+    ("cus_", "customers"),
+    ("po_", "payouts"),
+    ("sub_sched_", "subscription_schedules"),
+    ("sub_", "subscriptions"),
+    ("ch_", "payments"),
+    ("py_", "payments"),
+    ("dp_", "disputes"),
+    ("du_", "disputes"),
+    ("seti_", "setup_intents"),
+    ("prod_", "products"),
+    ("price_", "prices"),
+];
+
+/// The page of the object, of what it belongs or led to if it has no page of its own, or of the event. `None` only
+/// if not even the event's id fits in a link.
 pub(super) fn of_summary(
     object: &StripeObject<'_>,
     event_id: &str,
@@ -11,61 +29,26 @@ pub(super) fn of_summary(
     livemode: Option<bool>,
 ) -> Option<String> {
     let account = account.filter(|id| plain_id(id).is_some() && id.starts_with("acct_"));
-    page(object)
-        .and_then(|(section, id)| link(section, &id, account, livemode))
+    let others: &[&str] = match object.kind {
+        ObjectKind::Refund | ObjectKind::Dispute => &["/payment_intent", "/charge"],
+        ObjectKind::CheckoutSession => &["/payment_intent", "/subscription", "/setup_intent", "/customer"],
+        _ => &[],
+    };
+    let others = others.iter().filter_map(|place| object.reference(&[place]));
+    let mut ids = object.id().into_iter().chain(others);
+    ids.find_map(|id| of_object(&id, account, livemode))
         .or_else(|| link("events", event_id, account, livemode))
 }
 
 /// The page of an object by its id; `None` for a kind of object that has no page.
 pub(super) fn of_object(id: &str, account: Option<&str>, livemode: Option<bool>) -> Option<String> {
-    const SECTIONS: [(&str, &str); 12] = [
-        ("in_", "invoices"),
-        ("pi_", "payments"),
-        ("ch_", "payments"),
-        ("py_", "payments"),
-        ("cus_", "customers"),
-        ("sub_sched_", "subscription_schedules"),
-        ("sub_", "subscriptions"),
-        ("po_", "payouts"),
-        ("prod_", "products"),
-        ("price_", "prices"),
-        ("dp_", "disputes"),
-        ("du_", "disputes"),
-    ];
-    let (_, section) = SECTIONS.into_iter().find(|(prefix, _)| id.starts_with(prefix))?;
+    let (_, section) = SECTIONS.iter().find(|(prefix, _)| id.starts_with(prefix))?;
     link(section, id, account, livemode)
 }
 
 /// The page of an event by its id.
 pub(super) fn of_event(id: &str, account: Option<&str>, livemode: Option<bool>) -> Option<String> {
     if id.starts_with("evt_") { link("events", id, account, livemode) } else { None }
-}
-
-fn page(object: &StripeObject<'_>) -> Option<(&'static str, String)> {
-    let (section, id) = match object.kind {
-        ObjectKind::Invoice => ("invoices", object.id()),
-        ObjectKind::PaymentIntent | ObjectKind::Charge => ("payments", object.id()),
-        ObjectKind::Customer => ("customers", object.id()),
-        ObjectKind::Subscription => ("subscriptions", object.id()),
-        ObjectKind::Payout => ("payouts", object.id()),
-        ObjectKind::Refund | ObjectKind::Dispute => {
-            ("payments", object.reference(&["/payment_intent", "/charge"]))
-        }
-        ObjectKind::CheckoutSession => return page_of_session(object),
-        _ => return None,
-    };
-    Some((section, id?))
-}
-
-/// What a session led to; it has no page of its own.
-fn page_of_session(session: &StripeObject<'_>) -> Option<(&'static str, String)> {
-    const LED_TO: [(&str, &str); 4] = [
-        ("/payment_intent", "payments"),
-        ("/subscription", "subscriptions"),
-        ("/setup_intent", "setup_intents"),
-        ("/customer", "customers"),
-    ];
-    LED_TO.into_iter().find_map(|(place, section)| Some((section, session.reference(&[place])?)))
 }
 
 fn link(section: &str, id: &str, account: Option<&str>, livemode: Option<bool>) -> Option<String> {
@@ -87,6 +70,44 @@ fn plain_id(id: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_and_its_object_lead_to_the_same_page() {
+        let shown = |object: serde_json::Value| {
+            let payload = serde_json::json!({"data": {"object": object}});
+            of_summary(&StripeObject::of(&payload, None, "x.y"), "evt_1", None, Some(true))
+        };
+        for (kind, id, path) in [
+            ("invoice", "in_1", "invoices/in_1"),
+            ("payment_intent", "pi_1", "payments/pi_1"),
+            ("charge", "py_1", "payments/py_1"),
+            ("customer", "cus_1", "customers/cus_1"),
+            ("subscription", "sub_1", "subscriptions/sub_1"),
+            ("subscription_schedule", "sub_sched_1", "subscription_schedules/sub_sched_1"),
+            ("payout", "po_1", "payouts/po_1"),
+            ("product", "prod_1", "products/prod_1"),
+            ("price", "price_1", "prices/price_1"),
+            ("dispute", "dp_1", "disputes/dp_1"),
+            ("dispute", "du_1", "disputes/du_1"),
+            ("setup_intent", "seti_1", "setup_intents/seti_1"),
+        ] {
+            let url = Some(format!("https://dashboard.stripe.com/{path}"));
+            assert_eq!(of_object(id, None, Some(true)), url);
+            assert_eq!(shown(serde_json::json!({"object": kind, "id": id, "payment_intent": "pi_9"})), url);
+        }
+        // These have no page of their own.
+        for (object, path) in [
+            (serde_json::json!({"object": "refund", "id": "re_1", "charge": "ch_1"}), "payments/ch_1"),
+            (
+                serde_json::json!({"object": "checkout.session", "id": "cs_1", "subscription": {"id": "sub_1"}}),
+                "subscriptions/sub_1",
+            ),
+            (serde_json::json!({"object": "coupon", "id": "FREE"}), "events/evt_1"),
+            (serde_json::json!({"object": "product", "id": "tea"}), "events/evt_1"),
+        ] {
+            assert_eq!(shown(object), Some(format!("https://dashboard.stripe.com/{path}")));
+        }
+    }
 
     #[test]
     fn an_object_has_a_link_by_its_kind_mode_and_account_and_nothing_else_shapes_it() {
