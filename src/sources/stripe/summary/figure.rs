@@ -190,13 +190,16 @@ pub(super) fn refunded(object: &StripeObject<'_>) -> Option<Money> {
     Some(Money::from_minor(minor, currency(object)?))
 }
 
-/// How much of `amount_refunded` was released and never captured. Versions before 2025-03-31.basil count
-/// that as refunded (changelog: "Partially capturing or canceling payments no longer creates a Refund").
+/// How much of `amount_refunded` was released and never captured. Requests of versions before 2025-03-31.basil
+/// count that as refunded (changelog: "Partially capturing or canceling payments no longer creates a Refund"). No
+/// event names the version of the request. So what the event shows decides first, and then the version that shaped
+/// it: that of the endpoint, which may be another one.
 fn released_in(charge: &StripeObject<'_>) -> Option<i64> {
     const BASIL: &str = "2025-03-31";
     let captured = captured_amount(charge)?;
     let refunded = charge.integer("/amount_refunded")?;
     let released = charge.integer("/amount")?.saturating_sub(captured).max(0);
+    let before = charge.previous_integer("amount_refunded");
     let counts = match captured {
         0 => true,
         // More than was captured cannot go back.
@@ -204,6 +207,9 @@ fn released_in(charge: &StripeObject<'_>) -> Option<i64> {
         _ if refunded < released => false,
         // All went back: all that was captured, or all of the authorization.
         _ if charge.is("/refunded") => refunded != captured,
+        _ if refunded == released && charge.event_type == "charge.captured" => true,
+        // The capture counts the whole release, before anything can go back.
+        _ if before.is_some_and(|before| before < released && (before > 0 || refunded > released)) => false,
         _ => charge.api_version.is_none_or(|version| version < BASIL),
     };
     Some(if counts { released.min(refunded) } else { 0 })

@@ -145,6 +145,31 @@ fn a_charge_says_what_was_captured_and_what_went_back() {
 }
 
 #[test]
+fn what_was_released_is_decided_by_the_event_itself_before_its_api_version() {
+    for (event_type, previous, refunded, expected) in [
+        // Nothing can be refunded before the capture, so this is the rest.
+        ("charge.captured", json!({}), 4_000, 0),
+        // A release counts before any refund does: a smaller earlier value has none.
+        ("charge.refunded", json!({"amount_refunded": 1_000}), 5_500, 5_500),
+        ("charge.refunded", json!({"amount_refunded": 0}), 5_500, 5_500),
+    ] {
+        for version in [BEFORE_BASIL, SINCE_BASIL] {
+            let object = charge(10_000, 6_000, refunded);
+            let summary = Case { version, ..event(event_type, object, previous.clone()) }.read();
+            let found = summary.object.amount_refunded.and_then(|money| money.minor());
+            assert_eq!(found, Some(expected), "{event_type} {previous} {version}");
+        }
+    }
+    // Nothing in these bodies decides: the version does.
+    for previous in [json!({}), json!({"amount_refunded": 4_500})] {
+        let refunded = |case: Case| case.read().object.amount_refunded.and_then(|money| money.minor());
+        let object = || charge(10_000, 6_000, 5_500);
+        assert_eq!(refunded(old("charge.updated", object(), previous.clone())), Some(1_500));
+        assert_eq!(refunded(event("charge.updated", object(), previous)), Some(5_500));
+    }
+}
+
+#[test]
 fn an_amount_in_no_currency_that_we_can_name_does_not_turn_a_refund_into_a_payment() {
     let mut object = charge(4_999, 4_999, 4_999);
     object["currency"] = json!("usdc");
