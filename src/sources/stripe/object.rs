@@ -2,9 +2,11 @@
 //!
 //! A reference in it may be an id, the whole object, or null.
 
+use super::envelope;
 use super::event_type::without_thin_prefix;
 use super::json::exact_integer;
 use crate::domain::money::{Currency, Money};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 /// Whether a text is the id of a customer (`cus_…`) or of a guest (`gcus_…`).
@@ -72,6 +74,8 @@ pub(super) struct StripeObject<'a> {
     pub(super) request: Option<&'a str>,
     /// What the event's changed fields were before, or null.
     previous: &'a Value,
+    /// When the event happened, as it is written.
+    created: &'a Value,
     type_name: Option<&'a str>,
 }
 
@@ -94,8 +98,19 @@ impl<'a> StripeObject<'a> {
             api_version: text(payload, "/api_version"),
             request: text(payload, "/request/id").or_else(|| text(payload, "/request")),
             previous: payload.pointer("/data/previous_attributes").unwrap_or(&Value::Null),
+            created: payload.get("created").unwrap_or(&Value::Null),
             type_name,
         }
+    }
+
+    /// Whether the event only names the object.
+    pub(super) fn is_thin(&self) -> bool {
+        !self.is_snapshot && self.value.is_object()
+    }
+
+    /// When the event happened.
+    pub(super) fn happened_at(&self) -> Option<DateTime<Utc>> {
+        envelope::time(self.created)
     }
 
     /// Its id. An event about an alert is about the alert itself, whomever it concerns.

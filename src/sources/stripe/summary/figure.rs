@@ -1,9 +1,10 @@
 //! The figure of an event: the amount in the sense of its type.
 
 use super::movement::gives_back;
+use super::subscription;
 use crate::domain::money::{Currency, Money};
 use crate::sources::stripe::json::exact_integer;
-use crate::sources::stripe::object::{ObjectKind, StripeObject, currency, currency_at, text};
+use crate::sources::stripe::object::{ObjectKind, StripeObject, currency, currency_at};
 use serde_json::Value;
 use std::fmt;
 
@@ -64,29 +65,13 @@ pub(super) fn why_unknown(object: &StripeObject<'_>) -> Option<String> {
         Some(code) if code.parse::<Currency>().is_err() => {
             format!("the unit of {} is not known", code.to_uppercase())
         }
-        _ if object.kind == ObjectKind::Subscription => why_unknown_cost(object)?.to_owned(),
+        _ if object.kind == ObjectKind::Subscription => subscription::why_unknown(object)?.to_owned(),
         _ => {
             let amount = object.value.pointer("/amount").filter(|amount| !amount.is_null())?;
             exact_integer(amount).is_none().then(|| "it is not a whole number of minor units".to_owned())?
         }
     };
     Some(format!("Amount unknown: {why}"))
-}
-
-fn why_unknown_cost(subscription: &StripeObject<'_>) -> Option<&'static str> {
-    let items = items(subscription.value);
-    let prices = items.iter().flat_map(|item| [item.pointer("/price"), item.pointer("/plan")]).flatten();
-    if has_unknown_discount(subscription) {
-        Some("the event does not contain the discount")
-    } else if subscription.is("/items/has_more") {
-        Some("the event does not contain all items")
-    } else if has_several_intervals(items) {
-        Some("the items recur differently")
-    } else if prices.into_iter().any(|price| text(price, "/billing_scheme") == Some("tiered")) {
-        Some("the price has tiers")
-    } else {
-        None
-    }
 }
 
 impl Figured {
@@ -110,7 +95,7 @@ impl fmt::Display for Figured {
 }
 
 impl Amount {
-    fn of(money: Money) -> Self {
+    pub(super) fn of(money: Money) -> Self {
         Self { money, total: None }
     }
 
@@ -278,167 +263,7 @@ pub(super) fn of_invoice(invoice: &StripeObject<'_>) -> Option<Amount> {
     in_currency(invoice, remaining.or(total)?, total)
 }
 
-// Subscriptions and prices
-
-/// What a subscription costs for one interval. A partial sum would be a wrong amount, so it is unknown if one
-/// price, quantity or discount is, or if the intervals differ.
-pub(super) fn of_subscription(subscription: &StripeObject<'_>) -> Option<Amount> {
-    let currency = currency(subscription)?;
-    let nothing = Money::from_minor(0, currency);
-    let sum = match items(subscription.value) {
-        [] => cost(subscription.value, currency)?,
-        _ if subscription.is("/items/has_more") => return None,
-        items if has_several_intervals(items) => return None,
-        items => items
-            .iter()
-            .try_fold(nothing, |sum, item| sum.checked_add(discounted(cost(item, currency)?, item)?))?,
-    };
-    Some(Amount::of(discounted(sum, subscription.value)?))
-}
-
-fn has_several_intervals(items: &[Value]) -> bool {
-    let first = items.first().and_then(interval_of);
-    items.iter().any(|item| interval_of(item) != first)
-}
-
-fn items(subscription: &Value) -> &[Value] {
-    subscription.pointer("/items/data").and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// Price × quantity of one item, or of an old subscription with a single plan.
-fn cost(item: &Value, fallback: Currency) -> Option<Money> {
-    let prices = || ["/price", "/plan"].iter().filter_map(|path| item.pointer(path));
-    let currency = prices()
-        .find_map(|price| text(price, "/currency"))
-        .map_or(Some(fallback), |code| code.parse().ok())?;
-    let usage = ["/recurring/usage_type", "/usage_type"];
-    if prices().any(|price| usage.iter().any(|path| text(price, path) == Some("metered"))) {
-        // A metered item costs nothing until it is used; the invoice will have the amount.
-        return Some(Money::from_minor(0, currency));
-    }
-    // A quantity that cannot be read leaves the amount unknown.
-    let quantity = match item.pointer("/quantity") {
-        None | Some(Value::Null) => 1,
-        Some(quantity) => exact_integer(quantity)?,
-    };
-    let packages = match prices().find_map(package) {
-        Some(package) => package.of(quantity)?,
-        None => quantity,
-    };
-    let unit = prices().find_map(|price| unit_amount(price, currency))?;
-    unit.checked_mul(packages)
-}
-
-/// How a quantity becomes a number of packages (`transform_quantity`).
-struct Package {
-    divide_by: i64,
-    rounds_up: bool,
-}
-
-fn package(price: &Value) -> Option<Package> {
-    let transform =
-        ["/transform_quantity", "/transform_usage"].iter().find_map(|path| price.pointer(path))?;
-    Some(Package {
-        divide_by: exact_integer(transform.get("divide_by")?)?,
-        rounds_up: text(transform, "/round") == Some("up"),
-    })
-}
-
-impl Package {
-    fn of(&self, quantity: i64) -> Option<i64> {
-        let whole = quantity.checked_div(self.divide_by)?;
-        let has_rest = quantity.checked_rem(self.divide_by)? > 0;
-        whole.checked_add(i64::from(has_rest && self.rounds_up))
-    }
-}
-
-/// The whole number, or the decimal beside it, which Stripe gives for finer prices. Plans call it `amount`.
-fn unit_amount(price: &Value, currency: Currency) -> Option<Money> {
-    ["/unit_amount", "/amount"].iter().find_map(|path| match price.pointer(path).and_then(exact_integer) {
-        Some(minor) => Some(Money::from_minor(minor, currency)),
-        None => Money::from_minor_decimal(text(price, &format!("{path}_decimal"))?, currency),
-    })
-}
-
-/// A cost less the discounts of an item or subscription. `None` if one of them is only an id.
-fn discounted(cost: Money, owner: &Value) -> Option<Money> {
-    discounts(owner).try_fold(cost, |cost, discount| {
-        let coupon = coupon(discount)?;
-        let minor = cost.rounded()?;
-        let off = match coupon.get("percent_off").and_then(Value::as_f64) {
-            Some(percent) => share(minor, percent)?,
-            None => amount_off(coupon, cost.currency())?,
-        };
-        Some(Money::from_minor(minor.checked_sub(off)?.max(0), cost.currency()))
-    })
-}
-
-/// Whether the event names a discount without its size.
-fn has_unknown_discount(subscription: &StripeObject<'_>) -> bool {
-    let owners = items(subscription.value).iter().chain([subscription.value]);
-    owners.flat_map(discounts).any(|discount| coupon(discount).is_none())
-}
-
-fn coupon(discount: &Value) -> Option<&Value> {
-    let places = ["/coupon", "/source/coupon"];
-    places.iter().find_map(|path| discount.pointer(path).filter(|coupon| coupon.is_object()))
-}
-
-fn discounts(owner: &Value) -> impl Iterator<Item = &Value> {
-    let list = owner.pointer("/discounts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    // Versions before 2024 repeat the first of them here.
-    let single = owner.pointer("/discount").filter(|discount| discount.is_object() && list.is_empty());
-    list.iter().chain(single)
-}
-
-/// A percentage of an amount in minor units, rounded half up, as Stripe rounds a discount.
-#[expect(clippy::cast_possible_truncation, reason = "the limits are checked")]
-fn share(minor: i64, percent: f64) -> Option<i64> {
-    const HUNDREDTHS: i128 = 10_000;
-    let hundredths = (percent * 100.0).round();
-    if !(0.0..=10_000.0).contains(&hundredths) {
-        return None;
-    }
-    let exact = i128::from(minor) * i128::from(hundredths as i64);
-    i64::try_from((exact + HUNDREDTHS / 2).div_euclid(HUNDREDTHS)).ok()
-}
-
-fn amount_off(coupon: &Value, currency: Currency) -> Option<i64> {
-    let is_in_currency = text(coupon, "/currency").and_then(|code| code.parse().ok()) == Some(currency);
-    let other =
-        || coupon.pointer(&format!("/currency_options/{}/amount_off", currency.to_string().to_lowercase()));
-    let off = if is_in_currency { coupon.get("amount_off") } else { other() };
-    off.and_then(exact_integer)
-}
-
-/// A price of the catalog; of a package, what one package costs.
-pub(super) fn price(price: &StripeObject<'_>) -> Option<Amount> {
-    unit_amount(price.value, currency(price)?).map(Amount::of)
-}
-
-/// `month`, `3 months`: the interval of a price, or the one that all items of a subscription have.
-pub(super) fn interval(object: &StripeObject<'_>) -> Option<String> {
-    if !matches!(object.kind, ObjectKind::Subscription | ObjectKind::Price | ObjectKind::Plan) {
-        return None;
-    }
-    match items(object.value) {
-        [] => interval_of(object.value),
-        items if has_several_intervals(items) => None,
-        [first, ..] => interval_of(first),
-    }
-}
-
-fn interval_of(item: &Value) -> Option<String> {
-    let places = ["/price/recurring", "/plan", "/recurring", ""];
-    let recurring = places.iter().filter_map(|path| item.pointer(path));
-    recurring.into_iter().find_map(|recurring| {
-        let unit = text(recurring, "/interval")?;
-        match recurring.get("interval_count").and_then(exact_integer) {
-            None | Some(1) => Some(unit.to_owned()),
-            Some(count) => Some(format!("{count} {unit}s")),
-        }
-    })
-}
+// Tax rates
 
 pub(super) fn flat_amount(rate: &StripeObject<'_>) -> Option<Amount> {
     money_of(rate.value, "/flat_amount/amount", "/flat_amount/currency").map(Amount::of)

@@ -13,9 +13,11 @@
 use super::figure::{
     self, Figure, Figured, captured_amount, is_open_charge, is_partly_refunded, is_refunded, refunded_change,
 };
-use super::movement::{self, Movement, is_of_uncaptured_money};
+use super::movement::{self, Movement, OF_FAILED_CHARGE, OF_LAST_CAPTURE, OF_REFUND, is_of_uncaptured_money};
 use super::reason::{self, Reason};
+use super::{dispute, subscription};
 use crate::domain::summary::EventOutcome;
+use crate::sources::stripe::event_type::without_thin_prefix;
 use crate::sources::stripe::object::StripeObject;
 
 use EventOutcome::{
@@ -23,7 +25,7 @@ use EventOutcome::{
     Payout, Refunded, Reversed, TopUp, Transfer, Won,
 };
 use Figure::{Computed, Nothing, Of, Percent, Usual, ZeroOf};
-use Movement::{Minus, Moves, Plus, Still};
+use Movement::{Minus, Plus, Still};
 use Outcome::{ByStatus, Is};
 use Reason::{Asks, First, Found, Says, Unsaid};
 
@@ -41,6 +43,8 @@ pub(super) struct Row {
     /// How the event changes what was collected from customers.
     pub(super) movement: Movement,
 }
+
+const NOT_IN_A_THIN_EVENT: &str = "Amount, customer and reason unknown: a thin event does not contain them";
 
 type Condition = fn(&StripeObject<'_>) -> bool;
 
@@ -72,11 +76,14 @@ impl Row {
             .unwrap_or(&UNKNOWN)
     }
 
-    /// The reason for an object with this figure. If there is no other, it is why the amount is unknown.
+    /// The reason for an object with this figure. If there is no other, it is why something is unknown.
     pub(super) fn reason(&self, object: &StripeObject<'_>, figure: Option<&Figured>) -> Option<String> {
-        let is_amount_missing = figure.is_none() && object.is_snapshot && !matches!(self.figure, Nothing);
-        let why_unknown = || if is_amount_missing { figure::why_unknown(object) } else { None };
-        self.reason.read(object).or_else(why_unknown)
+        self.reason.read(object).or_else(|| match (&self.figure, &self.reason) {
+            (Nothing, Unsaid) => None,
+            _ if object.is_thin() => Some(NOT_IN_A_THIN_EVENT.to_owned()),
+            (Nothing, _) => None,
+            _ => figure::why_unknown(object).filter(|_| figure.is_none()),
+        })
     }
 
     /// The outcome for an object.
@@ -89,6 +96,12 @@ impl Row {
             }
         }
     }
+}
+
+/// Whether an event of this type may depend on other events.
+pub(super) fn may_need_others(event_type: &str) -> bool {
+    let is_it = |row: &Row| is_among(without_thin_prefix(event_type), row.types);
+    EVENTS.iter().any(|row| matches!(row.movement, Movement::Moves { .. }) && is_it(row))
 }
 
 /// Whether a type is among alternatives such as `invoice.*|credit_note.created`.
@@ -158,7 +171,7 @@ const EVENTS: &[Row] = &[
     // Charges: customers' money. `Collected` has it here, in refunds and in disputes, and nowhere else.
     row("charge.succeeded", AMOUNT, Is(Info)).when(is_uncaptured),
     row("charge.succeeded", captured(), Is(Paid)).moving(Plus(captured_amount)),
-    row("charge.captured", captured(), Is(Paid)).moving(Moves(movement::of_last_capture)),
+    row("charge.captured", captured(), Is(Paid)).moving(OF_LAST_CAPTURE),
     row("charge.updated", AMOUNT, Is(Info)).when(is_open_charge),
     row("charge.updated", captured(), Is(Refunded)).when(is_refunded).moving(Plus(movement::of_capture)),
     row("charge.updated", captured(), Is(PartlyRefunded))
@@ -170,17 +183,15 @@ const EVENTS: &[Row] = &[
     row("charge.refunded", Computed(refunded_change), Is(PartlyRefunded)).when(is_partly_refunded),
     row("charge.refunded", Computed(refunded_change), Is(Refunded)),
     row("charge.expired", ZeroOf("/amount"), Is(Canceled)),
-    row("charge.failed", AMOUNT, Is(Failed)).because(FAILURE).moving(Moves(movement::of_failed_charge)),
+    row("charge.failed", AMOUNT, Is(Failed)).because(FAILURE).moving(OF_FAILED_CHARGE),
     row("charge.pending", AMOUNT, Is(Info)),
     // Refunds. Versions before Basil also create them for money that was never captured.
     row("refund.created", AMOUNT, Is(Canceled)).when(is_of_uncaptured_money).because(GIVEN),
     row("refund.created", AMOUNT, Is(ActionRequired))
         .when(requires_action)
         .because(REFUND_ACTION)
-        .moving(Moves(movement::of_refund)),
-    row("refund.created", AMOUNT, ByStatus(REFUND, Refunded))
-        .because(REFUND_REASON)
-        .moving(Moves(movement::of_refund)),
+        .moving(OF_REFUND),
+    row("refund.created", AMOUNT, ByStatus(REFUND, Refunded)).because(REFUND_REASON).moving(OF_REFUND),
     row("refund.failed", AMOUNT, Is(Canceled)).when(is_canceled).because(REFUND_REASON),
     row("refund.failed", AMOUNT, Is(Failed)).when(is_of_uncaptured_money).because(REFUND_REASON),
     row("refund.failed", AMOUNT, Is(Failed)).because(REFUND_REASON).moving(Plus(amount)),
@@ -201,7 +212,7 @@ const EVENTS: &[Row] = &[
         .moving(Minus(amount)),
     row("charge.dispute.funds_reinstated", AMOUNT, ByStatus(DISPUTE, Info))
         .because(Found(reason::of_reinstatement))
-        .moving(Plus(movement::of_reinstatement)),
+        .moving(Plus(dispute::of_reinstatement)),
     row("charge.dispute.created", AMOUNT, ByStatus(DISPUTE, Disputed)).because(GIVEN),
     row("charge.dispute.*", AMOUNT, ByStatus(DISPUTE, Info)).because(GIVEN),
     row("charge.*", AMOUNT, Is(Info)),
@@ -253,7 +264,7 @@ const EVENTS: &[Row] = &[
     row("customer.subscription.*", subscription(), ByStatus(SUBSCRIPTION, Info))
         .because(Found(reason::of_subscription)),
     row("subscription_schedule.aborted", Nothing, Is(Canceled)),
-    row("price.*|plan.*", Computed(figure::price), Is(Info)),
+    row("price.*|plan.*", Computed(subscription::price), Is(Info)),
     row("coupon.*", Percent("/percent_off", " off"), Is(Info)).when(has_percent_off),
     row("coupon.*", Of("/amount_off"), Is(Info)),
     row("tax_rate.*", Computed(figure::flat_amount), Is(Info)).when(is_flat_rate),
@@ -289,7 +300,8 @@ const EVENTS: &[Row] = &[
     row("treasury.*.canceled", AMOUNT, Is(Canceled)),
     row("treasury.*.returned", AMOUNT, Is(Reversed)).because(First(&["/returned_details/code"])),
     row("treasury.*", AMOUNT, Is(Transfer)),
-    row("v2.money_management.payout_intent.requires_action", Nothing, Is(ActionRequired)),
+    row("v2.money_management.payout_intent.requires_action", Nothing, Is(ActionRequired))
+        .because(Says("Merchant: see at Stripe what the payout requires")),
     row("v2.money_management.payout_intent.canceled", Nothing, Is(Canceled)),
     row("v2.money_management.payout_intent.*failed", Nothing, Is(Failed)),
     row("v2.money_management.payout_intent.*", Nothing, Is(Payout)),
@@ -321,15 +333,14 @@ const EVENTS: &[Row] = &[
     row("source.mandate_notification", Computed(figure::notified), Is(Info)).because(GIVEN),
     row("three_d_secure.authentication.errored|three_d_secure.authentication.failed", AMOUNT, Is(Failed))
         .because(First(&["/outcome_details/reason", "/outcome"])),
-    row("three_d_secure.authentication.canceled", AMOUNT, Is(Canceled)),
-    row("three_d_secure.authentication.*", AMOUNT, Is(ActionRequired))
-        .when(is_challenge)
-        .because(Says("Customer: complete the 3D Secure challenge")),
-    row("three_d_secure.authentication.*", AMOUNT, Is(ActionRequired))
-        .when(is_submission)
+    row(
+        "three_d_secure.authentication.requires_challenge|three_d_secure.authentication.challenge_started",
+        AMOUNT,
+        Is(ActionRequired),
+    )
+    .because(Says("Customer: complete the 3D Secure challenge")),
+    row("three_d_secure.authentication.requires_submission", AMOUNT, Is(ActionRequired))
         .because(Says("Merchant: submit the authentication")),
-    row("three_d_secure.authentication.requires_*", AMOUNT, Is(ActionRequired)),
-    row("three_d_secure.authentication.*", AMOUNT, Is(Info)),
     row("identity.verification_session.requires_input", Nothing, Is(ActionRequired))
         .because(Asks("Customer: provide the verification details", "/last_error/code")),
     row("radar.early_fraud_warning.*", Nothing, Is(ActionRequired))
@@ -356,11 +367,12 @@ const EVENTS: &[Row] = &[
         "/error",
     ])),
     row("*canceled|*voided", Usual, Is(Canceled)).because(GIVEN),
-    row("*.requires_*|*_required", Usual, Is(ActionRequired)).because(GIVEN),
+    row("*.requires_*|*_required", Usual, Is(ActionRequired))
+        .because(Asks("Merchant: see at Stripe who must do what", "/reason")),
     row("*reversed", Usual, Is(Reversed)).because(GIVEN),
     // What has an amount and moves nothing.
     row("invoiceitem.*|credit_note.*|quote.*|application_fee.*|source.*", Usual, Is(Info)).because(GIVEN),
-    row("issuing_authorization.*|issuing_transaction.*|climate.order.*", Usual, Is(Info)),
+    row("issuing_authorization.*|issuing_transaction.*|climate.order.*|three_d_secure.*", Usual, Is(Info)),
     row("reserve.hold.*|reserve.release.*", Usual, Is(Info)).because(GIVEN),
     // What has no amount.
     row("customer.*|person.*|account.*|capability.*|mandate.*|payment_method.*", Nothing, Is(Info)),
@@ -393,7 +405,7 @@ const fn invoice() -> Figure {
 }
 
 const fn subscription() -> Figure {
-    Computed(figure::of_subscription)
+    Computed(subscription::of_subscription)
 }
 
 fn always(_: &StripeObject<'_>) -> bool {
@@ -476,14 +488,6 @@ fn is_actionable(warning: &StripeObject<'_>) -> bool {
     warning.is("/actionable")
 }
 
-fn is_challenge(authentication: &StripeObject<'_>) -> bool {
-    authentication.status().as_deref() == Some("requires_challenge")
-}
-
-fn is_submission(authentication: &StripeObject<'_>) -> bool {
-    authentication.status().as_deref() == Some("requires_submission")
-}
-
 fn has_requirements(account: &StripeObject<'_>) -> bool {
     account.list("/requirements/currently_due").next().is_some()
 }
@@ -495,7 +499,6 @@ fn must_be_relinked(account: &StripeObject<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::stripe::event_type::without_thin_prefix;
 
     #[test]
     fn a_pattern_matches_alternatives_and_any_text_at_its_star() {

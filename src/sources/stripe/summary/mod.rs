@@ -4,11 +4,13 @@
 //! missing value is `None`, and nothing panics. No I/O, no clock.
 
 mod dates;
+mod dispute;
 mod figure;
 mod meaning;
 mod movement;
 mod reason;
 mod status;
+mod subscription;
 mod title;
 
 use super::envelope;
@@ -47,10 +49,7 @@ pub fn summarize(event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
         reason: row.reason(&object, figure.as_ref()),
         amount: figure.as_ref().and_then(Figured::amount),
         collected: row.movement.read(&object, related),
-        occurred_at: facts
-            .created
-            .or_else(|| envelope::time(payload.get("created")?))
-            .filter(|at| is_writable(*at)),
+        occurred_at: facts.created.or_else(|| object.happened_at()).filter(|at| is_writable(*at)),
         received_at: event.received_at,
         livemode,
         account,
@@ -69,9 +68,9 @@ pub fn summarize(event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
             due_at: dates::due_at(&object),
             next_attempt_at: dates::next_attempt_at(&object),
             attempts: dates::attempts(&object),
-            interval: figure::interval(&object),
+            interval: subscription::interval(&object),
             cancels_at: dates::cancels_at(&object),
-            dispute_fee: movement::dispute_fee(&object),
+            dispute_fee: dispute::fee(&object),
             person: Person {
                 id: object.customer(),
                 name: object.customer_name(),
@@ -88,17 +87,15 @@ pub fn summarize(event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
     summary
 }
 
-/// The object whose other events decide how much this event moved: the charge, of one that failed or was
-/// captured, or of a refund.
+/// The object whose other events decide how much this event moved. Of most types none do, and then the body is
+/// not read.
 pub(super) fn related_object(event: &StoredEvent) -> Option<String> {
-    let is_of_charge = match event.facts.event_type.as_str() {
-        "charge.failed" | "charge.captured" => true,
-        "refund.created" => false,
-        _ => return None,
-    };
+    if !meaning::may_need_others(&event.facts.event_type) {
+        return None;
+    }
     let payload = json::value(&event.payload);
     let object = StripeObject::of(&payload, None, &event.facts.event_type);
-    if is_of_charge { object.id() } else { object.reference(&["/charge"]) }
+    Row::of(&object).movement.related_object(&object)
 }
 
 /// The amount of an event, in the sense of its type.
@@ -114,5 +111,7 @@ fn connected_account(payload: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod money_tests;
+#[cfg(test)]
+mod terms_tests;
 #[cfg(test)]
 mod tests;

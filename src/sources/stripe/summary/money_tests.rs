@@ -10,7 +10,7 @@ const BEFORE_BASIL: &str = "2024-06-20";
 const SINCE_BASIL: &str = "2025-03-31.basil";
 
 /// An event about an object that was different before.
-struct Case {
+pub(super) struct Case {
     event_type: &'static str,
     object: Value,
     previous: Value,
@@ -38,12 +38,12 @@ impl Case {
         }
     }
 
-    fn read(&self) -> EventSummary {
+    pub(super) fn read(&self) -> EventSummary {
         summarize(&self.stored(), &[])
     }
 }
 
-fn event(event_type: &'static str, object: Value, previous: Value) -> Case {
+pub(super) fn event(event_type: &'static str, object: Value, previous: Value) -> Case {
     Case { event_type, object, previous, version: SINCE_BASIL, request: None }
 }
 
@@ -208,6 +208,37 @@ fn the_last_of_several_captures_counts_what_the_others_have_not() {
 }
 
 #[test]
+fn only_an_event_that_needs_others_asks_for_them() {
+    let charge_with = |field: &str, value: Value| {
+        let mut object = charge(10_000, 6_000, 0);
+        object[field] = value;
+        object
+    };
+    let refund = |transaction: Value| {
+        json!({
+            "object": "refund", "id": "re_1", "status": "succeeded", "amount": 1_500, "charge": "ch_1",
+            "balance_transaction": transaction,
+        })
+    };
+    let none = || json!({});
+    for (case, needed) in [
+        (event("charge.captured", charge(10_000, 6_000, 0), none()), Some("ch_1")),
+        (event("charge.captured", charge(10_000, 6_000, 0), json!({"amount_captured": 0})), None),
+        (event("charge.failed", charge(10_000, 0, 0), none()), None),
+        (
+            event("charge.failed", charge_with("failure_balance_transaction", json!("txn_1")), none()),
+            Some("ch_1"),
+        ),
+        (event("v1.refund.created", refund(json!("txn_1")), none()), Some("ch_1")),
+        (event("refund.created", refund(Value::Null), none()), None),
+        (event("refund.failed", refund(json!("txn_1")), none()), None),
+        (event("charge.succeeded", charge(10_000, 6_000, 0), none()), None),
+    ] {
+        assert_eq!(related_object(&case.stored()).as_deref(), needed, "{} {}", case.event_type, case.object);
+    }
+}
+
+#[test]
 fn a_refund_counts_when_it_is_created_and_back_when_it_ends() {
     let refund = |status: &str, transaction: Value| {
         json!({
@@ -264,89 +295,6 @@ fn the_uncaptured_rest_of_a_capture_is_no_refund() {
     assert_eq!(collected(&[capture(None)]), Some(-4_000));
 }
 
-fn dispute(entries: &[(i64, &str, i64)]) -> Value {
-    let entry = |(amount, currency, fee): &(i64, &str, i64)| {
-        let category = if *amount > 0 { "dispute_reversal" } else { "dispute" };
-        json!({"amount": amount, "currency": currency, "fee": fee, "reporting_category": category})
-    };
-    json!({
-        "object": "dispute", "id": "du_1", "status": "won", "amount": 4_999, "reason": "fraudulent",
-        "balance_transactions": entries.iter().map(entry).collect::<Vec<_>>(),
-    })
-}
-
-#[test]
-fn a_dispute_brings_back_the_newest_reversal_and_keeps_its_fees() {
-    let usd = |amount, fee| (amount, "usd", fee);
-    let eur = |amount| (amount, "eur", 0);
-    for (entries, reinstated, kept, fee) in [
-        (vec![usd(-4_999, 1_500), usd(4_999, 0)], Some(4_999), 0, Some(1_500)),
-        (vec![usd(-4_999, 1_500), usd(2_000, 0)], Some(2_000), -2_999, Some(1_500)),
-        (vec![usd(-4_999, 1_500), usd(2_000, 0), usd(2_999, 0)], Some(2_999), 0, Some(1_500)),
-        (vec![usd(-4_999, 1_500), usd(4_999, -1_500)], Some(4_999), 0, Some(0)),
-        (vec![eur(-4_600), eur(4_600)], Some(4_999), 0, Some(0)),
-        (vec![eur(-4_600), eur(1_840)], None, -4_999, Some(0)),
-        // Won, then lost after an appeal.
-        (vec![eur(-4_600), eur(4_600), eur(-4_700)], Some(4_999), -4_999, Some(0)),
-        (vec![usd(-4_999, 1_500), (4_600, "eur", 0)], None, -4_999, None),
-    ] {
-        let summary = event("charge.dispute.funds_reinstated", dispute(&entries), json!({})).read();
-        let minor = |money: Option<Money>| money.and_then(|money| money.minor());
-        assert_eq!(minor(summary.collected), reinstated, "{entries:?}");
-        assert_eq!(minor(summary.object.collected), Some(kept), "{entries:?}");
-        assert_eq!(minor(summary.object.dispute_fee), fee, "{entries:?}");
-        let says_why = summary.reason.is_some_and(|reason| reason.starts_with("Collected unknown"));
-        assert_eq!(says_why, reinstated.is_none(), "{entries:?}");
-    }
-}
-
-#[test]
-fn a_subscription_costs_its_packages_less_its_discounts() {
-    let price = |minor: &str, more: Value| {
-        let mut price =
-            json!({"currency": "usd", "unit_amount_decimal": minor, "recurring": {"interval": "month"}});
-        price.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        price
-    };
-    let cost = |items: Value, discounts: Value| {
-        let object = json!({
-            "object": "subscription", "status": "active", "items": {"data": items}, "discounts": discounts,
-        });
-        event("customer.subscription.updated", object, json!({})).read()
-    };
-    let amount = |summary: &EventSummary| summary.amount.map(|amount| amount.decimal());
-    let plain = json!({"quantity": 1, "price": price("4999", json!({}))});
-
-    let packages = json!({
-        "quantity": 50_000, "price": price("499.9", json!({"transform_quantity": {"divide_by": 1_000, "round": "up"}})),
-    });
-    assert_eq!(amount(&cost(json!([packages]), json!([]))).as_deref(), Some("249.95"));
-    let begun = json!({
-        "quantity": 1_001, "price": price("500", json!({"transform_quantity": {"divide_by": 1_000, "round": "up"}})),
-    });
-    assert_eq!(amount(&cost(json!([begun]), json!([]))).as_deref(), Some("10.00"));
-    for (coupon, expected) in [
-        (json!({"percent_off": 25.0}), Some("37.49")),
-        (json!({"percent_off": 100}), Some("0.00")),
-        (json!({"amount_off": 999, "currency": "usd"}), Some("40.00")),
-        (json!({"amount_off": 9_999, "currency": "usd"}), Some("0.00")),
-        (json!({"amount_off": 999, "currency": "eur"}), None),
-    ] {
-        let summary = cost(json!([plain]), json!([{"coupon": coupon}]));
-        assert_eq!(amount(&summary).as_deref(), expected, "{coupon}");
-    }
-    let unknown = cost(json!([plain]), json!(["di_1"]));
-    assert_eq!(amount(&unknown), None);
-    assert!(unknown.reason.is_some_and(|reason| reason.starts_with("Amount unknown")));
-
-    let yearly = json!({"quantity": 1, "price": price("100", json!({"recurring": {"interval": "year"}}))});
-    let quarterly = price("100", json!({"recurring": {"interval": "month", "interval_count": 3}}));
-    let both = cost(json!([plain, yearly]), json!([]));
-    assert_eq!((both.amount, both.object.interval), (None, None), "they recur differently");
-    let each = cost(json!([{"price": quarterly}]), json!([]));
-    assert_eq!(each.object.interval.as_deref(), Some("3 months"));
-}
-
 #[test]
 fn an_invoice_says_what_remains_and_one_that_was_paid_elsewhere_says_so() {
     let open = json!({"object": "invoice", "number": "7", "status": "open", "total": 10_000, "amount_remaining": 6_000});
@@ -371,10 +319,50 @@ fn a_payment_that_waits_for_its_customer_says_for_what() {
         ("boleto_display_details", "Customer: pay with the voucher"),
         ("display_bank_transfer_instructions", "Customer: send the amount by bank transfer"),
         ("something_new", "Customer: complete the next step of the payment"),
+        ("", "Customer: complete the next step of the payment"),
     ] {
         let object = json!({"object": "payment_intent", "amount": 100, "next_action": {"type": action}});
         let summary = event("payment_intent.requires_action", object, json!({})).read();
         assert_eq!((summary.outcome.as_str(), summary.reason.as_deref()), ("Action required", Some(reason)));
+    }
+}
+
+#[test]
+fn an_action_that_a_later_type_requires_is_the_merchants_to_look_at() {
+    for event_type in [
+        "three_d_secure.authentication.requires_something_new",
+        "payment_attempt_record.approval_required",
+        "v2.money_management.payout_intent.requires_action",
+    ] {
+        let summary = event(event_type, json!({"amount": 100}), json!({})).read();
+        assert_eq!(summary.outcome.as_str(), "Action required", "{event_type}");
+        let reason = summary.reason.unwrap_or_default();
+        assert!(reason.starts_with("Merchant: see at Stripe"), "{event_type} {reason}");
+    }
+}
+
+#[test]
+fn a_thin_event_says_what_it_does_not_contain_or_who_must_act() {
+    let missing = Some("Amount, customer and reason unknown: a thin event does not contain them");
+    for (event_type, reason) in [
+        ("v1.charge.succeeded", missing),
+        ("v1.payment_intent.payment_failed", missing),
+        ("v1.setup_intent.setup_failed", missing),
+        ("v1.charge.dispute.funds_reinstated", missing),
+        ("v1.product.created", None),
+        ("v2.core.account.updated", None),
+        ("v1.setup_intent.requires_action", Some("Customer: complete the authentication")),
+        ("v1.payment_intent.requires_action", Some("Customer: complete the next step of the payment")),
+        ("v1.payment_intent.partially_funded", Some("Customer: send the rest by bank transfer")),
+        ("v1.review.opened", Some("Merchant: approve or refund the payment")),
+    ] {
+        let body = json!({"id": "evt_1", "type": event_type, "related_object": {"id": "x_1", "type": "x"}});
+        let stored =
+            StoredEvent { payload: body.to_string().into(), ..event("", json!({}), json!({})).stored() };
+        assert_eq!(summarize(&stored, &[]).reason.as_deref(), reason, "{event_type}");
+        let neither = json!({"id": "evt_1", "type": event_type}).to_string();
+        let stored = StoredEvent { payload: neither.into(), ..stored };
+        assert_ne!(summarize(&stored, &[]).reason.as_deref(), missing, "{event_type}");
     }
 }
 

@@ -4,11 +4,12 @@
 //! was collected, and the sum over the events of a month is what was collected in it. In object mode the
 //! page of a charge, refund or dispute shows what that object moved so far.
 
+use super::dispute;
 use super::figure::captured_amount;
 use crate::domain::event::StoredEvent;
 use crate::domain::money::Money;
 use crate::sources::stripe::event_type::without_thin_prefix;
-use crate::sources::stripe::json::{self, exact_integer};
+use crate::sources::stripe::json;
 use crate::sources::stripe::object::{ObjectKind, StripeObject, currency, text};
 use serde_json::Value;
 
@@ -21,8 +22,28 @@ pub(super) enum Movement {
     /// It takes this away.
     Minus(fn(&StripeObject<'_>) -> Option<i64>),
     /// By this, which depends on other events that were received.
-    Moves(fn(&StripeObject<'_>, &[StoredEvent]) -> Option<i64>),
+    Moves {
+        /// The object whose other events decide; `None` if the event itself says it.
+        related: fn(&StripeObject<'_>) -> Option<String>,
+        by: fn(&StripeObject<'_>, &[StoredEvent]) -> Option<i64>,
+    },
 }
+
+/// A capture, which may be the last of several.
+pub(super) const OF_LAST_CAPTURE: Movement = Movement::Moves {
+    related: |charge| if of_capture(charge).is_some() { None } else { charge.id() },
+    by: of_last_capture,
+};
+
+/// A failed payment, which may be one that came back.
+pub(super) const OF_FAILED_CHARGE: Movement = Movement::Moves {
+    related: |charge| if came_back(charge) { charge.id() } else { None },
+    by: of_failed_charge,
+};
+
+/// A refund, which may be the uncaptured rest of its charge.
+pub(super) const OF_REFUND: Movement =
+    Movement::Moves { related: |refund| refund.reference(&["/charge"]), by: of_refund };
 
 impl Movement {
     /// The movement of an event; `None` if nothing moved, or if the event does not say how much.
@@ -31,9 +52,17 @@ impl Movement {
             Self::Still => None,
             Self::Plus(amount) => amount(object),
             Self::Minus(amount) => amount(object).and_then(i64::checked_neg),
-            Self::Moves(change) => change(object, related),
+            Self::Moves { by, .. } => by(object, related),
         };
         Some(Money::from_minor(minor.filter(|minor| *minor != 0)?, currency(object)?))
+    }
+
+    /// The object whose other events decide about the movement.
+    pub(super) fn related_object(&self, object: &StripeObject<'_>) -> Option<String> {
+        match self {
+            Self::Moves { related, .. } => related(object),
+            Self::Still | Self::Plus(_) | Self::Minus(_) => None,
+        }
     }
 }
 
@@ -44,7 +73,7 @@ pub(super) fn of_capture(charge: &StripeObject<'_>) -> Option<i64> {
 }
 
 /// A capture, or the last of several. If the event has no earlier value, what other events counted before is known.
-pub(super) fn of_last_capture(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
+fn of_last_capture(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
     of_capture(charge).or_else(|| {
         let captured = captured_amount(charge)?;
         let counted = related.iter().filter_map(counted_before).filter(|before| *before < captured).max();
@@ -65,15 +94,18 @@ fn counted_before(update: &StoredEvent) -> Option<i64> {
 /// A bank payment that came back. It takes away only what was counted: since 2024 a payment that failed
 /// while it was pending has a `failure_balance_transaction` too, and the body does not distinguish them. So
 /// it counts if the charge succeeded before, or if nothing of the charge is known.
-pub(super) fn of_failed_charge(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
-    let came_back = charge.reference(&["/failure_balance_transaction"]).is_some();
+fn of_failed_charge(charge: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
     let was_counted = related.is_empty() || related.iter().any(|event| is_type(event, "charge.succeeded"));
-    if came_back && was_counted { charge.integer("/amount")?.checked_neg() } else { None }
+    if came_back(charge) && was_counted { charge.integer("/amount")?.checked_neg() } else { None }
+}
+
+fn came_back(charge: &StripeObject<'_>) -> bool {
+    charge.reference(&["/failure_balance_transaction"]).is_some()
 }
 
 /// A refund, unless the same request captured a part of its charge: then it is the uncaptured rest. One that
 /// has failed already counts too, because `refund.failed` gives it back.
-pub(super) fn of_refund(refund: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
+fn of_refund(refund: &StripeObject<'_>, related: &[StoredEvent]) -> Option<i64> {
     let is_the_rest = related.iter().any(|event| releases_at_capture(event, refund));
     if is_the_rest { None } else { refund.integer("/amount")?.checked_neg() }
 }
@@ -118,47 +150,6 @@ fn is_type(event: &StoredEvent, event_type: &str) -> bool {
     without_thin_prefix(&event.facts.event_type) == event_type
 }
 
-/// The newest reversal in a dispute's list of balance transactions. The list has all of them, and the event
-/// reports only the newest.
-pub(super) fn of_reinstatement(dispute: &StripeObject<'_>) -> Option<i64> {
-    let mut newest_first = dispute.list("/balance_transactions").rev();
-    let Some(newest) = newest_first.find(|entry| is_reversal(entry)) else {
-        // Shapes without the list report a whole reinstatement.
-        let is_listed = dispute.list("/balance_transactions").next().is_some();
-        return dispute.integer("/amount").filter(|_| !is_listed);
-    };
-    reinstated(dispute, newest, newest_first.find(|entry| !is_reversal(entry)))
-}
-
-/// What a reversal brings back in the currency of the dispute. In another currency it is known only if it undoes
-/// the whole withdrawal before it.
-fn reinstated(dispute: &StripeObject<'_>, reversal: &Value, withdrawal: Option<&Value>) -> Option<i64> {
-    if text(reversal, "/currency") == dispute.text("/currency").as_deref() {
-        return minor(reversal);
-    }
-    let undoes_all = withdrawal.is_some_and(|withdrawal| {
-        text(withdrawal, "/currency") == text(reversal, "/currency")
-            && minor(withdrawal).and_then(i64::checked_neg) == minor(reversal)
-    });
-    dispute.integer("/amount").filter(|_| undoes_all)
-}
-
-/// Whether a reversal is a part of the amount in another currency, so that the share is unknown.
-pub(super) fn is_unknown_share(dispute: &StripeObject<'_>) -> bool {
-    dispute.list("/balance_transactions").any(is_reversal) && of_reinstatement(dispute).is_none()
-}
-
-fn is_reversal(entry: &Value) -> bool {
-    match text(entry, "/reporting_category") {
-        Some(category) => category == "dispute_reversal",
-        None => minor(entry).is_some_and(|minor| minor > 0),
-    }
-}
-
-fn minor(entry: &Value) -> Option<i64> {
-    exact_integer(entry.get("amount")?)
-}
-
 /// What the object of an event moved so far: what its own page shows in object mode.
 pub(super) fn of_object(object: &StripeObject<'_>) -> Option<Money> {
     if !object.is_snapshot {
@@ -171,32 +162,8 @@ pub(super) fn of_object(object: &StripeObject<'_>) -> Option<Money> {
         }
         ObjectKind::Refund if gives_back(object) => object.integer("/amount")?.checked_neg()?,
         ObjectKind::Charge | ObjectKind::Refund => 0,
-        ObjectKind::Dispute => of_dispute(object)?,
+        ObjectKind::Dispute => dispute::moved(object)?,
         _ => return None,
     };
     Some(Money::from_minor(minor, currency(object)?))
-}
-
-/// Each withdrawal takes the amount, and each reversal brings back what is known of it.
-fn of_dispute(dispute: &StripeObject<'_>) -> Option<i64> {
-    let mut sum = 0_i64;
-    let mut withdrawal = None;
-    for entry in dispute.list("/balance_transactions") {
-        let change = if is_reversal(entry) {
-            reinstated(dispute, entry, withdrawal).unwrap_or_default()
-        } else {
-            withdrawal = Some(entry);
-            dispute.integer("/amount")?.checked_neg()?
-        };
-        sum = sum.checked_add(change)?;
-    }
-    Some(sum)
-}
-
-/// The fees of a dispute so far; `None` if there are none, or if they have several currencies.
-pub(super) fn dispute_fee(dispute: &StripeObject<'_>) -> Option<Money> {
-    let fees = dispute.list("/balance_transactions").map(|entry| {
-        Some(Money::from_minor(exact_integer(entry.get("fee")?)?, text(entry, "/currency")?.parse().ok()?))
-    });
-    fees.reduce(|sum, fee| sum?.checked_add(fee?)).flatten().filter(|_| dispute.kind == ObjectKind::Dispute)
 }

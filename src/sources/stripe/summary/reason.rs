@@ -1,7 +1,7 @@
 //! Why something failed, what was given as its reason, or who must act.
 
+use super::dispute;
 use super::figure::missing_funds;
-use super::movement::is_unknown_share;
 use crate::domain::humanize::capitalised;
 use crate::domain::money::{Currency, Money};
 use crate::sources::stripe::object::{StripeObject, currency};
@@ -32,10 +32,9 @@ pub(super) const PAYMENT_ERROR: Reason = Reason::First(&[
 pub(super) const OF_ENDED: Reason = Reason::Found(of_ended);
 
 impl Reason {
-    /// The reason of an object; none for a thin event, which does not contain it.
+    /// The reason of an object. A thin event has only what its type says.
     pub(super) fn read(&self, object: &StripeObject<'_>) -> Option<String> {
         match self {
-            _ if !object.is_snapshot => None,
             Self::Unsaid => None,
             Self::First(paths) => paths.iter().find_map(|path| said(object, path)),
             Self::Says(what) => Some((*what).to_owned()),
@@ -70,15 +69,15 @@ fn of_ended(object: &StripeObject<'_>) -> Option<String> {
 
 /// The reason of the dispute, or why the amount that came back is unknown.
 pub(super) fn of_reinstatement(dispute: &StripeObject<'_>) -> Option<String> {
-    if is_unknown_share(dispute) {
-        return Some("Collected unknown: a part came back, in another currency".to_owned());
+    if let Some(why) = dispute::why_unknown(dispute) {
+        return Some(format!("Collected unknown: {why}"));
     }
     said(dispute, "/reason")
 }
 
 /// What the customer must do for a payment (`next_action.type`).
 pub(super) fn of_next_action(payment: &StripeObject<'_>) -> Option<String> {
-    let action = payment.text("/next_action/type")?;
+    let action = payment.text("/next_action/type").unwrap_or_default();
     let what = match action.as_str() {
         "use_stripe_sdk" | "redirect_to_url" => "authenticate the payment",
         "display_bank_transfer_instructions" => return Some(send_funds(missing_funds(payment))),
@@ -90,7 +89,8 @@ pub(super) fn of_next_action(payment: &StripeObject<'_>) -> Option<String> {
 }
 
 pub(super) fn of_missing_funds(payment: &StripeObject<'_>) -> Option<String> {
-    Some(send_funds(Some(missing_funds(payment)?)))
+    let rest = || "Customer: send the rest by bank transfer".to_owned();
+    Some(missing_funds(payment).map_or_else(rest, |missing| send_funds(Some(missing))))
 }
 
 fn send_funds(missing: Option<(i64, Currency)>) -> String {
