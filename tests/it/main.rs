@@ -42,6 +42,7 @@ mod private_postgres;
 mod queue;
 mod queue_plan;
 mod rejections;
+mod related_events;
 mod retention;
 mod roles;
 mod sandbox;

@@ -4,7 +4,7 @@ use crate::harness::recorded;
 use chrono::{DateTime, Utc};
 use eventbridge::domain::event::{EventFacts, EventKey, StoredEvent};
 use eventbridge::domain::money::Money;
-use eventbridge::domain::summary::EventSummary;
+use eventbridge::domain::summary::{EventOutcome, EventSummary};
 use eventbridge::sources::stripe::summarize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -122,6 +122,25 @@ fn events_that_are_easily_misread_say_what_happened() {
 #[test]
 fn each_thin_event_says_what_it_knows() {
     compare(include_str!("../expectations/stripe-thin.tsv"), "thin.jsonl", "type");
+}
+
+#[test]
+fn each_action_says_who_must_act() {
+    let mut count = 0;
+    for (file, key) in [("snapshots.jsonl", "type"), ("special.jsonl", "case"), ("thin.jsonl", "type")] {
+        for (name, event) in events(file, key).into_iter().flatten() {
+            let summary = summarize(&stored(&event), &[]);
+            if summary.outcome == EventOutcome::ActionRequired {
+                let reason = summary.reason.unwrap_or_default();
+                assert!(
+                    ["Customer: ", "Merchant: "].iter().any(|who| reason.starts_with(who)),
+                    "{name} {reason}"
+                );
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 20 || recorded("stripe-every-type").is_none(), "{count}");
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! Links into the Stripe dashboard, from an event's body or from ids alone.
+//!
+//! A link without an account opens in the account that the browser has selected. A sandbox is an account of its
+//! own, in test mode: `/acct_…/test/…`. Its events do not name it, so `STRIPE_ACCOUNT` does.
 
 use super::object::{ObjectKind, StripeObject};
 
@@ -28,7 +31,7 @@ pub(super) fn of_summary(
     account: Option<&str>,
     livemode: Option<bool>,
 ) -> Option<String> {
-    let account = account.filter(|id| plain_id(id).is_some() && id.starts_with("acct_"));
+    let account = account.filter(|id| is_account_id(id));
     let others: &[&str] = match object.kind {
         ObjectKind::Refund | ObjectKind::Dispute => &["/payment_intent", "/charge"],
         ObjectKind::CheckoutSession => &["/payment_intent", "/subscription", "/setup_intent", "/customer"],
@@ -49,6 +52,11 @@ pub(super) fn of_object(id: &str, account: Option<&str>, livemode: Option<bool>)
 /// The page of an event by its id.
 pub(super) fn of_event(id: &str, account: Option<&str>, livemode: Option<bool>) -> Option<String> {
     if id.starts_with("evt_") { link("events", id, account, livemode) } else { None }
+}
+
+/// Whether a text is the id of an account.
+pub(super) fn is_account_id(id: &str) -> bool {
+    id.starts_with("acct_") && plain_id(id).is_some()
 }
 
 fn link(section: &str, id: &str, account: Option<&str>, livemode: Option<bool>) -> Option<String> {

@@ -76,6 +76,8 @@ pub struct Stripe {
     secrets: Vec<NamedSecret>,
     secret_names: Vec<String>,
     verifier: Verifier,
+    /// The instance's own account, for links to it.
+    account: Option<String>,
 }
 
 impl Stripe {
@@ -84,7 +86,14 @@ impl Stripe {
         let setting = settings::setting(instance);
         let verifier = Verifier::new(&setting, &secrets);
         let secret_names = secrets.iter().map(|secret| secret.name.clone()).collect();
-        Self { name: instance.name.as_str().into(), setting, secrets, secret_names, verifier }
+        let name = instance.name.as_str().into();
+        Self { name, setting, secrets, secret_names, verifier, account: None }
+    }
+
+    /// The same instance, whose links name its own account where an event names none.
+    #[must_use]
+    pub fn of_account(self, account: Option<String>) -> Self {
+        Self { account, ..self }
     }
 }
 
@@ -94,7 +103,7 @@ fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Arc<dyn Source
         let message = "is missing: the signing secret (whsec_…) of your Stripe endpoint";
         reader.first_problem(&settings::setting(instance), message);
     }
-    Arc::new(Stripe::new(instance, secrets))
+    Arc::new(Stripe::new(instance, secrets).of_account(settings::account(reader, instance)))
 }
 
 impl Source for Stripe {
@@ -124,7 +133,7 @@ impl Source for Stripe {
     }
 
     fn summarize(&self, event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
-        summarize(event, related)
+        summary::summarize_at(event, related, self.account.as_deref())
     }
 
     fn newest(&self, events: &[&StoredEvent]) -> Option<usize> {
@@ -149,10 +158,10 @@ impl Source for Stripe {
     }
 
     fn event_link(&self, event_id: &str, origin: Origin<'_>) -> Option<String> {
-        links::of_event(event_id, origin.account, origin.livemode)
+        links::of_event(event_id, origin.account.or(self.account.as_deref()), origin.livemode)
     }
 
     fn object_link(&self, object_id: &str, origin: Origin<'_>) -> Option<String> {
-        links::of_object(object_id, origin.account, origin.livemode)
+        links::of_object(object_id, origin.account.or(self.account.as_deref()), origin.livemode)
     }
 }

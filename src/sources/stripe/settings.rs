@@ -1,5 +1,6 @@
 //! The settings of a source of kind `stripe`.
 
+use super::links::is_account_id;
 use crate::config::{InstanceName, Reader, is_name};
 use crate::domain::finding::Finding;
 use crate::sources::Rejection;
@@ -46,6 +47,14 @@ pub fn webhook_secrets(reader: &mut Reader<'_>, instance: &InstanceName) -> Vec<
 /// The full name of the setting that holds an instance's secrets.
 pub(super) fn setting(instance: &InstanceName) -> String {
     instance.setting("WEBHOOK_SECRET")
+}
+
+/// The instance's own account, from its `…_ACCOUNT`.
+pub(super) fn account(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<String> {
+    reader.parsed(&instance.setting("ACCOUNT"), None, |text| match text.trim() {
+        id if is_account_id(id) => Ok(Some(id.to_owned())),
+        _ => Err("must be the id of an account, such as acct_1Q0example"),
+    })
 }
 
 /// Checks the form of the webhook secrets.
@@ -153,6 +162,8 @@ mod tests {
     use super::*;
     use crate::config::{ConfigError, Vars};
     use crate::domain::finding::Level;
+    use crate::domain::source::Origin;
+    use crate::sources::Source;
 
     fn named(name: &str, secret: &str) -> NamedSecret {
         NamedSecret { name: name.to_owned(), secret: SecretString::from(secret) }
@@ -186,6 +197,30 @@ mod tests {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(what) && !error.contains("whsec_a"), "{error}");
         }
+    }
+
+    #[test]
+    fn links_lead_to_the_account_that_the_event_or_the_setting_names() {
+        let source = |account: &str| {
+            let vars: Vars =
+                [("STRIPE_WEBHOOK_SECRET", "whsec_a"), ("STRIPE_ACCOUNT", account)].into_iter().collect();
+            let mut reader = Reader::new(&vars);
+            let source = crate::sources::stripe::configure(&mut reader, &InstanceName::of_kind("stripe"));
+            reader.finish(source)
+        };
+        let at = |account| Origin { source: "stripe", account, livemode: Some(false) };
+        let link = |source: &dyn Source, account| source.object_link("pi_1", at(account)).expect("a link");
+        let sandbox = source("acct_sandbox").ok().expect("valid");
+        assert_eq!(link(&*sandbox, None), "https://dashboard.stripe.com/acct_sandbox/test/payments/pi_1");
+        assert_eq!(link(&*sandbox, Some("acct_1")), "https://dashboard.stripe.com/acct_1/test/payments/pi_1");
+        let url = sandbox.event_link("evt_1", at(None)).expect("a link");
+        assert_eq!(url, "https://dashboard.stripe.com/acct_sandbox/test/events/evt_1");
+        assert_eq!(
+            link(&*source("").ok().expect("valid"), None),
+            "https://dashboard.stripe.com/test/payments/pi_1"
+        );
+        let error = source("sandbox/..").err().expect("refused").to_string();
+        assert!(error.contains("STRIPE_ACCOUNT: must be the id of an account"), "{error}");
     }
 
     #[test]

@@ -26,6 +26,11 @@ use serde_json::Value;
 /// Reads an event's body. Values that were stored at intake take precedence. `related` are other events of
 /// its related object.
 pub fn summarize(event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
+    summarize_at(event, related, None)
+}
+
+/// The same. Links name this account if the event names none.
+pub(super) fn summarize_at(event: &StoredEvent, related: &[StoredEvent], own: Option<&str>) -> EventSummary {
     let payload = json::value(&event.payload);
     let facts = &event.facts;
     let event_type = if facts.event_type.is_empty() {
@@ -39,7 +44,7 @@ pub fn summarize(event: &StoredEvent, related: &[StoredEvent]) -> EventSummary {
     let livemode =
         facts.livemode.or_else(|| flag(&payload, "/livemode")).or_else(|| flag(object.value, "/livemode"));
     let account = facts.account.clone().or_else(|| connected_account(&payload));
-    let dashboard = links::of_summary(&object, &event.event_id, account.as_deref(), livemode);
+    let dashboard = links::of_summary(&object, &event.event_id, account.as_deref().or(own), livemode);
     let mut summary = EventSummary {
         event_id: event.event_id.clone(),
         source: event.source.clone(),
