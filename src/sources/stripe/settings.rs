@@ -210,13 +210,13 @@ mod tests {
         };
         let at = |account| Origin { source: "stripe", account, livemode: Some(false) };
         let link = |source: &dyn Source, account| source.object_link("pi_1", at(account)).expect("a link");
-        let sandbox = source("acct_sandbox").ok().expect("valid");
+        let sandbox = source("acct_sandbox").expect("valid");
         assert_eq!(link(&*sandbox, None), "https://dashboard.stripe.com/acct_sandbox/test/payments/pi_1");
         assert_eq!(link(&*sandbox, Some("acct_1")), "https://dashboard.stripe.com/acct_1/test/payments/pi_1");
         let url = sandbox.event_link("evt_1", at(None)).expect("a link");
         assert_eq!(url, "https://dashboard.stripe.com/acct_sandbox/test/events/evt_1");
         assert_eq!(
-            link(&*source("").ok().expect("valid"), None),
+            link(&*source("").expect("valid"), None),
             "https://dashboard.stripe.com/test/payments/pi_1"
         );
         let error = source("sandbox/..").err().expect("refused").to_string();

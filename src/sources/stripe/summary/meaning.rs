@@ -27,7 +27,7 @@ use EventOutcome::{
 use Figure::{Computed, Nothing, Of, Percent, Usual, ZeroOf};
 use Movement::{Minus, Plus, Still};
 use Outcome::{ByStatus, Is};
-use Reason::{Asks, First, Found, Says, Unsaid};
+use Reason::{Asks, First, Found, FoundOr, Says, Unsaid};
 
 /// A row of the table.
 pub(super) struct Row {
@@ -220,9 +220,10 @@ const EVENTS: &[Row] = &[
     row("payment_intent.succeeded", Computed(figure::received), Is(Paid)),
     row("payment_intent.payment_failed", AMOUNT, Is(Failed)).because(reason::PAYMENT_ERROR),
     row("payment_intent.canceled", AMOUNT, Is(Canceled)).because(First(&["/cancellation_reason"])),
-    row("payment_intent.requires_action", AMOUNT, Is(ActionRequired)).because(Found(reason::of_next_action)),
+    row("payment_intent.requires_action", AMOUNT, Is(ActionRequired))
+        .because(FoundOr(reason::of_next_action, "Customer: complete the next step of the payment")),
     row("payment_intent.partially_funded", Computed(figure::funded), Is(ActionRequired))
-        .because(Found(reason::of_missing_funds)),
+        .because(FoundOr(reason::of_missing_funds, "Customer: send the rest by bank transfer")),
     row("payment_intent.amount_capturable_updated", Computed(figure::capturable), Is(ActionRequired))
         .because(Says("Merchant: capture or cancel the authorized amount")),
     row("payment_intent.*", AMOUNT, Is(Info)),

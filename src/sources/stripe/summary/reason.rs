@@ -18,6 +18,8 @@ pub(super) enum Reason {
     Asks(&'static str, &'static str),
     /// What a function finds.
     Found(fn(&StripeObject<'_>) -> Option<String>),
+    /// The same, and otherwise who must do what.
+    FoundOr(fn(&StripeObject<'_>) -> Option<String>, &'static str),
 }
 
 /// Why a payment failed.
@@ -43,6 +45,7 @@ impl Reason {
                 None => (*what).to_owned(),
             }),
             Self::Found(find) => find(object),
+            Self::FoundOr(find, what) => Some(find(object).unwrap_or_else(|| (*what).to_owned())),
         }
     }
 }
@@ -75,22 +78,21 @@ pub(super) fn of_reinstatement(dispute: &StripeObject<'_>) -> Option<String> {
     said(dispute, "/reason")
 }
 
-/// What the customer must do for a payment (`next_action.type`).
+/// What the customer must do for a payment (`next_action.type`), if it is a known step.
 pub(super) fn of_next_action(payment: &StripeObject<'_>) -> Option<String> {
-    let action = payment.text("/next_action/type").unwrap_or_default();
+    let action = payment.text("/next_action/type")?;
     let what = match action.as_str() {
         "use_stripe_sdk" | "redirect_to_url" => "authenticate the payment",
         "display_bank_transfer_instructions" => return Some(send_funds(missing_funds(payment))),
         "verify_with_microdeposits" => "verify the bank account",
         action if action.ends_with("_display_details") => "pay with the voucher",
-        _ => "complete the next step of the payment",
+        _ => return None,
     };
     Some(format!("Customer: {what}"))
 }
 
 pub(super) fn of_missing_funds(payment: &StripeObject<'_>) -> Option<String> {
-    let rest = || "Customer: send the rest by bank transfer".to_owned();
-    Some(missing_funds(payment).map_or_else(rest, |missing| send_funds(Some(missing))))
+    Some(send_funds(Some(missing_funds(payment)?)))
 }
 
 fn send_funds(missing: Option<(i64, Currency)>) -> String {

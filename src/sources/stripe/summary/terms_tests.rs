@@ -41,7 +41,7 @@ fn a_dispute_brings_back_the_newest_reversal_and_keeps_its_fees() {
 }
 
 /// An entry in euros of a dispute in US dollars.
-fn in_euros(amount: i64, created: i64, exchange_rate: Value) -> Value {
+fn in_euros(amount: i64, created: i64, exchange_rate: &Value) -> Value {
     let category = if amount > 0 { "dispute_reversal" } else { "dispute" };
     json!({
         "amount": amount, "currency": "eur", "fee": 0, "reporting_category": category, "created": created,
@@ -74,7 +74,7 @@ fn the_newest_reversal_of_a_dispute_is_the_newest_by_its_time() {
         assert_eq!(reinstated(entries.clone()), (Some(2_999), Some(0)), "{entries}");
     }
     // In another currency it must undo the withdrawal before it, wherever that stands in the list.
-    let eur = |amount, created| in_euros(amount, created, Value::Null);
+    let eur = |amount, created| in_euros(amount, created, &Value::Null);
     assert_eq!(reinstated(json!([eur(4_600, 20), eur(-4_600, 10)])), (Some(4_999), Some(0)));
     assert_eq!(reinstated(json!([eur(4_600, 10), eur(-4_600, 10)])), (Some(4_999), Some(0)), "in one second");
     assert_eq!(
@@ -89,7 +89,7 @@ fn the_newest_reversal_of_a_dispute_is_the_newest_by_its_time() {
 
 #[test]
 fn a_dispute_that_is_won_at_another_exchange_rate_is_won_in_full() {
-    let taken = in_euros(-4_600, 10, json!(0.920_184));
+    let taken = in_euros(-4_600, 10, &json!(0.920_184));
     for (back, rate, expected) in [
         // 49.99 × 0.93 and 49.99 × 0.90, rounded to cents.
         (4_649, json!(0.93), Some(4_999)),
@@ -98,7 +98,7 @@ fn a_dispute_that_is_won_at_another_exchange_rate_is_won_in_full() {
         (2_325, json!(0.93), None),
     ] {
         let kept = if expected.is_some() { 0 } else { -4_999 };
-        let found = reinstated(json!([taken, in_euros(back, 20, rate.clone())]));
+        let found = reinstated(json!([taken, in_euros(back, 20, &rate)]));
         assert_eq!(found, (expected, Some(kept)), "{back} {rate}");
     }
     // Between currencies whose minor units differ, Stripe does not say in which units the rate is.
