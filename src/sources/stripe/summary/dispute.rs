@@ -116,8 +116,8 @@ fn reinstated(dispute: &StripeObject<'_>, reversal: &Value, withdrawal: Option<&
 }
 
 /// Whether the exchange rate of a reversal makes it the disputed amount, rounded to a minor unit. Stripe does not
-/// document whether the rate is one of minor or of major units, which differ for a currency without decimals. At
-/// most one of the two fits.
+/// document whether the rate is one of minor or of major units, which differ for a currency without decimals. Only
+/// a return of exactly a hundredth or a thousandth could be misread.
 #[expect(clippy::cast_precision_loss, reason = "amounts have fewer digits than a float keeps")]
 fn is_worth_all(reversal: &Value, dispute: &StripeObject<'_>) -> bool {
     let fits = || {
