@@ -5,10 +5,13 @@ use super::api_error::ApiError;
 use super::calls::Call;
 use super::connection::CutHandle;
 use super::faults::{DrawnFault, Fault};
+use super::limiter::Exceeded;
+use super::property_filter::PropertyFilter;
 use super::search;
 use super::shared::Shared;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -27,20 +30,26 @@ pub async fn answer(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let body = ReceivedBody::read(&parts.headers, body).await;
-    let in_flight = RequestInFlight::begin(&shared, parts.method.as_str(), parts.uri.path(), &body);
+    let in_flight = RequestInFlight::begin(&shared, &parts, &body);
     let request_id = Uuid::new_v4().to_string();
 
     let call = authorize(&shared, &parts.headers).and_then(|()| {
         let path = parts.uri.path().strip_prefix("/v1/").unwrap_or_default();
-        Ok((Call::parse(&parts.method, path)?, body.json()?))
+        let (call, body) = (Call::parse(&parts.method, path)?, body.json()?);
+        let filter = PropertyFilter::parse(parts.uri.query())?;
+        filter.check(&shared.state(), call, &body)?;
+        Ok((call, body, filter))
     });
     let outcome = match call {
-        Ok((call, body)) => {
+        Ok((call, body, filter)) => {
             let drawn = shared.faults().draw(call.route(), &body);
             let delay = drawn.slow;
             let outcome = execute_with_fault(&shared, call, &body, drawn);
             wait(&shared, delay).await;
-            outcome
+            match outcome {
+                Outcome::Done(value) => Outcome::Done(filter.apply(value)),
+                other => other,
+            }
         }
         Err(error) => Outcome::Refused(error),
     };
@@ -95,11 +104,17 @@ fn authorize(shared: &Shared, headers: &HeaderMap) -> Result<(), ApiError> {
             )));
         }
     }
-    shared.limiter().take(Instant::now()).map_err(|wait_seconds| {
-        let mut error = ApiError::of_status(429);
-        error.retry_after = Some(wait_seconds);
-        error
+    shared.limits().take(Instant::now()).map_err(|exceeded| match exceeded {
+        Exceeded::Connection(seconds) => ApiError { retry_after: Some(seconds), ..ApiError::of_status(429) },
+        Exceeded::Workspace(seconds) => ApiError { retry_after: Some(seconds), ..workspace_limited(seconds) },
     })
+}
+
+/// All connections of the workspace together made too many requests.
+fn workspace_limited(seconds: u64) -> ApiError {
+    let reason = "public_api_space_request_rate_limit";
+    let data = json!({ "rate_limit_reason": reason, "retry_after": seconds });
+    ApiError { additional_data: Some(data), ..ApiError::of_status(429) }
 }
 
 async fn wait(shared: &Shared, delay: Duration) {
@@ -130,14 +145,7 @@ fn execute_with_fault(shared: &Arc<Shared>, call: Call, body: &Arc<Value>, drawn
             }
             Outcome::Refused(error)
         }
-        Fault::WorkspaceLimited { retry_after } => {
-            let mut error = ApiError::of_status(429);
-            error.additional_data = Some(json!({
-                "rate_limit_reason": "public_api_space_request_rate_limit",
-                "retry_after": retry_after,
-            }));
-            Outcome::Refused(error)
-        }
+        Fault::WorkspaceLimited { retry_after } => Outcome::Refused(workspace_limited(retry_after)),
         Fault::Overloaded { retry_after } => {
             Outcome::Refused(ApiError { retry_after, ..ApiError::of_status(529) })
         }
@@ -252,9 +260,9 @@ struct RequestInFlight<'a> {
 }
 
 impl<'a> RequestInFlight<'a> {
-    fn begin(shared: &'a Shared, method: &str, path: &str, body: &ReceivedBody) -> Self {
+    fn begin(shared: &'a Shared, parts: &Parts, body: &ReceivedBody) -> Self {
         let json = body.json.clone().unwrap_or_default();
-        let number = shared.traffic().arrived(method, path, json, body.bytes);
+        let number = shared.traffic().arrived(parts.method.as_str(), &parts.uri, json, body.bytes);
         shared.changed();
         Self { shared, number, status: None }
     }

@@ -37,6 +37,8 @@ pub enum Call {
     AppendChildren(Uuid),
     /// `POST /v1/views`
     CreateView,
+    /// `GET /v1/views/{id}`
+    View(Uuid),
 }
 
 /// The id of the integration's own user.
@@ -54,6 +56,7 @@ impl Call {
             (&Method::POST, ["search"]) => Ok(Self::Search),
             (&Method::POST, ["databases"]) => Ok(Self::CreateDatabase),
             (&Method::POST, ["views"]) => Ok(Self::CreateView),
+            (&Method::GET, ["views", id]) => Ok(Self::View(uuid(id, "view_id")?)),
             (&Method::GET, ["databases", id]) => Ok(Self::Database(uuid(id, "database_id")?)),
             (&Method::GET, ["data_sources", id]) => Ok(Self::DataSource(uuid(id, "data_source_id")?)),
             (&Method::PATCH, ["data_sources", id]) => Ok(Self::UpdateDataSource(uuid(id, "data_source_id")?)),
@@ -79,7 +82,7 @@ impl Call {
             Self::Page(_) => Route::Read,
             Self::UpdatePage(_) => Route::Update,
             Self::AppendChildren(_) => Route::Children,
-            Self::CreateView => Route::Views,
+            Self::CreateView | Self::View(_) => Route::Views,
         }
     }
 
@@ -92,6 +95,7 @@ impl Call {
             Self::DataSource(id) | Self::UpdateDataSource(id) | Self::Query(id) => ("data source", id),
             Self::Page(id) | Self::UpdatePage(id) => ("page", id),
             Self::AppendChildren(id) => ("block", id),
+            Self::View(id) => ("view", id),
             Self::CreateView => {
                 let id = body.get("database_id").and_then(Value::as_str);
                 ("database", id.and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default())
@@ -124,6 +128,7 @@ impl Call {
             Self::UpdatePage(id) => pages::update(state, id, body),
             Self::AppendChildren(id) => pages::append(state, id, body),
             Self::CreateView => views::create(state, body),
+            Self::View(id) => views::read(state, id),
         }
     }
 }

@@ -23,12 +23,20 @@ pub fn router(handle: SandboxHandle) -> Router {
         .route("/_sandbox/wait", get(wait))
         .route("/_sandbox/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/_sandbox/rate", put(set_rate))
+        .route("/_sandbox/workspace_rate", put(set_workspace_rate))
+        .route("/_sandbox/block_limit", put(set_block_limit))
         .route("/_sandbox/token", put(set_token))
         .route("/_sandbox/requests", get(requests).delete(clear_requests))
         .route("/_sandbox/pages", get(pages).delete(wipe))
         .route("/_sandbox/pages/{id}", put(edit_page).delete(trash))
         .route("/_sandbox/pages/{id}/restore", put(restore))
+        .route("/_sandbox/pages/{id}/archive", put(archive))
+        .route("/_sandbox/pages/{id}/move", put(move_page))
+        .route("/_sandbox/parent_page", put(set_parent_page))
+        .route("/_sandbox/views", get(views))
         .route("/_sandbox/databases", post(add_database))
+        .route("/_sandbox/databases/{id}/trash", put(trash_database))
+        .route("/_sandbox/data_sources/{id}/trash", put(trash_data_source))
         .route("/_sandbox/data_sources/{id}/columns/{name}", put(put_column).patch(rename_column))
         .route("/_sandbox/data_sources/{id}/columns/{name}", delete(remove_column))
         .with_state(handle)
@@ -122,6 +130,40 @@ async fn set_rate(State(sandbox): State<SandboxHandle>, Json(rate): Json<Rate>) 
 }
 
 #[derive(Deserialize)]
+struct WorkspaceRate {
+    requests: Option<u32>,
+    #[serde(default = "default_window_seconds")]
+    window_seconds: u64,
+    #[serde(default)]
+    used_by_others: u32,
+}
+
+const WINDOW_SECONDS_MAX: u64 = 86_400;
+
+fn default_window_seconds() -> u64 {
+    60
+}
+
+async fn set_workspace_rate(
+    State(sandbox): State<SandboxHandle>,
+    Json(rate): Json<WorkspaceRate>,
+) -> StatusCode {
+    let window = Duration::from_secs(rate.window_seconds.min(WINDOW_SECONDS_MAX));
+    sandbox.set_workspace_rate(rate.requests, window, rate.used_by_others);
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+struct BlockLimit {
+    pages: Option<u64>,
+}
+
+async fn set_block_limit(State(sandbox): State<SandboxHandle>, Json(limit): Json<BlockLimit>) -> StatusCode {
+    sandbox.set_block_limit(limit.pages);
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
 struct Token {
     token: String,
 }
@@ -170,6 +212,77 @@ async fn trash(State(sandbox): State<SandboxHandle>, Path(id): Path<Uuid>) -> Re
 async fn restore(State(sandbox): State<SandboxHandle>, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
     sandbox.restore(id)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Archived {
+    archived: bool,
+}
+
+async fn archive(
+    State(sandbox): State<SandboxHandle>,
+    Path(id): Path<Uuid>,
+    Json(new): Json<Archived>,
+) -> Result<StatusCode, Problem> {
+    sandbox.set_archived(id, new.archived)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct NewTable {
+    data_source_id: Uuid,
+}
+
+async fn move_page(
+    State(sandbox): State<SandboxHandle>,
+    Path(id): Path<Uuid>,
+    Json(new): Json<NewTable>,
+) -> Result<StatusCode, Problem> {
+    sandbox.move_page(id, new.data_source_id)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct ParentPage {
+    in_trash: Option<bool>,
+    hidden: Option<bool>,
+}
+
+async fn set_parent_page(State(sandbox): State<SandboxHandle>, Json(new): Json<ParentPage>) -> StatusCode {
+    if let Some(in_trash) = new.in_trash {
+        sandbox.trash_parent_page(in_trash);
+    }
+    if let Some(is_hidden) = new.hidden {
+        sandbox.hide_parent_page(is_hidden);
+    }
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+struct Trashed {
+    in_trash: bool,
+}
+
+async fn trash_database(
+    State(sandbox): State<SandboxHandle>,
+    Path(id): Path<Uuid>,
+    Json(new): Json<Trashed>,
+) -> Result<StatusCode, Problem> {
+    sandbox.trash_database(id, new.in_trash)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn trash_data_source(
+    State(sandbox): State<SandboxHandle>,
+    Path(id): Path<Uuid>,
+    Json(new): Json<Trashed>,
+) -> Result<StatusCode, Problem> {
+    sandbox.trash_data_source(id, new.in_trash)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn views(State(sandbox): State<SandboxHandle>) -> Json<Vec<Value>> {
+    Json(sandbox.views())
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The only page that is shared with the integration: the parent of all databases.
+/// The parent of all databases. Unless it is hidden, it is the only page above them that the integration sees.
 pub const PARENT_PAGE_ID: Uuid = Uuid::from_u128(0xeb00_0000_0000_4000_8000_0000_0000_0001);
 
 /// `GET /v1/databases/{id}`
@@ -27,7 +27,7 @@ pub fn create(state: &mut State, body: &Value) -> Result<Value, ApiError> {
         .and_then(Value::as_str)
         .and_then(|id| Uuid::parse_str(id).ok())
         .ok_or_else(|| ApiError::malformed("body.parent.page_id", "a valid uuid", parent))?;
-    if parent_page != PARENT_PAGE_ID && state.page(parent_page).is_none() {
+    if (parent_page != PARENT_PAGE_ID || state.is_parent_hidden) && state.page(parent_page).is_none() {
         return Err(ApiError::not_found("page", parent_page));
     }
     let title = match body.get("title") {

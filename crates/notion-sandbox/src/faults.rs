@@ -105,7 +105,7 @@ pub enum Route {
     Me,
     /// `POST /v1/search`
     Search,
-    /// `POST /v1/views`
+    /// Views, created or read.
     Views,
 }
 

@@ -5,11 +5,13 @@ use super::api_error::ApiError;
 use super::content::Content;
 use super::databases::{self, PARENT_PAGE_ID};
 use super::faults::{FaultError, FaultRule};
+use super::limiter::{Limiter, WINDOW};
 use super::pages;
 use super::shared::Shared;
 use super::state::{Author, DataSource, Database, Page, State};
 use super::template::Template;
 use super::traffic::LoggedRequest;
+use super::views;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,12 +73,20 @@ impl SandboxHandle {
 
     /// Sets the rate limit and starts a new window; `None` removes the limit.
     pub fn set_rate(&self, per_minute: Option<u32>) {
-        self.shared.limiter().set(per_minute);
+        self.shared.limits().connection = Limiter::new(per_minute, WINDOW);
+    }
+
+    /// Sets the number of requests that all connections of the workspace together may make in each window,
+    /// and begins a window in which the others have made some already. `None` removes the limit.
+    pub fn set_workspace_rate(&self, requests: Option<u32>, window: Duration, used_by_others: u32) {
+        let mut limiter = Limiter::new(requests, window);
+        limiter.count(used_by_others);
+        self.shared.limits().workspace = limiter;
     }
 
     /// The rate limit.
     pub fn rate(&self) -> Option<u32> {
-        self.shared.limiter().per_minute()
+        self.shared.limits().connection.most()
     }
 
     /// Sets how many pages can ever be created, as in a Free workspace; pages that are deleted count. `None`
@@ -149,9 +159,14 @@ impl SandboxHandle {
 
     /// The user archives a page.
     pub fn archive(&self, page: Uuid) -> Result<(), ApiError> {
+        self.set_archived(page, true)
+    }
+
+    /// The user archives a page, or restores it from there.
+    pub fn set_archived(&self, page: Uuid, is_archived: bool) -> Result<(), ApiError> {
         self.change(|state| {
             let found = state.page(page).cloned().ok_or_else(|| ApiError::not_found("page", page))?;
-            state.put_page(Page { is_archived: true, ..found })
+            state.put_page(Page { is_archived, ..found })
         })
     }
 
@@ -159,6 +174,9 @@ impl SandboxHandle {
     pub fn move_page(&self, page: Uuid, data_source: Uuid) -> Result<(), ApiError> {
         self.change(|state| {
             let found = state.page(page).cloned().ok_or_else(|| ApiError::not_found("page", page))?;
+            if state.data_source(data_source).is_none() {
+                return Err(ApiError::not_found("data source", data_source));
+            }
             state.put_page(Page { data_source, ..found })
         })
     }
@@ -184,6 +202,18 @@ impl SandboxHandle {
     pub fn trash_parent_page(&self, in_trash: bool) {
         self.shared.state().is_parent_in_trash = in_trash;
         self.shared.changed();
+    }
+
+    /// The user shares that page with the integration, or only the databases in it.
+    pub fn hide_parent_page(&self, is_hidden: bool) {
+        self.shared.state().is_parent_hidden = is_hidden;
+        self.shared.changed();
+    }
+
+    /// The views that were created, as the API shows them, oldest first.
+    pub fn views(&self) -> Vec<Value> {
+        let state = self.shared.state();
+        state.views().iter().map(|view| views::to_json(&state, view)).collect()
     }
 
     /// The user edits a page; the properties have the API's form.

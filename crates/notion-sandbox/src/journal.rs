@@ -6,6 +6,7 @@
 //! at a time uses the file, and only its owner can read it.
 
 use super::state::{DataSource, Database, Page, State};
+use super::views::View;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -30,6 +31,8 @@ pub enum Record<'a> {
     Database(Cow<'a, Database>),
     /// A data source was created or changed.
     DataSource(Cow<'a, DataSource>),
+    /// A view was created.
+    View(Cow<'a, View>),
     /// A page was created or changed.
     Page(Cow<'a, Page>),
     /// All pages were removed.

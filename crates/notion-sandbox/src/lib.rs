@@ -19,12 +19,19 @@
 //! | `GET /_sandbox/wait?pages=N&requests=N&timeout_ms=N` | answers 200 once there are as many, 408 after the timeout |
 //! | `GET`, `DELETE /_sandbox/faults` | lists or removes the rules |
 //! | `POST /_sandbox/faults` `{"kind":"slow","delay_ms":200,"route":"create","times":null,"probability":0.5}` | adds a [`FaultRule`], with `"containing":"evt_…"` only for bodies with that text; the kinds are those of [`Fault`] in lower case with underscores |
-//! | `PUT /_sandbox/rate` `{"per_minute":180}` | sets the limit; `null` removes it |
+//! | `PUT /_sandbox/rate` `{"per_minute":180}` | sets the connection's limit; `null` removes it |
+//! | `PUT /_sandbox/workspace_rate` `{"requests":500,"window_seconds":60,"used_by_others":490}` | sets the limit that all connections of the workspace share, and begins its window with the requests of the others; `null` removes it |
+//! | `PUT /_sandbox/block_limit` `{"pages":1000}` | sets how many pages can ever be created, as in a Free workspace; `null` removes the limit |
 //! | `PUT /_sandbox/token` `{"token":"ntn_new"}` | revokes the token; from now on this one is accepted |
 //! | `GET`, `DELETE /_sandbox/requests` | lists or clears the latest requests |
 //! | `GET`, `DELETE /_sandbox/pages` | lists all pages, or removes them for good |
 //! | `PUT /_sandbox/pages/{id}` `{"properties":{…}}` | edits a page as the user would |
 //! | `DELETE /_sandbox/pages/{id}`, `PUT /_sandbox/pages/{id}/restore` | moves a page to the trash, restores it |
+//! | `PUT /_sandbox/pages/{id}/archive` `{"archived":true}` | archives a page, or restores it |
+//! | `PUT /_sandbox/pages/{id}/move` `{"data_source_id":"…"}` | moves a page to another table |
+//! | `PUT /_sandbox/parent_page` `{"in_trash":true,"hidden":true}` | moves the page above the databases to the trash, hides it from the connection |
+//! | `PUT /_sandbox/databases/{id}/trash`, `PUT /_sandbox/data_sources/{id}/trash` `{"in_trash":true}` | moves a database or a data source to the trash, or restores it |
+//! | `GET /_sandbox/views` | lists the views that were created |
 //! | `POST /_sandbox/databases` `{"template":"original"}` | creates a database (`original`, `plain`, `full`) |
 //! | `PUT /_sandbox/data_sources/{id}/columns/{name}` `{"type":"url"}` | adds a column, or gives it another type |
 //! | `PATCH /_sandbox/data_sources/{id}/columns/{name}` `{"name":"…"}` | renames it |
@@ -47,6 +54,7 @@ mod limiter;
 mod local_requests;
 mod options;
 mod pages;
+mod property_filter;
 mod queries;
 mod schema;
 mod search;

@@ -60,7 +60,7 @@ pub fn create(state: &mut State, body: &Value, lag: Duration, author: Author) ->
 
 /// `GET /v1/pages/{id}`; a page in the trash can still be read.
 pub fn read(state: &State, id: Uuid) -> Result<Value, ApiError> {
-    if id == PARENT_PAGE_ID {
+    if id == PARENT_PAGE_ID && !state.is_parent_hidden {
         return Ok(parent_page(state));
     }
     let (page, source) = find(state, id)?;

@@ -333,8 +333,8 @@ impl Configuration {
     }
 }
 
-/// An id that [`Schema::fresh_id`] made, without its URL-encoding.
-fn decoded(id: &str) -> String {
+/// An id as Notion shows it, without its URL-encoding.
+pub fn decoded(id: &str) -> String {
     let mut parts = id.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -27,7 +27,7 @@ pub fn run(state: &State, body: &Value) -> Result<Value, ApiError> {
         found.extend(sources().map(|source| (source.id, databases::source_json(state, source))));
     }
     if wanted != Some("data_source") {
-        found.push((PARENT_PAGE_ID, pages::parent_page(state)));
+        found.extend((!state.is_parent_hidden).then(|| (PARENT_PAGE_ID, pages::parent_page(state))));
         let rows = sources().flat_map(|source| state.pages_of(source.id).map(move |page| (source, page)));
         found.extend(
             rows.filter(|(_, page)| !page.in_trash)

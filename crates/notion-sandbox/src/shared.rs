@@ -6,7 +6,7 @@
 use super::api_error::ApiError;
 use super::calls::Call;
 use super::faults::Faults;
-use super::limiter::Limiter;
+use super::limiter::Limits;
 use super::state::State;
 use super::traffic::Traffic;
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub struct Shared {
     pub late: TaskTracker,
     state: Mutex<State>,
     faults: Mutex<Faults>,
-    limiter: Mutex<Limiter>,
+    limits: Mutex<Limits>,
     traffic: Mutex<Traffic>,
     token: Mutex<String>,
     changes: watch::Sender<()>,
@@ -39,7 +39,7 @@ impl Shared {
             late: TaskTracker::new(),
             state: Mutex::new(state),
             faults: Mutex::new(Faults::new(seed)),
-            limiter: Mutex::new(Limiter::new(per_minute)),
+            limits: Mutex::new(Limits::new(per_minute)),
             traffic: Mutex::default(),
             token: Mutex::new(token),
             changes: watch::Sender::new(()),
@@ -56,9 +56,9 @@ impl Shared {
         lock(&self.faults)
     }
 
-    /// The rate limit.
-    pub fn limiter(&self) -> MutexGuard<'_, Limiter> {
-        lock(&self.limiter)
+    /// The rate limits.
+    pub fn limits(&self) -> MutexGuard<'_, Limits> {
+        lock(&self.limits)
     }
 
     /// The requests that were received.

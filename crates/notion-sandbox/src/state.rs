@@ -10,6 +10,7 @@ use super::content::Content;
 use super::databases::PARENT_PAGE_ID;
 use super::journal::{Journal, Record};
 use super::schema::{Property, Schema};
+use super::views::View;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 pub struct State {
     databases: Vec<Database>,
     data_sources: Vec<Arc<DataSource>>,
+    views: Vec<View>,
     pages: HashMap<Uuid, Page>,
     rows: HashMap<Uuid, Rows>,
     last_number: u64,
@@ -36,6 +38,8 @@ pub struct State {
     pub blocks_max: Option<u64>,
     /// Whether the page that contains the databases is in the trash.
     pub is_parent_in_trash: bool,
+    /// Whether that page is hidden from the integration, as if only a database were shared with it.
+    pub is_parent_hidden: bool,
 }
 
 /// A container of data sources.
@@ -131,6 +135,7 @@ impl State {
         Self {
             databases: Vec::new(),
             data_sources: Vec::new(),
+            views: Vec::new(),
             pages: HashMap::new(),
             rows: HashMap::new(),
             last_number: 0,
@@ -140,6 +145,7 @@ impl State {
             public_url,
             blocks_max: None,
             is_parent_in_trash: false,
+            is_parent_hidden: false,
         }
     }
 
@@ -148,6 +154,7 @@ impl State {
         match record {
             Record::Database(database) => self.keep_database(database.into_owned()),
             Record::DataSource(source) => self.keep_data_source(Arc::new(source.into_owned())),
+            Record::View(view) => self.views.push(view.into_owned()),
             Record::Page(page) => self.keep_page(page.into_owned()),
             Record::Wiped => self.forget_pages(),
         }
@@ -159,7 +166,8 @@ impl State {
         let sources = self.data_sources.iter().map(|it| Record::DataSource(Cow::Borrowed(it.as_ref())));
         let pages = self.rows.values().flat_map(|rows| rows.order.values());
         let pages = pages.filter_map(|id| self.pages.get(id)).map(|it| Record::Page(Cow::Borrowed(it)));
-        databases.chain(sources).chain(pages)
+        let views = self.views.iter().map(|it| Record::View(Cow::Borrowed(it)));
+        databases.chain(sources).chain(views).chain(pages)
     }
 
     /// From here on every change is written to this journal.
@@ -183,6 +191,13 @@ impl State {
     pub fn put_data_source(&mut self, source: Arc<DataSource>) -> Result<(), ApiError> {
         self.write(&Record::DataSource(Cow::Borrowed(&source)))?;
         self.keep_data_source(source);
+        Ok(())
+    }
+
+    /// Adds a view.
+    pub fn put_view(&mut self, view: View) -> Result<(), ApiError> {
+        self.write(&Record::View(Cow::Borrowed(&view)))?;
+        self.views.push(view);
         Ok(())
     }
 
@@ -224,6 +239,11 @@ impl State {
     /// The data source with this id.
     pub fn data_source(&self, id: Uuid) -> Option<&Arc<DataSource>> {
         self.data_sources.iter().find(|source| source.id == id)
+    }
+
+    /// The views that were created, oldest first.
+    pub fn views(&self) -> &[View] {
+        &self.views
     }
 
     /// The page with this id, in the trash or not.
@@ -367,45 +387,4 @@ pub fn now() -> DateTime<Utc> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::content::Span;
-
-    fn page(number: u64, text: &str) -> Page {
-        let content = Content::Text(vec![Span { content: text.to_owned(), link: None }]);
-        Page {
-            id: Uuid::from_u128(u128::from(number)),
-            number,
-            data_source: Uuid::nil(),
-            cells: BTreeMap::from([("title".to_owned(), content)]),
-            children: Vec::new(),
-            in_trash: false,
-            is_archived: false,
-            created: DateTime::UNIX_EPOCH,
-            edited: DateTime::UNIX_EPOCH,
-            created_by: Author::Bot,
-            edited_by: Author::Bot,
-            hidden_until: None,
-        }
-    }
-
-    #[test]
-    fn a_page_is_found_under_its_present_text_only() {
-        let mut state = State::new(10, None);
-        state.put_page(page(1, "evt_1")).unwrap();
-        state.put_page(page(1, "evt_2")).unwrap();
-        assert_eq!(state.pages_with_text(Uuid::nil(), "title", "evt_1").count(), 0);
-        assert_eq!(state.pages_with_text(Uuid::nil(), "title", "evt_2").count(), 1);
-        assert_eq!(state.live_count(), 1);
-    }
-
-    #[test]
-    fn a_full_sandbox_refuses_new_pages_and_takes_changes() {
-        let mut state = State::new(1, None);
-        state.put_page(page(1, "a")).unwrap();
-        assert!(state.put_page(page(2, "b")).unwrap_err().message.contains("full"));
-        state.put_page(page(1, "c")).unwrap();
-        state.wipe().unwrap();
-        state.put_page(page(2, "b")).unwrap();
-    }
-}
+mod tests;

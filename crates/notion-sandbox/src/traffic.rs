@@ -1,5 +1,6 @@
 //! The request log: the latest requests and the peak of concurrent ones.
 
+use axum::http::Uri;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -14,6 +15,8 @@ pub struct LoggedRequest {
     pub method: String,
     /// The path.
     pub path: String,
+    /// What follows the `?` of the address; empty if nothing does.
+    pub query: String,
     /// The status of the response; `None` while the request runs or if the connection was cut.
     pub status: Option<u16>,
     /// The body, if it is JSON.
@@ -39,7 +42,7 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Traffic {
     /// Records a request and assigns its number.
-    pub fn arrived(&mut self, method: &str, path: &str, body: Arc<Value>, bytes: usize) -> u64 {
+    pub fn arrived(&mut self, method: &str, uri: &Uri, body: Arc<Value>, bytes: usize) -> u64 {
         self.total += 1;
         self.running += 1;
         self.peak = self.peak.max(self.running);
@@ -47,7 +50,8 @@ impl Traffic {
         self.latest.push_back(LoggedRequest {
             number: self.total,
             method: method.to_owned(),
-            path: path.to_owned(),
+            path: uri.path().to_owned(),
+            query: uri.query().unwrap_or_default().to_owned(),
             status: None,
             body,
             bytes,
@@ -109,24 +113,24 @@ mod tests {
     fn the_log_is_limited_in_number_and_size() {
         let mut traffic = Traffic::default();
         for _ in 0..=REQUESTS_MAX {
-            let number = traffic.arrived("GET", "/", Arc::default(), 0);
+            let number = traffic.arrived("GET", &Uri::from_static("/"), Arc::default(), 0);
             traffic.ended(number, Some(200));
         }
         assert_eq!(traffic.latest().count(), REQUESTS_MAX);
         assert!(traffic.latest().all(|request| request.status == Some(200)));
-        traffic.arrived("GET", "/", Arc::default(), BYTES_MAX);
-        traffic.arrived("GET", "/", Arc::default(), 1);
+        traffic.arrived("GET", &Uri::from_static("/"), Arc::default(), BYTES_MAX);
+        traffic.arrived("GET", &Uri::from_static("/"), Arc::default(), 1);
         assert_eq!(traffic.latest().count(), 1);
     }
 
     #[test]
     fn the_peak_counts_concurrent_requests() {
         let mut traffic = Traffic::default();
-        let first = traffic.arrived("GET", "/", Arc::default(), 0);
-        let second = traffic.arrived("GET", "/", Arc::default(), 0);
+        let first = traffic.arrived("GET", &Uri::from_static("/"), Arc::default(), 0);
+        let second = traffic.arrived("GET", &Uri::from_static("/"), Arc::default(), 0);
         traffic.ended(first, None);
         traffic.ended(second, None);
-        traffic.arrived("GET", "/", Arc::default(), 0);
+        traffic.arrived("GET", &Uri::from_static("/"), Arc::default(), 0);
         assert_eq!((traffic.peak(), traffic.running(), traffic.total()), (2, 1, 3));
     }
 }

@@ -28,6 +28,7 @@ impl Typed {
     /// A request as the argument of the client call that would send it: the path's ids join the body.
     /// `None` for a request without a body.
     fn of(method: &str, path: &str, body: &Value) -> Option<Self> {
+        let path = path.split('?').next().unwrap_or_default();
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let (name, id) = match (method, segments.as_slice()) {
             ("GET", _) => return None,
@@ -195,6 +196,8 @@ async fn the_sandboxs_responses_have_the_types_of_notions_client() {
     let page = format!("v1/pages/{}", page["id"].as_str().unwrap());
     let new_database = json!({"parent": {"page_id": notion_sandbox::PARENT_PAGE_ID},
         "initial_data_source": {"properties": {"Name": {"title": {}}}}});
+    let new_view = json!({"database_id": DATABASE_ID, "data_source_id": DATA_SOURCE_ID, "name": "All",
+        "type": "table", "configuration": {"type": "table", "wrap_cells": true}});
     let answers = [
         answer("GetSelfResponse", Method::GET, "v1/users/me", json!({})).await,
         answer("DatabaseObjectResponse", Method::GET, &format!("v1/databases/{DATABASE_ID}"), json!({}))
@@ -217,6 +220,7 @@ async fn the_sandboxs_responses_have_the_types_of_notions_client() {
         )
         .await,
         answer("SearchResponse", Method::POST, "v1/search", json!({})).await,
+        answer("CreateViewResponse", Method::POST, "v1/views", new_view).await,
     ];
     assert_all_fit(&tools, &answers).await;
 }

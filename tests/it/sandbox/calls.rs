@@ -363,3 +363,61 @@ async fn a_search_filters_by_kind_and_title_and_is_paged() {
     harness.handle.fault(FaultRule::once(Fault::Unshared)).unwrap();
     assert_eq!(ids(&search(json!({})).await).len(), 0);
 }
+
+#[tokio::test]
+async fn an_answer_shows_the_columns_that_are_asked_for() {
+    let harness = Harness::start().await;
+    let columns = harness.get(&format!("/v1/data_sources/{DATA_SOURCE_ID}")).await.body["properties"].clone();
+    let shown = |page: &Value| page["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    // Ids are shown as they are encoded in an address.
+    let amount = columns["Amount"]["id"].as_str().unwrap();
+    let query = format!("filter_properties={amount}&filter_properties=title");
+    let created = harness.post(&format!("/v1/pages?{query}"), &new_page(&titled("evt_1"))).await;
+    assert_eq!(shown(&created.body), ["Amount", "EventId"], "{}", created.body);
+    let page = format!("/v1/pages/{}?{query}", created.text("id"));
+    assert_eq!(shown(&harness.get(&page).await.body), ["Amount", "EventId"]);
+    let edit = json!({ "properties": { "Amount": { "number": 1 } } });
+    assert_eq!(shown(&harness.patch(&page, &edit).await.body), ["Amount", "EventId"]);
+    let table = format!("/v1/data_sources/{DATA_SOURCE_ID}");
+    let found = harness.post(&format!("{table}/query?filter_properties=title"), &json!({})).await;
+    assert_eq!(shown(&found.body["results"][0]), ["EventId"]);
+
+    let unknown = harness.post("/v1/pages?filter_properties=a%253Ab", &new_page(&titled("evt_2"))).await;
+    unknown.is_error(400, "validation_error", "a%3Ab is not a property that exists.");
+    let many = vec!["filter_properties=title"; 101].join("&");
+    let many = harness.post(&format!("{table}/query?{many}"), &json!({})).await;
+    many.is_error(400, "validation_error", "should be ≤ `100`, instead was `101`");
+    let schema = harness.get(&format!("{table}?filter_properties=title")).await;
+    schema.is_error(400, "validation_error", "should be not present");
+    assert_eq!(harness.handle.page_count(), 1, "a refused one creates nothing");
+}
+
+#[tokio::test]
+async fn a_view_is_kept_as_it_was_sent() {
+    let harness = Harness::start().await;
+    let view = json!({ "database_id": DATABASE_ID, "data_source_id": DATA_SOURCE_ID, "name": "All",
+        "type": "table", "sorts": [{ "property": "Amount", "direction": "descending" }],
+        "configuration": { "type": "table", "wrap_cells": true } });
+    let made = harness.post("/v1/views", &view).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let read = harness.get(&format!("/v1/views/{}", made.text("id"))).await.body;
+    for name in ["data_source_id", "name", "type", "sorts", "configuration"] {
+        assert_eq!(read[name], view[name], "{name}");
+    }
+    assert_eq!(harness.handle.views().len(), 1);
+    let unknown = harness.get(&format!("/v1/views/{DATABASE_ID}")).await;
+    unknown.is_error(404, "object_not_found", "Could not find view");
+}
+
+#[tokio::test]
+async fn a_page_above_that_is_not_shared_can_be_neither_read_nor_found() {
+    let harness = Harness::start().await;
+    harness.create_titled("evt_1").await;
+    harness.handle.hide_parent_page(true);
+    let parent = harness.get(&format!("/v1/pages/{PARENT_PAGE_ID}")).await;
+    parent.is_error(404, "object_not_found", "Could not find page");
+    let found = harness.post("/v1/search", &json!({ "query": "Finance" })).await.body;
+    assert_eq!(found["results"], json!([]));
+    let database = harness.get(&format!("/v1/databases/{DATABASE_ID}")).await.body;
+    assert_eq!(database["parent"]["page_id"], PARENT_PAGE_ID.to_string(), "the database still names it");
+}
