@@ -108,10 +108,13 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         workspace.make_database(&context, &page.id, &args.title).await.map_err(|failure| error(&failure))?;
     if let Some(failure) = &made.without_view {
         eprintln!(
-            "It has no view that adds up Collected: {:#}. Make one in Notion that shows live mode only and groups by Currency.",
+            "It has no view of Collected: {:#}. Make one in Notion that shows live mode only and groups by Currency.",
             error(failure)
         );
     }
+    eprintln!(
+        "To add up: in that view, choose Calculate › Sum below the column Collected. Notion's API cannot set it."
+    );
     let made = made.database;
     let id = made.id.replace('-', "");
     let name = instance.setting("DATABASE_ID");

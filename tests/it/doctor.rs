@@ -344,12 +344,13 @@ async fn notion_init_names_a_database_that_was_created_in_spite_of_an_error() {
 async fn notion_init_creates_a_view_that_adds_up_live_money_by_currency() {
     let set_up = SetUp::new(Template::Original).await;
     let done = output(&mut set_up.command(&["notion", "init", "--yes"])).await;
-    assert!(done.status.success() && !text(&done.stderr).contains("no view"), "{done:?}");
-    let requests = set_up.sandbox.handle().requests();
-    let view = requests.iter().find(|request| request.path == "/v1/views").expect("a view");
-    assert_eq!(view.status, Some(200), "{view:?}");
-    assert_eq!(view.body["filter"]["and"][0], json!({"property": "Livemode", "checkbox": {"equals": true}}));
-    let group = &view.body["configuration"]["group_by"];
+    let said = text(&done.stderr);
+    assert!(done.status.success() && said.contains("Calculate › Sum") && !said.contains("no view"), "{said}");
+    let views = set_up.sandbox.handle().views();
+    let [view] = views.as_slice() else { panic!("{views:?}") };
+    assert_eq!((&view["name"], &view["type"]), (&json!("Collected"), &json!("table")));
+    assert_eq!(view["filter"]["and"][0], json!({"property": "Livemode", "checkbox": {"equals": true}}));
+    let group = &view["configuration"]["group_by"];
     assert_eq!((&group["type"], group["property_id"].is_string()), (&json!("select"), true));
 }
 
@@ -361,7 +362,7 @@ async fn notion_init_says_how_to_make_the_view_if_notion_refuses_it() {
     let done = output(&mut set_up.command(&["notion", "init", "--yes"])).await;
     assert!(done.status.success(), "{done:?}");
     let said = text(&done.stderr);
-    assert!(said.contains("no view that adds up Collected") && said.contains("groups by Currency"), "{said}");
+    assert!(said.contains("no view of Collected") && said.contains("groups by Currency"), "{said}");
 }
 
 #[tokio::test]

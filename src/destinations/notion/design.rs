@@ -53,7 +53,8 @@ pub fn missing_options(field: Field, column: &Column) -> Vec<(&'static str, &'st
 }
 
 /// The definition of a status column with more options. The list replaces the present one, so it has all of
-/// them, with their ids. New ones come into the group that Notion gives them.
+/// them, with their ids. New ones come into the group that Notion gives them: the requests of Notion's own client
+/// have no groups.
 pub fn with_options(property: &Value, new: &[(&str, &str)]) -> Value {
     let present = property.pointer("/status/options").and_then(Value::as_array).into_iter().flatten();
     let present = present.map(|option| json!({ "id": option["id"], "name": option["name"] }));
@@ -74,8 +75,9 @@ pub fn whole_table() -> Map<String, Value> {
     columns
 }
 
-/// The view that adds up what customers paid: live payments only, apart by currency. `currency` is the id of the
-/// column by which it is grouped.
+/// The view of what customers paid: live payments only, apart by currency. `currency` is the id of the column by
+/// which it is grouped. A person adds the sum below the column: a table's configuration in Notion's API has no
+/// calculation.
 pub fn collected_view(database: &str, data_source: &str, currency: &str) -> Value {
     let property = |field: Field| field.name();
     json!({

@@ -56,7 +56,7 @@ pub struct WorkspaceItem {
 pub struct MadeDatabase {
     /// The database.
     pub database: WorkspaceItem,
-    /// Why it has no view for adding up, if it has none. It can be used without.
+    /// Why it has no view of what customers paid, if it has none. It can be used without.
     pub without_view: Option<Failure>,
 }
 
@@ -114,7 +114,7 @@ impl Workspace {
         }
     }
 
-    /// Creates a database with a column for every property, and a view that adds up what customers paid. Notion
+    /// Creates a database with a column for every property, and a view of what customers paid. Notion
     /// may answer that it failed after the database was created; then its answer names it.
     pub async fn make_database(
         &self,
@@ -146,7 +146,7 @@ impl Workspace {
         Ok(MadeDatabase { database, without_view: view.err() })
     }
 
-    /// Creates the view of a new database that adds up what customers paid.
+    /// Creates the view of what customers paid in a new database.
     async fn make_view(
         &self,
         context: &dyn DeliveryContext,
