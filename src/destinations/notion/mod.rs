@@ -24,6 +24,7 @@ pub mod mapping;
 pub mod object;
 mod page_lookup;
 mod preview;
+mod redaction;
 mod refused_values;
 mod remedies;
 mod request;

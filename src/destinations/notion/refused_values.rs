@@ -5,6 +5,8 @@
 //! whole is left out for as long. A column that is changed in Notion is tried again as soon as it is read.
 
 use super::column::{Column, ColumnKind};
+use super::field::Field;
+use super::redaction::{redacted, without_value};
 use super::schema::Bindings;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -100,7 +102,8 @@ pub(super) fn refused_in(
             })
             .collect();
     }
-    let reason = format!("Notion refuses the value ({})", without_quote(message));
+    let is_vocabulary = |column: &Column| bindings.field_of(column).is_some_and(Field::is_vocabulary);
+    let reason = format!("Notion refuses the value ({})", redacted(message, &sent, is_vocabulary));
     let refused = |(column, value): (&Column, &Value)| RefusedColumn {
         column: column.clone(),
         refused: Refused::Value(value.clone()),
@@ -123,7 +126,7 @@ pub(super) fn refused_in(
 /// The columns that a message names as Notion does: as `body.properties.<name>`, quoted, or at the beginning of
 /// a sentence such as `<name> is expected to be number`. Otherwise the only one whose name occurs at all.
 fn named_in<'a>(message: &str, sent: &[(&'a Column, &'a Value)]) -> Vec<(&'a Column, &'a Value)> {
-    let lines: Vec<&str> = message.lines().map(without_quote).collect();
+    let lines: Vec<&str> = message.lines().map(without_value).collect();
     let named = |is_named: &dyn Fn(&str, &str) -> bool| -> Vec<_> {
         let found: Vec<_> = sent
             .iter()
@@ -166,11 +169,6 @@ fn is_letter(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// A message without the part of the request that it quotes, which may be a customer's data.
-fn without_quote(message: &str) -> &str {
-    message.split(", instead was").next().unwrap_or(message)
-}
-
 /// Whether a value names an option that its column does not have. Names are unique ignoring case.
 fn names_a_new_option(column: &Column, value: &Value) -> bool {
     let is_known =
@@ -188,7 +186,6 @@ fn options_in(value: &Value) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destinations::notion::field::Field;
     use crate::destinations::notion::schema::Schema;
     use serde_json::json;
 
@@ -255,10 +252,13 @@ mod tests {
 
     #[test]
     fn a_reason_quotes_nothing_of_the_request() {
-        let message =
-            "body.properties.CustomerEmail.email should be an address, instead was `jane@example.com`.";
-        let reason = refused_in(message, &sent(), &bindings()).remove(0).reason;
-        assert!(!reason.contains("jane") && reason.contains("should be an address"), "{reason}");
+        for quote in
+            [", instead was `jane@example.com`.", ": jane@example.com", " “jane”", " (\"jane@exampl…\")"]
+        {
+            let message = format!("body.properties.CustomerEmail.email should be an address{quote}");
+            let reason = refused_in(&message, &sent(), &bindings()).remove(0).reason;
+            assert!(!reason.contains("jane") && reason.contains("should be an address"), "{reason}");
+        }
     }
 
     fn remembered(messages: &[(&str, Value)]) -> (RefusedValues, Instant) {

@@ -148,6 +148,26 @@ impl fmt::Display for SchemaWarning {
 }
 
 impl SchemaWarning {
+    /// The property that it is about.
+    pub fn field(&self) -> Field {
+        match self {
+            Self::Vanished { field, .. }
+            | Self::KeyMoved { field, .. }
+            | Self::NotWritable { field, .. }
+            | Self::Shadowed { field, .. } => *field,
+        }
+    }
+
+    /// What it is, in one word for logs.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Vanished { .. } => "vanished",
+            Self::KeyMoved { .. } => "key_moved",
+            Self::NotWritable { .. } => "not_writable",
+            Self::Shadowed { .. } => "shadowed",
+        }
+    }
+
     /// What to do.
     pub fn remedy(&self) -> String {
         match self {

@@ -181,7 +181,9 @@ impl TableReader<'_> {
             .and_then(|schema| schema.resolve(self.key, previous.as_ref()))
             .map_err(|error| unusable(&self.settings.access.instance, &error))?;
         for warning in &resolution.warnings {
-            warn!(%warning, remedy = warning.remedy(), "Notion column warning");
+            // The names of the columns are the user's and are not logged; doctor shows them.
+            let (field, class) = (warning.field().name(), warning.class());
+            warn!(field, class, remedy = warning.remedy(), "Notion column warning");
         }
         let bindings = resolution.bindings;
         if previous.as_ref() != Some(&bindings) {
