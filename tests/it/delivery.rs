@@ -344,6 +344,34 @@ async fn a_retry_is_skipped_if_a_user_trashed_the_page() {
     assert!(execution["reason"].as_str().unwrap().contains("removed in Notion"), "{execution}");
     assert_eq!(service.sandbox.pages().len(), 1);
 }
+#[tokio::test]
+async fn a_page_that_is_written_again_loses_what_its_event_does_not_have() {
+    let service = Service::builder().template(Template::Full).start().await;
+    let columns =
+        [("Collected", "number"), ("Reason", "rich_text"), ("Notes", "rich_text"), ("Checked", "checkbox")];
+    for (column, kind) in columns {
+        service.sandbox.add_column(DATA_SOURCE_ID, column, kind).unwrap();
+    }
+    // A payment intent is never counted; the charge is.
+    let execution = deliver(&service).await;
+    let page = service.sandbox.pages()[0].id;
+    let text = |text: &str| json!({"rich_text": [{"text": {"content": text}}]});
+    let edits = json!({"Collected": {"number": 49.99}, "Reason": text("outdated"), "Notes": text("call them"),
+        "Checked": {"checkbox": true}, "Outcome": {"select": {"name": "Lost"}}});
+    service.sandbox.edit_page(page, &edits).unwrap();
+    let shown = service.get(&format!("/api/v1/executions/{}/preview", execution["id"])).await.json();
+    assert_eq!(retry(&service, &execution).await.status, 202);
+    assert_eq!(service.until_finished(1).await[0]["status"], "success");
+    let pages = service.sandbox.pages();
+    let texts = ["Collected", "Reason", "Notes", "Outcome"].map(|column| cell(&pages[0], column));
+    assert_eq!(texts, ["", "", "call them", "Paid"], "{}", pages[0].json);
+    assert_eq!(pages[0].json["properties"]["Checked"]["checkbox"], true);
+    let requests = service.sandbox.requests();
+    let update = requests.iter().rfind(|request| request.method == "PATCH").unwrap();
+    assert_eq!(shown["requests"][0]["body"], *update.body, "as the preview showed it");
+    assert_eq!(update.body["properties"]["Collected"], json!({"number": null}));
+}
+
 
 /// What contains the pages is moved to the trash, or restored.
 fn put(service: &Service, container: &str, in_trash: bool) {

@@ -48,8 +48,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// The page of an event: every known property that has a column. A value that the event does not have is
-/// left out and not null, so that a person's own text is never erased. `zone` decides to which month the
+/// The page of an event: every known property that has a column and a value. `zone` decides to which month the
 /// event belongs.
 pub fn properties(summary: &EventSummary, zone: Tz, bindings: &Bindings) -> Mapped {
     page(summary, zone, bindings, &summary.event_id, &summary.title)

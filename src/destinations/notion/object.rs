@@ -3,7 +3,7 @@
 //! The service changes and clears only what it wrote itself. What it wrote last is kept by the ids of the
 //! columns, so it is still known after a person has renamed some of them.
 
-use crate::destinations::notion::column::ColumnKind;
+use crate::destinations::notion::column::{Column, ColumnKind};
 use crate::destinations::notion::mapping::{self, Mapped};
 use crate::destinations::notion::schema::Bindings;
 use crate::domain::summary::{EventSummary, TITLE_SEPARATOR};
@@ -42,15 +42,19 @@ pub fn changes(
         .iter()
         .filter(|(id, value)| written.get(*id) != Some(*value))
         .map(|(id, value)| (id.clone(), value.clone()));
-    let cleared = written
-        .keys()
-        .filter(|id| !next.contains_key(*id))
-        .filter_map(|id| Some((id.clone(), empty(kind_of(id, bindings)?)?)));
-    changed.chain(cleared).collect()
+    let cleared = bindings.columns.values().filter(|column| written.contains_key(&column.id));
+    changed.chain(emptied(cleared, next)).collect()
 }
 
-fn kind_of<'a>(id: &str, bindings: &'a Bindings) -> Option<&'a ColumnKind> {
-    bindings.columns.values().find(|column| column.id == id).map(|column| &column.kind)
+/// The empty values of those of these columns that have none in `next`. What has no empty value is not among
+/// them.
+pub(super) fn emptied<'a>(
+    columns: impl Iterator<Item = &'a Column>,
+    next: &Map<String, Value>,
+) -> impl Iterator<Item = (String, Value)> {
+    columns
+        .filter(|column| !next.contains_key(&column.id))
+        .filter_map(|column| Some((column.id.clone(), empty(&column.kind)?)))
 }
 
 /// The empty value of a type, if it has one that can be written.

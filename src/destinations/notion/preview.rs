@@ -21,7 +21,7 @@ impl Attempt<'_> {
         let properties = self.properties(&table);
         let whole = properties.clone();
         let (effect, requests, written) = match self.known_page(&table) {
-            Some(page) => self.of_a_known_page(&table, page, properties),
+            Some(page) => self.of_a_known_page(&table, page),
             None if self.mode == Mode::Object || self.delivery.in_doubt.is_some() || self.is_elsewhere() => {
                 (Effect::LookFirst, self.after_a_look(&table, &properties), properties)
             }
@@ -43,12 +43,8 @@ impl Attempt<'_> {
         &self,
         table: &Table,
         page: &Remote,
-        properties: Map<String, Value>,
     ) -> (Effect, Vec<PreviewRequest>, Map<String, Value>) {
-        let written = match self.mode {
-            Mode::Event => properties,
-            Mode::Object => self.changes(table, &page.id, properties),
-        };
+        let written = self.values(table, Some(&page.id));
         if written.is_empty() {
             return (Effect::Nothing, Vec::new(), written);
         }
@@ -64,11 +60,7 @@ impl Attempt<'_> {
         let create = Request::create_page(&table.data_source, &table.bindings.by_name(properties));
         let mut requests = vec![self.shown(&look, When::Always)];
         if self.mode == Mode::Object || self.delivery.in_doubt.is_none() {
-            let written = match self.mode {
-                Mode::Event => properties.clone(),
-                Mode::Object => self.changes(table, FOUND, properties.clone()),
-            };
-            let body = table.bindings.by_name(&written);
+            let body = table.bindings.by_name(&self.values(table, Some(FOUND)));
             let mut update = self.shown(&Request::update_page(FOUND, &body), When::Found);
             update.url = update.url.replace("%7Bfound%7D", FOUND);
             requests.push(update);

@@ -142,21 +142,32 @@ impl Attempt<'_> {
         table.bindings.by_name(&self.values(table, page))
     }
 
-    /// The values to send, by the ids of their columns: those of the whole page or, for the known page of an
-    /// object, those that change.
-    fn values(&self, table: &Table, page: Option<&str>) -> Map<String, Value> {
-        let whole = self.properties(table);
+    /// The values to send, by the ids of their columns: those of a new page, those that change on the known page
+    /// of an object, or those of an event's known page, which loses what the event does not have any more.
+    pub(super) fn values(&self, table: &Table, page: Option<&str>) -> Map<String, Value> {
         match (page, self.mode) {
-            (Some(page), Mode::Object) => self.changes(table, page, whole),
-            _ => whole,
+            (None, _) => self.properties(table),
+            (Some(page), Mode::Object) => self.changes(table, page, self.properties(table)),
+            (Some(_), Mode::Event) => {
+                let Mapped { properties: mut whole, notes } = self.mapped(table);
+                // What could not be expressed is a value, too.
+                let is_noted = |field| notes.iter().any(|note| note.field == field);
+                let columns = table.bindings.columns.iter().filter(|(field, _)| !is_noted(**field));
+                let emptied: Vec<_> = object::emptied(columns.map(|(_, column)| column), &whole).collect();
+                whole.extend(emptied);
+                self.accepted_values(table, whole)
+            }
         }
     }
 
     /// The values that the page shows, by the ids of their columns; without those that Notion refused.
     pub(super) fn properties(&self, table: &Table) -> Map<String, Value> {
-        let mut properties = self.mapped(table).properties;
-        properties.retain(|id, value| self.refused(table, id, value).is_none());
-        properties
+        self.accepted_values(table, self.mapped(table).properties)
+    }
+
+    fn accepted_values(&self, table: &Table, mut values: Map<String, Value>) -> Map<String, Value> {
+        values.retain(|id, value| self.refused(table, id, value).is_none());
+        values
     }
 
     pub(super) fn mapped(&self, table: &Table) -> Mapped {
