@@ -26,6 +26,7 @@ mod hostile;
 mod ingest;
 mod interventions;
 mod listings;
+mod lookups;
 mod mapping;
 mod meaning;
 mod metrics;

@@ -42,7 +42,9 @@ fn writes(service: &Service) -> Vec<LoggedRequest> {
 /// Checks that a shown request equals the sent one.
 fn assert_sent(shown: &Value, sent: &LoggedRequest) {
     assert_eq!(shown["method"], sent.method.as_str());
-    assert!(shown["url"].as_str().unwrap().ends_with(&sent.path), "{shown} {}", sent.path);
+    let address =
+        if sent.query.is_empty() { sent.path.clone() } else { format!("{}?{}", sent.path, sent.query) };
+    assert!(shown["url"].as_str().unwrap().ends_with(&address), "{shown} {address}");
     assert_eq!(shown["body"], *sent.body);
 }
 

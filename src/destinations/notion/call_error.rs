@@ -89,6 +89,17 @@ impl Refusal {
             && ["archived", "in trash", "in the trash"].iter().any(|words| message.contains(words))
     }
 
+    /// Whether Notion rejects a write because something that contains the page is in the trash.
+    pub fn is_about_an_ancestor(&self) -> bool {
+        self.is_about_trash() && self.message.to_lowercase().contains("ancestor")
+    }
+
+    /// Whether Notion rejects the ids of the columns that an answer should show.
+    pub fn is_about_shown_columns(&self) -> bool {
+        self.is_about_a_missing_property()
+            || self.is_about_a_property() && self.message.contains("filter_properties")
+    }
+
     /// Whether Notion asks for fewer calls.
     pub fn is_throttling(&self) -> bool {
         matches!(self.status, 429 | 529)

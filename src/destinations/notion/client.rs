@@ -19,6 +19,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
@@ -44,6 +45,8 @@ pub struct Client {
     bot: OnceCell<Option<Arc<str>>>,
     /// The time at Notion according to its last answer, and when that arrived.
     clock: Arc<Mutex<Option<ServerTime>>>,
+    /// Whether Notion refused to limit answers to columns that exist.
+    shows_all: Arc<AtomicBool>,
 }
 
 /// A time from an answer, and when the answer arrived.
@@ -73,6 +76,7 @@ impl Client {
             rate: access.rate.clone(),
             bot: OnceCell::new(),
             clock: Arc::default(),
+            shows_all: Arc::default(),
         })
     }
 
@@ -142,20 +146,9 @@ impl Calls<'_> {
         self.client.bot.get_or_try_init(ask).await.cloned()
     }
 
-    /// Finds the pages that match a filter, oldest first: the first ones, or those from a cursor on.
-    pub(super) async fn find_pages(
-        &self,
-        data_source: &str,
-        filter: &Value,
-        rows: Rows,
-        from: Option<&str>,
-    ) -> Result<Answer<Found>, CallError> {
-        self.call(&Request::find_pages(data_source, filter, rows, from)).await
-    }
-
-    /// Finds an archived page, if there is one.
-    pub(super) async fn find_archived(&self, data_source: &str) -> Result<Answer<Found>, CallError> {
-        self.call(&Request::find_archived(data_source)).await
+    /// Finds one page, if there is one.
+    pub(super) async fn find_one(&self, data_source: &str, rows: Rows) -> Result<Answer<Found>, CallError> {
+        self.read(&Request::find_one(data_source, rows)).await
     }
 
     /// Creates a page, unless the try is too old or the lease may be lost.
@@ -193,6 +186,23 @@ impl Calls<'_> {
             return Err(CallError::TooLate);
         }
         self.send(&Request::trash_page(page)).await
+    }
+
+    /// Sends a request that reads. If Notion refuses the ids of the columns that its answer should show, it is
+    /// repeated for all columns; if that works, the ids were right, and no answer is limited from then on.
+    pub(super) async fn read<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {
+        let shows_all = &self.client.shows_all;
+        if !shows_all.load(Ordering::Relaxed) {
+            match self.call(request).await {
+                Err(CallError::Refused(refusal)) if refusal.is_about_shown_columns() => {}
+                answer => return answer,
+            }
+        }
+        let answer = self.call(&request.showing_all()).await;
+        if answer.is_ok() {
+            shows_all.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
     pub(super) async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, CallError> {

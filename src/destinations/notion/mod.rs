@@ -83,7 +83,7 @@ pub struct Notion {
     event_table: TableCache,
     object_table: TableCache,
     refused: RefusedValues,
-    archived_rows: tokio::sync::Mutex<Option<ArchivedRows>>,
+    archived_rows: ArchivedRows,
     /// Until when no page is created, because the workspace can hold no more blocks.
     blocked_until: Mutex<Option<Instant>>,
 }
@@ -110,7 +110,7 @@ impl Notion {
             event_table: TableCache::default(),
             object_table: TableCache::default(),
             refused: RefusedValues::default(),
-            archived_rows: tokio::sync::Mutex::default(),
+            archived_rows: ArchivedRows::default(),
             blocked_until: Mutex::default(),
         })
     }

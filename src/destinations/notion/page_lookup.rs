@@ -10,12 +10,12 @@ use super::answer::{Answer, Found, PageRef};
 use super::call_error::CallError;
 use super::classify::Effect;
 use super::remedies;
-use super::request::Rows;
+use super::request::{Request, Rows};
 use super::table::Table;
 use crate::domain::delivery::{Failure, KeyLock, Outcome};
 use crate::domain::execution::Mode;
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How soon to look again while another object of the same id is looked for or created.
@@ -27,17 +27,32 @@ const SEARCHES_MAX: u32 = 20;
 /// How long the answer whether a table has archived rows is relied on.
 const ARCHIVED_ROWS_FOR: Duration = Duration::from_mins(1);
 
+/// Whether tables have archived rows. One delivery at a time asks.
+#[derive(Debug, Default)]
+pub(super) struct ArchivedRows {
+    known: Mutex<Option<KnownRows>>,
+    asking: tokio::sync::Mutex<()>,
+}
+
 /// Whether a table had archived rows when it was last asked.
 #[derive(Debug)]
-pub(super) struct ArchivedRows {
+struct KnownRows {
     data_source: String,
     are_there: bool,
     read_at: Instant,
 }
 
 impl ArchivedRows {
-    fn is_of(&self, data_source: &str) -> bool {
-        self.data_source == data_source && self.read_at.elapsed() < ARCHIVED_ROWS_FOR
+    fn known(&self, data_source: &str) -> Option<bool> {
+        let known = self.lock();
+        let known = known
+            .as_ref()
+            .filter(|known| known.data_source == data_source && known.read_at.elapsed() < ARCHIVED_ROWS_FOR);
+        known.map(|known| known.are_there)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<KnownRows>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,20 +78,25 @@ impl Attempt<'_> {
     }
 
     /// Whether the page can be an archived one. Few tables have archived rows, and each look-up of a new object
-    /// would cost one call more; so the table is asked once in a while whether it has any.
+    /// would cost one call more; so the table is asked once in a while whether it has any. While one delivery
+    /// asks, the others do not wait for the answer but look among the archived rows themselves.
     async fn may_be_archived(&self, table: &Table) -> Result<bool, Outcome> {
         if self.delivery.in_doubt.is_some() {
             return Ok(true);
         }
-        let mut known = self.notion.archived_rows.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.is_of(&table.data_source)) {
-            return Ok(known.are_there);
+        let rows = &self.notion.archived_rows;
+        if let Some(are_there) = rows.known(&table.data_source) {
+            return Ok(are_there);
+        }
+        let Ok(_asking) = rows.asking.try_lock() else { return Ok(true) };
+        if let Some(are_there) = rows.known(&table.data_source) {
+            return Ok(are_there);
         }
         let read_at = Instant::now();
-        let found = self.calls().find_archived(&table.data_source).await;
+        let found = self.calls().find_one(&table.data_source, Rows::Archived).await;
         let found = found.map_err(|error| self.calls().outcome(Effect::Look, error))?;
         let are_there = !found.value.results.is_empty();
-        *known = Some(ArchivedRows { data_source: table.data_source.clone(), are_there, read_at });
+        *rows.lock() = Some(KnownRows { data_source: table.data_source.clone(), are_there, read_at });
         Ok(are_there)
     }
 
@@ -149,7 +169,13 @@ impl Attempt<'_> {
         rows: Rows,
         from: Option<&str>,
     ) -> Result<Answer<Found>, CallError> {
-        self.calls().find_pages(&table.data_source, &self.filter(table), rows, from).await
+        self.calls().read(&self.look(table, rows, from)).await
+    }
+
+    /// The request for the pages with this attempt's key. Of their values the answer shows the key.
+    pub(super) fn look(&self, table: &Table, rows: Rows, from: Option<&str>) -> Request {
+        Request::find_pages(&table.data_source, &self.filter(table), rows, from)
+            .showing(&table.bindings.key.id)
     }
 
     /// The filter for the pages with this attempt's key.

@@ -56,7 +56,7 @@ impl Attempt<'_> {
     /// A look, and what follows from it. The one for archived rows, of which few tables have any, is not shown. A page from an event's write of unknown outcome is left
     /// unchanged.
     fn after_a_look(&self, table: &Table, properties: &Map<String, Value>) -> Vec<PreviewRequest> {
-        let look = Request::find_pages(&table.data_source, &self.filter(table), Rows::Present, None);
+        let look = self.look(table, Rows::Present, None);
         let create = Request::create_page(&table.data_source, &table.bindings.by_name(properties));
         let mut requests = vec![self.shown(&look, When::Always)];
         if self.mode == Mode::Object || self.delivery.in_doubt.is_none() {

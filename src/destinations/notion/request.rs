@@ -29,7 +29,12 @@ pub(super) struct Request {
     /// The JSON body.
     pub body: Option<Value>,
     path: Vec<String>,
+    /// The ids of the columns that the answer shows; none of them shows all.
+    shows: Vec<String>,
 }
+
+/// The id of the title, which every page and every table has.
+const TITLE: &str = "title";
 
 impl Request {
     /// Reads the token's own user.
@@ -65,10 +70,13 @@ impl Request {
         Self::write(Method::POST, &["data_sources", data_source, "query"], body)
     }
 
-    /// Finds an archived page.
-    pub fn find_archived(data_source: &str) -> Self {
-        let body = json!({ "is_archived": true, "page_size": 1 });
-        Self::write(Method::POST, &["data_sources", data_source, "query"], body)
+    /// Finds one page, whichever it is, without its values.
+    pub fn find_one(data_source: &str, rows: Rows) -> Self {
+        let body = match rows {
+            Rows::Present => json!({ "page_size": 1 }),
+            Rows::Archived => json!({ "is_archived": true, "page_size": 1 }),
+        };
+        Self::write(Method::POST, &["data_sources", data_source, "query"], body).showing(TITLE)
     }
 
     /// Creates a page.
@@ -90,6 +98,11 @@ impl Request {
     /// Reads a page.
     pub fn page(id: &str) -> Self {
         Self::get(&["pages", id])
+    }
+
+    /// Reads a page without its values: whether it is in the trash, and its parent.
+    pub fn page_state(id: &str) -> Self {
+        Self::page(id).showing(TITLE)
     }
 
     /// Reads a block.
@@ -123,15 +136,29 @@ impl Request {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push("v1").extend(&self.path);
         }
+        if !self.shows.is_empty() {
+            url.query_pairs_mut().extend_pairs(self.shows.iter().map(|id| ("filter_properties", id)));
+        }
         url
     }
 
+    /// The same request; its answer shows only the column of this id. An answer can have megabytes otherwise.
+    /// Only requests that read are limited so: should Notion refuse the id, nothing was written.
+    pub fn showing(self, column_id: &str) -> Self {
+        Self { shows: vec![column_id.to_owned()], ..self }
+    }
+
+    /// The same request; its answer shows all columns.
+    pub fn showing_all(&self) -> Self {
+        Self { shows: Vec::new(), ..self.clone() }
+    }
+
     fn get(path: &[&str]) -> Self {
-        Self { method: Method::GET, body: None, path: owned(path) }
+        Self { method: Method::GET, body: None, path: owned(path), shows: Vec::new() }
     }
 
     fn write(method: Method, path: &[&str], body: Value) -> Self {
-        Self { method, body: Some(body), path: owned(path) }
+        Self { method, body: Some(body), path: owned(path), shows: Vec::new() }
     }
 }
 
@@ -152,5 +179,13 @@ mod tests {
         let proxied = "http://localhost:9/notion/".parse().expect("a URL");
         let url = Request::trash_page("../users?x#y").url(&proxied);
         assert_eq!(url.as_str(), "http://localhost:9/notion/v1/pages/..%2Fusers%3Fx%23y");
+    }
+
+    #[test]
+    fn the_id_of_a_shown_column_is_encoded_once() {
+        let base = "https://api.notion.com".parse().expect("a URL");
+        let read = Request::page("1").showing("a:b|%");
+        assert_eq!(read.url(&base).query(), Some("filter_properties=a%3Ab%7C%25"));
+        assert_eq!(read.showing_all(), Request::page("1"));
     }
 }

@@ -190,6 +190,11 @@ impl Calls<'_> {
         self.call(&Request::page(id)).await
     }
 
+    /// Reads a page without its values: whether it is in the trash, and its parent.
+    pub(super) async fn page_state(&self, id: &str) -> Result<Answer<Value>, CallError> {
+        self.read(&Request::page_state(id)).await
+    }
+
     /// Reads a database in full.
     pub(super) async fn whole_database(&self, id: &NotionId) -> Result<Answer<Value>, CallError> {
         self.call(&Request::database(id.as_str())).await

@@ -83,7 +83,7 @@ impl Attempt<'_> {
 
     /// Whether a person moved the page to another table.
     async fn has_moved(&self, table: &Table, page: &str) -> Result<bool, Outcome> {
-        let read = self.calls().page(page).await;
+        let read = self.calls().page_state(page).await;
         let page = read.map_err(|error| classify::after_a_call(self.calls().outcome(Effect::Look, error)))?;
         let parent = page.value.pointer("/parent/data_source_id").and_then(Value::as_str);
         Ok(parent.is_some_and(|parent| !NotionId::is_same(parent, &table.data_source)))
