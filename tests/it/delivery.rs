@@ -192,6 +192,19 @@ async fn a_rate_limited_attempt_is_not_counted() {
             ["throttled", "throttled", "throttled", "delivered"]
         );
     }
+#[tokio::test]
+async fn while_other_connections_use_up_the_workspaces_limit_deliveries_wait_for_its_next_window() {
+    let service = Service::start().await;
+    let window = Duration::from_secs(2);
+    service.sandbox.set_workspace_rate(Some(4), window, 3);
+    let execution = deliver(&service).await;
+    assert_eq!((&execution["status"], &execution["attempt_count"]), (&json!("success"), &json!(0)));
+    let requests = service.sandbox.requests();
+    let refused = requests.iter().filter(|request| request.status == Some(429)).count();
+    assert_eq!(refused, 1, "one refusal, and nothing more before the next window: {requests:?}");
+    assert_eq!(service.sandbox.page_count(), 1);
+}
+
 }
 
 #[tokio::test]
