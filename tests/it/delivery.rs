@@ -8,9 +8,7 @@ use eventbridge::domain::execution::ExecutionId;
 use eventbridge::store::{
     Activity, Ask, ClaimRequest, Position, RescueScope, Rescued, Settlement, WorkClass,
 };
-use notion_sandbox::{
-    Author, DATA_SOURCE_ID, DATABASE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template,
-};
+use notion_sandbox::{Author, DATA_SOURCE_ID, Fault, FaultRule, Route, SandboxHandle, SandboxPage, Template};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -192,6 +190,8 @@ async fn a_rate_limited_attempt_is_not_counted() {
             ["throttled", "throttled", "throttled", "delivered"]
         );
     }
+}
+
 #[tokio::test]
 async fn while_other_connections_use_up_the_workspaces_limit_deliveries_wait_for_its_next_window() {
     let service = Service::start().await;
@@ -203,8 +203,6 @@ async fn while_other_connections_use_up_the_workspaces_limit_deliveries_wait_for
     let refused = requests.iter().filter(|request| request.status == Some(429)).count();
     assert_eq!(refused, 1, "one refusal, and nothing more before the next window: {requests:?}");
     assert_eq!(service.sandbox.page_count(), 1);
-}
-
 }
 
 #[tokio::test]
@@ -347,17 +345,6 @@ async fn a_retry_of_a_delivered_execution_updates_its_page() {
 }
 
 #[tokio::test]
-async fn a_retry_is_skipped_if_a_user_trashed_the_page() {
-    let service = Service::start().await;
-    let execution = deliver(&service).await;
-    service.sandbox.trash(service.sandbox.pages()[0].id).unwrap();
-    assert_eq!(retry(&service, &execution).await.status, 202);
-    let execution = service.until_finished(1).await.remove(0);
-    assert_eq!(execution["status"], "skipped");
-    assert!(execution["reason"].as_str().unwrap().contains("removed in Notion"), "{execution}");
-    assert_eq!(service.sandbox.pages().len(), 1);
-}
-#[tokio::test]
 async fn a_page_that_is_written_again_loses_what_its_event_does_not_have() {
     let service = Service::builder().template(Template::Full).start().await;
     let columns =
@@ -385,63 +372,16 @@ async fn a_page_that_is_written_again_loses_what_its_event_does_not_have() {
     assert_eq!(update.body["properties"]["Collected"], json!({"number": null}));
 }
 
-
-/// What contains the pages is moved to the trash, or restored.
-fn put(service: &Service, container: &str, in_trash: bool) {
-    match container {
-        "data source" => service.sandbox.trash_data_source(DATA_SOURCE_ID, in_trash).unwrap(),
-        "database" => service.sandbox.trash_database(DATABASE_ID, in_trash).unwrap(),
-        _ => service.sandbox.trash_parent_page(in_trash),
-    }
-}
-
 #[tokio::test]
-async fn a_page_in_the_trash_with_its_table_waits_for_the_operator() {
-    for container in ["data source", "database", "page"] {
-        let service = Service::start().await;
-        let execution = deliver(&service).await;
-        put(&service, container, true);
-        assert_eq!(retry(&service, &execution).await.status, 202);
-        let is_paused = |executions: &[Value]| executions[0]["error_class"] == "in_trash";
-        let execution = service.until("it is paused", is_paused).await.remove(0);
-        assert_eq!(execution["status"], "pending", "{execution}");
-        let reason = execution["reason"].as_str().unwrap();
-        assert!(reason.contains(container) && reason.contains("restore"), "{reason}");
-        put(&service, container, false);
-        assert_eq!(service.until_finished(1).await[0]["status"], "success", "{container}");
-        assert_eq!(service.sandbox.pages().len(), 1, "{container}");
-    }
-}
-
-#[tokio::test]
-async fn a_new_page_waits_while_its_table_is_in_the_trash() {
-    for container in ["data source", "database"] {
-        let service = Service::start().await;
-        deliver(&service).await;
-        put(&service, container, true);
-        service.post_event(r#"{"id":"evt_next"}"#).await;
-        let is_paused = |executions: &[Value]| executions[1]["error_class"] == "in_trash";
-        let executions = service.until("it is paused", is_paused).await;
-        assert!(executions[1]["reason"].as_str().unwrap().contains("restore"), "{executions:?}");
-        put(&service, container, false);
-        assert_eq!(service.until_finished(2).await[1]["status"], "success", "{container}");
-        assert_eq!(service.sandbox.pages().len(), 2, "{container}");
-    }
-}
-
-#[tokio::test]
-async fn after_a_page_was_created_in_the_trash_the_next_one_waits() {
+async fn a_retry_is_skipped_if_a_user_trashed_the_page() {
     let service = Service::start().await;
-    deliver(&service).await;
-    put(&service, "page", true);
-    service.post_event(r#"{"id":"evt_1"}"#).await;
-    assert_eq!(service.until_finished(2).await[1]["status"], "success", "it is restored with the page above");
-    service.post_event(r#"{"id":"evt_2"}"#).await;
-    let is_paused = |executions: &[Value]| executions[2]["error_class"] == "in_trash";
-    service.until("it is paused", is_paused).await;
-    put(&service, "page", false);
-    assert_eq!(service.until_finished(3).await[2]["status"], "success");
-    assert_eq!(service.sandbox.page_count(), 3);
+    let execution = deliver(&service).await;
+    service.sandbox.trash(service.sandbox.pages()[0].id).unwrap();
+    assert_eq!(retry(&service, &execution).await.status, 202);
+    let execution = service.until_finished(1).await.remove(0);
+    assert_eq!(execution["status"], "skipped");
+    assert!(execution["reason"].as_str().unwrap().contains("removed in Notion"), "{execution}");
+    assert_eq!(service.sandbox.pages().len(), 1);
 }
 
 #[tokio::test]

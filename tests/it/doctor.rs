@@ -251,6 +251,28 @@ async fn doctor_says_what_must_be_restored_from_the_trash() {
 }
 
 #[tokio::test]
+async fn doctor_finds_out_by_a_write_whether_a_page_that_it_cannot_read_is_in_the_trash() {
+    let set_up = SetUp::new(Template::Full).await;
+    let sandbox = set_up.sandbox.handle();
+    sandbox.hide_parent_page(true);
+    let cannot_read = "cannot read what contains the database";
+    let checked = set_up.doctor(&[]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    assert!(checked.remedy("note", cannot_read).contains("--write-test"), "{:#}", checked.report);
+    let checked = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    sandbox.trash_parent_page(true);
+    let checked = set_up.doctor(&["--write-test"]).await;
+    assert_eq!(checked.code, Some(2), "{:#}", checked.report);
+    assert!(checked.remedy("problem", "which the connection cannot read").contains("restore"));
+    checked.remedy("warning", "a test page was created there");
+    sandbox.trash_parent_page(false);
+    // A row that is not in the trash shows that nothing above it is.
+    let checked = set_up.doctor(&[]).await;
+    assert!(!checked.report.to_string().contains(cannot_read), "{:#}", checked.report);
+}
+
+#[tokio::test]
 async fn of_two_columns_with_one_name_doctor_reports_the_usable_one() {
     let set_up = SetUp::new(Template::Full).await;
     let sandbox = set_up.sandbox.handle();
@@ -341,7 +363,7 @@ async fn notion_init_names_a_database_that_was_created_in_spite_of_an_error() {
 }
 
 #[tokio::test]
-async fn notion_init_creates_a_view_that_adds_up_live_money_by_currency() {
+async fn notion_init_creates_a_view_of_live_money_by_currency_and_says_how_to_add_up() {
     let set_up = SetUp::new(Template::Original).await;
     let done = output(&mut set_up.command(&["notion", "init", "--yes"])).await;
     let said = text(&done.stderr);

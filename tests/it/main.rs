@@ -53,5 +53,6 @@ mod setup;
 mod statistics;
 mod structure;
 mod tls;
+mod trash;
 mod upgrades;
 mod version;

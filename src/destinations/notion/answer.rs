@@ -34,12 +34,20 @@ pub struct PageRef {
     /// Whether it, or something that contains it, is in the trash.
     #[serde(default)]
     pub in_trash: bool,
+    /// Whether it is archived.
+    #[serde(default)]
+    pub is_archived: bool,
     /// The contents of its columns, by name.
     #[serde(default)]
     pub properties: Map<String, Value>,
 }
 
 impl PageRef {
+    /// Whether it is in the trash or archived.
+    pub fn is_put_away(&self) -> bool {
+        self.in_trash || self.is_archived
+    }
+
     /// The text in the column of this id, if there is such a column.
     pub fn text(&self, column_id: &str) -> Option<String> {
         let property = self.properties.values().find(|property| is_of(property, column_id))?;

@@ -113,6 +113,10 @@ fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome
         ),
         404 if effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         404 => needs_operator(refusal, &remedies::share_database(instance)),
+        400 if refusal.is_about_an_ancestor() && effect.is_about_a_page() => {
+            // The page itself still says where it is.
+            Outcome::Gone(failure(Refusal { code: IN_TRASH.to_owned(), ..refusal }))
+        }
         400 if refusal.is_about_trash() && effect.is_about_a_page() => Outcome::Gone(failure(refusal)),
         400 if refusal.is_about_trash() => {
             let refusal = Refusal { code: IN_TRASH.to_owned(), ..refusal };

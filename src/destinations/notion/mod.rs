@@ -57,6 +57,7 @@ use refused_values::RefusedValues;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use table::{Table, TableCache, TableReader};
+use trash::{Container, IN_TRASH, is_row_of};
 
 /// The kind, as the rest of the service knows it.
 pub const KIND: Kind = Kind {
@@ -161,6 +162,7 @@ impl Destination for Notion {
             Mode::Object => attempt.deliver_object().await,
         };
         match attempt.reported(outcome.unwrap_or_else(|outcome| outcome)) {
+            Outcome::Gone(Failure { class, .. }) if class == IN_TRASH => Container::Unseen.outcome(),
             Outcome::Gone(Failure { message, .. }) => Outcome::Skipped {
                 reason: format!("its page was removed in Notion, so it is not written again ({message})"),
             },
@@ -206,11 +208,12 @@ impl Destination for Notion {
         let trashed = calls.trash_page(&remote.id).await.map(drop);
         match trashed.map_err(|error| calls.outcome(Effect::Update, error)) {
             Ok(()) => Ok(()),
-            Err(Outcome::Gone(_)) => {
+            Err(Outcome::Gone(refused)) => {
                 // A page that is in the trash only with its table comes back with it.
                 let mode = self.settings.mode;
                 match self.table(mode).read_now(self.reader(mode, context)).await {
-                    Err(Outcome::NeedsOperator(failure)) if failure.class == trash::IN_TRASH => Err(failure),
+                    Err(Outcome::NeedsOperator(failure)) if failure.class == IN_TRASH => Err(failure),
+                    _ if refused.class == IN_TRASH => Err(workspace::failure_of(Container::Unseen.outcome())),
                     _ => Ok(()),
                 }
             }
@@ -281,7 +284,17 @@ impl Attempt<'_> {
     /// table.
     async fn confirm_gone(&self, page: &str, failure: &Failure) -> Result<Arc<Table>, Outcome> {
         let table = self.table().read_now(self.reader()).await?;
-        let read = self.calls().page(page).await;
+        let read = self.calls().page_state(page).await;
+        if failure.class == IN_TRASH
+            && let Ok(answer) = &read
+        {
+            if !is_row_of(&answer.value, &table.data_source) {
+                let reason = "its page was moved in Notion to where it is in the trash".to_owned();
+                return Err(Outcome::Skipped { reason });
+            }
+            self.table().keep_proof(page);
+            return Err(Container::Unseen.outcome());
+        }
         if classify::confirms_gone(&read) {
             return Ok(table);
         }

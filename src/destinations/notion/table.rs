@@ -4,6 +4,9 @@
 //! property. A bound column stays bound by its id, so a renamed one is still filled. The bindings are
 //! remembered across restarts. While one delivery reads the columns again, the others continue with
 //! those that are known.
+//!
+//! If a page that was written proves that something above the table is in the trash, no delivery goes on before
+//! that page was read again. Those that wait meanwhile share the result.
 
 use super::answer::Database;
 use super::call_error::CallError;
@@ -12,14 +15,13 @@ use super::client::Calls;
 use super::field::Field;
 use super::schema::{Bindings, Schema, SchemaError};
 use super::settings::{NotionId, NotionSettings};
-use super::trash::{Container, is_put_away};
+use super::trash::{Container, Containers, IN_TRASH, is_put_away};
 use crate::config::InstanceName;
 use crate::destinations::DeliveryContext;
 use crate::domain::delivery::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -28,6 +30,10 @@ const FRESH_FOR: Duration = Duration::from_mins(10);
 
 /// How long to continue with old columns if new ones could not be read.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// How long a page is relied on that proves that something above the table is in the trash. A person may have
+/// removed that page alone meanwhile. Then one delivery tries again.
+const PROOF_FOR: Duration = Duration::from_hours(1);
 
 /// The data source and the bindings of its columns.
 #[derive(Debug, Clone)]
@@ -53,8 +59,16 @@ struct Remembered {
 pub(super) struct TableCache {
     known: Mutex<Option<Arc<Table>>>,
     reading: tokio::sync::Mutex<()>,
-    /// Whether a page that was written says that it is in the trash.
-    is_in_doubt: AtomicBool,
+    proof: Mutex<Option<TrashProof>>,
+}
+
+/// A page that proves that something above the table is in the trash.
+#[derive(Debug, Clone)]
+struct TrashProof {
+    page: String,
+    since: Instant,
+    /// When it was last read and still proved it, and the failure that follows.
+    confirmed: Option<(Instant, Failure)>,
 }
 
 /// What is necessary to read a table.
@@ -69,11 +83,11 @@ pub(super) struct TableReader<'a> {
 
 /// What is read of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
+enum Depth<'a> {
     /// Its columns.
     Columns,
-    /// Its columns, and whether something that contains it is in the trash.
-    Containers,
+    /// Its columns, and whether something that contains it is in the trash. The page proves that it is.
+    Containers { proof: Option<&'a str> },
 }
 
 impl TableCache {
@@ -86,8 +100,8 @@ impl TableCache {
                 None => self.read(reader, None, Depth::Columns).await,
             };
         };
-        if self.is_in_doubt.load(Ordering::Relaxed) {
-            return self.read_now(reader).await;
+        if self.proof().is_some() {
+            return self.settle_proof(reader).await;
         }
         if Instant::now() < table.fresh_until {
             return Ok(table);
@@ -111,15 +125,57 @@ impl TableCache {
     /// The table, read again in any case, with what contains it.
     pub async fn read_now(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
         let _alone = self.reading.lock().await;
-        let known = self.known();
-        let table = self.read(reader, known.as_deref(), Depth::Containers).await?;
-        self.is_in_doubt.store(false, Ordering::Relaxed);
-        Ok(table)
+        self.read_with_containers(reader).await
     }
 
-    /// A page that was just written is in the trash: the next delivery finds out why before it writes.
-    pub fn doubt(&self) {
-        self.is_in_doubt.store(true, Ordering::Relaxed);
+    /// A page proves that something above the table is in the trash. The next delivery checks that before it
+    /// writes.
+    pub fn keep_proof(&self, page: &str) {
+        let mut proof = self.lock_proof();
+        if proof.is_none() {
+            *proof = Some(TrashProof { page: page.to_owned(), since: Instant::now(), confirmed: None });
+        }
+    }
+
+    /// Checks whether the proof still holds, unless another delivery has done so meanwhile.
+    async fn settle_proof(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
+        let then = Instant::now();
+        let _alone = self.reading.lock().await;
+        match (self.proof(), self.known()) {
+            (Some(TrashProof { confirmed: Some((at, failure)), .. }), _) if at > then => {
+                Err(Outcome::NeedsOperator(failure))
+            }
+            (None, Some(table)) => Ok(table),
+            _ => self.read_with_containers(reader).await,
+        }
+    }
+
+    async fn read_with_containers(&self, reader: TableReader<'_>) -> Result<Arc<Table>, Outcome> {
+        let (known, proof) = (self.known(), self.proof());
+        let page = proof.as_ref().map(|proof| proof.page.as_str());
+        let table = self.read(reader, known.as_deref(), Depth::Containers { proof: page }).await;
+        let mut kept = self.lock_proof();
+        match &table {
+            // Another page may have become one meanwhile.
+            Ok(_) => drop(kept.take_if(|kept| Some(kept.page.as_str()) == page)),
+            Err(Outcome::NeedsOperator(failure)) if failure.class == IN_TRASH => {
+                if let Some(proof) = kept.as_mut() {
+                    proof.confirmed = Some((Instant::now(), failure.clone()));
+                }
+            }
+            // It is still unknown.
+            Err(_) => {}
+        }
+        table
+    }
+
+    fn proof(&self) -> Option<TrashProof> {
+        self.lock_proof().take_if(|proof| proof.since.elapsed() > PROOF_FOR);
+        self.lock_proof().clone()
+    }
+
+    fn lock_proof(&self) -> MutexGuard<'_, Option<TrashProof>> {
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refreshes a table that is too old. After a temporary failure the old one remains for a while.
@@ -140,7 +196,7 @@ impl TableCache {
         &self,
         reader: TableReader<'_>,
         known: Option<&Table>,
-        depth: Depth,
+        depth: Depth<'_>,
     ) -> Result<Arc<Table>, Outcome> {
         let table = Arc::new(reader.read(known, depth).await?);
         self.know(&table);
@@ -158,15 +214,12 @@ impl TableCache {
 }
 
 impl TableReader<'_> {
-    async fn read(self, known: Option<&Table>, depth: Depth) -> Result<Table, Outcome> {
+    async fn read(self, known: Option<&Table>, depth: Depth<'_>) -> Result<Table, Outcome> {
         let read_at = Instant::now();
         let (data_source, description) = self.describe(known).await?;
         let trashed = match depth {
             Depth::Columns => is_put_away(&description).then_some(Container::DataSource),
-            Depth::Containers => {
-                let found = self.calls.trashed_container(&description).await;
-                found.map_err(|error| self.undescribed(error))?
-            }
+            Depth::Containers { proof } => self.trashed(&data_source, &description, proof).await?,
         };
         if let Some(container) = trashed {
             return Err(container.outcome());
@@ -195,6 +248,24 @@ impl TableReader<'_> {
             }
         }
         Ok(Table { data_source, bindings, read_at, fresh_until: Instant::now() + FRESH_FOR })
+    }
+
+    /// What contains the pages and is in the trash, if anything is.
+    async fn trashed(
+        self,
+        data_source: &str,
+        description: &Value,
+        proof: Option<&str>,
+    ) -> Result<Option<Container>, Outcome> {
+        let found = self.calls.containers(description).await.map_err(|error| self.undescribed(error))?;
+        let page = match (found, proof) {
+            (Containers::PutAway(container), _) => return Ok(Some(container)),
+            (_, None) => return Ok(None),
+            (_, Some(page)) => page,
+        };
+        let proves = self.calls.still_proves_trash(data_source, page).await;
+        let proves = proves.map_err(|error| self.calls.outcome(Effect::Look, error))?;
+        Ok(proves.then_some(Container::Unseen))
     }
 
     /// The data source's id and Notion's description of it.

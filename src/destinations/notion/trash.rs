@@ -3,10 +3,15 @@
 //! Pages of a trashed database say that they are in the trash themselves, and a database below a trashed page
 //! may say that it is not. So a page in the trash shows that a person removed it only if nothing that contains
 //! it is there too. The operator restores what contains the pages; until then their deliveries wait.
+//!
+//! What contains the pages says so itself, if the connection may read it. Otherwise the pages are the evidence:
+//! one that is in the trash as soon as it is created, or whose write Notion refuses for an archived ancestor,
+//! proves that something above it is put away. A row that is not in the trash proves the contrary.
 
 use super::call_error::CallError;
 use super::client::Calls;
-use super::request::Request;
+use super::request::{Request, Rows};
+use super::settings::NotionId;
 use super::table::operator;
 use crate::domain::delivery::Outcome;
 use serde_json::Value;
@@ -26,6 +31,19 @@ pub(super) enum Container {
     Database,
     /// A page or a block above the database.
     Ancestor,
+    /// Something above the pages that the connection cannot read.
+    Unseen,
+}
+
+/// What is known of the containers of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Containers {
+    /// None of them is in the trash.
+    InPlace,
+    /// None of those that the connection can read is in the trash; it cannot read all.
+    PartlyUnseen,
+    /// This one, the nearest, is in the trash.
+    PutAway(Container),
 }
 
 impl Container {
@@ -35,6 +53,7 @@ impl Container {
             Self::DataSource => "the data source",
             Self::Database => "the database",
             Self::Ancestor => "a page above the database",
+            Self::Unseen => "a page above the database, which the connection cannot read,",
         };
         format!("{what} is in Notion's trash or archived, so its pages cannot be written")
     }
@@ -47,6 +66,9 @@ impl Container {
             }
             Self::Database => "restore the database in Notion's trash",
             Self::Ancestor => "restore the page in Notion's trash, or move the database to another page",
+            Self::Unseen => {
+                "restore the page that contains the database in Notion's trash, or move the database to another page"
+            }
         }
     }
 
@@ -61,36 +83,58 @@ pub(super) fn is_put_away(thing: &Value) -> bool {
     ["in_trash", "is_archived"].iter().any(|state| thing.get(state) == Some(&Value::Bool(true)))
 }
 
+/// Whether a page is a row of this table.
+pub(super) fn is_row_of(page: &Value, data_source: &str) -> bool {
+    let parent = page.pointer("/parent/data_source_id").and_then(Value::as_str);
+    parent.is_some_and(|parent| NotionId::is_same(parent, data_source))
+}
+
 impl Calls<'_> {
-    /// The nearest container of a data source's pages that is in the trash, if any. What the connection may
-    /// not read is taken to be where it belongs.
-    pub(super) async fn trashed_container(
-        &self,
-        data_source: &Value,
-    ) -> Result<Option<Container>, CallError> {
+    /// What is known of the containers of a data source's pages, nearest first.
+    pub(super) async fn containers(&self, data_source: &Value) -> Result<Containers, CallError> {
         if is_put_away(data_source) {
-            return Ok(Some(Container::DataSource));
+            return Ok(Containers::PutAway(Container::DataSource));
         }
         let mut thing = data_source.clone();
         for _ in 0..CONTAINERS_MAX {
             let id = |kind: &str| thing.pointer(&format!("/parent/{kind}"))?.as_str();
             let (container, request) = match (id("database_id"), id("page_id"), id("block_id")) {
                 (Some(database), _, _) => (Container::Database, Request::database(database)),
-                (_, Some(page), _) => (Container::Ancestor, Request::page(page)),
+                (_, Some(page), _) => (Container::Ancestor, Request::page_state(page)),
                 (_, _, Some(block)) => (Container::Ancestor, Request::block(block)),
-                _ => return Ok(None),
+                _ if thing.pointer("/parent/workspace") == Some(&Value::Bool(true)) => {
+                    return Ok(Containers::InPlace);
+                }
+                // Of what the connection may not read, an answer can show the id alone.
+                _ => return Ok(Containers::PartlyUnseen),
             };
-            thing = match self.call::<Value>(&request).await {
+            thing = match self.read::<Value>(&request).await {
                 Ok(answer) => answer.value,
                 Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 403 | 404) => {
-                    return Ok(None);
+                    return Ok(Containers::PartlyUnseen);
                 }
                 Err(error) => return Err(error),
             };
             if is_put_away(&thing) {
-                return Ok(Some(container));
+                return Ok(Containers::PutAway(container));
             }
         }
-        Ok(None)
+        Ok(Containers::PartlyUnseen)
+    }
+
+    /// Whether a page still proves that something above it is in the trash.
+    pub(super) async fn still_proves_trash(&self, data_source: &str, page: &str) -> Result<bool, CallError> {
+        let page = match self.page_state(page).await {
+            Ok(answer) => answer.value,
+            Err(CallError::Refused(refusal)) if matches!(refusal.status, 400 | 404) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(is_put_away(&page) && is_row_of(&page, data_source) && !self.has_rows(data_source).await?)
+    }
+
+    /// Whether a table shows a row that is not in the trash.
+    pub(super) async fn has_rows(&self, data_source: &str) -> Result<bool, CallError> {
+        let found = self.find_one(data_source, Rows::Present).await?;
+        Ok(found.value.results.iter().any(|row| !row.is_put_away()))
     }
 }

@@ -203,10 +203,10 @@ impl Attempt<'_> {
     /// then got the value. A page of an event is delivered even so: to try again could create a second one.
     async fn accepted(&self, table: Arc<Table>, answer: Answer<PageRef>) -> Result<Written, Outcome> {
         let page = &answer.value;
-        if page.in_trash {
+        if page.is_put_away() {
             // It will come back with what contains it.
             warn!(page_id = page.id, "page was written into the trash");
-            self.table().doubt();
+            self.table().keep_proof(&page.id);
         }
         if !table.bindings.filled().any(|column| page.has_another(&column.name, &column.id)) {
             return Ok(Written { table, answer });

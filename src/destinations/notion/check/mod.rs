@@ -13,7 +13,7 @@ use super::field::Field;
 use super::remedies;
 use super::schema::{Bindings, Schema};
 use super::settings::NotionId;
-use super::trash::{Container, is_put_away};
+use super::trash::{Container, Containers, is_put_away};
 use super::workspace::{self, title};
 use super::{Notion, design};
 use crate::config::InstanceName;
@@ -122,9 +122,14 @@ impl Notion {
                 return None;
             }
         };
-        match calls.trashed_container(&described).await {
-            Ok(None) => {}
-            Ok(Some(container)) => {
+        match calls.containers(&described).await {
+            Ok(Containers::InPlace) => {}
+            Ok(Containers::PartlyUnseen) => match calls.has_rows(&data_source).await {
+                Ok(true) => {}
+                Ok(false) => findings.push(unseen_above()),
+                Err(error) => findings.push(self.problem(&calls, Effect::Look, error)),
+            },
+            Ok(Containers::PutAway(container)) => {
                 findings.push(Finding::problem(container.problem(), container.remedy()));
                 return None;
             }
@@ -273,6 +278,12 @@ impl Notion {
             format!("eventbridge notion init --instance {}", instance.name)
         }
     }
+}
+
+/// The connection cannot read all that contains an empty table.
+fn unseen_above() -> Finding {
+    Finding::note("the connection cannot read what contains the database, which may be in Notion's trash")
+        .with_remedy("eventbridge doctor --write-test finds out, or share the page above with the connection")
 }
 
 fn whose(bearer: &workspace::Bearer) -> Finding {

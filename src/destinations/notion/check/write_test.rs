@@ -8,6 +8,7 @@ use crate::destinations::notion::classify::Effect;
 use crate::destinations::notion::example::example;
 use crate::destinations::notion::mapping::{self, Mapped};
 use crate::destinations::notion::schema::Bindings;
+use crate::destinations::notion::trash::Container;
 use crate::destinations::notion::{Notion, object};
 use crate::domain::execution::Mode;
 use chrono::DateTime;
@@ -39,6 +40,15 @@ impl Notion {
                 return findings;
             }
         };
+        if made.is_put_away() {
+            let container = Container::Unseen;
+            findings.push(Finding::problem(container.problem(), container.remedy()));
+            findings.push(Finding::warning(
+                "a test page was created there, and comes back with it",
+                format!("remove it then: {}", made.url.unwrap_or(made.id)),
+            ));
+            return findings;
+        }
         match calls.page(&made.id).await {
             Ok(page) => findings.push(read_back(&sent, &page.value, &bindings)),
             Err(error) => findings.push(self.problem(&calls, Effect::Look, error)),
