@@ -345,10 +345,10 @@ async fn a_retry_of_a_delivered_execution_updates_its_page() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_written_again_loses_what_its_event_does_not_have() {
+async fn a_page_that_is_written_again_loses_the_figures_that_its_event_does_not_have_and_no_text() {
     let service = Service::builder().template(Template::Full).start().await;
     let columns =
-        [("Collected", "number"), ("Reason", "rich_text"), ("Notes", "rich_text"), ("Checked", "checkbox")];
+        [("Collected", "number"), ("DueAt", "date"), ("Reason", "rich_text"), ("Notes", "rich_text")];
     for (column, kind) in columns {
         service.sandbox.add_column(DATA_SOURCE_ID, column, kind).unwrap();
     }
@@ -356,16 +356,15 @@ async fn a_page_that_is_written_again_loses_what_its_event_does_not_have() {
     let execution = deliver(&service).await;
     let page = service.sandbox.pages()[0].id;
     let text = |text: &str| json!({"rich_text": [{"text": {"content": text}}]});
-    let edits = json!({"Collected": {"number": 49.99}, "Reason": text("outdated"), "Notes": text("call them"),
-        "Checked": {"checkbox": true}, "Outcome": {"select": {"name": "Lost"}}});
+    let edits = json!({"Collected": {"number": 49.99}, "DueAt": {"date": {"start": "2027-01-01"}},
+        "Reason": text("a person's"), "Notes": text("call them"), "Outcome": {"select": {"name": "Lost"}}});
     service.sandbox.edit_page(page, &edits).unwrap();
     let shown = service.get(&format!("/api/v1/executions/{}/preview", execution["id"])).await.json();
     assert_eq!(retry(&service, &execution).await.status, 202);
     assert_eq!(service.until_finished(1).await[0]["status"], "success");
     let pages = service.sandbox.pages();
-    let texts = ["Collected", "Reason", "Notes", "Outcome"].map(|column| cell(&pages[0], column));
-    assert_eq!(texts, ["", "", "call them", "Paid"], "{}", pages[0].json);
-    assert_eq!(pages[0].json["properties"]["Checked"]["checkbox"], true);
+    let texts = ["Collected", "DueAt", "Reason", "Notes", "Outcome"].map(|column| cell(&pages[0], column));
+    assert_eq!(texts, ["", "", "a person's", "call them", "Paid"], "{}", pages[0].json);
     let requests = service.sandbox.requests();
     let update = requests.iter().rfind(|request| request.method == "PATCH").unwrap();
     assert_eq!(shown["requests"][0]["body"], *update.body, "as the preview showed it");

@@ -209,6 +209,11 @@ impl Field {
     pub fn is_vocabulary(self) -> bool {
         !matches!(self.row().values, Values::Any)
     }
+
+    /// Whether it is a number or a time.
+    pub fn is_figure(self) -> bool {
+        matches!(self.row().kind, ColumnKind::Number | ColumnKind::Date)
+    }
 }
 
 impl FieldValue<'_> {

@@ -43,7 +43,10 @@ pub(super) fn of_class(instance: &InstanceName, class: &str) -> Option<String> {
 
 /// For a token that Notion rejects.
 pub(super) fn new_token(instance: &InstanceName) -> String {
-    format!("the token is not valid (any more): set a new {} and restart", instance.setting("API_KEY"))
+    format!(
+        "the token is not valid (any more), because it was replaced or, if it belongs to a person, because it expired: set a new {} and restart",
+        instance.setting("API_KEY")
+    )
 }
 
 /// For a database that is not visible to the connection.

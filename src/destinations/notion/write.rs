@@ -143,7 +143,9 @@ impl Attempt<'_> {
     }
 
     /// The values to send, by the ids of their columns: those of a new page, those that change on the known page
-    /// of an object, or those of an event's known page, which loses what the event does not have any more.
+    /// of an object, or those of an event's known page, which loses the figures and times that the event does not
+    /// have any more: a wrong one would be added up. Nobody remembers what was written to a text, so it may be a
+    /// person's.
     pub(super) fn values(&self, table: &Table, page: Option<&str>) -> Map<String, Value> {
         match (page, self.mode) {
             (None, _) => self.properties(table),
@@ -152,7 +154,8 @@ impl Attempt<'_> {
                 let Mapped { properties: mut whole, notes } = self.mapped(table);
                 // What could not be expressed is a value, too.
                 let is_noted = |field| notes.iter().any(|note| note.field == field);
-                let columns = table.bindings.columns.iter().filter(|(field, _)| !is_noted(**field));
+                let columns = table.bindings.columns.iter();
+                let columns = columns.filter(|(field, _)| field.is_figure() && !is_noted(**field));
                 let emptied: Vec<_> = object::emptied(columns.map(|(_, column)| column), &whole).collect();
                 whole.extend(emptied);
                 self.accepted_values(table, whole)
