@@ -20,8 +20,7 @@ use crate::domain::execution::{Mode, Subject};
 use crate::domain::failure::own_remedy;
 use crate::sources::Registry;
 use crate::store::{
-    Claimed, CompletedExecution, CompletedLane, Conclusion, Lease, Queue, RefusedState, RemoteObject,
-    StoreError,
+    Claimed, CompletedExecution, CompletedLane, Conclusion, Lease, RefusedState, RemoteObject, StoreError,
 };
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use std::sync::Arc;
@@ -124,8 +123,8 @@ impl Deliverer {
         }
         match claimed.mode {
             Mode::Event => {
-                let related = match related_events(&self.store.queue, &self.sources, event).await {
-                    Ok(related) => related,
+                let (related, _reserved) = match self.related_events(event).await {
+                    Ok(found) => found,
                     Err(error) => return self.conclude(claimed, unreadable(&error), began),
                 };
                 let summarize = || self.sources.summarize(event, &related);
@@ -136,6 +135,20 @@ impl Deliverer {
             }
             Mode::Object => self.attempt_object(claimed, event, start, began).await,
         }
+    }
+
+    /// The events that the summary of an event needs beside it, and the memory for their bodies.
+    async fn related_events(
+        &self,
+        event: &StoredEvent,
+    ) -> Result<(Vec<StoredEvent>, Option<SemaphorePermit<'_>>), StoreError> {
+        let Some(object_id) = self.sources.related_object(event) else { return Ok((Vec::new(), None)) };
+        let mut reserved = self.states.reserve().await;
+        let related = self.store.queue.related_events(event, &object_id).await?;
+        if let Some(reserved) = &mut reserved {
+            keep(reserved, &related);
+        }
+        Ok((related, reserved))
     }
 
     async fn attempt_object(
@@ -250,18 +263,6 @@ impl Deliverer {
     fn conclude(&self, claimed: &Claimed, outcome: Outcome, began: Instant) -> Completed {
         let completion = conclude(claimed, outcome, began.elapsed(), &self.retry, rand::random());
         Completed::Execution(completion)
-    }
-}
-
-/// The events that the summary of an event needs beside it.
-pub(super) async fn related_events(
-    queue: &Queue,
-    sources: &Registry,
-    event: &StoredEvent,
-) -> Result<Vec<StoredEvent>, StoreError> {
-    match sources.related_object(event) {
-        Some(object_id) => queue.related_events(event, &object_id).await,
-        None => Ok(Vec::new()),
     }
 }
 

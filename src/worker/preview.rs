@@ -1,7 +1,6 @@
 //! Previews: what the next attempt of an execution would send. The destination is called without a lease, so
 //! it cannot write anything.
 
-use super::delivery::related_events;
 use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
 use super::lane_plan::{self, LaneHead, Plan};
@@ -130,9 +129,15 @@ impl Previewer {
             lane: snapshot.lane.as_deref(),
         };
         let related = match snapshot.mode {
-            Mode::Event => related_events(&self.store.queue, &self.sources, event)
-                .await
-                .map_err(|error| database(&error))?,
+            Mode::Event => match self.sources.related_object(event) {
+                Some(object_id) => self
+                    .store
+                    .queue
+                    .related_events(event, &object_id)
+                    .await
+                    .map_err(|error| database(&error))?,
+                None => Vec::new(),
+            },
             Mode::Object => Vec::new(),
         };
         let summarize = || self.sources.summarize(event, &related);

@@ -22,7 +22,8 @@ fn bank_payment(id: &str, status: &str) -> Value {
 
 /// Delivers the events one after the other, and returns what the page of each has in `Collected`.
 async fn collected(events: &[Value]) -> Vec<Option<String>> {
-    let service = Service::builder().template(Template::Full).start().await;
+    let service =
+        Service::builder().set("NOTION_RATE_PER_MINUTE", "0").template(Template::Full).start().await;
     service.sandbox.add_column(DATA_SOURCE_ID, "Collected", "number").unwrap();
     for (place, event) in events.iter().enumerate() {
         assert_eq!(service.post_event(&event.to_string()).await.status, 200, "{event}");
@@ -82,4 +83,25 @@ async fn an_uncaptured_rest_is_no_refund_if_the_capture_that_released_it_has_arr
     let found = collected(&events).await;
     let found: Vec<_> = found.iter().map(Option::as_deref).collect();
     assert_eq!(found, [Some("60"), None, Some("-40")]);
+}
+
+#[tokio::test]
+async fn the_last_of_many_captures_counts_only_what_the_others_did_not() {
+    const CAPTURES: i64 = 45;
+    let charge = |captured: i64| {
+        json!({
+            "object": "charge", "id": "ch_1", "amount": 100 * CAPTURES, "amount_captured": captured, "amount_refunded": 0,
+            "currency": "eur", "captured": captured == 100 * CAPTURES, "status": "succeeded",
+        })
+    };
+    let mut events = vec![event(0, "charge.succeeded", "req_0", &charge(0))];
+    for (number, captures) in (1..CAPTURES).enumerate() {
+        let mut update = event(number + 1, "charge.updated", "req_1", &charge(100 * captures));
+        update["data"]["previous_attributes"] = json!({"amount_captured": 100 * (captures - 1)});
+        events.push(update);
+    }
+    events.push(event(events.len(), "charge.captured", "req_2", &charge(100 * CAPTURES)));
+    let found = collected(&events).await;
+    assert_eq!(found.last().unwrap().as_deref(), Some("1"));
+    assert_eq!(found.iter().filter(|sum| sum.as_deref() == Some("1")).count(), 45);
 }

@@ -104,6 +104,10 @@ impl Queue {
                 select older.id, newest
                   from released
                   join unnest($14::bigint[], $15::bigint[]) as older (head, id) using (head)
+            ), doubtful as (
+                -- Whatever was in doubt was waited for, and then all was written.
+                select id from eventbridge.executions
+                 where lane = any (array (select lane from released where is_shown)) and in_doubt_since is not null
             ), locked as (
                 -- In the order of all statements that lock many rows, so that there is no deadlock. What a person
                 -- did to them meanwhile is seen.
@@ -112,7 +116,7 @@ impl Queue {
                                                        where events.id = event_key
                                                          and payload_removed_at is null) as may_succeed
                   from eventbridge.executions
-                 where executions.id = any (array (select id from states))
+                 where executions.id = any (array (select id from states union all select id from doubtful))
                  order by executions.id
                    for update
             ), newest as (
@@ -148,10 +152,9 @@ impl Queue {
                         cross join lateral (select ctid as found_at from eventbridge.queue
                                              where execution_id = ended.id limit 1) as waiting))
             ), settled as (
-                -- Whatever was in doubt was waited for, and then all was written.
                 update eventbridge.executions
                    set in_doubt_since = null
-                 where lane = any (array (select lane from released where is_shown)) and in_doubt_since is not null
+                 where id = any (array (select doubtful.id from doubtful join locked using (id)))
                    and id <> all (array (select id from states))
             ), replaced as (
                 delete from eventbridge.remote_objects

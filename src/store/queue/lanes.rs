@@ -69,8 +69,8 @@ impl Queue {
             ), known as (
                 select candidates.id, event_key, status = 'pending' as is_open, retried_at,
                        -- An impossible time, as in StoredEvent::happened_at.
-                       case when created > received_at + interval '3650 days' then received_at else created end
-                           as created,
+                       case when created > received_at + case when livemode then interval '1 day' else interval '3650 days' end
+                            then received_at else created end as created,
                        candidates.id = (select execution_id from eventbridge.remote_objects
                                          where remote_objects.lane = $1 order by fence desc limit 1) as is_shown,
                        carries_state,
