@@ -19,6 +19,19 @@ async fn destination(service: &Service) -> Value {
     service.get("/api/v1/destinations").await.json()["data"][0].clone()
 }
 
+/// The destination once so many wait for it. A count that took long, on a busy machine, is shown for a while.
+async fn destination_with(service: &Service, pending: u64) -> Value {
+    within("the backlog is counted", async {
+        loop {
+            let view = destination(service).await;
+            if view["backlog"]["pending"] == pending {
+                return view;
+            }
+        }
+    })
+    .await
+}
+
 /// The audit entries, newest first.
 async fn audited(service: &Service) -> Vec<String> {
     let audit = service.get("/api/v1/audit").await.json();
@@ -119,8 +132,8 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
     assert!(probes.is_empty());
 
     service.post_event(r#"{"id":"evt_1"}"#).await;
-    let waiting = destination(&service).await;
-    assert_eq!((&waiting["backlog"]["pending"], &waiting["backlog"]["is_more"]), (&json!(1), &json!(false)));
+    let waiting = destination_with(&service, 1).await;
+    assert_eq!(waiting["backlog"]["is_more"], false);
     assert_eq!(waiting["backlog"]["seconds_to_drain"], 1);
     assert_eq!(waiting["limiter"]["per_minute"], 6000);
     assert!(service.executions().await[0]["reason"].as_str().unwrap().contains("moving house"));
@@ -137,8 +150,8 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
         audited(&service).await,
         ["destination.resumed destination notion", "destination.paused destination notion"]
     );
-    let idle = destination(&service).await;
-    assert_eq!((&idle["backlog"]["pending"], &idle["backlog"]["oldest_seconds"]), (&json!(0), &Value::Null));
+    let idle = destination_with(&service, 0).await;
+    assert_eq!(idle["backlog"]["oldest_seconds"], Value::Null);
 }
 
 #[tokio::test]
