@@ -72,22 +72,24 @@ pub struct StoredEvent {
     pub payload: Bytes,
 }
 
-/// How far ahead of its arrival an event may claim to have happened. Clocks that senders simulate for tests
-/// run some years ahead; a later time is an error, and would outrank every true one. `lane_states` of the
-/// queue has the same limit.
-const AHEAD_MAX: TimeDelta = TimeDelta::days(3650);
+/// How far ahead of its arrival an event may claim to have happened. A later time is an error, and would outrank
+/// every true one. `lane_states` of the queue has the same limits.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
+
+/// The same for events that are not of live mode: clocks that senders simulate for tests run some years ahead.
+const SIMULATED_AHEAD_MAX: TimeDelta = TimeDelta::days(3650);
 
 /// Whether an event that arrived then claims an impossible time.
-pub fn is_far_ahead(created: DateTime<Utc>, arrived: DateTime<Utc>) -> bool {
-    created.signed_duration_since(arrived) > AHEAD_MAX
+pub fn is_far_ahead(facts: &EventFacts, arrived: DateTime<Utc>) -> bool {
+    let ahead_max = if facts.livemode == Some(true) { AHEAD_MAX } else { SIMULATED_AHEAD_MAX };
+    facts.created.is_some_and(|created| created.signed_duration_since(arrived) > ahead_max)
 }
 
 impl StoredEvent {
-    /// When it happened, for the order of events: by its sender's clock, or when it arrived if that time is
-    /// impossible.
+    /// When it happened: by its sender's clock, or when it arrived if that time is impossible.
     pub fn happened_at(&self) -> Option<DateTime<Utc>> {
         let created = self.facts.created?;
-        Some(if is_far_ahead(created, self.received_at) { self.received_at } else { created })
+        Some(if is_far_ahead(&self.facts, self.received_at) { self.received_at } else { created })
     }
 
     /// Why there is nothing to deliver, if the body was removed. No event arrives without a body.
@@ -123,8 +125,8 @@ mod tests {
     fn a_time_centuries_ahead_counts_as_that_of_the_arrival() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0);
         let arrived = at(1_800_000_000).expect("a time");
-        let happened = |created| {
-            let facts = EventFacts { created, ..EventFacts::default() };
+        let happened_in = |livemode, created| {
+            let facts = EventFacts { livemode, created, ..EventFacts::default() };
             let event = StoredEvent {
                 key: EventKey(1),
                 source: String::new(),
@@ -136,12 +138,17 @@ mod tests {
             };
             event.happened_at()
         };
+        let happened = |created| happened_in(None, created);
         assert_eq!(happened(at(9_999_999_999)), Some(arrived));
         // A simulated clock, and one that is a little ahead.
         for seconds in [1_900_000_000, 1_800_000_005, 5] {
             assert_eq!(happened(at(seconds)), at(seconds));
         }
         assert_eq!(happened(None), None);
+        // Nobody simulates a clock in live mode.
+        assert_eq!(happened_in(Some(false), at(1_900_000_000)), at(1_900_000_000));
+        assert_eq!(happened_in(Some(true), at(1_900_000_000)), Some(arrived));
+        assert_eq!(happened_in(Some(true), at(1_800_086_400)), at(1_800_086_400));
     }
 
     #[test]

@@ -191,8 +191,12 @@ impl Ingest {
             self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
             self.rejected(StatusCode::BAD_REQUEST, source.name(), &rejection)
         })?;
-        if let Some(created) = event.facts.created.filter(|created| is_far_ahead(*created, (self.clock)())) {
-            warn!(event_id = event.event_id, %created, "event is dated far ahead; its arrival decides its order");
+        if is_far_ahead(&event.facts, (self.clock)()) {
+            let created = event.facts.created.map(|created| created.to_rfc3339());
+            warn!(
+                event_id = event.event_id,
+                created, "event is dated far ahead; the time of its arrival counts"
+            );
         }
         let event_id = event.event_id.clone();
         let executions = self.executions_for(&event);

@@ -227,6 +227,14 @@ impl<'a> StripeObject<'a> {
         exact_integer(self.value.pointer(place)?)
     }
 
+    /// The whole number at a place, or another one if there is nothing. One that cannot be read is unknown.
+    pub(super) fn integer_or(&self, place: &str, other: impl FnOnce() -> Option<i64>) -> Option<i64> {
+        match self.value.pointer(place) {
+            None | Some(Value::Null) => other(),
+            Some(value) => exact_integer(value),
+        }
+    }
+
     /// The amount at a place, in the object's currency.
     pub(super) fn money(&self, place: &str) -> Option<Money> {
         Some(Money::from_minor(self.integer(place)?, currency(self)?))

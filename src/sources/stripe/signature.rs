@@ -52,7 +52,7 @@ pub(super) struct Verifier {
 struct Key {
     name: String,
     is_of_test_mode: bool,
-    key: Hmac<Sha256>,
+    mac: Hmac<Sha256>,
 }
 
 /// The result of a successful check.
@@ -74,7 +74,7 @@ impl Verifier {
             .map(|secret| Key {
                 name: secret.name.clone(),
                 is_of_test_mode: secret.is_of_test_mode(),
-                key: keyed(secret.secret.expose_secret()),
+                mac: keyed(secret.secret.expose_secret()),
             })
             .collect();
         keys.sort_by_key(|key| key.is_of_test_mode);
@@ -123,7 +123,7 @@ impl Verifier {
     fn matching_key(&self, parsed: &Parsed<'_>, body: &[u8]) -> Option<&Key> {
         self.keys.iter().find(|one| {
             let signed =
-                one.key.clone().chain_update(parsed.time.as_bytes()).chain_update(b".").chain_update(body);
+                one.mac.clone().chain_update(parsed.time.as_bytes()).chain_update(b".").chain_update(body);
             parsed.signatures.iter().any(|signature| signed.clone().verify_slice(signature).is_ok())
         })
     }

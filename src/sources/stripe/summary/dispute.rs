@@ -20,12 +20,20 @@ pub(super) fn of_reinstatement(dispute: &StripeObject<'_>) -> Option<i64> {
     reinstated(dispute, entries.get(newest)?, withdrawal.copied())
 }
 
+/// Why it can be unknown how much came back.
+pub(super) const IN_ANOTHER_CURRENCY: &str = "it came back in another currency, and perhaps in part";
+
+/// Whether something came back of which the amount is unknown.
+pub(super) fn has_unknown_return(dispute: &StripeObject<'_>) -> bool {
+    entries(dispute).into_iter().any(is_reversal) && of_reinstatement(dispute).is_none()
+}
+
 /// Why it is unknown how much a reinstatement brings back.
 pub(super) fn why_unknown(dispute: &StripeObject<'_>) -> Option<&'static str> {
     if !dispute.is_snapshot || of_reinstatement(dispute).is_some() {
         None
-    } else if entries(dispute).into_iter().any(is_reversal) {
-        Some("it came back in another currency, and perhaps in part")
+    } else if has_unknown_return(dispute) {
+        Some(IN_ANOTHER_CURRENCY)
     } else {
         Some("the event does not list what came back")
     }

@@ -67,11 +67,19 @@ pub(super) fn why_unknown(object: &StripeObject<'_>) -> Option<String> {
         }
         _ if object.kind == ObjectKind::Subscription => subscription::why_unknown(object)?.to_owned(),
         _ => {
-            let amount = object.value.pointer("/amount").filter(|amount| !amount.is_null())?;
-            exact_integer(amount).is_none().then(|| "it is not a whole number of minor units".to_owned())?
+            let amounts = object.value.as_object()?.iter().filter(|(name, _)| is_amount(name));
+            let mut unreadable =
+                amounts.filter(|(_, value)| !value.is_null() && exact_integer(value).is_none());
+            let (name, _) = unreadable.next()?;
+            format!("{} is not a whole number of minor units", name.replace('_', " "))
         }
     };
     Some(format!("Amount unknown: {why}"))
+}
+
+/// Whether a field of this name holds an amount in minor units.
+fn is_amount(name: &str) -> bool {
+    name == "total" || name == "amount" || name.starts_with("amount_")
 }
 
 impl Figured {
@@ -152,7 +160,7 @@ fn has_no_capture(charge: &StripeObject<'_>) -> bool {
 /// What was captured of a charge so far, in minor units. Shapes of before 2020 capture all or nothing.
 pub(super) fn captured_amount(charge: &StripeObject<'_>) -> Option<i64> {
     let all_or_nothing = || if charge.is_not("/captured") { Some(0) } else { charge.integer("/amount") };
-    charge.integer("/amount_captured").or_else(all_or_nothing)
+    charge.integer_or("/amount_captured", all_or_nothing)
 }
 
 pub(super) fn captured(charge: &StripeObject<'_>) -> Option<Amount> {
@@ -235,7 +243,7 @@ pub(super) fn capturable(payment: &StripeObject<'_>) -> Option<Amount> {
 
 fn part_of_amount(object: &StripeObject<'_>, path: &str) -> Option<Amount> {
     let amount = object.integer("/amount");
-    in_currency(object, object.integer(path).or(amount)?, amount)
+    in_currency(object, object.integer_or(path, || amount)?, amount)
 }
 
 /// The part of a payment that a bank transfer has funded.
@@ -257,10 +265,10 @@ pub(super) fn missing_funds(payment: &StripeObject<'_>) -> Option<(i64, Currency
 pub(super) fn of_invoice(invoice: &StripeObject<'_>) -> Option<Amount> {
     let total = invoice.integer("/total");
     if invoice.status().as_deref() == Some("paid") {
-        return in_currency(invoice, invoice.integer("/amount_paid").or(total)?, total);
+        return in_currency(invoice, invoice.integer_or("/amount_paid", || total)?, total);
     }
-    let remaining = ["/amount_remaining", "/amount_due"].iter().find_map(|path| invoice.integer(path));
-    in_currency(invoice, remaining.or(total)?, total)
+    let due = || invoice.integer_or("/amount_due", || total);
+    in_currency(invoice, invoice.integer_or("/amount_remaining", due)?, total)
 }
 
 // Tax rates

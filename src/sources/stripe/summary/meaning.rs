@@ -214,7 +214,7 @@ const EVENTS: &[Row] = &[
         .because(Found(reason::of_reinstatement))
         .moving(Plus(dispute::of_reinstatement)),
     row("charge.dispute.created", AMOUNT, ByStatus(DISPUTE, Disputed)).because(GIVEN),
-    row("charge.dispute.*", AMOUNT, ByStatus(DISPUTE, Info)).because(GIVEN),
+    row("charge.dispute.*", AMOUNT, ByStatus(DISPUTE, Info)).because(Found(reason::of_dispute)),
     row("charge.*", AMOUNT, Is(Info)),
     // Payments and checkouts repeat what charges say.
     row("payment_intent.succeeded", Computed(figure::received), Is(Paid)),

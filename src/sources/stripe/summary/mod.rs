@@ -54,7 +54,7 @@ pub(super) fn summarize_at(event: &StoredEvent, related: &[StoredEvent], own: Op
         reason: row.reason(&object, figure.as_ref()),
         amount: figure.as_ref().and_then(Figured::amount),
         collected: row.movement.read(&object, related),
-        occurred_at: facts.created.or_else(|| object.happened_at()).filter(|at| is_writable(*at)),
+        occurred_at: event.happened_at().or_else(|| object.happened_at()).filter(|at| is_writable(*at)),
         received_at: event.received_at,
         livemode,
         account,

@@ -403,3 +403,40 @@ fn the_largest_integers_overflow_nothing() {
         }
     }
 }
+
+#[test]
+fn a_figure_that_cannot_be_read_is_unknown_and_no_other_one_takes_its_place() {
+    let charge = json!({
+        "object": "charge", "amount": 10_000, "amount_captured": "6000.5", "captured": true, "status": "succeeded",
+    });
+    let payment =
+        json!({"object": "payment_intent", "amount": 10_000, "amount_received": 1.5, "status": "succeeded"});
+    let paid = json!({"object": "invoice", "total": 10_000, "amount_paid": "x", "status": "paid"});
+    let open = json!({
+        "object": "invoice", "total": 10_000, "amount_due": 9_000, "amount_remaining": 0.5, "status": "open",
+    });
+    for (event_type, object, name) in [
+        ("charge.succeeded", charge, "amount captured"),
+        ("payment_intent.succeeded", payment, "amount received"),
+        ("invoice.paid", paid, "amount paid"),
+        ("invoice.overdue", open, "amount remaining"),
+        (
+            "checkout.session.completed",
+            json!({"object": "checkout.session", "amount_total": "?"}),
+            "amount total",
+        ),
+    ] {
+        let summary = event(event_type, object, json!({})).read();
+        assert_eq!((summary.amount, summary.collected), (None, None), "{event_type}");
+        let reason = format!("Amount unknown: {name} is not a whole number of minor units");
+        assert_eq!(summary.reason, Some(reason), "{event_type}");
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_true_is_not_shown() {
+    let mut stored = event("charge.succeeded", json!({"object": "charge"}), json!({})).stored();
+    stored.facts.livemode = Some(true);
+    stored.facts.created = DateTime::from_timestamp(1_900_000_000, 0);
+    assert_eq!(summarize(&stored, &[]).occurred_at, Some(stored.received_at));
+}

@@ -78,6 +78,13 @@ pub(super) fn of_reinstatement(dispute: &StripeObject<'_>) -> Option<String> {
     said(dispute, "/reason")
 }
 
+/// The reason of a dispute, or what its `Collected` lacks.
+pub(super) fn of_dispute(dispute: &StripeObject<'_>) -> Option<String> {
+    if dispute::has_unknown_return(dispute) {
+        return Some(format!("Collected lacks what came back: {}", dispute::IN_ANOTHER_CURRENCY));
+    }
+    said(dispute, "/reason")
+}
 /// What the customer must do for a payment (`next_action.type`), if it is a known step.
 pub(super) fn of_next_action(payment: &StripeObject<'_>) -> Option<String> {
     let action = payment.text("/next_action/type")?;

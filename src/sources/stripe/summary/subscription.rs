@@ -8,8 +8,12 @@ use crate::sources::stripe::object::{ObjectKind, StripeObject, currency, text};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// Why a cost is unknown, if there is a reason that a person can understand.
+/// Why a cost is unknown; none if the event does not contain a subscription's items at all.
 type Unknown = Option<&'static str>;
+
+const PRICE: Unknown = Some("the event does not contain a price or quantity");
+const CURRENCIES: Unknown = Some("the items have several currencies");
+const DISCOUNT: Unknown = Some("the discount has another currency or cannot be read");
 
 /// What a subscription costs for one interval.
 pub(super) fn of_subscription(subscription: &StripeObject<'_>) -> Option<Amount> {
@@ -31,7 +35,7 @@ fn recurring(subscription: &StripeObject<'_>) -> Result<Money, Unknown> {
         _ if subscription.is("/items/has_more") => return Err(Some("the event does not contain all items")),
         items if has_several_intervals(items) => return Err(Some("the items recur differently")),
         items => items.iter().try_fold(Money::from_minor(0, currency), |sum, item| {
-            sum.checked_add(discounted(cost(item, currency)?, item, at)?).ok_or(None)
+            sum.checked_add(discounted(cost(item, currency)?, item, at)?).ok_or(CURRENCIES)
         })?,
     };
     discounted(sum, value, at)
@@ -50,7 +54,7 @@ fn items(subscription: &Value) -> &[Value] {
 fn cost(item: &Value, fallback: Currency) -> Result<Money, Unknown> {
     let prices = || ["/price", "/plan"].iter().filter_map(|path| item.pointer(path));
     let currency = match prices().find_map(|price| text(price, "/currency")) {
-        Some(code) => code.parse().map_err(|_unnamed| None)?,
+        Some(code) => code.parse().map_err(|_unnamed| PRICE)?,
         None => fallback,
     };
     let usage = ["/recurring/usage_type", "/usage_type"];
@@ -62,7 +66,7 @@ fn cost(item: &Value, fallback: Currency) -> Result<Money, Unknown> {
         return Err(Some("the price has tiers"));
     }
     let unit = prices().find_map(|price| unit_amount(price, currency));
-    unit.zip(packages(item)).and_then(|(unit, packages)| unit.checked_mul(packages)).ok_or(None)
+    unit.zip(packages(item)).and_then(|(unit, packages)| unit.checked_mul(packages)).ok_or(PRICE)
 }
 
 /// The quantity of an item, in packages if its price is that of a package. One that cannot be read is unknown.
@@ -112,7 +116,7 @@ fn unit_amount(price: &Value, currency: Currency) -> Option<Money> {
 fn discounted(cost: Money, owner: &Value, at: Option<DateTime<Utc>>) -> Result<Money, Unknown> {
     discounts(owner).filter(|discount| !has_ended(discount, at)).try_fold(cost, |cost, discount| {
         let coupon = coupon(discount).ok_or(Some("the event does not contain the discount"))?;
-        if text(coupon, "/duration") == Some("once") { Ok(cost) } else { less(cost, coupon).ok_or(None) }
+        if text(coupon, "/duration") == Some("once") { Ok(cost) } else { less(cost, coupon).ok_or(DISCOUNT) }
     })
 }
 

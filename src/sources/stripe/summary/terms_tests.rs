@@ -98,8 +98,15 @@ fn a_dispute_that_is_won_at_another_exchange_rate_is_won_in_full() {
         (2_325, json!(0.93), None),
     ] {
         let kept = if expected.is_some() { 0 } else { -4_999 };
-        let found = reinstated(json!([taken, in_euros(back, 20, &rate)]));
-        assert_eq!(found, (expected, Some(kept)), "{back} {rate}");
+        let entries = json!([taken, in_euros(back, 20, &rate)]);
+        assert_eq!(reinstated(entries.clone()), (expected, Some(kept)), "{back} {rate}");
+        // The event that closes the dispute is the last that its page in object mode shows.
+        let object = json!({
+            "object": "dispute", "status": "won", "amount": 4_999, "reason": "fraudulent", "balance_transactions": entries,
+        });
+        let reason = event("charge.dispute.closed", object, json!({})).read().reason;
+        let missing = "Collected lacks what came back: it came back in another currency, and perhaps in part";
+        assert_eq!(reason.as_deref(), Some(if expected.is_some() { "Fraudulent" } else { missing }));
     }
     // Between currencies whose minor units differ, Stripe does not say in which units the rate is.
     for rate in [json!(150.0), json!(1.5)] {
@@ -167,10 +174,26 @@ fn a_subscription_costs_its_packages_less_its_discounts() {
         (json!({"percent_off": 100}), Some("0.00")),
         (json!({"amount_off": 999, "currency": "usd"}), Some("40.00")),
         (json!({"amount_off": 9_999, "currency": "usd"}), Some("0.00")),
-        (json!({"amount_off": 999, "currency": "eur"}), None),
     ] {
         let summary = cost(json!([plain]), json!([{"coupon": coupon}]));
         assert_eq!(amount(&summary).as_deref(), expected, "{coupon}");
+    }
+    let in_euros = json!([{"coupon": {"amount_off": 999, "currency": "eur"}}]);
+    let euros = json!({"quantity": 1, "price": price("100", json!({"currency": "eur"}))});
+    let half = json!({"quantity": "1.5", "price": price("4999", json!({}))});
+    for (items, discounts, reason) in [
+        (json!([plain]), in_euros, "the discount has another currency or cannot be read"),
+        (json!([plain, euros]), json!([]), "the items have several currencies"),
+        (json!([half]), json!([]), "the event does not contain a price or quantity"),
+        (
+            json!([{"quantity": 1, "price": null}]),
+            json!([]),
+            "the event does not contain a price or quantity",
+        ),
+    ] {
+        let summary = cost(items, discounts);
+        assert_eq!(amount(&summary), None, "{reason}");
+        assert_eq!(summary.reason, Some(format!("Amount unknown: {reason}")));
     }
     let unknown = cost(json!([plain]), json!(["di_1"]));
     assert_eq!(amount(&unknown), None);
