@@ -12,7 +12,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
-const OWNER_ONLY: u32 = 0o700;
+/// The mode of a directory that only its owner can use.
+pub const OWNER_ONLY: u32 = 0o700;
 /// The server's group may enter the directory, but not list it.
 const SERVER_MAY_ENTER: u32 = 0o710;
 const SERVER_MAY_READ: u32 = 0o640;

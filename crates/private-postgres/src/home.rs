@@ -38,7 +38,7 @@ impl Home {
             homes.join(key_of(checkout))
         } else {
             let ours = checkout.join(".eventbridge");
-            fs::create_dir_all(&ours).map_err(file_error("create", &ours))?;
+            private_dir(&ours, invoker.account)?;
             ours.join("postgres")
         };
         private_dir(&path, invoker.account)?;

@@ -4,16 +4,16 @@
 //! supervisor holds a lock in it. If the lock is free, the supervisor has ended, and the next one that
 //! starts removes the directory.
 
-use super::access::{give_to_server, let_server_enter, private_dir};
+use super::access::{OWNER_ONLY, give_to_server, let_server_enter, private_dir, restrict_to_owner};
 use super::account::{Account, Invoker};
 use super::binaries::Binaries;
 use super::cluster::data_dir;
 use super::error::{PostgresError, file_error};
 use super::postmaster::{self, PidFile, PidOwner, StopMode};
 use super::{PORT, tools::Tools};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -42,9 +42,13 @@ impl RunDir {
     pub fn create() -> Result<Self, PostgresError> {
         let parent = Path::new(PARENT);
         for _ in 0..CREATE_TRIES {
-            // Created with mode 0700 and a new name.
-            let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
+            // Created with a new name, and never open to others, whatever the umask.
+            let made = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(Permissions::from_mode(OWNER_ONLY))
+                .tempdir_in(parent);
             let dir = made.map_err(file_error("create a directory in", parent))?;
+            restrict_to_owner(dir.path())?;
             if let Some(lock) = lock_of(dir.path(), File::options().create_new(true))
                 .map_err(file_error("lock", dir.path()))?
             {
@@ -143,6 +147,7 @@ fn remove(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn a_run_s_directory_is_short_and_deleted_with_its_value() {
@@ -152,6 +157,29 @@ mod tests {
         assert!(lock_of(&path, &File::options()).expect("readable").is_none(), "the lock is held");
         drop(run_dir);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_run_s_directory_admits_only_its_owner() {
+        let run_dir = RunDir::create().expect("created");
+        let mode = fs::metadata(&run_dir.path).expect("there").mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY, "{mode:o}");
+    }
+
+    /// Runs the test above in processes with other umasks.
+    #[test]
+    fn a_run_s_directory_admits_only_its_owner_whatever_the_umask() {
+        let this = std::env::current_exe().expect("the test's program");
+        for umask in ["000", "022", "077", "277"] {
+            let ended = Command::new("sh")
+                .args(["-c", "umask \"$1\" && exec \"$0\" --exact run_dir::tests::a_run_s_directory_admits_only_its_owner"])
+                .arg(&this)
+                .arg(umask)
+                .output()
+                .expect("a shell");
+            let printed = String::from_utf8_lossy(&ended.stdout);
+            assert!(ended.status.success() && printed.contains("1 passed"), "umask {umask}: {printed}");
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use crate::cli::local_state::LocalState;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 impl LocalState {
@@ -36,13 +36,7 @@ impl LocalState {
         let secret = SecretString::from(format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>())));
         self.create_folder()?;
         let path = self.secret_path();
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| unwritable(&path))?;
+        let mut file = private_file(&path)?;
         writeln!(file, "{}", secret.expose_secret()).with_context(|| unwritable(&path))?;
         Ok(secret)
     }
@@ -52,7 +46,7 @@ impl LocalState {
         self.create_folder()?;
         let path = self.database_path();
         match url {
-            Some(url) => fs::write(&path, url).with_context(|| unwritable(&path)),
+            Some(url) => private_file(&path)?.write_all(url.as_bytes()).with_context(|| unwritable(&path)),
             None => match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     Err(error).with_context(|| unwritable(&path))
@@ -66,15 +60,25 @@ impl LocalState {
         let folder = self.folder();
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                Err(error).with_context(|| unwritable(&folder))
+                return Err(error).with_context(|| unwritable(&folder));
             }
-            _ => Ok(folder),
+            // It may be an older one that others can enter.
+            _ => {}
         }
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).with_context(|| unwritable(&folder))?;
+        Ok(folder)
     }
 
     fn secret_path(&self) -> PathBuf {
         self.folder().join("stripe-webhook-secret")
     }
+}
+
+/// A new or emptied file that only its owner can read.
+fn private_file(path: &Path) -> anyhow::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).with_context(|| unwritable(path))
 }
 
 fn unreadable(path: &Path) -> String {
