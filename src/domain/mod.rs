@@ -12,6 +12,7 @@ pub mod finding;
 pub mod humanize;
 pub mod lane;
 pub mod local;
+pub mod mention;
 pub mod money;
 pub mod parse_time;
 pub mod preview;

@@ -24,8 +24,8 @@ pub use events::{
 };
 pub use maintenance::{
     Alerts, BackgroundJobs, CancelResult, Condition, Counts, Cutoff, DueAlert, Erased, Erasure,
-    Interventions, Named, NamedLeases, Person, Removal, Replayed, Retention, Retried, RetryResult,
-    SWEPT_AT_ONCE, Swept, WrittenEntry,
+    Interventions, NamedLeases, Removal, Replayed, Retention, Retried, RetryResult, SWEPT_AT_ONCE, Swept,
+    WrittenEntry,
 };
 pub use queue::{
     Activity, Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion,

@@ -16,6 +16,7 @@ mod dashboard_actions;
 mod delivery;
 mod doctor;
 mod duplicates;
+mod erasure;
 mod extending;
 mod failures;
 mod faults;

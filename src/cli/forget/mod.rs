@@ -13,6 +13,7 @@ use crate::domain::source::SourceCatalog;
 use crate::store::{Erased, Store, WrittenEntry};
 use crate::telemetry::LogFormat;
 use anyhow::bail;
+use person::{Customer, Named, OWN_ACCOUNT, Within};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -32,6 +33,15 @@ pub(super) struct ForgetArgs {
     /// The customer's id at the sender, such as `cus_…`, or an e-mail address
     #[arg(value_name = "CUSTOMER")]
     person: String,
+    /// Only in the events of this connected account; `own` is the account that has the webhook
+    #[arg(long)]
+    account: Option<String>,
+    /// Only in the events of this mode
+    #[arg(long)]
+    mode: Option<Mode>,
+    /// If several accounts or modes have a customer with this id: erases all of them
+    #[arg(long, conflicts_with_all = ["account", "mode"])]
+    everywhere: bool,
     /// Also removes what was written about them at the destinations
     #[arg(long, alias = "pages")]
     entries: bool,
@@ -46,6 +56,25 @@ pub(super) struct ForgetArgs {
     json: bool,
 }
 
+/// A mode of the sender.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Mode {
+    /// Real money.
+    Live,
+    /// Tests.
+    Test,
+}
+
+/// What the command does not search, so that the operator knows where to look.
+const NOT_SEARCHED: &[&str] = &[
+    "the sender: its own data about the person",
+    "the destinations: pages that people made or changed, the trash, the history of pages, alerts that were sent",
+    "backups, replicas and the write-ahead log of the database; its files keep removed rows until the next vacuum",
+    "logs of this service, of proxies and of Postgres",
+    "texts that name the person in another way, such as by a telephone number, an address of another event, or in base64",
+    "ids, amounts, states and times, which stay",
+];
+
 /// What was done, or would be.
 #[derive(Debug, Serialize)]
 struct Done {
@@ -54,20 +83,24 @@ struct Done {
     found: String,
     /// The person, as typed.
     person: String,
-    /// Their customer ids, as far as events show them.
-    customers: Vec<String>,
+    /// Their customer ids, each with its account and mode, as far as events show them.
+    customers: BTreeSet<Customer>,
     events: usize,
     dry_run: bool,
     payloads_removed: u64,
     messages_removed: u64,
     shown_objects_removed: u64,
     search_terms_removed: u64,
+    /// Notes, messages and other texts from which addresses and names were erased. In a dry run some of them
+    /// are also among the messages.
+    texts_changed: u64,
     executions_cancelled: u64,
     /// Events whose delivery did not end in time. They stay unchanged.
     busy_events: Vec<i64>,
     entries_removed: Vec<ShownEntry>,
     /// Entries that must be removed manually.
     entries_remaining: Vec<ShownEntry>,
+    not_searched: &'static [&'static str],
 }
 
 /// What a destination wrote.
@@ -97,10 +130,22 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     let instances = reader.finish(instances)?;
     let store = command_context::connect(&command_context::database(&vars)?, 2)?;
     command_context::require_schema(&store).await?;
-    let (known, events) = person::find(&store, &sources, named).await?;
-    let found = person::summary(&known, events.len());
+    let within =
+        Within { account: args.account.clone(), livemode: args.mode.map(|mode| matches!(mode, Mode::Live)) };
+    let known = person::find(&store, &sources, &named, &within).await?;
+    let is_ambiguous = matches!(named, Named::Customer(_)) && known.customers.len() > 1;
+    if is_ambiguous && !args.everywhere && !args.dry_run {
+        bail!(
+            "several accounts or modes have a customer with this id: {}. Name one with --account (or --account {OWN_ACCOUNT}) and --mode, or erase all of them with --everywhere. Nothing was removed",
+            known.listed("; ")
+        );
+    }
+    let events = &known.events;
+    let found = person::summary(&args.person, &named, &known);
     let question = format!("{found}. Remove their data permanently?");
-    if !args.dry_run && !events.is_empty() && !prompt::agrees(&question, args.yes).await? {
+    let pattern = known.pattern();
+    let has_any = !events.is_empty() || pattern.is_some();
+    if !args.dry_run && has_any && !prompt::agrees(&question, args.yes).await? {
         bail!("nothing was removed");
     }
     let mut entries = BTreeSet::new();
@@ -109,9 +154,14 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     }
     if !args.dry_run && !events.is_empty() {
         // An interrupted run may have removed data, so its beginning is recorded too.
-        record(&store, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
+        record(&store, &named, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
     }
-    let erased = forget(&store, &events, args.dry_run).await?;
+    let erased = forget(&store, events, args.dry_run).await?;
+    // After the events: what is removed with them is not searched again.
+    let texts_changed = match &pattern {
+        Some(pattern) => store.erasure.erase_texts(pattern, args.dry_run).await?,
+        None => 0,
+    };
     let removes_entries = args.entries && !args.dry_run;
     let (removed, remaining) = if removes_entries {
         remove_entries(&store, &instances, entries).await
@@ -121,17 +171,19 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     let done = Done {
         found,
         person: args.person.clone(),
-        customers: known.customers,
         events: events.len(),
+        customers: known.customers,
         dry_run: args.dry_run,
         payloads_removed: erased.payloads,
         messages_removed: erased.messages,
         shown_objects_removed: erased.shown_objects,
         search_terms_removed: erased.terms,
+        texts_changed,
         executions_cancelled: erased.cancelled,
         busy_events: erased.busy,
         entries_removed: removed,
         entries_remaining: remaining,
+        not_searched: NOT_SEARCHED,
     };
     if !args.dry_run {
         let detail = json!({
@@ -140,7 +192,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
             "cancelled": done.executions_cancelled,
             "entries_removed": done.entries_removed.len(),
         });
-        record(&store, &done.customers, &detail).await?;
+        record(&store, &named, &done.customers, &detail).await?;
     }
     store.db.close().await;
     if args.json {
@@ -153,12 +205,34 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Records the erasure of these customers in the audit log.
-async fn record(store: &Store, customers: &[String], detail: &Value) -> anyhow::Result<()> {
+async fn record(
+    store: &Store,
+    named: &Named,
+    customers: &BTreeSet<Customer>,
+    detail: &Value,
+) -> anyhow::Result<()> {
+    let caller = environment::caller();
     // The address itself must be erased, so the audit log has only the ids, and no id for a person without.
-    let without_id = customers.is_empty().then_some(None);
-    for id in customers.iter().map(|id| Some(id.as_str())).chain(without_id) {
+    if customers.is_empty() {
+        let id = match named {
+            Named::Customer(id) => Some(id.as_str()),
+            Named::Address(_) => None,
+        };
         let subject = Subject { kind: SubjectKind::Customer, id };
-        store.interventions.audit(&environment::caller(), Action::CustomerErased, subject, detail).await?;
+        store.interventions.audit(&caller, Action::CustomerErased, subject, detail).await?;
+    }
+    for customer in customers {
+        let Customer { id, source, account, livemode } = customer;
+        let mut detail = detail.clone();
+        for (name, value) in
+            [("source", json!(source)), ("account", json!(account)), ("livemode", json!(livemode))]
+        {
+            if let Some(fields) = detail.as_object_mut() {
+                fields.insert(name.to_owned(), value);
+            }
+        }
+        let subject = Subject { kind: SubjectKind::Customer, id: Some(id) };
+        store.interventions.audit(&caller, Action::CustomerErased, subject, &detail).await?;
     }
     Ok(())
 }
@@ -223,6 +297,8 @@ fn report(done: &Done) -> String {
     lines.push(format!("Error messages that could quote them {did}: {}", done.messages_removed));
     lines.push(format!("Copies of shown objects {did}: {}", done.shown_objects_removed));
     lines.push(format!("Search terms {did}: {}", done.search_terms_removed));
+    let changed = if done.dry_run { "would be changed, at most" } else { "changed" };
+    lines.push(format!("Notes and other texts that name them {changed}: {}", done.texts_changed));
     let cancelled = if done.dry_run { "would be cancelled" } else { "cancelled" };
     lines.push(format!("Pending executions {cancelled}: {}", done.executions_cancelled));
     if !done.entries_removed.is_empty() {
@@ -244,5 +320,7 @@ fn report(done: &Done) -> String {
             numbers.join(", ")
         ));
     }
+    lines.push("Not searched:".to_owned());
+    lines.extend(done.not_searched.iter().map(|place| format!("  {place}")));
     lines.join("\n") + "\n"
 }

@@ -1,33 +1,20 @@
 //! Erasure of a person: removes the bodies that name them, and texts that quote these.
 //!
-//! The bodies themselves are searched, so the search index is not needed. The rows stay, with ids and states
-//! only, so the delivery history remains.
+//! The caller searches the bodies themselves, so the search index is not needed. The rows stay, with ids and
+//! states only, so the delivery history remains. `texts` erases the person from all other texts.
+
+mod texts;
 
 use super::Erasure;
+use crate::domain::event::{EventFacts, EventKey, StoredEvent};
 use crate::store::db::StoreError;
+use bytes::Bytes;
 
-/// The person to erase, as bodies may name them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Person {
-    /// Their customer ids.
-    pub customers: Vec<String>,
-    /// Their e-mail address, in ASCII.
-    pub email: Option<String>,
-}
+/// The most events that one search reads.
+const SEARCHED_EVENTS_MAX: i64 = 500;
 
-/// The number of bodies that one search covers.
-const SEARCHED_MAX: i64 = 500;
-
-/// The events of one search that name a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// The last event that was searched; the next search begins after it.
-    pub position: i64,
-    /// The events that name the person.
-    pub events: Vec<i64>,
-    /// Whether no event follows the position.
-    pub is_last: bool,
-}
+/// The most bytes of bodies that one search reads, unless the first body alone is larger.
+const SEARCHED_BYTES_MAX: i64 = 8 * 1024 * 1024;
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,52 +44,52 @@ pub struct WrittenEntry {
     pub url: Option<String>,
 }
 
-/// A pattern for an address that is not part of a longer one. In JSON a line break is a backslash and a
-/// letter, which may precede it.
-fn standing_alone(email: &str) -> String {
-    let escaped: String = email
-        .chars()
-        .flat_map(|c| (!c.is_ascii_alphanumeric()).then_some('\\').into_iter().chain([c]))
-        .collect();
-    format!(r"(?:(?<![a-z0-9._%+\-])|(?<=\\[nrt])){escaped}(?![a-z0-9\-]|\.[a-z0-9])")
-}
-
 impl Erasure {
-    /// Searches the next bodies after `position` for a person: for a customer's id as a whole string, for an
-    /// e-mail address anywhere, ignoring case.
-    pub async fn find_person(&self, person: &Person, position: i64) -> Result<Named, StoreError> {
-        let ids: Vec<Vec<u8>> = person.customers.iter().map(|id| format!("\"{id}\"").into_bytes()).collect();
-        let email = person.email.as_deref().map(str::to_ascii_lowercase);
-        let alone = email.as_deref().map(standing_alone);
-        let row = sqlx::query!(
+    /// The next events after `position` with their bodies, oldest first; none if no event follows. An event
+    /// whose body was removed has an empty one.
+    pub async fn bodies(&self, position: i64) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = sqlx::query!(
             r#"
-            with searched as (
-                select id from eventbridge.events where id > $1 order by id limit $2
-            ), named as (
-                select id
+            with following as (
+                select id, octet_length(payload) as bytes
                   from eventbridge.events
-                 where id = any (array (select id from searched))
-                   and payload_removed_at is null
-                   and (object_id = any ($3)
-                        or exists (select from unnest($4::bytea[]) as quoted where position(quoted in payload) > 0)
-                        -- Read as Latin-1 any bytes are a text, and ASCII stays what it is.
-                        or position($5 in lower(convert_from(payload, 'LATIN1') collate "C")) > 0
-                           and lower(convert_from(payload, 'LATIN1') collate "C") ~ $6)
+                 where id > $1
+                 order by id
+                 limit $2
+            ), chosen as (
+                select id, row_number() over (order by id) as place, sum(bytes) over (order by id) as bytes
+                  from following
             )
-            select coalesce((select max(id) from searched), $1) as "position!",
-                   array (select id from named order by id) as "events!",
-                   (select count(*) from searched) < $2 as "is_last!"
+            select id, source, event_id, type as event_type, object_id, object_type, account, livemode,
+                   api_version, created, carries_state, received_at, payload
+              from eventbridge.events
+             where id = any (array (select id from chosen where place = 1 or bytes <= $3))
+             order by id
             "#,
             position,
-            SEARCHED_MAX,
-            &person.customers,
-            &ids,
-            email,
-            alone
+            SEARCHED_EVENTS_MAX,
+            SEARCHED_BYTES_MAX
         )
-        .fetch_one(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(Named { position: row.position, events: row.events, is_last: row.is_last })
+        let events = rows.into_iter().map(|row| StoredEvent {
+            key: EventKey(row.id),
+            source: row.source,
+            event_id: row.event_id,
+            facts: EventFacts {
+                event_type: row.event_type,
+                object_id: row.object_id,
+                object_type: row.object_type,
+                account: row.account,
+                livemode: row.livemode,
+                api_version: row.api_version,
+                created: row.created,
+            },
+            carries_state: row.carries_state,
+            received_at: row.received_at,
+            payload: Bytes::from(row.payload),
+        });
+        Ok(events.collect())
     }
 
     /// The entries that were written at destinations for these events and for their objects.

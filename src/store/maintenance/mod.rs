@@ -10,7 +10,7 @@ mod retention;
 
 pub use alerts::{Condition, DueAlert};
 pub use bulk_operations::{Counts, Replayed, Retried};
-pub use erasure::{Erased, Named, Person, WrittenEntry};
+pub use erasure::{Erased, WrittenEntry};
 pub use interventions::{CancelResult, RetryResult};
 pub use retention::{Cutoff, Removal, SWEPT_AT_ONCE, Swept};
 

@@ -174,6 +174,32 @@ impl Database {
         .await
     }
 
+    /// Every row of every table of the schema as text. Bytes are the text that they are, with other bytes than
+    /// ASCII in octal digits.
+    pub async fn dump(&self) -> String {
+        let mut connection = connect(&self.url).await;
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "select table_name::text,
+                    string_agg(case data_type when 'bytea' then format('encode(%I, ''escape'')', column_name)
+                                              else format('%I::text', column_name) end, ', ')
+               from information_schema.columns
+              where table_schema = 'eventbridge'
+              group by table_name
+              order by table_name",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        let mut dump = String::new();
+        for (table, columns) in columns {
+            let sql = format!("select concat_ws(' | ', {columns}) from eventbridge.{table}");
+            let rows: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+            dump.extend(rows.into_iter().map(|row| format!("{table}: {row}\n")));
+        }
+        dump
+    }
+
     /// One number from the database.
     pub async fn number(&self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql.to_owned());

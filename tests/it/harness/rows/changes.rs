@@ -505,3 +505,29 @@ pub fn hide_schema() -> Change {
 pub fn show_schema() -> Change {
     Change("alter schema elsewhere rename to eventbridge".to_owned())
 }
+
+/// Writes these words into a row of each table whose texts belong to no event, and into what was recorded about
+/// one execution: its reason, the message of its attempt, and the copy of what its page shows.
+pub fn texts_about(words: &str, execution: i64) -> Change {
+    let (words, json) = (text(words), text(serde_json::json!({"filter": {"search": words}, "note": words})));
+    Change(format!(
+        "insert into eventbridge.failure_groups (key, destination, error_class, pattern, remedy, note)
+         values ({words}, 'notion', 'validation_error', {words}, {words}, {words});
+         update eventbridge.failure_groups set key = md5(key) where key = {words};
+         insert into eventbridge.audit (who, action, subject_kind, detail)
+         values ('ops', 'events.replayed', 'events', {json}::jsonb);
+         insert into eventbridge.alerts (key, kind, summary, remedy, since)
+         values (md5({words}), 'failures', {words}, {words}, now());
+         insert into eventbridge.past_pauses (destination, since, class, reason)
+         values ('notion', now(), 'manual', {words});
+         insert into eventbridge.destinations (name, memory, paused_since, paused_class, paused_reason, paused_remedy)
+         values (md5({words}), {json}::jsonb, now(), 'manual', {words}, {words});
+         insert into eventbridge.remote_objects (lane, fence, remote_url, execution_id, written)
+         values (md5({words}), 1, 'https://x.example/' || {words}, {execution}, {json}::jsonb);
+         update eventbridge.executions set reason = {words}, remote_url = 'https://x.example/' || {words}
+          where id = {execution};
+         insert into eventbridge.attempts (execution_id, fence, started_at, duration_ms, outcome, message)
+         select {execution}, coalesce(max(fence), 0) + 1, now(), 1, 'permanent', {words}
+           from eventbridge.attempts where execution_id = {execution}"
+    ))
+}
