@@ -538,6 +538,20 @@ create table eventbridge.named_leases (
 comment on table eventbridge.named_leases is
     'Work that one process at a time does: the holder of the lease with that name.';
 
+create table eventbridge.revoked_sessions (
+    -- The random part of the session's cookie, without its signature.
+    session     text primary key,
+    -- When the session would have expired. The row is removed a day later.
+    expires_at  timestamptz not null
+);
+
+create index revoked_sessions_by_expiry on eventbridge.revoked_sessions (expires_at);
+
+comment on table eventbridge.revoked_sessions is
+    'The sessions of the dashboard that ended by a logout, so that no replica accepts their cookies.';
+comment on index eventbridge.revoked_sessions_by_expiry is
+    'The rows that are old enough to be removed.';
+
 create table eventbridge.background_jobs (
     name      text primary key,
     -- The next step may begin then.

@@ -2,7 +2,8 @@
 
 use crate::health::HealthStore;
 use crate::store::{
-    Destinations, Events, FailureGroups, Interventions, RateLimits, Rejections, Reports, Statistics, Store,
+    Destinations, Events, FailureGroups, Interventions, RateLimits, Rejections, Reports, RevokedSessions,
+    Statistics, Store,
 };
 
 /// The parts of the store that operators use, through the API or the dashboard. Cheap to clone.
@@ -24,6 +25,8 @@ pub struct OperatorStore {
     pub rejections: Rejections,
     /// To read counts over time.
     pub statistics: Statistics,
+    /// To end sessions of the dashboard.
+    pub revoked_sessions: RevokedSessions,
     /// To read the health snapshot.
     pub health: HealthStore,
 }
@@ -39,6 +42,7 @@ impl From<&Store> for OperatorStore {
             rate_limits: store.rate_limits.clone(),
             rejections: store.rejections.clone(),
             statistics: store.statistics.clone(),
+            revoked_sessions: store.revoked_sessions.clone(),
             health: HealthStore::from(store),
         }
     }

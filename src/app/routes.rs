@@ -118,7 +118,7 @@ async fn require_reader(
     request: Request,
     next: Next,
 ) -> Response {
-    if ui.is_logged_in(request.headers()) {
+    if ui.is_logged_in(request.headers()).await {
         return next.run(request).await;
     }
     auth::require_key_of_browser(State(access), request, next).await

@@ -24,8 +24,8 @@ pub use events::{
 };
 pub use maintenance::{
     Alerts, BackgroundJobs, CancelResult, Condition, Counts, Cutoff, DueAlert, Erased, Erasure,
-    Interventions, NamedLeases, Removal, Replayed, Retention, Retried, RetryResult, SWEPT_AT_ONCE, Swept,
-    WrittenEntry,
+    Interventions, NamedLeases, Removal, Replayed, Retention, Retried, RetryResult, RevokedSessions,
+    SWEPT_AT_ONCE, Swept, WrittenEntry,
 };
 pub use queue::{
     Activity, Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion,
@@ -82,6 +82,8 @@ pub struct Store {
     pub named_leases: NamedLeases,
     /// The progress of background work.
     pub background_jobs: BackgroundJobs,
+    /// Sessions of the dashboard that were ended.
+    pub revoked_sessions: RevokedSessions,
 }
 
 impl Store {
@@ -125,6 +127,7 @@ impl Store {
             alerts: Alerts::new(&db),
             named_leases: NamedLeases::new(&db),
             background_jobs: BackgroundJobs::new(&db),
+            revoked_sessions: RevokedSessions::new(&db),
             db,
         }
     }

@@ -13,16 +13,22 @@ use super::session::{COOKIE, Session};
 use crate::auth::{self, Page};
 use crate::config::{Access, ApiKey, Scope};
 use crate::domain::audit::Caller;
+use crate::store::StoreError;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use std::time::Duration;
+use tokio::time::timeout;
 use url::form_urlencoded;
 
 /// The largest form in bytes.
 pub(super) const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a page waits for the database to say whether its session was ended.
+const LOOKUP_MAX: Duration = Duration::from_secs(3);
 
 /// The form field of the token.
 pub(super) const TOKEN: &str = "token";
@@ -37,6 +43,8 @@ pub(super) struct Visitor {
     pub who: Caller,
     /// The scope of the key; `None` if no key is required.
     pub scope: Option<Scope>,
+    /// The session; `None` if no key is required.
+    pub session: Option<Session>,
     /// The token of this page's forms.
     pub token: String,
     /// The number of unacknowledged failure groups, if it could be read.
@@ -68,10 +76,11 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let found = match &*ui.access {
         Access::Open | Access::LocalOnly { .. } => None,
-        Access::Keys(keys) => match session(&ui, keys, request.headers()) {
-            Some(found) => Some(found),
-            None if reads => return to_login(&request),
-            None => return ErrorPage::signed_out().into_response(),
+        Access::Keys(keys) => match session(&ui, keys, request.headers()).await {
+            Ok(Some(found)) => Some(found),
+            Ok(None) if reads => return to_login(&request),
+            Ok(None) => return ErrorPage::signed_out().into_response(),
+            Err(error) => return error.into_response(),
         },
     };
     if !reads {
@@ -93,13 +102,18 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
         }
     }
     let visitor = match found {
-        None => {
-            Visitor { who: Caller::without_key(), scope: None, token: String::new(), open_failures: None }
-        }
+        None => Visitor {
+            who: Caller::without_key(),
+            scope: None,
+            session: None,
+            token: String::new(),
+            open_failures: None,
+        },
         Some((session, key)) => Visitor {
             token: session.form_token(&key),
             scope: Some(session.scope),
-            who: Caller::with_key(session.holder, session.scope >= Scope::Write),
+            who: Caller::with_key(session.holder.as_str(), session.scope >= Scope::Write),
+            session: Some(session),
             open_failures: None,
         },
     };
@@ -109,10 +123,10 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
 
 /// Whether a request has a session. Use it only for reading: other pages can make a browser send the
 /// cookie.
-pub(super) fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
+pub(super) async fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
     match &*ui.access {
         Access::Open | Access::LocalOnly { .. } => false,
-        Access::Keys(keys) => session(ui, keys, headers).is_some(),
+        Access::Keys(keys) => session(ui, keys, headers).await.is_ok_and(|session| session.is_some()),
     }
 }
 
@@ -122,10 +136,23 @@ pub(super) fn is_from_our_page(headers: &HeaderMap) -> bool {
     auth::page(headers) == Page::SameOrigin
 }
 
-fn session(ui: &Ui, keys: &[ApiKey], headers: &HeaderMap) -> Option<(Session, ApiKey)> {
-    let session = Session::read(cookie(headers)?, keys, (ui.clock)())?;
-    let key = keys.iter().find(|key| key.name == session.holder)?;
-    Some((session, key.clone()))
+/// The session of a request and its key; none if it has no valid session, or if its user logged out.
+async fn session(
+    ui: &Ui,
+    keys: &[ApiKey],
+    headers: &HeaderMap,
+) -> Result<Option<(Session, ApiKey)>, ErrorPage> {
+    let Some(session) = cookie(headers).and_then(|cookie| Session::read(cookie, keys, (ui.clock)())) else {
+        return Ok(None);
+    };
+    let Some(key) = keys.iter().find(|key| key.name == session.holder) else { return Ok(None) };
+    let looked_up = timeout(LOOKUP_MAX, ui.store.revoked_sessions.is_revoked(session.id())).await;
+    match looked_up.unwrap_or(Err(StoreError::TimedOut)) {
+        Ok(true) => Ok(None),
+        // Without a database a page shows nothing and changes nothing, but it says so.
+        Ok(false) | Err(StoreError::Unavailable(_)) => Ok(Some((session, key.clone()))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

@@ -75,10 +75,16 @@ pub(super) async fn login(
     Ok(with_cookie(Redirect::to(local_path(&form.next)), &session.cookie(key), ""))
 }
 
-/// Ends the session in this browser.
-pub(super) async fn logout(visitor: Visitor) -> Response {
+/// Ends the session, at all replicas and in this browser. If the database is not available, the session stays, and
+/// the user can try again.
+pub(super) async fn logout(State(ui): State<Ui>, visitor: Visitor) -> Result<Response, ErrorPage> {
+    if let Some((session, expires_at)) =
+        visitor.session.as_ref().and_then(|one| Some((one, one.expires_at()?)))
+    {
+        ui.store.revoked_sessions.revoke(session.id(), expires_at).await?;
+    }
     info!(who = visitor.who.name(), "logged out");
-    with_cookie(Redirect::to("/login"), "", "; Max-Age=0")
+    Ok(with_cookie(Redirect::to("/login"), "", "; Max-Age=0"))
 }
 
 fn page(status: StatusCode, next: &str, error: Option<&str>) -> Response {

@@ -135,8 +135,8 @@ impl Ui {
     }
 
     /// Whether a request has a session, which also allows it to read the API's description.
-    pub fn is_logged_in(&self, headers: &HeaderMap) -> bool {
-        auth::is_logged_in(self, headers)
+    pub async fn is_logged_in(&self, headers: &HeaderMap) -> bool {
+        auth::is_logged_in(self, headers).await
     }
 
     /// Warms up the database, and notifies open pages of changes, until `stop` is cancelled.

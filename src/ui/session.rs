@@ -1,8 +1,9 @@
 //! Sessions of the dashboard: a signed cookie that represents a key of `API_KEYS` without containing it.
 //!
 //! The signing secret is derived from the key itself. So a session is valid at every replica, nothing is
-//! stored, and it ends when its key is changed or removed from `API_KEYS`. Logging out removes the cookie
-//! from the browser; a copy of the cookie would stay valid until it expires. Form tokens are bound to the
+//! stored while it is valid, and it ends when its key is changed or removed from `API_KEYS`. Logging out removes
+//! the cookie from the browser and revokes the session at all replicas (`RevokedSessions` of the store), so a copy
+//! of the cookie is worth nothing. Form tokens are bound to the
 //! session, and each has its own salt, so that compression reveals nothing about it.
 
 use crate::config::{ApiKey, Scope};
@@ -69,6 +70,16 @@ impl Session {
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
         session.mac(key).verify_slice(&signature).ok()?;
         (session.expires > now.timestamp()).then_some(session)
+    }
+
+    /// Identifies the session. It is a part of the cookie and useless without the rest.
+    pub fn id(&self) -> &str {
+        &self.nonce
+    }
+
+    /// When it expires.
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp(self.expires, 0)
     }
 
     /// A token for the forms of one page.

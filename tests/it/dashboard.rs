@@ -129,6 +129,35 @@ async fn a_login_redirects_to_the_requested_page_until_the_logout() {
 }
 
 #[tokio::test]
+async fn after_a_logout_a_copy_of_the_cookie_is_worth_nothing_at_any_replica() {
+    let service = in_production().await;
+    let keys = format!("ops:write:{WRITE_KEY}, board:read:{READ_KEY}");
+    let replica = service.replica().production().set("API_KEYS", &keys).start().await;
+    let (here, other) =
+        (Browser::logged_in(&service, WRITE_KEY).await, Browser::logged_in(&service, WRITE_KEY).await);
+    let there = Browser { service: &replica, cookie: here.cookie.clone() };
+    let token = here.token("/").await;
+    assert_eq!(
+        (there.open("/").await.status, there.open("/docs/").await.status),
+        (StatusCode::OK, StatusCode::OK)
+    );
+
+    let out = there.submit("/logout", &format!("token={token}")).await;
+    assert_eq!(out.headers["location"], "/login");
+    for browser in [&here, &there] {
+        assert!(browser.open("/events").await.headers["location"].to_str().unwrap().starts_with("/login"));
+        assert_eq!(browser.open("/docs/").await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(browser.open("/live").await.status, StatusCode::SEE_OTHER);
+        let retry = browser.submit("/executions/1/retry", &format!("token={token}")).await;
+        assert_eq!(retry.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(other.open("/events").await.status, StatusCode::OK, "another session of the key stays");
+    let restarted = service.replica().production().set("API_KEYS", &keys).start().await;
+    let copy = Browser { service: &restarted, cookie: here.cookie.clone() };
+    assert_eq!(copy.open("/events").await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
 async fn the_right_key_opens_the_dashboard_after_many_wrong_ones() {
     let service = in_production().await;
     let flood = futures_util::future::join_all((0..40).map(|_| login(&service, "wrong", "/")));

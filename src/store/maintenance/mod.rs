@@ -7,6 +7,7 @@ mod erasure;
 mod interventions;
 mod named_leases;
 mod retention;
+mod revoked_sessions;
 
 pub use alerts::{Condition, DueAlert};
 pub use bulk_operations::{Counts, Replayed, Retried};
@@ -75,6 +76,19 @@ pub struct NamedLeases {
 impl NamedLeases {
     pub(super) fn new(db: &Db) -> Self {
         Self { pool: db.pool.clone() }
+    }
+}
+
+/// Sessions of the dashboard that ended before they expired.
+#[derive(Debug, Clone)]
+pub struct RevokedSessions {
+    pool: Connections,
+    reading: Connections,
+}
+
+impl RevokedSessions {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone(), reading: db.reading.clone() }
     }
 }
 
