@@ -20,6 +20,7 @@ use eventbridge::destinations::{Delivery, DeliveryContext, Destination, Instance
 use eventbridge::domain::delivery::{Outcome, Remote};
 use eventbridge::domain::execution::Mode;
 use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
+use eventbridge::domain::visible::visible_in_log;
 use eventbridge::health;
 use eventbridge::ingest::{self, Ingest, Received, RejectionLog, Writer, WriterSettings};
 use eventbridge::server::{self, Limits, Middleware, PublicByHttps};
@@ -113,7 +114,7 @@ fn nothing() -> Router {
 /// commit for each request, over the best number of connections.
 async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
     const WRITERS: usize = 16;
-    telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
+    telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"), visible_in_log);
     let url = vars.get("DATABASE_URL").context("DATABASE_URL is not set")?;
     let store = Store::connect_lazily(&url.into(), 32)?;
     let (tasks, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), Metrics::new([IDLE]));
@@ -149,7 +150,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
 }
 
 async fn idle(vars: &Vars, listener: TcpListener, instances: Vec<Instance>) -> anyhow::Result<()> {
-    telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"));
+    telemetry::init(LogFormat::Json, vars.get("LOG_LEVEL"), visible_in_log);
     let mut reader = Reader::new(vars);
     let settings = Settings::for_production(&mut reader, DEFAULT_KINDS);
     let (alerts, thresholds) = (alerts::settings(&mut reader), health::thresholds(&mut reader));

@@ -3,6 +3,7 @@
 use super::secret_files;
 use crate::config::{Reader, Vars};
 use crate::domain::audit::Caller;
+use crate::domain::visible::visible_in_log;
 use crate::telemetry::{self, LogFormat};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
@@ -80,7 +81,7 @@ pub(super) fn caller() -> Caller {
 
 /// Starts the log with the level from the settings.
 pub(super) fn start_log(vars: &Vars, format: LogFormat) {
-    telemetry::init(format, vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG")));
+    telemetry::init(format, vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG")), visible_in_log);
     telemetry::log_panics();
 }
 

@@ -1,5 +1,21 @@
 //! The command line: one file for each subcommand.
 
+/// As the macros of `std`, for texts of which a part comes from elsewhere: no character of them controls the
+/// terminal or hides another. In JSON they are escapes.
+macro_rules! println {
+    () => { ::std::println!() };
+    ($($text:tt)*) => { ::std::println!("{}", $crate::domain::visible::visible(&::std::format!($($text)*))) };
+}
+macro_rules! print {
+    ($($text:tt)*) => { ::std::print!("{}", $crate::domain::visible::visible(&::std::format!($($text)*))) };
+}
+macro_rules! eprintln {
+    ($($text:tt)*) => { ::std::eprintln!("{}", $crate::domain::visible::visible(&::std::format!($($text)*))) };
+}
+macro_rules! eprint {
+    ($($text:tt)*) => { ::std::eprint!("{}", $crate::domain::visible::visible(&::std::format!($($text)*))) };
+}
+
 mod acknowledge;
 mod broken_pipe;
 mod bulk_filter;

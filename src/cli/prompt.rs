@@ -1,5 +1,6 @@
 //! Asks at the terminal, and removes control characters from foreign text.
 
+use crate::domain::visible::visible;
 use anyhow::{Context, bail};
 use std::io::{self, IsTerminal, Write};
 
@@ -31,9 +32,11 @@ pub(super) async fn choice(question: &str, count: usize) -> anyhow::Result<usize
     }
 }
 
-/// A text from elsewhere without control characters, which could control the terminal.
+/// A text from elsewhere on one line: without control characters, which could control the terminal, and with
+/// hidden characters as escapes.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    visible(&line).into_owned()
 }
 
 /// Reads one line on a thread of its own, because reading a terminal blocks.

@@ -84,7 +84,8 @@ async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
     if output::prints_json(json) {
         println!("{}", found.as_json());
     } else {
-        println!("{before}{}.", found.headline());
+        std::print!("{before}");
+        println!("{}.", found.headline());
         let columns = paragraph::columns();
         for sentence in found.sentences() {
             println!("{}", paragraph::wrapped(&plain(&sentence), 0, columns));

@@ -1,5 +1,6 @@
 //! Tables for the terminal, with columns as wide as their content.
 
+use super::prompt::plain;
 use console::measure_text_width;
 use std::fmt::Write as _;
 
@@ -31,9 +32,9 @@ pub(super) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Without control characters, which could control the terminal, and cut to the widest cell.
+/// Without characters that could control the terminal, and cut to the widest cell.
 fn clean(cell: &str) -> String {
-    let plain: String = cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain = plain(cell);
     match plain.char_indices().nth(CELL_MAX) {
         None => plain,
         Some(_) => plain.chars().take(CELL_MAX - 1).chain(['…']).collect(),

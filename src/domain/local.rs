@@ -24,12 +24,20 @@ pub fn is_at(public_host: &str, host: Option<&str>, origin: Option<&str>) -> boo
     host.is_some_and(is_it) && from_there
 }
 
+/// Whether an authority is an IP address and no name, which could be made to lead elsewhere.
+pub fn is_address(authority: &str) -> bool {
+    address_of(authority).is_some()
+}
+
 /// Whether an authority such as `localhost:8000` or `[::1]` names the loopback interface.
 fn is_loopback(authority: &str) -> bool {
+    name_of(authority).eq_ignore_ascii_case("localhost")
+        || address_of(authority).is_some_and(|address| address.is_loopback())
+}
+
+fn address_of(authority: &str) -> Option<IpAddr> {
     let name = name_of(authority);
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).parse().ok()
 }
 
 /// An authority without its port.
@@ -63,6 +71,16 @@ mod tests {
             assert!(!is_local(Some(host), None), "{host}");
         }
         assert!(!is_local(None, None));
+    }
+
+    #[test]
+    fn an_address_is_no_name() {
+        for host in ["10.0.0.7:8000", "[2001:db8::1]:8000", "192.0.2.1"] {
+            assert!(is_address(host), "{host}");
+        }
+        for host in ["localhost", "10.0.0.7.evil.example", "eventbridge:8000", ""] {
+            assert!(!is_address(host), "{host}");
+        }
     }
 
     #[test]

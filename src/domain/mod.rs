@@ -23,4 +23,5 @@ pub mod source;
 pub mod story;
 pub mod subscription;
 pub mod summary;
+pub mod visible;
 pub mod waiting;

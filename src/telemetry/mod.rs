@@ -9,7 +9,7 @@ mod supervisor;
 
 pub use gauges::{Connections, DestinationGauges, Gauges};
 pub use histogram::{Histogram, LATENCY_BOUNDS_MS, quantile_ms};
-pub use log::{DEFAULT_FILTER, LogFormat, init};
+pub use log::{DEFAULT_FILTER, LogFormat, MakeVisible, init};
 pub use log_throttle::LogThrottle;
 pub use metrics::{CONTENT_TYPE, Count, Ended, Kind, Metrics, OpenConnection, Panicked, Webhook};
 pub use supervisor::{Supervisor, catch_panic, log_panics};

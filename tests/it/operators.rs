@@ -1,9 +1,10 @@
 //! The operator commands as processes, on a database that a service has filled.
 
 use crate::harness::rows::{Ended, Paused};
-use crate::harness::{Database, NOW, Service, rows, within};
+use crate::harness::{Database, NOW, Service, rows, text, within};
 use axum::body::Body;
 use axum::http::Request;
+use eventbridge::domain::visible::is_hidden;
 use eventbridge::sources::stripe;
 use notion_sandbox::{Fault, FaultRule, Route};
 use secrecy::ExposeSecret;
@@ -221,6 +222,26 @@ async fn why_prints_the_timeline_in_order() {
     }
     let nothing = eventbridge(&service, &["why", "evt_none"]).await;
     assert_eq!((nothing.status.code(), json_of(&nothing)), (Some(1), json!([])));
+}
+
+#[tokio::test]
+async fn a_hostile_id_is_stored_and_shown_with_its_hidden_characters_visible() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let body = "{\"id\":\"evt_1\",\"type\":\"invoice\u{2067}.paid\",\"data\":{\"object\":{\"id\":\"in_1\u{202e}2\u{e0041}\",\"object\":\"invoice\",\"number\":\"A\u{202e}B\u{9b}2J\"}}}";
+    assert_eq!(service.post_event(body).await.status, 200, "no event is lost");
+    let event = service.get("/api/v1/events/evt_1").await;
+    assert_eq!(event.json()["object_id"], r"in_1\u202e2\udb40\udc41", "{event:?}");
+    let payload = service.get("/api/v1/events/evt_1/payload").await;
+    assert_eq!(payload.body, body, "the body is stored byte for byte");
+    for arguments in [&["why", "evt_1"][..], &["why", "evt_\u{202e}1"], &["status"]] {
+        let shown = eventbridge(&service, arguments).await;
+        for printed in [text(&shown.stdout), text(&shown.stderr)] {
+            let hidden: Vec<_> = printed.chars().filter(|c| is_hidden(*c) && *c != '\n').collect();
+            assert!(hidden.is_empty(), "{arguments:?}: {printed:?}");
+        }
+    }
+    let rejected = service.post_event("{\"id\":\"evt_\u{202e}1\"}").await;
+    assert_eq!(rejected.problem(400), "event_id_invalid", "two ids could look the same");
 }
 
 #[tokio::test]

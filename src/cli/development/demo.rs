@@ -7,6 +7,7 @@ use super::dev_environment::{DevEnvironment, Options};
 use super::sender::{self, INVOICE_LIFE, Sender, Sent};
 use crate::cli::{signals, table};
 use crate::config::Vars;
+use crate::domain::visible::visible_in_log;
 use crate::http_client;
 use crate::sources::stripe::NamedSecret;
 use crate::telemetry::{self, LogFormat};
@@ -54,7 +55,7 @@ const EXPECTED: &[[&str; COLUMNS.len()]] = &[
 const COLUMNS: [&str; 6] = ["EventType", "Status", "Outcome", "Amount", "Currency", "CustomerEmail"];
 
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
-    telemetry::init(LogFormat::Text, Some("warn"));
+    telemetry::init(LogFormat::Text, Some("warn"), visible_in_log);
     let stop = signals::stop_requested()?;
     println!("Starting a temporary PostgreSQL, the service and a stand-in for Notion …");
     let began = Instant::now();

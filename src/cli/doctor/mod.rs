@@ -109,7 +109,8 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         println!("{}", report.to_json());
     } else {
-        print!("{}", report.to_text(report::wants_colour(), paragraph::columns()));
+        // With colours; what comes from elsewhere is plain in it.
+        std::print!("{}", report.to_text(report::wants_colour(), paragraph::columns()));
     }
     Ok(ExitCode::from(report.exit_code()))
 }

@@ -8,6 +8,7 @@
 
 use super::json::exact_integer;
 use crate::domain::event::{EventFacts, bounded};
+use crate::domain::visible::{is_hidden, visible_id};
 use crate::sources::Rejection;
 use chrono::{DateTime, Utc};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -152,8 +153,11 @@ fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     parse::<Key<'_>>(raw).map(|key| key.0)
 }
 
+/// A text for a column of its own. Hidden characters are escapes in it, so that no page and no terminal shows one
+/// id as another; the event is accepted all the same.
 fn short_text(raw: &RawValue) -> Option<String> {
-    text(raw).map(|text| bounded(&text)).filter(|text| !text.is_empty())
+    let text = text(raw).map(|text| bounded(&text)).filter(|text| !text.is_empty())?;
+    Some(bounded(&visible_id(text)))
 }
 
 /// The time that a value stands for: Unix seconds in snapshot events, RFC 3339 in thin ones.
@@ -167,13 +171,8 @@ pub(super) fn time(value: &Value) -> Option<DateTime<Utc>> {
 
 /// With blanks or invisible characters, two ids could look the same or be found as one.
 fn is_id(id: &str) -> bool {
-    let is_seen = |c: char| !c.is_control() && !c.is_whitespace() && !is_format(c);
+    let is_seen = |c: char| !c.is_whitespace() && !is_hidden(c);
     (1..=ID_CHARACTERS_MAX).contains(&id.chars().count()) && id.chars().all(is_seen)
-}
-
-/// Invisible characters that change how a text is displayed.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The position at which the body stops being JSON, without a quote from it.
