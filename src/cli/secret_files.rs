@@ -8,6 +8,7 @@ use crate::config::{self, Reader, Vars};
 use crate::{destinations, sources};
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 /// The settings that are secrets. The kinds of sources and destinations name those of their instances.
 const SECRETS: &[&str] =
@@ -38,15 +39,21 @@ pub(super) fn read_into(vars: &mut Vars) {
             vars.set_unreadable(&name, format!("is set, and so is {of_file}: remove one of them"));
             continue;
         }
-        match secret(&path) {
+        match secret(Path::new(&path)) {
             Ok(text) => vars.set(name, text),
-            Err(why) => vars.set_unreadable(name, format!("its file {path} ({of_file}) {why}")),
+            Err(why) => vars.set_unreadable(name, format!("its file {}({of_file}) {why}", shown_path(&path))),
         }
     }
 }
 
+/// The path, before a blank. Nothing if it may be the secret itself, given in place of the file.
+fn shown_path(path: &str) -> String {
+    let is_path = ["/", "./", "../"].iter().any(|start| path.starts_with(start));
+    if is_path { format!("{path} ") } else { String::new() }
+}
+
 /// The text of a file, without the newline at its end.
-fn secret(path: &str) -> Result<String, String> {
+pub(super) fn secret(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     // Before it is opened: opening a pipe without a writer would wait.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {

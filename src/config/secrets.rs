@@ -23,7 +23,8 @@ pub struct ApiKey {
     pub key: SecretString,
 }
 
-/// Parses `API_KEYS`: `name:read:key,name:write:key`.
+/// Parses `API_KEYS`: `name:read:key,name:write:key`. An error names a key only by its number: in a mistyped
+/// entry, any part may be the key.
 pub(super) fn parse_api_keys(text: &str) -> Result<Vec<ApiKey>, String> {
     const KEY_CHARACTERS_MIN: usize = 32;
     let mut keys: Vec<ApiKey> = Vec::new();
@@ -45,13 +46,11 @@ pub(super) fn parse_api_keys(text: &str) -> Result<Vec<ApiKey>, String> {
         }
         if key.chars().count() < KEY_CHARACTERS_MIN || !key.chars().all(|c| c.is_ascii_graphic()) {
             return Err(format!(
-                "key {number} ({name}) must have at least {KEY_CHARACTERS_MIN} ASCII characters without spaces; make one with: openssl rand -hex 32"
+                "key {number} must have at least {KEY_CHARACTERS_MIN} ASCII characters without spaces; make one with: openssl rand -hex 32"
             ));
         }
         if keys.iter().any(|earlier| earlier.key.expose_secret() == key) {
-            return Err(format!(
-                "key {number} ({name}) equals an earlier one: give each holder a key of its own"
-            ));
+            return Err(format!("key {number} equals an earlier one: give each holder a key of its own"));
         }
         keys.push(ApiKey { name: name.to_owned(), scope, key: SecretString::from(key) });
     }

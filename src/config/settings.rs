@@ -316,6 +316,13 @@ mod tests {
         for (name, text) in [
             ("API_KEYS", "ops:write:short-secret"),
             ("API_KEYS", "ops:admin:short-secret"),
+            ("API_KEYS", "short-secret:write:ops"),
+            (
+                "API_KEYS",
+                "short-secret:write:0123456789abcdef0123456789abcdef,a:read:0123456789abcdef0123456789abcdef",
+            ),
+            ("API_KEYS", "short-secret"),
+            ("API_KEYS", "write:short-secret:ops"),
             ("DATABASE_URL", "mysql://u:secret@db"),
         ] {
             let error = with(name, text).expect_err("refused").to_string();

@@ -261,8 +261,9 @@ async fn dev_accepts_the_secret_of_a_logged_in_stripe_cli() {
     command.env("PATH", format!("{}:{path}", folder.path().display()));
     let dev = Dev::start_by(command, Some(&database)).await;
     for (secret, accepted) in [("whsec_of_the_cli", true), ("whsec_of_nobody", false)] {
-        let trigger = ["trigger", "invoice.paid", "--secret", secret, "--url", dev.webhook.as_str()];
-        let done = output(eventbridge(folder.path()).args(trigger)).await;
+        let trigger = ["trigger", "invoice.paid", "--url", dev.webhook.as_str()];
+        let done =
+            output(eventbridge(folder.path()).args(trigger).env("STRIPE_WEBHOOK_SECRET", secret)).await;
         assert_eq!(done.status.success(), accepted, "{}", text(&done.stdout));
     }
     assert_eq!(database.count(rows::events().verified_with("stripe-cli")).await, 1);
@@ -274,13 +275,37 @@ async fn trigger_lists_the_samples_and_reports_an_unreachable_service() {
     let folder = TempDir::new().unwrap();
     let done = output(eventbridge(folder.path()).arg("trigger")).await;
     assert!(done.status.success() && text(&done.stdout).contains("checkout.session.completed"));
-    let unreachable = ["trigger", "invoice.paid", "--secret", "whsec_x", "--url", "http://127.0.0.1:9/x"];
+    let file = folder.path().join("secret");
+    fs::write(&file, "whsec_x\n").unwrap();
+    let file = file.to_str().unwrap();
+    let unreachable = ["trigger", "invoice.paid", "--secret-file", file, "--url", "http://127.0.0.1:9/x"];
     let done = output(eventbridge(folder.path()).args(unreachable)).await;
     assert!(
         !done.status.success() && text(&done.stderr).contains("start the service, or give another address")
     );
-    let done = output(eventbridge(folder.path()).args(["trigger", "no.such", "--secret", "whsec_x"])).await;
+    let done = output(eventbridge(folder.path()).args(["trigger", "no.such"])).await;
     assert!(!done.status.success() && text(&done.stderr).contains("invoice.paid"));
+}
+
+#[tokio::test]
+async fn no_secret_is_accepted_as_an_argument() {
+    let folder = TempDir::new().unwrap();
+    for arguments in [&["--secret", "whsec_shown"][..], &["--secret=whsec_shown"], &["--secret"]] {
+        let trigger = [&["trigger", "invoice.paid", "--url", "http://127.0.0.1:9/x"], arguments].concat();
+        let done = output(eventbridge(folder.path()).args(trigger)).await;
+        let why = text(&done.stderr);
+        assert!(!done.status.success() && why.contains("STRIPE_WEBHOOK_SECRET"), "{why}");
+        assert!(why.contains("--secret-file") && !why.contains("whsec_shown"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_place_of_its_file_is_not_quoted() {
+    let folder = TempDir::new().unwrap();
+    let secret = "ops:write:0123456789abcdef0123456789abcdef";
+    let done = output(eventbridge(folder.path()).arg("serve").env("API_KEYS_FILE", secret)).await;
+    let why = text(&done.stderr) + &text(&done.stdout);
+    assert!(why.contains("API_KEYS_FILE") && !why.contains("0123456789"), "{why}");
 }
 
 async fn is_alive(process: &str) -> bool {

@@ -4,11 +4,13 @@ use super::sender;
 use crate::cli::environment;
 use crate::cli::local_state::LocalState;
 use crate::cli::output::counted;
+use crate::cli::secret_files;
 use crate::config::{self, InstanceName, Reader};
 use crate::sources::stripe;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use url::Url;
 
@@ -26,15 +28,23 @@ pub(in crate::cli) struct TriggerArgs {
     /// The webhook's address; by default that of dev, from the settings `LISTEN_ADDR` and `PORT`
     #[arg(long)]
     url: Option<Url>,
-    /// The secret to sign with; by default the first of the setting `STRIPE_WEBHOOK_SECRET`, or the one that dev created
-    #[arg(long)]
+    // Every user of a machine can read the arguments of its processes, so a secret is none.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
     secret: Option<String>,
+    /// A file with the secret to sign with; by default the first of the setting `STRIPE_WEBHOOK_SECRET` (or `STRIPE_WEBHOOK_SECRET_FILE`), or the one that dev created
+    #[arg(long, value_name = "PATH")]
+    secret_file: Option<PathBuf>,
     /// Creates the same objects again: events of one seed have the same customer, invoice and payment
     #[arg(long)]
     seed: Option<u64>,
 }
 
 pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
+    if args.secret.is_some() {
+        bail!(
+            "--secret is no longer accepted, because other users of this machine can read it there: set STRIPE_WEBHOOK_SECRET, or give --secret-file"
+        );
+    }
     let Some(name) = args.name else {
         println!("Samples:");
         for name in sender::names() {
@@ -47,7 +57,7 @@ pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
         .map(|offset| sender::samples_of(&name, first_seed.wrapping_add(offset)))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let url = args.url.map_or_else(url_by_settings, Ok)?;
-    let sender = sender::Sender::new(url, secret(args.secret)?)?;
+    let sender = sender::Sender::new(url, secret(args.secret_file.as_deref())?)?;
     let mut refused = 0_u64;
     for sample in samples.into_iter().flatten() {
         let sent = sender.send(sample).await?;
@@ -76,9 +86,10 @@ fn url_by_settings() -> anyhow::Result<Url> {
     is_set.then_some(url).context("LISTEN_ADDR is not an address to send to: give --url")
 }
 
-fn secret(given: Option<String>) -> anyhow::Result<SecretString> {
-    if let Some(secret) = given {
-        return Ok(SecretString::from(secret));
+fn secret(file: Option<&Path>) -> anyhow::Result<SecretString> {
+    if let Some(path) = file {
+        let text = secret_files::secret(path).map_err(|why| anyhow!("--secret-file {why}"))?;
+        return Ok(SecretString::from(text));
     }
     let vars = environment::vars()?;
     let mut reader = Reader::new(&vars);
@@ -88,5 +99,5 @@ fn secret(given: Option<String>) -> anyhow::Result<SecretString> {
     }
     LocalState::here()?
         .known_webhook_secret()?
-        .context("no secret to sign with: start eventbridge dev first, or give --secret")
+        .context("no secret to sign with: start eventbridge dev first, set STRIPE_WEBHOOK_SECRET, or give --secret-file")
 }
