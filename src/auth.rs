@@ -2,7 +2,7 @@
 
 use crate::config::{Access, ApiKey, Scope};
 use crate::domain::audit::Caller;
-use crate::domain::local::{is_at, is_local};
+use crate::domain::local::{is_address, is_at, is_local};
 use crate::domain::source::WEBHOOKS;
 use crate::problem::Problem;
 use axum::extract::{Request, State};
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::ExposeSecret;
+use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -20,6 +21,10 @@ const BEARER: &str = "Bearer realm=\"eventbridge\"";
 const BASIC: &str = "Basic realm=\"eventbridge: any user name, an API key as password\", charset=\"UTF-8\"";
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The address at the other end of a request's connection: a client, or the proxy in front of all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientAddress(pub IpAddr);
 
 /// The page that sent a request, according to its browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,21 +91,52 @@ pub async fn require_key_of_browser(
     }
 }
 
-/// Whether a request is accepted at all. `dev` rejects requests that a foreign page or DNS rebinding made a
-/// browser send. A tunnel's host, which an operator has named, may send webhooks: these are signed.
-pub fn is_allowed_origin(access: &Access, request: &Request) -> bool {
-    let Access::LocalOnly { public_host, is_exposed } = access else { return true };
+/// Paths that answer at any host if no key is required: probes, which tell nothing, and webhooks, which are
+/// signed. A webhook's path may be spelled in another way, so it need only contain the word.
+const OPEN_PROBES: [&str; 2] = ["/livez", "/readyz"];
+const WEBHOOK: &str = "webhook";
+
+/// Accepts or rejects a request by its Host and Origin.
+///
+/// Without keys, a foreign page can reach the service through a host name that resolves to it (DNS rebinding).
+/// `AUTH=off` answers only at the host of `PUBLIC_URL`, at localhost and at IP addresses. `dev` also rejects
+/// requests that a foreign page made a browser send. A tunnel's host, which an operator has named, may send
+/// webhooks: these are signed.
+pub fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     // The URI may contain the host, as in requests to proxies; then it takes precedence.
     let host = request.uri().authority().map(Authority::as_str).or_else(|| text(headers, &header::HOST));
-    // An origin that is not valid text belongs to no host.
-    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-    let is_public = || public_host.as_deref().is_some_and(|public| is_at(public, host, origin));
-    is_local(host, origin) || ((*is_exposed || request.uri().path().starts_with(WEBHOOKS)) && is_public())
+    let path = request.uri().path();
+    match access {
+        Access::Keys(_) => Ok(()),
+        Access::Open { public_host } => {
+            let is_public = public_host.as_deref().is_some_and(|public| is_at(public, host, None));
+            let is_open = OPEN_PROBES.contains(&path) || path.to_ascii_lowercase().contains(WEBHOOK);
+            let is_allowed = is_public || is_local(host, None) || host.is_some_and(is_address) || is_open;
+            if is_allowed { Ok(()) } else { Err(wrong_host()) }
+        }
+        Access::LocalOnly { public_host, is_exposed } => {
+            // An origin that is not valid text belongs to no host.
+            let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+            let is_public = || public_host.as_deref().is_some_and(|public| is_at(public, host, origin));
+            let may_be_public = *is_exposed || path.starts_with(WEBHOOKS);
+            if is_local(host, origin) || (may_be_public && is_public()) { Ok(()) } else { Err(not_local()) }
+        }
+    }
 }
 
-/// The response to a rejected one.
-pub fn not_local() -> Problem {
+fn wrong_host() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "wrong_host",
+        "Not at this host name",
+        "Without keys (AUTH=off) the service answers only at the host of PUBLIC_URL, at localhost and at IP \
+         addresses, because a foreign page could reach it through another name. Set PUBLIC_URL to the address that \
+         you use, and let a proxy pass the Host header on.",
+    )
+}
+
+fn not_local() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "not_local",

@@ -123,7 +123,7 @@ async fn each(vars: &Vars, listener: TcpListener) -> anyhow::Result<()> {
         Limits::default(),
         Middleware {
             metrics: metrics.clone(),
-            access: Arc::new(Access::Open),
+            access: Arc::new(Access::Open { public_host: None }),
             by_https: PublicByHttps(false),
         },
     );

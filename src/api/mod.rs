@@ -182,7 +182,7 @@ enum NotRead {
     Unauthorized(Problem),
     #[response(
         status = 403,
-        description = "In dev: the Host or Origin is not this machine's",
+        description = "In dev: the Host or Origin is not this machine's. With AUTH=off: the Host is not that of PUBLIC_URL",
         content_type = "application/problem+json"
     )]
     NotLocal(Problem),
@@ -212,7 +212,7 @@ enum NotDone {
     Unauthorized(Problem),
     #[response(
         status = 403,
-        description = "A key that may only read; in dev: the Host or Origin is not this machine's",
+        description = "A key that may only read. In dev: the Host or Origin is not this machine's. With AUTH=off: the Host is not that of PUBLIC_URL",
         content_type = "application/problem+json"
     )]
     Forbidden(Problem),
@@ -224,7 +224,7 @@ enum NotDone {
     Internal(Problem),
     #[response(
         status = 503,
-        description = "The database is unreachable or took too long",
+        description = "The database is unreachable or took too long, or too many responses wait for slow clients",
         content_type = "application/problem+json"
     )]
     Unavailable(Problem),

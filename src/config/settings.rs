@@ -91,8 +91,11 @@ impl Settings {
 pub enum Access {
     /// Those who hold one of these keys.
     Keys(Vec<ApiKey>),
-    /// Anyone who can reach it: `AUTH=off`.
-    Open,
+    /// Anyone who can reach it at a known host: `AUTH=off`.
+    Open {
+        /// The host of `PUBLIC_URL`.
+        public_host: Option<String>,
+    },
     /// Only programs on this machine, by Host and Origin: `dev`.
     LocalOnly {
         /// The host of `PUBLIC_URL`, such as that of a tunnel. It may send webhooks, which are signed.
@@ -215,7 +218,14 @@ fn public_host(reader: &mut Reader<'_>) -> Option<String> {
 
 fn access(reader: &mut Reader<'_>) -> Access {
     if !reader.switch("AUTH", true) {
-        return Access::Open;
+        let public_host = public_host(reader);
+        if public_host.is_none() {
+            reader.warning(
+                "AUTH",
+                "is off and PUBLIC_URL is not set, so the service answers only at localhost and at IP addresses; set PUBLIC_URL to the address that you use",
+            );
+        }
+        return Access::Open { public_host };
     }
     let keys = reader.parsed("API_KEYS", Vec::new(), parse_api_keys);
     if keys.is_empty() {

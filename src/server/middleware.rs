@@ -30,7 +30,7 @@ const REQUEST_ID_LENGTH_MAX: usize = 128;
 pub struct Middleware {
     /// Counts panics of handlers.
     pub metrics: Metrics,
-    /// Whether only requests of this machine are accepted.
+    /// At which hosts, and from which pages, requests are accepted.
     pub access: Arc<Access>,
     /// Whether the service's public address is HTTPS.
     pub by_https: PublicByHttps,
@@ -56,8 +56,8 @@ pub async fn middleware(State(middleware): State<Arc<Middleware>>, request: Requ
 impl Middleware {
     async fn answer(&self, request: Request, next: Next) -> Response {
         let began = Instant::now();
-        if !auth::is_allowed_origin(&self.access, &request) {
-            return auth::not_local().into_response();
+        if let Err(problem) = auth::check_origin(&self.access, &request) {
+            return problem.into_response();
         }
         let answering = catch_panic(&self.metrics, Panicked::Handler, next.run(request));
         let response = match tokio::time::timeout(REQUEST_TIMEOUT, answering).await {

@@ -75,7 +75,7 @@ impl FromRequestParts<Ui> for Visitor {
 pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let found = match &*ui.access {
-        Access::Open | Access::LocalOnly { .. } => None,
+        Access::Open { .. } | Access::LocalOnly { .. } => None,
         Access::Keys(keys) => match session(&ui, keys, request.headers()).await {
             Ok(Some(found)) => Some(found),
             Ok(None) if reads => return to_login(&request),
@@ -125,7 +125,7 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
 /// cookie.
 pub(super) async fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
     match &*ui.access {
-        Access::Open | Access::LocalOnly { .. } => false,
+        Access::Open { .. } | Access::LocalOnly { .. } => false,
         Access::Keys(keys) => session(ui, keys, headers).await.is_ok_and(|session| session.is_some()),
     }
 }

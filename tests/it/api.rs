@@ -201,12 +201,36 @@ async fn a_basic_password_opens_the_docs_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn with_auth_off_no_key_is_required_and_any_host_is_allowed() {
-    let service = Service::builder().production().set("AUTH", "off").start().await;
-    let answer = service
-        .call(Request::get("/api/v1/events").header("host", "example.com").body(Body::empty()).unwrap())
+async fn with_auth_off_no_key_is_required_at_the_public_host_and_no_other_name_is_allowed() {
+    let service = Service::builder()
+        .production()
+        .set("AUTH", "off")
+        .set("DESTINATIONS", "")
+        .set("PUBLIC_URL", "https://events.example.com/")
+        .start()
         .await;
-    assert_eq!(answer.status, 200);
+    let get = async |path: &str, host: &str| {
+        service.call(Request::get(path).header("host", host).body(Body::empty()).unwrap()).await
+    };
+    for host in ["events.example.com", "Events.example.com:443", "localhost:8000", "10.0.0.7:8000", "[::1]"] {
+        for path in ["/api/v1/events", "/", "/docs/"] {
+            assert_eq!(get(path, host).await.status, 200, "{host}{path}");
+        }
+    }
+    for host in ["evil.example", "events.example.com.evil.example", "eventbridge:8000", ""] {
+        for path in ["/api/v1/events", "/", "/events", "/live", "/docs/", "/metrics", "/openapi.json"] {
+            let answer = get(path, host).await;
+            assert_eq!(answer.problem(403), "wrong_host", "{host}{path}");
+            assert!(answer.body.contains("PUBLIC_URL"), "{answer:?}");
+        }
+        assert_eq!(get("/livez", host).await.status, 200);
+        // A webhook is signed, and none is lost because of a host name.
+        let mut webhook = signed(r#"{"id":"evt_1"}"#);
+        webhook.headers_mut().insert("host", host.parse().unwrap());
+        assert_eq!(service.call(webhook).await.status, 200, "{host}");
+    }
+    let without_host = Request::get("/api/v1/events").body(Body::empty()).unwrap();
+    assert_eq!(service.call(without_host).await.problem(403), "wrong_host");
 }
 
 #[tokio::test]
