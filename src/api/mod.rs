@@ -194,7 +194,7 @@ enum NotRead {
     Internal(Problem),
     #[response(
         status = 503,
-        description = "The database is unreachable or took too long",
+        description = "The database is unreachable or took too long, or too many responses wait for slow clients",
         content_type = "application/problem+json"
     )]
     Unavailable(Problem),

@@ -3,7 +3,9 @@
 use super::Limits;
 use super::connection_limiter::{ConnectionLimiter, ConnectionPermit};
 use super::connection_state::ConnectionState;
+use super::response_budget::ResponseBudget;
 use super::stream::Stream;
+use crate::auth::ClientAddress;
 use crate::telemetry::Metrics;
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -31,25 +33,33 @@ pub(super) struct Shared {
     pub builder: http1::Builder,
     pub limits: Limits,
     pub limiter: ConnectionLimiter,
+    pub response_budget: ResponseBudget,
     pub metrics: Metrics,
     pub stopping: CancellationToken,
 }
 
 /// Serves the requests of one connection.
 pub(super) async fn serve(stream: TcpStream, permit: ConnectionPermit, shared: Arc<Shared>) {
-    let Shared { router, builder, limits, limiter, metrics, stopping } = &*shared;
+    let Shared { router, builder, limits, limiter, response_budget, metrics, stopping } = &*shared;
     let _open = metrics.connection();
     // Responses are small and written at once, so Nagle's algorithm would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         trace!(%error, "TCP_NODELAY could not be set");
     }
     let state = Arc::new(ConnectionState::new(Instant::now()));
+    let client = stream.peer_addr().ok().map(|address| ClientAddress(address.ip()));
     let stream = TokioIo::new(Stream::new(stream, state.clone(), limits.read_progress_bytes));
-    let service = service_fn(|request| answer(router.clone(), request, state.clone()));
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
+        }
+        answer(router.clone(), request, state.clone(), response_budget)
+    });
     let mut connection = pin!(builder.serve_connection(stream, service));
     let mut stop = pin!(stopping.cancelled());
     let mut is_stopping = false;
     let mut pressure = pin!(limiter.pressure_started());
+    let mut scarcity = pin!(response_budget.scarcity_started());
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
     let ended = poll_fn(|context| {
         if !is_stopping && stop.as_mut().poll(context).is_ready() {
@@ -62,10 +72,13 @@ pub(super) async fn serve(stream: TcpStream, permit: ConnectionPermit, shared: A
         while pressure.as_mut().poll(context).is_ready() {
             pressure.set(limiter.pressure_started());
         }
+        while scarcity.as_mut().poll(context).is_ready() {
+            scarcity.set(response_budget.scarcity_started());
+        }
         // The timer is moved forward at once, but moved back only when it fires, so that a request
         // that arrives in one piece does not touch it.
         loop {
-            let deadline = state.deadline(limits, limiter.is_under_pressure());
+            let deadline = state.deadline(limits, limiter.is_under_pressure(), response_budget.is_scarce());
             match deadline {
                 Some((at, why)) if at <= Instant::now() => return Poll::Ready(Err(why)),
                 Some((at, _)) if at < timer.deadline() => timer.as_mut().reset(at),
@@ -94,10 +107,13 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
     state: Arc<ConnectionState>,
-) -> Result<Response<impl HttpBody<Data = Bytes, Error = axum::Error>>, Infallible> {
+    budget: &ResponseBudget,
+) -> Result<Response<impl HttpBody<Data = Bytes, Error = axum::Error> + use<>>, Infallible> {
     state.request_started(Instant::now());
     let guard = RequestGuard(state);
     let response = router.oneshot(request.map(Body::new)).await?;
+    let (response, permit) = budget.admit(response).await;
+    guard.0.response_started(permit);
     // The closure owns the guard until the body is dropped.
     Ok(response.map(|body| {
         body.map_err(move |error| {

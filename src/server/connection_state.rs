@@ -2,6 +2,7 @@
 
 use super::Limits;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// The state that a connection's stream, requests and responses update. They run in one task, so the
@@ -15,6 +16,10 @@ struct Inner {
     since: Instant,
     /// Since when the client reads more slowly than the server writes, and how much it has read since.
     write_blocked: Option<(Instant, usize)>,
+    /// The memory of the response that is being sent.
+    response: Option<OwnedSemaphorePermit>,
+    /// The memory of responses that are complete, but that the client has not accepted.
+    unflushed: Vec<OwnedSemaphorePermit>,
 }
 
 /// The phase of a connection.
@@ -57,7 +62,13 @@ impl Timeout {
 
 impl ConnectionState {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Inner { phase: Phase::Head, since: now, write_blocked: None }))
+        Self(Mutex::new(Inner {
+            phase: Phase::Head,
+            since: now,
+            write_blocked: None,
+            response: None,
+            unflushed: Vec::new(),
+        }))
     }
 
     /// Bytes were received.
@@ -73,9 +84,16 @@ impl ConnectionState {
         self.inner().enter(Phase::Request, now);
     }
 
-    /// A response is complete, or its client has disconnected.
+    /// A response is about to be sent. Its memory is freed when the client has accepted all of it.
+    pub(super) fn response_started(&self, memory: Option<OwnedSemaphorePermit>) {
+        self.inner().response = memory;
+    }
+
+    /// A response is complete, or its client has disconnected. Its last bytes may still wait to be written.
     pub(super) fn response_finished(&self, now: Instant) {
         let mut state = self.inner();
+        let memory = state.response.take();
+        state.unflushed.extend(memory);
         if state.phase == Phase::Request {
             state.enter(Phase::Idle, now);
         }
@@ -99,7 +117,9 @@ impl ConnectionState {
 
     /// The client accepted everything that was written.
     pub(super) fn write_flushed(&self) {
-        self.inner().write_blocked = None;
+        let mut state = self.inner();
+        state.write_blocked = None;
+        state.unflushed.clear();
     }
 
     /// The server writes nothing more.
@@ -110,8 +130,14 @@ impl ConnectionState {
         }
     }
 
-    /// The connection's deadline, and the timeout that it belongs to.
-    pub(super) fn deadline(&self, limits: &Limits, is_under_pressure: bool) -> Option<(Instant, Timeout)> {
+    /// The connection's deadline, and the timeout that it belongs to. Slow readers have less time if the memory
+    /// of responses is scarce.
+    pub(super) fn deadline(
+        &self,
+        limits: &Limits,
+        is_under_pressure: bool,
+        is_memory_scarce: bool,
+    ) -> Option<(Instant, Timeout)> {
         let state = self.inner();
         let choose = |usual, under_pressure| if is_under_pressure { under_pressure } else { usual };
         let by_phase = match state.phase {
@@ -126,9 +152,12 @@ impl ConnectionState {
             Phase::Lingering => Some((state.since + limits.linger_timeout, Timeout::Lingering)),
             Phase::Request => None,
         };
-        let by_reader = state.write_blocked.map(|(since, _)| {
-            (since + choose(limits.read_timeout, limits.read_timeout_under_pressure), Timeout::Reader)
-        });
+        let of_reader = if is_under_pressure || is_memory_scarce {
+            limits.read_timeout_under_pressure
+        } else {
+            limits.read_timeout
+        };
+        let by_reader = state.write_blocked.map(|(since, _)| (since + of_reader, Timeout::Reader));
         by_phase.into_iter().chain(by_reader).min_by_key(|(at, _)| *at)
     }
 
@@ -168,7 +197,7 @@ mod tests {
 
         /// The remaining seconds, and the timeout.
         fn deadline(&self, is_under_pressure: bool) -> Option<(u64, Timeout)> {
-            let deadline = self.connection.deadline(&self.limits, is_under_pressure);
+            let deadline = self.connection.deadline(&self.limits, is_under_pressure, false);
             deadline.map(|(at, why)| ((at - self.now).as_secs(), why))
         }
     }

@@ -5,6 +5,8 @@
 //! pressure: timeouts become short, so that idle connections end first. A connection with a running request
 //! is never closed for a new one; new connections wait in the listener's queue.
 //!
+//! Unread responses have a memory budget (`response_budget`).
+//!
 //! Only HTTP/1.1 is supported, which proxies use towards the services behind them. The handlers limit the
 //! time of request bodies and of responses.
 
@@ -13,6 +15,7 @@ mod connection_limiter;
 mod connection_state;
 mod headers;
 mod middleware;
+mod response_budget;
 mod stream;
 
 pub use connection_limiter::ConnectionLimiter;
@@ -22,6 +25,7 @@ pub use middleware::{Middleware, middleware};
 use crate::telemetry::{Metrics, Panicked, catch_panic};
 use axum::Router;
 use hyper::server::conn::http1;
+use response_budget::ResponseBudget;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -55,6 +59,11 @@ pub struct Limits {
     pub read_timeout_under_pressure: Duration,
     /// What a slow reader must accept in that time. Slow phones read ten times as fast.
     pub read_progress_bytes: usize,
+    /// The memory of all responses that clients have not read. It has room for thirty bodies of the largest
+    /// events.
+    pub response_bytes_max: usize,
+    /// Up to this size a response needs none of it: the number of connections limits these.
+    pub response_uncounted_bytes: usize,
     /// How long the server keeps reading after its last response, until the client closes its side: closing
     /// a connection with unread data resets it, and the response may be lost.
     pub linger_timeout: Duration,
@@ -76,6 +85,8 @@ impl Default for Limits {
             read_timeout: Duration::from_secs(20),
             read_timeout_under_pressure: Duration::from_secs(5),
             read_progress_bytes: 64 * 1024,
+            response_bytes_max: 64 * 1024 * 1024,
+            response_uncounted_bytes: 32 * 1024,
             linger_timeout: Duration::from_secs(1),
             head_bytes_max: 16 * 1024,
             buffer_bytes_max: 64 * 1024,
@@ -123,6 +134,7 @@ pub async fn serve(
         builder: limits.builder(),
         limits,
         limiter: limiter.clone(),
+        response_budget: ResponseBudget::new(&limits),
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     });

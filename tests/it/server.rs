@@ -23,6 +23,10 @@ use tokio_util::sync::CancellationToken;
 const SHORT: Duration = Duration::from_millis(50);
 
 const ASK: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+/// More than the buffers of a loopback connection hold.
+const LARGE: usize = 16 * 1024 * 1024;
+const ASK_FOR_LARGE: &str = "GET /large HTTP/1.1\r\nhost: a\r\n\r\n";
+
 const CLOSE: &str = "\r\nconnection: close\r\n\r\n";
 const ASK_FOR_GATE: &str = "GET /gate HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -74,6 +78,7 @@ impl Server {
             .route("/", get(async || "here"))
             .route("/gate", get(wait_at_gate))
             .route("/endless", get(endless))
+            .route("/large", get(async || vec![b'x'; LARGE]))
             .route("/refuse", any(async || StatusCode::PAYLOAD_TOO_LARGE));
         let (metrics, stop) = (Metrics::new(None::<String>), CancellationToken::new());
         let asked = stop.clone().cancelled_owned();
@@ -349,4 +354,79 @@ async fn open_connections_are_counted() {
     }
     within("the listener ends", server.serving).await.unwrap();
     assert!(server.metrics.render(&Gauges::default()).unwrap().contains("eventbridge_connections 0"));
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_cannot_use_up_the_memory() {
+    let server = Server::start(Limits {
+        response_bytes_max: 3 * LARGE,
+        // None of them is disconnected during the test.
+        read_timeout: Duration::from_hours(1),
+        read_timeout_under_pressure: Duration::from_hours(1),
+        ..Limits::default()
+    })
+    .await;
+    let mut stalled = Vec::new();
+    let mut refused = 0;
+    for _ in 0..40 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = Client(socket.connect(server.address).await.unwrap());
+        client.send(ASK_FOR_LARGE).await;
+        let mut head = [0; 512];
+        let read = within("the head of the response", client.0.read(&mut head)).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..read]).into_owned();
+        match status(&head) {
+            "200" => stalled.push(client),
+            "503" => {
+                assert!(head.contains("retry-after: 5") && head.contains("problem+json"), "{head}");
+                refused += 1;
+            }
+            other => panic!("{other}: {head}"),
+        }
+    }
+    assert_eq!((stalled.len(), refused), (3, 37));
+    let mut reader = server.connect().await;
+    reader.send(ASK).await;
+    reader.answer("here").await;
+
+    // The memory of a client that goes away is free again.
+    stalled.pop();
+    let received = within("the response", async {
+        loop {
+            let mut client = server.connect().await;
+            client.send(&ASK_FOR_LARGE.replace("\r\n\r\n", CLOSE)).await;
+            let mut response = Vec::new();
+            client.0.read_to_end(&mut response).await.unwrap();
+            if response.starts_with(b"HTTP/1.1 200") {
+                return response.len();
+            }
+        }
+    })
+    .await;
+    assert!(received > LARGE);
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_disconnected_sooner_when_the_memory_of_responses_is_scarce() {
+    let limits = Limits {
+        response_bytes_max: LARGE,
+        read_timeout: Duration::from_hours(1),
+        read_timeout_under_pressure: SHORT,
+        ..Limits::default()
+    };
+    let server = Server::start(limits).await;
+    let mut client = server.connect().await;
+    client.send(ASK_FOR_LARGE).await;
+    within("the slow reader is disconnected", async {
+        while server.ended_as("reader_too_slow") == 0 {
+            tokio::time::sleep(SHORT / 5).await;
+        }
+    })
+    .await;
+    let mut next = server.connect().await;
+    next.send(&ASK_FOR_LARGE.replace("\r\n\r\n", CLOSE)).await;
+    let mut response = Vec::new();
+    within("the response", next.0.read_to_end(&mut response)).await.unwrap();
+    assert!(response.starts_with(b"HTTP/1.1 200") && response.len() > LARGE);
 }
