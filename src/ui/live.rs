@@ -1,18 +1,23 @@
 //! `/live`: notifies open pages of changes, so that they reload themselves.
 //!
 //! One task polls the database once a second, and only while a page is open. A stream sends only
-//! "changed"; the server renders the page again. The number of streams is limited. Each ends after a
-//! while, and when the service stops. Data that all pages share are read once per change, not per page.
+//! "changed"; the server renders the page again. The number of streams is limited, in all and for each session, so
+//! that nobody takes all of them. A page of another origin cannot open one. Each stream ends after a while, and when the service stops. Data that all pages share are read once per change, not per page.
 
 use super::Ui;
+use super::auth::Visitor;
 use super::error_page::ErrorPage;
+use crate::auth::{self, ClientAddress, Page};
 use crate::store::{ChangeToken, Reports};
+use axum::Extension;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -21,6 +26,12 @@ use tracing::debug;
 
 /// The largest number of open streams of one process.
 const STREAMS_MAX: usize = 64;
+
+/// The largest number of one session. A browser opens six connections to one host at most.
+const STREAMS_OF_SESSION_MAX: usize = 8;
+
+/// The largest number of one address, if no session is required. Behind a proxy all users have its address.
+const STREAMS_OF_ADDRESS_MAX: usize = 32;
 
 /// The interval of polling the database while a page is open.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,14 +62,67 @@ pub(super) struct Changes {
 pub(super) struct Live {
     changes: Arc<watch::Sender<Changes>>,
     permits: Arc<Semaphore>,
+    /// How many streams each of their owners has.
+    owners: Arc<Mutex<HashMap<Owner, usize>>>,
     stop: CancellationToken,
+}
+
+/// Who opened a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Owner {
+    Session(String),
+    /// None if the request came over no connection.
+    Address(Option<ClientAddress>),
+}
+
+impl Owner {
+    const fn streams_max(&self) -> usize {
+        match self {
+            Self::Session(_) => STREAMS_OF_SESSION_MAX,
+            Self::Address(_) => STREAMS_OF_ADDRESS_MAX,
+        }
+    }
+}
+
+/// The right to one stream; dropping it gives it back.
+#[derive(Debug)]
+struct StreamPermit {
+    owner: Owner,
+    owners: Arc<Mutex<HashMap<Owner, usize>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = owners.get_mut(&self.owner) {
+            *count -= 1;
+            if *count == 0 {
+                owners.remove(&self.owner);
+            }
+        }
+    }
 }
 
 impl Live {
     /// Polling starts with [`Live::run`].
     pub fn new(stop: CancellationToken) -> Self {
         let permits = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self { changes: Arc::new(watch::Sender::default()), permits, stop }
+        Self { changes: Arc::new(watch::Sender::default()), permits, owners: Arc::default(), stop }
+    }
+
+    /// The right to a stream; `None` if this owner or all together have too many.
+    fn permit(&self, owner: Owner) -> Option<StreamPermit> {
+        let permit = self.permits.clone().try_acquire_owned().ok()?;
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = owners.entry(owner.clone()).or_default();
+        // The entry exists already if the limit is reached, so none is left behind.
+        if *count >= owner.streams_max() {
+            return None;
+        }
+        *count += 1;
+        drop(owners);
+        Some(StreamPermit { owner, owners: self.owners.clone(), _permit: permit })
     }
 
     /// The changes that were seen so far.
@@ -102,11 +166,24 @@ impl Live {
 }
 
 /// Opens a stream.
-pub(super) async fn live(State(ui): State<Ui>) -> Result<Response, ErrorPage> {
-    let Live { changes, permits, stop } = ui.live;
-    let permit = permits
-        .try_acquire_owned()
-        .map_err(|_| ErrorPage::busy("Too many pages are open; this one does not update by itself."))?;
+pub(super) async fn live(
+    State(ui): State<Ui>,
+    visitor: Visitor,
+    client: Option<Extension<ClientAddress>>,
+    headers: HeaderMap,
+) -> Result<Response, ErrorPage> {
+    if auth::page(&headers) == Page::CrossOrigin {
+        return Err(ErrorPage::foreign());
+    }
+    let owner = match visitor.session {
+        Some(session) => Owner::Session(session.id().to_owned()),
+        None => Owner::Address(client.map(|Extension(client)| client)),
+    };
+    let permit = ui
+        .live
+        .permit(owner)
+        .ok_or_else(|| ErrorPage::busy("Too many pages are open; this one does not update by itself."))?;
+    let Live { changes, stop, .. } = ui.live;
     let mut changes = changes.subscribe();
     if changes.borrow().seen_at.is_some_and(|last| last.elapsed() < PAGE_LOAD_MAX) {
         changes.mark_changed();
@@ -124,7 +201,7 @@ struct Subscriber {
     changes: watch::Receiver<Changes>,
     until: Instant,
     stop: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _permit: StreamPermit,
 }
 
 impl Subscriber {
@@ -135,5 +212,25 @@ impl Subscriber {
             () = tokio::time::sleep_until(self.until) => false,
             changed = self.changes.changed() => changed.is_ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_session_cannot_take_the_streams_of_others() {
+        let live = Live::new(CancellationToken::new());
+        let session = |name: &str| Owner::Session(name.to_owned());
+        let mut greedy: Vec<_> = (0..STREAMS_OF_SESSION_MAX).map(|_| live.permit(session("a"))).collect();
+        assert!(greedy.iter().all(Option::is_some) && live.permit(session("a")).is_none());
+        assert!(live.permit(session("b")).is_some());
+        let of_address: Vec<_> = (0..STREAMS_MAX).map_while(|_| live.permit(Owner::Address(None))).collect();
+        assert_eq!(of_address.len(), STREAMS_OF_ADDRESS_MAX);
+        greedy.pop();
+        assert!(live.permit(session("a")).is_some(), "a closed stream is given back");
+        drop((greedy, of_address));
+        assert!(live.owners.lock().expect("not poisoned").is_empty());
     }
 }

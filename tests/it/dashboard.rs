@@ -158,6 +158,36 @@ async fn after_a_logout_a_copy_of_the_cookie_is_worth_nothing_at_any_replica() {
 }
 
 #[tokio::test]
+async fn one_session_cannot_take_all_live_streams_and_another_page_none() {
+    let service = in_production().await;
+    let open = async |cookie: &str, site: &str| {
+        let request = Request::get("/live").header("host", "localhost").header("cookie", cookie);
+        let request = request.header("sec-fetch-site", site).body(Body::empty()).unwrap();
+        service.router.clone().oneshot(request).await.unwrap()
+    };
+    let (one, other) =
+        (Browser::logged_in(&service, READ_KEY).await, Browser::logged_in(&service, READ_KEY).await);
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        streams.push(open(&one.cookie, "same-origin").await);
+    }
+    assert!(streams.iter().all(|stream| stream.status() == StatusCode::OK));
+    assert_eq!(open(&one.cookie, "same-origin").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(open(&other.cookie, "same-origin").await.status(), StatusCode::OK);
+    streams.pop();
+    assert_eq!(open(&one.cookie, "same-origin").await.status(), StatusCode::OK);
+    for site in ["cross-site", "same-site"] {
+        assert_eq!(open(&other.cookie, site).await.status(), StatusCode::FORBIDDEN, "{site}");
+    }
+
+    let dev = Service::builder().set("DESTINATIONS", "").start().await;
+    for foreign in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+        let answer = dev.send(Method::GET, "/live", &[foreign]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{foreign:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_right_key_opens_the_dashboard_after_many_wrong_ones() {
     let service = in_production().await;
     let flood = futures_util::future::join_all((0..40).map(|_| login(&service, "wrong", "/")));
