@@ -1,7 +1,8 @@
 //! Bulk operations: `POST /api/v1/executions/retry` and `POST /api/v1/events/replay`.
 //!
 //! Each call processes a page of the matches, newest first, and returns the cursor of the next page. So
-//! calls are short, and a client that stops can continue later.
+//! calls are short, and a client that stops can continue later. A call without a filter must say `all=true`: a
+//! forgotten or misspelt variable must not select everything.
 
 use super::extract::{self, Query};
 use super::{Api, NotDone, from_list, from_store};
@@ -79,6 +80,8 @@ pub struct RetryQuery {
     created_after: Option<String>,
     /// Executions that were created before this time.
     created_before: Option<String>,
+    /// Required if there is no filter: every failed execution.
+    all: Option<bool>,
     /// Change nothing; return what would be done.
     dry_run: Option<bool>,
     /// A note for the audit log: at most 500 characters.
@@ -113,8 +116,10 @@ pub struct ReplayQuery {
     received_after: Option<String>,
     /// Events that were received before this time.
     received_before: Option<String>,
-    /// Deliver only to this destination instance.
+    /// Deliver only to this destination instance. This is no filter of events.
     destination: Option<String>,
+    /// Required if there is no filter: every event.
+    all: Option<bool>,
     /// Change nothing; return what would be done.
     dry_run: Option<bool>,
     /// A note for the audit log: at most 500 characters.
@@ -127,7 +132,7 @@ pub struct ReplayQuery {
     cursor: Option<String>,
 }
 
-/// Retries the executions that match a filter.
+/// Retries the executions that match a filter; with `all=true` and no filter, all failed ones.
 ///
 /// A call processes one page, newest first; call again with `next_cursor` for the next one. The
 /// executions are delivered after new events. Running executions are not changed.
@@ -139,7 +144,7 @@ pub struct ReplayQuery {
     params(RetryQuery),
     responses(
         (status = 200, description = "The queued executions; for a dry run, those that would be queued", body = Bulk),
-        (status = 400, description = "A parameter cannot be read, a time range is required, or no execution of this state can be retried", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter cannot be read, a filter or a time range is required, or no execution of this state can be retried", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -148,6 +153,20 @@ pub(super) async fn retry(
     Extension(caller): Extension<Caller>,
     Query(query): Query<RetryQuery>,
 ) -> Result<Json<Bulk>, Problem> {
+    require_filter(
+        query.all,
+        &[
+            ("status", query.status.is_some()),
+            ("source", query.source.is_some()),
+            ("type", query.event_type.is_some()),
+            ("event", query.event.is_some()),
+            ("destination", query.destination.is_some()),
+            ("error_class", query.error_class.is_some()),
+            ("failure", query.failure.is_some()),
+            ("created_after", query.created_after.is_some()),
+            ("created_before", query.created_before.is_some()),
+        ],
+    )?;
     let status = extract::status(query.status.as_deref())?.unwrap_or(Status::Failed.as_str());
     if !Change::Retry.allowed_from().iter().any(|allowed| allowed.as_str() == status) {
         return Err(Problem::bad_request(format!("status: {status} executions cannot be retried.")));
@@ -158,7 +177,8 @@ pub(super) async fn retry(
         query.note.as_deref(),
         json!({"status": status, "source": query.source, "type": query.event_type, "event": query.event,
                "destination": query.destination, "error_class": query.error_class, "failure": query.failure,
-               "created_after": query.created_after, "created_before": query.created_before}),
+               "created_after": query.created_after, "created_before": query.created_before,
+               "all": query.all}),
     )?;
     let event = match &query.event {
         None => None,
@@ -209,7 +229,8 @@ pub(super) async fn retry(
     }
 }
 
-/// Delivers the events that match a filter again, to the destinations that subscribe to them now.
+/// Delivers the events that match a filter again, to the destinations that subscribe to them now; with
+/// `all=true` and no filter, every event.
 ///
 /// A missing execution is created; a finished one is queued again. Executions that are running, pending,
 /// superseded or cancelled are not changed. An object that was written before is updated, not written a
@@ -226,7 +247,7 @@ pub(super) async fn retry(
     params(ReplayQuery),
     responses(
         (status = 200, description = "The queued executions; for a dry run, those that would be queued", body = Bulk),
-        (status = 400, description = "A parameter cannot be read, a time range is required, or no such destination is configured", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter cannot be read, a filter or a time range is required, or no such destination is configured", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -238,6 +259,19 @@ pub(super) async fn replay(
     if query.destination.as_ref().is_some_and(|name| !api.instances.contains(name)) {
         return Err(Problem::bad_request("destination: no instance of this name is configured."));
     }
+    require_filter(
+        query.all,
+        &[
+            ("source", query.source.is_some()),
+            ("type", query.event_type.is_some()),
+            ("object_id", query.object_id.is_some()),
+            ("account", query.account.is_some()),
+            ("livemode", query.livemode.is_some()),
+            ("status", query.status.is_some()),
+            ("received_after", query.received_after.is_some()),
+            ("received_before", query.received_before.is_some()),
+        ],
+    )?;
     let dry_run = query.dry_run.unwrap_or_default();
     let (cursor, limit) = page(query.cursor.as_deref(), query.limit, dry_run)?;
     let detail = detail(
@@ -245,7 +279,7 @@ pub(super) async fn replay(
         json!({"source": query.source, "type": query.event_type, "object_id": query.object_id,
                "account": query.account, "livemode": query.livemode, "status": query.status,
                "received_after": query.received_after, "received_before": query.received_before,
-               "destination": query.destination}),
+               "destination": query.destination, "all": query.all}),
     )?;
     let filter = EventFilter {
         source: query.source,
@@ -327,6 +361,18 @@ impl Totals {
             next_cursor: self.next.map(Cursor::encode),
         })
     }
+}
+
+/// Fails if no filter is given and the caller did not ask for everything.
+fn require_filter(all: Option<bool>, filters: &[(&str, bool)]) -> Result<(), Problem> {
+    if all == Some(true) || filters.iter().any(|(_, is_given)| *is_given) {
+        return Ok(());
+    }
+    let names: Vec<_> = filters.iter().map(|(name, _)| *name).collect();
+    Err(Problem::bad_request(format!(
+        "all: must be true if there is no filter. Add all=true to select everything, or one of: {}.",
+        names.join(", ")
+    )))
 }
 
 /// Where a call begins and how many rows it reads per page. A dry run continues with further pages.

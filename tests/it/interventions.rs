@@ -1,6 +1,6 @@
 //! Manual operations: cancel, pause and resume, bulk retry and replay, and their audit entries.
 
-use crate::harness::{Answer, NOW, Service, within};
+use crate::harness::{Answer, NOW, Service, rows, within};
 use axum::body::Body;
 use axum::http::Request;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
@@ -113,7 +113,11 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
     assert_eq!(paused.status, 200, "{paused:?}");
     let view = paused.json();
     assert_eq!((&view["state"], &view["pause"]["class"]), (&json!("paused"), &json!("manual")));
-    assert!(view["pause"]["reason"].as_str().unwrap().starts_with("moving house"), "{view}");
+    assert_eq!(
+        (&view["pause"]["reason"], &view["pause"]["by"]),
+        (&json!("moving house"), &json!("anonymous"))
+    );
+    assert!(view["pause"]["remedy"].as_str().unwrap().contains("eventbridge resume notion"), "{view}");
     assert!(view["pause"]["next_probe_at"].is_null());
     // Neither a passing probe nor a failing delivery, both of which other replicas may have under way,
     // changes it.
@@ -123,6 +127,7 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
         reason: String::new(),
         remedy: String::new(),
         execution: None,
+        by: None,
     };
     assert!(!store.destinations.resume("notion").await.unwrap());
     assert!(!store.destinations.pause("notion", &trouble, std::time::Duration::ZERO).await.unwrap());
@@ -136,7 +141,12 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
     assert_eq!(waiting["backlog"]["is_more"], false);
     assert_eq!(waiting["backlog"]["seconds_to_drain"], 1);
     assert_eq!(waiting["limiter"]["per_minute"], 6000);
-    assert!(service.executions().await[0]["reason"].as_str().unwrap().contains("moving house"));
+    assert!(
+        service.executions().await[0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("paused by anonymous: moving house")
+    );
 
     let resumed = service.post("/api/v1/destinations/notion/resume").await.json();
     assert_eq!((&resumed["state"], &resumed["pause"]), (&json!("working"), &Value::Null));
@@ -193,9 +203,9 @@ async fn with_five_failed() -> Service {
 #[tokio::test]
 async fn failures_are_retried_page_by_page_after_a_dry_run() {
     let service = with_five_failed().await;
-    let dry = answer(&service, "/api/v1/executions/retry?dry_run=true").await;
+    let dry = answer(&service, "/api/v1/executions/retry?all=true&dry_run=true").await;
     assert_eq!((&dry["count"], &dry["seconds"], &dry["next_cursor"]), (&json!(5), &json!(1), &Value::Null));
-    let dry = answer(&service, "/api/v1/executions/retry?dry_run=true&limit=2").await;
+    let dry = answer(&service, "/api/v1/executions/retry?all=true&dry_run=true&limit=2").await;
     assert_eq!(
         (&dry["count"], &dry["at_least"]),
         (&json!(5), &json!(false)),
@@ -211,13 +221,13 @@ async fn failures_are_retried_page_by_page_after_a_dry_run() {
         0
     );
 
-    let mut path = "/api/v1/executions/retry?limit=2&note=mended".to_owned();
+    let mut path = "/api/v1/executions/retry?status=failed&limit=2&note=mended".to_owned();
     let mut counts = Vec::new();
     loop {
         let page = answer(&service, &path).await;
         counts.push(page["count"].as_u64().unwrap());
         let Some(cursor) = page["next_cursor"].as_str() else { break };
-        path = format!("/api/v1/executions/retry?limit=2&cursor={cursor}");
+        path = format!("/api/v1/executions/retry?status=failed&limit=2&cursor={cursor}");
     }
     assert_eq!(counts, [2, 2, 1]);
     let subject = service.get("/api/v1/audit?subject=execution%201").await.json();
@@ -240,9 +250,9 @@ async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
     for (query, code) in [
         ("status=running", "bad_request"),
         ("status=superseded", "bad_request"),
-        ("limit=0", "bad_request"),
-        ("limit=5001", "bad_request"),
-        ("sort=id", "bad_request"),
+        ("all=true&limit=0", "bad_request"),
+        ("all=true&limit=5001", "bad_request"),
+        ("all=true&sort=id", "bad_request"),
         ("status=success", "time_range_required"),
     ] {
         assert_eq!(
@@ -253,7 +263,7 @@ async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
     }
     let none = answer(&service, "/api/v1/executions/retry?event=evt_none").await;
     assert_eq!((&none["count"], &none["next_cursor"]), (&json!(0), &Value::Null));
-    let elsewhere = service.post("/api/v1/events/replay?destination=elsewhere").await;
+    let elsewhere = service.post("/api/v1/events/replay?all=true&destination=elsewhere").await;
     assert_eq!(elsewhere.problem(400), "bad_request");
 }
 
@@ -267,10 +277,10 @@ async fn a_replay_delivers_again_and_adds_destinations_configured_later() {
     let next = service.replica().set("NOTION_EVENT_TYPES", "invoice.*,charge.refunded");
     service.stop().await;
     let next = next.start().await;
-    let dry = answer(&next, "/api/v1/events/replay?dry_run=true").await;
+    let dry = answer(&next, "/api/v1/events/replay?all=true&dry_run=true").await;
     assert_eq!((&dry["count"], &dry["created"], &dry["seconds"]), (&json!(2), &json!(1), &Value::Null));
     assert_eq!(next.executions().await.len(), 1);
-    let done = answer(&next, "/api/v1/events/replay?note=once").await;
+    let done = answer(&next, "/api/v1/events/replay?all=true&note=once").await;
     assert_eq!((&done["count"], &done["created"]), (&json!(2), &json!(1)));
     let executions = next.until_finished(2).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
@@ -297,10 +307,31 @@ async fn a_replay_skips_pending_and_cancelled_executions_and_older_states() {
     service.post_event(&state("evt_3", 2, 300)).await;
     let last = service.executions().await.pop().unwrap();
     service.post(&format!("/api/v1/executions/{}/cancel", last["id"])).await;
-    assert_eq!(answer(&service, "/api/v1/events/replay").await["count"], 2);
+    assert_eq!(answer(&service, "/api/v1/events/replay?all=true").await["count"], 2);
     service.post("/api/v1/destinations/notion/resume").await;
     let executions = service.until_finished(3).await;
     let statuses: Vec<_> = executions.iter().map(|execution| execution["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["superseded", "success", "cancelled"]);
     assert_eq!(service.sandbox.pages()[0].text("Amount"), Some("2"));
+}
+
+#[tokio::test]
+async fn a_bulk_action_without_a_filter_requires_all_and_changes_nothing() {
+    let service = Service::start().await;
+    service.post_event(&json!({"id": "evt_1", "type": "invoice.paid"}).to_string()).await;
+    service.until_finished(1).await;
+    for path in [
+        "/api/v1/events/replay",
+        "/api/v1/events/replay?dry_run=true",
+        "/api/v1/events/replay?destination=notion",
+        "/api/v1/events/replay?all=false",
+        "/api/v1/executions/retry",
+        "/api/v1/executions/retry?note=x",
+    ] {
+        let refused = service.post(path).await;
+        assert_eq!(refused.problem(400), "bad_request", "{path}");
+        assert!(refused.body.contains("all=true"), "{}", refused.body);
+    }
+    assert_eq!(service.database.count(rows::audit()).await, 0);
+    assert_eq!(service.post("/api/v1/events/replay?all=true").await.json()["count"], 1);
 }

@@ -121,7 +121,7 @@ async fn an_event_of_a_removed_source_is_delivered_from_its_stored_columns() {
     let first = builder().set("DESTINATIONS", "").start().await;
     post(&first, "d-1", SECRET, &issue("opened", "2026-11-23T10:00:00Z", "open")).await;
     let service = first.replica().start().await;
-    let replayed = service.post("/api/v1/events/replay?note=moved").await;
+    let replayed = service.post("/api/v1/events/replay?all=true&note=moved").await;
     assert_eq!(replayed.status.as_u16(), 200, "{replayed:?}");
     service.until_finished(1).await;
     let pages = service.sandbox.pages();
