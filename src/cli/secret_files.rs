@@ -119,7 +119,7 @@ mod tests {
     fn setting_both_is_an_error() {
         let message = read("API_KEYS", b"content of the file", &[("API_KEYS", "content of the text")])
             .expect_err("both");
-        assert!(message.contains("API_KEYS: is set, and so is API_KEYS_FILE"), "{message}");
+        assert!(message.contains("API_KEYS is set, and so is API_KEYS_FILE"), "{message}");
         assert!(!message.contains("content"), "{message}");
         // Set to nothing is not set.
         assert!(read("API_KEYS", b"x", &[("API_KEYS", " ")]).is_ok());

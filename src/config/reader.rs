@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// What is wrong with one setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {message}")]
+#[error("{setting} {message}")]
 pub struct SettingError {
     /// The setting's full name, such as `NOTION_API_KEY`.
     pub setting: String,
@@ -183,9 +183,9 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "PORT: must be a number from 0 to 65535, not \"many\"",
-                "AUTH: must be on or off",
-                "PORT: is taken: by another service",
+                "PORT must be a number from 0 to 65535, not \"many\"",
+                "AUTH must be on or off",
+                "PORT is taken: by another service",
             ]
         );
     }
@@ -197,7 +197,7 @@ mod tests {
         let mut reader = Reader::new(&vars);
         assert_eq!((reader.text("API_KEYS"), reader.text("API_KEYS")), (Some("key"), Some("key")));
         let warnings = reader.take_warnings();
-        assert!(matches!(&warnings[..], [one] if one.to_string().starts_with("API_KEYS: was read without")));
+        assert!(matches!(&warnings[..], [one] if one.to_string().starts_with("API_KEYS was read without")));
         assert!(reader.finish(()).is_ok());
     }
 

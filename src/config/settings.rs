@@ -449,7 +449,7 @@ mod tests {
             (listen.port(), reader.take_warnings().iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let (port, found) = warnings("8080", "0.0.0.0:9000");
-        assert!(port == 9000 && found.len() == 1 && found[0].starts_with("PORT: has no effect"), "{found:?}");
+        assert!(port == 9000 && found.len() == 1 && found[0].starts_with("PORT has no effect"), "{found:?}");
         assert_eq!(warnings("9000", "0.0.0.0:9000"), (9000, Vec::new()));
         assert_eq!(warnings("", "0.0.0.0:9000"), (9000, Vec::new()));
         assert_eq!(warnings("8080", ""), (8080, Vec::new()));

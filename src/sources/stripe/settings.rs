@@ -246,7 +246,7 @@ mod tests {
     fn a_missing_secret_is_named_by_its_instance_and_a_wrong_one_is_not_quoted() {
         for text in [" ", " , ,"] {
             let error = read(text).expect_err("missing").to_string();
-            assert!(error.contains("STRIPE_EU_WEBHOOK_SECRET: is missing"), "{error}");
+            assert!(error.contains("STRIPE_EU_WEBHOOK_SECRET is missing"), "{error}");
         }
         let error = read("sk_live_secret").expect_err("refused").to_string();
         assert!(error.contains("STRIPE_EU_WEBHOOK_SECRET") && !error.contains("sk_live"), "{error}");
