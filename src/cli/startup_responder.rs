@@ -74,6 +74,8 @@ fn router(waiting: watch::Receiver<&'static str>) -> Router {
     Router::new().route("/livez", get(alive)).fallback(move || async move {
         let reason = *waiting.borrow();
         let detail = format!("The service is starting: {reason}. Nothing was stored; send it again.");
-        Problem::unavailable(detail, RETRY_AFTER_SECONDS).into_response()
+        // A browser asks again by itself.
+        let refresh = [(header::REFRESH, RETRY_AFTER_SECONDS.to_string())];
+        (refresh, Problem::unavailable(detail, RETRY_AFTER_SECONDS)).into_response()
     })
 }

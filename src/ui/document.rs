@@ -4,17 +4,28 @@ use super::assets::{ICON, SCRIPT, STYLE};
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
+/// What the script does with an open page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Script {
+    /// It updates the page.
+    Live,
+    /// It opens the page again when the service works.
+    Retry,
+    /// Neither.
+    Still,
+}
+
 /// A page without navigation, for the login and for errors.
-pub(super) fn bare(title: &str, body: &Markup) -> Html<String> {
+pub(super) fn bare(title: &str, script: Script, body: &Markup) -> Html<String> {
     let whole = html! {
         header.top { div.bar { (brand()) } }
         (body)
     };
-    document(title, false, &whole)
+    document(title, script, &whole)
 }
 
-/// A document. A live one updates itself while it is open.
-pub(super) fn document(title: &str, is_live: bool, body: &Markup) -> Html<String> {
+/// A document.
+pub(super) fn document(title: &str, script: Script, body: &Markup) -> Html<String> {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,7 +38,7 @@ pub(super) fn document(title: &str, is_live: bool, body: &Markup) -> Html<String
                 link rel="stylesheet" href=(STYLE.url);
                 script defer src=(SCRIPT.url) {}
             }
-            body data-live=[is_live.then_some("/live")] { (body) }
+            body data-live=[(script == Script::Live).then_some("/live")] data-retry[script == Script::Retry] { (body) }
         }
     };
     Html(markup.into_string())

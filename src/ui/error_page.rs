@@ -1,6 +1,8 @@
 //! The error page: why a page cannot be shown or a request was not carried out.
 
-use super::document;
+use super::document::{self, Script};
+use crate::domain::humanize::capitalised;
+use crate::health::DATABASE_REMEDY;
 use crate::single_flight::Aborted;
 use crate::store::{ListError, StoreError};
 use axum::http::StatusCode;
@@ -34,7 +36,7 @@ impl ErrorPage {
         Self::new(StatusCode::CONFLICT, "Not possible now", detail)
     }
 
-    pub fn busy(detail: &'static str) -> Self {
+    pub fn busy(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", detail)
     }
 
@@ -94,9 +96,10 @@ impl From<StoreError> for ErrorPage {
             StoreError::TimedOut => {
                 Self::busy("The database took too long: narrow the filter, or try again later.")
             }
-            StoreError::Unavailable(_) => Self::busy(
-                "The database is not available. Until it is back, webhooks get 503, and the sender retries them.",
-            ),
+            StoreError::Unavailable(_) => Self::busy(format!(
+                "The database is not available. Until it is back, webhooks get 503, and the sender retries them. {}.",
+                capitalised(DATABASE_REMEDY)
+            )),
             StoreError::Refused(_) | StoreError::Unexpected(_) => Self::internal(),
         }
     }
@@ -120,14 +123,19 @@ impl From<ListError> for ErrorPage {
 
 impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
+        let is_temporary = self.status == StatusCode::SERVICE_UNAVAILABLE;
         let body = html! {
             main.narrow id="main" {
                 p.kicker { (self.status.as_u16()) }
                 h1 { (self.title) }
                 p.lead { (self.detail) }
+                @if is_temporary {
+                    p.soft id="retry" hidden { "This page opens again by itself as soon as it works." }
+                }
                 p { a.button href="/" { "To the overview" } }
             }
         };
-        (self.status, document::bare(self.title, &body)).into_response()
+        let script = if is_temporary { Script::Retry } else { Script::Still };
+        (self.status, document::bare(self.title, script, &body)).into_response()
     }
 }

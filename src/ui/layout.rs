@@ -2,7 +2,7 @@
 
 use super::auth::{TOKEN, Visitor};
 use super::badge;
-use super::document::{brand, document};
+use super::document::{Script, brand, document};
 use super::session::scope_word;
 use axum::response::Html;
 use maud::{Markup, html};
@@ -31,12 +31,12 @@ const TABS: [(Tab, &str, &str); 6] = [
 
 /// A complete page with navigation, which updates itself while it is open.
 pub(super) fn page(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
-    document(title, true, &with_navigation(visitor, tab, body))
+    document(title, Script::Live, &with_navigation(visitor, tab, body))
 }
 
 /// The same without updates, because the page is expensive.
 pub(super) fn static_page(visitor: &Visitor, tab: Tab, title: &str, body: &Markup) -> Html<String> {
-    document(title, false, &with_navigation(visitor, tab, body))
+    document(title, Script::Still, &with_navigation(visitor, tab, body))
 }
 
 fn with_navigation(visitor: &Visitor, tab: Tab, body: &Markup) -> Markup {

@@ -1,14 +1,19 @@
 //! `/live`: notifies open pages of changes, so that they reload themselves.
 //!
 //! One task polls the database once a second, and only while a page is open. A stream sends only
-//! "changed"; the server renders the page again. The number of streams is limited, in all and for each session, so
-//! that nobody takes all of them. A page of another origin cannot open one. Each stream ends after a while, and when the service stops. Data that all pages share are read once per change, not per page.
+//! "changed"; the server renders the page again. It sends so also if nothing has changed for a while, because
+//! an assessment depends on the time: a worker that was killed changes nothing. If the database does not
+//! answer, it sends "unreachable", and the page says that it shows an older state.
+//!
+//! The number of streams is limited, in all and for each session, so that nobody takes all of them. A page of
+//! another origin cannot open one. Each ends after a while, and when the service stops. Data that all pages share
+//! are read once per change, not per page.
 
 use super::Ui;
 use super::auth::Visitor;
 use super::error_page::ErrorPage;
 use crate::auth::{self, ClientAddress, Page};
-use crate::store::{ChangeToken, Reports};
+use crate::store::{ChangeToken, Reports, StoreError};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -36,6 +41,13 @@ const STREAMS_OF_ADDRESS_MAX: usize = 32;
 /// The interval of polling the database while a page is open.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long the database may take to answer. With the interval and a second question, an open page learns
+/// within 5 s that it does not.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// The longest time between two notifications: what was true may be so no longer, although nothing changed.
+const REASSESS_EVERY: Duration = Duration::from_secs(15);
+
 /// The duration of a stream. The browser then opens another, whose session is checked again.
 const STREAM_DURATION: Duration = Duration::from_mins(10);
 
@@ -55,6 +67,8 @@ pub(super) struct Changes {
     pub numbers: u64,
     /// When the last change was seen.
     seen_at: Option<Instant>,
+    /// Whether the database did not answer the last poll.
+    is_unreachable: bool,
 }
 
 /// Notifies open pages. Cheap to clone.
@@ -140,6 +154,7 @@ impl Live {
     pub async fn run(self, reports: Reports, progress: watch::Receiver<u64>) {
         let polling = async {
             let mut last = (ChangeToken::default(), 0);
+            let mut notified_at = Instant::now();
             loop {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 if self.changes.receiver_count() == 0 {
@@ -147,22 +162,46 @@ impl Live {
                 }
                 // Before the token: what is recorded in between is seen twice, and not missed.
                 let recorded = *progress.borrow();
-                match reports.change_token().await.map(|token| (token, recorded)) {
+                match answer_in_time(reports.change_token()).await.map(|token| (token, recorded)) {
                     Ok(token) if token != last => {
                         self.changes.send_modify(|changes| {
                             changes.all += 1;
                             changes.seen_at = Some(Instant::now());
                             changes.numbers += u64::from(token.0.numbers != last.0.numbers);
+                            changes.is_unreachable = false;
                         });
-                        last = token;
+                        (last, notified_at) = (token, Instant::now());
                     }
-                    Ok(_) => {}
-                    Err(error) => debug!(%error, "polling for changes failed"),
+                    Ok(_) => {
+                        let is_due = notified_at.elapsed() >= REASSESS_EVERY;
+                        let is_notified = self.changes.send_if_modified(|changes| {
+                            let is_over = std::mem::take(&mut changes.is_unreachable);
+                            changes.all += u64::from(is_over || is_due);
+                            is_over || is_due
+                        });
+                        if is_notified {
+                            notified_at = Instant::now();
+                        }
+                    }
+                    Err(error) => {
+                        debug!(%error, "polling for changes failed");
+                        // Slow filters may use all connections for reading: only the others show it.
+                        let is_unreachable = answer_in_time(reports.reach()).await.is_err();
+                        self.changes.send_if_modified(|changes| {
+                            let is_new = is_unreachable && !changes.is_unreachable;
+                            changes.is_unreachable |= is_unreachable;
+                            is_new
+                        });
+                    }
                 }
             }
         };
         let _stopped = self.stop.run_until_cancelled(polling).await;
     }
+}
+
+async fn answer_in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
 /// Opens a stream.
@@ -185,14 +224,16 @@ pub(super) async fn live(
         .ok_or_else(|| ErrorPage::busy("Too many pages are open; this one does not update by itself."))?;
     let Live { changes, stop, .. } = ui.live;
     let mut changes = changes.subscribe();
-    if changes.borrow().seen_at.is_some_and(|last| last.elapsed() < PAGE_LOAD_MAX) {
+    let seen = *changes.borrow();
+    if seen.is_unreachable || seen.seen_at.is_some_and(|last| last.elapsed() < PAGE_LOAD_MAX) {
         changes.mark_changed();
     }
     let subscriber = Subscriber { changes, until: Instant::now() + STREAM_DURATION, stop, _permit: permit };
     let events = stream::unfold(subscriber, |mut subscriber| async move {
+        let Changes { is_unreachable, .. } = subscriber.next().await?;
+        let word = if is_unreachable { "unreachable" } else { "changed" };
         // Browsers ignore an event without data.
-        let word = Event::default().event("changed").data("now");
-        subscriber.next().await.then(|| (Ok::<_, Infallible>(word), subscriber))
+        Some((Ok::<_, Infallible>(Event::default().event(word).data("now")), subscriber))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
@@ -205,12 +246,12 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// Waits for the next change; `false` if the stream must end.
-    async fn next(&mut self) -> bool {
+    /// Waits for the next change; `None` if the stream must end.
+    async fn next(&mut self) -> Option<Changes> {
         tokio::select! {
-            () = self.stop.cancelled() => false,
-            () = tokio::time::sleep_until(self.until) => false,
-            changed = self.changes.changed() => changed.is_ok(),
+            () = self.stop.cancelled() => None,
+            () = tokio::time::sleep_until(self.until) => None,
+            changed = self.changes.changed() => changed.ok().map(|()| *self.changes.borrow_and_update()),
         }
     }
 }

@@ -102,7 +102,7 @@ fn page(status: StatusCode, next: &str, error: Option<&str>) -> Response {
             }
         }
     };
-    (status, document::bare("Log in", &body)).into_response()
+    (status, document::bare("Log in", document::Script::Still, &body)).into_response()
 }
 
 fn with_cookie(redirect: Redirect, value: &str, more: &str) -> Response {

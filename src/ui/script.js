@@ -5,10 +5,12 @@ const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyl
 // In tables; the tooltip has the year.
 const brief = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const hour = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const second = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const dayAndHour = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
 const RELOAD_GAP_MS = 1000;
 const AGO_EVERY_MS = 10000;
 const LISTEN_AGAIN_MS = 5000;
+const RETRY_MS = 3000;
 
 function ago(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -32,6 +34,9 @@ function localise(root) {
     const utc = `${time.dateTime.replace('T', ' ').replace('Z', '')} UTC`;
     if ('ago' in time.dataset) {
       time.title = `${clock.format(at)} (${utc})`;
+    } else if ('second' in time.dataset) {
+      time.textContent = second.format(at);
+      time.title = utc;
     } else if ('clock' in time.dataset || time.closest('.chart')) {
       const isToday = at.toDateString() === new Date().toDateString();
       time.textContent = (isToday ? hour : dayAndHour).format(at);
@@ -60,14 +65,15 @@ function essence(part) {
   return part.outerHTML.replace(/(name="token" value=")[^"]*/g, '$1');
 }
 
-// Returns whether a changed part was kept because the reader is clicking in it.
+// Returns whether a changed part was kept because the reader is clicking in it. Fails if the page cannot be
+// read.
 async function reload() {
   const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
   if (answer.redirected || answer.status === 401) {
     location.reload();
     return false;
   }
-  if (!answer.ok) return false;
+  if (!answer.ok) throw new Error(answer.status);
   let isKept = false;
   const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
   for (const part of fresh.querySelectorAll('[data-part]')) {
@@ -118,6 +124,30 @@ function live(url) {
   };
   let waiting = false;
   let last = 0;
+  let later;
+  let freshAt = new Date();
+  // The page is not up to date, and must not look as if it were.
+  const stale = (state, why) => {
+    say(state, false);
+    document.body.classList.add('stale');
+    let note = document.getElementById('stale');
+    if (!note) {
+      note = document.createElement('section');
+      note.id = 'stale';
+      note.className = 'assessment bad';
+      note.setAttribute('role', 'alert');
+      note.append(document.createElement('h2'), document.createElement('p'));
+      document.getElementById('main').prepend(note);
+    }
+    note.firstChild.textContent = why;
+    note.lastChild.textContent = `Below is the state of ${clock.format(freshAt)}. The page continues by itself.`;
+  };
+  const fresh = () => {
+    freshAt = new Date();
+    document.getElementById('stale')?.remove();
+    document.body.classList.remove('stale');
+    if (stream.readyState === EventSource.OPEN) say('Live', true);
+  };
   const changed = () => {
     if (waiting) return;
     waiting = true;
@@ -128,7 +158,14 @@ function live(url) {
         document.addEventListener('visibilitychange', changed, { once: true });
         return;
       }
-      reload().then((isKept) => { if (isKept) changed(); }, () => say('Not connected', false));
+      reload().then((isKept) => {
+        fresh();
+        if (isKept) changed();
+      }, () => {
+        if (!document.getElementById('stale')) stale('Not connected', 'The service does not answer');
+        clearTimeout(later);
+        later = setTimeout(changed, LISTEN_AGAIN_MS);
+      });
     }, Math.max(0, RELOAD_GAP_MS - (performance.now() - last)));
   };
   let stream;
@@ -137,24 +174,29 @@ function live(url) {
   const listen = () => {
     stream = new EventSource(url);
     stream.addEventListener('open', () => {
-      say('Live', true);
+      if (!document.getElementById('stale')) say('Live', true);
       // Catch up on changes that happened while no stream was open.
       if (opened) changed();
       opened = true;
     });
     stream.addEventListener('changed', changed);
+    stream.addEventListener('unreachable', () => {
+      stale('No database', 'The database does not answer: webhooks get 503, and nothing is delivered');
+    });
     stream.addEventListener('error', () => {
       say('Not connected', false);
+      // Shows whether the page is still up to date.
+      changed();
       // After a lost connection the browser retries by itself. After an error response it does not: the
       // session has expired, too many streams are open, or the service is starting.
       if (stream.readyState !== EventSource.CLOSED) return;
-      changed();
       again = setTimeout(listen, LISTEN_AGAIN_MS);
     });
   };
   listen();
   addEventListener('pagehide', () => {
     clearTimeout(again);
+    clearTimeout(later);
     stream.close();
   });
   addEventListener('pageshow', (event) => {
@@ -201,6 +243,19 @@ function pointing() {
   document.addEventListener('pointerleave', away);
 }
 
+// Opens a page again that was an error, as soon as it can be read. A GET never repeats a form.
+function retry() {
+  document.getElementById('retry').hidden = false;
+  const attempt = () => {
+    const again = () => setTimeout(attempt, RETRY_MS);
+    fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' }).then((answer) => {
+      if (answer.ok) location.replace(location.href);
+      else if (answer.status >= 500) again();
+    }, again);
+  };
+  setTimeout(attempt, RETRY_MS);
+}
+
 function copying() {
   for (const button of document.querySelectorAll('button[data-copy]')) {
     if (!navigator.clipboard) continue;
@@ -235,4 +290,5 @@ addEventListener('resize', showTab);
 copying();
 pointing();
 keys();
+if ('retry' in document.body.dataset) retry();
 if (document.body.dataset.live && 'EventSource' in window) live(document.body.dataset.live);

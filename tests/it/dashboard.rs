@@ -2,13 +2,14 @@
 //! pages.
 
 use crate::harness::rows::{Rows, Set};
-use crate::harness::{Answer, Service, rows, within};
+use crate::harness::{Answer, Database, Link, Service, rows, within};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use notion_sandbox::{Fault, FaultRule, Route};
 use serde_json::json;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tower::ServiceExt;
 
 pub(crate) const WRITE_KEY: &str = "write-0123456789abcdef0123456789abcdef";
@@ -563,18 +564,49 @@ async fn next_frame(stream: &mut Body) -> String {
     String::from_utf8(frame.into_data().unwrap().into()).unwrap()
 }
 
+const CHANGED: &str = "event: changed\ndata: now\n\n";
+
 #[tokio::test]
 async fn an_open_page_is_notified_of_changes_and_does_not_delay_a_stop() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let mut stream = live(&service).await;
     // The first check finds everything new.
-    assert_eq!(next_frame(&mut stream).await, "event: changed\ndata: now\n\n");
+    assert_eq!(next_frame(&mut stream).await, CHANGED);
     service.post_event(r#"{"id": "evt_1", "type": "invoice.paid"}"#).await;
-    assert_eq!(next_frame(&mut stream).await, "event: changed\ndata: now\n\n");
+    assert_eq!(next_frame(&mut stream).await, CHANGED);
     // It may have changed after its page was rendered.
-    assert_eq!(next_frame(&mut live(&service).await).await, "event: changed\ndata: now\n\n");
+    assert_eq!(next_frame(&mut live(&service).await).await, CHANGED);
     service.stop().await;
     within("the stream ends", async { while stream.frame().await.is_some() {} }).await;
+}
+
+#[tokio::test]
+async fn an_open_page_learns_within_five_seconds_that_the_database_is_unreachable() {
+    let database = Arc::new(Database::new().await);
+    let link = Link::to(&database);
+    let user = database.options().get_username().to_owned();
+    let builder = Service::builder().set("DESTINATIONS", "").on(database.clone()).await;
+    let service = builder.reaching_its_database_by(link.store(&user)).start().await;
+    let mut stream = live(&service).await;
+    assert_eq!(next_frame(&mut stream).await, CHANGED);
+    link.go_silent();
+    let silent_at = Instant::now();
+    while next_frame(&mut stream).await != "event: unreachable\ndata: now\n\n" {}
+    assert!(silent_at.elapsed() < Duration::from_secs(5), "{:?}", silent_at.elapsed());
+    // A page that opens now has the state of before.
+    assert_eq!(next_frame(&mut live(&service).await).await, "event: unreachable\ndata: now\n\n");
+    link.restore();
+    assert_eq!(next_frame(&mut stream).await, CHANGED);
+}
+
+#[tokio::test]
+async fn an_open_page_is_assessed_again_even_if_nothing_changes() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let mut stream = live(&service).await;
+    assert_eq!(next_frame(&mut stream).await, CHANGED);
+    let began = Instant::now();
+    assert_eq!(next_frame(&mut stream).await, CHANGED);
+    assert!(began.elapsed() < Duration::from_secs(18), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -583,4 +615,5 @@ async fn a_page_reports_an_unavailable_database() {
     let page = service.get("/").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(page.body.contains("The database is not available") && !page.body.contains("nonexistent"));
+    assert!(page.body.contains("data-retry"), "it opens again by itself");
 }

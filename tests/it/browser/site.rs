@@ -1,8 +1,10 @@
 //! A service that a browser can reach, and the events sent to it.
 
 use super::{Chromium, Page};
-use crate::harness::{Listening, SECRET, Service, ServiceBuilder, rows};
+use crate::harness::{Database, Listening, SECRET, Service, ServiceBuilder, rows};
 use chrono::{DateTime, Utc};
+use eventbridge::app::Role;
+use eventbridge::store::Store;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
 use serde_json::{Value, json};
 use std::ops::Deref;
@@ -38,6 +40,16 @@ impl Site {
         let chromium = Chromium::of_this_run().await?;
         let service = builder.retry_base(RETRY_BASE).start().await;
         Some(Self { chromium, listening: service.listen(0).await, service })
+    }
+
+    /// In this role, without keys.
+    pub async fn in_role(role: Role) -> Option<Self> {
+        Self::start(Service::builder().role(role)).await
+    }
+
+    /// On this database, reached by this store, without keys.
+    pub async fn reaching(database: Arc<Database>, store: Store) -> Option<Self> {
+        Self::start(Service::builder().on(database).await.reaching_its_database_by(store)).await
     }
 
     /// Stops the service and starts it again at the same address with these settings.

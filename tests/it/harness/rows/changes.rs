@@ -120,6 +120,15 @@ pub fn silence_workers(time: Duration) -> Change {
     Change(format!("update eventbridge.workers set heartbeat_at = now() - {}", interval(time)))
 }
 
+/// Adds a worker that has been silent for this long, as one that was killed.
+pub fn a_worker_silent_for(time: Duration) -> Change {
+    Change(format!(
+        "insert into eventbridge.workers (id, version, heartbeat_at)
+         values (gen_random_uuid(), '0.1.0', now() - {})",
+        interval(time)
+    ))
+}
+
 /// Removes all workers.
 pub fn remove_workers() -> Change {
     Change("delete from eventbridge.workers".to_owned())
