@@ -1,6 +1,7 @@
 //! Messages in each format. A message contains no payload and no other received data.
 
 use super::settings::Format;
+use crate::health::FindingKind;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
@@ -63,6 +64,10 @@ impl Message {
     fn title(&self) -> String {
         match self.state {
             State::Raised => format!("EventBridge: {}", self.summary),
+            // The summary says that nothing was accepted since, which is over.
+            State::Resolved { .. } if self.key.starts_with(FindingKind::Rejected.as_str()) => {
+                "EventBridge, over: webhooks are no longer rejected.".to_owned()
+            }
             State::Resolved { .. } => format!("EventBridge, over: {}", self.summary),
             State::Test => "EventBridge: this is a test, nothing is wrong.".to_owned(),
         }
@@ -178,6 +183,14 @@ mod tests {
         assert!(
             written.headers.contains(&("click", "https://eventbridge.example.com/api/v1/health".to_owned()))
         );
+    }
+
+    #[test]
+    fn the_end_of_rejections_does_not_say_that_they_last() {
+        let mut resolved = message(State::Resolved { at: time(60) });
+        resolved.key = "rejected webhooks".to_owned();
+        resolved.summary = "The last 5 webhooks were rejected, and nothing was accepted since.".to_owned();
+        assert_eq!(resolved.title(), "EventBridge, over: webhooks are no longer rejected.");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `/api/v1/rejections`: the recently rejected webhooks and the causes.
 
 use super::{Api, NotRead, from_store};
-use crate::domain::rejection::{Diagnosis, StoredSample};
+use crate::domain::rejection::{Diagnosis, StoredSample, causes};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -27,7 +27,7 @@ pub struct CauseView {
     /// `header_changed`, `wrong_path`, `test_secret`, `clock`, `delayed`, `not_an_event` or `stranger`.
     #[schema(example = "wrong_secret")]
     pub cause: &'static str,
-    /// Whether nothing was accepted after the last rejection of this cause.
+    /// Whether its last rejection is less than a day old, and no event of its source was accepted since.
     pub is_current: bool,
     /// The number of its rejections, including those without a sample.
     #[schema(example = 12)]
@@ -69,7 +69,7 @@ pub struct RejectionView {
     pub claimed_at: Option<DateTime<Utc>>,
     /// The mode that its body claims.
     pub livemode: Option<bool>,
-    /// Rejections before it without a sample.
+    /// Rejections without a sample, before it or within a second after it.
     pub unseen: u64,
 }
 
@@ -86,11 +86,12 @@ pub struct RejectionView {
 )]
 pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections>, Problem> {
     let kept = api.store.rejections.rejections().await.map_err(from_store)?;
-    let last_accepted_at = api.store.rejections.last_accepted_at().await.map_err(from_store)?;
-    let found = api.sources.diagnose(&kept, last_accepted_at);
+    let accepted = api.store.rejections.accepted().await.map_err(from_store)?;
+    let now = api.store.reports.now().await.map_err(from_store)?;
+    let found = causes(&kept, &accepted, api.sources.as_ref(), now);
     Ok(Json(Rejections {
         causes: found.into_iter().map(CauseView::from).collect(),
-        last_accepted_at,
+        last_accepted_at: accepted.last_at,
         data: kept.into_iter().map(RejectionView::from).collect(),
     }))
 }

@@ -36,7 +36,8 @@ struct Gate {
     began: Instant,
     /// The earliest time of the next sample, in milliseconds after `began`.
     next_ms: AtomicU64,
-    unseen: AtomicU64,
+    /// Those without a sample.
+    unseen: Arc<AtomicU64>,
     kept: mpsc::Sender<RejectionSample>,
 }
 
@@ -50,15 +51,17 @@ impl RejectionLog {
         stop: &CancellationToken,
     ) -> Self {
         let (kept, waiting) = mpsc::channel(QUEUE_MAX);
-        let recorder =
-            Recorder { rejections: rejections.clone(), metrics: metrics.clone(), sources, logged_at: None };
+        let unseen = Arc::<AtomicU64>::default();
+        let recorder = Recorder {
+            rejections: rejections.clone(),
+            metrics: metrics.clone(),
+            sources,
+            unseen: unseen.clone(),
+            last: None,
+            logged_at: None,
+        };
         tasks.spawn(recorder.run(waiting, stop.clone()));
-        Self(Arc::new(Gate {
-            began: Instant::now(),
-            next_ms: AtomicU64::new(0),
-            unseen: AtomicU64::new(0),
-            kept,
-        }))
+        Self(Arc::new(Gate { began: Instant::now(), next_ms: AtomicU64::new(0), unseen, kept }))
     }
 
     /// Counts a rejection, or keeps a sample of it. Only then `take` is called.
@@ -89,31 +92,57 @@ struct Recorder {
     rejections: Rejections,
     metrics: Metrics,
     sources: Registry,
+    unseen: Arc<AtomicU64>,
+    /// The number of the last sample, while rejections without one may have followed it.
+    last: Option<i64>,
     logged_at: Option<Instant>,
 }
 
 impl Recorder {
     async fn run(mut self, mut waiting: mpsc::Receiver<RejectionSample>, stop: CancellationToken) {
-        while let Some(Some(sample)) = stop.run_until_cancelled(waiting.recv()).await {
+        loop {
+            let next = async {
+                match self.last {
+                    Some(_) => tokio::time::timeout(GAP, waiting.recv()).await.ok(),
+                    None => Some(waiting.recv().await),
+                }
+            };
+            let Some(next) = stop.run_until_cancelled(next).await else { return };
             let metrics = self.metrics.clone();
-            let keeping = tokio::time::timeout(WRITE_WITHIN, self.write(&sample));
-            let Some(written) = catch_panic(&metrics, Panicked::Task, keeping).await else { continue };
-            match written.unwrap_or(Err(StoreError::TimedOut)) {
-                Ok(()) => {}
-                Err(error) => debug!(%error, "storing a rejection sample failed"),
+            let writing = async {
+                match next {
+                    Some(Some(sample)) => self.write(&sample).await.map(|()| true),
+                    Some(None) => Ok(false),
+                    // The rest of a burst has no later sample that could count it.
+                    None => self.write_unseen().await.map(|()| true),
+                }
+            };
+            let written =
+                catch_panic(&metrics, Panicked::Task, tokio::time::timeout(WRITE_WITHIN, writing)).await;
+            match written.map(|written| written.unwrap_or(Err(StoreError::TimedOut))) {
+                Some(Ok(false)) => return,
+                Some(Ok(true)) | None => {}
+                Some(Err(error)) => debug!(%error, "storing a rejection sample failed"),
             }
         }
     }
 
+    async fn write_unseen(&mut self) -> Result<(), StoreError> {
+        let count = self.unseen.swap(0, Ordering::Relaxed);
+        match self.last.take() {
+            Some(number) if count > 0 => self.rejections.add_unseen(number, count).await,
+            _ => Ok(()),
+        }
+    }
+
     async fn write(&mut self, sample: &RejectionSample) -> Result<(), StoreError> {
-        self.rejections.record_rejection(sample).await?;
+        self.last = Some(self.rejections.record_rejection(sample).await?);
         if self.logged_at.is_some_and(|at| at.elapsed() < LOG_INTERVAL_MIN) {
             return Ok(());
         }
         self.logged_at = Some(Instant::now());
-        let (kept, accepted_at) =
-            (self.rejections.rejections().await?, self.rejections.last_accepted_at().await?);
-        let found = self.sources.diagnose(&kept, accepted_at);
+        let (kept, accepted) = (self.rejections.rejections().await?, self.rejections.accepted().await?);
+        let found = self.sources.diagnose(&kept, &accepted);
         for Diagnosis { cause, count, message, remedy, .. } in found.iter().filter(|one| one.is_current) {
             if cause.is_fixable() {
                 warn!(cause = cause.as_str(), count, remedy, "webhooks are being rejected: {message}");

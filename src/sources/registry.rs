@@ -4,13 +4,12 @@ use super::{KINDS, Kind, Source, astray};
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, StoredEvent};
 use crate::domain::finding::Finding;
-use crate::domain::rejection::{Diagnose, Diagnosis, StoredSample};
+use crate::domain::rejection::{Accepted, Diagnose, Diagnosis, StoredSample};
 use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin, SourceCatalog};
 use crate::domain::subscription::TypeVocabulary;
 use crate::domain::summary::EventSummary;
 use axum::http::HeaderMap;
-use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -122,12 +121,13 @@ impl Registry {
 }
 
 impl Diagnose for Registry {
-    fn diagnose(&self, rejections: &[StoredSample], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
+    fn diagnose(&self, rejections: &[StoredSample], accepted: &Accepted) -> Vec<Diagnosis> {
         let mut found: Vec<_> = self
             .instances
             .iter()
             .flat_map(|instance| {
                 let name = instance.source.name();
+                let accepted_at = accepted.of(name);
                 let its_own = rejections.iter().filter(|kept| kept.sample.source == name).cloned();
                 let (astray, others): (Vec<_>, Vec<_>) = its_own.partition(astray::is_astray);
                 let mut found = instance.source.diagnose(&others, accepted_at);

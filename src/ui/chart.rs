@@ -26,10 +26,11 @@ const DECADES_MS: [u64; 8] = [100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 21
 /// Returns a value of a step.
 type Of = fn(&Step) -> i64;
 
-/// The chart of received events, deliveries and failures.
+/// The chart of received events, rejected webhooks, deliveries and failures.
 pub(super) fn flow(series: &TimeSeries) -> Markup {
-    let lines: [(&str, &str, Of); 3] = [
+    let lines: [(&str, &str, Of); 4] = [
         ("Received", "received", |step| step.received),
+        ("Rejected", "rejected", |step| step.rejected),
         ("Delivered", "delivered", |step| step.delivered),
         ("Failed", "failed", |step| step.failed),
     ];
@@ -39,6 +40,7 @@ pub(super) fn flow(series: &TimeSeries) -> Markup {
     let shapes = html! {
         (bars(series, "received", top, |step| step.received))
         (line("delivered", &points(series, |step| Some(y(step.delivered)))))
+        (bars(series, "rejected", top, |step| step.rejected))
         (bars(series, "failed", top, |step| step.failed))
     };
     let drawing = on_grid(&grid_of_counts(top), &canvas(series, &shapes));
@@ -50,7 +52,7 @@ pub(super) fn flow(series: &TimeSeries) -> Markup {
             }
         }
     };
-    let head = ["Received", "Delivered", "Failed"];
+    let head = ["Received", "Rejected", "Delivered", "Failed"];
     let row = |step: &Step| lines.map(|(.., of)| html! { (count(of(step))) }).to_vec();
     figure(series, "flow", "Events", &legend, &drawing, &description, &table(series, &head, row))
 }
@@ -285,7 +287,7 @@ mod tests {
         .into_string();
         assert_eq!(drawn.matches("<rect").count(), 4);
         assert_eq!(drawn.matches("<tr>").count(), 61);
-        assert!(drawn.contains("Received: 3. Delivered: 0. Failed: 1."), "{drawn}");
+        assert!(drawn.contains("Received: 3. Rejected: 0. Delivered: 0. Failed: 1."), "{drawn}");
         assert!(!drawn.contains("style="), "the policy forbids it");
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn overview(
         div.columns.three {
             section data-part="rejections" aria-labelledby="rejections" {
                 h2 id="rejections" { "Rejected webhooks" }
-                (rejected(&snapshot.causes_of_rejections, now))
+                (rejected(&snapshot.causes_of_rejections, &series, now))
             }
             section data-part="changes" aria-labelledby="changes" {
                 div.head { h2 id="changes" { "Manual changes" } a href="/audit" { "Audit" } }
@@ -188,8 +188,10 @@ fn latest_failures(failures: &[ExecutionRow], now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
+fn rejected(causes: &[Diagnosis], series: &TimeSeries, now: DateTime<Utc>) -> Markup {
+    let all = series.sum(|step| step.rejected);
     html! {
+        @if all > 0 { p.soft { (count(all)) " rejected in the last " (series.range.name()) ". The newest causes:" } }
         @if causes.is_empty() {
             (empty("None", "Webhooks that fail verification are listed here, with the cause and the remedy."))
         } @else {
@@ -204,7 +206,9 @@ fn rejected(causes: &[Diagnosis], now: DateTime<Utc>) -> Markup {
                         @if cause.is_current || !cause.cause.is_fixable() {
                             p.soft { (cause.remedy) }
                         } @else {
-                            p.soft { "Webhooks have been accepted since then." }
+                            p.soft {
+                                (if now - cause.last_at < TimeDelta::days(1) { "Webhooks have been accepted since then." } else { "No further one for a day." })
+                            }
                         }
                     }
                 }

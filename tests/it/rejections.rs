@@ -126,6 +126,20 @@ async fn of_many_rejections_one_is_stored_and_the_others_are_counted() {
 }
 
 #[tokio::test]
+async fn a_burst_within_a_second_is_counted_in_full() {
+    let service = service().await;
+    for number in 0..7 {
+        post(&service, "whsec_wrong", &event(&format!("evt_{number}"))).await.problem(400);
+    }
+    within("all are counted", async {
+        while service.get("/api/v1/rejections").await.json()["causes"][0]["count"] != 7 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_newest_rejections_replace_the_oldest() {
     let database = Database::new().await;
     let store = database.store();

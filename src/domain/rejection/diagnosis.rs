@@ -2,6 +2,7 @@
 
 use super::StoredSample;
 use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
 
 /// Older rejections are ignored.
 const RECENT: TimeDelta = TimeDelta::hours(24);
@@ -81,9 +82,39 @@ pub struct Diagnosis {
 
 /// Finds the causes of rejected requests. Only the sources can.
 pub trait Diagnose {
-    /// The causes of these rejected requests, the newest first. `accepted_at` is when the newest event
-    /// was accepted.
-    fn diagnose(&self, rejections: &[StoredSample], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis>;
+    /// The causes of these rejected requests, the newest first.
+    fn diagnose(&self, rejections: &[StoredSample], accepted: &Accepted) -> Vec<Diagnosis>;
+}
+
+/// When the newest events were accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// That of any source.
+    pub last_at: Option<DateTime<Utc>>,
+    /// That of each source of which requests were rejected: what one sender is answered shows nothing about
+    /// another one.
+    pub by_source: BTreeMap<String, DateTime<Utc>>,
+}
+
+impl Accepted {
+    /// When the newest event of this source was accepted.
+    pub fn of(&self, source: &str) -> Option<DateTime<Utc>> {
+        self.by_source.get(source).copied()
+    }
+}
+
+/// The causes of these rejected requests, the newest first. What is older than a day is not current.
+pub fn causes(
+    kept: &[StoredSample],
+    accepted: &Accepted,
+    sources: &dyn Diagnose,
+    now: DateTime<Utc>,
+) -> Vec<Diagnosis> {
+    let mut found = sources.diagnose(kept, accepted);
+    for one in &mut found {
+        one.is_current &= now.signed_duration_since(one.last_at) < RECENT;
+    }
+    found
 }
 
 /// Requests that were rejected in a row, none accepted between or after them, for causes that can be fixed.
@@ -95,20 +126,20 @@ pub struct RejectionStreak {
     pub newest: Diagnosis,
 }
 
-/// The present run of rejections: since an event was accepted at `accepted_at`, and within a day.
+/// The present run of rejections: since an event of their source was accepted, and within a day.
 pub fn rejection_streak(
     kept: &[StoredSample],
-    accepted_at: Option<DateTime<Utc>>,
+    accepted: &Accepted,
     sources: &dyn Diagnose,
     now: DateTime<Utc>,
 ) -> Option<RejectionStreak> {
-    let is_after = |at: DateTime<Utc>| accepted_at.is_none_or(|accepted| at > accepted);
+    let is_after = |one: &StoredSample| accepted.of(&one.sample.source).is_none_or(|at| one.at > at);
     let of_late: Vec<_> = kept
         .iter()
-        .filter(|one| is_after(one.at) && now.signed_duration_since(one.at) < RECENT)
+        .filter(|one| is_after(one) && now.signed_duration_since(one.at) < RECENT)
         .cloned()
         .collect();
-    let causes = sources.diagnose(&of_late, accepted_at);
+    let causes = sources.diagnose(&of_late, accepted);
     let fixable = || causes.iter().filter(|found| found.cause.is_fixable());
     let count = fixable().map(|found| found.count).sum();
     Some(RejectionStreak { count, newest: fixable().next()?.clone() })
@@ -123,18 +154,14 @@ mod tests {
     struct WrongSecrets;
 
     impl Diagnose for WrongSecrets {
-        fn diagnose(
-            &self,
-            rejections: &[StoredSample],
-            accepted_at: Option<DateTime<Utc>>,
-        ) -> Vec<Diagnosis> {
+        fn diagnose(&self, rejections: &[StoredSample], accepted: &Accepted) -> Vec<Diagnosis> {
             let Some(at) = rejections.iter().map(|kept| kept.at).max() else { return Vec::new() };
             vec![Diagnosis {
                 cause: Cause::WrongSecret,
                 count: rejections.iter().map(|kept| kept.sample.unseen + 1).sum(),
                 first_at: at,
                 last_at: at,
-                is_current: accepted_at.is_none_or(|accepted| accepted < at),
+                is_current: accepted.of("stripe").is_none_or(|accepted| accepted < at),
                 message: String::new(),
                 remedy: String::new(),
             }]
@@ -150,11 +177,27 @@ mod tests {
                 ..RejectionSample::new("stripe", "signature_no_match", Vec::new(), b"")
             };
             let kept = [StoredSample { at: ago(minutes), sample }];
-            rejection_streak(&kept, accepted.map(ago), &WrongSecrets, ago(0)).map(|found| found.count)
+            let at = accepted.map(ago);
+            // What another source accepts shows nothing.
+            let by_source =
+                at.map(|at| ("stripe".to_owned(), at)).into_iter().chain([("github".to_owned(), ago(0))]);
+            let accepted = Accepted { last_at: Some(ago(0)), by_source: by_source.collect() };
+            rejection_streak(&kept, &accepted, &WrongSecrets, ago(0)).map(|found| found.count)
         };
         assert_eq!(count(None, 1, 2), Some(3));
         assert_eq!(count(Some(9), 8, 2), Some(3));
         assert_eq!(count(Some(7), 8, 2), None);
         assert_eq!(count(None, 25 * 60, 9), None);
+    }
+
+    #[test]
+    fn a_cause_of_the_day_before_is_not_current() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(9);
+        let is_current = |hours| {
+            let sample = RejectionSample::new("stripe", "signature_no_match", Vec::new(), b"");
+            let kept = [StoredSample { at: now - TimeDelta::hours(hours), sample }];
+            causes(&kept, &Accepted::default(), &WrongSecrets, now)[0].is_current
+        };
+        assert_eq!([23, 25].map(is_current), [true, false]);
     }
 }

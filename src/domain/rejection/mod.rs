@@ -5,7 +5,7 @@
 
 mod diagnosis;
 
-pub use diagnosis::{Cause, Diagnose, Diagnosis, RejectionStreak, rejection_streak};
+pub use diagnosis::{Accepted, Cause, Diagnose, Diagnosis, RejectionStreak, causes, rejection_streak};
 
 use chrono::{DateTime, Utc};
 use serde::de::IgnoredAny;
@@ -33,7 +33,8 @@ pub struct RejectionSample {
     pub claimed_at: Option<i64>,
     /// Whether it claims to be of live mode.
     pub livemode: Option<bool>,
-    /// The number of rejections before it without a sample: at most one sample per second is kept.
+    /// The number of rejections without a sample, before it or within a second after it: at most one sample per
+    /// second is kept.
     pub unseen: u64,
 }
 

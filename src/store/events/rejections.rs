@@ -1,7 +1,7 @@
 //! Samples of the last rejected requests.
 
 use super::Rejections;
-use crate::domain::rejection::{RejectionSample, StoredSample};
+use crate::domain::rejection::{Accepted, RejectionSample, StoredSample};
 use crate::store::db::StoreError;
 use chrono::{DateTime, Utc};
 
@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 pub const REJECTIONS_KEPT: i64 = 100;
 
 impl Rejections {
-    /// Stores a sample in place of the oldest one.
-    pub async fn record_rejection(&self, sample: &RejectionSample) -> Result<(), StoreError> {
-        sqlx::query!(
+    /// Stores a sample in place of the oldest one. Returns its number.
+    pub async fn record_rejection(&self, sample: &RejectionSample) -> Result<i64, StoreError> {
+        let number = sqlx::query_scalar!(
             r#"
             with next as (
                 select nextval('eventbridge.rejection_numbers') as number
@@ -28,6 +28,7 @@ impl Rejections {
                    body_sha256 = excluded.body_sha256, body_form = excluded.body_form,
                    claimed_at = excluded.claimed_at, livemode = excluded.livemode,
                    unseen = excluded.unseen
+            returning number
             "#,
             REJECTIONS_KEPT,
             sample.source,
@@ -40,6 +41,18 @@ impl Rejections {
             sample.claimed_at,
             sample.livemode,
             i64::try_from(sample.unseen).unwrap_or(i64::MAX)
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(number)
+    }
+
+    /// Adds rejections that had no sample to the sample of this number, if it is still kept.
+    pub async fn add_unseen(&self, number: i64, count: u64) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update eventbridge.rejections set unseen = unseen + $2 where number = $1",
+            number,
+            i64::try_from(count).unwrap_or(i64::MAX)
         )
         .execute(&self.pool)
         .await?;
@@ -78,8 +91,30 @@ impl Rejections {
             .collect()
     }
 
+    /// When the newest events were accepted: of any source, and of each that has samples. Of a source without an
+    /// event among the newest 5,000, none is known.
+    pub async fn accepted(&self) -> Result<Accepted, StoreError> {
+        const READ_MAX: i64 = 5_000;
+        let rows = sqlx::query!(
+            r#"
+            select wanted.source as "source!", newest.received_at as "at!"
+              from (select distinct source from eventbridge.rejections) as wanted
+             cross join lateral (
+                   select received_at
+                     from (select source, received_at from eventbridge.events order by id desc limit $1) as of_late
+                    where of_late.source = wanted.source
+                    limit 1) as newest
+            "#,
+            READ_MAX
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let by_source = rows.into_iter().map(|row| (row.source, row.at)).collect();
+        Ok(Accepted { last_at: self.last_accepted_at().await?, by_source })
+    }
+
     /// When the newest event was accepted.
-    pub async fn last_accepted_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+    async fn last_accepted_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at = sqlx::query_scalar!("select received_at from eventbridge.events order by id desc limit 1")
             .fetch_optional(&self.reading)
             .await?;
