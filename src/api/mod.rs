@@ -30,7 +30,7 @@ use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::humanize::capitalised;
 use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
-use crate::health::{Scope, Thresholds};
+use crate::health::{DATABASE_REMEDY, Scope, Thresholds};
 use crate::operator_store::OperatorStore;
 use crate::problem::Problem;
 use crate::store::{Db, ListError, Notifier, StoreError};
@@ -148,7 +148,10 @@ pub fn metrics() -> OpenApiRouter<Api> {
 fn from_store(error: StoreError) -> Problem {
     error!(%error, "API request failed");
     match error {
-        StoreError::Unavailable(_) => Problem::unavailable("The database is not available.", 5),
+        StoreError::Unavailable(_) => Problem::unavailable(
+            format!("The database is not available. {}.", capitalised(DATABASE_REMEDY)),
+            5,
+        ),
         StoreError::TimedOut => Problem::unavailable(
             "The database took too long. Request less, for example a narrower time range, or try again later.",
             5,

@@ -6,11 +6,12 @@ use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Database, InstanceName, Reader, Vars};
 use crate::destinations;
 use crate::domain::destination_summary::DestinationSummary;
+use crate::domain::failure::with_remedy;
 use crate::domain::source::SourceCatalog;
 use crate::domain::subscription::{Subscription, TypeFilter};
 use crate::sources::Registry;
-use crate::store::{AddressError, Store};
-use anyhow::bail;
+use crate::store::{AddressError, MigrateError, Store};
+use anyhow::{anyhow, bail};
 use std::fmt;
 
 /// How many connections a command makes at most.
@@ -24,15 +25,14 @@ pub(super) struct CommandContext {
     pub(super) subscriptions: Vec<Subscription>,
     /// The sources, for reading what is stored: a missing secret is no problem here.
     pub(super) sources: Registry,
-    /// The instances as their kinds describe them. Their rates are known only if their settings are
-    /// available; those of the sandbox of `dev` are not.
+    /// The instances as their kinds describe them. Their rates are known only if their settings are valid.
     pub(super) destinations: Vec<DestinationSummary>,
 }
 
 impl CommandContext {
     /// Reads the settings of the service, or finds the database of the `dev` that runs in this folder.
     pub(super) fn open() -> anyhow::Result<Self> {
-        let vars = environment::vars()?;
+        let vars = settings()?;
         let mut reader = Reader::new(&vars);
         let instances: Vec<InstanceName> = config::instances(&mut reader, DEFAULT_KINDS);
         let sources = sources(&vars);
@@ -113,26 +113,50 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// Fails if the schema is older than this program.
+/// Why the database cannot be used and what to do, in every command alike.
+pub(super) fn unusable(error: &MigrateError) -> String {
+    let (what, remedy) = error.parts();
+    with_remedy(&what, Some(&remedy))
+}
+
+/// Fails if the database cannot be used, or if the schema is older than this program.
 pub(super) async fn require_schema(store: &Store) -> anyhow::Result<()> {
+    store.db.reach().await.map_err(|error| anyhow!(unusable(&error)))?;
     if !store.db.is_migrated().await? {
         bail!("the schema is older than this program; to update it, run: eventbridge migrate");
     }
     Ok(())
 }
 
-/// The service's database from the settings; otherwise that of the `dev` that runs in this folder.
-pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
-    let mut reader = Reader::new(vars);
-    let database = config::required_database(&mut reader);
-    let is_set = ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_meant(name));
-    match reader.finish(database) {
-        Err(missing) if !is_set => {
-            let url = LocalState::here()?.known_database()?.ok_or(missing)?;
-            Ok(Database { url, direct_url: None })
-        }
-        read => Ok(read?),
+/// The settings of the service: those of the environment and `.env`. If they name no database, the others are
+/// those of the `dev` that runs in this folder, if one does.
+pub(super) fn settings() -> anyhow::Result<Vars> {
+    let mut vars = environment::vars()?;
+    add_those_of_dev(&mut vars)?;
+    Ok(vars)
+}
+
+/// Returns whether a `dev` runs in this folder and its settings were added.
+pub(super) fn add_those_of_dev(vars: &mut Vars) -> anyhow::Result<bool> {
+    if ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_given(name)) {
+        return Ok(false);
     }
+    let of_dev = LocalState::here()?.settings_of_dev()?;
+    for (name, text) in &of_dev {
+        if !vars.is_meant(name) {
+            vars.set(name, text);
+        }
+    }
+    Ok(!of_dev.is_empty())
+}
+
+/// The service's database; if the settings name none, that of the `dev` that runs in this folder.
+pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
+    let mut vars = vars.clone();
+    add_those_of_dev(&mut vars)?;
+    let mut reader = Reader::new(&vars);
+    let database = config::required_database(&mut reader);
+    Ok(reader.finish(database)?)
 }
 
 /// A store on this database. Connections are made when they are needed.

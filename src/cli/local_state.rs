@@ -1,7 +1,7 @@
 //! The folder `.eventbridge` of a checkout, in which `dev` keeps its files.
 
 use anyhow::Context;
-use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -22,21 +22,23 @@ impl LocalState {
         Ok(Self { checkout })
     }
 
-    /// The address of the database of the `dev` that runs in this checkout, if one does.
-    pub(super) fn known_database(&self) -> anyhow::Result<Option<SecretString>> {
-        let path = self.database_path();
-        match fs::read_to_string(&path) {
-            Ok(url) => Ok(Some(SecretString::from(url))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
-        }
+    /// What the `dev` that runs in this checkout has set, such as the address of its database; nothing if none
+    /// runs.
+    pub(super) fn settings_of_dev(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let path = self.settings_path();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        };
+        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()))
     }
 
     pub(super) fn folder(&self) -> PathBuf {
         self.checkout.join(".eventbridge")
     }
 
-    pub(super) fn database_path(&self) -> PathBuf {
-        self.folder().join("database-url")
+    pub(super) fn settings_path(&self) -> PathBuf {
+        self.folder().join("settings.json")
     }
 }

@@ -148,6 +148,13 @@ async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
     let secret = folder.path().join(".eventbridge/stripe-webhook-secret");
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
 
+    // It finds the same database and the same settings as dev.
+    for arguments in [&["doctor"][..], &["status"], &["why", "in_none"]] {
+        let done = output(eventbridge(folder.path()).args(arguments)).await;
+        let said = format!("{}{}", text(&done.stdout), text(&done.stderr));
+        assert!(done.status.code() < Some(2) && !said.contains('✗'), "{arguments:?}: {said}");
+    }
+
     let postmaster = dev.kill().await;
     within("the server is gone", async {
         while is_alive(&postmaster).await {

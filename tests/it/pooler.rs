@@ -1,7 +1,7 @@
 //! Behind a pooler in transaction mode: nothing depends on a session or leaves state in one.
 
 use crate::harness::{Database, PgBouncer, Service, rows};
-use eventbridge::store::Store;
+use eventbridge::store::{MigrateError, Store};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::sync::Arc;
@@ -58,4 +58,18 @@ async fn migrations_bypass_the_pooler() {
     store.db.migrate().await.unwrap();
     assert!(store.db.is_migrated().await.unwrap());
     assert!(store.db.server_info().await.is_ok());
+}
+
+#[tokio::test]
+async fn an_undeclared_pooler_is_named_at_the_start_with_the_setting_that_fixes_it() {
+    let database = Database::empty().await;
+    let Some(pooler) = PgBouncer::in_front_of(&database).await else { return };
+    let store = Store::connect_lazily(&pooler.url(), 4).unwrap();
+    for error in [store.db.migrate().await.unwrap_err(), store.db.reach().await.unwrap_err()] {
+        assert!(matches!(error, MigrateError::Pooler { .. }), "{error}");
+        assert!(error.to_string().contains("Set DATABASE_DIRECT_URL"), "{error}");
+    }
+    assert!(matches!(store.db.server_info().await, Err(MigrateError::Pooler { .. })));
+    let direct = Store::connect_lazily(&database.url(), 4).unwrap();
+    direct.db.reach().await.unwrap();
 }

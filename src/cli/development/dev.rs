@@ -6,7 +6,7 @@ use crate::cli::local_state::LocalState;
 use crate::cli::{environment, signals};
 use crate::sources::stripe::NamedSecret;
 use crate::telemetry::LogFormat;
-use private_postgres::{DataLifetime, PrivatePostgres};
+use private_postgres::DataLifetime;
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
 
@@ -33,9 +33,9 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     print!("{}", welcome(&environment, has_cli));
-    local.record_database(environment.postgres.as_ref().map(PrivatePostgres::url))?;
+    local.record_settings(Some(&environment.settings))?;
     let served = environment.serve(async move { stop.cancelled().await }).await;
-    local.record_database(None)?;
+    local.record_settings(None)?;
     served?;
     println!("Stopped. The data is kept for the next run.");
     Ok(ExitCode::SUCCESS)

@@ -19,6 +19,7 @@ use anyhow::Context;
 use notion_sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxOptions, Template};
 use private_postgres::{DataLifetime, PrivatePostgres};
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +55,19 @@ pub(super) struct DevEnvironment {
     pub sandbox: Option<RunningSandbox>,
     /// The private server, if no other database is configured.
     pub postgres: Option<PrivatePostgres>,
+    /// What was filled in, so that other commands find the same.
+    pub settings: BTreeMap<String, String>,
 }
+
+/// The settings that may be filled in.
+const FILLED_IN: [&str; 6] = [
+    "DATABASE_URL",
+    "STRIPE_WEBHOOK_SECRET",
+    "NOTION_API_URL",
+    "NOTION_API_KEY",
+    "NOTION_DATABASE_ID",
+    "NOTION_DATA_SOURCE_ID",
+];
 
 impl DevEnvironment {
     /// Starts all parts in order. If one fails, those that were started stop.
@@ -72,6 +85,7 @@ impl DevEnvironment {
             if settings.has_database() { None } else { Some(start_postgres(data_lifetime).await?) };
         if let Some(postgres) = &postgres {
             settings.database.url = SecretString::from(postgres.url());
+            vars.set("DATABASE_URL", postgres.url());
         }
         let sandbox = if vars.is_meant("NOTION_API_KEY") {
             None
@@ -104,7 +118,9 @@ impl DevEnvironment {
             playground: Some(playground(sender.clone(), sandbox.as_ref())),
         });
         let base_url = format!("http://localhost:{}", address.port());
-        Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres })
+        let set = |name: &&str| Some(((*name).to_owned(), vars.get(name)?.to_owned()));
+        let settings = FILLED_IN.iter().filter_map(set).collect();
+        Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres, settings })
     }
 
     /// Serves until `shutdown` resolves; then drains the service, and only then stops the sandbox
@@ -188,6 +204,11 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePostgres> {
+    let waits_for = match &data_lifetime {
+        DataLifetime::Persistent { .. } => "it is being created, or another dev in this folder uses it",
+        // A new one each time, which no other process can use.
+        DataLifetime::Temporary => "it is being created",
+    };
     /// An existing database is ready sooner than this.
     const SAY_SO_AFTER: Duration = Duration::from_millis(1500);
     let program = std::env::current_exe().context("the path of this program cannot be found")?;
@@ -195,9 +216,7 @@ async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePo
     if let Ok(started) = tokio::time::timeout(SAY_SO_AFTER, &mut starting).await {
         return Ok(started??);
     }
-    eprintln!(
-        "The private database is not ready yet: it is being created, or another dev in this folder uses it. Waiting …"
-    );
+    eprintln!("The private database is not ready yet: {waits_for}. Waiting …");
     Ok(starting.await??)
 }
 

@@ -1,9 +1,10 @@
 //! What `dev` keeps between runs in the folder `.eventbridge`: the webhook secret, the sandbox's
-//! journal, and the address of the database while it runs.
+//! journal, and what it has set while it runs.
 
 use crate::cli::local_state::LocalState;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -41,12 +42,15 @@ impl LocalState {
         Ok(secret)
     }
 
-    /// Stores the address of the database while `dev` runs; `None` removes it.
-    pub(super) fn record_database(&self, url: Option<&str>) -> anyhow::Result<()> {
+    /// Stores what `dev` has set while it runs, for other commands; `None` removes it.
+    pub(super) fn record_settings(&self, settings: Option<&BTreeMap<String, String>>) -> anyhow::Result<()> {
         self.create_folder()?;
-        let path = self.database_path();
-        match url {
-            Some(url) => private_file(&path)?.write_all(url.as_bytes()).with_context(|| unwritable(&path)),
+        let path = self.settings_path();
+        match settings {
+            Some(settings) => {
+                let mut file = private_file(&path)?;
+                file.write_all(&serde_json::to_vec(settings)?).with_context(|| unwritable(&path))
+            }
             None => match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     Err(error).with_context(|| unwritable(&path))
@@ -74,11 +78,10 @@ impl LocalState {
     }
 }
 
-/// A new or emptied file that only its owner can read.
+/// An empty file that only its owner can read.
 fn private_file(path: &Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path).with_context(|| unwritable(path))
+    options.write(true).create(true).truncate(true).mode(0o600).open(path).with_context(|| unwritable(path))
 }
 
 fn unreadable(path: &Path) -> String {

@@ -64,19 +64,8 @@ pub(super) fn unusable(error: &AddressError) -> Finding {
 }
 
 fn unreachable(error: &MigrateError) -> Finding {
-    match error {
-        MigrateError::Away(_) | MigrateError::Busy(_) => Finding::problem(
-            error.to_string(),
-            "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); check whether a firewall is in between",
-        ),
-        MigrateError::Encoding { .. } => {
-            Finding::problem(error.to_string(), "use a database in UTF-8; nothing was stored in this one")
-        }
-        MigrateError::BeforeRelease { .. } => {
-            Finding::problem(error.to_string(), "use another database, or drop the schema with its data")
-        }
-        MigrateError::Refused { cause, remedy } => Finding::problem(cause.as_str(), remedy.as_str()),
-    }
+    let (what, remedy) = error.parts();
+    Finding::problem(what, remedy)
 }
 
 fn of(vitals: &ServerInfo, pool_size: u32) -> Vec<Finding> {

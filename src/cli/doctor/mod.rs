@@ -15,7 +15,7 @@ use crate::app::DEFAULT_KINDS;
 use crate::config::{InstanceName, Reader, SettingError, Settings, Vars};
 use crate::destinations::check::{CheckReport, Finding, Level};
 use crate::destinations::{self, Instance};
-use crate::domain::rejection::Diagnose;
+use crate::domain::rejection::{causes, rejection_streak};
 use crate::domain::source::SourceCatalog;
 use crate::health;
 use crate::sources::Registry;
@@ -47,18 +47,24 @@ pub(super) struct DoctorArgs {
 
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut sections = Vec::new();
-    let (vars, mut setting_findings) = read_settings();
+    let (mut vars, mut setting_findings) = read_settings();
+    let is_dev = command_context::add_those_of_dev(&mut vars)?;
     let mut reader = Reader::new(&vars);
-    let settings = Settings::for_production(&mut reader, DEFAULT_KINDS);
+    let settings = if is_dev {
+        setting_findings.push(Finding::note("these are the settings of the dev that runs in this folder"));
+        Settings::for_development(&mut reader, DEFAULT_KINDS)
+    } else {
+        Settings::for_production(&mut reader, DEFAULT_KINDS)
+    };
     let sources = Registry::configure(&mut reader, &settings.sources);
     let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
     let alerts = alerts::settings(&mut reader);
-    health::thresholds(&mut reader);
+    let thresholds = health::thresholds(&mut reader);
     setting_findings.extend(reader.take_warnings().into_iter().map(doubtful_setting));
     setting_findings.extend(wrong_settings(reader));
     setting_findings.extend(settings::names(&settings.sources, &settings.instances));
     setting_findings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
-    if setting_findings.is_empty() {
+    if setting_findings.iter().all(|finding| finding.level == Level::Note) {
         setting_findings.push(Finding::good("all required settings are set and valid"));
     }
     sections.push(Section { name: "Settings".to_owned(), findings: setting_findings });
@@ -80,7 +86,10 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         sections.push(Section { name: "Database".to_owned(), findings });
     }
     if let Some(store) = &store {
-        sections.push(Section { name: "Service".to_owned(), findings: service(store, &sources).await });
+        sections.push(Section {
+            name: "Service".to_owned(),
+            findings: service(store, &sources, thresholds.rejection_streak).await,
+        });
     }
 
     let mut targets: Vec<(String, String)> = Vec::new();
@@ -151,24 +160,28 @@ fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
 
 /// What the running service recorded about webhooks: which it rejected, and when it accepted the last one.
 /// Empty without its tables, which the database section reports.
-async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
+async fn service(store: &Store, sources: &Registry, streak_max: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let (Ok(kept), Ok(accepted_at)) =
-        (store.rejections.rejections().await, store.rejections.last_accepted_at().await)
+    if let (Ok(kept), Ok(accepted), Ok(now)) =
+        (store.rejections.rejections().await, store.rejections.accepted().await, store.reports.now().await)
     {
-        findings.extend(sources.diagnose(&kept, accepted_at).into_iter().map(|found| {
+        let streak = rejection_streak(&kept, &accepted, sources, now).map_or(0, |streak| streak.count);
+        findings.extend(causes(&kept, &accepted, sources, now).into_iter().map(|found| {
             let requests = output::counted(found.count, "request");
             let what = format!("{} ({requests}, the last at {})", found.message, at(found.last_at));
             match found.cause.is_fixable() {
-                true if found.is_current => Finding::problem(what, found.remedy),
-                true => {
+                // As severe as in the assessment of status, dashboard and alerts.
+                true if found.is_current && streak >= streak_max => Finding::problem(what, found.remedy),
+                true if found.is_current => Finding::warning(what, found.remedy),
+                true if accepted.last_at.is_some_and(|at| at > found.last_at) => {
                     Finding::note(format!("{what}; events were accepted since")).with_remedy(found.remedy)
                 }
+                true => Finding::note(format!("{what}; none since")).with_remedy(found.remedy),
                 // Anyone can call this address, so this need not be an operator's problem.
                 false => Finding::note(what).with_remedy(found.remedy),
             }
         }));
-        if let (true, Some(last)) = (kept.is_empty(), accepted_at.map(at)) {
+        if let (true, Some(last)) = (kept.is_empty(), accepted.last_at.map(at)) {
             findings.push(Finding::good(format!(
                 "no webhook was rejected, and the last event arrived at {last}"
             )));
@@ -191,8 +204,9 @@ async fn service(store: &Store, sources: &Registry) -> Vec<Finding> {
 async fn pause(store: &Store, name: &str, works: bool) -> Option<Finding> {
     let paused = store.destinations.paused(&[name.to_owned()]).await.ok()?.into_iter().next()?;
     let is_manual = paused.pause.is_manual();
-    let Pause { reason, remedy, .. } = paused.pause;
-    let what = format!("it has been paused since {}: {}", at(paused.since), reason.trim_end_matches('.'));
+    let Pause { reason, remedy, by, .. } = paused.pause;
+    let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+    let what = format!("it has been paused since {}{by}: {}", at(paused.since), reason.trim_end_matches('.'));
     Some(if works && !is_manual {
         Finding::warning(
             format!("{what}. The checks find no problem any more"),

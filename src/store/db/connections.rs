@@ -104,6 +104,11 @@ impl Connections {
         (work, reading)
     }
 
+    /// Whether it leads to a pooler in transaction mode, as far as it was declared.
+    pub(in crate::store) fn is_pooled(&self) -> bool {
+        self.0.past_the_pooler.is_some()
+    }
+
     /// How to reach the server itself, for anything that needs a session.
     pub(in crate::store) fn direct_options(&self) -> PgConnectOptions {
         match &self.0.past_the_pooler {

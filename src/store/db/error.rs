@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached or accepts no writes now; the same call may work later.
-    #[error("the database is not available: {0}")]
+    #[error("the database is not available: {}", words(.0))]
     Unavailable(sqlx::Error),
     /// The database did not answer in time; the statement may have been executed.
     #[error("the database did not answer in time")]
@@ -19,6 +19,17 @@ pub enum StoreError {
     /// A row is not as expected, which is a bug of this program.
     #[error("unexpected data in the database: {0}")]
     Unexpected(String),
+}
+
+/// The driver's words, except for those that only name its own parts.
+fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::PoolTimedOut => {
+            "within the time limit it accepted no connection, or all connections were in use".to_owned()
+        }
+        sqlx::Error::PoolClosed => "this process has closed its connections".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 impl StoreError {
@@ -65,6 +76,15 @@ pub enum MigrateError {
         /// What to do, as a sentence.
         remedy: String,
     },
+    /// A pooler in transaction mode is in front of it, and no address leads past the pooler.
+    #[error(
+        "DATABASE_URL leads to a pooler in transaction mode ({at}). Set DATABASE_DIRECT_URL to the address of the \
+         server itself, and leave DATABASE_URL as it is: some connections need a session of their own"
+    )]
+    Pooler {
+        /// The pooler's host and port.
+        at: String,
+    },
     /// It stores text in an encoding in which some characters do not exist.
     #[error(
         "{database} stores text in the encoding {found}, in which not all texts can be stored. Create one with \
@@ -95,10 +115,38 @@ impl MigrateError {
         match self {
             Self::Away(_) => "its database cannot be reached or does not accept writes yet",
             Self::Busy(_) => "another process changes the schema of its database or holds locks on it",
+            Self::Pooler { .. } => {
+                "there is a pooler in transaction mode in front of its database: set DATABASE_DIRECT_URL"
+            }
             Self::Refused { .. } | Self::Encoding { .. } | Self::BeforeRelease { .. } => {
                 "its database cannot be used; the log has the reason"
             }
         }
+    }
+
+    /// What was found and what to do, in every command alike.
+    pub fn parts(&self) -> (String, String) {
+        match self {
+            Self::Away(_) | Self::Busy(_) => (
+                self.to_string(),
+                "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); check whether a firewall is in between".to_owned(),
+            ),
+            Self::Pooler { at } => (
+                format!("DATABASE_URL leads to a pooler in transaction mode ({at})"),
+                "set DATABASE_DIRECT_URL to the address of the server itself, and leave DATABASE_URL as it is".to_owned(),
+            ),
+            Self::Encoding { .. } => {
+                (self.to_string(), "use a database in UTF-8; nothing was stored in this one".to_owned())
+            }
+            Self::BeforeRelease { .. } => {
+                (self.to_string(), "use another database, or drop the schema with its data".to_owned())
+            }
+            Self::Refused { cause, remedy } => (cause.clone(), remedy.clone()),
+        }
+    }
+
+    pub(super) fn pooler(options: &PgConnectOptions) -> Self {
+        Self::Pooler { at: place(options) }
     }
 
     pub(super) fn of_migration(error: ApplyError, options: &PgConnectOptions) -> Self {

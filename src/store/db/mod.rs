@@ -11,6 +11,7 @@ mod idle_connections;
 mod liveness;
 mod migrations;
 mod page;
+mod reach;
 mod server_info;
 mod values;
 mod window;
@@ -97,6 +98,7 @@ impl Db {
 
     /// As [`migrate`](Self::migrate), with these migrations: those of an earlier program, or of a later one.
     pub async fn apply(&self, migrations: &[Migration]) -> Result<(), MigrateError> {
+        self.reach().await?;
         let options = self.pool.direct_options();
         let connecting = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options));
         let mut connection = match connecting.await {

@@ -77,6 +77,7 @@ pub enum Schema {
 impl Db {
     /// Reads the facts over a connection of its own, which reports why it cannot be made.
     pub async fn server_info(&self) -> Result<ServerInfo, MigrateError> {
+        self.reach().await?;
         let options = self.pool.direct_options();
         let info = tokio::time::timeout(TIMEOUT, read(&options)).await;
         match info {
