@@ -210,3 +210,17 @@ async fn groups_are_paged_by_last_seen_without_moving() {
     assert_eq!((second, end), (vec![json!("b"), json!("c")], None));
     assert_eq!(page("").await.0, ["e", "c"]);
 }
+
+#[tokio::test]
+async fn a_retry_that_fails_again_is_no_first_failure() {
+    let service = Service::start().await;
+    refused(&service, "Never.", &invoice(1, "in_1", "eur"), 1).await;
+    let first = groups(&service, "").await.remove(0);
+    let fault = Fault::Invalid { message: "Never.".to_owned() };
+    service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
+    assert_eq!(service.post("/api/v1/executions/1/retry").await.status, StatusCode::ACCEPTED);
+    service.until_finished(1).await;
+    let again = groups(&service, "").await.remove(0);
+    assert_eq!(again["first_seen"], first["first_seen"]);
+    assert!(again["last_seen"].as_str().unwrap() > first["last_seen"].as_str().unwrap(), "{again}");
+}

@@ -4,7 +4,7 @@
 //! secret, each wait and its reason, each attempt with the destination's id of the request, manual
 //! actions, and the present state. The `why` command prints the lines as plain text. The dashboard shows
 //! the same lines as a timeline: of an event, of one execution, or of all events of an object or a
-//! customer together. The store reads the rows with six statements, however many events there are.
+//! customer together. The store reads the rows with eight statements, however many events there are.
 
 mod line;
 mod wait;
@@ -17,6 +17,7 @@ use super::event::EventKey;
 use super::execution::{ExecutionId, Status};
 use super::waiting::Waiting;
 use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
 
 /// An event with its executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Execution {
     pub attempts: Vec<Attempt>,
     /// The manual actions on it, oldest first.
     pub operations: Vec<ManualOperation>,
+    /// How it ended before it was retried, oldest first.
+    pub ends: Vec<PastEnd>,
     /// The pauses of its instance that are over.
     pub pauses: Vec<PastPause>,
 }
@@ -87,6 +90,15 @@ pub struct Attempt {
     pub request: Option<String>,
 }
 
+/// An end that a retry undid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastEnd {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The state in which it ended.
+    pub status: Status,
+}
+
 /// A manual action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManualOperation {
@@ -96,7 +108,7 @@ pub struct ManualOperation {
     pub who: String,
     /// What: `retried`, `cancelled`.
     pub action: String,
-    /// Whether it was part of a bulk operation.
+    /// Whether it was done to others too.
     pub with_others: bool,
     /// The operator's note.
     pub note: Option<String>,
@@ -111,7 +123,23 @@ pub fn lines(chapters: &[EventStory], destinations: &[DestinationSummary], now: 
         chapters.into_iter().flat_map(|chapter| of_event(chapter, destinations, now)).collect();
     // Lines of the same time keep this order: senders report times in whole seconds.
     lines.sort_by_key(|line| line.at);
+    say_each_remedy_once(&mut lines);
     lines
+}
+
+/// Keeps each remedy only where it is said last: what to do is the same for all executions that wait for it.
+fn say_each_remedy_once(lines: &mut [Line]) {
+    let mut said = BTreeSet::new();
+    for line in lines.iter_mut().rev() {
+        let remedy = match &mut line.what {
+            What::Ended { remedy, .. } => remedy,
+            What::Pending { waiting: Some(Waiting::Paused { remedy, .. }) } => remedy,
+            _ => continue,
+        };
+        if remedy.as_ref().is_some_and(|remedy| !said.insert(remedy.clone())) {
+            *remedy = None;
+        }
+    }
 }
 
 fn of_event(chapter: &EventStory, destinations: &[DestinationSummary], now: DateTime<Utc>) -> Vec<Line> {
@@ -161,6 +189,12 @@ impl Collector<'_> {
         }
         for operation in &execution.operations {
             self.push(operation.at, What::Manual { operation: operation.clone() });
+        }
+        // An attempt shows what it delivered or declined.
+        for end in
+            execution.ends.iter().filter(|end| !matches!(end.status, Status::Success | Status::Skipped))
+        {
+            self.push(end.at, What::Ended { status: end.status, reason: None, remedy: None, written: None });
         }
         let mut last = None;
         for (number, one) in (execution.earlier_attempts + 1..).zip(&execution.attempts) {

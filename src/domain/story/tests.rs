@@ -35,6 +35,7 @@ fn execution(status: Status, attempts: Vec<Attempt>) -> Execution {
         earlier_attempts: 0,
         attempts,
         operations: Vec::new(),
+        ends: Vec::new(),
         pauses: Vec::new(),
     }
 }
@@ -155,7 +156,8 @@ fn the_present_state_is_shown_once_and_last() {
     assert_eq!(of(failed).last().map(String::as_str), Some("failed: three searches found nothing"));
 
     let mut waits = execution(Status::Pending, vec![attempt(1, "transient")]);
-    waits.waiting = Some(Waiting::Paused { reason: "the token is refused".to_owned(), remedy: None });
+    waits.waiting =
+        Some(Waiting::Paused { reason: "the token is refused".to_owned(), by: None, remedy: None });
     let mut other = chapter(vec![execution(Status::Running, Vec::new())]);
     other.event = EventKey(4);
     other.created = Some(at(2000));
@@ -220,4 +222,25 @@ fn a_failed_delivery_ends_with_its_remedy() {
         lines.last().map(String::as_str),
         Some("failed: it was refused. What to do: Set a new token.")
     );
+}
+
+#[test]
+fn a_remedy_is_said_once_however_many_executions_wait_for_it() {
+    let waiting = |remedy: &str| {
+        Some(Waiting::Paused {
+            reason: "the token is refused".to_owned(),
+            by: None,
+            remedy: Some(remedy.to_owned()),
+        })
+    };
+    let line = |remedy| Line {
+        at: LineTime::Now(DateTime::UNIX_EPOCH),
+        event: EventKey(1),
+        execution: None,
+        what: What::Pending { waiting: waiting(remedy) },
+    };
+    let mut lines = [line("set a new one"), line("set a new one"), line("another")];
+    say_each_remedy_once(&mut lines);
+    let told: Vec<_> = lines.iter().map(|line| line.what.to_string().contains("What to do")).collect();
+    assert_eq!(told, [false, true, true]);
 }

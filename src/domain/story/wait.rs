@@ -79,6 +79,9 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "waited {}", humanize_age(self.length))?;
         match &self.cause {
+            Cause::Paused(reason) if reason.starts_with("by ") => {
+                write!(f, " while its destination was paused {reason}")
+            }
             Cause::Paused(reason) => write!(f, " while its destination was paused: {reason}"),
             Cause::Throttled => f.write_str(" because the destination had asked for fewer calls"),
             Cause::InDoubt => f.write_str(" to check whether an earlier write arrived"),

@@ -63,6 +63,7 @@ impl Interventions {
             ), retried as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, retried_at = now(),
+                       retries = eventbridge.with_retry(retries, status, finished_at),
                        reason = 'a retry was asked for, with others', error_class = null, finished_at = null
                  where id = any (array (select id from found))
                    -- A pending one without a row in the queue runs.
@@ -148,12 +149,14 @@ impl Interventions {
             ), again as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, retried_at = now(),
+                       retries = eventbridge.with_retry(retries, status, finished_at),
                        reason = 'its event is replayed', error_class = null, finished_at = null
                  where id = any (array (select id from found))
                 returning id, destination, lane, mode
             ), created as (
-                insert into eventbridge.executions (event_key, destination, mode, lane, retried_at, reason)
-                select event_key, destination, mode, lane, now(), 'its event is replayed'
+                insert into eventbridge.executions (event_key, destination, mode, lane, retried_at, retries, reason)
+                select event_key, destination, mode, lane, now(), eventbridge.with_retry(null, null, null),
+                       'its event is replayed'
                   from wanted
                  order by event_key, destination
                 on conflict (event_key, destination) do nothing

@@ -63,6 +63,7 @@ impl Interventions {
             ), retried as (
                 update eventbridge.executions
                    set status = 'pending', attempts = 0, crashes = 0, crashes_alone = 0, retried_at = now(),
+                       retries = eventbridge.with_retry(executions.retries, executions.status, executions.finished_at),
                        reason = 'a retry was asked for', error_class = null, finished_at = null
                   from known
                  where executions.id = known.id and known.status = any ($2) and removed is null

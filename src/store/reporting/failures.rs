@@ -123,7 +123,8 @@ impl FailureGroups {
             )
             select page.id as "id!", key as "key!", page.destination as "destination!",
                    page.error_class as "error_class!", pattern as "pattern!", remedy, counted.count as "count!",
-                   first.finished_at as "first_seen!", last_seen as "last_seen!", sample as "sample!",
+                   -- A retry that fails again ends anew, and is no first failure.
+                   least(first.finished_at, page.created_at) as "first_seen!", last_seen as "last_seen!", sample as "sample!",
                    sample_message, is_acknowledged as "is_acknowledged!", acknowledged_at, acknowledged_by,
                    note, as_of as "as_of!", place as "place!"
               from page

@@ -1,11 +1,11 @@
 //! Reads the parts of stories: events with their executions, attempts, manual changes and past pauses.
 //!
-//! It takes six statements, however many events are asked for.
+//! It takes eight statements, however many events are asked for.
 
 use super::{ExecutionRow, Reports};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, UnknownStatus};
-use crate::domain::story::{self, Attempt, EventStory, ManualOperation, PastPause};
+use crate::domain::story::{self, Attempt, EventStory, ManualOperation, PastEnd, PastPause};
 use crate::store::db::StoreError;
 use crate::store::events::EventRow;
 use chrono::{DateTime, Utc};
@@ -31,9 +31,10 @@ impl Reports {
         let keys: Vec<i64> = events.iter().map(|event| event.id).collect();
         let executions = self.executions_of(&keys).await?;
         let ids: Vec<i64> = executions.iter().map(|execution| execution.id).collect();
-        let (mut attempts, mut operations, pauses, removed) = tokio::try_join!(
+        let (mut attempts, mut operations, mut ends, pauses, removed) = tokio::try_join!(
             self.newest_attempts(&ids),
             self.manual_operations(&executions),
+            self.past_ends(&executions),
             self.past_pauses(&executions),
             self.payloads_removed(&keys),
         )?;
@@ -41,12 +42,14 @@ impl Reports {
         for execution in executions {
             let (earlier_attempts, attempts) = attempts.remove(&execution.id).unwrap_or_default();
             let operations = operations.remove(&execution.id).unwrap_or_default();
+            let ends = ends.remove(&execution.id).unwrap_or_default();
             let pauses = pauses.get(&execution.destination).cloned().unwrap_or_default();
             let event = execution.event_key;
             let one = story::Execution {
                 earlier_attempts,
                 attempts,
                 operations,
+                ends,
                 pauses,
                 ..execution_alone(execution, configured)?
             };
@@ -104,7 +107,7 @@ impl Reports {
         Ok(attempts)
     }
 
-    /// The manual changes of each of these executions, oldest first; of bulk operations, the last one.
+    /// The manual changes of each of these executions, oldest first; of retries in bulk, the last 20.
     async fn manual_operations(
         &self,
         executions: &[ExecutionRow],
@@ -118,9 +121,12 @@ impl Reports {
                   join eventbridge.audit on audit.subject_kind = 'execution' and audit.subject_id = wanted.id::text
             ), together as (
                 -- A bulk operation and what it did to each execution have the same time.
-                select executions.id as execution, audit.id, at, who, action, detail->>'note' as note, true as with_others
+                select executions.id as execution, audit.id, audit.at, who, action, detail->>'note' as note,
+                       coalesce((detail->>'count')::bigint, (detail->>'created')::bigint + (detail->>'again')::bigint) > 1
+                           as with_others
                   from eventbridge.executions
-                  join eventbridge.audit on audit.subject_kind in ('executions', 'events') and audit.at = retried_at
+                 cross join lateral jsonb_to_recordset(retries) as retry (at timestamptz)
+                  join eventbridge.audit on audit.subject_kind in ('executions', 'events') and audit.at = retry.at
                  where executions.id = any ($2)
             )
             select execution as "execution!", at as "at!", who as "who!", action as "action!", note,
@@ -152,6 +158,34 @@ impl Reports {
             operations.entry(row.execution).or_default().push(operation);
         }
         Ok(operations)
+    }
+
+    /// The states in which these executions ended before they were retried, oldest first.
+    async fn past_ends(&self, executions: &[ExecutionRow]) -> Result<By<i64, PastEnd>, StoreError> {
+        let retried: Vec<i64> = executions
+            .iter()
+            .filter(|execution| execution.retried_at.is_some())
+            .map(|execution| execution.id)
+            .collect();
+        let rows = sqlx::query!(
+            r#"
+            select id, retry.was as "was!", retry.since as "since!"
+              from eventbridge.executions
+             cross join lateral jsonb_to_recordset(retries) as retry (at timestamptz, was text, since timestamptz)
+             where id = any ($1) and retry.since is not null
+             order by id, retry.at
+            "#,
+            &retried
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let mut ends: By<i64, PastEnd> = HashMap::new();
+        for row in rows {
+            let status =
+                row.was.parse().map_err(|error: UnknownStatus| StoreError::Unexpected(error.to_string()))?;
+            ends.entry(row.id).or_default().push(PastEnd { at: row.since, status });
+        }
+        Ok(ends)
     }
 
     /// The pauses of the instances of these executions, from the creation of the first one to the end of the
@@ -219,6 +253,7 @@ fn execution_alone(execution: ExecutionRow, configured: &[String]) -> Result<sto
         earlier_attempts: 0,
         attempts: Vec::new(),
         operations: Vec::new(),
+        ends: Vec::new(),
         pauses: Vec::new(),
     })
 }
