@@ -77,7 +77,11 @@ pub fn make(name: &str, seed: u64, created: DateTime<Utc>) -> Option<Sample> {
     make_since(name, seed, created, created)
 }
 
-/// The events of one invoice from draft to paid, with one failed payment, a minute apart.
+/// The time from the first event of [`invoice_life`] to the last one.
+pub const INVOICE_LIFE_LASTS: TimeDelta = TimeDelta::minutes(3);
+
+/// The events of one invoice from draft to paid, with one failed payment, a minute apart. The first is of this
+/// time.
 pub fn invoice_life(seed: u64, created: DateTime<Utc>) -> Vec<Sample> {
     ["invoice.created", "invoice.finalized", "invoice.payment_failed", "invoice.paid"]
         .iter()

@@ -77,7 +77,8 @@ impl Sender {
 /// The samples of a name: one event, or the whole life of an invoice.
 pub(super) fn samples_of(name: &str, seed: u64) -> anyhow::Result<Vec<Sample>> {
     if name == INVOICE_LIFE {
-        return Ok(stripe_samples::invoice_life(seed, now()));
+        // The last one is of now: nothing is dated in the future.
+        return Ok(stripe_samples::invoice_life(seed, now() - stripe_samples::INVOICE_LIFE_LASTS));
     }
     match stripe_samples::make(name, seed, now()) {
         Some(sample) => Ok(vec![sample]),
@@ -96,4 +97,22 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// The time for signatures, from this machine's clock.
 pub(super) fn now() -> DateTime<Utc> {
     SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn no_sample_is_dated_in_the_future() {
+        for name in names() {
+            for sample in samples_of(name, 1).expect("a sample") {
+                let event: Value = serde_json::from_str(&sample.body).expect("JSON");
+                let now = now().timestamp();
+                // Thin events have a text.
+                assert!(event["created"].as_i64().unwrap_or_default() <= now, "{name}: {}", event["created"]);
+            }
+        }
+    }
 }
